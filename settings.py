@@ -1,0 +1,102 @@
+"""What the environment says, read once into one frozen object that fails loudly.
+
+Two things live here and nowhere else: the variables `SEGUE_*` and `REDIS_URL`, and the one TOML file that names the
+sources and the destinations. The file is only read here; `ingest.sources` and `mapping.destination` say what its tables mean.
+Every field is documented in docs/settings.md, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# Without a file: one source feeding one destination, with the credentials that the simulator accepts.
+DEFAULT_DOCUMENT: dict[str, Any] = {
+    "sources": {"demo": {"write_key": "demo", "webhook_secret": "demo-secret", "destinations": ["demo"]}},
+    "destinations": {"demo": {"site_id": "demo", "api_key": "demo"}},
+}
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class SettingsError(Exception):
+    """The environment or the configuration file cannot be used; the message names the variable or the key."""
+
+
+class Settings(BaseSettings):
+    """Where things are and how patient they are. Durations are seconds, ports are TCP ports on `host`."""
+
+    model_config = SettingsConfigDict(env_prefix="SEGUE_", frozen=True, extra="ignore")
+
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
+    config: Path | None = None
+    data_dir: Path = Path(".segue")
+    host: str = "127.0.0.1"
+    ingest_port: int = 8080
+    simulator_port: int = 8090
+    console_port: int = 8081
+    workers: int = Field(default=2, ge=1)
+    concurrency: int = Field(default=4, ge=1)
+    track_url: str | None = None
+    lease_s: float = Field(default=60.0, gt=0)
+    retry_base_s: float = Field(default=1.0, gt=0)
+    settle_s: float = Field(default=5.0, ge=0)
+    sweep_s: float = Field(default=1.0, gt=0)
+    queue_limit: int = Field(default=1_000_000, ge=1)
+    dedupe_s: int = Field(default=24 * 3600, ge=1)
+
+    @classmethod
+    def load(cls) -> Settings:
+        """Return the settings of this process; raise SettingsError naming each bad variable and its value."""
+        try:
+            return cls()
+        except ValidationError as error:
+            faults = [f"{_variable(fault['loc'])}: {fault['msg']} (it is {fault['input']!r})" for fault in error.errors()]
+            raise SettingsError("\n".join(faults)) from None
+
+    def document(self) -> dict[str, Any]:
+        """Return the configuration file as plain tables, `${NAME}` replaced from the environment; the default without a file.
+
+        Raises SettingsError: the file cannot be read, is not TOML (with its line), or names a variable that is not set.
+        """
+        if self.config is None:
+            return DEFAULT_DOCUMENT
+        return read_document(self.config)
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return the tables of the TOML file at `path`, `${NAME}` in any text replaced from the environment."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: is not TOML: {error}") from None
+    return {key: _resolve(value, key, path) for key, value in document.items()}
+
+
+def _resolve(value: Any, where: str, path: Path) -> Any:
+    if isinstance(value, dict):
+        return {key: _resolve(inner, f"{where}.{key}", path) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_resolve(inner, f"{where}[{index}]", path) for index, inner in enumerate(value)]
+    if isinstance(value, str):
+        return _REFERENCE.sub(lambda match: _environment(match[1], where, path), value)
+    return value
+
+
+def _environment(name: str, where: str, path: Path) -> str:
+    if name not in os.environ:
+        raise SettingsError(f"{path}: {where}: the environment variable {name} is not set")
+    return os.environ[name]
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    name = str(location[0])
+    return name if name.isupper() else f"SEGUE_{name.upper()}"
