@@ -1,7 +1,8 @@
 """What the environment says, read once into one frozen object that fails loudly.
 
 Two things live here and nowhere else: the variables `SEGUE_*` and `REDIS_URL`, and the one TOML file that names the
-sources and the destinations. The file is only read here; `ingest.sources` and `mapping.destination` say what its tables mean.
+sources and the destinations. The file is only read here; `ingest.sources` and `mapping.destination` say what its tables
+mean.
 Every field is documented in docs/settings.md, and a test holds the two together.
 """
 
@@ -57,11 +58,15 @@ class Settings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            faults = [f"{_variable(fault['loc'])}: {fault['msg']} (it is {fault['input']!r})" for fault in error.errors()]
+            faults = [
+                f"{_variable(fault['loc'])}: {fault['msg']} (it is {fault['input']!r})" for fault in error.errors()
+            ]
             raise SettingsError("\n".join(faults)) from None
 
     def document(self) -> dict[str, Any]:
-        """Return the configuration file as plain tables, `${NAME}` replaced from the environment; the default without a file.
+        """Return the configuration file as plain tables, `${NAME}` replaced from the environment.
+
+        Without a file it is DEFAULT_DOCUMENT.
 
         Raises SettingsError: the file cannot be read, is not TOML (with its line), or names a variable that is not set.
         """
@@ -71,7 +76,7 @@ class Settings(BaseSettings):
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """Return the tables of the TOML file at `path`, `${NAME}` in any text replaced from the environment."""
+    """Return the tables of the TOML file at `path`; `${NAME}` in texts, but for mappings, is the environment's."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -83,7 +88,9 @@ def read_document(path: Path) -> dict[str, Any]:
 
 def _resolve(value: Any, where: str, path: Path) -> Any:
     if isinstance(value, dict):
-        return {key: _resolve(inner, f"{where}.{key}", path) for key, inner in value.items()}
+        return {
+            key: inner if key == "mapping" else _resolve(inner, f"{where}.{key}", path) for key, inner in value.items()
+        }
     if isinstance(value, list):
         return [_resolve(inner, f"{where}[{index}]", path) for index, inner in enumerate(value)]
     if isinstance(value, str):

@@ -1,0 +1,68 @@
+"""Every Redis key of a queue: its name, type, meaning and lifetime; and how an event is written down.
+
+One queue (one destination) is one hash tag, so that all of it lives in one slot of a Redis Cluster. Scripts are given
+the base name `segue:{QUEUE}` as KEYS[1] and build the others by these suffixes. Unless told otherwise a field or a
+member is the sequence number of an event, and lives as long as the event is unfinished.
+
+    :seq       string  the last sequence number given; for ever
+    :event     hash    event → record (below)
+    :lane      hash    digest of an ordering key → `HEAD TAIL LENGTH` of its unfinished events
+    :next      hash    event → links to its successors (below)
+    :wait      hash    event → number of lanes in which it is not the head, while above 0
+    :hold      hash    event → ms to wait after its last predecessor finished
+    :ready     zset    event, by the Redis time in ms at which it is due; neither blocked nor claimed
+    :claims    zset    claim id, by the Redis time in ms at which its lease ends
+    :claim:ID  set     the events that the claim owns
+    :attempts  hash    event → releases that counted as an attempt
+    :deaths    hash    event → claims that expired while they owned it
+    :dead      hash    event → record; while the dead letter is kept
+    :letter    hash    event → why it was buried, the caller's bytes; while the dead letter is kept
+    :ages      zset    a second in which unfinished events were accepted, by itself
+    :age       hash    the same second → how many
+    :hot       zset    digest of a lane of a thousand events and more, by length
+    :seen:G:B  set     fingerprints of message ids (generation G, bucket B); for the de-duplication window
+    :hint      string  a wake-up was asked for and no claim came since; a second
+    :total     hash    accepted, duplicates, delivered, buried, released, reaped → how many; for ever
+
+Record: 13 digits of accepted-at (ms, Redis' clock), 2 hex digits: how many keys, 8 bytes a key, then the body.
+Link: the 8 bytes of the key that both events share, then the successor's sequence in 12 hex digits.
+
+Ordering keys are kept as 8-byte digests: small, and no identity stands in Redis outside an event. Should two keys ever
+share a digest, two people would wait for each other; nothing would be lost or disordered.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+DIGEST_BYTES = 8
+SEEN_BUCKETS = 1 << 16
+_ACCEPTED_AT = slice(0, 13)
+_KEY_COUNT = slice(13, 15)
+_KEYS_START = 15
+
+
+def base(queue: str) -> str:
+    """Return the base name of every key of `queue`, with its hash tag."""
+    return f"segue:{{{queue}}}"
+
+
+def digest(key: str) -> bytes:
+    """Return the 8 bytes that stand for an ordering key."""
+    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
+
+
+def fingerprint(message_id: str) -> tuple[int, int]:
+    """Return the bucket and the signed 64-bit number that stand for a message id in the de-duplication sets.
+
+    Numbers, because Redis packs a set of numbers in 8 bytes each. Bucket and number come from separate bits: 80 in all.
+    """
+    hashed = blake2b(message_id.encode("utf-8", "surrogatepass"), digest_size=10).digest()
+    return int.from_bytes(hashed[8:], "big") % SEEN_BUCKETS, int.from_bytes(hashed[:8], "big", signed=True)
+
+
+def read_record(record: bytes) -> tuple[int, tuple[bytes, ...], bytes]:
+    """Return when the event was accepted (ms), the digests of its keys, and its body."""
+    end = _KEYS_START + int(record[_KEY_COUNT], 16) * DIGEST_BYTES
+    digests = tuple(record[at : at + DIGEST_BYTES] for at in range(_KEYS_START, end, DIGEST_BYTES))
+    return int(record[_ACCEPTED_AT]), digests, record[end:]

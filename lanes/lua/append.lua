@@ -1,0 +1,157 @@
+-- Append events in order, all of them or none. Duplicates are dropped, each event joins the lane of each of its keys.
+--
+-- KEYS[1]  base name of the queue
+-- ARGV[1]  limit: the most unfinished events the queue may hold
+-- ARGV[2]  length of one de-duplication generation, ms
+-- ARGV[3]  ready events that one open claim is expected to take care of
+-- ARGV[4…] five per event: bucket and fingerprint of the message id, hold (ms), digests of its distinct keys, body
+--
+-- Returns  false when the queue is full (nothing was written), else {flags, wake}: flags a text with '1' for each
+--          event accepted and '0' for each duplicate; wake 1 when the caller should ask for a deliverer.
+-- Clock    Redis' own.
+local base = KEYS[1]
+local EVENT, LANE, NEXT, READY = base .. ':event', base .. ':lane', base .. ':next', base .. ':ready'
+local FIRST, STRIDE, DIGEST, HOT_LENGTH = 4, 5, 8, 1000
+local GENERATIONS, HINT_MS, ARGUMENTS = 3, 1000, 4000
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local offered = (#ARGV - FIRST + 1) / STRIDE
+if redis.call('HLEN', EVENT) + offered > tonumber(ARGV[1]) then
+  return false
+end
+
+local function number(n)
+  return string.format('%d', n)
+end
+
+local function bulk(command, key, values)
+  for first = 1, #values, ARGUMENTS do
+    redis.call(command, key, unpack(values, first, math.min(first + ARGUMENTS - 1, #values)))
+  end
+end
+
+-- A message id is remembered in the generation of its arrival, and found there for three more.
+local generation = math.floor(now / ARGV[2])
+local function is_duplicate(bucket, fingerprint)
+  for back = 1, GENERATIONS do
+    if redis.call('SISMEMBER', base .. ':seen:' .. number(generation - back) .. ':' .. bucket, fingerprint) == 1 then
+      return true
+    end
+  end
+  local seen = base .. ':seen:' .. number(generation) .. ':' .. bucket
+  if redis.call('SADD', seen, fingerprint) == 0 then
+    return true
+  end
+  if redis.call('SCARD', seen) == 1 then
+    redis.call('PEXPIRE', seen, number((GENERATIONS + 1) * ARGV[2]))
+  end
+  return false
+end
+
+local flags, fresh = {}, {}
+for at = FIRST, #ARGV, STRIDE do
+  local duplicate = is_duplicate(ARGV[at], ARGV[at + 1])
+  flags[#flags + 1] = duplicate and '0' or '1'
+  if not duplicate then
+    fresh[#fresh + 1] = at
+  end
+end
+redis.call('HINCRBY', base .. ':total', 'duplicates', number(offered - #fresh))
+if #fresh == 0 then
+  return { table.concat(flags), 0 }
+end
+
+local lanes, digests = {}, {}
+for _, at in ipairs(fresh) do
+  local keys = ARGV[at + 3]
+  for i = 1, #keys, DIGEST do
+    local digest = string.sub(keys, i, i + DIGEST - 1)
+    if lanes[digest] == nil then
+      lanes[digest] = false
+      digests[#digests + 1] = digest
+    end
+  end
+end
+for first = 1, #digests, ARGUMENTS do
+  local last = math.min(first + ARGUMENTS - 1, #digests)
+  local found = redis.call('HMGET', LANE, unpack(digests, first, last))
+  for i = first, last do
+    local lane = found[i - first + 1]
+    if lane then
+      local head, tail, length = string.match(lane, '(%d+) (%d+) (%d+)')
+      lanes[digests[i]] = { head = head, tail = tail, length = tonumber(length) }
+    end
+  end
+end
+
+local seq = redis.call('INCRBY', base .. ':seq', number(#fresh)) - #fresh
+local accepted_at = string.format('%013d', now)
+local events, ready, waits, holds, links, linked = {}, {}, {}, {}, {}, {}
+for _, at in ipairs(fresh) do
+  seq = seq + 1
+  local name, hex, keys, behind = number(seq), string.format('%012x', seq), ARGV[at + 3], 0
+  for i = 1, #keys, DIGEST do
+    local digest = string.sub(keys, i, i + DIGEST - 1)
+    local lane = lanes[digest]
+    if lane then
+      if not links[lane.tail] then
+        links[lane.tail] = {}
+        linked[#linked + 1] = lane.tail
+      end
+      table.insert(links[lane.tail], digest .. hex)
+      lane.tail, lane.length, behind = name, lane.length + 1, behind + 1
+    else
+      lanes[digest] = { head = name, tail = name, length = 1 }
+    end
+  end
+  events[#events + 1] = name
+  events[#events + 1] = accepted_at .. string.format('%02x', #keys / DIGEST) .. keys .. ARGV[at + 4]
+  if behind == 0 then
+    ready[#ready + 1] = number(now)
+    ready[#ready + 1] = name
+  else
+    waits[#waits + 1] = name
+    waits[#waits + 1] = number(behind)
+    if ARGV[at + 2] ~= '0' then
+      holds[#holds + 1] = name
+      holds[#holds + 1] = ARGV[at + 2]
+    end
+  end
+end
+
+local lane_values = {}
+for _, digest in ipairs(digests) do
+  local lane = lanes[digest]
+  lane_values[#lane_values + 1] = digest
+  lane_values[#lane_values + 1] = lane.head .. ' ' .. lane.tail .. ' ' .. number(lane.length)
+  if lane.length >= HOT_LENGTH then
+    redis.call('ZADD', base .. ':hot', number(lane.length), digest)
+  end
+end
+
+local link_values = {}
+for first = 1, #linked, ARGUMENTS do
+  local last = math.min(first + ARGUMENTS - 1, #linked)
+  local before = redis.call('HMGET', NEXT, unpack(linked, first, last))
+  for i = first, last do
+    link_values[#link_values + 1] = linked[i]
+    link_values[#link_values + 1] = (before[i - first + 1] or '') .. table.concat(links[linked[i]])
+  end
+end
+
+bulk('HSET', EVENT, events)
+bulk('HSET', LANE, lane_values)
+bulk('HSET', NEXT, link_values)
+bulk('HSET', base .. ':wait', waits)
+bulk('HSET', base .. ':hold', holds)
+bulk('ZADD', READY, ready)
+redis.call('HINCRBY', base .. ':age', time[1], number(#fresh))
+redis.call('ZADD', base .. ':ages', time[1], time[1])
+redis.call('HINCRBY', base .. ':total', 'accepted', number(#fresh))
+
+local due = redis.call('ZCOUNT', READY, '-inf', number(now))
+local wake = due > redis.call('ZCARD', base .. ':claims') * tonumber(ARGV[3])
+  and redis.call('SET', base .. ':hint', '1', 'PX', HINT_MS, 'NX')
+return { table.concat(flags), wake and 1 or 0 }

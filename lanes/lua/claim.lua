@@ -1,0 +1,115 @@
+-- Claim events that are due, then follow the chains: a successor comes along when all it waits for is in this claim.
+-- Everything at one depth may be sent together, since no two events of one depth share a key.
+--
+-- KEYS[1]  base name of the queue
+-- ARGV[1]  claim id, never used before
+-- ARGV[2]  lease, ms
+-- ARGV[3]  most events
+-- ARGV[4]  most bytes of records (the first event comes along whatever its size)
+-- ARGV[5]  greatest depth (0: only events that are ready)
+--
+-- Returns  {due, sequence, depth, attempts, deaths, record, …}: five per event, by depth; due: ms until the next delayed
+--          event when nothing was claimed, -1 when there is none.
+-- An event whose claims died twice is a suspect: it is claimed alone, so that it cannot take others down once more.
+-- Clock    Redis' own.
+local base = KEYS[1]
+local EVENT, NEXT, READY = base .. ':event', base .. ':next', base .. ':ready'
+local most_events, most_bytes, greatest_depth = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local DIGEST, LINK, SUSPECT = 8, 20, 2
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function number(n)
+  return string.format('%d', n)
+end
+
+redis.call('DEL', base .. ':hint')
+local due = redis.call('ZRANGEBYSCORE', READY, '-inf', number(now), 'LIMIT', 0, most_events)
+if #due == 0 then
+  local later = redis.call('ZRANGE', READY, 0, 0, 'WITHSCORES')
+  return { later[2] and number(later[2] - now) or '-1' }
+end
+
+local nothing = {}
+local function fields(suffix, names)
+  if redis.call('EXISTS', base .. suffix) == 0 then
+    return nothing
+  end
+  return redis.call('HMGET', base .. suffix, unpack(names))
+end
+
+local reply, claimed, bytes = { '-1' }, {}, 0
+local function take(names, depth, allowed)
+  local records = redis.call('HMGET', EVENT, unpack(names))
+  local attempts, deaths = fields(':attempts', names), fields(':deaths', names)
+  local taken = {}
+  for i, name in ipairs(names) do
+    local suspect = tonumber(deaths[i] or 0) >= SUSPECT
+    if #claimed > 0 and (bytes + #records[i] > most_bytes or #claimed >= allowed) then
+      return taken, 0
+    end
+    if not suspect or #claimed == 0 then
+      bytes = bytes + #records[i]
+      claimed[#claimed + 1] = name
+      taken[#taken + 1] = name
+      reply[#reply + 1] = name
+      reply[#reply + 1] = number(depth)
+      reply[#reply + 1] = attempts[i] or '0'
+      reply[#reply + 1] = deaths[i] or '0'
+      reply[#reply + 1] = records[i]
+    end
+    if suspect and #claimed == 1 then
+      return taken, 0
+    end
+  end
+  return taken, allowed
+end
+
+local frontier, allowed = take(due, 0, most_events)
+redis.call('ZREM', READY, unpack(frontier))
+
+local missing = {}
+local function successors(names)
+  local met = {}
+  for _, links in ipairs(redis.call('HMGET', NEXT, unpack(names))) do
+    for at = 1, links and #links or 0, LINK do
+      local name = number(tonumber(string.sub(links, at + DIGEST, at + LINK - 1), 16))
+      if not missing[name] then
+        missing[name] = tonumber(redis.call('HGET', base .. ':wait', name))
+      end
+      missing[name] = missing[name] - 1
+      if missing[name] == 0 then
+        met[#met + 1] = name
+      end
+    end
+  end
+  return met
+end
+
+local function followers(names)
+  local met = successors(names)
+  if #met == 0 then
+    return met
+  end
+  local holds, deaths, free = fields(':hold', met), fields(':deaths', met), {}
+  for i, name in ipairs(met) do
+    if not holds[i] and tonumber(deaths[i] or 0) < SUSPECT then
+      free[#free + 1] = name
+    end
+  end
+  return free
+end
+
+local depth = 0
+while depth < greatest_depth and #claimed < allowed and #frontier > 0 do
+  depth = depth + 1
+  frontier = followers(frontier)
+  if #frontier > 0 then
+    frontier, allowed = take(frontier, depth, allowed)
+  end
+end
+
+redis.call('SADD', base .. ':claim:' .. ARGV[1], unpack(claimed))
+redis.call('ZADD', base .. ':claims', number(now + ARGV[2]), ARGV[1])
+return reply

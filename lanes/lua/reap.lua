@@ -1,0 +1,32 @@
+-- Return the events of expired leases to their place, each with one more death to its name.
+--
+-- KEYS[1]  base name of the queue
+-- ARGV[1]  most claims to reap in this call
+--
+-- Returns  {events returned, wake}: wake 1 when there is ready work that nobody was asked for in the last second
+-- Clock    Redis' own.
+local base = KEYS[1]
+local READY, HINT_MS = base .. ':ready', 1000
+
+local time = redis.call('TIME')
+local now = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+
+local returned = 0
+for _, claim in ipairs(redis.call('ZRANGEBYSCORE', base .. ':claims', '-inf', now, 'LIMIT', 0, ARGV[1])) do
+  for _, name in ipairs(redis.call('SMEMBERS', base .. ':claim:' .. claim)) do
+    redis.call('HINCRBY', base .. ':deaths', name, 1)
+    if redis.call('HEXISTS', base .. ':wait', name) == 0 then
+      redis.call('ZADD', READY, now, name)
+    end
+    returned = returned + 1
+  end
+  redis.call('DEL', base .. ':claim:' .. claim)
+  redis.call('ZREM', base .. ':claims', claim)
+end
+if returned > 0 then
+  redis.call('HINCRBY', base .. ':total', 'reaped', string.format('%d', returned))
+end
+
+local due = redis.call('ZCOUNT', READY, '-inf', now)
+local wake = due > 0 and redis.call('SET', base .. ':hint', '1', 'PX', HINT_MS, 'NX')
+return { returned, wake and 1 or 0 }

@@ -1,0 +1,109 @@
+"""Looking: what a queue holds, and what one ordering key waits for. Nothing here changes anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+
+from lanes import keys
+from lanes.scripts import run
+
+_HOT_LANES = 10
+_STEPS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class HotLane:
+    """A lane of a thousand unfinished events or more: a busy person, or a key that everybody shares."""
+
+    digest: bytes
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """One queue at a moment. waiting = ready + delayed + claimed + blocked."""
+
+    waiting: int  # accepted, neither delivered nor buried
+    ready: int  # could be claimed now
+    delayed: int  # released or held: due later
+    claimed: int  # owned by open claims
+    blocked: int  # behind an unfinished event that shares a key
+    claims: int  # open claims
+    dead: int  # dead letters kept
+    oldest_age_s: float  # since the oldest unfinished event was accepted, to the second; 0 when there is none
+    accepted_total: int
+    duplicates_total: int
+    delivered_total: int
+    buried_total: int
+    released_total: int
+    reaped_total: int
+    hot: tuple[HotLane, ...] = field(default=())  # the longest first
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The head of a lane, and why it has not left yet."""
+
+    sequence: int
+    digest: bytes  # of the lane's key
+    state: str  # ready | delayed | claimed | waiting (for the next step)
+    since_ms: (
+        int  # ready: since when due; delayed: until due; claimed: until the lease ends; waiting: in how many lanes
+    )
+    claim: str | None
+    accepted_at_ms: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The unfinished events of one ordering key, and the chain of reasons why they wait."""
+
+    length: int
+    tail: int  # sequence of the last one
+    steps: tuple[Step, ...]  # its head first; each 'waiting' step is explained by the one after it
+
+
+def stats(client: redis.Redis, queue: str) -> Stats:
+    """Return the figures of `queue`, without a scan of it."""
+    waiting, ready, delayed, claimed, claims, dead, age_ms, totals, hot = run(client, "stats", queue, (_HOT_LANES,))
+    total = {name.decode(): int(count) for name, count in _pairs(totals)}
+    return Stats(
+        waiting=waiting,
+        ready=ready,
+        delayed=delayed,
+        claimed=claimed,
+        blocked=waiting - ready - delayed - claimed,
+        claims=claims,
+        dead=dead,
+        oldest_age_s=max(age_ms, 0) / 1000,
+        accepted_total=total.get("accepted", 0),
+        duplicates_total=total.get("duplicates", 0),
+        delivered_total=total.get("delivered", 0),
+        buried_total=total.get("buried", 0),
+        released_total=total.get("released", 0),
+        reaped_total=total.get("reaped", 0),
+        hot=tuple(HotLane(digest, int(length)) for digest, length in _pairs(hot)),
+    )
+
+
+def inspect(client: redis.Redis, queue: str, key: str) -> Lane | None:
+    """Return what the lane of this ordering key waits for; None when it is empty."""
+    reply = run(client, "inspect", queue, (keys.digest(key), _STEPS))
+    if not reply:
+        return None
+    length, tail, *steps = reply
+    return Lane(length, tail, tuple(_step(*step) for step in steps))
+
+
+def _step(sequence: int, digest: bytes, record: bytes, state: bytes, figure: int | bytes, claim: bytes = b"") -> Step:
+    accepted_at_ms, _, body = keys.read_record(record)
+    return Step(sequence, digest, state.decode(), int(figure), claim.decode() or None, accepted_at_ms, body)
+
+
+def _pairs(flat: list[Any]) -> zip[tuple[Any, Any]]:
+    values = iter(flat)
+    return zip(values, values, strict=True)

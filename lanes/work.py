@@ -1,0 +1,121 @@
+"""Claiming and settling: how a worker takes events, says what became of them, and how lost claims come back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from itertools import chain
+from uuid import uuid4
+
+import redis
+
+from lanes import keys
+from lanes.scripts import Argument, run
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedEvent:
+    """An event that a claim owns."""
+
+    sequence: int  # its place in the order of acceptance
+    depth: int  # 0: may be sent at once; d: after everything it follows at depth d - 1 was answered
+    attempts: int  # releases that counted, so far
+    deaths: int  # claims that expired while they owned it
+    accepted_at_ms: int  # Redis' clock
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Events that are ours until the lease ends, by depth. Without events there is nothing to settle."""
+
+    id: str
+    events: tuple[ClaimedEvent, ...]
+    next_due_ms: int | None  # when nothing was claimed: how long until a delayed event is due, if there is one
+
+
+@dataclass(frozen=True, slots=True)
+class Burial:
+    """An event to set aside, and why: bytes that are kept with it."""
+
+    sequence: int
+    letter: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """An event to put back to its place, due again after a delay."""
+
+    sequence: int
+    delay_ms: int
+    counts: bool  # whether this was an attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What settling came to."""
+
+    lost: tuple[int, ...]  # events that the claim no longer owned, or whose predecessor is unfinished: nothing was done
+    ready: int  # events of the queue that could be claimed now
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """What came back from expired claims."""
+
+    events: int
+    wake: bool  # the caller should ask for a deliverer
+
+
+def claim(client: redis.Redis, queue: str, *, lease_ms: int, max_events: int, max_bytes: int, max_depth: int) -> Claim:
+    """Claim events that are due, and the chains behind them; may return fewer than there are, and none.
+
+    No other claim owns an event that shares a key with one of these, until they are settled or the lease ends.
+    """
+    name = uuid4().hex
+    due, *reply = run(client, "claim", queue, (name, lease_ms, max_events, max_bytes, max_depth))
+    fields = iter(reply)
+    events = tuple(_claimed_event(*five) for five in zip(fields, fields, fields, fields, fields, strict=True))
+    return Claim(name, events, None if int(due) < 0 else int(due))
+
+
+def _claimed_event(sequence: bytes, depth: bytes, attempts: bytes, deaths: bytes, record: bytes) -> ClaimedEvent:
+    accepted_at_ms, _, body = keys.read_record(record)
+    return ClaimedEvent(int(sequence), int(depth), int(attempts), int(deaths), accepted_at_ms, body)
+
+
+def settle(
+    client: redis.Redis,
+    queue: str,
+    claim_id: str,
+    *,
+    delivered: Collection[int] = (),
+    buried: Collection[Burial] = (),
+    released: Collection[Release] = (),
+) -> Settled:
+    """Say what became of events of the claim; idempotent, and harmless when the claim was lost.
+
+    Delivered and buried events leave their lanes, which frees their successors. A released event keeps its place, and
+    everything behind it goes on waiting; what follows it within the claim is released with it.
+    """
+    arguments: Iterable[Argument] = chain(
+        (claim_id, len(delivered)),
+        sorted(delivered),
+        (len(buried),),
+        chain.from_iterable((burial.sequence, burial.letter) for burial in sorted(buried, key=lambda b: b.sequence)),
+        (len(released),),
+        chain.from_iterable((release.sequence, release.delay_ms, int(release.counts)) for release in released),
+    )
+    lost, ready = run(client, "settle", queue, tuple(arguments))
+    return Settled(tuple(map(int, lost)), ready)
+
+
+def extend(client: redis.Redis, queue: str, claim_id: str, *, lease_ms: int) -> bool:
+    """Return whether the claim still exists; if so, its lease now ends `lease_ms` from now."""
+    return bool(run(client, "extend", queue, (claim_id, lease_ms)))
+
+
+def reap(client: redis.Redis, queue: str, *, max_claims: int = 100) -> Reaped:
+    """Return the events of expired leases to their place; idempotent."""
+    events, wake = run(client, "reap", queue, (max_claims,))
+    return Reaped(events, wake == 1)
