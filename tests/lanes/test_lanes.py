@@ -1,0 +1,386 @@
+"""What the lanes promise, one sentence a test, over both servers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import fakeredis
+import pytest
+import redis
+
+import lanes
+from lanes.keys import base
+from tests.lanes.driving import (
+    QUEUE,
+    append,
+    bury,
+    claim,
+    deliver,
+    depths,
+    event,
+    expire,
+    leftovers,
+    make_due,
+    names,
+    release,
+    sequences,
+    stats,
+)
+
+
+def test_events_that_share_no_key_are_claimed_together(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), event("b", "al"), event("c"))
+
+    assert names(claim(client)) == ["a", "b", "c"]
+
+
+def test_a_successor_comes_along_one_depth_further(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), event("b", "jo"), event("c", "jo"))
+
+    assert depths(claim(client)) == {"a": 0, "b": 1, "c": 2}
+
+
+def test_an_event_with_two_keys_stands_where_both_lanes_meet(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), event("b", "al"), event("meet", "jo", "al"), event("after", "al"))
+
+    assert depths(claim(client)) == {"a": 0, "b": 0, "meet": 1, "after": 2}
+
+
+def test_two_keys_shared_with_one_predecessor_are_both_waited_for(client: redis.Redis) -> None:
+    append(client, event("a", "jo", "al"), event("b", "al", "jo"))
+    first = claim(client, depth=0)
+
+    assert names(first) == ["a"]
+    assert names(claim(client)) == []
+
+    deliver(client, first)
+
+    assert names(claim(client)) == ["b"]
+
+
+def test_a_successor_stays_behind_when_a_predecessor_is_in_another_claim(client: redis.Redis) -> None:
+    append(client, event("a", "jo"))
+    first = claim(client)
+    append(client, event("b", "al"), event("meet", "jo", "al"))
+    second = claim(client)
+
+    assert names(second) == ["b"]
+
+    deliver(client, second)
+    assert names(claim(client)) == []
+
+    deliver(client, first)
+    assert names(claim(client)) == ["meet"]
+
+
+def test_a_repeated_key_of_one_event_counts_once(client: redis.Redis) -> None:
+    append(client, event("a", "jo", "jo"), event("b", "jo"))
+
+    deliver(client, claim(client))
+
+    assert leftovers(client) == set()
+
+
+def test_claims_are_bounded_by_count_and_leave_the_rest(client: redis.Redis) -> None:
+    append(client, *(event(f"e{n}", f"person {n}") for n in range(10)))
+
+    assert len(claim(client, events=4).events) == 4
+    assert len(claim(client, events=100).events) == 6
+
+
+def test_claims_are_bounded_by_bytes_but_never_empty(client: redis.Redis) -> None:
+    append(client, event("big", "jo", body=b"x" * 1000), event("next", "al", body=b"y" * 1000))
+
+    assert len(claim(client, max_bytes=10).events) == 1
+    assert len(claim(client, max_bytes=10).events) == 1
+
+
+def test_people_who_are_ready_come_before_the_chain_of_one(client: redis.Redis) -> None:
+    """A person with a long chain never starves the others."""
+    append(client, *(event(f"hot {n}", "hot") for n in range(50)), event("other", "al"))
+
+    assert names(claim(client, events=2)) == ["hot 0", "other"]
+
+
+def test_chains_are_followed_no_deeper_than_asked(client: redis.Redis) -> None:
+    append(client, *(event(f"e{n}", "jo") for n in range(10)))
+
+    assert names(claim(client, depth=2)) == ["e0", "e1", "e2"]
+
+
+def test_delivering_part_of_a_chain_keeps_the_rest_claimed(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), event("b", "jo"))
+    first = claim(client)
+
+    deliver(client, first, "a")
+
+    assert names(claim(client)) == []
+    assert stats(client).claimed == 1
+    assert deliver(client, first, "b").lost == ()
+    assert leftovers(client) == set()
+
+
+def test_a_released_event_keeps_its_place_until_it_is_due(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), event("b", "jo"))
+    release(client, claim(client, depth=0), "a", delay_ms=60_000)
+
+    waiting = claim(client)
+    assert names(waiting) == []
+    assert waiting.next_due_ms is not None
+    assert 0 < waiting.next_due_ms <= 60_000
+
+    make_due(client)
+    again = claim(client)
+    assert names(again) == ["a", "b"]
+    assert [event.attempts for event in again.events] == [1, 0]
+
+
+def test_releasing_an_event_lets_go_of_what_follows_it_in_the_claim(client: redis.Redis) -> None:
+    """Else another worker could claim the predecessor while this one still holds the successor."""
+    append(client, event("a", "jo"), event("b", "jo"), event("c", "jo"), event("other", "al"))
+    first = claim(client)
+
+    release(client, first, "a")
+
+    assert deliver(client, first, "b", "c").lost == tuple(sequences(first)[name] for name in "bc")
+    assert deliver(client, first, "other").lost == ()
+    assert names(claim(client)) == ["a", "b", "c"]
+
+
+def test_an_event_whose_predecessor_is_unfinished_cannot_be_delivered(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), event("b", "jo"))
+    first = claim(client)
+
+    assert deliver(client, first, "b").lost == (sequences(first)["b"],)
+    assert stats(client).delivered_total == 0
+
+
+def test_delivering_twice_reports_the_second_as_lost(client: redis.Redis) -> None:
+    append(client, event("a", "jo"))
+    first = claim(client)
+    deliver(client, first)
+
+    assert deliver(client, first).lost == (1,)
+    assert stats(client).delivered_total == 1
+
+
+def test_a_buried_event_frees_its_lane_and_is_kept_with_its_letter(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), event("b", "jo"))
+    bury(client, claim(client, depth=0), "a")
+
+    assert names(claim(client)) == ["b"]
+    assert stats(client).dead == 1
+    assert client.hgetall(f"{base(QUEUE)}:letter") == {b"1": b"why"}
+
+
+def test_a_hold_starts_when_the_last_predecessor_finished(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), event("held", "jo", hold_ms=60_000), event("after", "jo"))
+    first = claim(client)
+    assert names(first) == ["a"]
+
+    deliver(client, first)
+
+    assert names(claim(client)) == []
+    assert stats(client).delayed == 1
+    make_due(client)
+    assert names(claim(client)) == ["held", "after"]
+
+
+def test_an_expired_claim_is_reaped_to_its_place(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), event("b", "jo"))
+    dead = claim(client)
+    expire(client, dead)
+
+    assert lanes.reap(client, QUEUE).events == 2
+    again = claim(client)
+    assert names(again) == ["a", "b"]
+    assert [event.deaths for event in again.events] == [1, 1]
+
+
+def test_a_second_worker_cannot_be_overruled_by_the_first_ones_late_answer(client: redis.Redis) -> None:
+    append(client, event("a", "jo"))
+    first = claim(client)
+    expire(client, first)
+    lanes.reap(client, QUEUE)
+    second = claim(client)
+
+    assert deliver(client, first).lost == (1,)
+    assert not lanes.extend(client, QUEUE, first.id, lease_ms=60_000)
+    assert deliver(client, second).lost == ()
+
+
+def test_an_extended_claim_is_not_reaped(client: redis.Redis) -> None:
+    append(client, event("a", "jo"))
+    mine = claim(client)
+    expire(client, mine)
+
+    assert lanes.extend(client, QUEUE, mine.id, lease_ms=60_000)
+    assert lanes.reap(client, QUEUE).events == 0
+    assert deliver(client, mine).lost == ()
+
+
+def test_an_event_whose_claims_died_twice_is_claimed_alone(client: redis.Redis) -> None:
+    """So that one poisonous event cannot take the same hundred others down for ever."""
+    append(client, event("poison", "jo"), event("behind", "jo"), event("other", "al"))
+    for _ in range(2):
+        expire(client, claim(client))
+        lanes.reap(client, QUEUE)
+    append(client, event("fresh", "bo"))
+
+    claims = [claim(client) for _ in range(4)]
+
+    assert sorted(names(each) for each in claims) == [[], ["fresh"], ["other"], ["poison"]]
+
+
+def test_a_repeated_message_id_is_accepted_and_dropped(client: redis.Redis) -> None:
+    assert append(client, event("a", "jo"), event("b", "jo"), event("a", "jo")).accepted == (True, True, False)
+    assert append(client, event("b", "al")).accepted == (False,)
+
+    assert names(claim(client)) == ["a", "b"]
+    assert stats(client).duplicates_total == 2
+
+
+def test_message_ids_are_remembered_in_older_generations_and_forgotten_in_the_end(client: redis.Redis) -> None:
+    append(client, event("a", "jo"))
+    seen = next(iter(client.scan_iter(f"{base(QUEUE)}:seen:*")))
+    *prefix, generation, bucket = seen.decode().split(":")
+
+    client.rename(seen, ":".join([*prefix, str(int(generation) - 3), bucket]))
+    assert append(client, event("a", "jo")).accepted == (False,)
+
+    client.rename(":".join([*prefix, str(int(generation) - 3), bucket]), ":".join([*prefix, "0", bucket]))
+    assert append(client, event("a", "jo")).accepted == (True,)
+
+
+def test_a_full_queue_takes_nothing(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), limit=2)
+
+    with pytest.raises(lanes.QueueFull):
+        append(client, event("b", "jo"), event("c", "jo"), limit=2)
+
+    assert stats(client).waiting == 1
+    assert append(client, event("b", "jo"), limit=2).accepted == (True,)
+
+
+def test_a_deliverer_is_asked_for_once_until_one_has_come_and_gone(client: redis.Redis) -> None:
+    assert append(client, event("a", "jo")).wake
+    assert not append(client, event("b", "al")).wake
+
+    deliver(client, claim(client))
+    assert claim(client).events == ()
+
+    assert append(client, event("c", "jo")).wake
+
+
+def test_nobody_is_woken_while_a_deliverer_listens(client: redis.Redis) -> None:
+    lanes.claim(client, QUEUE, lease_ms=1, max_events=1, max_bytes=1, max_depth=0, listen_ms=60_000)
+
+    assert not append(client, event("a", "jo")).wake
+
+
+def test_an_open_claim_takes_care_of_a_few_and_more_work_wants_more_deliverers(client: redis.Redis) -> None:
+    append(client, event("a", "jo"))
+    claim(client)
+    client.delete(f"{base(QUEUE)}:hint")
+
+    assert not append(client, event("b", "al")).wake
+    assert append(client, *(event(f"e{n}") for n in range(200))).wake
+    client.delete(f"{base(QUEUE)}:hint")
+    assert not claim(client, events=50).wake, "two claims take care of two hundred"
+    append(client, *(event(f"f{n}") for n in range(400)))
+    client.delete(f"{base(QUEUE)}:hint")
+    assert claim(client, events=50).wake
+
+
+def test_reaping_asks_for_a_deliverer_when_a_hint_was_lost(client: redis.Redis) -> None:
+    append(client, event("a", "jo"))
+    client.delete(f"{base(QUEUE)}:hint")
+
+    assert lanes.reap(client, QUEUE).wake
+    assert not lanes.reap(client, QUEUE).wake
+
+
+def test_the_figures_add_up(client: redis.Redis) -> None:
+    append(client, *(event(f"jo {n}", "jo") for n in range(3)), event("al", "al"), event("bo", "bo"), event("cy", "cy"))
+    release(client, claim(client, events=1), delay_ms=60_000)
+    mine = claim(client, events=1)
+    bury(client, claim(client, events=1), "bo")
+
+    figures = stats(client)
+
+    assert names(mine) == ["al"]
+    assert (figures.waiting, figures.ready, figures.delayed, figures.claimed, figures.blocked) == (5, 1, 1, 1, 2)
+    assert (figures.claims, figures.dead, figures.accepted_total, figures.buried_total) == (1, 1, 6, 1)
+    assert figures.oldest_age_s < 60
+
+
+def test_a_long_lane_is_named_as_hot_while_it_is_long(client: redis.Redis) -> None:
+    append(client, *(event(f"e{n}", "kiosk") for n in range(1001)))
+    assert stats(client).hot == (lanes.HotLane(lanes.digest("kiosk"), 1001),)
+
+    deliver(client, claim(client, events=2))
+
+    assert stats(client).hot == ()
+
+
+def test_a_lane_tells_through_whom_it_waits(client: redis.Redis) -> None:
+    append(client, event("a", "al"), event("meet", "al", "jo"), event("b", "jo"))
+    mine = claim(client, depth=0)
+
+    lane = lanes.inspect(client, QUEUE, "jo")
+
+    assert lane is not None
+    assert (lane.length, lane.tail) == (2, 3)
+    assert [(step.body, step.state) for step in lane.steps] == [(b"meet", "waiting"), (b"a", "claimed")]
+    assert lane.steps[-1].claim == mine.id
+    assert lane.steps[-1].digest == lanes.digest("al")
+    assert lanes.inspect(client, QUEUE, "nobody") is None
+
+
+def test_a_delayed_or_ready_head_is_told_as_such(client: redis.Redis) -> None:
+    append(client, event("a", "jo"))
+    ready = lanes.inspect(client, QUEUE, "jo")
+    release(client, claim(client), delay_ms=60_000)
+    delayed = lanes.inspect(client, QUEUE, "jo")
+
+    assert ready is not None
+    assert delayed is not None
+    assert [step.state for step in (*ready.steps, *delayed.steps)] == ["ready", "delayed"]
+    assert delayed.steps[0].figure > 50_000
+
+
+def test_bodies_and_keys_may_be_any_bytes_and_text(client: redis.Redis) -> None:
+    body = bytes(range(256))
+    append(client, event("a", "jo \x00 ü 🇺🇸", body=body), event("b", "\udc80"))
+
+    assert [event.body for event in claim(client).events] == [body, b"b"]
+
+
+def test_two_queues_know_nothing_of_each_other(client: redis.Redis) -> None:
+    append(client, event("a", "jo"))
+
+    elsewhere = lanes.append(client, "other", [event("a", "jo")], limit=10, dedupe_s=60)
+
+    assert elsewhere.accepted == (True,)
+    claimed = lanes.claim(client, "other", lease_ms=1000, max_events=9, max_bytes=999, max_depth=0, listen_ms=0)
+    assert [event.sequence for event in claimed.events] == [1]
+
+
+def test_an_asyncio_client_appends_the_same(redis_client: redis.Redis) -> None:
+    connection = redis_client.connection_pool.connection_kwargs
+
+    async def scenario() -> lanes.Appended:
+        async with redis.asyncio.Redis(host=connection["host"], port=connection["port"]) as asynchronous:
+            await asynchronous.script_flush()
+            return await lanes.append_async(asynchronous, QUEUE, [event("a", "jo")], limit=10, dedupe_s=60)
+
+    assert asyncio.run(scenario()) == lanes.Appended((True,), wake=True)
+    assert names(claim(redis_client)) == ["a"]
+
+
+def test_a_server_that_forgot_the_scripts_is_told_them_again() -> None:
+    client = fakeredis.FakeStrictRedis()
+    append(client, event("a", "jo"))
+    client.script_flush()
+
+    assert names(claim(client)) == ["a"]
