@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mapping.fql.errors import NOTHING_THERE, FqlError
 from mapping.fql.javascript import UNDEFINED, number_of, text_of
-from mapping.fql.lookup import keys_of, lookup
+from mapping.fql.lookup import Lookup, keys_of, lookup
 
 Ast = dict[str, Any]
 Predicate = Callable[[dict[str, Any]], bool]
@@ -50,16 +50,17 @@ class Comparison:
     def predicate(self) -> Predicate:
         """Return the function that tells whether an event meets this condition. It raises FqlError if `can_fail`."""
         if self.can_fail:
-            return _failing(
-                f"the path {self.name!r} names nothing", "Cannot read properties of null (reading 'reduce')"
-            )
-        field, make = FIELDS.get(self.type), OPERATORS.get(self.operator)
-        if field is None or make is None:
+            return _failing(f"{self.name!r} is no path", "Cannot read properties of null (reading 'reduce')")
+        if self.type not in FIELDS or self.operator not in OPERATORS:
             return _constant(False)
-        test = make(self.value)
+        look, test = self.lookup(), OPERATORS[self.operator](self.value)
+        return lambda event: test(look(event))
+
+    def lookup(self) -> Lookup:
+        """Return the function that takes an event to the value which is compared."""
         if self.type in ROOTS and not self.name:
-            return _constant(test(None))
-        return _tested(lookup(field, self._keys()), test)
+            return lambda _event: None
+        return lookup(FIELDS[self.type], self._keys())
 
     @property
     def can_fail(self) -> bool:
@@ -131,12 +132,24 @@ class Group:
 
     def predicate(self) -> Predicate:
         """Return the function that tells whether an event meets this condition; it stops at the first answer."""
-        tests = tuple(child.predicate() for child in self.children)
-        if self.operator == "and":
-            return tests[0] if len(tests) == 1 else _all_of(tests)
-        if self.operator == "or":
-            return tests[0] if len(tests) == 1 else _any_of(tests)
-        return _constant(False)
+        if self.operator not in ("and", "or"):
+            return _constant(False)
+        tests = self._tests()
+        if len(tests) == 1:
+            return tests[0]
+        return _all_of(tests) if self.operator == "and" else _any_of(tests)
+
+    def _tests(self) -> tuple[Predicate, ...]:
+        """Return the children's predicates; those of `a != "x" and a != "y"`, or of `a = "x" or a = "y"`, are one."""
+        if self.can_fail:  # then it shows in which order they are asked
+            return tuple(child.predicate() for child in self.children)
+        alike: dict[object, list[Condition]] = {}
+        for index, child in enumerate(self.children):
+            if isinstance(child, Comparison) and child.operator == ("!=" if self.operator == "and" else "="):
+                alike.setdefault((child.type, child.name), []).append(child)
+            else:
+                alike[index] = [child]
+        return tuple(_merged(children) for children in alike.values())
 
     @property
     def can_fail(self) -> bool:
@@ -292,8 +305,16 @@ _PRINTED = {
 }
 
 
-def _tested(look: Callable[[dict[str, Any]], Any], test: Test) -> Predicate:
-    return lambda event: test(look(event))
+def _merged(children: Sequence[Condition]) -> Predicate:
+    """Return one predicate for one condition, or for several that compare the same field with texts by one operator."""
+    first = children[0]
+    if len(children) == 1 or not isinstance(first, Comparison) or first.type not in FIELDS:
+        return first.predicate()
+    look = first.lookup()
+    texts = frozenset(text_of(child.value) for child in children if isinstance(child, Comparison))
+    if first.operator == "=":
+        return lambda event: type(value := look(event)) is str and value in texts
+    return lambda event: type(value := look(event)) is not str or value not in texts
 
 
 def _constant(answer: bool) -> Predicate:

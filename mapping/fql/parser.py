@@ -10,21 +10,15 @@ The grammar stands in the docstrings, one rule per function. Three things surpri
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
+from typing import Literal
 
-from mapping.fql.conditions import Comparison, Condition, Group, Missing
+from mapping.fql.conditions import FIELDS, ROOTS, Comparison, Condition, Group, Missing
 from mapping.fql.errors import FqlError
 from mapping.fql.javascript import number_of, text_of
 from mapping.fql.tokens import Token, tokenize
 
-FIELD_TYPES = {
-    "type": "event-type",
-    "event": "event",
-    "name": "name",
-    "userId": "userId",
-    "properties": "event-property",
-    "traits": "event-trait",
-    "context": "event-context",
-}
+FIELD_TYPES = {field: type for type, field in FIELDS.items()}
 FUNCTIONS = frozenset({"contains", "match"})
 # Members which every JavaScript object has: the reference takes them for known fields, and makes no condition of them.
 _INHERITED = frozenset(
@@ -43,125 +37,165 @@ _INHERITED = frozenset(
         "__lookupSetter__",
     }
 )
+_FIELDS = frozenset(FIELD_TYPES) | _INHERITED
+
+Rule = Literal["condition", "function", "group", "joint", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one rule of the grammar took from the text: its tokens in order, and the condition it made of them, if any.
+
+    For a function the tokens are always six (name, parenthesis, path, comma, value, parenthesis), whatever they are;
+    for a condition three; for a group the two parentheses, with what is between them in `inner`.
+    """
+
+    rule: Rule
+    tokens: tuple[Token, ...]
+    made: Condition | None = None
+    inner: tuple[Piece, ...] = ()
 
 
 def parse(source: str) -> Group:
     """Return the condition that `source` means. Raises FqlError, whose `message` is the reference's."""
-    return _Parser(source).trigger()
+    condition = _joined(read(source))
+    if isinstance(condition, Missing):
+        raise FqlError("there is no condition in it", source, 0)
+    return condition if isinstance(condition, Group) else Group("and", (condition,))
 
 
-class _Parser:
-    """One reading of one text. `_tokens` are those not yet read; the functions take them from its left."""
+def read(source: str) -> tuple[Piece, ...]:
+    """Return the pieces that `source` consists of, in order. Raises FqlError."""
+    return _Reader(source).expression(deque(_with_paths(tokenize(source))))
+
+
+class _Reader:
+    """The grammar. Each rule takes its tokens from the left of those that are left, and returns its piece."""
 
     def __init__(self, source: str) -> None:
         self._source = source
 
-    def trigger(self) -> Group:
-        """trigger = expression, eos ;    at least one condition"""
-        condition = self._expression(deque(_with_paths(tokenize(self._source))))
-        if isinstance(condition, Group):
-            return condition
-        if isinstance(condition, Missing):
-            raise FqlError("there is no condition in it", self._source, 0)
-        return Group("and", (condition,))
-
-    def _expression(self, tokens: deque[Token]) -> Condition:
-        """expression = { condition | [ "!" ], function | group | "and" | "or" | ... } ;"""
-        children: list[Condition] = []
-        operator = "and"
+    def expression(self, tokens: deque[Token]) -> tuple[Piece, ...]:
+        """expression = { condition | [ "!" ], function | group | "and" | "or" | ... }, eos ;"""
+        pieces = []
         while tokens:
             token = tokens.popleft()
             match token.kind:
                 case "eos":
                     break
                 case "conditional":
-                    operator = token.value
+                    pieces.append(Piece("joint", (token,)))
                 case "parenleft":
-                    children.append(self._group(token, tokens))
+                    pieces.append(self._group(token, tokens))
                 case "ident" if token.value in FUNCTIONS:
-                    children.extend(self._function(token, tokens, negated=False))
-                case "ident":
-                    children.extend(self._condition(token, tokens))
+                    pieces.append(self._function(token, tokens))
+                case "ident" if token.value.split(".")[0] in _FIELDS:
+                    pieces.append(self._condition(token, tokens))
                 case "operator" if token.value == "!" and tokens[0].kind == "ident" and tokens[0].value in FUNCTIONS:
-                    children.extend(self._function(tokens.popleft(), tokens, negated=True))
-        match children:
-            case []:
-                return Missing()
-            case [child]:
-                return child
-            case _:
-                return Group(operator, tuple(children))
+                    pieces.append(self._function(tokens.popleft(), tokens, "not_"))
+                case _:
+                    pieces.append(Piece("skipped", (token,)))
+        return tuple(pieces)
 
-    def _group(self, opening: Token, tokens: deque[Token]) -> Condition:
+    def _group(self, opening: Token, tokens: deque[Token]) -> Piece:
         """group = "(", expression, ")" ;    the first ")" ends it, so a group in a group is an error"""
         inner: deque[Token] = deque()
         while tokens:
             token = tokens.popleft()
             if token.kind == "parenright":
                 inner.append(Token("eos", "eos", token.start, token.start))
-                return self._expression(inner)
+                pieces = self.expression(inner)
+                return Piece("group", (opening, token), _joined(pieces), pieces)
             inner.append(token)
-        raise FqlError("this parenthesis is never closed", self._source, opening.start)
+        nested = inner[-1].start < len(self._source)
+        reason = "parentheses cannot stand in parentheses" if nested else "this parenthesis is never closed"
+        raise FqlError(reason, self._source, opening.start)
 
-    def _condition(self, field: Token, tokens: deque[Token]) -> list[Condition]:
+    def _condition(self, field: Token, tokens: deque[Token]) -> Piece:
         """condition = path, operator, value ;
         path = ( "type" | "event" | "name" | "userId" | "properties" | "traits" | "context" ), { ".", name } ;
         operator = "=" | "!=" | "<" | "<=" | ">" | ">=" | ? any token ? ;
         value = text | number | "true" | "false" | "null" | ? any token ? ;
         """
-        root = field.value.split(".")[0]
-        if root not in FIELD_TYPES and root not in _INHERITED:
-            return []
         operator = self._take(tokens, field, "Operator token is missing")
         value = self._take(tokens, field, "Value token is missing")
-        if root in _INHERITED:
-            return []
-        type = FIELD_TYPES[root]
-        match type:
-            case "event" | "event-type":
-                return [Comparison(type, operator.value, value=_text(value))]
-            case "name":
-                special = _SPECIAL.get((operator.value, value.value)) if value.value == "null" else None
-            case _:
-                special = _SPECIAL.get((operator.value, value.value))
-        name = None if type in ("name", "userId") else field.value.removeprefix(root + ".")
-        if special:
-            return [Comparison(type, special, name)]
-        if name is None:
-            return [Comparison(type, operator.value, value=_text(value))]
-        if value.kind == "number" and operator.value in _NUMERIC:
-            return [Comparison(type, _NUMERIC[operator.value], name, _value(value))]
-        return [Comparison(type, operator.value, name, _value(value))]
+        return Piece("condition", (field, operator, value), _comparison(field, operator, value))
 
-    def _function(self, name: Token, tokens: deque[Token], negated: bool) -> list[Condition]:
-        """function = ( "contains" | "match" ), "(", path, ",", value, ")" ;
-
-        `match` knows `"x*"`, begins with; from any other value it drops the first character and compares the end.
-        """
-        _skip(tokens)
+    def _function(self, name: Token, tokens: deque[Token], prefix: str = "") -> Piece:
+        """function = ( "contains" | "match" ), "(", path, ",", value, ")" ;"""
+        opening = self._pass(tokens)
         path = self._take(tokens, name, f"{name.value}() is missing a 1st argument")
-        _skip(tokens)
+        comma = self._pass(tokens)
         value = self._take(tokens, name, f"{name.value}() is missing a 2nd argument")
-        _skip(tokens)
-        if name.value == "contains":
-            operator, expected = "contains", _text(value)
-        elif value.value.endswith('*"'):
-            operator, expected = "starts_with", _text(value)[:-1]
-        else:
-            operator, expected = "ends_with", _text(value)[1:]
-        return _function_of(path, "not_" + operator if negated else operator, expected)
+        closing = self._pass(tokens)
+        operator, expected = _contains(value) if name.value == "contains" else _match(value)
+        made = _call(path, prefix + operator, expected)
+        return Piece("function", (name, opening, path, comma, value, closing), made)
 
     def _take(self, tokens: deque[Token], near: Token, message: str) -> Token:
-        """Return the next token, or raise FqlError when there is none."""
+        """Return the next token, whatever it is; raise FqlError when there is none."""
         if tokens:
             return tokens.popleft()
-        raise FqlError(message, self._source, near.end, message)
+        raise FqlError(message, self._source, near.start, message)
+
+    def _pass(self, tokens: deque[Token]) -> Token:
+        """Return the next token, whatever it is, or one more `eos`."""
+        return tokens.popleft() if tokens else Token("eos", "eos", len(self._source), len(self._source))
 
 
-def _skip(tokens: deque[Token]) -> None:
-    """Drop the next token, if there is one."""
-    if tokens:
-        tokens.popleft()
+def _joined(pieces: tuple[Piece, ...]) -> Condition:
+    """Return the one condition of the pieces: joined by the last operator among them, by `and` without one."""
+    children = tuple(piece.made for piece in pieces if piece.made is not None)
+    if not children:
+        return Missing()
+    if len(children) == 1:
+        return children[0]
+    operators = [piece.tokens[0].value for piece in pieces if piece.rule == "joint"]
+    return Group(operators[-1] if operators else "and", children)
+
+
+def _comparison(field: Token, operator: Token, value: Token) -> Comparison | None:
+    """Return the condition of three tokens.
+
+    `type` and `event` compare text, always. Elsewhere null, and but for `name` true and false too, are special;
+    below `properties`, `traits` and `context` a number behind `=` and `!=` is one.
+    """
+    root = field.value.split(".")[0]
+    type = FIELD_TYPES.get(root)
+    if type is None:
+        return None
+    if type in ("event-type", "event"):
+        return Comparison(type, operator.value, value=_text(value))
+    name = field.value.removeprefix(root + ".") if type in ROOTS else None
+    special = _SPECIAL.get((operator.value, value.value))
+    if special and not (type == "name" and special in ("is_true", "is_false")):
+        return Comparison(type, special, name)
+    if name is None:
+        return Comparison(type, operator.value, value=_text(value))
+    if value.kind == "number":
+        return Comparison(type, _NUMERIC.get(operator.value, operator.value), name, _value(value))
+    return Comparison(type, operator.value, name, _value(value))
+
+
+def _contains(value: Token) -> tuple[str, str]:
+    return "contains", _text(value)
+
+
+def _match(value: Token) -> tuple[str, str]:
+    """Return the operator and what it expects: `"x*"` begins with x; any other value loses its first character."""
+    if value.value.endswith('*"'):
+        return "starts_with", _text(value)[:-1]
+    return "ends_with", _text(value)[1:]
+
+
+def _call(path: Token, operator: str, expected: str) -> Comparison | None:
+    """Return the condition of a function: none for `type` and other fields that the reference does not know there."""
+    if path.value in ("event", "name", "userId"):
+        return Comparison(path.value, operator, value=expected)
+    for root in ("properties", "traits", "context"):
+        if path.value.startswith(root):  # `propertiesx` too: it looks for a property of that name
+            return Comparison(FIELD_TYPES[root], operator, path.value.removeprefix(root + "."), expected)
+    return None
 
 
 _SPECIAL = {
@@ -187,16 +221,6 @@ def _with_paths(tokens: list[Token]) -> list[Token]:
         joined.append(token)
         index += 1
     return joined
-
-
-def _function_of(path: Token, operator: str, expected: str) -> list[Condition]:
-    """Return the condition of a function: none for `type` and other fields the reference does not know there."""
-    if path.value in ("event", "name", "userId"):
-        return [Comparison(path.value, operator, value=expected)]
-    for root in ("properties", "traits", "context"):
-        if path.value.startswith(root):  # `propertiesx` too: it looks for a property of that name
-            return [Comparison(FIELD_TYPES[root], operator, path.value.removeprefix(root + "."), expected)]
-    return []
 
 
 def _value(token: Token) -> str | float | bool:
