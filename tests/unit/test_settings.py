@@ -1,0 +1,81 @@
+"""The environment is read once, and fails loudly."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from settings import DEFAULT_DOCUMENT, Settings, SettingsError, read_document
+
+DOCUMENTED = Path("docs/settings.md")
+
+
+def test_every_setting_is_documented_with_its_default_and_nothing_else_is() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.+?) \|", DOCUMENTED.read_text(encoding="utf-8"), re.MULTILINE)
+
+    fields = {
+        field.validation_alias or f"SEGUE_{name.upper()}": f"`{float(field.default):g}`"
+        if isinstance(field.default, float)
+        else "none"
+        if field.default is None
+        else f"`{field.default}`"
+        for name, field in Settings.model_fields.items()
+    }
+
+    assert dict(rows) == fields
+
+
+def test_a_bad_variable_is_named_with_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGUE_INGEST_PORT", "eighty")
+    monkeypatch.setenv("SEGUE_LEASE_S", "0")
+
+    with pytest.raises(SettingsError) as caught:
+        Settings.load()
+
+    assert "SEGUE_INGEST_PORT" in str(caught.value)
+    assert "'eighty'" in str(caught.value)
+    assert "SEGUE_LEASE_S" in str(caught.value)
+
+
+def test_without_a_file_there_is_one_source_and_one_destination(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEGUE_CONFIG", raising=False)
+
+    assert Settings.load().document() == DEFAULT_DOCUMENT
+
+
+def test_texts_take_values_from_the_environment_but_mappings_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY", "secret")
+    file = tmp_path / "segue.toml"
+    file.write_text(
+        '[destinations.a]\nsite_id = "${KEY}"\nlist = ["x${KEY}"]\n[destinations.a.mapping]\nname = "${KEY}"\n'
+    )
+
+    assert read_document(file)["destinations"]["a"] == {
+        "site_id": "secret",
+        "list": ["xsecret"],
+        "mapping": {"name": "${KEY}"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[destinations", "is not TOML"),
+        ('[destinations.a]\nsite_id = "${NOT_SET_ANYWHERE}"', "destinations.a.site_id: the environment variable"),
+    ],
+)
+def test_a_bad_file_says_where_and_what(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "segue.toml"
+    file.write_text(text)
+
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        read_document(file)
+
+
+def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read_document(tmp_path / "none.toml")

@@ -1,0 +1,123 @@
+"""Reading the Track API's answers, over httpx's own mock transport: the socket is the only thing replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import httpx
+import orjson
+import pytest
+
+from mapping import Operation
+from workers.customerio import TrackApi
+from workers.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Split
+from workers.requests import BATCH_PATH, Request, encode
+
+
+def operation(name: str) -> Operation:
+    return Operation(0, "trackEvent", "/api/v2/entity", {"type": "person", "action": "event", "name": name})
+
+
+def batch(*names: str) -> Request:
+    return Request(BATCH_PATH, tuple(encode(at, operation(name)) for at, name in enumerate(names)))
+
+
+def send(answer: Callable[[httpx.Request], httpx.Response], request: Request) -> list[Outcome]:
+    api = TrackApi("https://track.example", "site", "key", 5.0, httpx.MockTransport(answer))
+    return api.send(request)
+
+
+def answering(status: int, **arguments: object) -> Callable[[httpx.Request], httpx.Response]:
+    return lambda _: httpx.Response(status, **arguments)  # type: ignore[arg-type]
+
+
+def test_a_batch_goes_out_as_one_authenticated_request() -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={})
+
+    assert send(answer, batch("a", "b")) == [Delivered(), Delivered()]
+    assert [str(request.url) for request in seen] == ["https://track.example/api/v2/batch"]
+    assert seen[0].headers["authorization"] == httpx.BasicAuth("site", "key")._auth_header
+    assert orjson.loads(seen[0].content) == {"batch": [operation("a").body, operation("b").body]}
+
+
+def test_a_207_refuses_the_items_it_names_and_no_others() -> None:
+    errors = [
+        {"batch_index": 1, "reason": "invalid", "field": "attributes.plan", "message": "too long"},
+        {"batch_index": 2, "reason": "required"},
+        {"batch_index": 99, "reason": "invalid"},
+        "nonsense",
+    ]
+
+    outcomes = send(answering(207, json={"errors": errors}), batch("a", "b", "c"))
+
+    assert outcomes[0] == Delivered()
+    assert [outcome.reason for outcome in outcomes[1:] if isinstance(outcome, Rejected)] == [
+        "attributes.plan: too long (invalid)",
+        "required",
+    ]
+
+
+def test_errors_inside_a_200_count_as_well() -> None:
+    outcomes = send(answering(200, json={"errors": [{"reason": "invalid"}]}), batch("a"))
+
+    assert isinstance(outcomes[0], Rejected)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}\n", b"not json", b"[]", b'{"errors": 3}'])
+def test_any_other_2xx_body_means_delivered(content: bytes) -> None:
+    assert send(answering(200, content=content), batch("a")) == [Delivered()]
+
+
+@pytest.mark.parametrize(
+    ("status", "count", "kind"),
+    [
+        (400, 1, Rejected),
+        (400, 2, Split),
+        (413, 1, Rejected),
+        (413, 3, Split),
+        (401, 2, Paused),
+        (403, 1, Paused),
+        (404, 1, Rejected),
+        (408, 1, RetryLater),
+        (429, 2, RetryLater),
+        (500, 1, RetryLater),
+        (503, 1, RetryLater),
+        (522, 1, RetryLater),
+        (302, 1, Rejected),
+    ],
+)
+def test_each_status_has_its_class(status: int, count: int, kind: type) -> None:
+    outcomes = send(answering(status), batch(*"abc"[:count]))
+
+    assert [type(outcome) for outcome in outcomes] == [kind] * count
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError("refused"), httpx.ReadTimeout("slow"), httpx.ReadError("reset")])
+def test_no_answer_may_be_tried_again(error: httpx.HTTPError) -> None:
+    def fail(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    outcome = send(fail, batch("a"))[0]
+
+    assert isinstance(outcome, RetryLater)
+    assert outcome.answer.status is None
+
+
+def test_retry_after_may_be_seconds_or_a_date_and_is_capped() -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    waits = []
+    for value in ("7", date, "99999", "soon", "-3"):
+        outcome = send(answering(429, headers={"Retry-After": value}), batch("a"))[0]
+        assert isinstance(outcome, RetryLater)
+        waits.append(outcome.after_s)
+
+    assert waits[0] == 7
+    assert waits[1] is not None
+    assert 0 < waits[1] <= 60
+    assert waits[2:] == [300, None, 0]

@@ -1,0 +1,54 @@
+"""What became of one operation, as a value; `workers.deliver` interprets it, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the service said: kept with the dead letter."""
+
+    status: int | None  # None: no answer at all
+    body: str  # at most a few kilobytes of it, or the network error's text
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Accepted by the service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Refused for good: sending it again would be refused again."""
+
+    reason: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLater:
+    """Not accepted this time, or nobody knows; the same bytes may be sent again."""
+
+    reason: str
+    answer: Answer
+    after_s: float | None = None  # what the service asked us to wait
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The set-up is at fault (credentials), not the event: wait, and spend no attempt."""
+
+    reason: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The request as a whole was refused as malformed or too large: halves of it may pass."""
+
+    reason: str
+    answer: Answer
+
+
+Outcome = Delivered | Rejected | RetryLater | Paused | Split

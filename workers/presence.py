@@ -1,0 +1,33 @@
+"""Which worker processes live: each says so on every tick, and is forgotten when it has not for a while."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import redis
+
+WORKERS = "segue:workers"  # zset: HOST:PID, by the Redis time in seconds of its last word
+_SILENCE_S = 5.0
+
+
+def announce(client: redis.Redis, silence_s: float = _SILENCE_S) -> None:
+    """Say that this process lives, and forget those that were silent for `silence_s` seconds."""
+    now_s = _now_s(client)
+    client.zadd(WORKERS, {f"{socket.gethostname()}:{os.getpid()}": now_s})
+    client.zremrangebyscore(WORKERS, "-inf", now_s - silence_s)
+
+
+def retire(client: redis.Redis) -> None:
+    """Say that this process ends."""
+    client.zrem(WORKERS, f"{socket.gethostname()}:{os.getpid()}")
+
+
+def count(client: redis.Redis) -> int:
+    """Return how many worker processes spoke in the last seconds."""
+    return int(client.zcount(WORKERS, _now_s(client) - _SILENCE_S, "+inf"))
+
+
+def _now_s(client: redis.Redis) -> float:
+    seconds, microseconds = client.time()
+    return float(seconds) + microseconds / 1e6

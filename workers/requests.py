@@ -1,0 +1,67 @@
+"""Packing operations into the requests that carry them: `/api/v2/batch` by bytes and count, all else by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import orjson
+
+from mapping import Operation
+
+# The service takes bodies of up to 500,000 bytes, with the brackets.
+MAX_BODY_BYTES = 490_000
+_ENVELOPE_BYTES = len(b'{"batch":[]}')
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One operation of one event, encoded once: these very bytes are sent, and sent again."""
+
+    sequence: int  # of the event
+    operation: Operation
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of the service, with the items it carries in order."""
+
+    path: str
+    items: tuple[Item, ...]
+
+    def body(self) -> bytes:
+        """Return the bytes to send."""
+        if self.path == BATCH_PATH:
+            return b'{"batch":[' + b",".join(item.data for item in self.items) + b"]}"
+        return self.items[0].data
+
+    def halves(self) -> tuple[Request, Request]:
+        """Return the same items as two requests, in order."""
+        middle = len(self.items) // 2
+        return Request(self.path, self.items[:middle]), Request(self.path, self.items[middle:])
+
+
+BATCH_PATH = "/api/v2/batch"
+
+
+def encode(sequence: int, operation: Operation) -> Item:
+    """Return the operation with the bytes that stand for it."""
+    return Item(sequence, operation, orjson.dumps(operation.body))
+
+
+def pack(items: Iterable[Item], max_items: int) -> Iterator[Request]:
+    """Yield requests that carry `items` in their order, each within the service's bytes and `max_items`."""
+    batch: list[Item] = []
+    size = _ENVELOPE_BYTES
+    for item in items:
+        if not item.operation.batchable:
+            yield Request(item.operation.path, (item,))
+            continue
+        if batch and (len(batch) == max_items or size + len(item.data) > MAX_BODY_BYTES):
+            yield Request(BATCH_PATH, tuple(batch))
+            batch, size = [], _ENVELOPE_BYTES
+        batch.append(item)
+        size += len(item.data) + 1
+    if batch:
+        yield Request(BATCH_PATH, tuple(batch))

@@ -1,0 +1,162 @@
+"""The Celery tasks: `deliver` works off one destination's queue for a while, `sweep` brings back what was lost.
+
+Every worker process also sweeps on its own tick, so that neither a lost wake-up nor a dead scheduler stops anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from functools import cache
+from typing import Any
+
+import redis
+from celery import signals
+from kombu.exceptions import OperationalError
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+import lanes
+import mapping
+from workers import presence
+from workers.app import WAKE_EXPIRES_S, app, settings
+from workers.customerio import TrackApi
+from workers.deliver import Lease, LeaseLost, Terms, work_off
+
+log = logging.getLogger(__name__)
+
+# One task's turn: then it makes room for another destination's.
+SLICE_S = 10.0
+# How long a deliverer that finds nothing goes on listening, and how often it looks.
+LINGER_S = 0.5
+LOOK_S = 0.02
+CLAIM_EVENTS = 500
+CLAIM_BYTES = 2_000_000
+CLAIM_DEPTH = 20
+
+stopping = threading.Event()
+
+
+@cache
+def store() -> redis.Redis:
+    """The connections of this process to the store; commands are tried again for some seconds when it is away."""
+    retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), 10)
+    return redis.Redis.from_url(settings.redis_url, socket_timeout=10, socket_connect_timeout=5, retry=retry)
+
+
+@cache
+def destinations() -> dict[str, mapping.Destination]:
+    """The configured destinations by name."""
+    return mapping.destinations(settings.document())
+
+
+@cache
+def terms() -> Terms:
+    """A send must end well within the lease, so its timeout is a third of it at most."""
+    return Terms(
+        retry_base_s=settings.retry_base_s,
+        timeout_s=min(20.0, settings.lease_s / 3),
+        lease_ms=int(settings.lease_s * 1000),
+    )
+
+
+@cache
+def track_api(name: str) -> TrackApi:
+    """The connections of this process to a destination's workspace."""
+    destination = destinations()[name]
+    url = settings.track_url or destination.url
+    return TrackApi(url, destination.site_id, destination.api_key, terms().timeout_s)
+
+
+@app.task(name="deliver")  # type: ignore[untyped-decorator]
+def deliver(name: str) -> None:
+    """Deliver what is ready for the destination `name`, for one slice of time at most."""
+    try:
+        until = time.monotonic() + SLICE_S
+        listen_until = time.monotonic() + LINGER_S
+        while not stopping.is_set() and time.monotonic() < until:
+            listening = time.monotonic() < listen_until
+            if deliver_once(name, listening=listening):
+                listen_until = time.monotonic() + LINGER_S
+            elif listening:
+                stopping.wait(LOOK_S)
+            else:
+                return
+        wake(name)
+    except RedisError as error:
+        log.warning("%s: the store is away: %s", name, error)
+
+
+def deliver_once(name: str, *, listening: bool) -> bool:
+    """Claim once and work it off; return whether there was anything."""
+    asked_at = time.monotonic()
+    lease_ms = terms().lease_ms
+    claim = lanes.claim(
+        store(),
+        name,
+        lease_ms=lease_ms,
+        max_events=CLAIM_EVENTS,
+        max_bytes=CLAIM_BYTES,
+        max_depth=CLAIM_DEPTH,
+        listen_ms=int(5000 * LOOK_S) if listening else 0,
+    )
+    if claim.wake:
+        wake(name)
+    if not claim.events:
+        return False
+    lease = Lease(store(), name, claim.id, lease_ms, asked_at)
+    try:
+        work_off(claim, lease, destinations()[name], track_api(name).send, terms(), stopping.is_set)
+    except LeaseLost:
+        log.warning("%s: a lease ended before its claim was worked off; nothing more was sent", name)
+    return True
+
+
+@app.task(name="sweep")  # type: ignore[untyped-decorator]
+def sweep() -> None:
+    """Bring back the events of expired claims, and wake whoever was missed."""
+    for name in destinations():
+        if lanes.reap(store(), name).wake:
+            wake(name)
+
+
+def wake(name: str) -> None:
+    """Ask for a deliverer; a wake-up that cannot be sent is made up for by the next sweep."""
+    try:
+        deliver.apply_async(args=[name], expires=WAKE_EXPIRES_S)
+    except (OperationalError, RedisError) as error:
+        log.warning("%s: a wake-up could not be sent: %s", name, error)
+
+
+def tick() -> None:
+    """Sweep and say that this process lives, again and again until it stops."""
+    while not stopping.wait(settings.sweep_s):
+        try:
+            presence.announce(store())
+            sweep()
+        except RedisError as error:
+            log.warning("the store is away: %s", error)
+
+
+@signals.worker_ready.connect  # type: ignore[untyped-decorator]
+def start_ticking(**_: Any) -> None:
+    """Begin the sweeps of this process."""
+    presence.announce(store())
+    threading.Thread(target=tick, name="sweep", daemon=True).start()
+
+
+@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def stop_working(**_: Any) -> None:
+    """Let deliverers put back what they have not sent, and finish."""
+    stopping.set()
+
+
+@signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
+def say_goodbye(**_: Any) -> None:
+    """Leave the list of living workers."""
+    try:
+        presence.retire(store())
+    except RedisError:
+        log.info("the store is away; this worker will be missed by its silence")
