@@ -9,6 +9,7 @@ The grammar stands in the docstrings, one rule per function. Three things surpri
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass
 from typing import Literal
@@ -37,6 +38,7 @@ _INHERITED = frozenset(
         "__lookupSetter__",
     }
 )
+_CALLED = re.compile(r"([A-Za-z]+)\([ \t\n]*$")
 _FIELDS = frozenset(FIELD_TYPES) | _INHERITED
 
 Rule = Literal["condition", "function", "group", "joint", "skipped"]
@@ -58,9 +60,13 @@ class Piece:
 
 def parse(source: str) -> Group:
     """Return the condition that `source` means. Raises FqlError, whose `message` is the reference's."""
-    condition = _joined(read(source))
+    pieces = read(source)
+    condition = _joined(pieces)
     if isinstance(condition, Missing):
-        raise FqlError("there is no condition in it", source, 0)
+        unknown = next((piece.tokens[0] for piece in pieces if piece.tokens[0].kind == "ident"), None)
+        if unknown:
+            raise FqlError(f"triggers do not know `{unknown.value}`, and nothing else is asked", source, unknown.start)
+        raise FqlError("there is no condition here", source, 0)
     return condition if isinstance(condition, Group) else Group("and", (condition,))
 
 
@@ -136,7 +142,10 @@ class _Reader:
         """Return the next token, whatever it is; raise FqlError when there is none."""
         if tokens:
             return tokens.popleft()
-        raise FqlError(message, self._source, near.start, message)
+        if called := _CALLED.search(self._source, 0, near.start):
+            reason = f"triggers know the functions contains() and match() only, not {called[1]}()"
+            raise FqlError(reason, self._source, called.start(), message)
+        raise FqlError(f"`{near.value}` is followed by too little", self._source, near.start, message)
 
     def _pass(self, tokens: deque[Token]) -> Token:
         """Return the next token, whatever it is, or one more `eos`."""
