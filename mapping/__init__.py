@@ -1,0 +1,34 @@
+"""Segment events to Customer.io operations: pure, no store, no network, no clock.
+
+    journeys = destinations(document)["journeys"]      # configuration, compiled once
+    ordering_keys(event, journeys)                     # what the event is ordered by
+    translate(event, journeys, now_s)                  # filter, map, validate: operations and failures
+
+The behaviour is that of Segment's Customer.io destination action, answer for answer (docs/compatibility.md). The same
+event, destination and clock always give the same result, and no JSON makes `translate` or `ordering_keys` raise.
+"""
+
+from mapping.configuration import destinations
+from mapping.destination import Destination, compile_destination
+from mapping.directives import transform, transform_batch
+from mapping.errors import ConfigurationError, MappingError
+from mapping.operation import Failure, Operation, Translation
+from mapping.ordering import ordering_keys
+from mapping.translation import translate
+from mapping.validate import validate_mapping
+
+__all__ = [
+    "ConfigurationError",
+    "Destination",
+    "Failure",
+    "MappingError",
+    "Operation",
+    "Translation",
+    "compile_destination",
+    "destinations",
+    "ordering_keys",
+    "transform",
+    "transform_batch",
+    "translate",
+    "validate_mapping",
+]

@@ -1,0 +1,24 @@
+"""Remove a device from a person."""
+
+from __future__ import annotations
+
+from mapping.actions.action import BATCHING, PERSON, Action, Field, path
+from mapping.event import JsonObject
+from mapping.operation import person_entity
+
+
+def operation(payload: JsonObject) -> JsonObject:
+    return person_entity("delete_device", payload, payload["person_id"], device={"token": payload["device_id"]})
+
+
+ACTION = Action(
+    slug="deleteDevice",
+    title="Delete Device",
+    trigger='event = "Application Uninstalled" or event = "Device Deleted"',
+    fields=(
+        PERSON,
+        Field("device_id", "Device ID", default=path("$.context.device.token"), required=True, names="device"),
+        *BATCHING,
+    ),
+    operation=operation,
+)

@@ -1,0 +1,31 @@
+"""Delete an object."""
+
+from __future__ import annotations
+
+from mapping import identifiers
+from mapping.actions.action import BATCHING, Action, Field, first_of, path
+from mapping.event import JsonObject
+from mapping.operation import entity
+
+
+def operation(payload: JsonObject) -> JsonObject:
+    who = identifiers.thing(payload.get("object_id"), payload.get("object_type_id"))
+    return entity("object", "delete", payload, who, None, {})
+
+
+ACTION = Action(
+    slug="deleteObject",
+    title="Delete Object",
+    trigger='event = "Object Deleted"',
+    fields=(
+        Field("object_id", "Object ID", default=path("$.properties.objectId"), names="object"),
+        Field(
+            "object_type_id",
+            "Object Type ID",
+            default=first_of("$.properties.object_type_id", "$.properties.objectTypeId"),
+            names="object type",
+        ),
+        *BATCHING,
+    ),
+    operation=operation,
+)

@@ -1,0 +1,20 @@
+"""Delete a person."""
+
+from __future__ import annotations
+
+from mapping.actions.action import BATCHING, PERSON, Action
+from mapping.event import JsonObject
+from mapping.operation import person_entity
+
+
+def operation(payload: JsonObject) -> JsonObject:
+    return person_entity("delete", payload, payload["person_id"])
+
+
+ACTION = Action(
+    slug="deletePerson",
+    title="Delete Person",
+    trigger='event = "User Deleted"',
+    fields=(PERSON, *BATCHING),
+    operation=operation,
+)

@@ -1,0 +1,36 @@
+"""Take a person out of an object."""
+
+from __future__ import annotations
+
+from mapping import identifiers
+from mapping.actions.action import ANONYMOUS_ID, BATCHING, PERSON, Action, Field, first_of, path
+from mapping.event import JsonObject
+from mapping.operation import entity
+
+
+def operation(payload: JsonObject) -> JsonObject:
+    member = identifiers.person(payload["person_id"], anonymous_id=payload.get("anonymous_id"))
+    relationship = {} if member is None else {"identifiers": member}
+    # Without an object the reference names the person in its place, which only happens with empty texts in a batch.
+    who = identifiers.thing(payload["object_id"], payload.get("object_type_id")) or member
+    return entity("object", "delete_relationships", payload, who, None, {"cio_relationships": [relationship]})
+
+
+ACTION = Action(
+    slug="deleteRelationship",
+    title="Delete Relationship",
+    trigger='event = "Relationship Deleted"',
+    fields=(
+        PERSON,
+        ANONYMOUS_ID,
+        Field("object_id", "Object ID", default=path("$.properties.objectId"), required=True, names="object"),
+        Field(
+            "object_type_id",
+            "Object Type ID",
+            default=first_of("$.properties.object_type_id", "$.properties.objectTypeId"),
+            names="object type",
+        ),
+        *BATCHING,
+    ),
+    operation=operation,
+)

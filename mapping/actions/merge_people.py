@@ -1,0 +1,25 @@
+"""Merge one person into another: the primary remains."""
+
+from __future__ import annotations
+
+from mapping import identifiers
+from mapping.actions.action import BATCHING, USER_ID, Action, Field, path
+from mapping.event import JsonObject
+
+
+def operation(payload: JsonObject) -> JsonObject:
+    people = {name: identifiers.person(payload[name]) for name in ("primary", "secondary")}
+    return {"type": "person", "action": "merge", **{name: who for name, who in people.items() if who is not None}}
+
+
+ACTION = Action(
+    slug="mergePeople",
+    title="Merge People",
+    trigger='type = "alias"',
+    fields=(
+        Field("primary", "Primary User", default=USER_ID, required=True, names="person"),
+        Field("secondary", "Secondary User", default=path("$.previousId"), required=True, names="person"),
+        *BATCHING,
+    ),
+    operation=operation,
+)

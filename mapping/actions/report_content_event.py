@@ -1,0 +1,45 @@
+"""Track that a visitor viewed or clicked in-app content; only the anonymous id identifies."""
+
+from __future__ import annotations
+
+from mapping.actions.action import (
+    ANONYMOUS_ID,
+    BATCHING,
+    CONVERT_TIMESTAMP,
+    TIMESTAMP,
+    Action,
+    Field,
+    event_data,
+    path,
+)
+from mapping.event import JsonObject
+from mapping.operation import person_entity
+
+
+def operation(payload: JsonObject) -> JsonObject:
+    kind, data = payload["actionType"], payload.get("data")
+    if data is not None and data.get("actionType"):
+        data = {key: value for key, value in data.items() if key != "actionType"}
+    return person_entity(kind, payload, None, data, name=kind)
+
+
+ACTION = Action(
+    slug="reportContentEvent",
+    title="Report Content Event",
+    trigger='event = "Report Content Event"',
+    fields=(
+        ANONYMOUS_ID,
+        Field(
+            "actionType",
+            "Action Type",
+            default=path("$.properties.actionType"),
+            required=True,
+            choices=("viewed_content", "clicked_content"),
+        ),
+        TIMESTAMP,
+        event_data(),
+        CONVERT_TIMESTAMP,
+        *BATCHING,
+    ),
+    operation=operation,
+)

@@ -1,0 +1,20 @@
+"""Delete a person and refuse them from now on."""
+
+from __future__ import annotations
+
+from mapping.actions.action import BATCHING, PERSON, Action
+from mapping.event import JsonObject
+from mapping.operation import person_entity
+
+
+def operation(payload: JsonObject) -> JsonObject:
+    return person_entity("suppress", payload, payload["person_id"])
+
+
+ACTION = Action(
+    slug="suppressPerson",
+    title="Suppress Person",
+    trigger='event = "User Suppressed"',
+    fields=(PERSON, *BATCHING),
+    operation=operation,
+)

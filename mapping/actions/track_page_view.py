@@ -1,0 +1,42 @@
+"""Track a page a person viewed; its name is the URL."""
+
+from __future__ import annotations
+
+from mapping.actions.action import (
+    ANONYMOUS_ID,
+    BATCHING,
+    CONVERT_TIMESTAMP,
+    EVENT_ID,
+    TIMESTAMP,
+    USER_ID,
+    Action,
+    Field,
+    event_data,
+    path,
+)
+from mapping.event import JsonObject
+from mapping.operation import person_entity
+
+
+def operation(payload: JsonObject) -> JsonObject:
+    return person_entity(
+        "page", payload, payload.get("id"), payload.get("data"), name=payload["url"], id=payload.get("event_id") or None
+    )
+
+
+ACTION = Action(
+    slug="trackPageView",
+    title="Track Page View",
+    trigger='type = "page"',
+    fields=(
+        Field("id", "Person ID", default=USER_ID, names="person"),
+        ANONYMOUS_ID,
+        EVENT_ID,
+        Field("url", "Page URL", default=path("$.properties.url"), required=True),
+        TIMESTAMP,
+        event_data(),
+        CONVERT_TIMESTAMP,
+        *BATCHING,
+    ),
+    operation=operation,
+)

@@ -1,0 +1,20 @@
+"""Accept a suppressed person again."""
+
+from __future__ import annotations
+
+from mapping.actions.action import BATCHING, PERSON, Action
+from mapping.event import JsonObject
+from mapping.operation import person_entity
+
+
+def operation(payload: JsonObject) -> JsonObject:
+    return person_entity("unsuppress", payload, payload["person_id"])
+
+
+ACTION = Action(
+    slug="unsuppressPerson",
+    title="Unsuppress Person",
+    trigger='event = "User Unsuppressed"',
+    fields=(PERSON, *BATCHING),
+    operation=operation,
+)

@@ -1,0 +1,268 @@
+"""The TOML tables `[destinations.NAME]` to compiled destinations. Every fault of a file at once, each naming its key,
+what is
+wrong and what would be right; docs/configuration.md is the reference for whoever writes the file.
+
+    [destinations.journeys]                        # quick setup: the fifteen presets are on
+    site_id = "${CIO_SITE_ID}"
+    api_key = "${CIO_API_KEY}"
+
+    [destinations.journeys.presets]                # customised: one switched off,
+    "Track Screen View" = false
+
+    [[destinations.journeys.subscriptions]]        # one added; it begins with the action's default mapping
+    name = "Lead"
+    trigger = 'event = "Lead Captured"'
+    action = "Create or Update Person"
+    mapping.id = "$.properties.email"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from mapping.actions import ACTIONS, Action
+from mapping.coercion import coerce, without_empty_texts
+from mapping.destination import (
+    TYPES_AFTER_2021,
+    Compatibility,
+    Destination,
+    Region,
+    compile_destination,
+)
+from mapping.directives import ROOT_DIRECTIVE
+from mapping.errors import ConfigurationError, InvalidMapping, InvalidPayload
+from mapping.event import JsonObject
+from mapping.fql import FqlError, parse
+from mapping.identities import IdentifierScheme
+from mapping.subscription import compile_subscription
+from mapping.validate import validate_mapping
+
+_SECTIONS = ("sources", "destinations")
+_BY_TITLE: Final = {action.title.casefold(): action for action in ACTIONS.values()}
+_PRESETS: Final = {action.title: action for action in ACTIONS.values()}
+_NOT_IN_2021: Final = {"trackScreenView": "Screen", "createUpdateObject": "Group"}
+# Keys that Segment's own mappings may have beside the fields of the action.
+_PLATFORM_KEYS = frozenset({ROOT_DIRECTIVE, "__segment_internal_sync_mode", "__segment_internal_matching_key"})
+
+_Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class DestinationTable(_Strict):
+    """The keys of `[destinations.NAME]`."""
+
+    site_id: _Text
+    api_key: _Text
+    region: Region = "us"
+    identifiers: IdentifierScheme = "email_or_id"
+    compatibility: Compatibility = "current"
+    batch_items: int = Field(default=100, ge=1, le=1000)
+    presets: dict[str, bool] = Field(default_factory=dict)
+    subscriptions: list[Any] = Field(default_factory=list)
+
+
+class SubscriptionTable(_Strict):
+    """The keys of `[[destinations.NAME.subscriptions]]`. With a preset's name, what is absent is the preset's."""
+
+    name: _Text
+    trigger: _Text | None = None
+    action: _Text | None = None
+    enabled: bool = True
+    mapping: dict[str, Any] = Field(default_factory=dict)
+
+
+def destinations(document: Mapping[str, Any]) -> dict[str, Destination]:
+    """Return the destinations of the file's tables, by name; raises ConfigurationError with every fault."""
+    faults = [_unknown(key, key, _SECTIONS) for key in document if key not in _SECTIONS]
+    tables = document.get("destinations", {})
+    if not isinstance(tables, Mapping):
+        raise ConfigurationError([*faults, "destinations: must be tables like [destinations.journeys]"])
+    read = {}
+    for name, table in tables.items():
+        reading = _Reading(f"destinations.{name}", faults)
+        destination = reading.destination(name, table)
+        if destination is not None:
+            read[name] = destination
+    if faults:
+        raise ConfigurationError(faults)
+    return read
+
+
+class _Reading:
+    """The reading of one destination's table: where it stands in the file, and the faults found so far in the whole
+    file."""
+
+    def __init__(self, where: str, faults: list[str]) -> None:
+        self.where = where
+        self.faults = faults
+
+    def destination(self, name: str, table: Any) -> Destination | None:
+        settings = self.table(DestinationTable, self.where, table)
+        rows = table.get("subscriptions", []) if isinstance(table, Mapping) else []
+        compatibility = table.get("compatibility", "current") if isinstance(table, Mapping) else "current"
+        switches = table.get("presets", {}) if isinstance(table, Mapping) else {}
+        chosen = self.presets(switches if isinstance(switches, Mapping) else {}, compatibility)
+        for position, row in enumerate(rows if isinstance(rows, list) else []):
+            self.subscription(f"{self.where}.subscriptions[{position}]", row, chosen, compatibility, switches)
+        if settings is None or self.faults:
+            return None
+        compiled = [compile_subscription(index, **one) for index, one in enumerate(chosen.values())]
+        return compile_destination(
+            name,
+            compiled,
+            **settings.model_dump(exclude={"presets", "subscriptions"}),
+        )
+
+    def table(self, model: type[Any], where: str, table: Any) -> Any:
+        """Return the table as a model; note its faults and return None when there are any."""
+        try:
+            return model.model_validate(table)
+        except ValidationError as error:
+            for fault in error.errors(include_url=False):
+                self.faults.append(_described(fault, where, tuple(model.model_fields)))
+            return None
+
+    def presets(self, switches: Mapping[str, Any], compatibility: str) -> dict[str, dict[str, Any]]:
+        """Return the presets that are on, by name, as arguments of `compile_subscription`."""
+        for name in switches:
+            if name not in _PRESETS:
+                self.faults.append(_unknown(f'{self.where}.presets."{name}"', name, tuple(_PRESETS), "preset"))
+        return {
+            name: {"name": name, "trigger": action.trigger, "slug": action.slug, "mapping": action.default_mapping}
+            for name, action in _PRESETS.items()
+            if switches.get(name) is not False and not (compatibility == "2021" and action.slug in _NOT_IN_2021)
+        }
+
+    def subscription(
+        self, where: str, row: Any, chosen: dict[str, dict[str, Any]], compatibility: str, switches: Any
+    ) -> None:
+        """Add one subscription to those chosen, in the place of the preset of its name if there is one."""
+        table = self.table(SubscriptionTable, where, row)
+        if table is None:
+            return
+        preset = _PRESETS.get(table.name)
+        if preset is not None and isinstance(switches, Mapping) and switches.get(table.name) is False:
+            self.faults.append(f'{where}.name: the preset "{table.name}" is switched off in {self.where}.presets')
+        if preset is None and table.name in chosen:
+            self.faults.append(f'{where}.name: "{table.name}" is the name of an earlier subscription')
+        action = self.action(where, table, preset)
+        trigger = self.trigger(where, table, preset)
+        if action is None or trigger is None:
+            return
+        if compatibility == "2021":
+            self.accepted_in_2021(where, action, trigger)
+        chosen[table.name] = {
+            "name": table.name,
+            "trigger": trigger,
+            "slug": action.slug,
+            "mapping": self.mapping(where, table.mapping, action),
+            "enabled": table.enabled,
+        }
+
+    def action(self, where: str, table: SubscriptionTable, preset: Action | None) -> Action | None:
+        if table.action is None:
+            if preset is None:
+                self.faults.append(f"{where}.action: is missing; one of {', '.join(ACTIONS)}")
+            return preset
+        action = ACTIONS.get(table.action) or _BY_TITLE.get(table.action.casefold())
+        if action is None:
+            known = (*ACTIONS, *_PRESETS)
+            self.faults.append(_unknown(f"{where}.action", table.action, known, "action", shown=tuple(ACTIONS)))
+        return action
+
+    def trigger(self, where: str, table: SubscriptionTable, preset: Action | None) -> str | None:
+        if table.trigger is None:
+            if preset is None:
+                self.faults.append(f"{where}.trigger: is missing; which events, for example 'type = \"track\"'")
+            return preset.trigger if preset else None
+        try:
+            parse(table.trigger)
+        except FqlError as error:
+            self.faults.append(f"{where}.trigger: {error}")
+            return None
+        return table.trigger
+
+    def accepted_in_2021(self, where: str, action: Action, trigger: str) -> None:
+        types = parse(trigger).types() or frozenset()
+        if types & TYPES_AFTER_2021:
+            kinds = " and ".join(sorted(kind.capitalize() for kind in types & TYPES_AFTER_2021))
+            self.faults.append(
+                f'{where}.trigger: {kinds} events are not accepted with compatibility = "2021"; '
+                'use compatibility = "current" or another trigger'
+            )
+        elif action.slug == "trackScreenView":
+            self.faults.append(
+                f'{where}.action: {action.title} is not there with compatibility = "2021"; '
+                'use compatibility = "current" or another action'
+            )
+
+    def mapping(self, where: str, given: JsonObject, action: Action) -> JsonObject:
+        """Return the action's default mapping with the given fields in their place, paths and templates spelled out."""
+        fields = {field.key: field for field in action.fields}
+        for key in given:
+            if key not in fields and key not in _PLATFORM_KEYS:
+                what = f"field of {action.title}"
+                self.faults.append(_unknown(f"{where}.mapping.{key}", key, tuple(fields), what))
+        spelled = {key: _spelled_out(value) for key, value in given.items()}
+        for key, value in spelled.items():
+            if key in fields and fields[key].required and value == "":
+                self.faults.append(
+                    f'{where}.mapping.{key}: {action.title} needs its {fields[key].label}; give a path like "$.userId"'
+                )
+            self.constant(f"{where}.mapping.{key}", fields.get(key), value)
+        try:
+            validate_mapping(spelled)
+        except InvalidMapping as error:
+            self.faults += [f"{where}.mapping: {message}" for message in error.messages]
+        return {**action.default_mapping, **spelled}
+
+    def constant(self, where: str, field: Any, value: Any) -> None:
+        """Note the fault of a constant that would refuse every event."""
+        if field is None or type(value) is dict or type(value) is list:
+            return
+        try:
+            coerce((field,), without_empty_texts({field.key: value}) or {field.key: "x"})
+        except InvalidPayload as error:
+            if value != "":
+                self.faults.append(f"{where}: {error}")
+
+
+def _spelled_out(value: Any) -> Any:
+    """Return a field's mapping with `"$.a.b"` written as a path and `"… {{ a.b }} …"` as a template."""
+    if not isinstance(value, str):
+        return value
+    if value.startswith("$."):
+        return {"@path": value}
+    return {"@template": value} if "{{" in value else value
+
+
+def _described(fault: Any, where: str, known: tuple[str, ...]) -> str:
+    """Return one fault that pydantic found as our own sentence."""
+    location, kind, given = fault["loc"], fault["type"], fault["input"]
+    key = where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    context = fault.get("ctx", {})
+    match kind:
+        case "missing":
+            return f"{key}: is missing"
+        case "extra_forbidden":
+            return _unknown(key, str(location[-1]), known)
+        case "literal_error":
+            return f"{key}: is {given!r}, but must be {context['expected']}"
+        case "model_type" | "model_attributes_type":
+            return f"{key}: must be a table, not {given!r}"
+        case "string_too_short":
+            return f"{key}: must not be empty"
+    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]} (it is {given!r})"
+
+
+def _unknown(where: str, name: str, known: tuple[str, ...], what: str = "key", shown: tuple[str, ...] = ()) -> str:
+    nearest = get_close_matches(name, known, n=1, cutoff=0.6)
+    right = f'did you mean "{nearest[0]}"?' if nearest else f"there are {', '.join(shown or known)}"
+    return f'{where}: there is no {what} "{name}"; {right}'

@@ -1,0 +1,94 @@
+"""A destination: one Customer.io workspace, compiled from its configuration once, with its subscriptions indexed.
+
+`configuration` reads the TOML tables; `compile_destination` is what both it and the conformance answers end in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from mapping.event import JsonObject
+from mapping.identities import IdentifierScheme
+from mapping.subscription import Subscription, compile_subscription, presets
+
+Region = Literal["us", "eu"]
+Compatibility = Literal["current", "2021"]
+
+TRACK_URLS: Final[dict[Region, str]] = {"us": "https://track.customer.io", "eu": "https://track-eu.customer.io"}
+
+# What the original product (2021) did not accept: an event of these types sends nothing there.
+TYPES_AFTER_2021: Final = frozenset({"group", "screen"})
+
+_Row = dict[str | None, tuple[Subscription, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """One workspace. `batch_items` is the most items of one batch request; `subscriptions` holds the disabled ones
+    too."""
+
+    name: str
+    site_id: str
+    api_key: str = field(repr=False)
+    region: Region
+    identifiers: IdentifierScheme
+    compatibility: Compatibility
+    batch_items: int
+    subscriptions: tuple[Subscription, ...]
+    index: dict[str | None, _Row] = field(repr=False, compare=False)
+
+    @property
+    def url(self) -> str:
+        return TRACK_URLS[self.region]
+
+    def candidates(self, event: JsonObject) -> tuple[Subscription, ...]:
+        """Return the subscriptions that may match, in their order: the others cannot, by the event's type and name."""
+        kind, name = event.get("type"), event.get("event")
+        row = (self.index.get(kind) if type(kind) is str else None) or self.index[None]
+        return (row.get(name) if type(name) is str else None) or row[None]
+
+
+def compile_destination(
+    name: str,
+    subscriptions: Iterable[Subscription] | None = None,
+    *,
+    site_id: str = "",
+    api_key: str = "",
+    region: Region = "us",
+    identifiers: IdentifierScheme = "email_or_id",
+    compatibility: Compatibility = "current",
+    batch_items: int = 100,
+) -> Destination:
+    """Return the destination with the given subscriptions; the fifteen presets without any."""
+    if subscriptions is None:
+        subscriptions = [compile_subscription(index, **preset) for index, preset in enumerate(presets())]
+    compiled = tuple(subscriptions)
+    index = _index(compiled, frozenset() if compatibility == "current" else TYPES_AFTER_2021)
+    return Destination(name, site_id, api_key, region, identifiers, compatibility, batch_items, compiled, index)
+
+
+def _index(subscriptions: Iterable[Subscription], refused_types: frozenset[str]) -> dict[str | None, _Row]:
+    """Return, for each type and event name that any trigger asks for (None: any other), the subscriptions that may
+    match."""
+    live = [one for one in subscriptions if one.enabled and one.fault is None and one.action is not None]
+    types: set[str | None] = {None, *refused_types, *_named(one.types for one in live)}
+    events: set[str | None] = {None, *_named(one.events for one in live)}
+    return {
+        kind: {
+            name: tuple(one for one in live if kind not in refused_types and _may_match(one, kind, name))
+            for name in events
+        }
+        for kind in types
+    }
+
+
+def _named(restrictions: Iterable[frozenset[str] | None]) -> set[str]:
+    return {value for restriction in restrictions for value in restriction or ()}
+
+
+def _may_match(subscription: Subscription, kind: str | None, name: str | None) -> bool:
+    return (subscription.types is None or kind in subscription.types) and (
+        subscription.events is None or name in subscription.events
+    )

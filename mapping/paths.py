@@ -1,0 +1,95 @@
+"""Look-up of `$.a.b[0]` in an event, compiled once per path.
+
+As the reference's `get` has it (segmentio/action-destinations, packages/core/src/get.ts): the first `$.` anywhere is
+cut
+out; a path is split at `.`, `[` and `]`, brackets only beside a digit or a quote; quotes are dropped; and on the way a
+falsy value *is* the result, so `$.a.x` is 0 when `a` is 0. Texts and lists answer to an index and to `length`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from mapping.javascript import UNDEFINED, is_array_index, length, truthy
+
+Resolver = Callable[[Any], Any]
+
+_SEPARATORS = re.compile(r"""\[(?=["'0-9])|\.|(?<=["'0-9])\]+""")
+
+
+def compile_path(path: str) -> Resolver:
+    """Return the look-up of a path as written in `@path`, with or without its leading `$.`."""
+    return compile_keys(path.replace("$.", "", 1))
+
+
+@lru_cache(maxsize=4096)
+def compile_keys(path: str) -> Resolver:
+    """Return the look-up of a path that has no `$.` (or whose `$.` means nothing, as in a template)."""
+    if path in ("", "."):
+        return _whole
+    names = [name.replace("'", "").replace('"', "") for name in _SEPARATORS.split(path) if name]
+    match names:
+        case []:
+            return _whole
+        case [first]:
+            return _one(first)
+        case [first, second]:
+            return _two(first, second)
+    return _many(names)
+
+
+def member(value: Any, name: str) -> Any:
+    """Return `value[name]` as JavaScript reads it, for a truthy value; UNDEFINED when there is none."""
+    if type(value) is dict:
+        return value.get(name, UNDEFINED)
+    if type(value) is not list and type(value) is not str:
+        return UNDEFINED
+    if name == "length":
+        return len(value) if type(value) is list else length(value)
+    if is_array_index(name) and int(name) < len(value):
+        return value[int(name)]
+    return UNDEFINED
+
+
+def _whole(event: Any) -> Any:
+    return event
+
+
+def _one(name: str) -> Resolver:
+    def look_up(event: Any) -> Any:
+        if type(event) is dict:
+            return event.get(name, UNDEFINED)
+        return member(event, name) if truthy(event) else event
+
+    return look_up
+
+
+def _two(first: str, second: str) -> Resolver:
+    def look_up(event: Any) -> Any:
+        if type(event) is dict:
+            found = event.get(first, UNDEFINED)
+            if type(found) is dict:
+                return found.get(second, UNDEFINED)
+        else:
+            found = member(event, first) if truthy(event) else event
+        return member(found, second) if truthy(found) else found
+
+    return look_up
+
+
+def _many(names: list[str]) -> Resolver:
+    def look_up(event: Any) -> Any:
+        found = event
+        for name in names:
+            if type(found) is dict:
+                found = found.get(name, UNDEFINED)
+            elif truthy(found):
+                found = member(found, name)
+            else:
+                return found
+        return found
+
+    return look_up

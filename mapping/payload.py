@@ -1,0 +1,89 @@
+"""An event to the payload of an action: mapped, emptied of what is empty, coerced and validated. Compiled per
+subscription.
+
+Nearly every event has texts where texts are wanted and objects where objects are; those take the quick way, one pass
+over
+the mapping. Whatever else comes up is left to `coercion`, which knows the rules. Both ways give the same payload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from mapping import javascript
+from mapping.actions.action import Field
+from mapping.coercion import coerce, without_empty, without_empty_texts
+from mapping.directives import compile_mapping, compile_member, compile_root, directive_of, root_of
+from mapping.errors import Rejected
+from mapping.event import JsonObject
+from mapping.javascript import UNDEFINED
+from mapping.paths import Resolver
+from mapping.validate import validate_mapping
+
+PayloadOf = Callable[[Any], JsonObject]
+
+_QUICK: Final = {"string": str, "object": dict}
+
+
+def compile_payload(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
+    """Return the payload of a single event; the function raises Rejected."""
+    careful = _compile_careful(fields, mapping)
+    quick = _quick_members(fields, mapping)
+    if quick is None:
+        return careful
+    constants, members = quick
+    required = frozenset(field.key for field in fields if field.required)
+
+    def payload_of(event: Any) -> JsonObject:
+        payload = constants.copy()
+        for key, resolve, kind in members:
+            value = resolve(event)
+            if type(value) is kind:
+                if value or kind is dict:
+                    payload[key] = value
+            elif value is not UNDEFINED and value is not None:
+                return careful(event)
+        return payload if payload.keys() >= required else careful(event)
+
+    return payload_of
+
+
+def compile_batch_payload(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
+    """Return the payload of an event that came in a batch: there the reference keeps empty texts."""
+    resolve = compile_root(mapping)
+    return lambda event: coerce(fields, without_empty(fields, resolve(event)))
+
+
+def _compile_careful(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
+    resolve = compile_mapping(mapping)
+    return lambda event: coerce(fields, without_empty_texts(without_empty(fields, resolve(event))))
+
+
+def _quick_members(
+    fields: tuple[Field, ...], mapping: Any
+) -> tuple[JsonObject, list[tuple[str, Resolver, type]]] | None:
+    """Return the constant part of the payload and the members to resolve; None when only the careful way will do."""
+    try:
+        root = root_of(mapping)
+        validate_mapping(root)
+    except Rejected:
+        return None
+    if type(root) is not dict or directive_of(root) is not None:
+        return None
+    known = {field.key: field for field in fields}
+    constants: JsonObject = {}
+    members: list[tuple[str, Resolver, type]] = []
+    for key in javascript.keys(root):
+        value, field = root[key], known.get(key)
+        if type(value) is not dict and type(value) is not list:
+            constants[key] = value
+        elif field is not None and field.type in _QUICK and not field.choices:
+            members.append((key, compile_member(value), _QUICK[field.type]))
+        else:
+            return None
+    try:
+        optional = tuple(known[key] for key in constants if key in known)
+        return coerce(optional, without_empty_texts(without_empty(optional, constants))), members
+    except Rejected:
+        return None

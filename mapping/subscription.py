@@ -1,0 +1,92 @@
+"""A subscription: which events it takes (trigger), what is done with them (action), and with what (mapping).
+
+Compiled once: the trigger into a predicate, the mapping into a function from event to payload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mapping.actions import ACTIONS, Action
+from mapping.event import JsonObject
+from mapping.fql import FqlError, parse
+from mapping.identities import Identity, compile_identities
+from mapping.payload import PayloadOf, compile_batch_payload, compile_payload
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One subscription, compiled. `types` and `events` are the only values of those members it can match; None is any.
+
+    `fault` is why the trigger cannot be used, in the reference's words: such a subscription never matches. An
+    `action` of None
+    does not exist. A configured destination has neither; what is translated on request may.
+    """
+
+    index: int
+    name: str
+    trigger: Any
+    slug: Any
+    mapping: Any
+    enabled: bool
+    action: Action | None
+    fault: str | None
+    types: frozenset[str] | None = field(repr=False)
+    events: frozenset[str] | None = field(repr=False)
+    matches: Callable[[JsonObject], bool] = field(repr=False)
+    payload: PayloadOf = field(repr=False)
+    batch_payload: PayloadOf = field(repr=False)
+    identities: tuple[Identity, ...] = field(repr=False)
+
+
+def compile_subscription(
+    index: int, *, name: str = "", trigger: Any, slug: Any, mapping: Any, enabled: bool = True
+) -> Subscription:
+    """Return the subscription, whatever it holds: what is wrong with it shows when it meets an event."""
+    action = ACTIONS.get(slug) if type(slug) is str else None
+    fields = action.fields if action else ()
+    types: frozenset[str] | None = frozenset()
+    events: frozenset[str] | None = None
+    matches: Callable[[JsonObject], bool] = _never
+    fault = None
+    if type(trigger) is not str or not trigger:
+        fault = "Failed to validate subscription"
+    else:
+        try:
+            condition = parse(trigger)
+        except FqlError as error:
+            fault = f"Invalid subscription : {error.message}"
+        else:
+            types, events, matches = condition.types(), condition.events(), condition.predicate()
+    mapping = mapping or {}
+    return Subscription(
+        index,
+        name,
+        trigger,
+        slug,
+        mapping,
+        enabled,
+        action,
+        fault,
+        types,
+        events,
+        matches,
+        compile_payload(fields, mapping),
+        compile_batch_payload(fields, mapping),
+        compile_identities(fields, mapping),
+    )
+
+
+def presets(excluded: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """Return the fifteen automatic subscriptions, by name, in display order, without the actions excluded by slug."""
+    return [
+        {"name": action.title, "trigger": action.trigger, "slug": action.slug, "mapping": action.default_mapping}
+        for action in ACTIONS.values()
+        if action.slug not in excluded
+    ]
+
+
+def _never(_event: JsonObject) -> bool:
+    return False

@@ -1,0 +1,58 @@
+"""`@template`: text with `{{ path }}` placeholders.
+
+As the reference's placeholders.ts has it: `{{{x}}}` is replaced first and `{{x}}` in the *result*, so that what
+triple braces
+insert is rendered once more. What is missing or null is nothing; everything else is turned into text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from mapping.javascript import UNDEFINED, WHITE_SPACE, text
+from mapping.paths import Resolver, compile_keys
+
+_TRIPLE = re.compile(r"\{\{\{([^}]+)\}\}\}")
+_DOUBLE = re.compile(r"\{\{([^}]+)\}\}")
+
+
+def compile_template(template: str) -> Resolver:
+    """Return the renderer of a template that is known in advance."""
+    if _TRIPLE.search(template):
+        return lambda event: render(template, event)
+    pieces = _DOUBLE.split(template)
+    literals, look_ups = pieces[::2], [compile_keys(path.strip(WHITE_SPACE)) for path in pieces[1::2]]
+    if not look_ups:
+        return lambda _event: template
+    if literals == ["", ""]:
+        return _alone(look_ups[0])
+
+    def fill(event: Any) -> str:
+        filled = [literals[0]]
+        for look_up, literal in zip(look_ups, literals[1:], strict=True):
+            filled += (_shown(look_up(event)), literal)
+        return "".join(filled)
+
+    return fill
+
+
+def render(template: str, event: Any) -> str:
+    """Render a template that is only known now."""
+
+    def fill(match: re.Match[str]) -> str:
+        return _shown(compile_keys(match[1].strip(WHITE_SPACE))(event))
+
+    return _DOUBLE.sub(fill, _TRIPLE.sub(fill, template))
+
+
+def _alone(look_up: Resolver) -> Resolver:
+    def fill(event: Any) -> str:
+        value = look_up(event)
+        return value if type(value) is str else _shown(value)
+
+    return fill
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None or value is UNDEFINED else text(value)

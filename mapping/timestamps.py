@@ -1,0 +1,110 @@
+"""Dates to Unix seconds: the strict reading of attributes and the lenient one of an event's time.
+
+Both are the reference's (customerio/utils.ts), which asks dayjs and V8. `v8_milliseconds` is V8's own date parser
+(v8/src/date/dateparser.h): ISO 8601 first, then whatever looks like a date. Zone-less times are UTC.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime
+from typing import Any
+
+from mapping import v8_dates
+from mapping.javascript import WHITE_SPACE, number_text, to_number
+
+_COMMON = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
+)
+_ISO = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"(?:T[0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
+_NUMERIC = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+# The shape that dayjs 1.10 reads by itself, without asking the engine; it is tried unless the text ends in Z.
+_DAYJS = re.compile(
+    r"([0-9]{4})[-/]?([0-9]{1,2})?[-/]?([0-9]{0,2})"
+    rf"[Tt{WHITE_SPACE}]*([0-9]{{1,2}})?:?([0-9]{{1,2}})?:?([0-9]{{1,2}})?[.:]?([0-9]+)?"
+)
+
+
+def attribute_seconds(value: str) -> int | None:
+    """Return the Unix seconds of a text in one of the ISO shapes that is a valid date; None when it is not one."""
+    if len(value) < 10 or value[4] != "-" or _ISO.fullmatch(value) is None:
+        return None
+    seconds = _common_seconds(value)
+    if seconds is not None:
+        return seconds
+    return None if v8_dates.milliseconds(value) is None else _dayjs_seconds(value)
+
+
+def event_time(value: Any) -> Any:
+    """Return the Unix seconds of anything dayjs or V8 can read; numbers, digits and unreadable texts as they are."""
+    if type(value) is not str:
+        return value
+    seconds = _common_seconds(value)
+    if seconds is not None:
+        return seconds
+    if _NUMERIC.fullmatch(value):
+        return value
+    seconds = _dayjs_seconds(value)
+    return value if seconds is None else seconds
+
+
+def is_date_like(value: str) -> bool:
+    """Whether the reference's `datetime` fields accept the text: a number as JavaScript writes it, or a date dayjs
+    can read."""
+    number = to_number(value)
+    if number_text(number) == value:
+        return abs(number) <= v8_dates.LARGEST_MS / 1000
+    return _dayjs_seconds(value) is not None
+
+
+def with_dates_converted(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy whose ISO dates, at every depth of objects, are Unix seconds. Lists are left alone, quirk of the
+    reference."""
+    converted: dict[str, Any] = {}
+    for key, value in attributes.items():
+        kind = type(value)
+        if kind is str:
+            if len(value) >= 10 and value[4] == "-":
+                seconds = attribute_seconds(value)
+                converted[key] = value if seconds is None else seconds
+            else:
+                converted[key] = value
+        elif kind is dict:
+            converted[key] = with_dates_converted(value)
+        else:
+            converted[key] = value
+    return converted
+
+
+def _common_seconds(value: str) -> int | None:
+    """The quick way for the shape that nearly every timestamp has; None leaves it to the slow way."""
+    if _COMMON.fullmatch(value) is None:
+        return None
+    try:
+        return math.floor(datetime.fromisoformat(value).timestamp())
+    except ValueError:
+        return None
+
+
+def _dayjs_seconds(value: str) -> int | None:
+    shape = None if value[-1:] in ("Z", "z") else _DAYJS.fullmatch(value)
+    milliseconds = v8_dates.milliseconds(value) if shape is None else _shape_milliseconds(shape)
+    return None if milliseconds is None else math.floor(milliseconds / 1000)
+
+
+def _shape_milliseconds(shape: re.Match[str]) -> float | None:
+    year, month, day, hour, minute, second, fraction = shape.groups()
+    two_digit_century = 1900 if int(year) < 100 else 0
+    return v8_dates.utc_milliseconds(
+        int(year) + two_digit_century,
+        int(month) if month else 1,
+        int(day) if day else 1,
+        int(hour or 0),
+        int(minute or 0),
+        int(second or 0),
+        int((fraction or "0")[:3]),
+    )

@@ -1,0 +1,57 @@
+"""One event to the operations at Customer.io: filtered, mapped, validated. Pure and total: the same event,
+destination and
+clock always give the same translation, and no JSON makes it raise.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mapping.destination import Destination
+from mapping.errors import EngineFault, InvalidMapping, Rejected
+from mapping.event import JsonObject
+from mapping.fql import FqlError
+from mapping.operation import Failure, Operation, Translation
+from mapping.subscription import Subscription
+
+
+def translate(event: Any, destination: Destination, now_s: float) -> Translation:
+    """Return what the event comes to, in the order of the subscriptions. `now_s`: Unix seconds; only a delivery report
+    without a time needs it. What is no object matches nothing."""
+    if type(event) is not dict:
+        return Translation((), ())
+    operations: list[Operation] = []
+    failures: list[Failure] = []
+    for subscription in destination.candidates(event):
+        try:
+            if subscription.matches(event):
+                operations.append(operation_of(subscription, subscription.payload(event), now_s))
+        except (Rejected, FqlError, RecursionError) as error:
+            failures.append(_failure(subscription, as_rejected(error)))
+    return Translation(tuple(operations), tuple(failures))
+
+
+def operation_of(subscription: Subscription, payload: JsonObject, now_s: float) -> Operation:
+    """Return the operation that the subscription's action makes of a payload."""
+    action = subscription.action
+    assert action is not None
+    body = action.operation(payload)
+    if action.timed:
+        body.setdefault("timestamp", math.floor(now_s))
+    return Operation(subscription.index, action.slug, action.path, body)
+
+
+def as_rejected(error: Rejected | FqlError | RecursionError) -> Rejected:
+    """Return the error in the reference's terms: a trigger that cannot be evaluated and an event nested too deeply
+    are its engine's."""
+    if isinstance(error, Rejected):
+        return error
+    if isinstance(error, FqlError):
+        return EngineFault(error.message)
+    return EngineFault("Maximum call stack size exceeded", "RangeError")
+
+
+def _failure(subscription: Subscription, error: Rejected) -> Failure:
+    message = " ".join(error.messages) if isinstance(error, InvalidMapping) else str(error)
+    return Failure(subscription.index, subscription.name, str(subscription.slug), error.error_class, message, error)
