@@ -2,7 +2,7 @@
 
 MappingError
 ├── ConfigurationError    the TOML tables cannot be used: every fault at once, each naming its key
-└── Rejected              one subscription cannot turn one event into an operation; becomes a Failure, never escapes `translate`
+└── Rejected              one subscription cannot turn one event into an operation; `translate` makes it a Failure
     ├── InvalidPayload    the payload does not fit the action's fields
     ├── InvalidMapping    the mapping itself is wrong: every fault with its path
     ├── FailedDirective   a directive met a value it cannot work with

@@ -13,8 +13,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 # 12.2 White Space and 12.3 Line Terminators: what trim() removes and \s matches.
-WHITE_SPACE: Final = "\t\n\v\f\r \u00a0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) +
-"\u2028\u2029\u202f\u205f\u3000\ufeff"
+WHITE_SPACE: Final = "".join(
+    map(
+        chr, (*range(9, 14), 0x20, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000, 0xFEFF)
+    )
+)
 
 _LARGEST_EXACT_INTEGER = 2**53
 _ARRAY_INDEX = re.compile(r"(?:0|[1-9][0-9]{0,9})\Z")
@@ -182,12 +185,9 @@ def _json_text(value: Any) -> str:
             return json.dumps(value, ensure_ascii=False)
         case list():
             return f"[{','.join(map(_json_text, value))}]"
-    members = (
-        f"{json.dumps(key, ensure_ascii=False)}:{_json_text(item)}"
-        for key, item in entries(value)
-        if item is not UNDEFINED
-    )
-    return f"{{{','.join(members)}}}"
+    members = ((key, item) for key, item in entries(value) if item is not UNDEFINED)
+    pairs = (f"{json.dumps(key, ensure_ascii=False)}:{_json_text(item)}" for key, item in members)
+    return f"{{{','.join(pairs)}}}"
 
 
 def parse_json(source: str) -> Any:

@@ -45,10 +45,13 @@ def member(value: Any, name: str) -> Any:
     """Return `value[name]` as JavaScript reads it, for a truthy value; UNDEFINED when there is none."""
     if type(value) is dict:
         return value.get(name, UNDEFINED)
-    if type(value) is not list and type(value) is not str:
+    if type(value) is str:
+        if name == "length":
+            return length(value)
+    elif type(value) is not list:
         return UNDEFINED
-    if name == "length":
-        return len(value) if type(value) is list else length(value)
+    elif name == "length":
+        return len(value)
     if is_array_index(name) and int(name) < len(value):
         return value[int(name)]
     return UNDEFINED

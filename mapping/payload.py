@@ -14,12 +14,12 @@ from typing import Any, Final
 from mapping import javascript
 from mapping.actions.action import Field
 from mapping.coercion import coerce, without_empty, without_empty_texts
-from mapping.directives import compile_mapping, compile_member, compile_root, directive_of, root_of
+from mapping.directives import compile_mapping, compile_member, compile_root, root_of
 from mapping.errors import Rejected
 from mapping.event import JsonObject
 from mapping.javascript import UNDEFINED
 from mapping.paths import Resolver
-from mapping.validate import validate_mapping
+from mapping.validate import directive_of, validate_mapping
 
 PayloadOf = Callable[[Any], JsonObject]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from mapping import javascript
@@ -84,7 +85,7 @@ def _object(value: Any, path: Path) -> None:
     if kind == "directive":
         raise _fault(path, "should be an object but it is a directive")
     _require("object", "an object", value, path)
-    _every_fault(lambda key=key: _validate(value[key], (*path, key)) for key in javascript.keys(value))
+    _every_fault(partial(_validate, value[key], (*path, key)) for key in javascript.keys(value))
 
 
 def _require(kind: str, named: str, value: Any, path: Path) -> None:
@@ -155,7 +156,7 @@ def _fields(required: Mapping[str, Check], optional: Mapping[str, Check], order:
 
     def check(value: Any, path: Path) -> None:
         _object(value, path)
-        _every_fault(lambda name=name: check_option(value, name, path) for name in order)
+        _every_fault(partial(check_option, value, name, path) for name in order)
 
     return check
 
