@@ -26,8 +26,8 @@ from workers.requests import Item, Request, encode, pack
 
 log = logging.getLogger(__name__)
 
-# An event is buried unseen when this many workers died while they had it.
-MOST_DEATHS = 4
+# An event is buried unseen when this many workers died while they had it; the last two times it was claimed alone.
+MOST_DEATHS = 5
 # How long an event waits when the set-up is at fault.
 PAUSE_MS = 10_000
 # Left over between the end of a send and the end of the lease.

@@ -12,12 +12,14 @@
 --
 -- Returns  {due, wake, sequence, depth, attempts, deaths, record, …}: five per event, by depth; due: ms until the next
 --          delayed event when nothing was claimed, -1 when there is none; wake: 1 when one more deliverer is wanted.
--- An event whose claims died twice is a suspect: it is claimed alone, so that it cannot take others down once more.
+-- The more often an event's claims died, the fewer events may share its next one: 50, 5, then it is claimed alone. So a
+-- poisonous event is told from its neighbours, and they get away.
 -- Clock    Redis' own.
 local base = KEYS[1]
 local EVENT, NEXT, READY = base .. ':event', base .. ':next', base .. ':ready'
 local most_events, most_bytes, greatest_depth = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local DIGEST, LINK, SUSPECT, HINT_MS = 8, 20, 2, 200
+local DIGEST, LINK, HINT_MS = 8, 20, 200
+local MAY_SHARE = { [0] = most_events, 50, 5 }
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -45,17 +47,19 @@ local function fields(suffix, names)
   return redis.call('HMGET', base .. suffix, unpack(names))
 end
 
-local reply, claimed, bytes = { '-1', 0 }, {}, 0
-local function take(names, depth, allowed)
+local reply, claimed, bytes, allowed = { '-1', 0 }, {}, 0, most_events
+local function take(names, depth)
   local records = redis.call('HMGET', EVENT, unpack(names))
   local attempts, deaths = fields(':attempts', names), fields(':deaths', names)
   local taken = {}
   for i, name in ipairs(names) do
-    local suspect = tonumber(deaths[i] or 0) >= SUSPECT
     if #claimed > 0 and (bytes + #records[i] > most_bytes or #claimed >= allowed) then
-      return taken, 0
+      allowed = 0
+      break
     end
-    if not suspect or #claimed == 0 then
+    local share = MAY_SHARE[tonumber(deaths[i] or 0)] or 1
+    if #claimed < share then
+      allowed = math.min(allowed, share)
       bytes = bytes + #records[i]
       claimed[#claimed + 1] = name
       taken[#taken + 1] = name
@@ -65,14 +69,11 @@ local function take(names, depth, allowed)
       reply[#reply + 1] = deaths[i] or '0'
       reply[#reply + 1] = records[i]
     end
-    if suspect and #claimed == 1 then
-      return taken, 0
-    end
   end
-  return taken, allowed
+  return taken
 end
 
-local frontier, allowed = take(due, 0, most_events)
+local frontier = take(due, 0)
 redis.call('ZREM', READY, unpack(frontier))
 
 local missing = {}
@@ -95,12 +96,9 @@ end
 
 local function followers(names)
   local met = successors(names)
-  if #met == 0 then
-    return met
-  end
-  local holds, deaths, free = fields(':hold', met), fields(':deaths', met), {}
+  local holds, free = #met > 0 and fields(':hold', met) or nothing, {}
   for i, name in ipairs(met) do
-    if not holds[i] and tonumber(deaths[i] or 0) < SUSPECT then
+    if not holds[i] then
       free[#free + 1] = name
     end
   end
@@ -112,7 +110,7 @@ while depth < greatest_depth and #claimed < allowed and #frontier > 0 do
   depth = depth + 1
   frontier = followers(frontier)
   if #frontier > 0 then
-    frontier, allowed = take(frontier, depth, allowed)
+    frontier = take(frontier, depth)
   end
 end
 

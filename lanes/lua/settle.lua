@@ -13,13 +13,35 @@
 local base = KEYS[1]
 local EVENT, LANE, NEXT, WAIT, READY = base .. ':event', base .. ':lane', base .. ':next', base .. ':wait', base .. ':ready'
 local OWNED = base .. ':claim:' .. ARGV[1]
-local DIGEST, LINK, KEYS_START, HOT_LENGTH = 8, 20, 16, 1000
+local DIGEST, LINK, KEYS_START, HOT_LENGTH, ARGUMENTS = 8, 20, 16, 1000, 4000
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function number(n)
   return string.format('%d', n)
+end
+
+local function bulk(command, key, values)
+  for first = 1, #values, ARGUMENTS do
+    redis.call(command, key, unpack(values, first, math.min(first + ARGUMENTS - 1, #values)))
+  end
+end
+
+local function look_up(command, key, names)
+  local found = {}
+  for first = 1, #names, ARGUMENTS do
+    local last = math.min(first + ARGUMENTS - 1, #names)
+    local values = redis.call(command, key, unpack(names, first, last))
+    for i = first, last do
+      found[names[i]] = values[i - first + 1]
+    end
+  end
+  return found
+end
+
+local function successor_of(links, at)
+  return number(tonumber(string.sub(links, at + DIGEST, at + LINK - 1), 16))
 end
 
 local position = 2
@@ -33,70 +55,79 @@ local function section(width)
   return rows
 end
 
-local lost = {}
-local function owned(rows)
-  local kept = {}
-  for _, row in ipairs(rows) do
-    if redis.call('SISMEMBER', OWNED, row[1]) == 1 then
-      kept[#kept + 1] = row
-    else
-      lost[#lost + 1] = row[1]
-    end
-  end
-  return kept
-end
+local delivered, buried, released = section(1), section(2), section(3)
 
-local delivered, buried, released = owned(section(1)), owned(section(2)), owned(section(3))
+local named = {}
+for _, rows in ipairs({ delivered, buried, released }) do
+  for _, row in ipairs(rows) do
+    named[#named + 1] = row[1]
+  end
+end
+local is_owned, lost = look_up('SMISMEMBER', OWNED, named), {}
+for _, name in ipairs(named) do
+  if is_owned[name] == 0 then
+    lost[#lost + 1] = name
+  end
+end
 
 local finishing, letters = {}, {}
-for _, row in ipairs(delivered) do
-  finishing[#finishing + 1] = row[1]
-end
-for _, row in ipairs(buried) do
-  finishing[#finishing + 1] = row[1]
-  letters[row[1]] = row[2]
+for _, rows in ipairs({ delivered, buried }) do
+  for _, row in ipairs(rows) do
+    if is_owned[row[1]] == 1 then
+      finishing[#finishing + 1] = row[1]
+      letters[row[1]] = row[2]
+    end
+  end
 end
 table.sort(finishing, function(a, b)
   return tonumber(a) < tonumber(b)
 end)
 
-local function leave_lane(digest, name, successor)
-  local lane = redis.call('HGET', LANE, digest)
-  local _, tail, length = string.match(lane, '(%d+) (%d+) (%d+)')
-  if not successor then
-    redis.call('HDEL', LANE, digest)
-  else
-    redis.call('HSET', LANE, digest, successor .. ' ' .. tail .. ' ' .. number(length - 1))
-    if tonumber(length) == HOT_LENGTH then
-      redis.call('ZREM', base .. ':hot', digest)
+-- All that finishing needs is read at once, changed here, and written at once.
+local records, links = look_up('HMGET', EVENT, finishing), look_up('HMGET', NEXT, finishing)
+local digests, waiting, met = {}, {}, {}
+for _, name in ipairs(finishing) do
+  local keys_end = KEYS_START - 1 + tonumber(string.sub(records[name], 14, 15), 16) * DIGEST
+  for at = KEYS_START, keys_end, DIGEST do
+    local digest = string.sub(records[name], at, at + DIGEST - 1)
+    if not met[digest] then
+      met[digest] = true
+      digests[#digests + 1] = digest
     end
   end
-end
-
-local function free(name)
-  redis.call('HDEL', WAIT, name)
-  if redis.call('SISMEMBER', OWNED, name) == 0 then
-    local hold = redis.call('HGET', base .. ':hold', name) or 0
-    redis.call('ZADD', READY, number(now + hold), name)
+  waiting[#waiting + 1] = name
+  for at = 1, links[name] and #links[name] or 0, LINK do
+    waiting[#waiting + 1] = successor_of(links[name], at)
   end
 end
+local lanes, waits = look_up('HMGET', LANE, digests), look_up('HMGET', WAIT, waiting)
 
-local ages, finished = {}, {}
+local moved, freed, finished, ages = {}, {}, {}, {}
 local function finish(name)
-  local record = redis.call('HGET', EVENT, name)
-  local links = redis.call('HGET', NEXT, name) or ''
-  local successor = {}
-  for at = 1, #links, LINK do
-    local next_name = number(tonumber(string.sub(links, at + DIGEST, at + LINK - 1), 16))
-    successor[string.sub(links, at, at + DIGEST - 1)] = next_name
-    if redis.call('HINCRBY', WAIT, next_name, -1) == 0 then
-      free(next_name)
+  local heirs = {}
+  for at = 1, links[name] and #links[name] or 0, LINK do
+    local successor = successor_of(links[name], at)
+    heirs[string.sub(links[name], at, at + DIGEST - 1)] = successor
+    waits[successor] = waits[successor] - 1
+    moved[successor] = true
+    if waits[successor] == 0 then
+      freed[#freed + 1] = successor
     end
   end
+  local record = records[name]
   local keys_end = KEYS_START - 1 + tonumber(string.sub(record, 14, 15), 16) * DIGEST
   for at = KEYS_START, keys_end, DIGEST do
     local digest = string.sub(record, at, at + DIGEST - 1)
-    leave_lane(digest, name, successor[digest])
+    local heir = heirs[digest]
+    if heir then
+      local tail, length = string.match(lanes[digest], ' (%d+) (%d+)')
+      lanes[digest] = heir .. ' ' .. tail .. ' ' .. number(length - 1)
+      if tonumber(length) == HOT_LENGTH then
+        redis.call('ZREM', base .. ':hot', digest)
+      end
+    else
+      lanes[digest] = false
+    end
   end
   if letters[name] then
     redis.call('HSET', base .. ':dead', name, record)
@@ -107,9 +138,8 @@ local function finish(name)
   finished[#finished + 1] = name
 end
 
-local unfinished = #finishing > 0 and redis.call('EXISTS', WAIT) == 1
 for _, name in ipairs(finishing) do
-  if unfinished and redis.call('HEXISTS', WAIT, name) == 1 then
+  if tonumber(waits[name] or 0) > 0 then
     lost[#lost + 1] = name
     letters[name] = nil
   else
@@ -117,12 +147,42 @@ for _, name in ipairs(finishing) do
   end
 end
 
-if #finished > 0 then
-  for _, suffix in ipairs({ ':event', ':next', ':hold', ':attempts', ':deaths' }) do
-    redis.call('HDEL', base .. suffix, unpack(finished))
+local lane_values, empty_lanes = {}, {}
+for _, digest in ipairs(digests) do
+  if lanes[digest] then
+    lane_values[#lane_values + 1] = digest
+    lane_values[#lane_values + 1] = lanes[digest]
+  else
+    empty_lanes[#empty_lanes + 1] = digest
   end
-  redis.call('SREM', OWNED, unpack(finished))
 end
+local wait_values = {}
+for successor in pairs(moved) do
+  if waits[successor] > 0 then
+    wait_values[#wait_values + 1] = successor
+    wait_values[#wait_values + 1] = number(waits[successor])
+  end
+end
+bulk('HSET', LANE, lane_values)
+bulk('HDEL', LANE, empty_lanes)
+bulk('HSET', WAIT, wait_values)
+bulk('HDEL', WAIT, freed)
+
+-- What became free is ready, unless it stands in this very claim; a hold counts from now.
+local in_claim, holds = look_up('SMISMEMBER', OWNED, freed), {}
+if #freed > 0 and redis.call('EXISTS', base .. ':hold') == 1 then
+  holds = look_up('HMGET', base .. ':hold', freed)
+end
+for _, name in ipairs(freed) do
+  if in_claim[name] == 0 then
+    redis.call('ZADD', READY, number(now + (holds[name] or 0)), name)
+  end
+end
+
+for _, suffix in ipairs({ ':event', ':next', ':hold', ':attempts', ':deaths' }) do
+  bulk('HDEL', base .. suffix, finished)
+end
+bulk('SREM', OWNED, finished)
 for second, count in pairs(ages) do
   if redis.call('HINCRBY', base .. ':age', second, number(-count)) == 0 then
     redis.call('HDEL', base .. ':age', second)
@@ -133,9 +193,9 @@ end
 local function let_go_of_followers(name)
   local behind = { name }
   while #behind > 0 do
-    local links = redis.call('HGET', NEXT, table.remove(behind)) or ''
-    for at = 1, #links, LINK do
-      local follower = number(tonumber(string.sub(links, at + DIGEST, at + LINK - 1), 16))
+    local behind_it = redis.call('HGET', NEXT, table.remove(behind)) or ''
+    for at = 1, #behind_it, LINK do
+      local follower = successor_of(behind_it, at)
       if redis.call('SREM', OWNED, follower) == 1 then
         behind[#behind + 1] = follower
       end
@@ -143,15 +203,19 @@ local function let_go_of_followers(name)
   end
 end
 
+local let_go = 0
 for _, row in ipairs(released) do
   local name, delay, counts = row[1], row[2], row[3]
-  redis.call('SREM', OWNED, name)
-  let_go_of_followers(name)
-  if counts == '1' then
-    redis.call('HINCRBY', base .. ':attempts', name, 1)
-  end
-  if redis.call('HEXISTS', WAIT, name) == 0 then
-    redis.call('ZADD', READY, number(now + delay), name)
+  if is_owned[name] == 1 then
+    redis.call('SREM', OWNED, name)
+    let_go_of_followers(name)
+    if counts == '1' then
+      redis.call('HINCRBY', base .. ':attempts', name, 1)
+    end
+    if redis.call('HEXISTS', WAIT, name) == 0 then
+      redis.call('ZADD', READY, number(now + delay), name)
+    end
+    let_go = let_go + 1
   end
 end
 
@@ -165,5 +229,5 @@ for _ in pairs(letters) do
 end
 redis.call('HINCRBY', base .. ':total', 'delivered', number(#finished - bury))
 redis.call('HINCRBY', base .. ':total', 'buried', number(bury))
-redis.call('HINCRBY', base .. ':total', 'released', number(#released))
+redis.call('HINCRBY', base .. ':total', 'released', number(let_go))
 return { lost, redis.call('ZCOUNT', READY, '-inf', number(now)) }

@@ -219,17 +219,27 @@ def test_an_extended_claim_is_not_reaped(client: redis.Redis) -> None:
     assert deliver(client, mine).lost == ()
 
 
-def test_an_event_whose_claims_died_twice_is_claimed_alone(client: redis.Redis) -> None:
-    """So that one poisonous event cannot take the same hundred others down for ever."""
-    append(client, event("poison", "jo"), event("behind", "jo"), event("other", "al"))
-    for _ in range(2):
-        expire(client, claim(client))
+def test_the_more_often_its_claims_died_the_fewer_events_share_an_events_next_claim(client: redis.Redis) -> None:
+    """So that one poisonous event cannot take the same hundreds of others down for ever."""
+    append(client, *(event(f"e{n}") for n in range(100)))
+
+    sizes = []
+    for _ in range(4):
+        dying = claim(client)
+        sizes.append(len(dying.events))
+        expire(client, dying)
         lanes.reap(client, QUEUE)
-    append(client, event("fresh", "bo"))
 
-    claims = [claim(client) for _ in range(4)]
+    assert sizes == [100, 50, 50, 5]
 
-    assert sorted(names(each) for each in claims) == [[], ["fresh"], ["other"], ["poison"]]
+
+def test_a_suspect_is_claimed_alone_and_nobody_waits_for_it(client: redis.Redis) -> None:
+    append(client, event("poison", "jo"), event("behind", "jo"), event("other", "al"))
+    client.hset(f"{base(QUEUE)}:deaths", "1", 3)
+
+    claims = [claim(client) for _ in range(3)]
+
+    assert sorted(names(each) for each in claims) == [[], ["other"], ["poison"]]
 
 
 def test_a_repeated_message_id_is_accepted_and_dropped(client: redis.Redis) -> None:
