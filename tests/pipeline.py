@@ -49,14 +49,14 @@ class Pipeline:
         self.simulator_url = f"http://127.0.0.1:{free_port()}"
         self.ingest_url = f"http://127.0.0.1:{free_port()}"
         self.http = httpx.Client(timeout=30)
-        self._environment = os.environ | {
+        inherited = {name: value for name, value in os.environ.items() if name != "SEGUE_CONFIG"}
+        self._environment = inherited | {
             "REDIS_URL": redis_url,
             "SEGUE_TRACK_URL": self.simulator_url,
             "SEGUE_INGEST_PORT": self.ingest_url.rpartition(":")[2],
             "SEGUE_RETRY_BASE_S": "0.05",
             **environment,
         }
-        self._environment.pop("SEGUE_CONFIG", None)
         self._wanted = workers
         self._started = 0
         self._stack = ExitStack()
