@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mapping import javascript
 from mapping.fql.errors import NOTHING_THERE, FqlError
-from mapping.fql.javascript import UNDEFINED, number_of, text_of
 from mapping.fql.lookup import Lookup, keys_of, lookup
 
 Ast = dict[str, Any]
@@ -45,7 +45,7 @@ class Comparison:
     type: str
     operator: str
     name: str | None = None
-    value: Any = UNDEFINED
+    value: Any = javascript.UNDEFINED
 
     def predicate(self) -> Predicate:
         """Return the function that tells whether an event meets this condition. It raises FqlError if `can_fail`."""
@@ -74,7 +74,7 @@ class Comparison:
         if self.type not in FIELDS or self.operator not in OPERATORS:
             return frozenset()
         if self.type == type and self.operator == "=":
-            return frozenset({text_of(self.value)})
+            return frozenset({javascript.text(self.value)})
         return None
 
     def to_ast(self) -> Ast:
@@ -82,7 +82,7 @@ class Comparison:
         ast: Ast = {"type": self.type, "operator": self.operator}
         if self.name is not None:
             ast["name"] = self.name
-        if self.value is not UNDEFINED:
+        if self.value is not javascript.UNDEFINED:
             infinite = isinstance(self.value, float) and not math.isfinite(self.value)
             ast["value"] = None if infinite else self.value
         return ast
@@ -94,7 +94,7 @@ class Comparison:
         field = FIELDS[self.type]
         if self.type in ROOTS:
             field += "." + re.sub(r"[^a-zA-Z0-9._-]", r"\\\g<0>", "undefined" if self.name is None else self.name)
-        text, number = text_of(self.value), text_of(number_of(self.value))
+        text, number = javascript.text(self.value), javascript.text(number_of(self.value))
         plain = text if isinstance(self.value, bool | int | float) else f'"{text}"'
         return _PRINTED.get(self.operator, "{field} {operator} {plain}").format(
             field=field, operator=self.operator, text=text, number=number, plain=plain
@@ -225,9 +225,22 @@ def _from_ast(ast: Any) -> Condition:
         case {"type": "group", "operator": str(operator), "children": list(children)}:
             return Group(operator, tuple(_from_ast(child) for child in children))
         case {"type": str(type), "operator": str(operator)} if isinstance(ast.get("name", ""), str):
-            return Comparison(type, operator, ast.get("name"), ast.get("value", UNDEFINED))
+            return Comparison(type, operator, ast.get("name"), ast.get("value", javascript.UNDEFINED))
         case _:
             raise FqlError(f"no condition has this shape: {ast!r}", "", 0)
+
+
+def number_of(value: Any) -> float:
+    """Return JavaScript's `Number(value)`, in which the reference compares numbers; NaN for what is none."""
+    match value:
+        case bool() | int() | float():
+            return javascript.to_float(value)
+        case None:
+            return 0.0
+        case str() | list():
+            return javascript.to_number(javascript.text(value))
+        case _:
+            return math.nan
 
 
 def _is_number(actual: Any) -> bool:
@@ -235,12 +248,12 @@ def _is_number(actual: Any) -> bool:
 
 
 def _equals(expected: Any) -> Test:
-    text = text_of(expected)
+    text = javascript.text(expected)
     return lambda actual: actual == text
 
 
 def _differs(expected: Any) -> Test:
-    text = text_of(expected)
+    text = javascript.text(expected)
     return lambda actual: actual != text
 
 
@@ -254,7 +267,7 @@ def _number(compare: Callable[[float, float], bool]) -> Callable[[Any], Test]:
 
 def _text(wanted: bool, compare: Callable[[str, str], bool]) -> Callable[[Any], Test]:
     def make(expected: Any) -> Test:
-        text = text_of(expected)
+        text = javascript.text(expected)
         return lambda actual: type(actual) is str and compare(actual, text) is wanted
 
     return make
@@ -311,7 +324,7 @@ def _merged(children: Sequence[Condition]) -> Predicate:
     if len(children) == 1 or not isinstance(first, Comparison) or first.type not in FIELDS:
         return first.predicate()
     look = first.lookup()
-    texts = frozenset(text_of(child.value) for child in children if isinstance(child, Comparison))
+    texts = frozenset(javascript.text(child.value) for child in children if isinstance(child, Comparison))
     if first.operator == "=":
         return lambda event: type(value := look(event)) is str and value in texts
     return lambda event: type(value := look(event)) is not str or value not in texts

@@ -14,9 +14,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-from mapping.fql.conditions import FIELDS, ROOTS, Comparison, Condition, Group, Missing
+from mapping import javascript
+from mapping.fql.conditions import FIELDS, ROOTS, Comparison, Condition, Group, Missing, number_of
 from mapping.fql.errors import FqlError
-from mapping.fql.javascript import number_of, text_of
 from mapping.fql.tokens import Token, tokenize
 
 FIELD_TYPES = {field: type for type, field in FIELDS.items()}
@@ -243,4 +243,4 @@ def _value(token: Token) -> str | float | bool:
 
 
 def _text(token: Token) -> str:
-    return text_of(_value(token))
+    return javascript.text(_value(token))

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mapping.fql.conditions import OPERATORS, ROOTS, Comparison, Missing
+from mapping.fql.conditions import OPERATORS, ROOTS, Comparison, Missing, number_of
 from mapping.fql.errors import point_at
-from mapping.fql.javascript import number_of
 from mapping.fql.parser import FIELD_TYPES, Piece, parse, read
 from mapping.fql.tokens import Token
 
