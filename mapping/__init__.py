@@ -8,6 +8,7 @@ The behaviour is that of Segment's Customer.io destination action, answer for an
 event, destination and clock always give the same result, and no JSON makes `translate` or `ordering_keys` raise.
 """
 
+from mapping.answers import answer_batch, answer_credentials, answer_deletion, answer_event, destination_of
 from mapping.configuration import destinations
 from mapping.destination import Destination, compile_destination
 from mapping.directives import transform, transform_batch
@@ -24,7 +25,12 @@ __all__ = [
     "MappingError",
     "Operation",
     "Translation",
+    "answer_batch",
+    "answer_credentials",
+    "answer_deletion",
+    "answer_event",
     "compile_destination",
+    "destination_of",
     "destinations",
     "ordering_keys",
     "transform",

@@ -12,6 +12,7 @@ from mapping.destination import Destination
 from mapping.errors import EngineFault, InvalidMapping, Rejected
 from mapping.event import JsonObject
 from mapping.fql import FqlError
+from mapping.javascript import UNDEFINED
 from mapping.operation import Failure, Operation, Translation
 from mapping.subscription import Subscription
 
@@ -26,16 +27,19 @@ def translate(event: Any, destination: Destination, now_s: float) -> Translation
     for subscription in destination.candidates(event):
         try:
             if subscription.matches(event):
-                operations.append(operation_of(subscription, subscription.payload(event), now_s))
+                operations.append(operation_of(subscription, event, subscription.payload(event), now_s))
         except (Rejected, FqlError, RecursionError) as error:
             failures.append(_failure(subscription, as_rejected(error)))
     return Translation(tuple(operations), tuple(failures))
 
 
-def operation_of(subscription: Subscription, payload: JsonObject, now_s: float) -> Operation:
+def operation_of(subscription: Subscription, event: Any, payload: JsonObject, now_s: float) -> Operation:
     """Return the operation that the subscription's action makes of a payload."""
     action = subscription.action
     assert action is not None
+    if type(event) is dict and event.get("context", UNDEFINED) is None:
+        # Quirk of the reference: it looks for an audience in the context of every event, and dies of a null one.
+        raise EngineFault("the event's context is null")
     body = action.operation(payload)
     if action.timed:
         body.setdefault("timestamp", math.floor(now_s))
