@@ -1,8 +1,11 @@
-"""What the reference answers to an event, a batch, a deletion or a test of credentials: the requests it would send and what
+"""What the reference answers to an event, a batch, a deletion or a test of credentials: the requests it would send
+and what
 became of each subscription, in the form of tests/conformance/vectors/README.md.
 
-For `segue translate`, the conformance vectors and whoever compares; deliveries use `translate`. Every request is taken to
-succeed. Where the reference's batches differ from single events (empty texts kept, one mapping error refuses all), so do these.
+For `segue translate`, the conformance vectors and whoever compares; deliveries use `translate`. Every request is
+taken to
+succeed. Where the reference's batches differ from single events (empty texts kept, one mapping error refuses all), so
+do these.
 """
 
 from __future__ import annotations
@@ -40,9 +43,11 @@ _NOT_BATCHED = {
 
 
 def destination_of(settings: Any, subscriptions: Iterable[Any] | None) -> Destination:
-    """Return the destination that the reference's own settings and subscriptions describe; the fifteen presets without any.
+    """Return the destination that the reference's own settings and subscriptions describe; the fifteen presets
+    without any.
 
-    Raises InvalidPayload when the settings are refused. Nothing else is: a bad subscription says so when it meets an event.
+    Raises InvalidPayload when the settings are refused. Nothing else is: a bad subscription says so when it meets an
+    event.
     """
     known = coerce(_SETTINGS, settings if settings is not None else {})
     compiled = None if subscriptions is None else [_subscription(*numbered) for numbered in enumerate(subscriptions)]
@@ -68,7 +73,8 @@ def answer_event(event: Any, destination: Destination, now_s: float) -> JsonObje
 
 
 def answer_batch(events: list[Any], destination: Destination, now_s: float) -> JsonObject:
-    """Return the same for a list of events: a request for each subscription that takes any of them, and a `multistatus`."""
+    """Return the same for a list of events: a request for each subscription that takes any of them, and a
+    `multistatus`."""
     answer = _Answer(destination)
     for subscription in destination.subscriptions:
         try:
@@ -80,7 +86,8 @@ def answer_batch(events: list[Any], destination: Destination, now_s: float) -> J
 
 
 def answer_deletion(event: Any, destination: Destination) -> JsonObject:
-    """Return `{"requests", "result", "error"}` for a user deletion request: the id is pasted as it is, quirk of the reference."""
+    """Return `{"requests", "result", "error"}` for a user deletion request: the id is pasted as it is, quirk of the
+    reference."""
     user_id = event.get("userId", UNDEFINED) if type(event) is dict else UNDEFINED
     url = f"{destination.url}/api/v1/customers/{_as_url(javascript.text(user_id))}"
     return {
@@ -91,7 +98,8 @@ def answer_deletion(event: Any, destination: Destination) -> JsonObject:
 
 
 def answer_credentials(_destination: Destination) -> JsonObject:
-    """Return `{"requests", "ok", "error"}` for a test of credentials: on the US host whatever the region, quirk of the reference."""
+    """Return `{"requests", "ok", "error"}` for a test of credentials: on the US host whatever the region, quirk of
+    the reference."""
     return {"requests": [{"method": "GET", "url": f"{TRACK_URLS['us']}/auth"}], "ok": True, "error": None}
 
 
@@ -156,7 +164,7 @@ class _Answer:
     def execute_batch(self, subscription: Subscription, events: list[Any], now_s: float) -> None:
         wanted = [subscription.matches(event if type(event) is dict else {}) for event in events]
         if not any(wanted):
-            return
+            return None
         if subscription.action is None:
             return self.add(subscription, status="error", error={"class": "TypeError", "engine_message": True})
         if subscription.action.path == METRICS_PATH:

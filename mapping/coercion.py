@@ -90,7 +90,7 @@ def _coerce_field(field: Field, value: Any) -> tuple[Any, list[str]]:
         if field.minimum is not None and value < field.minimum:
             faults.append(f"must be equal to or greater than {field.minimum}")
     if field.choices and value not in field.choices:
-        quoted = [json.dumps(choice) for choice in field.choices]
+        quoted = [json.dumps(choice, ensure_ascii=False) for choice in field.choices]
         faults.append(f"must be one of: {_either(quoted)}")
     if field.type == "datetime" and type(value) is str and not is_date_like(value):
         faults.append("must be a valid date-like string but it was not")

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from mapping.event import JsonObject
@@ -42,6 +42,10 @@ class Destination:
     @property
     def url(self) -> str:
         return TRACK_URLS[self.region]
+
+    def at(self, region: Region) -> Destination:
+        """Return the same destination in another region."""
+        return replace(self, region=region)
 
     def candidates(self, event: JsonObject) -> tuple[Subscription, ...]:
         """Return the subscriptions that may match, in their order: the others cannot, by the event's type and name."""

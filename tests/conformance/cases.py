@@ -1,0 +1,131 @@
+"""What Segue answers to one vector, in the form of the vector's `expected`. Only public functions of `mapping` are called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import mapping
+from mapping import fql
+from mapping.answers import described
+from mapping.errors import Rejected
+from mapping.javascript import UNDEFINED
+from tests.conformance import replies
+
+Json = dict[str, Any]
+
+# 2024-06-01T12:00:00Z: when the answers were recorded.
+NOW_S = 1717243200.0
+
+
+def answer(case: Json) -> Json:
+    """Return our answer to a vector of any of the four files."""
+    return _MODES[_mode_of(case)](case)
+
+
+def _mode_of(case: Json) -> str:
+    if "mode" in case:
+        return str(case["mode"])
+    if "ast" in case:
+        return "fqlgen"
+    return next((mode for mode in ("fql", "mapping") if mode in case), "single")
+
+
+def _run(case: Json, ask: Callable[[mapping.Destination], Json]) -> Json:
+    try:
+        destination = mapping.destination_of(case.get("settings"), case.get("subscriptions"))
+    except Rejected as error:
+        return {"requests": [], "results": [], "settings_error": True, "error": described(error)}
+    return replies.applied(ask(destination), destination, case.get("responses", []))
+
+
+def _single(case: Json) -> Json:
+    return _run(case, lambda destination: mapping.answer_event(case.get("event", UNDEFINED), destination, NOW_S))
+
+
+def _batch(case: Json) -> Json:
+    return _run(case, lambda destination: mapping.answer_batch(case["events"], destination, NOW_S))
+
+
+def _delete(case: Json) -> Json:
+    answered = _run(case, lambda destination: mapping.answer_deletion(case.get("event"), destination))
+    return {"requests": answered["requests"], "result": answered.get("result"), "error": answered["error"]}
+
+
+def _auth(case: Json) -> Json:
+    answered = _run(case, mapping.answer_credentials)
+    return {"requests": answered["requests"], "ok": answered.get("ok", False), "error": answered["error"]}
+
+
+def _sequence(case: Json) -> Json:
+    answered: Json = {"steps": [_single({**case, "event": event}) for event in case["events"]]}
+    if case.get("also_batch"):
+        answered["batch"] = _batch(case)
+    return answered
+
+
+def _map(case: Json) -> Json:
+    event = case.get("event", UNDEFINED)
+    try:
+        made = mapping.transform(case["mapping"], event)
+    except Rejected as error:
+        return {"error": described(error)}
+    return {"output_undefined": True} if made is UNDEFINED else {"output": made}
+
+
+def _map_batch(case: Json) -> Json:
+    try:
+        return {"output": mapping.transform_batch(case["mapping"], case["events"])}
+    except Rejected as error:
+        return {"error": described(error)}
+
+
+def _map_validate(case: Json) -> Json:
+    try:
+        mapping.validate_mapping(case["mapping"])
+    except Rejected as error:
+        return {"valid": False, "error": described(error)}
+    return {"valid": True}
+
+
+def _fql(case: Json) -> Json:
+    try:
+        condition = fql.parse(case["fql"])
+    except fql.FqlError as error:
+        refused: Json = {"valid": False, "error": {"class": "Error", "message": error.message}}
+        return {**refused, "result": False} if "event" in case else refused
+    answered: Json = {"valid": True, "ast": condition.to_ast()}
+    return {**answered, **_evaluated(condition, case["event"])} if "event" in case else answered
+
+
+def _evaluate(case: Json) -> Json:
+    return _evaluated(fql.from_ast(case["ast"]), case["event"])
+
+
+def _evaluated(condition: fql.Condition, event: Any) -> Json:
+    try:
+        return {"result": condition.predicate()(event)}
+    except fql.FqlError as error:
+        return {"result_error": {"class": "TypeError", "message": error.message}}
+
+
+def _print(case: Json) -> Json:
+    try:
+        return {"fql": fql.from_ast(case["ast"]).to_fql()}
+    except fql.FqlError as error:
+        return {"error": {"class": "Error", "message": error.message}}
+
+
+_MODES: dict[str, Callable[[Json], Json]] = {
+    "single": _single,
+    "batch": _batch,
+    "delete": _delete,
+    "auth": _auth,
+    "sequence": _sequence,
+    "mapping": _map,
+    "mapBatch": _map_batch,
+    "mapValidate": _map_validate,
+    "fql": _fql,
+    "fqlgen": _print,
+    "astEval": _evaluate,
+}
