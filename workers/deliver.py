@@ -19,7 +19,7 @@ import redis
 import lanes
 import mapping
 from mapping.event import unpack
-from workers import letters, retries
+from workers import letters, retries, wire
 from workers.letters import Reason
 from workers.outcomes import Outcome, Paused, Rejected, RetryLater, Split
 from workers.requests import Item, Request, encode, pack
@@ -113,40 +113,37 @@ def _deliver_depth(
 ) -> Verdicts:
     now_s = time.time()
     verdicts = Verdicts()
-    translations: dict[int, mapping.Translation] = {}
+    failures: dict[int, tuple[mapping.Failure, ...]] = {}
+    rounds: list[list[Item]] = []
     for event in events:
         if event.deaths >= MOST_DEATHS:
             text = f"{event.deaths} workers died while they had this event"
-            verdicts.buried.append(
-                lanes.Burial(event.sequence, letters.letter(event, now_s, Reason.DEADLY, message=text))
-            )
-        else:
-            translations[event.sequence] = mapping.translate(unpack(event.body)[1], destination, now_s)
-    outcomes = _send_all(translations, lease, destination, send, terms)
+            letter = letters.letter(event, now_s, Reason.DEADLY, message=text)
+            verdicts.buried.append(lanes.Burial(event.sequence, letter))
+            continue
+        source, content = unpack(event.body)
+        translation = mapping.translate(content, destination, now_s)
+        failures[event.sequence] = translation.failures
+        bodies = wire.bodies(translation.operations, source, content, event.accepted_at_ms)
+        for index, (operation, body) in enumerate(zip(translation.operations, bodies, strict=True)):
+            if index == len(rounds):
+                rounds.append([])
+            rounds[index].append(encode(event.sequence, operation, body))
+    outcomes = _send_all(rounds, lease, destination, send, terms)
     for event in events:
-        if event.sequence in translations:
-            failures = translations[event.sequence].failures
-            _judge(event, failures, outcomes[event.sequence], now_s, terms, verdicts)
+        if event.sequence in failures:
+            _judge(event, failures[event.sequence], outcomes[event.sequence], now_s, terms, verdicts)
     return verdicts
 
 
 def _send_all(
-    translations: dict[int, mapping.Translation],
-    lease: Lease,
-    destination: mapping.Destination,
-    send: Send,
-    terms: Terms,
+    rounds: list[list[Item]], lease: Lease, destination: mapping.Destination, send: Send, terms: Terms
 ) -> dict[int, list[tuple[Item, Outcome]]]:
     """Return what became of each event's operations: the first ones of all events, then the second ones, and so on."""
     outcomes: dict[int, list[tuple[Item, Outcome]]] = defaultdict(list)
-    rounds = max((len(translation.operations) for translation in translations.values()), default=0)
-    for index in range(rounds):
-        items = (
-            encode(sequence, translation.operations[index])
-            for sequence, translation in translations.items()
-            if index < len(translation.operations) and not _must_wait(outcomes[sequence])
-        )
-        for request in pack(items, destination.batch_items):
+    for items in rounds:
+        in_turn = (item for item in items if not _must_wait(outcomes[item.sequence]))
+        for request in pack(in_turn, destination.batch_items):
             for item, outcome in zip(request.items, _send(request, lease, send, terms), strict=True):
                 outcomes[item.sequence].append((item, outcome))
     return outcomes

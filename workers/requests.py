@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import orjson
 
 from mapping import Operation
+from mapping.event import JsonObject
 
 # The service takes bodies of up to 500,000 bytes, with the brackets.
 MAX_BODY_BYTES = 490_000
@@ -45,9 +46,9 @@ class Request:
 BATCH_PATH = "/api/v2/batch"
 
 
-def encode(sequence: int, operation: Operation) -> Item:
-    """Return the operation with the bytes that stand for it."""
-    return Item(sequence, operation, orjson.dumps(operation.body))
+def encode(sequence: int, operation: Operation, body: JsonObject) -> Item:
+    """Return the operation with the bytes that stand for it on the wire."""
+    return Item(sequence, operation, orjson.dumps(body))
 
 
 def pack(items: Iterable[Item], max_items: int) -> Iterator[Request]:

@@ -1,7 +1,7 @@
 """Workers are killed the hard way while they work, again and again, and nothing is missing.
 
 A plain Celery queue over Redis loses messages in the same exercise: one that a worker took and had not recorded yet is
-in nobody's hands when it dies. Here a message is only a wake-up, and events stay in their lanes until they are answered.
+in nobody's hands when it dies. Here a message is only a wake-up, and events stay in their lanes until answered.
 """
 
 from __future__ import annotations

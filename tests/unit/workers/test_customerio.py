@@ -21,7 +21,9 @@ def operation(name: str) -> Operation:
 
 
 def batch(*names: str) -> Request:
-    return Request(BATCH_PATH, tuple(encode(at, operation(name)) for at, name in enumerate(names)))
+    return Request(
+        BATCH_PATH, tuple(encode(at, operation(name), operation(name).body) for at, name in enumerate(names))
+    )
 
 
 def send(answer: Callable[[httpx.Request], httpx.Response], request: Request) -> list[Outcome]:

@@ -11,7 +11,8 @@ from workers.requests import BATCH_PATH, MAX_BODY_BYTES, Item, Request, encode, 
 
 
 def item(sequence: int, size: int = 10, path: str = "/api/v2/entity") -> Item:
-    return encode(sequence, Operation(0, "trackEvent", path, {"name": "x" * size}))
+    body = {"name": "x" * size}
+    return encode(sequence, Operation(0, "trackEvent", path, body), body)
 
 
 def test_items_are_packed_in_order_up_to_the_count() -> None:

@@ -1,0 +1,69 @@
+"""What is added on the wire: stable event ids, and a time on every identify."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mapping import Operation
+from workers.ulid import is_ulid
+from workers.wire import bodies
+
+ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+EVENT = {"messageId": "m1"}
+ACCEPTED_AT_MS = 1_717_243_200_123
+
+
+def operation(action: str, subscription: int = 0, kind: str = "person", **body: Any) -> Operation:
+    return Operation(subscription, "trackEvent", "/api/v2/entity", {"type": kind, "action": action, **body})
+
+
+def sent(*operations: Operation, event: dict[str, Any] = EVENT) -> list[dict[str, Any]]:
+    return bodies(operations, "website", event, ACCEPTED_AT_MS)
+
+
+def test_an_event_gets_the_same_ulid_each_time_it_is_sent() -> None:
+    first, second = sent(operation("event", id="m1", timestamp=1)), sent(operation("event", id="m1", timestamp=1))
+
+    assert first == second
+    assert is_ulid(first[0]["id"])
+
+
+def test_pages_and_screens_that_map_no_id_get_theirs_from_the_message_id() -> None:
+    page, screen = sent(operation("page", timestamp=1))[0], sent(operation("screen", timestamp=1))[0]
+
+    assert is_ulid(page["id"])
+    assert page["id"] == screen["id"]
+    assert sent(operation("page", timestamp=1), event={"messageId": "m2"})[0]["id"] != page["id"]
+
+
+def test_an_id_that_is_a_ulid_is_kept() -> None:
+    assert sent(operation("event", id=ULID))[0]["id"] == ULID
+
+
+def test_two_operations_of_one_event_never_share_an_id() -> None:
+    """Customer.io would take the second one for a repetition of the first."""
+    for mapped in ("m1", ULID):
+        ids = [body["id"] for body in sent(operation("event", 0, id=mapped), operation("event", 1, id=mapped))]
+
+        assert len(set(ids)) == 2
+        assert all(map(is_ulid, ids))
+
+
+def test_an_identify_without_a_usable_time_happened_when_it_was_accepted() -> None:
+    assert sent(operation("identify"))[0]["timestamp"] == 1_717_243_200
+    assert sent(operation("identify", timestamp="garbage"))[0]["timestamp"] == 1_717_243_200
+    assert sent(operation("identify", timestamp=7))[0]["timestamp"] == 7
+
+
+def test_everything_else_is_sent_as_it_was_mapped() -> None:
+    untouched = [operation("delete"), operation("merge"), operation("identify", kind="object"), operation("add_device")]
+
+    assert sent(*untouched) == [each.body for each in untouched]
+
+
+def test_the_mapped_operation_is_not_changed() -> None:
+    mapped = operation("event", id="m1")
+
+    sent(mapped)
+
+    assert mapped.body["id"] == "m1"

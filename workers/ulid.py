@@ -1,0 +1,27 @@
+"""Stable event ids: the same event always gets the same ULID, so that sending it twice is harmless.
+
+Customer.io ignores an event whose `id`, a ULID, it has seen before; what is no ULID it replaces or refuses. So the id
+is derived: 48 bits of the event's time in milliseconds, then 80 bits of a hash of its message id (ULID specification:
+26 characters of Crockford's base 32, the first 10 for the time).
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_LARGEST_TIME_MS = (1 << 48) - 1
+_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.IGNORECASE)
+
+
+def is_ulid(text: str) -> bool:
+    """Whether the text is a ULID, in either case of letters."""
+    return _ULID.fullmatch(text) is not None
+
+
+def derived_ulid(time_ms: int, *parts: str) -> str:
+    """Return the ULID of an event at `time_ms` (Unix milliseconds) that is told from others by `parts`."""
+    hashed = blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=10).digest()
+    number = min(max(time_ms, 0), _LARGEST_TIME_MS) << 80 | int.from_bytes(hashed, "big")
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))

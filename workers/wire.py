@@ -1,0 +1,46 @@
+"""What Segue adds to an operation on the wire, so that sending it twice or late does no harm.
+
+The mapped operation is the reference's; these additions make at-least-once delivery effectively once. Every event, page
+and screen of a person gets a deterministic ULID; every identify says when it happened, so that Customer.io can tell an
+older attribute from a newer one.
+"""
+
+from __future__ import annotations
+
+from mapping import Operation
+from mapping.event import JsonObject
+from workers.ulid import derived_ulid, is_ulid
+
+_EVENT_ACTIONS = frozenset({"event", "page", "screen"})
+
+
+def bodies(operations: tuple[Operation, ...], source: str, event: JsonObject, accepted_at_ms: int) -> list[JsonObject]:
+    """Return the body to send for each operation of one event; the same event always gives the same bodies."""
+    taken: set[str] = set()
+    return [_body(operation, source, event, accepted_at_ms, taken) for operation in operations]
+
+
+def _body(operation: Operation, source: str, event: JsonObject, accepted_at_ms: int, taken: set[str]) -> JsonObject:
+    body = operation.body
+    if body.get("type") != "person":
+        return body
+    if body["action"] in _EVENT_ACTIONS:
+        return body | {"id": _event_id(operation, source, event, accepted_at_ms, taken)}
+    if body["action"] == "identify" and not _is_unix_time(body.get("timestamp")):
+        return body | {"timestamp": accepted_at_ms // 1000}
+    return body
+
+
+def _event_id(operation: Operation, source: str, event: JsonObject, accepted_at_ms: int, taken: set[str]) -> str:
+    """Keep an id that is a ULID already, once per event; derive it from that id or the message id otherwise."""
+    mapped = str(operation.body.get("id") or event.get("messageId"))
+    if is_ulid(mapped) and mapped not in taken:
+        taken.add(mapped)
+        return mapped
+    happened_at = operation.body.get("timestamp")
+    time_ms = int(happened_at * 1000) if _is_unix_time(happened_at) else accepted_at_ms
+    return derived_ulid(time_ms, source, mapped, operation.action, str(operation.subscription))
+
+
+def _is_unix_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
