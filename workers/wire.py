@@ -7,6 +7,8 @@ older attribute from a newer one.
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 from mapping import Operation
 from mapping.event import JsonObject
 from workers.ulid import derived_ulid, is_ulid
@@ -42,5 +44,5 @@ def _event_id(operation: Operation, source: str, event: JsonObject, accepted_at_
     return derived_ulid(time_ms, source, mapped, operation.action, str(operation.subscription))
 
 
-def _is_unix_time(value: object) -> bool:
+def _is_unix_time(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
