@@ -63,11 +63,20 @@ def parse(source: str) -> Group:
     pieces = read(source)
     condition = _joined(pieces)
     if isinstance(condition, Missing):
-        unknown = next((piece.tokens[0] for piece in pieces if piece.tokens[0].kind == "ident"), None)
-        if unknown:
-            raise FqlError(f"triggers do not know `{unknown.value}`, and nothing else is asked", source, unknown.start)
-        raise FqlError("there is no condition here", source, 0)
+        raise FqlError(*_why_nothing(pieces, source))
     return condition if isinstance(condition, Group) else Group("and", (condition,))
+
+
+def _why_nothing(pieces: tuple[Piece, ...], source: str) -> tuple[str, str, int]:
+    """Return the reason, source and position of the error that no piece makes a condition."""
+    first = next((piece for piece in pieces if piece.tokens[0].kind == "ident"), None)
+    if first is None:
+        return "there is no condition here", source, 0
+    word = first.tokens[0]
+    if first.rule == "function":
+        path = first.tokens[2]
+        return f"{word.value}() makes no condition of `{path.value}`", source, path.start
+    return f"triggers do not know `{word.value}`, and nothing else is asked", source, word.start
 
 
 def read(source: str) -> tuple[Piece, ...]:
