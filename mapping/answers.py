@@ -68,7 +68,7 @@ def answer_event(event: Any, destination: Destination, now_s: float) -> JsonObje
             if not answer.settled(subscription) and subscription.matches(event if type(event) is dict else {}):
                 answer.execute(subscription, event, now_s)
         except (Rejected, FqlError, RecursionError) as error:
-            answer.add(subscription, status="error", error=described(as_rejected(error)))
+            answer.add(subscription, status="error", error=_refusal(as_rejected(error)))
     return answer.json()
 
 
@@ -81,7 +81,7 @@ def answer_batch(events: list[Any], destination: Destination, now_s: float) -> J
             if not answer.settled(subscription, events):
                 answer.execute_batch(subscription, events, now_s)
         except (Rejected, FqlError, RecursionError) as error:
-            answer.add(subscription, status="error", error=described(as_rejected(error)))
+            answer.add(subscription, status="error", error=_refusal(as_rejected(error)))
     return answer.json()
 
 
@@ -117,6 +117,14 @@ def described(error: Rejected) -> JsonObject:
     if error.error_class in _ENGINE_ERRORS:
         described["engine_message"] = True
     return described
+
+
+def _refusal(error: Rejected) -> JsonObject:
+    """Return the error as the engine rejects with it: one fault at the root of a mapping gets a status there."""
+    refusal = described(error)
+    if isinstance(error, InvalidMapping) and error.at_root:
+        refusal["status"] = 400
+    return refusal
 
 
 class _Answer:

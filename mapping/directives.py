@@ -120,8 +120,11 @@ def _holds_undefined(mapping: Any) -> bool:
     """Whether resolving may put UNDEFINED inside an object or a list. What merely reads the event, or makes a text,
     cannot."""
     match directive_of(mapping):
-        case "@path" | "@template" | "@case" | "@replace" | "@json" | "@liquid":
+        case "@path" | "@template" | "@replace" | "@liquid":
             return False
+        case "@case" | "@json" as name:
+            options = mapping[name]
+            return type(options) is dict and _holds_undefined(options.get("value"))
         case "@if":
             options = mapping["@if"]
             return type(options) is dict and any(_holds_undefined(options.get(key)) for key in ("then", "else"))

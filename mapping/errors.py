@@ -55,7 +55,6 @@ class InvalidMapping(Rejected):
         self.messages = tuple(messages)
         self.at_root = at_root
         self.error_class = "ValidationError" if at_root else "AggregateError"
-        self.status = 400 if at_root else None
         super().__init__("\n".join(self.messages))
 
 

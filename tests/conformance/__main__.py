@@ -1,7 +1,9 @@
-"""`python -m tests.conformance DIR`: every vector file of DIR through `mapping`; one JSON line per file, exit 1 when any failed.
+"""`python -m tests.conformance DIR`: every vector file of DIR through `mapping`; one JSON line per file, exit 1 when
+any failed.
 
-`{"file", "passed", "failed", "apart", "failures": [first 20 ids]}`. A vector with one of the flags of vectors/README.md is
-answered like any other; only when it differs is it counted `apart` instead of `failed`. A last line says how these did.
+`{"file", "passed", "failed", "apart", "failures": [first 20 ids]}`. A vector with one of the flags of vectors/README.md
+is answered like any other; only when it differs is it counted `apart` instead of `failed`. A last line says
+how these did.
 """
 
 from __future__ import annotations

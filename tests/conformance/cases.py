@@ -1,4 +1,5 @@
-"""What Segue answers to one vector, in the form of the vector's `expected`. Only public functions of `mapping` are called."""
+"""What Segue answers to one vector, in the form of the vector's `expected`. Only public functions of `mapping` are
+called."""
 
 from __future__ import annotations
 

@@ -17,11 +17,12 @@ from mapping.fql.filter_parser import parse as parse_expression
 from mapping.fql.filters import parse_filter, predicate
 
 # Pieces which, thrown together, come near to every corner of both grammars.
-PIECES = """
+SEPARATED = """
 type event name userId properties traits context properties.total properties.a.b traits.plan . , ( ) [ ] ! != = == <
 <= > >= and or null true false in AND or( contains( match( !contains( contains match length( typeof( foo "track" "x*"
 "*x" 'x' "" 5 -1.5 1. - 1e2 a n na ab nul \\ \\0 \\. 😀 é constructor exists starts_with
-""".split()
+"""
+PIECES = SEPARATED.split()
 WHITE_SPACE = [" ", "\t", "\n", "\r", ""]
 
 texts = st.one_of(
