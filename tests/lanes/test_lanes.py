@@ -147,6 +147,34 @@ def test_releasing_an_event_lets_go_of_what_follows_it_in_the_claim(client: redi
     assert names(claim(client)) == ["a", "b", "c"]
 
 
+def test_a_claim_owns_nothing_of_a_chain_it_has_released(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), event("b", "jo"), event("c", "jo"))
+    release(client, claim(client), "a", delay_ms=60_000)
+
+    assert (stats(client).claims, stats(client).claimed, stats(client).blocked) == (0, 0, 2)
+
+
+def test_releasing_a_follower_alone_leaves_it_behind_its_predecessor(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), event("b", "jo"))
+    first = claim(client)
+
+    release(client, first, "b")
+
+    assert names(claim(client)) == []
+    deliver(client, first, "a")
+    assert names(claim(client)) == ["b"]
+
+
+def test_the_head_of_a_lane_is_its_first_unfinished_event(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), event("b", "jo"), event("c", "jo"))
+    deliver(client, claim(client, depth=2), "a")
+
+    lane = lanes.inspect(client, QUEUE, "jo")
+
+    assert lane is not None
+    assert (lane.length, lane.steps[0].body) == (2, b"b")
+
+
 def test_an_event_whose_predecessor_is_unfinished_cannot_be_delivered(client: redis.Redis) -> None:
     append(client, event("a", "jo"), event("b", "jo"))
     first = claim(client)
