@@ -28,7 +28,8 @@ class NewEvent:
     body: bytes
     keys: tuple[str, ...]  # ordering keys; none: the event waits for nobody
     message_id: str  # the same id within the de-duplication window is accepted and dropped
-    hold_ms: int = 0  # time to wait after its last predecessor finished
+    hold_ms: int = 0  # time that passes between it and each of its neighbours in a lane, before it and after it
+    join: tuple[str, str] | None = None  # what comes after it with the first of these keys has the second as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +40,50 @@ class Appended:
     wake: bool  # the caller should ask for a deliverer
 
 
-def append(client: redis.Redis, queue: str, events: Sequence[NewEvent], *, limit: int, dedupe_s: int) -> Appended:
+def append(
+    client: redis.Redis,
+    queue: str,
+    events: Sequence[NewEvent],
+    *,
+    limit: int,
+    dedupe_s: int,
+    longest_hold_ms: int = 0,
+    join_s: int = 0,
+) -> Appended:
     """Append `events` in their order, all of them or none; durable as far as Redis is when this returns.
 
+    Joined keys are remembered for `join_s` seconds, message ids for `dedupe_s`. `claim` and `settle` are told the same
+    `longest_hold_ms`, which no event's hold exceeds.
     Raises QueueFull when more than `limit` events would be unfinished. Keep to a few hundred events a call: Redis does
     nothing else meanwhile.
     """
-    return _appended(run(client, "append", queue, _arguments(events, limit, dedupe_s)))
+    return _appended(run(client, "append", queue, _arguments(events, limit, dedupe_s, longest_hold_ms, join_s)))
 
 
 async def append_async(
-    client: redis.asyncio.Redis, queue: str, events: Sequence[NewEvent], *, limit: int, dedupe_s: int
+    client: redis.asyncio.Redis,
+    queue: str,
+    events: Sequence[NewEvent],
+    *,
+    limit: int,
+    dedupe_s: int,
+    longest_hold_ms: int = 0,
+    join_s: int = 0,
 ) -> Appended:
     """Do what `append` does, with an asyncio client."""
-    return _appended(await run_async(client, "append", queue, _arguments(events, limit, dedupe_s)))
+    arguments = _arguments(events, limit, dedupe_s, longest_hold_ms, join_s)
+    return _appended(await run_async(client, "append", queue, arguments))
 
 
-def _arguments(events: Sequence[NewEvent], limit: int, dedupe_s: int) -> list[Argument]:
-    arguments: list[Argument] = [limit, -(-dedupe_s * 1000 // _GENERATIONS), EVENTS_PER_CLAIM]
+def _arguments(
+    events: Sequence[NewEvent], limit: int, dedupe_s: int, longest_hold_ms: int, join_s: int
+) -> list[Argument]:
+    generation_ms = -(-dedupe_s * 1000 // _GENERATIONS)
+    arguments: list[Argument] = [limit, generation_ms, EVENTS_PER_CLAIM, longest_hold_ms, join_s * 1000]
     for event in events:
         digests = b"".join(dict.fromkeys(map(keys.digest, event.keys)))
-        arguments += (*keys.fingerprint(event.message_id), event.hold_ms, digests, event.body)
+        join = b"".join(map(keys.digest, event.join)) if event.join else b""
+        arguments += (*keys.fingerprint(event.message_id), event.hold_ms, join, digests, event.body)
     return arguments
 
 

@@ -9,7 +9,12 @@ member is the sequence number of an event, and lives as long as the event is unf
     :lane      hash    digest of an ordering key → `HEAD TAIL LENGTH` of its unfinished events
     :next      hash    event → links to its successors (below)
     :wait      hash    event → number of lanes in which it is not the head, while above 0
-    :hold      hash    event → ms to wait after its last predecessor finished
+    :hold      hash    event → ms that pass between it and each of its neighbours in a lane
+    :rested:G  hash    digest → the Redis time in ms when an event with this key last finished (generation G);
+                       for the longest hold and up to twice that
+    :apart:G   hash    digest → the Redis time in ms until which what has this key waits, after an event with a hold;
+                       the same
+    :join:G    hash    digest → digest of the key that comes along with it (generation G); for as long as appends say
     :ready     zset    event, by the Redis time in ms at which it is due; neither blocked nor claimed
     :claims    zset    claim id, by the Redis time in ms at which its lease ends
     :claim:ID  set     the events that the claim owns

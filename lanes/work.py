@@ -71,7 +71,15 @@ class Reaped:
 
 
 def claim(
-    client: redis.Redis, queue: str, *, lease_ms: int, max_events: int, max_bytes: int, max_depth: int, listen_ms: int
+    client: redis.Redis,
+    queue: str,
+    *,
+    lease_ms: int,
+    max_events: int,
+    max_bytes: int,
+    max_depth: int,
+    listen_ms: int,
+    longest_hold_ms: int = 0,
 ) -> Claim:
     """Claim events that are due, and the chains behind them; may return fewer than there are, and none.
 
@@ -80,7 +88,7 @@ def claim(
     stops asking.
     """
     name = uuid4().hex
-    arguments = (name, lease_ms, max_events, max_bytes, max_depth, listen_ms, EVENTS_PER_CLAIM)
+    arguments = (name, lease_ms, max_events, max_bytes, max_depth, listen_ms, EVENTS_PER_CLAIM, longest_hold_ms)
     due, wake, *reply = run(client, "claim", queue, arguments)
     fields = iter(reply)
     events = tuple(_claimed_event(*five) for five in zip(fields, fields, fields, fields, fields, strict=True))
@@ -99,6 +107,7 @@ def settle(
     delivered: Collection[int] = (),
     buried: Collection[Burial] = (),
     released: Collection[Release] = (),
+    longest_hold_ms: int = 0,
 ) -> Settled:
     """Say what became of events of the claim; idempotent, and harmless when the claim was lost.
 
@@ -106,7 +115,7 @@ def settle(
     everything behind it goes on waiting; what follows it within the claim is released with it.
     """
     arguments: Iterable[Argument] = chain(
-        (claim_id, len(delivered)),
+        (claim_id, longest_hold_ms, len(delivered)),
         sorted(delivered),
         (len(buried),),
         chain.from_iterable((burial.sequence, burial.letter) for burial in sorted(buried, key=lambda b: b.sequence)),

@@ -1,18 +1,22 @@
--- Append events in order, all of them or none. Duplicates are dropped, each event joins the lane of each of its keys.
+-- Append events in order, all of them or none. Duplicates are dropped, each event joins the lane of each of its keys, and
+-- the lanes that these were joined to.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  limit: the most unfinished events the queue may hold
 -- ARGV[2]  length of one de-duplication generation, ms
 -- ARGV[3]  ready events that one open claim is expected to take care of
--- ARGV[4…] five per event: bucket and fingerprint of the message id, hold (ms), digests of its distinct keys, body
+-- ARGV[4]  longest hold, ms
+-- ARGV[5]  how long a join lasts, ms
+-- ARGV[6…] six per event: bucket and fingerprint of the message id, hold (ms), join ('' or the digests of two keys: what
+--          comes later with the first has the second as well), digests of its distinct keys, body
 --
 -- Returns  false when the queue is full (nothing was written), else {flags, wake}: flags a text with '1' for each
 --          event accepted and '0' for each duplicate; wake 1 when the caller should ask for a deliverer.
 -- Clock    Redis' own.
 local base = KEYS[1]
 local EVENT, LANE, NEXT, READY = base .. ':event', base .. ':lane', base .. ':next', base .. ':ready'
-local FIRST, STRIDE, DIGEST, HOT_LENGTH = 4, 5, 8, 1000
-local GENERATIONS, HINT_MS, ARGUMENTS = 3, 200, 4000
+local FIRST, STRIDE, DIGEST, HOT_LENGTH = 6, 6, 8, 1000
+local GENERATIONS, HINT_MS, ARGUMENTS, MOST_JOINS = 3, 200, 4000, 20
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -64,8 +68,7 @@ if #fresh == 0 then
 end
 
 local lanes, digests = {}, {}
-for _, at in ipairs(fresh) do
-  local keys = ARGV[at + 3]
+local function note(keys)
   for i = 1, #keys, DIGEST do
     local digest = string.sub(keys, i, i + DIGEST - 1)
     if lanes[digest] == nil then
@@ -74,6 +77,66 @@ for _, at in ipairs(fresh) do
     end
   end
 end
+local brings_joins = false
+for _, at in ipairs(fresh) do
+  note(ARGV[at + 4])
+  note(ARGV[at + 3])
+  brings_joins = brings_joins or ARGV[at + 3] ~= ''
+end
+
+-- What is remembered for a length of time stands in the generation of that length, and is looked for in two.
+local function recent(suffix, length)
+  local generation = math.floor(now / math.max(tonumber(length), 1))
+  return { base .. suffix .. number(generation), base .. suffix .. number(generation - 1) }
+end
+
+-- A key that was joined to another brings that one along, and so on; the joins of this call count from their event on.
+local joins, joined, unread = {}, recent(':join:', ARGV[5]), 1
+local function read_joins()
+  while unread <= #digests do
+    local first, last = unread, math.min(unread + ARGUMENTS - 1, #digests)
+    unread = last + 1
+    for _, name in ipairs(joined) do
+      local found = redis.call('HMGET', name, unpack(digests, first, last))
+      for i = first, last do
+        local other = found[i - first + 1]
+        if other and not joins[digests[i]] then
+          joins[digests[i]] = other
+          note(other)
+        end
+      end
+    end
+  end
+end
+
+local function with_joins(keys)
+  local all, met = {}, {}
+  for i = 1, #keys, DIGEST do
+    local digest = string.sub(keys, i, i + DIGEST - 1)
+    while digest and not met[digest] and #all < MOST_JOINS + #keys / DIGEST do
+      met[digest] = true
+      all[#all + 1] = digest
+      digest = joins[digest]
+    end
+  end
+  return table.concat(all)
+end
+
+local keys_of = {}
+if brings_joins or redis.call('EXISTS', unpack(joined)) > 0 then
+  read_joins()
+  for _, at in ipairs(fresh) do
+    keys_of[at] = with_joins(ARGV[at + 4])
+    local join = ARGV[at + 3]
+    if join ~= '' then
+      local from, to = string.sub(join, 1, DIGEST), string.sub(join, DIGEST + 1)
+      joins[from] = to
+      redis.call('HSET', joined[1], from, to)
+      redis.call('PEXPIRE', joined[1], number(2 * ARGV[5]))
+    end
+  end
+end
+
 for first = 1, #digests, ARGUMENTS do
   local last = math.min(first + ARGUMENTS - 1, #digests)
   local found = redis.call('HMGET', LANE, unpack(digests, first, last))
@@ -86,12 +149,39 @@ for first = 1, #digests, ARGUMENTS do
   end
 end
 
+-- Nobody starts sooner after a neighbour than the hold of either says, also when that one has left.
+local apart = recent(':apart:', ARGV[4])
+local some_are_apart = redis.call('EXISTS', unpack(apart)) > 0
+local function latest(names, digests_of_event)
+  local time = 0
+  for _, name in ipairs(names) do
+    for _, found in ipairs(redis.call('HMGET', name, unpack(digests_of_event))) do
+      time = math.max(time, tonumber(found or 0))
+    end
+  end
+  return time
+end
+local function due_of(keys, hold)
+  local of_event, due = {}, now
+  for i = 1, #keys, DIGEST do
+    of_event[#of_event + 1] = string.sub(keys, i, i + DIGEST - 1)
+  end
+  if #of_event > 0 and some_are_apart then
+    due = math.max(due, latest(apart, of_event))
+  end
+  if #of_event > 0 and hold > 0 then
+    due = math.max(due, latest(recent(':rested:', ARGV[4]), of_event) + hold)
+  end
+  return due
+end
+
 local seq = redis.call('INCRBY', base .. ':seq', number(#fresh)) - #fresh
 local accepted_at = string.format('%013d', now)
 local events, ready, waits, holds, links, linked = {}, {}, {}, {}, {}, {}
 for _, at in ipairs(fresh) do
   seq = seq + 1
-  local name, hex, keys, behind = number(seq), string.format('%012x', seq), ARGV[at + 3], 0
+  local name, hex, keys, behind = number(seq), string.format('%012x', seq), keys_of[at] or ARGV[at + 4], 0
+  local hold = tonumber(ARGV[at + 2])
   for i = 1, #keys, DIGEST do
     local digest = string.sub(keys, i, i + DIGEST - 1)
     local lane = lanes[digest]
@@ -107,26 +197,28 @@ for _, at in ipairs(fresh) do
     end
   end
   events[#events + 1] = name
-  events[#events + 1] = accepted_at .. string.format('%02x', #keys / DIGEST) .. keys .. ARGV[at + 4]
+  events[#events + 1] = accepted_at .. string.format('%02x', #keys / DIGEST) .. keys .. ARGV[at + 5]
   if behind == 0 then
-    ready[#ready + 1] = number(now)
+    ready[#ready + 1] = number((hold > 0 or some_are_apart) and due_of(keys, hold) or now)
     ready[#ready + 1] = name
   else
     waits[#waits + 1] = name
     waits[#waits + 1] = number(behind)
-    if ARGV[at + 2] ~= '0' then
-      holds[#holds + 1] = name
-      holds[#holds + 1] = ARGV[at + 2]
-    end
+  end
+  if hold > 0 then
+    holds[#holds + 1] = name
+    holds[#holds + 1] = number(hold)
   end
 end
 
 local lane_values = {}
 for _, digest in ipairs(digests) do
   local lane = lanes[digest]
-  lane_values[#lane_values + 1] = digest
-  lane_values[#lane_values + 1] = lane.head .. ' ' .. lane.tail .. ' ' .. number(lane.length)
-  if lane.length >= HOT_LENGTH then
+  if lane then
+    lane_values[#lane_values + 1] = digest
+    lane_values[#lane_values + 1] = lane.head .. ' ' .. lane.tail .. ' ' .. number(lane.length)
+  end
+  if lane and lane.length >= HOT_LENGTH then
     redis.call('ZADD', base .. ':hot', number(lane.length), digest)
   end
 end

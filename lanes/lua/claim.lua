@@ -1,5 +1,6 @@
 -- Claim events that are due, then follow the chains: a successor comes along when all it waits for is in this claim.
--- Everything at one depth may be sent together, since no two events of one depth share a key.
+-- Everything at one depth may be sent together, since no two events of one depth share a key. An event with a hold comes
+-- alone: its neighbours have to wait, and a claim has no time for that.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  claim id, never used before
@@ -9,6 +10,7 @@
 -- ARGV[5]  greatest depth (0: only events that are ready)
 -- ARGV[6]  how long the caller goes on asking when there is nothing to claim, ms: nobody else need be woken meanwhile
 -- ARGV[7]  ready events that one open claim is expected to take care of
+-- ARGV[8]  longest hold, ms
 --
 -- Returns  {due, wake, sequence, depth, attempts, deaths, record, …}: five per event, by depth; due: ms until the next
 --          delayed event when nothing was claimed, -1 when there is none; wake: 1 when one more deliverer is wanted.
@@ -18,7 +20,7 @@
 local base = KEYS[1]
 local EVENT, NEXT, READY = base .. ':event', base .. ':next', base .. ':ready'
 local most_events, most_bytes, greatest_depth = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local DIGEST, LINK, HINT_MS = 8, 20, 200
+local DIGEST, LINK, KEYS_START, HINT_MS = 8, 20, 16, 200
 local MAY_SHARE = { [0] = most_events, 50, 5 }
 
 local time = redis.call('TIME')
@@ -94,15 +96,46 @@ local function successors(names)
   return met
 end
 
-local function followers(names)
-  local met = successors(names)
-  local holds, free = #met > 0 and fields(':hold', met) or nothing, {}
-  for i, name in ipairs(met) do
+local function without_hold(names)
+  local holds, free = #names > 0 and fields(':hold', names) or nothing, {}
+  for i, name in ipairs(names) do
     if not holds[i] then
       free[#free + 1] = name
     end
   end
   return free
+end
+
+local generation = math.floor(now / math.max(tonumber(ARGV[8]), 1))
+local apart = { base .. ':apart:' .. number(generation), base .. ':apart:' .. number(generation - 1) }
+local function must_wait(record)
+  local digests, keys_end = {}, KEYS_START - 1 + tonumber(string.sub(record, 14, 15), 16) * DIGEST
+  for at = KEYS_START, keys_end, DIGEST do
+    digests[#digests + 1] = string.sub(record, at, at + DIGEST - 1)
+  end
+  for _, key in ipairs(apart) do
+    for _, found in ipairs(redis.call('HMGET', key, unpack(digests))) do
+      if tonumber(found or 0) > now then
+        return true
+      end
+    end
+  end
+  return false
+end
+
+local function followers(names)
+  local led = without_hold(names)
+  local free = #led > 0 and without_hold(successors(led)) or {}
+  if #free == 0 or redis.call('EXISTS', unpack(apart)) == 0 then
+    return free
+  end
+  local at_once = {}
+  for i, record in ipairs(redis.call('HMGET', EVENT, unpack(free))) do
+    if not must_wait(record) then
+      at_once[#at_once + 1] = free[i]
+    end
+  end
+  return at_once
 end
 
 local depth = 0

@@ -4,7 +4,8 @@
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  claim id
--- ARGV[2]  how many events are delivered, then their sequences in ascending order
+-- ARGV[2]  longest hold, ms; for that long a key's last finish is remembered
+-- ARGV[3]  how many events are delivered, then their sequences in ascending order
 -- ARGV[…]  how many are buried, then for each (ascending) its sequence and its letter
 -- ARGV[…]  how many are released, then for each its sequence, the delay in ms, and '1' when it counts as an attempt
 --
@@ -44,7 +45,7 @@ local function successor_of(links, at)
   return number(tonumber(string.sub(links, at + DIGEST, at + LINK - 1), 16))
 end
 
-local position = 2
+local position = 3
 local function section(width)
   local count, rows = tonumber(ARGV[position]), {}
   position = position + 1
@@ -102,7 +103,10 @@ for _, name in ipairs(finishing) do
 end
 local lanes, waits = look_up('HMGET', LANE, digests), look_up('HMGET', WAIT, waiting)
 
-local moved, freed, finished, ages = {}, {}, {}, {}
+local some_hold = redis.call('EXISTS', base .. ':hold') == 1
+local own_hold = some_hold and look_up('HMGET', base .. ':hold', finishing) or {}
+
+local moved, freed, finished, ages, rested, apart = {}, {}, {}, {}, {}, {}
 local function finish(name)
   local heirs = {}
   for at = 1, links[name] and #links[name] or 0, LINK do
@@ -119,6 +123,12 @@ local function finish(name)
   for at = KEYS_START, keys_end, DIGEST do
     local digest = string.sub(record, at, at + DIGEST - 1)
     local heir = heirs[digest]
+    rested[#rested + 1] = digest
+    rested[#rested + 1] = number(now)
+    if own_hold[name] then
+      apart[#apart + 1] = digest
+      apart[#apart + 1] = number(now + own_hold[name])
+    end
     if heir then
       local tail, length = string.match(lanes[digest], ' (%d+) (%d+)')
       lanes[digest] = heir .. ' ' .. tail .. ' ' .. number(length - 1)
@@ -168,14 +178,47 @@ bulk('HDEL', LANE, empty_lanes)
 bulk('HSET', WAIT, wait_values)
 bulk('HDEL', WAIT, freed)
 
--- What became free is ready, unless it stands in this very claim; a hold counts from now.
-local in_claim, holds = look_up('SMISMEMBER', OWNED, freed), {}
-if #freed > 0 and redis.call('EXISTS', base .. ':hold') == 1 then
+local longest_hold = tonumber(ARGV[2])
+local generation = math.floor(now / math.max(longest_hold, 1))
+local function remember(suffix, values)
+  if #values > 0 and longest_hold > 0 then
+    bulk('HSET', base .. suffix .. number(generation), values)
+    redis.call('PEXPIRE', base .. suffix .. number(generation), number(2 * longest_hold))
+  end
+end
+remember(':rested:', rested)
+remember(':apart:', apart)
+
+-- What became free is ready, unless it stands in this very claim. Its own hold counts from now, that of what went before
+-- from when that finished.
+local in_claim, holds, freed_records = look_up('SMISMEMBER', OWNED, freed), {}, {}
+if some_hold then
   holds = look_up('HMGET', base .. ':hold', freed)
+end
+local apart_keys = { base .. ':apart:' .. number(generation), base .. ':apart:' .. number(generation - 1) }
+if redis.call('EXISTS', unpack(apart_keys)) > 0 then
+  freed_records = look_up('HMGET', EVENT, freed)
+end
+local function apart_until(record)
+  local digests, time = {}, 0
+  local keys_end = KEYS_START - 1 + tonumber(string.sub(record, 14, 15), 16) * DIGEST
+  for at = KEYS_START, keys_end, DIGEST do
+    digests[#digests + 1] = string.sub(record, at, at + DIGEST - 1)
+  end
+  for _, key in ipairs(apart_keys) do
+    for _, found in ipairs(redis.call('HMGET', key, unpack(digests))) do
+      time = math.max(time, tonumber(found or 0))
+    end
+  end
+  return time
 end
 for _, name in ipairs(freed) do
   if in_claim[name] == 0 then
-    redis.call('ZADD', READY, number(now + (holds[name] or 0)), name)
+    local due = now + (holds[name] or 0)
+    if freed_records[name] then
+      due = math.max(due, apart_until(freed_records[name]))
+    end
+    redis.call('ZADD', READY, number(due), name)
   end
 end
 

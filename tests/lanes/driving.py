@@ -11,22 +11,32 @@ from lanes.keys import base
 
 QUEUE = "q"
 LIMIT = 10_000
+HOLD_MS = 60_000
 
 
-def event(name: str, *keys: str, body: bytes | None = None, hold_ms: int = 0) -> lanes.NewEvent:
+def event(
+    name: str, *keys: str, body: bytes | None = None, hold_ms: int = 0, join: tuple[str, str] | None = None
+) -> lanes.NewEvent:
     """An event whose message id is its name."""
-    return lanes.NewEvent(body if body is not None else name.encode(), keys, name, hold_ms)
+    return lanes.NewEvent(body if body is not None else name.encode(), keys, name, hold_ms, join)
 
 
 def append(client: redis.Redis, *events: lanes.NewEvent, limit: int = LIMIT) -> lanes.Appended:
-    return lanes.append(client, QUEUE, events, limit=limit, dedupe_s=3600)
+    return lanes.append(client, QUEUE, events, limit=limit, dedupe_s=3600, longest_hold_ms=HOLD_MS, join_s=3600)
 
 
 def claim(
     client: redis.Redis, events: int = 100, max_bytes: int = 1_000_000, depth: int = 100, lease_ms: int = 60_000
 ) -> lanes.Claim:
     return lanes.claim(
-        client, QUEUE, lease_ms=lease_ms, max_events=events, max_bytes=max_bytes, max_depth=depth, listen_ms=0
+        client,
+        QUEUE,
+        lease_ms=lease_ms,
+        max_events=events,
+        max_bytes=max_bytes,
+        max_depth=depth,
+        listen_ms=0,
+        longest_hold_ms=HOLD_MS,
     )
 
 
@@ -46,13 +56,14 @@ def depths(claimed: lanes.Claim) -> dict[str, int]:
 def deliver(client: redis.Redis, claimed: lanes.Claim, *which: str) -> lanes.Settled:
     """Settle the named events as delivered, all of the claim without names."""
     by_name = sequences(claimed)
-    return lanes.settle(client, QUEUE, claimed.id, delivered=[by_name[name] for name in which or by_name])
+    delivered = [by_name[name] for name in which or by_name]
+    return lanes.settle(client, QUEUE, claimed.id, delivered=delivered, longest_hold_ms=HOLD_MS)
 
 
 def release(client: redis.Redis, claimed: lanes.Claim, *which: str, delay_ms: int = 0) -> lanes.Settled:
     by_name = sequences(claimed)
     released = [lanes.Release(by_name[name], delay_ms, counts=True) for name in which or by_name]
-    return lanes.settle(client, QUEUE, claimed.id, released=released)
+    return lanes.settle(client, QUEUE, claimed.id, released=released, longest_hold_ms=HOLD_MS)
 
 
 def bury(client: redis.Redis, claimed: lanes.Claim, *which: str) -> lanes.Settled:
@@ -76,6 +87,14 @@ def make_due(client: redis.Redis) -> None:
         client.zadd(f"{base(QUEUE)}:ready", dict.fromkeys(delayed, 0))
 
 
+def due_in_ms(client: redis.Redis, sequence: int) -> float:
+    """How long until this event, neither blocked nor claimed, is due."""
+    seconds, microseconds = client.time()
+    due = client.zscore(f"{base(QUEUE)}:ready", sequence)
+    assert due is not None
+    return float(due) - (seconds * 1000 + microseconds / 1000)
+
+
 def line_up(client: redis.Redis) -> None:
     """Let what is ready be in order of acceptance, whichever millisecond it became so: a history can be repeated."""
     now = time.time() * 1000 + 1000
@@ -85,7 +104,8 @@ def line_up(client: redis.Redis) -> None:
 
 
 def leftovers(client: redis.Redis) -> set[str]:
-    """The suffixes of what an empty queue still keeps, but for counters and remembered message ids."""
+    """The suffixes of what an empty queue still keeps, but for counters and what it remembers for a while."""
     prefix = base(QUEUE)
     found = {key.decode().removeprefix(prefix) for key in client.keys(f"{prefix}*")}
-    return {suffix for suffix in found if not suffix.startswith((":seen:", ":seq", ":total", ":hint"))}
+    forgotten_in_time = (":seen:", ":rested:", ":apart:", ":join:", ":hint")
+    return {suffix for suffix in found if not suffix.startswith((":seq", ":total", *forgotten_in_time))}

@@ -11,12 +11,14 @@ import redis
 import lanes
 from lanes.keys import base
 from tests.lanes.driving import (
+    HOLD_MS,
     QUEUE,
     append,
     bury,
     claim,
     deliver,
     depths,
+    due_in_ms,
     event,
     expire,
     leftovers,
@@ -201,17 +203,71 @@ def test_a_buried_event_frees_its_lane_and_is_kept_with_its_letter(client: redis
     assert client.hgetall(f"{base(QUEUE)}:letter") == {b"1": b"why"}
 
 
-def test_a_hold_starts_when_the_last_predecessor_finished(client: redis.Redis) -> None:
-    append(client, event("a", "jo"), event("held", "jo", hold_ms=60_000), event("after", "jo"))
+def test_a_hold_passes_before_an_event_and_after_it(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), event("held", "jo", hold_ms=HOLD_MS), event("after", "jo"))
+    first = claim(client)
+    assert names(first) == ["a"]
+
+    deliver(client, first)
+    assert HOLD_MS - 5_000 < due_in_ms(client, 2) <= HOLD_MS
+    make_due(client)
+    held = claim(client)
+    assert names(held) == ["held"]
+
+    deliver(client, held)
+    assert HOLD_MS - 5_000 < due_in_ms(client, 3) <= HOLD_MS
+    make_due(client)
+    assert names(claim(client)) == ["after"]
+
+
+def test_a_held_event_waits_for_neighbours_that_left_before_it_came(client: redis.Redis) -> None:
+    append(client, event("a", "jo"))
+    deliver(client, claim(client))
+
+    append(client, event("held", "jo", "al", hold_ms=HOLD_MS), event("stranger", "bo", hold_ms=HOLD_MS))
+
+    assert names(claim(client)) == ["stranger"]
+    assert HOLD_MS - 5_000 < due_in_ms(client, 2) <= HOLD_MS
+
+
+def test_an_event_waits_for_a_held_neighbour_that_left_before_it_came(client: redis.Redis) -> None:
+    append(client, event("held", "jo", hold_ms=HOLD_MS))
+    deliver(client, claim(client))
+
+    append(client, event("after", "al", "jo"), event("stranger", "al"), event("other", "bo"))
+
+    assert names(claim(client)) == ["other"]
+    assert HOLD_MS - 5_000 < due_in_ms(client, 2) <= HOLD_MS
+
+
+def test_a_chain_is_followed_no_further_than_to_a_held_neighbour(client: redis.Redis) -> None:
+    """The predecessor of "b" in this claim is answered soon, but what has "al" waits for longer."""
+    append(client, event("held", "al", hold_ms=HOLD_MS))
+    deliver(client, claim(client))
+    append(client, event("a", "jo"), event("b", "jo", "al"), event("c", "jo"))
     first = claim(client)
     assert names(first) == ["a"]
 
     deliver(client, first)
 
-    assert names(claim(client)) == []
-    assert stats(client).delayed == 1
-    make_due(client)
-    assert names(claim(client)) == ["held", "after"]
+    assert HOLD_MS - 5_000 < due_in_ms(client, 3) <= HOLD_MS
+
+
+def test_an_event_stands_in_the_lanes_that_its_keys_were_joined_to(client: redis.Redis) -> None:
+    append(client, event("early", "old"), event("alias", "old", "new", join=("old", "new")))
+    append(client, event("next alias", "new", "newest", join=("new", "newest")), event("late", "old"))
+    append(client, event("last", "newest"), event("stranger", "al"))
+
+    order = depths(claim(client))
+
+    assert order == {"early": 0, "alias": 1, "next alias": 2, "late": 3, "last": 4, "stranger": 0}
+
+
+def test_keys_joined_in_a_ring_are_one_lane(client: redis.Redis) -> None:
+    append(client, event("to b", "a", "b", join=("a", "b")), event("to a", "a", "b", join=("b", "a")))
+    append(client, event("first", "b"), event("second", "a"), event("third", "b"))
+
+    assert depths(claim(client)) == {"to b": 0, "to a": 1, "first": 2, "second": 3, "third": 4}
 
 
 def test_an_expired_claim_is_reaped_to_its_place(client: redis.Redis) -> None:

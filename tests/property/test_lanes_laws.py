@@ -1,8 +1,9 @@
 """The promises of the lanes, held against a model through random histories over both servers.
 
 A history appends events with overlapping keys (some twice), claims them in any portion, settles any part of any claim
-in any way and any order, lets leases and delays end, lets workers vanish without a word and answer late. The model is a
-list of events in order of acceptance; it knows no tails, links or counts, only who shares a key with whom.
+in any way and any order, lets leases and delays end, lets workers vanish without a word and answer late; some events
+have a hold, some join two keys. The model is a list of events in order of acceptance; it knows no tails, links or
+counts, only who shares a key with whom. A hold is longer than any history, but for the rule that ends the delays.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from hypothesis.stateful import (
 )
 
 import lanes
-from tests.lanes.driving import QUEUE, append, claim, expire, leftovers, line_up, make_due, stats
+from tests.lanes.driving import HOLD_MS, QUEUE, append, claim, expire, leftovers, line_up, make_due, stats
 
 KEYS = st.frozensets(st.sampled_from("abcde"), max_size=3)
 WHICH = st.integers(0, 20)
+JOINS = st.one_of(st.none(), st.none(), st.none(), st.tuples(st.sampled_from("abcde"), st.sampled_from("abcde")))
 OUTCOMES = st.lists(st.sampled_from(["deliver", "bury", "release", "keep"]), min_size=6, max_size=6)
 
 
@@ -54,6 +56,9 @@ class Histories(RuleBasedStateMachine):
         self.events: list[Modelled] = []
         self.message_ids: set[str] = set()
         self.claims: list[lanes.Claim] = []
+        self.joins: dict[str, str] = {}
+        self.rested: set[str] = set()  # the keys of all that finished
+        self.apart: set[str] = set()  # the keys of what finished and had a hold
 
     @initialize()
     def start_empty(self) -> None:
@@ -76,12 +81,23 @@ class Histories(RuleBasedStateMachine):
     def owned(self, claim_id: str) -> list[Modelled]:
         return [event for event in self.events if event.owner == claim_id]
 
+    def with_joins(self, keys: frozenset[str]) -> frozenset[str]:
+        """The keys, and those they were joined to, and so on."""
+        further = keys | {self.joins[key] for key in keys if key in self.joins}
+        return keys if further == keys else self.with_joins(further)
+
+    def must_wait(self, event: Modelled) -> bool:
+        return bool(event.keys & self.apart or (event.hold and event.keys & self.rested))
+
     def finish(self, event: Modelled, how: str) -> None:
         behind = [other for other in self.unfinished() if event in self.predecessors(other)]
         event.finished, event.owner = how, None
+        self.rested |= event.keys
+        if event.hold:
+            self.apart |= event.keys
         for other in behind:
-            if other.hold and not other.owner and not self.predecessors(other):
-                other.delayed = True
+            if not other.owner and not self.predecessors(other):
+                other.delayed = self.must_wait(other)
 
     def let_go(self, event: Modelled) -> None:
         """Take an event out of its claim, and whatever follows it there."""
@@ -92,22 +108,24 @@ class Histories(RuleBasedStateMachine):
 
     # What can happen
 
-    @rule(batch=st.lists(st.tuples(KEYS, st.integers(0, 40), st.booleans()), min_size=1, max_size=5))
-    def events_arrive(self, batch: list[tuple[frozenset[str], int, bool]]) -> None:
+    @rule(batch=st.lists(st.tuples(KEYS, st.integers(0, 40), st.booleans(), JOINS), min_size=1, max_size=5))
+    def events_arrive(self, batch: list[tuple[frozenset[str], int, bool, tuple[str, str] | None]]) -> None:
         offered = [
-            lanes.NewEvent(b"body", tuple(keys), f"m{name}", hold_ms=60_000 if hold else 0)
-            for keys, name, hold in batch
+            lanes.NewEvent(b"body", tuple(keys), f"m{name}", hold_ms=HOLD_MS if hold else 0, join=join)
+            for keys, name, hold, join in batch
         ]
 
         appended = append(self.client, *offered)
 
-        for (keys, name, hold), accepted in zip(batch, appended.accepted, strict=True):
+        for (keys, name, hold, join), accepted in zip(batch, appended.accepted, strict=True):
             assert accepted == (f"m{name}" not in self.message_ids), "exactly the known message ids are duplicates"
             self.message_ids.add(f"m{name}")
             if accepted:
-                event = Modelled(len(self.events) + 1, keys, hold)
+                event = Modelled(len(self.events) + 1, self.with_joins(keys), hold)
                 self.events.append(event)
-                event.hold = hold and bool(self.predecessors(event))
+                event.delayed = not self.predecessors(event) and self.must_wait(event)
+                if join:
+                    self.joins[join[0]] = join[1]
 
     @rule(most=st.integers(1, 6), depth=st.integers(0, 3))
     def a_worker_claims(self, most: int, depth: int) -> None:
@@ -127,6 +145,8 @@ class Histories(RuleBasedStateMachine):
             assert depths[sequence] or self.is_ready(event)
             for other in self.predecessors(event):
                 assert depths.get(other.sequence, 99) < depths[sequence], "order per key: predecessors first, and here"
+                assert not any((event.hold, other.hold)), "a hold keeps neighbours apart"
+            assert depths[sequence] == 0 or not self.must_wait(event)
         for sequence in depths:
             self.events[sequence - 1].owner = claimed.id
         if claimed.events:
@@ -150,6 +170,7 @@ class Histories(RuleBasedStateMachine):
                 for sequence, outcome in outcomes.items()
                 if outcome == "release"
             ],
+            longest_hold_ms=HOLD_MS,
         )
 
         assert set(settled.lost) == self.settle_model(claimed.id, outcomes), "the fence holds"
