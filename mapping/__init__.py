@@ -9,7 +9,9 @@ event, destination and clock always give the same result, and no JSON makes `tra
 """
 
 from mapping.answers import answer_batch, answer_credentials, answer_deletion, answer_event, destination_of
+from mapping.barriers import Barrier, barrier
 from mapping.configuration import destinations
+from mapping.delivery import Delivery
 from mapping.destination import Destination, compile_destination
 from mapping.directives import transform, transform_batch
 from mapping.errors import ConfigurationError, MappingError
@@ -19,7 +21,9 @@ from mapping.translation import translate
 from mapping.validate import validate_mapping
 
 __all__ = [
+    "Barrier",
     "ConfigurationError",
+    "Delivery",
     "Destination",
     "Failure",
     "MappingError",
@@ -29,6 +33,7 @@ __all__ = [
     "answer_credentials",
     "answer_deletion",
     "answer_event",
+    "barrier",
     "compile_destination",
     "destination_of",
     "destinations",

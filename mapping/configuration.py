@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from mapping.actions import ACTIONS, Action
 from mapping.coercion import coerce, without_empty_texts
+from mapping.delivery import Delivery
 from mapping.destination import (
     TYPES_AFTER_2021,
     Compatibility,
@@ -64,6 +65,7 @@ class DestinationTable(_Strict):
     identifiers: IdentifierScheme = "email_or_id"
     compatibility: Compatibility = "current"
     batch_items: int = Field(default=100, ge=1, le=1000)
+    delivery: Delivery = Field(default_factory=Delivery)
     presets: dict[str, bool] = Field(default_factory=dict)
     subscriptions: list[Any] = Field(default_factory=list)
 
@@ -117,7 +119,8 @@ class _Reading:
         return compile_destination(
             name,
             compiled,
-            **settings.model_dump(exclude={"presets", "subscriptions"}),
+            **settings.model_dump(exclude={"presets", "subscriptions", "delivery"}),
+            delivery=settings.delivery,
         )
 
     def table(self, model: type[Any], where: str, table: Any) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
+from mapping.delivery import DEFAULTS, Delivery
 from mapping.event import JsonObject
 from mapping.identities import IdentifierScheme
 from mapping.subscription import Subscription, compile_subscription, presets
@@ -38,6 +39,7 @@ class Destination:
     batch_items: int
     subscriptions: tuple[Subscription, ...]
     index: dict[str | None, _Row] = field(repr=False, compare=False)
+    delivery: Delivery = DEFAULTS
 
     @property
     def url(self) -> str:
@@ -64,13 +66,25 @@ def compile_destination(
     identifiers: IdentifierScheme = "email_or_id",
     compatibility: Compatibility = "current",
     batch_items: int = 100,
+    delivery: Delivery = DEFAULTS,
 ) -> Destination:
     """Return the destination with the given subscriptions; the fifteen presets without any."""
     if subscriptions is None:
         subscriptions = [compile_subscription(index, **preset) for index, preset in enumerate(presets())]
     compiled = tuple(subscriptions)
     index = _index(compiled, frozenset() if compatibility == "current" else TYPES_AFTER_2021)
-    return Destination(name, site_id, api_key, region, identifiers, compatibility, batch_items, compiled, index)
+    return Destination(
+        name,
+        site_id,
+        api_key,
+        region,
+        identifiers,
+        compatibility,
+        batch_items,
+        compiled,
+        index,
+        delivery,
+    )
 
 
 def _index(subscriptions: Iterable[Subscription], refused_types: frozenset[str]) -> dict[str | None, _Row]:
