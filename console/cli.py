@@ -1,0 +1,208 @@
+"""The `segue` command. Thin: each command reads the settings, calls one function and prints what it returns.
+
+Whatever is wrong with the set-up ends in one clear text on stderr and exit code 2, never in a traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import orjson
+import redis
+import typer
+from rich.console import Console
+
+import mapping
+from console import checking, lanes_view, running, status, tester, translate
+from console.errors import CommandError
+from settings import Settings, SettingsError, read_document
+
+app = typer.Typer(
+    name="segue",
+    help="Carries Segment events to Customer.io: in order per person, at volume, losing nothing.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+lanes_app = typer.Typer(help="Look into the ordered queue.", no_args_is_help=True)
+app.add_typer(lanes_app, name="lanes")
+
+out = Console(highlight=False)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@app.command()
+def ingest() -> None:
+    """Run the HTTP endpoint that takes events in."""
+    import uvicorn
+
+    settings = _sound_settings()
+    os.environ["REDIS_URL"] = running.redis_url(settings)
+    uvicorn.run(
+        "ingest.app:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.ingest_port,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=10,
+    )
+
+
+@app.command()
+def worker() -> None:
+    """Run one worker process; start as many as you like, anywhere."""
+    settings = _sound_settings()
+    celery = [sys.executable, "-m", "celery", "-A", "workers.app", "--quiet", "worker"]
+    pool = [
+        "--pool",
+        "threads",
+        "--concurrency",
+        str(settings.concurrency),
+        "-Q",
+        "segue",
+        "-n",
+        f"segue-{os.getpid()}@%h",
+    ]
+    alone = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
+    os.execve(sys.executable, [*celery, *pool, *alone], running.worker_environment(settings))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def simulator(context: typer.Context) -> None:
+    """Run a simulated Customer.io workspace; further options are those of `python -m simulator`."""
+    settings = Settings.load()
+    where = ["--host", settings.host, "--port", str(settings.simulator_port)]
+    os.execv(sys.executable, [sys.executable, "-m", "simulator", *where, *context.args])
+
+
+@app.command(name="status")
+def show_status(as_json: AsJson = False) -> None:
+    """Say in one screen how the pipeline is."""
+    settings = Settings.load()
+    figures = status.gather(_store(settings), settings)
+    if as_json:
+        _print_json(figures)
+    else:
+        out.print(status.render(figures))
+
+
+@app.command()
+def check(
+    credentials: Annotated[bool, typer.Option("--credentials", help="Ask Customer.io whether they are right.")] = False,
+) -> None:
+    """Say whether the configuration can be used: every fault at once, exit code 1 with any."""
+    settings = Settings.load()
+    document = settings.document()
+    faults = checking.faults(document)
+    if not faults:
+        for line in checking.summary(document):
+            out.print(line, markup=False)
+    if credentials and not faults:
+        for name, destination in mapping.destinations(document).items():
+            fault = checking.credentials(destination, settings)
+            if fault:
+                faults.append(f"destinations.{name}: {fault}")
+            else:
+                out.print(f"destination {name}: Customer.io takes the credentials", markup=False)
+    for fault in faults:
+        print(fault, file=sys.stderr)  # noqa: T201
+    if faults:
+        raise typer.Exit(1)
+    out.print("ok")
+
+
+@app.command(name="test")
+def try_event(
+    file: Annotated[str, typer.Argument(help="The file with the event as JSON; - is stdin.")] = "-",
+    destination: Annotated[str | None, typer.Option(help="One destination only.")] = None,
+    send: Annotated[bool, typer.Option("--send", help="Send it to Customer.io.")] = False,
+) -> None:
+    """Show what an event comes to, subscription by subscription; sends nothing unless told to."""
+    settings = Settings.load()
+    event = tester.read_event(sys.stdin.read() if file == "-" else Path(file).read_bytes())
+    destinations = mapping.destinations(settings.document())
+    for name in _chosen(destination, destinations):
+        for part in tester.report(event, destinations[name], settings, send=send):
+            out.print(part)
+
+
+@app.command(name="translate")
+def translate_lines(
+    config: Annotated[Path | None, typer.Option(help="Take the first destination of this TOML file.")] = None,
+) -> None:
+    """Read JSON lines with events, write JSON lines with the requests they come to; sends nothing."""
+    destination = None
+    if config is not None:
+        destination = next(iter(mapping.destinations(read_document(config)).values()), None)
+    for line in translate.run(sys.stdin, destination):
+        print(line, flush=True)  # noqa: T201
+
+
+@lanes_app.command()
+def show(
+    key: Annotated[str, typer.Argument(help="An ordering key: id:42, email:jo@example.com, anonymous_id:…")],
+    destination: Annotated[str | None, typer.Option(help="One destination only.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a person's events are waiting for."""
+    settings = Settings.load()
+    names = _chosen(destination, settings.document().get("destinations", {}))
+    found = [lanes_view.gather(_store(settings), name, key) for name in names]
+    if as_json:
+        _print_json(found)
+        return
+    for lane in found:
+        for line in lanes_view.render(lane):
+            out.print(line, markup=False)
+
+
+def main() -> None:
+    """Run the command line; tell what is wrong in words."""
+    try:
+        app()
+    except (CommandError, SettingsError, mapping.ConfigurationError) as error:
+        _give_up(str(error))
+    except redis.RedisError as error:
+        _give_up(f"Redis cannot be used: {error}. Set REDIS_URL, or start everything with `segue up`")
+    except httpx.HTTPError as error:
+        _give_up(f"no answer over HTTP: {error}")
+    except OSError as error:
+        _give_up(str(error))
+
+
+def _give_up(text: str) -> None:
+    print(f"segue: {text}", file=sys.stderr)  # noqa: T201
+    sys.exit(2)
+
+
+def _sound_settings() -> Settings:
+    """Return the settings; raise CommandError with the faults of the configuration."""
+    settings = Settings.load()
+    faults = checking.faults(settings.document())
+    if faults:
+        raise CommandError("\n".join(["the configuration cannot be used:", *faults]))
+    return settings
+
+
+def _store(settings: Settings) -> redis.Redis:
+    return redis.Redis.from_url(running.redis_url(settings), socket_timeout=10, socket_connect_timeout=5)
+
+
+def _chosen(name: str | None, names: Any) -> list[str]:
+    if name is not None and name not in names:
+        raise CommandError(f'there is no destination "{name}"; there are {", ".join(names)}')
+    return list(names) if name is None else [name]
+
+
+def _print_json(value: Any) -> None:
+    print(orjson.dumps(value).decode())  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

