@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 import mapping
-from console import checking, lanes_view, running, status, tester, translate
+from console import checking, lanes_view, running, status, tester, translate, up
 from console.errors import CommandError
 from settings import Settings, SettingsError, read_document
 
@@ -36,13 +36,19 @@ out = Console(highlight=False)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
+@app.command(name="up")
+def run_up() -> None:
+    """Run everything on this machine, until it is told to stop."""
+    up.run(_sound_settings(), lambda line: print(line, flush=True))  # noqa: T201
+
+
 @app.command()
 def ingest() -> None:
     """Run the HTTP endpoint that takes events in."""
     import uvicorn
 
     settings = _sound_settings()
-    os.environ["REDIS_URL"] = running.redis_url(settings)
+    os.environ |= running.environment(settings)
     uvicorn.run(
         "ingest.app:create_app",
         factory=True,
@@ -70,7 +76,7 @@ def worker() -> None:
         f"segue-{os.getpid()}@%h",
     ]
     alone = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
-    os.execve(sys.executable, [*celery, *pool, *alone], running.worker_environment(settings))
+    os.execve(sys.executable, [*celery, *pool, *alone], os.environ | running.environment(settings))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -191,7 +197,8 @@ def _sound_settings() -> Settings:
 
 
 def _store(settings: Settings) -> redis.Redis:
-    return redis.Redis.from_url(running.redis_url(settings), socket_timeout=10, socket_connect_timeout=5)
+    url = running.environment(settings).get("REDIS_URL", settings.redis_url)
+    return redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5)
 
 
 def _chosen(name: str | None, names: Any) -> list[str]:

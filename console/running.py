@@ -1,7 +1,7 @@
 """The `segue up` of a data directory, as others find it: which Redis and which Track API it uses, and its processes.
 
-`up` writes the file and removes it; `status`, `lanes` and `worker` read it when REDIS_URL is not set, so that they
-speak to the embedded Redis without being told.
+`up` writes the file and removes it; the other commands read it when REDIS_URL is not set, so that they join in without
+being told.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A running `segue up`. `pids` by the child's name; `track_url` None: each destination's own region."""
+    """A running `segue up`: its process, those of its children by name, the ports they listen on by name, and the
+    variables that whoever joins in needs (REDIS_URL; SEGUE_TRACK_URL and SEGUE_CONFIG where they are set)."""
 
     pid: int
-    redis_url: str
-    track_url: str | None
-    ingest_port: int
-    simulator_port: int | None
     pids: dict[str, int]
+    ports: dict[str, int]
+    environment: dict[str, str]
 
 
 def read(data_dir: Path) -> Running | None:
@@ -47,40 +46,40 @@ def write(data_dir: Path, running: Running) -> None:
 
 
 @contextmanager
-def sole(data_dir: Path) -> Iterator[None]:
-    """Be the only `up` on the directory, which is made when absent; the file goes at the end.
+def sole(data_dir: Path) -> Iterator[int]:
+    """Be the only `up` on the directory, which is made when absent; yield the file that says so, for the children to
+    keep open. `up.json` goes at the end.
 
-    Raises CommandError when another one runs. The lock is the system's, so it ends with the process that has it.
+    Raises CommandError when another one runs, or when one was killed and left processes behind.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     with (data_dir / "up.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            other = read(data_dir)
-            who = f" (process {other.pid})" if other else ""
-            raise CommandError(f"another `segue up`{who} runs on {data_dir}: stop it, or set SEGUE_DATA_DIR") from None
+            raise CommandError(_occupied(data_dir)) from None
         try:
-            yield
+            yield lock.fileno()
         finally:
             _file(data_dir).unlink(missing_ok=True)
 
 
-def redis_url(settings: Settings) -> str:
-    """Return the Redis to speak to: the one that is set, else that of the `up` running here, else the default."""
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the variables that join a process to the `up` running here; none when REDIS_URL is set or none runs."""
     running = None if "redis_url" in settings.model_fields_set else read(settings.data_dir)
-    return running.redis_url if running else settings.redis_url
+    return running.environment if running else {}
 
 
-def worker_environment(settings: Settings) -> dict[str, str]:
-    """Return this process's environment, joined to the `up` running here when REDIS_URL is not set."""
-    running = None if "redis_url" in settings.model_fields_set else read(settings.data_dir)
-    if running is None:
-        return dict(os.environ)
-    joined = {"REDIS_URL": running.redis_url}
-    if running.track_url:
-        joined["SEGUE_TRACK_URL"] = running.track_url
-    return dict(os.environ) | joined
+def _occupied(data_dir: Path) -> str:
+    other = read(data_dir)
+    if other is None:
+        return f"another `segue up` starts or stops on {data_dir}; wait, or set SEGUE_DATA_DIR"
+    try:
+        os.kill(other.pid, 0)
+    except ProcessLookupError:
+        pids = " ".join(str(pid) for pid in other.pids.values())
+        return f"a killed `segue up` left processes that use {data_dir}; end them with: kill {pids}"
+    return f"another `segue up` (process {other.pid}) runs on {data_dir}; stop it, or set SEGUE_DATA_DIR"
 
 
 def _file(data_dir: Path) -> Path:
