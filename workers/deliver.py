@@ -1,8 +1,8 @@
-"""One claim to its outcomes: translate, pack, send, settle, depth by depth.
+"""One claim to its outcomes: prepare, pack, send, settle, wave by wave.
 
 Handed its `send`, so that it runs without a network. What it promises: an operation leaves only after the answers to
-all that its event follows; a lease is checked before each send; an event that is put back takes along, unsent,
-whatever follows it in this claim.
+all that its event follows (or, where the destination trusts the order within a request, behind them in the same one); a
+lease is checked before each send; an event that is put back takes along, unsent, whatever follows it in this claim.
 """
 
 from __future__ import annotations
@@ -10,54 +10,31 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, zip_longest
 
-import redis
+import orjson
 
 import lanes
 import mapping
-from mapping.event import unpack
-from workers import letters, retries, wire
+from workers import letters, people, retries
+from workers.gate import Send
+from workers.lease import Lease
 from workers.letters import Reason
-from workers.outcomes import Outcome, Paused, Rejected, RetryLater, Split
-from workers.requests import Item, Request, encode, pack
+from workers.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Split
+from workers.prepare import DAY_S, Prepared, prepare
+from workers.requests import Item, Request, pack
 
 log = logging.getLogger(__name__)
 
 # An event is buried unseen when this many workers died while they had it; the last two times it was claimed alone.
 MOST_DEATHS = 5
-# How long an event waits when the set-up is at fault.
-PAUSE_MS = 10_000
 # Left over between the end of a send and the end of the lease.
 _MARGIN_S = 1.0
+_CHANGES_IDENTITY = frozenset({"mergePeople", "deletePerson", "suppressPerson", "unsuppressPerson"})
 
-Send = Callable[[Request], list[Outcome]]
-
-
-class LeaseLost(Exception):
-    """The claim is no longer ours; somebody else works on its events, so nothing more may be sent."""
-
-
-@dataclass(slots=True)
-class Lease:
-    """The time for which a claim is ours, by this process's clock, counted from before it was asked for."""
-
-    client: redis.Redis
-    queue: str
-    claim_id: str
-    lease_ms: int
-    asked_at: float
-
-    def cover(self, seconds: float) -> None:
-        """Make sure that the claim is ours for `seconds` more; raise LeaseLost when it is not."""
-        if self.asked_at + self.lease_ms / 1000 - time.monotonic() >= seconds:
-            return
-        asked_at = time.monotonic()
-        if not lanes.extend(self.client, self.queue, self.claim_id, lease_ms=self.lease_ms):
-            raise LeaseLost
-        self.asked_at = asked_at
+Outcomes = dict[int, list[tuple[Item, Outcome]]]  # by the event's sequence, in the order of its items
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +43,14 @@ class Terms:
 
     retry_base_s: float
     timeout_s: float  # of one send
+    turn_s: float  # the longest wait for a turn to send
     lease_ms: int
+    longest_hold_ms: int = 0  # what ingest puts on events that keep a distance
 
 
 @dataclass(slots=True)
 class Verdicts:
-    """What is to be settled of one depth."""
+    """What is to be settled of one wave."""
 
     delivered: list[int] = field(default_factory=list)
     buried: list[lanes.Burial] = field(default_factory=list)
@@ -88,18 +67,30 @@ def work_off(
 ) -> None:
     """Bring every event of the claim to an end or back to its place; raise LeaseLost when the claim is lost."""
     held: set[bytes] = set()
-    for _, depth in groupby(claim.events, key=lambda event: event.depth):
-        events = list(_not_behind(depth, held))
+    for wave in _waves(claim.events, destination):
+        events = list(_not_behind(wave, held))
         if is_stopping():
-            _settle(lease, Verdicts(released=[lanes.Release(event.sequence, 0, counts=False) for event in events]))
+            unsent = [lanes.Release(event.sequence, 0, counts=False) for event in events]
+            _settle(lease, Verdicts(released=unsent), terms)
             return
-        verdicts = _deliver_depth(events, lease, destination, send, terms)
+        verdicts = _deliver_wave(events, lease, destination, send, terms)
         released = {release.sequence for release in verdicts.released}
         held.update(key for event in events if event.sequence in released for key in event.keys)
-        _settle(lease, verdicts)
+        _settle(lease, verdicts, terms)
 
 
-def _not_behind(events: Iterator[lanes.ClaimedEvent], held: set[bytes]) -> Iterator[lanes.ClaimedEvent]:
+def _waves(
+    events: Sequence[lanes.ClaimedEvent], destination: mapping.Destination
+) -> Iterator[Iterable[lanes.ClaimedEvent]]:
+    """Yield what may be under way together: one depth, or everything where the order within a request is trusted."""
+    if destination.delivery.batch_order == "trust":
+        yield events
+    else:
+        for _, depth in groupby(events, key=lambda event: event.depth):
+            yield depth
+
+
+def _not_behind(events: Iterable[lanes.ClaimedEvent], held: set[bytes]) -> Iterator[lanes.ClaimedEvent]:
     """Yield the events that share no key with one that was put back; the others' keys are held as well."""
     for event in events:
         if held.isdisjoint(event.keys):
@@ -108,56 +99,81 @@ def _not_behind(events: Iterator[lanes.ClaimedEvent], held: set[bytes]) -> Itera
             held.update(event.keys)
 
 
-def _deliver_depth(
+def _deliver_wave(
     events: Sequence[lanes.ClaimedEvent], lease: Lease, destination: mapping.Destination, send: Send, terms: Terms
 ) -> Verdicts:
     now_s = time.time()
     verdicts = Verdicts()
-    failures: dict[int, tuple[mapping.Failure, ...]] = {}
-    rounds: list[list[Item]] = []
-    for event in events:
-        if event.deaths >= MOST_DEATHS:
-            text = f"{event.deaths} workers died while they had this event"
-            letter = letters.letter(event, now_s, Reason.DEADLY, message=text)
-            verdicts.buried.append(lanes.Burial(event.sequence, letter))
-            continue
-        source, content = unpack(event.body)
-        translation = mapping.translate(content, destination, now_s)
-        failures[event.sequence] = translation.failures
-        bodies = wire.bodies(translation.operations, source, content, event.accepted_at_ms)
-        for index, (operation, body) in enumerate(zip(translation.operations, bodies, strict=True)):
-            if index == len(rounds):
-                rounds.append([])
-            rounds[index].append(encode(event.sequence, operation, body))
-    outcomes = _send_all(rounds, lease, destination, send, terms)
-    for event in events:
-        if event.sequence in failures:
-            _judge(event, failures[event.sequence], outcomes[event.sequence], now_s, terms, verdicts)
+    deadly = [event for event in events if event.deaths >= MOST_DEATHS]
+    for event in deadly:
+        text = f"{event.deaths} workers died while they had this event"
+        letter = letters.letter(event, now_s, Reason.DEADLY, message=text)
+        verdicts.buried.append(lanes.Burial(event.sequence, letter))
+    prepared = prepare([event for event in events if event not in deadly], lease.client, destination, now_s)
+    if destination.delivery.after_deletion == "bury":
+        for late in (one for one in prepared if one.late):
+            letter = letters.letter(late.event, now_s, Reason.DELETED, message="it came after its person was deleted")
+            verdicts.buried.append(lanes.Burial(late.event.sequence, letter))
+        prepared = [one for one in prepared if not one.late]
+    outcomes = _send_all(prepared, lease, destination, send, terms)
+    _remember(prepared, outcomes, lease, destination)
+    for one in prepared:
+        _judge(one, outcomes[one.event.sequence], now_s, terms, verdicts)
     return verdicts
 
 
 def _send_all(
-    rounds: list[list[Item]], lease: Lease, destination: mapping.Destination, send: Send, terms: Terms
-) -> dict[int, list[tuple[Item, Outcome]]]:
-    """Return what became of each event's operations: the first ones of all events, then the second ones, and so on."""
-    outcomes: dict[int, list[tuple[Item, Outcome]]] = defaultdict(list)
-    for items in rounds:
-        in_turn = (item for item in items if not _must_wait(outcomes[item.sequence]))
-        for request in pack(in_turn, destination.batch_items):
+    prepared: Sequence[Prepared], lease: Lease, destination: mapping.Destination, send: Send, terms: Terms
+) -> Outcomes:
+    """Return what became of each event's items. What follows an item that must go again is not sent and has none."""
+    outcomes: Outcomes = defaultdict(list)
+    lanes_of = {one.event.sequence: one.event.keys for one in prepared}
+    held: set[bytes] = set()
+    waiting: set[int] = set()
+    for items in _rounds(prepared, destination):
+        for packed in pack(items, destination.batch_items):
+            sendable = (
+                item
+                for item in packed.items
+                if item.sequence not in waiting and held.isdisjoint(lanes_of[item.sequence])
+            )
+            request = Request(packed.path, tuple(sendable))
+            if not request.items:
+                continue
             for item, outcome in zip(request.items, _send(request, lease, send, terms), strict=True):
                 outcomes[item.sequence].append((item, outcome))
+                if isinstance(outcome, RetryLater | Paused):
+                    waiting.add(item.sequence)
+                    held.update(lanes_of[item.sequence])
     return outcomes
 
 
-def _must_wait(outcomes: list[tuple[Item, Outcome]]) -> bool:
-    return any(isinstance(outcome, RetryLater | Paused) for _, outcome in outcomes)
+def _rounds(prepared: Sequence[Prepared], destination: mapping.Destination) -> Iterator[Iterable[Item]]:
+    """Yield what may share requests: the first items of all events, then the second ones, and so on; everything in its
+    order where the order within a request is trusted."""
+    if destination.delivery.batch_order == "trust":
+        yield [item for one in prepared for item in one.items]
+    else:
+        for items in zip_longest(*(one.items for one in prepared)):
+            yield [item for item in items if item is not None]
+
+
+def _remember(prepared: Sequence[Prepared], outcomes: Outcomes, lease: Lease, destination: mapping.Destination) -> None:
+    """Keep what was done to identities before anybody is told that it was."""
+    done = [
+        (orjson.loads(item.data), one.happened_at_ms)
+        for one in prepared
+        for item, outcome in outcomes[one.event.sequence]
+        if item.operation.action in _CHANGES_IDENTITY and isinstance(outcome, Delivered)
+    ]
+    people.remember(lease.client, lease.queue, destination.delivery.remember_days * DAY_S, done)
 
 
 def _send(request: Request, lease: Lease, send: Send, terms: Terms) -> list[Outcome]:
     """Send under the lease, again while nothing was accepted, and in halves when the whole was refused as such."""
 
     def attempt() -> list[Outcome]:
-        lease.cover(terms.timeout_s + _MARGIN_S)
+        lease.cover(terms.turn_s + terms.timeout_s + _MARGIN_S)
         return send(request)
 
     outcomes = retries.with_retries(attempt, terms.retry_base_s, within_s=terms.lease_ms / 2000)
@@ -167,18 +183,14 @@ def _send(request: Request, lease: Lease, send: Send, terms: Terms) -> list[Outc
 
 
 def _judge(
-    event: lanes.ClaimedEvent,
-    failures: tuple[mapping.Failure, ...],
-    outcomes: list[tuple[Item, Outcome]],
-    now_s: float,
-    terms: Terms,
-    verdicts: Verdicts,
+    prepared: Prepared, outcomes: list[tuple[Item, Outcome]], now_s: float, terms: Terms, verdicts: Verdicts
 ) -> None:
     """Interpret the outcomes of one event: the one place that does."""
+    event, failures = prepared.event, prepared.failures
     refusals = tuple((item, outcome) for item, outcome in outcomes if isinstance(outcome, Rejected))
     for item, outcome in outcomes:
         if isinstance(outcome, Paused):
-            verdicts.released.append(lanes.Release(event.sequence, PAUSE_MS, counts=False))
+            verdicts.released.append(lanes.Release(event.sequence, int(outcome.after_s * 1000), counts=False))
             return
         if isinstance(outcome, RetryLater):
             if _is_exhausted(event, now_s):
@@ -188,6 +200,10 @@ def _judge(
                 delay_s = retries.release_delay_s(outcome, event.attempts, terms.retry_base_s)
                 verdicts.released.append(lanes.Release(event.sequence, int(delay_s * 1000), counts=True))
             return
+    if len(outcomes) < len(prepared.items):
+        # It stands behind an event that goes again, and has not been sent.
+        verdicts.released.append(lanes.Release(event.sequence, 0, counts=False))
+        return
     if failures or refusals:
         reason = Reason.INVALID if failures else Reason.REJECTED
         text = letters.letter(event, now_s, reason, failures=failures, refusals=refusals)
@@ -201,7 +217,7 @@ def _is_exhausted(event: lanes.ClaimedEvent, now_s: float) -> bool:
     return event.attempts + 1 >= retries.MAX_ATTEMPTS or age_s > retries.MAX_AGE_S
 
 
-def _settle(lease: Lease, verdicts: Verdicts) -> None:
+def _settle(lease: Lease, verdicts: Verdicts, terms: Terms) -> None:
     settled = lanes.settle(
         lease.client,
         lease.queue,
@@ -209,6 +225,7 @@ def _settle(lease: Lease, verdicts: Verdicts) -> None:
         delivered=verdicts.delivered,
         buried=verdicts.buried,
         released=verdicts.released,
+        longest_hold_ms=terms.longest_hold_ms,
     )
     if settled.lost:
         log.warning("%s: the claim lost %d events before it could settle them", lease.queue, len(settled.lost))

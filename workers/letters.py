@@ -25,6 +25,7 @@ class Reason(StrEnum):
     REJECTED = "rejected"  # Customer.io refused the operation for good
     EXHAUSTED = "exhausted"  # tried too often, or for too long
     DEADLY = "deadly"  # the workers that claimed it died, again and again
+    DELETED = "deleted"  # it came late for a person who was deleted
 
 
 def letter(

@@ -37,10 +37,11 @@ class RetryLater:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """The set-up is at fault (credentials), not the event: wait, and spend no attempt."""
+    """The event is not at fault (credentials, a dead service, no turn): wait, and spend no attempt."""
 
     reason: str
     answer: Answer
+    after_s: float = 0.0  # at least; a shut gate holds it up longer by itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,9 @@ import mapping
 from workers import presence
 from workers.app import WAKE_EXPIRES_S, app, settings
 from workers.customerio import TrackApi
-from workers.deliver import Lease, LeaseLost, Terms, work_off
+from workers.deliver import Terms, work_off
+from workers.gate import Gate
+from workers.lease import Lease, LeaseLost
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,9 @@ LINGER_S = 0.5
 LOOK_S = 0.02
 CLAIM_EVENTS = 500
 CLAIM_BYTES = 2_000_000
-CLAIM_DEPTH = 20
+# How far a chain is followed: one request a depth, unless the destination trusts the order within a request.
+CLAIM_DEPTH = {"barrier": 20, "trust": 500}
+PROBE_EVENTS = 5
 
 stopping = threading.Event()
 
@@ -54,11 +58,13 @@ def destinations() -> dict[str, mapping.Destination]:
 
 @cache
 def terms() -> Terms:
-    """A send must end well within the lease, so its timeout is a third of it at most."""
+    """A turn and a send must end well within the lease."""
     return Terms(
         retry_base_s=settings.retry_base_s,
         timeout_s=min(20.0, settings.lease_s / 3),
+        turn_s=min(5.0, settings.lease_s / 6),
         lease_ms=int(settings.lease_s * 1000),
+        longest_hold_ms=int(settings.settle_s * 1000),
     )
 
 
@@ -70,9 +76,25 @@ def track_api(name: str) -> TrackApi:
     return TrackApi(url, destination.site_id, destination.api_key, terms().timeout_s)
 
 
+@cache
+def gate(name: str) -> Gate:
+    """The gate of a destination, as this process sees it."""
+    limit = destinations()[name].delivery.requests_per_s
+    return Gate(store(), name, limit, probe_wait_s=settings.retry_base_s, turn_s=terms().turn_s)
+
+
+@cache
+def seats() -> dict[str, threading.BoundedSemaphore]:
+    """The deliverers of each destination in this process: one that is slow or dead takes no other's seats."""
+    return {name: threading.BoundedSemaphore(settings.concurrency) for name in destinations()}
+
+
 @app.task(name="deliver")  # type: ignore[untyped-decorator]
 def deliver(name: str) -> None:
     """Deliver what is ready for the destination `name`, for one slice of time at most."""
+    seat = seats()[name]
+    if not seat.acquire(blocking=False):
+        return
     try:
         until = time.monotonic() + SLICE_S
         listen_until = time.monotonic() + LINGER_S
@@ -87,20 +109,27 @@ def deliver(name: str) -> None:
         wake(name)
     except RedisError as error:
         log.warning("%s: the store is away: %s", name, error)
+    finally:
+        seat.release()
 
 
 def deliver_once(name: str, *, listening: bool) -> bool:
     """Claim once and work it off; return whether there was anything."""
+    admission = gate(name).admit()
+    if admission == "shut":
+        return False
     asked_at = time.monotonic()
     lease_ms = terms().lease_ms
+    delivery = destinations()[name].delivery
     claim = lanes.claim(
         store(),
         name,
         lease_ms=lease_ms,
-        max_events=CLAIM_EVENTS,
+        max_events=CLAIM_EVENTS if admission == "open" else PROBE_EVENTS,
         max_bytes=CLAIM_BYTES,
-        max_depth=CLAIM_DEPTH,
+        max_depth=CLAIM_DEPTH[delivery.batch_order],
         listen_ms=int(5000 * LOOK_S) if listening else 0,
+        longest_hold_ms=terms().longest_hold_ms,
     )
     if claim.wake:
         wake(name)
@@ -108,7 +137,8 @@ def deliver_once(name: str, *, listening: bool) -> bool:
         return False
     lease = Lease(store(), name, claim.id, lease_ms, asked_at)
     try:
-        work_off(claim, lease, destinations()[name], track_api(name).send, terms(), stopping.is_set)
+        send = gate(name).guard(track_api(name).send)
+        work_off(claim, lease, destinations()[name], send, terms(), stopping.is_set)
     except LeaseLost:
         log.warning("%s: a lease ended before its claim was worked off; nothing more was sent", name)
     return True

@@ -2,7 +2,7 @@
 
 The mapped operation is the reference's; these additions make at-least-once delivery effectively once. Every event, page
 and screen of a person gets a deterministic ULID; every identify says when it happened, so that Customer.io can tell an
-older attribute from a newer one.
+older attribute from a newer one; people are addressed as who they have become.
 """
 
 from __future__ import annotations
@@ -11,15 +11,59 @@ from typing import TypeGuard
 
 from mapping import Operation
 from mapping.event import JsonObject
+from workers.people import Known, Who, key_of
 from workers.ulid import derived_ulid, is_ulid
 
 _EVENT_ACTIONS = frozenset({"event", "page", "screen"})
+_WHATEVER_CAME_BEFORE = frozenset({"delete", "suppress", "unsuppress"})
 
 
 def bodies(operations: tuple[Operation, ...], source: str, event: JsonObject, accepted_at_ms: int) -> list[JsonObject]:
     """Return the body to send for each operation of one event; the same event always gives the same bodies."""
     taken: set[str] = set()
     return [_body(operation, source, event, accepted_at_ms, taken) for operation in operations]
+
+
+def is_update(body: JsonObject) -> bool:
+    """Whether the body updates a person's attributes."""
+    return body.get("type") == "person" and body["action"] == "identify"
+
+
+def addressed(body: JsonObject, known: Known, happened_at_ms: int, time_s: int | None) -> JsonObject | None:
+    """Return the body addressed to who its people have become, an identify with the time `time_s`.
+
+    None: nothing is left to be done. The people to be merged are one already, or the operation came late for a person
+    who was deleted.
+    """
+    if is_update(body) and time_s is not None:
+        body = body | {"timestamp": time_s}
+    if not (known.merged or known.deleted_ms):
+        return body
+    if body["action"] == "merge":
+        primary, secondary = known.who(body["primary"]), known.who(body["secondary"])
+        return None if primary == secondary else body | {"primary": primary, "secondary": secondary}
+    relationships = body.get("cio_relationships")
+    if isinstance(relationships, list):
+        body = body | {"cio_relationships": [_related(one, known) for one in relationships]}
+    who = body.get("identifiers")
+    if body.get("type") != "person" or not isinstance(who, dict):
+        return body
+    if body["action"] not in _WHATEVER_CAME_BEFORE and _is_late(who, known, happened_at_ms):
+        return None
+    return body | {"identifiers": known.who(who)}
+
+
+def _is_late(who: Who, known: Known, happened_at_ms: int) -> bool:
+    return any(
+        happened_at_ms <= known.deleted_ms[key]
+        for key in (key_of(who), key_of(known.who(who)))
+        if key in known.deleted_ms
+    )
+
+
+def _related(relationship: JsonObject, known: Known) -> JsonObject:
+    who = relationship.get("identifiers")
+    return relationship | {"identifiers": known.who(who)} if isinstance(who, dict) else relationship
 
 
 def _body(operation: Operation, source: str, event: JsonObject, accepted_at_ms: int, taken: set[str]) -> JsonObject:

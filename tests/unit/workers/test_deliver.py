@@ -16,13 +16,15 @@ import mapping
 from lanes.keys import base
 from mapping.event import pack
 from workers import deliver, retries
-from workers.deliver import Lease, LeaseLost, Terms, work_off
+from workers.deliver import Terms, work_off
+from workers.gate import Send
+from workers.lease import Lease, LeaseLost
 from workers.outcomes import Answer, Delivered, Outcome, Paused, Rejected, RetryLater, Split
 from workers.requests import Request
 
 QUEUE = "journeys"
 ANSWER = Answer(503, "")
-TERMS = Terms(retry_base_s=0.001, timeout_s=1.0, lease_ms=60_000)
+TERMS = Terms(retry_base_s=0.001, timeout_s=1.0, turn_s=1.0, lease_ms=60_000)
 
 
 @pytest.fixture
@@ -59,9 +61,7 @@ def track(client: redis.Redis, name: str, user: str, **more: Any) -> None:
     lanes.append(client, QUEUE, [lanes.NewEvent(body, (user,), name)], limit=1000, dedupe_s=60)
 
 
-def work(
-    client: redis.Redis, destination: mapping.Destination, send: deliver.Send, stopping: bool = False
-) -> lanes.Claim:
+def work(client: redis.Redis, destination: mapping.Destination, send: Send, stopping: bool = False) -> lanes.Claim:
     claim = lanes.claim(client, QUEUE, lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, listen_ms=0)
     lease = Lease(client, QUEUE, claim.id, 60_000, time.monotonic())
     work_off(claim, lease, destination, send, TERMS, lambda: stopping)
@@ -193,7 +193,8 @@ def test_refused_credentials_spend_no_attempt_and_bury_nothing(
 
     work(client, destination, Service(a1=Paused("HTTP 401", Answer(401, ""))))
 
-    assert lanes.stats(client, QUEUE).delayed == 1
+    figures = lanes.stats(client, QUEUE)
+    assert (figures.ready, figures.dead) == (1, 0)
     assert client.hgetall(f"{base(QUEUE)}:attempts") == {}
 
 
@@ -265,3 +266,118 @@ def test_a_lease_that_is_short_is_extended_before_the_send(
     assert before is not None
     assert ends[0] is not None
     assert ends[0] > before + 50_000
+
+
+def configured(**delivery: Any) -> mapping.Destination:
+    table = {"site_id": "s", "api_key": "k", "batch_items": 3, "delivery": delivery}
+    return mapping.destinations({"destinations": {QUEUE: table}})[QUEUE]
+
+
+def sent_by(client: redis.Redis, destination: mapping.Destination) -> list[dict[str, Any]]:
+    """Work everything off and return the bodies sent."""
+    bodies: list[dict[str, Any]] = []
+
+    def send(request: Request) -> list[Outcome]:
+        bodies.extend(orjson.loads(item.data) for item in request.items)
+        return [Delivered()] * len(request.items)
+
+    while work(client, destination, send).events:
+        pass
+    return bodies
+
+
+def test_where_order_within_a_request_is_trusted_a_chain_shares_requests(client: redis.Redis) -> None:
+    for n in range(5):
+        track(client, f"a{n}", "a")
+    track(client, "b0", "b")
+    service = Service()
+
+    work(client, configured(batch_order="trust"), service)
+
+    assert service.requests == [["a0", "b0", "a1"], ["a2", "a3", "a4"]]
+
+
+def test_trusted_or_not_nothing_overtakes_what_has_to_go_again(client: redis.Redis) -> None:
+    for name, user in [("a0", "a"), ("b0", "b"), ("c0", "c"), ("a1", "a"), ("a2", "a"), ("b1", "b"), ("d0", "d")]:
+        track(client, name, user)
+    again = RetryLater("HTTP 503", ANSWER, after_s=60)
+    service = Service(a0=again, b0=again, c0=again, d0=Delivered())
+
+    work(client, configured(batch_order="trust"), service)
+
+    assert service.requests[-1] == ["d0"]
+    assert {name for names in service.requests for name in names} == {"a0", "b0", "c0", "d0"}
+    figures = lanes.stats(client, QUEUE)
+    assert (figures.delivered_total, figures.claims, figures.delayed, figures.blocked) == (1, 0, 3, 3)
+
+
+def test_what_follows_an_event_that_is_given_up_goes_back_to_its_place(client: redis.Redis) -> None:
+    for name, user in [("a0", "a"), ("b0", "b"), ("c0", "c"), ("a1", "a")]:
+        track(client, name, user)
+    client.hset(f"{base(QUEUE)}:attempts", "1", retries.MAX_ATTEMPTS - 1)
+
+    work(client, configured(batch_order="trust"), Service(a0=RetryLater("HTTP 503", ANSWER)))
+
+    figures = lanes.stats(client, QUEUE)
+    assert (figures.buried_total, figures.claims, figures.ready) == (1, 0, 1)
+
+
+def alias(client: redis.Redis, old: str, new: str) -> None:
+    event = {"type": "alias", "userId": new, "previousId": old, "messageId": f"{old} is {new}"}
+    lanes.append(
+        client, QUEUE, [lanes.NewEvent(pack("web", event), (old, new), event["messageId"])], limit=9, dedupe_s=60
+    )
+
+
+def test_what_comes_after_a_merge_goes_to_the_person_who_remains(client: redis.Redis) -> None:
+    track(client, "before", "old")
+    alias(client, "old", "new")
+    track(client, "after", "old")
+
+    bodies = sent_by(client, configured())
+
+    assert [body.get("identifiers") for body in bodies] == [{"id": "old"}, None, {"id": "new"}]
+
+
+def test_a_late_event_of_a_deleted_person_is_dropped_and_a_new_one_is_not(client: redis.Redis) -> None:
+    track(client, "User Deleted", "a", timestamp="2024-03-05T10:00:00Z")
+    track(client, "late", "a", timestamp="2024-03-05T09:59:59Z")
+    track(client, "back", "a", timestamp="2024-03-05T10:00:01Z")
+
+    names = [body.get("name") for body in sent_by(client, configured())]
+
+    assert names == [None, "back"]
+    assert lanes.stats(client, QUEUE).delivered_total == 3
+
+
+def test_a_late_event_of_a_deleted_person_is_buried_where_that_is_wanted(client: redis.Redis) -> None:
+    track(client, "User Deleted", "a", timestamp="2024-03-05T10:00:00Z")
+    track(client, "late", "a", timestamp="2024-03-05T09:59:59Z")
+
+    sent_by(client, configured(after_deletion="bury"))
+
+    assert [letter["class"] for letter in letters(client)] == ["deleted"]
+
+
+def test_updates_of_one_person_within_a_second_differ_in_their_times(client: redis.Redis) -> None:
+    now = int(time.time()) - 60
+    for n in range(3):
+        track(
+            client,
+            f"i{n}",
+            "a",
+            type="identify",
+            traits={"plan": n},
+            timestamp=f"{time.strftime('%FT%TZ', time.gmtime(now))}",
+        )
+
+    assert [body["timestamp"] - now for body in sent_by(client, configured())] == [0, 1, 2]
+
+
+def test_updates_keep_their_own_times_where_that_is_wanted(client: redis.Redis) -> None:
+    for n in (2, 1):
+        track(client, f"i{n}", "a", type="identify", traits={"plan": n}, timestamp=f"2024-03-05T10:00:0{n}Z")
+
+    bodies = sent_by(client, configured(identify_times="mapped"))
+
+    assert [body["timestamp"] % 60 for body in bodies] == [2, 1]

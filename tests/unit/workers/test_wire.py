@@ -1,12 +1,13 @@
-"""What is added on the wire: stable event ids, and a time on every identify."""
+"""What is added on the wire: stable event ids, a time on every identify, and who people have become."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from mapping import Operation
+from workers.people import Known
 from workers.ulid import is_ulid
-from workers.wire import bodies
+from workers.wire import addressed, bodies
 
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 EVENT = {"messageId": "m1"}
@@ -67,3 +68,43 @@ def test_the_mapped_operation_is_not_changed() -> None:
     sent(mapped)
 
     assert mapped.body["id"] == "m1"
+
+
+def person(action: str, **body: Any) -> dict[str, Any]:
+    return {"type": "person", "action": action, **body}
+
+
+def test_an_operation_goes_to_who_the_person_has_become() -> None:
+    known = Known(merged={"id:old": {"cio_id": "c1"}})
+
+    body = addressed(person("event", identifiers={"id": "old"}, name="x"), known, 0, None)
+
+    assert body == person("event", identifiers={"cio_id": "c1"}, name="x")
+
+
+def test_a_merge_of_people_who_are_one_already_is_not_sent() -> None:
+    known = Known(merged={"id:old": {"id": "new"}})
+
+    assert addressed(person("merge", primary={"id": "new"}, secondary={"id": "old"}), known, 0, None) is None
+    chained = addressed(person("merge", primary={"id": "x"}, secondary={"id": "old"}), known, 0, None)
+    assert chained == person("merge", primary={"id": "x"}, secondary={"id": "new"})
+
+
+def test_what_happened_before_a_deletion_is_not_sent_after_it() -> None:
+    known = Known(deleted_ms={"id:a": 100})
+
+    late, back = (addressed(person("identify", identifiers={"id": "a"}), known, at_ms, 7) for at_ms in (100, 101))
+
+    assert late is None
+    assert back == person("identify", identifiers={"id": "a"}, timestamp=7)
+    assert addressed(person("delete", identifiers={"id": "a"}), known, 100, None) is not None
+
+
+def test_a_relationship_names_who_the_person_has_become() -> None:
+    known = Known(merged={"id:old": {"id": "new"}})
+    joined = {"type": "object", "action": "identify", "cio_relationships": [{"identifiers": {"id": "old"}, "x": 1}]}
+
+    body = addressed(joined, known, 0, None)
+
+    assert body is not None
+    assert body["cio_relationships"] == [{"identifiers": {"id": "new"}, "x": 1}]

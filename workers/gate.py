@@ -1,0 +1,132 @@
+"""The gate of a destination: what all workers together may send, how fast, and whether at all.
+
+One rate for the whole workspace, kept in Redis: every send takes a turn, retries too. The rate halves when the service
+answers 429, falls by a tenth when answers become slow, and comes back by itself. The gate shuts when the service is
+dead (FAILURES in a row) or refuses the credentials; then nothing is claimed, so no event spends an attempt, and from
+time to time one deliverer claims a little and probes. The first answer opens it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import redis
+
+from lanes.keys import base
+from workers.outcomes import Answer, Outcome, Paused, RetryLater
+from workers.requests import Request
+from workers.scripts import run
+
+FAILURES = 5
+LONGEST_PROBE_WAIT_S = 30.0
+# A probe that has not come to an end by then has died; the next one may go.
+_PROBE_S = 30.0
+# An answer is slow when it takes this many times the usual time, and this much more.
+_SLOW_TIMES, _SLOW_MORE_S = 4.0, 0.25
+_USUAL_WEIGHT = 0.1
+
+Admission = Literal["open", "shut", "probe"]
+Send = Callable[[Request], list[Outcome]]
+
+
+@dataclass(frozen=True, slots=True)
+class GateState:
+    """How the gate stands, for whoever looks."""
+
+    paused: bool  # the credentials are refused
+    breaker: Literal["closed", "open"]  # open: the service is dead, nothing is sent but probes
+    reason: str | None
+    since_ms: int | None  # Redis' clock
+    requests_per_s: float | None  # the present rate, when it was cut
+
+
+@dataclass(slots=True)
+class Gate:
+    """The gate as one deliverer uses it. `requests_per_s` is the destination's limit, durations are seconds."""
+
+    client: redis.Redis
+    queue: str
+    requests_per_s: float
+    probe_wait_s: float
+    turn_s: float  # the longest wait for a turn
+    _usual_s: float | None = field(default=None, init=False)
+
+    def admit(self) -> Admission:
+        """Return whether to claim: as usual, not now, or a little, as a probe."""
+        answer: bytes = run(self.client, "admit", _key(self.queue), int(_PROBE_S * 1000))
+        return "open" if answer == b"open" else "probe" if answer == b"probe" else "shut"
+
+    def guard(self, send: Send) -> Send:
+        """Return `send` in turn, its answers reported; events of a request that cannot be sent now are Paused."""
+
+        def guarded(request: Request) -> list[Outcome]:
+            wait_us, troubled = run(
+                self.client, "reserve", _key(self.queue), self.requests_per_s, int(self.turn_s * 1e6)
+            )
+            if wait_us < 0:
+                answer = Answer(None, "not sent")
+                return [Paused("the rate limit has no room", answer, -wait_us / 1e6)] * len(request.items)
+            time.sleep(wait_us / 1e6)
+            sent_at = time.monotonic()
+            outcomes = send(request)
+            return self._reported(outcomes, time.monotonic() - sent_at, troubled=bool(troubled))
+
+        return guarded
+
+    def _reported(self, outcomes: list[Outcome], elapsed_s: float, *, troubled: bool) -> list[Outcome]:
+        first = outcomes[0]
+        if isinstance(first, Paused):
+            self._report("refused", first.reason)
+        elif isinstance(first, RetryLater) and first.answer.status == 429:
+            self._report("throttled", after_s=first.after_s or 0.0)
+        elif isinstance(first, RetryLater):
+            if self._report("failed", first.reason):
+                return [Paused(first.reason, first.answer)] * len(outcomes)
+        else:
+            if troubled:
+                self._report("answered")
+            self._notice(elapsed_s)
+        return outcomes
+
+    def _notice(self, elapsed_s: float) -> None:
+        """Keep the usual time of an answer, and report one that is much slower."""
+        usual_s = elapsed_s if self._usual_s is None else self._usual_s
+        if elapsed_s > _SLOW_TIMES * usual_s + _SLOW_MORE_S:
+            self._report("slow")
+        self._usual_s = usual_s + _USUAL_WEIGHT * (elapsed_s - usual_s)
+
+    def _report(self, what: str, reason: str = "", after_s: float = 0.0) -> bool:
+        """Report how a send went; return whether the gate is shut now."""
+        return bool(
+            run(
+                self.client,
+                "report",
+                _key(self.queue),
+                what,
+                self.requests_per_s,
+                FAILURES,
+                int(self.probe_wait_s * 1000),
+                int(max(LONGEST_PROBE_WAIT_S, self.probe_wait_s) * 1000),
+                int(after_s * 1000),
+                reason,
+            )
+        )
+
+
+def read(client: redis.Redis, queue: str) -> GateState:
+    """Return how the gate of the destination stands."""
+    state, reason, since, rate = client.hmget(_key(queue), "state", "reason", "since", "rate")
+    return GateState(
+        paused=state == b"refused",
+        breaker="open" if state == b"dead" else "closed",
+        reason=str(reason, "utf-8") if isinstance(reason, bytes) else None,
+        since_ms=int(since) if since else None,
+        requests_per_s=float(rate) if rate else None,
+    )
+
+
+def _key(queue: str) -> str:
+    return f"{base(queue)}:gate"

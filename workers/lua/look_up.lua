@@ -1,0 +1,90 @@
+-- Look up what became of people, and give the time of each identify: later than the last one sent for its lanes.
+--
+-- KEYS[1]  base name of the queue
+-- ARGV[1]  how long merges and deletions are remembered, ms
+-- ARGV[2]  how many people, then the digest of each
+-- ARGV[…]  for each identify: its event's sequence, its time and the latest it may have (Unix seconds), how many lanes
+--          the event has, and the digest of each
+--
+-- Returns  {merged, deleted, times}: by person, '' or the JSON of who the person was merged into, '' or the time of the
+--          deletion in ms; by identify, the time to send, Unix seconds
+-- Clock    Redis' own.
+local base = KEYS[1]
+local DIGEST, TIMES_KEPT_S, MOST_MERGES = 8, 3600, 20
+local now_s = tonumber(redis.call('TIME')[1])
+
+local function generations(suffix, length_s)
+  local generation = math.floor(now_s / length_s)
+  return {
+    base .. suffix .. string.format('%d', generation),
+    base .. suffix .. string.format('%d', generation - 1),
+  }
+end
+
+local function find(names, field)
+  for _, name in ipairs(names) do
+    local found = redis.call('HGET', name, field)
+    if found then
+      return found
+    end
+  end
+end
+
+local remembered_s = math.max(math.floor(ARGV[1] / 1000), 1)
+local merged_names, deleted_names = generations(':merged:', remembered_s), generations(':deleted:', remembered_s)
+local some_merged = redis.call('EXISTS', unpack(merged_names)) > 0
+local some_deleted = redis.call('EXISTS', unpack(deleted_names)) > 0
+
+local function merged_into(digest)
+  local into, met = '', {}
+  for _ = 1, MOST_MERGES do
+    met[digest] = true
+    local found = find(merged_names, digest)
+    if not found then
+      return into
+    end
+    digest, into = string.sub(found, 1, DIGEST), string.sub(found, DIGEST + 1)
+    if met[digest] then
+      return into
+    end
+  end
+  return into
+end
+
+local merged, deleted, times = {}, {}, {}
+local people = tonumber(ARGV[2])
+for i = 3, 2 + people do
+  merged[#merged + 1] = some_merged and merged_into(ARGV[i]) or ''
+  deleted[#deleted + 1] = some_deleted and find(deleted_names, ARGV[i]) or ''
+end
+
+local time_names = generations(':identified:', TIMES_KEPT_S)
+local at = 3 + people
+while at <= #ARGV do
+  local sequence, latest, lanes = ARGV[at], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  local digests = { unpack(ARGV, at + 4, at + 3 + lanes) }
+  local time = math.max(math.min(tonumber(ARGV[at + 1]), latest), now_s - TIMES_KEPT_S)
+  if lanes > 0 then
+    local same_event
+    for _, name in ipairs(time_names) do
+      for _, found in ipairs(redis.call('HMGET', name, unpack(digests))) do
+        local last, of = string.match(found or '', '(%d+) (%d+)')
+        if of == sequence then
+          same_event = tonumber(last)
+        elseif last then
+          time = math.max(time, last + 1)
+        end
+      end
+    end
+    time = same_event or time
+    local values, value = {}, string.format('%d %s', math.floor(time), sequence)
+    for i, digest in ipairs(digests) do
+      values[2 * i - 1], values[2 * i] = digest, value
+    end
+    redis.call('HSET', time_names[1], unpack(values))
+    redis.call('EXPIRE', time_names[1], 2 * TIMES_KEPT_S)
+  end
+  times[#times + 1] = math.floor(time)
+  at = at + 4 + lanes
+end
+return { merged, deleted, times }

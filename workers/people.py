@@ -1,0 +1,108 @@
+"""What a destination's workers remember of people: who was merged into whom, who was deleted, and when each was last
+updated. With it, what comes late goes to the person who remains, recreates nobody, and never looks older than what was
+sent before it.
+
+Merges and deletions are remembered for the days that the destination says (and up to twice that), times of updates for
+an hour; an update that comes later than that is given a time of an hour ago at least, so it cannot look older either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import redis
+
+from lanes.keys import base, digest
+from mapping.event import JsonObject
+from workers.scripts import run
+
+Who = Mapping[str, Any]
+
+_GONE = frozenset({"delete", "suppress"})
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """An identify about to be sent: its event, the time it was mapped to, and the event's lanes."""
+
+    sequence: int
+    time_s: int
+    latest_s: int  # when the event was accepted: a clock that is ahead is not believed
+    lanes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is remembered of the people of some operations."""
+
+    merged: dict[str, JsonObject] = field(default_factory=dict)  # person's key → identifiers of who remains
+    deleted_ms: dict[str, int] = field(default_factory=dict)  # person's key → time of the deletion
+    times_s: dict[int, int] = field(default_factory=dict)  # event's sequence → time of its identifies
+
+    def who(self, identifiers: Who) -> Who:
+        """Return the identifiers of the person who these have become."""
+        return self.merged.get(key_of(identifiers) or "", identifiers)
+
+
+def key_of(identifiers: Who) -> str | None:
+    """Return the key of the person that a body's identifiers name; None for a visitor, an object or nobody."""
+    for kind in ("id", "email", "cio_id"):
+        value = identifiers.get(kind)
+        if isinstance(value, str):
+            return f"{kind}:{value.lower() if kind == 'email' else value}"
+    return None
+
+
+def named_in(body: JsonObject) -> Iterator[Who]:
+    """Yield the identifiers of every person whom the body of an operation names."""
+    named = [body.get(member) for member in ("identifiers", "primary", "secondary")]
+    relationships = body.get("cio_relationships")
+    if isinstance(relationships, list):
+        named += [related.get("identifiers") for related in relationships if isinstance(related, dict)]
+    return (who for who in named if isinstance(who, dict) and key_of(who))
+
+
+def look_up(
+    client: redis.Redis, queue: str, remember_s: float, bodies: Sequence[JsonObject], updates: Sequence[Update]
+) -> Known:
+    """Return what is known of the people in `bodies`, and give each update its time; one round trip."""
+    people = list(dict.fromkeys(filter(None, (key_of(who) for body in bodies for who in named_in(body)))))
+    if not people and not updates:
+        return Known()
+    arguments: list[str | bytes | int] = [int(remember_s * 1000), len(people), *map(digest, people)]
+    for update in updates:
+        arguments += (update.sequence, update.time_s, update.latest_s, len(update.lanes), *update.lanes)
+    merged, deleted, times = run(client, "look_up", base(queue), *arguments)
+    return Known(
+        {person: orjson.loads(into) for person, into in zip(people, merged, strict=True) if into},
+        {person: int(at) for person, at in zip(people, deleted, strict=True) if at},
+        {update.sequence: time_s for update, time_s in zip(updates, times, strict=True)},
+    )
+
+
+def remember(client: redis.Redis, queue: str, remember_s: float, sent: Sequence[tuple[JsonObject, int]]) -> None:
+    """Keep what the delivered operations did to identities; `sent`: bodies and when each happened, ms."""
+    arguments: list[str | bytes | int] = []
+    for body, happened_at_ms in sent:
+        arguments += _change(body, happened_at_ms)
+    if arguments:
+        run(client, "remember", base(queue), int(remember_s * 1000), *arguments)
+
+
+def _change(body: JsonObject, happened_at_ms: int) -> tuple[str | bytes | int, ...]:
+    if body.get("type") != "person":
+        return ()
+    action = body["action"]
+    if action == "merge":
+        primary, secondary = key_of(body["primary"]), key_of(body["secondary"])
+        if primary and secondary:
+            return ("merged", digest(secondary), digest(primary) + orjson.dumps(body["primary"]))
+    person = key_of(body.get("identifiers", {}))
+    if person and action in _GONE:
+        return ("deleted", digest(person), happened_at_ms)
+    if person and action == "unsuppress":
+        return ("back", digest(person), "")
+    return ()

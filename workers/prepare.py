@@ -1,0 +1,85 @@
+"""Events to the items that are sent for them: translated, made safe to repeat, addressed to who the people are now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import redis
+
+import lanes
+import mapping
+from mapping.event import JsonObject, unpack
+from workers import people, wire
+from workers.people import Known, Update
+from workers.requests import Item, encode
+
+DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An event with what is to be sent for it, in order."""
+
+    event: lanes.ClaimedEvent
+    items: tuple[Item, ...]
+    failures: tuple[mapping.Failure, ...]
+    happened_at_ms: int  # by the event itself, else when it was accepted
+    late: bool  # something was left out: it came late for a person who was deleted
+
+
+def prepare(
+    events: Sequence[lanes.ClaimedEvent], client: redis.Redis, destination: mapping.Destination, now_s: float
+) -> list[Prepared]:
+    """Return the events prepared, in their order. What is mapped does not depend on anything remembered."""
+    drafts = [_draft(event, destination, now_s) for event in events]
+    rising = destination.delivery.identify_times == "rising"
+    known = people.look_up(
+        client,
+        destination.name,
+        destination.delivery.remember_days * DAY_S,
+        [body for draft in drafts for body in draft.bodies],
+        [update for draft in drafts if (update := draft.update())] if rising else (),
+    )
+    return [draft.prepared(known) for draft in drafts]
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    event: lanes.ClaimedEvent
+    translation: mapping.Translation
+    bodies: list[JsonObject]
+    happened_at_ms: int
+
+    def update(self) -> Update | None:
+        """Return the event's updates of a person as one; None when there are none."""
+        times = [int(body["timestamp"]) for body in self.bodies if wire.is_update(body)]
+        if not times:
+            return None
+        return Update(self.event.sequence, max(times), self.event.accepted_at_ms // 1000, self.event.keys)
+
+    def prepared(self, known: Known) -> Prepared:
+        items, late = [], False
+        for operation, body in zip(self.translation.operations, self.bodies, strict=True):
+            sent = wire.addressed(body, known, self.happened_at_ms, known.times_s.get(self.event.sequence))
+            if sent is not None:
+                items.append(encode(self.event.sequence, operation, sent))
+            else:
+                late = late or body["action"] != "merge"
+        return Prepared(self.event, tuple(items), self.translation.failures, self.happened_at_ms, late)
+
+
+def _draft(event: lanes.ClaimedEvent, destination: mapping.Destination, now_s: float) -> _Draft:
+    source, content = unpack(event.body)
+    translation = mapping.translate(content, destination, now_s)
+    bodies = wire.bodies(translation.operations, source, content, event.accepted_at_ms)
+    return _Draft(event, translation, bodies, _happened_at_ms(content.get("timestamp"), event.accepted_at_ms))
+
+
+def _happened_at_ms(timestamp: Any, accepted_at_ms: int) -> int:
+    try:
+        return int(datetime.fromisoformat(timestamp).timestamp() * 1000)
+    except (TypeError, ValueError, OverflowError):
+        return accepted_at_ms
