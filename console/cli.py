@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 import mapping
-from console import checking, lanes_view, running, status, tester, translate, up
+from console import checking, demo, lanes_view, running, status, tester, translate, up
 from console.errors import CommandError
 from settings import Settings, SettingsError, read_document
 
@@ -40,6 +40,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 def run_up() -> None:
     """Run everything on this machine, until it is told to stop."""
     up.run(_sound_settings(), lambda line: print(line, flush=True))  # noqa: T201
+
+
+@app.command(name="demo")
+def run_demo(
+    events: Annotated[int, typer.Option(min=100, help="Send at least that many.")] = 5000,
+    seed: Annotated[int, typer.Option(help="Another seed is another sample.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes; one is killed half-way.")] = 2,
+) -> None:
+    """Carry a sample of events to a simulated Customer.io, kill a worker half-way, compare every person."""
+    report = demo.run(out, events=events, seed=seed, workers=workers)
+    out.print(demo.render(report))
+    for difference in report.differences[:20]:
+        print(difference, file=sys.stderr)  # noqa: T201
+    if not report.is_right:
+        raise typer.Exit(1)
+    out.print("every person is as expected, nothing was lost, nothing out of order")
 
 
 @app.command()

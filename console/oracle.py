@@ -38,12 +38,12 @@ def people(events: Iterable[Event]) -> dict[str, Person]:
     world = _World()
     for event in events:
         world.apply(event)
-    return {person.name: person for person in world.people}
+    return {person.name: person for person in world.named.values()}
 
 
 class _World:
     def __init__(self) -> None:
-        self.people: list[Person] = []
+        self.named: dict[str, Person] = {}  # by id and by e-mail address
         self.visitors: dict[str, Person] = {}  # by anonymous id, from the moment they said who they are
         self.unknown: dict[str, list[tuple[str, str]]] = {}  # deeds of those who have not, by anonymous id
 
@@ -56,7 +56,7 @@ class _World:
             case "group", _:
                 self.known(event)
             case "track", "User Deleted":
-                self.people = [person for person in self.people if person.id != event["userId"]]
+                self.forget(self.find(event["userId"]))
             case "track", "Application Installed" | "Application Opened":
                 device = event["context"]["device"]
                 self.known(event).devices[device["token"]] = device["type"]
@@ -69,9 +69,8 @@ class _World:
         """Update the person who has the id, else the one who has the e-mail address, else a new one."""
         traits = {name: value for name, value in event["traits"].items() if name != "segue_trace"}
         user_id, email = event.get("userId"), traits.pop("email", None)
-        person = self.find(id=user_id) or self.find(email=email) or self.new()
-        person.id = person.id or user_id
-        person.email = person.email or email
+        person = self.find(user_id) or self.find(email) or Person()
+        self.name(person, user_id, email)
         for name, value in traits.items():
             if value is None:
                 person.attributes.pop(name, None)
@@ -96,27 +95,31 @@ class _World:
 
     def merge(self, primary_id: str, secondary_id: str) -> None:
         """Give the primary what the secondary has and it lacks; the secondary is no more."""
-        primary, secondary = self.find(id=primary_id), self.find(id=secondary_id)
+        primary, secondary = self.find(primary_id), self.find(secondary_id)
         if primary is None or secondary is None:
             return
         primary.attributes = secondary.attributes | primary.attributes
         primary.devices = secondary.devices | primary.devices
         for chapter, deeds in secondary.deeds.items():
             primary.deeds.setdefault(chapter, []).extend(deeds)
-        self.people.remove(secondary)
+        self.forget(secondary)
 
     def known(self, event: Event) -> Person:
         """Return the person with the event's user id, who exists from now on if they did not."""
-        person = self.find(id=event["userId"]) or self.new()
-        person.id = event["userId"]
+        person = self.find(event["userId"]) or Person()
+        self.name(person, event["userId"], None)
         return person
 
-    def find(self, *, id: str | None = None, email: str | None = None) -> Person | None:
-        for person in self.people:
-            if (id and person.id == id) or (email and person.email == email):
-                return person
-        return None
+    def find(self, name: str | None) -> Person | None:
+        return self.named.get(name) if name else None
 
-    def new(self) -> Person:
-        self.people.append(Person())
-        return self.people[-1]
+    def name(self, person: Person, user_id: str | None, email: str | None) -> None:
+        """Let the person be found by the names that they have now; a name that is set stays."""
+        person.id = person.id or user_id
+        person.email = person.email or email
+        self.named |= {name: person for name in (person.id, person.email) if name}
+
+    def forget(self, person: Person | None) -> None:
+        if person is not None:
+            for name in (person.id, person.email):
+                self.named.pop(name or "", None)
