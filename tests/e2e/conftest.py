@@ -1,0 +1,106 @@
+"""`segue` commands as processes, as an operator starts them: free ports, a data directory of their own, no terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import orjson
+import pytest
+
+from tests.pipeline import free_port, wait_until
+
+_NOT_INHERITED = ("REDIS_URL", "CUSTOMERIO_SITE_ID", "CUSTOMERIO_API_KEY")
+_STOP_S = 60.0
+
+
+def clean_environment(**variables: str) -> dict[str, str]:
+    """This process's environment without what would lead a command elsewhere."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("SEGUE_") and name not in _NOT_INHERITED
+    }
+    return inherited | variables
+
+
+def segue(*arguments: str, environment: dict[str, str], timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    command = [sys.executable, "-m", "console.cli", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+class Up:
+    """A running `segue up`."""
+
+    def __init__(self, directory: Path, **variables: str) -> None:
+        self.data_dir = directory / "data"
+        self.ingest_url = f"http://127.0.0.1:{free_port()}"
+        self.simulator_url = f"http://127.0.0.1:{free_port()}"
+        self.environment = clean_environment(
+            SEGUE_DATA_DIR=str(self.data_dir),
+            SEGUE_INGEST_PORT=self.ingest_url.rpartition(":")[2],
+            SEGUE_SIMULATOR_PORT=self.simulator_url.rpartition(":")[2],
+            SEGUE_RETRY_BASE_S="0.05",
+            SEGUE_SETTLE_S="0.05",
+            SEGUE_LEASE_S="5",
+            SEGUE_SWEEP_S="0.25",
+            **variables,
+        )
+        self._output = directory / "output"
+
+    def __enter__(self) -> Self:
+        with self._output.open("wb") as output:
+            command = [sys.executable, "-m", "console.cli", "up"]
+            self.process = subprocess.Popen(command, env=self.environment, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            wait_until(lambda: "ready" in self.lines() or self.process.poll() is not None, "`segue up` is ready")
+            assert self.process.poll() is None, self._output.read_text()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send the signal and return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    def lines(self) -> list[str]:
+        """What it has printed so far."""
+        return self._output.read_text().splitlines()
+
+    def pids(self) -> dict[str, int]:
+        pids: dict[str, int] = orjson.loads((self.data_dir / "up.json").read_bytes())["pids"]
+        return pids
+
+    def status(self) -> dict[str, Any]:
+        answer = segue("status", "--json", environment=self.environment)
+        assert answer.returncode == 0, answer.stderr
+        status: dict[str, Any] = orjson.loads(answer.stdout)
+        return status
+
+    def people(self) -> dict[str, dict[str, Any]]:
+        """Everybody at the simulator, by id."""
+        people = httpx.get(f"{self.simulator_url}/_sim/people").json()["people"]
+        return {person["id"]: person for person in people}
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    with Up(tmp_path) as running:
+        yield running

@@ -1,0 +1,152 @@
+"""`segue up` as a newcomer meets it: real clients, killed children, a clean stop."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import signal
+import socket
+from pathlib import Path
+
+import httpx
+import orjson
+import pytest
+from segment.analytics.client import Client
+
+from tests.e2e.conftest import Up, segue
+from tests.pipeline import wait_until
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_the_official_segment_client_reaches_customer_io(up: Up) -> None:
+    client = Client("demo", host=up.ingest_url)
+    client.identify("ada", {"email": "ada@example.com", "plan": "pro"})
+    for number in range(5):
+        client.track("ada", f"Step {number}", {"number": number})
+    client.shutdown()
+
+    wait_until(lambda: len(up.people().get("ada", {}).get("events", [])) == 5, "all events are at Customer.io")
+    ada = up.people()["ada"]
+    assert ada["email"] == "ada@example.com"
+    assert ada["attributes"]["plan"] == "pro"
+    assert [event["name"] for event in ada["events"]] == [f"Step {number}" for number in range(5)]
+
+
+def test_a_signed_webhook_reaches_customer_io_and_an_unsigned_one_does_not(up: Up) -> None:
+    url = f"{up.ingest_url}/v1/webhook/demo"
+    body = orjson.dumps({"type": "identify", "userId": "grace", "messageId": "m1", "traits": {"rank": "admiral"}})
+    signature = hmac.new(b"demo-secret", body, hashlib.sha1).hexdigest()
+
+    assert httpx.post(url, content=body, headers={"X-Signature": "0" * 40}).status_code == 401
+    assert httpx.post(url, content=body, headers={"X-Signature": signature}).status_code == 200
+
+    wait_until(lambda: "grace" in up.people(), "the person is at Customer.io")
+    assert up.people()["grace"]["attributes"]["rank"] == "admiral"
+
+
+def test_a_killed_child_is_started_again_and_work_goes_on(up: Up) -> None:
+    before = up.pids()
+    for name in ("worker-1", "ingest"):
+        os.kill(before[name], signal.SIGKILL)
+    wait_until(
+        lambda: all(up.pids().get(name) not in (None, before[name]) for name in ("worker-1", "ingest")),
+        "both are started again",
+    )
+    wait_until(lambda: is_ready(up), "ingest answers again")
+
+    event = {"type": "identify", "userId": "late", "traits": {}}
+    assert httpx.post(f"{up.ingest_url}/v1/batch", json={"batch": [event]}, auth=("demo", "")).status_code == 200
+    wait_until(lambda: "late" in up.people(), "the person is at Customer.io")
+    assert "worker-1 ended (killed by SIGKILL)" in up.lines()
+
+
+def test_status_finds_the_embedded_redis_and_counts(up: Up) -> None:
+    event = {"type": "identify", "userId": "ada", "messageId": "once", "traits": {}}
+    for _ in range(2):
+        httpx.post(f"{up.ingest_url}/v1/batch", json={"batch": [event]}, auth=("demo", ""))
+    wait_until(lambda: up.status()["destinations"][0]["delivered_total"] == 1, "the event is delivered")
+
+    status = up.status()
+    assert status["workers"] == 2
+    assert status["sources"] == [
+        {"name": "demo", "accepted_total": 1, "duplicates_total": 1, "rejected_total": 0},
+    ]
+    (destination,) = status["destinations"]
+    assert (destination["name"], destination["waiting"], destination["dead"]) == ("demo", 0, 0)
+    shown = segue("lanes", "show", "id:ada", environment=up.environment)
+    assert (shown.returncode, shown.stdout) == (0, "demo: no event of id:ada is waiting\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_leaves_no_process_and_the_data_is_there_the_next_time(tmp_path: Path, number: int) -> None:
+    with Up(tmp_path) as first:
+        httpx.post(
+            f"{first.ingest_url}/v1/batch",
+            json={"batch": [{"type": "identify", "userId": "ada", "traits": {}}]},
+            auth=("demo", ""),
+        )
+        wait_until(lambda: "ada" in first.people(), "the person is at Customer.io")
+        pids = first.pids()
+        assert sorted(pids) == ["ingest", "redis", "simulator", "worker-1", "worker-2"]
+        assert first.stop(number) == 0
+
+    assert first.lines()[-2:] == ["stopping", "stopped"]
+    assert not any(is_alive(pid) for pid in pids.values())
+    assert not (first.data_dir / "up.json").exists()
+    with Up(tmp_path) as second:
+        assert second.status()["destinations"][0]["delivered_total"] == 1
+
+
+def test_a_second_up_on_the_same_data_is_refused(up: Up) -> None:
+    refused = segue("up", environment=up.environment)
+
+    assert refused.returncode == 2
+    assert f"another `segue up` (process {up.process.pid}) runs on" in refused.stderr
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        environment = Up(tmp_path).environment | {"SEGUE_INGEST_PORT": port}
+        refused = segue("up", environment=environment)
+
+    assert refused.returncode == 2
+    assert refused.stderr == f"segue: port {port} of 127.0.0.1 is taken; set SEGUE_INGEST_PORT to another one\n"
+
+
+def test_every_destination_of_a_file_is_simulated_with_its_own_credentials(tmp_path: Path) -> None:
+    config = tmp_path / "segue.toml"
+    config.write_text(
+        '[sources.shop]\nwrite_key = "shop"\ndestinations = ["one", "two"]\n'
+        '[destinations.one]\nsite_id = "site1"\napi_key = "key1"\n'
+        '[destinations.two]\nsite_id = "site2"\napi_key = "key2"\n'
+    )
+    with Up(tmp_path, SEGUE_CONFIG=str(config)) as up:
+        event = {"type": "identify", "userId": "ada", "traits": {}}
+        httpx.post(f"{up.ingest_url}/v1/batch", json={"batch": [event]}, auth=("shop", ""))
+        wait_until(lambda: delivered(up) == {"one": 1, "two": 1}, "both destinations took the event")
+        checked = segue("check", "--credentials", environment=up.environment | {"SEGUE_TRACK_URL": up.simulator_url})
+
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stdout.count("Customer.io takes the credentials") == 2
+
+
+def delivered(up: Up) -> dict[str, int]:
+    return {destination["name"]: destination["delivered_total"] for destination in up.status()["destinations"]}
+
+
+def is_ready(up: Up) -> bool:
+    try:
+        return httpx.get(f"{up.ingest_url}/ready").is_success
+    except httpx.HTTPError:
+        return False
