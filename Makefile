@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: install demo test check bench lock clean
+.PHONY: install demo test check bench chaos differential lock clean
 
 install: $(STAMP)
 
@@ -28,6 +28,15 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
+
+# SEED, EVENTS and MINUTES are taken from the environment.
+chaos: $(STAMP)
+	$(BIN)/python -m tests.chaos
+
+# Needs Node 20, npm and a copy of the reference.
+REFERENCE ?= ../shared/reference
+differential: $(STAMP)
+	$(BIN)/python -m tests.differential --reference $(REFERENCE)
 
 # Needs uv; run after changing dependencies. The locks name no registry: pip asks whichever one it is set up for.
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \

@@ -28,6 +28,7 @@ import lanes
 QUEUE = "bench"
 BODY = os.urandom(300).hex().encode()
 SAMPLE = 10_000
+HOLD_MS = 5_000  # as in production: finished keys are remembered that long
 DEPTH = int(os.environ.get("DEPTH", "1000000"))
 CHAIN = int(os.environ.get("CHAIN", "100000"))
 ROUNDS = 3
@@ -61,18 +62,26 @@ class Bench:
         for first in range(self.appended, self.appended + count, 100):
             last = min(first + 100, self.appended + count)
             events = [lanes.NewEvent(BODY, keys(n), f"m{n}") for n in range(first, last)]
-            lanes.append(self.client, QUEUE, events, limit=10_000_000, dedupe_s=3600)
+            lanes.append(self.client, QUEUE, events, limit=10_000_000, dedupe_s=3600, longest_hold_ms=HOLD_MS)
         self.appended += count
 
     def drain(self, most: int) -> int:
         done = 0
         while done < most:
             claim = lanes.claim(
-                self.client, QUEUE, lease_ms=60_000, max_events=500, max_bytes=10**7, max_depth=500, listen_ms=0
+                self.client,
+                QUEUE,
+                lease_ms=60_000,
+                max_events=500,
+                max_bytes=10**7,
+                max_depth=500,
+                listen_ms=0,
+                longest_hold_ms=HOLD_MS,
             )
             if not claim.events:
                 break
-            lanes.settle(self.client, QUEUE, claim.id, delivered=[event.sequence for event in claim.events])
+            delivered = [event.sequence for event in claim.events]
+            lanes.settle(self.client, QUEUE, claim.id, delivered=delivered, longest_hold_ms=HOLD_MS)
             done += len(claim.events)
         return done
 

@@ -80,12 +80,13 @@ def ingest() -> None:
 def worker() -> None:
     """Run one worker process; start as many as you like, anywhere."""
     settings = _sound_settings()
+    threads = settings.concurrency * max(1, len(settings.document().get("destinations", {})))
     celery = [sys.executable, "-m", "celery", "-A", "workers.app", "--quiet", "worker"]
     pool = [
         "--pool",
         "threads",
         "--concurrency",
-        str(settings.concurrency),
+        str(threads),
         "-Q",
         "segue",
         "-n",

@@ -14,7 +14,7 @@ from rich.table import Table
 import lanes
 from ingest import sources
 from settings import Settings
-from workers import presence
+from workers import gate, presence
 
 _FIGURES = ("waiting", "ready", "delayed", "claimed", "blocked", "dead", "delivered_total", "buried_total")
 
@@ -29,9 +29,11 @@ def gather(client: redis.Redis, settings: Settings) -> dict[str, Any]:
     }
 
 
-def circumstances(client: redis.Redis, name: str) -> dict[str, Any]:  # noqa: ARG001
-    """Return whether deliveries to the destination are `paused`, and its `breaker`: closed, open or half-open."""
-    return {"paused": False, "breaker": "closed"}
+def circumstances(client: redis.Redis, name: str) -> dict[str, Any]:
+    """Return whether deliveries to the destination are `paused` (its credentials are refused), its `breaker` (closed,
+    or open: the service is dead), and the `reason` for either."""
+    state = gate.read(client, name)
+    return {"paused": state.paused, "breaker": state.breaker, "reason": state.reason}
 
 
 def render(status: dict[str, Any]) -> RenderableType:
@@ -43,9 +45,8 @@ def render(status: dict[str, Any]) -> RenderableType:
     queues.add_column("oldest", justify="right")
     queues.add_column("state")
     for row in status["destinations"]:
-        state = (
-            "paused" if row["paused"] else "delivering" if row["breaker"] == "closed" else f"breaker {row['breaker']}"
-        )
+        state = "paused" if row["paused"] else "delivering" if row["breaker"] == "closed" else "breaker open"
+        state = f"{state}: {row['reason']}" if row["reason"] else state
         age = f"{row['oldest_age_s']:.0f} s" if row["waiting"] else "–"
         queues.add_row(row["name"], *(f"{row[figure]:,}" for figure in _FIGURES), age, state)
     incoming = Table(title="Sources", title_justify="left")
