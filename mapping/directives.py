@@ -183,11 +183,23 @@ def _if(options: Any) -> Resolver:
         return _failing('@if requires an object with an "exists" key')
     if not truthy(options.get("exists")) and not truthy(options.get("blank")):
         return _failing('@if requires an "exists" key or a "blank" key')
-    given = _is_given(options["exists"]) if "exists" in options else _is_not_blank(options["blank"])
-    then = compile_value(options.get("then", UNDEFINED))
     # A falsy `else` is as good as none (vector map-if-*: 0, "", false).
     otherwise = compile_value(options["else"] if truthy(options.get("else")) else UNDEFINED)
+    if directive_of(options.get("exists")) == "@path" and options["exists"] == options.get("then"):
+        return _first_given(compile_value(options["exists"]), otherwise)
+    given = _is_given(options["exists"]) if "exists" in options else _is_not_blank(options["blank"])
+    then = compile_value(options.get("then", UNDEFINED))
     return lambda event: then(event) if given(event) else otherwise(event)
+
+
+def _first_given(resolve: Resolver, otherwise: Resolver) -> Resolver:
+    """The usual `@if`: what is asked for is what is taken, so one look-up does for both."""
+
+    def first_given(event: Any) -> Any:
+        value = resolve(event)
+        return otherwise(event) if value is None or value is UNDEFINED else value
+
+    return first_given
 
 
 def _is_given(option: Any) -> Resolver:

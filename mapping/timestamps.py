@@ -6,17 +6,16 @@ Both are the reference's (customerio/utils.ts), which asks dayjs and V8. `v8_mil
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import datetime
+from math import floor
 from typing import Any
 
 from mapping import v8_dates
 from mapping.javascript import WHITE_SPACE, number_text, to_number
 
-_COMMON = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
-)
+# Only years whose seconds and microseconds a double can tell apart.
+_COMMON = re.compile(r"(?:1[0-9]|2[0-4])\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 _ISO = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
     r"(?:T[0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
@@ -31,12 +30,14 @@ _DAYJS = re.compile(
 
 def attribute_seconds(value: str) -> int | None:
     """Return the Unix seconds of a text in one of the ISO shapes that is a valid date; None when it is not one."""
-    if len(value) < 10 or value[4] != "-" or _ISO.fullmatch(value) is None:
+    if len(value) < 10 or value[4] != "-":
         return None
     seconds = _common_seconds(value)
     if seconds is not None:
         return seconds
-    return None if v8_dates.milliseconds(value) is None else _dayjs_seconds(value)
+    if _ISO.fullmatch(value) is None or v8_dates.milliseconds(value) is None:
+        return None
+    return _dayjs_seconds(value)
 
 
 def event_time(value: Any) -> Any:
@@ -85,7 +86,7 @@ def _common_seconds(value: str) -> int | None:
     if _COMMON.fullmatch(value) is None:
         return None
     try:
-        return math.floor(datetime.fromisoformat(value).timestamp())
+        return floor(datetime.fromisoformat(value).timestamp())
     except ValueError:
         return None
 
@@ -93,7 +94,7 @@ def _common_seconds(value: str) -> int | None:
 def _dayjs_seconds(value: str) -> int | None:
     shape = None if value[-1:] in ("Z", "z") else _DAYJS.fullmatch(value)
     milliseconds = v8_dates.milliseconds(value) if shape is None else _shape_milliseconds(shape)
-    return None if milliseconds is None else math.floor(milliseconds / 1000)
+    return None if milliseconds is None else floor(milliseconds / 1000)
 
 
 def _shape_milliseconds(shape: re.Match[str]) -> float | None:
