@@ -1,0 +1,232 @@
+"""The commands, run in this process: what they print, how they end, and that no fault of the set-up is a traceback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import fakeredis
+import pytest
+import redis
+from typer.testing import CliRunner
+
+import lanes
+from console import cli
+from mapping.event import pack
+
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def set_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("REDIS_URL", "SEGUE_CONFIG", "SEGUE_TRACK_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SEGUE_DATA_DIR", str(tmp_path))
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
+    with fakeredis.FakeRedis() as client:
+        monkeypatch.setattr(redis.Redis, "from_url", lambda *_, **__: client)
+        yield client
+
+
+def main(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run the command line as the installed script does and return its exit code."""
+    monkeypatch.setattr("sys.argv", ["segue", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return int(end.value.code or 0)
+
+
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Path:
+    file = tmp_path / "segue.toml"
+    file.write_text(text)
+    monkeypatch.setenv("SEGUE_CONFIG", str(file))
+    return file
+
+
+def test_a_bad_setting_is_one_text_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SEGUE_WORKERS", "many")
+
+    assert main(["status"], monkeypatch) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("segue: SEGUE_WORKERS: ")
+    assert "Traceback" not in error
+
+
+def test_redis_away_is_one_text_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+
+    assert main(["status"], monkeypatch) == 2
+    assert capsys.readouterr().err.startswith("segue: Redis cannot be used: ")
+
+
+def test_a_missing_configuration_file_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SEGUE_CONFIG", str(tmp_path / "absent.toml"))
+
+    assert main(["check"], monkeypatch) == 2
+    assert "absent.toml: cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["up", "worker", "ingest"])
+def test_nothing_starts_with_a_faulty_configuration(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    configured(tmp_path, monkeypatch, '[destinations.one]\nsite_id = "s"\n')
+
+    assert main([command], monkeypatch) == 2
+    assert capsys.readouterr().err == (
+        "segue: the configuration cannot be used:\ndestinations.one.api_key: is missing\n"
+    )
+
+
+def test_check_tells_every_fault_and_exits_with_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    configured(
+        tmp_path,
+        monkeypatch,
+        '[sources.shop]\ndestinations = ["one"]\n[destinations.one]\nsite_id = "s"\nregion = "mars"\n',
+    )
+
+    result = runner.invoke(cli.app, ["check"])
+
+    assert result.exit_code == 1
+    for key in ("destinations.one.api_key", "destinations.one.region", "write_key"):
+        assert key in result.stderr
+
+
+def test_check_sums_up_a_sound_configuration() -> None:
+    result = runner.invoke(cli.app, ["check"])
+
+    assert result.exit_code == 0
+    assert result.stdout == "destination demo: region us, 15 subscriptions enabled\nsource demo → demo\nok\n"
+
+
+def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
+    event = lanes.NewEvent(pack("demo", {"type": "identify", "userId": "42"}), ("id:42",), "demo:m1")
+    lanes.append(store, "demo", [event, event], limit=10, dedupe_s=60)
+    store.hset("segue:sources", mapping={"demo:accepted": 1, "demo:duplicates": 1, "demo:rejected": 2})
+
+    result = runner.invoke(cli.app, ["status", "--json"])
+
+    status = json.loads(result.stdout)
+    (destination,) = status["destinations"]
+    assert destination.pop("oldest_age_s") >= 0
+    assert destination == {
+        "name": "demo",
+        "waiting": 1,
+        "ready": 1,
+        "delayed": 0,
+        "claimed": 0,
+        "blocked": 0,
+        "dead": 0,
+        "delivered_total": 0,
+        "buried_total": 0,
+        "paused": False,
+        "breaker": "closed",
+        "reason": None,
+    }
+    assert status["sources"] == [{"name": "demo", "accepted_total": 1, "duplicates_total": 1, "rejected_total": 2}]
+    assert status["workers"] == 0
+
+
+@pytest.mark.usefixtures("store")
+def test_status_is_one_screen_for_people() -> None:
+    result = runner.invoke(cli.app, ["status"], env={"COLUMNS": "120"})
+
+    assert result.exit_code == 0
+    for word in ("waiting", "oldest", "delivering", "duplicates", "Workers: 0"):
+        assert word in result.stdout
+
+
+def test_lanes_show_says_what_a_person_waits_for(store: redis.Redis) -> None:
+    for number, keys in enumerate([("id:old",), ("id:old", "id:42"), ("id:42",)], start=1):
+        event = {"type": "track", "event": f"Step {number}"}
+        lanes.append(store, "demo", [lanes.NewEvent(pack("demo", event), keys, f"m{number}")], limit=10, dedupe_s=60)
+
+    result = runner.invoke(cli.app, ["lanes", "show", "id:42", "--json"])
+
+    (lane,) = json.loads(result.stdout)
+    assert (lane["key"], lane["destination"], lane["length"]) == ("id:42", "demo", 2)
+    assert [(step["name"], step["state"]) for step in lane["steps"]] == [("Step 2", "waiting"), ("Step 1", "ready")]
+    told = runner.invoke(cli.app, ["lanes", "show", "id:42"], env={"COLUMNS": "200"}).stdout.splitlines()
+    assert told[0] == "demo: 2 events of id:42 are waiting; the first:"
+    assert "#1 track Step 1" in told[2]
+    assert told[2].endswith("no worker has taken it yet")
+
+
+@pytest.mark.usefixtures("store")
+def test_an_empty_lane_is_said_to_be_empty() -> None:
+    assert runner.invoke(cli.app, ["lanes", "show", "id:42"]).stdout == "demo: no event of id:42 is waiting\n"
+
+
+def test_an_unknown_destination_is_told_the_known_ones(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["lanes", "show", "id:42", "--destination", "nowhere"], monkeypatch) == 2
+    assert capsys.readouterr().err == 'segue: there is no destination "nowhere"; there are demo\n'
+
+
+def test_translate_answers_line_by_line() -> None:
+    lines = [
+        {"id": "1", "event": {"type": "identify", "userId": "42", "traits": {}}},
+        {"id": "2", "event": {"type": "track", "userId": "42", "event": "Bought"}},
+    ]
+
+    result = runner.invoke(cli.app, ["translate"], input="\n".join(json.dumps(line) for line in lines))
+
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [answer["id"] for answer in answers] == ["1", "2"]
+    assert answers[1]["requests"][0]["json"]["name"] == "Bought"
+
+
+def test_translate_takes_the_destination_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "eu.toml"
+    file.write_text('[destinations.one]\nsite_id = "s"\napi_key = "k"\nregion = "eu"\n')
+    line = json.dumps({"id": "1", "event": {"type": "identify", "userId": "42", "traits": {}}})
+
+    result = runner.invoke(cli.app, ["translate", "--config", str(file)], input=line)
+
+    assert json.loads(result.stdout)["requests"][0]["url"].startswith("https://track-eu.customer.io/")
+
+
+def test_test_shows_the_request_and_sends_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps({"type": "identify", "userId": "42", "traits": {"plan": "[bold]pro"}}))
+
+    shown = runner.invoke(cli.app, ["test", str(file)]).stdout
+
+    assert "ordered by id:42" in shown
+    assert "✓ Create or Update Person (createUpdatePerson) → POST /api/v2/entity" in shown
+    assert '"plan": "[bold]pro"' in shown
+    assert "nothing was sent" in shown
+
+
+def test_test_shows_why_an_event_comes_to_nothing() -> None:
+    page = json.dumps({"type": "page", "userId": "42", "name": "https://x.com"})
+
+    shown = runner.invoke(cli.app, ["test"], input=page, env={"COLUMNS": "200"}).stdout
+
+    assert "The root value is missing the required field 'url'." in shown
+
+
+def test_test_says_when_no_subscription_takes_the_event() -> None:
+    assert "no subscription takes this event" in runner.invoke(cli.app, ["test"], input='{"type": "unknown"}').stdout
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_test_refuses_what_is_no_event(
+    text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "event.json"
+    file.write_text(text)
+
+    assert main(["test", str(file)], monkeypatch) == 2
+    assert capsys.readouterr().err.startswith("segue: the event ")
