@@ -39,7 +39,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 @app.command(name="up")
 def run_up() -> None:
     """Run everything on this machine, until it is told to stop."""
-    up.run(_sound_settings(), lambda line: print(line, flush=True))  # noqa: T201
+    up.run(_sound(Settings.load()), typer.echo)
 
 
 @app.command(name="demo")
@@ -52,7 +52,7 @@ def run_demo(
     report = demo.run(out, events=events, seed=seed, workers=workers)
     out.print(demo.render(report))
     for difference in report.differences[:20]:
-        print(difference, file=sys.stderr)  # noqa: T201
+        typer.echo(difference, err=True)
     if not report.is_right:
         raise typer.Exit(1)
     out.print("every person is as expected, nothing was lost, nothing out of order")
@@ -63,8 +63,7 @@ def ingest() -> None:
     """Run the HTTP endpoint that takes events in."""
     import uvicorn
 
-    settings = _sound_settings()
-    os.environ |= running.environment(settings)
+    settings = _sound(_joined())
     uvicorn.run(
         "ingest.app:create_app",
         factory=True,
@@ -79,21 +78,12 @@ def ingest() -> None:
 @app.command()
 def worker() -> None:
     """Run one worker process; start as many as you like, anywhere."""
-    settings = _sound_settings()
+    settings = _sound(_joined())
     threads = settings.concurrency * max(1, len(settings.document().get("destinations", {})))
-    celery = [sys.executable, "-m", "celery", "-A", "workers.app", "--quiet", "worker"]
-    pool = [
-        "--pool",
-        "threads",
-        "--concurrency",
-        str(threads),
-        "-Q",
-        "segue",
-        "-n",
-        f"segue-{os.getpid()}@%h",
-    ]
-    alone = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
-    os.execve(sys.executable, [*celery, *pool, *alone], os.environ | running.environment(settings))
+    celery = "-m celery -A workers.app --quiet worker --pool threads -Q segue --loglevel WARNING"
+    alone = "--without-gossip --without-mingle --without-heartbeat"
+    name = f"-n segue-{os.getpid()}@%h --concurrency {threads}"
+    os.execv(sys.executable, [sys.executable, *f"{celery} {alone} {name}".split()])
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -107,7 +97,7 @@ def simulator(context: typer.Context) -> None:
 @app.command(name="status")
 def show_status(as_json: AsJson = False) -> None:
     """Say in one screen how the pipeline is."""
-    settings = Settings.load()
+    settings = _joined()
     figures = status.gather(_store(settings), settings)
     if as_json:
         _print_json(figures)
@@ -134,7 +124,7 @@ def check(
             else:
                 out.print(f"destination {name}: Customer.io takes the credentials", markup=False)
     for fault in faults:
-        print(fault, file=sys.stderr)  # noqa: T201
+        typer.echo(fault, err=True)
     if faults:
         raise typer.Exit(1)
     out.print("ok")
@@ -164,7 +154,7 @@ def translate_lines(
     if config is not None:
         destination = next(iter(mapping.destinations(read_document(config)).values()), None)
     for line in translate.run(sys.stdin, destination):
-        print(line, flush=True)  # noqa: T201
+        typer.echo(line)
 
 
 @lanes_app.command()
@@ -174,7 +164,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Say what a person's events are waiting for."""
-    settings = Settings.load()
+    settings = _joined()
     names = _chosen(destination, settings.document().get("destinations", {}))
     found = [lanes_view.gather(_store(settings), name, key) for name in names]
     if as_json:
@@ -200,13 +190,19 @@ def main() -> None:
 
 
 def _give_up(text: str) -> None:
-    print(f"segue: {text}", file=sys.stderr)  # noqa: T201
+    typer.echo(f"segue: {text}", err=True)
     sys.exit(2)
 
 
-def _sound_settings() -> Settings:
+def _joined() -> Settings:
+    """Return the settings, joined to the `segue up` on the data directory when there is one and no REDIS_URL."""
+    for name, value in running.environment(Settings.load()).items():
+        os.environ.setdefault(name, value)
+    return Settings.load()
+
+
+def _sound(settings: Settings) -> Settings:
     """Return the settings; raise CommandError with the faults of the configuration."""
-    settings = Settings.load()
     faults = checking.faults(settings.document())
     if faults:
         raise CommandError("\n".join(["the configuration cannot be used:", *faults]))
@@ -214,8 +210,7 @@ def _sound_settings() -> Settings:
 
 
 def _store(settings: Settings) -> redis.Redis:
-    url = running.environment(settings).get("REDIS_URL", settings.redis_url)
-    return redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5)
+    return redis.Redis.from_url(settings.redis_url, socket_timeout=10, socket_connect_timeout=5)
 
 
 def _chosen(name: str | None, names: Any) -> list[str]:
@@ -225,7 +220,7 @@ def _chosen(name: str | None, names: Any) -> list[str]:
 
 
 def _print_json(value: Any) -> None:
-    print(orjson.dumps(value).decode())  # noqa: T201
+    typer.echo(orjson.dumps(value))
 
 
 if __name__ == "__main__":

@@ -86,13 +86,16 @@ def _start(supervisor: Supervisor, settings: Settings, ports: dict[str, int]) ->
 
 
 def _ports(settings: Settings) -> dict[str, int]:
-    """Return the ports to listen on by name; raise CommandError when one is taken."""
+    """Return the ports to listen on by name; raise CommandError when one cannot be used."""
     ports = {"ingest": settings.ingest_port}
     if settings.track_url is None and not _has_credentials():
         ports["simulator"] = settings.simulator_port
     for name, port in ports.items():
-        if not programs.is_free(settings.host, port):
-            raise CommandError(f"port {port} of {settings.host} is taken; set SEGUE_{name.upper()}_PORT to another one")
+        try:
+            programs.probe_port(settings.host, port)
+        except OSError as error:
+            where = f"port {port} of {settings.host}"
+            raise CommandError(f"{where}: {error.strerror}; set SEGUE_{name.upper()}_PORT to another one") from None
     return ports
 
 
