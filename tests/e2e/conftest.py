@@ -14,10 +14,12 @@ import httpx
 import orjson
 import pytest
 
+from console.running import read
 from tests.pipeline import free_port, wait_until
 
 _NOT_INHERITED = ("REDIS_URL", "CUSTOMERIO_SITE_ID", "CUSTOMERIO_API_KEY")
 _STOP_S = 60.0
+_COMMAND_S = 180.0
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
@@ -30,10 +32,17 @@ def clean_environment(**variables: str) -> dict[str, str]:
     return inherited | variables
 
 
-def segue(*arguments: str, environment: dict[str, str], timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    command = [sys.executable, "-m", "console.cli", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False)
+def segue(*arguments: str, environment: dict[str, str], given: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with `given` on its stdin."""
+    return subprocess.run(
+        [sys.executable, "-m", "console.cli", *arguments],
+        env=environment,
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=_COMMAND_S,
+        check=False,
+    )
 
 
 class Up:
@@ -85,8 +94,16 @@ class Up:
         return self._output.read_text().splitlines()
 
     def pids(self) -> dict[str, int]:
-        pids: dict[str, int] = orjson.loads((self.data_dir / "up.json").read_bytes())["pids"]
-        return pids
+        """The process ids of the children, by name."""
+        running = read(self.data_dir)
+        assert running is not None
+        return running.pids
+
+    def shared(self) -> dict[str, str]:
+        """The variables that its processes share."""
+        running = read(self.data_dir)
+        assert running is not None
+        return running.environment
 
     def status(self) -> dict[str, Any]:
         answer = segue("status", "--json", environment=self.environment)

@@ -14,8 +14,11 @@ import orjson
 import pytest
 from segment.analytics.client import Client
 
+from tests.conftest import RedisServer
 from tests.e2e.conftest import Up, segue
 from tests.pipeline import wait_until
+
+LINE = '{"id": "1", "event": {"type": "identify", "userId": "ada", "traits": {}}}'
 
 
 def is_alive(pid: int) -> bool:
@@ -103,6 +106,30 @@ def test_a_stop_leaves_no_process_and_the_data_is_there_the_next_time(tmp_path: 
     assert not (first.data_dir / "up.json").exists()
     with Up(tmp_path) as second:
         assert second.status()["destinations"][0]["delivered_total"] == 1
+
+
+def test_what_the_environment_gives_is_not_embedded(tmp_path: Path, redis_server: RedisServer) -> None:
+    given = {"REDIS_URL": redis_server.url, "CUSTOMERIO_SITE_ID": "my site", "CUSTOMERIO_API_KEY": "my key"}
+    with Up(tmp_path, **given) as up:
+        assert sorted(up.pids()) == ["ingest", "worker-1", "worker-2"]
+        shared = up.shared()
+
+    assert shared["REDIS_URL"] == redis_server.url
+    assert "SEGUE_TRACK_URL" not in shared
+    checked = segue("translate", "--config", shared["SEGUE_CONFIG"], environment=up.environment, given=LINE)
+    assert "https://track.customer.io/api/v2/entity" in checked.stdout
+
+
+def test_the_event_tester_sends_only_when_told_to(up: Up) -> None:
+    event = '{"type": "identify", "userId": "tried", "traits": {}}'
+    environment = up.environment | {"SEGUE_TRACK_URL": up.simulator_url}
+
+    tried = segue("test", environment=environment, given=event)
+    assert (tried.returncode, "tried" in up.people()) == (0, False)
+
+    sent = segue("test", "--send", environment=environment, given=event)
+    assert "sent createUpdatePerson: accepted" in sent.stdout
+    assert "tried" in up.people()
 
 
 def test_a_second_up_on_the_same_data_is_refused(up: Up) -> None:
