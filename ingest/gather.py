@@ -1,0 +1,107 @@
+"""Gathering: the events of many requests in flight go to Redis in one append, and each request hears of its own.
+
+One append per destination is under way at a time; what arrives meanwhile goes into the next one. Under load that makes
+large appends without anybody waiting for a timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+import lanes
+import mapping
+from ingest.hints import Hints
+from ingest.refusals import Refusal
+from mapping.event import JsonObject, pack
+from settings import Settings
+
+MOST_EVENTS = 200  # of one append; a request with more goes alone
+RETRY_AFTER_S = 2
+_DAY_S = 86_400
+
+Waiter = tuple[Sequence[lanes.NewEvent], "asyncio.Future[tuple[bool, ...]]"]
+
+
+class Gatherer:
+    """The way onto one destination's queue."""
+
+    def __init__(
+        self, client: redis.asyncio.Redis, destination: mapping.Destination, settings: Settings, hints: Hints
+    ) -> None:
+        self._client = client
+        self._destination = destination
+        self._settings = settings
+        self._hints = hints
+        self._hold_ms = int(settings.settle_s * 1000)
+        self._waiting: deque[Waiter] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def entry(self, source: str, event: JsonObject) -> lanes.NewEvent:
+        """Return the event as it goes onto the queue: with its keys, and the distance that it keeps."""
+        barrier = mapping.barrier(event, self._destination)
+        is_held = barrier is not None or self._destination.delivery.order == "applied"
+        return lanes.NewEvent(
+            body=pack(source, event),
+            keys=mapping.ordering_keys(event, self._destination),
+            message_id=f"{source}:{event['messageId']}",
+            hold_ms=self._hold_ms if is_held else 0,
+            join=barrier.join if barrier else None,
+        )
+
+    async def append(self, entries: Sequence[lanes.NewEvent]) -> tuple[bool, ...]:
+        """Return, once they are durable, which of the entries were accepted; the others are duplicates.
+
+        Raises Refusal (503) when the queue is full or Redis is away; then none of them was appended, or nobody knows.
+        """
+        heard: asyncio.Future[tuple[bool, ...]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((entries, heard))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._append_all())
+        return await heard
+
+    async def _append_all(self) -> None:
+        while self._waiting:
+            group = self._next_group()
+            try:
+                accepted = iter(await self._append([entry for entries, _ in group for entry in entries]))
+            except Refusal as refusal:
+                for _, heard in group:
+                    if not heard.done():
+                        heard.set_exception(refusal)
+                continue
+            for entries, heard in group:
+                flags = tuple(next(accepted) for _ in entries)
+                if not heard.done():
+                    heard.set_result(flags)
+
+    def _next_group(self) -> list[Waiter]:
+        group = [self._waiting.popleft()]
+        size = len(group[0][0])
+        while self._waiting and size + len(self._waiting[0][0]) <= MOST_EVENTS:
+            group.append(self._waiting.popleft())
+            size += len(group[-1][0])
+        return group
+
+    async def _append(self, entries: Sequence[lanes.NewEvent]) -> tuple[bool, ...]:
+        try:
+            appended = await lanes.append_async(
+                self._client,
+                self._destination.name,
+                entries,
+                limit=self._settings.queue_limit,
+                dedupe_s=self._settings.dedupe_s,
+                longest_hold_ms=self._hold_ms,
+                join_s=self._destination.delivery.remember_days * _DAY_S,
+            )
+        except lanes.QueueFull:
+            raise Refusal(503, "the queue is full; send it again", retry_after_s=RETRY_AFTER_S) from None
+        except (RedisError, OSError):
+            raise Refusal(503, "the queue cannot be reached; send it again", retry_after_s=RETRY_AFTER_S) from None
+        if appended.wake:
+            self._hints.wake(self._destination.name)
+        return appended.accepted

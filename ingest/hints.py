@@ -1,0 +1,43 @@
+"""Wake-ups: asks the workers for a deliverer. A hint that is lost costs one sweep interval, so nobody waits for it."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+log = logging.getLogger(__name__)
+
+# The names are those of `workers`, which ingest does not import.
+_TASK, _QUEUE, _EXPIRES_S = "deliver", "segue", 5
+_TIMEOUTS = {"socket_timeout": 5, "socket_connect_timeout": 2}
+
+
+class Hints:
+    """Sends wake-ups from a thread of its own, so that a slow Redis holds up no request."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._celery = Celery("segue-ingest", broker=redis_url)
+        self._celery.conf.broker_transport_options = _TIMEOUTS
+        self._wanted: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._send_all, name="hints", daemon=True)
+        self._thread.start()
+
+    def wake(self, destination: str) -> None:
+        """Ask for a deliverer of the destination."""
+        self._wanted.put(destination)
+
+    def close(self) -> None:
+        self._wanted.put(None)
+        self._thread.join(timeout=2)
+
+    def _send_all(self) -> None:
+        while (destination := self._wanted.get()) is not None:
+            try:
+                self._celery.send_task(_TASK, args=[destination], queue=_QUEUE, expires=_EXPIRES_S, retry=False)
+            except (OperationalError, RedisError, OSError) as error:
+                log.warning("%s: a wake-up could not be sent, the next sweep makes up for it: %s", destination, error)
