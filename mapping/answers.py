@@ -22,6 +22,7 @@ from mapping.event import JsonObject
 from mapping.fql import FqlError
 from mapping.javascript import UNDEFINED
 from mapping.operation import BATCH_PATH, METRICS_PATH
+from mapping.payload import refuse_null_context
 from mapping.subscription import Subscription, compile_subscription
 from mapping.translation import as_rejected, operation_of
 
@@ -34,6 +35,8 @@ _SETTINGS: Final = (
 )
 
 _ENGINE_ERRORS = frozenset({"TypeError", "RangeError"})
+# A batch for an action that does not exist is an accident of the engine, which comes after every other refusal.
+_UNKNOWN_IN_BATCH = {"class": "TypeError", "engine_message": True}
 _NOT_BATCHED = {
     "class": "IntegrationError",
     "message": "This action does not support batched requests.",
@@ -136,8 +139,9 @@ class _Answer:
         self.results: list[JsonObject] = []
 
     def json(self) -> JsonObject:
-        error = next((result["error"] for result in self.results if "error" in result), None)
-        return {"requests": self.requests, "results": self.results, "error": error}
+        errors = [result["error"] for result in self.results if "error" in result]
+        first = next((error for error in errors if error is not _UNKNOWN_IN_BATCH), errors[0] if errors else None)
+        return {"requests": self.requests, "results": self.results, "error": first}
 
     def add(self, subscription: Subscription, **result: Any) -> None:
         named: JsonObject = {"subscription": subscription.index, "action": subscription.slug}
@@ -165,7 +169,10 @@ class _Answer:
         if subscription.action is None:
             return self.add(subscription, status="unknown_action")
         payload = subscription.payload(event)
-        operation = operation_of(subscription, event, payload, now_s)
+        try:
+            operation = operation_of(subscription, event, payload, now_s)
+        except Rejected as error:
+            return self.add(subscription, status="error", error=_refusal(error), payload=payload)
         self.send(subscription, operation.path, operation.body)
         return self.add(subscription, status="executed", payload=payload)
 
@@ -174,10 +181,10 @@ class _Answer:
         if not any(wanted):
             return None
         if subscription.action is None:
-            return self.add(subscription, status="error", error={"class": "TypeError", "engine_message": True})
+            return self.add(subscription, status="error", error=_UNKNOWN_IN_BATCH)
         if subscription.action.path == METRICS_PATH:
             return self.add(subscription, status="error", error=dict(_NOT_BATCHED))
-        statuses, payloads, bodies = [], [], []
+        statuses, taken = [], []
         for event, is_wanted in zip(events, wanted, strict=True):
             if not is_wanted:
                 statuses.append(_refused("Payload is either invalid or does not match the subscription"))
@@ -189,14 +196,21 @@ class _Answer:
                     raise
                 statuses.append(_refused(str(error)))
                 continue
-            payloads.append(payload)
-            bodies.append(operation_of(subscription, event, payload, now_s).body)
+            taken.append((event, payload))
             statuses.append({"status": 200, "body": {}})
+        if not taken:
+            return self.add(subscription, status="batch", multistatus=statuses)
+        for event, is_wanted in zip(events, wanted, strict=True):
+            if is_wanted:
+                refuse_null_context(event)
+        payloads = [payload for _, payload in taken]
+        try:
+            bodies = [operation_of(subscription, event, payload, now_s).body for event, payload in taken]
+        except Rejected as error:
+            return self.add(subscription, status="error", error=_refusal(error), payload=payloads)
         for batch in _split(bodies):
             self.send(subscription, BATCH_PATH, {"batch": batch})
-        return self.add(
-            subscription, status="batch", multistatus=statuses, **({"payload": payloads} if payloads else {})
-        )
+        return self.add(subscription, status="batch", multistatus=statuses, payload=payloads)
 
 
 def _split(bodies: list[JsonObject]) -> list[list[JsonObject]]:

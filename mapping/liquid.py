@@ -63,6 +63,7 @@ _ENDS = {"if": "endif", "unless": "endunless", "capture": "endcapture", "comment
 
 _MARKUP = re.compile(r"\{\{|\{%")
 _OUTPUT_END = re.compile(r"""(?:"(?:\\.|[^"\\])*(?:"|\Z)|'(?:\\.|[^'\\])*(?:'|\Z)|(?!\}\}).)*""", re.DOTALL)
+_VALUE = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^"'|{};&@#$%^*+/\\~`:])*""", re.DOTALL)
 _ENDRAW = re.compile(r"\{%-?\s*endraw\s*-?%\}")
 _TAG_NAME = re.compile(r"\s*(#|[\w?-]*)")
 _BLANKS = " \t\n\v\f\r\u00a0\u3000"
@@ -155,10 +156,8 @@ def _check(template: str, markup: list[_Markup]) -> None:
     for one in markup:
         content = template[one.content_begin : one.content_end]
         if not one.is_tag:
-            if not content or content[0] in "|:,)]}":
-                shown = _snapshot(template, one.content_begin, one.content_end)
-                message = f"invalid value expression: {shown}"
-                raise _at(template, one.content_begin, message, "TokenizationError")
+            if not (open_tags and open_tags[-1][0] == "comment"):
+                _check_output(template, one, content)
             continue
         named = _TAG_NAME.match(content)
         name = named[1] if named else ""
@@ -177,6 +176,16 @@ def _check(template: str, markup: list[_Markup]) -> None:
         one = open_tags[-1][1]
         raw = template[one.begin : template.index("%}", one.begin) + 2]
         raise _at(template, one.begin, f"tag {raw} not closed", "ParseError")
+
+
+def _check_output(template: str, one: _Markup, content: str) -> None:
+    if not content or content[0] in "|:,)]}":
+        shown = _snapshot(template, one.content_begin, one.content_end)
+        raise _at(template, one.content_begin, f"invalid value expression: {shown}", "TokenizationError")
+    value = _VALUE.match(content)
+    end = value.end() if value else 0
+    if content[end : end + 1] not in ("", "|", '"', "'"):
+        raise _at(template, one.content_begin + end + 1, 'expected "|" before filter', "TokenizationError")
 
 
 def _failed(template: str, markup: list[_Markup], error: LiquidError, error_class: str) -> FailedLiquid:

@@ -314,6 +314,10 @@ def _moment(value: Any, offset: Any) -> datetime | None:
     """
     if value in ("now", "today"):
         milliseconds: float | None = time.time() * 1000
+    elif type(value) is bool:
+        milliseconds = int(value)
+    elif type(value) is list:
+        milliseconds = v8_dates.milliseconds(javascript.text(value))
     elif type(value) in (int, float):
         milliseconds = value * 1000
     elif type(value) is str:

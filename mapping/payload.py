@@ -15,7 +15,7 @@ from mapping import javascript
 from mapping.actions.action import Field
 from mapping.coercion import coerce, without_empty, without_empty_texts
 from mapping.directives import compile_mapping, compile_member, compile_root, root_of
-from mapping.errors import Rejected
+from mapping.errors import EngineFault, Rejected
 from mapping.event import JsonObject
 from mapping.javascript import UNDEFINED
 from mapping.paths import Resolver
@@ -44,9 +44,19 @@ def compile_payload(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
                     payload[key] = value
             elif value is not UNDEFINED and value is not None:
                 return careful(event)
-        return payload if payload.keys() >= required else careful(event)
+        if not payload.keys() >= required:
+            return careful(event)
+        refuse_null_context(event)
+        return payload
 
     return payload_of
+
+
+def refuse_null_context(event: Any) -> None:
+    """Raise EngineFault where the reference dies: it looks for an audience in the context of every valid event."""
+    context = event.get("context", UNDEFINED) if type(event) is dict else UNDEFINED
+    if context is None or (type(context) is dict and context.get("personas", UNDEFINED) is None):
+        raise EngineFault("the event's context, or its personas, is null")
 
 
 def compile_batch_payload(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
@@ -57,7 +67,13 @@ def compile_batch_payload(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
 
 def _compile_careful(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
     resolve = compile_mapping(mapping)
-    return lambda event: coerce(fields, without_empty_texts(without_empty(fields, resolve(event))))
+
+    def payload_of(event: Any) -> JsonObject:
+        payload = coerce(fields, without_empty_texts(without_empty(fields, resolve(event))))
+        refuse_null_context(event)
+        return payload
+
+    return payload_of
 
 
 def _quick_members(

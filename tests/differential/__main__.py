@@ -2,7 +2,8 @@
 
 Prints a JSON line for each difference, `{"id", "class", "case", "reference", "ours"}`, and last a summary
 `{"seed", "cases", "same", "different": {class: count}}`. Exit 1 when anything differs that
-docs/compatibility.md does not explain. The reference is copied and installed in a folder of its own (Node 20, npm); about two minutes.
+docs/compatibility.md does not explain. The reference is copied and installed in a folder of its own (Node 20, npm);
+about two minutes.
 """
 
 from __future__ import annotations

@@ -52,7 +52,8 @@ LIQUID = (
     "{{ properties.a | plus: 1 }}", "{% assign x = properties.b %}{{ x }}", "{{ properties.a | date: '%Y-%m-%d' }}",
     "{{ event | truncate: 5 }}", "{% for i in properties.list %}{{ i }}{% endfor %}", "{{ nothing.at.all }}",
     "{{ properties.a | times: 2 | round }}", "{% unless userId %}nobody{% endunless %}", "{{ event | slice: 0, 3 }}",
-    "{{ event | escape }}", "{{ properties | json }}", "{{ event | sort }}", "{{ event", "{% unknown %}", "plain",
+    "{% comment %}{{ a{b }}{% endcomment %}", "{{ event | escape }}", "{{ properties | json }}",
+    "{{ event | sort }}", "{{ event", "{% unknown %}", "plain",
 )  # fmt: skip
 TRIGGERS = (
     'type = "track"', 'type = "identify"', 'event = "Order Placed"', 'type = "track" and event != "Order Placed"',
@@ -151,6 +152,8 @@ class Generator:
                 del event[key]
             elif self.chance(0.06):
                 event[key] = self.value()
+        if self.chance(0.02):
+            event["context"] = {"personas": self.pick((None, {}, {"computation_class": "audience"}))}
         return event
 
     def properties(self) -> Json:
