@@ -1,0 +1,38 @@
+"""`python -m simulator`: a Customer.io workspace on this machine, until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+
+import uvicorn
+
+from simulator.app import Simulator
+from simulator.service import Service
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="simulator", description="A simulated Customer.io workspace.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8090)
+    parser.add_argument("--site-id", default="demo")
+    parser.add_argument("--api-key", default="demo")
+    parser.add_argument("--credentials", action="append", default=[], metavar="SITE:KEY", help="further ones to take")
+    parser.add_argument("--region", choices=("us", "eu"), default="us")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    pairs = [(given.site_id, given.api_key)]
+    pairs += [(site, key) for site, _, key in (pair.partition(":") for pair in given.credentials)]
+    app = Simulator(Service(given.seed), pairs, given.region)
+    uvicorn.run(
+        app,
+        host=given.host,
+        port=given.port,
+        lifespan="off",
+        access_log=False,
+        log_level="error",
+        timeout_graceful_shutdown=1,
+    )
+
+
+if __name__ == "__main__":
+    main()

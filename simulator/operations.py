@@ -1,0 +1,162 @@
+"""What the service refuses at the door: one operation (a v2 entity) to the fault it is answered with, if any.
+
+Limits are in bytes of UTF-8. Only the form is checked; whether anybody has the identifier shows when it is applied.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+Json = dict[str, Any]
+
+MAX_ENTITY_BYTES: Final = 32 * 1024
+MAX_BATCH_BYTES: Final = 500_000
+MAX_ID_BYTES: Final = 150
+MAX_NAME_BYTES: Final = 150
+MAX_VALUE_BYTES: Final = 1000
+MAX_ATTRIBUTES: Final = 300
+MAX_EVENT_NAME_BYTES: Final = 100
+TRACE: Final = "segue_trace"
+
+_PERSON_KINDS = ("id", "email", "cio_id")
+_NAMED = frozenset({"event", "page", "screen"})
+_PERSON_ACTIONS = frozenset(
+    [
+        *_NAMED,
+        "identify",
+        "delete",
+        "suppress",
+        "unsuppress",
+        "add_device",
+        "delete_device",
+        "add_relationships",
+        "delete_relationships",
+        "merge",
+        "viewed_content",
+        "clicked_content",
+    ]
+)
+_OBJECT_ACTIONS = frozenset({"identify", "identify_anonymous", "delete", "add_relationships", "delete_relationships"})
+_ACTIONS = {"person": _PERSON_ACTIONS, "object": _OBJECT_ACTIONS, "delivery": frozenset({"event"})}
+
+
+def fault(operation: Any) -> Json | None:
+    """Return why the operation is refused, `{"reason", "field", "message"}`; None when it is accepted."""
+    if not isinstance(operation, dict):
+        return _fault("invalid", "", "must be an object")
+    kind, action = operation.get("type"), operation.get("action")
+    if kind not in _ACTIONS:
+        return _fault("invalid", "type", "unknown type")
+    if action not in _ACTIONS[kind]:
+        return _fault("invalid", "action", "unknown action")
+    if len(orjson.dumps(operation)) > MAX_ENTITY_BYTES:
+        return _fault("invalid", "", "must not be larger than 32 KB")
+    if action == "merge":
+        return _who_fault(operation, "primary") or _who_fault(operation, "secondary")
+    return _identifiers_fault(operation, kind) or _members_fault(operation, action) or _attributes_fault(operation)
+
+
+def take_trace(operation: Json) -> tuple[str, int] | None:
+    """Remove the trace from the operation's attributes and return its stream and place."""
+    attributes = operation.get("attributes")
+    if not isinstance(attributes, dict) or TRACE not in attributes:
+        return None
+    stream, _, place = str(attributes.pop(TRACE)).rpartition(":")
+    return (stream, int(place)) if place.isdigit() else None
+
+
+def _fault(reason: str, field: str, message: str) -> Json:
+    return {"reason": reason, "field": field, "message": message}
+
+
+def _who_fault(operation: Json, member: str) -> Json | None:
+    who = operation.get(member)
+    if not isinstance(who, dict) or len(who) != 1:
+        return _fault("required", member, "exactly one identifier is required")
+    kind, value = next(iter(who.items()))
+    if kind not in _PERSON_KINDS:
+        return _fault("invalid", f"{member}.{kind}", "unknown identifier")
+    return _id_fault(f"{member}.{kind}", value)
+
+
+def _identifiers_fault(operation: Json, kind: str) -> Json | None:
+    who = operation.get("identifiers")
+    if not isinstance(who, dict) or not who:
+        return _fault("required", "identifiers", "is required")
+    if kind == "object":
+        if "cio_object_id" in who:
+            return None
+        for name in ("object_type_id", "object_id"):
+            if not who.get(name):
+                return _fault("required", f"identifiers.{name}", "is required")
+        return _id_fault("identifiers.object_id", who["object_id"])
+    if len(who) != 1:
+        return _fault("invalid", "identifiers", "exactly one identifier is allowed")
+    name, value = next(iter(who.items()))
+    if kind == "person" and name not in (*_PERSON_KINDS, "phone", "anonymous_id"):
+        return _fault("invalid", f"identifiers.{name}", "unknown identifier")
+    return _id_fault(f"identifiers.{name}", value)
+
+
+def _id_fault(field: str, value: Any) -> Json | None:
+    if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
+        return _fault("invalid", field, "must be a text and not empty")
+    if _bytes(str(value)) > MAX_ID_BYTES:
+        return _fault("invalid", field, f"cannot be longer than {MAX_ID_BYTES} bytes")
+    return None
+
+
+def _members_fault(operation: Json, action: str) -> Json | None:
+    if action in _NAMED:
+        name = operation.get("name")
+        if not isinstance(name, str) or not name.strip():
+            return _fault("required", "name", "is required")
+        if _bytes(name) > MAX_EVENT_NAME_BYTES:
+            return _fault("invalid", "name", f"cannot be longer than {MAX_EVENT_NAME_BYTES} bytes")
+    if action in ("add_device", "delete_device"):
+        device = operation.get("device")
+        if not isinstance(device, dict) or not device.get("token"):
+            return _fault("required", "device.token", "is required")
+        if action == "add_device" and device.get("platform") not in ("ios", "android"):
+            return _fault("invalid", "device.platform", "must be ios or android")
+    if action in ("add_relationships", "delete_relationships") and not operation.get("cio_relationships"):
+        return _fault("required", "cio_relationships", "is required")
+    return _relationships_fault(operation.get("cio_relationships"))
+
+
+def _relationships_fault(relationships: Any) -> Json | None:
+    if relationships is None:
+        return None
+    if not isinstance(relationships, list):
+        return _fault("invalid", "cio_relationships", "must be an array")
+    for index, one in enumerate(relationships):
+        if not isinstance(one, dict) or not isinstance(one.get("identifiers"), dict) or not one["identifiers"]:
+            return _fault("required", f"cio_relationships[{index}].identifiers", "is required")
+    return None
+
+
+def _attributes_fault(operation: Json) -> Json | None:
+    attributes = operation.get("attributes")
+    if attributes is None:
+        return None
+    if not isinstance(attributes, dict):
+        return _fault("invalid", "attributes", "must be an object")
+    if operation["action"] not in ("identify", "identify_anonymous"):
+        return None
+    if len(attributes) > MAX_ATTRIBUTES:
+        return _fault("invalid", "attributes", f"cannot have more than {MAX_ATTRIBUTES} properties")
+    for name, value in attributes.items():
+        if _bytes(name) > MAX_NAME_BYTES:
+            return _fault(
+                "invalid", f"attributes.{name}", f"property name cannot be longer than {MAX_NAME_BYTES} bytes"
+            )
+        if isinstance(value, str) and _bytes(value) > MAX_VALUE_BYTES:
+            text = f"property value cannot be longer than {MAX_VALUE_BYTES} bytes"
+            return _fault("invalid", f"attributes.{name}", text)
+    return None
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
