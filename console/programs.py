@@ -47,6 +47,7 @@ def embedded_redis(port: int, directory: Path) -> Program:
         "appendfsync": "everysec",
         "maxmemory-policy": "noeviction",
         "loglevel": "warning",
+        "logfile": "redis.log",
     }
     arguments = [str(get_binary_path()), *(part for name, value in options.items() for part in (f"--{name}", value))]
     return Program("redis", "redis", arguments, {}, lambda _: _is_redis(f"redis://{LOOPBACK}:{port}/0"))
