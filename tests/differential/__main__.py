@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
     sys.stdout.write(
         json.dumps({"seed": options.seed, "cases": len(cases), "same": same, "different": different}) + "\n"
     )
-    return 1 if different.keys() - EXPLAINED.keys() else 0
+    return 1 if different.keys() - EXPLAINED else 0
 
 
 def our_answer(case: Json) -> Json:

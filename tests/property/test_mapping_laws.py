@@ -37,7 +37,7 @@ scalars = st.one_of(
         ["", "2024-03-05T10:20:30Z", "2024-02-30", "-5", "jo@example.com", "cio_1", "42", "{{userId}}", "$.a"]
     ),
 )
-KEYS = "a email id userId properties traits token device personas objectId created_at 0".split()
+KEYS = ["a", "email", "id", "userId", "properties", "traits", "token", "device", "personas", "objectId", "0"]
 keys = st.sampled_from(KEYS) | st.text(max_size=4)
 json_values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=10
@@ -71,7 +71,7 @@ events = st.fixed_dictionaries(
 )
 paths = st.sampled_from(["$.userId", "$.traits.email", "$.properties", "$.a[0].b", "$.", "$.anonymousId", "$.event"])
 directives = st.sampled_from(sorted(DIRECTIVES))
-OPTIONS = "value mode exists then else objects direction operator pattern separator apply".split()
+OPTIONS = ["value", "mode", "exists", "then", "objects", "direction", "operator", "pattern", "separator", "apply"]
 pieces = st.recursive(
     scalars | st.builds(lambda path: {"@path": path}, paths),
     lambda inner: st.one_of(
