@@ -1,11 +1,9 @@
-"""What the reference answers to an event, a batch, a deletion or a test of credentials: the requests it would send
-and what
-became of each subscription, in the form of tests/conformance/vectors/README.md.
+"""What the reference answers to an event, a batch, a deletion or a test of credentials: the requests it would send and
+what became of each subscription, in the form of tests/conformance/vectors/README.md.
 
-For `segue translate`, the conformance vectors and whoever compares; deliveries use `translate`. Every request is
-taken to
-succeed. Where the reference's batches differ from single events (empty texts kept, one mapping error refuses all), so
-do these.
+For `segue translate`, the conformance vectors and whoever compares; deliveries use `translate`. Every request is taken
+to succeed. Where the reference's batches differ from single events (empty texts kept, one mapping error refuses all),
+so do these.
 """
 
 from __future__ import annotations
@@ -46,8 +44,8 @@ _NOT_BATCHED = {
 
 
 def destination_of(settings: Any, subscriptions: Iterable[Any] | None) -> Destination:
-    """Return the destination that the reference's own settings and subscriptions describe; the fifteen presets
-    without any.
+    """Return the destination that the reference's own settings and subscriptions describe; the fifteen presets without
+    any.
 
     Raises InvalidPayload when the settings are refused. Nothing else is: a bad subscription says so when it meets an
     event.
@@ -101,8 +99,8 @@ def answer_deletion(event: Any, destination: Destination) -> JsonObject:
 
 
 def answer_credentials(_destination: Destination) -> JsonObject:
-    """Return `{"requests", "ok", "error"}` for a test of credentials: on the US host whatever the region, quirk of
-    the reference."""
+    """Return `{"requests", "ok", "error"}` for a test of credentials: on the US host whatever the region, quirk of the
+    reference."""
     return {"requests": [{"method": "GET", "url": f"{TRACK_URLS['us']}/auth"}], "ok": True, "error": None}
 
 

@@ -23,8 +23,8 @@ def is_email(text: str) -> bool:
 
 
 def person(person_id: Any = None, email: Any = None, anonymous_id: Any = None) -> Identifiers | None:
-    """Return what identifies a person: the id (a `cio_` id, an e-mail address or any other), else the e-mail, else
-    the anonymous id."""
+    """Return what identifies a person: the id (a `cio_` id, an e-mail address or any other), else the e-mail, else the
+    anonymous id."""
     if person_id:
         if type(person_id) is not str:
             raise EngineFault("person_id?.startsWith is not a function")

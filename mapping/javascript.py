@@ -1,7 +1,7 @@
 """The few rules of JavaScript that leak through the reference's behaviour, for values read from JSON.
 
-A value is None, bool, int, float, str, list or dict; UNDEFINED stands for what is not there. Section numbers are
-those of ECMA-262.
+A value is None, bool, int, float, str, list or dict; UNDEFINED stands for what is not there. Section numbers are those
+of ECMA-262.
 """
 
 from __future__ import annotations

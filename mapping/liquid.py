@@ -2,8 +2,7 @@
 
 The tags and filters the reference disables are refused here too, in its words and with line and column; unknown filters
 do nothing; a template has at most 1000 characters and what it builds at most 100 million. Values are written and
-compared as
-the reference's engine (liquidjs 10.27) writes them: `1.0` is "1", an object is "[object Object]".
+compared as the reference's engine (liquidjs 10.27) writes them: `1.0` is "1", an object is "[object Object]".
 """
 
 from __future__ import annotations

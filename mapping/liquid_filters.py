@@ -1,8 +1,7 @@
 """The filters of `@liquid`, one function each, the registry at the bottom, as liquidjs 10.27 defines them.
 
 Each takes the value and its arguments as plain JSON values (UNDEFINED: not there) and returns one; JavaScript's rules
-for
-numbers and texts hold. Arguments beyond those a filter knows are ignored, as a JavaScript function ignores them.
+for numbers and texts hold. Arguments beyond those a filter knows are ignored, as a JavaScript function ignores them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The body of one Customer.io v2 entity: the payload of an action, its dates converted, its identifiers chosen.
 
 The rules all actions share, as the reference's buildPayload has them (customerio/utils.ts). An absent value is None
-here,
-since no field of a payload can be null.
+here, since no field of a payload can be null.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What an event is ordered by: every identity it names itself, and every one that its matching subscriptions'
-mappings name.
+"""What an event is ordered by: every identity it names itself, and every one that its matching subscriptions' mappings
+name.
 
 Two events that share a key reach Customer.io in the order they were accepted. A device is a key too: a token that moves
 from one person to another must end with the later one.

@@ -1,9 +1,8 @@
 """Look-up of `$.a.b[0]` in an event, compiled once per path.
 
 As the reference's `get` has it (segmentio/action-destinations, packages/core/src/get.ts): the first `$.` anywhere is
-cut
-out; a path is split at `.`, `[` and `]`, brackets only beside a digit or a quote; quotes are dropped; and on the way a
-falsy value *is* the result, so `$.a.x` is 0 when `a` is 0. Texts and lists answer to an index and to `length`.
+cut out; a path is split at `.`, `[` and `]`, brackets only beside a digit or a quote; quotes are dropped; and on the
+way a falsy value *is* the result, so `$.a.x` is 0 when `a` is 0. Texts and lists answer to an index and to `length`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 subscription.
 
 Nearly every event has texts where texts are wanted and objects where objects are; those take the quick way, one pass
-over
-the mapping. Whatever else comes up is left to `coercion`, which knows the rules. Both ways give the same payload.
+over the mapping. Whatever else comes up is left to `coercion`, which knows the rules. Both ways give the same payload.
 """
 
 from __future__ import annotations

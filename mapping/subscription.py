@@ -20,9 +20,8 @@ from mapping.payload import PayloadOf, compile_batch_payload, compile_payload
 class Subscription:
     """One subscription, compiled. `types` and `events` are the only values of those members it can match; None is any.
 
-    `fault` is why the trigger cannot be used, in the reference's words: such a subscription never matches. An
-    `action` of None
-    does not exist. A configured destination has neither; what is translated on request may.
+    `fault` is why the trigger cannot be used, in the reference's words: such a subscription never matches. An `action`
+    of None does not exist. A configured destination has neither; what is translated on request may.
     """
 
     index: int

@@ -1,8 +1,7 @@
 """`@template`: text with `{{ path }}` placeholders.
 
-As the reference's placeholders.ts has it: `{{{x}}}` is replaced first and `{{x}}` in the *result*, so that what
-triple braces
-insert is rendered once more. What is missing or null is nothing; everything else is turned into text.
+As the reference's placeholders.ts has it: `{{{x}}}` is replaced first and `{{x}}` in the *result*, so that what triple
+braces insert is rendered once more. What is missing or null is nothing; everything else is turned into text.
 """
 
 from __future__ import annotations

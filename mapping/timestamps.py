@@ -54,8 +54,8 @@ def event_time(value: Any) -> Any:
 
 
 def is_date_like(value: str) -> bool:
-    """Whether the reference's `datetime` fields accept the text: a number as JavaScript writes it, or a date dayjs
-    can read."""
+    """Whether the reference's `datetime` fields accept the text: a number as JavaScript writes it, or a date dayjs can
+    read."""
     number = to_number(value)
     if number_text(number) == value:
         return abs(number) <= v8_dates.LARGEST_MS / 1000

@@ -1,9 +1,8 @@
 """V8's `Date.parse`, for the dates that only it can read (`garbage 12`, `Mar 25 2015`, `-5`).
 
-Written after the rules stated in v8/src/date/dateparser.h: an ISO 8601 text is read as such; what remains is read
-word by
-word: numbers make up the day, numbers before `:` or `.` the time, months are known by three letters, unknown words are
-ignored before the first number, text in parentheses always. Zone-less times are UTC here.
+Written after the rules stated in v8/src/date/dateparser.h: an ISO 8601 text is read as such; what remains is read word
+by word: numbers make up the day, numbers before `:` or `.` the time, months are known by three letters, unknown words
+are ignored before the first number, text in parentheses always. Zone-less times are UTC here.
 """
 
 from __future__ import annotations

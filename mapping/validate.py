@@ -1,8 +1,7 @@
 """Is this a mapping? Every fault at once, each beginning with its path (`/f/@path should be …`).
 
-As the reference's mapping-kit/validate.ts has it, quirks included: nothing inside a list is looked at, `@merge`
-begins its
-paths at the root again, and `@if` never looks at `blank`.
+As the reference's mapping-kit/validate.ts has it, quirks included: nothing inside a list is looked at, `@merge` begins
+its paths at the root again, and `@if` never looks at `blank`.
 """
 
 from __future__ import annotations
