@@ -117,7 +117,8 @@ class Up:
         return {person["id"]: person for person in people}
 
 
-@pytest.fixture
-def up(tmp_path: Path) -> Iterator[Up]:
-    with Up(tmp_path) as running:
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One `segue up` for the tests of a module: each uses people of its own and compares figures with those before."""
+    with Up(tmp_path_factory.mktemp("up")) as running:
         yield running

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 import httpx
 import orjson
@@ -72,20 +73,23 @@ def test_a_killed_child_is_started_again_and_work_goes_on(up: Up) -> None:
 
 
 def test_status_finds_the_embedded_redis_and_counts(up: Up) -> None:
-    event = {"type": "identify", "userId": "ada", "messageId": "once", "traits": {}}
+    before = up.status()
+    event = {"type": "identify", "userId": "counted", "messageId": "once", "traits": {}}
     for _ in range(2):
         httpx.post(f"{up.ingest_url}/v1/batch", json={"batch": [event]}, auth=("demo", ""))
-    wait_until(lambda: up.status()["destinations"][0]["delivered_total"] == 1, "the event is delivered")
+    wait_until(lambda: "counted" in up.people(), "the event is delivered")
+    wait_until(lambda: up.status()["destinations"][0]["waiting"] == 0, "the delivery is settled")
 
-    status = up.status()
-    assert status["workers"] == 2
-    assert status["sources"] == [
-        {"name": "demo", "accepted_total": 1, "duplicates_total": 1, "rejected_total": 0},
+    after = up.status()
+    assert after["workers"] == 2
+    assert grown(before["sources"], after["sources"], "accepted_total", "duplicates_total", "rejected_total") == [
+        1,
+        1,
+        0,
     ]
-    (destination,) = status["destinations"]
-    assert (destination["name"], destination["waiting"], destination["dead"]) == ("demo", 0, 0)
-    shown = segue("lanes", "show", "id:ada", environment=up.environment)
-    assert (shown.returncode, shown.stdout) == (0, "demo: no event of id:ada is waiting\n")
+    assert grown(before["destinations"], after["destinations"], "delivered_total", "buried_total", "dead") == [1, 0, 0]
+    shown = segue("lanes", "show", "id:counted", environment=up.environment)
+    assert (shown.returncode, shown.stdout) == (0, "demo: no event of id:counted is waiting\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -172,6 +176,11 @@ def test_every_destination_of_a_file_is_simulated_with_its_own_credentials(tmp_p
 
     assert checked.returncode == 0, checked.stderr
     assert checked.stdout.count("Customer.io takes the credentials") == 2
+
+
+def grown(before: list[dict[str, Any]], after: list[dict[str, Any]], *figures: str) -> list[int]:
+    """By how much the figures of the only source or destination grew."""
+    return [after[0][figure] - before[0][figure] for figure in figures]
 
 
 def delivered(up: Up) -> dict[str, int]:
