@@ -182,7 +182,7 @@ def main() -> None:
     except (CommandError, SettingsError, mapping.ConfigurationError) as error:
         _give_up(str(error))
     except redis.RedisError as error:
-        _give_up(f"Redis cannot be used: {error}. Set REDIS_URL, or start everything with `segue up`")
+        _give_up(f"Redis cannot be used: {str(error).rstrip('.')}; set REDIS_URL, or start everything with `segue up`")
     except httpx.HTTPError as error:
         _give_up(f"no answer over HTTP: {error}")
     except OSError as error:

@@ -57,7 +57,12 @@ def render(status: dict[str, Any]) -> RenderableType:
         incoming.add_row(
             row["name"], *(f"{row[f'{figure}_total']:,}" for figure in ("accepted", "duplicates", "rejected"))
         )
-    return Group(queues, incoming, f"Workers: {status['workers']}")
+    long_lanes = [
+        f"{row['name']}: a lane of {lane['length']:,} events (digest {lane['digest']}); does everybody share its key?"
+        for row in status["destinations"]
+        for lane in row["hot"]
+    ]
+    return Group(queues, *long_lanes, incoming, f"Workers: {status['workers']}")
 
 
 def _destination(client: redis.Redis, name: str) -> dict[str, Any]:
@@ -66,6 +71,7 @@ def _destination(client: redis.Redis, name: str) -> dict[str, Any]:
         "name": name,
         **{figure: getattr(stats, figure) for figure in _FIGURES},
         "oldest_age_s": stats.oldest_age_s,
+        "hot": [{"digest": lane.digest.hex(), "length": lane.length} for lane in stats.hot],
         **circumstances(client, name),
     }
 

@@ -132,6 +132,7 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
         "paused": False,
         "breaker": "closed",
         "reason": None,
+        "hot": [],
     }
     assert status["sources"] == [{"name": "demo", "accepted_total": 1, "duplicates_total": 1, "rejected_total": 2}]
     assert status["workers"] == 0
@@ -144,6 +145,15 @@ def test_status_is_one_screen_for_people() -> None:
     assert result.exit_code == 0
     for word in ("waiting", "oldest", "delivering", "duplicates", "Workers: 0"):
         assert word in result.stdout
+
+
+def test_status_tells_of_a_lane_that_everybody_seems_to_share(store: redis.Redis) -> None:
+    events = [lanes.NewEvent(pack("demo", {"type": "track"}), ("anonymous_id:kiosk",), f"m{n}") for n in range(1100)]
+    lanes.append(store, "demo", events, limit=2000, dedupe_s=60)
+
+    result = runner.invoke(cli.app, ["status"], env={"COLUMNS": "160"})
+
+    assert "demo: a lane of 1,100 events" in result.stdout
 
 
 def test_lanes_show_says_what_a_person_waits_for(store: redis.Redis) -> None:
