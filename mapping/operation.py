@@ -93,9 +93,11 @@ def entity(
                 body[name] = value
     anonymous_id = payload.get("anonymous_id")
     if anonymous_id:
-        attributes = {**attributes, "anonymous_id": anonymous_id} if attributes else {"anonymous_id": anonymous_id}
+        attributes = attributes.copy() if attributes else {}
         if who is not None and "anonymous_id" in who:
-            del attributes["anonymous_id"]
+            attributes.pop("anonymous_id", None)
+        else:
+            attributes["anonymous_id"] = anonymous_id
     if attributes is not None:
         body["attributes"] = attributes
     timestamp = payload.get("timestamp")

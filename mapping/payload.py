@@ -35,6 +35,8 @@ def compile_payload(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
     required = frozenset(field.key for field in fields if field.required)
 
     def payload_of(event: Any) -> JsonObject:
+        if type(event) is not dict:
+            return careful(event)
         payload = constants.copy()
         for key, resolve, kind in members:
             value = resolve(event)
@@ -45,7 +47,9 @@ def compile_payload(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
                 return careful(event)
         if not payload.keys() >= required:
             return careful(event)
-        refuse_null_context(event)
+        context = event.get("context")
+        if type(context) is not dict or "personas" in context:
+            refuse_null_context(event)
         return payload
 
     return payload_of

@@ -65,19 +65,14 @@ def is_date_like(value: str) -> bool:
 def with_dates_converted(attributes: dict[str, Any]) -> dict[str, Any]:
     """Return a copy whose ISO dates, at every depth of objects, are Unix seconds. Lists are left alone, quirk of the
     reference."""
-    converted: dict[str, Any] = {}
+    converted = attributes.copy()
     for key, value in attributes.items():
         kind = type(value)
         if kind is str:
-            if len(value) >= 10 and value[4] == "-":
-                seconds = attribute_seconds(value)
-                converted[key] = value if seconds is None else seconds
-            else:
-                converted[key] = value
+            if len(value) >= 10 and value[4] == "-" and (seconds := attribute_seconds(value)) is not None:
+                converted[key] = seconds
         elif kind is dict:
             converted[key] = with_dates_converted(value)
-        else:
-            converted[key] = value
     return converted
 
 
