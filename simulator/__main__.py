@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 
 import uvicorn
 
 from simulator.app import Simulator
 from simulator.service import Service
+
+_STOP_WITHIN_S = 1
 
 
 def main() -> None:
@@ -22,15 +26,18 @@ def main() -> None:
     given = parser.parse_args()
     pairs = [(given.site_id, given.api_key)]
     pairs += [(site, key) for site, _, key in (pair.partition(":") for pair in given.credentials)]
-    app = Simulator(Service(given.seed), pairs, given.region)
+    # uvicorn repeats the signal that stopped it when it is done; the answer to that is a usual end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
-        app,
+        Simulator(Service(given.seed), pairs, given.region),
         host=given.host,
         port=given.port,
         lifespan="off",
+        proxy_headers=False,
+        server_header=False,
         access_log=False,
-        log_level="error",
-        timeout_graceful_shutdown=1,
+        log_level="critical",
+        timeout_graceful_shutdown=_STOP_WITHIN_S,
     )
 
 

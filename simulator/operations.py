@@ -5,11 +5,13 @@ Limits are in bytes of UTF-8. Only the form is checked; whether anybody has the 
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import orjson
 
-Json = dict[str, Any]
+from simulator.options import Options
+from simulator.person import Json, Trace
 
 MAX_ENTITY_BYTES: Final = 32 * 1024
 MAX_BATCH_BYTES: Final = 500_000
@@ -20,11 +22,13 @@ MAX_ATTRIBUTES: Final = 300
 MAX_EVENT_NAME_BYTES: Final = 100
 TRACE: Final = "segue_trace"
 
-_PERSON_KINDS = ("id", "email", "cio_id")
-_NAMED = frozenset({"event", "page", "screen"})
+NAMED: Final = frozenset({"event", "page", "screen"})
+ULID: Final = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.IGNORECASE)
+
+_MERGE_KINDS = ("id", "email", "cio_id")
 _PERSON_ACTIONS = frozenset(
     [
-        *_NAMED,
+        *NAMED,
         "identify",
         "delete",
         "suppress",
@@ -40,31 +44,42 @@ _PERSON_ACTIONS = frozenset(
 )
 _OBJECT_ACTIONS = frozenset({"identify", "identify_anonymous", "delete", "add_relationships", "delete_relationships"})
 _ACTIONS = {"person": _PERSON_ACTIONS, "object": _OBJECT_ACTIONS, "delivery": frozenset({"event"})}
+_METRICS = ("opened", "converted", "delivered")
 
 
-def fault(operation: Any) -> Json | None:
+def fault(operation: Any, options: Options) -> Json | None:
     """Return why the operation is refused, `{"reason", "field", "message"}`; None when it is accepted."""
     if not isinstance(operation, dict):
         return _fault("invalid", "", "must be an object")
     kind, action = operation.get("type"), operation.get("action")
-    if kind not in _ACTIONS:
+    if not isinstance(kind, str) or kind not in _ACTIONS:
         return _fault("invalid", "type", "unknown type")
-    if action not in _ACTIONS[kind]:
+    if not isinstance(action, str) or action not in _ACTIONS[kind]:
         return _fault("invalid", "action", "unknown action")
-    if len(orjson.dumps(operation)) > MAX_ENTITY_BYTES:
-        return _fault("invalid", "", "must not be larger than 32 KB")
     if action == "merge":
         return _who_fault(operation, "primary") or _who_fault(operation, "secondary")
-    return _identifiers_fault(operation, kind) or _members_fault(operation, action) or _attributes_fault(operation)
+    return (
+        _identifiers_fault(operation, kind, options)
+        or _members_fault(operation, kind, action)
+        or _event_id_fault(operation, action, options)
+        or _attributes_fault(operation)
+    )
 
 
-def take_trace(operation: Json) -> tuple[str, int] | None:
+def size_fault(operation: Any) -> Json | None:
+    """Return the fault of an item that is too large for v2; None for the others."""
+    if len(orjson.dumps(operation)) <= MAX_ENTITY_BYTES:
+        return None
+    return _fault("invalid", "", f"must not be larger than {MAX_ENTITY_BYTES} bytes")
+
+
+def take_trace(operation: Json) -> Trace | None:
     """Remove the trace from the operation's attributes and return its stream and place."""
     attributes = operation.get("attributes")
     if not isinstance(attributes, dict) or TRACE not in attributes:
         return None
     stream, _, place = str(attributes.pop(TRACE)).rpartition(":")
-    return (stream, int(place)) if place.isdigit() else None
+    return Trace(stream, int(place)) if place.isdigit() else None
 
 
 def _fault(reason: str, field: str, message: str) -> Json:
@@ -76,28 +91,35 @@ def _who_fault(operation: Json, member: str) -> Json | None:
     if not isinstance(who, dict) or len(who) != 1:
         return _fault("required", member, "exactly one identifier is required")
     kind, value = next(iter(who.items()))
-    if kind not in _PERSON_KINDS:
+    if kind not in _MERGE_KINDS:
         return _fault("invalid", f"{member}.{kind}", "unknown identifier")
     return _id_fault(f"{member}.{kind}", value)
 
 
-def _identifiers_fault(operation: Json, kind: str) -> Json | None:
+def _identifiers_fault(operation: Json, kind: str, options: Options) -> Json | None:
     who = operation.get("identifiers")
     if not isinstance(who, dict) or not who:
         return _fault("required", "identifiers", "is required")
     if kind == "object":
-        if "cio_object_id" in who:
-            return None
-        for name in ("object_type_id", "object_id"):
-            if not who.get(name):
-                return _fault("required", f"identifiers.{name}", "is required")
-        return _id_fault("identifiers.object_id", who["object_id"])
+        return _object_fault("identifiers", who, options)
     if len(who) != 1:
         return _fault("invalid", "identifiers", "exactly one identifier is allowed")
     name, value = next(iter(who.items()))
-    if kind == "person" and name not in (*_PERSON_KINDS, "phone", "anonymous_id"):
+    if kind == "person" and name not in (*_MERGE_KINDS, "anonymous_id", *(["phone"] if options.phone else [])):
         return _fault("invalid", f"identifiers.{name}", "unknown identifier")
     return _id_fault(f"identifiers.{name}", value)
+
+
+def _object_fault(field: str, who: Json, options: Options) -> Json | None:
+    """Return the fault of an object's identifiers."""
+    if "cio_object_id" in who:
+        return None
+    for name in ("object_type_id", "object_id"):
+        if not who.get(name):
+            return _fault("required", f"{field}.{name}", "is required")
+    if not options.auto_create_object_types and str(who["object_type_id"]) not in options.object_types:
+        return _fault("invalid", f"{field}.object_type_id", "there is no such object type")
+    return _id_fault(f"{field}.object_id", who["object_id"])
 
 
 def _id_fault(field: str, value: Any) -> Json | None:
@@ -108,8 +130,11 @@ def _id_fault(field: str, value: Any) -> Json | None:
     return None
 
 
-def _members_fault(operation: Json, action: str) -> Json | None:
-    if action in _NAMED:
+def _members_fault(operation: Json, kind: str, action: str) -> Json | None:
+    if kind == "delivery":
+        known = operation.get("name") in _METRICS
+        return None if known else _fault("invalid", "name", f"must be one of {', '.join(_METRICS)}")
+    if action in NAMED:
         name = operation.get("name")
         if not isinstance(name, str) or not name.strip():
             return _fault("required", "name", "is required")
@@ -123,18 +148,30 @@ def _members_fault(operation: Json, action: str) -> Json | None:
             return _fault("invalid", "device.platform", "must be ios or android")
     if action in ("add_relationships", "delete_relationships") and not operation.get("cio_relationships"):
         return _fault("required", "cio_relationships", "is required")
-    return _relationships_fault(operation.get("cio_relationships"))
+    return _relationships_fault(kind, operation.get("cio_relationships"))
 
 
-def _relationships_fault(relationships: Any) -> Json | None:
+def _relationships_fault(kind: str, relationships: Any) -> Json | None:
     if relationships is None:
         return None
     if not isinstance(relationships, list):
         return _fault("invalid", "cio_relationships", "must be an array")
+    needed = ("object_type_id", "object_id") if kind == "person" else ()
     for index, one in enumerate(relationships):
-        if not isinstance(one, dict) or not isinstance(one.get("identifiers"), dict) or not one["identifiers"]:
+        who = one.get("identifiers") if isinstance(one, dict) else None
+        if not isinstance(who, dict) or not who:
             return _fault("required", f"cio_relationships[{index}].identifiers", "is required")
+        missing = next((name for name in needed if not who.get(name) and "cio_object_id" not in who), None)
+        if missing is not None:
+            return _fault("required", f"cio_relationships[{index}].identifiers.{missing}", "is required")
     return None
+
+
+def _event_id_fault(operation: Json, action: str, options: Options) -> Json | None:
+    event_id = operation.get("id")
+    if options.invalid_ulid == "regenerate" or action not in NAMED or event_id is None:
+        return None
+    return None if isinstance(event_id, str) and ULID.fullmatch(event_id) else _fault("invalid", "id", "must be a ULID")
 
 
 def _attributes_fault(operation: Json) -> Json | None:

@@ -6,10 +6,15 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-Json = dict[str, Any]
+import orjson
+
+from simulator.person import Json
 
 _EMAIL = re.compile(r"[^@\s/]+@[^@\s/]+\.[^@\s/]+")
 _NOTHING: list[Json] = []
+_METRICS = frozenset({"bounced", "clicked", "converted", "deferred", "delivered", "dropped", "opened", "spammed"})
+_MAX_EVENT_BYTES = 100_000
+_MAX_SEGMENT_IDS = 1000
 
 
 class Malformed(Exception):
@@ -42,10 +47,14 @@ def operations(method: str, raw_path: str, body: Json) -> list[Json] | None:
             return [_person(action, who)]
         case ["POST", "merge_customers"]:
             return [_merge(body)]
-        case ["POST", "metrics"] | ["POST", "push", "events"]:
-            return _NOTHING
+        case ["POST", "metrics"]:
+            return [_delivery(body, "metric")]
+        case ["POST", "push", "events"]:
+            return [_delivery(body, "event")]
         case ["POST", "segments", _, "add_customers" | "remove_customers"]:
-            return _NOTHING
+            return _segment(body)
+        case ["POST", "forms", _, "submit"]:
+            return [_form(body)]
     return None
 
 
@@ -79,6 +88,8 @@ def _event(operation: Json, body: Json) -> Json:
     action = body.get("type")
     operation |= {"type": "person", "action": action if action in ("page", "screen") else "event"}
     operation |= {"name": body.get("name"), "attributes": body.get("data") or {}}
+    if len(orjson.dumps(operation["attributes"])) > _MAX_EVENT_BYTES:
+        raise Malformed(f"data cannot be longer than {_MAX_EVENT_BYTES} bytes")
     return operation | {name: body[name] for name in ("id", "timestamp") if name in body}
 
 
@@ -102,3 +113,33 @@ def _merge(body: Json) -> Json:
         if not isinstance(who, dict) or len(who) != 1:
             raise Malformed(f"{member} must have exactly one identifier", merge=True)
     return {"type": "person", "action": "merge", "primary": body["primary"], "secondary": body["secondary"]}
+
+
+def _delivery(body: Json, member: str) -> Json:
+    delivery_id, name = body.get("delivery_id"), body.get(member)
+    if not delivery_id:
+        raise Malformed("delivery_id is required")
+    if name not in _METRICS:
+        raise Malformed(f"{member} must be one of {', '.join(sorted(_METRICS))}")
+    attributes = {key: value for key, value in body.items() if key not in ("delivery_id", member)}
+    identifiers = {"id": delivery_id}
+    return {"type": "delivery", "action": "event", "identifiers": identifiers, "name": name, "attributes": attributes}
+
+
+def _segment(body: Json) -> list[Json]:
+    """Manual segments are checked and not kept."""
+    ids = body.get("ids")
+    if not isinstance(ids, list) or len(ids) > _MAX_SEGMENT_IDS:
+        raise Malformed(f"ids must be an array of at most {_MAX_SEGMENT_IDS}")
+    return _NOTHING
+
+
+def _form(body: Json) -> Json:
+    """A submitted form acts like an identify."""
+    data = body.get("data")
+    fields = dict(data) if isinstance(data, dict) else {}
+    for kind in ("id", "email"):
+        if fields.get(kind):
+            who = {kind: str(fields.pop(kind))}
+            return {"type": "person", "action": "identify", "identifiers": who, "attributes": fields}
+    raise Malformed("data.id or data.email is required")

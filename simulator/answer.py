@@ -1,0 +1,42 @@
+"""What a call is answered with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+_HEADERS: Final = (
+    (b"content-type", b"application/json; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-store, max-age=0, must-revalidate"),
+    (b"via", b"1.1 google"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, body and the headers beside those that every answer has."""
+
+    status: int = 200
+    body: bytes = b"{}\n"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    @property
+    def all_headers(self) -> list[tuple[bytes, bytes]]:
+        return [*_HEADERS, (b"content-length", b"%d" % len(self.body)), *self.headers]
+
+
+OK: Final = Answer()
+NOT_FOUND: Final = Answer(404)
+UNAUTHORIZED: Final = Answer(401, b'{"meta":{"error":"Unauthorized request"}}\n')
+
+
+def told(value: Any, status: int = 200) -> Answer:
+    """Return an answer that tells the value as JSON."""
+    return Answer(status, orjson.dumps(value) + b"\n")
+
+
+def refused(status: int, field: str, message: str, reason: str = "invalid") -> Answer:
+    """Return the refusal of a whole v2 request."""
+    return told({"errors": [{"reason": reason, "field": field, "message": message}]}, status)

@@ -1,0 +1,62 @@
+"""`/_sim/…`: what only a simulator has. Tests look behind the service here, and tell it how to misbehave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from simulator.answer import Answer, told
+from simulator.options import ClockChange, Faults, Options
+from simulator.service import Service
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def control(service: Service, method: str, what: str, body: bytes) -> Answer:
+    """Answer `method /_sim/what`. A change names all that shall differ from the defaults; what is unknown is a 400."""
+    service.catch_up()
+    match method, what:
+        case "GET", "people":
+            return told({"people": [person.json() for person in service.workspace.people.values()]})
+        case "GET", "objects":
+            return told({"objects": service.workspace.objects.json()})
+        case "GET", "journal":
+            return told({"journal": service.journal})
+        case "GET", "activity":
+            return told({"activity": service.workspace.activity})
+        case "GET", "stats":
+            return told(service.stats())
+        case "GET", "seconds":
+            return told({str(second): count for second, count in service.limit.by_second.items()})
+        case "GET", "options":
+            return told(service.options.model_dump())
+        case "GET", "faults":
+            return told(service.faults.model_dump())
+        case "POST", "options":
+            return _changed(Options, body, service.set_options)
+        case "POST", "faults":
+            return _changed(Faults, body, service.set_faults)
+        case "POST", "clock":
+            return _changed(ClockChange, body, lambda change: _move(service, change))
+        case "POST", "reset":
+            service.reset()
+            return told({})
+    return told({"error": f"there is no {method} /_sim/{what}"}, 404)
+
+
+def _changed(model: type[Model], body: bytes, change: Callable[[Model], None]) -> Answer:
+    try:
+        value = model.model_validate_json(body or b"{}")
+    except ValidationError as error:
+        return told({"errors": [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]}, 400)
+    change(value)
+    return told(value.model_dump())
+
+
+def _move(service: Service, change: ClockChange) -> None:
+    if change.virtual is not None:
+        service.clock.set_virtual(change.virtual)
+    service.clock.advance(change.advance_s)
+    service.catch_up()

@@ -1,0 +1,38 @@
+"""The check of order: of one stream, operations must be applied in the order in which their events were accepted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from simulator.operations import NAMED
+from simulator.person import Json, Trace
+
+
+@dataclass(slots=True)
+class _Stream:
+    latest: int = 0
+    seen: set[tuple[int, str, str]] = field(default_factory=set)  # place, action, name
+
+
+class OrderCheck:
+    """Counts operations applied after a later one of their stream, and events applied twice.
+
+    An operation that comes again is no violation: an update converges, an event counts as applied twice.
+    """
+
+    def __init__(self) -> None:
+        self.violations = 0
+        self.applied_twice = 0
+        self._streams: dict[str, _Stream] = defaultdict(_Stream)
+
+    def see(self, operation: Json, trace: Trace) -> None:
+        """Note that the operation has just been applied."""
+        stream = self._streams[trace.stream]
+        what = (trace.place, operation["action"], str(operation.get("name", "")))
+        if what in stream.seen:
+            self.applied_twice += operation["action"] in NAMED
+            return
+        stream.seen.add(what)
+        self.violations += trace.place < stream.latest
+        stream.latest = max(stream.latest, trace.place)

@@ -1,0 +1,159 @@
+"""The Track API, v1 and v2, and what of the App API tests read: one call to its answer."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Collection, Mapping
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import orjson
+
+from simulator import v1
+from simulator.answer import NOT_FOUND, OK, UNAUTHORIZED, Answer, refused, told
+from simulator.operations import MAX_BATCH_BYTES, MAX_ENTITY_BYTES
+from simulator.person import Json
+from simulator.service import Service
+
+Scope = Mapping[str, Any]
+
+_HOSTS = {"us": "track.customer.io", "eu": "track-eu.customer.io"}
+
+
+class TrackApi:
+    """Answers calls on one workspace; `credentials` are the pairs of site id and API key that it takes."""
+
+    def __init__(self, service: Service, credentials: Collection[tuple[str, str]], region: str) -> None:
+        self._service = service
+        self._region = region
+        self._basic = {f"Basic {base64.b64encode(f'{site}:{key}'.encode()).decode()}" for site, key in credentials}
+        self._bearer = {f"Bearer {key}" for _, key in credentials}
+
+    def answer(self, scope: Scope, body: bytes) -> Answer:
+        """Answer a call; what it asks for is accepted by then."""
+        method, path = scope["method"], scope["raw_path"].decode("ascii")
+        if path.startswith("/unsubscribe/"):
+            return OK if method == "POST" else NOT_FOUND
+        elsewhere = self._elsewhere(scope, path)
+        if elsewhere is not None:
+            return elsewhere
+        if _header(scope, b"authorization") not in (self._bearer if path.startswith("/v1/") else self._basic):
+            return UNAUTHORIZED
+        match method, path:
+            case "POST", "/api/v2/batch":
+                return self._batch(body)
+            case "POST", "/api/v2/entity":
+                return self._entity(body)
+            case "GET", _:
+                return self._read(path, scope["query_string"].decode("ascii"))
+        return self._v1(method, path.removeprefix("/api/v1/"), body) if path.startswith("/api/v1/") else NOT_FOUND
+
+    def _elsewhere(self, scope: Scope, path: str) -> Answer | None:
+        """Return the answer of the region where the workspace is not; any host that is no region's is its own (2)."""
+        host = _header(scope, b"host").partition(":")[0]
+        if host not in _HOSTS.values() or host == _HOSTS[self._region] or path == "/api/v1/accounts/region":
+            return None
+        if self._region == "us":
+            return UNAUTHORIZED
+        return Answer(307, b"", ((b"location", f"https://{_HOSTS[self._region]}{path}".encode()),))
+
+    # v2
+
+    def _batch(self, body: bytes) -> Answer:
+        if len(body) > MAX_BATCH_BYTES:
+            return self._too_large(MAX_BATCH_BYTES)
+        try:
+            items = orjson.loads(body)["batch"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            return refused(400, "batch", "must be an array", "required")
+        if not isinstance(items, list):
+            return refused(400, "batch", "must be an array")
+        if not items:
+            empty = self._service.options.empty_batch_status
+            return OK if empty == 200 else refused(empty, "batch", "must not be empty", "required")
+        accepted: list[Json] = []
+        errors: list[Json] = []
+        may_be_large = len(body) > MAX_ENTITY_BYTES
+        for index, item in enumerate(items):
+            found = self._service.check(item, may_be_large=may_be_large)
+            if found is None:
+                accepted.append(item)
+            else:
+                errors.append({"batch_index": index, **found})
+        self._service.accept(accepted)
+        return told({"errors": errors}, 207) if errors else OK
+
+    def _entity(self, body: bytes) -> Answer:
+        if len(body) > MAX_ENTITY_BYTES:
+            return self._too_large(MAX_ENTITY_BYTES)
+        try:
+            item = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return refused(400, "", "is not JSON")
+        found = self._service.check(item)
+        if found is not None:
+            return told({"errors": [found]}, 400)
+        self._service.accept([item])
+        return OK
+
+    def _too_large(self, limit: int) -> Answer:
+        return refused(self._service.options.oversize_status, "", f"must not be larger than {limit} bytes")
+
+    # v1
+
+    def _v1(self, method: str, path: str, body: bytes) -> Answer:
+        try:
+            given = orjson.loads(body) if body else {}
+            operations = v1.operations(method, path, given if isinstance(given, dict) else {})
+            if operations is None:
+                return NOT_FOUND
+            for operation in operations:
+                self._check_v1(operation)
+        except orjson.JSONDecodeError:
+            return told({"meta": {"errors": ["the body is not JSON"]}}, 400)
+        except v1.Malformed as error:
+            return told(error.body, 400)
+        self._service.accept(operations)
+        return Answer(204, b"") if path.startswith("forms/") else OK
+
+    def _check_v1(self, operation: Json) -> None:
+        """Raise Malformed for what v2 would refuse too; deliveries have their own names here."""
+        found = None if operation["type"] == "delivery" else self._service.check(operation)
+        if found is not None:
+            message = f"{found.get('field', '')} {found.get('message', '')}".strip()
+            raise v1.Malformed(message, merge=operation["action"] == "merge")
+
+    # What can be read
+
+    def _read(self, path: str, query_string: str) -> Answer:
+        self._service.catch_up()
+        query = {name: values[0] for name, values in parse_qs(query_string).items()}
+        match [unquote(part) for part in path.strip("/").split("/")]:
+            case ["auth"]:
+                return told({"meta": {"message": "nice credentials."}})
+            case ["api", "v1", "accounts", "region"]:
+                url = f"https://{_HOSTS[self._region]}"
+                return told({"url": url, "region": self._region, "environment_id": 1})
+            case ["v1", "customers"]:
+                found = self._service.workspace.find({"email": query.get("email", "")})
+                people = [] if found is None else [found]
+                return told({"results": [{"cio_id": one.cio_id, "id": one.id, "email": one.email} for one in people]})
+            case ["v1", "customers", who, "attributes"]:
+                return self._attributes(query.get("id_type", "id"), who)
+        return NOT_FOUND
+
+    def _attributes(self, kind: str, value: str) -> Answer:
+        person = self._service.workspace.find({kind: value.removeprefix("cio_") if kind == "cio_id" else value})
+        if person is None:
+            return told({"errors": [{"detail": "not found", "status": "404"}]}, 404)
+        identifiers = {"cio_id": person.cio_id, "id": person.id, "email": person.email}
+        attributes = {name: _text(value) for name, value in person.attributes.items()}
+        return told({"customer": {"id": person.id, "identifiers": identifiers, "attributes": attributes}})
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((str(value, "latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -1,0 +1,40 @@
+"""People who have not said who they are: their events and relationships wait here until somebody claims them (31-33).
+
+The first person to use an anonymous id has it for good. They get what was received before, not older than 30 days, and
+what is received within five minutes after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from simulator.person import Json, ObjectKey, Person
+
+LATE_S = 300.0
+KEPT_S = 30 * 86_400.0
+
+
+@dataclass(slots=True)
+class Visitor:
+    """One anonymous id; events with the time of their receipt."""
+
+    events: list[tuple[Json, float]] = field(default_factory=list)
+    relationships: dict[ObjectKey, Json] = field(default_factory=dict)
+    claimed_by: Person | None = None
+    claimed_at: float = 0.0
+
+    def claimant(self, received_at: float) -> Person | None:
+        """Return who gets what was received at that time; None when it has to wait."""
+        person = self.claimed_by
+        return person if person and person.exists and received_at <= self.claimed_at + LATE_S else None
+
+    def claim(self, person: Person, at: float, *, reidentify: bool) -> list[Json]:
+        """Return the events that the person gets. With `reidentify` a repeated claim also gets late ones."""
+        if self.claimed_by is not None and (self.claimed_by is not person or not reidentify):
+            return []
+        if self.claimed_by is None:
+            self.claimed_by = person
+        self.claimed_at = at
+        events = [event for event, received_at in self.events if received_at >= at - KEPT_S]
+        self.events = []
+        return events
