@@ -44,7 +44,7 @@ def wait_until(is_so: Callable[[], bool], what: str, deadline_s: float = DEADLIN
 class Pipeline:
     """Simulator, ingest and `workers` worker processes; `with` starts and stops them."""
 
-    def __init__(self, redis_url: str, *, workers: int, **environment: str) -> None:
+    def __init__(self, redis_url: str, *, workers: int, app: str = "workers.app", **environment: str) -> None:
         self.redis = redis.Redis.from_url(redis_url, socket_timeout=10)
         self.simulator_url = f"http://127.0.0.1:{free_port()}"
         self.ingest_url = f"http://127.0.0.1:{free_port()}"
@@ -58,6 +58,7 @@ class Pipeline:
             **environment,
         }
         self._wanted = workers
+        self._app = app
         self._started = 0
         self._stack = ExitStack()
         self.workers: list[subprocess.Popen[bytes]] = []
@@ -82,7 +83,7 @@ class Pipeline:
     def start_worker(self) -> None:
         """Start one more worker process."""
         self._started += 1
-        celery = ["-m", "celery", "-A", "workers.app", "worker", "--pool", "threads", "--concurrency", "4"]
+        celery = ["-m", "celery", "-A", self._app, "worker", "--pool", "threads", "--concurrency", "4"]
         alone = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"w{self._started}@test"]
         self.workers.append(self._start(*celery, *alone, "--loglevel", "WARNING"))
 
