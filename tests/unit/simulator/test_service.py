@@ -1,149 +1,199 @@
-"""How the service accepts and applies: at once, late, shuffled; and what it counts as gone wrong."""
+"""When and in which order what was accepted is applied, and what is noticed of it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from simulator.operations import fault
-from simulator.options import Faults
+from simulator.limit import Limit
+from simulator.options import Faults, Options
 from simulator.service import Service
+from tests.unit.simulator.saying import ULID, event, identify, merge
+
+ADA = {"id": "ada"}
 
 
-def track(name: str, trace: str | None = None, **more: Any) -> dict[str, Any]:
-    attributes = {"segue_trace": trace} if trace else {}
-    return {
-        "type": "person", "action": "event", "name": name, "identifiers": {"id": "1"}, "attributes": attributes
-    } | more  # fmt: skip
+@pytest.fixture
+def service() -> Service:
+    """A service whose time stands still."""
+    service = Service(seed=1)
+    service.clock.set_virtual(True)
+    return service
 
 
-def service(**faults: Any) -> Service:
-    made = Service(seed=7)
-    made.set_faults(Faults(**faults))
-    return made
+def applied(service: Service) -> list[Any]:
+    return [entry["operation"]["name"] for entry in service.journal]
 
 
-def names(made: Service) -> list[str]:
-    return [entry["operation"]["name"] for entry in made.journal]
+def advance(service: Service, seconds: float) -> None:
+    service.clock.advance(seconds)
+    service.catch_up()
 
 
-def pass_time(made: Service, seconds: float) -> None:
-    made.clock_ahead_s += seconds
-    made.catch_up()
+def accept_numbered(service: Service, requests: int, items: int = 1) -> None:
+    for request in range(requests):
+        service.accept([event(ADA, f"{request}.{item}") for item in range(items)])
 
 
-def test_what_is_accepted_is_applied_at_once_by_default() -> None:
-    made = service()
-    made.accept([track("a"), track("b")])
-
-    assert names(made) == ["a", "b"]
-    assert made.stats()["pending"] == 0
+def numbered(requests: int, items: int = 1) -> Iterator[str]:
+    return (f"{request}.{item}" for request in range(requests) for item in range(items))
 
 
-def test_applied_late_but_in_order_nothing_is_seen_before_its_time() -> None:
-    made = service(apply="in_order", lag_ms=[500, 2000])
-    for n in range(20):
-        made.accept([track(str(n))])
-    assert names(made) == []
-
-    pass_time(made, 2.1)
-    assert names(made) == [str(n) for n in range(20)]
-    assert made.order_violations == 0
+def test_usually_everything_is_applied_when_it_arrives(service: Service) -> None:
+    accept_numbered(service, 3, 2)
+    assert applied(service) == list(numbered(3, 2))
+    assert service.journal[0]["arrived_at"] == service.journal[0]["applied_at"] == service.clock.now()
 
 
-def test_applied_late_and_shuffled_requests_overtake_each_other_but_not_items_of_one() -> None:
-    made = service(apply="shuffled", lag_ms=[0, 2000])
-    for n in range(20):
-        made.accept([track(f"{n}a", f"s:{2 * n + 1}"), track(f"{n}b", f"s:{2 * n + 2}")])
-    pass_time(made, 3)
-
-    order = names(made)
-    assert len(order) == 40
-    assert order != sorted(order, key=lambda name: (int(name[:-1]), name))
-    assert all(order.index(f"{n}a") < order.index(f"{n}b") for n in range(20))
-    assert made.order_violations > 0
+def test_late_but_in_order_is_applied_after_a_while_in_order_of_arrival(service: Service) -> None:
+    service.set_faults(Faults(apply="in_order"))
+    accept_numbered(service, 50, 2)
+    assert (applied(service), service.stats()["pending"]) == ([], 100)
+    advance(service, 61)
+    assert applied(service) == list(numbered(50, 2))
+    assert (service.stats()["pending"], service.stats()["applied"]) == (0, 100)
 
 
-def test_a_tail_of_late_ones_comes_up_to_a_minute_later() -> None:
-    made = service(apply="shuffled", lag_ms=[0, 0], lag_tail=0.5, lag_tail_ms=60_000)
-    for n in range(40):
-        made.accept([track(str(n))])
-    pass_time(made, 1)
-    assert 0 < made.stats()["pending"] < 40
-
-    pass_time(made, 60)
-    assert made.stats()["pending"] == 0
+def test_late_and_shuffled_mixes_requests_and_keeps_each_one_together(service: Service) -> None:
+    service.set_faults(Faults(apply="shuffled"))
+    accept_numbered(service, 50, 2)
+    advance(service, 61)
+    seen = applied(service)
+    assert (sorted(seen), seen == list(numbered(50, 2))) == (sorted(numbered(50, 2)), False)
+    assert all(first.split(".")[0] == second.split(".")[0] for first, second in zip(seen[::2], seen[1::2], strict=True))
 
 
-def test_the_trace_shows_disorder_and_repetition_and_is_not_kept() -> None:
-    made = service()
-    made.accept([track("a", "s:1"), track("b", "s:2"), track("a", "s:1"), track("c", "other:1")])
-
-    stats = made.stats()
-    assert (stats["order_violations"], stats["applied_twice"]) == (1, 1)
-    assert made.journal[0]["operation"]["attributes"] == {}
-
-
-def test_a_repetition_that_the_service_ignores_is_not_applied_twice() -> None:
-    made = service()
-    again = {"id": "01ARZ3NDEKTSV4RRFFQ69G5FAV"}
-    made.accept([track("a", "s:1", **again)])
-    made.accept([track("a", "s:1", **again)])
-
-    assert made.stats()["applied_twice"] == 0
+@pytest.mark.parametrize("apply", ["at_once", "in_order", "shuffled"])
+def test_the_items_of_one_request_are_shuffled_only_when_told_to(service: Service, apply: Any) -> None:
+    for shuffle in (False, True):
+        service.reset()
+        service.set_faults(Faults(apply=apply, shuffle_batches=shuffle))
+        accept_numbered(service, 1, 50)
+        advance(service, 61)
+        assert (applied(service) != list(numbered(1, 50))) == shuffle
 
 
-def test_an_older_attribute_that_wins_is_counted() -> None:
-    made = service()
-    for place, at in ((2, 100), (1, 100)):
-        made.accept(
-            [
-                {
-                    "type": "person",
-                    "action": "identify",
-                    "identifiers": {"id": "1"},
-                    "attributes": {"plan": place, "segue_trace": f"s:{place}"},
-                    "timestamp": at,
-                }
-            ]
-        )
-
-    assert made.stats()["stale_attribute_won"] == 1
+def test_nothing_is_applied_before_it_arrives_and_each_thing_at_its_own_time(service: Service) -> None:
+    service.set_faults(Faults(apply="shuffled", lag_ms=(1000, 2000), lag_tail=0))
+    accept_numbered(service, 20)
+    advance(service, 3600)
+    lags = [entry["applied_at"] - entry["arrived_at"] for entry in service.journal]
+    assert all(1 <= lag <= 2 for lag in lags)
+    assert lags == sorted(lags)
 
 
-@pytest.mark.parametrize(
-    ("operation", "field"),
-    [
-        ("text", ""),
-        ({"type": "nobody", "action": "event"}, "type"),
-        ({"type": "person", "action": "dance"}, "action"),
-        (track("x", identifiers={}), "identifiers"),
-        (track("x", identifiers={"id": "1", "email": "a@x.com"}), "identifiers"),
-        (track("x", identifiers={"nick": "1"}), "identifiers.nick"),
-        (track("x", identifiers={"id": "é" * 76}), "identifiers.id"),
-        (track("  "), "name"),
-        (track("x" * 101), "name"),
-        (track("x", attributes={"a": "b" * 33_000}), ""),
-        (track("x", action="identify", attributes={"a": "b" * 1001}), "attributes.a"),
-        (track("x", action="identify", attributes={str(n): n for n in range(301)}), "attributes"),
-        (track("x", action="add_device"), "device.token"),
-        (track("x", action="add_device", device={"token": "t", "platform": "web"}), "device.platform"),
-        ({"type": "person", "action": "merge", "primary": {"id": "1"}}, "secondary"),
-        ({"type": "person", "action": "merge", "primary": {"id": "1", "email": "a"}, "secondary": {}}, "primary"),
-        ({"type": "object", "action": "identify", "identifiers": {"object_id": "1"}}, "identifiers.object_type_id"),
-        (track("x", action="add_relationships"), "cio_relationships"),
-    ],
-)
-def test_a_bad_operation_is_refused_by_field(operation: Any, field: str) -> None:
-    found = fault(operation)
-
-    assert found is not None
-    assert found["field"] == field
+def test_some_of_it_takes_a_minute_and_everything_can_be_scaled(service: Service) -> None:
+    service.set_faults(Faults(apply="shuffled", lag_tail=0.1, lag_scale=0.01))
+    accept_numbered(service, 500)
+    advance(service, 0.0201)
+    late = service.stats()["pending"]
+    assert 20 < late < 90
+    advance(service, 0.6)
+    assert service.stats()["pending"] == 0
 
 
-def test_more_requests_than_the_limit_in_a_second_are_too_many() -> None:
-    made = service(requests_per_s=3)
-    made.now = lambda: 1000.0  # type: ignore[method-assign]
+def test_the_same_seed_gives_the_same_order(service: Service) -> None:
+    orders = []
+    for seed in (1, 1, 2):
+        service.reset()
+        service.set_faults(Faults(apply="shuffled", seed=seed))
+        accept_numbered(service, 50)
+        advance(service, 61)
+        orders.append(applied(service))
+    assert orders[0] == orders[1] != orders[2]
 
-    assert [made.is_over_the_limit() for _ in range(5)] == [False, False, False, True, True]
+
+def test_applying_at_once_again_does_not_overtake_what_is_pending(service: Service) -> None:
+    service.set_faults(Faults(apply="in_order", lag_ms=(1000, 1000), lag_tail=0))
+    service.accept([event(ADA, "first")])
+    service.set_faults(Faults())
+    service.accept([event(ADA, "second")])
+    advance(service, 1.1)
+    assert applied(service) == ["first", "second"]
+
+
+def test_receipt_and_not_application_dates_what_carries_no_time(service: Service) -> None:
+    service.set_faults(Faults(apply="in_order", lag_ms=(1000, 1000), lag_tail=0))
+    arrived_at = service.clock.now()
+    service.accept([event(ADA)])
+    advance(service, 5)
+    (person,) = service.workspace.people.values()
+    assert person.events[0]["timestamp"] == arrived_at
+
+
+def test_an_operation_applied_after_a_later_one_of_its_stream_is_a_violation(service: Service) -> None:
+    for trace in ("a:1", "a:3", "a:2", "b:1", "a:4", "no number"):
+        service.accept([identify(ADA, segue_trace=trace)])
+    assert service.stats()["order_violations"] == 1
+    assert service.journal[0]["trace"] == "a:1"
+
+
+def test_an_update_that_comes_again_is_harmless_and_an_event_is_applied_twice(service: Service) -> None:
+    once = [identify(ADA, segue_trace="a:1"), event(ADA, attributes={"segue_trace": "a:2"})]
+    service.accept(once)
+    again = [identify(ADA, segue_trace="a:1"), event(ADA, attributes={"segue_trace": "a:2"})]
+    service.accept(again)
+    stats = service.stats()
+    assert (stats["order_violations"], stats["applied_twice"]) == (0, 1)
+
+
+def test_an_event_that_the_workspace_knew_by_its_ulid_is_not_applied_twice(service: Service) -> None:
+    for _ in range(2):
+        service.accept([event(ADA, id=ULID, attributes={"segue_trace": "a:2"})])
+        service.accept([event(ADA, attributes={"segue_trace": "a:3"})][: service.stats()["applied"] == 1])
+    stats = service.stats()
+    assert (stats["order_violations"], stats["applied_twice"], stats["duplicate_event"]) == (0, 0, 1)
+
+
+def test_a_merge_that_overtakes_its_primary_is_counted(service: Service) -> None:
+    service.accept([merge(ADA, {"id": "bob"}), identify(ADA)])
+    assert service.stats()["merge_without_primary"] == 1
+
+
+def test_only_counts_are_kept_without_a_journal(service: Service) -> None:
+    service.set_options(Options(keep_journal=False))
+    service.accept([event(ADA), merge(ADA, {"id": "bob"})])
+    assert (service.journal, service.workspace.activity, service.stats()["merge_without_secondary"]) == ([], [], 1)
+
+
+def test_a_share_of_the_items_can_be_refused_with_or_without_a_reason(service: Service) -> None:
+    service.set_faults(Faults(item_errors=0.5))
+    found = [service.check(event(ADA)) for _ in range(100)]
+    assert 20 < sum(one is not None for one in found) < 80
+    assert all(one is None or one.keys() == {"reason", "field", "message"} for one in found)
+    service.set_faults(Faults(item_errors=1, item_errors_bare=True))
+    assert service.check(event(ADA)) == {"reason": "invalid"}
+
+
+def test_a_reset_forgets_everything_but_the_options(service: Service) -> None:
+    service.set_options(Options(identifiers="id"))
+    service.set_faults(Faults(apply="in_order"))
+    service.accept([event(ADA)])
+    service.reset()
+    assert (service.stats()["pending"], service.faults.apply, service.options.identifiers) == (0, "at_once", "id")
+    assert service.workspace.options.identifiers == "id"
+
+
+def test_the_limit_lets_one_seconds_worth_through_at_once_and_then_its_rate() -> None:
+    limit = Limit()
+    assert [limit.is_exceeded(100.0, 10) for _ in range(12)] == [False] * 10 + [True] * 2
+    assert not limit.is_exceeded(100.11, 10)
+    assert limit.is_exceeded(100.12, 10)
+    assert not any(limit.is_exceeded(200 + n / 10, 10) for n in range(100))
+
+
+def test_the_busiest_second_is_found_wherever_it_begins() -> None:
+    limit = Limit()
+    for at in (10.6, 10.8, 11.1, 11.5, 11.7):
+        limit.is_exceeded(at, None)
+    assert (limit.busiest, limit.by_second) == (4, {10: 2, 11: 3})
+
+
+def test_time_goes_on_from_where_it_was_held(service: Service) -> None:
+    held = service.clock.now()
+    assert service.clock.now() == held
+    service.clock.advance(3600)
+    service.clock.set_virtual(False)
+    assert held + 3600 <= service.clock.now() < held + 3660
