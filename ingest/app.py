@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,7 +22,7 @@ from redis.exceptions import RedisError
 
 import mapping
 from ingest import bodies, signature
-from ingest.events import completed
+from ingest.events import MAX_BATCH_EVENTS, completed, packed, shared
 from ingest.gather import RETRY_AFTER_S, Gatherer
 from ingest.hints import Hints
 from ingest.refusals import Refusal
@@ -47,6 +46,7 @@ _CORS = (
     (b"access-control-max-age", b"86400"),
 )
 
+Checked = tuple[JsonObject, bytes]  # an event, and as it rests on the queue
 Scope = Mapping[str, Any]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
@@ -181,7 +181,9 @@ class Ingest:
         events = body.get("batch")
         if not isinstance(events, list) or not events:
             raise Refusal(400, "batch: must be a list of events, and not empty", "batch")
-        return await self._take(source, events, body, received_at, correct_clock=last != "import")
+        if len(events) > MAX_BATCH_EVENTS:
+            raise Refusal(413, f"batch: must not have more than {MAX_BATCH_EVENTS:,} events", "batch")
+        return await self._take(source, events, shared(body), received_at, correct_clock=last != "import")
 
     async def _take_webhook(self, name: str, scope: Scope, receive: bodies.Receive) -> Answer:
         received_at = datetime.now(UTC)
@@ -193,6 +195,8 @@ class Ingest:
             raise Refusal(401, "X-Signature: is not the hex HMAC-SHA1 of the body with the secret", "X-Signature")
         content = bodies.parsed(body)
         events = content if isinstance(content, list) else [content]
+        if len(events) > MAX_BATCH_EVENTS:
+            raise Refusal(413, f"the array must not have more than {MAX_BATCH_EVENTS:,} events")
         if not events:
             return _DONE
         return await self._take(source, events, {}, received_at, correct_clock=False)
@@ -211,7 +215,7 @@ class Ingest:
 
     async def _take_one(self, source: Source, event: JsonObject, received_at: datetime) -> Answer:
         try:
-            good = completed(event, {}, received_at, correct_clock=True)
+            good = self._checked(source, event, {}, received_at, correct_clock=True)
         except Refusal:
             self._counts[f"{source.name}:rejected"] += 1
             raise
@@ -219,14 +223,14 @@ class Ingest:
         return _DONE
 
     async def _take(
-        self, source: Source, events: list[Any], shared: JsonObject, received_at: datetime, *, correct_clock: bool
+        self, source: Source, events: list[Any], common: JsonObject, received_at: datetime, *, correct_clock: bool
     ) -> Answer:
         """Append the good events and say which ones are not."""
-        good: list[JsonObject] = []
+        good: list[Checked] = []
         rejected: list[tuple[int, Refusal]] = []
         for index, event in enumerate(events):
             try:
-                good.append(completed(event, shared, received_at, correct_clock=correct_clock))
+                good.append(self._checked(source, event, common, received_at, correct_clock=correct_clock))
             except Refusal as refusal:
                 rejected.append((index, refusal))
         self._counts[f"{source.name}:rejected"] += len(rejected)
@@ -239,16 +243,25 @@ class Ingest:
             return Answer(200, {"success": True, "rejected": faults})
         return Answer(rejected[0][1].status, {"success": False, "error": faults[0], "rejected": faults})
 
+    def _checked(
+        self, source: Source, event: Any, common: JsonObject, received_at: datetime, *, correct_clock: bool
+    ) -> Checked:
+        """Return the event completed, and as it rests on the queue; raise Refusal."""
+        if isinstance(event, dict) and event.get("writeKey", source.write_key) != source.write_key:
+            raise Refusal(401, "writeKey: is not that of the request", "writeKey")
+        good = completed(event, common, received_at, correct_clock=correct_clock)
+        return good, packed(source.name, good)
+
     def _tally(self, source: Source, accepted: tuple[bool, ...]) -> None:
         self._counts[f"{source.name}:accepted"] += sum(accepted)
         self._counts[f"{source.name}:duplicates"] += len(accepted) - sum(accepted)
 
-    async def _append(self, source: Source, events: list[JsonObject]) -> tuple[bool, ...]:
+    async def _append(self, source: Source, events: list[Checked]) -> tuple[bool, ...]:
         """Append to every queue that the source feeds; return which events were new to any of them."""
         appends = []
         for name in source.destinations:
             gatherer = self._gatherers[name]
-            appends.append(gatherer.append([gatherer.entry(source.name, event) for event in events]))
+            appends.append(gatherer.append([gatherer.entry(source.name, event, body) for event, body in events]))
         everywhere = await asyncio.gather(*appends)
         return tuple(any(flags) for flags in zip(*everywhere, strict=True))
 
@@ -269,6 +282,9 @@ class Ingest:
             await pipeline.execute()
         except (RedisError, OSError):
             self._counts += counts
+        except asyncio.CancelledError:
+            self._counts += counts
+            raise
 
 
 def create_app() -> Ingest:
@@ -283,7 +299,7 @@ def _header(scope: Scope, name: bytes) -> str:
 def _user_name(authorization: str) -> str | None:
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() == "basic":
-        with suppress(binascii.Error, UnicodeDecodeError):
+        with suppress(ValueError):
             return base64.b64decode(encoded).decode().partition(":")[0] or None
     return None
 

@@ -13,20 +13,22 @@ from uuid import uuid4
 import orjson
 
 from ingest.refusals import Refusal
-from mapping.event import JsonObject
+from mapping.event import JsonObject, pack
 
 MAX_EVENT_BYTES: Final = 32 * 1024
+MAX_BATCH_EVENTS: Final = 2500
 TYPES: Final = ("identify", "track", "page", "screen", "group", "alias")
 # A device's clock is corrected when it is off by more than this: less is the time the call took.
 CLOCK_IS_OFF_S: Final = 60.0
 
+_TOO_DEEP = "the event cannot be written as JSON again: it is nested too deeply"
 _IDENTITIES = ("userId", "anonymousId")
 
 
-def completed(event: Any, shared: Mapping[str, Any], received_at: datetime, *, correct_clock: bool) -> JsonObject:
+def completed(event: Any, common: Mapping[str, Any], received_at: datetime, *, correct_clock: bool) -> JsonObject:
     """Return the event with what every event has: `messageId`, `timestamp` and `receivedAt`.
 
-    `shared` are members of the batch that count for each of its events: `sentAt`, `context`, `integrations`.
+    `common` are the members of its batch that count for every event, see `shared`.
     Raises Refusal naming the field.
     """
     if not isinstance(event, dict):
@@ -44,22 +46,42 @@ def completed(event: Any, shared: Mapping[str, Any], received_at: datetime, *, c
             raise Refusal(400, f"{name}: must be an object", name)
     merged = {name: value for name, value in event.items() if name != "writeKey"}
     for name in ("context", "integrations"):
-        if isinstance(shared.get(name), dict):
-            merged[name] = shared[name] | (merged.get(name) or {})
+        if isinstance(common.get(name), dict):
+            merged[name] = common[name] | (merged.get(name) or {})
     merged["messageId"] = merged.get("messageId") or f"segue-{uuid4()}"
-    sent_at = merged.get("sentAt", shared.get("sentAt"))
+    sent_at = merged.get("sentAt", common.get("sentAt"))
     merged["timestamp"] = _timestamp(merged, sent_at, received_at, correct_clock=correct_clock)
     merged["receivedAt"] = _written(received_at)
     return merged
 
 
-def _check_size(event: JsonObject) -> None:
+def shared(body: JsonObject) -> JsonObject:
+    """Return the members of a batch that count for each of its events; raise Refusal when they are too much."""
+    found: JsonObject = {name: body[name] for name in ("sentAt", "context", "integrations") if name in body}
+    if _size(found) > MAX_EVENT_BYTES:
+        raise Refusal(400, f"context: what counts for every event must not exceed {MAX_EVENT_BYTES:,} bytes", "context")
+    return found
+
+
+def packed(source: str, event: JsonObject) -> bytes:
+    """Return the event as it rests on the queue; raise Refusal when it cannot be written."""
     try:
-        size = len(orjson.dumps(event))
-    except (TypeError, RecursionError, ValueError):
-        raise Refusal(400, "the event cannot be written as JSON again: it is nested too deeply") from None
+        return pack(source, event)
+    except (TypeError, RecursionError):
+        raise Refusal(400, _TOO_DEEP) from None
+
+
+def _check_size(event: JsonObject) -> None:
+    size = _size(event)
     if size > MAX_EVENT_BYTES:
         raise Refusal(400, f"the event has {size:,} bytes, but must not have more than {MAX_EVENT_BYTES:,}")
+
+
+def _size(value: JsonObject) -> int:
+    try:
+        return len(orjson.dumps(value))
+    except (TypeError, RecursionError):
+        raise Refusal(400, _TOO_DEEP) from None
 
 
 def _check_identity(event: JsonObject, kind: str) -> None:

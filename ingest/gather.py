@@ -7,6 +7,7 @@ large appends without anybody waiting for a timer.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 
@@ -17,8 +18,10 @@ import lanes
 import mapping
 from ingest.hints import Hints
 from ingest.refusals import Refusal
-from mapping.event import JsonObject, pack
+from mapping.event import JsonObject
 from settings import Settings
+
+log = logging.getLogger(__name__)
 
 MOST_EVENTS = 200  # of one append; a request with more goes alone
 RETRY_AFTER_S = 2
@@ -41,12 +44,12 @@ class Gatherer:
         self._waiting: deque[Waiter] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    def entry(self, source: str, event: JsonObject) -> lanes.NewEvent:
-        """Return the event as it goes onto the queue: with its keys, and the distance that it keeps."""
+    def entry(self, source: str, event: JsonObject, body: bytes) -> lanes.NewEvent:
+        """Return the event, packed as `body`, as it goes onto the queue: with its keys, and the distance it keeps."""
         barrier = mapping.barrier(event, self._destination)
         is_held = barrier is not None or self._destination.delivery.order == "applied"
         return lanes.NewEvent(
-            body=pack(source, event),
+            body=body,
             keys=mapping.ordering_keys(event, self._destination),
             message_id=f"{source}:{event['messageId']}",
             hold_ms=self._hold_ms if is_held else 0,
@@ -68,16 +71,24 @@ class Gatherer:
         while self._waiting:
             group = self._next_group()
             try:
-                accepted = iter(await self._append([entry for entries, _ in group for entry in entries]))
-            except Refusal as refusal:
-                for _, heard in group:
-                    if not heard.done():
-                        heard.set_exception(refusal)
-                continue
-            for entries, heard in group:
-                flags = tuple(next(accepted) for _ in entries)
-                if not heard.done():
-                    heard.set_result(flags)
+                await self._append_group(group)
+            except lanes.QueueFull:
+                await self._append_one_by_one(group)
+            except (RedisError, OSError):
+                _refuse(group, _later("the queue cannot be reached"))
+            except Exception as error:
+                log.exception("%s: an append failed as nobody thought it could", self._destination.name)
+                _refuse(group, error)
+
+    async def _append_one_by_one(self, group: list[Waiter]) -> None:
+        """Let in those of a group for whom there is room."""
+        for waiter in group:
+            try:
+                await self._append_group([waiter])
+            except lanes.QueueFull:
+                _refuse([waiter], _later("the queue is full"))
+            except (RedisError, OSError):
+                _refuse([waiter], _later("the queue cannot be reached"))
 
     def _next_group(self) -> list[Waiter]:
         group = [self._waiting.popleft()]
@@ -87,21 +98,30 @@ class Gatherer:
             size += len(group[-1][0])
         return group
 
-    async def _append(self, entries: Sequence[lanes.NewEvent]) -> tuple[bool, ...]:
-        try:
-            appended = await lanes.append_async(
-                self._client,
-                self._destination.name,
-                entries,
-                limit=self._settings.queue_limit,
-                dedupe_s=self._settings.dedupe_s,
-                longest_hold_ms=self._hold_ms,
-                join_s=self._destination.delivery.remember_days * _DAY_S,
-            )
-        except lanes.QueueFull:
-            raise Refusal(503, "the queue is full; send it again", retry_after_s=RETRY_AFTER_S) from None
-        except (RedisError, OSError):
-            raise Refusal(503, "the queue cannot be reached; send it again", retry_after_s=RETRY_AFTER_S) from None
+    async def _append_group(self, group: list[Waiter]) -> None:
+        appended = await lanes.append_async(
+            self._client,
+            self._destination.name,
+            [entry for entries, _ in group for entry in entries],
+            limit=self._settings.queue_limit,
+            dedupe_s=self._settings.dedupe_s,
+            longest_hold_ms=self._hold_ms,
+            join_s=self._destination.delivery.remember_days * _DAY_S,
+        )
         if appended.wake:
             self._hints.wake(self._destination.name)
-        return appended.accepted
+        accepted = iter(appended.accepted)
+        for entries, heard in group:
+            flags = tuple(next(accepted) for _ in entries)
+            if not heard.done():
+                heard.set_result(flags)
+
+
+def _refuse(group: list[Waiter], error: Exception) -> None:
+    for _, heard in group:
+        if not heard.done():
+            heard.set_exception(error)
+
+
+def _later(why: str) -> Refusal:
+    return Refusal(503, f"{why}; send it again", retry_after_s=RETRY_AFTER_S)

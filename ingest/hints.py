@@ -7,8 +7,6 @@ import queue
 import threading
 
 from celery import Celery
-from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
 
@@ -39,5 +37,5 @@ class Hints:
         while (destination := self._wanted.get()) is not None:
             try:
                 self._celery.send_task(_TASK, args=[destination], queue=_QUEUE, expires=_EXPIRES_S, retry=False)
-            except (OperationalError, RedisError, OSError) as error:
+            except Exception as error:
                 log.warning("%s: a wake-up could not be sent, the next sweep makes up for it: %s", destination, error)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ingest.events import completed
+from ingest.events import completed, packed, shared
 from ingest.refusals import Refusal
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -91,3 +91,19 @@ def test_history_is_imported_with_its_own_times() -> None:
     event = take(TRACK | {"timestamp": "2020-01-01T00:00:00Z"}, {"sentAt": "2020-01-01T00:00:00Z"}, correct_clock=False)
 
     assert event["timestamp"] == "2020-01-01T00:00:00Z"
+
+
+def test_what_counts_for_every_event_of_a_batch_is_bounded() -> None:
+    with pytest.raises(Refusal) as refused:
+        shared({"context": {"a": "x" * 32_768}})
+
+    assert refused.value.field == "context"
+
+
+def test_an_event_that_could_not_be_written_again_is_refused() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(252):
+        deep = {"a": deep}
+
+    with pytest.raises(Refusal, match="nested too deeply"):
+        packed("web", take(TRACK | {"properties": deep}))

@@ -13,6 +13,7 @@ import mapping
 from ingest import gather
 from ingest.gather import Gatherer
 from ingest.refusals import Refusal
+from mapping.event import pack
 from settings import Settings
 
 DOCUMENT = {"destinations": {"d": {"site_id": "s", "api_key": "k"}}}
@@ -33,6 +34,10 @@ def gatherer(client: Any, woken: Woken | None = None, **settings: Any) -> Gather
     return Gatherer(client, destination, Settings(**settings), woken or Woken())  # type: ignore[arg-type]
 
 
+def entry(door: Gatherer, content: dict[str, Any]) -> lanes.NewEvent:
+    return door.entry("web", content, pack("web", content))
+
+
 def event(name: str, **more: Any) -> dict[str, Any]:
     return {"type": "track", "event": "x", "userId": "1", "messageId": name} | more
 
@@ -50,8 +55,8 @@ def test_requests_in_flight_share_appends_and_each_hears_of_its_own(monkeypatch:
     async def run() -> list[tuple[bool, ...]]:
         client = fakeredis.FakeAsyncRedis()
         door = gatherer(client)
-        requests = [[door.entry("web", event(f"m{n}"))] for n in range(50)]
-        requests.append([door.entry("web", event("m1")), door.entry("web", event("new"))])
+        requests = [[entry(door, event(f"m{n}"))] for n in range(50)]
+        requests.append([entry(door, event("m1")), entry(door, event("new"))])
         return await asyncio.gather(*(door.append(entries) for entries in requests))
 
     answers = asyncio.run(run())
@@ -64,9 +69,9 @@ def test_requests_in_flight_share_appends_and_each_hears_of_its_own(monkeypatch:
 def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
     async def run() -> Refusal:
         door = gatherer(fakeredis.FakeAsyncRedis(), queue_limit=1)
-        await door.append([door.entry("web", event("a"))])
+        await door.append([entry(door, event("a"))])
         with pytest.raises(Refusal) as refused:
-            await door.append([door.entry("web", event("b"))])
+            await door.append([entry(door, event("b"))])
         return refused.value
 
     refusal = asyncio.run(run())
@@ -80,9 +85,9 @@ def test_redis_away_refuses_and_the_next_request_is_tried_again() -> None:
         door = gatherer(fakeredis.FakeAsyncRedis(server=server))
         server.connected = False
         with pytest.raises(Refusal) as refused:
-            await door.append([door.entry("web", event("a"))])
+            await door.append([entry(door, event("a"))])
         server.connected = True
-        return [refused.value.status, *map(int, await door.append([door.entry("web", event("a"))]))]
+        return [refused.value.status, *map(int, await door.append([entry(door, event("a"))]))]
 
     assert asyncio.run(run()) == [503, 1]
 
@@ -92,7 +97,7 @@ def test_new_work_asks_for_a_deliverer() -> None:
 
     async def run() -> None:
         door = gatherer(fakeredis.FakeAsyncRedis(), woken)
-        await door.append([door.entry("web", event("a"))])
+        await door.append([entry(door, event("a"))])
 
     asyncio.run(run())
 
@@ -102,10 +107,36 @@ def test_new_work_asks_for_a_deliverer() -> None:
 def test_what_takes_something_away_keeps_its_distance_and_a_merge_joins_two_lanes() -> None:
     door = gatherer(fakeredis.FakeAsyncRedis(), settle_s=5)
 
-    plain = door.entry("web", event("a"))
-    deletion = door.entry("web", event("b", event="User Deleted"))
-    merge = door.entry("web", event("c", type="alias", previousId="old"))
+    plain = entry(door, event("a"))
+    deletion = entry(door, event("b", event="User Deleted"))
+    merge = entry(door, event("c", type="alias", previousId="old"))
 
     assert (plain.hold_ms, plain.join) == (0, None)
     assert (deletion.hold_ms, deletion.join) == (5000, None)
     assert (merge.hold_ms, merge.join) == (5000, ("id:old", "id:1"))
+
+
+def test_of_a_group_that_does_not_fit_those_are_let_in_for_whom_there_is_room() -> None:
+    async def run() -> list[tuple[bool, ...] | BaseException]:
+        door = gatherer(fakeredis.FakeAsyncRedis(), queue_limit=2)
+        requests = [[entry(door, event(f"{n}{m}")) for m in range(n)] for n in (2, 3, 1)]
+        return await asyncio.gather(*(door.append(entries) for entries in requests), return_exceptions=True)
+
+    first, *others = asyncio.run(run())
+
+    assert first == (True, True)
+    assert [getattr(other, "status", None) for other in others] == [503, 503]
+
+
+def test_nobody_is_left_waiting_when_an_append_fails_as_nobody_thought(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: Any, **__: Any) -> lanes.Appended:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(gather.lanes, "append_async", broken)
+
+    async def run() -> None:
+        door = gatherer(fakeredis.FakeAsyncRedis())
+        with pytest.raises(RuntimeError):
+            await asyncio.wait_for(door.append([entry(door, event("a"))]), timeout=10)
+
+    asyncio.run(run())
