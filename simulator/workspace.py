@@ -252,9 +252,9 @@ class Workspace:
         elif name == "unsubscribed":
             attributes[name] = str(value).lower() in ("true", "1")
         elif name.startswith(_TOPIC):
-            attributes.setdefault("cio_subscription_preferences", {}).setdefault("topics", {})[
-                name.removeprefix(_TOPIC)
-            ] = value
+            preferences = attributes.get("cio_subscription_preferences", {})
+            topics = preferences.get("topics", {}) | {name.removeprefix(_TOPIC): value}
+            attributes["cio_subscription_preferences"] = preferences | {"topics": topics}
         else:
             attributes[name] = value
 

@@ -140,9 +140,9 @@ def test_an_update_that_comes_again_is_harmless_and_an_event_is_applied_twice(se
 
 
 def test_an_event_that_the_workspace_knew_by_its_ulid_is_not_applied_twice(service: Service) -> None:
-    for _ in range(2):
-        service.accept([event(ADA, id=ULID, attributes={"segue_trace": "a:2"})])
-        service.accept([event(ADA, attributes={"segue_trace": "a:3"})][: service.stats()["applied"] == 1])
+    service.accept([event(ADA, id=ULID, attributes={"segue_trace": "a:2"})])
+    service.accept([event(ADA, attributes={"segue_trace": "a:3"})])
+    service.accept([event(ADA, id=ULID, attributes={"segue_trace": "a:2"})])
     stats = service.stats()
     assert (stats["order_violations"], stats["applied_twice"], stats["duplicate_event"]) == (0, 0, 1)
 
