@@ -1,0 +1,85 @@
+"""A simulator in a process of its own, and the Track API called without a socket."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+import pytest
+
+from simulator.answer import Answer
+from simulator.service import Service
+from simulator.track import TrackApi
+from tests.pipeline import free_port, wait_until
+
+DEMO = "Basic ZGVtbzpkZW1v"
+
+
+class Api:
+    """The Track API of a workspace in one region."""
+
+    def __init__(self, region: str) -> None:
+        self.service = Service(seed=1)
+        self._track = TrackApi(self.service, [("demo", "demo"), ("other", "secret")], region)
+
+    def call(self, method: str, url: str, body: Any = b"", host: str = "127.0.0.1:8090", auth: str = DEMO) -> Answer:
+        """Call it; a body that is not bytes is sent as JSON."""
+        scope = {
+            "method": method,
+            "raw_path": urlsplit(url).path.encode(),
+            "query_string": urlsplit(url).query.encode(),
+            "headers": [(b"host", host.encode()), (b"authorization", auth.encode())],
+        }
+        return self._track.answer(scope, body if isinstance(body, bytes) else orjson.dumps(body))
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api("us")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A simulator that listens, and a client with its credentials."""
+
+    process: subprocess.Popen[bytes]
+    http: httpx.Client
+
+    def faults(self, **faults: Any) -> None:
+        assert self.http.post("/_sim/faults", json=faults).status_code == 200
+
+    def stats(self) -> dict[str, Any]:
+        stats: dict[str, Any] = self.http.get("/_sim/stats").json()
+        return stats
+
+
+@pytest.fixture(scope="session")
+def process() -> Iterator[Running]:
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", "simulator", "--port", str(port)])
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", auth=("demo", "demo"), timeout=10) as http:
+
+        def answers() -> bool:
+            try:
+                return http.get("/_sim/stats").is_success
+            except httpx.TransportError:
+                return False
+
+        wait_until(answers, "the simulator answers")
+        yield Running(process, http)
+    process.terminate()
+    assert process.wait(timeout=10) == 0, "SIGTERM is a usual end"
+
+
+@pytest.fixture
+def running(process: Running) -> Running:
+    """The process, as if just started."""
+    process.http.post("/_sim/reset")
+    process.http.post("/_sim/options", json={})
+    return process

@@ -1,0 +1,206 @@
+"""The Track API, v1 and v2: who may call, what is answered, which operation a call stands for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from simulator.answer import Answer
+from simulator.options import Options
+from tests.unit.simulator.conftest import Api
+from tests.unit.simulator.saying import ULID, event, identify, person
+
+ADA = {"id": "ada"}
+
+
+def json(answer: Answer) -> Any:
+    return orjson.loads(answer.body)
+
+
+def operation(api: Api) -> dict[str, Any]:
+    (entry,) = api.service.journal
+    taken: dict[str, Any] = entry["operation"]
+    return taken
+
+
+@pytest.mark.parametrize("auth", ["", "Basic ZGVtbzp3cm9uZw==", "Bearer demo"])
+@pytest.mark.parametrize(("method", "url"), [("POST", "/api/v2/batch"), ("GET", "/auth"), ("POST", "/nowhere")])
+def test_wrong_credentials_are_refused(api: Api, method: str, url: str, auth: str) -> None:
+    answer = api.call(method, url, {"batch": [event(ADA)]}, auth=auth)
+    assert (answer.status, json(answer)) == (401, {"meta": {"error": "Unauthorized request"}})
+    assert api.service.journal == []
+
+
+def test_further_credentials_open_the_same_workspace(api: Api) -> None:
+    assert api.call("POST", "/api/v2/entity", event(ADA), auth="Basic b3RoZXI6c2VjcmV0").status == 200
+    assert len(api.service.workspace.people) == 1
+
+
+def test_a_good_request_is_answered_as_the_service_does(api: Api) -> None:
+    answer = api.call("POST", "/api/v2/batch", {"batch": [identify(ADA), event(ADA)]})
+    assert (answer.status, answer.body) == (200, b"{}\n")
+    assert (b"content-length", b"3") in answer.all_headers
+    assert len(api.service.journal) == 2
+
+
+def test_credentials_and_region_can_be_asked_for(api: Api) -> None:
+    assert json(api.call("GET", "/auth")) == {"meta": {"message": "nice credentials."}}
+    expected = {"url": "https://track.customer.io", "region": "us", "environment_id": 1}
+    assert json(api.call("GET", "/api/v1/accounts/region", host="track-eu.customer.io")) == expected
+
+
+def test_the_other_region_sends_away_or_refuses(api: Api) -> None:
+    assert api.call("POST", "/api/v2/entity", event(ADA), host="track-eu.customer.io").status == 401
+    assert api.call("POST", "/api/v2/entity", event(ADA), host="track.customer.io").status == 200
+    answer = Api("eu").call("POST", "/api/v2/entity", event(ADA), host="track.customer.io")
+    assert answer.status == 307
+    assert (b"location", b"https://track-eu.customer.io/api/v2/entity") in answer.all_headers
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"7", b"{}", b'{"batch": {}}', b'{"batch": []}'])
+def test_a_batch_that_is_none_is_refused_as_a_whole(api: Api, body: bytes) -> None:
+    answer = api.call("POST", "/api/v2/batch", body)
+    assert answer.status == 400
+    assert json(answer)["errors"][0].keys() == {"reason", "field", "message"}
+
+
+def test_an_empty_batch_can_be_accepted(api: Api) -> None:
+    api.service.set_options(Options(empty_batch_status=200))
+    assert api.call("POST", "/api/v2/batch", {"batch": []}).status == 200
+
+
+def test_bad_items_are_told_by_their_place_and_the_others_are_taken(api: Api) -> None:
+    answer = api.call("POST", "/api/v2/batch", {"batch": [{}, event(ADA), identify({})]})
+    assert answer.status == 207
+    assert [(error["batch_index"], error["field"]) for error in json(answer)["errors"]] == [
+        (0, "type"),
+        (2, "identifiers"),
+    ]
+    assert operation(api) == event(ADA)
+
+
+def test_a_bad_entity_is_a_400_with_its_error(api: Api) -> None:
+    answer = api.call("POST", "/api/v2/entity", identify(ADA, plan="x" * 1001))
+    message = "property value cannot be longer than 1000 bytes"
+    assert answer.status == 400
+    assert json(answer) == {"errors": [{"reason": "invalid", "field": "attributes.plan", "message": message}]}
+    assert api.call("POST", "/api/v2/entity", b"{").status == 400
+
+
+@pytest.mark.parametrize("status", [413, 400])
+def test_requests_that_are_too_large_are_refused(api: Api, status: Any) -> None:
+    api.service.set_options(Options(oversize_status=status))
+    large = event(ADA, attributes={"text": "x" * 32_800})
+    assert api.call("POST", "/api/v2/entity", large).status == status
+    assert api.call("POST", "/api/v2/batch", {"batch": [large] * 16}).status == status
+    assert api.call("POST", "/api/v2/batch", {"batch": [large, event(ADA)]}).status == 207
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "expected"),
+    [
+        ("PUT", "customers/ada", {"plan": "pro", "_timestamp": 5}, identify(ADA, 5, plan="pro")),
+        ("PUT", "customers/a%2Fb%40c%20d", {}, identify({"id": "a/b@c d"})),
+        ("PUT", "customers/ada%2Bx%40example.com", {}, identify({"email": "ada+x@example.com"})),
+        ("PUT", "customers/cio_0001", {}, identify({"cio_id": "0001"})),
+        ("DELETE", "customers/ada", {}, person("delete", ADA)),
+        ("POST", "customers/ada/suppress", {}, person("suppress", ADA)),
+        ("POST", "customers/ada/unsuppress", {}, person("unsuppress", ADA)),
+        (
+            "POST",
+            "customers/ada/events",
+            {"name": "Bought", "data": {"sum": 3}, "id": ULID, "timestamp": 5},
+            event(ADA, attributes={"sum": 3}, id=ULID, timestamp=5),
+        ),
+        ("POST", "customers/ada/events", {"name": "/", "type": "page"}, person("page", ADA, name="/", attributes={})),
+        ("POST", "events", {"name": "Bought", "anonymous_id": "v"}, event({"anonymous_id": "v"}, attributes={})),
+        (
+            "PUT",
+            "customers/ada/devices",
+            {"device": {"id": "t", "platform": "ios"}},
+            person("add_device", ADA, device={"token": "t", "platform": "ios"}),
+        ),
+        ("DELETE", "customers/ada/devices/a%2Fb", {}, person("delete_device", ADA, device={"token": "a/b"})),
+        (
+            "POST",
+            "merge_customers",
+            {"primary": ADA, "secondary": {"email": "a@b.c"}},
+            {"type": "person", "action": "merge", "primary": ADA, "secondary": {"email": "a@b.c"}},
+        ),
+        (
+            "POST",
+            "metrics",
+            {"delivery_id": "d", "metric": "bounced", "timestamp": 5},
+            {
+                "type": "delivery",
+                "action": "event",
+                "identifiers": {"id": "d"},
+                "name": "bounced",
+                "attributes": {"timestamp": 5},
+            },
+        ),
+    ],
+)
+def test_a_call_of_v1_is_an_operation_of_v2(
+    api: Api, method: str, path: str, body: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    assert api.call(method, f"/api/v1/{path}", body).status == 200
+    assert operation(api) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "member"),
+    [
+        ("PUT", "customers/ada", b"{", "errors"),
+        ("PUT", "customers/ada", {"plan": "x" * 1001}, "errors"),
+        ("PUT", "customers/", {}, "errors"),
+        ("POST", "customers/ada/events", {}, "errors"),
+        ("POST", "customers/ada/events", {"name": "x", "data": {"text": "x" * 100_001}}, "errors"),
+        ("PUT", "customers/ada/devices", {"device": {"id": "t", "platform": "web"}}, "errors"),
+        ("POST", "merge_customers", {"primary": ADA}, "error"),
+        ("POST", "merge_customers", {"primary": ADA, "secondary": {"name": "x"}}, "error"),
+        ("POST", "metrics", {"delivery_id": "d", "metric": "seen"}, "errors"),
+        ("POST", "segments/1/add_customers", {"ids": ["x"] * 1001}, "errors"),
+        ("POST", "forms/1/submit", {"data": {}}, "errors"),
+    ],
+)
+def test_a_bad_call_of_v1_is_refused_in_the_words_of_v1(
+    api: Api, method: str, path: str, body: Any, member: str
+) -> None:
+    answer = api.call(method, f"/api/v1/{path}", body)
+    assert answer.status == 400
+    assert json(answer)["meta"].keys() == {member}
+    assert api.service.journal == []
+
+
+def test_an_event_of_v1_may_be_larger_than_one_of_v2(api: Api) -> None:
+    answer = api.call("POST", "/api/v1/customers/ada/events", {"name": "x", "data": {"text": "x" * 90_000}})
+    assert answer.status == 200
+
+
+def test_calls_that_leave_no_trace_in_people_are_answered(api: Api) -> None:
+    assert api.call("POST", "/api/v1/forms/1/submit", {"data": {"email": "a@b.c", "plan": "pro"}}).status == 204
+    assert api.call("POST", "/api/v1/segments/1/add_customers", {"ids": ["1"]}).status == 200
+    assert api.call("POST", "/api/v1/events", {"name": "Invited", "data": {"recipient": "a@b.c"}}).status == 200
+    assert api.call("POST", "/unsubscribe/d", {"unsubscribe": True}, auth="").status == 200
+    assert api.call("POST", "/api/v1/nothing", {}).status == 404
+
+
+def test_people_can_be_read_as_the_app_api_shows_them(api: Api) -> None:
+    api.call("POST", "/api/v2/entity", identify({"id": "a/b"}, email="Ada@example.com", age=7, plan="pro"))
+    (cio_id,) = api.service.workspace.people
+    found = json(api.call("GET", "/v1/customers?email=ada%40EXAMPLE.com", auth="Bearer demo"))
+    assert found == {"results": [{"cio_id": cio_id, "id": "a/b", "email": "ada@example.com"}]}
+    for url in (
+        "a%2Fb/attributes",
+        "ada%40example.com/attributes?id_type=email",
+        f"{cio_id}/attributes?id_type=cio_id",
+    ):
+        customer = json(api.call("GET", f"/v1/customers/{url}", auth="Bearer demo"))["customer"]
+        assert customer["identifiers"] == {"cio_id": cio_id, "id": "a/b", "email": "ada@example.com"}
+        assert {"age": "7", "plan": "pro"}.items() <= customer["attributes"].items()
+    assert api.call("GET", "/v1/customers/nobody/attributes", auth="Bearer demo").status == 404
+    assert json(api.call("GET", "/v1/customers?email=x%40y", auth="Bearer demo")) == {"results": []}
+    assert api.call("GET", "/v1/customers", auth="Bearer wrong").status == 401
