@@ -81,19 +81,16 @@ def entity(
     body: JsonObject = {"type": kind, "action": action}
     if EXEMPT_FIELD in payload:
         members[EXEMPT_FIELD] = payload[EXEMPT_FIELD]
-    if payload.get("convert_timestamp"):
-        for name, value in members.items():
-            if value is not None:
-                body[name] = converted(value)
-        if attributes is not None:
-            attributes = with_dates_converted(attributes)
-    else:
-        for name, value in members.items():
-            if value is not None:
-                body[name] = value
+    convert = payload.get("convert_timestamp")
+    for name, value in members.items():
+        if value is not None:
+            body[name] = converted(value) if convert else value
+    if attributes is not None:
+        attributes = with_dates_converted(attributes) if convert else attributes.copy()
     anonymous_id = payload.get("anonymous_id")
     if anonymous_id:
-        attributes = attributes.copy() if attributes else {}
+        if attributes is None:
+            attributes = {}
         if who is not None and "anonymous_id" in who:
             attributes.pop("anonymous_id", None)
         else:

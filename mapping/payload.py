@@ -24,6 +24,12 @@ PayloadOf = Callable[[Any], JsonObject]
 
 _QUICK: Final = {"string": str, "object": dict}
 
+# What leaves a field out of the payload, unless it is required.
+_ABSENCES: Final = (UNDEFINED, None, "")
+
+# A field that the event decides: its key, its value, the type that needs no coercion, the values that leave it out.
+_Member = tuple[str, Resolver, type, tuple[Any, ...]]
+
 
 def compile_payload(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
     """Return the payload of a single event; the function raises Rejected."""
@@ -32,21 +38,17 @@ def compile_payload(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
     if quick is None:
         return careful
     constants, members = quick
-    required = frozenset(field.key for field in fields if field.required)
 
     def payload_of(event: Any) -> JsonObject:
         if type(event) is not dict:
             return careful(event)
         payload = constants.copy()
-        for key, resolve, kind in members:
+        for key, resolve, kind, absences in members:
             value = resolve(event)
-            if type(value) is kind:
-                if value or kind is dict:
-                    payload[key] = value
-            elif value is not UNDEFINED and value is not None:
+            if type(value) is kind and (value or kind is dict):
+                payload[key] = value
+            elif value not in absences:
                 return careful(event)
-        if not payload.keys() >= required:
-            return careful(event)
         context = event.get("context")
         if type(context) is not dict or "personas" in context:
             refuse_null_context(event)
@@ -79,9 +81,7 @@ def _compile_careful(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
     return payload_of
 
 
-def _quick_members(
-    fields: tuple[Field, ...], mapping: Any
-) -> tuple[JsonObject, list[tuple[str, Resolver, type]]] | None:
+def _quick_members(fields: tuple[Field, ...], mapping: Any) -> tuple[JsonObject, list[_Member]] | None:
     """Return the constant part of the payload and the members to resolve; None when only the careful way will do."""
     try:
         root = root_of(mapping)
@@ -92,17 +92,19 @@ def _quick_members(
         return None
     known = {field.key: field for field in fields}
     constants: JsonObject = {}
-    members: list[tuple[str, Resolver, type]] = []
+    members: list[_Member] = []
     for key in javascript.keys(root):
         value, field = root[key], known.get(key)
         if type(value) is not dict and type(value) is not list:
             constants[key] = value
         elif field is not None and field.type in _QUICK and not field.choices:
-            members.append((key, compile_member(value), _QUICK[field.type]))
+            members.append((key, compile_member(value), _QUICK[field.type], () if field.required else _ABSENCES))
         else:
             return None
+    unresolved = tuple(
+        field for field in fields if field.key in constants or (field.required and field.key not in root)
+    )
     try:
-        optional = tuple(known[key] for key in constants if key in known)
-        return coerce(optional, without_empty_texts(without_empty(optional, constants))), members
+        return coerce(unresolved, without_empty_texts(without_empty(unresolved, constants))), members
     except Rejected:
         return None
