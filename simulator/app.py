@@ -37,11 +37,11 @@ class Simulator:
         if path.startswith("/_sim/"):
             await _say(send, control(self.service, scope["method"], path.removeprefix("/_sim/"), body))
             return
-        faults = self.service.faults
+        faults, is_too_much = self.service.faults, self.service.is_over_the_limit()
         before, after = self._breaks(faults.reset_before, faults.timeout_before), None
         answer = OK
         if before is None:
-            answer = self._taken_or_refused(scope, body, faults)
+            answer = self._over_the_limit() if is_too_much else self._taken_or_refused(scope, body)
             after = self._breaks(faults.reset_after, faults.timeout_after)
         latency_s = self.service.dice.uniform(*faults.latency_ms) / 1000
         slow_s = faults.slow_loris_s if self.service.happens(faults.slow_loris) else 0.0
@@ -60,10 +60,13 @@ class Simulator:
             return "reset"
         return "timeout" if self.service.happens(timeout) else None
 
-    def _taken_or_refused(self, scope: Scope, body: bytes, faults: Faults) -> Answer:
-        """Answer through the rate limit and the refusals that are asked for; whatever they leave is taken."""
-        if self.service.is_over_the_limit():
-            return OK if faults.drop_silently else _refusal(429, faults)
+    def _over_the_limit(self) -> Answer:
+        faults = self.service.faults
+        return OK if faults.drop_silently else _refusal(429, faults)
+
+    def _taken_or_refused(self, scope: Scope, body: bytes) -> Answer:
+        """Answer through the refusals that are asked for; whatever they leave is taken."""
+        faults = self.service.faults
         for status, rate in faults.statuses:
             if self.service.happens(rate):
                 return _refusal(status, faults)

@@ -45,7 +45,7 @@ class Faults(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seed: int = 1
+    seed: int | None = None  # of the process, when None
     latency_ms: tuple[Milliseconds, Milliseconds] = (0.0, 0.0)
     status_401: Rate = 0.0
     status_403: Rate = 0.0
@@ -66,6 +66,7 @@ class Faults(BaseModel):
     duplicate: Rate = 0.0  # taken twice, as if an intermediary had repeated it
     item_errors: Rate = 0.0  # share of items refused in a 207
     item_errors_bare: bool = False  # without `field` and `message`
+    item_errors_status: Literal[207, 200] = 207
     apply: Literal["at_once", "in_order", "shuffled"] = "at_once"
     shuffle_batches: bool = False  # the items of one request among themselves
     lag_ms: tuple[Milliseconds, Milliseconds] = (0.0, 2000.0)

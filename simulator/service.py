@@ -32,7 +32,7 @@ class Service:
 
     def reset(self) -> None:
         """Forget everybody and everything, faults too; options and clock stay."""
-        self.set_faults(Faults(seed=self._seed))
+        self.set_faults(Faults())
         self.workspace = Workspace(self.options)
         self.journal: list[Json] = []
         self.requests: Counter[str] = Counter()
@@ -49,7 +49,7 @@ class Service:
     def set_faults(self, faults: Faults) -> None:
         """Misbehave like that from now on; what is pending keeps its time."""
         self.faults = faults
-        self.dice = random.Random(faults.seed)
+        self.dice = random.Random(self._seed if faults.seed is None else faults.seed)
 
     def happens(self, rate: float) -> bool:
         return rate > 0 and self.dice.random() < rate

@@ -81,7 +81,7 @@ class TrackApi:
             else:
                 errors.append({"batch_index": index, **found})
         self._service.accept(accepted)
-        return told({"errors": errors}, 207) if errors else OK
+        return told({"errors": errors}, self._service.faults.item_errors_status) if errors else OK
 
     def _entity(self, body: bytes) -> Answer:
         if len(body) > MAX_ENTITY_BYTES:

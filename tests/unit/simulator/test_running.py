@@ -78,6 +78,14 @@ def test_connections_break_before_or_after_the_commit(running: Running, fault: s
     assert (running.stats()["operations"], running.stats()["requests"]) == (taken, {seen: 1})
 
 
+def test_a_request_that_breaks_counts_for_the_rate_as_well(running: Running) -> None:
+    running.faults(reset_before=1)
+    for _ in range(3):
+        with pytest.raises(httpx.TransportError):
+            send(running)
+    assert sum(running.http.get("/_sim/seconds").json().values()) == 3
+
+
 def test_a_client_that_does_not_wait_meets_its_own_timeout(running: Running) -> None:
     running.faults(timeout_after=1)
     with pytest.raises(httpx.ReadTimeout):

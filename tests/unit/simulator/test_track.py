@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from simulator.answer import Answer
-from simulator.options import Options
+from simulator.options import Faults, Options
 from tests.unit.simulator.conftest import Api
 from tests.unit.simulator.saying import ULID, event, identify, person
 
@@ -79,6 +79,12 @@ def test_bad_items_are_told_by_their_place_and_the_others_are_taken(api: Api) ->
         (2, "identifiers"),
     ]
     assert operation(api) == event(ADA)
+
+
+def test_the_errors_of_items_may_come_with_a_200(api: Api) -> None:
+    api.service.set_faults(Faults(item_errors_status=200))
+    answer = api.call("POST", "/api/v2/batch", {"batch": [{}]})
+    assert (answer.status, json(answer)["errors"][0]["batch_index"]) == (200, 0)
 
 
 def test_a_bad_entity_is_a_400_with_its_error(api: Api) -> None:
