@@ -15,13 +15,15 @@
 -- Returns  {due, wake, sequence, depth, attempts, deaths, record, …}: five per event, by depth; due: ms until the next
 --          delayed event when nothing was claimed, -1 when there is none; wake: 1 when one more deliverer is wanted.
 -- The more often an event's claims died, the fewer events may share its next one: 50, 5, then it is claimed alone. So a
--- poisonous event is told from its neighbours, and they get away.
+-- poisonous event is told from its neighbours, and they get away. Threads of one process die together, so of the events
+-- that are claimed alone only one is under way at a time.
 -- Clock    Redis' own.
 local base = KEYS[1]
 local EVENT, NEXT, READY = base .. ':event', base .. ':next', base .. ':ready'
 local most_events, most_bytes, greatest_depth = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local DIGEST, LINK, KEYS_START, HINT_MS = 8, 20, 16, 200
 local MAY_SHARE = { [0] = most_events, 50, 5 }
+local ALONE = 3
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -49,6 +51,17 @@ local function fields(suffix, names)
   return redis.call('HMGET', base .. suffix, unpack(names))
 end
 
+-- A claim of an event that must be alone has no other; any other claim's events all died less often.
+local function another_is_alone()
+  for _, claim in ipairs(redis.call('ZRANGE', base .. ':claims', 0, -1)) do
+    local name = redis.call('SRANDMEMBER', base .. ':claim:' .. claim)
+    if name and tonumber(redis.call('HGET', base .. ':deaths', name) or 0) >= ALONE then
+      return true
+    end
+  end
+  return false
+end
+
 local reply, claimed, bytes, allowed = { '-1', 0 }, {}, 0, most_events
 local function take(names, depth)
   local records = redis.call('HMGET', EVENT, unpack(names))
@@ -59,8 +72,9 @@ local function take(names, depth)
       allowed = 0
       break
     end
-    local share = MAY_SHARE[tonumber(deaths[i] or 0)] or 1
-    if #claimed < share then
+    local died = tonumber(deaths[i] or 0)
+    local share = MAY_SHARE[died] or 1
+    if #claimed < share and (died < ALONE or not another_is_alone()) then
       allowed = math.min(allowed, share)
       bytes = bytes + #records[i]
       claimed[#claimed + 1] = name
@@ -76,6 +90,9 @@ local function take(names, depth)
 end
 
 local frontier = take(due, 0)
+if #frontier == 0 then
+  return { '-1', 0 }
+end
 redis.call('ZREM', READY, unpack(frontier))
 
 local missing = {}

@@ -1,4 +1,4 @@
-"""The workers' Celery application, but whoever maps the event POISON dies on the spot; start it with `-A` this module."""
+"""The workers' Celery application, but whoever maps the event POISON dies on the spot; for `celery -A`."""
 
 from __future__ import annotations
 

@@ -326,6 +326,19 @@ def test_a_suspect_is_claimed_alone_and_nobody_waits_for_it(client: redis.Redis)
     assert sorted(names(each) for each in claims) == [[], ["other"], ["poison"]]
 
 
+def test_of_the_suspects_one_is_under_way_at_a_time(client: redis.Redis) -> None:
+    """Threads of one process die together: two suspects side by side could never be told apart."""
+    append(client, event("poison", "jo"), event("innocent", "al"), event("other", "bo"))
+    client.hset(f"{base(QUEUE)}:deaths", mapping={"1": 3, "2": 3})
+
+    first = claim(client)
+    meanwhile = [claim(client) for _ in range(2)]
+    deliver(client, first)
+
+    assert [names(each) for each in (first, *meanwhile)] == [["poison"], ["other"], []]
+    assert names(claim(client)) == ["innocent"]
+
+
 def test_a_repeated_message_id_is_accepted_and_dropped(client: redis.Redis) -> None:
     assert append(client, event("a", "jo"), event("b", "jo"), event("a", "jo")).accepted == (True, True, False)
     assert append(client, event("b", "al")).accepted == (False,)
