@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any
 
+from simulator.directory import Directory, Name
 from simulator.objects import Objects
 from simulator.operations import ULID
 from simulator.options import Options
@@ -17,32 +18,33 @@ from simulator.visitors import Visitor
 
 _TRIGGERS_FOR_S = 72 * 3600.0
 _TOPIC = "cio_subscription_preferences.topics."
-_KINDS = {"email_or_id": ("id", "email"), "id": ("id",), "email": ("email",)}
-
-Name = tuple[str, str]  # kind and value of an identifier, as it is compared
 
 
 class Workspace:
     """Everything that one workspace knows. `counts` are what tests look for: silent failures, and order gone wrong."""
 
     def __init__(self, options: Options) -> None:
-        self.people: dict[str, Person] = {}  # by cio_id
         self.objects = Objects()
         self.visitors: dict[str, Visitor] = defaultdict(Visitor)  # by anonymous id
         self.counts: Counter[str] = Counter()
         self.activity: list[Json] = []
-        self._named: dict[Name, Person] = {}
-        self._suppressed: dict[Name, frozenset[Name]] = {}  # each with those that were suppressed with it
-        self._left: dict[Name, str] = {}  # who was deleted or merged away, and which of the two
+        self._directory = Directory()
         self._device_owners: dict[str, Person] = {}  # by token
         self._event_ids: dict[str, float] = {}  # → time of receipt
-        self._born = 0
         self.set_options(options)
 
     def set_options(self, options: Options) -> None:
         self.options = options
         self._remember_s = float("inf") if options.dedupe_s is None else options.dedupe_s
-        self._kinds = (*_KINDS[options.identifiers], *(("phone",) if options.phone else ()))
+        self._directory.set_options(options)
+
+    @property
+    def people(self) -> dict[str, Person]:
+        """Everybody, by cio_id."""
+        return self._directory.people
+
+    def find(self, identifiers: Json) -> Person | None:
+        return self._directory.find(self._directory.name(identifiers))
 
     def apply(self, operation: Json, received_at: float, trace: Trace | None = None) -> bool:
         """Do what an accepted operation says; return whether it was new, False for an event that was here before.
@@ -61,7 +63,7 @@ class Workspace:
             case "person", "suppress":
                 self._suppress(operation)
             case "person", "unsuppress":
-                self._unsuppress(operation)
+                self._directory.unsuppress(self._directory.name(operation["identifiers"]))
             case "person", "add_device":
                 self._add_device(operation, received_at)
             case "person", "delete_device":
@@ -82,74 +84,42 @@ class Workspace:
 
     # Who is who (16-22)
 
-    def find(self, identifiers: Json) -> Person | None:
-        kind, value = self._name(identifiers)
-        return self.people.get(value) if kind == "cio_id" else self._named.get((kind, value))
-
-    def _name(self, identifiers: Json) -> Name:
-        """Return the identifier as it is compared; where e-mail does not identify, an address is an id."""
-        kind, value = next(iter(identifiers.items()))
-        if kind == "email" and "email" not in self._kinds:
-            kind = "id"
-        return kind, str(value).lower() if kind == "email" else str(value)
-
-    def _is_suppressed(self, identifiers: Json) -> bool:
-        if not self._suppressed or self._name(identifiers) not in self._suppressed:
+    def _is_ignored(self, identifiers: Json) -> bool:
+        if not self._directory.is_suppressed(self._directory.name(identifiers)):
             return False
         self.note("ignored", identifiers=identifiers)
         return True
 
     def _found_or_made(self, identifiers: Json, received_at: float) -> Person | None:
         """Return the person, a bare new one when nobody is there; None for an unknown cio_id, or a suppressed one."""
-        if self._is_suppressed(identifiers):
+        if self._is_ignored(identifiers):
             return None
-        person = self.find(identifiers)
-        if person is not None:
-            return person
-        name = self._name(identifiers)
-        if name[0] not in self._kinds:
+        name = self._directory.name(identifiers)
+        person = self._directory.find(name)
+        if person is None and name[0] not in self._directory.kinds:
             self.note("failed_event", identifiers=identifiers)
-            return None
-        return self._create(name, received_at, is_update=False)
+        elif person is None:
+            return self._create(name, received_at, is_update=False)
+        return person
 
     def _create(self, name: Name, received_at: float, *, is_update: bool) -> Person:
         """Make a new person. Nobody who was merged away should come back, nor a deleted one by what they did before."""
-        left_by = self._left.pop(name, None)
-        if left_by == "merge" or (left_by and not is_update):
-            self.note("recreated", after=left_by, name=name)
-        self._born += 1
-        person = Person(f"{self._born:08x}", self._born, attributes={"created_at": int(received_at)})
-        self.people[person.cio_id] = person
-        self._give(person, *name)
+        person, left_by = self._directory.create(name, received_at)
         self.note("profile_create", cio_id=person.cio_id, name=name)
+        if left_by == "merge" or (left_by and not is_update):
+            self.note("recreated", cio_id=person.cio_id, after=left_by)
         return person
-
-    def _give(self, person: Person, kind: str, value: str) -> None:
-        former = getattr(person, kind)
-        if former is not None:
-            del self._named[kind, former]
-        setattr(person, kind, value)
-        self._named[kind, value] = person
-
-    def _remove(self, person: Person, why: str) -> frozenset[Name]:
-        """Remove the person; return the identifiers that are free now."""
-        del self.people[person.cio_id]
-        person.exists = False
-        names = frozenset((kind, getattr(person, kind)) for kind in self._kinds if getattr(person, kind) is not None)
-        for name in names:
-            del self._named[name]
-            self._left[name] = why
-        return names
 
     def _identify(self, operation: Json, received_at: float, trace: Trace | None) -> None:
         identifiers, attributes = operation["identifiers"], dict(operation.get("attributes") or {})
         if "anonymous_id" in identifiers:
             return self.note("ignored", identifiers=identifiers)
-        if self._is_suppressed(identifiers):
+        if self._is_ignored(identifiers):
             return None
         anonymous_id = attributes.pop("anonymous_id", None)
         must_exist = attributes.pop("_update", False) is True
-        person = self._identified(self._name(identifiers), self._wanted(attributes), must_exist, received_at)
+        wanted = self._directory.take_identifiers(attributes)
+        person = self._identified(self._directory.name(identifiers), wanted, must_exist, received_at)
         if person is None:
             return self.note("failed_attribute_change", reason="nobody has this identifier", identifiers=identifiers)
         self._update(person, attributes, _seconds(operation.get("timestamp"), received_at), trace)
@@ -159,20 +129,15 @@ class Workspace:
             self._claim(str(anonymous_id), person, received_at)
         return None
 
-    def _wanted(self, attributes: Json) -> dict[str, str]:
-        """Take the identifiers that the person shall have out of the attributes."""
-        attributes.pop("cio_id", None)
-        given = {kind: attributes.pop(kind) for kind in self._kinds if kind in attributes}
-        return {kind: self._name({kind: value})[1] for kind, value in given.items() if value not in (None, "")}
-
     def _identified(self, name: Name, wanted: dict[str, str], must_exist: bool, received_at: float) -> Person | None:
         """The decision table of identities (18): whom an identify is about, with the identifiers they could have."""
+        find = self._directory.find
         kind, value = name
-        person = self.people.get(value) if kind == "cio_id" else self._named.get(name)
-        if person is None and kind not in self._kinds:
+        person = find(name)
+        if person is None and kind not in self._directory.kinds:
             return None
         if person is None:
-            person = next((self._named[other] for other in wanted.items() if other in self._named), None)
+            person = next(filter(None, map(find, wanted.items())), None)
             if person is not None:
                 self._rename(person, kind, value)
             elif must_exist:
@@ -186,13 +151,13 @@ class Workspace:
     def _rename(self, person: Person, kind: str, value: str) -> None:
         """Somebody found by another identifier gets the one that addressed them, if it is still empty (rows 3, 4)."""
         if getattr(person, kind) is None or self.options.id_conflict == "reassign":
-            self._give(person, kind, value)
+            self._directory.give(person, kind, value)
         else:
             self._failed(kind, value)
 
     def _with_identifier(self, person: Person, addressed_by: str, kind: str, value: str) -> Person:
         """Return the person with the identifier, if they can have it; whoever both are, if the two are one (5-11)."""
-        owner = self._named.get((kind, value))
+        owner = self._directory.find((kind, value))
         if owner is person:
             return person
         if owner is not None and self._are_one(person, owner, addressed_by, kind):
@@ -200,9 +165,9 @@ class Workspace:
         may_change = addressed_by == "cio_id" or (
             (addressed_by, kind) == ("id", "email") and self.options.allow_email_update_by_id
         )
-        is_free = owner is None and (kind, value) not in self._suppressed
+        is_free = owner is None and not self._directory.is_suppressed((kind, value))
         if is_free and (getattr(person, kind) is None or may_change):
-            self._give(person, kind, value)
+            self._directory.give(person, kind, value)
         else:
             self._failed(kind, value)
         return person
@@ -219,8 +184,7 @@ class Workspace:
         """Merge two who each have what the other lacks; the older remains, with both identifiers (27)."""
         primary, secondary = sorted((one, other), key=lambda person: person.number)
         for name in self._join(primary, secondary):
-            self._give(primary, *name)
-            del self._left[name]
+            self._directory.give(primary, *name)
         return primary
 
     def _failed(self, kind: str, value: str) -> None:
@@ -271,7 +235,7 @@ class Workspace:
 
     def _join(self, primary: Person, secondary: Person) -> frozenset[Name]:
         """Give the primary what it lacks and remove the secondary; return the secondary's identifiers."""
-        freed = self._remove(secondary, "merge")
+        freed = self._directory.remove(secondary, "merge")
         if self.options.devices_on_merge == "drop":
             secondary.devices = {}
         primary.inherit(secondary)
@@ -284,20 +248,17 @@ class Workspace:
     def _delete(self, operation: Json) -> None:
         person = self.find(operation["identifiers"])
         if person is not None:
-            self._remove(person, "delete")
+            self._directory.remove(person, "delete")
             self.note("profile_delete", cio_id=person.cio_id)
 
     def _suppress(self, operation: Json) -> None:
-        names = frozenset({self._name(operation["identifiers"])})
-        person = self.find(operation["identifiers"])
+        name = self._directory.name(operation["identifiers"])
+        person = self._directory.find(name)
+        names = frozenset({name})
         if person is not None:
-            names |= self._remove(person, "delete")
+            names |= self._directory.remove(person, "delete")
             self.note("profile_delete", cio_id=person.cio_id)
-        self._suppressed |= dict.fromkeys(names, names)
-
-    def _unsuppress(self, operation: Json) -> None:
-        for name in self._suppressed.get(self._name(operation["identifiers"]), ()):
-            self._suppressed.pop(name, None)
+        self._directory.suppress(names)
 
     # What people do (25, 30-36)
 
