@@ -35,8 +35,11 @@ def probe_port(host: str, port: int) -> None:
     socket.create_server((host, port), family=family).close()
 
 
-def embedded_redis(port: int, directory: Path) -> Program:
-    """A Redis-compatible server on loopback that keeps its data in `directory`, which is made when absent."""
+def embedded_redis(port: int, directory: Path, fsync: str = "everysec") -> Program:
+    """A Redis-compatible server on loopback that keeps its data in `directory`, which is made when absent.
+
+    `fsync` is Redis' `appendfsync`: when what was written has reached the disk.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     options = {
         "bind": LOOPBACK,
@@ -44,7 +47,7 @@ def embedded_redis(port: int, directory: Path) -> Program:
         "dir": str(directory.resolve()),
         "save": "",
         "appendonly": "yes",
-        "appendfsync": "everysec",
+        "appendfsync": fsync,
         "maxmemory-policy": "noeviction",
         "loglevel": "warning",
         "logfile": "redis.log",

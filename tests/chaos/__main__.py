@@ -1,0 +1,197 @@
+"""`make chaos`: everything goes wrong for some minutes, and in the end everybody is as they must be.
+
+Real processes on loopback: Redis with its append-only file, ingest, three workers, a simulated Customer.io that answers
+badly and applies late. Workers and ingest are killed, Redis is killed and started again, the lines to Redis and to
+Customer.io are cut. `SEED`, `EVENTS`, `MINUTES`, `APPLY` (in_order, shuffled), `ORDER` (acknowledged, applied) and
+`SETTLE_S` come from the environment. Prints one JSON line of figures; exit code 1 when a promise was broken.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+import lanes
+from console import oracle, sample
+from console.demo import differences, read_person
+from tests.chaos.proxy import Proxy
+from tests.chaos.stage import Stage
+
+BATCH = 40
+LAG_SCALE = 0.05  # what lags behind by a minute at Customer.io lags by three seconds here
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the run is to be, from the environment."""
+
+    seed: int = int(os.environ.get("SEED", "1"))
+    events: int = int(os.environ.get("EVENTS", "20000"))
+    minutes: float = float(os.environ.get("MINUTES", "3"))
+    apply: str = os.environ.get("APPLY", "in_order")
+    order: str = os.environ.get("ORDER", "acknowledged")
+    settle_s: float = float(os.environ.get("SETTLE_S", "4"))
+
+    @property
+    def may_be_disordered(self) -> bool:
+        """Whether Customer.io may apply a person's operations in another order than they were sent."""
+        return self.apply == "shuffled" and self.order == "acknowledged"
+
+    @property
+    def faults(self) -> dict[str, Any]:
+        return {
+            "seed": self.seed,
+            "latency_ms": [20, 300],
+            "status_429": 0.01,
+            "retry_after_s": 0.5,
+            "status_500": 0.02,
+            "status_503": 0.02,
+            "reset_before": 0.01,
+            "reset_after": 0.02,
+            "timeout_before": 0.003,
+            "timeout_after": 0.003,
+            "timeout_s": 3.0,
+            "slow_loris": 0.01,
+            "apply": self.apply,
+            "lag_ms": [0, 2000],
+            "lag_tail": 0.05,
+            "lag_tail_ms": 60_000,
+            "lag_scale": LAG_SCALE,
+        }
+
+
+@dataclass
+class Havoc:
+    """What was done to whom, while it is being done."""
+
+    stage: Stage
+    lines: dict[str, Proxy]
+    dice: random.Random
+    over: threading.Event = field(default_factory=threading.Event)
+    done: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("kills", "redis_restarts", "cuts"), 0))
+
+    def wreak(self, redis_restarts_at: list[float]) -> None:
+        """Kill, cut and restart until it is over."""
+        while not self.over.wait(self.dice.uniform(2, 5)):
+            if redis_restarts_at and time.monotonic() > redis_restarts_at[0]:
+                redis_restarts_at.pop(0)
+                self.stage.kill("redis")
+                self.done["redis_restarts"] += 1
+            elif self.dice.random() < 0.25:
+                line = self.lines[self.dice.choice(sorted(self.lines))]
+                line.cut()
+                self.over.wait(self.dice.uniform(0.2, 1.5))
+                line.mend()
+                self.done["cuts"] += 1
+            else:
+                self.stage.kill(self.dice.choice(["worker-1", "worker-2", "worker-3", "ingest"]))
+                self.done["kills"] += 1
+
+
+def main() -> int:
+    plan = Plan()
+    told = sample.events(plan.events, plan.seed)
+    with (
+        tempfile.TemporaryDirectory(prefix="segue-chaos-") as directory,
+        Stage(Path(directory)) as stage,
+        Proxy(stage.redis_port) as to_redis,
+        Proxy(stage.simulator_port) as to_customerio,
+    ):
+        stage.start(
+            f"redis://127.0.0.1:{to_redis.port}/0",
+            f"http://127.0.0.1:{to_customerio.port}",
+            order=plan.order,
+            settle_s=plan.settle_s,
+        )
+        stage.simulator.post("/_sim/faults", json=plan.faults).raise_for_status()
+        havoc = Havoc(stage, {"redis": to_redis, "customerio": to_customerio}, random.Random(plan.seed))
+        started_at = time.monotonic()
+        restarts_at = [started_at + plan.minutes * 60 * share for share in (0.25, 0.5, 0.75)]
+        wreaking = threading.Thread(target=havoc.wreak, args=(restarts_at,))
+        wreaking.start()
+        try:
+            send(told, stage, started_at, plan.minutes * 60)
+        finally:
+            havoc.over.set()
+            wreaking.join()
+        stage.settle_down()
+        figures = judge(told, stage, plan) | havoc.done
+    figures |= {"seed": plan.seed, "apply": plan.apply, "order": plan.order, "settle_s": plan.settle_s}
+    figures["seconds"] = round(time.monotonic() - started_at, 1)
+    print(json.dumps(figures))
+    return 0 if is_right(figures, plan) else 1
+
+
+def send(told: list[sample.Event], stage: Stage, started_at: float, seconds: float) -> None:
+    """Send all events in their order, evenly over the time; whatever is refused or unanswered is sent again."""
+    for first in range(0, len(told), BATCH):
+        due = started_at + seconds * first / len(told)
+        while (left := due - time.monotonic()) > 0:
+            time.sleep(min(left, 0.05))
+        until = time.monotonic() + 120
+        while not is_taken(stage, told[first : first + BATCH]):
+            if time.monotonic() > until:
+                raise SystemExit("ingest has taken nothing for two minutes")
+            time.sleep(0.05)
+
+
+def is_taken(stage: Stage, batch: list[sample.Event]) -> bool:
+    try:
+        answer = stage.ingest.post("/v1/batch", json={"batch": batch})
+    except httpx.HTTPError:
+        return False
+    if 400 <= answer.status_code < 500:
+        raise SystemExit(f"ingest refused a batch: {answer.text}")
+    return answer.is_success
+
+
+def judge(told: list[sample.Event], stage: Stage, plan: Plan) -> dict[str, Any]:
+    """Return what came of it, each person compared with the oracle; what they did by its own time, where it may have
+    been applied in another order."""
+    stats = lanes.stats(stage.store, "demo")
+    seen = stage.simulator.get("/_sim/stats").json()
+    people = stage.simulator.get("/_sim/people").json()["people"]
+    for person in people if plan.may_be_disordered else ():
+        person["events"].sort(key=lambda event: event["timestamp"])
+    found = [read_person(person) for person in people]
+    wrong = list(differences(oracle.people(told), found))
+    for line in wrong[:10]:
+        print(line, file=sys.stderr)
+    return {
+        "sent": len(told),
+        "accepted": stats.accepted_total,
+        "delivered": stats.delivered_total,
+        "buried": stats.buried_total,
+        "lost": len(told) - stats.delivered_total - stats.buried_total,
+        "requests": sum(seen["requests"].values()),
+        "operations": seen["operations"],
+        "applied_twice": seen["applied_twice"],
+        "order_violations": seen["order_violations"],
+        "stale_attribute_won": seen["stale_attribute_won"],
+        "merge_without_primary": seen["merge_without_primary"],
+        "people": len(found),
+        "people_differ": len(wrong),
+        "reaped": stats.reaped_total,
+    }
+
+
+def is_right(figures: dict[str, Any], plan: Plan) -> bool:
+    """Whether every promise was kept."""
+    promised = ["lost", "buried", "applied_twice", "stale_attribute_won", "people_differ"]
+    if not plan.may_be_disordered:
+        promised.append("order_violations")
+    return figures["accepted"] == figures["sent"] and not any(figures[name] for name in promised)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""The processes of a chaos run, watched over so that whoever is killed comes back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+import redis
+
+import lanes
+from console import programs
+from console.supervisor import Supervisor
+
+CONFIG = """
+[sources.demo]
+write_key = "demo"
+destinations = ["demo"]
+[destinations.demo]
+site_id = "demo"
+api_key = "demo"
+batch_items = 10
+[destinations.demo.delivery]
+order = "{order}"
+requests_per_s = 1000
+"""
+
+
+class Stage:
+    """Redis and the simulator at once, the rest when told where their lines are."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.redis_port, self.simulator_port, self.ingest_port = (programs.free_port() for _ in range(3))
+        self.store = redis.Redis.from_url(f"redis://127.0.0.1:{self.redis_port}/0", socket_timeout=10)
+        self.simulator = httpx.Client(base_url=f"http://127.0.0.1:{self.simulator_port}", timeout=60)
+        self.ingest = httpx.Client(base_url=f"http://127.0.0.1:{self.ingest_port}", auth=("demo", ""), timeout=15)
+        self._stack = ExitStack()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+
+    def __enter__(self) -> Self:
+        log = self._stack.enter_context((self.directory / "log").open("wb"))
+        self._supervisor = self._stack.enter_context(Supervisor(lambda _: None, output=log))
+        self._supervisor.start(
+            # With "everysec" a busy disk may hold up the writes of a second or two, and a kill lose them.
+            programs.embedded_redis(self.redis_port, self.directory / "redis", fsync="always"),
+            programs.simulator("127.0.0.1", self.simulator_port, [("demo", "demo")]),
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._stack.close()
+
+    def start(self, redis_url: str, track_url: str, *, order: str, settle_s: float) -> None:
+        """Start ingest and three workers, and bring back whoever dies from then on."""
+        config = self.directory / "segue.toml"
+        config.write_text(CONFIG.format(order=order))
+        environment = {
+            "REDIS_URL": redis_url,
+            "SEGUE_TRACK_URL": track_url,
+            "SEGUE_CONFIG": str(config),
+            "SEGUE_SETTLE_S": str(settle_s),
+            "SEGUE_LEASE_S": "6",
+            "SEGUE_RETRY_BASE_S": "0.2",
+            "SEGUE_SWEEP_S": "0.5",
+        }
+        self._supervisor.start(
+            *programs.workers(3, environment), programs.ingest("127.0.0.1", self.ingest_port, environment)
+        )
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def kill(self, name: str) -> None:
+        """Kill a process the hard way, if it lives."""
+        with self._lock:
+            pid = self._supervisor.pids.get(name)
+            if pid is not None:
+                os.kill(pid, signal.SIGKILL)
+
+    def settle_down(self) -> None:
+        """Wait until everything is delivered and applied."""
+        until = time.monotonic() + 300
+        while self._waiting() or self.simulator.get("/_sim/stats").json()["pending"]:
+            if time.monotonic() > until:
+                raise SystemExit(f"not at rest within five minutes; the log is in {self.directory}")
+            time.sleep(0.2)
+
+    def _waiting(self) -> int:
+        try:
+            return lanes.stats(self.store, "demo").waiting
+        except redis.RedisError:
+            return 1
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.1):
+            with self._lock:
+                self._supervisor.mend()
