@@ -64,6 +64,12 @@ def test_an_address_that_somebody_else_has_fails_and_the_rest_is_applied() -> No
     assert failure["attributes"]["email"]["value"] == "ada@example.com"
 
 
+def test_one_without_an_address_does_not_become_somebody_who_has_another_id() -> None:
+    world = World()
+    world.apply(identify(ADA), identify(BOB, email="bob@example.com"), identify(ADA, email="bob@example.com"))
+    assert names(world) == [("ada", None), ("bob", "bob@example.com")]
+
+
 @pytest.mark.parametrize("first", [ADA, MAIL])
 def test_one_with_only_an_id_and_one_with_only_an_address_become_the_older_one(first: dict[str, str]) -> None:
     world = World()

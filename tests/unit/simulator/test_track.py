@@ -194,6 +194,15 @@ def test_calls_that_leave_no_trace_in_people_are_answered(api: Api) -> None:
     assert api.call("POST", "/api/v1/nothing", {}).status == 404
 
 
+def test_what_is_read_is_the_old_state_until_the_new_one_is_applied(api: Api) -> None:
+    api.service.clock.set_virtual(True)
+    api.service.set_faults(Faults(apply="in_order", lag_ms=(1000, 1000), lag_tail=0))
+    api.call("POST", "/api/v2/entity", identify(ADA))
+    assert api.call("GET", "/v1/customers/ada/attributes", auth="Bearer demo").status == 404
+    api.service.clock.advance(1.1)
+    assert api.call("GET", "/v1/customers/ada/attributes", auth="Bearer demo").status == 200
+
+
 def test_people_can_be_read_as_the_app_api_shows_them(api: Api) -> None:
     api.call("POST", "/api/v2/entity", identify({"id": "a/b"}, email="Ada@example.com", age=7, plan="pro"))
     (cio_id,) = api.service.workspace.people
