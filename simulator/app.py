@@ -37,25 +37,28 @@ class Simulator:
         if path.startswith("/_sim/"):
             await _say(send, control(self.service, scope["method"], path.removeprefix("/_sim/"), body))
             return
-        faults, is_too_much = self.service.faults, self.service.is_over_the_limit()
-        before, after = self._breaks(faults.reset_before, faults.timeout_before), None
-        answer = OK
-        if before is None:
-            answer = self._over_the_limit() if is_too_much else self._taken_or_refused(scope, body)
-            after = self._breaks(faults.reset_after, faults.timeout_after)
-        latency_s = self.service.dice.uniform(*faults.latency_ms) / 1000
+        faults = self.service.faults
+        outcome = self._outcome(scope, body)
+        self.service.requests[outcome if isinstance(outcome, str) else str(outcome.status)] += 1
         slow_s = faults.slow_loris_s if self.service.happens(faults.slow_loris) else 0.0
-        broken = before or after
-        self.service.requests[broken or str(answer.status)] += 1
+        latency_s = self.service.dice.uniform(*faults.latency_ms) / 1000
         if latency_s > 0:
             await asyncio.sleep(latency_s)
-        if broken is not None:
-            await _break(receive, send, faults.timeout_s if broken == "timeout" else 0.0)
+        if isinstance(outcome, str):
+            await _break(receive, send, faults.timeout_s if outcome == "timeout" else 0.0)
         else:
-            await _say(send, answer, slow_s)
+            await _say(send, outcome, slow_s)
+
+    def _outcome(self, scope: Scope, body: bytes) -> Answer | str:
+        """Return the answer, or how the connection shall break instead: "reset" or "timeout"."""
+        faults, is_too_much = self.service.faults, self.service.is_over_the_limit()
+        broken = self._breaks(faults.reset_before, faults.timeout_before)
+        if broken is not None:
+            return broken
+        answer = self._over_the_limit() if is_too_much else self._taken_or_refused(scope, body)
+        return self._breaks(faults.reset_after, faults.timeout_after) or answer
 
     def _breaks(self, reset: float, timeout: float) -> str | None:
-        """Draw whether there shall be no answer: "reset", "timeout" or None."""
         if self.service.happens(reset):
             return "reset"
         return "timeout" if self.service.happens(timeout) else None

@@ -32,9 +32,7 @@ class Visitor:
         """Return the events that the person gets. With `reidentify` a repeated claim also gets late ones."""
         if self.claimed_by is not None and (self.claimed_by is not person or not reidentify):
             return []
-        if self.claimed_by is None:
-            self.claimed_by = person
-        self.claimed_at = at
-        events = [event for event, received_at in self.events if received_at >= at - KEPT_S]
-        self.events = []
-        return events
+        self.claimed_by, self.claimed_at = person, at
+        waiting = self.events
+        self.events = [(event, received_at) for event, received_at in waiting if received_at > at + LATE_S]
+        return [event for event, received_at in waiting if at - KEPT_S <= received_at <= at + LATE_S]

@@ -68,6 +68,17 @@ def test_what_is_received_within_five_minutes_after_the_claim_is_attached_and_no
     assert deeds(world, **ADA) == ["In time"]
 
 
+def test_the_five_minutes_count_from_receipt_even_when_the_claim_is_applied_later() -> None:
+    world = World()
+    claimed_at = world.now
+    for late, name in ((300, "In time"), (301, "Late")):
+        world.now = claimed_at + late
+        world.apply(event(VISITOR, name))
+    world.now = claimed_at
+    world.apply(identify(ADA, anonymous_id="v"))
+    assert deeds(world, **ADA) == ["In time"]
+
+
 def test_by_the_old_rule_another_identify_attaches_what_came_late() -> None:
     world = World(late_anonymous="reidentify")
     world.apply(identify(ADA, anonymous_id="v"))
