@@ -76,6 +76,8 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for worker in self.workers:
+            worker.terminate()  # all at once; they are waited for one after the other
         self._stack.close()
         self.http.close()
         self.redis.close()
