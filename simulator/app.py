@@ -16,11 +16,12 @@ from simulator.answer import OK, UNAUTHORIZED, Answer
 from simulator.control import control
 from simulator.options import Faults
 from simulator.service import Service
-from simulator.track import Scope, TrackApi
+from simulator.track import Scope, TrackApi, site_id
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
+_NONE = Faults()
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
 
@@ -37,8 +38,8 @@ class Simulator:
         if path.startswith("/_sim/"):
             await _say(send, control(self.service, scope["method"], path.removeprefix("/_sim/"), body))
             return
-        faults = self.service.faults
-        outcome = self._outcome(scope, body)
+        faults = self._faults(scope)
+        outcome = self._outcome(scope, body, faults)
         self.service.requests[outcome if isinstance(outcome, str) else str(outcome.status)] += 1
         slow_s = faults.slow_loris_s if self.service.happens(faults.slow_loris) else 0.0
         latency_s = self.service.dice.uniform(*faults.latency_ms) / 1000
@@ -49,13 +50,17 @@ class Simulator:
         else:
             await _say(send, outcome, slow_s)
 
-    def _outcome(self, scope: Scope, body: bytes) -> Answer | str:
+    def _faults(self, scope: Scope) -> Faults:
+        faults = self.service.faults
+        return faults if faults.site_id is None or faults.site_id == site_id(scope) else _NONE
+
+    def _outcome(self, scope: Scope, body: bytes, faults: Faults) -> Answer | str:
         """Return the answer, or how the connection shall break instead: "reset" or "timeout"."""
-        faults, is_too_much = self.service.faults, self.service.is_over_the_limit()
+        is_too_much = self.service.is_over_the_limit()
         broken = self._breaks(faults.reset_before, faults.timeout_before)
         if broken is not None:
             return broken
-        answer = self._over_the_limit() if is_too_much else self._taken_or_refused(scope, body)
+        answer = self._over_the_limit() if is_too_much else self._taken_or_refused(scope, body, faults)
         return self._breaks(faults.reset_after, faults.timeout_after) or answer
 
     def _breaks(self, reset: float, timeout: float) -> str | None:
@@ -67,9 +72,8 @@ class Simulator:
         faults = self.service.faults
         return OK if faults.drop_silently else _refusal(429, faults)
 
-    def _taken_or_refused(self, scope: Scope, body: bytes) -> Answer:
+    def _taken_or_refused(self, scope: Scope, body: bytes, faults: Faults) -> Answer:
         """Answer through the refusals that are asked for; whatever they leave is taken."""
-        faults = self.service.faults
         for status, rate in faults.statuses:
             if self.service.happens(rate):
                 return _refusal(status, faults)

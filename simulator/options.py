@@ -46,6 +46,7 @@ class Faults(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int | None = None  # of the process, when None
+    site_id: str | None = None  # only requests with this user name are refused, broken, slow or taken twice
     latency_ms: tuple[Milliseconds, Milliseconds] = (0.0, 0.0)
     status_401: Rate = 0.0
     status_403: Rate = 0.0

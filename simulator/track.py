@@ -151,6 +151,15 @@ class TrackApi:
         return told({"customer": {"id": person.id, "identifiers": identifiers, "attributes": attributes}})
 
 
+def site_id(scope: Scope) -> str:
+    """Return the user name that the call gives; empty when there is none."""
+    _, _, given = _header(scope, b"authorization").partition(" ")
+    try:
+        return str(base64.b64decode(given, validate=True), "utf-8").partition(":")[0]
+    except ValueError:
+        return ""
+
+
 def _header(scope: Scope, name: bytes) -> str:
     return next((str(value, "latin-1") for key, value in scope["headers"] if key == name), "")
 

@@ -78,6 +78,13 @@ def test_connections_break_before_or_after_the_commit(running: Running, fault: s
     assert (running.stats()["operations"], running.stats()["requests"]) == (taken, {seen: 1})
 
 
+def test_faults_may_be_those_of_one_workspace_only(running: Running) -> None:
+    running.faults(status_503=1, site_id="somebody else")
+    assert send(running).status_code == 200
+    running.faults(status_503=1, site_id="demo")
+    assert send(running).status_code == 503
+
+
 def test_a_request_that_breaks_counts_for_the_rate_as_well(running: Running) -> None:
     running.faults(reset_before=1)
     for _ in range(3):
