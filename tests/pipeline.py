@@ -22,6 +22,7 @@ import redis
 import lanes
 
 QUEUE = "demo"
+OTHER = "other"  # site id and API key of a second workspace at the simulator
 DEADLINE_S = 60.0
 
 
@@ -44,7 +45,9 @@ def wait_until(is_so: Callable[[], bool], what: str, deadline_s: float = DEADLIN
 class Pipeline:
     """Simulator, ingest and `workers` worker processes; `with` starts and stops them."""
 
-    def __init__(self, redis_url: str, *, workers: int, app: str = "workers.app", **environment: str) -> None:
+    def __init__(
+        self, redis_url: str, *, workers: int, threads: int = 4, app: str = "workers.app", **environment: str
+    ) -> None:
         self.redis = redis.Redis.from_url(redis_url, socket_timeout=10)
         self.simulator_url = f"http://127.0.0.1:{free_port()}"
         self.ingest_url = f"http://127.0.0.1:{free_port()}"
@@ -58,6 +61,7 @@ class Pipeline:
             **environment,
         }
         self._wanted = workers
+        self._threads = threads
         self._app = app
         self._started = 0
         self._stack = ExitStack()
@@ -65,7 +69,9 @@ class Pipeline:
 
     def __enter__(self) -> Self:
         self.redis.flushall()
-        self._start("-m", "simulator", "--port", self.simulator_url.rpartition(":")[2])
+        self._start(
+            "-m", "simulator", "--port", self.simulator_url.rpartition(":")[2], "--credentials", f"{OTHER}:{OTHER}"
+        )
         self._start("-m", "console.cli", "ingest")
         for _ in range(self._wanted):
             self.start_worker()
@@ -85,7 +91,7 @@ class Pipeline:
     def start_worker(self) -> None:
         """Start one more worker process."""
         self._started += 1
-        celery = ["-m", "celery", "-A", self._app, "worker", "--pool", "threads", "--concurrency", "4"]
+        celery = ["-m", "celery", "-A", self._app, "worker", "--pool", "threads", "--concurrency", str(self._threads)]
         alone = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"w{self._started}@test"]
         self.workers.append(self._start(*celery, *alone, "--loglevel", "WARNING"))
 
@@ -95,12 +101,12 @@ class Pipeline:
         worker.kill()
         worker.wait()
 
-    def send(self, events: Iterable[dict[str, Any]], batch: int = 100) -> None:
+    def send(self, events: Iterable[dict[str, Any]], batch: int = 100, write_key: str = "demo") -> None:
         """Send events through the HTTP endpoint in their order, some per request."""
         pending = list(events)
         for first in range(0, len(pending), batch):
             answer = self.http.post(
-                f"{self.ingest_url}/v1/batch", json={"batch": pending[first : first + batch]}, auth=("demo", "")
+                f"{self.ingest_url}/v1/batch", json={"batch": pending[first : first + batch]}, auth=(write_key, "")
             )
             assert answer.status_code == 200, answer.text
 
