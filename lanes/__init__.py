@@ -8,6 +8,7 @@ asks for more time, `reap` returns what died with its worker; `stats` and `inspe
 
 from lanes.arrival import Appended, NewEvent, QueueFull, append, append_async
 from lanes.keys import digest
+from lanes.letters import DeadLetter, discard, each_letter, letter, letters, mend, resume
 from lanes.overview import HotLane, Lane, Stats, Step, inspect, stats
 from lanes.work import Burial, Claim, ClaimedEvent, Reaped, Release, Settled, claim, extend, reap, settle
 
@@ -16,6 +17,7 @@ __all__ = [
     "Burial",
     "Claim",
     "ClaimedEvent",
+    "DeadLetter",
     "HotLane",
     "Lane",
     "NewEvent",
@@ -29,9 +31,15 @@ __all__ = [
     "append_async",
     "claim",
     "digest",
+    "discard",
+    "each_letter",
     "extend",
     "inspect",
+    "letter",
+    "letters",
+    "mend",
     "reap",
+    "resume",
     "settle",
     "stats",
 ]

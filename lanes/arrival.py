@@ -30,6 +30,7 @@ class NewEvent:
     message_id: str  # the same id within the de-duplication window is accepted and dropped
     hold_ms: int = 0  # time that passes between it and each of its neighbours in a lane, before it and after it
     join: tuple[str, str] | None = None  # what comes after it with the first of these keys has the second as well
+    replaces: int | None = None  # the dead letter whose place it takes; dropped when there is none any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ def _arguments(
     for event in events:
         digests = b"".join(dict.fromkeys(map(keys.digest, event.keys)))
         join = b"".join(map(keys.digest, event.join)) if event.join else b""
-        arguments += (*keys.fingerprint(event.message_id), event.hold_ms, join, digests, event.body)
+        replaces = "" if event.replaces is None else event.replaces
+        arguments += (*keys.fingerprint(event.message_id), event.hold_ms, join, digests, event.body, replaces)
     return arguments
 
 

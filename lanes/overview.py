@@ -30,6 +30,7 @@ class Stats:
     ready: int  # could be claimed now
     delayed: int  # released or held: due later
     claimed: int  # owned by open claims
+    held: int  # dead letters that hold up what is behind them; not among the waiting
     blocked: int  # behind an unfinished event that shares a key
     claims: int  # open claims
     dead: int  # dead letters kept
@@ -49,7 +50,7 @@ class Step:
 
     sequence: int
     digest: bytes  # of the lane's key
-    state: str  # ready | delayed | claimed | waiting (for the next step)
+    state: str  # ready | delayed | claimed | held (a dead letter) | waiting (for the next step)
     # ready: ms since it was due; delayed: ms until then; claimed: ms until the lease ends; waiting: in how many lanes
     figure: int
     claim: str | None
@@ -68,13 +69,16 @@ class Lane:
 
 def stats(client: redis.Redis, queue: str) -> Stats:
     """Return the figures of `queue`, without a scan of it."""
-    waiting, ready, delayed, claimed, claims, dead, age_ms, totals, hot = run(client, "stats", queue, (_HOT_LANES,))
+    waiting, ready, delayed, claimed, held, claims, dead, age_ms, totals, hot = run(
+        client, "stats", queue, (_HOT_LANES,)
+    )
     total = {name.decode(): int(count) for name, count in _pairs(totals)}
     return Stats(
         waiting=waiting,
         ready=ready,
         delayed=delayed,
         claimed=claimed,
+        held=held,
         blocked=waiting - ready - delayed - claimed,
         claims=claims,
         dead=dead,

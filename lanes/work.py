@@ -39,10 +39,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Burial:
-    """An event to set aside, and why: bytes that are kept with it."""
+    """An event to set aside, and why: bytes that are kept with it. When it holds, what is behind it waits."""
 
     sequence: int
     letter: bytes
+    holds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +113,14 @@ def settle(
     """Say what became of events of the claim; idempotent, and harmless when the claim was lost.
 
     Delivered and buried events leave their lanes, which frees their successors. A released event keeps its place, and
-    everything behind it goes on waiting; what follows it within the claim is released with it.
+    everything behind it goes on waiting; what follows it within the claim is released with it. So does what is behind a
+    buried event that holds.
     """
     arguments: Iterable[Argument] = chain(
         (claim_id, longest_hold_ms, len(delivered)),
         sorted(delivered),
         (len(buried),),
-        chain.from_iterable((burial.sequence, burial.letter) for burial in sorted(buried, key=lambda b: b.sequence)),
+        chain.from_iterable((b.sequence, b.letter, int(b.holds)) for b in sorted(buried, key=lambda b: b.sequence)),
         (len(released),),
         chain.from_iterable((release.sequence, release.delay_ms, int(release.counts)) for release in released),
     )

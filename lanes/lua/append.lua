@@ -7,15 +7,16 @@
 -- ARGV[3]  ready events that one open claim is expected to take care of
 -- ARGV[4]  longest hold, ms
 -- ARGV[5]  how long a join lasts, ms
--- ARGV[6…] six per event: bucket and fingerprint of the message id, hold (ms), join ('' or the digests of two keys: what
---          comes later with the first has the second as well), digests of its distinct keys, body
+-- ARGV[6…] seven per event: bucket and fingerprint of the message id, hold (ms), join ('' or the digests of two keys: what
+--          comes later with the first has the second as well), digests of its distinct keys, body, and '' or the sequence
+--          of the dead letter whose place it takes: then that one is no more, and the message id is not asked
 --
 -- Returns  false when the queue is full (nothing was written), else {flags, wake}: flags a text with '1' for each
 --          event accepted and '0' for each duplicate; wake 1 when the caller should ask for a deliverer.
 -- Clock    Redis' own.
 local base = KEYS[1]
 local EVENT, LANE, NEXT, READY = base .. ':event', base .. ':lane', base .. ':next', base .. ':ready'
-local FIRST, STRIDE, DIGEST, HOT_LENGTH = 6, 6, 8, 1000
+local FIRST, STRIDE, DIGEST, HOT_LENGTH = 6, 7, 8, 1000
 local GENERATIONS, HINT_MS, ARGUMENTS, MOST_JOINS = 3, 200, 4000, 20
 
 local time = redis.call('TIME')
@@ -56,7 +57,14 @@ end
 
 local flags, fresh = {}, {}
 for at = FIRST, #ARGV, STRIDE do
-  local duplicate = is_duplicate(ARGV[at], ARGV[at + 1])
+  local letter, duplicate = ARGV[at + 6], nil
+  if letter == '' then
+    duplicate = is_duplicate(ARGV[at], ARGV[at + 1])
+  else
+    duplicate = redis.call('HDEL', base .. ':dead', letter) == 0
+    redis.call('HDEL', base .. ':letter', letter)
+    redis.call('ZREM', base .. ':grave', letter)
+  end
   flags[#flags + 1] = duplicate and '0' or '1'
   if not duplicate then
     fresh[#fresh + 1] = at

@@ -6,7 +6,8 @@
 --
 -- Returns  {} when no unfinished event has the key, else {length, tail sequence, step, …}; a step is
 --          {sequence, digest, record, 'ready', ms since} | {…, 'delayed', ms left} | {…, 'claimed', ms of lease left, claim id}
---          | {…, 'waiting', lanes it waits in}; after 'waiting' the next step is the head of the first such lane.
+--          | {…, 'held', 0}: a dead letter that holds up what is behind it | {…, 'waiting', lanes it waits in}; after
+--          'waiting' the next step is the head of the first such lane.
 -- Clock    Redis' own.
 local base = KEYS[1]
 local DIGEST, KEYS_START = 8, 16
@@ -51,6 +52,10 @@ for _ = 1, ARGV[2] do
   reply[#reply + 1] = step
   if claim then
     step[4], step[5], step[6] = 'claimed', redis.call('ZSCORE', base .. ':claims', claim) - now, claim
+    return reply
+  end
+  if redis.call('SISMEMBER', base .. ':claim:held', head) == 1 then
+    step[4], step[5] = 'held', 0
     return reply
   end
   if due then

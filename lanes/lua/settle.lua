@@ -6,7 +6,8 @@
 -- ARGV[1]  claim id
 -- ARGV[2]  longest hold, ms; for that long a key's last finish is remembered
 -- ARGV[3]  how many events are delivered, then their sequences in ascending order
--- ARGV[…]  how many are buried, then for each (ascending) its sequence and its letter
+-- ARGV[…]  how many are buried, then for each (ascending) its sequence, its letter, and '1' when what is behind it is to
+--          wait: then it keeps its place, owned by the claim "held" that never ends
 -- ARGV[…]  how many are released, then for each its sequence, the delay in ms, and '1' when it counts as an attempt
 --
 -- Returns  {lost sequences, events that are ready now}
@@ -56,7 +57,7 @@ local function section(width)
   return rows
 end
 
-local delivered, buried, released = section(1), section(2), section(3)
+local delivered, buried, released = section(1), section(3), section(3)
 
 local named = {}
 for _, rows in ipairs({ delivered, buried, released }) do
@@ -71,10 +72,12 @@ for _, name in ipairs(named) do
   end
 end
 
-local finishing, letters = {}, {}
+local finishing, letters, holding = {}, {}, {}
 for _, rows in ipairs({ delivered, buried }) do
   for _, row in ipairs(rows) do
-    if is_owned[row[1]] == 1 then
+    if is_owned[row[1]] == 1 and row[3] == '1' then
+      holding[#holding + 1] = row
+    elseif is_owned[row[1]] == 1 then
       finishing[#finishing + 1] = row[1]
       letters[row[1]] = row[2]
     end
@@ -107,6 +110,12 @@ local some_hold = redis.call('EXISTS', base .. ':hold') == 1
 local own_hold = some_hold and look_up('HMGET', base .. ':hold', finishing) or {}
 
 local moved, freed, finished, ages, rested, apart = {}, {}, {}, {}, {}, {}
+local function keep_letter(name, record, letter)
+  redis.call('HSET', base .. ':dead', name, record)
+  redis.call('HSET', base .. ':letter', name, letter)
+  redis.call('ZADD', base .. ':grave', name, name)
+end
+
 local function finish(name)
   local heirs = {}
   for at = 1, links[name] and #links[name] or 0, LINK do
@@ -140,8 +149,7 @@ local function finish(name)
     end
   end
   if letters[name] then
-    redis.call('HSET', base .. ':dead', name, record)
-    redis.call('HSET', base .. ':letter', name, letters[name])
+    keep_letter(name, record, letters[name])
   end
   local second = string.sub(record, 1, 10)
   ages[second] = (ages[second] or 0) + 1
@@ -262,15 +270,22 @@ for _, row in ipairs(released) do
   end
 end
 
+for _, row in ipairs(holding) do
+  local name = row[1]
+  redis.call('SMOVE', OWNED, base .. ':claim:held', name)
+  let_go_of_followers(name)
+  keep_letter(name, redis.call('HGET', EVENT, name), row[2])
+end
+
 if redis.call('EXISTS', OWNED) == 0 then
   redis.call('ZREM', base .. ':claims', ARGV[1])
 end
 
-local bury = 0
+local bury = #holding
 for _ in pairs(letters) do
   bury = bury + 1
 end
-redis.call('HINCRBY', base .. ':total', 'delivered', number(#finished - bury))
+redis.call('HINCRBY', base .. ':total', 'delivered', number(#finished + #holding - bury))
 redis.call('HINCRBY', base .. ':total', 'buried', number(bury))
 redis.call('HINCRBY', base .. ':total', 'released', number(let_go))
 return { lost, redis.call('ZCOUNT', READY, '-inf', number(now)) }

@@ -3,7 +3,7 @@
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  how many hot lanes to name
 --
--- Returns  {waiting, ready, delayed, claimed, claims, dead, age in ms of the oldest event or -1, totals as field and
+-- Returns  {waiting, ready, delayed, claimed, held, claims, dead, age in ms of the oldest event or -1, totals as field and
 --          value alternating, hot lanes as digest and length alternating, the longest first}
 -- Clock    Redis' own.
 local base = KEYS[1]
@@ -17,11 +17,13 @@ for _, claim in ipairs(claims) do
   claimed = claimed + redis.call('SCARD', base .. ':claim:' .. claim)
 end
 local oldest = redis.call('ZRANGE', base .. ':ages', 0, 0)[1]
+local held = redis.call('SCARD', base .. ':claim:held')
 return {
-  redis.call('HLEN', base .. ':event'),
+  redis.call('HLEN', base .. ':event') - held,
   redis.call('ZCOUNT', base .. ':ready', '-inf', at),
   redis.call('ZCOUNT', base .. ':ready', '(' .. at, '+inf'),
   claimed,
+  held,
   #claims,
   redis.call('HLEN', base .. ':dead'),
   oldest and now - oldest * 1000 or -1,

@@ -265,7 +265,7 @@ class Histories(RuleBasedStateMachine):
         figures = stats(self.client)
         assert figures.waiting == 0
         assert figures.accepted_total == len(self.events) == figures.delivered_total + figures.buried_total
-        assert leftovers(self.client) <= {":dead", ":letter"}
+        assert leftovers(self.client) <= {":dead", ":letter", ":grave"}
 
 
 def run_histories(client: redis.Redis, examples: int) -> None:
