@@ -22,7 +22,7 @@ from workers import letters, people, retries
 from workers.gate import Send
 from workers.lease import Lease
 from workers.letters import Reason
-from workers.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Split
+from workers.outcomes import Answer, Delivered, Outcome, Paused, Rejected, RetryLater, Split
 from workers.prepare import DAY_S, Prepared, prepare
 from workers.requests import Item, Request, pack
 
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 MOST_DEATHS = 5
 # Left over between the end of a send and the end of the lease.
 _MARGIN_S = 1.0
+# In-process tries of a send have come to an end by then: a worker that shall stop has not much longer.
+_PATIENCE_S = 10.0
+_STOPPING = Paused("the worker stops", Answer(None, "not sent"))
 _CHANGES_IDENTITY = frozenset({"mergePeople", "deletePerson", "suppressPerson", "unsuppressPerson"})
 
 Outcomes = dict[int, list[tuple[Item, Outcome]]]  # by the event's sequence, in the order of its items
@@ -66,6 +69,10 @@ def work_off(
     is_stopping: Callable[[], bool],
 ) -> None:
     """Bring every event of the claim to an end or back to its place; raise LeaseLost when the claim is lost."""
+
+    def send_on(request: Request) -> list[Outcome]:
+        return [_STOPPING] * len(request.items) if is_stopping() else send(request)
+
     held: set[bytes] = set()
     for wave in _waves(claim.events, destination):
         events = list(_not_behind(wave, held))
@@ -73,7 +80,7 @@ def work_off(
             unsent = [lanes.Release(event.sequence, 0, counts=False) for event in events]
             _settle(lease, Verdicts(released=unsent), terms)
             return
-        verdicts = _deliver_wave(events, lease, destination, send, terms)
+        verdicts = _deliver_wave(events, lease, destination, send_on, terms)
         released = {release.sequence for release in verdicts.released}
         held.update(key for event in events if event.sequence in released for key in event.keys)
         _settle(lease, verdicts, terms)
@@ -176,7 +183,7 @@ def _send(request: Request, lease: Lease, send: Send, terms: Terms) -> list[Outc
         lease.cover(terms.turn_s + terms.timeout_s + _MARGIN_S)
         return send(request)
 
-    outcomes = retries.with_retries(attempt, terms.retry_base_s, within_s=terms.lease_ms / 2000)
+    outcomes = retries.with_retries(attempt, terms.retry_base_s, within_s=min(terms.lease_ms / 2000, _PATIENCE_S))
     if isinstance(outcomes[0], Split):
         return [outcome for half in request.halves() for outcome in _send(half, lease, send, terms)]
     return outcomes

@@ -236,6 +236,23 @@ def test_a_stopping_worker_puts_back_what_it_has_not_sent(
     assert client.hgetall(f"{base(QUEUE)}:attempts") == {}
 
 
+def test_a_worker_that_is_told_to_stop_sends_nothing_more_and_puts_back_the_rest(
+    client: redis.Redis, destination: mapping.Destination
+) -> None:
+    for n in range(25):
+        track(client, f"e{n}", f"user {n}")
+    service = Service()
+    claim = lanes.claim(client, QUEUE, lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, listen_ms=0)
+    lease = Lease(client, QUEUE, claim.id, 60_000, time.monotonic())
+
+    work_off(claim, lease, destination, service, TERMS, lambda: len(service.requests) > 0)
+
+    assert [len(names) for names in service.requests] == [10], "one request was under way"
+    figures = lanes.stats(client, QUEUE)
+    assert (figures.delivered_total, figures.ready, figures.claims) == (10, 15, 0)
+    assert client.hgetall(f"{base(QUEUE)}:attempts") == {}
+
+
 def test_nothing_is_sent_once_the_lease_is_lost(client: redis.Redis, destination: mapping.Destination) -> None:
     track(client, "a1", "a")
     claim = lanes.claim(client, QUEUE, lease_ms=1, max_events=9, max_bytes=10**6, max_depth=0, listen_ms=0)
