@@ -46,14 +46,13 @@ class Gatherer:
 
     def entry(self, source: str, event: JsonObject, body: bytes) -> lanes.NewEvent:
         """Return the event, packed as `body`, as it goes onto the queue: with its keys, and the distance it keeps."""
-        barrier = mapping.barrier(event, self._destination)
-        is_held = barrier is not None or self._destination.delivery.order == "applied"
+        place = mapping.placement(event, self._destination)
         return lanes.NewEvent(
             body=body,
-            keys=mapping.ordering_keys(event, self._destination),
+            keys=place.keys,
             message_id=f"{source}:{event['messageId']}",
-            hold_ms=self._hold_ms if is_held else 0,
-            join=barrier.join if barrier else None,
+            hold_ms=self._hold_ms if place.apart else 0,
+            join=place.join,
         )
 
     async def append(self, entries: Sequence[lanes.NewEvent]) -> tuple[bool, ...]:

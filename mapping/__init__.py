@@ -9,7 +9,6 @@ event, destination and clock always give the same result, and no JSON makes `tra
 """
 
 from mapping.answers import answer_batch, answer_credentials, answer_deletion, answer_event, destination_of
-from mapping.barriers import Barrier, barrier
 from mapping.configuration import destinations
 from mapping.delivery import Delivery
 from mapping.destination import Destination, compile_destination
@@ -17,27 +16,28 @@ from mapping.directives import transform, transform_batch
 from mapping.errors import ConfigurationError, MappingError
 from mapping.operation import Failure, Operation, Translation
 from mapping.ordering import ordering_keys
+from mapping.placement import Placement, placement
 from mapping.translation import translate
 from mapping.validate import validate_mapping
 
 __all__ = [
-    "Barrier",
     "ConfigurationError",
     "Delivery",
     "Destination",
     "Failure",
     "MappingError",
     "Operation",
+    "Placement",
     "Translation",
     "answer_batch",
     "answer_credentials",
     "answer_deletion",
     "answer_event",
-    "barrier",
     "compile_destination",
     "destination_of",
     "destinations",
     "ordering_keys",
+    "placement",
     "transform",
     "transform_batch",
     "translate",

@@ -19,6 +19,7 @@ class Delivery(BaseModel):
     batch_order: Literal["barrier", "trust"] = "barrier"  # whether one request may carry two operations of one person
     requests_per_s: int = Field(default=100, ge=1, le=10_000)  # of all workers together
     identify_times: Literal["rising", "mapped"] = "rising"  # rising: never older than the last one sent
+    after_burial: Literal["go_on", "hold"] = "go_on"  # whether what is behind a dead letter waits for it
     after_deletion: Literal["drop", "bury"] = "drop"  # what comes late for a person who was deleted
     remember_days: int = Field(default=30, ge=1, le=365)  # merged-away identities and deletions
     ignored_keys: list[str] = Field(default_factory=list)  # ordering keys that everybody shares, such as "id:0"
