@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 import mapping
-from console import checking, demo, lanes_view, running, status, tester, translate, up
+from console import checking, dead_cli, demo, lanes_view, running, status, tester, translate, up
 from console.errors import CommandError
 from settings import Settings, SettingsError, read_document
 
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 lanes_app = typer.Typer(help="Look into the ordered queue.", no_args_is_help=True)
 app.add_typer(lanes_app, name="lanes")
+app.add_typer(dead_cli.app, name="dead")
 
 out = Console(highlight=False)
 

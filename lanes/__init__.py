@@ -8,7 +8,7 @@ asks for more time, `reap` returns what died with its worker; `stats` and `inspe
 
 from lanes.arrival import Appended, NewEvent, QueueFull, append, append_async
 from lanes.keys import digest
-from lanes.letters import DeadLetter, discard, each_letter, letter, letters, mend, resume
+from lanes.letters import DeadLetter, bury, discard, each_letter, letter, letters, mend, resume
 from lanes.overview import HotLane, Lane, Stats, Step, inspect, stats
 from lanes.work import Burial, Claim, ClaimedEvent, Reaped, Release, Settled, claim, extend, reap, settle
 
@@ -29,6 +29,7 @@ __all__ = [
     "Step",
     "append",
     "append_async",
+    "bury",
     "claim",
     "digest",
     "discard",

@@ -40,6 +40,7 @@ share a digest, two people would wait for each other; nothing would be lost or d
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import blake2b
 
 DIGEST_BYTES = 8
@@ -66,6 +67,12 @@ def fingerprint(message_id: str) -> tuple[int, int]:
     """
     hashed = blake2b(message_id.encode("utf-8", "surrogatepass"), digest_size=10).digest()
     return int.from_bytes(hashed[8:], "big") % SEEN_BUCKETS, int.from_bytes(hashed[:8], "big", signed=True)
+
+
+def record(accepted_at_ms: int, ordering_keys: Iterable[str], body: bytes) -> bytes:
+    """Return an event as it is written down."""
+    digests = list(dict.fromkeys(map(digest, ordering_keys)))
+    return b"%013d%02x%b%b" % (accepted_at_ms, len(digests), b"".join(digests), body)
 
 
 def read_record(record: bytes) -> tuple[int, tuple[bytes, ...], bytes]:

@@ -70,6 +70,24 @@ def discard(
     return tuple(one.sequence for one in there)
 
 
+def bury(client: redis.Redis, queue: str, events: Sequence[tuple[bytes, Sequence[str], bytes]]) -> int:
+    """Add dead letters from elsewhere, each a body, its ordering keys and a letter: all of them or none; return how
+    many."""
+    if not events:
+        return 0
+    base = keys.base(queue)
+    last = int(client.incrby(f"{base}:seq", len(events)))
+    seconds, microseconds = client.time()
+    now_ms = seconds * 1000 + microseconds // 1000
+    with client.pipeline(transaction=True) as pipeline:
+        for sequence, (body, ordering_keys, letter) in enumerate(events, start=last - len(events) + 1):
+            pipeline.hset(f"{base}:dead", str(sequence), keys.record(now_ms, ordering_keys, body))
+            pipeline.hset(f"{base}:letter", str(sequence), letter)
+            pipeline.zadd(f"{base}:grave", {str(sequence): sequence})
+        pipeline.execute()
+    return len(events)
+
+
 def mend(client: redis.Redis, queue: str, sequence: int, body: bytes, letter: bytes) -> bool:
     """Replace the event of a dead letter, and its reason; return whether there was such a letter."""
     return bool(run(client, "mend", queue, (sequence, body, letter)))

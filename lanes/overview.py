@@ -93,9 +93,9 @@ def stats(client: redis.Redis, queue: str) -> Stats:
     )
 
 
-def inspect(client: redis.Redis, queue: str, key: str) -> Lane | None:
-    """Return what the lane of this ordering key waits for; None when it is empty."""
-    reply = run(client, "inspect", queue, (keys.digest(key), _STEPS))
+def inspect(client: redis.Redis, queue: str, key: str | bytes) -> Lane | None:
+    """Return what the lane of this ordering key, or of its digest, waits for; None when it is empty."""
+    reply = run(client, "inspect", queue, (key if isinstance(key, bytes) else keys.digest(key), _STEPS))
     if not reply:
         return None
     length, tail, *steps = reply

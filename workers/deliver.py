@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, zip_longest
+from typing import Any
 
 import orjson
 
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 # An event is buried unseen when this many workers died while they had it; the last two times it was claimed alone.
 MOST_DEATHS = 5
+_LATE = "it came after its person was deleted"
 # Left over between the end of a send and the end of the lease.
 _MARGIN_S = 1.0
 # In-process tries of a send have come to an end by then: a worker that shall stop has not much longer.
@@ -49,6 +51,7 @@ class Terms:
     turn_s: float  # the longest wait for a turn to send
     lease_ms: int
     longest_hold_ms: int = 0  # what ingest puts on events that keep a distance
+    configuration: str = ""  # tells versions of it apart
 
 
 @dataclass(slots=True)
@@ -81,8 +84,9 @@ def work_off(
             _settle(lease, Verdicts(released=unsent), terms)
             return
         verdicts = _deliver_wave(events, lease, destination, send_on, terms)
-        released = {release.sequence for release in verdicts.released}
-        held.update(key for event in events if event.sequence in released for key in event.keys)
+        staying = {release.sequence for release in verdicts.released}
+        staying |= {burial.sequence for burial in verdicts.buried if burial.holds}
+        held.update(key for event in events if event.sequence in staying for key in event.keys)
         _settle(lease, verdicts, terms)
 
 
@@ -114,18 +118,16 @@ def _deliver_wave(
     deadly = [event for event in events if event.deaths >= MOST_DEATHS]
     for event in deadly:
         text = f"{event.deaths} workers died while they had this event"
-        letter = letters.letter(event, now_s, Reason.DEADLY, message=text)
-        verdicts.buried.append(lanes.Burial(event.sequence, letter))
+        _bury(verdicts, event, Reason.DEADLY, now_s, destination, terms, message=text)
     prepared = prepare([event for event in events if event not in deadly], lease.client, destination, now_s)
     if destination.delivery.after_deletion == "bury":
         for late in (one for one in prepared if one.late):
-            letter = letters.letter(late.event, now_s, Reason.DELETED, message="it came after its person was deleted")
-            verdicts.buried.append(lanes.Burial(late.event.sequence, letter))
+            _bury(verdicts, late.event, Reason.DELETED, now_s, destination, terms, message=_LATE)
         prepared = [one for one in prepared if not one.late]
     outcomes = _send_all(prepared, lease, destination, send, terms)
     _remember(prepared, outcomes, lease, destination)
     for one in prepared:
-        _judge(one, outcomes[one.event.sequence], now_s, terms, verdicts)
+        _judge(one, outcomes[one.event.sequence], now_s, destination, terms, verdicts)
     return verdicts
 
 
@@ -190,7 +192,12 @@ def _send(request: Request, lease: Lease, send: Send, terms: Terms) -> list[Outc
 
 
 def _judge(
-    prepared: Prepared, outcomes: list[tuple[Item, Outcome]], now_s: float, terms: Terms, verdicts: Verdicts
+    prepared: Prepared,
+    outcomes: list[tuple[Item, Outcome]],
+    now_s: float,
+    destination: mapping.Destination,
+    terms: Terms,
+    verdicts: Verdicts,
 ) -> None:
     """Interpret the outcomes of one event: the one place that does."""
     event, failures = prepared.event, prepared.failures
@@ -201,8 +208,7 @@ def _judge(
             return
         if isinstance(outcome, RetryLater):
             if _is_exhausted(event, now_s):
-                refused = letters.letter(event, now_s, Reason.EXHAUSTED, refusals=((item, outcome),))
-                verdicts.buried.append(lanes.Burial(event.sequence, refused))
+                _bury(verdicts, event, Reason.EXHAUSTED, now_s, destination, terms, refusals=((item, outcome),))
             else:
                 delay_s = retries.release_delay_s(outcome, event.attempts, terms.retry_base_s)
                 verdicts.released.append(lanes.Release(event.sequence, int(delay_s * 1000), counts=True))
@@ -213,10 +219,24 @@ def _judge(
         return
     if failures or refusals:
         reason = Reason.INVALID if failures else Reason.REJECTED
-        text = letters.letter(event, now_s, reason, failures=failures, refusals=refusals)
-        verdicts.buried.append(lanes.Burial(event.sequence, text))
+        _bury(verdicts, event, reason, now_s, destination, terms, failures=failures, refusals=refusals)
     else:
         verdicts.delivered.append(event.sequence)
+
+
+def _bury(
+    verdicts: Verdicts,
+    event: lanes.ClaimedEvent,
+    reason: Reason,
+    now_s: float,
+    destination: mapping.Destination,
+    terms: Terms,
+    **why: Any,
+) -> None:
+    """Add the event to those that are set aside; `why` is what its letter tells besides."""
+    letter = letters.letter(event, now_s, reason, configuration=terms.configuration, **why)
+    holds = destination.delivery.after_burial == "hold"
+    verdicts.buried.append(lanes.Burial(event.sequence, letter, holds))
 
 
 def _is_exhausted(event: lanes.ClaimedEvent, now_s: float) -> bool:

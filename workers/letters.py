@@ -1,11 +1,15 @@
 """Dead letters: why an event was set aside, in a form that operators and scripts can read.
 
-A letter is a JSON object: `{"class", "message", "faults", "attempts", "accepted_at_ms", "buried_at_ms"}`, a fault
-`{"subscription"?, "action"?, "message", "request"?, "answer"?}`. The event itself is kept beside it by the lanes.
+A letter is a JSON object: `{"class", "message", "faults", "attempts", "deaths", "accepted_at_ms", "buried_at_ms",
+"worker", "configuration", "original"?}`. A fault is `{"subscription"?, "action"?, "message", "request"?, "answer"?}`;
+`configuration` tells versions of it apart; `original` is the event before it was edited. The event itself is kept
+beside the letter by the lanes.
 """
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
@@ -16,6 +20,8 @@ from lanes import ClaimedEvent
 from mapping import Failure
 from workers.outcomes import Rejected, RetryLater
 from workers.requests import Item
+
+_WORKER = f"{socket.gethostname()}:{os.getpid()}"
 
 
 class Reason(StrEnum):
@@ -36,6 +42,7 @@ def letter(
     failures: tuple[Failure, ...] = (),
     refusals: tuple[tuple[Item, Rejected | RetryLater], ...] = (),
     message: str | None = None,
+    configuration: str = "",
 ) -> bytes:
     """Return the letter of an event: the faults in order of subscriptions, the first one's text as its message."""
     faults = [_failure(failure) for failure in failures] + [_refusal(item, outcome) for item, outcome in refusals]
@@ -45,8 +52,11 @@ def letter(
             "message": message or faults[0]["message"],
             "faults": faults,
             "attempts": event.attempts + 1,
+            "deaths": event.deaths,
             "accepted_at_ms": event.accepted_at_ms,
             "buried_at_ms": int(now_s * 1000),
+            "worker": _WORKER,
+            "configuration": configuration,
         }
     )
 

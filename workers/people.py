@@ -22,6 +22,7 @@ from workers.scripts import run
 Who = Mapping[str, Any]
 
 _GONE = frozenset({"delete", "suppress"})
+_TIMES_KEPT_S = 3600  # as look_up.lua has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +107,13 @@ def _change(body: JsonObject, happened_at_ms: int) -> tuple[str | bytes | int, .
     if person and action == "unsuppress":
         return ("back", digest(person), "")
     return ()
+
+
+def last_update_s(client: redis.Redis, queue: str, lanes_of_event: Sequence[bytes]) -> int:
+    """Return the time of the last update that was sent for any of these lanes, as far as it is remembered; else 0."""
+    if not lanes_of_event:
+        return 0
+    generation = int(client.time()[0]) // _TIMES_KEPT_S
+    names = [f"{base(queue)}:identified:{number}" for number in (generation, generation - 1)]
+    found = [value for name in names for value in client.hmget(name, list(lanes_of_event)) if value is not None]
+    return max((int(value.split()[0]) for value in found), default=0)

@@ -9,8 +9,10 @@ import logging
 import threading
 import time
 from functools import cache
+from hashlib import sha256
 from typing import Any
 
+import orjson
 import redis
 from celery import signals
 from kombu.exceptions import OperationalError
@@ -20,7 +22,7 @@ from redis.retry import Retry
 
 import lanes
 import mapping
-from workers import presence
+from workers import presence, replays
 from workers.app import WAKE_EXPIRES_S, app, settings
 from workers.customerio import TrackApi
 from workers.deliver import Terms, work_off
@@ -65,6 +67,7 @@ def terms() -> Terms:
         turn_s=min(5.0, settings.lease_s / 6),
         lease_ms=int(settings.lease_s * 1000),
         longest_hold_ms=int(settings.settle_s * 1000),
+        configuration=sha256(orjson.dumps(settings.document(), option=orjson.OPT_SORT_KEYS)).hexdigest()[:12],
     )
 
 
@@ -144,12 +147,28 @@ def deliver_once(name: str, *, listening: bool) -> bool:
     return True
 
 
+@app.task(name="replay")  # type: ignore[untyped-decorator]
+def replay(name: str, replay_id: str) -> None:
+    """Go on with a replay of dead letters, for one slice of time at most; a sweep sees to the rest."""
+    until = time.monotonic() + SLICE_S
+    memory = replays.Memory(settings.queue_limit, settings.dedupe_s, terms().longest_hold_ms)
+    try:
+        with replays.alone(store(), name, replay_id) as is_mine:
+            while is_mine and not stopping.is_set() and time.monotonic() < until:
+                if not replays.step(store(), name, replay_id, destinations()[name], memory, stopping.wait):
+                    return
+    except RedisError as error:
+        log.warning("%s: the store is away: %s", name, error)
+
+
 @app.task(name="sweep")  # type: ignore[untyped-decorator]
 def sweep() -> None:
     """Bring back the events of expired claims, and wake whoever was missed."""
     for name in destinations():
         if lanes.reap(store(), name).wake:
             wake(name)
+        for replay_id in replays.waiting(store(), name):
+            replay.apply_async(args=[name, replay_id], expires=WAKE_EXPIRES_S)
 
 
 def wake(name: str) -> None:

@@ -1,0 +1,119 @@
+"""Dead letters as operators see them: read, filtered, grouped by what is wrong with them.
+
+One filter serves listing and every bulk verb, so that these act on exactly what was listed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import orjson
+import redis
+from pydantic import BaseModel, ConfigDict, Field
+
+import lanes
+from mapping.event import JsonObject, pack, unpack
+from workers.letters import Reason
+
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Grave:
+    """A dead letter, read: the event and its source, and why it was set aside."""
+
+    letter: lanes.DeadLetter
+    source: str
+    event: JsonObject
+    why: JsonObject
+
+    @property
+    def sequence(self) -> int:
+        return self.letter.sequence
+
+    @property
+    def action(self) -> str | None:
+        """The action at fault, where one is."""
+        faults = self.why["faults"]
+        return faults[0].get("action") if faults else None
+
+    @property
+    def name(self) -> str:
+        """The event's name, or its type where it has none."""
+        return str(self.event.get("event") or self.event.get("name") or self.event.get("type"))
+
+    @property
+    def signature(self) -> tuple[str, str, str]:
+        """Reason, action and message without what differs from event to event: equal for one kind of error."""
+        message = _NUMBER.sub("#", _QUOTED.sub("…", str(self.why["message"])))
+        return self.why["class"], self.action or "", message
+
+    def json(self) -> JsonObject:
+        return {
+            "sequence": self.sequence,
+            "source": self.source,
+            "name": self.name,
+            "action": self.action,
+            "holds": self.letter.holds,
+            **self.why,
+            "event": self.event,
+        }
+
+
+class Filter(BaseModel):
+    """Which dead letters: all conditions must hold; without any, all letters. Times are Unix milliseconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ids: tuple[int, ...] = ()
+    reason: Reason | None = None
+    action: str | None = None
+    event: str | None = None  # its name, or its type
+    source: str | None = None
+    person: str | None = None  # an ordering key, such as "id:42" or "email:jo@example.com"
+    since_ms: int | None = None  # buried at or after
+    until_ms: int | None = None  # buried before
+    text: str | None = Field(default=None, min_length=1)  # anywhere in the event or the reason
+
+    def matches(self, grave: Grave) -> bool:
+        buried_at_ms = grave.why["buried_at_ms"]
+        return (
+            (not self.ids or grave.sequence in self.ids)
+            and (self.reason is None or grave.why["class"] == self.reason)
+            and (self.action is None or grave.action == self.action)
+            and (self.event is None or self.event in (grave.name, grave.event.get("type")))
+            and (self.source is None or grave.source == self.source)
+            and (self.person is None or lanes.digest(self.person) in grave.letter.keys)
+            and (self.since_ms is None or buried_at_ms >= self.since_ms)
+            and (self.until_ms is None or buried_at_ms < self.until_ms)
+            and (self.text is None or self._is_in(grave))
+        )
+
+    def _is_in(self, grave: Grave) -> bool:
+        wanted, written = (self.text or "").casefold(), grave.letter.body + b"\n" + grave.letter.letter
+        return wanted in written.decode("utf-8", "replace").casefold()
+
+
+def read(letter: lanes.DeadLetter) -> Grave:
+    """Return the letter, read."""
+    source, event = unpack(letter.body)
+    return Grave(letter, source, event, orjson.loads(letter.letter))
+
+
+def matching(client: redis.Redis, queue: str, wanted: Filter, *, after: int = 0) -> Iterator[Grave]:
+    """Yield the letters that the filter wants, in the order in which their events were accepted."""
+    if wanted.ids:
+        found = (lanes.letter(client, queue, sequence) for sequence in sorted(wanted.ids) if sequence > after)
+        graves = (read(letter) for letter in found if letter is not None)
+    else:
+        graves = (read(letter) for letter in lanes.each_letter(client, queue, after=after))
+    return (grave for grave in graves if wanted.matches(grave))
+
+
+def edit(client: redis.Redis, queue: str, grave: Grave, event: JsonObject) -> bool:
+    """Replace the event of a letter, the first one kept in it; return whether the letter was still there."""
+    why = grave.why | {"original": grave.why.get("original", grave.event)}
+    return lanes.mend(client, queue, grave.sequence, pack(grave.source, event), orjson.dumps(why))
