@@ -182,14 +182,15 @@ def replay(client: redis.Redis, queue: str, which: Filter, per_s: int) -> replay
 
 def watch(client: redis.Redis, queue: str, replay_id: str, console: Console) -> replays.Replay:
     """Show the replay's progress until it ends; Ctrl-C leaves it running."""
-    columns = (TextColumn("replayed"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.speed:.0f}/s"))
+    columns = (TextColumn("replayed"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        task = progress.add_task("replay", total=None)
+        task = progress.add_task("replay", total=None, rate="")
         while True:
             now = replays.read(client, queue, replay_id)
             if now is None:
                 raise CommandError(f"{queue} has no replay {replay_id}")
-            progress.update(task, total=now.total, completed=now.done)
+            rate = f"{progress.tasks[0].speed or 0:.0f}/s"
+            progress.update(task, total=now.total, completed=now.done, rate=rate)
             if now.state != "running":
                 return now
             time.sleep(_LOOK_S)

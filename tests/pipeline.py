@@ -48,6 +48,7 @@ class Pipeline:
     def __init__(
         self, redis_url: str, *, workers: int, threads: int = 4, app: str = "workers.app", **environment: str
     ) -> None:
+        self.redis_url = redis_url
         self.redis = redis.Redis.from_url(redis_url, socket_timeout=10)
         self.simulator_url = f"http://127.0.0.1:{free_port()}"
         self.ingest_url = f"http://127.0.0.1:{free_port()}"
