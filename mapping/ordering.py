@@ -14,7 +14,6 @@ from mapping.destination import Destination
 from mapping.errors import Rejected
 from mapping.event import JsonObject
 from mapping.fql import FqlError
-from mapping.identifiers import CIO_PREFIX
 from mapping.identities import IdentifierScheme, email_key, person_key
 
 
@@ -55,8 +54,7 @@ def _own_keys(event: JsonObject, scheme: IdentifierScheme) -> dict[str, None]:
         email = text_of(traits.get("email"))
         if email and (key := email_key(email, scheme)):
             keys[key] = None
-        if user_id and user_id.startswith(CIO_PREFIX):
-            new_id = text_of(traits.get("id"))
-            if new_id:
-                keys[f"id:{new_id}"] = None
+        new_id = text_of(traits.get("id"))
+        if new_id:
+            keys[f"id:{new_id}"] = None
     return keys

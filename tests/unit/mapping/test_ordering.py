@@ -28,6 +28,11 @@ def test_an_identify_that_gives_a_known_person_an_id_names_both() -> None:
     assert ordering_keys(event, PRESETS) == ("cio_id:af", "id:new")
 
 
+def test_an_id_that_somebody_known_by_address_is_given_is_a_key() -> None:
+    event = {"type": "identify", "userId": "jo@example.com", "traits": {"id": "new"}}
+    assert ordering_keys(event, PRESETS) == ("email:jo@example.com", "id:new")
+
+
 def test_a_device_event_is_ordered_by_its_token_too() -> None:
     event = {"type": "track", "event": "Device Deleted", "userId": "u", "context": {"device": {"token": "t"}}}
     assert ordering_keys(event, PRESETS) == ("id:u", "device:t")
