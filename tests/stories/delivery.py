@@ -1,0 +1,131 @@
+"""Stories delivered by the real thing in one process: their places on the queue, the lanes, claims worked off, the HTTP
+client, and at its other end the simulated workspace, without a socket between them.
+
+Waits are real and short: SETTLE_S for the five seconds of production. The service applies within LAG_MS, which is less.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import chain, zip_longest
+from typing import Any
+
+import httpx
+import redis
+
+import lanes
+import mapping
+from mapping.event import pack
+from simulator.options import Faults, Options
+from simulator.service import Service
+from simulator.track import TrackApi
+from tests.stories.telling import CIO_OF, LEAP_S, PHASES, Event, Story
+from workers import customerio
+from workers.deliver import Terms, work_off
+from workers.lease import Lease
+
+QUEUE = "demo"
+SETTLE_S = 0.1
+LAG_MS = (0.0, 80.0)
+LEASE_MS = 60_000
+DAYS_S = 30 * 86_400
+
+
+def people(
+    client: redis.Redis, stories: Sequence[Story], options: Options, faults: Faults, order: str, settle_s: float
+) -> list[dict[str, Any]]:
+    """Return who is in the workspace when all stories were delivered, told side by side and phase by phase."""
+    client.flushall()
+    service = Service(seed=faults.seed or 1)
+    service.set_options(options)
+    service.set_faults(faults)
+    way = Way(client, service, order, settle_s)
+    for phase in range(PHASES):
+        told = zip_longest(*(story.phases[phase] for story in stories))
+        way.deliver([resolved(event, service) for event in chain.from_iterable(told) if event is not None])
+        service.clock.advance(LEAP_S)
+        service.catch_up()
+    return [person.json() for person in service.workspace.people.values()]
+
+
+class Way:
+    """The way of events to one workspace."""
+
+    def __init__(self, client: redis.Redis, service: Service, order: str, settle_s: float) -> None:
+        table = {"site_id": "demo", "api_key": "demo", "delivery": {"order": order}}
+        self.destination = mapping.destinations({"destinations": {QUEUE: table}})[QUEUE]
+        self.client = client
+        self.hold_ms = int(settle_s * 1000)
+        self.terms = Terms(0.01, timeout_s=1, turn_s=1, lease_ms=LEASE_MS, longest_hold_ms=self.hold_ms)
+        transport = InProcess(TrackApi(service, [("demo", "demo")], "us"))
+        self.send = customerio.TrackApi("http://sim", "demo", "demo", 1, transport).send
+
+    def deliver(self, events: Sequence[Event]) -> None:
+        """Take the events in and work them off, until none is left."""
+        entries = [self.entry(event) for event in events]
+        for first in range(0, len(entries), 500):
+            lanes.append(
+                self.client,
+                QUEUE,
+                entries[first : first + 500],
+                limit=10**6,
+                dedupe_s=3600,
+                longest_hold_ms=self.hold_ms,
+                join_s=DAYS_S,
+            )
+        due_ms: int | None = 0
+        while due_ms is not None:
+            asked_at = time.monotonic()
+            claim = lanes.claim(
+                self.client,
+                QUEUE,
+                lease_ms=LEASE_MS,
+                max_events=500,
+                max_bytes=10**7,
+                max_depth=20,
+                listen_ms=0,
+                longest_hold_ms=self.hold_ms,
+            )
+            due_ms = claim.next_due_ms
+            if claim.events:
+                due_ms = 0
+                lease = Lease(self.client, QUEUE, claim.id, LEASE_MS, asked_at)
+                work_off(claim, lease, self.destination, self.send, self.terms, lambda: False)
+            elif due_ms:
+                time.sleep(due_ms / 1000)
+        figures = lanes.stats(self.client, QUEUE)
+        assert (figures.waiting, figures.dead) == (0, 0)
+
+    def entry(self, event: Event) -> lanes.NewEvent:
+        """Return the event as ingest puts it onto the queue."""
+        place = mapping.placement(event, self.destination)
+        hold_ms = self.hold_ms if place.apart else 0
+        return lanes.NewEvent(pack("stories", event), place.keys, event["messageId"], hold_ms, place.join)
+
+
+class InProcess(httpx.BaseTransport):
+    """Hands requests to the simulated workspace."""
+
+    def __init__(self, track: TrackApi) -> None:
+        self.track = track
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        scope = {
+            "method": request.method,
+            "raw_path": request.url.raw_path,
+            "query_string": b"",
+            "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        }
+        answer = self.track.answer(scope, request.read())
+        return httpx.Response(answer.status, content=answer.body)
+
+
+def resolved(event: Event, service: Service) -> Event:
+    """Return the event with the cio_id that the workspace gave."""
+    user_id = event.get("userId", "")
+    if not user_id.startswith(CIO_OF):
+        return event
+    person = service.workspace.find({"id": user_id.removeprefix(CIO_OF)})
+    assert person is not None, event
+    return event | {"userId": f"cio_{person.cio_id}"}
