@@ -40,6 +40,12 @@ def summary(document: dict[str, Any]) -> Iterator[str]:
         yield "no sources: nothing can come in"
 
 
+def warnings(document: dict[str, Any]) -> list[str]:
+    """Return what surprises in the triggers of a configuration without faults."""
+    found = mapping.destinations(document).values()
+    return [surprise for destination in found for surprise in mapping.surprises(destination)]
+
+
 def credentials(
     destination: mapping.Destination, settings: Settings, transport: httpx.BaseTransport | None = None
 ) -> str | None:

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 import mapping
-from console import checking, dead_cli, demo, lanes_view, running, status, tester, translate, up
+from console import checking, dead_cli, demo, importing, lanes_view, running, status, tester, translate, up
 from console.errors import CommandError
 from settings import Settings, SettingsError, read_document
 
@@ -117,6 +117,8 @@ def check(
     if not faults:
         for line in checking.summary(document):
             out.print(line, markup=False)
+        for warning in checking.warnings(document):
+            out.print(f"warning: {warning}", markup=False, style="yellow")
     if credentials and not faults:
         for name, destination in mapping.destinations(document).items():
             fault = checking.credentials(destination, settings)
@@ -124,8 +126,9 @@ def check(
                 faults.append(f"destinations.{name}: {fault}")
             else:
                 out.print(f"destination {name}: Customer.io takes the credentials", markup=False)
+    file = f"{settings.config}: " if settings.config else ""
     for fault in faults:
-        typer.echo(fault, err=True)
+        typer.echo(f"{file}{fault}", err=True)
     if faults:
         raise typer.Exit(1)
     out.print("ok")
@@ -156,6 +159,15 @@ def translate_lines(
         destination = next(iter(mapping.destinations(read_document(config)).values()), None)
     for line in translate.run(sys.stdin, destination):
         typer.echo(line)
+
+
+@app.command(name="import")
+def import_setup(
+    file: Annotated[Path, typer.Argument(help="Segment's JSON of a destination's subscriptions.")],
+    destination: Annotated[str, typer.Option(help="What to call the destination.")] = "journeys",
+) -> None:
+    """Print the configuration of an existing Segment destination; `segue import FILE > segue.toml`."""
+    typer.echo(importing.toml(file.read_bytes(), destination))
 
 
 @lanes_app.command()

@@ -36,31 +36,43 @@ def read_event(text: str | bytes) -> dict[str, Any]:
 def report(
     event: dict[str, Any], destination: mapping.Destination, settings: Settings, *, send: bool
 ) -> Iterator[RenderableType]:
-    """Yield what the event comes to: its ordering keys, each request, its answer when it is sent, each failure."""
+    """Yield what the event comes to: its ordering keys, what each subscription decided and why, each request and, when
+    it is sent, its answer."""
     now_s = time.time()
-    translation = mapping.translate(event, destination, now_s)
-    names = {subscription.index: subscription.name for subscription in destination.subscriptions}
+    told = mapping.explain(event, destination, now_s)
     url = settings.track_url or destination.url
     yield Text(f"{destination.name} ({url})", style="bold")
-    yield Text(f"ordered by {', '.join(mapping.ordering_keys(event, destination)) or 'nothing'}")
-    bodies = wire.bodies(translation.operations, "test", event, int(now_s * 1000))
-    requests = [
-        Request(operation.path, (encode(0, operation, body),))
-        for operation, body in zip(translation.operations, bodies, strict=True)
-    ]
-    for request in requests:
-        operation = request.items[0].operation
-        yield Text(f"✓ {names[operation.subscription]} ({operation.action}) → POST {request.path}", style="green")
-        yield JSON(request.body().decode())
-    for failure in translation.failures:
-        yield Text(f"✗ {failure.name} ({failure.action}): {failure.error_class}: {failure.message}", style="red")
-    if not requests and not translation.failures:
-        yield Text("no subscription takes this event: nothing would be sent")
+    yield Text(f"ordered by {', '.join(told.placement.keys) or 'nothing'}")
+    if told.event is None:
+        yield Text("a filter drops this event: nothing would be sent")
+        return
+    bodies = iter(wire.bodies(told.operations, "test", told.event, int(now_s * 1000)))
+    requests = []
+    for decision in told.decisions:
+        yield from _decided(decision)
+        if decision.operation is not None:
+            requests.append(Request(decision.operation.path, (encode(0, decision.operation, next(bodies)),)))
+            yield JSON(requests[-1].body().decode())
+    if not requests:
+        yield Text("nothing would be sent")
     elif not send:
         yield Text("nothing was sent; --send sends")
     else:
         track_api = TrackApi(url, destination.site_id, destination.api_key, _TIMEOUT_S)
         yield from (_answered(request, track_api.send(request)[0]) for request in requests)
+
+
+def _decided(decision: mapping.Decision) -> Iterator[Text]:
+    named = f"{decision.subscription} ({decision.action})"
+    if decision.operation is not None:
+        yield Text(f"✓ {named} → POST {decision.operation.path}", style="green")
+    for error in decision.errors:
+        yield Text(f"✗ {named}: {error}", style="red")
+    if decision.note is not None:
+        yield Text(f"– {named}: {decision.note}", style="dim")
+    for unmet in decision.unmet:
+        actual = orjson.dumps(unmet.actual, default=str).decode()
+        yield Text(f"– {named}: {unmet.condition} does not hold, there is {actual}", style="dim")
 
 
 def _answered(request: Request, outcome: Outcome) -> Text:

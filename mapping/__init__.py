@@ -9,11 +9,12 @@ event, destination and clock always give the same result, and no JSON makes `tra
 """
 
 from mapping.answers import answer_batch, answer_credentials, answer_deletion, answer_event, destination_of
-from mapping.configuration import destinations
+from mapping.configuration import destinations, surprises
 from mapping.delivery import Delivery
 from mapping.destination import Destination, compile_destination
 from mapping.directives import transform, transform_batch
 from mapping.errors import ConfigurationError, MappingError
+from mapping.explain import Decision, Explanation, explain
 from mapping.operation import Failure, Operation, Translation
 from mapping.ordering import ordering_keys
 from mapping.placement import Placement, placement
@@ -22,8 +23,10 @@ from mapping.validate import validate_mapping
 
 __all__ = [
     "ConfigurationError",
+    "Decision",
     "Delivery",
     "Destination",
+    "Explanation",
     "Failure",
     "MappingError",
     "Operation",
@@ -36,8 +39,10 @@ __all__ = [
     "compile_destination",
     "destination_of",
     "destinations",
+    "explain",
     "ordering_keys",
     "placement",
+    "surprises",
     "transform",
     "transform_batch",
     "translate",

@@ -37,7 +37,8 @@ from mapping.destination import (
 from mapping.directives import ROOT_DIRECTIVE
 from mapping.errors import ConfigurationError, InvalidMapping, InvalidPayload
 from mapping.event import JsonObject
-from mapping.fql import FqlError, parse
+from mapping.filters import Filter, compile_filter
+from mapping.fql import FqlError, parse, warnings
 from mapping.identities import IdentifierScheme
 from mapping.subscription import compile_subscription
 from mapping.validate import validate_mapping
@@ -68,6 +69,7 @@ class DestinationTable(_Strict):
     delivery: Delivery = Field(default_factory=Delivery)
     presets: dict[str, bool] = Field(default_factory=dict)
     subscriptions: list[Any] = Field(default_factory=list)
+    filters: list[Any] = Field(default_factory=list)
 
 
 class SubscriptionTable(_Strict):
@@ -97,6 +99,17 @@ def destinations(document: Mapping[str, Any]) -> dict[str, Destination]:
     return read
 
 
+def surprises(destination: Destination) -> list[str]:
+    """Return what in the triggers of a destination does not do what it says: each with what it really does, what was
+    probably meant, and the place in the trigger."""
+    return [
+        f'destinations.{destination.name}: the trigger of "{one.name}": {warning}'
+        for one in destination.subscriptions
+        if one.enabled and one.fault is None
+        for warning in warnings(one.trigger)
+    ]
+
+
 class _Reading:
     """The reading of one destination's table: where it stands in the file, and the faults found so far in the whole
     file."""
@@ -113,14 +126,20 @@ class _Reading:
         chosen = self.presets(switches if isinstance(switches, Mapping) else {}, compatibility)
         for position, row in enumerate(rows if isinstance(rows, list) else []):
             self.subscription(f"{self.where}.subscriptions[{position}]", row, chosen, compatibility, switches)
+        wanted = table.get("filters", []) if isinstance(table, Mapping) else []
+        filters = [
+            self.filter(f"{self.where}.filters[{position}]", row)
+            for position, row in enumerate(wanted if isinstance(wanted, list) else [])
+        ]
         if settings is None or self.faults:
             return None
         compiled = [compile_subscription(index, **one) for index, one in enumerate(chosen.values())]
         return compile_destination(
             name,
             compiled,
-            **settings.model_dump(exclude={"presets", "subscriptions", "delivery"}),
+            **settings.model_dump(exclude={"presets", "subscriptions", "delivery", "filters"}),
             delivery=settings.delivery,
+            filters=[one for one in filters if one is not None],
         )
 
     def table(self, model: type[Any], where: str, table: Any) -> Any:
@@ -130,6 +149,17 @@ class _Reading:
         except ValidationError as error:
             for fault in error.errors(include_url=False):
                 self.faults.append(_described(fault, where, tuple(model.model_fields)))
+            return None
+
+    def filter(self, where: str, row: Any) -> Filter | None:
+        """Return the filter of one table; note its faults and return None when there are any."""
+        if not isinstance(row, Mapping):
+            self.faults.append(f"{where}: must be a table, not {row!r}")
+            return None
+        try:
+            return compile_filter(row)
+        except ConfigurationError as error:
+            self.faults += [f"{where}.{fault}" for fault in error.faults]
             return None
 
     def presets(self, switches: Mapping[str, Any], compatibility: str) -> dict[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from mapping.delivery import DEFAULTS, Delivery
 from mapping.event import JsonObject
+from mapping.filters import Filter, in_order
 from mapping.identities import IdentifierScheme
 from mapping.subscription import Subscription, compile_subscription, presets
 
@@ -40,6 +41,7 @@ class Destination:
     subscriptions: tuple[Subscription, ...]
     index: dict[str | None, _Row] = field(repr=False, compare=False)
     delivery: Delivery = DEFAULTS
+    filters: tuple[Filter, ...] = ()  # in the order they work in
 
     @property
     def url(self) -> str:
@@ -67,6 +69,7 @@ def compile_destination(
     compatibility: Compatibility = "current",
     batch_items: int = 100,
     delivery: Delivery = DEFAULTS,
+    filters: Iterable[Filter] = (),
 ) -> Destination:
     """Return the destination with the given subscriptions; the fifteen presets without any."""
     if subscriptions is None:
@@ -84,6 +87,7 @@ def compile_destination(
         compiled,
         index,
         delivery,
+        in_order(filters),
     )
 
 

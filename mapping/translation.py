@@ -1,6 +1,6 @@
-"""One event to the operations at Customer.io: filtered, mapped, validated. Pure and total: the same event,
-destination and
-clock always give the same translation, and no JSON makes it raise.
+"""One event to the operations at Customer.io: filtered, mapped, validated.
+
+Pure and total: the same event, destination and clock always give the same translation, and no JSON makes it raise.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from mapping import filters
 from mapping.destination import Destination
 from mapping.errors import EngineFault, InvalidMapping, Rejected
 from mapping.event import JsonObject
@@ -22,6 +23,11 @@ def translate(event: Any, destination: Destination, now_s: float) -> Translation
     without a time needs it. What is no object matches nothing."""
     if type(event) is not dict:
         return Translation((), ())
+    if destination.filters:
+        left = filters.apply(destination.filters, event)
+        if left is None:
+            return Translation((), ())
+        event = left
     operations: list[Operation] = []
     failures: list[Failure] = []
     for subscription in destination.candidates(event):

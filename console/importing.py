@@ -1,0 +1,136 @@
+"""`segue import`: Segment's own JSON of a destination's subscriptions to our TOML.
+
+Takes a list of `{name, trigger|subscribe, partnerAction|actionSlug, settings|mapping, enabled}`, also as
+`{"data": {"subscriptions": [...]}}` of the Public API. In the file a subscription begins with its action's default
+mapping, in Segment it is complete: fields that Segment does not map are written as empty.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from console.errors import CommandError
+from mapping.actions import ACTIONS
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_PRESETS = tuple(action.title for action in ACTIONS.values())
+_HEAD = """\
+# Imported from Segment. Say which source feeds it: see docs/configuration.md.
+[destinations.{name}]
+site_id = "${{CUSTOMERIO_SITE_ID}}"
+api_key = "${{CUSTOMERIO_API_KEY}}"
+"""
+
+
+def toml(text: bytes, destination: str) -> str:
+    """Return the configuration of the destination; raise CommandError naming the subscription and what is wrong."""
+    if not _BARE_KEY.fullmatch(destination):
+        raise CommandError(f'"{destination}" cannot be the name of a destination; use letters, digits, - and _')
+    rows = [_Row(position, row) for position, row in enumerate(_subscriptions(text))]
+    taken: set[str] = set()
+    parts = [_HEAD.format(name=destination)]
+    tables = []
+    for row in rows:
+        name = _unique(row.name, taken)
+        tables.append("\n".join(row.lines(destination, name)))
+    absent = [title for title in _PRESETS if title not in taken]
+    if absent:
+        off = "\n".join(f"{_key(title)} = false" for title in absent)
+        parts.append(f"[destinations.{destination}.presets]\n{off}\n")
+    return "\n".join([*parts, *tables])
+
+
+def _subscriptions(text: bytes) -> list[Any]:
+    try:
+        given = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise CommandError(f"the file is not JSON: {error}") from None
+    if isinstance(given, dict):
+        inner = given.get("data", given)
+        given = inner.get("subscriptions") if isinstance(inner, dict) else None
+    if not isinstance(given, list) or not given:
+        raise CommandError("the file must be a list of subscriptions, or have one at data.subscriptions")
+    return given
+
+
+class _Row:
+    """One subscription as Segment has it."""
+
+    def __init__(self, position: int, row: Any) -> None:
+        self.where = f"subscriptions[{position}]"
+        if not isinstance(row, dict):
+            raise CommandError(f"{self.where}: must be an object, not {row!r}")
+        self.slug = self._member(row, ("partnerAction", "actionSlug"), str)
+        if self.slug not in ACTIONS:
+            raise CommandError(f'{self.where}: there is no action "{self.slug}"; there are {", ".join(ACTIONS)}')
+        self.action = ACTIONS[self.slug]
+        self.trigger = self._member(row, ("trigger", "subscribe"), str)
+        self.mapping = self._member(row, ("settings", "mapping"), dict)
+        self.name = str(row.get("name") or self.action.title)
+        self.enabled = row.get("enabled", True)
+        if not isinstance(self.enabled, bool):
+            raise CommandError(f"{self.where}.enabled: must be true or false, not {self.enabled!r}")
+
+    def _member(self, row: dict[str, Any], names: tuple[str, str], kind: type[Any]) -> Any:
+        found = next((row[name] for name in names if row.get(name) is not None), None)
+        if not isinstance(found, kind):
+            what = "a text" if kind is str else "an object"
+            raise CommandError(f"{self.where}: needs {' or '.join(names)}, {what}")
+        return found
+
+    def lines(self, destination: str, name: str) -> Iterator[str]:
+        yield f"[[destinations.{destination}.subscriptions]]"
+        yield f"name = {_text(name)}"
+        yield f"action = {_text(self.slug)}"
+        yield f"trigger = {_text(self.trigger)}"
+        if not self.enabled:
+            yield "enabled = false"
+        given = {key: value for key, value in self.mapping.items() if value is not None}
+        unmapped = {key: "" for key in self.action.default_mapping if key not in given}
+        for key, value in (given | unmapped).items():
+            yield f"mapping.{_key(key)} = {_value(_spelled(value), f'{self.where}.mapping.{key}')}"
+        yield ""
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    number, unique = 1, name
+    while unique in taken:
+        number += 1
+        unique = f"{name} {number}"
+    taken.add(unique)
+    return unique
+
+
+def _spelled(value: Any) -> Any:
+    """Return a field's value so that our file means the same: a text "$.a" is a path there, "{{ a }}" a template."""
+    is_taken = isinstance(value, str) and (value.startswith("$.") or "{{" in value)
+    return {"@literal": value} if is_taken else value
+
+
+def _value(value: Any, where: str) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return _text(value)
+        case int() | float():
+            return json.dumps(value)
+        case list():
+            return f"[{', '.join(_value(one, where) for one in value)}]"
+        case dict():
+            members = (f"{_key(key)} = {_value(one, where)}" for key, one in value.items() if one is not None)
+            return "{ " + ", ".join(members) + " }"
+    raise CommandError(f"{where}: null in a list cannot be said in TOML; take it out and import again")
+
+
+def _key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else _text(key)
+
+
+def _text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

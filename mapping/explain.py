@@ -1,0 +1,118 @@
+"""Why an event comes to what it comes to: for each subscription what it decided, and which condition decided it.
+
+What the event tester shows. The operations are those of `translate`, the payloads those they are made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mapping import filters
+from mapping.destination import TYPES_AFTER_2021, Destination
+from mapping.errors import InvalidMapping, Rejected
+from mapping.event import JsonObject
+from mapping.fql import Comparison, Condition, FqlError, Group, parse
+from mapping.operation import Operation
+from mapping.placement import Placement, placement
+from mapping.subscription import Subscription
+from mapping.translation import as_rejected, operation_of
+
+
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """A condition of a trigger that does not hold: its text, and what the event has there instead."""
+
+    condition: str
+    actual: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one subscription does with the event."""
+
+    subscription: str
+    action: str
+    trigger: str
+    matched: bool
+    unmet: tuple[Unmet, ...]  # why it does not match: all of these would have to change
+    note: str | None  # any other reason: it is switched off, or the event is of a type that is not accepted
+    payload: JsonObject | None  # what the mapping made
+    operation: Operation | None
+    errors: tuple[str, ...]  # why there is no operation though it matched
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the whole destination does with the event."""
+
+    event: JsonObject | None  # as the filters leave it; None when one drops it
+    placement: Placement
+    decisions: tuple[Decision, ...]
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        return tuple(one.operation for one in self.decisions if one.operation is not None)
+
+
+def explain(event: JsonObject, destination: Destination, now_s: float) -> Explanation:
+    """Return what the event comes to, and why; `now_s`: Unix seconds. Never raises."""
+    left = filters.apply(destination.filters, event)
+    decisions: tuple[Decision, ...] = ()
+    if left is not None:
+        decisions = tuple(_decision(one, left, destination, now_s) for one in destination.subscriptions)
+    return Explanation(left, placement(event, destination), decisions)
+
+
+def _decision(subscription: Subscription, event: JsonObject, destination: Destination, now_s: float) -> Decision:
+    told = _Told(subscription)
+    kind = event.get("type")
+    if not subscription.enabled:
+        return told.decision(note="it is switched off")
+    if subscription.fault is not None or subscription.action is None:
+        return told.decision(note=subscription.fault or "there is no such action")
+    if destination.compatibility == "2021" and isinstance(kind, str) and kind in TYPES_AFTER_2021:
+        return told.decision(note=f'{kind} events send nothing with compatibility = "2021"')
+    try:
+        if not subscription.matches(event):
+            return told.decision(unmet=tuple(unmet(parse(str(subscription.trigger)), event)))
+        payload = subscription.payload(event)
+        return told.decision(matched=True, payload=payload, operation=operation_of(subscription, event, payload, now_s))
+    except (Rejected, FqlError, RecursionError) as error:
+        rejected = as_rejected(error)
+        texts = rejected.messages if isinstance(rejected, InvalidMapping) else (str(rejected),)
+        return told.decision(matched=True, errors=tuple(texts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    subscription: Subscription
+
+    def decision(
+        self,
+        *,
+        matched: bool = False,
+        unmet: tuple[Unmet, ...] = (),
+        note: str | None = None,
+        payload: JsonObject | None = None,
+        operation: Operation | None = None,
+        errors: tuple[str, ...] = (),
+    ) -> Decision:
+        one = self.subscription
+        return Decision(one.name, str(one.slug), str(one.trigger), matched, unmet, note, payload, operation, errors)
+
+
+def unmet(condition: Condition, event: JsonObject) -> Iterator[Unmet]:
+    """Yield the conditions that keep the trigger from matching: the first of those joined by `and`, all of those
+    joined by `or`."""
+    match condition:
+        case Group("and", children):
+            failing = next((child for child in children if not child.predicate()(event)), None)
+            if failing is not None:
+                yield from unmet(failing, event)
+        case Group(_, children):
+            for child in children:
+                yield from unmet(child, event)
+        case Comparison():
+            yield Unmet(condition.to_fql(), condition.lookup()(event))

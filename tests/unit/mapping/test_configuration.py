@@ -1,0 +1,268 @@
+"""The configuration file: what it comes to; and every fault names its key, what is wrong, what would be right."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import mapping
+from console import checking, importing
+from mapping.configuration import DestinationTable, SubscriptionTable
+from mapping.delivery import Delivery
+from settings import SettingsError, read_document
+
+DOCS = Path(__file__).parents[3] / "docs" / "configuration.md"
+HEAD = """
+[sources.web]
+write_key = "w"
+destinations = ["journeys"]
+[destinations.journeys]
+site_id = "s"
+api_key = "k"
+"""
+SUBSCRIPTION = HEAD + "[[destinations.journeys.subscriptions]]\n"
+LEAD = SUBSCRIPTION + 'name = "Lead"\naction = "createUpdatePerson"\ntrigger = \'event = "Lead"\'\n'
+FILTER = HEAD + "[[destinations.journeys.filters]]\n"
+
+# A bad file, and what its fault must say: the key, what is wrong, what would be right.
+BAD = {
+    "no credentials": (
+        HEAD.replace('site_id = "s"\n', ""),
+        "destinations.journeys.site_id: is missing",
+    ),
+    "an empty key": (HEAD.replace('"k"', '""'), "destinations.journeys.api_key: must not be empty"),
+    "a wrong region": (HEAD + 'region = "asia"', "destinations.journeys.region: is 'asia', but must be 'us' or 'eu'"),
+    "an unknown key": (
+        HEAD + 'subscription = "x"',
+        'destinations.journeys.subscription: there is no key "subscription"; did you mean "subscriptions"?',
+    ),
+    "a wrong type": (HEAD + "batch_items = true", "destinations.journeys.batch_items: "),
+    "too many in a batch": (HEAD + "batch_items = 5000", "less than or equal to 1000 (it is 5000)"),
+    "an unknown section": (HEAD + "[source.x]", 'source: there is no key "source"; did you mean "sources"?'),
+    "an unknown preset": (
+        HEAD + '[destinations.journeys.presets]\n"Track Evnt" = false',
+        'there is no preset "Track Evnt"; did you mean "Track Event"?',
+    ),
+    "an unknown action": (
+        LEAD.replace("createUpdatePerson", "createPerson"),
+        'subscriptions[0].action: there is no action "createPerson"; did you mean',
+    ),
+    "no trigger": (
+        SUBSCRIPTION + 'name = "x"\naction = "trackEvent"',
+        "subscriptions[0].trigger: is missing; which events, for example 'type = \"track\"'",
+    ),
+    "a bad trigger": (
+        LEAD.replace('event = "Lead"', 'event = "Lead" and ('),
+        "destinations.journeys.subscriptions[0].trigger: ",
+    ),
+    "a bad directive": (
+        LEAD + "mapping.id = { '@path' = 5 }",
+        "destinations.journeys.subscriptions[0].mapping: ",
+    ),
+    "an unknown directive": (LEAD + "mapping.id = { '@pth' = '$.a' }", "subscriptions[0].mapping: "),
+    "an unknown field": (
+        LEAD + 'mapping.emial = "$.traits.email"',
+        'mapping.emial: there is no field of Create or Update Person "emial"; did you mean "email"?',
+    ),
+    "a required field without a mapping": (
+        LEAD.replace("createUpdatePerson", "trackEvent") + 'mapping.name = ""',
+        'mapping.name: Track Event needs its Event Name; give a path like "$.userId"',
+    ),
+    "a name taken twice": (
+        LEAD + LEAD.removeprefix(HEAD),
+        'subscriptions[1].name: "Lead" is the name of an earlier subscription',
+    ),
+    "Group under 2021": (
+        LEAD.replace('api_key = "k"', 'api_key = "k"\ncompatibility = "2021"').replace(
+            'event = "Lead"', 'type = "group"'
+        ),
+        'Group events are not accepted with compatibility = "2021"; use compatibility = "current" or another trigger',
+    ),
+    "a filter without an action": (
+        FILTER + "if = \"type = 'track'\"",
+        "filters[0].action: is None, but must be one of",
+    ),
+    "a bad filter": (FILTER + 'if = "type == \'track\'"\naction = "drop"', "destinations.journeys.filters[0].if: "),
+    "a filter of part of an event that has none": (
+        FILTER + 'if = "type = \'track\'"\naction = "block"\nfields = { anonymousId = ["x"] }',
+        "filters[0].fields.anonymousId: must lie in one of properties, traits, context",
+    ),
+    "an unknown order": (
+        HEAD + '[destinations.journeys.delivery]\norder = "strict"',
+        "delivery.order: is 'strict', but must be 'acknowledged' or 'applied'",
+    ),
+    "a source that feeds nobody": (
+        HEAD.replace('["journeys"]', '["journey"]'),
+        'sources.web.destinations: there is no destination "journey"; there are journeys',
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_file_is_refused_with_the_key_and_what_would_be_right(what: str) -> None:
+    text, fault = BAD[what]
+
+    faults = checking.faults(tomllib.loads(text))
+
+    assert any(fault in one for one in faults), faults
+
+
+def test_every_fault_of_a_file_is_told_at_once() -> None:
+    text = LEAD.replace('site_id = "s"\n', "").replace("createUpdatePerson", "nothing") + 'mapping.id = "x"'
+
+    assert len(checking.faults(tomllib.loads(text))) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[destinations\n", r"segue\.toml: is not TOML: .*line 1"),
+        (
+            '[destinations.x]\nsite_id = "${NOT_SET_ANYWHERE}"',
+            "destinations.x.site_id: the environment variable NOT_SET",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str, fault: str) -> None:
+    path = tmp_path / "segue.toml"
+    path.write_text(text)
+
+    with pytest.raises(SettingsError, match=fault):
+        read_document(path)
+
+
+def test_a_bad_trigger_points_at_the_character() -> None:
+    (fault,) = checking.faults(tomllib.loads(LEAD.replace('event = "Lead"', 'event = "Lead" and (')))
+
+    assert "^" in fault
+
+
+def test_quick_setup_has_the_fifteen_presets_on() -> None:
+    destination = mapping.destinations(tomllib.loads(HEAD))["journeys"]
+
+    assert len(destination.subscriptions) == 15
+    assert all(subscription.enabled for subscription in destination.subscriptions)
+
+
+def test_a_filter_drops_events_before_any_action_and_changes_none_of_the_keys() -> None:
+    text = FILTER + 'if = "type = \'track\' and properties.test = true"\naction = "drop"\n'
+    text += "[[destinations.journeys.filters]]\nif = \"type = 'identify'\"\n"
+    text += 'action = "block"\nfields = { traits = ["ssn"] }\n'
+    destination = mapping.destinations(tomllib.loads(text))["journeys"]
+
+    test = {"type": "track", "event": "x", "userId": "1", "properties": {"test": True}}
+    identify = {"type": "identify", "userId": "1", "traits": {"ssn": "123", "plan": "pro"}}
+
+    assert mapping.translate(test, destination, 0.0).operations == ()
+    assert mapping.ordering_keys(test, destination) == ("id:1",)
+    (operation,) = mapping.translate(identify, destination, 0.0).operations
+    assert operation.body["attributes"] == {"plan": "pro"}
+
+
+def test_ignored_keys_order_nothing() -> None:
+    text = HEAD + '[destinations.journeys.delivery]\nignored_keys = ["anonymous_id:kiosk"]'
+    destination = mapping.destinations(tomllib.loads(text))["journeys"]
+
+    place = mapping.placement({"type": "track", "event": "x", "userId": "1", "anonymousId": "kiosk"}, destination)
+
+    assert place.keys == ("id:1",)
+
+
+def test_a_trigger_that_surprises_is_told_with_what_it_really_does() -> None:
+    text = LEAD.replace('event = "Lead"', 'properties.total >=5 and event = "Lead"')
+    (warning,) = mapping.surprises(mapping.destinations(tomllib.loads(text))["journeys"])
+
+    assert 'the trigger of "Lead"' in warning
+    assert "never true" in warning
+    assert "^" in warning
+
+
+def test_the_examples_of_the_documentation_can_be_used() -> None:
+    examples = re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+
+    assert len(examples) >= 4
+    for example in examples:
+        assert checking.faults(tomllib.loads(example)) == [], example
+
+
+def test_the_documentation_names_every_key() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+
+    for model in (DestinationTable, SubscriptionTable, Delivery):
+        for key in model.model_fields:
+            assert f"`{key}`" in text, key
+
+
+def test_the_leads_of_the_documentation_are_identified_by_their_address() -> None:
+    examples = re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    text = next(example for example in examples if "Lead Captured" in example)
+    destination = mapping.destinations(tomllib.loads(text))["journeys"]
+    lead = {"type": "track", "event": "Lead Captured", "anonymousId": "a", "context": {"traits": {"email": "jo@x.com"}}}
+    page = {"type": "page", "userId": "1", "name": "https://example.com/a"}
+
+    assert {"email": "jo@x.com"} in [
+        one.body["identifiers"] for one in mapping.translate(lead, destination, 0.0).operations
+    ]
+    assert [one.body["name"] for one in mapping.translate(page, destination, 0.0).operations] == [
+        "https://example.com/a"
+    ]
+    (failure,) = mapping.translate(page | {"name": None}, destination, 0.0).failures
+    assert failure.message == "The root value is missing the required field 'url'."
+
+
+def segment_presets() -> list[dict[str, object]]:
+    return [
+        {
+            "name": preset["name"],
+            "trigger": preset["trigger"],
+            "partnerAction": preset["slug"],
+            "settings": preset["mapping"],
+            "enabled": True,
+        }
+        for preset in mapping.subscription.presets()
+    ]
+
+
+def test_an_imported_setup_does_the_same() -> None:
+    import orjson
+
+    rows = segment_presets()
+    rows[0]["settings"] = {"id": {"@path": "$.properties.customer_id"}, "custom_attributes": {"note": "{{ not one }}"}}
+    rows[1]["enabled"] = False
+    rows.append({**rows[0], "subscribe": rows[0]["trigger"]})
+    text = importing.toml(orjson.dumps({"data": {"subscriptions": rows[:12] + rows[-1:]}}), "journeys")
+    read = tomllib.loads(text.replace("${CUSTOMERIO_SITE_ID}", "s").replace("${CUSTOMERIO_API_KEY}", "k"))
+
+    destination = mapping.destinations(read)["journeys"]
+
+    by_name = {one.name: one for one in destination.subscriptions}
+    assert len(by_name) == 13
+    for row in rows[2:12]:
+        assert by_name[row["name"]].mapping == row["settings"]
+        assert by_name[row["name"]].trigger == row["trigger"]
+    event = {"type": "identify", "userId": "1", "properties": {"customer_id": "c"}, "traits": {"plan": "pro"}}
+    first = next(iter(mapping.translate(event, destination, 0.0).operations))
+    assert first.body["identifiers"] == {"id": "c"}
+    assert first.body["attributes"] == {"note": "{{ not one }}"}
+    assert not by_name[rows[1]["name"]].enabled
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (b"{", "the file is not JSON"),
+        (b"[]", "must be a list of subscriptions"),
+        (b"[1]", r"subscriptions\[0\]: must be an object"),
+        (b'[{"partnerAction": "x", "trigger": "", "settings": {}}]', 'there is no action "x"'),
+        (b'[{"partnerAction": "trackEvent", "settings": {}}]', "needs trigger or subscribe, a text"),
+        (b'[{"partnerAction": "trackEvent", "trigger": "x", "settings": {"a": [null]}}]', "null in a list"),
+    ],
+)
+def test_a_setup_that_cannot_be_imported_says_why(text: bytes, fault: str) -> None:
+    from console.errors import CommandError
+
+    with pytest.raises(CommandError, match=fault):
+        importing.toml(text, "journeys")
