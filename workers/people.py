@@ -21,6 +21,8 @@ from workers.scripts import run
 
 Who = Mapping[str, Any]
 
+_NAMING = ("identifiers", "primary", "secondary")
+_KINDS = frozenset({"id", "email", "cio_id"})
 _GONE = frozenset({"delete", "suppress"})
 _TIMES_KEPT_S = 3600  # as look_up.lua has it
 
@@ -50,27 +52,28 @@ class Known:
 
 def key_of(identifiers: Who) -> str | None:
     """Return the key of the person that a body's identifiers name; None for a visitor, an object or nobody."""
-    for kind in ("id", "email", "cio_id"):
-        value = identifiers.get(kind)
-        if isinstance(value, str):
+    for kind, value in identifiers.items():
+        if kind in _KINDS and type(value) is str:
             return f"{kind}:{value.lower() if kind == 'email' else value}"
     return None
 
 
-def named_in(body: JsonObject) -> Iterator[Who]:
-    """Yield the identifiers of every person whom the body of an operation names."""
-    named = [body.get(member) for member in ("identifiers", "primary", "secondary")]
+def named_in(body: JsonObject) -> Iterator[str]:
+    """Yield the key of every person whom the body of an operation names."""
+    named = [body.get(member) for member in _NAMING if member in body]
     relationships = body.get("cio_relationships")
     if isinstance(relationships, list):
         named += [related.get("identifiers") for related in relationships if isinstance(related, dict)]
-    return (who for who in named if isinstance(who, dict) and key_of(who))
+    for who in named:
+        if isinstance(who, dict) and (key := key_of(who)):
+            yield key
 
 
 def look_up(
     client: redis.Redis, queue: str, remember_s: float, bodies: Sequence[JsonObject], updates: Sequence[Update]
 ) -> Known:
     """Return what is known of the people in `bodies`, and give each update its time; one round trip."""
-    people = list(dict.fromkeys(filter(None, (key_of(who) for body in bodies for who in named_in(body)))))
+    people = list(dict.fromkeys(key for body in bodies for key in named_in(body)))
     if not people and not updates:
         return Known()
     arguments: list[str | bytes | int] = [int(remember_s * 1000), len(people), *map(digest, people)]
@@ -78,8 +81,8 @@ def look_up(
         arguments += (update.sequence, update.time_s, update.latest_s, len(update.lanes), *update.lanes)
     merged, deleted, times = run(client, "look_up", base(queue), *arguments)
     return Known(
-        {person: orjson.loads(into) for person, into in zip(people, merged, strict=True) if into},
-        {person: int(at) for person, at in zip(people, deleted, strict=True) if at},
+        {person: orjson.loads(into) for person, into in zip(people, merged, strict=False) if into},
+        {person: int(at) for person, at in zip(people, deleted, strict=False) if at},
         {update.sequence: time_s for update, time_s in zip(updates, times, strict=True)},
     )
 

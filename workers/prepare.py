@@ -26,8 +26,13 @@ class Prepared:
     event: lanes.ClaimedEvent
     items: tuple[Item, ...]
     failures: tuple[mapping.Failure, ...]
-    happened_at_ms: int  # by the event itself, else when it was accepted
+    timestamp: Any  # the event's own
     late: bool  # something was left out: it came late for a person who was deleted
+
+    @property
+    def happened_at_ms(self) -> int:
+        """When it happened: by the event itself, else when it was accepted."""
+        return _happened_at_ms(self.timestamp, self.event.accepted_at_ms)
 
 
 def prepare(
@@ -51,7 +56,7 @@ class _Draft:
     event: lanes.ClaimedEvent
     translation: mapping.Translation
     bodies: list[JsonObject]
-    happened_at_ms: int
+    timestamp: Any
 
     def update(self) -> Update | None:
         """Return the event's updates of a person as one; None when there are none."""
@@ -61,21 +66,22 @@ class _Draft:
         return Update(self.event.sequence, max(times), self.event.accepted_at_ms // 1000, self.event.keys)
 
     def prepared(self, known: Known) -> Prepared:
-        items, late = [], False
+        items, late, sequence = [], False, self.event.sequence
+        happened_at_ms = _happened_at_ms(self.timestamp, self.event.accepted_at_ms) if known.deleted_ms else 0
         for operation, body in zip(self.translation.operations, self.bodies, strict=True):
-            sent = wire.addressed(body, known, self.happened_at_ms, known.times_s.get(self.event.sequence))
+            sent = wire.addressed(body, known, happened_at_ms, known.times_s.get(sequence))
             if sent is not None:
-                items.append(encode(self.event.sequence, operation, sent))
+                items.append(encode(sequence, operation, sent))
             else:
                 late = late or body["action"] != "merge"
-        return Prepared(self.event, tuple(items), self.translation.failures, self.happened_at_ms, late)
+        return Prepared(self.event, tuple(items), self.translation.failures, self.timestamp, late)
 
 
 def _draft(event: lanes.ClaimedEvent, destination: mapping.Destination, now_s: float) -> _Draft:
     source, content = unpack(event.body)
     translation = mapping.translate(content, destination, now_s)
     bodies = wire.bodies(translation.operations, source, content, event.accepted_at_ms)
-    return _Draft(event, translation, bodies, _happened_at_ms(content.get("timestamp"), event.accepted_at_ms))
+    return _Draft(event, translation, bodies, content.get("timestamp"))
 
 
 def _happened_at_ms(timestamp: Any, accepted_at_ms: int) -> int:

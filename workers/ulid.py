@@ -11,17 +11,18 @@ import re
 from hashlib import blake2b
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)  # ten bits to two characters
 _LARGEST_TIME_MS = (1 << 48) - 1
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.IGNORECASE)
 
 
 def is_ulid(text: str) -> bool:
     """Whether the text is a ULID, in either case of letters."""
-    return _ULID.fullmatch(text) is not None
+    return len(text) == 26 and _ULID.fullmatch(text) is not None
 
 
 def derived_ulid(time_ms: int, *parts: str) -> str:
     """Return the ULID of an event at `time_ms` (Unix milliseconds) that is told from others by `parts`."""
     hashed = blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=10).digest()
     number = min(max(time_ms, 0), _LARGEST_TIME_MS) << 80 | int.from_bytes(hashed, "big")
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])

@@ -7,7 +7,7 @@
 --          the event has, and the digest of each
 --
 -- Returns  {merged, deleted, times}: by person, '' or the JSON of who the person was merged into, '' or the time of the
---          deletion in ms; by identify, the time to send, Unix seconds
+--          deletion in ms (nothing at all where nobody was); by identify, the time to send, Unix seconds
 -- Clock    Redis' own.
 local base = KEYS[1]
 local DIGEST, TIMES_KEPT_S, MOST_MERGES = 8, 3600, 20
@@ -53,9 +53,11 @@ end
 
 local merged, deleted, times = {}, {}, {}
 local people = tonumber(ARGV[2])
-for i = 3, 2 + people do
-  merged[#merged + 1] = some_merged and merged_into(ARGV[i]) or ''
-  deleted[#deleted + 1] = some_deleted and find(deleted_names, ARGV[i]) or ''
+for i = 1, some_merged and people or 0 do
+  merged[i] = merged_into(ARGV[i + 2])
+end
+for i = 1, some_deleted and people or 0 do
+  deleted[i] = find(deleted_names, ARGV[i + 2]) or ''
 end
 
 local time_names = generations(':identified:', TIMES_KEPT_S)
