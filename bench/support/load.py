@@ -1,0 +1,111 @@
+"""The near end of a benchmark: sends events over HTTP as quickly as they are taken, or at a steady rate.
+
+    python -m bench.support.load PORT EVENTS BATCH CONNECTIONS PEOPLE [RATE]
+
+Everything is written down before the clock starts, but for the times. A person's events all go over one connection, one
+request after the other, so the order in which they are accepted is known. Prints one JSON line: `{"started_at",
+"ended_at", "refused", "cpu_s"}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import sys
+import time
+import uuid
+
+import orjson
+import uvloop
+
+_RUN = uuid.uuid4().hex[:8]
+_AT = b'"at":1700000000.000000'  # has the place of the time at which the event is sent
+
+
+def event(number: int, person: int, place: int) -> dict[str, object]:
+    """Return a track call of some 650 bytes, as analytics.js sends them, with two identities."""
+    return {
+        "type": "track",
+        "messageId": f"ajs-next-{_RUN}-{number:012d}",
+        "userId": f"user-{person:06d}",
+        "anonymousId": f"5f0c31d8-0000-4000-8000-{person:012d}",
+        "event": "Order Completed",
+        "properties": {
+            "n": place,
+            "at": 1700000000.0,
+            "order_id": f"o-{number}",
+            "total": 129.95,
+            "currency": "EUR",
+            "products": [{"sku": "A-1", "qty": 2, "price": 49.9}, {"sku": "B-7", "qty": 1, "price": 30.15}],
+        },
+        "context": {
+            "ip": "203.0.113.7",
+            "locale": "de-DE",
+            "library": {"name": "analytics.js", "version": "npm-next-1.70.0"},
+            "page": {"path": "/checkout/done", "url": "https://shop.example.com/checkout/done"},
+        },
+        "timestamp": "2026-11-23T10:11:12.345Z",
+    }
+
+
+def written(number: int, person: int, place: int) -> bytes:
+    return orjson.dumps(event(number, person, place)).replace(b'"at":1700000000.0', _AT)
+
+
+def requests(events: int, batch: int, connections: int, people: int) -> list[list[bytes]]:
+    """Return the requests of each connection; connection c has the people c, c + connections, …"""
+    places: dict[int, int] = {}
+    numbers = itertools.count()
+    told: list[list[bytes]] = []
+    for connection in range(connections):
+        own = [person for person in range(people) if person % connections == connection]
+        share = [own[turn % len(own)] for turn in range(events // connections)]
+        rows = []
+        for person in share:
+            places[person] = places.get(person, -1) + 1
+            rows.append(written(next(numbers), person, places[person]))
+        told.append([_request(rows[first : first + batch]) for first in range(0, len(rows), batch)])
+    return told
+
+
+def _request(rows: list[bytes]) -> bytes:
+    single = len(rows) == 1
+    body = rows[0] if single else b'{"batch":[' + b",".join(rows) + b"]}"
+    path = b"track" if single else b"batch"
+    user = base64.b64encode(b"demo:")
+    head = b"POST /v1/%b HTTP/1.1\r\nhost: localhost\r\nauthorization: Basic %b\r\ncontent-type: application/json\r\n"
+    return head % (path, user) + b"content-length: %d\r\n\r\n" % len(body) + body
+
+
+async def send(port: int, told: list[bytes], every_s: float, refused: list[int]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+    due = time.monotonic()
+    for request in told:
+        if every_s:
+            due += every_s
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+        writer.write(request.replace(_AT, b'"at":%.6f' % time.time()))
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
+        await reader.readexactly(length)
+        if not head.startswith(b"HTTP/1.1 200"):
+            refused.append(int(head.split(b" ", 2)[1]))
+    writer.close()
+
+
+async def run(port: int, events: int, batch: int, connections: int, people: int, rate: float) -> None:
+    if events % connections or people < connections:
+        raise SystemExit(f"{events} events of {people} people cannot be dealt out evenly to {connections} connections")
+    told = requests(events, batch, connections, people)
+    every_s = batch * connections / rate if rate else 0.0
+    refused: list[int] = []
+    started_at, before = time.time(), time.process_time()
+    await asyncio.gather(*(send(port, one, every_s, refused) for one in told))
+    figures = {"started_at": started_at, "ended_at": time.time(), "refused": refused[:5]}
+    print(orjson.dumps(figures | {"cpu_s": time.process_time() - before}).decode())
+
+
+if __name__ == "__main__":
+    whole = [int(value) for value in sys.argv[1:6]]
+    uvloop.run(run(*whole, float(sys.argv[6]) if len(sys.argv) > 6 else 0.0))

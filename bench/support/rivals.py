@@ -1,0 +1,138 @@
+"""What Segue is measured against: other ways over the same Redis, behind the same HTTP endpoint, with the same mapping and
+the same client. None of them keeps any order.
+
+    naive    one Celery task an event, which makes one call of its own: what most teams write
+    chunked  one Celery task for all events of a request, which makes one batch call: Celery at its best
+    streams  a Redis stream, read a hundred events at a time, one batch call for them
+
+Each is an ASGI application for ingest, to be served with `uvicorn --factory`, and workers: `celery -A
+bench.support.rivals`, and `python -m bench.support.rivals` for the stream.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import cache
+from typing import Any
+
+import redis
+from celery import Celery
+from celery.signals import worker_process_init
+
+import mapping
+from ingest.app import Checked, Ingest
+from ingest.sources import Source
+from mapping.event import unpack
+from settings import Settings
+from workers import wire
+from workers.customerio import TrackApi
+from workers.outcomes import Delivered
+from workers.requests import Item, Request, encode, pack
+
+STREAM, GROUP, READ = "rival:stream", "consumers", 100
+_ADD = "for _, body in ipairs(ARGV) do redis.call('XADD', KEYS[1], '*', 'e', body) end"
+
+app = Celery("rivals", broker=os.environ.get("REDIS_URL"))
+app.conf.update(task_ignore_result=True, worker_prefetch_multiplier=4, broker_connection_retry_on_startup=True)
+
+
+@app.task(name="rival.naive", queue="rival:naive")  # type: ignore[untyped-decorator]
+def naive(event: dict[str, Any]) -> None:
+    """Send one event."""
+    for item in items("demo", event):
+        send(Request(item.operation.path, (item,)))
+
+
+@app.task(name="rival.chunked", queue="rival:chunked")  # type: ignore[untyped-decorator]
+def chunked(events: list[dict[str, Any]]) -> None:
+    """Send the events of one request."""
+    for request in pack([item for event in events for item in items("demo", event)], len(events)):
+        send(request)
+
+
+def consume() -> None:
+    """Read the stream until told to stop."""
+    client = redis.Redis.from_url(os.environ["REDIS_URL"])
+    name = str(os.getpid())
+    while True:
+        for _, entries in client.xreadgroup(GROUP, name, {STREAM: ">"}, count=READ, block=1000) or []:
+            told = [item for _, fields in entries for item in items(*unpack(fields[b"e"]))]
+            for request in pack(told, READ):
+                send(request)
+            with client.pipeline(transaction=False) as pipeline:
+                pipeline.xack(STREAM, GROUP, *(entry for entry, _ in entries))
+                pipeline.xdel(STREAM, *(entry for entry, _ in entries))
+                pipeline.execute()
+
+
+def items(source: str, event: dict[str, Any]) -> list[Item]:
+    """Return the operations of an event, as Segue makes them."""
+    now_s = time.time()
+    translation = mapping.translate(event, destination(), now_s)
+    bodies = wire.bodies(translation.operations, source, event, int(now_s * 1000))
+    return [encode(0, operation, body) for operation, body in zip(translation.operations, bodies, strict=True)]
+
+
+def send(request: Request) -> None:
+    """Send the request; whatever was not accepted ends the benchmark's wait with a word in the log."""
+    for outcome in track_api().send(request):
+        if not isinstance(outcome, Delivered):
+            raise RuntimeError(outcome)
+
+
+@cache
+def destination() -> mapping.Destination:
+    return mapping.destinations(Settings.load().document())["demo"]
+
+
+@cache
+def track_api() -> TrackApi:
+    return TrackApi(os.environ["SEGUE_TRACK_URL"], "demo", "demo", timeout_s=30)
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def connect_anew(**_: Any) -> None:
+    """A forked process has connections of its own."""
+    track_api.cache_clear()
+
+
+class NaiveIngest(Ingest):
+    """Puts one task for each event."""
+
+    async def _append(self, source: Source, events: list[Checked]) -> tuple[bool, ...]:
+        for event, _ in events:
+            naive.delay(event)
+        return (True,) * len(events)
+
+
+class ChunkedIngest(Ingest):
+    """Puts one task for each request."""
+
+    async def _append(self, source: Source, events: list[Checked]) -> tuple[bool, ...]:
+        chunked.delay([event for event, _ in events])
+        return (True,) * len(events)
+
+
+class StreamIngest(Ingest):
+    """Adds all events of a request to the stream in one step."""
+
+    async def _append(self, source: Source, events: list[Checked]) -> tuple[bool, ...]:
+        await self._client.eval(_ADD, 1, STREAM, *(body for _, body in events))
+        return (True,) * len(events)
+
+
+def naive_ingest() -> Ingest:
+    return NaiveIngest(Settings.load())
+
+
+def chunked_ingest() -> Ingest:
+    return ChunkedIngest(Settings.load())
+
+
+def stream_ingest() -> Ingest:
+    return StreamIngest(Settings.load())
+
+
+if __name__ == "__main__":
+    consume()

@@ -1,0 +1,124 @@
+"""The far end of a benchmark: takes Track API requests, counts every operation and checks its order, at little cost.
+
+    python -m bench.support.sink PORT [LEAST_MS MOST_MS]
+
+Every event of a benchmark carries the attributes `n`, its place among those of its person, and `at`, when it was sent
+(Unix seconds). The answer comes after a latency drawn evenly from LEAST_MS to MOST_MS. `GET /figures` tells what was
+seen, and `POST /reset` forgets it. What it costs per operation is told too, so that it can be taken off a result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from typing import Any
+
+import orjson
+import uvloop
+
+_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 3\r\n\r\n{}\n"
+
+
+class Seen:
+    """What the sink saw. `disordered` counts operations behind a later one of their person, `repeated` those again."""
+
+    def __init__(self) -> None:
+        self.requests = self.operations = self.disordered = self.repeated = 0
+        self.first_at = self.last_at = 0.0
+        self.latest: dict[str, int] = {}
+        self.waits_s: list[float] = []
+
+    def note(self, body: bytes) -> list[float]:
+        """Count a request; return when its operations were sent."""
+        content = orjson.loads(body)
+        sent_at = []
+        latest = self.latest
+        for operation in content.get("batch") or [content]:
+            attributes = operation["attributes"]
+            who = next(iter(operation["identifiers"].values()))
+            place, before = attributes["n"], latest.get(who, -1)
+            if place > before:
+                latest[who] = place
+            elif place == before:
+                self.repeated += 1
+            else:
+                self.disordered += 1
+            sent_at.append(attributes["at"])
+        self.requests += 1
+        self.operations += len(sent_at)
+        return sent_at
+
+    def answered(self, sent_at: list[float]) -> None:
+        now = time.time()
+        self.first_at = self.first_at or now
+        self.last_at = now
+        self.waits_s += [now - at for at in sent_at]
+
+    def figures(self) -> dict[str, Any]:
+        waits = sorted(self.waits_s)
+        return {
+            "requests": self.requests,
+            "operations": self.operations,
+            "disordered": self.disordered,
+            "repeated": self.repeated,
+            "first_at": self.first_at,
+            "last_at": self.last_at,
+            "cpu_s": time.process_time(),
+            "wait_s": {share: waits[int(len(waits) * share / 100)] for share in (50, 95, 99)} if waits else {},
+        }
+
+
+class Connection(asyncio.Protocol):
+    """One keep-alive connection; requests come one after the other."""
+
+    seen = Seen()
+    latency_s = (0.0, 0.0)
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.received = bytearray()
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        while (end := self.received.find(b"\r\n\r\n")) >= 0:
+            head = bytes(self.received[:end]).lower()
+            at = head.find(b"content-length:")
+            length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+            if len(self.received) < end + 4 + length:
+                return
+            body = bytes(self.received[end + 4 : end + 4 + length])
+            del self.received[: end + 4 + length]
+            self._take(head, body)
+
+    def _take(self, head: bytes, body: bytes) -> None:
+        if head.startswith(b"get /figures"):
+            told = orjson.dumps(self.seen.figures(), option=orjson.OPT_NON_STR_KEYS)
+            self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(told), told))
+        elif head.startswith(b"post /reset"):
+            Connection.seen = Seen()
+            self.transport.write(_ANSWER)
+        else:
+            sent_at = self.seen.note(body)
+            wait_s = random.uniform(*self.latency_s)
+            if wait_s:
+                asyncio.get_running_loop().call_later(wait_s, self._answer, sent_at)
+            else:
+                self._answer(sent_at)
+
+    def _answer(self, sent_at: list[float]) -> None:
+        self.seen.answered(sent_at)
+        if not self.transport.is_closing():
+            self.transport.write(_ANSWER)
+
+
+async def serve(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", port, backlog=1024)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        Connection.latency_s = (float(sys.argv[2]) / 1000, float(sys.argv[3]) / 1000)
+    uvloop.run(serve(int(sys.argv[1])))
