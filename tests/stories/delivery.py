@@ -9,7 +9,7 @@ LAG_MS; SETTLE_S is more.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, zip_longest
 from typing import Any
 
@@ -26,6 +26,7 @@ from simulator.track import TrackApi
 from tests.stories.telling import CIO_OF, LEAP_S, PHASES, Event, Story
 from workers import customerio
 from workers.deliver import Terms, work_off
+from workers.gate import Gate
 from workers.lease import Lease
 
 QUEUE = "demo"
@@ -33,6 +34,9 @@ SETTLE_S = 2.0
 LAG_MS = (0.0, 1600.0)
 LEASE_MS = 60_000
 DAYS_S = 30 * 86_400
+REQUESTS_PER_S = 10_000
+PROBE_EVENTS = 5
+LOOK_MS = 1000  # while the gate is shut
 
 
 def people(
@@ -62,8 +66,9 @@ class Way:
         self.clock = service.clock
         self.hold_ms = int(settle_s * 1000)
         self.terms = Terms(0.01, timeout_s=1, turn_s=1, lease_ms=LEASE_MS, longest_hold_ms=self.hold_ms)
-        transport = InProcess(TrackApi(service, [("demo", "demo")], "us"))
-        self.send = customerio.TrackApi("http://sim", "demo", "demo", 1, transport).send
+        self.gate = Gate(client, QUEUE, REQUESTS_PER_S, probe_wait_s=1, turn_s=1)
+        self.line = InProcess(TrackApi(service, [("demo", "demo")], "us"))
+        self.send = self.gate.guard(customerio.TrackApi("http://sim", "demo", "demo", 1, self.line).send)
 
     def deliver(self, events: Sequence[Event]) -> None:
         """Take the events in and work them off, until none is left."""
@@ -80,12 +85,15 @@ class Way:
             )
         due_ms: int | None = 0
         while due_ms is not None:
+            if (admission := self.gate.admit()) == "shut":
+                self.skip(LOOK_MS)
+                continue
             asked_at = time.monotonic()
             claim = lanes.claim(
                 self.client,
                 QUEUE,
                 lease_ms=LEASE_MS,
-                max_events=500,
+                max_events=500 if admission == "open" else PROBE_EVENTS,
                 max_bytes=10**7,
                 max_depth=20,
                 listen_ms=0,
@@ -106,6 +114,9 @@ class Way:
         self.clock.advance(wait_ms / 1000)
         due = self.client.zrange(f"{base(QUEUE)}:ready", 0, -1, withscores=True)
         self.client.zadd(f"{base(QUEUE)}:ready", {event: at_ms - wait_ms for event, at_ms in due})
+        for name, in_a_ms in (("probe_at", 1), ("turn", 1000), ("rate_at", 1000)):
+            if self.client.hexists(f"{base(QUEUE)}:gate", name):
+                self.client.hincrby(f"{base(QUEUE)}:gate", name, -wait_ms * in_a_ms)
         for name in self.client.keys(f"{base(QUEUE)}:apart:*") + self.client.keys(f"{base(QUEUE)}:rested:*"):
             if times := self.client.hgetall(name):  # else it has just expired
                 self.client.hset(name, mapping={key: int(at_ms) - wait_ms for key, at_ms in times.items()})
@@ -118,12 +129,17 @@ class Way:
 
 
 class InProcess(httpx.BaseTransport):
-    """Hands requests to the simulated workspace."""
+    """Hands requests to the simulated workspace, unless the line is down."""
 
     def __init__(self, track: TrackApi) -> None:
         self.track = track
+        self.is_down: Callable[[], bool] = lambda: False
+        self.tries = 0
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.tries += 1
+        if self.is_down():
+            raise httpx.ConnectError("the line is down")
         scope = {
             "method": request.method,
             "raw_path": request.url.raw_path,
