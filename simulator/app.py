@@ -10,6 +10,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from email.utils import formatdate
 from typing import Any
 
 from simulator.answer import OK, UNAUTHORIZED, Answer
@@ -69,26 +70,29 @@ class Simulator:
         return "timeout" if self.service.happens(timeout) else None
 
     def _over_the_limit(self) -> Answer:
-        faults = self.service.faults
-        return OK if faults.drop_silently else _refusal(429, faults)
+        return OK if self.service.faults.drop_silently else self._refusal(429, self.service.faults)
 
     def _taken_or_refused(self, scope: Scope, body: bytes, faults: Faults) -> Answer:
         """Answer through the refusals that are asked for; whatever they leave is taken."""
         for status, rate in faults.statuses:
             if self.service.happens(rate):
-                return _refusal(status, faults)
+                return self._refusal(status, faults)
         answer = self._track.answer(scope, body)
         if self.service.happens(faults.duplicate):
             self._track.answer(scope, body)
         return answer
 
-
-def _refusal(status: int, faults: Faults) -> Answer:
-    if status == 401:
-        return UNAUTHORIZED
-    if status == 429 and faults.retry_after_s is not None:
-        return Answer(429, headers=((b"retry-after", b"%g" % faults.retry_after_s),))
-    return Answer(status)
+    def _refusal(self, status: int, faults: Faults) -> Answer:
+        if status == 401:
+            return UNAUTHORIZED
+        body = faults.refusal_body.encode()
+        if status != 429 or faults.retry_after_s is None:
+            return Answer(status, body)
+        if faults.retry_after_form == "seconds":
+            after = f"{faults.retry_after_s:g}"
+        else:
+            after = formatdate(self.service.clock.now() + faults.retry_after_s, usegmt=True)
+        return Answer(429, body, ((b"retry-after", after.encode()),))
 
 
 async def _body(receive: Receive) -> bytes:

@@ -26,9 +26,11 @@ class Options(BaseModel):
     empty_removes: bool = True  # null and "" remove an attribute of a person
     invalid_ulid: Literal["regenerate", "reject"] = "regenerate"
     dedupe_s: float | None = None  # how long the id of an event is remembered; for ever when None
+    dedupe_scope: Literal["workspace", "person"] = "workspace"  # where the id of an event counts once
     late_anonymous: Literal["strict", "reidentify"] = "strict"
     devices_on_merge: Literal["move", "drop"] = "move"
     device_tokens: Literal["unique", "shared"] = "unique"  # whether a token moves when another person adds it
+    most_devices: Annotated[int, Field(ge=1)] | None = None  # of one person: the one added first goes
     object_types: tuple[str, ...] = ("1", "2")
     auto_create_object_types: bool = False
     oversize_status: Literal[413, 400] = 413
@@ -57,6 +59,8 @@ class Faults(BaseModel):
     status_503: Rate = 0.0
     status_504: Rate = 0.0
     retry_after_s: float | None = None  # the header of a 429; without it there is none
+    retry_after_form: Literal["seconds", "date"] = "seconds"
+    refusal_body: str = "{}\n"  # of 403, 413, 429 and 5xx
     reset_before: Rate = 0.0  # the connection breaks, nothing was taken
     reset_after: Rate = 0.0  # the connection breaks, everything was taken
     timeout_before: Rate = 0.0  # no answer for `timeout_s`, then a reset; nothing was taken

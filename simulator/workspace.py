@@ -30,7 +30,7 @@ class Workspace:
         self.activity: list[Json] = []
         self._directory = Directory()
         self._device_owners: dict[str, Person] = {}  # by token
-        self._event_ids: dict[str, float] = {}  # → time of receipt
+        self._event_ids: dict[str, float] = {}  # by ULID, and person where it counts for one → time of receipt
         self.set_options(options)
 
     def set_options(self, options: Options) -> None:
@@ -264,7 +264,7 @@ class Workspace:
 
     def _event(self, operation: Json, received_at: float) -> bool:
         identifiers = operation.get("identifiers") or {}
-        if self._is_repeated(operation.get("id"), received_at):
+        if self._is_repeated(operation.get("id"), identifiers, received_at):
             self.note("duplicate_event", id=operation["id"])
             return False
         event = {
@@ -289,14 +289,17 @@ class Workspace:
             self._attach(person, event, received_at)
         return True
 
-    def _is_repeated(self, event_id: Any, received_at: float) -> bool:
+    def _is_repeated(self, event_id: Any, identifiers: Json, received_at: float) -> bool:
         """Whether an event with this ULID was received before (30); other ids identify nothing."""
         if not isinstance(event_id, str) or not ULID.fullmatch(event_id):
             return False
-        before = self._event_ids.get(event_id.upper())
+        key = event_id.upper()
+        if self.options.dedupe_scope == "person":
+            key += f" {identifiers}"
+        before = self._event_ids.get(key)
         if before is not None and received_at - before <= self._remember_s:
             return True
-        self._event_ids[event_id.upper()] = received_at
+        self._event_ids[key] = received_at
         return False
 
     def _attach(self, person: Person, event: Json, attached_at: float) -> None:
@@ -326,6 +329,8 @@ class Workspace:
         if owner is not None and owner is not person and self.options.device_tokens == "unique":
             owner.devices.pop(token, None)
         person.devices[token] = device
+        if self.options.most_devices is not None and len(person.devices) > self.options.most_devices:
+            del person.devices[next(iter(person.devices))]
         self._device_owners[token] = person
         self.note("device_change", cio_id=person.cio_id, added=token)
 

@@ -92,7 +92,18 @@ class Pipeline:
     def start_worker(self) -> None:
         """Start one more worker process."""
         self._started += 1
-        celery = ["-m", "celery", "-A", self._app, "worker", "--pool", "threads", "--concurrency", str(self._threads)]
+        celery = [
+            "-m",
+            "celery",
+            "-A",
+            self._app,
+            "--quiet",
+            "worker",
+            "--pool",
+            "threads",
+            "--concurrency",
+            str(self._threads),
+        ]
         alone = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"w{self._started}@test"]
         self.workers.append(self._start(*celery, *alone, "--loglevel", "WARNING"))
 

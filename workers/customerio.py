@@ -6,6 +6,8 @@ and the faults of single items, all others being accepted; acceptance says nothi
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -15,10 +17,11 @@ import httpx
 import orjson
 
 from workers.outcomes import Answer, Delivered, Outcome, Paused, Rejected, RetryLater, Split
-from workers.requests import Request
+from workers.requests import BATCH_PATH, Request
 
 _KEPT_BYTES = 2_000
 _CREDENTIALS = frozenset({401, 403})
+_NOT_FOUND = 404
 _TOO_LARGE_OR_MALFORMED = frozenset({400, 413})
 _AGAIN = frozenset({408, 425, 429})
 _MAX_RETRY_AFTER_S = 300.0
@@ -30,6 +33,7 @@ class TrackApi:
     def __init__(
         self, url: str, site_id: str, api_key: str, timeout_s: float, transport: httpx.BaseTransport | None = None
     ) -> None:
+        self._timeout_s = timeout_s
         self._http = httpx.Client(
             base_url=url,
             auth=httpx.BasicAuth(site_id, api_key),
@@ -42,41 +46,58 @@ class TrackApi:
     def send(self, request: Request) -> list[Outcome]:
         """Send the request once and return one outcome per item, in order; never raises."""
         try:
-            response = self._http.post(request.path, content=request.body())
+            response, content = self._post(request)
         except httpx.HTTPError as error:
             answer = Answer(None, f"{type(error).__name__}: {error}")
             return [RetryLater(f"no answer: {answer.body}", answer)] * len(request.items)
-        answer = Answer(response.status_code, response.text[:_KEPT_BYTES])
+        answer = Answer(response.status_code, content[:_KEPT_BYTES].decode("utf-8", "replace"))
         if response.is_success:
-            return _read_accepted(response, answer, len(request.items))
-        return [_refusal(answer, _retry_after_s(response.headers), len(request.items))] * len(request.items)
+            return _read_accepted(content, answer, len(request.items))
+        return [_refusal(request, answer, response.headers)] * len(request.items)
+
+    def _post(self, request: Request) -> tuple[httpx.Response, bytes]:
+        """Return the answer, whole; httpx bounds each step of it, so that one that trickles would never end."""
+        until = time.monotonic() + self._timeout_s
+        content = b""
+        with self._http.stream("POST", request.path, content=request.body()) as response:
+            for part in response.iter_bytes():
+                content += part
+                if time.monotonic() > until:
+                    raise httpx.ReadTimeout("the answer did not come to its end")
+        return response, content
 
 
-def _refusal(answer: Answer, retry_after_s: float | None, count: int) -> Outcome:
-    """Return what an answer other than 2xx means for each of the `count` items of its request."""
+def _refusal(request: Request, answer: Answer, headers: httpx.Headers) -> Outcome:
+    """Return what an answer other than 2xx means for each item of its request."""
     status = answer.status or 0
-    if status in _TOO_LARGE_OR_MALFORMED and count > 1:
+    if status in _TOO_LARGE_OR_MALFORMED and len(request.items) > 1:
         return Split(f"HTTP {status}", answer)
     if status in _CREDENTIALS:
         return Paused(f"the credentials were refused (HTTP {status})", answer)
+    if 300 <= status < 400:
+        # Not followed: credentials and people's data go where the operator said.
+        elsewhere = headers.get("location", "another address")
+        return Paused(f"the service is at {elsewhere} (HTTP {status}): set the region of the workspace", answer)
+    if status == _NOT_FOUND and request.path == BATCH_PATH:
+        return Paused("there is no Track API at this address (HTTP 404)", answer)
     if status in _AGAIN or status >= 500:
-        return RetryLater(f"HTTP {status}", answer, retry_after_s)
+        return RetryLater(f"HTTP {status}", answer, _retry_after_s(headers))
     return Rejected(f"HTTP {status}: {answer.body}" if answer.body else f"HTTP {status}", answer)
 
 
-def _read_accepted(response: httpx.Response, answer: Answer, count: int) -> list[Outcome]:
+def _read_accepted(content: bytes, answer: Answer, count: int) -> list[Outcome]:
     """Return Delivered for every item but those that a 2xx answer lists as faulty."""
     outcomes: list[Outcome] = [Delivered()] * count
-    for fault in _faults(response):
+    for fault in _faults(content):
         index = fault.get("batch_index", 0 if count == 1 else None)
         if isinstance(index, int) and 0 <= index < count:
             outcomes[index] = Rejected(_fault_text(fault), Answer(answer.status, orjson.dumps(fault).decode()))
     return outcomes
 
 
-def _faults(response: httpx.Response) -> Sequence[Mapping[str, Any]]:
+def _faults(content: bytes) -> Sequence[Mapping[str, Any]]:
     try:
-        body = orjson.loads(response.content or b"{}")
+        body = orjson.loads(content or b"{}")
     except orjson.JSONDecodeError:
         return ()
     errors = body.get("errors") if isinstance(body, dict) else None
@@ -103,4 +124,6 @@ def _retry_after_s(headers: httpx.Headers) -> float | None:
         except ValueError:
             return None
         seconds = (at - datetime.now(at.tzinfo)).total_seconds()
+    if math.isnan(seconds):
+        return None
     return min(max(seconds, 0.0), _MAX_RETRY_AFTER_S)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, zip_longest
@@ -134,13 +134,18 @@ def _deliver_wave(
 def _send_all(
     prepared: Sequence[Prepared], lease: Lease, destination: mapping.Destination, send: Send, terms: Terms
 ) -> Outcomes:
-    """Return what became of each event's items. What follows an item that must go again is not sent and has none."""
+    """Return what became of each event's items. What follows an item that must go again is not sent and has none.
+
+    A request that was refused as a whole goes again in halves, the first before the second.
+    """
     outcomes: Outcomes = defaultdict(list)
     lanes_of = {one.event.sequence: one.event.keys for one in prepared}
     held: set[bytes] = set()
     waiting: set[int] = set()
     for items in _rounds(prepared, destination):
-        for packed in pack(items, destination.batch_items):
+        requests = deque(pack(items, destination.batch_items))
+        while requests:
+            packed = requests.popleft()
             sendable = (
                 item
                 for item in packed.items
@@ -149,7 +154,11 @@ def _send_all(
             request = Request(packed.path, tuple(sendable))
             if not request.items:
                 continue
-            for item, outcome in zip(request.items, _send(request, lease, send, terms), strict=True):
+            answered = _send(request, lease, send, terms)
+            if isinstance(answered[0], Split):
+                requests.extendleft(reversed(request.halves()))
+                continue
+            for item, outcome in zip(request.items, answered, strict=True):
                 outcomes[item.sequence].append((item, outcome))
                 if isinstance(outcome, RetryLater | Paused):
                     waiting.add(item.sequence)
@@ -179,16 +188,13 @@ def _remember(prepared: Sequence[Prepared], outcomes: Outcomes, lease: Lease, de
 
 
 def _send(request: Request, lease: Lease, send: Send, terms: Terms) -> list[Outcome]:
-    """Send under the lease, again while nothing was accepted, and in halves when the whole was refused as such."""
+    """Send under the lease, and again while nothing was accepted."""
 
     def attempt() -> list[Outcome]:
         lease.cover(terms.turn_s + terms.timeout_s + _MARGIN_S)
         return send(request)
 
-    outcomes = retries.with_retries(attempt, terms.retry_base_s, within_s=min(terms.lease_ms / 2000, _PATIENCE_S))
-    if isinstance(outcomes[0], Split):
-        return [outcome for half in request.halves() for outcome in _send(half, lease, send, terms)]
-    return outcomes
+    return retries.with_retries(attempt, terms.retry_base_s, within_s=min(terms.lease_ms / 2000, _PATIENCE_S))
 
 
 def _judge(
@@ -207,11 +213,11 @@ def _judge(
             verdicts.released.append(lanes.Release(event.sequence, int(outcome.after_s * 1000), counts=False))
             return
         if isinstance(outcome, RetryLater):
-            if _is_exhausted(event, now_s):
+            if outcome.counts and _is_exhausted(event, now_s):
                 _bury(verdicts, event, Reason.EXHAUSTED, now_s, destination, terms, refusals=((item, outcome),))
             else:
                 delay_s = retries.release_delay_s(outcome, event.attempts, terms.retry_base_s)
-                verdicts.released.append(lanes.Release(event.sequence, int(delay_s * 1000), counts=True))
+                verdicts.released.append(lanes.Release(event.sequence, int(delay_s * 1000), outcome.counts))
             return
     if len(outcomes) < len(prepared.items):
         # It stands behind an event that goes again, and has not been sent.
@@ -240,8 +246,9 @@ def _bury(
 
 
 def _is_exhausted(event: lanes.ClaimedEvent, now_s: float) -> bool:
-    age_s = now_s - event.accepted_at_ms / 1000
-    return event.attempts + 1 >= retries.MAX_ATTEMPTS or age_s > retries.MAX_AGE_S
+    attempts, age_s = event.attempts + 1, now_s - event.accepted_at_ms / 1000
+    is_old = age_s > retries.MAX_AGE_S and attempts >= retries.LEAST_ATTEMPTS
+    return is_old or attempts >= retries.MAX_ATTEMPTS
 
 
 def _settle(lease: Lease, verdicts: Verdicts, terms: Terms) -> None:

@@ -2,8 +2,9 @@
 
 One rate for the whole workspace, kept in Redis: every send takes a turn, retries too. The rate halves when the service
 answers 429, falls by a tenth when answers become slow, and comes back by itself. The gate shuts when the service is
-dead (FAILURES in a row) or refuses the credentials; then nothing is claimed, so no event spends an attempt, and from
-time to time one deliverer claims a little and probes. The first answer opens it.
+dead (FAILURES in a row) or the set-up is at fault (credentials, region); then nothing is claimed, so no event spends an
+attempt, and from time to time one deliverer claims a little and probes. The first answer opens it. Nothing is claimed
+either while the service asked for a longer wait than a turn.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Send = Callable[[Request], list[Outcome]]
 class GateState:
     """How the gate stands, for whoever looks."""
 
-    paused: bool  # the credentials are refused
+    paused: bool  # the set-up is at fault: credentials, region
     breaker: Literal["closed", "open"]  # open: the service is dead, nothing is sent but probes
     reason: str | None
     since_ms: int | None  # Redis' clock
@@ -52,11 +53,12 @@ class Gate:
     requests_per_s: float
     probe_wait_s: float
     turn_s: float  # the longest wait for a turn
+    clock: Callable[[], float] = time.monotonic
     _usual_s: float | None = field(default=None, init=False)
 
     def admit(self) -> Admission:
         """Return whether to claim: as usual, not now, or a little, as a probe."""
-        answer: bytes = run(self.client, "admit", _key(self.queue), int(_PROBE_S * 1000))
+        answer: bytes = run(self.client, "admit", _key(self.queue), int(_PROBE_S * 1000), int(self.turn_s * 1000))
         return "open" if answer == b"open" else "probe" if answer == b"probe" else "shut"
 
     def guard(self, send: Send) -> Send:
@@ -70,9 +72,9 @@ class Gate:
                 answer = Answer(None, "not sent")
                 return [Paused("the rate limit has no room", answer, -wait_us / 1e6)] * len(request.items)
             time.sleep(wait_us / 1e6)
-            sent_at = time.monotonic()
+            sent_at = self.clock()
             outcomes = send(request)
-            return self._reported(outcomes, time.monotonic() - sent_at, troubled=bool(troubled))
+            return self._reported(outcomes, self.clock() - sent_at, troubled=bool(troubled))
 
         return guarded
 
@@ -80,7 +82,7 @@ class Gate:
         first = outcomes[0]
         if isinstance(first, Paused):
             self._report("refused", first.reason)
-        elif isinstance(first, RetryLater) and first.answer.status == 429:
+        elif isinstance(first, RetryLater) and first.is_throttled:
             self._report("throttled", after_s=first.after_s or 0.0)
         elif isinstance(first, RetryLater):
             if self._report("failed", first.reason):

@@ -34,10 +34,20 @@ class RetryLater:
     answer: Answer
     after_s: float | None = None  # what the service asked us to wait
 
+    @property
+    def is_throttled(self) -> bool:
+        """Whether it was one request too many for the service."""
+        return self.answer.status == 429
+
+    @property
+    def counts(self) -> bool:
+        """Whether it was an attempt: that others sent too much is not the event's fault."""
+        return not self.is_throttled
+
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """The event is not at fault (credentials, a dead service, no turn): wait, and spend no attempt."""
+    """The event is not at fault (the set-up, a dead service, no turn): wait, and spend no attempt."""
 
     reason: str
     answer: Answer

@@ -3,7 +3,8 @@ updated. With it, what comes late goes to the person who remains, recreates nobo
 sent before it.
 
 Merges and deletions are remembered for the days that the destination says (and up to twice that), times of updates for
-an hour; an update that comes later than that is given a time of an hour ago at least, so it cannot look older either.
+two hours. They run an hour ahead at most, and none is longer ago than an hour, so that an update cannot look older than
+one that is forgotten either.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Who = Mapping[str, Any]
 _NAMING = ("identifiers", "primary", "secondary")
 _KINDS = frozenset({"id", "email", "cio_id"})
 _GONE = frozenset({"delete", "suppress"})
-_TIMES_KEPT_S = 3600  # as look_up.lua has it
+_TIMES_KEPT_S = 7200  # as look_up.lua has it
 
 
 @dataclass(frozen=True, slots=True)

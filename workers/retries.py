@@ -3,7 +3,9 @@
 Two loops. The inner one sends the same bytes up to IN_PROCESS_ATTEMPTS times within the task, with full jitter: a wait
 is drawn evenly from 0 to base, 2 base, … seconds, and all of it ends well before the lease. The outer one puts the
 event back to its place with a longer wait: drawn from 0 to min(MAX_DELAY_S, base 2^attempt) seconds, never less than
-the service asked for. After MAX_ATTEMPTS of those, or when the event is MAX_AGE_S old, it is buried.
+the service asked for. After MAX_ATTEMPTS of those the event is buried; after LEAST_ATTEMPTS when it is MAX_AGE_S old by
+then. An old event is given those as well: it may have waited behind others, or for the service to live again. What the
+service refuses with 429 is tried for as long as that lasts.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from tenacity.wait import wait_random_exponential
 from workers.outcomes import Outcome, RetryLater
 
 IN_PROCESS_ATTEMPTS = 3
+LEAST_ATTEMPTS = 10
 MAX_ATTEMPTS = 30
 MAX_DELAY_S = 300.0
 MAX_AGE_S = 4 * 3600.0

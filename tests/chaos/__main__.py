@@ -62,6 +62,7 @@ class Plan:
             "timeout_after": 0.003,
             "timeout_s": 3.0,
             "slow_loris": 0.01,
+            "duplicate": 0.01,
             "apply": self.apply,
             "lag_ms": [0, 2000],
             "lag_tail": 0.05,
@@ -179,6 +180,7 @@ def judge(told: list[sample.Event], stage: Stage, plan: Plan) -> dict[str, Any]:
         "order_violations": seen["order_violations"],
         "stale_attribute_won": seen["stale_attribute_won"],
         "merge_without_primary": seen["merge_without_primary"],
+        "recreated": seen["recreated"],
         "people": len(found),
         "people_differ": len(wrong),
         "reaped": stats.reaped_total,
@@ -188,6 +190,7 @@ def judge(told: list[sample.Event], stage: Stage, plan: Plan) -> dict[str, Any]:
 def is_right(figures: dict[str, Any], plan: Plan) -> bool:
     """Whether every promise was kept."""
     promised = ["lost", "buried", "applied_twice", "stale_attribute_won", "people_differ"]
+    promised += ["merge_without_primary", "recreated"]
     if not plan.may_be_disordered:
         promised.append("order_violations")
     return figures["accepted"] == figures["sent"] and not any(figures[name] for name in promised)

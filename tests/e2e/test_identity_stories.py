@@ -6,11 +6,13 @@ STORIES sets how many are told.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pytest
 import redis
@@ -21,14 +23,35 @@ from tests.stories.delivery import LAG_MS, SETTLE_S
 from tests.stories.oracle import World
 from tests.stories.telling import Story, stories
 
-COUNT = int(os.environ.get("STORIES", "1000"))
+log = logging.getLogger(__name__)
 
-# An identifier pair, the attributes, and what was done, in no order.
-Known = tuple[str | None, str | None, str, tuple[str, ...]]
+COUNT = int(os.environ.get("STORIES", "1000"))
 
 Apply = Literal["at_once", "in_order", "shuffled"]
 Conflict = Literal["fail", "reassign"]
 Stale = Literal["attribute", "profile"]
+
+
+class Known(NamedTuple):
+    """Somebody, as they are compared."""
+
+    id: str | None
+    email: str | None
+    deeds: tuple[str, ...]  # in no order
+    attributes: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A story that ended with other people than the oracle's."""
+
+    story: Story
+    found: list[Known]
+    wanted: list[Known]
+
+    @property
+    def is_of_attributes_only(self) -> bool:
+        return [one[:3] for one in self.found] == [one[:3] for one in self.wanted]
 
 
 @pytest.fixture(scope="module")
@@ -36,36 +59,52 @@ def told() -> list[Story]:
     return stories(COUNT, seed=1, start=datetime.now(UTC) - timedelta(seconds=2400))
 
 
+# Both modes of either switch; they have nothing to do with each other.
+both_modes = pytest.mark.parametrize(("id_conflict", "stale_updates"), [("fail", "attribute"), ("reassign", "profile")])
+
+
+@both_modes
 @pytest.mark.parametrize("apply", ["at_once", "in_order"])
-@pytest.mark.parametrize("id_conflict", ["fail", "reassign"])
-@pytest.mark.parametrize("stale_updates", ["attribute", "profile"])
-def test_everybody_is_right_where_what_is_accepted_is_applied_in_order(
+def test_everybody_is_right_where_what_is_accepted_is_applied_in_its_order(
     redis_client: redis.Redis, told: list[Story], apply: Apply, id_conflict: Conflict, stale_updates: Stale
 ) -> None:
     options = Options(id_conflict=id_conflict, stale_updates=stale_updates, keep_journal=False)
-    wrong = differing(redis_client, told, options, apply, "acknowledged", SETTLE_S)
-    assert not wrong
+    assert not differing(redis_client, told, options, apply, "acknowledged", SETTLE_S)
+
+
+@both_modes
+def test_everybody_is_right_after_a_shuffle_where_each_operation_waits_until_the_one_before_is_applied(
+    redis_client: redis.Redis, told: list[Story], id_conflict: Conflict, stale_updates: Stale
+) -> None:
+    options = Options(id_conflict=id_conflict, stale_updates=stale_updates, keep_journal=False)
+    assert not differing(redis_client, told, options, "shuffled", "applied", SETTLE_S)
+
+
+def test_after_a_shuffle_the_default_is_wrong_only_where_names_are_claimed_or_come_together(
+    redis_client: redis.Redis, told: list[Story]
+) -> None:
+    wrong = differing(redis_client, told, Options(keep_journal=False), "shuffled", "acknowledged", SETTLE_S)
+    peaceful = [one for one in wrong if not one.story.conflicts]
+    log.info("of %d stories %d ended wrong, %d of them without conflicts", len(told), len(wrong), len(peaceful))
+    assert not [one for one in peaceful if not (one.story.links and one.is_of_attributes_only)]
+    assert wrong, "the stronger order is there for a reason"
 
 
 def differing(
     client: redis.Redis, told: list[Story], options: Options, apply: Apply, order: str, settle_s: float
-) -> dict[int, tuple[list[str], list[Known], list[Known]]]:
-    """Return the stories that ended with other people than the oracle's, each with its chapters and both."""
+) -> list[Difference]:
+    """Return the stories that ended with other people than the oracle's."""
     faults = Faults(apply=apply, shuffle_batches=apply == "shuffled", lag_ms=LAG_MS, lag_tail=0)
     found = by_story(map(delivered, delivery.people(client, told, options, faults, order, settle_s)))
-    differing = {}
-    for story in told:
-        wanted = expected(story, options)
-        if found[story.number] != wanted:
-            differing[story.number] = (story.chapters, found[story.number], wanted)
-    return differing
+    compared = [Difference(story, found[story.number], expected(story, options)) for story in told]
+    return [one for one in compared if one.found != one.wanted]
 
 
 def expected(story: Story, options: Options) -> list[Known]:
     world = World(reassign=options.id_conflict == "reassign")
     world.tell(story.phases)
-    return sorted(
-        (known(one.names.get("id"), one.names.get("email"), one.attributes, one.deeds) for one in world.people), key=str
+    return in_order(
+        known(one.names.get("id"), one.names.get("email"), one.attributes, one.deeds) for one in world.people
     )
 
 
@@ -75,13 +114,17 @@ def delivered(person: dict[str, Any]) -> Known:
 
 
 def known(user_id: str | None, email: str | None, attributes: dict[str, Any], deeds: list[str]) -> Known:
-    return user_id, email, str(sorted(attributes.items())), tuple(sorted(deeds))
+    return Known(user_id, email, tuple(sorted(deeds)), str(sorted(attributes.items())))
+
+
+def in_order(people: Iterable[Known]) -> list[Known]:
+    return sorted(people, key=str)
 
 
 def by_story(people: Iterable[Known]) -> dict[int, list[Known]]:
     """The people by the number that their names begin with."""
     found: defaultdict[int, list[Known]] = defaultdict(list)
     for person in people:
-        name = person[0] or person[1] or ""
+        name = person.id or person.email or ""
         found[int(name.partition("-")[0].removeprefix("s"))].append(person)
-    return defaultdict(list, {number: sorted(those, key=str) for number, those in found.items()})
+    return defaultdict(list, {number: in_order(those) for number, those in found.items()})

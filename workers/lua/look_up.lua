@@ -1,4 +1,6 @@
--- Look up what became of people, and give the time of each identify: later than the last one sent for its lanes.
+-- Look up what became of people, and give the time of each identify: later than the last one sent for its lanes, but not
+-- further ahead of now than MOST_AHEAD_S; there they are equal. OLDEST_S and MOST_AHEAD_S together are what is kept, so
+-- that a time that is forgotten is never later than the one given next.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  how long merges and deletions are remembered, ms
@@ -10,7 +12,7 @@
 --          deletion in ms (nothing at all where nobody was); by identify, the time to send, Unix seconds
 -- Clock    Redis' own.
 local base = KEYS[1]
-local DIGEST, TIMES_KEPT_S, MOST_MERGES = 8, 3600, 20
+local DIGEST, TIMES_KEPT_S, OLDEST_S, MOST_AHEAD_S, MOST_MERGES = 8, 7200, 3600, 3600, 20
 local now_s = tonumber(redis.call('TIME')[1])
 
 local function generations(suffix, length_s)
@@ -65,7 +67,7 @@ local at = 3 + people
 while at <= #ARGV do
   local sequence, latest, lanes = ARGV[at], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
   local digests = { unpack(ARGV, at + 4, at + 3 + lanes) }
-  local time = math.max(math.min(tonumber(ARGV[at + 1]), latest), now_s - TIMES_KEPT_S)
+  local time = math.max(math.min(tonumber(ARGV[at + 1]), latest), now_s - OLDEST_S)
   if lanes > 0 then
     local same_event
     for _, name in ipairs(time_names) do
@@ -74,7 +76,7 @@ while at <= #ARGV do
         if of == sequence then
           same_event = tonumber(last)
         elseif last then
-          time = math.max(time, last + 1)
+          time = math.max(time, last, math.min(last + 1, now_s + MOST_AHEAD_S))
         end
       end
     end

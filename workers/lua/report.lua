@@ -1,5 +1,5 @@
--- Report how a send went: the gate shuts when the service is dead or refuses the credentials, opens with the first
--- answer, and the rate falls when the service says or shows that it is too much.
+-- Report how a send went: the gate shuts when the service is dead or the set-up is at fault, opens with the first answer,
+-- and the rate falls when the service says or shows that it is too much.
 --
 -- KEYS[1]  the gate
 -- ARGV[1]  'answered', 'failed', 'refused', 'throttled' or 'slow'

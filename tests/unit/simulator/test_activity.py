@@ -34,6 +34,18 @@ def test_an_event_without_a_ulid_counts_every_time(members: dict[str, str]) -> N
     assert len(deeds(world, **ADA)) == 2
 
 
+def test_a_ulid_may_count_once_for_each_person_only() -> None:
+    world = World(dedupe_scope="person")
+    world.apply(event(ADA, id=ULID), event(BOB, id=ULID), event(ADA, id=ULID))
+    assert [len(world.get(**who).events) for who in (ADA, BOB)] == [1, 1]
+
+
+def test_a_person_may_keep_so_many_devices_only() -> None:
+    world = World(most_devices=2)
+    world.apply(*(device("add_device", ADA, token) for token in "abcb"))
+    assert list(world.get(**ADA).devices) == ["b", "c"]
+
+
 def test_the_memory_for_ulids_can_be_short() -> None:
     world = World(dedupe_s=60)
     world.apply(event(ADA, id=ULID))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -48,6 +50,11 @@ def test_every_refusal_that_is_asked_for_takes_nothing(running: Running, status:
 def test_a_429_says_when_to_come_back_if_told_to(running: Running) -> None:
     running.faults(status_429=1, retry_after_s=2)
     assert send(running).headers["retry-after"] == "2"
+    running.faults(status_429=1, retry_after_s=90, retry_after_form="date", refusal_body="<h1>Slow down</h1>")
+    answer = send(running)
+    wait = parsedate_to_datetime(answer.headers["retry-after"]) - datetime.now(UTC)
+    assert 60 < wait.total_seconds() <= 90
+    assert answer.text == "<h1>Slow down</h1>"
 
 
 @pytest.mark.parametrize(("drop_silently", "status"), [(False, 429), (True, 200)])

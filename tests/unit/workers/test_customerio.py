@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -85,19 +86,44 @@ def test_any_other_2xx_body_means_delivered(content: bytes) -> None:
         (413, 3, Split),
         (401, 2, Paused),
         (403, 1, Paused),
-        (404, 1, Rejected),
+        (404, 2, Paused),
         (408, 1, RetryLater),
         (429, 2, RetryLater),
         (500, 1, RetryLater),
         (503, 1, RetryLater),
         (522, 1, RetryLater),
-        (302, 1, Rejected),
+        (307, 2, Paused),
     ],
 )
 def test_each_status_has_its_class(status: int, count: int, kind: type) -> None:
     outcomes = send(answering(status), batch(*"abc"[:count]))
 
     assert [type(outcome) for outcome in outcomes] == [kind] * count
+
+
+def test_another_region_and_a_wrong_address_pause_and_say_so() -> None:
+    elsewhere = send(answering(307, headers={"Location": "https://eu.example/api/v2/batch"}), batch("a"))[0]
+    nowhere = send(answering(404), batch("a"))[0]
+    not_known = send(answering(404), Request("/api/v1/metrics", batch("a").items))[0]
+
+    assert isinstance(elsewhere, Paused)
+    assert "https://eu.example/api/v2/batch" in elsewhere.reason
+    assert isinstance(nowhere, Paused)
+    assert isinstance(not_known, Rejected), "one delivery that is not known says nothing of the others"
+
+
+def test_an_answer_that_trickles_is_none() -> None:
+    def trickle() -> Iterator[bytes]:
+        while True:
+            time.sleep(0.01)
+            yield b" "
+
+    api = TrackApi("https://track.example", "site", "key", 0.05, httpx.MockTransport(answering(200, content=trickle())))
+
+    outcome = api.send(batch("a"))[0]
+
+    assert isinstance(outcome, RetryLater)
+    assert outcome.answer.status is None
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("refused"), httpx.ReadTimeout("slow"), httpx.ReadError("reset")])
@@ -114,7 +140,7 @@ def test_no_answer_may_be_tried_again(error: httpx.HTTPError) -> None:
 def test_retry_after_may_be_seconds_or_a_date_and_is_capped() -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
     waits = []
-    for value in ("7", date, "99999", "soon", "-3"):
+    for value in ("7", date, "99999", "soon", "-3", "nan"):
         outcome = send(answering(429, headers={"Retry-After": value}), batch("a"))[0]
         assert isinstance(outcome, RetryLater)
         waits.append(outcome.after_s)
@@ -122,4 +148,4 @@ def test_retry_after_may_be_seconds_or_a_date_and_is_capped() -> None:
     assert waits[0] == 7
     assert waits[1] is not None
     assert 0 < waits[1] <= 60
-    assert waits[2:] == [300, None, 0]
+    assert waits[2:] == [300, None, 0, None]

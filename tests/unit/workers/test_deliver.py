@@ -186,6 +186,25 @@ def test_a_request_refused_as_a_whole_is_halved_in_order_until_the_culprit_stand
     assert (figures.delivered_total, figures.buried_total) == (3, 1)
 
 
+def test_the_second_half_of_a_refused_request_does_not_overtake_the_first(client: redis.Redis) -> None:
+    for name, user in [("a0", "a"), ("b0", "b"), ("a1", "a"), ("c0", "c")]:
+        track(client, name, user)
+    sent: list[list[str]] = []
+
+    def send(request: Request) -> list[Outcome]:
+        names = [item.operation.body["name"] for item in request.items]
+        sent.append(names)
+        if len(names) > 2:
+            return [Split("HTTP 413", ANSWER)] * len(names)
+        return [RetryLater("HTTP 503", ANSWER) if "a0" in names else Delivered()] * len(names)
+
+    work(client, configured(batch_order="trust", batch_items=4), send)
+
+    assert sent[0] == ["a0", "b0", "c0", "a1"]
+    assert sent[-1] == ["c0"]
+    assert lanes.stats(client, QUEUE).delivered_total == 1
+
+
 def test_refused_credentials_spend_no_attempt_and_bury_nothing(
     client: redis.Redis, destination: mapping.Destination
 ) -> None:
@@ -206,6 +225,32 @@ def test_an_event_tried_too_often_is_buried_as_exhausted(client: redis.Redis, de
 
     (letter,) = letters(client)
     assert (letter["class"], letter["attempts"]) == ("exhausted", retries.MAX_ATTEMPTS)
+
+
+@pytest.mark.parametrize(("tried", "is_buried"), [(0, False), (retries.LEAST_ATTEMPTS - 1, True)])
+def test_an_old_event_is_buried_when_it_was_tried_a_few_times(
+    client: redis.Redis, destination: mapping.Destination, monkeypatch: pytest.MonkeyPatch, tried: int, is_buried: bool
+) -> None:
+    """It may have waited for hours behind a dead service, and the first answer after that may be a bad one."""
+    track(client, "a1", "a")
+    client.hset(f"{base(QUEUE)}:attempts", "1", tried)
+    monkeypatch.setattr(retries, "MAX_AGE_S", -1)
+
+    work(client, destination, Service(a1=RetryLater("HTTP 503", ANSWER)))
+
+    assert [letter["class"] for letter in letters(client)] == ["exhausted"] * is_buried
+
+
+def test_what_the_service_has_no_room_for_spends_no_attempt_however_often(
+    client: redis.Redis, destination: mapping.Destination
+) -> None:
+    track(client, "a1", "a")
+    client.hset(f"{base(QUEUE)}:attempts", "1", retries.MAX_ATTEMPTS - 1)
+
+    work(client, destination, Service(a1=RetryLater("HTTP 429", Answer(429, ""))))
+
+    assert lanes.stats(client, QUEUE).dead == 0
+    assert client.hget(f"{base(QUEUE)}:attempts", "1") == b"%d" % (retries.MAX_ATTEMPTS - 1)
 
 
 def test_an_event_that_keeps_killing_workers_is_buried_unseen(
@@ -285,8 +330,8 @@ def test_a_lease_that_is_short_is_extended_before_the_send(
     assert ends[0] > before + 50_000
 
 
-def configured(**delivery: Any) -> mapping.Destination:
-    table = {"site_id": "s", "api_key": "k", "batch_items": 3, "delivery": delivery}
+def configured(batch_items: int = 3, **delivery: Any) -> mapping.Destination:
+    table = {"site_id": "s", "api_key": "k", "batch_items": batch_items, "delivery": delivery}
     return mapping.destinations({"destinations": {QUEUE: table}})[QUEUE]
 
 

@@ -114,7 +114,29 @@ def test_a_429_halves_the_rate_once_a_second_and_holds_everybody_as_long_as_it_s
     held = send(gate(client, requests_per_s=100), Delivered())
     assert isinstance(held, Paused)
     assert held.after_s > 25
-    assert gate(client).admit() == "open"
+    assert gate(client).admit() == "shut", "nothing is claimed only to be put back"
+    assert gates.read(client, QUEUE).breaker == "closed"
+
+
+def test_answers_that_become_slow_lower_the_rate_by_a_tenth_once_a_second(client: redis.Redis) -> None:
+    now = 0.0
+    one = Gate(client, QUEUE, requests_per_s=100, probe_wait_s=60, turn_s=1, clock=lambda: now)
+
+    def answers(times: int, *, took_s: float) -> None:
+        def answer(_: Request) -> list[Outcome]:
+            nonlocal now
+            now += took_s
+            return [Delivered()]
+
+        for _ in range(times):
+            one.guard(answer)(REQUEST)
+
+    answers(20, took_s=0.1)
+    answers(3, took_s=0.6)
+    assert gates.read(client, QUEUE).requests_per_s is None, "answers vary"
+
+    answers(3, took_s=2.0)
+    assert gates.read(client, QUEUE).requests_per_s == 90
 
 
 def test_a_rate_that_was_cut_comes_back_within_half_a_minute(client: redis.Redis) -> None:

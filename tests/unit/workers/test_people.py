@@ -99,6 +99,16 @@ def test_the_same_event_gets_the_same_time_again(client: redis.Redis) -> None:
     assert known(client, updates=(update(2, NOW, "id:a"),)).times_s == {2: first[2]}
 
 
+def test_many_updates_at_once_run_ahead_of_now_by_an_hour_and_no_more(client: redis.Redis) -> None:
+    """What runs ahead for longer than it is remembered would make the next update look older, and lost."""
+    many = range(1, 3700)
+
+    times = known(client, updates=tuple(update(n, NOW, "id:a") for n in many)).times_s
+
+    assert [times[n] - NOW for n in (1, 2, 3600)] == [0, 1, 3599]
+    assert 3600 <= times[3698] - NOW == times[3699] - NOW < 3660
+
+
 def test_a_clock_that_is_ahead_is_not_believed(client: redis.Redis) -> None:
     assert known(client, updates=(update(1, NOW + 9999, "id:a", latest_s=NOW),)).times_s == {1: NOW}
 
