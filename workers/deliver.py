@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 # An event is buried unseen when this many workers died while they had it; the last two times it was claimed alone.
 MOST_DEATHS = 5
+# How long an answer may wait to be settled together with the next ones. Until then what stands behind it outside of its
+# claim goes on waiting, and a worker that dies leaves it to be sent once more.
+SETTLE_WITHIN_S = 0.1
 _LATE = "it came after its person was deleted"
 # Left over between the end of a send and the end of the lease.
 _MARGIN_S = 1.0
@@ -56,11 +59,16 @@ class Terms:
 
 @dataclass(slots=True)
 class Verdicts:
-    """What is to be settled of one wave."""
+    """What is to be settled."""
 
     delivered: list[int] = field(default_factory=list)
     buried: list[lanes.Burial] = field(default_factory=list)
     released: list[lanes.Release] = field(default_factory=list)
+
+    @property
+    def staying(self) -> set[int]:
+        """The events that keep their place, so that what is behind them waits."""
+        return {release.sequence for release in self.released} | {one.sequence for one in self.buried if one.holds}
 
 
 def work_off(
@@ -71,55 +79,77 @@ def work_off(
     terms: Terms,
     is_stopping: Callable[[], bool],
 ) -> None:
-    """Bring every event of the claim to an end or back to its place; raise LeaseLost when the claim is lost."""
+    """Bring every event of the claim to an end or back to its place; raise LeaseLost when the claim is lost.
+
+    What was merely delivered is settled within SETTLE_WITHIN_S, everything else at once.
+    """
 
     def send_on(request: Request) -> list[Outcome]:
         return [_STOPPING] * len(request.items) if is_stopping() else send(request)
 
+    verdicts, settled_at = _deadly(claim, destination, terms), time.monotonic()
     held: set[bytes] = set()
-    for wave in _waves(claim.events, destination):
-        events = list(_not_behind(wave, held))
+    for wave in _waves(claim, lease, destination):
+        prepared = list(_not_behind(wave, held))
         if is_stopping():
-            unsent = [lanes.Release(event.sequence, 0, counts=False) for event in events]
-            _settle(lease, Verdicts(released=unsent), terms)
-            return
-        verdicts = _deliver_wave(events, lease, destination, send_on, terms)
-        staying = {release.sequence for release in verdicts.released}
-        staying |= {burial.sequence for burial in verdicts.buried if burial.holds}
-        held.update(key for event in events if event.sequence in staying for key in event.keys)
-        _settle(lease, verdicts, terms)
+            verdicts.released += [lanes.Release(one.event.sequence, 0, counts=False) for one in prepared]
+            break
+        _deliver_wave(prepared, lease, destination, send_on, terms, verdicts)
+        if staying := verdicts.staying:
+            held.update(key for event in claim.events if event.sequence in staying for key in event.keys)
+        if verdicts.buried or verdicts.released or time.monotonic() - settled_at > SETTLE_WITHIN_S:
+            _settle(lease, verdicts, terms)
+            verdicts, settled_at = Verdicts(), time.monotonic()
+    _settle(lease, verdicts, terms)
 
 
-def _waves(
-    events: Sequence[lanes.ClaimedEvent], destination: mapping.Destination
-) -> Iterator[Iterable[lanes.ClaimedEvent]]:
-    """Yield what may be under way together: one depth, or everything where the order within a request is trusted."""
+def _deadly(claim: lanes.Claim, destination: mapping.Destination, terms: Terms) -> Verdicts:
+    """Return that the events are buried unseen with which too many workers died."""
+    verdicts = Verdicts()
+    for event in claim.events:
+        if event.deaths >= MOST_DEATHS:
+            text = f"{event.deaths} workers died while they had this event"
+            _bury(verdicts, event, Reason.DEADLY, time.time(), destination, terms, message=text)
+    return verdicts
+
+
+def _waves(claim: lanes.Claim, lease: Lease, destination: mapping.Destination) -> Iterator[Sequence[Prepared]]:
+    """Yield what may be under way together: one depth, or everything where the order within a request is trusted.
+
+    All are prepared at one go, unless one of them changes who is who: then each when it is due.
+    """
+    events = [event for event in claim.events if event.deaths < MOST_DEATHS]
+    prepared = prepare(events, lease.client, destination, time.time())
     if destination.delivery.batch_order == "trust":
-        yield events
-    else:
-        for _, depth in groupby(events, key=lambda event: event.depth):
-            yield depth
-
-
-def _not_behind(events: Iterable[lanes.ClaimedEvent], held: set[bytes]) -> Iterator[lanes.ClaimedEvent]:
-    """Yield the events that share no key with one that was put back; the others' keys are held as well."""
-    for event in events:
-        if held.isdisjoint(event.keys):
-            yield event
+        yield prepared
+        return
+    changes = any(item.operation.action in _CHANGES_IDENTITY for one in prepared for item in one.items)
+    for depth, wave in groupby(prepared, key=lambda one: one.event.depth):
+        if changes and depth > 0:
+            yield prepare([one.event for one in wave], lease.client, destination, time.time())
         else:
-            held.update(event.keys)
+            yield list(wave)
+
+
+def _not_behind(wave: Iterable[Prepared], held: set[bytes]) -> Iterator[Prepared]:
+    """Yield what shares no key with an event that was put back; the others' keys are held as well."""
+    for one in wave:
+        if held.isdisjoint(one.event.keys):
+            yield one
+        else:
+            held.update(one.event.keys)
 
 
 def _deliver_wave(
-    events: Sequence[lanes.ClaimedEvent], lease: Lease, destination: mapping.Destination, send: Send, terms: Terms
-) -> Verdicts:
+    prepared: Sequence[Prepared],
+    lease: Lease,
+    destination: mapping.Destination,
+    send: Send,
+    terms: Terms,
+    verdicts: Verdicts,
+) -> None:
+    """Send the wave and add what is to be settled of it."""
     now_s = time.time()
-    verdicts = Verdicts()
-    deadly = [event for event in events if event.deaths >= MOST_DEATHS]
-    for event in deadly:
-        text = f"{event.deaths} workers died while they had this event"
-        _bury(verdicts, event, Reason.DEADLY, now_s, destination, terms, message=text)
-    prepared = prepare([event for event in events if event not in deadly], lease.client, destination, now_s)
     if destination.delivery.after_deletion == "bury":
         for late in (one for one in prepared if one.late):
             _bury(verdicts, late.event, Reason.DELETED, now_s, destination, terms, message=_LATE)
@@ -128,7 +158,6 @@ def _deliver_wave(
     _remember(prepared, outcomes, lease, destination)
     for one in prepared:
         _judge(one, outcomes[one.event.sequence], now_s, destination, terms, verdicts)
-    return verdicts
 
 
 def _send_all(
@@ -252,6 +281,8 @@ def _is_exhausted(event: lanes.ClaimedEvent, now_s: float) -> bool:
 
 
 def _settle(lease: Lease, verdicts: Verdicts, terms: Terms) -> None:
+    if not (verdicts.delivered or verdicts.buried or verdicts.released):
+        return
     settled = lanes.settle(
         lease.client,
         lease.queue,
