@@ -1,11 +1,11 @@
 """How many events a second go from HTTP to Customer.io, and what order costs.
 
-Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}`. Events of some 570 bytes come in over HTTP, a hundred
-a request over eight connections, and leave in batch requests of a hundred; 1,000 people, two identities each. Everything
-shares this machine: the sender, ingest, Redis (its log written each second), two worker processes, and the sink, which
-counts every operation and checks its order. The rivals (bench/support/rivals.py) have the same endpoint, mapping and
-client. All take turns; medians of ROUNDS. A rate is what was sent over the time from the first request to the last
-answer of the sink.
+Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}`. Events of some 570 bytes come in over HTTP, a
+hundred a request over eight connections, and leave in batch requests of a hundred; 1,000 people, two identities each.
+Everything shares this machine: the sender, ingest, Redis (its log written each second), two worker processes, and the
+sink, which counts every operation and checks its order. The rivals (bench/support/rivals.py) have the same endpoint,
+mapping and client. All take turns; medians of ROUNDS. A rate is what was sent over the time from the first request to
+the last answer of the sink; `processor` is the time of all processes but the sender, per event.
 """
 
 from __future__ import annotations
@@ -27,14 +27,6 @@ NAIVE_EVENTS = EVENTS // 1600 * 100
 WARM_UP = 2_000
 
 
-def rate(stage: Stage, port: int, events: int, batch: int = 100, connections: int = 8) -> float:
-    """Send the events and return how many a second arrived; what the sink saw must be all of them."""
-    stage.reset_sink()
-    sent = stage.load(port, events, batch=batch, connections=connections)
-    seen = stage.await_operations(events)
-    return float(events / (seen["last_at"] - sent["started_at"]))
-
-
 def measure(stage: Stage) -> None:
     stage.start_segue()
     ports = {"segue": stage.port} | {name: stage.start_rival(name) for name in ("naive", "chunked", "stream")}
@@ -42,17 +34,15 @@ def measure(stage: Stage) -> None:
     rates = defaultdict(list)
     cost_us = defaultdict(list)
     for name, port in ports.items():
-        rate(stage, port, min(WARM_UP, counts[name]))
+        stage.rate(port, min(WARM_UP, counts[name]))
     for _ in range(ROUNDS):
         for name, port in ports.items():
             before = stage.cpu_s()
-            rates[name].append(rate(stage, port, counts[name]))
+            rates[name].append(stage.rate(port, counts[name]))
             after = stage.cpu_s()
             cost_us[name].append(sum(after[part] - before[part] for part in after) / counts[name] * 1e6)
             if name == "segue":
-                seen = stage.sink()
-                if seen["disordered"]:
-                    raise SystemExit(f"{seen['disordered']} operations came out of order")
+                stage.check_order()
     ours = median(rates["segue"])
     for name, label in (
         ("naive", "naive Celery: a task and a call for each event"),

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import time
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -16,8 +18,9 @@ from typing import Any
 import httpx
 import orjson
 
+from mapping.operation import BATCH_PATH, ENTITY_PATH, METRICS_PATH
 from workers.outcomes import Answer, Delivered, Outcome, Paused, Rejected, RetryLater, Split
-from workers.requests import BATCH_PATH, Request
+from workers.requests import Request
 
 _KEPT_BYTES = 2_000
 _CREDENTIALS = frozenset({401, 403})
@@ -34,11 +37,13 @@ class TrackApi:
         self, url: str, site_id: str, api_key: str, timeout_s: float, transport: httpx.BaseTransport | None = None
     ) -> None:
         self._timeout_s = timeout_s
+        self._addresses = {path: httpx.URL(url.rstrip("/") + path) for path in (BATCH_PATH, ENTITY_PATH, METRICS_PATH)}
+        credentials = b64encode(f"{site_id}:{api_key}".encode()).decode()
+        self._headers = httpx.Headers(
+            {"Authorization": f"Basic {credentials}", "Content-Type": "application/json", "User-Agent": "segue"}
+        )
         self._http = httpx.Client(
-            base_url=url,
-            auth=httpx.BasicAuth(site_id, api_key),
             timeout=httpx.Timeout(timeout_s, connect=min(5.0, timeout_s)),
-            headers={"Content-Type": "application/json", "User-Agent": "segue"},
             limits=httpx.Limits(max_connections=100, max_keepalive_connections=100),
             transport=transport,
         )
@@ -59,7 +64,8 @@ class TrackApi:
         """Return the answer, whole; httpx bounds each step of it, so that one that trickles would never end."""
         until = time.monotonic() + self._timeout_s
         content = b""
-        with self._http.stream("POST", request.path, content=request.body()) as response:
+        call = httpx.Request("POST", self._addresses[request.path], headers=self._headers, content=request.body())
+        with closing(self._http.send(call, stream=True)) as response:
             for part in response.iter_bytes():
                 content += part
                 if time.monotonic() > until:

@@ -9,6 +9,7 @@ import orjson
 
 from mapping import Operation
 from mapping.event import JsonObject
+from mapping.operation import BATCH_PATH
 
 # The service takes bodies of up to 500,000 bytes, with the brackets.
 MAX_BODY_BYTES = 490_000
@@ -41,9 +42,6 @@ class Request:
         """Return the same items as two requests, in order."""
         middle = len(self.items) // 2
         return Request(self.path, self.items[:middle]), Request(self.path, self.items[middle:])
-
-
-BATCH_PATH = "/api/v2/batch"
 
 
 def encode(sequence: int, operation: Operation, body: JsonObject) -> Item:

@@ -1,9 +1,9 @@
-"""What Segue is measured against: other ways over the same Redis, behind the same HTTP endpoint, with the same mapping and
-the same client. None of them keeps any order.
+"""What Segue is measured against: other ways over the same Redis, behind the same HTTP endpoint, with the same mapping
+and the same client. None of them keeps any order.
 
     naive    one Celery task an event, which makes one call of its own: what most teams write
     chunked  one Celery task for all events of a request, which makes one batch call: Celery at its best
-    streams  a Redis stream, read a hundred events at a time, one batch call for them
+    stream   a Redis stream, read a hundred events at a time, one batch call for them
 
 Each is an ASGI application for ingest, to be served with `uvicorn --factory`, and workers: `celery -A
 bench.support.rivals`, and `python -m bench.support.rivals` for the stream.
@@ -100,7 +100,7 @@ def connect_anew(**_: Any) -> None:
 class NaiveIngest(Ingest):
     """Puts one task for each event."""
 
-    async def _append(self, source: Source, events: list[Checked]) -> tuple[bool, ...]:
+    async def _append(self, _source: Source, events: list[Checked]) -> tuple[bool, ...]:
         for event, _ in events:
             naive.delay(event)
         return (True,) * len(events)
@@ -109,7 +109,7 @@ class NaiveIngest(Ingest):
 class ChunkedIngest(Ingest):
     """Puts one task for each request."""
 
-    async def _append(self, source: Source, events: list[Checked]) -> tuple[bool, ...]:
+    async def _append(self, _source: Source, events: list[Checked]) -> tuple[bool, ...]:
         chunked.delay([event for event, _ in events])
         return (True,) * len(events)
 
@@ -117,7 +117,7 @@ class ChunkedIngest(Ingest):
 class StreamIngest(Ingest):
     """Adds all events of a request to the stream in one step."""
 
-    async def _append(self, source: Source, events: list[Checked]) -> tuple[bool, ...]:
+    async def _append(self, _source: Source, events: list[Checked]) -> tuple[bool, ...]:
         await self._client.eval(_ADD, 1, STREAM, *(body for _, body in events))
         return (True,) * len(events)
 

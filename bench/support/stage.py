@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -64,6 +65,18 @@ def children(pid: int) -> list[int]:
     return own + [descendant for child in own for descendant in children(child)]
 
 
+def is_ok(address: str) -> Callable[[int], bool]:
+    """Return whether the address answers, as the supervisor asks."""
+
+    def answers(_: int) -> bool:
+        try:
+            return httpx.get(address, timeout=2).is_success
+        except httpx.HTTPError:
+            return False
+
+    return answers
+
+
 class Stage:
     """A Redis that writes its log each second, a sink, and whatever is started beside them."""
 
@@ -115,9 +128,19 @@ class Stage:
     def start_rival(self, name: str, workers: int = 2) -> int:
         """Start the ingest and the workers of a rival, and return the port of its ingest."""
         port = programs.free_port()
-        serve = [sys.executable, "-m", "uvicorn", "--factory", f"bench.support.rivals:{name}_ingest", "--port", str(port)]
+        serve = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "--factory",
+            f"bench.support.rivals:{name}_ingest",
+            "--port",
+            str(port),
+        ]
         address = f"http://127.0.0.1:{port}/ready"
-        ingest = Program(f"{name}-ingest", "ingest", [*serve, "--log-level", "warning"], self.environment, is_ok(address))
+        ingest = Program(
+            f"{name}-ingest", "ingest", [*serve, "--log-level", "warning"], self.environment, is_ok(address)
+        )
         self.start(ingest, *(self._stream(workers) if name == "stream" else self._celery(name, workers)))
         return port
 
@@ -132,17 +155,19 @@ class Stage:
         self.store.xgroup_create("rival:stream", "consumers", id="0", mkstream=True)
         arguments = [sys.executable, "-m", "bench.support.rivals"]
         return [
-            Program(f"stream-{n}", "worker", arguments, self.environment, lambda _: self._consumers() >= n)
-            for n in range(1, workers + 1)
+            Program(f"stream-{n}", "worker", arguments, self.environment, self._consumes) for n in range(1, workers + 1)
         ]
 
-    def _consumers(self) -> int:
-        return len(self.store.xinfo_consumers("rival:stream", "consumers"))
+    def _consumes(self, pid: int) -> bool:
+        consumers = self.store.xinfo_consumers("rival:stream", "consumers")
+        return any(consumer["name"] == str(pid).encode() for consumer in consumers)
 
     def cpu_s(self) -> Figures:
         """Return the processor seconds of each process so far, by name."""
         return {
-            name: sum(map(cpu_s, (pid, *children(pid)))) for name, pid in self.supervisor.pids.items() if pid is not None
+            name: sum(map(cpu_s, (pid, *children(pid))))
+            for name, pid in self.supervisor.pids.items()
+            if pid is not None
         }
 
     def sink(self) -> Figures:
@@ -153,7 +178,9 @@ class Stage:
     def reset_sink(self) -> None:
         self._http.post("/reset")
 
-    def load(self, port: int, events: int, *, batch: int, connections: int = 8, people: int = 1000, rate: float = 0):
+    def load(
+        self, port: int, events: int, *, batch: int, connections: int = 8, people: int = 1000, rate: float = 0
+    ) -> Figures:
         """Send the events and return what the sender says, once all are accepted."""
         arguments = [port, events, batch, connections, people, rate]
         command = [sys.executable, "-m", "bench.support.load", *map(str, arguments)]
@@ -174,19 +201,30 @@ class Stage:
             time.sleep(0.05)
         return seen
 
+    def rate(self, port: int, events: int, *, batch: int = 100, connections: int = 8, rate: float = 0) -> float:
+        """Send the events and return how many a second arrived, from the first request to the sink's last answer."""
+        self.reset_sink()
+        sent = self.load(port, events, batch=batch, connections=connections, rate=rate)
+        seen = self.await_operations(events)
+        return float(events / (seen["last_at"] - sent["started_at"]))
 
-def is_ok(address: str) -> Callable[[int], bool]:
-    """Return whether the address answers, as the supervisor asks."""
-
-    def answers(_: int) -> bool:
+    def drain_s(self, workers: str, port: int, events: int, *, people: int = 1000) -> float:
+        """Let the events pile up, and return the seconds that the processes of this role take for them."""
+        pids = [pid for name, pid in self.supervisor.pids.items() if name.startswith(workers)]
+        pids += [child for pid in pids for child in children(pid)]
+        self.reset_sink()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
         try:
-            return httpx.get(address, timeout=2).is_success
-        except httpx.HTTPError:
-            return False
+            self.load(port, events, batch=100, connections=min(people, 8), people=people)
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+        started_at = time.time()
+        return float(self.await_operations(events)["last_at"] - started_at)
 
-    return answers
-
-
-def in_order(seen: Iterable[Figures]) -> bool:
-    """Whether every operation came in its place."""
-    return not any(figures["disordered"] for figures in seen)
+    def check_order(self) -> None:
+        """Give up when the sink has seen an operation behind a later one of its person."""
+        disordered = self.sink()["disordered"]
+        if disordered:
+            raise SystemExit(f"{disordered} operations came out of order")

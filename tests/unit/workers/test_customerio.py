@@ -12,9 +12,10 @@ import orjson
 import pytest
 
 from mapping import Operation
+from mapping.operation import BATCH_PATH
 from workers.customerio import TrackApi
 from workers.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Split
-from workers.requests import BATCH_PATH, Request, encode
+from workers.requests import Request, encode
 
 
 def operation(name: str) -> Operation:

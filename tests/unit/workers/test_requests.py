@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mapping import Operation
-from workers.requests import BATCH_PATH, MAX_BODY_BYTES, Item, Request, encode, pack
+from mapping.operation import BATCH_PATH
+from workers.requests import MAX_BODY_BYTES, Item, Request, encode, pack
 
 
 def item(sequence: int, size: int = 10, path: str = "/api/v2/entity") -> Item:
