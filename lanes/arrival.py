@@ -80,12 +80,15 @@ def _arguments(
     events: Sequence[NewEvent], limit: int, dedupe_s: int, longest_hold_ms: int, join_s: int
 ) -> list[Argument]:
     generation_ms = -(-dedupe_s * 1000 // _GENERATIONS)
-    arguments: list[Argument] = [limit, generation_ms, EVENTS_PER_CLAIM, longest_hold_ms, join_s * 1000]
+    arguments: list[Argument] = [limit, generation_ms, EVENTS_PER_CLAIM, longest_hold_ms, join_s * 1000, len(events)]
     for event in events:
         digests = b"".join(dict.fromkeys(map(keys.digest, event.keys)))
-        join = b"".join(map(keys.digest, event.join)) if event.join else b""
-        replaces = "" if event.replaces is None else event.replaces
-        arguments += (*keys.fingerprint(event.message_id), event.hold_ms, join, digests, event.body, replaces)
+        arguments += (keys.fingerprint(event.message_id), digests, event.body)
+    for place, event in enumerate(events, start=1):
+        if event.hold_ms or event.join or event.replaces is not None:
+            join = b"".join(map(keys.digest, event.join)) if event.join else b""
+            replaces = "" if event.replaces is None else event.replaces
+            arguments += (place, event.hold_ms, join, replaces)
     return arguments
 
 

@@ -6,12 +6,11 @@ member is the sequence number of an event, and lives as long as the event is unf
 
     :seq       string  the last sequence number given; for ever
     :event     hash    event → record (below)
-    :lane      hash    digest of an ordering key → `HEAD TAIL LENGTH` of its unfinished events
-    :next      hash    event → links to its successors (below)
-    :wait      hash    event → number of lanes in which it is not the head, while above 0
+    :lane      hash    digest of an ordering key → its unfinished events (below)
+    :place     hash    event → how many it waits for and who waits for it (below), unless nobody does
     :hold      hash    event → ms that pass between it and each of its neighbours in a lane
-    :rested:G  hash    digest → the Redis time in ms when an event with this key last finished (generation G);
-                       for the longest hold and up to twice that
+    :rested:G:S string digests, each with the Redis time in ms when an event with this key finished (generation G,
+                       shard S); for the longest hold and up to twice that
     :apart:G   hash    digest → the Redis time in ms until which what has this key waits, after an event with a hold;
                        the same
     :join:G    hash    digest → digest of the key that comes along with it (generation G); for as long as appends say
@@ -27,12 +26,16 @@ member is the sequence number of an event, and lives as long as the event is unf
     :ages      zset    a second in which unfinished events were accepted, by itself
     :age       hash    the same second → how many
     :hot       zset    digest of a lane of a thousand events and more, by length
-    :seen:G:B  set     fingerprints of message ids (generation G, bucket B); for the de-duplication window
+    :seen:G    hash    bucket → fingerprints of message ids (generation G); for the de-duplication window
     :hint      string  a wake-up was asked for, or a deliverer is listening; a moment
     :total     hash    accepted, duplicates, delivered, buried, released, reaped → how many; for ever
 
-Record: 13 digits of accepted-at (ms, Redis' clock), 2 hex digits: how many keys, 8 bytes a key, then the body.
-Link: the 8 bytes of the key that both events share, then the successor's sequence in 12 hex digits.
+Record: 13 digits of accepted-at (ms, Redis' clock), a byte: how many keys, 8 bytes a key, then the body.
+Sequence in a value: a byte: how many digits, then the digits.
+Lane: a byte: which key of its last event this is, from 0; the sequence of that event; when there are several, then the
+sequence of the first, and how many, in digits.
+Place: a byte: the number of lanes in which the event is not the head; then, for each lane in which it is not the last,
+a byte: which of its keys, and the sequence of its successor there.
 
 Ordering keys are kept as 8-byte digests: small, and no identity stands in Redis outside an event. Should two keys ever
 share a digest, two people would wait for each other; nothing would be lost or disordered.
@@ -44,10 +47,10 @@ from collections.abc import Iterable
 from hashlib import blake2b
 
 DIGEST_BYTES = 8
-SEEN_BUCKETS = 1 << 16
 _ACCEPTED_AT = slice(0, 13)
-_KEY_COUNT = slice(13, 15)
-_KEYS_START = 15
+_KEY_COUNT = 13
+_KEYS_START = 14
+_FIRST = [bytes((byte % 16,)) for byte in range(256)]  # of 3 bytes of a hash, 20 bits choose the bucket
 
 
 def base(queue: str) -> str:
@@ -60,23 +63,24 @@ def digest(key: str) -> bytes:
     return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
 
 
-def fingerprint(message_id: str) -> tuple[int, int]:
-    """Return the bucket and the signed 64-bit number that stand for a message id in the de-duplication sets.
+def fingerprint(message_id: str) -> bytes:
+    """Return what stands for a message id among those seen: 3 bytes for one of a million buckets, 6 that tell it apart.
 
-    Numbers, because Redis packs a set of numbers in 8 bytes each. Bucket and number come from separate bits: 80 in all.
+    A bucket is one text of fingerprints. A million is as many as make both the buckets and what each adds small at a
+    thousand events a second; 68 bits in all.
     """
-    hashed = blake2b(message_id.encode("utf-8", "surrogatepass"), digest_size=10).digest()
-    return int.from_bytes(hashed[8:], "big") % SEEN_BUCKETS, int.from_bytes(hashed[:8], "big", signed=True)
+    hashed = blake2b(message_id.encode("utf-8", "surrogatepass"), digest_size=9).digest()
+    return _FIRST[hashed[0]] + hashed[1:]
 
 
 def record(accepted_at_ms: int, ordering_keys: Iterable[str], body: bytes) -> bytes:
     """Return an event as it is written down."""
     digests = list(dict.fromkeys(map(digest, ordering_keys)))
-    return b"%013d%02x%b%b" % (accepted_at_ms, len(digests), b"".join(digests), body)
+    return b"%013d%c%b%b" % (accepted_at_ms, len(digests), b"".join(digests), body)
 
 
 def read_record(record: bytes) -> tuple[int, tuple[bytes, ...], bytes]:
     """Return when the event was accepted (ms), the digests of its keys, and its body."""
-    end = _KEYS_START + int(record[_KEY_COUNT], 16) * DIGEST_BYTES
+    end = _KEYS_START + record[_KEY_COUNT] * DIGEST_BYTES
     digests = tuple(record[at : at + DIGEST_BYTES] for at in range(_KEYS_START, end, DIGEST_BYTES))
     return int(record[_ACCEPTED_AT]), digests, record[end:]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, repeat
 from uuid import uuid4
 
 import redis
@@ -90,14 +90,15 @@ def claim(
     """
     name = uuid4().hex
     arguments = (name, lease_ms, max_events, max_bytes, max_depth, listen_ms, EVENTS_PER_CLAIM, longest_hold_ms)
-    due, wake, *reply = run(client, "claim", queue, arguments)
-    fields = iter(reply)
-    events = tuple(_claimed_event(*five) for five in zip(fields, fields, fields, fields, fields, strict=True))
-    return Claim(name, events, None if int(due) < 0 else int(due), wake == 1)
-
-
-def _claimed_event(sequence: bytes, depth: bytes, attempts: bytes, deaths: bytes, record: bytes) -> ClaimedEvent:
-    return ClaimedEvent(int(sequence), int(depth), int(attempts), int(deaths), *keys.read_record(record))
+    due, wake, at_depth, sequences, records, attempts, deaths = run(client, "claim", queue, arguments)
+    depths = chain.from_iterable(repeat(depth, count) for depth, count in enumerate(at_depth))
+    events = tuple(
+        ClaimedEvent(int(sequence), depth, int(attempts), int(deaths), *keys.read_record(record))
+        for sequence, depth, attempts, deaths, record in zip(
+            sequences, depths, attempts or repeat(0), deaths or repeat(0), records, strict=False
+        )
+    )
+    return Claim(name, events, None if due < 0 else due, wake == 1)
 
 
 def settle(
@@ -116,16 +117,20 @@ def settle(
     everything behind it goes on waiting; what follows it within the claim is released with it. So does what is behind a
     buried event that holds.
     """
-    arguments: Iterable[Argument] = chain(
-        (claim_id, longest_hold_ms, len(delivered)),
-        sorted(delivered),
-        (len(buried),),
-        chain.from_iterable((b.sequence, b.letter, int(b.holds)) for b in sorted(buried, key=lambda b: b.sequence)),
-        (len(released),),
-        chain.from_iterable((release.sequence, release.delay_ms, int(release.counts)) for release in released),
-    )
-    lost, ready = run(client, "settle", queue, tuple(arguments))
-    return Settled(tuple(map(int, lost)), ready)
+    leaving = [burial for burial in buried if not burial.holds]
+    staying = [burial for burial in buried if burial.holds]
+    finished = sorted((*delivered, *(burial.sequence for burial in leaving)))
+    arguments: list[Argument] = [claim_id, longest_hold_ms, len(finished), *finished, len(leaving)]
+    for burial in leaving:
+        arguments += (burial.sequence, burial.letter)
+    arguments.append(len(staying))
+    for burial in staying:
+        arguments += (burial.sequence, burial.letter)
+    arguments.append(len(released))
+    for release in released:
+        arguments += (release.sequence, release.delay_ms, int(release.counts))
+    lost, ready = run(client, "settle", queue, arguments)
+    return Settled(tuple(sorted(map(int, lost))), ready)
 
 
 def extend(client: redis.Redis, queue: str, claim_id: str, *, lease_ms: int) -> bool:

@@ -93,8 +93,8 @@ class Filter(BaseModel):
         )
 
     def _is_in(self, grave: Grave) -> bool:
-        wanted, written = (self.text or "").casefold(), grave.letter.body + b"\n" + grave.letter.letter
-        return wanted in written.decode("utf-8", "replace").casefold()
+        wanted, event = (self.text or "").casefold(), orjson.dumps({"source": grave.source, "event": grave.event})
+        return wanted in (event + b"\n" + grave.letter.letter).decode().casefold()
 
 
 def read(letter: lanes.DeadLetter) -> Grave:

@@ -7,109 +7,172 @@
 -- ARGV[3]  ready events that one open claim is expected to take care of
 -- ARGV[4]  longest hold, ms
 -- ARGV[5]  how long a join lasts, ms
--- ARGV[6…] seven per event: bucket and fingerprint of the message id, hold (ms), join ('' or the digests of two keys: what
---          comes later with the first has the second as well), digests of its distinct keys, body, and '' or the sequence
---          of the dead letter whose place it takes: then that one is no more, and the message id is not asked
+-- ARGV[6]  how many events
+-- ARGV[7…] three per event: bucket and fingerprint of the message id, digests of its distinct keys, body
+-- ARGV[…]  four per event that has any of these: its place among the events (from 1), hold (ms), join ('' or the digests
+--          of two keys: what comes later with the first has the second as well), and '' or the sequence of the dead letter
+--          whose place it takes: then that one is no more, and the message id is not asked
 --
 -- Returns  false when the queue is full (nothing was written), else {flags, wake}: flags a text with '1' for each
 --          event accepted and '0' for each duplicate; wake 1 when the caller should ask for a deliverer.
 -- Clock    Redis' own.
-local base = KEYS[1]
-local EVENT, LANE, NEXT, READY = base .. ':event', base .. ':lane', base .. ':next', base .. ':ready'
-local FIRST, STRIDE, DIGEST, HOT_LENGTH = 6, 7, 8, 1000
-local GENERATIONS, HINT_MS, ARGUMENTS, MOST_JOINS = 3, 200, 4000, 20
+local base, call = KEYS[1], redis.call
+local sub, byte, char, find = string.sub, string.byte, string.char, string.find
+local EVENT, LANE, PLACE, READY = base .. ':event', base .. ':lane', base .. ':place', base .. ':ready'
+local FIRST, DIGEST, BUCKET, PRINT, HOT_LENGTH = 7, 8, 3, 6, 1000
+local GENERATIONS, SHARDS, HINT_MS, ARGUMENTS, MOST_JOINS = 3, 16, 200, 4000, 20
 
-local time = redis.call('TIME')
+local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local offered = (#ARGV - FIRST + 1) / STRIDE
-if redis.call('HLEN', EVENT) + offered > tonumber(ARGV[1]) then
+local offered = tonumber(ARGV[6])
+if call('HLEN', EVENT) + offered > tonumber(ARGV[1]) then
   return false
 end
 
-local function number(n)
-  return string.format('%d', n)
+local function look_up(key, names)
+  local found = {}
+  for first = 1, #names, ARGUMENTS do
+    local values = call('HMGET', key, unpack(names, first, math.min(first + ARGUMENTS - 1, #names)))
+    for i = 1, #values do
+      found[names[first + i - 1]] = values[i]
+    end
+  end
+  return found
 end
 
 local function bulk(command, key, values)
   for first = 1, #values, ARGUMENTS do
-    redis.call(command, key, unpack(values, first, math.min(first + ARGUMENTS - 1, #values)))
+    call(command, key, unpack(values, first, math.min(first + ARGUMENTS - 1, #values)))
   end
+end
+
+-- Redis keeps a small hash as a list that is searched from its start, which is slow for hundreds of fields a call; one
+-- long value makes a table of it.
+local function write(key, values)
+  if #values > 0 and call('EXISTS', key) == 0 then
+    call('HSET', key, 'table', string.rep('-', 65))
+    bulk('HSET', key, values)
+    call('HDEL', key, 'table')
+  else
+    bulk('HSET', key, values)
+  end
+end
+
+local last = FIRST + 3 * (offered - 1)
+local holds_of, join_of, letter_of = {}, {}, {}
+for at = last + 3, #ARGV, 4 do
+  local event = FIRST + 3 * (ARGV[at] - 1)
+  local join, letter = ARGV[at + 2], ARGV[at + 3]
+  holds_of[event] = tonumber(ARGV[at + 1])
+  join_of[event] = join ~= '' and join or nil
+  letter_of[event] = letter ~= '' and letter or nil
 end
 
 -- A message id is remembered in the generation of its arrival, and found there for three more.
 local generation = math.floor(now / ARGV[2])
-local function is_duplicate(bucket, fingerprint)
-  for back = 1, GENERATIONS do
-    if redis.call('SISMEMBER', base .. ':seen:' .. number(generation - back) .. ':' .. bucket, fingerprint) == 1 then
+local function seen(back)
+  return base .. ':seen:' .. generation - back
+end
+local buckets = {}
+for at = FIRST, last, 3 do
+  buckets[#buckets + 1] = sub(ARGV[at], 1, BUCKET)
+end
+local is_new_generation = call('EXISTS', seen(0)) == 0
+local current, older = is_new_generation and {} or look_up(seen(0), buckets), {}
+for back = 1, GENERATIONS do
+  if call('EXISTS', seen(back)) == 1 then
+    older[#older + 1] = look_up(seen(back), buckets)
+  end
+end
+local function holds_print(prints, print)
+  local at = find(prints, print, 1, true)
+  while at and at % PRINT ~= 1 do
+    at = find(prints, print, at + 1, true)
+  end
+  return at
+end
+local added = {}
+local function is_duplicate(id)
+  local bucket, print = sub(id, 1, BUCKET), sub(id, BUCKET + 1)
+  for _, prints in ipairs(older) do
+    if prints[bucket] and holds_print(prints[bucket], print) then
       return true
     end
   end
-  local seen = base .. ':seen:' .. number(generation) .. ':' .. bucket
-  if redis.call('SADD', seen, fingerprint) == 0 then
+  local prints = current[bucket]
+  if prints and holds_print(prints, print) then
     return true
   end
-  if redis.call('SCARD', seen) == 1 then
-    redis.call('PEXPIRE', seen, number((GENERATIONS + 1) * ARGV[2]))
-  end
+  current[bucket] = prints and prints .. print or print
+  added[bucket] = true
   return false
 end
 
 local flags, fresh = {}, {}
-for at = FIRST, #ARGV, STRIDE do
-  local letter, duplicate = ARGV[at + 6], nil
-  if letter == '' then
-    duplicate = is_duplicate(ARGV[at], ARGV[at + 1])
+for at = FIRST, last, 3 do
+  local letter, duplicate = letter_of[at], nil
+  if letter then
+    duplicate = call('HDEL', base .. ':dead', letter) == 0
+    call('HDEL', base .. ':letter', letter)
+    call('ZREM', base .. ':grave', letter)
   else
-    duplicate = redis.call('HDEL', base .. ':dead', letter) == 0
-    redis.call('HDEL', base .. ':letter', letter)
-    redis.call('ZREM', base .. ':grave', letter)
+    duplicate = is_duplicate(ARGV[at])
   end
   flags[#flags + 1] = duplicate and '0' or '1'
   if not duplicate then
     fresh[#fresh + 1] = at
   end
 end
-redis.call('HINCRBY', base .. ':total', 'duplicates', number(offered - #fresh))
+if #fresh < offered then
+  call('HINCRBY', base .. ':total', 'duplicates', offered - #fresh)
+end
 if #fresh == 0 then
   return { table.concat(flags), 0 }
 end
 
-local lanes, digests = {}, {}
+local remembered = {}
+for bucket in pairs(added) do
+  remembered[#remembered + 1] = bucket
+  remembered[#remembered + 1] = current[bucket]
+end
+bulk('HSET', seen(0), remembered)
+if is_new_generation then
+  call('PEXPIRE', seen(0), (GENERATIONS + 2) * ARGV[2])
+  call('UNLINK', seen(GENERATIONS + 1))
+end
+
+local digests, is_met = {}, {}
 local function note(keys)
   for i = 1, #keys, DIGEST do
-    local digest = string.sub(keys, i, i + DIGEST - 1)
-    if lanes[digest] == nil then
-      lanes[digest] = false
+    local digest = sub(keys, i, i + DIGEST - 1)
+    if not is_met[digest] then
+      is_met[digest] = true
       digests[#digests + 1] = digest
     end
   end
 end
-local brings_joins = false
 for _, at in ipairs(fresh) do
-  note(ARGV[at + 4])
-  note(ARGV[at + 3])
-  brings_joins = brings_joins or ARGV[at + 3] ~= ''
+  note(ARGV[at + 1])
+  note(join_of[at] or '')
 end
 
 -- What is remembered for a length of time stands in the generation of that length, and is looked for in two.
 local function recent(suffix, length)
   local generation = math.floor(now / math.max(tonumber(length), 1))
-  return { base .. suffix .. number(generation), base .. suffix .. number(generation - 1) }
+  return { base .. suffix .. generation, base .. suffix .. generation - 1 }
 end
 
 -- A key that was joined to another brings that one along, and so on; the joins of this call count from their event on.
 local joins, joined, unread = {}, recent(':join:', ARGV[5]), 1
 local function read_joins()
   while unread <= #digests do
-    local first, last = unread, math.min(unread + ARGUMENTS - 1, #digests)
-    unread = last + 1
+    local asked = { unpack(digests, unread, math.min(unread + ARGUMENTS - 1, #digests)) }
+    unread = unread + #asked
     for _, name in ipairs(joined) do
-      local found = redis.call('HMGET', name, unpack(digests, first, last))
-      for i = first, last do
-        local other = found[i - first + 1]
-        if other and not joins[digests[i]] then
-          joins[digests[i]] = other
+      for digest, other in pairs(look_up(name, asked)) do
+        if other and not joins[digest] then
+          joins[digest] = other
           note(other)
         end
       end
@@ -120,7 +183,7 @@ end
 local function with_joins(keys)
   local all, met = {}, {}
   for i = 1, #keys, DIGEST do
-    local digest = string.sub(keys, i, i + DIGEST - 1)
+    local digest = sub(keys, i, i + DIGEST - 1)
     while digest and not met[digest] and #all < MOST_JOINS + #keys / DIGEST do
       met[digest] = true
       all[#all + 1] = digest
@@ -131,40 +194,44 @@ local function with_joins(keys)
 end
 
 local keys_of = {}
-if brings_joins or redis.call('EXISTS', unpack(joined)) > 0 then
+if next(join_of) or call('EXISTS', unpack(joined)) > 0 then
   read_joins()
   for _, at in ipairs(fresh) do
-    keys_of[at] = with_joins(ARGV[at + 4])
-    local join = ARGV[at + 3]
-    if join ~= '' then
-      local from, to = string.sub(join, 1, DIGEST), string.sub(join, DIGEST + 1)
+    keys_of[at] = with_joins(ARGV[at + 1])
+    local join = join_of[at]
+    if join then
+      local from, to = sub(join, 1, DIGEST), sub(join, DIGEST + 1)
       joins[from] = to
-      redis.call('HSET', joined[1], from, to)
-      redis.call('PEXPIRE', joined[1], number(2 * ARGV[5]))
-    end
-  end
-end
-
-for first = 1, #digests, ARGUMENTS do
-  local last = math.min(first + ARGUMENTS - 1, #digests)
-  local found = redis.call('HMGET', LANE, unpack(digests, first, last))
-  for i = first, last do
-    local lane = found[i - first + 1]
-    if lane then
-      local head, tail, length = string.match(lane, '(%d+) (%d+) (%d+)')
-      lanes[digests[i]] = { head = head, tail = tail, length = tonumber(length) }
+      call('HSET', joined[1], from, to)
+      call('PEXPIRE', joined[1], 2 * ARGV[5])
     end
   end
 end
 
 -- Nobody starts sooner after a neighbour than the hold of either says, also when that one has left.
 local apart = recent(':apart:', ARGV[4])
-local some_are_apart = redis.call('EXISTS', unpack(apart)) > 0
-local function latest(names, digests_of_event)
+local some_are_apart = call('EXISTS', unpack(apart)) > 0
+local function apart_until(of_event)
   local time = 0
-  for _, name in ipairs(names) do
-    for _, found in ipairs(redis.call('HMGET', name, unpack(digests_of_event))) do
+  for _, name in ipairs(apart) do
+    for _, found in ipairs(call('HMGET', name, unpack(of_event))) do
       time = math.max(time, tonumber(found or 0))
+    end
+  end
+  return time
+end
+local rested = {}
+local function rested_at(digest)
+  local shard, time = ':' .. byte(digest) % SHARDS, 0
+  for _, generation in ipairs(recent(':rested:', ARGV[4])) do
+    local name = generation .. shard
+    rested[name] = rested[name] or call('GET', name) or ''
+    local at = find(rested[name], digest, 1, true)
+    while at do
+      if at % (DIGEST + 13) == 1 then
+        time = math.max(time, tonumber(sub(rested[name], at + DIGEST, at + DIGEST + 12)))
+      end
+      at = find(rested[name], digest, at + 1, true)
     end
   end
   return time
@@ -172,86 +239,97 @@ end
 local function due_of(keys, hold)
   local of_event, due = {}, now
   for i = 1, #keys, DIGEST do
-    of_event[#of_event + 1] = string.sub(keys, i, i + DIGEST - 1)
+    of_event[#of_event + 1] = sub(keys, i, i + DIGEST - 1)
   end
   if #of_event > 0 and some_are_apart then
-    due = math.max(due, latest(apart, of_event))
+    due = math.max(due, apart_until(of_event))
   end
-  if #of_event > 0 and hold > 0 then
-    due = math.max(due, latest(recent(':rested:', ARGV[4]), of_event) + hold)
+  for _, digest in ipairs(hold > 0 and of_event or {}) do
+    due = math.max(due, rested_at(digest) + hold)
   end
   return due
 end
 
-local seq = redis.call('INCRBY', base .. ':seq', number(#fresh)) - #fresh
-local accepted_at = string.format('%013d', now)
-local events, ready, waits, holds, links, linked = {}, {}, {}, {}, {}, {}
+local lanes = look_up(LANE, digests)
+local seq = call('INCRBY', base .. ':seq', #fresh) - #fresh
+local now_text = now .. ''
+local events, ready, holds, waits, links, hot = {}, {}, {}, {}, {}, {}
 for _, at in ipairs(fresh) do
   seq = seq + 1
-  local name, hex, keys, behind = number(seq), string.format('%012x', seq), keys_of[at] or ARGV[at + 4], 0
-  local hold = tonumber(ARGV[at + 2])
+  local name, keys, behind, hold = seq .. '', keys_of[at] or ARGV[at + 1], 0, holds_of[at] or 0
+  local this = char(#name) .. name
   for i = 1, #keys, DIGEST do
-    local digest = string.sub(keys, i, i + DIGEST - 1)
+    local digest, own_key = sub(keys, i, i + DIGEST - 1), char((i - 1) / DIGEST)
     local lane = lanes[digest]
     if lane then
-      if not links[lane.tail] then
-        links[lane.tail] = {}
-        linked[#linked + 1] = lane.tail
+      local tail_end = 2 + byte(lane, 2)
+      local tail, head, length = sub(lane, 3, tail_end), sub(lane, 2, tail_end), 2
+      if #lane > tail_end then
+        local head_end = tail_end + 1 + byte(lane, tail_end + 1)
+        head, length = sub(lane, tail_end + 1, head_end), sub(lane, head_end + 1) + 1
       end
-      table.insert(links[lane.tail], digest .. hex)
-      lane.tail, lane.length, behind = name, lane.length + 1, behind + 1
+      links[tail] = (links[tail] or '') .. sub(lane, 1, 1) .. this
+      lanes[digest] = own_key .. this .. head .. length
+      behind = behind + 1
+      if length >= HOT_LENGTH then
+        hot[digest] = length
+      end
     else
-      lanes[digest] = { head = name, tail = name, length = 1 }
+      lanes[digest] = own_key .. this
     end
   end
+  waits[name] = behind
   events[#events + 1] = name
-  events[#events + 1] = accepted_at .. string.format('%02x', #keys / DIGEST) .. keys .. ARGV[at + 5]
+  events[#events + 1] = now_text .. char(#keys / DIGEST) .. keys .. ARGV[at + 2]
   if behind == 0 then
-    ready[#ready + 1] = number((hold > 0 or some_are_apart) and due_of(keys, hold) or now)
+    ready[#ready + 1] = (hold > 0 or some_are_apart) and due_of(keys, hold) or now_text
     ready[#ready + 1] = name
-  else
-    waits[#waits + 1] = name
-    waits[#waits + 1] = number(behind)
   end
   if hold > 0 then
     holds[#holds + 1] = name
-    holds[#holds + 1] = number(hold)
+    holds[#holds + 1] = hold
   end
 end
 
 local lane_values = {}
-for _, digest in ipairs(digests) do
-  local lane = lanes[digest]
+for digest, lane in pairs(lanes) do
   if lane then
     lane_values[#lane_values + 1] = digest
-    lane_values[#lane_values + 1] = lane.head .. ' ' .. lane.tail .. ' ' .. number(lane.length)
-  end
-  if lane and lane.length >= HOT_LENGTH then
-    redis.call('ZADD', base .. ':hot', number(lane.length), digest)
+    lane_values[#lane_values + 1] = lane
   end
 end
 
-local link_values = {}
-for first = 1, #linked, ARGUMENTS do
-  local last = math.min(first + ARGUMENTS - 1, #linked)
-  local before = redis.call('HMGET', NEXT, unpack(linked, first, last))
-  for i = first, last do
-    link_values[#link_values + 1] = linked[i]
-    link_values[#link_values + 1] = (before[i - first + 1] or '') .. table.concat(links[linked[i]])
+local tails = {}
+for name in pairs(links) do
+  if not waits[name] then
+    tails[#tails + 1] = name
+  end
+end
+local before, places = look_up(PLACE, tails), {}
+for name, behind_it in pairs(links) do
+  places[#places + 1] = name
+  places[#places + 1] = (before[name] or char(waits[name] or 0)) .. behind_it
+end
+for name, behind in pairs(waits) do
+  if behind > 0 and not links[name] then
+    places[#places + 1] = name
+    places[#places + 1] = char(behind)
   end
 end
 
 bulk('HSET', EVENT, events)
-bulk('HSET', LANE, lane_values)
-bulk('HSET', NEXT, link_values)
-bulk('HSET', base .. ':wait', waits)
+write(LANE, lane_values)
+write(PLACE, places)
 bulk('HSET', base .. ':hold', holds)
 bulk('ZADD', READY, ready)
-redis.call('HINCRBY', base .. ':age', time[1], number(#fresh))
-redis.call('ZADD', base .. ':ages', time[1], time[1])
-redis.call('HINCRBY', base .. ':total', 'accepted', number(#fresh))
+for digest, length in pairs(hot) do
+  call('ZADD', base .. ':hot', length, digest)
+end
+call('HINCRBY', base .. ':age', time[1], #fresh)
+call('ZADD', base .. ':ages', time[1], time[1])
+call('HINCRBY', base .. ':total', 'accepted', #fresh)
 
-local due = redis.call('ZCOUNT', READY, '-inf', number(now))
-local wake = due > redis.call('ZCARD', base .. ':claims') * tonumber(ARGV[3])
-  and redis.call('SET', base .. ':hint', '1', 'PX', HINT_MS, 'NX')
+local due = call('ZCOUNT', READY, '-inf', now_text)
+local wake = due > call('ZCARD', base .. ':claims') * tonumber(ARGV[3])
+  and call('SET', base .. ':hint', '1', 'PX', HINT_MS, 'NX')
 return { table.concat(flags), wake and 1 or 0 }

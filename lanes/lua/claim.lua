@@ -12,126 +12,150 @@
 -- ARGV[7]  ready events that one open claim is expected to take care of
 -- ARGV[8]  longest hold, ms
 --
--- Returns  {due, wake, sequence, depth, attempts, deaths, record, …}: five per event, by depth; due: ms until the next
---          delayed event when nothing was claimed, -1 when there is none; wake: 1 when one more deliverer is wanted.
+-- Returns  {due, wake, how many events at each depth, sequences, records, attempts, deaths}: the last four one per event,
+--          by depth; but attempts and deaths are empty when no event has any. due: ms until the next delayed event when
+--          nothing was claimed, -1 when there is none; wake: 1 when one more deliverer is wanted.
 -- The more often an event's claims died, the fewer events may share its next one: 50, 5, then it is claimed alone. So a
 -- poisonous event is told from its neighbours, and they get away. Threads of one process die together, so of the events
 -- that are claimed alone only one is under way at a time.
 -- Clock    Redis' own.
-local base = KEYS[1]
-local EVENT, NEXT, READY = base .. ':event', base .. ':next', base .. ':ready'
+local base, call = KEYS[1], redis.call
+local sub, byte = string.sub, string.byte
+local EVENT, PLACE, READY = base .. ':event', base .. ':place', base .. ':ready'
 local most_events, most_bytes, greatest_depth = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local DIGEST, LINK, KEYS_START, HINT_MS = 8, 20, 16, 200
+local DIGEST, KEY_COUNT, HINT_MS = 8, 14, 200
 local MAY_SHARE = { [0] = most_events, 50, 5 }
 local ALONE = 3
 
-local time = redis.call('TIME')
+local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local function number(n)
-  return string.format('%d', n)
-end
-
-local due = redis.call('ZRANGEBYSCORE', READY, '-inf', number(now), 'LIMIT', 0, most_events)
+local due = call('ZRANGEBYSCORE', READY, '-inf', now, 'LIMIT', 0, most_events)
 if #due == 0 then
   if ARGV[6] == '0' then
-    redis.call('DEL', base .. ':hint')
+    call('DEL', base .. ':hint')
   else
-    redis.call('SET', base .. ':hint', '1', 'PX', ARGV[6])
+    call('SET', base .. ':hint', '1', 'PX', ARGV[6])
   end
-  local later = redis.call('ZRANGE', READY, 0, 0, 'WITHSCORES')
-  return { later[2] and number(later[2] - now) or '-1', 0 }
+  local later = call('ZRANGE', READY, 0, 0, 'WITHSCORES')
+  return { later[2] and later[2] - now or -1, 0, {}, {}, {}, {}, {} }
 end
 
-local nothing = {}
-local function fields(suffix, names)
-  if redis.call('EXISTS', base .. suffix) == 0 then
-    return nothing
-  end
-  return redis.call('HMGET', base .. suffix, unpack(names))
+local function exists(key)
+  return call('EXISTS', key) == 1
 end
+local some_attempts, some_deaths = exists(base .. ':attempts'), exists(base .. ':deaths')
+local some_hold = exists(base .. ':hold')
 
 -- A claim of an event that must be alone has no other; any other claim's events all died less often.
 local function another_is_alone()
-  for _, claim in ipairs(redis.call('ZRANGE', base .. ':claims', 0, -1)) do
-    local name = redis.call('SRANDMEMBER', base .. ':claim:' .. claim)
-    if name and tonumber(redis.call('HGET', base .. ':deaths', name) or 0) >= ALONE then
+  for _, claim in ipairs(call('ZRANGE', base .. ':claims', 0, -1)) do
+    local name = call('SRANDMEMBER', base .. ':claim:' .. claim)
+    if name and tonumber(call('HGET', base .. ':deaths', name) or 0) >= ALONE then
       return true
     end
   end
   return false
 end
 
-local reply, claimed, bytes, allowed = { '-1', 0 }, {}, 0, most_events
-local function take(names, depth)
-  local records = redis.call('HMGET', EVENT, unpack(names))
-  local attempts, deaths = fields(':attempts', names), fields(':deaths', names)
+local claimed, records, attempts, deaths = {}, {}, {}, {}
+local bytes, allowed = 0, most_events
+local function take(names)
+  local found = call('HMGET', EVENT, unpack(names))
+  local tried = some_attempts and call('HMGET', base .. ':attempts', unpack(names))
+  local died = some_deaths and call('HMGET', base .. ':deaths', unpack(names))
   local taken = {}
   for i, name in ipairs(names) do
-    if #claimed > 0 and (bytes + #records[i] > most_bytes or #claimed >= allowed) then
+    local record, deaths_of_it = found[i], died and tonumber(died[i] or 0) or 0
+    if #claimed > 0 and (bytes + #record > most_bytes or #claimed >= allowed) then
       allowed = 0
       break
     end
-    local died = tonumber(deaths[i] or 0)
-    local share = MAY_SHARE[died] or 1
-    if #claimed < share and (died < ALONE or not another_is_alone()) then
+    local share = MAY_SHARE[deaths_of_it] or 1
+    if #claimed < share and (deaths_of_it < ALONE or not another_is_alone()) then
       allowed = math.min(allowed, share)
-      bytes = bytes + #records[i]
+      bytes = bytes + #record
       claimed[#claimed + 1] = name
       taken[#taken + 1] = name
-      reply[#reply + 1] = name
-      reply[#reply + 1] = number(depth)
-      reply[#reply + 1] = attempts[i] or '0'
-      reply[#reply + 1] = deaths[i] or '0'
-      reply[#reply + 1] = records[i]
+      records[#records + 1] = record
+      if tried then
+        attempts[#attempts + 1] = tried[i] or '0'
+      end
+      if died then
+        deaths[#deaths + 1] = died[i] or '0'
+      end
     end
   end
   return taken
 end
 
-local frontier = take(due, 0)
+local frontier = take(due)
 if #frontier == 0 then
-  return { '-1', 0 }
+  return { -1, 0, {}, {}, {}, {}, {} }
 end
-redis.call('ZREM', READY, unpack(frontier))
+call('ZREM', READY, unpack(frontier))
 
-local missing = {}
+local places, missing = {}, {}
+local function read_places(names)
+  if #names > 0 then
+    for i, place in ipairs(call('HMGET', PLACE, unpack(names))) do
+      places[names[i]] = place
+    end
+  end
+end
+
+-- Return the successors of the names that wait for nothing outside this claim.
 local function successors(names)
-  local met = {}
-  for _, links in ipairs(redis.call('HMGET', NEXT, unpack(names))) do
-    for at = 1, links and #links or 0, LINK do
-      local name = number(tonumber(string.sub(links, at + DIGEST, at + LINK - 1), 16))
-      if not missing[name] then
-        missing[name] = tonumber(redis.call('HGET', base .. ':wait', name))
+  local behind, unknown, met = {}, {}, {}
+  for _, name in ipairs(names) do
+    local place, at = places[name], 2
+    while place and at < #place do
+      local digits = byte(place, at + 1)
+      local successor = sub(place, at + 2, at + 1 + digits)
+      behind[#behind + 1] = successor
+      if not missing[successor] then
+        missing[successor] = 0
+        unknown[#unknown + 1] = successor
       end
-      missing[name] = missing[name] - 1
-      if missing[name] == 0 then
-        met[#met + 1] = name
-      end
+      at = at + 2 + digits
+    end
+  end
+  read_places(unknown)
+  for _, successor in ipairs(unknown) do
+    missing[successor] = byte(places[successor])
+  end
+  for _, successor in ipairs(behind) do
+    missing[successor] = missing[successor] - 1
+    if missing[successor] == 0 then
+      met[#met + 1] = successor
     end
   end
   return met
 end
 
 local function without_hold(names)
-  local holds, free = #names > 0 and fields(':hold', names) or nothing, {}
-  for i, name in ipairs(names) do
-    if not holds[i] then
-      free[#free + 1] = name
+  if not some_hold or #names == 0 then
+    return names
+  end
+  local free = {}
+  for i, hold in ipairs(call('HMGET', base .. ':hold', unpack(names))) do
+    if not hold then
+      free[#free + 1] = names[i]
     end
   end
   return free
 end
 
 local generation = math.floor(now / math.max(tonumber(ARGV[8]), 1))
-local apart = { base .. ':apart:' .. number(generation), base .. ':apart:' .. number(generation - 1) }
+local apart = { base .. ':apart:' .. generation, base .. ':apart:' .. generation - 1 }
+local some_are_apart = call('EXISTS', unpack(apart)) > 0
 local function must_wait(record)
-  local digests, keys_end = {}, KEYS_START - 1 + tonumber(string.sub(record, 14, 15), 16) * DIGEST
-  for at = KEYS_START, keys_end, DIGEST do
-    digests[#digests + 1] = string.sub(record, at, at + DIGEST - 1)
+  local digests = {}
+  for at = KEY_COUNT + 1, KEY_COUNT + byte(record, KEY_COUNT) * DIGEST, DIGEST do
+    digests[#digests + 1] = sub(record, at, at + DIGEST - 1)
   end
   for _, key in ipairs(apart) do
-    for _, found in ipairs(redis.call('HMGET', key, unpack(digests))) do
+    for _, found in ipairs(call('HMGET', key, unpack(digests))) do
       if tonumber(found or 0) > now then
         return true
       end
@@ -141,13 +165,12 @@ local function must_wait(record)
 end
 
 local function followers(names)
-  local led = without_hold(names)
-  local free = #led > 0 and without_hold(successors(led)) or {}
-  if #free == 0 or redis.call('EXISTS', unpack(apart)) == 0 then
+  local free = without_hold(successors(without_hold(names)))
+  if #free == 0 or not some_are_apart then
     return free
   end
   local at_once = {}
-  for i, record in ipairs(redis.call('HMGET', EVENT, unpack(free))) do
+  for i, record in ipairs(call('HMGET', EVENT, unpack(free))) do
     if not must_wait(record) then
       at_once[#at_once + 1] = free[i]
     end
@@ -155,19 +178,20 @@ local function followers(names)
   return at_once
 end
 
-local depth = 0
-while depth < greatest_depth and #claimed < allowed and #frontier > 0 do
-  depth = depth + 1
+local at_depth = { #frontier }
+if greatest_depth > 0 and #claimed < allowed then
+  read_places(frontier)
+end
+while #at_depth <= greatest_depth and #claimed < allowed and #frontier > 0 do
   frontier = followers(frontier)
   if #frontier > 0 then
-    frontier = take(frontier, depth)
+    frontier = take(frontier)
+    at_depth[#at_depth + 1] = #frontier
   end
 end
 
-redis.call('SADD', base .. ':claim:' .. ARGV[1], unpack(claimed))
-redis.call('ZADD', base .. ':claims', number(now + ARGV[2]), ARGV[1])
-if redis.call('ZCOUNT', READY, '-inf', number(now)) > redis.call('ZCARD', base .. ':claims') * tonumber(ARGV[7])
-  and redis.call('SET', base .. ':hint', '1', 'PX', HINT_MS, 'NX') then
-  reply[2] = 1
-end
-return reply
+call('SADD', base .. ':claim:' .. ARGV[1], unpack(claimed))
+call('ZADD', base .. ':claims', now + ARGV[2], ARGV[1])
+local wake = call('ZCOUNT', READY, '-inf', now) > call('ZCARD', base .. ':claims') * tonumber(ARGV[7])
+  and call('SET', base .. ':hint', '1', 'PX', HINT_MS, 'NX')
+return { -1, wake and 1 or 0, at_depth, claimed, records, attempts, deaths }

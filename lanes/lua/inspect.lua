@@ -10,14 +10,20 @@
 --          'waiting' the next step is the head of the first such lane.
 -- Clock    Redis' own.
 local base = KEYS[1]
-local DIGEST, KEYS_START = 8, 16
+local DIGEST, KEY_COUNT = 8, 14
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function lane(digest)
   local found = redis.call('HGET', base .. ':lane', digest)
   if found then
-    return string.match(found, '(%d+) (%d+) (%d+)')
+    local tail_end = 2 + string.byte(found, 2)
+    local tail = string.sub(found, 3, tail_end)
+    if #found == tail_end then
+      return tail, tail, 1
+    end
+    local head_end = tail_end + 1 + string.byte(found, tail_end + 1)
+    return string.sub(found, tail_end + 2, head_end), tail, string.sub(found, head_end + 1)
   end
 end
 
@@ -30,8 +36,7 @@ local function holder(name)
 end
 
 local function blocking_lane(name, record)
-  local keys_end = KEYS_START - 1 + tonumber(string.sub(record, 14, 15), 16) * DIGEST
-  for at = KEYS_START, keys_end, DIGEST do
+  for at = KEY_COUNT + 1, KEY_COUNT + string.byte(record, KEY_COUNT) * DIGEST, DIGEST do
     local digest = string.sub(record, at, at + DIGEST - 1)
     if lane(digest) ~= name then
       return digest
@@ -47,7 +52,7 @@ end
 local reply = { tonumber(length), tonumber(tail) }
 for _ = 1, ARGV[2] do
   local record = redis.call('HGET', base .. ':event', head)
-  local due, claim, waits = redis.call('ZSCORE', base .. ':ready', head), holder(head), redis.call('HGET', base .. ':wait', head)
+  local due, claim = redis.call('ZSCORE', base .. ':ready', head), holder(head)
   local step = { tonumber(head), digest, record }
   reply[#reply + 1] = step
   if claim then
@@ -62,7 +67,7 @@ for _ = 1, ARGV[2] do
     step[4], step[5] = due - now > 0 and 'delayed' or 'ready', math.abs(due - now)
     return reply
   end
-  step[4], step[5] = 'waiting', tonumber(waits)
+  step[4], step[5] = 'waiting', string.byte(redis.call('HGET', base .. ':place', head))
   digest = blocking_lane(head, record)
   head = lane(digest)
 end

@@ -7,13 +7,12 @@
 --
 -- Returns  1, or 0 when there is no such letter
 local base, name = KEYS[1], ARGV[1]
-local DIGEST, KEYS_START = 8, 16
+local DIGEST, KEY_COUNT = 8, 14
 local record = redis.call('HGET', base .. ':dead', name)
 if not record then
   return 0
 end
-local keys_end = KEYS_START - 1 + tonumber(string.sub(record, 14, 15), 16) * DIGEST
-local mended = string.sub(record, 1, keys_end) .. ARGV[2]
+local mended = string.sub(record, 1, KEY_COUNT + string.byte(record, KEY_COUNT) * DIGEST) .. ARGV[2]
 redis.call('HSET', base .. ':dead', name, mended)
 redis.call('HSET', base .. ':letter', name, ARGV[3])
 if redis.call('SISMEMBER', base .. ':claim:held', name) == 1 then

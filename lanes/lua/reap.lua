@@ -15,7 +15,8 @@ local returned = 0
 for _, claim in ipairs(redis.call('ZRANGEBYSCORE', base .. ':claims', '-inf', now, 'LIMIT', 0, ARGV[1])) do
   for _, name in ipairs(redis.call('SMEMBERS', base .. ':claim:' .. claim)) do
     redis.call('HINCRBY', base .. ':deaths', name, 1)
-    if redis.call('HEXISTS', base .. ':wait', name) == 0 then
+    local place = redis.call('HGET', base .. ':place', name)
+    if not place or string.byte(place) == 0 then
       redis.call('ZADD', READY, now, name)
     end
     returned = returned + 1
