@@ -33,7 +33,7 @@ class Claim:
 
     id: str
     events: tuple[ClaimedEvent, ...]
-    next_due_ms: int | None  # when nothing was claimed: how long until a delayed event is due, if there is one
+    next_due_ms: int | None  # when nothing was claimed: how long until there may be something, if there is any event
     wake: bool  # the caller should ask for one more deliverer
 
 
@@ -81,15 +81,17 @@ def claim(
     max_depth: int,
     listen_ms: int,
     longest_hold_ms: int = 0,
+    patience_ms: int = 0,
 ) -> Claim:
     """Claim events that are due, and the chains behind them; may return fewer than there are, and none.
 
     No other claim owns an event that shares a key with one of these, until they are settled or the lease ends.
     A caller that finds nothing but asks again within `listen_ms` says so, and nobody else is woken meanwhile; with 0 it
-    stops asking.
+    stops asking. While other claims are open, a few events are left for `patience_ms` until there are more: in large
+    claims each event costs less.
     """
-    name = uuid4().hex
-    arguments = (name, lease_ms, max_events, max_bytes, max_depth, listen_ms, EVENTS_PER_CLAIM, longest_hold_ms)
+    name, limits = uuid4().hex, (max_events, max_bytes, max_depth)
+    arguments = (name, lease_ms, *limits, listen_ms, EVENTS_PER_CLAIM, longest_hold_ms, patience_ms)
     due, wake, at_depth, sequences, records, attempts, deaths = run(client, "claim", queue, arguments)
     depths = chain.from_iterable(repeat(depth, count) for depth, count in enumerate(at_depth))
     events = tuple(

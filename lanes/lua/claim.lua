@@ -11,10 +11,12 @@
 -- ARGV[6]  how long the caller goes on asking when there is nothing to claim, ms: nobody else need be woken meanwhile
 -- ARGV[7]  ready events that one open claim is expected to take care of
 -- ARGV[8]  longest hold, ms
+-- ARGV[9]  how long an event that is due may wait for company, ms: while other claims are open, fewer events than would
+--          be expected of them and this one are left alone for that long
 --
 -- Returns  {due, wake, how many events at each depth, sequences, records, attempts, deaths}: the last four one per event,
---          by depth; but attempts and deaths are empty when no event has any. due: ms until the next delayed event when
---          nothing was claimed, -1 when there is none; wake: 1 when one more deliverer is wanted.
+--          by depth; but attempts and deaths are empty when no event has any. due: ms until there may be something to
+--          claim when nothing was claimed, -1 when there is no event; wake: 1 when one more deliverer is wanted.
 -- The more often an event's claims died, the fewer events may share its next one: 50, 5, then it is claimed alone. So a
 -- poisonous event is told from its neighbours, and they get away. Threads of one process die together, so of the events
 -- that are claimed alone only one is under way at a time.
@@ -31,14 +33,18 @@ local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local due = call('ZRANGEBYSCORE', READY, '-inf', now, 'LIMIT', 0, most_events)
-if #due == 0 then
+local open_claims, wait = call('ZCARD', base .. ':claims'), #due == 0 and -1 or 0
+if #due == 0 or (open_claims > 0 and #due < math.min(most_events, ARGV[7] * (open_claims + 1))) then
+  local first = call('ZRANGE', READY, 0, 0, 'WITHSCORES')[2]
+  wait = first and first - now + (#due > 0 and ARGV[9] or 0) or -1
+end
+if #due == 0 or wait > 0 then
   if ARGV[6] == '0' then
     call('DEL', base .. ':hint')
   else
     call('SET', base .. ':hint', '1', 'PX', ARGV[6])
   end
-  local later = call('ZRANGE', READY, 0, 0, 'WITHSCORES')
-  return { later[2] and later[2] - now or -1, 0, {}, {}, {}, {}, {} }
+  return { wait, 0, {}, {}, {}, {}, {} }
 end
 
 local function exists(key)

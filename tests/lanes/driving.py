@@ -26,7 +26,12 @@ def append(client: redis.Redis, *events: lanes.NewEvent, limit: int = LIMIT) -> 
 
 
 def claim(
-    client: redis.Redis, events: int = 100, max_bytes: int = 1_000_000, depth: int = 100, lease_ms: int = 60_000
+    client: redis.Redis,
+    events: int = 100,
+    max_bytes: int = 1_000_000,
+    depth: int = 100,
+    lease_ms: int = 60_000,
+    patience_ms: int = 0,
 ) -> lanes.Claim:
     return lanes.claim(
         client,
@@ -37,6 +42,7 @@ def claim(
         max_depth=depth,
         listen_ms=0,
         longest_hold_ms=HOLD_MS,
+        patience_ms=patience_ms,
     )
 
 

@@ -28,6 +28,7 @@ from tests.lanes.driving import (
     sequences,
     stats,
 )
+from tests.pipeline import wait_until
 
 
 def test_events_that_share_no_key_are_claimed_together(client: redis.Redis) -> None:
@@ -397,6 +398,28 @@ def test_an_open_claim_takes_care_of_a_few_and_more_work_wants_more_deliverers(c
     append(client, *(event(f"f{n}") for n in range(400)))
     client.delete(f"{base(QUEUE)}:hint")
     assert claim(client, events=50).wake
+
+
+def test_a_few_events_wait_for_company_while_others_are_at_work(client: redis.Redis) -> None:
+    append(client, event("a", "jo"))
+    assert names(claim(client, patience_ms=60_000)) == ["a"], "nobody else is at work"
+    append(client, event("b", "mo"), event("c", "bo"))
+
+    left = claim(client, patience_ms=60_000)
+    assert names(left) == []
+    assert left.next_due_ms is not None
+    assert 0 < left.next_due_ms <= 60_000
+
+    append(client, *(event(f"e{number}") for number in range(198)))
+    assert len(claim(client, events=300, patience_ms=60_000).events) == 200, "as many as two claims should take care of"
+
+
+def test_a_few_events_wait_no_longer_than_was_said(client: redis.Redis) -> None:
+    append(client, event("a", "jo"))
+    claim(client)
+    append(client, event("b", "mo"))
+
+    wait_until(lambda: names(claim(client, patience_ms=1)) == ["b"], "the event has waited long enough")
 
 
 def test_reaping_asks_for_a_deliverer_when_a_hint_was_lost(client: redis.Redis) -> None:
