@@ -4,7 +4,7 @@ Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}`. One Pytho
 claim, two keys an event, append-only file flushed every second. `redis_us` is processor time of the server's main
 thread; a rate is what client and server can do together on this machine. Ratios compare queues that stand side by side
 on one server, in alternating rounds, by their medians. Caveats: the append-only file is not rewritten meanwhile, and
-memory is what the wheel's allocator says (libc; that of most builds of Redis rounds less).
+memory is that of the wheel's Valkey; the tables of Redis 7 take more (docs/lanes.md).
 """
 
 from __future__ import annotations
