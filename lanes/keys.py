@@ -7,7 +7,7 @@ member is the sequence number of an event, and lives as long as the event is unf
     :seq       string  the last sequence number given; for ever
     :event     hash    event → record (below)
     :lane      hash    digest of an ordering key → its unfinished events (below)
-    :place     hash    event → how many it waits for and who waits for it (below), unless nobody does
+    :place     hash    event → in how many lanes it waits and who is behind it (below), while there is either
     :hold      hash    event → ms that pass between it and each of its neighbours in a lane
     :rested:G:S string digests, each with the Redis time in ms when an event with this key finished (generation G,
                        shard S); for the longest hold and up to twice that

@@ -291,6 +291,11 @@ for _, at in ipairs(fresh) do
   end
 end
 
+local hot_values = {}
+for digest, length in pairs(hot) do
+  hot_values[#hot_values + 1] = length
+  hot_values[#hot_values + 1] = digest
+end
 local lane_values = {}
 for digest, lane in pairs(lanes) do
   if lane then
@@ -322,9 +327,7 @@ write(LANE, lane_values)
 write(PLACE, places)
 bulk('HSET', base .. ':hold', holds)
 bulk('ZADD', READY, ready)
-for digest, length in pairs(hot) do
-  call('ZADD', base .. ':hot', length, digest)
-end
+bulk('ZADD', base .. ':hot', hot_values)
 call('HINCRBY', base .. ':age', time[1], #fresh)
 call('ZADD', base .. ':ages', time[1], time[1])
 call('HINCRBY', base .. ':total', 'accepted', #fresh)

@@ -113,7 +113,8 @@ local function keep_letter(name, record, letter)
   call('ZADD', base .. ':grave', name, name)
 end
 
-local finished, ages, apart, moved, buried, held = {}, {}, {}, {}, 0, 0
+local longest_hold = tonumber(ARGV[2])
+local finished, ages, apart, is_apart, moved, buried, held = {}, {}, {}, {}, {}, 0, 0
 local head_of, left = {}, {} -- by digest of a lane that lost events: its head now, or false; how many left it
 for _, name in ipairs(finishing) do
   if waits[name] > 0 then
@@ -126,6 +127,7 @@ for _, name in ipairs(finishing) do
       if own_hold[name] then
         apart[#apart + 1] = digest
         apart[#apart + 1] = now + own_hold[name]
+        is_apart[digest] = tonumber(own_hold[name]) >= longest_hold
       end
     end
     local at, heir, key = 2, nil, nil
@@ -188,17 +190,18 @@ bulk('HSET', PLACE, place_values)
 bulk('HDEL', PLACE, without_place)
 
 -- When a key was last used is only asked for what has a hold, which is rare: so it is noted as cheaply as can be, one text
--- for one of 16 parts of all keys, `DIGEST TIME` after `DIGEST TIME`.
-local longest_hold = tonumber(ARGV[2])
+-- for one of 16 parts of all keys, `DIGEST TIME` after `DIGEST TIME`. What keeps everybody apart anyway needs no note.
 local generation = math.floor(now / math.max(longest_hold, 1))
 if longest_hold > 0 then
   local shards, now_text = {}, now .. ''
   for digest in pairs(head_of) do
-    local shard = byte(digest) % SHARDS
-    local notes = shards[shard] or {}
-    shards[shard] = notes
-    notes[#notes + 1] = digest
-    notes[#notes + 1] = now_text
+    if not is_apart[digest] then
+      local shard = byte(digest) % SHARDS
+      local notes = shards[shard] or {}
+      shards[shard] = notes
+      notes[#notes + 1] = digest
+      notes[#notes + 1] = now_text
+    end
   end
   for shard, notes in pairs(shards) do
     local rested = base .. ':rested:' .. generation .. ':' .. shard
@@ -289,8 +292,7 @@ end
 
 for _, at in ipairs(holding) do
   local name = ARGV[at]
-  if is_owned[name] == 1 then
-    call('SMOVE', OWNED, base .. ':claim:held', name)
+  if call('SMOVE', OWNED, base .. ':claim:held', name) == 1 then
     let_go_of_followers(name)
     keep_letter(name, call('HGET', EVENT, name), ARGV[at + 1])
     buried, held = buried + 1, held + 1
