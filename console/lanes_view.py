@@ -37,7 +37,7 @@ def render(lane: dict[str, Any]) -> Iterator[str]:
 
 
 def _described(step: lanes.Step) -> dict[str, Any]:
-    source, event = unpack(step.body)
+    source, event, _ = unpack(step.body)
     return {
         "sequence": step.sequence,
         "state": step.state,
