@@ -159,17 +159,19 @@ def replay(client: redis.Redis, queue: str, which: Filter, per_s: int, mode: rep
     return replays.begin(client, queue, which, who=who, per_s=per_s, mode=mode)
 
 
-def watch(client: redis.Redis, queue: str, replay_id: str, console: Console) -> replays.Replay:
+def watch(client: redis.Redis, queue: str, begun: replays.Replay, console: Console) -> replays.Replay:
     """Show the replay's progress until it ends; Ctrl-C leaves it running."""
+    told = f"{begun.mode}, {begun.total:,} dead letters, at most {begun.per_s:,}/s"
+    console.print(f"replay {begun.id} of {begun.who}: {told}; Ctrl-C leaves it running", highlight=False)
     if not presence.count(client):
         console.print("no worker is running: it begins when one does", style="yellow")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task("", total=None, rate="")
         while True:
-            now = replays.read(client, queue, replay_id)
+            now = replays.read(client, queue, begun.id)
             if now is None:
-                raise CommandError(f"{queue} has no replay {replay_id}")
+                raise CommandError(f"{queue} has no replay {begun.id}")
             rate = f"{progress.tasks[0].speed or 0:.0f}/s"
             progress.update(task, description=now.mode, total=now.total, completed=now.passed, rate=rate)
             if now.state != "running":

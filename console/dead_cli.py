@@ -152,7 +152,7 @@ def replay(
     begun = dead.replay(client, name, which, rate, mode)
     if not detach and begun.state == "running":
         try:
-            begun = dead.watch(client, name, begun.id, Console(stderr=True))
+            begun = dead.watch(client, name, begun, Console(stderr=True))
         except KeyboardInterrupt:
             out.print(f"replay {begun.id} goes on; `segue dead cancel {begun.id}` stops it")
             raise typer.Exit(130) from None

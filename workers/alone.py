@@ -11,12 +11,12 @@ from uuid import uuid4
 
 import redis
 
-_LOCK_MS = 15_000
+_LOCK_MS = 5_000
 
 
 @contextmanager
 def alone(client: redis.Redis, lock: str) -> Iterator[Callable[[], bool] | None]:
-    """Yield None when somebody else has the lock; else a function that keeps it for 15 seconds more and returns whether
+    """Yield None when somebody else has the lock; else a function that keeps it for some seconds more and returns whether
     it is still ours."""
     token = uuid4().hex.encode()
 

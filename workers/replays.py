@@ -154,6 +154,7 @@ def step(
     means: Means,
 ) -> bool:
     """Go on by one page, at the replay's rate and after what is live; return whether there is more."""
+    began_at = time.monotonic()
     replay = read(client, queue, replay_id)
     if replay is None or replay.state != "running":
         return False
@@ -172,7 +173,7 @@ def step(
         _end(client, queue, replay_id, "done")
         return False
     client.hset(_key(queue, replay_id), "cursor", looked_at)
-    means.wait(len(graves) / replay.per_s)
+    means.wait(max(0.0, len(graves) / replay.per_s - (time.monotonic() - began_at)))
     return True
 
 
