@@ -1,11 +1,11 @@
 """What a redrive of dead letters costs: how fast it goes, in how much memory, and what live events feel of it.
 
-Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}`. LETTERS is how many, 50,000 unless told: small track
-events of 100,000 people, replayed by `segue dead replay` with two worker processes over an embedded server, to a service
-that answers everything with 200 at once. Live events of the same people come in over HTTP all the while, LIVE_PER_S of
-them; their latency runs from before the call of ingest to their arrival at the service. The baseline of a latency is the
-same traffic without a replay, that of a memory its size after a tenth of the letters. Caveats: everything shares the
-cores of one machine, so on a small one the replay takes processor time from what is live, which RATE bounds.
+Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}`. LETTERS is how many, 50,000 unless told: small
+track events of 100,000 people, replayed by `segue dead replay` with two worker processes over an embedded server, to a
+service that answers everything with 200 at once. Live events of the same people come in over HTTP all the while,
+LIVE_PER_S of them; their latency runs from before the call of ingest to their arrival at the service. The baseline of a
+latency is the same traffic without a replay, that of a memory its size after a tenth of the letters. Caveats: all of it
+shares the cores of one machine, so on a small one the replay takes processor time from what is live; RATE bounds it.
 """
 
 from __future__ import annotations
@@ -81,8 +81,7 @@ def run_sink(port: int) -> None:
             seen.clear()
         elif b"sent_at" in body:
             told, now = orjson.loads(body), time.time()
-            items = told["batch"] if "batch" in told else [told]
-            seen.extend(now - item["attributes"]["sent_at"] for item in items if "attributes" in item)
+            seen.extend(now - item["attributes"]["sent_at"] for item in told["batch"] if "attributes" in item)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": answer})
 

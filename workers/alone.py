@@ -16,8 +16,8 @@ _LOCK_MS = 5_000
 
 @contextmanager
 def alone(client: redis.Redis, lock: str) -> Iterator[Callable[[], bool] | None]:
-    """Yield None when somebody else has the lock; else a function that keeps it for some seconds more and returns whether
-    it is still ours."""
+    """Yield None when somebody else has the lock; else a function that keeps it for some seconds more and returns
+    whether it is still ours."""
     token = uuid4().hex.encode()
 
     def keep() -> bool:

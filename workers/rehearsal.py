@@ -13,6 +13,7 @@ import redis
 
 import mapping
 from mapping.event import JsonObject
+from workers import wire
 from workers.graveyard import Grave
 from workers.people import TIMES_KEPT_S, last_updates_s
 
@@ -105,7 +106,7 @@ def _risks(
     happened_at_s = _seconds(grave.event.get("timestamp"), accepted_at_ms / 1000)
     actions = {str(body.get("action")) for body in bodies}
     if "identify" in actions and destination.delivery.identify_times == "rising":
-        if happened_at_s < last_update_s:
+        if max(happened_at_s, _tried_as_s(grave)) < last_update_s:
             yield "older than an update that was sent since: it would overwrite newer values"
         elif now_s - happened_at_s > TIMES_KEPT_S:
             yield "older than the hour for which updates are remembered: it may overwrite newer values"
@@ -114,6 +115,12 @@ def _risks(
     for action in sorted(actions):
         if action.startswith(("merge", "delete", "suppress")):
             yield f"a {action} cannot be taken back"
+
+
+def _tried_as_s(grave: Grave) -> float:
+    """Return the latest time that a refused update of the letter had: it is remembered like one that was sent."""
+    requests = [fault["request"] for fault in grave.why["faults"] if "request" in fault]
+    return max((float(one["timestamp"]) for one in requests if wire.is_update(one)), default=0.0)
 
 
 def _seconds(timestamp: object, otherwise: float) -> float:

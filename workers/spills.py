@@ -78,10 +78,12 @@ def remove(directory: Path, queue: str, wanted: Callable[[JsonObject], bool]) ->
         for unfinished in directory.glob(f"{_prefix(queue)}*{_UNFINISHED}"):
             unfinished.unlink()
         for file in files(directory, queue):
-            count = sum(wanted(orjson.loads(one)) for one in read(file))
-            if count:
-                _write(file, (one for one in read(file) if not wanted(orjson.loads(one))))
-            removed += count
+            is_wanted = [wanted(orjson.loads(one)) for one in read(file)]
+            if all(is_wanted):
+                file.unlink()
+            elif any(is_wanted):
+                _write(file, (one for one, leaves in zip(read(file), is_wanted, strict=True) if not leaves))
+            removed += sum(is_wanted)
     return removed
 
 
