@@ -6,6 +6,7 @@ import inspect
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
@@ -229,8 +230,9 @@ def import_letters(
 ) -> None:
     """Add dead letters from lines: all of them, or none when one cannot be read. Those that are there stay."""
     client, name = _queue(destination)
-    lines = letter_lines.lines_of_stream(sys.stdin.buffer) if file == "-" else letter_lines.lines_of(Path(file))
-    added, there = letter_lines.imported(client, _configured(name), lines, int(time.time() * 1000))
+    with letter_lines.spooled(sys.stdin.buffer) if file == "-" else nullcontext(Path(file)) as path:
+        lines, now_ms = letter_lines.lines_of(path), int(time.time() * 1000)
+        added, there = letter_lines.imported(client, _configured(name), lines, now_ms)
     out.print(f"{added:,} dead letters imported" + (f"; {there:,} were there already" if there else ""))
 
 

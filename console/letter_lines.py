@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -58,16 +59,13 @@ def lines_of(file: Path) -> Lines:
     return plain
 
 
-def lines_of_stream(stream: IO[bytes]) -> Lines:
-    """Return the same for what can be read only once; it is kept on the disk meanwhile."""
-    kept = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the function
-    shutil.copyfileobj(stream, kept)
-
-    def again() -> Iterator[bytes]:
-        kept.seek(0)
-        yield from kept
-
-    return again
+@contextmanager
+def spooled(stream: IO[bytes]) -> Iterator[Path]:
+    """Yield a file with what can be read only once."""
+    with tempfile.NamedTemporaryFile() as kept:
+        shutil.copyfileobj(stream, kept)
+        kept.flush()
+        yield Path(kept.name)
 
 
 def imported(client: redis.Redis, destination: mapping.Destination, lines: Lines, now_ms: int) -> tuple[int, int]:

@@ -61,7 +61,7 @@ def _stepped(document: Any, step: Any, number: int) -> Any:
                     raise ValueError("the value there is another one")
                 return document
         raise ValueError(f'there is no "{operation}"; there are add, replace, remove, move, copy and test')
-    except (KeyError, IndexError, TypeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
         reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)
         raise CommandError(f"step {number} of the patch: {reason}; nothing was changed") from None
     except ValueError as error:

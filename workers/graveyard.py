@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import orjson
 import redis
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import lanes
 from mapping.event import JsonObject, pack, unpack
@@ -88,6 +88,13 @@ class Filter(BaseModel):
     since_ms: int | None = None  # buried at or after
     until_ms: int | None = None  # buried before
     text: str | None = Field(default=None, min_length=1)  # anywhere in the event or the reason
+
+    @field_validator("person")
+    @classmethod
+    def _is_an_ordering_key(cls, person: str | None) -> str | None:
+        if person is not None and ":" not in person:
+            raise ValueError(f"is {person!r}, but must be an ordering key such as id:{person}")
+        return person
 
     def matches(self, grave: Grave) -> bool:
         buried_at_ms = grave.why["buried_at_ms"]

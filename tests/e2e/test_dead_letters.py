@@ -344,38 +344,3 @@ def test_a_letter_that_holds_lets_the_person_go_on_in_order_after_replay_or_skip
         "mended": ["https://example.com/mended", *after],
         "skipped": after,
     }
-
-
-def test_bad_input_changes_nothing(redis_server: RedisServer, config: Path, tmp_path: Path) -> None:
-    with Pipeline(redis_server.url, workers=1, SEGUE_CONFIG=str(config)) as pipeline:
-        operator = Operator(pipeline, config)
-        pipeline.send([{"type": "page", "properties": {}, "userId": "jo"}])
-        wait_until(lambda: pipeline.stats().dead == 1, "there is a letter")
-        (letter,) = operator.lines("list", "--json")
-        exported = operator.command("export").stdout
-        torn = tmp_path / "torn.jsonl"
-        torn.write_text(exported + exported[: len(exported) // 2])
-
-        for arguments, text in [
-            (["show", "99"], "demo has no dead letter 99"),
-            (["replay", "99"], "demo has no dead letter 99"),
-            (["skip", "99"], "demo has no dead letter 99"),
-            (["list", "--reason", "boredom"], "reason: Input should be 'invalid'"),
-            (["list", "--destination", "moon"], 'there is no destination "moon"'),
-            (["edit", str(letter["sequence"]), "--patch", "{"], "the patch is not JSON"),
-            (["edit", str(letter["sequence"]), "--patch", "[]"], "the patch must be an object"),
-            (["import", str(torn)], "line 2 is not JSON"),
-            (["import", str(tmp_path / "absent")], "No such file"),
-            (["purge"], "say --yes"),
-            (["cancel", "nothing"], "demo has no replay nothing"),
-        ]:
-            done = operator.command(*arguments)
-            assert (done.returncode, "Traceback" in done.stderr) == (2, False), arguments
-            assert text in done.stderr
-        assert operator.command("export").stdout == exported
-        assert pipeline.stats().dead == 1
-
-        assert operator.command("import", given=exported).returncode == 0
-        assert pipeline.stats().dead == 2
-        assert operator.command("purge", "--yes").returncode == 0
-        assert pipeline.stats().dead == 0
