@@ -163,6 +163,8 @@ def replay(name: str, replay_id: str) -> None:
             while keep and keep() and not stopping.is_set() and time.monotonic() < until:
                 if not replays.step(store(), name, replay_id, destinations()[name], means):
                     return
+        if keep:
+            ask(replay, name, replay_id)
     except RedisError as error:
         log.warning("%s: the store is away: %s", name, error)
 
@@ -195,17 +197,22 @@ def sweep() -> None:
         if lanes.reap(store(), name).wake:
             wake(name)
         for replay_id in replays.next_up(store(), name):
-            replay.apply_async(args=[name, replay_id], expires=WAKE_EXPIRES_S)
+            ask(replay, name, replay_id)
         if store().set(f"{base(name)}:tended", 1, nx=True, ex=TEND_S):
-            tend.apply_async(args=[name], expires=WAKE_EXPIRES_S)
+            ask(tend, name)
 
 
 def wake(name: str) -> None:
-    """Ask for a deliverer; a wake-up that cannot be sent is made up for by the next sweep."""
+    """Ask for a deliverer."""
+    ask(deliver, name)
+
+
+def ask(task: Any, *arguments: str) -> None:
+    """Send a task; one that cannot be sent is made up for by the next sweep."""
     try:
-        deliver.apply_async(args=[name], expires=WAKE_EXPIRES_S)
+        task.apply_async(args=arguments, expires=WAKE_EXPIRES_S)
     except (OperationalError, RedisError) as error:
-        log.warning("%s: a wake-up could not be sent: %s", name, error)
+        log.warning("%s: a wake-up could not be sent: %s", arguments[0], error)
 
 
 def tick() -> None:
