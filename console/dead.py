@@ -155,8 +155,14 @@ def _edited(event: dict[str, Any]) -> dict[str, Any]:
 
 def replay(client: redis.Redis, queue: str, which: Filter, per_s: int, mode: replays.Mode) -> replays.Replay:
     """Begin a replay in the name of whoever runs this, or join the one that is under way."""
-    who = f"{getpass.getuser()}@{socket.gethostname()}"
-    return replays.begin(client, queue, which, who=who, per_s=per_s, mode=mode)
+    return replays.begin(client, queue, which, who=f"{_user()}@{socket.gethostname()}", per_s=per_s, mode=mode)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user without a name
+        return f"user {os.getuid()}"
 
 
 def watch(client: redis.Redis, queue: str, begun: replays.Replay, console: Console) -> replays.Replay:
