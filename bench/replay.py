@@ -11,8 +11,9 @@ shares the cores of one machine, so on a small one the replay takes processor ti
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-sys.path.pop(0)  # this folder: its files are named after the packages they measure
+sys.path[0] = str(Path(__file__).parents[1])  # not this folder: its files are named after the packages they measure
 
 import json
 import os
@@ -22,7 +23,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -30,6 +30,7 @@ import orjson
 import redis
 
 import lanes
+from bench.support.stage import is_ok, report, rss_mb
 from console import programs
 from console.supervisor import Program, Supervisor
 from mapping.event import pack
@@ -51,13 +52,6 @@ api_key = "bench"
 requests_per_s = 1000
 dead_letters = 100000000
 """
-
-
-def report(bench: str, value: float, unit: str, baseline: float | None = None) -> None:
-    line: dict[str, Any] = {"bench": bench, "value": round(value, 3), "unit": unit}
-    if baseline:
-        line |= {"baseline": round(baseline, 3), "ratio": round(value / baseline, 3)}
-    print(json.dumps(line), flush=True)
 
 
 def run_sink(port: int) -> None:
@@ -140,10 +134,8 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def rss_mb(pids: list[int]) -> float:
-    """Return the resident memory of the largest of the processes."""
-    pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids]
-    return max(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
+def largest_mb(pids: list[int]) -> float:
+    return max(map(rss_mb, pids))
 
 
 def measure(client: redis.Redis, environment: dict[str, str], workers: list[int], ingest: str, sink: str) -> None:
@@ -162,7 +154,7 @@ def measure(client: redis.Redis, environment: dict[str, str], workers: list[int]
         while console.poll() is None:
             left = lanes.stats(client, QUEUE).dead
             if left:
-                memory = rss_mb(workers), rss_mb([console.pid])
+                memory = largest_mb(workers), rss_mb(console.pid)
             if after_a_tenth is None and left <= LETTERS * 0.9:
                 after_a_tenth = memory
             time.sleep(0.2)
@@ -198,7 +190,7 @@ def main() -> None:
         arguments = [sys.executable, __file__, "sink", str(sink_port)]
         supervisor.start(
             programs.embedded_redis(redis_port, directory / "redis"),
-            Program("sink", "sink", arguments, {}, lambda _: answers(sink)),
+            Program("sink", "sink", arguments, {}, is_ok(sink)),
         )
         with redis.Redis.from_url(environment["REDIS_URL"], socket_timeout=60) as client:
             bury(client)
@@ -206,13 +198,6 @@ def main() -> None:
             supervisor.start(*programs.workers(2, environment), ingest)
             workers = [pid for name, pid in supervisor.pids.items() if name.startswith("worker")]
             measure(client, environment, workers, programs.url(programs.LOOPBACK, ingest_port), sink)
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url).is_success
-    except httpx.HTTPError:
-        return False
 
 
 if __name__ == "__main__":

@@ -76,9 +76,7 @@ class _Draft:
                 items.append(encode(sequence, operation, sent))
             else:
                 late = late or body["action"] != "merge"
-        return Prepared(
-            self.event, tuple(items), self.translation.failures, self.timestamp, self.accepted_at_ms, late
-        )
+        return Prepared(self.event, tuple(items), self.translation.failures, self.timestamp, self.accepted_at_ms, late)
 
 
 def _draft(event: lanes.ClaimedEvent, destination: mapping.Destination, now_s: float) -> _Draft:

@@ -109,7 +109,7 @@ def _risks(
         if max(happened_at_s, _tried_as_s(grave)) < last_update_s:
             yield "older than an update that was sent since: it would overwrite newer values"
         elif now_s - happened_at_s > TIMES_KEPT_S:
-            yield "older than the hour for which updates are remembered: it may overwrite newer values"
+            yield "older than the hours for which updates are remembered: it may overwrite newer values"
     if actions & _TRIGGER_CAMPAIGNS and now_s - happened_at_s > _CAMPAIGNS_S:
         yield "more than 72 h old: it triggers no campaign"
     for action in sorted(actions):

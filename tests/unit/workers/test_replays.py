@@ -268,7 +268,7 @@ def test_a_dry_run_tells_what_would_be_sent_and_changes_nothing(client: redis.Re
         "operation:person delete": 1,
         "change:attributes.price": 1,
         "risk:more than 72 h old: it triggers no campaign": 1,
-        "risk:older than the hour for which updates are remembered: it may overwrite newer values": 1,
+        "risk:older than the hours for which updates are remembered: it may overwrite newer values": 1,
         "risk:a delete cannot be taken back": 1,
     }
     assert {key: client.dump(key) for key in client.keys("*:dead")} == before
