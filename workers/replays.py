@@ -77,11 +77,13 @@ _NUMBERS = frozenset({"started_at_ms", "per_s", "total", "upto", "cursor", "pass
 
 
 def begin(client: redis.Redis, queue: str, wanted: Filter, *, who: str, per_s: int, mode: Mode = "mapped") -> Replay:
-    """Write down a new replay; the next sweep of any worker starts it. The same one, if under way, is joined."""
+    """Write down a new replay; the next sweep of any worker starts it. The same one, if it is under way, is joined, and
+    goes on at this rate."""
     for replay_id in waiting(client, queue):
         running = read(client, queue, replay_id)
         if running is not None and (running.wanted, running.mode) == (wanted, mode):
-            return running
+            client.hset(_key(queue, replay_id), "per_s", per_s)
+            return replace(running, per_s=per_s)
     total, upto = _extent(client, queue, wanted)
     begun = Replay(
         id=uuid4().hex[:12],

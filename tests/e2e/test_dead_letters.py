@@ -179,14 +179,13 @@ def test_what_failed_is_grouped_mended_and_replayed_once_in_order_while_people_g
             pipeline.start_worker()
         (plan,) = operator.lines("replay", "--dry-run", "--json")
 
-        rate = FAILED // 12
         with living(pipeline) as sent:
-            interruptions = [interrupted(operator, rate, dice.uniform(0, 1)) for _ in range(3)]
+            interruptions = [interrupted(operator, FAILED // 60, dice.uniform(0, 1)) for _ in range(3)]
             wait_until(lambda: pipeline.stats().dead < FAILED, "letters are put back")
             for _ in range(2):
                 pipeline.kill_worker(0)
                 pipeline.start_worker()
-            operator.lines("replay", "--rate", str(rate), "--json")
+            operator.lines("replay", "--json")
         pipeline.drain()
         history = operator.lines("replays", "--json")
         people, journal, figures = found_people(pipeline), pipeline.journal(), pipeline.stats()

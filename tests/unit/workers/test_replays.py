@@ -185,11 +185,12 @@ def test_the_same_replay_is_joined_and_another_one_waits_for_it(client: redis.Re
     work(client, destination, bad=refused())
 
     first = replays.begin(client, QUEUE, Filter(), who="jo", per_s=9)
-    again = replays.begin(client, QUEUE, Filter(), who="al", per_s=9)
+    again = replays.begin(client, QUEUE, Filter(), who="al", per_s=5)
     other = replays.begin(client, QUEUE, Filter(person="id:al"), who="al", per_s=9)
     dry = replays.begin(client, QUEUE, Filter(), who="al", per_s=9, mode="dry run")
 
-    assert (again.id, again.who) == (first.id, "jo")
+    assert (again.id, again.who, again.per_s) == (first.id, "jo", 5)
+    assert again == replays.read(client, QUEUE, first.id)
     assert replays.next_up(client, QUEUE) == [first.id, dry.id]
     replays.cancel(client, QUEUE, first.id)
     assert replays.next_up(client, QUEUE) == [other.id, dry.id]
