@@ -25,9 +25,9 @@ from mapping.event import JsonObject, pack
 from workers import graveyard, rehearsal
 from workers.graveyard import Filter, Grave
 
-PAGE = 100
+PAGE = 50
 # Live events go first: while more than this many are ready, a replay waits.
-MOST_READY = 200
+MOST_READY = 50
 KEPT = 200
 _BUSY_S = 0.05
 _DAY_S = 86_400
