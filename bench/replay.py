@@ -4,7 +4,7 @@ Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}`. LETTERS i
 track events of 100,000 people, replayed by `segue dead replay` with two worker processes over an embedded server, to a
 service that answers everything with 200 at once. Live events of the same people come in over HTTP all the while,
 LIVE_PER_S of them; their latency runs from before the call of ingest to their arrival at the service. The baseline of a
-latency is the same traffic without a replay, before and after it, that of a memory its size after a tenth of the letters.
+latency is the same traffic without a replay, before and after, that of a memory its size after a tenth of the letters.
 Caveats: all of it shares the cores of one machine, so on a small one the replay takes processor time from what is live,
 which RATE bounds; and other work there makes the figures worse.
 """
