@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     retry_base_s: float = Field(default=1.0, gt=0)
     settle_s: float = Field(default=5.0, ge=0)
     sweep_s: float = Field(default=1.0, gt=0)
+    spill_dir: Path | None = None
     queue_limit: int = Field(default=1_000_000, ge=1)
     dedupe_s: int = Field(default=24 * 3600, ge=1)
 

@@ -6,7 +6,6 @@ The commands are thin; what they act on is `workers.graveyard`, what a replay do
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import socket
 import subprocess
@@ -14,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,14 @@ from rich.table import Table
 import lanes
 import mapping
 from console.errors import CommandError
-from mapping.event import pack
-from workers import graveyard, rehearsal, replays
+from console.patching import patched
+from mapping.event import unpack
+from workers import graveyard, presence, rehearsal, replays, spills, upkeep
 from workers.graveyard import Filter, Grave
 
 _LOOK_S = 0.2
 _SHOWN = 50
-_PAGE = 500
+_OTHERS = 20
 
 
 def wanted(**conditions: Any) -> Filter:
@@ -48,10 +48,10 @@ def wanted(**conditions: Any) -> Filter:
 
 def grave(client: redis.Redis, queue: str, sequence: int) -> Grave:
     """Return one letter; raise CommandError when there is none."""
-    found = lanes.letter(client, queue, sequence)
-    if found is None:
+    found = lanes.named_letters(client, queue, [sequence])
+    if not found:
         raise CommandError(f"{queue} has no dead letter {sequence}; `segue dead list` shows those there are")
-    return graveyard.read(found)
+    return graveyard.read(found[0])
 
 
 def listed(graves: Iterable[Grave]) -> RenderableType:
@@ -87,44 +87,50 @@ def grouped(rows: list[dict[str, Any]]) -> RenderableType:
     return table
 
 
-def shown(client: redis.Redis, queue: str, one: Grave) -> dict[str, Any]:
-    """Return everything about a letter, and how many events share each of its lanes."""
-    lanes_of = [lanes.inspect(client, queue, digest) for digest in one.letter.keys]
-    return one.json() | {"destination": queue, "waiting_behind": sum(lane.length for lane in lanes_of if lane)}
+def shown(client: redis.Redis, destination: mapping.Destination, one: Grave) -> dict[str, Any]:
+    """Return everything about a letter, what sending it now would come to, and the person's events that wait."""
+    queue = destination.name
+    (would_send,) = rehearsal.rehearse(client, [one], destination, time.time())
+    waiting = {
+        other.sequence: other
+        for digest in one.letter.keys
+        for other in lanes.queue_of(client, queue, digest, most=_OTHERS + 1)
+        if other.sequence != one.sequence
+    }
+    return one.json() | {
+        "destination": queue,
+        "would_send": would_send.json(),
+        "waiting": [_waiting(waiting[sequence]) for sequence in sorted(waiting)[:_OTHERS]],
+    }
 
 
-def edit(client: redis.Redis, queue: str, one: Grave, patch: str | None) -> None:
+def _waiting(other: lanes.Waiting) -> dict[str, Any]:
+    source, event, _ = unpack(other.body)
+    return {
+        "sequence": other.sequence,
+        "accepted_at_ms": other.accepted_at_ms,
+        "source": source,
+        "type": event.get("type"),
+        "name": event.get("event") or event.get("name") or "",
+        "message_id": event.get("messageId"),
+    }
+
+
+def edit(client: redis.Redis, destination: mapping.Destination, one: Grave, patch: str | None) -> None:
     """Replace the event by what the patch, or the operator's editor, makes of it; the first one is kept.
 
-    Raises CommandError, and changes nothing, when the result is no JSON object.
+    Raises CommandError, and changes nothing, when the result is no JSON object, or when somebody else would take the
+    place that the letter holds.
     """
-    event = _patched(one.event, patch) if patch is not None else _edited(one.event)
-    if not graveyard.edit(client, queue, one, event):
+    event = patched(one.event, patch) if patch is not None else _edited(one.event)
+    others = [key for key in mapping.placement(event, destination).keys if lanes.digest(key) not in one.letter.keys]
+    if one.letter.holds and others:
+        raise CommandError(
+            f"dead letter {one.sequence} holds its person's place, which cannot become that of {', '.join(others)}; "
+            "skip it and send another event; nothing was changed"
+        )
+    if not graveyard.edit(client, destination.name, one, event):
         raise CommandError(f"dead letter {one.sequence} is not there any more")
-
-
-def _patched(event: dict[str, Any], patch: str) -> dict[str, Any]:
-    """Return the event with a JSON merge patch (RFC 7396) applied."""
-    try:
-        changes = orjson.loads(patch)
-    except orjson.JSONDecodeError as error:
-        raise CommandError(f"the patch is not JSON: {error}") from None
-    if not isinstance(changes, dict):
-        raise CommandError('the patch must be an object such as {"properties": {"url": "https://example.com"}}')
-    merged: dict[str, Any] = _merged(event, changes)
-    return merged
-
-
-def _merged(target: Any, changes: Any) -> Any:
-    if not isinstance(changes, dict):
-        return changes
-    result = dict(target) if isinstance(target, dict) else {}
-    for name, value in changes.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = _merged(result.get(name), value)
-    return result
 
 
 def _edited(event: dict[str, Any]) -> dict[str, Any]:
@@ -147,102 +153,127 @@ def _edited(event: dict[str, Any]) -> dict[str, Any]:
     return edited
 
 
-def rehearse(client: redis.Redis, destination: mapping.Destination, which: Filter) -> dict[str, Any]:
-    """Return what a replay would do: `{"letters", "operations", "fail_again", "changed", "risks"}`."""
-    operations: Counter[str] = Counter()
-    risks: Counter[str] = Counter()
-    figures = Counter(letters=0, fail_again=0, changed=0)
-    now_s = time.time()
-    for one in graveyard.matching(client, destination.name, which):
-        told = rehearsal.rehearse(client, one, destination, now_s)
-        figures["letters"] += 1
-        figures["fail_again"] += bool(told.failures)
-        figures["changed"] += told.changed
-        operations.update(f"{body.get('type', 'metric')} {body.get('action', '')}".strip() for body in told.operations)
-        risks.update(told.risks)
-    return {**figures, "operations": dict(operations), "risks": dict(risks)}
+def replay(client: redis.Redis, queue: str, which: Filter, per_s: int, mode: replays.Mode) -> replays.Replay:
+    """Begin a replay in the name of whoever runs this, or join the one that is under way."""
+    return replays.begin(client, queue, which, who=f"{_user()}@{socket.gethostname()}", per_s=per_s, mode=mode)
 
 
-def rehearsed(figures: dict[str, Any]) -> RenderableType:
-    table = Table(box=None, show_header=False)
-    table.add_row("dead letters", f"{figures['letters']:,}")
-    for operation, count in figures["operations"].items():
-        table.add_row(f"would send: {operation}", f"{count:,}")
-    table.add_row("other request than before", f"{figures['changed']:,}")
-    table.add_row("would fail again", f"{figures['fail_again']:,}")
-    for risk, count in figures["risks"].items():
-        table.add_row(f"[yellow]risk[/]: {risk}", f"{count:,}")
-    return table
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user without a name
+        return f"user {os.getuid()}"
 
 
-def replay(client: redis.Redis, queue: str, which: Filter, per_s: int) -> replays.Replay:
-    """Begin a replay in the name of whoever runs this."""
-    return replays.begin(client, queue, which, who=f"{getpass.getuser()}@{socket.gethostname()}", per_s=per_s)
-
-
-def watch(client: redis.Redis, queue: str, replay_id: str, console: Console) -> replays.Replay:
+def watch(client: redis.Redis, queue: str, begun: replays.Replay, console: Console) -> replays.Replay:
     """Show the replay's progress until it ends; Ctrl-C leaves it running."""
-    columns = (TextColumn("replayed"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    told = f"{begun.mode}, {begun.total:,} dead letters, at most {begun.per_s:,}/s"
+    console.print(f"replay {begun.id} of {begun.who}: {told}; Ctrl-C leaves it running", highlight=False)
+    if not presence.count(client):
+        console.print("no worker is running: it begins when one does", style="yellow")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        task = progress.add_task("replay", total=None, rate="")
+        task = progress.add_task("", total=None, rate="")
         while True:
-            now = replays.read(client, queue, replay_id)
+            now = replays.read(client, queue, begun.id)
             if now is None:
-                raise CommandError(f"{queue} has no replay {replay_id}")
+                raise CommandError(f"{queue} has no replay {begun.id}")
             rate = f"{progress.tasks[0].speed or 0:.0f}/s"
-            progress.update(task, total=now.total, completed=now.done, rate=rate)
+            progress.update(task, description=now.mode, total=now.total, completed=now.passed, rate=rate)
             if now.state != "running":
                 return now
             time.sleep(_LOOK_S)
 
 
+def replay_json(one: replays.Replay) -> dict[str, Any]:
+    """Return the audit record of a replay."""
+    told = {
+        "id": one.id,
+        "mode": one.mode,
+        "who": one.who,
+        "started_at_ms": one.started_at_ms,
+        "ended_at_ms": one.ended_at_ms or None,
+        "filter": one.wanted.model_dump(exclude_defaults=True),
+        "per_s": one.per_s,
+        "total": one.total,
+        "done": one.done,
+        "gone": one.gone,
+        "left": one.left,
+        "state": one.state,
+    }
+    return told | plan_json(one) if one.mode == "dry run" else told
+
+
+def plan_json(one: replays.Replay) -> dict[str, Any]:
+    """Return what a dry run found: `{"letters", "fail_again", "changed", "operations", "changes", "risks"}`."""
+    return {
+        "letters": one.passed,
+        "fail_again": one.plan.get("fail_again", 0),
+        "changed": one.plan.get("changed", 0),
+        "operations": _kinds(one.plan, "operation:"),
+        "changes": _kinds(one.plan, "change:"),
+        "risks": _kinds(one.plan, "risk:"),
+    }
+
+
+def _kinds(plan: dict[str, int], prefix: str) -> dict[str, int]:
+    found = [(name.removeprefix(prefix), count) for name, count in plan.items() if name.startswith(prefix)]
+    return dict(sorted(found, key=lambda pair: (-pair[1], pair[0])))
+
+
+def planned(one: replays.Replay) -> RenderableType:
+    """Return a dry run as a table."""
+    plan = plan_json(one)
+    table = Table(box=None, show_header=False)
+    table.add_row("dead letters", f"{plan['letters']:,}")
+    for operation, count in plan["operations"].items():
+        table.add_row(f"would send: {operation}", f"{count:,}")
+    table.add_row("another request than the one refused", f"{plan['changed']:,}")
+    for field, count in plan["changes"].items():
+        table.add_row(f"  changes: {field}", f"{count:,}")
+    table.add_row("would fail again", f"{plan['fail_again']:,}")
+    for risk, count in plan["risks"].items():
+        table.add_row(f"[yellow]risk[/]: {risk}", f"{count:,}")
+    return table
+
+
+def outcome(one: replays.Replay) -> str:
+    """Return how a replay ended, or how far it is, as one line."""
+    more = [f"{one.gone:,} were gone already"] if one.gone else []
+    more += [f"{one.left:,} stay, not all of their requests are known"] if one.left else []
+    told = f"replay {one.id}: {one.state}, {one.done:,} of {one.total:,} put back on the queue"
+    return "; ".join([told, *more])
+
+
+def audited(found: Iterable[replays.Replay]) -> RenderableType:
+    """Return the replays as a table."""
+    table = Table(box=None, header_style="bold")
+    for column in ("id", "begun", "who", "what", "filter", "done", "of", "state"):
+        table.add_column(column, overflow="fold")
+    for one in found:
+        conditions = one.wanted.model_dump(mode="json", exclude_defaults=True)
+        told = ", ".join(f"{name}={value}" for name, value in conditions.items()) or "all"
+        figures = (f"{one.done:,}", f"{one.total:,}", one.state)
+        table.add_row(one.id, _when(one.started_at_ms), one.who, one.mode, told, *figures)
+    return table
+
+
 def discard(client: redis.Redis, queue: str, which: Filter, longest_hold_ms: int) -> int:
     """Remove the letters for good; what is behind those that hold goes on. Return how many there were."""
-    removed = 0
-    batch: list[int] = []
-    for one in [grave.sequence for grave in graveyard.matching(client, queue, which)]:
-        batch.append(one)
-        if len(batch) == _PAGE:
-            removed += len(lanes.discard(client, queue, batch, longest_hold_ms=longest_hold_ms))
-            batch = []
-    return removed + len(lanes.discard(client, queue, batch, longest_hold_ms=longest_hold_ms))
+    removed, last = 0, 0
+    while True:
+        graves, looked_at = graveyard.page(client, queue, which, after=last)
+        sequences = [grave.sequence for grave in graves]
+        removed += lanes.discard(client, queue, sequences, longest_hold_ms=longest_hold_ms)
+        if looked_at is None:
+            return removed
+        last = looked_at
 
 
-def exported(graves: Iterable[Grave]) -> Iterator[str]:
-    """Yield a line of JSON for each letter: `{"source", "event", "why"}`."""
-    return (json.dumps({"source": one.source, "event": one.event, "why": one.why}) for one in graves)
-
-
-def imported(client: redis.Redis, destination: mapping.Destination, lines: Iterable[str]) -> int:
-    """Add the letters of exported lines; all of them or none. Return how many.
-
-    Raises CommandError naming the first line that is not one.
-    """
-    events = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            source, event, why = _read_line(number, line)
-            keys = mapping.ordering_keys(event, destination)
-            events.append((pack(source, event), keys, orjson.dumps(why)))
-    return lanes.bury(client, destination.name, events)
-
-
-def _read_line(number: int, line: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    try:
-        told = orjson.loads(line)
-        source, event, why = told["source"], told["event"], told["why"]
-        if not isinstance(event, dict) or not {"class", "message", "faults", "buried_at_ms"} <= why.keys():
-            raise TypeError
-    except orjson.JSONDecodeError as error:
-        raise CommandError(f"line {number} is not JSON ({error}); nothing was imported") from None
-    except (KeyError, TypeError, AttributeError):
-        form = '{"source": …, "event": {…}, "why": {…}}'
-        raise CommandError(f"line {number} is not a dead letter like {form}; nothing was imported") from None
-    return source, event, why
-
-
-def stats(client: redis.Redis, queue: str) -> dict[str, Any]:
-    """Return `{"destination", "dead", "held", "by_reason", "oldest_buried_at_ms"}`."""
+def stats(client: redis.Redis, destination: mapping.Destination, spill_dir: Path | None) -> dict[str, Any]:
+    """Return `{"destination", "dead", "held", "most", "by_reason", "oldest_buried_at_ms", "spilled_total",
+    "spill_files", "alarm"}`."""
+    queue = destination.name
     by_reason: Counter[str] = Counter()
     oldest = None
     for one in graveyard.matching(client, queue, Filter()):
@@ -253,9 +284,30 @@ def stats(client: redis.Redis, queue: str) -> dict[str, Any]:
         "destination": queue,
         "dead": figures.dead,
         "held": figures.held,
+        "most": destination.delivery.dead_letters,
         "by_reason": dict(by_reason),
         "oldest_buried_at_ms": oldest,
+        "spilled_total": figures.spilled_total,
+        "spill_files": [str(file) for file in spills.files(spill_dir, queue)] if spill_dir else [],
+        "alarm": upkeep.exceeded(client, queue, destination.delivery, int(time.time() * 1000)),
     }
+
+
+def counted(figures: dict[str, Any]) -> RenderableType:
+    """Return the figures of `stats` as a table."""
+    table = Table(box=None, show_header=False)
+    table.add_row("dead letters", f"{figures['dead']:,} of at most {figures['most']:,}")
+    for reason, count in sorted(figures["by_reason"].items()):
+        table.add_row(f"  {reason}", f"{count:,}")
+    table.add_row("that hold a person up", f"{figures['held']:,}")
+    if figures["oldest_buried_at_ms"]:
+        table.add_row("the oldest was set aside", _when(figures["oldest_buried_at_ms"]))
+    table.add_row("went to spill files", f"{figures['spilled_total']:,}")
+    for file in figures["spill_files"]:
+        table.add_row("", file)
+    if figures["alarm"]:
+        table.add_row("[red]alarm[/]", figures["alarm"])
+    return table
 
 
 def confirmed(count: int, what: str, yes: bool) -> bool:
@@ -268,4 +320,4 @@ def confirmed(count: int, what: str, yes: bool) -> bool:
 
 
 def _when(ms: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ms / 1000))
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(ms / 1000))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import sys
+import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
@@ -16,10 +18,10 @@ import typer
 from rich.console import Console
 
 import mapping
-from console import dead, running
+from console import dead, letter_lines, running
 from console.errors import CommandError
 from settings import Settings
-from workers import graveyard, replays
+from workers import graveyard, replays, spills
 from workers.graveyard import Filter
 
 app = typer.Typer(help="Read, mend and replay what could not be delivered.", no_args_is_help=True)
@@ -105,9 +107,9 @@ def list_letters(
 
 @app.command()
 def show(letter: Id, destination: Destination = None) -> None:
-    """Show everything about one dead letter, as JSON."""
+    """Show everything about one dead letter, what sending it would come to, and who waits, as JSON."""
     client, name = _queue(destination)
-    told = dead.shown(client, name, dead.grave(client, name, letter))
+    told = dead.shown(client, _configured(name), dead.grave(client, name, letter))
     print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())  # noqa: T201
 
 
@@ -116,12 +118,12 @@ def edit(
     letter: Id,
     destination: Destination = None,
     patch: Annotated[
-        str | None, typer.Option(help="A JSON merge patch of the event; without it $EDITOR opens.")
+        str | None, typer.Option(help="A JSON patch: an object to merge, or a list of steps; without it $EDITOR opens.")
     ] = None,
 ) -> None:
     """Mend the event of a dead letter; the first one is kept with it."""
     client, name = _queue(destination)
-    dead.edit(client, name, dead.grave(client, name, letter), patch)
+    dead.edit(client, _configured(name), dead.grave(client, name, letter), patch)
     out.print(f"dead letter {letter} was edited; `segue dead replay {letter}` sends it")
 
 
@@ -131,39 +133,44 @@ def replay(
     which: Filter,
     destination: Destination = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")] = False,
+    as_it_was: Annotated[
+        bool, typer.Option("--as-it-was", help="Send the refused requests again, not the events mapped anew.")
+    ] = False,
     rate: Annotated[int, typer.Option(min=1, help="Most dead letters per second.")] = 500,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the end.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Send dead letters again, mapped anew, each person's in their order and after what is live for them.
 
-    The workers do it. Ctrl-C leaves it running; `segue dead replays` shows it, `segue dead cancel` stops it. What is
-    replayed twice, or by two people, is sent once.
+    The workers do it, a dry run too. Ctrl-C leaves it running, the same command joins it again; `segue dead replays`
+    shows it, `segue dead cancel` stops it. What is replayed twice, or by two people, is sent once.
     """
     client, name = _queue(destination)
+    if dry_run and as_it_was:
+        raise CommandError("--dry-run maps events anew; what --as-it-was sends is in `segue dead show`")
     _must_exist(client, name, which.ids)
-    if dry_run:
-        figures = dead.rehearse(client, mapping.destinations(Settings.load().document())[name], which)
-        _print_json([figures]) if as_json else out.print(dead.rehearsed(figures))
-        return
-    begun = dead.replay(client, name, which, rate)
+    mode: replays.Mode = "dry run" if dry_run else "as it was" if as_it_was else "mapped"
+    begun = dead.replay(client, name, which, rate, mode)
     if not detach and begun.state == "running":
         try:
-            begun = dead.watch(client, name, begun.id, Console(stderr=True))
+            begun = dead.watch(client, name, begun, Console(stderr=True))
         except KeyboardInterrupt:
             out.print(f"replay {begun.id} goes on; `segue dead cancel {begun.id}` stops it")
             raise typer.Exit(130) from None
     if as_json:
-        _print_json([_replay_json(begun)])
+        _print_json([dead.replay_json(begun)])
+    elif dry_run and begun.state == "done":
+        out.print(dead.planned(begun))
     else:
-        out.print(f"replay {begun.id}: {begun.state}, {begun.done:,} of {begun.total:,} put back on the queue")
+        out.print(dead.outcome(begun), markup=False)
 
 
 @app.command(name="replays")
-def list_replays(destination: Destination = None) -> None:
-    """Show who replayed what, and how far it is, as JSON lines, the newest first."""
+def list_replays(destination: Destination = None, as_json: AsJson = False) -> None:
+    """Show who replayed what, and how far it is, the newest first."""
     client, name = _queue(destination)
-    _print_json(_replay_json(one) for one in replays.history(client, name))
+    found = replays.history(client, name)
+    _print_json(map(dead.replay_json, found)) if as_json else out.print(dead.audited(found))
 
 
 @app.command()
@@ -179,14 +186,17 @@ def cancel(
 
 
 @app.command()
+@filtered
 def skip(
-    ids: Annotated[list[int], typer.Argument(help="Ids of dead letters.")], destination: Destination = None
+    which: Filter,
+    destination: Destination = None,
+    yes: Yes = False,
 ) -> None:
-    """Give up on dead letters; events that wait behind them go on."""
+    """Give up on dead letters; events that wait behind them go on. Asks first, unless their ids are given."""
     client, name = _queue(destination)
-    _must_exist(client, name, ids)
-    count = dead.discard(client, name, Filter(ids=tuple(ids)), _hold_ms())
-    out.print(f"{count:,} dead letters skipped")
+    if which == Filter():
+        raise CommandError("say which dead letters: their ids, or options as for `segue dead list`")
+    _discard(client, name, which, "skipped", yes or bool(which.ids))
 
 
 @app.command()
@@ -198,12 +208,7 @@ def purge(
 ) -> None:
     """Remove dead letters for good; asks first."""
     client, name = _queue(destination)
-    _must_exist(client, name, which.ids)
-    count = sum(1 for _ in graveyard.matching(client, name, which))
-    if count and dead.confirmed(count, "removed", yes):
-        out.print(f"{dead.discard(client, name, which, _hold_ms()):,} dead letters removed")
-    else:
-        out.print("nothing was removed")
+    _discard(client, name, which, "removed", yes)
 
 
 @app.command()
@@ -214,27 +219,29 @@ def export(
 ) -> None:
     """Print dead letters as JSON lines that `segue dead import` takes."""
     client, name = _queue(destination)
-    for line in dead.exported(graveyard.matching(client, name, which)):
-        print(line)  # noqa: T201
+    for one in graveyard.matching(client, name, which):
+        print(spills.line(name, one).decode())  # noqa: T201
 
 
 @app.command(name="import")
 def import_letters(
-    file: Annotated[str, typer.Argument(help="Exported JSON lines; - is stdin.")] = "-",
+    file: Annotated[str, typer.Argument(help="Exported JSON lines, or a spill file; - is stdin.")] = "-",
     destination: Destination = None,
 ) -> None:
-    """Add dead letters from exported lines: all of them, or none when one cannot be read."""
+    """Add dead letters from lines: all of them, or none when one cannot be read. Those that are there stay."""
     client, name = _queue(destination)
-    lines = sys.stdin if file == "-" else Path(file).read_text(encoding="utf-8").splitlines()
-    there = mapping.destinations(Settings.load().document())[name]
-    out.print(f"{dead.imported(client, there, lines):,} dead letters imported")
+    with letter_lines.spooled(sys.stdin.buffer) if file == "-" else nullcontext(Path(file)) as path:
+        lines, now_ms = letter_lines.lines_of(path), int(time.time() * 1000)
+        added, there = letter_lines.imported(client, _configured(name), lines, now_ms)
+    out.print(f"{added:,} dead letters imported" + (f"; {there:,} were there already" if there else ""))
 
 
 @app.command()
-def stats(destination: Destination = None) -> None:
-    """Print how many dead letters there are, and why, as JSON."""
+def stats(destination: Destination = None, as_json: AsJson = False) -> None:
+    """Show how many dead letters there are, and why."""
     client, name = _queue(destination)
-    _print_json([dead.stats(client, name)])
+    figures = dead.stats(client, _configured(name), Settings.load().spill_dir)
+    _print_json([figures]) if as_json else out.print(dead.counted(figures))
 
 
 def _queue(destination: str | None) -> tuple[redis.Redis, str]:
@@ -248,6 +255,19 @@ def _queue(destination: str | None) -> tuple[redis.Redis, str]:
     return redis.Redis.from_url(url, socket_timeout=30, socket_connect_timeout=5), destination or names[0]
 
 
+def _configured(name: str) -> mapping.Destination:
+    return mapping.destinations(Settings.load().document())[name]
+
+
+def _discard(client: redis.Redis, name: str, which: Filter, what: str, yes: bool) -> None:
+    _must_exist(client, name, which.ids)
+    count = sum(1 for _ in graveyard.matching(client, name, which))
+    if count and dead.confirmed(count, what, yes):
+        out.print(f"{dead.discard(client, name, which, _hold_ms()):,} dead letters {what}")
+    else:
+        out.print(f"nothing was {what}")
+
+
 def _must_exist(client: redis.Redis, name: str, ids: Iterable[int]) -> None:
     for letter in ids:
         dead.grave(client, name, letter)
@@ -259,18 +279,6 @@ def _hold_ms() -> int:
 
 def _ms(time: datetime | None) -> int | None:
     return None if time is None else int(time.replace(tzinfo=UTC).timestamp() * 1000)
-
-
-def _replay_json(one: replays.Replay) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "who": one.who,
-        "started_at_ms": one.started_at_ms,
-        "filter": one.wanted.model_dump(exclude_defaults=True),
-        "total": one.total,
-        "done": one.done,
-        "state": one.state,
-    }
 
 
 def _print_json(values: Iterable[Any]) -> None:

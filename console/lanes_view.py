@@ -37,7 +37,7 @@ def render(lane: dict[str, Any]) -> Iterator[str]:
 
 
 def _described(step: lanes.Step) -> dict[str, Any]:
-    source, event = unpack(step.body)
+    source, event, _ = unpack(step.body)
     return {
         "sequence": step.sequence,
         "state": step.state,
@@ -60,4 +60,6 @@ def _why(step: lanes.Step) -> str:
             return f"due in {seconds:.1f} s: it is being retried, or held"
         case "claimed":
             return f"being delivered (claim {step.claim}); its lease ends in {seconds:.1f} s"
+        case "held":
+            return f"a dead letter that holds its place: `segue dead show {step.sequence}`, then replay or skip it"
     return f"behind other events in {step.figure} lanes, of which this one:"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import redis
@@ -12,18 +13,21 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 import lanes
+import mapping
 from ingest import sources
 from settings import Settings
-from workers import gate, presence
+from workers import gate, presence, upkeep
 
-_FIGURES = ("waiting", "ready", "delayed", "claimed", "blocked", "dead", "delivered_total", "buried_total")
+_FIGURES = ("waiting", "ready", "delayed", "claimed", "blocked", "dead", "held", "delivered_total", "buried_total")
 
 
 def gather(client: redis.Redis, settings: Settings) -> dict[str, Any]:
     """Return `{"destinations": [...], "sources": [...], "workers": n}`; ages in seconds."""
-    document = settings.document()
     return {
-        "destinations": [_destination(client, name) for name in document.get("destinations", {})],
+        "destinations": [
+            _destination(client, name, destination.delivery)
+            for name, destination in mapping.destinations(settings.document()).items()
+        ],
         "sources": _sources(client, settings),
         "workers": presence.count(client),
     }
@@ -49,6 +53,7 @@ def render(status: dict[str, Any]) -> RenderableType:
         state = f"{state}: {row['reason']}" if row["reason"] else state
         age = f"{row['oldest_age_s']:.0f} s" if row["waiting"] else "–"
         queues.add_row(row["name"], *(f"{row[figure]:,}" for figure in _FIGURES), age, state)
+    alarms = [f"alarm: {row['name']}: {row['alarm']}" for row in status["destinations"] if row["alarm"]]
     incoming = Table(title="Sources", title_justify="left")
     incoming.add_column("name")
     for figure in ("accepted", "duplicates", "rejected"):
@@ -62,15 +67,17 @@ def render(status: dict[str, Any]) -> RenderableType:
         for row in status["destinations"]
         for lane in row["hot"]
     ]
-    return Group(queues, *long_lanes, incoming, f"Workers: {status['workers']}")
+    return Group(queues, *alarms, *long_lanes, incoming, f"Workers: {status['workers']}")
 
 
-def _destination(client: redis.Redis, name: str) -> dict[str, Any]:
+def _destination(client: redis.Redis, name: str, delivery: mapping.Delivery) -> dict[str, Any]:
     stats = lanes.stats(client, name)
     return {
         "name": name,
         **{figure: getattr(stats, figure) for figure in _FIGURES},
         "oldest_age_s": stats.oldest_age_s,
+        "spilled_total": stats.spilled_total,
+        "alarm": upkeep.exceeded(client, name, delivery, int(time.time() * 1000)),
         "hot": [{"digest": lane.digest.hex(), "length": lane.length} for lane in stats.hot],
         **circumstances(client, name),
     }

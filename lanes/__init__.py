@@ -8,8 +8,22 @@ asks for more time, `reap` returns what died with its worker; `stats` and `inspe
 
 from lanes.arrival import Appended, NewEvent, QueueFull, append, append_async
 from lanes.keys import digest
-from lanes.letters import DeadLetter, bury, discard, each_letter, letter, letters, mend, resume
-from lanes.overview import HotLane, Lane, Stats, Step, inspect, stats
+from lanes.letters import (
+    DeadLetter,
+    OldLetter,
+    PutBack,
+    bury,
+    count_letters,
+    discard,
+    held_letters,
+    let_go,
+    letters,
+    mend,
+    named_letters,
+    put_back,
+    spill,
+)
+from lanes.overview import HotLane, Lane, Stats, Step, Waiting, inspect, queue_of, stats
 from lanes.work import Burial, Claim, ClaimedEvent, Reaped, Release, Settled, claim, extend, reap, settle
 
 __all__ = [
@@ -21,26 +35,33 @@ __all__ = [
     "HotLane",
     "Lane",
     "NewEvent",
+    "OldLetter",
+    "PutBack",
     "QueueFull",
     "Reaped",
     "Release",
     "Settled",
     "Stats",
     "Step",
+    "Waiting",
     "append",
     "append_async",
     "bury",
     "claim",
+    "count_letters",
     "digest",
     "discard",
-    "each_letter",
     "extend",
+    "held_letters",
     "inspect",
-    "letter",
+    "let_go",
     "letters",
     "mend",
+    "named_letters",
+    "put_back",
+    "queue_of",
     "reap",
-    "resume",
     "settle",
+    "spill",
     "stats",
 ]

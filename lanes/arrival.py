@@ -58,7 +58,7 @@ def append(
     Raises QueueFull when more than `limit` events would be unfinished. Keep to a few hundred events a call: Redis does
     nothing else meanwhile.
     """
-    return _appended(run(client, "append", queue, _arguments(events, limit, dedupe_s, longest_hold_ms, join_s)))
+    return _appended(run(client, "append", queue, append_arguments(events, limit, dedupe_s, longest_hold_ms, join_s)))
 
 
 async def append_async(
@@ -72,13 +72,14 @@ async def append_async(
     join_s: int = 0,
 ) -> Appended:
     """Do what `append` does, with an asyncio client."""
-    arguments = _arguments(events, limit, dedupe_s, longest_hold_ms, join_s)
+    arguments = append_arguments(events, limit, dedupe_s, longest_hold_ms, join_s)
     return _appended(await run_async(client, "append", queue, arguments))
 
 
-def _arguments(
+def append_arguments(
     events: Sequence[NewEvent], limit: int, dedupe_s: int, longest_hold_ms: int, join_s: int
 ) -> list[Argument]:
+    """Return what `append.lua` is told."""
     generation_ms = -(-dedupe_s * 1000 // _GENERATIONS)
     arguments: list[Argument] = [limit, generation_ms, EVENTS_PER_CLAIM, longest_hold_ms, join_s * 1000, len(events)]
     for event in events:

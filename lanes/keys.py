@@ -17,7 +17,7 @@ member is the sequence number of an event, and lives as long as the event is unf
     :ready     zset    event, by the Redis time in ms at which it is due; neither blocked nor claimed
     :claims    zset    claim id, by the Redis time in ms at which its lease ends
     :claim:ID  set     the events that the claim owns
-    :attempts  hash    event → releases that counted as an attempt
+    :attempts  hash    event → a line for each attempt, the caller's bytes
     :deaths    hash    event → claims that expired while they owned it
     :dead      hash    event → record; while the dead letter is kept
     :letter    hash    event → why it was buried, the caller's bytes; while the dead letter is kept
@@ -28,7 +28,7 @@ member is the sequence number of an event, and lives as long as the event is unf
     :hot       zset    digest of a lane of a thousand events and more, by length
     :seen:G    hash    bucket → fingerprints of message ids (generation G); for the de-duplication window
     :hint      string  a wake-up was asked for, or a deliverer is listening; a moment
-    :total     hash    accepted, duplicates, delivered, buried, released, reaped → how many; for ever
+    :total     hash    accepted, duplicates, delivered, buried, released, reaped, spilled → how many; for ever
 
 Record: 13 digits of accepted-at (ms, Redis' clock), a byte: how many keys, 8 bytes a key, then the body.
 Sequence in a value: a byte: how many digits, then the digits.
@@ -43,7 +43,7 @@ share a digest, two people would wait for each other; nothing would be lost or d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from hashlib import blake2b
 
 DIGEST_BYTES = 8
@@ -73,9 +73,8 @@ def fingerprint(message_id: str) -> bytes:
     return _FIRST[hashed[0]] + hashed[1:]
 
 
-def record(accepted_at_ms: int, ordering_keys: Iterable[str], body: bytes) -> bytes:
-    """Return an event as it is written down."""
-    digests = list(dict.fromkeys(map(digest, ordering_keys)))
+def record(accepted_at_ms: int, digests: Collection[bytes], body: bytes) -> bytes:
+    """Return an event as it is written down; `digests` are those of its distinct keys."""
     return b"%013d%c%b%b" % (accepted_at_ms, len(digests), b"".join(digests), body)
 
 
@@ -84,3 +83,27 @@ def read_record(record: bytes) -> tuple[int, tuple[bytes, ...], bytes]:
     end = _KEYS_START + record[_KEY_COUNT] * DIGEST_BYTES
     digests = tuple(record[at : at + DIGEST_BYTES] for at in range(_KEYS_START, end, DIGEST_BYTES))
     return int(record[_ACCEPTED_AT]), digests, record[end:]
+
+
+def head(lane: bytes) -> str:
+    """Return the first event of a lane."""
+    tail, at = _sequence(lane, 1)
+    return _sequence(lane, at)[0] if at < len(lane) else tail
+
+
+def successor(place: bytes, key: int) -> str | None:
+    """Return the event that comes next in the lane of this key, numbered as in the event's record; None behind the
+    last."""
+    at = 1
+    while at < len(place):
+        number = place[at]
+        sequence, at = _sequence(place, at + 1)
+        if number == key:
+            return sequence
+    return None
+
+
+def _sequence(value: bytes, at: int) -> tuple[str, int]:
+    """Return the sequence that stands at this place of a value, and where it ends."""
+    end = at + 1 + value[at]
+    return value[at + 1 : end].decode(), end

@@ -1,23 +1,27 @@
 """Dead letters: events that were set aside, in the order in which they were accepted.
 
-A letter that holds keeps its place in its lanes, and what is behind it waits: it is resumed or skipped. The others have
-left their lanes: they are appended anew (`NewEvent.replaces`), behind what is live by then. Either way a letter is
-used up once, whoever tries and however often.
+A letter that holds keeps its place in its lanes, and what is behind it waits until it goes on, is discarded or lets go.
+The others have left their lanes: they are appended anew (`NewEvent.replaces`), behind what is live by then. Either way
+a letter is used up once, in one step, whoever tries and however often.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import redis
+from redis.client import Pipeline
 
 from lanes import keys
-from lanes.scripts import run
-from lanes.work import Release, settle
+from lanes.arrival import NewEvent, append_arguments
+from lanes.scripts import Argument, queue_up, run
+from lanes.work import Burial, Release, settle_arguments
 
 _HELD = "held"
+# A letter that is put back does not add to what the queue keeps, so no limit is asked.
+_NO_LIMIT = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,74 +36,41 @@ class DeadLetter:
     holds: bool
 
 
+@dataclass(frozen=True, slots=True)
+class OldLetter:
+    """A dead letter from elsewhere. It keeps its sequence where that is its own: nothing else has it."""
+
+    sequence: int | None
+    accepted_at_ms: int
+    keys: tuple[str, ...]  # its ordering keys
+    body: bytes
+    letter: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """What became of letters that were to be put back."""
+
+    count: int  # those that were still there
+    wake: bool  # the caller should ask for a deliverer
+
+
 def letters(client: redis.Redis, queue: str, *, after: int = 0, most: int = 500) -> list[DeadLetter]:
     """Return the dead letters behind the sequence `after`, in their order, `most` at a time."""
     found = client.zrangebyscore(f"{keys.base(queue)}:grave", f"({after}", "+inf", start=0, num=most)
-    return _read(client, queue, [int(name) for name in cast(list[bytes], found)])
+    return named_letters(client, queue, [int(name) for name in cast(list[bytes], found)])
 
 
-def letter(client: redis.Redis, queue: str, sequence: int) -> DeadLetter | None:
-    """Return one dead letter, None when there is none of this sequence."""
-    return next(iter(_read(client, queue, [sequence])), None)
-
-
-def each_letter(client: redis.Redis, queue: str, *, after: int = 0, page: int = 500) -> Iterator[DeadLetter]:
-    """Yield all dead letters in their order; those that come meanwhile may or may not be among them."""
-    while found := letters(client, queue, after=after, most=page):
-        yield from found
-        after = found[-1].sequence
-
-
-def resume(client: redis.Redis, queue: str, sequences: Collection[int]) -> tuple[int, ...]:
-    """Let letters that hold be tried again in their place; return those for which that was done."""
-    released = [Release(sequence, 0, counts=False) for sequence in sequences]
-    lost = settle(client, queue, _HELD, released=released).lost
-    resumed = tuple(sequence for sequence in sequences if sequence not in lost)
-    _forget(client, queue, sequences, resumed, "buried")
-    return resumed
-
-
-def discard(
-    client: redis.Redis, queue: str, sequences: Collection[int], *, longest_hold_ms: int = 0
-) -> tuple[int, ...]:
-    """Remove letters for good; what is behind those that hold goes on. Return those that were there."""
-    there = _read(client, queue, sequences)
-    held = [one.sequence for one in there if one.holds]
-    lost = settle(client, queue, _HELD, delivered=held, longest_hold_ms=longest_hold_ms).lost if held else ()
-    _forget(client, queue, sequences, [sequence for sequence in held if sequence not in lost], "delivered")
-    return tuple(one.sequence for one in there)
-
-
-def bury(client: redis.Redis, queue: str, events: Sequence[tuple[bytes, Sequence[str], bytes]]) -> int:
-    """Add dead letters from elsewhere, each a body, its ordering keys and a letter: all of them or none; return how
-    many."""
-    if not events:
-        return 0
-    base = keys.base(queue)
-    last = int(client.incrby(f"{base}:seq", len(events)))
-    seconds, microseconds = client.time()
-    now_ms = seconds * 1000 + microseconds // 1000
-    with client.pipeline(transaction=True) as pipeline:
-        for sequence, (body, ordering_keys, letter) in enumerate(events, start=last - len(events) + 1):
-            pipeline.hset(f"{base}:dead", str(sequence), keys.record(now_ms, ordering_keys, body))
-            pipeline.hset(f"{base}:letter", str(sequence), letter)
-            pipeline.zadd(f"{base}:grave", {str(sequence): sequence})
-        pipeline.execute()
-    return len(events)
-
-
-def mend(client: redis.Redis, queue: str, sequence: int, body: bytes, letter: bytes) -> bool:
-    """Replace the event of a dead letter, and its reason; return whether there was such a letter."""
-    return bool(run(client, "mend", queue, (sequence, body, letter)))
-
-
-def _read(client: redis.Redis, queue: str, sequences: Sequence[int] | Collection[int]) -> list[DeadLetter]:
+def named_letters(client: redis.Redis, queue: str, sequences: Sequence[int]) -> list[DeadLetter]:
+    """Return those of these dead letters that there are."""
     if not sequences:
         return []
     base, names = keys.base(queue), list(map(str, sequences))
-    records = cast(list[bytes | None], client.hmget(f"{base}:dead", names))
-    reasons = cast(list[bytes | None], client.hmget(f"{base}:letter", names))
-    held = client.smismember(f"{base}:claim:{_HELD}", names)
+    with client.pipeline(transaction=True) as pipeline:
+        pipeline.hmget(f"{base}:dead", names)
+        pipeline.hmget(f"{base}:letter", names)
+        pipeline.smismember(f"{base}:claim:{_HELD}", names)
+        records, reasons, held = pipeline.execute()
     return [
         DeadLetter(sequence, *keys.read_record(record), reason, bool(holds))
         for sequence, record, reason, holds in zip(sequences, records, reasons, held, strict=True)
@@ -107,19 +78,132 @@ def _read(client: redis.Redis, queue: str, sequences: Sequence[int] | Collection
     ]
 
 
-def _forget(
-    client: redis.Redis, queue: str, sequences: Collection[int], no_longer_held: Collection[int], counted_as: str
-) -> None:
-    """Remove the letters; the figure `counted_as` counted those that held, and they are not that."""
-    if not sequences:
-        return
-    base, names = keys.base(queue), list(map(str, sequences))
-    with client.pipeline(transaction=True) as pipeline:
-        pipeline.hdel(f"{base}:dead", *names)
-        pipeline.hdel(f"{base}:letter", *names)
-        pipeline.zrem(f"{base}:grave", *names)
-        if no_longer_held:
-            pipeline.hdel(f"{base}:attempts", *map(str, no_longer_held))
-            pipeline.hdel(f"{base}:deaths", *map(str, no_longer_held))
-            pipeline.hincrby(f"{base}:total", counted_as, -len(no_longer_held))
-        pipeline.execute()
+def count_letters(client: redis.Redis, queue: str) -> tuple[int, int]:
+    """Return how many dead letters there are, and the sequence of the last one."""
+    grave = f"{keys.base(queue)}:grave"
+    last = cast(list[bytes], client.zrange(grave, -1, -1))
+    return int(client.zcard(grave)), int(last[0]) if last else 0
+
+
+def put_back(
+    client: redis.Redis,
+    queue: str,
+    *,
+    held: Collection[DeadLetter],
+    anew: Sequence[NewEvent],
+    longest_hold_ms: int,
+    join_s: int,
+    note: tuple[str, Mapping[str, int]],
+) -> PutBack:
+    """Put letters back, all in one step: the `held` go on in their place, with the bodies that they have here; `anew`
+    are appended in the place of the letters that they replace. In the same step the `note`, a hash and its fields, is
+    kept.
+    """
+    records = {one.sequence: keys.record(one.accepted_at_ms, one.keys, one.body) for one in held}
+
+    def put(pipeline: Pipeline, holding: set[int], base: str) -> None:
+        going_on = [Release(sequence, 0) for sequence in holding]
+        queue_up(pipeline, "settle", queue, settle_arguments(_HELD, (), (), going_on, longest_hold_ms))
+        for sequence in holding:
+            pipeline.hset(f"{base}:event", str(sequence), records[sequence])
+        _forget(pipeline, base, holding)
+        _count_no_more(pipeline, base, holding, "buried")
+        queue_up(pipeline, "append", queue, append_arguments(anew, _NO_LIMIT, 1, longest_hold_ms, join_s))
+        pipeline.hset(note[0], mapping=cast(dict[Any, Any], note[1]))
+
+    holding, replies = _in_one_step(client, queue, records, put)
+    flags, wake = replies[-2]
+    return PutBack(len(holding) + flags.count(b"1"), wake == 1 or bool(holding))
+
+
+def discard(client: redis.Redis, queue: str, sequences: Collection[int], *, longest_hold_ms: int = 0) -> int:
+    """Remove letters for good; what is behind those that hold goes on. Return how many were there."""
+
+    def remove(pipeline: Pipeline, holding: set[int], base: str) -> None:
+        queue_up(pipeline, "settle", queue, settle_arguments(_HELD, holding, (), (), longest_hold_ms))
+        _count_no_more(pipeline, base, holding, "delivered")
+        _forget(pipeline, base, sequences)
+
+    return int(_in_one_step(client, queue, sequences, remove)[1][-1])
+
+
+def let_go(client: redis.Redis, queue: str, reasons: Mapping[int, bytes], *, longest_hold_ms: int = 0) -> None:
+    """Let what is behind letters that hold go on; the letters stay, each with this reason."""
+
+    def leave(pipeline: Pipeline, holding: set[int], base: str) -> None:
+        buried = [Burial(sequence, reasons[sequence]) for sequence in holding]
+        queue_up(pipeline, "settle", queue, settle_arguments(_HELD, (), buried, (), longest_hold_ms))
+        _count_no_more(pipeline, base, holding, "buried")
+
+    _in_one_step(client, queue, reasons, leave)
+
+
+def held_letters(client: redis.Redis, queue: str) -> list[int]:
+    """Return the letters that hold."""
+    held = cast(set[bytes], client.smembers(f"{keys.base(queue)}:claim:{_HELD}"))
+    return sorted(map(int, held))
+
+
+def spill(client: redis.Redis, queue: str, sequences: Collection[int]) -> int:
+    """Remove letters that are kept elsewhere from now on, and count them as spilled; those that hold stay. Return how
+    many were there."""
+
+    def remove(pipeline: Pipeline, holding: set[int], base: str) -> None:
+        leaving = [sequence for sequence in sequences if sequence not in holding]
+        pipeline.hincrby(f"{base}:total", "spilled", len(leaving))
+        _forget(pipeline, base, leaving)
+
+    return int(_in_one_step(client, queue, sequences, remove)[1][-1])
+
+
+def bury(client: redis.Redis, queue: str, old: Sequence[OldLetter]) -> int:
+    """Add dead letters from elsewhere and return how many; one that is there already is not added again."""
+    arguments: list[Argument] = []
+    for one in old:
+        record = keys.record(one.accepted_at_ms, list(dict.fromkeys(map(keys.digest, one.keys))), one.body)
+        arguments += ("" if one.sequence is None else one.sequence, record, one.letter)
+    return int(run(client, "bury", queue, arguments))
+
+
+def mend(client: redis.Redis, queue: str, sequence: int, body: bytes, letter: bytes) -> bool:
+    """Replace the event of a dead letter, and its reason; return whether there was such a letter."""
+    return bool(run(client, "mend", queue, (sequence, body, letter)))
+
+
+def _in_one_step(
+    client: redis.Redis,
+    queue: str,
+    sequences: Collection[int],
+    commands: Callable[[Pipeline, set[int], str], None],
+) -> tuple[set[int], list[Any]]:
+    """Run a transaction whose commands depend on which of the letters hold; return those, and the replies."""
+    base = keys.base(queue)
+    holding: set[int] = set()
+
+    def step(pipeline: Pipeline) -> None:
+        holding.clear()
+        if sequences:
+            names = list(map(str, sequences))
+            flags = cast(list[int], pipeline.smismember(f"{base}:claim:{_HELD}", names))
+            holding.update(sequence for sequence, holds in zip(sequences, flags, strict=True) if holds)
+        pipeline.multi()
+        commands(pipeline, holding, base)
+
+    replies: list[Any] = client.transaction(step, f"{base}:claim:{_HELD}") or []
+    return holding, replies
+
+
+def _forget(pipeline: Pipeline, base: str, sequences: Collection[int]) -> None:
+    """Remove the letters; the last reply is how many there were."""
+    names = list(map(str, sequences)) or [""]
+    pipeline.hdel(f"{base}:letter", *names)
+    pipeline.zrem(f"{base}:grave", *names)
+    pipeline.hdel(f"{base}:dead", *names)
+
+
+def _count_no_more(pipeline: Pipeline, base: str, holding: Collection[int], counted_as: str) -> None:
+    """Settling counted the letters that held; they are not that. Their attempts begin anew."""
+    names = list(map(str, holding)) or [""]
+    pipeline.hdel(f"{base}:attempts", *names)
+    pipeline.hdel(f"{base}:deaths", *names)
+    pipeline.hincrby(f"{base}:total", counted_as, -len(holding))

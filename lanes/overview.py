@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import redis
 
@@ -41,6 +41,7 @@ class Stats:
     buried_total: int
     released_total: int
     reaped_total: int
+    spilled_total: int
     hot: tuple[HotLane, ...] = field(default=())  # the longest first
 
 
@@ -54,6 +55,15 @@ class Step:
     # ready: ms since it was due; delayed: ms until then; claimed: ms until the lease ends; waiting: in how many lanes
     figure: int
     claim: str | None
+    accepted_at_ms: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An unfinished event of a lane."""
+
+    sequence: int
     accepted_at_ms: int
     body: bytes
 
@@ -89,6 +99,7 @@ def stats(client: redis.Redis, queue: str) -> Stats:
         buried_total=total.get("buried", 0),
         released_total=total.get("released", 0),
         reaped_total=total.get("reaped", 0),
+        spilled_total=total.get("spilled", 0),
         hot=tuple(HotLane(digest, int(length)) for digest, length in _pairs(hot)),
     )
 
@@ -100,6 +111,25 @@ def inspect(client: redis.Redis, queue: str, key: str | bytes) -> Lane | None:
         return None
     length, tail, *steps = reply
     return Lane(length, tail, tuple(_step(*step) for step in steps))
+
+
+def queue_of(client: redis.Redis, queue: str, digest: bytes, *, most: int) -> list[Waiting]:
+    """Return the unfinished events of a lane in their order, the first `most` of them."""
+    base = keys.base(queue)
+    found: list[Waiting] = []
+    lane = cast(bytes | None, client.hget(f"{base}:lane", digest))
+    name = keys.head(lane) if lane else None
+    while name is not None and len(found) < most:
+        with client.pipeline(transaction=True) as pipeline:
+            pipeline.hget(f"{base}:event", name)
+            pipeline.hget(f"{base}:place", name)
+            record, place = pipeline.execute()
+        if record is None:
+            break  # it left in this moment
+        accepted_at_ms, digests, body = keys.read_record(record)
+        found.append(Waiting(int(name), accepted_at_ms, body))
+        name = keys.successor(place or b"", digests.index(digest))
+    return found
 
 
 def _step(sequence: int, digest: bytes, record: bytes, state: bytes, figure: int | bytes, claim: bytes = b"") -> Step:

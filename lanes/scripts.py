@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 import redis.asyncio
+from redis.client import Pipeline
 from redis.exceptions import NoScriptError
 
 from lanes import keys
@@ -39,6 +40,11 @@ def run(client: redis.Redis, verb: str, queue: str, arguments: Sequence[Argument
         return client.evalsha(wanted.sha, 1, name, *arguments)
     except NoScriptError:
         return client.eval(wanted.text, 1, name, *arguments)
+
+
+def queue_up(pipeline: Pipeline, verb: str, queue: str, arguments: Sequence[Argument]) -> None:
+    """Add the verb on `queue` to a transaction; its raw reply is among those of the transaction."""
+    pipeline.eval(script(verb).text, 1, keys.base(queue), *arguments)
 
 
 async def run_async(client: redis.asyncio.Redis, verb: str, queue: str, arguments: Sequence[Argument]) -> Any:

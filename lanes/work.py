@@ -20,7 +20,7 @@ class ClaimedEvent:
 
     sequence: int  # its place in the order of acceptance
     depth: int  # 0: may be sent at once; d: after everything it follows at depth d - 1 was answered
-    attempts: int  # releases that counted, so far
+    attempts: tuple[bytes, ...]  # what was noted of each attempt so far
     deaths: int  # claims that expired while they owned it
     accepted_at_ms: int  # Redis' clock
     keys: tuple[bytes, ...]  # digests of its ordering keys
@@ -52,7 +52,7 @@ class Release:
 
     sequence: int
     delay_ms: int
-    counts: bool  # whether this was an attempt
+    attempt: bytes = b""  # what to note of it, one line; empty: it was none
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +95,9 @@ def claim(
     due, wake, at_depth, sequences, records, attempts, deaths = run(client, "claim", queue, arguments)
     depths = chain.from_iterable(repeat(depth, count) for depth, count in enumerate(at_depth))
     events = tuple(
-        ClaimedEvent(int(sequence), depth, int(attempts), int(deaths), *keys.read_record(record))
+        ClaimedEvent(int(sequence), depth, tuple(attempts.splitlines()), int(deaths), *keys.read_record(record))
         for sequence, depth, attempts, deaths, record in zip(
-            sequences, depths, attempts or repeat(0), deaths or repeat(0), records, strict=False
+            sequences, depths, attempts or repeat(b""), deaths or repeat(0), records, strict=False
         )
     )
     return Claim(name, events, None if due < 0 else due, wake == 1)
@@ -119,6 +119,19 @@ def settle(
     everything behind it goes on waiting; what follows it within the claim is released with it. So does what is behind a
     buried event that holds.
     """
+    arguments = settle_arguments(claim_id, delivered, buried, released, longest_hold_ms)
+    lost, ready = run(client, "settle", queue, arguments)
+    return Settled(tuple(sorted(map(int, lost))), ready)
+
+
+def settle_arguments(
+    claim_id: str,
+    delivered: Collection[int],
+    buried: Collection[Burial],
+    released: Collection[Release],
+    longest_hold_ms: int,
+) -> list[Argument]:
+    """Return what `settle.lua` is told."""
     leaving = [burial for burial in buried if not burial.holds]
     staying = [burial for burial in buried if burial.holds]
     finished = sorted((*delivered, *(burial.sequence for burial in leaving)))
@@ -130,9 +143,8 @@ def settle(
         arguments += (burial.sequence, burial.letter)
     arguments.append(len(released))
     for release in released:
-        arguments += (release.sequence, release.delay_ms, int(release.counts))
-    lost, ready = run(client, "settle", queue, arguments)
-    return Settled(tuple(sorted(map(int, lost))), ready)
+        arguments += (release.sequence, release.delay_ms, release.attempt)
+    return arguments
 
 
 def extend(client: redis.Redis, queue: str, claim_id: str, *, lease_ms: int) -> bool:

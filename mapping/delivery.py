@@ -20,6 +20,9 @@ class Delivery(BaseModel):
     requests_per_s: int = Field(default=100, ge=1, le=10_000)  # of all workers together
     identify_times: Literal["rising", "mapped"] = "rising"  # rising: never older than the last one sent
     after_burial: Literal["go_on", "hold"] = "go_on"  # whether what is behind a dead letter waits for it
+    hold_hours: int = Field(default=72, ge=1)  # a dead letter that holds lets go after that
+    dead_letters: int = Field(default=100_000, ge=1)  # most in Redis; the oldest go to spill files
+    dead_letter_days: int = Field(default=30, ge=1)  # how long in Redis
     after_deletion: Literal["drop", "bury"] = "drop"  # what comes late for a person who was deleted
     remember_days: int = Field(default=30, ge=1, le=365)  # merged-away identities and deletions
     ignored_keys: list[str] = Field(default_factory=list)  # ordering keys that everybody shares, such as "id:0"

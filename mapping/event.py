@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 from zstandard import ZstdCompressionDict, ZstdCompressor, ZstdDecompressor
@@ -35,12 +35,21 @@ class _Codec(threading.local):
 _codec = _Codec()
 
 
-def pack(source: str, event: JsonObject) -> bytes:
-    """Return the bytes that the queue keeps."""
-    return _codec.compress(orjson.dumps({"source": source, "event": event}))
+class Unpacked(NamedTuple):
+    """What `pack` was given."""
+
+    source: str
+    event: JsonObject
+    again: JsonObject  # what a replayed event brings along from the time before; else nothing
 
 
-def unpack(body: bytes) -> tuple[str, JsonObject]:
-    """Return the source's name and the event of what `pack` made, with or without compression."""
+def pack(source: str, event: JsonObject, again: JsonObject | None = None) -> bytes:
+    """Return the bytes that the queue keeps; `again` is for what was a dead letter before."""
+    received = {"source": source, "event": event}
+    return _codec.compress(orjson.dumps(received | {"again": again} if again else received))
+
+
+def unpack(body: bytes) -> Unpacked:
+    """Return what `pack` made the bytes of, with or without compression."""
     received = orjson.loads(body if body.startswith(b"{") else _codec.decompress(body))
-    return received["source"], received["event"]
+    return Unpacked(received["source"], received["event"], received.get("again", {}))

@@ -6,7 +6,7 @@ here, since no field of a payload can be null.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mapping import identifiers
@@ -30,6 +30,7 @@ class Operation:
     action: str
     path: str
     body: JsonObject
+    payload: JsonObject | None = field(default=None, compare=False, repr=False)  # what the body was made of
 
     @property
     def batchable(self) -> bool:

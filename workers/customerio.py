@@ -97,7 +97,8 @@ def _read_accepted(content: bytes, answer: Answer, count: int) -> list[Outcome]:
     for fault in _faults(content):
         index = fault.get("batch_index", 0 if count == 1 else None)
         if isinstance(index, int) and 0 <= index < count:
-            outcomes[index] = Rejected(_fault_text(fault), Answer(answer.status, orjson.dumps(fault).decode()))
+            told = Answer(answer.status, orjson.dumps(fault).decode(), fault.get("batch_index"))
+            outcomes[index] = Rejected(_fault_text(fault), told)
     return outcomes
 
 

@@ -92,7 +92,7 @@ def work_off(
     for wave in _waves(claim, lease, destination):
         prepared = list(_not_behind(wave, held))
         if is_stopping():
-            verdicts.released += [lanes.Release(one.event.sequence, 0, counts=False) for one in prepared]
+            verdicts.released += [lanes.Release(one.event.sequence, 0) for one in prepared]
             break
         _deliver_wave(prepared, lease, destination, send_on, terms, verdicts)
         if staying := verdicts.staying:
@@ -239,18 +239,30 @@ def _judge(
     refusals = tuple((item, outcome) for item, outcome in outcomes if isinstance(outcome, Rejected))
     for item, outcome in outcomes:
         if isinstance(outcome, Paused):
-            verdicts.released.append(lanes.Release(event.sequence, int(outcome.after_s * 1000), counts=False))
+            verdicts.released.append(lanes.Release(event.sequence, int(outcome.after_s * 1000)))
             return
         if isinstance(outcome, RetryLater):
             if outcome.counts and _is_exhausted(event, now_s):
-                _bury(verdicts, event, Reason.EXHAUSTED, now_s, destination, terms, refusals=((item, outcome),))
+                _bury(
+                    verdicts,
+                    event,
+                    Reason.EXHAUSTED,
+                    now_s,
+                    destination,
+                    terms,
+                    failures=failures,
+                    refusals=(*refusals, (item, outcome)),
+                    unsent=prepared.items[len(outcomes) :],
+                    message=outcome.reason,
+                )
             else:
-                delay_s = retries.release_delay_s(outcome, event.attempts, terms.retry_base_s)
-                verdicts.released.append(lanes.Release(event.sequence, int(delay_s * 1000), outcome.counts))
+                delay_s = retries.release_delay_s(outcome, len(event.attempts), terms.retry_base_s)
+                note = letters.attempt(now_s, outcome.reason) if outcome.counts else b""
+                verdicts.released.append(lanes.Release(event.sequence, int(delay_s * 1000), note))
             return
     if len(outcomes) < len(prepared.items):
         # It stands behind an event that goes again, and has not been sent.
-        verdicts.released.append(lanes.Release(event.sequence, 0, counts=False))
+        verdicts.released.append(lanes.Release(event.sequence, 0))
         return
     if failures or refusals:
         reason = Reason.INVALID if failures else Reason.REJECTED
@@ -269,13 +281,13 @@ def _bury(
     **why: Any,
 ) -> None:
     """Add the event to those that are set aside; `why` is what its letter tells besides."""
-    letter = letters.letter(event, now_s, reason, configuration=terms.configuration, **why)
+    letter = letters.letter(event, destination, now_s, reason, configuration=terms.configuration, **why)
     holds = destination.delivery.after_burial == "hold"
     verdicts.buried.append(lanes.Burial(event.sequence, letter, holds))
 
 
 def _is_exhausted(event: lanes.ClaimedEvent, now_s: float) -> bool:
-    attempts, age_s = event.attempts + 1, now_s - event.accepted_at_ms / 1000
+    attempts, age_s = len(event.attempts) + 1, now_s - event.accepted_at_ms / 1000
     is_old = age_s > retries.MAX_AGE_S and attempts >= retries.LEAST_ATTEMPTS
     return is_old or attempts >= retries.MAX_ATTEMPTS
 

@@ -1,6 +1,7 @@
 """Dead letters as operators see them: read, filtered, grouped by what is wrong with them.
 
-One filter serves listing and every bulk verb, so that these act on exactly what was listed.
+One filter serves listing and every bulk verb, so that these act on exactly what was listed. All are read a page at a
+time, so a million of them take no more memory than a few.
 """
 
 from __future__ import annotations
@@ -11,23 +12,26 @@ from dataclasses import dataclass
 
 import orjson
 import redis
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import lanes
 from mapping.event import JsonObject, pack, unpack
 from workers.letters import Reason
 
+PAGE = 500
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-_NUMBER = re.compile(r"\d+")
+_OF_THIS_EVENT = re.compile(r"[^\s<>(),:;]*[\d@][^\s<>(),:;]*")  # numbers, ids, e-mail addresses
+_LONGEST_SIGNATURE = 160
 
 
 @dataclass(frozen=True, slots=True)
 class Grave:
-    """A dead letter, read: the event and its source, and why it was set aside."""
+    """A dead letter, read: the event and its source, why it was set aside, and what it has from earlier replays."""
 
     letter: lanes.DeadLetter
     source: str
     event: JsonObject
+    again: JsonObject
     why: JsonObject
 
     @property
@@ -48,8 +52,15 @@ class Grave:
     @property
     def signature(self) -> tuple[str, str, str]:
         """Reason, action and message without what differs from event to event: equal for one kind of error."""
-        message = _NUMBER.sub("#", _QUOTED.sub("…", str(self.why["message"])))
-        return self.why["class"], self.action or "", message
+        message = _OF_THIS_EVENT.sub("#", _QUOTED.sub("…", str(self.why["message"])))
+        return self.why["class"], self.action or "", message[:_LONGEST_SIGNATURE]
+
+    @property
+    def requests(self) -> list[JsonObject] | None:
+        """The operations that were not accepted, as they were; None when one of them could not be made."""
+        faults = self.why["faults"]
+        whole = faults and all("request" in fault for fault in faults)
+        return [*faults, *self.why.get("unsent", ())] if whole else None
 
     def json(self) -> JsonObject:
         return {
@@ -78,6 +89,13 @@ class Filter(BaseModel):
     until_ms: int | None = None  # buried before
     text: str | None = Field(default=None, min_length=1)  # anywhere in the event or the reason
 
+    @field_validator("person")
+    @classmethod
+    def _is_an_ordering_key(cls, person: str | None) -> str | None:
+        if person is not None and ":" not in person:
+            raise ValueError(f"is {person!r}, but must be an ordering key such as id:{person}")
+        return person
+
     def matches(self, grave: Grave) -> bool:
         buried_at_ms = grave.why["buried_at_ms"]
         return (
@@ -99,21 +117,35 @@ class Filter(BaseModel):
 
 def read(letter: lanes.DeadLetter) -> Grave:
     """Return the letter, read."""
-    source, event = unpack(letter.body)
-    return Grave(letter, source, event, orjson.loads(letter.letter))
+    source, event, again = unpack(letter.body)
+    return Grave(letter, source, event, again, orjson.loads(letter.letter))
 
 
-def matching(client: redis.Redis, queue: str, wanted: Filter, *, after: int = 0) -> Iterator[Grave]:
-    """Yield the letters that the filter wants, in the order in which their events were accepted."""
+def page(
+    client: redis.Redis, queue: str, wanted: Filter, *, after: int = 0, most: int = PAGE
+) -> tuple[list[Grave], int | None]:
+    """Look at the next letters behind the sequence `after`, `most` of them; return those that the filter wants, and the
+    last sequence that was looked at: None at the end."""
     if wanted.ids:
-        found = (lanes.letter(client, queue, sequence) for sequence in sorted(wanted.ids) if sequence > after)
-        graves = (read(letter) for letter in found if letter is not None)
+        looked_at = sorted({sequence for sequence in wanted.ids if sequence > after})[:most]
+        found = lanes.named_letters(client, queue, looked_at)
     else:
-        graves = (read(letter) for letter in lanes.each_letter(client, queue, after=after))
-    return (grave for grave in graves if wanted.matches(grave))
+        found = lanes.letters(client, queue, after=after, most=most)
+        looked_at = [letter.sequence for letter in found]
+    graves = [grave for letter in found if wanted.matches(grave := read(letter))]
+    return graves, looked_at[-1] if looked_at else None
+
+
+def matching(client: redis.Redis, queue: str, wanted: Filter) -> Iterator[Grave]:
+    """Yield the letters that the filter wants, in the order in which their events were accepted."""
+    graves, last = page(client, queue, wanted)
+    while last is not None:
+        yield from graves
+        graves, last = page(client, queue, wanted, after=last)
 
 
 def edit(client: redis.Redis, queue: str, grave: Grave, event: JsonObject) -> bool:
     """Replace the event of a letter, the first one kept in it; return whether the letter was still there."""
-    why = grave.why | {"original": grave.why.get("original", grave.event)}
-    return lanes.mend(client, queue, grave.sequence, pack(grave.source, event), orjson.dumps(why))
+    original = grave.why.get("original", grave.event)
+    body = pack(grave.source, event, grave.again | {"original": original})
+    return lanes.mend(client, queue, grave.sequence, body, orjson.dumps(grave.why | {"original": original}))

@@ -11,6 +11,7 @@ class Answer:
 
     status: int | None  # None: no answer at all
     body: str  # at most a few kilobytes of it, or the network error's text
+    batch_index: int | None = None  # of the operation, when the answer speaks of one in a batch
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import redis
@@ -25,7 +25,7 @@ Who = Mapping[str, Any]
 _NAMING = ("identifiers", "primary", "secondary")
 _KINDS = frozenset({"id", "email", "cio_id"})
 _GONE = frozenset({"delete", "suppress"})
-_TIMES_KEPT_S = 7200  # as look_up.lua has it
+TIMES_KEPT_S = 7200  # as look_up.lua has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +113,17 @@ def _change(body: JsonObject, happened_at_ms: int) -> tuple[str | bytes | int, .
     return ()
 
 
-def last_update_s(client: redis.Redis, queue: str, lanes_of_event: Sequence[bytes]) -> int:
-    """Return the time of the last update that was sent for any of these lanes, as far as it is remembered; else 0."""
-    if not lanes_of_event:
-        return 0
-    generation = int(client.time()[0]) // _TIMES_KEPT_S
-    names = [f"{base(queue)}:identified:{number}" for number in (generation, generation - 1)]
-    found = [value for name in names for value in client.hmget(name, list(lanes_of_event)) if value is not None]
-    return max((int(value.split()[0]) for value in found), default=0)
+def last_updates_s(client: redis.Redis, queue: str, lanes_of_events: Sequence[Sequence[bytes]]) -> list[int]:
+    """Return for each event the time of the last update that was sent for any of its lanes, as far as it is remembered;
+    else 0."""
+    digests = list(dict.fromkeys(digest for lanes_of_event in lanes_of_events for digest in lanes_of_event))
+    if not digests:
+        return [0] * len(lanes_of_events)
+    generation = int(client.time()[0]) // TIMES_KEPT_S
+    times: dict[bytes, int] = {}
+    for number in (generation, generation - 1):
+        found = cast(list[bytes | None], client.hmget(f"{base(queue)}:identified:{number}", digests))
+        for lane, value in zip(digests, found, strict=True):
+            if value is not None:
+                times[lane] = max(times.get(lane, 0), int(value.split()[0]))
+    return [max((times.get(lane, 0) for lane in lanes_of_event), default=0) for lanes_of_event in lanes_of_events]

@@ -27,12 +27,13 @@ class Prepared:
     items: tuple[Item, ...]
     failures: tuple[mapping.Failure, ...]
     timestamp: Any  # the event's own
+    accepted_at_ms: int  # for the first time
     late: bool  # something was left out: it came late for a person who was deleted
 
     @property
     def happened_at_ms(self) -> int:
         """When it happened: by the event itself, else when it was accepted."""
-        return _happened_at_ms(self.timestamp, self.event.accepted_at_ms)
+        return _happened_at_ms(self.timestamp, self.accepted_at_ms)
 
 
 def prepare(
@@ -56,6 +57,7 @@ class _Draft:
     event: lanes.ClaimedEvent
     translation: mapping.Translation
     bodies: list[JsonObject]
+    accepted_at_ms: int  # for the first time
     timestamp: Any
 
     def update(self) -> Update | None:
@@ -63,25 +65,39 @@ class _Draft:
         times = [int(body["timestamp"]) for body in self.bodies if wire.is_update(body)]
         if not times:
             return None
-        return Update(self.event.sequence, max(times), self.event.accepted_at_ms // 1000, self.event.keys)
+        return Update(self.event.sequence, max(times), self.accepted_at_ms // 1000, self.event.keys)
 
     def prepared(self, known: Known) -> Prepared:
         items, late, sequence = [], False, self.event.sequence
-        happened_at_ms = _happened_at_ms(self.timestamp, self.event.accepted_at_ms) if known.deleted_ms else 0
+        happened_at_ms = _happened_at_ms(self.timestamp, self.accepted_at_ms) if known.deleted_ms else 0
         for operation, body in zip(self.translation.operations, self.bodies, strict=True):
             sent = wire.addressed(body, known, happened_at_ms, known.times_s.get(sequence))
             if sent is not None:
                 items.append(encode(sequence, operation, sent))
             else:
                 late = late or body["action"] != "merge"
-        return Prepared(self.event, tuple(items), self.translation.failures, self.timestamp, late)
+        return Prepared(self.event, tuple(items), self.translation.failures, self.timestamp, self.accepted_at_ms, late)
 
 
 def _draft(event: lanes.ClaimedEvent, destination: mapping.Destination, now_s: float) -> _Draft:
-    source, content = unpack(event.body)
-    translation = mapping.translate(content, destination, now_s)
-    bodies = wire.bodies(translation.operations, source, content, event.accepted_at_ms)
-    return _Draft(event, translation, bodies, content.get("timestamp"))
+    source, content, again = unpack(event.body)
+    accepted_at_ms = again.get("accepted_at_ms", event.accepted_at_ms)
+    if "requests" in again:
+        operations = tuple(_as_it_was(request, destination) for request in again["requests"])
+        translation = mapping.Translation(operations, ())
+        bodies = [operation.body for operation in operations]
+    else:
+        translation = mapping.translate(content, destination, now_s)
+        bodies = wire.bodies(translation.operations, source, content, accepted_at_ms)
+    return _Draft(event, translation, bodies, accepted_at_ms, content.get("timestamp"))
+
+
+def _as_it_was(stored: JsonObject, destination: mapping.Destination) -> mapping.Operation:
+    """Return the operation of a stored request, see `workers.letters`."""
+    named = (one.index for one in destination.subscriptions if one.name == stored["subscription"])
+    return mapping.Operation(
+        next(named, -1), stored["action"], stored["path"], stored["request"], stored.get("payload")
+    )
 
 
 def _happened_at_ms(timestamp: Any, accepted_at_ms: int) -> int:

@@ -23,7 +23,9 @@ from redis.retry import Retry
 
 import lanes
 import mapping
-from workers import presence, replays
+from lanes.keys import base
+from workers import presence, replays, upkeep
+from workers.alone import alone
 from workers.app import WAKE_EXPIRES_S, app, settings
 from workers.customerio import TrackApi
 from workers.deliver import Terms, work_off
@@ -42,6 +44,8 @@ CLAIM_BYTES = 2_000_000
 # How far a chain is followed: one request a depth, unless the destination trusts the order within a request.
 CLAIM_DEPTH = {"barrier": 20, "trust": 500}
 PROBE_EVENTS = 5
+# How often dead letters are looked after.
+TEND_S = 30
 
 stopping = threading.Event()
 
@@ -153,14 +157,37 @@ def deliver_once(name: str, *, listening: bool) -> bool:
 def replay(name: str, replay_id: str) -> None:
     """Go on with a replay of dead letters, for one slice of time at most; a sweep sees to the rest."""
     until = time.monotonic() + SLICE_S
-    memory = replays.Memory(settings.queue_limit, settings.dedupe_s, terms().longest_hold_ms)
+    means = replays.Means(settings.queue_limit, terms().longest_hold_ms, stopping.wait, wake)
     try:
-        with replays.alone(store(), name, replay_id) as is_mine:
-            while is_mine and not stopping.is_set() and time.monotonic() < until:
-                if not replays.step(store(), name, replay_id, destinations()[name], memory, stopping.wait):
+        with alone(store(), replays.lock(store(), name, replay_id)) as keep:
+            while keep and keep() and not stopping.is_set() and time.monotonic() < until:
+                if not replays.step(store(), name, replay_id, destinations()[name], means):
                     return
+        if keep:
+            ask(replay, name, replay_id)
     except RedisError as error:
         log.warning("%s: the store is away: %s", name, error)
+
+
+@app.task(name="tend")  # type: ignore[untyped-decorator]
+def tend(name: str) -> None:
+    """Look after the dead letters: end holds that last too long, keep within the bounds, raise the alarm."""
+    now_ms, delivery = int(time.time() * 1000), destinations()[name].delivery
+    try:
+        if upkeep.end_holds(store(), name, delivery, now_ms, terms().longest_hold_ms):
+            wake(name)
+        if settings.spill_dir is None or replays.next_up(store(), name):
+            alarm = upkeep.exceeded(store(), name, delivery, now_ms)
+            if alarm:
+                log.warning("%s: %s", name, alarm)
+            return
+        with alone(store(), f"{base(name)}:spilling") as keep:
+            if keep:
+                upkeep.keep_within(store(), name, delivery, settings.spill_dir, now_ms, keep)
+    except RedisError as error:
+        log.warning("%s: the store is away: %s", name, error)
+    except OSError as error:
+        log.warning("%s: dead letters stay in Redis, a spill file could not be written: %s", name, error)
 
 
 @app.task(name="sweep")  # type: ignore[untyped-decorator]
@@ -169,16 +196,23 @@ def sweep() -> None:
     for name in destinations():
         if lanes.reap(store(), name).wake:
             wake(name)
-        for replay_id in replays.waiting(store(), name):
-            replay.apply_async(args=[name, replay_id], expires=WAKE_EXPIRES_S)
+        for replay_id in replays.next_up(store(), name):
+            ask(replay, name, replay_id)
+        if store().set(f"{base(name)}:tended", 1, nx=True, ex=TEND_S):
+            ask(tend, name)
 
 
 def wake(name: str) -> None:
-    """Ask for a deliverer; a wake-up that cannot be sent is made up for by the next sweep."""
+    """Ask for a deliverer."""
+    ask(deliver, name)
+
+
+def ask(task: Any, *arguments: str) -> None:
+    """Send a task; one that cannot be sent is made up for by the next sweep."""
     try:
-        deliver.apply_async(args=[name], expires=WAKE_EXPIRES_S)
+        task.apply_async(args=arguments, expires=WAKE_EXPIRES_S)
     except (OperationalError, RedisError) as error:
-        log.warning("%s: a wake-up could not be sent: %s", name, error)
+        log.warning("%s: a wake-up could not be sent: %s", arguments[0], error)
 
 
 def tick() -> None:

@@ -57,7 +57,7 @@ def consume() -> None:
     name = str(os.getpid())
     while True:
         for _, entries in client.xreadgroup(GROUP, name, {STREAM: ">"}, count=READ, block=1000) or []:
-            told = [item for _, fields in entries for item in items(*unpack(fields[b"e"]))]
+            told = [item for _, fields in entries for item in items(*unpack(fields[b"e"])[:2])]
             for request in pack(told, READ):
                 send(request)
             with client.pipeline(transaction=False) as pipeline:

@@ -15,8 +15,9 @@
 --          be expected of them and this one are left alone for that long
 --
 -- Returns  {due, wake, how many events at each depth, sequences, records, attempts, deaths}: the last four one per event,
---          by depth; but attempts and deaths are empty when no event has any. due: ms until there may be something to
---          claim when nothing was claimed, -1 when there is no event; wake: 1 when one more deliverer is wanted.
+--          by depth; but attempts (a line for each) and deaths are empty when no event has any. due: ms until there may be
+--          something to claim when nothing was claimed, -1 when there is no event; wake: 1 when one more deliverer is
+--          wanted.
 -- The more often an event's claims died, the fewer events may share its next one: 50, 5, then it is claimed alone. So a
 -- poisonous event is told from its neighbours, and they get away. Threads of one process die together, so of the events
 -- that are claimed alone only one is under way at a time.
@@ -85,7 +86,7 @@ local function take(names)
       taken[#taken + 1] = name
       records[#records + 1] = record
       if tried then
-        attempts[#attempts + 1] = tried[i] or '0'
+        attempts[#attempts + 1] = tried[i] or ''
       end
       if died then
         deaths[#deaths + 1] = died[i] or '0'

@@ -9,7 +9,8 @@
 -- ARGV[…]  how many of these are buried, then for each its sequence and its letter: the others are delivered
 -- ARGV[…]  how many are buried in their place, so that what is behind them waits, then for each its sequence and its
 --          letter: the claim "held", which never ends, owns it from now on
--- ARGV[…]  how many are released, then for each its sequence, the delay in ms, and '1' when it counts as an attempt
+-- ARGV[…]  how many are released, then for each its sequence, the delay in ms, and what to note of the attempt: '' when it
+--          was none
 --
 -- Returns  {lost sequences, events that are ready now}
 -- Clock    Redis' own.
@@ -275,12 +276,12 @@ end
 
 local let_go = 0
 for _, at in ipairs(released) do
-  local name, delay, counts = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local name, delay, attempt = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   if is_owned[name] == 1 then
     call('SREM', OWNED, name)
     let_go_of_followers(name)
-    if counts == '1' then
-      call('HINCRBY', base .. ':attempts', name, 1)
+    if attempt ~= '' then
+      call('HSET', base .. ':attempts', name, (call('HGET', base .. ':attempts', name) or '') .. attempt .. '\n')
     end
     local place = call('HGET', PLACE, name)
     if not place or byte(place) == 0 then
@@ -290,6 +291,7 @@ for _, at in ipairs(released) do
   end
 end
 
+-- What follows a released event is no longer owned, and cannot hold.
 for _, at in ipairs(holding) do
   local name = ARGV[at]
   if call('SMOVE', OWNED, base .. ':claim:held', name) == 1 then

@@ -42,6 +42,8 @@ class Stage:
         self.simulator = httpx.Client(base_url=f"http://127.0.0.1:{self.simulator_port}", timeout=60)
         self.ingest = httpx.Client(base_url=f"http://127.0.0.1:{self.ingest_port}", auth=("demo", ""), timeout=15)
         self._stack = ExitStack()
+        for client in (self.store, self.simulator, self.ingest):
+            self._stack.callback(client.close)
         self._lock = threading.Lock()
         self._over = threading.Event()
 

@@ -1,23 +1,36 @@
-"""Dead letters from end to end: they fail in five ways, are read, mended and replayed while people go on living."""
+"""Dead letters from end to end: they fail in five ways, are read, mended and replayed while people go on living.
+
+DEAD_EVENTS is how many events the big run has; 10,000 take about a minute.
+"""
 
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+import redis
 
+import lanes
+from tests.chaos.stage import Stage
 from tests.conftest import RedisServer
 from tests.e2e.conftest import clean_environment
 from tests.pipeline import Pipeline, wait_until
+from workers import graveyard, replays
+from workers.graveyard import Filter
 
 EVENTS = int(os.environ.get("DEAD_EVENTS", "3000"))
+FAILED = EVENTS // 10
 PEOPLE = 150
 
 CONFIG = """
@@ -31,29 +44,89 @@ api_key = "demo"
 requests_per_s = 1000
 after_burial = "{after_burial}"
 """
+# What the mapping should have been.
+MENDED = """
+[[destinations.demo.subscriptions]]
+name = "Track Page View"
+mapping.url = "$.properties.wanted"
+[[destinations.demo.subscriptions]]
+name = "Track Screen View"
+mapping.name = "$.properties.wanted"
+[[destinations.demo.subscriptions]]
+name = "Track Event"
+mapping.name = "$.properties.wanted"
+[[destinations.demo.subscriptions]]
+name = "Create or Update Device"
+mapping.platform = "$.properties.wanted"
+[[destinations.demo.filters]]
+if = "type = 'identify'"
+action = "block"
+fields = { traits = ["bio"] }
+"""
 # Every tenth event fails for good, in one of five ways.
-WAYS = [
-    {"type": "page", "properties": {}},  # no URL
-    {"type": "track", "event": "x" * 120},  # too long a name
-    {"type": "track", "event": "Application Installed", "context": {"device": {"token": "t", "type": "toaster"}}},
-    {"type": "identify", "traits": {"bio": "b" * 1200}},  # too long a value
-    {"type": "identify", "traits": {f"trait {n}": n for n in range(301)}},  # too many attributes
-]
-MENDED = [
-    {"type": "page", "properties": {"url": "https://example.com/mended"}},
-    {"type": "track", "event": "Shortened"},
-    {"type": "track", "event": "Application Installed", "context": {"device": {"token": "t", "type": "ios"}}},
-    {"type": "identify", "traits": {"bio": "short"}},
-    {"type": "identify", "traits": {"few": 1}},
+WAYS: list[Callable[[int], dict[str, Any]]] = [
+    lambda n: {"type": "page", "properties": {"wanted": f"d{n}"}},  # no URL
+    lambda n: {"type": "screen", "properties": {"wanted": f"d{n}"}},  # no name
+    lambda n: {"type": "track", "event": "x" * 120, "properties": {"wanted": f"d{n}"}},  # too long a name
+    lambda n: {
+        "type": "track",
+        "event": "Application Installed",
+        "properties": {"wanted": "ios"},
+        "context": {"device": {"token": f"token {n}", "type": "toaster"}},
+    },
+    lambda n: {"type": "identify", "traits": {"bio": "b" * 1200, "mended": n}},  # too long a value
 ]
 
 
-def events() -> list[dict[str, Any]]:
-    told = []
-    for n in range(EVENTS):
-        event = {"type": "track", "event": f"e{n}"} if n % 10 else dict(WAYS[n // 10 % len(WAYS)])
-        told.append(event | {"userId": f"user {n % PEOPLE}", "messageId": f"m{n}"})
-    return told
+def of(n: int, event: dict[str, Any]) -> dict[str, Any]:
+    return event | {"userId": f"user {n % PEOPLE}", "messageId": f"m{n}"}
+
+
+def told() -> list[dict[str, Any]]:
+    """Somebody's events: some deeds (e), some that fail (d), some updates."""
+    return [
+        of(n, WAYS[n // 10 % len(WAYS)](n))
+        if n % 10 == 0
+        else of(n, {"type": "identify", "traits": {"before": n}})
+        if n % 10 == 5
+        else of(n, {"type": "track", "event": f"e{n}", "properties": {"wanted": f"e{n}"}})
+        for n in range(EVENTS)
+    ]
+
+
+def live(number: int) -> list[dict[str, Any]]:
+    """A batch of live events (l) of the same people."""
+    batch = []
+    for n in range(number * 20, number * 20 + 20):
+        deed = {"type": "track", "event": f"l{n}", "properties": {"wanted": f"l{n}"}}
+        update = {"type": "identify", "traits": {"live": n}}
+        batch.append({**(update if n % 3 == 0 else deed), "userId": f"user {n * 7 % PEOPLE}", "messageId": f"live {n}"})
+    return batch
+
+
+def wanted_people(events: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return who must be there after the events, applied one after the other."""
+    people: dict[str, dict[str, Any]] = defaultdict(lambda: {"attributes": {}, "deeds": [], "devices": []})
+    for event in events:
+        person = people[event["userId"]]
+        if event["type"] == "identify":
+            person["attributes"] |= {name: value for name, value in event["traits"].items() if name != "bio"}
+        elif event.get("event") == "Application Installed":
+            person["devices"].append(event["context"]["device"]["token"])
+        else:
+            person["deeds"].append(event["properties"]["wanted"])
+    return people
+
+
+def found_people(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
+    return {
+        person["id"]: {
+            "attributes": {name: person["attributes"].get(name) for name in ("before", "mended", "live")},
+            "deeds": [event["name"] for event in person["events"]],
+            "devices": [device["token"] for device in person["devices"]],
+        }
+        for person in pipeline.people()
+    }
 
 
 @pytest.fixture
@@ -89,71 +162,153 @@ class Operator:
 def test_what_failed_is_grouped_mended_and_replayed_once_in_order_while_people_go_on(
     redis_server: RedisServer, config: Path
 ) -> None:
-    with Pipeline(redis_server.url, workers=2, SEGUE_CONFIG=str(config), SEGUE_SETTLE_S="0.1") as pipeline:
+    """Ctrl-C at three random moments and kill -9 of all workers in the middle make no difference."""
+    dice = random.Random(EVENTS)
+    variables = {"SEGUE_CONFIG": str(config), "SEGUE_SETTLE_S": "0.1", "SEGUE_LEASE_S": "3"}
+    with Pipeline(redis_server.url, workers=2, **variables) as pipeline:
         operator = Operator(pipeline, config)
-        pipeline.send(events())
-        pipeline.drain()
-        failed = EVENTS // 10
-        assert pipeline.stats().dead == failed
-
+        before = told()
+        pipeline.send(before)
+        pipeline.drain(deadline_s=120)
         (groups,) = operator.lines("list", "--group", "--json")
-        assert [group["count"] for group in groups] == [failed // 5] * 5
         listed = operator.lines("list", "--json")
-        assert [one["event"]["messageId"] for one in listed] == [f"m{n}" for n in range(0, EVENTS, 10)]
 
-        for one in listed:
-            mended = MENDED[int(one["event"]["messageId"][1:]) // 10 % len(MENDED)]
-            edit(pipeline, one["sequence"], one["event"] | mended)
+        config.write_text(config.read_text() + MENDED)
+        for _ in range(2):
+            pipeline.kill_worker(0)
+            pipeline.start_worker()
         (plan,) = operator.lines("replay", "--dry-run", "--json")
-        assert (plan["letters"], plan["fail_again"]) == (failed, 0)
 
-        replayed = [interrupted(operator, after_s) for after_s in (0.7, 1.1, 1.5)]
-        pipeline.send({"type": "track", "event": f"live{n}", "userId": f"user {n % PEOPLE}"} for n in range(300))
-        (last,) = operator.lines("replay", "--json")
-        wait_until(lambda: pipeline.stats().dead == 0, "all letters are replayed")
+        with living(pipeline) as sent:
+            interruptions = [interrupted(operator, FAILED // 60, dice.uniform(0, 1)) for _ in range(3)]
+            wait_until(lambda: pipeline.stats().dead < FAILED, "letters are put back")
+            for _ in range(2):
+                pipeline.kill_worker(0)
+                pipeline.start_worker()
+            operator.lines("replay", "--json")
         pipeline.drain()
-        history = operator.lines("replays")
-        journal, stats = pipeline.journal(), pipeline.stats()
+        history = operator.lines("replays", "--json")
+        people, journal, figures = found_people(pipeline), pipeline.journal(), pipeline.stats()
 
-    assert last["state"] == "done"
-    assert {one["id"] for one in history} >= {last["id"]}
-    assert all(one["who"] for one in history)
-    assert len(history) >= sum(replayed)
-    assert (stats.dead, stats.waiting) == (0, 0)
-    happened = defaultdict(list)
+    assert {(group["class"], group["action"], group["count"]) for group in groups} == {
+        ("invalid", "trackPageView", FAILED // 5),
+        ("invalid", "trackScreenView", FAILED // 5),
+        ("rejected", "trackEvent", FAILED // 5),
+        ("rejected", "createUpdateDevice", FAILED // 5),
+        ("rejected", "createUpdatePerson", FAILED // 5),
+    }
+    assert [one["event"]["messageId"] for one in listed] == [f"m{n}" for n in range(0, EVENTS, 10)]
+    assert (plan["letters"], plan["fail_again"], plan["changed"]) == (FAILED, 0, FAILED // 5 * 3)
+    assert plan["changes"] == dict.fromkeys(("attributes.bio", "device.platform", "name"), FAILED // 5)
+    kinds = ("add_device", "event", "identify", "page", "screen")
+    assert plan["operations"] == {f"person {kind}": FAILED // 5 for kind in kinds}
+
+    replay, dry_run = history
+    assert interruptions == [130] * 3, "each time it was under way, and joined again"
+    assert (replay["state"], replay["mode"], replay["filter"], replay["done"]) == ("done", "mapped", {}, FAILED)
+    assert (replay["gone"], dry_run["mode"]) == (0, "dry run")
+    assert "@" in replay["who"]
+    assert (figures.dead, figures.waiting) == (0, 0)
+
+    good = [event for event in before if event["messageId"] not in {one["event"]["messageId"] for one in listed}]
+    failed = [one["event"] for one in listed]
+    assert people.keys() == {f"user {n}" for n in range(PEOPLE)}
+    for name, person in wanted_people([*good, *failed, *sent]).items():
+        found = people[name]
+        assert found["attributes"] == person["attributes"] | dict.fromkeys(
+            {"before", "mended", "live"} - person["attributes"].keys()
+        )
+        assert Counter(found["deeds"]) == Counter(person["deeds"])
+        assert sorted(found["devices"]) == sorted(person["devices"])
+        for kind in "edl":
+            of_kind = [deed for deed in found["deeds"] if deed.startswith(kind)]
+            assert of_kind == [deed for deed in person["deeds"] if deed.startswith(kind)], (name, kind)
+    assert in_order(journal)
+
+
+def in_order(journal: list[dict[str, Any]]) -> bool:
+    """Whether what each person did, before, then and live, came for the first time in the order it was accepted in."""
+    numbers: dict[tuple[str, str], list[int]] = defaultdict(list)
     for entry in journal:
         operation = entry["operation"]
-        happened[operation["identifiers"]["id"]].append(operation)
-    names = Counter(operation.get("name") for operations in happened.values() for operation in operations)
-    assert names["Shortened"] == names["https://example.com/mended"] == failed // 5
-    for n in range(PEOPLE):
-        mine = [int(o["name"][1:]) for o in happened[f"user {n}"] if str(o.get("name", "")).startswith("e")]
-        assert mine == sorted(mine)
+        kind, number = str(operation.get("name", ""))[:1], str(operation.get("name", ""))[1:]
+        if kind in ("e", "d", "l"):
+            numbers[operation["identifiers"]["id"], kind].append(int(number))
+    firsts = [list(dict.fromkeys(one)) for one in numbers.values()]
+    return len(firsts) >= PEOPLE and all(one == sorted(one) for one in firsts)
 
 
-def edit(pipeline: Pipeline, sequence: int, event: dict[str, Any]) -> None:
-    """Mend one letter as `segue dead edit` does, without starting a process each time."""
-    import lanes
-    from workers import graveyard
+@contextmanager
+def living(pipeline: Pipeline) -> Iterator[list[dict[str, Any]]]:
+    """Let the same people go on meanwhile; yield what they did."""
+    over, sent = threading.Event(), list[dict[str, Any]]()
 
-    letter = lanes.letter(pipeline.redis, "demo", sequence)
-    assert letter is not None
-    assert graveyard.edit(pipeline.redis, "demo", graveyard.read(letter), event)
+    def live_on() -> None:
+        while not over.wait(0.1):
+            batch = live(len(sent) // 20)
+            pipeline.send(batch)
+            sent.extend(batch)
 
-
-def interrupted(operator: Operator, after_s: float) -> int:
-    """Start a replay of everything and press Ctrl-C after a while; 1 when it was still being watched."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "console.cli", "dead", "replay", "--rate", "50"],
-        env=operator.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    thread = threading.Thread(target=live_on)
+    thread.start()
     try:
-        process.wait(after_s)
-    except subprocess.TimeoutExpired:
+        yield sent
+    finally:
+        over.set()
+        thread.join()
+
+
+def interrupted(operator: Operator, rate: int, after_s: float) -> int:
+    """Replay everything, press Ctrl-C some time after it is under way, and return the exit code."""
+    command = [sys.executable, "-m", "console.cli", "dead", "replay", "--rate", str(rate)]
+    with subprocess.Popen(
+        command, env=operator.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith(b"replay ")
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(after_s)
         process.send_signal(signal.SIGINT)
-    return int(process.wait(30) == 130)
+        return process.wait(30)
+
+
+def test_a_replay_survives_kill_9_of_redis_and_of_whoever_carries_it_on(tmp_path: Path) -> None:
+    letters = 400
+    with Stage(tmp_path) as stage:
+        address = f"redis://127.0.0.1:{stage.redis_port}/0"
+        stage.start(address, f"http://127.0.0.1:{stage.simulator_port}", order="acknowledged", settle_s=0.1)
+        batch = [of(n, {"type": "page", "properties": {}}) for n in range(letters)]
+        for first in range(0, letters, 100):
+            stage.ingest.post("/v1/batch", json={"batch": batch[first : first + 100]}).raise_for_status()
+        wait_until(lambda: lanes.stats(stage.store, "demo").dead == letters, "all are dead letters")
+        for grave in graveyard.matching(stage.store, "demo", Filter()):
+            url = {"url": f"d{grave.event['messageId'][1:]}"}
+            assert graveyard.edit(stage.store, "demo", grave, grave.event | {"properties": url})
+
+        begun = replays.begin(stage.store, "demo", Filter(), who="jo@here", per_s=100)
+        wait_until(lambda: lanes.stats(stage.store, "demo").dead < letters, "it has begun")
+        for name in ("worker-1", "worker-2", "worker-3"):
+            stage.kill(name)
+        stage.kill("redis")
+        wait_until(lambda: ended(stage, begun.id), "it has come to its end")
+        stage.settle_down()
+        replay, figures = replays.read(stage.store, "demo", begun.id), lanes.stats(stage.store, "demo")
+        people = stage.simulator.get("/_sim/people").json()["people"]
+        journal = stage.simulator.get("/_sim/journal").json()["journal"]
+
+    assert replay is not None
+    assert (replay.done, replay.gone, figures.dead) == (letters, 0, 0)
+    deeds = Counter(event["name"] for person in people for event in person["events"])
+    assert deeds == {f"d{n}": 1 for n in range(letters)}
+    assert in_order(journal)
+
+
+def ended(stage: Stage, replay_id: str) -> bool:
+    try:
+        replay = replays.read(stage.store, "demo", replay_id)
+    except redis.RedisError:
+        return False
+    return replay is not None and replay.state == "done"
 
 
 def test_a_letter_that_holds_lets_the_person_go_on_in_order_after_replay_or_skip(
@@ -188,38 +343,3 @@ def test_a_letter_that_holds_lets_the_person_go_on_in_order_after_replay_or_skip
         "mended": ["https://example.com/mended", *after],
         "skipped": after,
     }
-
-
-def test_bad_input_changes_nothing(redis_server: RedisServer, config: Path, tmp_path: Path) -> None:
-    with Pipeline(redis_server.url, workers=1, SEGUE_CONFIG=str(config)) as pipeline:
-        operator = Operator(pipeline, config)
-        pipeline.send([{"type": "page", "properties": {}, "userId": "jo"}])
-        wait_until(lambda: pipeline.stats().dead == 1, "there is a letter")
-        (letter,) = operator.lines("list", "--json")
-        exported = operator.command("export").stdout
-        torn = tmp_path / "torn.jsonl"
-        torn.write_text(exported + exported[: len(exported) // 2])
-
-        for arguments, text in [
-            (["show", "99"], "demo has no dead letter 99"),
-            (["replay", "99"], "demo has no dead letter 99"),
-            (["skip", "99"], "demo has no dead letter 99"),
-            (["list", "--reason", "boredom"], "reason: Input should be 'invalid'"),
-            (["list", "--destination", "moon"], 'there is no destination "moon"'),
-            (["edit", str(letter["sequence"]), "--patch", "{"], "the patch is not JSON"),
-            (["edit", str(letter["sequence"]), "--patch", "[]"], "the patch must be an object"),
-            (["import", str(torn)], "line 2 is not JSON"),
-            (["import", str(tmp_path / "absent")], "No such file"),
-            (["purge"], "say --yes"),
-            (["cancel", "nothing"], "demo has no replay nothing"),
-        ]:
-            done = operator.command(*arguments)
-            assert (done.returncode, "Traceback" in done.stderr) == (2, False), arguments
-            assert text in done.stderr
-        assert operator.command("export").stdout == exported
-        assert pipeline.stats().dead == 1
-
-        assert operator.command("import", given=exported).returncode == 0
-        assert pipeline.stats().dead == 2
-        assert operator.command("purge", "--yes").returncode == 0
-        assert pipeline.stats().dead == 0

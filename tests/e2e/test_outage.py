@@ -25,7 +25,7 @@ def test_a_service_that_was_dead_for_ten_minutes_gets_everything_when_it_is_back
     def is_down() -> bool:
         if service.clock.now() >= dead_until:
             return False
-        spent[:] = map(int, redis_client.hvals(f"{base(QUEUE)}:attempts"))
+        spent[:] = [len(lines.splitlines()) for lines in redis_client.hvals(f"{base(QUEUE)}:attempts")]
         return True
 
     way.line.is_down = is_down

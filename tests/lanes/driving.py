@@ -68,7 +68,7 @@ def deliver(client: redis.Redis, claimed: lanes.Claim, *which: str) -> lanes.Set
 
 def release(client: redis.Redis, claimed: lanes.Claim, *which: str, delay_ms: int = 0) -> lanes.Settled:
     by_name = sequences(claimed)
-    released = [lanes.Release(by_name[name], delay_ms, counts=True) for name in which or by_name]
+    released = [lanes.Release(by_name[name], delay_ms, b"tried") for name in which or by_name]
     return lanes.settle(client, QUEUE, claimed.id, released=released, longest_hold_ms=HOLD_MS)
 
 

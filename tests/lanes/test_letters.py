@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import redis
 
 import lanes
 from lanes.keys import base
 from tests.lanes.driving import HOLD_MS, QUEUE, append, bury, claim, deliver, event, leftovers, names, sequences, stats
+
+NOTE = "note"
 
 
 def bury_all(client: redis.Redis, *which: str) -> None:
@@ -20,12 +24,26 @@ def hold(client: redis.Redis, claimed: lanes.Claim, name: str) -> None:
 
 
 def bodies(client: redis.Redis) -> list[bytes]:
-    return [letter.body for letter in lanes.each_letter(client, QUEUE, page=2)]
+    first = lanes.letters(client, QUEUE, most=2)
+    return [letter.body for letter in first + lanes.letters(client, QUEUE, after=first[-1].sequence if first else 0)]
 
 
-def replay(client: redis.Redis, *letters: lanes.DeadLetter) -> tuple[bool, ...]:
-    anew = [lanes.NewEvent(letter.body, ("jo",), "seen", replaces=letter.sequence) for letter in letters]
-    return append(client, *anew).accepted
+def replay(client: redis.Redis, *letters: lanes.DeadLetter) -> int:
+    """Put the letters back and return how many were there; those that hold with the body "again"."""
+    back = lanes.put_back(
+        client,
+        QUEUE,
+        held=[replace(letter, body=b"again") for letter in letters if letter.holds],
+        anew=[
+            lanes.NewEvent(letter.body, ("jo",), "seen", replaces=letter.sequence)
+            for letter in letters
+            if not letter.holds
+        ],
+        longest_hold_ms=HOLD_MS,
+        join_s=3600,
+        note=(NOTE, {"cursor": letters[-1].sequence}),
+    )
+    return back.count
 
 
 def test_letters_are_read_in_the_order_of_acceptance_page_by_page(client: redis.Redis) -> None:
@@ -33,10 +51,9 @@ def test_letters_are_read_in_the_order_of_acceptance_page_by_page(client: redis.
     bury_all(client, "d", "e")
 
     assert bodies(client) == [b"a", b"b", b"c", b"d", b"e"]
-    letter = lanes.letter(client, QUEUE, 2)
-    assert letter is not None
+    (letter,) = lanes.named_letters(client, QUEUE, [2, 99])
     assert (letter.body, letter.letter, letter.keys, letter.holds) == (b"b", b"why", (lanes.digest("b"),), False)
-    assert lanes.letter(client, QUEUE, 99) is None
+    assert lanes.count_letters(client, QUEUE) == (5, 5)
 
 
 def test_a_letter_is_replayed_once_behind_what_is_live(client: redis.Redis) -> None:
@@ -44,8 +61,9 @@ def test_a_letter_is_replayed_once_behind_what_is_live(client: redis.Redis) -> N
     append(client, event("live", "jo"))
     letters = lanes.letters(client, QUEUE)
 
-    assert replay(client, *letters) == (True, True)
-    assert replay(client, *letters) == (False, False)
+    assert replay(client, *letters) == 2
+    assert replay(client, *letters) == 0
+    assert client.hgetall(NOTE) == {b"cursor": b"2"}
 
     assert names(claim(client)) == ["live", "a", "b"]
     assert (stats(client).dead, bodies(client)) == (0, [])
@@ -54,7 +72,7 @@ def test_a_letter_is_replayed_once_behind_what_is_live(client: redis.Redis) -> N
 def test_a_discarded_letter_is_gone(client: redis.Redis) -> None:
     bury_all(client, "a", "b")
 
-    assert lanes.discard(client, QUEUE, [1, 77]) == (1,)
+    assert lanes.discard(client, QUEUE, [1, 77]) == 1
 
     assert bodies(client) == [b"b"]
     assert leftovers(client) == {":dead", ":letter", ":grave"}
@@ -79,11 +97,12 @@ def test_a_letter_that_holds_is_resumed_in_its_place_once(client: redis.Redis) -
     append(client, event("bad", "jo"), event("next", "jo"))
     hold(client, claim(client), "bad")
 
-    assert lanes.resume(client, QUEUE, [1]) == (1,)
-    assert lanes.resume(client, QUEUE, [1]) == ()
+    letters = lanes.letters(client, QUEUE)
+    assert replay(client, *letters) == 1
+    assert replay(client, *letters) == 0
 
     again = claim(client)
-    assert names(again) == ["bad", "next"]
+    assert names(again) == ["again", "next"]
     deliver(client, again)
     figures = stats(client)
     assert (figures.delivered_total, figures.buried_total, figures.dead) == (2, 0, 0)
@@ -94,7 +113,8 @@ def test_skipping_a_letter_that_holds_lets_the_others_go_on(client: redis.Redis)
     append(client, event("bad", "jo"), event("next", "jo"))
     hold(client, claim(client), "bad")
 
-    assert lanes.discard(client, QUEUE, [1]) == (1,)
+    assert lanes.discard(client, QUEUE, [1]) == 1
+    assert lanes.discard(client, QUEUE, [1]) == 0
 
     again = claim(client)
     assert names(again) == ["next"]
@@ -114,9 +134,85 @@ def test_a_mended_letter_is_what_is_tried_again(client: redis.Redis) -> None:
         assert lanes.mend(client, QUEUE, sequence, b"good", b"mended")
     assert not lanes.mend(client, QUEUE, 99, b"good", b"mended")
 
-    lanes.resume(client, QUEUE, [1])
-    assert [letter.letter for letter in lanes.letters(client, QUEUE)] == [b"mended"]
-    assert replay(client, *lanes.letters(client, QUEUE)) == (True,)
-    again = claim(client)
-    assert names(again) == ["good", "good"]
+    letters = lanes.letters(client, QUEUE)
+    assert [(letter.body, letter.letter) for letter in letters] == [(b"good", b"mended")] * 2
+    assert replay(client, *letters) == 2
+    assert names(claim(client)) == ["again", "good"]
     assert client.hlen(f"{base(QUEUE)}:dead") == 0
+
+
+def test_a_letter_lets_go_and_stays(client: redis.Redis) -> None:
+    append(client, event("bad", "jo"), event("next", "jo"))
+    hold(client, claim(client), "bad")
+    assert lanes.held_letters(client, QUEUE) == [1]
+
+    lanes.let_go(client, QUEUE, {1: b"too long"})
+    lanes.let_go(client, QUEUE, {1: b"again"})
+
+    assert lanes.held_letters(client, QUEUE) == []
+    assert names(claim(client)) == ["next"]
+    (letter,) = lanes.letters(client, QUEUE)
+    assert (letter.letter, letter.holds, stats(client).buried_total) == (b"too long", False, 1)
+
+
+def test_what_follows_a_released_event_of_its_claim_cannot_hold(client: redis.Redis) -> None:
+    append(client, event("first", "jo"), event("second", "jo"))
+    claimed = claim(client)
+
+    lanes.settle(
+        client,
+        QUEUE,
+        claimed.id,
+        released=[lanes.Release(1, 0)],
+        buried=[lanes.Burial(2, b"why", holds=True)],
+    )
+
+    assert (stats(client).held, stats(client).dead, stats(client).buried_total) == (0, 0, 0)
+    assert names(claim(client)) == ["first", "second"]
+
+
+def test_spilled_letters_leave_but_for_those_that_hold(client: redis.Redis) -> None:
+    append(client, event("bad", "jo"), event("next", "jo"), event("other", "al"))
+    claimed = claim(client)
+    hold(client, claimed, "bad")
+    bury(client, claimed, "other")
+
+    assert lanes.spill(client, QUEUE, [1, 3]) == 1
+
+    assert bodies(client) == [b"bad"]
+    assert stats(client).spilled_total == 1
+
+
+def test_letters_come_back_to_their_place_once(client: redis.Redis) -> None:
+    bury_all(client, "a", "b", "c")
+    a, _, c = (
+        lanes.OldLetter(letter.sequence, letter.accepted_at_ms, (letter.body.decode(),), letter.body, letter.letter)
+        for letter in lanes.letters(client, QUEUE)
+    )
+    lanes.discard(client, QUEUE, [1, 3])
+
+    assert lanes.bury(client, QUEUE, [c, a]) == 2
+    assert lanes.bury(client, QUEUE, [c, a]) == 0
+
+    assert bodies(client) == [b"a", b"b", b"c"]
+    assert lanes.letters(client, QUEUE)[0].keys == (lanes.digest("a"),)
+
+
+def test_a_letter_from_elsewhere_takes_nobody_s_place(client: redis.Redis) -> None:
+    bury_all(client, "mine")
+    append(client, event("live", "live"))
+    from_elsewhere = [lanes.OldLetter(sequence, 1, ("a",), b"old", b"why") for sequence in (1, 2, 9, None)]
+
+    assert lanes.bury(client, QUEUE, from_elsewhere) == 4
+
+    assert [letter.sequence for letter in lanes.letters(client, QUEUE)] == [1, 3, 4, 9, 10]
+    append(client, event("next", "next"))
+    assert sequences(claim(client)) == {"live": 2, "next": 11}
+
+
+def test_the_events_of_a_lane_are_told_in_their_order(client: redis.Redis) -> None:
+    append(client, event("a1", "a", "b"), event("b", "b"), event("a2", "a"), event("a3", "c", "a"))
+
+    assert [one.body for one in lanes.queue_of(client, QUEUE, lanes.digest("a"), most=9)] == [b"a1", b"a2", b"a3"]
+    assert [one.body for one in lanes.queue_of(client, QUEUE, lanes.digest("a"), most=2)] == [b"a1", b"a2"]
+    assert lanes.queue_of(client, QUEUE, lanes.digest("nobody"), most=9) == []

@@ -166,7 +166,7 @@ class Histories(RuleBasedStateMachine):
             delivered=[sequence for sequence, outcome in outcomes.items() if outcome == "deliver"],
             buried=[lanes.Burial(sequence, b"why") for sequence, outcome in outcomes.items() if outcome == "bury"],
             released=[
-                lanes.Release(sequence, 60_000, counts=True)
+                lanes.Release(sequence, 60_000, b"tried")
                 for sequence, outcome in outcomes.items()
                 if outcome == "release"
             ],

@@ -17,12 +17,12 @@ def test_what_is_packed_is_a_fraction_of_it_and_unpacked_the_same() -> None:
 
     body = pack("web", event)
 
-    assert unpack(body) == ("web", event)
+    assert unpack(body) == ("web", event, {})
     assert len(body) < 0.8 * len(orjson.dumps(event))
 
 
 def test_what_was_packed_without_compression_is_still_read() -> None:
-    assert unpack(orjson.dumps({"source": "web", "event": EVENT})) == ("web", EVENT)
+    assert unpack(orjson.dumps({"source": "web", "event": EVENT})) == ("web", EVENT, {})
 
 
 def test_a_body_names_its_dictionary_so_that_another_may_follow() -> None:
@@ -36,4 +36,4 @@ def test_threads_pack_and_unpack_at_the_same_time() -> None:
     with ThreadPoolExecutor(8) as threads:
         read = list(threads.map(lambda event: unpack(pack("web", event)), events))
 
-    assert read == [("web", event) for event in events]
+    assert read == [("web", event, {}) for event in events]

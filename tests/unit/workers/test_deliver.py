@@ -24,6 +24,8 @@ from workers.requests import Request
 
 QUEUE = "journeys"
 ANSWER = Answer(503, "")
+ATTEMPT = b'[1,"w","HTTP 503"]\n'
+ATTEMPTS = ATTEMPT * (retries.MAX_ATTEMPTS - 1)
 TERMS = Terms(retry_base_s=0.001, timeout_s=1.0, turn_s=1.0, lease_ms=60_000)
 
 
@@ -124,7 +126,7 @@ def test_a_refused_item_is_buried_and_its_followers_go_on(
     (letter,) = letters(client)
     assert (letter["class"], letter["message"]) == ("rejected", "name: too long (invalid)")
     assert letter["faults"][0]["request"]["name"] == "bad"
-    assert letter["faults"][0]["answer"] == {"status": 207, "body": "{}"}
+    assert letter["faults"][0]["answer"] == {"status": 207, "body": "{}", "batch_index": None}
 
 
 def test_an_event_that_cannot_be_mapped_is_buried_with_the_mapping_s_words(
@@ -219,12 +221,14 @@ def test_refused_credentials_spend_no_attempt_and_bury_nothing(
 
 def test_an_event_tried_too_often_is_buried_as_exhausted(client: redis.Redis, destination: mapping.Destination) -> None:
     track(client, "a1", "a")
-    client.hset(f"{base(QUEUE)}:attempts", "1", retries.MAX_ATTEMPTS - 1)
+    client.hset(f"{base(QUEUE)}:attempts", "1", ATTEMPTS)
 
     work(client, destination, Service(a1=RetryLater("HTTP 503", ANSWER)))
 
     (letter,) = letters(client)
-    assert (letter["class"], letter["attempts"]) == ("exhausted", retries.MAX_ATTEMPTS)
+    assert (letter["class"], len(letter["attempts"])) == ("exhausted", retries.MAX_ATTEMPTS)
+    assert letter["attempts"][0] == {"at_ms": 1, "worker": "w", "reason": "HTTP 503"}
+    assert letter["attempts"][-1]["worker"] == letter["worker"]
 
 
 @pytest.mark.parametrize(("tried", "is_buried"), [(0, False), (retries.LEAST_ATTEMPTS - 1, True)])
@@ -233,7 +237,7 @@ def test_an_old_event_is_buried_when_it_was_tried_a_few_times(
 ) -> None:
     """It may have waited for hours behind a dead service, and the first answer after that may be a bad one."""
     track(client, "a1", "a")
-    client.hset(f"{base(QUEUE)}:attempts", "1", tried)
+    client.hset(f"{base(QUEUE)}:attempts", "1", ATTEMPT * tried)
     monkeypatch.setattr(retries, "MAX_AGE_S", -1)
 
     work(client, destination, Service(a1=RetryLater("HTTP 503", ANSWER)))
@@ -245,12 +249,12 @@ def test_what_the_service_has_no_room_for_spends_no_attempt_however_often(
     client: redis.Redis, destination: mapping.Destination
 ) -> None:
     track(client, "a1", "a")
-    client.hset(f"{base(QUEUE)}:attempts", "1", retries.MAX_ATTEMPTS - 1)
+    client.hset(f"{base(QUEUE)}:attempts", "1", ATTEMPTS)
 
     work(client, destination, Service(a1=RetryLater("HTTP 429", Answer(429, ""))))
 
     assert lanes.stats(client, QUEUE).dead == 0
-    assert client.hget(f"{base(QUEUE)}:attempts", "1") == b"%d" % (retries.MAX_ATTEMPTS - 1)
+    assert client.hget(f"{base(QUEUE)}:attempts", "1") == ATTEMPTS
 
 
 def test_an_event_that_keeps_killing_workers_is_buried_unseen(
@@ -376,7 +380,7 @@ def test_trusted_or_not_nothing_overtakes_what_has_to_go_again(client: redis.Red
 def test_what_follows_an_event_that_is_given_up_goes_back_to_its_place(client: redis.Redis) -> None:
     for name, user in [("a0", "a"), ("b0", "b"), ("c0", "c"), ("a1", "a")]:
         track(client, name, user)
-    client.hset(f"{base(QUEUE)}:attempts", "1", retries.MAX_ATTEMPTS - 1)
+    client.hset(f"{base(QUEUE)}:attempts", "1", ATTEMPTS)
 
     work(client, configured(batch_order="trust"), Service(a0=RetryLater("HTTP 503", ANSWER)))
 

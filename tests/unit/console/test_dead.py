@@ -1,0 +1,329 @@
+"""`segue dead`, run in this process over an imitation server: what it shows, what it changes, and what it refuses."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fakeredis
+import orjson
+import pytest
+import redis
+
+import lanes
+from console import cli, patching
+from console.errors import CommandError
+from mapping.event import pack
+from workers import graveyard, spills
+from workers.graveyard import Filter
+
+CONFIG = """
+[destinations.demo]
+site_id = "s"
+api_key = "k"
+[destinations.demo.delivery]
+dead_letters = 4
+"""
+PATCH = '{"properties": {"url": "https://example.com"}}'
+
+Dead = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
+    with fakeredis.FakeRedis() as client:
+        monkeypatch.setattr(redis.Redis, "from_url", lambda *_, **__: client)
+        yield client
+
+
+@pytest.fixture
+def dead(
+    store: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Dead:
+    """Run `segue dead …` as the installed script does; return its exit code, what it printed and what it said."""
+    (tmp_path / "segue.toml").write_text(CONFIG)
+    for name in ("REDIS_URL", "SEGUE_SPILL_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SEGUE_CONFIG", str(tmp_path / "segue.toml"))
+    monkeypatch.setenv("SEGUE_DATA_DIR", str(tmp_path))
+    store.ping()
+
+    def run(*arguments: object, given: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["segue", "dead", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        told = capsys.readouterr()
+        return int(end.value.code or 0), told.out, told.err
+
+    return run
+
+
+def why(reason: str = "invalid", message: str = "no url", **more: Any) -> dict[str, Any]:
+    faults = [{"subscription": "Track Page View", "action": "trackPageView", "message": message}]
+    return {"class": reason, "message": message, "faults": faults, "buried_at_ms": 1_700_000_000_000} | more
+
+
+def bury(client: redis.Redis, user: str, **more: Any) -> None:
+    event = {"type": "page", "properties": {}, "userId": user, "messageId": f"of {user}"}
+    letter = lanes.OldLetter(None, 1_700_000_000_000, (f"id:{user}",), pack("web", event), orjson.dumps(why(**more)))
+    lanes.bury(client, "demo", [letter])
+
+
+def hold(client: redis.Redis) -> None:
+    """Let the first event of "held" be a letter that holds up the second, sequences one and two of an empty queue."""
+    for name in ("first", "second"):
+        event = {"type": "page", "name": name, "properties": {}, "userId": "held", "messageId": name}
+        lanes.append(client, "demo", [lanes.NewEvent(pack("web", event), ("id:held",), name)], limit=9, dedupe_s=60)
+    claim = lanes.claim(client, "demo", lease_ms=1000, max_events=1, max_bytes=10**6, max_depth=0, listen_ms=0)
+    burial = lanes.Burial(claim.events[0].sequence, orjson.dumps(why()), holds=True)
+    lanes.settle(client, "demo", claim.id, buried=[burial])
+
+
+def users(client: redis.Redis) -> list[str]:
+    return [grave.event["userId"] for grave in graveyard.matching(client, "demo", Filter())]
+
+
+def everything(client: redis.Redis) -> dict[bytes, Any]:
+    return {key: client.dump(key) for key in client.keys("*") if not key.endswith(b":hint")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["show", "99"], "demo has no dead letter 99"),
+        (["replay", "99"], "demo has no dead letter 99"),
+        (["replay", "1", "99"], "demo has no dead letter 99"),
+        (["replay", "--dry-run", "--as-it-was"], "--dry-run maps events anew"),
+        (["skip", "99"], "demo has no dead letter 99"),
+        (["skip"], "say which dead letters"),
+        (["skip", "--reason", "invalid"], "2 dead letters would be skipped; say --yes"),
+        (["edit", "99", "--patch", "{}"], "demo has no dead letter 99"),
+        (["edit", "1", "--patch", "{"], "the patch is not JSON"),
+        (["edit", "1", "--patch", "[]"], "the patch must be an object or a list of steps"),
+        (
+            ["edit", "1", "--patch", '[{"op": "remove", "path": "/absent"}]'],
+            "step 1 of the patch: there is no",
+        ),
+        (["list", "--reason", "boredom"], "reason: Input should be 'invalid', 'rejected'"),
+        (["list", "--person", "jo"], "person: Value error, is 'jo', but must be an ordering key such as id:jo"),
+        (["list", "--text", ""], "text: String should have at least 1 character"),
+        (["list", "--destination", "moon"], 'there is no destination "moon"; there are demo'),
+        (["import", "absent.jsonl"], "No such file"),
+        (["import", "segue.toml"], "line 2 is not JSON"),
+        (["purge"], "2 dead letters would be removed; say --yes"),
+        (["purge", "99", "--yes"], "demo has no dead letter 99"),
+        (["cancel", "nothing"], "demo has no replay nothing"),
+    ],
+)
+def test_bad_input_is_one_clear_text_and_changes_nothing(
+    dead: Dead, store: redis.Redis, arguments: list[str], text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bury(store, "jo")
+    bury(store, "al")
+    before = everything(store)
+
+    code, _, error = dead(*arguments)
+
+    assert (code, error.startswith("segue: "), "Traceback" in error) == (2, True, False)
+    assert text in " ".join(error.split())
+    assert everything(store) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ('{"source": "web"', "line 2 is not JSON"),
+        ("[]", "line 2 is not a dead letter"),
+        ('{"source": "web", "event": {}}', "why: Field required"),
+        ('{"source": "web", "event": {}, "why": {"class": "boredom"}}', "why.class: Input should be 'invalid'"),
+        ('{"source": "web", "event": 1, "why": {}}', "event: Input should be a valid dictionary"),
+    ],
+)
+def test_a_file_with_one_bad_line_is_imported_not_at_all(dead: Dead, store: redis.Redis, line: str, text: str) -> None:
+    bury(store, "jo")
+    good = dead("export")[1]
+    dead("purge", "--yes")
+
+    code, _, error = dead("import", given=f"{good}{line}\n")
+
+    assert (code, users(store)) == (2, [])
+    assert text in error
+    assert "nothing was imported" in error
+
+
+def test_letters_are_exported_and_come_back_to_their_place_once(dead: Dead, store: redis.Redis) -> None:
+    for user in ("jo", "al", "Al"):
+        bury(store, user)
+    exported = dead("export", "--person", "id:jo")[1]
+    assert dead("purge", "--person", "id:jo", "--yes")[1] == "1 dead letters removed\n"
+
+    assert dead("import", given=exported)[1] == "1 dead letters imported\n"
+    assert dead("import", given=exported)[1] == "0 dead letters imported; 1 were there already\n"
+    assert users(store) == ["jo", "al", "Al"]
+
+
+def test_a_spill_file_comes_back_unless_it_would_spill_again(dead: Dead, store: redis.Redis, tmp_path: Path) -> None:
+    for user in ("jo", "al", "jo"):
+        bury(store, user)
+    graves = list(graveyard.matching(store, "demo", Filter()))
+    file = spills.write(tmp_path, "demo", (spills.line("demo", grave) for grave in graves))
+    lanes.spill(store, "demo", [grave.sequence for grave in graves])
+
+    assert dead("import", file)[1] == "3 dead letters imported\n"
+    bury(store, "al")
+    bury(store, "al")
+    code, _, error = dead("import", file)
+    assert code == 2
+    assert "demo has 5 dead letters and keeps 4; 3 more are too many" in error
+
+    file.write_bytes(file.read_bytes()[:-4])
+    dead("purge", "--yes")
+    code, _, error = dead("import", file)
+    assert (code, users(store)) == (2, [])
+    assert "is torn" in error
+
+
+def test_groups_count_one_kind_of_error_once(dead: Dead, store: redis.Redis) -> None:
+    for n in range(3):
+        bury(store, f"u{n}", message=f"u{n}@example.com: value '{n}' of item {n} is too long")
+    bury(store, "jo", reason="rejected", message="name: is empty (required)")
+
+    (rows,) = map(json.loads, dead("list", "--group", "--json")[1].splitlines())
+
+    assert [(row["class"], row["count"]) for row in rows] == [("invalid", 3), ("rejected", 1)]
+    assert rows[0]["message"] == "#: value … of item # is too long"
+
+
+def test_a_bulk_verb_acts_on_what_the_same_filter_lists(dead: Dead, store: redis.Redis) -> None:
+    bury(store, "jo")
+    bury(store, "al", reason="rejected")
+    bury(store, "jo", reason="rejected", message="something else")
+    options = ("--person", "id:jo", "--reason", "rejected", "--text", "SOMETHING", "--since", "2023-01-01")
+    listed = [json.loads(line)["sequence"] for line in dead("list", *options, "--json")[1].splitlines()]
+
+    dead("purge", *options, "--yes")
+
+    assert listed == [3]
+    assert [grave.sequence for grave in graveyard.matching(store, "demo", Filter())] == [1, 2]
+
+
+def test_show_tells_everything_what_it_would_send_and_who_waits(dead: Dead, store: redis.Redis) -> None:
+    hold(store)
+    shown = json.loads(dead("show", 1)[1])
+
+    assert (shown["holds"], shown["source"], shown["event"]["name"]) == (True, "web", "first")
+    assert [(one["sequence"], one["name"], one["message_id"]) for one in shown["waiting"]] == [(2, "second", "second")]
+    assert shown["would_send"]["operations"] == []
+    assert "'url'" in shown["would_send"]["failures"][0]
+
+
+def test_an_edited_letter_keeps_its_first_event(dead: Dead, store: redis.Redis) -> None:
+    bury(store, "jo")
+
+    assert dead("edit", 1, "--patch", PATCH)[0] == 0
+    assert dead("edit", 1, "--patch", '[{"op": "add", "path": "/properties/seen", "value": true}]')[0] == 0
+
+    (grave,) = graveyard.matching(store, "demo", Filter())
+    assert grave.event["properties"] == {"url": "https://example.com", "seen": True}
+    assert grave.why["original"]["properties"] == {}
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        ("printf '{' > $1", "what was written is not JSON"),
+        ("printf '[]' > $1", "an event must be a JSON object"),
+        ("exit 3", "exit code 3"),
+    ],
+)
+def test_an_editor_that_leaves_no_event_changes_nothing(
+    dead: Dead, store: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, text: str
+) -> None:
+    bury(store, "jo")
+    (tmp_path / "editor.sh").write_text(script)
+    monkeypatch.setenv("EDITOR", f"sh {tmp_path / 'editor.sh'}")
+    before = everything(store)
+
+    code, _, error = dead("edit", 1)
+
+    assert (code, everything(store) == before) == (2, True)
+    assert text in error
+
+
+def test_the_place_that_a_letter_holds_cannot_become_somebody_else_s(dead: Dead, store: redis.Redis) -> None:
+    hold(store)
+
+    code, _, error = dead("edit", 1, "--patch", '{"userId": "another"}')
+
+    assert code == 2
+    assert "cannot become that of id:another" in error
+
+
+def test_skipping_a_letter_that_holds_lets_the_others_go_on(dead: Dead, store: redis.Redis) -> None:
+    hold(store)
+
+    assert dead("skip", 1)[1] == "1 dead letters skipped\n"
+
+    figures = lanes.stats(store, "demo")
+    assert (figures.dead, figures.held, figures.ready) == (0, 0, 1)
+
+
+def test_stats_tell_the_bound_and_raise_the_alarm(dead: Dead, store: redis.Redis) -> None:
+    for n in range(5):
+        bury(store, f"u{n}")
+
+    figures = json.loads(dead("stats", "--json")[1])
+
+    assert (figures["dead"], figures["most"], figures["by_reason"]) == (5, 4, {"invalid": 5})
+    assert figures["alarm"] == "5 dead letters are more than dead_letters = 4"
+    assert "alarm" in dead("stats")[1]
+
+
+@pytest.mark.parametrize(
+    ("patch", "result"),
+    [
+        ('{"a": null, "c": {"d": 1}}', {"b": [1, 2], "c": {"d": 1}}),
+        ('[{"op": "add", "path": "/b/-", "value": 3}]', {"a": 1, "b": [1, 2, 3]}),
+        ('[{"op": "add", "path": "/b/0", "value": 0}]', {"a": 1, "b": [0, 1, 2]}),
+        ('[{"op": "replace", "path": "/b/0", "value": 9}]', {"a": 1, "b": [9, 2]}),
+        ('[{"op": "move", "from": "/a", "path": "/x"}]', {"b": [1, 2], "x": 1}),
+        ('[{"op": "copy", "from": "/b", "path": "/c"}]', {"a": 1, "b": [1, 2], "c": [1, 2]}),
+        ('[{"op": "test", "path": "/a", "value": 1}, {"op": "remove", "path": "/a"}]', {"b": [1, 2]}),
+        ('[{"op": "add", "path": "/a~1b", "value": 1}]', {"a": 1, "b": [1, 2], "a/b": 1}),
+    ],
+)
+def test_patches_of_both_kinds(patch: str, result: dict[str, Any]) -> None:
+    event = {"a": 1, "b": [1, 2]}
+
+    assert patching.patched(event, patch) == result
+    assert event == {"a": 1, "b": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("step", "text"),
+    [
+        ({"op": "test", "path": "/a", "value": 2}, "the value there is another one"),
+        ({"op": "replace", "path": "/z", "value": 2}, "there is no 'z'"),
+        ({"op": "add", "path": "/b/9", "value": 2}, "the list has no place 9"),
+        ({"op": "add", "path": "/b/x", "value": 2}, '"x" is no place in a list'),
+        ({"op": "add", "path": "a", "value": 2}, 'a path begins with "/"'),
+        ({"op": "add", "path": "/a"}, "there is no 'value'"),
+        ({"op": "add", "path": "/a/b/c", "value": 1}, "step 1"),
+        ({"op": "increase", "path": "/a"}, 'there is no "increase"'),
+        ({"op": "remove", "path": ""}, "the whole event cannot be removed"),
+        ({"op": "replace", "path": "", "value": 1}, "an event must be a JSON object"),
+        (7, "step 1"),
+        ({"op": "remove", "path": 7}, "step 1"),
+    ],
+)
+def test_a_step_that_cannot_be_done_is_told(step: Any, text: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        patching.patched({"a": 1, "b": [1, 2]}, json.dumps([step]))
+
+    assert text in str(caught.value)
