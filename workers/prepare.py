@@ -36,10 +36,10 @@ class Prepared:
 
 
 def prepare(
-    events: Sequence[lanes.ClaimedEvent], client: redis.Redis, destination: mapping.Destination, now_s: float
+    events: Sequence[lanes.ClaimedEvent], client: redis.Redis, destination: mapping.Destination
 ) -> list[Prepared]:
-    """Return the events prepared, in their order. What is mapped does not depend on anything remembered."""
-    drafts = [_draft(event, destination, now_s) for event in events]
+    """Return the events prepared, in their order. What is mapped depends on nothing remembered, and on no clock."""
+    drafts = [_draft(event, destination) for event in events]
     rising = destination.delivery.identify_times == "rising"
     known = people.look_up(
         client,
@@ -59,8 +59,12 @@ class _Draft:
     timestamp: Any
 
     def update(self) -> Update | None:
-        """Return the event's updates of a person as one; None when there are none."""
+        """Return the event's updates of a person as one; None when there are none.
+
+        A merge counts as one of both people: who remains has the attributes of the other one, with their times.
+        """
         times = [int(body["timestamp"]) for body in self.bodies if wire.is_update(body)]
+        times += [0 for body in self.bodies if body.get("action") == "merge"]
         if not times:
             return None
         return Update(self.event.sequence, max(times), self.event.accepted_at_ms // 1000, self.event.keys)
@@ -77,9 +81,9 @@ class _Draft:
         return Prepared(self.event, tuple(items), self.translation.failures, self.timestamp, late)
 
 
-def _draft(event: lanes.ClaimedEvent, destination: mapping.Destination, now_s: float) -> _Draft:
+def _draft(event: lanes.ClaimedEvent, destination: mapping.Destination) -> _Draft:
     source, content = unpack(event.body)
-    translation = mapping.translate(content, destination, now_s)
+    translation = mapping.translate(content, destination, event.accepted_at_ms / 1000)
     bodies = wire.bodies(translation.operations, source, content, event.accepted_at_ms)
     return _Draft(event, translation, bodies, content.get("timestamp"))
 
