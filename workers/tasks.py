@@ -151,7 +151,7 @@ def deliver_once(name: str, *, listening: bool) -> bool:
     except RedisError:
         raise
     except Exception:
-        # As if this worker had died of it, but with a shorter wait: an event that does this is told apart and set aside.
+        # As if this worker had died of it, but with a shorter wait: such an event is told apart and set aside.
         log.exception("%s: a claim could not be worked off", name)
         lanes.extend(store(), name, claim.id, lease_ms=GIVEN_UP_MS)
     return True

@@ -1,11 +1,11 @@
 """Two destinations, one of them dead: the other does not notice, and the dead one gets everything when it is back.
 
-How much the living one delivers beside the dead one, compared with alone, is told with `--log-cli-level INFO`.
+The dead one does not answer, so that each try at it takes as long as can be: the living one has everything before the
+first of them comes to its end. `bench/two_destinations.py` compares the throughput with that of the living one alone.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from pathlib import Path
 
@@ -14,9 +14,8 @@ from tests.conftest import RedisServer
 from tests.pipeline import OTHER, Pipeline, wait_until
 from workers import gate
 
-log = logging.getLogger(__name__)
-
-EVENTS = 2000
+EVENTS = 500
+LEASE_S = 12  # a send that is not answered takes a third of it
 REQUESTS_PER_S = 50
 CONFIG = f"""
 [sources.demo]
@@ -43,24 +42,23 @@ def test_a_dead_destination_slows_nobody_and_gets_everything_when_it_is_back(
 ) -> None:
     config = tmp_path / "segue.toml"
     config.write_text(CONFIG)
-    environment = {"SEGUE_CONFIG": str(config), "SEGUE_LEASE_S": "6"}
+    environment = {"SEGUE_CONFIG": str(config), "SEGUE_LEASE_S": str(LEASE_S)}
     with Pipeline(redis_server.url, workers=2, threads=8, **environment) as pipeline:
-        delivered_in(pipeline, "demo", "warm up", EVENTS // 10)
-        alone_s = delivered_in(pipeline, "demo", "alone", EVENTS)
+        delivered_in(pipeline, "demo", "alone", EVENTS // 10)
 
         pipeline.faults(site_id=OTHER, timeout_before=1)
-        beside_s = delivered_in(pipeline, "both", "beside", EVENTS)
-        held = lanes.stats(pipeline.redis, "dead")
+        delivered_in(pipeline, "both", "beside", EVENTS)
+        held, breaker = lanes.stats(pipeline.redis, "dead"), gate.read(pipeline.redis, "dead").breaker
         wait_until(lambda: gate.read(pipeline.redis, "dead").breaker == "open", "the dead one's gate is shut")
 
         pipeline.faults()
         wait_until(lambda: lanes.stats(pipeline.redis, "dead").waiting == 0, "the dead one has everything")
         back, living = lanes.stats(pipeline.redis, "dead"), lanes.stats(pipeline.redis, "living")
 
-    log.info("throughput beside a dead destination is %.3f of that alone", alone_s / beside_s)
+    assert breaker == "closed", "the first tries are still under way"
     assert (held.waiting, held.delivered_total) == (EVENTS, 0)
     assert (back.delivered_total, back.dead) == (EVENTS, 0)
-    assert (living.delivered_total, living.dead) == (2 * EVENTS + EVENTS // 10, 0)
+    assert (living.delivered_total, living.dead) == (EVENTS + EVENTS // 10, 0)
 
 
 def delivered_in(pipeline: Pipeline, write_key: str, name: str, count: int) -> float:
