@@ -91,8 +91,8 @@ while at <= #ARGV do
     end
   end
   time = same_event or time
+  given[sequence] = string.format('%d', time)
   if lanes > 0 and not same_event then
-    given[sequence] = string.format('%d', time)
     for _, digest in ipairs(digests) do
       values[#values + 1], values[#values + 2] = digest, given[sequence] .. ' ' .. sequence
     end
