@@ -1,7 +1,8 @@
-"""Two destinations, one of them dead: the other does not notice, and the dead one gets everything when it is back.
+"""Two destinations, one of them dead: the other does not notice.
 
 The dead one does not answer, and hangs on to as many deliverers as it gets: the living one has everything before the
-first try at the dead one comes to its end. `bench/two_destinations.py` compares its throughput with that alone.
+first try at the dead one comes to its end. `bench/two_destinations.py` compares its throughput with that alone, and
+`test_outage.py` tells what becomes of the dead one when it is back.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from workers.tasks import CLAIM_EVENTS
 
 WORKERS, SEATS = 2, 4  # SEATS of each destination in each worker
 TO_THE_DEAD, TO_THE_LIVING = 2 * WORKERS * SEATS * CLAIM_EVENTS, 200
-LEASE_S = 24  # a send that is not answered takes a third of it
+LEASE_S = 60  # a send that is not answered takes a third of it
 CONFIG = f"""
 [sources.demo]
 write_key = "demo"
@@ -40,31 +41,29 @@ delivery.requests_per_s = 1000
 """
 
 
-def test_a_dead_destination_slows_nobody_and_gets_everything_when_it_is_back(
-    redis_server: RedisServer, tmp_path: Path
-) -> None:
+def test_a_dead_destination_slows_nobody(redis_server: RedisServer, tmp_path: Path) -> None:
     config = tmp_path / "segue.toml"
     config.write_text(CONFIG)
     environment = {"SEGUE_CONFIG": str(config), "SEGUE_CONCURRENCY": str(SEATS), "SEGUE_LEASE_S": str(LEASE_S)}
     with Pipeline(redis_server.url, workers=WORKERS, threads=2 * SEATS, **environment) as pipeline:
         pipeline.faults(site_id=OTHER, timeout_before=1)
         pipeline.send(told("dead", TO_THE_DEAD), write_key="other")
-        wait_until(
-            lambda: lanes.stats(pipeline.redis, "dead").claims == WORKERS * SEATS, "the dead one has all its seats"
-        )
+        wait_until(lambda: claims(pipeline) == WORKERS * SEATS, "the dead one has all its seats")
 
         delivered_in(pipeline, "demo", "living", TO_THE_LIVING)
-        held, breaker = lanes.stats(pipeline.redis, "dead"), gate.read(pipeline.redis, "dead").breaker
-        wait_until(lambda: gate.read(pipeline.redis, "dead").breaker == "open", "the dead one's gate is shut")
 
-        pipeline.faults()
-        wait_until(lambda: lanes.stats(pipeline.redis, "dead").waiting == 0, "the dead one has everything")
-        back, living = lanes.stats(pipeline.redis, "dead"), lanes.stats(pipeline.redis, "living")
+        living, dead = lanes.stats(pipeline.redis, "living"), lanes.stats(pipeline.redis, "dead")
+        breaker = gate.read(pipeline.redis, "dead").breaker
+        while pipeline.workers:
+            pipeline.kill_worker(0)  # they would wait for answers
 
     assert breaker == "closed", "the first tries are still under way"
-    assert (held.waiting, held.delivered_total) == (TO_THE_DEAD, 0)
-    assert (back.delivered_total, back.dead) == (TO_THE_DEAD, 0)
     assert (living.delivered_total, living.dead) == (TO_THE_LIVING, 0)
+    assert (dead.waiting, dead.delivered_total, dead.dead) == (TO_THE_DEAD, 0, 0)
+
+
+def claims(pipeline: Pipeline) -> int:
+    return lanes.stats(pipeline.redis, "dead").claims
 
 
 def delivered_in(pipeline: Pipeline, write_key: str, name: str, count: int) -> float:
