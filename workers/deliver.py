@@ -119,14 +119,14 @@ def _waves(claim: lanes.Claim, lease: Lease, destination: mapping.Destination) -
     All are prepared at one go, unless one of them changes who is who: then each when it is due.
     """
     events = [event for event in claim.events if event.deaths < MOST_DEATHS]
-    prepared = prepare(events, lease.client, destination, time.time())
+    prepared = prepare(events, lease.client, destination)
     if destination.delivery.batch_order == "trust":
         yield prepared
         return
     changes = any(item.operation.action in _CHANGES_IDENTITY for one in prepared for item in one.items)
     for depth, wave in groupby(prepared, key=lambda one: one.event.depth):
         if changes and depth > 0:
-            yield prepare([one.event for one in wave], lease.client, destination, time.time())
+            yield prepare([one.event for one in wave], lease.client, destination)
         else:
             yield list(wave)
 

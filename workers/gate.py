@@ -25,9 +25,10 @@ FAILURES = 5
 LONGEST_PROBE_WAIT_S = 30.0
 # A probe that has not come to an end by then has died; the next one may go.
 _PROBE_S = 30.0
-# An answer is slow when it takes this many times the usual time, and this much more.
-_SLOW_TIMES, _SLOW_MORE_S = 4.0, 0.25
-_USUAL_WEIGHT = 0.1
+# Answers have become slow when the last twenty or so take this many times what some hundreds took, and this much more.
+# One alone says nothing: a hundredth of the answers of a healthy service is slow.
+_SLOW_TIMES, _SLOW_MORE_S = 2.0, 0.25
+_RECENT_WEIGHT, _USUAL_WEIGHT = 0.05, 0.005
 
 Admission = Literal["open", "shut", "probe"]
 Send = Callable[[Request], list[Outcome]]
@@ -55,6 +56,7 @@ class Gate:
     turn_s: float  # the longest wait for a turn
     clock: Callable[[], float] = time.monotonic
     _usual_s: float | None = field(default=None, init=False)
+    _recent_s: float = field(default=0.0, init=False)
 
     def admit(self) -> Admission:
         """Return whether to claim: as usual, not now, or a little, as a probe."""
@@ -94,11 +96,13 @@ class Gate:
         return outcomes
 
     def _notice(self, elapsed_s: float) -> None:
-        """Keep the usual time of an answer, and report one that is much slower."""
-        usual_s = elapsed_s if self._usual_s is None else self._usual_s
-        if elapsed_s > _SLOW_TIMES * usual_s + _SLOW_MORE_S:
+        """Keep the usual time of an answer and that of the last ones, and report when these are much slower."""
+        if self._usual_s is None:
+            self._usual_s = self._recent_s = elapsed_s
+        self._usual_s += _USUAL_WEIGHT * (elapsed_s - self._usual_s)
+        self._recent_s += _RECENT_WEIGHT * (elapsed_s - self._recent_s)
+        if self._recent_s > _SLOW_TIMES * self._usual_s + _SLOW_MORE_S:
             self._report("slow")
-        self._usual_s = usual_s + _USUAL_WEIGHT * (elapsed_s - usual_s)
 
     def _report(self, what: str, reason: str = "", after_s: float = 0.0) -> bool:
         """Report how a send went; return whether the gate is shut now."""

@@ -37,10 +37,10 @@ class Prepared:
 
 
 def prepare(
-    events: Sequence[lanes.ClaimedEvent], client: redis.Redis, destination: mapping.Destination, now_s: float
+    events: Sequence[lanes.ClaimedEvent], client: redis.Redis, destination: mapping.Destination
 ) -> list[Prepared]:
-    """Return the events prepared, in their order. What is mapped does not depend on anything remembered."""
-    drafts = [_draft(event, destination, now_s) for event in events]
+    """Return the events prepared, in their order. What is mapped depends on nothing remembered, and on no clock."""
+    drafts = [_draft(event, destination) for event in events]
     rising = destination.delivery.identify_times == "rising"
     known = people.look_up(
         client,
@@ -61,8 +61,12 @@ class _Draft:
     timestamp: Any
 
     def update(self) -> Update | None:
-        """Return the event's updates of a person as one; None when there are none."""
+        """Return the event's updates of a person as one; None when there are none.
+
+        A merge counts as one of both people: who remains has the attributes of the other one, with their times.
+        """
         times = [int(body["timestamp"]) for body in self.bodies if wire.is_update(body)]
+        times += [0 for body in self.bodies if body.get("action") == "merge"]
         if not times:
             return None
         return Update(self.event.sequence, max(times), self.accepted_at_ms // 1000, self.event.keys)
@@ -79,7 +83,7 @@ class _Draft:
         return Prepared(self.event, tuple(items), self.translation.failures, self.timestamp, self.accepted_at_ms, late)
 
 
-def _draft(event: lanes.ClaimedEvent, destination: mapping.Destination, now_s: float) -> _Draft:
+def _draft(event: lanes.ClaimedEvent, destination: mapping.Destination) -> _Draft:
     source, content, again = unpack(event.body)
     accepted_at_ms = again.get("accepted_at_ms", event.accepted_at_ms)
     if "requests" in again:
@@ -87,7 +91,7 @@ def _draft(event: lanes.ClaimedEvent, destination: mapping.Destination, now_s: f
         translation = mapping.Translation(operations, ())
         bodies = [operation.body for operation in operations]
     else:
-        translation = mapping.translate(content, destination, now_s)
+        translation = mapping.translate(content, destination, accepted_at_ms / 1000)
         bodies = wire.bodies(translation.operations, source, content, accepted_at_ms)
     return _Draft(event, translation, bodies, accepted_at_ms, content.get("timestamp"))
 

@@ -46,6 +46,8 @@ CLAIM_DEPTH = {"barrier": 20, "trust": 500}
 PROBE_EVENTS = 5
 # How often dead letters are looked after.
 TEND_S = 30
+# Some wait all the same: an error that every event meets should not fill the dead letters.
+GIVEN_UP_MS = 5_000
 
 stopping = threading.Event()
 
@@ -150,6 +152,12 @@ def deliver_once(name: str, *, listening: bool) -> bool:
         work_off(claim, lease, destinations()[name], send, terms(), stopping.is_set)
     except LeaseLost:
         log.warning("%s: a lease ended before its claim was worked off; nothing more was sent", name)
+    except RedisError:
+        raise
+    except Exception:
+        # As if this worker had died of it, but with a shorter wait: such an event is told apart and set aside.
+        log.exception("%s: a claim could not be worked off", name)
+        lanes.extend(store(), name, claim.id, lease_ms=GIVEN_UP_MS)
     return True
 
 

@@ -16,6 +16,7 @@ from workers.ulid import derived_ulid, is_ulid
 
 _EVENT_ACTIONS = frozenset({"event", "page", "screen"})
 _WHATEVER_CAME_BEFORE = frozenset({"delete", "suppress", "unsuppress"})
+_RELATIONSHIPS_ONLY = frozenset({"add_relationships", "delete_relationships"})
 
 
 def bodies(operations: tuple[Operation, ...], source: str, event: JsonObject, accepted_at_ms: int) -> list[JsonObject]:
@@ -37,20 +38,28 @@ def addressed(body: JsonObject, known: Known, happened_at_ms: int, time_s: int |
     """
     if is_update(body) and time_s is not None:
         body = body | {"timestamp": time_s}
-    if not (known.merged or known.deleted_ms):
+    if "action" not in body or not (known.merged or known.deleted_ms):
         return body
     if body["action"] == "merge":
         primary, secondary = known.who(body["primary"]), known.who(body["secondary"])
         return None if primary == secondary else body | {"primary": primary, "secondary": secondary}
     relationships = body.get("cio_relationships")
     if isinstance(relationships, list):
-        body = body | {"cio_relationships": [_related(one, known) for one in relationships]}
+        related = [_related(one, known) for one in relationships if not _is_late(_who(one), known, happened_at_ms)]
+        if not related and relationships and body["action"] in _RELATIONSHIPS_ONLY:
+            return None
+        body = body | {"cio_relationships": related}
     who = body.get("identifiers")
     if body.get("type") != "person" or not isinstance(who, dict):
         return body
     if body["action"] not in _WHATEVER_CAME_BEFORE and _is_late(who, known, happened_at_ms):
         return None
     return body | {"identifiers": known.who(who)}
+
+
+def _who(relationship: JsonObject) -> Who:
+    who = relationship.get("identifiers")
+    return who if isinstance(who, dict) else {}
 
 
 def _is_late(who: Who, known: Known, happened_at_ms: int) -> bool:
@@ -62,8 +71,8 @@ def _is_late(who: Who, known: Known, happened_at_ms: int) -> bool:
 
 
 def _related(relationship: JsonObject, known: Known) -> JsonObject:
-    who = relationship.get("identifiers")
-    return relationship | {"identifiers": known.who(who)} if isinstance(who, dict) else relationship
+    who = _who(relationship)
+    return relationship | {"identifiers": known.who(who)} if who else relationship
 
 
 def _body(operation: Operation, source: str, event: JsonObject, accepted_at_ms: int, taken: set[str]) -> JsonObject:

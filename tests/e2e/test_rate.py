@@ -15,6 +15,7 @@ from workers import presence
 LIMIT = 50
 WORKERS = 8
 SECONDS = int(os.environ.get("RATE_SECONDS", "10"))
+NOISE_S = 60  # for so long others may keep the machine busy
 STORM_S = 2
 RECOVERY_S = 40
 CONFIG = f"""
@@ -34,13 +35,16 @@ def test_eight_processes_keep_to_the_limit_use_it_and_find_it_again(redis_server
     config.write_text(CONFIG)
     events = [
         {"type": "track", "event": "Seen", "userId": f"user {n}", "messageId": f"m{n}"}
-        for n in range(LIMIT * (SECONDS + STORM_S + RECOVERY_S))
+        for n in range(LIMIT * (SECONDS + NOISE_S + STORM_S + RECOVERY_S))
     ]
     with Pipeline(redis_server.url, workers=WORKERS, SEGUE_CONFIG=str(config)) as pipeline:
         wait_until(lambda: presence.count(pipeline.redis) == WORKERS, "all workers are there")
         pipeline.send(events)
-        wait_until(lambda: len(seen(pipeline)) > SECONDS + 2, "the rate was watched for long enough")
-        calm = full_seconds(pipeline)
+        wait_until(
+            lambda: most_within(SECONDS, full_seconds(pipeline)) >= 0.95 * LIMIT * SECONDS,
+            f"{SECONDS} seconds in which the limit was used",
+            SECONDS + NOISE_S,
+        )
 
         pipeline.faults(status_429=1)
         wait_until(lambda: refused(pipeline) > LIMIT // 2, "the service refuses")
@@ -52,7 +56,6 @@ def test_eight_processes_keep_to_the_limit_use_it_and_find_it_again(redis_server
         counts = list(seen(pipeline).values())
 
     assert max(counts) <= LIMIT * 1.02
-    assert sum(calm[:SECONDS]) >= 0.95 * LIMIT * SECONDS
     assert cut < 0.8 * LIMIT, "fewer requests were sent when the service asked for fewer"
 
 
@@ -65,6 +68,11 @@ def seen(pipeline: Pipeline) -> dict[int, int]:
 def full_seconds(pipeline: Pipeline) -> list[int]:
     """The counts of the seconds from end to end: neither the first one nor the one under way."""
     return list(seen(pipeline).values())[1:-1]
+
+
+def most_within(seconds: int, counts: list[int]) -> int:
+    """Return the most that came within so many seconds; 0 when there were fewer."""
+    return max((sum(counts[first : first + seconds]) for first in range(len(counts) - seconds + 1)), default=0)
 
 
 def refused(pipeline: Pipeline) -> int:

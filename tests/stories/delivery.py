@@ -44,12 +44,19 @@ local base, ms = KEYS[1], tonumber(ARGV[1])
 for _, event in ipairs(redis.call('ZRANGE', base .. ':ready', 0, -1)) do
   redis.call('ZINCRBY', base .. ':ready', -ms, event)
 end
-for _, suffix in ipairs({ ':apart:*', ':rested:*' }) do
-  for _, name in ipairs(redis.call('KEYS', base .. suffix)) do
-    for _, digest in ipairs(redis.call('HKEYS', name)) do
-      redis.call('HINCRBY', name, digest, -ms)
-    end
+for _, name in ipairs(redis.call('KEYS', base .. ':apart:*')) do
+  for _, digest in ipairs(redis.call('HKEYS', name)) do
+    redis.call('HINCRBY', name, digest, -ms)
   end
+end
+local DIGEST, TIME = 8, 13
+for _, name in ipairs(redis.call('KEYS', base .. ':rested:*')) do
+  local notes, moved = redis.call('GET', name), {}
+  for at = 1, #notes, DIGEST + TIME do
+    local time = string.sub(notes, at + DIGEST, at + DIGEST + TIME - 1)
+    moved[#moved + 1] = string.sub(notes, at, at + DIGEST - 1) .. string.format('%013d', time - ms)
+  end
+  redis.call('SET', name, table.concat(moved), 'KEEPTTL')
 end
 for field, in_a_ms in pairs({ probe_at = 1, turn = 1000, rate_at = 1000 }) do
   if redis.call('HEXISTS', base .. ':gate', field) == 1 then

@@ -13,6 +13,7 @@
 -- Clock    Redis' own.
 local base = KEYS[1]
 local DIGEST, TIMES_KEPT_S, OLDEST_S, MOST_AHEAD_S, MOST_MERGES = 8, 7200, 3600, 3600, 20
+local TIME_OF = 'time of ' -- longer than a digest with whatever follows
 local now_s = tonumber(redis.call('TIME')[1])
 
 local function generations(suffix, length_s)
@@ -62,31 +63,40 @@ for i = 1, some_deleted and people or 0 do
   deleted[i] = find(deleted_names, ARGV[i + 2]) or ''
 end
 
-local time_names = generations(':identified:', TIMES_KEPT_S)
-local at = 3 + people
+-- An event keeps its time, as it may be sent again: the last one of a lane in the lane's field, those that it overtook
+-- within this call, which may all be sent again together, in fields of their own.
+local time_names, given, at = generations(':identified:', TIMES_KEPT_S), {}, 3 + people
+local function keep(values)
+  redis.call('HSET', time_names[1], unpack(values))
+  redis.call('EXPIRE', time_names[1], 2 * TIMES_KEPT_S)
+end
 while at <= #ARGV do
   local sequence, latest, lanes = ARGV[at], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
   local digests = { unpack(ARGV, at + 4, at + 3 + lanes) }
   local time = math.max(math.min(tonumber(ARGV[at + 1]), latest), now_s - OLDEST_S)
-  if lanes > 0 then
-    local same_event
-    for _, name in ipairs(time_names) do
-      for _, found in ipairs(redis.call('HMGET', name, unpack(digests))) do
-        local last, of = string.match(found or '', '(%d+) (%d+)')
-        if of == sequence then
-          same_event = tonumber(last)
-        elseif last then
-          time = math.max(time, last, math.min(last + 1, now_s + MOST_AHEAD_S))
+  local same_event, values = nil, {}
+  for _, name in ipairs(lanes > 0 and time_names or {}) do
+    local found = redis.call('HMGET', name, TIME_OF .. sequence, unpack(digests))
+    same_event = same_event or tonumber(found[1] or nil)
+    for i = 2, lanes + 1 do
+      local last, of = string.match(found[i] or '', '(%d+) (%d+)')
+      if of == sequence then
+        same_event = tonumber(last)
+      elseif last then
+        time = math.max(time, last, math.min(last + 1, now_s + MOST_AHEAD_S))
+        if given[of] then
+          values[#values + 1], values[#values + 2] = TIME_OF .. of, given[of]
         end
       end
     end
-    time = same_event or time
-    local values, value = {}, string.format('%d %s', math.floor(time), sequence)
-    for i, digest in ipairs(digests) do
-      values[2 * i - 1], values[2 * i] = digest, value
+  end
+  time = same_event or time
+  given[sequence] = string.format('%d', time)
+  if lanes > 0 and not same_event then
+    for _, digest in ipairs(digests) do
+      values[#values + 1], values[#values + 2] = digest, given[sequence] .. ' ' .. sequence
     end
-    redis.call('HSET', time_names[1], unpack(values))
-    redis.call('EXPIRE', time_names[1], 2 * TIMES_KEPT_S)
+    keep(values)
   end
   times[#times + 1] = math.floor(time)
   at = at + 4 + lanes

@@ -440,6 +440,20 @@ def test_updates_of_one_person_within_a_second_differ_in_their_times(client: red
     assert [body["timestamp"] - now for body in sent_by(client, configured())] == [0, 1, 2]
 
 
+def test_an_update_after_a_merge_is_never_older_than_those_of_either(client: redis.Redis) -> None:
+    """Who remains inherits attributes with their times."""
+    now = int(time.time()) - 60
+    for name, user, at in [("i0", "old", now), ("i1", "new", now - 30)]:
+        timestamp = time.strftime("%FT%TZ", time.gmtime(at))
+        track(client, name, user, type="identify", traits={"plan": name}, timestamp=timestamp)
+        if user == "old":
+            alias(client, "old", "new")
+
+    first, _, second = sent_by(client, configured())
+
+    assert second["timestamp"] > first["timestamp"] == now
+
+
 def test_updates_keep_their_own_times_where_that_is_wanted(client: redis.Redis) -> None:
     for n in (2, 1):
         track(client, f"i{n}", "a", type="identify", traits={"plan": n}, timestamp=f"2024-03-05T10:00:0{n}Z")

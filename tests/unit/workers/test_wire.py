@@ -100,6 +100,23 @@ def test_what_happened_before_a_deletion_is_not_sent_after_it() -> None:
     assert addressed(person("delete", identifiers={"id": "a"}), known, 100, None) is not None
 
 
+def test_a_relationship_of_a_deleted_person_from_before_is_not_sent() -> None:
+    known = Known(deleted_ms={"id:gone": 100})
+    both = [{"identifiers": {"id": "gone"}}, {"identifiers": {"id": "there"}}]
+    joined = {"type": "object", "action": "identify", "attributes": {"name": "Acme"}, "cio_relationships": both}
+    parts = {"type": "object", "action": "delete_relationships", "cio_relationships": both[:1]}
+
+    assert addressed(joined, known, 100, None) == joined | {"cio_relationships": both[1:]}
+    assert addressed(joined, known, 101, None) == joined
+    assert addressed(parts, known, 100, None) is None
+
+
+def test_a_report_of_a_delivery_names_nobody() -> None:
+    report = {"delivery_id": "d", "metric": "opened", "timestamp": 5}
+
+    assert addressed(report, Known(merged={"id:old": {"id": "new"}}), 0, None) == report
+
+
 def test_a_relationship_names_who_the_person_has_become() -> None:
     known = Known(merged={"id:old": {"id": "new"}})
     joined = {"type": "object", "action": "identify", "cio_relationships": [{"identifiers": {"id": "old"}, "x": 1}]}
