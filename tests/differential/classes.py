@@ -12,7 +12,7 @@ from mapping.javascript import length
 Json = dict[str, Any]
 
 # The classes that docs/compatibility.md explains, by the names they have there.
-EXPLAINED = frozenset({"half a character", "list of one missing value"})
+EXPLAINED = frozenset({"half a character"})
 
 
 def class_of(case: Json, theirs: Json, ours: Json) -> str:
@@ -22,8 +22,6 @@ def class_of(case: Json, theirs: Json, ours: Json) -> str:
         return f"{kind}: raises"
     if _has_half_a_character(theirs) or _has_text_for_a_root(case.get("mapping")):
         return "half a character"
-    if "but it was undefined." in json.dumps(theirs):
-        return "list of one missing value"
     members = [name for name in sorted(theirs.keys() | ours.keys()) if theirs.get(name) != ours.get(name)]
     directives = sorted(set(_directives(case.get("mapping"))))
     return f"{kind}: {' '.join(members)} {' '.join(directives)}".strip()

@@ -1,4 +1,5 @@
-"""Cases for both sides, from a seed: odd events, mappings of every directive, every action, batches and triggers.
+"""Cases for both sides, from a seed: odd events, mappings of every directive, every action, batches and triggers; and
+neighbours of the recorded cases.
 
 A case is one line as the reference's oracle reads it (`{"id", "mode"?, "event" | "events", "settings",
 "subscriptions"?}`, or `{"mapping", "event"}`, or `{"fql", "event"}`). The same seed always gives the same cases.
@@ -11,6 +12,7 @@ from random import Random
 from typing import Any
 
 from mapping.actions import ACTIONS, Action, Field
+from tests.differential.neighbours import Neighbours
 
 Json = dict[str, Any]
 
@@ -69,6 +71,7 @@ class Generator:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
+        self.neighbours = Neighbours(self.random)
 
     def cases(self, count: int) -> Iterator[Json]:
         """Yield that many cases, each kind in its share."""
@@ -105,6 +108,9 @@ class Generator:
             "event": {"type": "delete", "userId": self.pick(IDS[:12])},
             "settings": self.settings(),
         }
+
+    def near(self) -> Json:
+        return self.neighbours.case()
 
     def chance(self, share: float) -> bool:
         return self.random.random() < share
@@ -340,7 +346,9 @@ _MAKERS: dict[str, Callable[[Generator], Json]] = {
     "mapValidate": Generator.map_validate,
     "fql": Generator.fql,
     "delete": Generator.delete,
+    "near": Generator.near,
 }
 _SHARES = {
-    "presets": 30, "custom": 25, "batch": 15, "map": 20, "mapBatch": 3, "mapValidate": 3, "fql": 3, "delete": 1,
+    "presets": 20, "custom": 18, "batch": 12, "map": 13, "mapBatch": 2, "mapValidate": 2, "fql": 2, "delete": 1,
+    "near": 30,
 }  # fmt: skip
