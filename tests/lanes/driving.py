@@ -115,5 +115,6 @@ def leftovers(client: redis.Redis) -> set[str]:
     prefix = base(QUEUE)
     found = {key.decode().removeprefix(prefix): client.pttl(key) for key in client.keys(f"{prefix}*")}
     remembered = (":seen:", ":rested:", ":apart:", ":join:", ":hint")
-    forgotten_in_time = {suffix for suffix, ttl_ms in found.items() if suffix.startswith(remembered) and ttl_ms > 0}
-    return {suffix for suffix in found.keys() - forgotten_in_time if suffix not in (":seq", ":total")}
+    for_ever = -1
+    in_time = {suffix for suffix, ttl_ms in found.items() if suffix.startswith(remembered) and ttl_ms != for_ever}
+    return {suffix for suffix in found.keys() - in_time if suffix not in (":seq", ":total")}

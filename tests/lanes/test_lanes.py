@@ -205,6 +205,23 @@ def test_a_buried_event_frees_its_lane_and_is_kept_with_its_letter(client: redis
     assert client.hgetall(f"{base(QUEUE)}:letter") == {b"1": b"why"}
 
 
+def test_a_chain_may_be_buried_and_delivered_in_one_go(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), event("b", "jo"), event("c", "jo"))
+    first = claim(client)
+    by_name = sequences(first)
+
+    settled = lanes.settle(
+        client,
+        QUEUE,
+        first.id,
+        delivered=[by_name["b"]],
+        buried=[lanes.Burial(by_name["a"], b"why"), lanes.Burial(by_name["c"], b"why")],
+    )
+
+    assert settled.lost == ()
+    assert (stats(client).delivered_total, stats(client).buried_total) == (1, 2)
+
+
 def test_a_hold_passes_before_an_event_and_after_it(client: redis.Redis) -> None:
     append(client, event("a", "jo"), event("held", "jo", hold_ms=HOLD_MS), event("after", "jo"))
     first = claim(client)
