@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 from mapping.actions import ACTIONS, Action, Field
+from mapping.liquid_filters import FILTERS
 from tests.differential.neighbours import Neighbours
 
 Json = dict[str, Any]
@@ -57,6 +58,11 @@ LIQUID = (
     "{% comment %}{{ a{b }}{% endcomment %}", "{{ event | escape }}", "{{ properties | json }}",
     "{{ event | sort }}", "{{ event", "{% unknown %}", "plain",
 )  # fmt: skip
+LIQUID_VALUES = (
+    "userId", "event", "properties.a", "properties.b", "properties.list", "traits", "traits.plan", "traits.email",
+    "nope", "'x, y'", "2", "1.5", "true", "timestamp", "properties.list[0]",
+)  # fmt: skip
+LIQUID_ARGUMENTS = ("", "", "", ": 1", ": 'x'", ": 2, 'y'", ": '%Y-%m-%d %H:%M'", ": userId")
 TRIGGERS = (
     'type = "track"', 'type = "identify"', 'event = "Order Placed"', 'type = "track" and event != "Order Placed"',
     'type = "page" or type = "screen"', "properties.a > 5", 'contains(properties.a, "x")', 'match(event, "Order*")',
@@ -318,7 +324,17 @@ class Generator:
         return self.options(apply=applied, mapping={self.pick(NAMES): self.directive(depth)})
 
     def liquid(self, _depth: int) -> str:
-        return "".join(self.pick(LIQUID) for _ in range(self.random.randint(1, 2)))
+        makers = (lambda: self.pick(LIQUID), self.liquid_output, self.liquid_condition)
+        return "".join(self.pick(makers)() for _ in range(self.random.randint(1, 2)))
+
+    def liquid_output(self) -> str:
+        filters = [self.pick(sorted(FILTERS)) + self.pick(LIQUID_ARGUMENTS) for _ in range(self.random.randint(0, 2))]
+        return "{{ " + " | ".join([self.pick(LIQUID_VALUES), *filters]) + " }}"
+
+    def liquid_condition(self) -> str:
+        operator = self.pick(("==", "!=", "<", ">=", "contains"))
+        condition = f"{self.pick(LIQUID_VALUES)} {operator} {self.pick(LIQUID_VALUES)}"
+        return "{% if " + condition + " %}y{% else %}n{% endif %}"
 
 
 _DIRECTIVES: dict[str, Callable[[Generator, int], Any]] = {
