@@ -105,9 +105,10 @@ def line_up(client: redis.Redis) -> None:
 
 def grow_old(client: redis.Redis, what: str) -> None:
     """Let what is remembered as `what` (rested, apart, join) be of the generation before this one."""
-    for key in client.keys(f"{base(QUEUE)}:{what}:*"):
-        name, _, generation = key.decode().rpartition(":")
-        client.rename(key, f"{name}:{int(generation) - 1}")
+    prefix = f"{base(QUEUE)}:{what}:"
+    for key in client.keys(f"{prefix}*"):
+        generation, colon, part = key.decode().removeprefix(prefix).partition(":")
+        client.rename(key, f"{prefix}{int(generation) - 1}{colon}{part}")
 
 
 def leftovers(client: redis.Redis) -> set[str]:
