@@ -116,16 +116,16 @@ def check(
     faults = checking.faults(document)
     if not faults:
         for line in checking.summary(document):
-            out.print(line, markup=False)
+            out.print(line, markup=False, soft_wrap=True)
         for warning in checking.warnings(document):
-            out.print(f"warning: {warning}", markup=False, style="yellow")
+            out.print(f"warning: {warning}", markup=False, style="yellow", soft_wrap=True)
     if credentials and not faults:
         for name, destination in mapping.destinations(document).items():
             fault = checking.credentials(destination, settings)
             if fault:
                 faults.append(f"destinations.{name}: {fault}")
             else:
-                out.print(f"destination {name}: Customer.io takes the credentials", markup=False)
+                out.print(f"destination {name}: Customer.io takes the credentials", markup=False, soft_wrap=True)
     file = f"{settings.config}: " if settings.config else ""
     for fault in faults:
         typer.echo(f"{file}{fault}", err=True)
@@ -199,7 +199,7 @@ def main() -> None:
     except httpx.HTTPError as error:
         _give_up(f"no answer over HTTP: {error}")
     except OSError as error:
-        _give_up(str(error))
+        _give_up(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
 
 def _give_up(text: str) -> None:

@@ -18,12 +18,14 @@ from console.errors import CommandError
 from mapping.actions import ACTIONS
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_LITERAL = re.compile(r"[^'\x00-\x1f\x7f]*")
 _PRESETS = tuple(action.title for action in ACTIONS.values())
 _HEAD = """\
 # Imported from Segment. Say which source feeds it: see docs/configuration.md.
 [destinations.{name}]
 site_id = "${{CUSTOMERIO_SITE_ID}}"
 api_key = "${{CUSTOMERIO_API_KEY}}"
+region = "us"  # or "eu": Segment's list of subscriptions does not say
 """
 
 
@@ -107,9 +109,20 @@ def _unique(name: str, taken: set[str]) -> str:
 
 
 def _spelled(value: Any) -> Any:
-    """Return a field's value so that our file means the same: a text "$.a" is a path there, "{{ a }}" a template."""
-    is_taken = isinstance(value, str) and (value.startswith("$.") or "{{" in value)
-    return {"@literal": value} if is_taken else value
+    """Return a field's value as short as our file can say it: a path is the text "$.a" there, a template "{{ a }}"."""
+    match value:
+        case str() if _says_more(value):
+            return {"@literal": value}
+        case {"@path": str(path)} if len(value) == 1 and path.startswith("$."):
+            return path
+        case {"@template": str(template)} if len(value) == 1 and _says_more(template) and not template.startswith("$."):
+            return template
+    return value
+
+
+def _says_more(text: str) -> bool:
+    """Whether our file takes this text of a field for a path or a template."""
+    return text.startswith("$.") or "{{" in text
 
 
 def _value(value: Any, where: str) -> str:
@@ -133,4 +146,7 @@ def _key(key: str) -> str:
 
 
 def _text(text: str) -> str:
+    """Return the text as TOML has it: as it is between single quotes when it has double ones, as triggers do."""
+    if '"' in text and _LITERAL.fullmatch(text):
+        return f"'{text}'"
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

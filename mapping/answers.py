@@ -32,6 +32,7 @@ _SETTINGS: Final = (
     Field("accountRegion", "Account Region", choices=tuple(REGIONS.values())),
 )
 
+_ESCAPED_IN_URLS = frozenset(" \"'<>\\^`{|}\t\r\n")
 _ENGINE_ERRORS = frozenset({"TypeError", "RangeError"})
 # A batch for an action that does not exist is an accident of the engine, which comes after every other refusal.
 _UNKNOWN_IN_BATCH = {"class": "TypeError", "engine_message": True}
@@ -240,5 +241,8 @@ def _refused(message: str) -> JsonObject:
 
 
 def _as_url(text: str) -> str:
-    """The few characters that the reference's HTTP library escapes by itself."""
-    return "".join(f"%{ord(character):02X}" if character in " \"'<>\\^`{|}\t\r\n" else character for character in text)
+    """What the reference's HTTP library makes of the end of a URL: cut, slashes for backslashes, a few characters
+    escaped."""
+    path, mark, query = text.rstrip().partition("?")
+    spelled = path.replace("\\", "/") + mark + query
+    return "".join(f"%{ord(character):02X}" if character in _ESCAPED_IN_URLS else character for character in spelled)

@@ -15,7 +15,7 @@ from typing import Any, Final
 from mapping.actions.action import Field
 from mapping.errors import InvalidPayload
 from mapping.event import JsonObject
-from mapping.javascript import UNDEFINED, article, number_text, to_number, type_name
+from mapping.javascript import UNDEFINED, article, number_text, strip_undefined, to_number, type_name
 from mapping.operation import EXEMPT_FIELD
 from mapping.timestamps import is_date_like
 
@@ -65,7 +65,7 @@ def coerce(fields: Iterable[Field], values: Any) -> JsonObject:
     if missing or faults:
         raise InvalidPayload(" ".join(missing + faults))
     if EXEMPT_FIELD in values:
-        payload[EXEMPT_FIELD] = values[EXEMPT_FIELD]
+        payload[EXEMPT_FIELD] = strip_undefined(values[EXEMPT_FIELD])
     return payload
 
 

@@ -1,6 +1,5 @@
 """The TOML tables `[destinations.NAME]` to compiled destinations. Every fault of a file at once, each naming its key,
-what is
-wrong and what would be right; docs/configuration.md is the reference for whoever writes the file.
+what is wrong and what would be right; docs/configuration.md is the reference for whoever writes the file.
 
     [destinations.journeys]                        # quick setup: the fifteen presets are on
     site_id = "${CIO_SITE_ID}"
@@ -187,7 +186,10 @@ class _Reading:
             self.faults.append(f'{where}.name: "{table.name}" is the name of an earlier subscription')
         action = self.action(where, table, preset)
         trigger = self.trigger(where, table, preset)
-        if action is None or trigger is None:
+        if action is None:
+            return
+        mapping = self.mapping(where, table.mapping, action)
+        if trigger is None:
             return
         if compatibility == "2021":
             self.accepted_in_2021(where, action, trigger)
@@ -195,7 +197,7 @@ class _Reading:
             "name": table.name,
             "trigger": trigger,
             "slug": action.slug,
-            "mapping": self.mapping(where, table.mapping, action),
+            "mapping": mapping,
             "enabled": table.enabled,
         }
 

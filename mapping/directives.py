@@ -4,7 +4,7 @@ A mapping is JSON in which an object with an `@` key is computed from the event.
 (segmentio/action-destinations, packages/core/src/mapping-kit), with one difference that nobody can see: nothing is ever
 written into the mapping or the event. Compiling never fails; what is wrong fails when, and only when, it is resolved.
 
-`compile_mapping(mapping)` is the whole way: root directive, validation, resolution, UNDEFINED members removed.
+`transform(mapping, event)` is the whole way: root directive, validation, resolution, UNDEFINED members removed.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ ROOT_DIRECTIVE: Final = "__segment_internal_directive"
 def transform(mapping: Any, event: Any) -> Any:
     """Return what the mapping makes of the event; UNDEFINED when a directive at the root finds nothing. Raises
     Rejected."""
-    return compile_mapping(mapping)(event)
+    return strip_undefined(compile_mapping(mapping)(event))
 
 
 def transform_batch(mapping: Any, events: list[Any]) -> list[Any]:
     """Return what the mapping makes of each event; an event that is no object is taken as it is."""
+    validate_mapping(root_of(mapping))
     resolve = compile_root(mapping)
-    return [None if made is UNDEFINED else made for made in map(resolve, events)]
+    return [None if made is UNDEFINED else strip_undefined(made) for made in map(resolve, events)]
 
 
 def compile_mapping(mapping: Any) -> Resolver:
@@ -109,11 +110,18 @@ def compile_value(mapping: Any) -> Resolver:
 
 
 def compile_member(mapping: Any) -> Resolver:
-    """Return one field's mapping as a function of the event; only the result as a whole may be UNDEFINED."""
+    """Return one field's mapping as a function of the event; only the result as a whole, or the one item of it, may be
+    UNDEFINED: a field that wants a text takes a list of one null, and refuses a list of one missing value."""
     resolve = compile_value(mapping)
     if not _holds_undefined(mapping):
         return resolve
-    return lambda event: strip_undefined(resolve(event))
+
+    def resolve_member(event: Any) -> Any:
+        value = resolve(event)
+        is_one_missing = type(value) is list and len(value) == 1 and value[0] is UNDEFINED
+        return value if is_one_missing else strip_undefined(value)
+
+    return resolve_member
 
 
 def _holds_undefined(mapping: Any) -> bool:
@@ -432,7 +440,7 @@ def _transform(options: Any) -> Resolver:
         return _failing('@transform "apply" key should be an object')
     apply = compile_mapping(options["apply"])
     resolve = compile_value(options["mapping"])
-    return lambda event: resolve(apply(event))
+    return lambda event: resolve(strip_undefined(apply(event)))
 
 
 def _exclude_when_null(option: Any) -> Resolver:

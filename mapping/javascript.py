@@ -138,6 +138,19 @@ def to_number(value: str) -> float:
     return math.nan
 
 
+def number_of(value: Any) -> float:
+    """Return JavaScript's `Number(value)`, in which the reference compares numbers; NaN for what is none."""
+    match value:
+        case bool() | int() | float():
+            return to_float(value)
+        case None:
+            return 0.0
+        case str() | list():
+            return to_number(text(value))
+        case _:
+            return math.nan
+
+
 def keys(mapping: dict[str, Any]) -> list[str]:
     """10.1.11 OrdinaryOwnPropertyKeys: whole numbers first, in their order, then the rest as written."""
     indices = [key for key in mapping if is_array_index(key)]

@@ -16,11 +16,13 @@ from typing import Any, Final, NamedTuple, TextIO
 from liquid import Environment, Mode, RenderContext, Token, TokenStream
 from liquid.builtin.expressions import FilteredExpression, tokenize
 from liquid.builtin.output import Output, OutputNode
+from liquid.builtin.tags.echo_tag import EchoTag
 from liquid.exceptions import FilterArgumentError, LiquidError
 from liquid.token import TOKEN_EXPRESSION, TOKEN_OUTPUT, TOKEN_WORD
 
 from mapping.errors import EngineFault, FailedDirective, FailedLiquid, Rejected
 from mapping.javascript import UNDEFINED, length
+from mapping.liquid_conditions import If, Unless
 from mapping.liquid_filters import FILTERS, FilterFault, plain, written
 from mapping.paths import Resolver
 
@@ -135,6 +137,8 @@ def _scan(template: str) -> Iterator[_Markup]:
         yield _Markup(begin, is_tag, first, last)
         if is_tag and template[first:last] == "raw":
             end = _ENDRAW.search(template, position)
+            if end is None and position == len(template):
+                raise _at(template, begin, f"tag {template[begin:]} not closed", "ParseError")
             if end is None:
                 shown = _snapshot(template, begin, len(template))
                 raise _at(template, position, f"raw {shown} not closed", "TokenizationError")
@@ -178,7 +182,7 @@ def _check(template: str, markup: list[_Markup]) -> None:
 
 
 def _check_output(template: str, one: _Markup, content: str) -> None:
-    if not content or content[0] in "|:,)]}":
+    if not content or content[0] in "{|:,)]}!@#$%^&*=+\\;/`~":
         shown = _snapshot(template, one.content_begin, one.content_end)
         raise _at(template, one.content_begin, f"invalid value expression: {shown}", "TokenizationError")
     value = _VALUE.match(content)
@@ -228,6 +232,12 @@ class _WrittenOutput(Output):
         return self.node_class(token, FilteredExpression.parse(self.env, TokenStream(words)))
 
 
+class _WrittenEcho(EchoTag):
+    """`{% echo … %}`, written like `{{ … }}`."""
+
+    node_class = _WrittenOutputNode  # type: ignore[assignment]  # both are made of a token and an expression
+
+
 def _as_word(token: Token) -> Token:
     return token._replace(kind=TOKEN_WORD) if token.kind in _RESERVED_IN_TAGS else token
 
@@ -239,7 +249,8 @@ class _Environment(Environment):
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
         super().setup_tags_and_filters(extra=extra)
-        self.add_tag(_WrittenOutput)
+        for tag in (_WrittenOutput, _WrittenEcho, If, Unless):
+            self.add_tag(tag)
         self.filters.clear()
         for name, apply in FILTERS.items():
             self.add_filter(name, partial(_filter, apply))

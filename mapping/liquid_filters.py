@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import math
 import re
 import time
@@ -59,14 +60,12 @@ def written(value: Any) -> str:
 
 def _number(value: Any) -> float:
     """JavaScript's `+value || 0`."""
-    if type(value) is bool or value is None:
-        return float(value or 0)
-    number = javascript.to_float(value) if type(value) in (int, float) else javascript.to_number(javascript.text(value))
-    return 0.0 if value is UNDEFINED or math.isnan(number) else number
+    number = javascript.number_of(value)
+    return 0.0 if math.isnan(number) else number
 
 
 def _whole(number: float) -> int | float:
-    return int(number) if math.isfinite(number) and number.is_integer() else number
+    return int(number) if math.isfinite(number) and number == math.floor(number) else number
 
 
 def _of_numbers(calculate: Callable[..., float]) -> Callable[..., Any]:
@@ -91,7 +90,7 @@ def _modulo(value: float, divisor: float) -> float:
     return math.nan if divisor == 0 else math.fmod(math.fmod(value, divisor) + divisor, divisor)
 
 
-def _round(value: Any, places: Any = 0) -> Any:
+def _round(value: Any, places: Any = 0, *_ignored: Any) -> Any:
     power = 10 ** _number(places)
     return _whole(math.floor(_number(value) * power * (1 + 2**-52) + 0.5) / power)
 
@@ -126,6 +125,8 @@ def _slice(value: Any, begin: Any = UNDEFINED, count: Any = 1, *_ignored: Any) -
     if value is None or value is UNDEFINED:
         return []
     sequence = value if type(value) is list else written(value)
+    if math.isnan(javascript.number_of(begin)):
+        return sequence[:0]
     first, wanted = int(_number(begin)), int(_number(count))
     if first < 0:
         first += len(sequence)
@@ -148,13 +149,15 @@ def _compact(value: Any, *_ignored: Any) -> list[Any]:
 
 
 def _where(value: Any, name: Any = UNDEFINED, expected: Any = UNDEFINED, *_ignored: Any) -> list[Any]:
+    if name is UNDEFINED:
+        return []
     look_up = compile_keys(written(name))
     if expected is UNDEFINED:
         return [item for item in _list(value) if look_up(item) not in (False, None, UNDEFINED)]
-    return [item for item in _list(value) if _equals(look_up(item), expected)]
+    return [item for item in _list(value) if equals(look_up(item), expected)]
 
 
-def _equals(left: Any, right: Any) -> bool:
+def equals(left: Any, right: Any) -> bool:
     if type(left) is bool or type(right) is bool:
         return left is right
     if type(left) is dict or type(right) is dict:
@@ -221,8 +224,12 @@ def _truncate(value: Any, limit: Any = 50, tail: Any = "...", *_ignored: Any) ->
 
 
 def _truncate_words(value: Any, limit: Any = 15, tail: Any = "...", *_ignored: Any) -> str:
-    words, wanted = _SPACES.split(written(value)), max(1, int(_number(limit)))
-    return " ".join(words[:wanted]) + (written(tail) if len(words) >= wanted else "")
+    words, number = _SPACES.split(written(value)), javascript.number_of(limit)
+    if math.isnan(number):
+        return ""
+    number = min(1 if number <= 0 else number, len(words) + 1)
+    wanted = int(number)
+    return " ".join(words[:wanted]) + (written(tail) if len(words) >= number else "")
 
 
 def _number_of_words(value: Any, *_ignored: Any) -> int:
@@ -288,18 +295,22 @@ def _default(value: Any, otherwise: Any = UNDEFINED, *options: Any) -> Any:
 
 
 def _to_integer(value: Any, *_ignored: Any) -> Any:
-    if type(value) is str:
-        return _whole(javascript.to_number(value))
-    return math.nan if value is UNDEFINED or type(value) is dict else _whole(_number(value))
+    return _whole(javascript.number_of(value))
 
 
-def _json(value: Any, *_ignored: Any) -> Any:
-    return json_text(value)
+def _json(value: Any, indent: Any = UNDEFINED, *_ignored: Any) -> Any:
+    text = json_text(value)
+    is_number = type(indent) in (int, float)
+    between = " " * max(0, min(10, int(indent))) if is_number else indent[:10] if type(indent) is str else ""
+    if not between or type(text) is not str:
+        return text
+    return json.dumps(json.loads(text), ensure_ascii=False, indent=between)
 
 
 def _base64_decode(value: Any, *_ignored: Any) -> str:
     encoded = re.sub("[^A-Za-z0-9+/]", "", written(value).replace("-", "+").replace("_", "/"))
-    return base64.b64decode(encoded + "=" * (-len(encoded) % 4)).decode("utf-8", "replace")
+    whole = encoded[:-1] if len(encoded) % 4 == 1 else encoded  # one character alone is no byte
+    return base64.b64decode(whole + "=" * (-len(whole) % 4)).decode("utf-8", "replace")
 
 
 def _hmac(value: Any, key: Any = UNDEFINED, *_ignored: Any) -> str:
@@ -433,7 +444,7 @@ def _date_in_words(month: str) -> Callable[..., Any]:
 
 
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
-    "abs": _of_numbers(abs),
+    "abs": _of_numbers(lambda value, *_: abs(value)),
     "append": _append,
     "at_least": _of_numbers(lambda *values: max(values)),
     "at_most": _of_numbers(lambda *values: min(values)),

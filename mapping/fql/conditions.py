@@ -94,7 +94,7 @@ class Comparison:
         field = FIELDS[self.type]
         if self.type in ROOTS:
             field += "." + re.sub(r"[^a-zA-Z0-9._-]", r"\\\g<0>", "undefined" if self.name is None else self.name)
-        text, number = javascript.text(self.value), javascript.text(number_of(self.value))
+        text, number = javascript.text(self.value), javascript.text(javascript.number_of(self.value))
         plain = text if isinstance(self.value, bool | int | float) else f'"{text}"'
         return _PRINTED.get(self.operator, "{field} {operator} {plain}").format(
             field=field, operator=self.operator, text=text, number=number, plain=plain
@@ -230,19 +230,6 @@ def _from_ast(ast: Any) -> Condition:
             raise FqlError(f"no condition has this shape: {ast!r}", "", 0)
 
 
-def number_of(value: Any) -> float:
-    """Return JavaScript's `Number(value)`, in which the reference compares numbers; NaN for what is none."""
-    match value:
-        case bool() | int() | float():
-            return javascript.to_float(value)
-        case None:
-            return 0.0
-        case str() | list():
-            return javascript.to_number(javascript.text(value))
-        case _:
-            return math.nan
-
-
 def _is_number(actual: Any) -> bool:
     return type(actual) is int or type(actual) is float
 
@@ -259,7 +246,7 @@ def _differs(expected: Any) -> Test:
 
 def _number(compare: Callable[[float, float], bool]) -> Callable[[Any], Test]:
     def make(expected: Any) -> Test:
-        number = number_of(expected)
+        number = javascript.number_of(expected)
         return lambda actual: _is_number(actual) and compare(actual, number)
 
     return make

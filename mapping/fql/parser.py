@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mapping import javascript
-from mapping.fql.conditions import FIELDS, ROOTS, Comparison, Condition, Group, Missing, number_of
+from mapping.fql.conditions import FIELDS, ROOTS, Comparison, Condition, Group, Missing
 from mapping.fql.errors import FqlError
 from mapping.fql.tokens import Token, tokenize
 
@@ -245,7 +245,7 @@ def _value(token: Token) -> str | float | bool:
     if token.kind == "string":
         return token.value[1:-1] if token.value[0] == '"' else token.value
     if token.kind == "number":
-        return number_of(token.value)
+        return javascript.number_of(token.value)
     if token.kind == "ident" and token.value in ("true", "false"):
         return token.value == "true"
     return token.value

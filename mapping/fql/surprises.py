@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mapping.fql.conditions import OPERATORS, ROOTS, Comparison, Missing, number_of
+from mapping import javascript
+from mapping.fql.conditions import OPERATORS, ROOTS, Comparison, Missing
 from mapping.fql.errors import point_at
 from mapping.fql.parser import FIELD_TYPES, Piece, parse, read
 from mapping.fql.tokens import Token
@@ -119,7 +120,8 @@ def _of_condition(field: Token, operator: Token, value: Token, made: Comparison)
             really,
             f"for those, too, write `({field.value} != {value.value} or {field.value} = null)`",
         )
-    if made.operator in _ORDER and math.isnan(number_of(made.value)) and value.kind in ("string", "ident", "null"):
+    is_nan = made.operator in _ORDER and math.isnan(javascript.number_of(made.value))
+    if is_nan and value.kind in ("string", "ident", "null"):
         yield value.start, f"`{operator.value}` compares numbers, and this is none: it is never true", "write a number"
 
 
@@ -165,7 +167,7 @@ def _of_value(operator: Token, value: Token) -> Iterator[Surprise]:
             yield operator.start, "without a value this compares with the text `eos`", "write the value"
         case "string":
             yield from _of_text(value)
-        case "number" if math.isnan(number_of(value.value)):
+        case "number" if math.isnan(javascript.number_of(value.value)):
             yield value.start, f"`{value.value}` is no number", "write digits"
         case "ident":
             yield from _of_unquoted(value)

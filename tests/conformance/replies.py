@@ -28,9 +28,9 @@ def applied(answer: Json, destination: Destination, responses: list[Json]) -> Js
         request["headers"] = _headers(destination, has_body="json" in request)
     if responses:
         if "results" in answer:
-            _fail_results(answer, responses)
+            _reply_all(answer, responses)
         elif answer["requests"]:
-            _fail_one(answer, responses[0])
+            _reply_one(answer, responses[0])
     return answer
 
 
@@ -44,7 +44,7 @@ def _headers(destination: Destination, *, has_body: bool) -> Json:
     return headers
 
 
-def _fail_results(answer: Json, responses: list[Json]) -> None:
+def _reply_all(answer: Json, responses: list[Json]) -> None:
     for result in answer["results"]:
         sent = [request for request in answer["requests"] if request["subscription"] == result["subscription"]]
         replies = [responses[min(position, len(responses) - 1)] for position in range(len(sent))]
@@ -60,9 +60,11 @@ def _fail_results(answer: Json, responses: list[Json]) -> None:
                     item.update(status=replies[0].get("status", 200), body=replies[0].get("body", {}))
 
 
-def _fail_one(answer: Json, response: Json) -> None:
+def _reply_one(answer: Json, response: Json) -> None:
     error = _error(response)
     if error is None:
+        if "result" in answer:
+            answer["result"] = {"status": response.get("status", 200), "data": response.get("body", {})}
         return
     if "ok" in answer:
         answer["ok"] = False

@@ -12,7 +12,7 @@ from mapping.javascript import length
 Json = dict[str, Any]
 
 # The classes that docs/compatibility.md explains, by the names they have there.
-EXPLAINED = frozenset({"half a character", "list of one missing value"})
+EXPLAINED = frozenset({"half a character"})
 
 
 def class_of(case: Json, theirs: Json, ours: Json) -> str:
@@ -20,12 +20,12 @@ def class_of(case: Json, theirs: Json, ours: Json) -> str:
     kind = case["id"].split("-")[0]
     if "raised" in ours:
         return f"{kind}: raises"
+    directives = sorted(set(_directives(case.get("mapping"))))
     if _has_half_a_character(theirs) or _has_text_for_a_root(case.get("mapping")):
         return "half a character"
-    if "but it was undefined." in json.dumps(theirs):
-        return "list of one missing value"
+    if "@merge" in directives and any(character > "\uffff" for character in json.dumps(case, ensure_ascii=False)):
+        return "half a character"  # of which the other text has written over the halves
     members = [name for name in sorted(theirs.keys() | ours.keys()) if theirs.get(name) != ours.get(name)]
-    directives = sorted(set(_directives(case.get("mapping"))))
     return f"{kind}: {' '.join(members)} {' '.join(directives)}".strip()
 
 

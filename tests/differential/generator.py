@@ -1,4 +1,5 @@
-"""Cases for both sides, from a seed: odd events, mappings of every directive, every action, batches and triggers.
+"""Cases for both sides, from a seed: odd events, mappings of every directive, every action, batches and triggers; and
+neighbours of the recorded cases.
 
 A case is one line as the reference's oracle reads it (`{"id", "mode"?, "event" | "events", "settings",
 "subscriptions"?}`, or `{"mapping", "event"}`, or `{"fql", "event"}`). The same seed always gives the same cases.
@@ -11,6 +12,8 @@ from random import Random
 from typing import Any
 
 from mapping.actions import ACTIONS, Action, Field
+from mapping.liquid_filters import FILTERS
+from tests.differential.neighbours import Neighbours
 
 Json = dict[str, Any]
 
@@ -55,6 +58,11 @@ LIQUID = (
     "{% comment %}{{ a{b }}{% endcomment %}", "{{ event | escape }}", "{{ properties | json }}",
     "{{ event | sort }}", "{{ event", "{% unknown %}", "plain",
 )  # fmt: skip
+LIQUID_VALUES = (
+    "userId", "event", "properties.a", "properties.b", "properties.list", "traits", "traits.plan", "traits.email",
+    "nope", "'x, y'", "2", "1.5", "true", "timestamp", "properties.list[0]",
+)  # fmt: skip
+LIQUID_ARGUMENTS = ("", "", "", ": 1", ": 'x'", ": 2, 'y'", ": '%Y-%m-%d %H:%M'", ": userId")
 TRIGGERS = (
     'type = "track"', 'type = "identify"', 'event = "Order Placed"', 'type = "track" and event != "Order Placed"',
     'type = "page" or type = "screen"', "properties.a > 5", 'contains(properties.a, "x")', 'match(event, "Order*")',
@@ -69,6 +77,7 @@ class Generator:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
+        self.neighbours = Neighbours(self.random)
 
     def cases(self, count: int) -> Iterator[Json]:
         """Yield that many cases, each kind in its share."""
@@ -105,6 +114,9 @@ class Generator:
             "event": {"type": "delete", "userId": self.pick(IDS[:12])},
             "settings": self.settings(),
         }
+
+    def near(self) -> Json:
+        return self.neighbours.case()
 
     def chance(self, share: float) -> bool:
         return self.random.random() < share
@@ -312,7 +324,17 @@ class Generator:
         return self.options(apply=applied, mapping={self.pick(NAMES): self.directive(depth)})
 
     def liquid(self, _depth: int) -> str:
-        return "".join(self.pick(LIQUID) for _ in range(self.random.randint(1, 2)))
+        makers = (lambda: self.pick(LIQUID), self.liquid_output, self.liquid_condition)
+        return "".join(self.pick(makers)() for _ in range(self.random.randint(1, 2)))
+
+    def liquid_output(self) -> str:
+        filters = [self.pick(sorted(FILTERS)) + self.pick(LIQUID_ARGUMENTS) for _ in range(self.random.randint(0, 2))]
+        return "{{ " + " | ".join([self.pick(LIQUID_VALUES), *filters]) + " }}"
+
+    def liquid_condition(self) -> str:
+        operator = self.pick(("==", "!=", "<", ">=", "contains"))
+        condition = f"{self.pick(LIQUID_VALUES)} {operator} {self.pick(LIQUID_VALUES)}"
+        return "{% if " + condition + " %}y{% else %}n{% endif %}"
 
 
 _DIRECTIVES: dict[str, Callable[[Generator, int], Any]] = {
@@ -340,7 +362,9 @@ _MAKERS: dict[str, Callable[[Generator], Json]] = {
     "mapValidate": Generator.map_validate,
     "fql": Generator.fql,
     "delete": Generator.delete,
+    "near": Generator.near,
 }
 _SHARES = {
-    "presets": 30, "custom": 25, "batch": 15, "map": 20, "mapBatch": 3, "mapValidate": 3, "fql": 3, "delete": 1,
+    "presets": 20, "custom": 18, "batch": 12, "map": 13, "mapBatch": 2, "mapValidate": 2, "fql": 2, "delete": 1,
+    "near": 30,
 }  # fmt: skip

@@ -109,9 +109,19 @@ def line_up(client: redis.Redis) -> None:
         client.zadd(f"{base(QUEUE)}:ready", {sequence: int(sequence) for sequence in ready})
 
 
+def grow_old(client: redis.Redis, what: str) -> None:
+    """Let what is remembered as `what` (rested, apart, join) be of the generation before this one."""
+    prefix = f"{base(QUEUE)}:{what}:"
+    for key in client.keys(f"{prefix}*"):
+        generation, colon, part = key.decode().removeprefix(prefix).partition(":")
+        client.rename(key, f"{prefix}{int(generation) - 1}{colon}{part}")
+
+
 def leftovers(client: redis.Redis) -> set[str]:
-    """The suffixes of what an empty queue still keeps, but for counters and what it remembers for a while."""
+    """The suffixes of what an empty queue still keeps, but for counters and what it forgets in a while."""
     prefix = base(QUEUE)
-    found = {key.decode().removeprefix(prefix) for key in client.keys(f"{prefix}*")}
-    forgotten_in_time = (":seen:", ":rested:", ":apart:", ":join:", ":hint")
-    return {suffix for suffix in found if not suffix.startswith((":seq", ":total", *forgotten_in_time))}
+    found = {key.decode().removeprefix(prefix): client.pttl(key) for key in client.keys(f"{prefix}*")}
+    remembered = (":seen:", ":rested:", ":apart:", ":join:", ":hint")
+    for_ever = -1
+    in_time = {suffix for suffix, ttl_ms in found.items() if suffix.startswith(remembered) and ttl_ms != for_ever}
+    return {suffix for suffix in found.keys() - in_time if suffix not in (":seq", ":total")}

@@ -65,8 +65,11 @@ def test_a_letter_is_replayed_once_behind_what_is_live(client: redis.Redis) -> N
     assert replay(client, *letters) == 0
     assert client.hgetall(NOTE) == {b"cursor": b"2"}
 
-    assert names(claim(client)) == ["live", "a", "b"]
+    again = claim(client)
+    assert names(again) == ["live", "a", "b"]
     assert (stats(client).dead, bodies(client)) == (0, [])
+    deliver(client, again)
+    assert leftovers(client) == set()
 
 
 def test_a_discarded_letter_is_gone(client: redis.Redis) -> None:

@@ -22,6 +22,7 @@ from mapping.actions import ACTIONS
 from mapping.directives import DIRECTIVES
 from mapping.errors import InvalidPayload, Rejected
 from mapping.identifiers import CIO_PREFIX
+from mapping.liquid_filters import FILTERS
 from mapping.operation import Operation, Translation
 
 NOW_S = 1717243200.0
@@ -87,10 +88,19 @@ pieces = st.recursive(
     ),
     max_leaves=8,
 )
-LIQUID = (
-    """{{ }} {% %} a userId | upcase date: '%Y' if endif : assign x = 1 . [ ] == plus: traits.email - é raw endraw"""
+LIQUID = """{{ }} {% %} a userId | upcase date: '%Y' if endif : assign x = 1 . [ ] == plus: traits.email - é raw endraw
+    {%if a<userId%} {%else%} {%endif%} {%echo a%} {{userId}} {{a|size}} contains > >= or and nil blank empty"""
+filtered = st.builds(
+    lambda value, filters: {"@liquid": "{{ " + " | ".join([value, *filters]) + " }}"},
+    st.sampled_from(["a", "userId", "properties", "traits.email", "missing", "1.5", "'x y'", "nil", "true", "(1..3)"]),
+    st.lists(
+        st.sampled_from(sorted(FILTERS)).flatmap(lambda name: st.sampled_from([name, f"{name}: 1", f"{name}: a, 'x'"])),
+        max_size=3,
+    ),
 )
-liquids = st.lists(st.sampled_from(LIQUID.split()), max_size=10).map(lambda parts: {"@liquid": " ".join(parts)})
+liquids = filtered | st.lists(st.sampled_from(LIQUID.split()), max_size=10).map(
+    lambda parts: {"@liquid": " ".join(parts)}
+)
 actions = st.sampled_from(list(ACTIONS.values()))
 triggers = st.sampled_from(['type = "track"', "userId != null", "type != 5", "properties.\\. = 1", "((", ""]) | scalars
 

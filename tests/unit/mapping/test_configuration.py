@@ -111,9 +111,13 @@ def test_a_bad_file_is_refused_with_the_key_and_what_would_be_right(what: str) -
 
 
 def test_every_fault_of_a_file_is_told_at_once() -> None:
-    text = LEAD.replace('site_id = "s"\n', "").replace("createUpdatePerson", "nothing") + 'mapping.id = "x"'
+    text = LEAD.replace('site_id = "s"\n', "").replace('event = "Lead"', "(") + 'mapping.emial = "x"'
 
-    assert len(checking.faults(tomllib.loads(text))) == 2
+    assert [fault.split(": ")[0] for fault in checking.faults(tomllib.loads(text))] == [
+        "destinations.journeys.site_id",
+        "destinations.journeys.subscriptions[0].trigger",
+        "destinations.journeys.subscriptions[0].mapping.emial",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -248,6 +252,8 @@ def test_an_imported_setup_does_the_same() -> None:
     assert first.body["identifiers"] == {"id": "c"}
     assert first.body["attributes"] == {"note": "{{ not one }}"}
     assert not by_name[rows[1]["name"]].enabled
+    assert """trigger = 'type = "page"'""" in text
+    assert 'mapping.url = "$.properties.url"' in text
 
 
 @pytest.mark.parametrize(

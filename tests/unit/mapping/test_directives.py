@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mapping import transform, transform_batch
+from mapping import destination_of, transform, transform_batch, translate
 from mapping.errors import FailedDirective, InvalidMapping
 from mapping.javascript import UNDEFINED
 
@@ -112,6 +112,20 @@ class TestMappings:
         missing = {"@path": "$.missing"}
         assert transform({"a": missing, "b": {"c": missing}, "d": [missing]}, EVENT) == {"b": {}, "d": [None]}
 
+    @pytest.mark.parametrize(("item", "operations"), [({"@path": "$.missing"}, 0), ({"@path": "$.none"}, 1)])
+    def test_a_text_may_be_a_list_of_one_null_but_not_of_one_missing_value(self, item: Any, operations: int) -> None:
+        subscription = {
+            "subscribe": 'name = "Order Placed"',
+            "partnerAction": "suppressPerson",
+            "mapping": {"person_id": [item]},
+        }
+        translation = translate(EVENT, destination_of({"siteId": "s", "apiKey": "k"}, [subscription]), 0)
+
+        assert len(translation.operations) == operations
+        if not operations:
+            (failure,) = translation.failures
+            assert failure.message == "Person ID must be a string but it was undefined."
+
     def test_neither_mapping_nor_event_is_changed(self) -> None:
         mapping = {"f": {"@merge": {"objects": [{"@path": "$.nested"}, {"x": 1}], "direction": "right"}}}
         before = deepcopy((mapping, EVENT))
@@ -134,3 +148,7 @@ class TestMappings:
 
     def test_a_batch_takes_each_event_by_itself(self) -> None:
         assert transform_batch({"f": NAME}, [EVENT, {}]) == [{"f": "Order Placed"}, {}]
+
+    def test_a_wrong_mapping_refuses_a_batch_of_none_as_well(self) -> None:
+        with pytest.raises(InvalidMapping):
+            transform_batch({"f": {"@path": 1}}, [])

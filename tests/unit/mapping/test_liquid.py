@@ -40,10 +40,38 @@ def refusal(template: Any) -> str:
         ("{% raw %}{{ name }}{% endraw %}", "{{ name }}"),
         ("{{ name | no_such_filter }}", "Jo"),
         ("{{ yes | date: '%Y' }}", "1970"),
+        ("{{ 1.2 | ceil }}{{ 1.8 | floor }}{{ n | abs: name }}", "211"),
+        ("{{ n | round: 0, 1 }}{{ name | plus | to_integer }}", "1NaN"),
+        ("{{ name | slice }}|{{ name | truncatewords: 'x' }}|{{ name | where }}", "||"),
+        ("{{ 5 | base64_decode }}{{ object | json: 2 }}", '{\n  "k": 1\n}'),
+        ("{% echo n %}", "1"),
     ],
 )
 def test_a_template_renders_as_the_reference_renders_it(template: str, text: str) -> None:
     assert rendered(template) == text
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ("n < 'x'", False),
+        ("n < '5'", True),
+        ("n > nothing", False),
+        ("n >= none", True),
+        ("n > nil", False),
+        ("name >= 'Jn' and 2 <= n or yes", True),
+        ("list > 'a'", True),
+        ("yes >= 1", True),
+        ("n contains 1", False),
+        ("list contains 2", True),
+        ("name contains 'o'", True),
+    ],
+)
+def test_values_of_two_kinds_are_compared_as_javascript_compares_them(condition: str, holds: bool) -> None:
+    event = EVENT | {"none": None}
+
+    assert rendered(f"{{% if {condition} %}}y{{% else %}}n{{% endif %}}", event) == ("y" if holds else "n")
+    assert rendered(f"{{% unless {condition} %}}y{{% else %}}n{{% endunless %}}", event) == ("n" if holds else "y")
 
 
 @pytest.mark.parametrize("name", sorted(DISABLED_TAGS))
