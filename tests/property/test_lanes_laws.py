@@ -51,6 +51,7 @@ class Histories(RuleBasedStateMachine):
     """Random histories of one queue beside the model of what must be."""
 
     connected: ClassVar[redis.Redis]
+    told: ClassVar[int] = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,6 +66,7 @@ class Histories(RuleBasedStateMachine):
     @initialize()
     def start_empty(self) -> None:
         self.client.flushall()
+        type(self).told += 1
 
     # What the model knows
 
@@ -282,6 +284,7 @@ def run_histories(client: redis.Redis, examples: int) -> None:
         max_examples=examples, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
     )
     run_state_machine_as_test(machine, settings=profile)
+    assert machine.told >= examples
 
 
 def test_every_history_keeps_the_promises_on_the_imitation() -> None:
