@@ -41,6 +41,7 @@ class Stats:
     buried_total: int
     released_total: int
     reaped_total: int
+    forgotten_total: int  # taken out unsent, see `forget`
     hot: tuple[HotLane, ...] = field(default=())  # the longest first
 
 
@@ -89,6 +90,7 @@ def stats(client: redis.Redis, queue: str) -> Stats:
         buried_total=total.get("buried", 0),
         released_total=total.get("released", 0),
         reaped_total=total.get("reaped", 0),
+        forgotten_total=total.get("forgotten", 0),
         hot=tuple(HotLane(digest, int(length)) for digest, length in _pairs(hot)),
     )
 
