@@ -16,7 +16,18 @@ from ingest import sources
 from settings import Settings
 from workers import gate, presence
 
-_FIGURES = ("waiting", "ready", "delayed", "claimed", "blocked", "dead", "delivered_total", "buried_total")
+_SOURCE_FIGURES = ("accepted", "duplicates", "suppressed", "rejected")
+_FIGURES = (
+    "waiting",
+    "ready",
+    "delayed",
+    "claimed",
+    "blocked",
+    "dead",
+    "delivered_total",
+    "buried_total",
+    "forgotten_total",
+)
 
 
 def gather(client: redis.Redis, settings: Settings) -> dict[str, Any]:
@@ -51,12 +62,10 @@ def render(status: dict[str, Any]) -> RenderableType:
         queues.add_row(row["name"], *(f"{row[figure]:,}" for figure in _FIGURES), age, state)
     incoming = Table(title="Sources", title_justify="left")
     incoming.add_column("name")
-    for figure in ("accepted", "duplicates", "rejected"):
+    for figure in _SOURCE_FIGURES:
         incoming.add_column(figure, justify="right")
     for row in status["sources"]:
-        incoming.add_row(
-            row["name"], *(f"{row[f'{figure}_total']:,}" for figure in ("accepted", "duplicates", "rejected"))
-        )
+        incoming.add_row(row["name"], *(f"{row[f'{figure}_total']:,}" for figure in _SOURCE_FIGURES))
     long_lanes = [
         f"{row['name']}: a lane of {lane['length']:,} events (digest {lane['digest']}); does everybody share its key?"
         for row in status["destinations"]
@@ -81,9 +90,7 @@ def _sources(client: redis.Redis, settings: Settings) -> list[dict[str, Any]]:
     return [
         {
             "name": source.name,
-            "accepted_total": totals.get(source.name, {}).get("accepted", 0),
-            "duplicates_total": totals.get(source.name, {}).get("duplicates", 0),
-            "rejected_total": totals.get(source.name, {}).get("rejected", 0),
+            **{f"{figure}_total": totals.get(source.name, {}).get(figure, 0) for figure in _SOURCE_FIGURES},
         }
         for source in sources.sources(settings.document())
     ]

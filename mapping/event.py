@@ -44,3 +44,8 @@ def unpack(body: bytes) -> tuple[str, JsonObject]:
     """Return the source's name and the event of what `pack` made, with or without compression."""
     received = orjson.loads(body if body.startswith(b"{") else _codec.decompress(body))
     return received["source"], received["event"]
+
+
+def message_key(source: str, event: JsonObject) -> str:
+    """Return what the event is known by when it comes again: its message id, which is one source's own."""
+    return f"{source}:{event.get('messageId')}"

@@ -21,7 +21,7 @@ from mapping import Failure
 from workers.outcomes import Rejected, RetryLater
 from workers.requests import Item
 
-_WORKER = f"{socket.gethostname()}:{os.getpid()}"
+WORKER = f"{socket.gethostname()}:{os.getpid()}"
 
 
 class Reason(StrEnum):
@@ -55,7 +55,7 @@ def letter(
             "deaths": event.deaths,
             "accepted_at_ms": event.accepted_at_ms,
             "buried_at_ms": int(now_s * 1000),
-            "worker": _WORKER,
+            "worker": WORKER,
             "configuration": configuration,
         }
     )

@@ -11,7 +11,7 @@ import redis
 
 import lanes
 import mapping
-from mapping.event import JsonObject, unpack
+from mapping.event import JsonObject, message_key, unpack
 from workers import people, wire
 from workers.people import Known, Update
 from workers.requests import Item, encode
@@ -28,6 +28,8 @@ class Prepared:
     failures: tuple[mapping.Failure, ...]
     timestamp: Any  # the event's own
     late: bool  # something was left out: it came late for a person who was deleted
+    order: mapping.Order | None  # the event is one: when it is sent, the person is to be forgotten here too
+    message_id: str  # behind its source, as ingest remembers it
 
     @property
     def happened_at_ms(self) -> int:
@@ -57,6 +59,8 @@ class _Draft:
     translation: mapping.Translation
     bodies: list[JsonObject]
     timestamp: Any
+    order: mapping.Order | None
+    message_id: str
 
     def update(self) -> Update | None:
         """Return the event's updates of a person as one; None when there are none."""
@@ -71,17 +75,21 @@ class _Draft:
         for operation, body in zip(self.translation.operations, self.bodies, strict=True):
             sent = wire.addressed(body, known, happened_at_ms, known.times_s.get(sequence))
             if sent is not None:
-                items.append(encode(sequence, operation, sent))
+                items.append(encode(sequence, operation, sent, self.message_id))
             else:
                 late = late or body["action"] != "merge"
-        return Prepared(self.event, tuple(items), self.translation.failures, self.timestamp, late)
+        failures = self.translation.failures
+        return Prepared(self.event, tuple(items), failures, self.timestamp, late, self.order, self.message_id)
 
 
 def _draft(event: lanes.ClaimedEvent, destination: mapping.Destination, now_s: float) -> _Draft:
+    if not event.body:  # it was forgotten: nothing is left to be sent
+        return _Draft(event, mapping.Translation((), ()), [], None, None, "")
     source, content = unpack(event.body)
     translation = mapping.translate(content, destination, now_s)
     bodies = wire.bodies(translation.operations, source, content, event.accepted_at_ms)
-    return _Draft(event, translation, bodies, content.get("timestamp"))
+    order = mapping.order_of(content)
+    return _Draft(event, translation, bodies, content.get("timestamp"), order, message_key(source, content))
 
 
 def _happened_at_ms(timestamp: Any, accepted_at_ms: int) -> int:

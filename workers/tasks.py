@@ -23,11 +23,12 @@ from redis.retry import Retry
 
 import lanes
 import mapping
-from workers import presence, replays
+from lanes.keys import base
+from workers import delivery_log, forgetting, presence, receipts, replays
 from workers.app import WAKE_EXPIRES_S, app, settings
 from workers.customerio import TrackApi
 from workers.deliver import Terms, work_off
-from workers.gate import Gate
+from workers.gate import Gate, Send
 from workers.lease import Lease, LeaseLost
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ CLAIM_BYTES = 2_000_000
 # How far a chain is followed: one request a depth, unless the destination trusts the order within a request.
 CLAIM_DEPTH = {"barrier": 20, "trust": 500}
 PROBE_EVENTS = 5
+_FORGETTING_MS = 60_000
 
 stopping = threading.Event()
 
@@ -70,6 +72,12 @@ def terms() -> Terms:
         longest_hold_ms=int(settings.settle_s * 1000),
         configuration=sha256(orjson.dumps(settings.document(), option=orjson.OPT_SORT_KEYS)).hexdigest()[:12],
     )
+
+
+@cache
+def means() -> forgetting.Means:
+    """How somebody is forgotten here."""
+    return forgetting.means(settings)
 
 
 @cache
@@ -141,8 +149,10 @@ def deliver_once(name: str, *, listening: bool) -> bool:
         return False
     lease = Lease(store(), name, claim.id, lease_ms, asked_at)
     try:
-        send = gate(name).guard(track_api(name).send)
-        work_off(claim, lease, destinations()[name], send, terms(), stopping.is_set)
+        send: Send = track_api(name).send
+        if delivery.log_requests:
+            send = delivery_log.recording(send, store(), name, claim)
+        work_off(claim, lease, destinations()[name], gate(name).guard(send), terms(), stopping.is_set)
     except LeaseLost:
         log.warning("%s: a lease ended before its claim was worked off; nothing more was sent", name)
     return True
@@ -162,14 +172,38 @@ def replay(name: str, replay_id: str) -> None:
         log.warning("%s: the store is away: %s", name, error)
 
 
+@app.task(name="forget")  # type: ignore[untyped-decorator]
+def forget(name: str, sequence: int) -> None:
+    """Drop what stands before the order to forget somebody that has this sequence."""
+    try:
+        forgetting.drop(store(), destinations()[name], sequence, means())
+    except RedisError as error:
+        log.warning("%s: the store is away; what waits is sent before the deletion: %s", name, error)
+
+
+@app.task(name="finish_forgetting")  # type: ignore[untyped-decorator]
+def finish_forgetting(name: str, receipt_id: str) -> None:
+    """Remove what is left of somebody whom Customer.io was told to delete; a sweep sees to what fails."""
+    try:
+        if store().set(f"{base(name)}:forgetting:{receipt_id}", "1", nx=True, px=_FORGETTING_MS):
+            forgetting.finish(store(), destinations()[name], receipt_id, means())
+            store().delete(f"{base(name)}:forgetting:{receipt_id}")
+    except RedisError as error:
+        log.warning("%s: the store is away: %s", name, error)
+
+
 @app.task(name="sweep")  # type: ignore[untyped-decorator]
 def sweep() -> None:
     """Bring back the events of expired claims, and wake whoever was missed."""
-    for name in destinations():
+    for name, destination in destinations().items():
         if lanes.reap(store(), name).wake:
             wake(name)
+        delivery_log.trim(store(), name, destination.delivery.log_requests)
         for replay_id in replays.waiting(store(), name):
             replay.apply_async(args=[name, replay_id], expires=WAKE_EXPIRES_S)
+        for receipt_id in receipts.unfinished(store(), name):
+            finish_forgetting.apply_async(args=[name, receipt_id], expires=WAKE_EXPIRES_S)
+    forgetting.rewrite_wanted_history(store())
 
 
 def wake(name: str) -> None:

@@ -129,12 +129,15 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
         "dead": 0,
         "delivered_total": 0,
         "buried_total": 0,
+        "forgotten_total": 0,
         "paused": False,
         "breaker": "closed",
         "reason": None,
         "hot": [],
     }
-    assert status["sources"] == [{"name": "demo", "accepted_total": 1, "duplicates_total": 1, "rejected_total": 2}]
+    assert status["sources"] == [
+        {"name": "demo", "accepted_total": 1, "duplicates_total": 1, "suppressed_total": 0, "rejected_total": 2}
+    ]
     assert status["workers"] == 0
 
 
