@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -54,12 +55,13 @@ def forget(
 ) -> dict[str, Any]:
     """Forget the person in one destination; return its receipt, the earlier ones, who else was named, and why it is
     not done if so."""
+    who = f"{getpass.getuser()}@{socket.gethostname()}"
     if action is None:
-        receipt, removed = forgetting.forget(client, destination, whom, means, getpass.getuser())
+        receipt, removed = forgetting.forget(client, destination, whom, means, who)
     else:
         if not whom.user_ids and not whom.emails:
             raise CommandError(f"--{action}: Customer.io knows no anonymous ids; say --user-id or --email as well")
-        receipt, removed = forgetting.give(client, destination, whom, action, means, getpass.getuser())
+        receipt, removed = forgetting.give(client, destination, whom, action, means, who)
     receipt, why_not = _waited(client, destination.name, receipt)
     return {
         "destination": destination.name,

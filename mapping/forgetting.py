@@ -51,7 +51,8 @@ class Order:
 
     def event(self, message_id: str) -> JsonObject:
         """Return the event that carries an operator's order."""
-        return {"type": _OPERATORS, "messageId": message_id, "action": self.action, "person": asdict(self.person)}
+        person = {kind: list(texts) for kind, texts in asdict(self.person).items()}
+        return {"type": _OPERATORS, "messageId": message_id, "action": self.action, "person": person}
 
 
 def order_of(event: JsonObject) -> Order | None:

@@ -220,7 +220,7 @@ def _remember(prepared: Sequence[Prepared], outcomes: Outcomes, lease: Lease, de
 def _note_orders(
     prepared: Sequence[Prepared], outcomes: Outcomes, lease: Lease, destination: mapping.Destination
 ) -> None:
-    """Have those forgotten here whom Customer.io was told to delete; whoever is suppressed, with all that came since."""
+    """Have those forgotten here whom Customer.io was told to delete; the suppressed with all that came since."""
     for one in prepared:
         if one.order is None or one.order.action == "unsuppress":
             continue

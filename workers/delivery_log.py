@@ -1,4 +1,4 @@
-"""The delivery log: what was sent of late, item by item, and what was answered; for whoever asks what became of a person.
+"""The delivery log: what was sent of late, item by item, and what was answered; for who asks what became of a person.
 
 One list in Redis per destination, one entry per request, the newest first, bounded by number and age (`log_requests` of
 the destination's `delivery` table). Writing is one command per request; finding a person reads the whole log, which is

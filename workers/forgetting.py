@@ -1,9 +1,9 @@
 """Forgetting a person: every place in Segue where an event or an identity of theirs can rest, and how it is emptied.
 
-Whoever asks (`segue forget`, Segment's deletion request) ends in `purge`. Where Customer.io is to delete or suppress the
-person as well, the order is appended to their lanes first, so that it is durable and has its place; what stands before it
-is dropped unsent; it is sent when nothing of the person is under way any more; and then a worker purges once more, which
-takes away the traces of the sending itself. docs/privacy.md tells what is kept where.
+Whoever asks (`segue forget`, Segment's deletion request) ends in `purge`. Where Customer.io is to delete or suppress
+the person as well, the order is appended to their lanes first, so that it is durable and has its place; what stands
+before it is dropped unsent; it is sent when nothing of the person is under way any more; and then a worker purges once
+more, which takes away the traces of the sending itself. docs/privacy.md tells what is kept where.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Removed:
     counts: Counter[str] = field(default_factory=Counter)
     others: set[str] = field(default_factory=set)  # ordering keys of people that the removed events named besides
     claimed: int = 0  # events that are being worked on: traces of them may come yet
-    orders: list[tuple[str, mapping.Order]] = field(default_factory=list)  # earlier ones that had not been sent
+    orders: list[tuple[str, JsonObject]] = field(default_factory=list)  # earlier ones, not sent yet, by their sources
 
     def add(self, other: Removed) -> None:
         self.counts += other.counts
@@ -74,10 +74,7 @@ def forget(
     client: redis.Redis, destination: mapping.Destination, person: mapping.Person, means: Means, who: str
 ) -> tuple[Receipt, Removed]:
     """Forget the person here and now; waits for what is being sent at this moment."""
-    queue = destination.name
-    receipt_id = uuid4().hex[:12]
-    receipts.begin(client, queue, receipt_id, who=who, what="forget", digests=_digests(destination, person))
-    total = Removed()
+    queue, total = destination.name, Removed()
     while True:
         removed = purge(client, destination, person, means)
         total.add(removed)
@@ -85,6 +82,8 @@ def forget(
             break
         time.sleep(_LOOK_S)
         lanes.reap(client, queue)
+    receipt_id = uuid4().hex[:12]
+    receipts.begin(client, queue, receipt_id, who=who, what="forget", digests=_digests(destination, person))
     receipts.add(client, queue, receipt_id, total.counts)
     receipts.finish(client, queue, receipt_id)
     return _receipt(client, queue, receipt_id), total
@@ -105,33 +104,16 @@ def give(
     receipts.begin(client, queue, receipt_id, who=who, what=what, digests=_digests(destination, person))
     if action == "suppress":
         barred.bar(client, queue, _wanted(client, destination, person))
-    sequence = append(client, destination, mapping.Order(person, action), message_id, means)
-    return _receipt(client, queue, receipt_id), drop(client, destination, sequence, means)
+    sequence = _append(client, destination, _SOURCE, mapping.Order(person, action).event(message_id), means)
+    dropped = drop(client, destination, sequence, means)
+    return _receipt(client, queue, receipt_id), dropped
 
 
 def readmit(client: redis.Redis, destination: mapping.Destination, person: mapping.Person, means: Means) -> int:
     """Take events of the person again, and let Customer.io do so; return how many of their keys were barred."""
     count = barred.admit(client, destination.name, _wanted(client, destination, person))
-    append(client, destination, mapping.Order(person, "unsuppress"), uuid4().hex, means)
+    _append(client, destination, _SOURCE, mapping.Order(person, "unsuppress").event(uuid4().hex), means)
     return count
-
-
-def append(
-    client: redis.Redis, destination: mapping.Destination, order: mapping.Order, message_id: str, means: Means
-) -> int:
-    """Put an order on the queue; return its sequence."""
-    event = order.event(message_id)
-    place = mapping.placement(event, destination)
-    entry = lanes.NewEvent(pack(_SOURCE, event), place.keys, f"{_SOURCE}:{message_id}", means.longest_hold_ms)
-    return lanes.append(
-        client,
-        destination.name,
-        [entry],
-        limit=_NO_LIMIT,
-        dedupe_s=means.dedupe_s,
-        longest_hold_ms=means.longest_hold_ms,
-        join_s=destination.delivery.remember_days * _DAY_S,
-    ).last
 
 
 def drop(client: redis.Redis, destination: mapping.Destination, sequence: int, means: Means) -> Removed:
@@ -181,7 +163,8 @@ def purge(
 ) -> Removed:
     """Remove what rests of the person; of events those accepted before the sequence `before` if one is given.
 
-    Idempotent. Everything with one of their ordering keys goes, and everybody who was merged into them or they into.
+    Idempotent. Everything with one of their ordering keys goes, and everybody who was merged into them or they into. An
+    order that has not been sent yet stands behind everything else then.
     """
     queue, removed, message_ids = destination.name, Removed(), set[str]()
     wanted = _wanted(client, destination, person)
@@ -204,8 +187,8 @@ def purge(
             removed.counts[what] += forgetting.forget_keys(client, hashes, wanted)
     removed.counts["replays"] += _redact_replays(client, queue, wanted, person)
     removed.counts = +removed.counts
-    for message_id, order in removed.orders:
-        append(client, destination, order, message_id, means)
+    for source, order in removed.orders:
+        _append(client, destination, source, order, means)
     return removed
 
 
@@ -225,6 +208,21 @@ def rewrite_wanted_history(client: redis.Redis) -> None:
     if client.exists(_HISTORY) and client.set(f"{_HISTORY}:asked", "1", nx=True, ex=_REWRITE_EVERY_S):
         client.delete(_HISTORY)
         rewrite_history(client)
+
+
+def _append(client: redis.Redis, destination: mapping.Destination, source: str, order: JsonObject, means: Means) -> int:
+    """Put an order on the queue; return its sequence."""
+    place = mapping.placement(order, destination)
+    entry = lanes.NewEvent(pack(source, order), place.keys, message_key(source, order), means.longest_hold_ms)
+    return lanes.append(
+        client,
+        destination.name,
+        [entry],
+        limit=_NO_LIMIT,
+        dedupe_s=means.dedupe_s,
+        longest_hold_ms=means.longest_hold_ms,
+        join_s=destination.delivery.remember_days * _DAY_S,
+    ).last
 
 
 def _digests(destination: mapping.Destination, person: mapping.Person) -> set[bytes]:
@@ -250,9 +248,8 @@ def _meet(
     message_ids.add(message_key(source, event))
     keys = mapping.ordering_keys(event, destination)
     removed.others.update(key for key in keys if key.startswith(_PEOPLE) and lanes.digest(key) not in wanted)
-    order = mapping.order_of(event)
-    if order is not None:
-        removed.orders.append((str(event.get("messageId")), order))
+    if mapping.order_of(event) is not None:
+        removed.orders.append((source, event))
 
 
 def _letters(

@@ -5,9 +5,10 @@ A receipt is also the record by which workers bring to its end what has to wait 
 dies meanwhile: `waiting` for its turn in the person's lanes, `sent`, `done`. Only a receipt that is `sent` names the
 person, for the moment until the last traces are gone.
 
-    segue:{QUEUE}:receipt:ID   hash  at_ms, who, what, state, marks, removed:KIND → how many; person and before while sent
-    segue:{QUEUE}:receipts     zset  ids by at_ms; both are kept for ever
-    segue:{QUEUE}:forgetting   set   ids of receipts that are sent
+    :receipt:ID      hash    at_ms, who, what, state, marks, removed:KIND → how many, while sent person and before
+    :receipts        zset    their ids by at_ms; both for ever
+    :forgetting      set     ids of receipts that are sent
+    :forgetting:ID   string  a worker is about to finish that one; a minute at most
 """
 
 from __future__ import annotations

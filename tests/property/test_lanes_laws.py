@@ -2,8 +2,9 @@
 
 A history appends events with overlapping keys (some twice), claims them in any portion, settles any part of any claim
 in any way and any order, lets leases and delays end, lets workers vanish without a word and answer late, forgets what
-has a key; some events have a hold, some join two keys. The model is a list of events in order of acceptance; it knows no tails, links or
-counts, only who shares a key with whom. A hold is longer than any history, but for the rule that ends the delays.
+has a key; some events have a hold, some join two keys. The model is a list of events in order of acceptance; it knows
+no tails, links or counts, only who shares a key with whom. A hold is longer than any history, but for the rule that
+ends the delays.
 """
 
 from __future__ import annotations
