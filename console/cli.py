@@ -20,7 +20,7 @@ import mapping
 from console import checking, dead_cli, demo, forget, importing, lanes_view, running, status, tester, translate, up
 from console.errors import CommandError
 from settings import Settings, SettingsError, read_document
-from workers import forgetting
+from workers import forgetting, purge
 
 app = typer.Typer(
     name="segue",
@@ -211,7 +211,7 @@ def forget_person(
         raise CommandError("--delete, --suppress: say one of them; to suppress deletes as well")
     action: mapping.OrderedAction | None = "delete" if delete else "suppress" if suppress else None
     client, destinations = _store(settings), mapping.destinations(settings.document())
-    means = forgetting.means(settings)
+    means = purge.means(settings)
     results = [
         forget.forget(client, destinations[name], whom, action, means) for name in _chosen(destination, destinations)
     ]
@@ -234,7 +234,7 @@ def unsuppress(
     settings, whom = _joined(), forget.person(user_id or [], email or [], anonymous_id or [])
     client, destinations = _store(settings), mapping.destinations(settings.document())
     for name in _chosen(destination, destinations):
-        count = forgetting.readmit(client, destinations[name], whom, forgetting.means(settings))
+        count = forgetting.readmit(client, destinations[name], whom, purge.means(settings))
         out.print(f"{name}: {count} identities were refused and are taken again; Customer.io is told", markup=False)
 
 

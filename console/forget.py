@@ -15,7 +15,7 @@ from rich.table import Table
 import mapping
 from console.errors import CommandError
 from workers import forgetting, gate, presence, receipts
-from workers.forgetting import Means
+from workers.purge import Means
 from workers.receipts import Receipt
 
 _LOOK_S = 0.1
@@ -57,17 +57,17 @@ def forget(
     not done if so."""
     who = f"{getpass.getuser()}@{socket.gethostname()}"
     if action is None:
-        receipt, removed = forgetting.forget(client, destination, whom, means, who)
+        receipt, others = forgetting.forget(client, destination, whom, means, who)
     else:
         if not whom.user_ids and not whom.emails:
             raise CommandError(f"--{action}: Customer.io knows no anonymous ids; say --user-id or --email as well")
-        receipt, removed = forgetting.give(client, destination, whom, action, means, who)
+        receipt, others = forgetting.give(client, destination, whom, action, means, who)
     receipt, why_not = _waited(client, destination.name, receipt)
     return {
         "destination": destination.name,
         **receipt.json(),
         "earlier": receipts.earlier(client, destination.name, receipt),
-        "others": sorted(removed.others),
+        "others": sorted(others),
         "waits_for": why_not,
     }
 

@@ -8,8 +8,9 @@ overtakes it.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import redis
 
@@ -81,21 +82,25 @@ def generations(client: redis.Redis, queue: str) -> dict[str, list[bytes]]:
     return found
 
 
-def joined(client: redis.Redis, joins: Iterable[bytes], digests: Iterable[bytes]) -> frozenset[bytes]:
-    """Return the digests together with all that the hashes `joins` tie to them, whichever way, and so on; a value
-    begins with a digest."""
-    tied, names = frozenset(digests), tuple(joins)
-    while True:
-        more = {
-            other
-            for name in names
-            for one, value in client.hscan_iter(name, count=_PAGE)
-            for other in (one, value[: keys.DIGEST_BYTES])
-            if one in tied or value[: keys.DIGEST_BYTES] in tied
-        }
-        if more <= tied:
-            return tied
-        tied |= more
+def joined(
+    client: redis.Redis, joins: Iterable[bytes], groups: Sequence[Collection[bytes]]
+) -> list[frozenset[bytes]]:
+    """Return each group of digests together with all that the hashes `joins` tie to it, whichever way, and so on; a
+    value begins with a digest. What is tied to several groups is added to one of them."""
+    group_of = {digest: number for number, group in enumerate(groups) for digest in group}
+    names, size = tuple(joins), 0
+    while size < len(group_of):
+        size = len(group_of)
+        for one, value in chain.from_iterable(client.hscan_iter(name, count=_PAGE) for name in names):
+            other = value[: keys.DIGEST_BYTES]
+            number = group_of.get(one, group_of.get(other))
+            if number is not None:
+                group_of.setdefault(one, number)
+                group_of.setdefault(other, number)
+    tied: list[set[bytes]] = [set(group) for group in groups]
+    for digest, number in group_of.items():
+        tied[number].add(digest)
+    return [frozenset(group) for group in tied]
 
 
 def forget_keys(client: redis.Redis, hashes: Iterable[bytes], digests: Collection[bytes]) -> int:

@@ -11,7 +11,7 @@ body as sent]`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -109,26 +109,21 @@ def sent_for(client: redis.Redis, queue: str, digest: bytes, most: int) -> list[
 
 
 def remove(
-    client: redis.Redis,
-    queue: str,
-    digests: Collection[bytes],
-    note: Callable[[str], object],
-    before: int | None = None,
-) -> int:
-    """Remove the items of events that have one of these keys, accepted before the sequence `before` if one is given;
-    `note` hears of the message id of each. Return how many items that were."""
-    removed = 0
-    gone = frozenset(digests)
-    while touched := list(_with_items_of(client, queue, gone, before)):
+    client: redis.Redis, queue: str, is_gone: Callable[[int, Sequence[bytes]], bool]
+) -> list[tuple[int, Sequence[bytes], str]]:
+    """Remove the items of which `is_gone` is true, by the sequence of their event and the digests of its keys; return
+    those two and the message id of each."""
+    removed: list[tuple[int, Sequence[bytes], str]] = []
+    while touched := list(_with_items(client, queue, is_gone)):
         with client.pipeline(transaction=True) as pipeline:
             for packed, entry, going in touched:
                 staying = [item for item in entry["items"] if item not in going]
                 if staying:
-                    pipeline.linsert(_key(queue), "BEFORE", cast(str, packed), _packed(entry | {"items": staying}))  # type: ignore[arg-type]
+                    pipeline.linsert(
+                        _key(queue), "BEFORE", cast(str, packed), cast(str, _packed(entry | {"items": staying}))
+                    )
                 pipeline.lrem(_key(queue), 1, cast(str, packed))
-                removed += len(going)
-                for item in going:
-                    note(item[3])
+                removed += [(item[0], _digests(item), item[3]) for item in going]
             pipeline.execute()
     return removed
 
@@ -138,18 +133,14 @@ def trim(client: redis.Redis, queue: str, requests: int) -> None:
     run(client, "trim_log", _key(queue), requests, KEPT_S * 1000)
 
 
-def _with_items_of(
-    client: redis.Redis, queue: str, digests: frozenset[bytes], before: int | None
+def _with_items(
+    client: redis.Redis, queue: str, is_gone: Callable[[int, Sequence[bytes]], bool]
 ) -> Iterator[tuple[bytes, JsonObject, list[Any]]]:
-    """Yield a page of the entries that have items of these keys, as packed and as read, with those items."""
+    """Yield a page of the entries that have such items, as packed and as read, with those items."""
     found = 0
     for packed in _packed_entries(client, queue):
         entry = _unpacked(packed)
-        items = [
-            item
-            for item in entry["items"]
-            if not digests.isdisjoint(_digests(item)) and (before is None or item[0] < before)
-        ]
+        items = [item for item in entry["items"] if is_gone(item[0], _digests(item))]
         if items:
             yield packed, entry, items
             found += 1

@@ -8,7 +8,7 @@ person, for the moment until the last traces are gone.
     :receipt:ID      hash    at_ms, who, what, state, marks, removed:KIND → how many, while sent person and before
     :receipts        zset    their ids by at_ms; both for ever
     :forgetting      set     ids of receipts that are sent
-    :forgetting:ID   string  a worker is about to finish that one; a minute at most
+    :forgetting:lock string  a worker is about to finish them; a minute at most
 """
 
 from __future__ import annotations

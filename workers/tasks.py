@@ -24,12 +24,13 @@ from redis.retry import Retry
 import lanes
 import mapping
 from lanes.keys import base
-from workers import delivery_log, forgetting, presence, receipts, replays
+from workers import delivery_log, forgetting, presence, purge, receipts, replays
 from workers.app import WAKE_EXPIRES_S, app, settings
 from workers.customerio import TrackApi
 from workers.deliver import Terms, work_off
 from workers.gate import Gate, Send
 from workers.lease import Lease, LeaseLost
+from workers.purge import Means
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +76,9 @@ def terms() -> Terms:
 
 
 @cache
-def means() -> forgetting.Means:
-    """How somebody is forgotten here."""
-    return forgetting.means(settings)
+def means() -> Means:
+    """How people are removed here."""
+    return purge.means(settings)
 
 
 @cache
@@ -182,12 +183,13 @@ def forget(name: str, sequence: int) -> None:
 
 
 @app.task(name="finish_forgetting")  # type: ignore[untyped-decorator]
-def finish_forgetting(name: str, receipt_id: str) -> None:
-    """Remove what is left of somebody whom Customer.io was told to delete; a sweep sees to what fails."""
+def finish_forgetting(name: str) -> None:
+    """Remove what is left of people whom Customer.io was told to delete; a sweep sees to what fails."""
+    lock = f"{base(name)}:forgetting:lock"
     try:
-        if store().set(f"{base(name)}:forgetting:{receipt_id}", "1", nx=True, px=_FORGETTING_MS):
-            forgetting.finish(store(), destinations()[name], receipt_id, means())
-            store().delete(f"{base(name)}:forgetting:{receipt_id}")
+        if store().set(lock, "1", nx=True, px=_FORGETTING_MS):
+            forgetting.finish(store(), destinations()[name], means())
+            store().delete(lock)
     except RedisError as error:
         log.warning("%s: the store is away: %s", name, error)
 
@@ -201,8 +203,8 @@ def sweep() -> None:
         delivery_log.trim(store(), name, destination.delivery.log_requests)
         for replay_id in replays.waiting(store(), name):
             replay.apply_async(args=[name, replay_id], expires=WAKE_EXPIRES_S)
-        for receipt_id in receipts.unfinished(store(), name):
-            finish_forgetting.apply_async(args=[name, receipt_id], expires=WAKE_EXPIRES_S)
+        if receipts.unfinished(store(), name):
+            finish_forgetting.apply_async(args=[name], expires=WAKE_EXPIRES_S)
     forgetting.rewrite_wanted_history(store())
 
 

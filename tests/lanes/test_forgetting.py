@@ -184,9 +184,10 @@ def test_keys_that_were_joined_are_one_whichever_way(client: redis.Redis) -> Non
     append(client, event("alias", "old", "new", join=("old", "new")), event("again", join=("older", "old")))
     joins = forgetting.generations(client, QUEUE)["join"]
 
-    wanted = forgetting.joined(client, joins, [lanes.digest("new")])
+    wanted, stranger = forgetting.joined(client, joins, [[lanes.digest("new")], [lanes.digest("al")]])
 
     assert wanted == {lanes.digest(key) for key in ("new", "old", "older")}
+    assert stranger == {lanes.digest("al")}
     assert forgetting.forget_keys(client, joins, wanted) == 2
     assert forgetting.generations(client, QUEUE).get("join", []) == []
 
