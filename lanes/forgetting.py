@@ -19,7 +19,7 @@ from lanes.arrival import generation_ms
 from lanes.scripts import Argument, run
 
 _MOST_EVENTS = 200
-_MOST_STEPS = 20_000
+_MOST_STEPS = 10_000
 _PAGE = 1000
 
 
@@ -51,7 +51,7 @@ def forget(
 ) -> Forgotten:
     """Take out every event with one of these keys' digests, accepted before the sequence `before` if one is given.
 
-    Done part by part, each of them within a few milliseconds of Redis' time. Idempotent; what arrives meanwhile may or
+    Done part by part, each of them within ten milliseconds of Redis' time or so. Idempotent; what arrives meanwhile may or
     may not be among them.
     """
     events: list[ForgottenEvent] = []
