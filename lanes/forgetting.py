@@ -82,9 +82,7 @@ def generations(client: redis.Redis, queue: str) -> dict[str, list[bytes]]:
     return found
 
 
-def joined(
-    client: redis.Redis, joins: Iterable[bytes], groups: Sequence[Collection[bytes]]
-) -> list[frozenset[bytes]]:
+def joined(client: redis.Redis, joins: Iterable[bytes], groups: Sequence[Collection[bytes]]) -> list[frozenset[bytes]]:
     """Return each group of digests together with all that the hashes `joins` tie to it, whichever way, and so on; a
     value begins with a digest. What is tied to several groups is added to one of them."""
     group_of = {digest: number for number, group in enumerate(groups) for digest in group}

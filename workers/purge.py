@@ -205,9 +205,9 @@ def _pages_of_letters(
         theirs = []
         for letter in page:
             people = owner.of(letter.sequence, letter.keys)
-            written = letter.body + letter.letter
-            if not people and b'"original":' in written:
-                people = owner.said_in(letter.sequence, written)
+            if not people:
+                written = orjson.dumps(unpack(letter.body)) + letter.letter
+                people = owner.said_in(letter.sequence, written) if b'"original":' in written else []
             theirs += [(one, letter) for one in people]
         if theirs:
             yield theirs

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,10 @@ def rewriting(client: redis.Redis) -> bool:
 
 
 def _unpacked(content: bytes) -> Iterator[bytes]:
+    dictionary = zstandard.ZstdCompressionDict(files("mapping").joinpath("event-32769.zdict").read_bytes())
     for part in content.split(ZSTD)[1:]:
         try:
-            yield zstandard.ZstdDecompressor().decompressobj().decompress(ZSTD + part)
+            yield zstandard.ZstdDecompressor(dict_data=dictionary).decompressobj().decompress(ZSTD + part)
         except zstandard.ZstdError:
             continue  # the end of an entry that has the magic number in it
 

@@ -15,9 +15,10 @@ import lanes
 from console import cli
 from mapping import Operation
 from mapping.event import pack
+from mapping.operation import BATCH_PATH
 from workers import delivery_log
 from workers.outcomes import Answer, Rejected
-from workers.requests import BATCH_PATH, Item, Request
+from workers.requests import Item, Request
 
 runner = CliRunner()
 

@@ -13,9 +13,10 @@ import redis
 import lanes
 from lanes.keys import base
 from mapping import Operation
+from mapping.operation import BATCH_PATH
 from workers import delivery_log
 from workers.outcomes import Answer, Delivered, Outcome, Rejected
-from workers.requests import BATCH_PATH, Item, Request
+from workers.requests import Item, Request
 
 QUEUE = "q"
 LOG = f"{base(QUEUE)}:log"
