@@ -5,10 +5,8 @@ The commands are thin; what they act on is `workers.graveyard`, what a replay do
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +26,7 @@ from rich.table import Table
 import lanes
 import mapping
 from console.errors import CommandError
+from console.operator import operator
 from mapping.event import pack
 from workers import graveyard, rehearsal, replays
 from workers.graveyard import Filter, Grave
@@ -177,7 +176,7 @@ def rehearsed(figures: dict[str, Any]) -> RenderableType:
 
 def replay(client: redis.Redis, queue: str, which: Filter, per_s: int) -> replays.Replay:
     """Begin a replay in the name of whoever runs this."""
-    return replays.begin(client, queue, which, who=f"{getpass.getuser()}@{socket.gethostname()}", per_s=per_s)
+    return replays.begin(client, queue, which, who=operator(), per_s=per_s)
 
 
 def watch(client: redis.Redis, queue: str, replay_id: str, console: Console) -> replays.Replay:

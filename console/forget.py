@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -14,6 +12,7 @@ from rich.table import Table
 
 import mapping
 from console.errors import CommandError
+from console.operator import operator
 from workers import forgetting, gate, presence, receipts
 from workers.purge import Means
 from workers.receipts import Receipt
@@ -55,13 +54,12 @@ def forget(
 ) -> dict[str, Any]:
     """Forget the person in one destination; return its receipt, the earlier ones, who else was named, and why it is
     not done if so."""
-    who = f"{getpass.getuser()}@{socket.gethostname()}"
     if action is None:
-        receipt, others = forgetting.forget(client, destination, whom, means, who)
+        receipt, others = forgetting.forget(client, destination, whom, means, operator())
     else:
         if not whom.user_ids and not whom.emails:
             raise CommandError(f"--{action}: Customer.io knows no anonymous ids; say --user-id or --email as well")
-        receipt, others = forgetting.give(client, destination, whom, action, means, who)
+        receipt, others = forgetting.give(client, destination, whom, action, means, operator())
     receipt, why_not = _waited(client, destination.name, receipt)
     return {
         "destination": destination.name,

@@ -235,6 +235,7 @@ local function forget(name)
     return
   end
   call('HSET', EVENT, name, sub(record, 1, keys_end))
+  call('HDEL', base .. ':attempts', name)
   if claimed then
     reply[2] = reply[2] + 1
   end
