@@ -17,9 +17,10 @@ import typer
 from rich.console import Console
 
 import mapping
-from console import checking, dead_cli, demo, importing, lanes_view, running, status, tester, translate, up
+from console import checking, dead_cli, demo, forget, importing, lanes_view, running, status, tester, translate, up
 from console.errors import CommandError
 from settings import Settings, SettingsError, read_document
+from workers import forgetting, purge
 
 app = typer.Typer(
     name="segue",
@@ -35,6 +36,9 @@ app.add_typer(dead_cli.app, name="dead")
 out = Console(highlight=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+UserIds = Annotated[list[str] | None, typer.Option("--user-id", help="Their userId, or one of them.")]
+Emails = Annotated[list[str] | None, typer.Option("--email", help="Their e-mail address, or one of them.")]
+AnonymousIds = Annotated[list[str] | None, typer.Option("--anonymous-id", help="An anonymousId of theirs.")]
 
 
 @app.command(name="up")
@@ -186,6 +190,65 @@ def show(
     for lane in found:
         for line in lanes_view.render(lane):
             out.print(line, markup=False)
+
+
+@app.command(name="forget")
+def forget_person(
+    user_id: UserIds = None,
+    email: Emails = None,
+    anonymous_id: AnonymousIds = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them in Customer.io as well.")] = False,
+    suppress: Annotated[bool, typer.Option("--suppress", help="Delete them there, and refuse them for ever.")] = False,
+    destination: Annotated[str | None, typer.Option(help="One destination only.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a person from Segue: queue, dead letters, delivery log and all that is remembered; leave a receipt.
+
+    With --delete or --suppress what waits of them is dropped, then Customer.io is told, then the rest is removed.
+    """
+    settings, whom = _joined(), forget.person(user_id or [], email or [], anonymous_id or [])
+    if delete and suppress:
+        raise CommandError("--delete, --suppress: say one of them; to suppress deletes as well")
+    action: mapping.OrderedAction | None = "delete" if delete else "suppress" if suppress else None
+    client, destinations = _store(settings), mapping.destinations(settings.document())
+    means = purge.means(settings)
+    results = [
+        forget.forget(client, destinations[name], whom, action, means) for name in _chosen(destination, destinations)
+    ]
+    rewriting = forgetting.rewrite_history(client)
+    if as_json:
+        _print_json({"receipts": results, "rewriting": rewriting})
+        return
+    for line in forget.told(results, rewriting):
+        out.print(line, markup=False, soft_wrap=True)
+
+
+@app.command()
+def unsuppress(
+    user_id: UserIds = None,
+    email: Emails = None,
+    anonymous_id: AnonymousIds = None,
+    destination: Annotated[str | None, typer.Option(help="One destination only.")] = None,
+) -> None:
+    """Take events of a suppressed person again, here and in Customer.io."""
+    settings, whom = _joined(), forget.person(user_id or [], email or [], anonymous_id or [])
+    client, destinations = _store(settings), mapping.destinations(settings.document())
+    for name in _chosen(destination, destinations):
+        count = forgetting.readmit(client, destinations[name], whom, purge.means(settings))
+        out.print(f"{name}: {count} identities were refused and are taken again; Customer.io is told", markup=False)
+
+
+@app.command(name="receipts")
+def show_receipts(
+    destination: Annotated[str | None, typer.Option(help="One destination only.")] = None, as_json: AsJson = False
+) -> None:
+    """Show that people were forgotten: when, by whom, how much; never who they were."""
+    settings = _joined()
+    rows = forget.listed(_store(settings), _chosen(destination, settings.document().get("destinations", {})))
+    if as_json:
+        _print_json(rows)
+    else:
+        out.print(forget.table(rows))
 
 
 def main() -> None:

@@ -5,9 +5,7 @@ The commands are thin; what they act on is `workers.graveyard`, what a replay do
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +25,7 @@ from rich.table import Table
 import lanes
 import mapping
 from console.errors import CommandError
+from console.operator import operator
 from console.patching import patched
 from mapping.event import unpack
 from workers import graveyard, presence, rehearsal, replays, spills, upkeep
@@ -155,14 +154,7 @@ def _edited(event: dict[str, Any]) -> dict[str, Any]:
 
 def replay(client: redis.Redis, queue: str, which: Filter, per_s: int, mode: replays.Mode) -> replays.Replay:
     """Begin a replay in the name of whoever runs this, or join the one that is under way."""
-    return replays.begin(client, queue, which, who=f"{_user()}@{socket.gethostname()}", per_s=per_s, mode=mode)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a user without a name
-        return f"user {os.getuid()}"
+    return replays.begin(client, queue, which, who=operator(), per_s=per_s, mode=mode)
 
 
 def watch(client: redis.Redis, queue: str, begun: replays.Replay, console: Console) -> replays.Replay:

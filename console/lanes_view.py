@@ -1,20 +1,28 @@
-"""Why a person is waiting: the head of its lane, and whatever that waits for, step by step."""
+"""What became of a person's events: why the next one is waiting, step by step, and what was sent of late."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import redis
 
 import lanes
 from mapping.event import unpack
+from workers import delivery_log
+
+_MOST_SENT = 20
+_STATIONS = ("claimed", "sent", "answered")
 
 
 def gather(client: redis.Redis, queue: str, key: str) -> dict[str, Any]:
-    """Return `{"key", "destination", "length", "steps": [...]}`: the first step is the head of the lane, each waiting
-    one is explained by the one after it. A lane of length 0 waits for nothing."""
+    """Return `{"key", "destination", "length", "steps": [...], "sent": [...]}`: the first step is the head of the lane,
+    each waiting one is explained by the one after it. A lane of length 0 waits for nothing. What was sent: the newest
+    first, as far as the delivery log goes back."""
     lane = lanes.inspect(client, queue, key)
     steps = lane.steps if lane else ()
     return {
@@ -22,11 +30,18 @@ def gather(client: redis.Redis, queue: str, key: str) -> dict[str, Any]:
         "destination": queue,
         "length": lane.length if lane else 0,
         "steps": [_described(step) for step in steps],
+        "sent": [asdict(one) for one in delivery_log.sent_for(client, queue, lanes.digest(key), _MOST_SENT)],
     }
 
 
 def render(lane: dict[str, Any]) -> Iterator[str]:
     """Yield the same as lines for people."""
+    yield from _waiting(lane)
+    for sent in reversed(lane["sent"]):
+        yield from _sent(sent)
+
+
+def _waiting(lane: dict[str, Any]) -> Iterator[str]:
     if not lane["length"]:
         yield f"{lane['destination']}: no event of {lane['key']} is waiting"
         return
@@ -36,8 +51,18 @@ def render(lane: dict[str, Any]) -> Iterator[str]:
         yield f"{'  ' * depth}{what}, accepted {step['age_s']:.0f} s ago: {step['why']}"
 
 
+def _sent(sent: dict[str, Any]) -> Iterator[str]:
+    """The stations of one item, and the item."""
+    accepted = datetime.fromtimestamp(sent["accepted_ms"] / 1000, UTC).isoformat(sep=" ", timespec="milliseconds")
+    since = {station: (sent[f"{station}_ms"] - sent["accepted_ms"]) / 1000 for station in _STATIONS}
+    stations = ", ".join(f"{station} {seconds:+.3f} s" for station, seconds in since.items())
+    answer = sent["refusal"] or "accepted by Customer.io"
+    yield f"#{sent['sequence']} {sent['message_id']} accepted {accepted[:-6]} UTC, {stations}: {answer}"
+    yield f"  {sent['path']} {orjson.dumps(sent['item']).decode()}"
+
+
 def _described(step: lanes.Step) -> dict[str, Any]:
-    source, event, _ = unpack(step.body)
+    source, event = unpack(step.body)[:2] if step.body else ("", {"name": "(forgotten)"})
     return {
         "sequence": step.sequence,
         "state": step.state,

@@ -18,7 +18,10 @@ from ingest import sources
 from settings import Settings
 from workers import gate, presence, upkeep
 
-_FIGURES = ("waiting", "ready", "delayed", "claimed", "blocked", "dead", "held", "delivered_total", "buried_total")
+_SOURCE_FIGURES = ("accepted", "duplicates", "suppressed", "rejected")
+# The columns of the screen, and what only programs are told.
+_COLUMNS = ("waiting", "ready", "delayed", "claimed", "blocked", "dead", "held", "delivered_total")
+_OTHERS = ("buried_total", "forgotten_total", "spilled_total")
 
 
 def gather(client: redis.Redis, settings: Settings) -> dict[str, Any]:
@@ -44,7 +47,7 @@ def render(status: dict[str, Any]) -> RenderableType:
     """Return the screen."""
     queues = Table(title="Destinations", title_justify="left")
     queues.add_column("name")
-    for figure in _FIGURES:
+    for figure in _COLUMNS:
         queues.add_column(figure.removesuffix("_total"), justify="right")
     queues.add_column("oldest", justify="right")
     queues.add_column("state")
@@ -52,16 +55,14 @@ def render(status: dict[str, Any]) -> RenderableType:
         state = "paused" if row["paused"] else "delivering" if row["breaker"] == "closed" else "breaker open"
         state = f"{state}: {row['reason']}" if row["reason"] else state
         age = f"{row['oldest_age_s']:.0f} s" if row["waiting"] else "–"
-        queues.add_row(row["name"], *(f"{row[figure]:,}" for figure in _FIGURES), age, state)
+        queues.add_row(row["name"], *(f"{row[figure]:,}" for figure in _COLUMNS), age, state)
     alarms = [f"alarm: {row['name']}: {row['alarm']}" for row in status["destinations"] if row["alarm"]]
     incoming = Table(title="Sources", title_justify="left")
     incoming.add_column("name")
-    for figure in ("accepted", "duplicates", "rejected"):
+    for figure in _SOURCE_FIGURES:
         incoming.add_column(figure, justify="right")
     for row in status["sources"]:
-        incoming.add_row(
-            row["name"], *(f"{row[f'{figure}_total']:,}" for figure in ("accepted", "duplicates", "rejected"))
-        )
+        incoming.add_row(row["name"], *(f"{row[f'{figure}_total']:,}" for figure in _SOURCE_FIGURES))
     long_lanes = [
         f"{row['name']}: a lane of {lane['length']:,} events (digest {lane['digest']}); does everybody share its key?"
         for row in status["destinations"]
@@ -74,9 +75,8 @@ def _destination(client: redis.Redis, name: str, delivery: mapping.Delivery) -> 
     stats = lanes.stats(client, name)
     return {
         "name": name,
-        **{figure: getattr(stats, figure) for figure in _FIGURES},
+        **{figure: getattr(stats, figure) for figure in (*_COLUMNS, *_OTHERS)},
         "oldest_age_s": stats.oldest_age_s,
-        "spilled_total": stats.spilled_total,
         "alarm": upkeep.exceeded(client, name, delivery, int(time.time() * 1000)),
         "hot": [{"digest": lane.digest.hex(), "length": lane.length} for lane in stats.hot],
         **circumstances(client, name),
@@ -88,9 +88,7 @@ def _sources(client: redis.Redis, settings: Settings) -> list[dict[str, Any]]:
     return [
         {
             "name": source.name,
-            "accepted_total": totals.get(source.name, {}).get("accepted", 0),
-            "duplicates_total": totals.get(source.name, {}).get("duplicates", 0),
-            "rejected_total": totals.get(source.name, {}).get("rejected", 0),
+            **{f"{figure}_total": totals.get(source.name, {}).get(figure, 0) for figure in _SOURCE_FIGURES},
         }
         for source in sources.sources(settings.document())
     ]

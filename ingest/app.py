@@ -11,7 +11,7 @@ import base64
 import gc
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 import mapping
 from ingest import bodies, signature
 from ingest.events import MAX_BATCH_EVENTS, completed, packed, shared
-from ingest.gather import RETRY_AFTER_S, Gatherer
+from ingest.gather import FATES, RETRY_AFTER_S, Fate, Gatherer
 from ingest.hints import Hints
 from ingest.refusals import Refusal
 from ingest.sources import TOTALS, Source, sources
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 KINDS: Final = {
     **{kind: kind for kind in ("identify", "track", "page", "screen", "group", "alias")},
     **{kind[0]: kind for kind in ("identify", "track", "page", "screen", "group", "alias")},
+    mapping.DELETION: mapping.DELETION,
 }
 _BATCHES = frozenset({"batch", "import", "b"})
 _COUNT_EVERY_S = 0.25
@@ -256,18 +257,18 @@ class Ingest:
         good = completed(event, common, received_at, correct_clock=correct_clock)
         return good, packed(source.name, good)
 
-    def _tally(self, source: Source, accepted: tuple[bool, ...]) -> None:
-        self._counts[f"{source.name}:accepted"] += sum(accepted)
-        self._counts[f"{source.name}:duplicates"] += len(accepted) - sum(accepted)
+    def _tally(self, source: Source, fates: Iterable[Fate]) -> None:
+        for fate in fates:
+            self._counts[f"{source.name}:{fate}"] += 1
 
-    async def _append(self, source: Source, events: list[Checked]) -> tuple[bool, ...]:
-        """Append to every queue that the source feeds; return which events were new to any of them."""
+    async def _append(self, source: Source, events: list[Checked]) -> Iterable[Fate]:
+        """Append to every queue that the source feeds; return the best that became of each event in any of them."""
         appends = []
         for name in source.destinations:
             gatherer = self._gatherers[name]
             appends.append(gatherer.append([gatherer.entry(source.name, event, body) for event, body in events]))
         everywhere = await asyncio.gather(*appends)
-        return tuple(any(flags) for flags in zip(*everywhere, strict=True))
+        return (min(fates, key=FATES.index) for fates in zip(*everywhere, strict=True))
 
     async def _count(self) -> None:
         while True:

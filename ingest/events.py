@@ -14,11 +14,12 @@ from uuid import uuid4
 import orjson
 
 from ingest.refusals import Refusal
+from mapping import DELETION
 from mapping.event import JsonObject, pack
 
 MAX_EVENT_BYTES: Final = 32 * 1024
 MAX_BATCH_EVENTS: Final = 2500
-TYPES: Final = ("identify", "track", "page", "screen", "group", "alias")
+TYPES: Final = ("identify", "track", "page", "screen", "group", "alias", DELETION)
 # A device's clock is corrected when it is off by more than this: less is the time the call took.
 CLOCK_IS_OFF_S: Final = 60.0
 
@@ -93,6 +94,9 @@ def _check_identity(event: JsonObject, kind: str) -> None:
         for name in ("userId", "previousId"):
             if not event.get(name):
                 raise Refusal(400, f"{name}: is missing; an alias needs both userId and previousId", name)
+    elif kind == DELETION:
+        if not event.get("userId"):
+            raise Refusal(400, "userId: is missing; a deletion needs it", "userId")
     elif not any(event.get(name) for name in _IDENTITIES):
         raise Refusal(400, "userId: is missing; an event needs a userId or an anonymousId", "userId")
     if kind == "group" and not event.get("groupId"):

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from typing import Final, Literal
 
 import redis.asyncio
 from redis.exceptions import RedisError
@@ -18,7 +19,8 @@ import lanes
 import mapping
 from ingest.hints import Hints
 from ingest.refusals import Refusal
-from mapping.event import JsonObject
+from lanes.barred import Bars
+from mapping.event import JsonObject, message_key
 from settings import Settings
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,10 @@ log = logging.getLogger(__name__)
 MOST_EVENTS = 200  # of one append; a request with more goes alone
 RETRY_AFTER_S = 2
 _DAY_S = 86_400
+
+# What becomes of an event, the best first. A suppressed one is dropped: its person is not to be known here.
+Fate = Literal["accepted", "duplicates", "suppressed"]
+FATES: Final[tuple[Fate, ...]] = ("accepted", "duplicates", "suppressed")
 
 Waiter = tuple[Sequence[lanes.NewEvent], "asyncio.Future[tuple[bool, ...]]"]
 
@@ -41,25 +47,41 @@ class Gatherer:
         self._settings = settings
         self._hints = hints
         self._hold_ms = int(settings.settle_s * 1000)
+        self._bars = Bars(destination.name)
+        self._deletions: set[str] = set()  # message ids of those that are on their way
         self._waiting: deque[Waiter] = deque()
         self._task: asyncio.Task[None] | None = None
 
     def entry(self, source: str, event: JsonObject, body: bytes) -> lanes.NewEvent:
         """Return the event, packed as `body`, as it goes onto the queue: with its keys, and the distance it keeps."""
         place = mapping.placement(event, self._destination)
+        message_id = message_key(source, event)
+        if event["type"] == mapping.DELETION:
+            self._deletions.add(message_id)
         return lanes.NewEvent(
             body=body,
             keys=place.keys,
-            message_id=f"{source}:{event['messageId']}",
+            message_id=message_id,
             hold_ms=self._hold_ms if place.apart else 0,
             join=place.join,
         )
 
-    async def append(self, entries: Sequence[lanes.NewEvent]) -> tuple[bool, ...]:
-        """Return, once they are durable, which of the entries were accepted; the others are duplicates.
+    async def append(self, entries: Sequence[lanes.NewEvent]) -> list[Fate]:
+        """Return, once they are durable, what became of each of the entries.
 
         Raises Refusal (503) when the queue is full or Redis is away; then none of them was appended, or nobody knows.
         """
+        try:
+            await self._bars.refresh(self._client)
+        except (RedisError, OSError):
+            raise _later("the queue cannot be reached") from None
+        barred = [self._bars.stop(entry.keys) for entry in entries]
+        self._deletions -= {entry.message_id for entry, is_barred in zip(entries, barred, strict=True) if is_barred}
+        welcome = [entry for entry, is_barred in zip(entries, barred, strict=True) if not is_barred]
+        accepted = iter(await self._appended(welcome) if welcome else ())
+        return ["suppressed" if is_barred else "accepted" if next(accepted) else "duplicates" for is_barred in barred]
+
+    async def _appended(self, entries: Sequence[lanes.NewEvent]) -> tuple[bool, ...]:
         heard: asyncio.Future[tuple[bool, ...]] = asyncio.get_running_loop().create_future()
         self._waiting.append((entries, heard))
         if self._task is None or self._task.done():
@@ -109,11 +131,21 @@ class Gatherer:
         )
         if appended.wake:
             self._hints.wake(self._destination.name)
+        if self._deletions:
+            self._announce_deletions([entry.message_id for entries, _ in group for entry in entries], appended)
         accepted = iter(appended.accepted)
         for entries, heard in group:
             flags = tuple(next(accepted) for _ in entries)
             if not heard.done():
                 heard.set_result(flags)
+
+    def _announce_deletions(self, message_ids: list[str], appended: lanes.Appended) -> None:
+        """Have what stands before a deletion dropped, rather than sent for somebody who is to be forgotten."""
+        for message_id, sequence in zip(message_ids, appended.sequences(), strict=True):
+            if message_id in self._deletions:
+                self._deletions.discard(message_id)
+                if sequence is not None:
+                    self._hints.forget(self._destination.name, sequence)
 
 
 def _refuse(group: list[Waiter], error: Exception) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from settings import SettingsError
 
-TOTALS = "segue:sources"  # hash: NAME:accepted, NAME:duplicates, NAME:rejected → how many; for ever
+TOTALS = "segue:sources"  # hash: NAME:accepted, NAME:duplicates, NAME:suppressed, NAME:rejected → how many; for ever
 
 _Text = Annotated[str, StringConstraints(min_length=1)]
 

@@ -3,10 +3,12 @@
 Two events that share an ordering key are never worked on at the same time, and never in another order than they were
 accepted; events that share none never wait for each other. One verb, one Lua file: `append` puts events on the queue,
 `claim` takes those that are ready together with the chains behind them, `settle` says what became of them, `extend`
-asks for more time, `reap` returns what died with its worker; `stats` and `inspect` look. docs/lanes.md has the states.
+asks for more time, `reap` returns what died with its worker, `forget` takes out what has certain keys; `stats` and
+`inspect` look. docs/lanes.md has the states.
 """
 
 from lanes.arrival import Appended, NewEvent, QueueFull, append, append_async
+from lanes.forgetting import Forgotten, ForgottenEvent, forget
 from lanes.keys import digest
 from lanes.letters import (
     DeadLetter,
@@ -32,6 +34,8 @@ __all__ = [
     "Claim",
     "ClaimedEvent",
     "DeadLetter",
+    "Forgotten",
+    "ForgottenEvent",
     "HotLane",
     "Lane",
     "NewEvent",
@@ -52,6 +56,7 @@ __all__ = [
     "digest",
     "discard",
     "extend",
+    "forget",
     "held_letters",
     "inspect",
     "let_go",

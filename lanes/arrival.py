@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import redis.asyncio
@@ -39,6 +40,13 @@ class Appended:
 
     accepted: tuple[bool, ...]  # by position; False: a duplicate, dropped
     wake: bool  # the caller should ask for a deliverer
+    last: int  # sequence of the last event that was accepted; 0 without any
+
+    def sequences(self) -> tuple[int | None, ...]:
+        """Return the sequence of each event, by position; None for a duplicate."""
+        first = self.last - sum(self.accepted) + 1
+        places = count(first)
+        return tuple(next(places) if accepted else None for accepted in self.accepted)
 
 
 def append(
@@ -76,12 +84,17 @@ async def append_async(
     return _appended(await run_async(client, "append", queue, arguments))
 
 
+def generation_ms(dedupe_s: int) -> int:
+    """Return the length of one generation of message ids."""
+    return -(-dedupe_s * 1000 // _GENERATIONS)
+
+
 def append_arguments(
     events: Sequence[NewEvent], limit: int, dedupe_s: int, longest_hold_ms: int, join_s: int
 ) -> list[Argument]:
     """Return what `append.lua` is told."""
-    generation_ms = -(-dedupe_s * 1000 // _GENERATIONS)
-    arguments: list[Argument] = [limit, generation_ms, EVENTS_PER_CLAIM, longest_hold_ms, join_s * 1000, len(events)]
+    arguments: list[Argument] = [limit, generation_ms(dedupe_s), EVENTS_PER_CLAIM, longest_hold_ms, join_s * 1000]
+    arguments.append(len(events))
     for event in events:
         digests = b"".join(dict.fromkeys(map(keys.digest, event.keys)))
         arguments += (keys.fingerprint(event.message_id), digests, event.body)
@@ -96,5 +109,5 @@ def append_arguments(
 def _appended(reply: Any) -> Appended:
     if reply is None:
         raise QueueFull
-    flags, wake = reply
-    return Appended(tuple(flag == 0x31 for flag in flags), wake == 1)
+    flags, wake, last = reply
+    return Appended(tuple(flag == 0x31 for flag in flags), wake == 1, last)

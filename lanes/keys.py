@@ -28,9 +28,13 @@ member is the sequence number of an event, and lives as long as the event is unf
     :hot       zset    digest of a lane of a thousand events and more, by length
     :seen:G    hash    bucket → fingerprints of message ids (generation G); for the de-duplication window
     :hint      string  a wake-up was asked for, or a deliverer is listening; a moment
-    :total     hash    accepted, duplicates, delivered, buried, released, reaped, spilled → how many; for ever
+    :barred    set     keyed hashes of digests: what has such a key is refused at the door; until admitted again
+    :barred:changes  string  how often that set was changed; for ever
+    :secret    string  what those hashes are keyed with; for ever
+    :total     hash    accepted, duplicates, delivered, buried, released, reaped, spilled, forgotten → count; for ever
 
-Record: 13 digits of accepted-at (ms, Redis' clock), a byte: how many keys, 8 bytes a key, then the body.
+Record: 13 digits of accepted-at (ms, Redis' clock), a byte: how many keys, 8 bytes a key, then the body; an event that
+was forgotten while a claim owned it has none.
 Sequence in a value: a byte: how many digits, then the digits.
 Lane: a byte: which key of its last event this is, from 0; the sequence of that event; when there are several, then the
 sequence of the first, and how many, in digits.

@@ -112,7 +112,7 @@ def put_back(
         pipeline.hset(note[0], mapping=cast(dict[Any, Any], note[1]))
 
     holding, replies = _in_one_step(client, queue, records, put)
-    flags, wake = replies[-2]
+    flags, wake, _last = replies[-2]
     return PutBack(len(holding) + flags.count(b"1"), wake == 1 or bool(holding))
 
 

@@ -42,6 +42,7 @@ class Stats:
     released_total: int
     reaped_total: int
     spilled_total: int
+    forgotten_total: int  # taken out unsent, see `forget`
     hot: tuple[HotLane, ...] = field(default=())  # the longest first
 
 
@@ -100,6 +101,7 @@ def stats(client: redis.Redis, queue: str) -> Stats:
         released_total=total.get("released", 0),
         reaped_total=total.get("reaped", 0),
         spilled_total=total.get("spilled", 0),
+        forgotten_total=total.get("forgotten", 0),
         hot=tuple(HotLane(digest, int(length)) for digest, length in _pairs(hot)),
     )
 

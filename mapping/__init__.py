@@ -15,6 +15,7 @@ from mapping.destination import Destination, compile_destination
 from mapping.directives import transform, transform_batch
 from mapping.errors import ConfigurationError, MappingError
 from mapping.explain import Decision, Explanation, explain
+from mapping.forgetting import DELETION, Order, OrderedAction, Person, order_of
 from mapping.operation import Failure, Operation, Translation
 from mapping.ordering import ordering_keys
 from mapping.placement import Placement, placement
@@ -22,6 +23,7 @@ from mapping.translation import translate
 from mapping.validate import validate_mapping
 
 __all__ = [
+    "DELETION",
     "ConfigurationError",
     "Decision",
     "Delivery",
@@ -30,6 +32,9 @@ __all__ = [
     "Failure",
     "MappingError",
     "Operation",
+    "Order",
+    "OrderedAction",
+    "Person",
     "Placement",
     "Translation",
     "answer_batch",
@@ -40,6 +45,7 @@ __all__ = [
     "destination_of",
     "destinations",
     "explain",
+    "order_of",
     "ordering_keys",
     "placement",
     "surprises",

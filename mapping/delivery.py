@@ -25,6 +25,7 @@ class Delivery(BaseModel):
     dead_letter_days: int = Field(default=30, ge=1)  # how long in Redis
     after_deletion: Literal["drop", "bury"] = "drop"  # what comes late for a person who was deleted
     remember_days: int = Field(default=30, ge=1, le=365)  # merged-away identities and deletions
+    log_requests: int = Field(default=2000, ge=0, le=1_000_000)  # how many requests the delivery log keeps; 0: none
     ignored_keys: list[str] = Field(default_factory=list)  # ordering keys that everybody shares, such as "id:0"
 
 

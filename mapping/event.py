@@ -53,3 +53,8 @@ def unpack(body: bytes) -> Unpacked:
     """Return what `pack` made the bytes of, with or without compression."""
     received = orjson.loads(body if body.startswith(b"{") else _codec.decompress(body))
     return Unpacked(received["source"], received["event"], received.get("again", {}))
+
+
+def message_key(source: str, event: JsonObject) -> str:
+    """Return what the event is known by when it comes again: its message id, which is one source's own."""
+    return f"{source}:{event.get('messageId')}"

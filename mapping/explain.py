@@ -13,6 +13,7 @@ from mapping import filters
 from mapping.destination import TYPES_AFTER_2021, Destination
 from mapping.errors import InvalidMapping, Rejected
 from mapping.event import JsonObject
+from mapping.forgetting import operations, order_of
 from mapping.fql import Comparison, Condition, FqlError, Group, parse
 from mapping.operation import Operation
 from mapping.placement import Placement, placement
@@ -58,11 +59,20 @@ class Explanation:
 
 def explain(event: JsonObject, destination: Destination, now_s: float) -> Explanation:
     """Return what the event comes to, and why; `now_s`: Unix seconds. Never raises."""
+    order = order_of(event)
+    if order is not None:
+        ordered = tuple(_ordered(operation) for operation in operations(order))
+        return Explanation(event, placement(event, destination), ordered)
     left = filters.apply(destination.filters, event)
     decisions: tuple[Decision, ...] = ()
     if left is not None:
         decisions = tuple(_decision(one, left, destination, now_s) for one in destination.subscriptions)
     return Explanation(left, placement(event, destination), decisions)
+
+
+def _ordered(operation: Operation) -> Decision:
+    """Return what an order to forget somebody comes to: no subscription is asked."""
+    return Decision("Deletion request", operation.action, "", True, (), None, None, operation, ())
 
 
 def _decision(subscription: Subscription, event: JsonObject, destination: Destination, now_s: float) -> Decision:

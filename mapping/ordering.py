@@ -13,6 +13,7 @@ from mapping.coercion import text_of
 from mapping.destination import Destination
 from mapping.errors import Rejected
 from mapping.event import JsonObject
+from mapping.forgetting import order_of
 from mapping.fql import FqlError
 from mapping.identities import IdentifierScheme, email_key, person_key
 
@@ -22,6 +23,9 @@ def ordering_keys(event: Any, destination: Destination) -> tuple[str, ...]:
     if type(event) is not dict:
         return ()
     scheme = destination.identifiers
+    order = order_of(event)
+    if order is not None:
+        return order.person.keys(scheme)
     keys = _own_keys(event, scheme)
     for subscription in destination.candidates(event):
         if not subscription.identities:

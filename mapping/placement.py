@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from mapping.destination import Destination
 from mapping.errors import Rejected
+from mapping.forgetting import order_of
 from mapping.fql import FqlError
 from mapping.identities import person_key
 from mapping.ordering import ordering_keys
@@ -53,7 +54,7 @@ def _barrier(event: Any, destination: Destination) -> tuple[bool, tuple[str, str
     """Return whether the event takes something away, and what a merge joins."""
     if type(event) is not dict:
         return False, None
-    takes_away = False
+    takes_away = order_of(event) is not None
     for subscription in destination.candidates(event):
         if subscription.slug not in TAKING_AWAY:
             continue

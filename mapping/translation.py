@@ -12,6 +12,7 @@ from mapping import filters
 from mapping.destination import Destination
 from mapping.errors import EngineFault, InvalidMapping, Rejected
 from mapping.event import JsonObject
+from mapping.forgetting import operations, order_of
 from mapping.fql import FqlError
 from mapping.javascript import UNDEFINED
 from mapping.operation import Failure, Operation, Translation
@@ -23,20 +24,23 @@ def translate(event: Any, destination: Destination, now_s: float) -> Translation
     without a time needs it. What is no object matches nothing."""
     if type(event) is not dict:
         return Translation((), ())
+    order = order_of(event)
+    if order is not None:
+        return Translation(operations(order), ())
     if destination.filters:
         left = filters.apply(destination.filters, event)
         if left is None:
             return Translation((), ())
         event = left
-    operations: list[Operation] = []
+    made: list[Operation] = []
     failures: list[Failure] = []
     for subscription in destination.candidates(event):
         try:
             if subscription.matches(event):
-                operations.append(operation_of(subscription, event, subscription.payload(event), now_s))
+                made.append(operation_of(subscription, event, subscription.payload(event), now_s))
         except (Rejected, FqlError, RecursionError) as error:
             failures.append(_failure(subscription, as_rejected(error)))
-    return Translation(tuple(operations), tuple(failures))
+    return Translation(tuple(made), tuple(failures))
 
 
 def operation_of(subscription: Subscription, event: Any, payload: JsonObject, now_s: float) -> Operation:

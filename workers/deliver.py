@@ -19,7 +19,7 @@ import orjson
 
 import lanes
 import mapping
-from workers import letters, people, retries
+from workers import forgetting, letters, people, receipts, retries
 from workers.gate import Send
 from workers.lease import Lease
 from workers.letters import Reason
@@ -156,6 +156,7 @@ def _deliver_wave(
         prepared = [one for one in prepared if not one.late]
     outcomes = _send_all(prepared, lease, destination, send, terms)
     _remember(prepared, outcomes, lease, destination)
+    _note_orders(prepared, outcomes, lease, destination)
     for one in prepared:
         _judge(one, outcomes[one.event.sequence], now_s, destination, terms, verdicts)
 
@@ -214,6 +215,20 @@ def _remember(prepared: Sequence[Prepared], outcomes: Outcomes, lease: Lease, de
         if item.operation.action in _CHANGES_IDENTITY and isinstance(outcome, Delivered)
     ]
     people.remember(lease.client, lease.queue, destination.delivery.remember_days * DAY_S, done)
+
+
+def _note_orders(
+    prepared: Sequence[Prepared], outcomes: Outcomes, lease: Lease, destination: mapping.Destination
+) -> None:
+    """Have those forgotten here whom Customer.io was told to delete; the suppressed with all that came since."""
+    for one in prepared:
+        if one.order is None or one.order.action == "unsuppress":
+            continue
+        answers = [outcome for _, outcome in outcomes[one.event.sequence]]
+        if len(answers) == len(one.items) and all(isinstance(answer, Delivered) for answer in answers):
+            receipt_id = forgetting.begin_receipt(lease.client, destination, one.order, one.message_id)
+            before = one.event.sequence + 1 if one.order.action == "delete" else None
+            receipts.note_sent(lease.client, lease.queue, receipt_id, one.order.person, before)
 
 
 def _send(request: Request, lease: Lease, send: Send, terms: Terms) -> list[Outcome]:

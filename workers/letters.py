@@ -28,7 +28,7 @@ from workers.requests import Item
 
 # A letter that is replayed and fails again remembers this many attempts, the last ones.
 MOST_ATTEMPTS = 60
-_WORKER = f"{socket.gethostname()}:{os.getpid()}"[-60:]
+WORKER = f"{socket.gethostname()}:{os.getpid()}"[-60:]
 _LONGEST_REASON = 100
 
 
@@ -44,7 +44,7 @@ class Reason(StrEnum):
 
 def attempt(now_s: float, reason: str) -> bytes:
     """Return what is noted of an attempt when its event goes back to its place: one short line."""
-    return orjson.dumps([int(now_s * 1000), _WORKER, reason[:_LONGEST_REASON]])
+    return orjson.dumps([int(now_s * 1000), WORKER, reason[:_LONGEST_REASON]])
 
 
 def letter(
@@ -65,7 +65,7 @@ def letter(
     faults += [_refusal(item, outcome, names) for item, outcome in refusals]
     text = message or faults[0]["message"]
     _, content, again = unpack(event.body)
-    noted = [*map(orjson.loads, event.attempts), [int(now_s * 1000), _WORKER, text[:_LONGEST_REASON]]]
+    noted = [*map(orjson.loads, event.attempts), [int(now_s * 1000), WORKER, text[:_LONGEST_REASON]]]
     tried = [{"at_ms": at_ms, "worker": worker, "reason": end} for at_ms, worker, end in noted]
     kept = {"original": again["original"]} if "original" in again else {}
     return orjson.dumps(
@@ -79,7 +79,7 @@ def letter(
             "keys": mapping.placement(content, destination).keys,
             "accepted_at_ms": again.get("accepted_at_ms", event.accepted_at_ms),
             "buried_at_ms": int(now_s * 1000),
-            "worker": _WORKER,
+            "worker": WORKER,
             "configuration": configuration,
             **kept,
         }

@@ -11,7 +11,7 @@ import redis
 
 import lanes
 import mapping
-from mapping.event import JsonObject, unpack
+from mapping.event import JsonObject, message_key, unpack
 from workers import people, wire
 from workers.people import Known, Update
 from workers.requests import Item, encode
@@ -29,6 +29,8 @@ class Prepared:
     timestamp: Any  # the event's own
     accepted_at_ms: int  # for the first time
     late: bool  # something was left out: it came late for a person who was deleted
+    order: mapping.Order | None  # the event is one: when it is sent, the person is to be forgotten here too
+    message_id: str  # behind its source, as ingest remembers it
 
     @property
     def happened_at_ms(self) -> int:
@@ -59,6 +61,8 @@ class _Draft:
     bodies: list[JsonObject]
     accepted_at_ms: int  # for the first time
     timestamp: Any
+    order: mapping.Order | None
+    message_id: str
 
     def update(self) -> Update | None:
         """Return the event's updates of a person as one; None when there are none.
@@ -77,13 +81,24 @@ class _Draft:
         for operation, body in zip(self.translation.operations, self.bodies, strict=True):
             sent = wire.addressed(body, known, happened_at_ms, known.times_s.get(sequence))
             if sent is not None:
-                items.append(encode(sequence, operation, sent))
+                items.append(encode(sequence, operation, sent, self.message_id))
             else:
                 late = late or body["action"] != "merge"
-        return Prepared(self.event, tuple(items), self.translation.failures, self.timestamp, self.accepted_at_ms, late)
+        return Prepared(
+            self.event,
+            tuple(items),
+            self.translation.failures,
+            self.timestamp,
+            self.accepted_at_ms,
+            late,
+            self.order,
+            self.message_id,
+        )
 
 
 def _draft(event: lanes.ClaimedEvent, destination: mapping.Destination) -> _Draft:
+    if not event.body:  # it was forgotten: nothing is left to be sent
+        return _Draft(event, mapping.Translation((), ()), [], event.accepted_at_ms, None, None, "")
     source, content, again = unpack(event.body)
     accepted_at_ms = again.get("accepted_at_ms", event.accepted_at_ms)
     if "requests" in again:
@@ -93,7 +108,8 @@ def _draft(event: lanes.ClaimedEvent, destination: mapping.Destination) -> _Draf
     else:
         translation = mapping.translate(content, destination, accepted_at_ms / 1000)
         bodies = wire.bodies(translation.operations, source, content, accepted_at_ms)
-    return _Draft(event, translation, bodies, accepted_at_ms, content.get("timestamp"))
+    order, message_id = mapping.order_of(content), message_key(source, content)
+    return _Draft(event, translation, bodies, accepted_at_ms, content.get("timestamp"), order, message_id)
 
 
 def _as_it_was(stored: JsonObject, destination: mapping.Destination) -> mapping.Operation:

@@ -23,6 +23,7 @@ class Item:
     sequence: int  # of the event
     operation: Operation
     data: bytes
+    message_id: str = ""  # of the event, behind its source
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,9 @@ class Request:
         return Request(self.path, self.items[:middle]), Request(self.path, self.items[middle:])
 
 
-def encode(sequence: int, operation: Operation, body: JsonObject) -> Item:
+def encode(sequence: int, operation: Operation, body: JsonObject, message_id: str = "") -> Item:
     """Return the operation with the bytes that stand for it on the wire."""
-    return Item(sequence, operation, orjson.dumps(body))
+    return Item(sequence, operation, orjson.dumps(body), message_id)
 
 
 def pack(items: Iterable[Item], max_items: int) -> Iterator[Request]:

@@ -24,13 +24,14 @@ from redis.retry import Retry
 import lanes
 import mapping
 from lanes.keys import base
-from workers import presence, replays, upkeep
+from workers import delivery_log, forgetting, presence, purge, receipts, replays, upkeep
 from workers.alone import alone
 from workers.app import WAKE_EXPIRES_S, app, settings
 from workers.customerio import TrackApi
 from workers.deliver import Terms, work_off
-from workers.gate import Gate
+from workers.gate import Gate, Send
 from workers.lease import Lease, LeaseLost
+from workers.purge import Means
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ PROBE_EVENTS = 5
 TEND_S = 30
 # Some wait all the same: an error that every event meets should not fill the dead letters.
 GIVEN_UP_MS = 5_000
+_FORGETTING_MS = 60_000
 
 stopping = threading.Event()
 
@@ -76,6 +78,12 @@ def terms() -> Terms:
         longest_hold_ms=int(settings.settle_s * 1000),
         configuration=sha256(orjson.dumps(settings.document(), option=orjson.OPT_SORT_KEYS)).hexdigest()[:12],
     )
+
+
+@cache
+def means() -> Means:
+    """How people are removed here."""
+    return purge.means(settings)
 
 
 @cache
@@ -148,8 +156,10 @@ def deliver_once(name: str, *, listening: bool) -> bool:
         return False
     lease = Lease(store(), name, claim.id, lease_ms, asked_at)
     try:
-        send = gate(name).guard(track_api(name).send)
-        work_off(claim, lease, destinations()[name], send, terms(), stopping.is_set)
+        send: Send = track_api(name).send
+        if delivery.log_requests:
+            send = delivery_log.recording(send, store(), name, claim)
+        work_off(claim, lease, destinations()[name], gate(name).guard(send), terms(), stopping.is_set)
     except LeaseLost:
         log.warning("%s: a lease ended before its claim was worked off; nothing more was sent", name)
     except RedisError:
@@ -198,16 +208,41 @@ def tend(name: str) -> None:
         log.warning("%s: dead letters stay in Redis, a spill file could not be written: %s", name, error)
 
 
+@app.task(name="forget")  # type: ignore[untyped-decorator]
+def forget(name: str, sequence: int) -> None:
+    """Drop what stands before the order to forget somebody that has this sequence."""
+    try:
+        forgetting.drop(store(), destinations()[name], sequence, means())
+    except RedisError as error:
+        log.warning("%s: the store is away; what waits is sent before the deletion: %s", name, error)
+
+
+@app.task(name="finish_forgetting")  # type: ignore[untyped-decorator]
+def finish_forgetting(name: str) -> None:
+    """Remove what is left of people whom Customer.io was told to delete; a sweep sees to what fails."""
+    lock = f"{base(name)}:forgetting:lock"
+    try:
+        if store().set(lock, "1", nx=True, px=_FORGETTING_MS):
+            forgetting.finish(store(), destinations()[name], means())
+            store().delete(lock)
+    except RedisError as error:
+        log.warning("%s: the store is away: %s", name, error)
+
+
 @app.task(name="sweep")  # type: ignore[untyped-decorator]
 def sweep() -> None:
     """Bring back the events of expired claims, and wake whoever was missed."""
-    for name in destinations():
+    for name, destination in destinations().items():
         if lanes.reap(store(), name).wake:
             wake(name)
+        delivery_log.trim(store(), name, destination.delivery.log_requests)
         for replay_id in replays.next_up(store(), name):
             ask(replay, name, replay_id)
         if store().set(f"{base(name)}:tended", 1, nx=True, ex=TEND_S):
             ask(tend, name)
+        if receipts.unfinished(store(), name):
+            ask(finish_forgetting, name)
+    forgetting.rewrite_wanted_history(store())
 
 
 def wake(name: str) -> None:

@@ -22,6 +22,7 @@ from celery.signals import worker_process_init
 
 import mapping
 from ingest.app import Checked, Ingest
+from ingest.gather import Fate
 from ingest.sources import Source
 from mapping.event import unpack
 from settings import Settings
@@ -100,26 +101,26 @@ def connect_anew(**_: Any) -> None:
 class NaiveIngest(Ingest):
     """Puts one task for each event."""
 
-    async def _append(self, _source: Source, events: list[Checked]) -> tuple[bool, ...]:
+    async def _append(self, _source: Source, events: list[Checked]) -> list[Fate]:
         for event, _ in events:
             naive.delay(event)
-        return (True,) * len(events)
+        return ["accepted"] * len(events)
 
 
 class ChunkedIngest(Ingest):
     """Puts one task for each request."""
 
-    async def _append(self, _source: Source, events: list[Checked]) -> tuple[bool, ...]:
+    async def _append(self, _source: Source, events: list[Checked]) -> list[Fate]:
         chunked.delay([event for event, _ in events])
-        return (True,) * len(events)
+        return ["accepted"] * len(events)
 
 
 class StreamIngest(Ingest):
     """Adds all events of a request to the stream in one step."""
 
-    async def _append(self, _source: Source, events: list[Checked]) -> tuple[bool, ...]:
+    async def _append(self, _source: Source, events: list[Checked]) -> list[Fate]:
         await self._client.eval(_ADD, 1, STREAM, *(body for _, body in events))
-        return (True,) * len(events)
+        return ["accepted"] * len(events)
 
 
 def naive_ingest() -> Ingest:

@@ -13,8 +13,9 @@
 --          of two keys: what comes later with the first has the second as well), and '' or the sequence of the dead letter
 --          whose place it takes: then that one is no more, and the message id is not asked
 --
--- Returns  false when the queue is full (nothing was written), else {flags, wake}: flags a text with '1' for each
---          event accepted and '0' for each duplicate; wake 1 when the caller should ask for a deliverer.
+-- Returns  false when the queue is full (nothing was written), else {flags, wake, last}: flags a text with '1' for each
+--          event accepted and '0' for each duplicate; wake 1 when the caller should ask for a deliverer; last: the
+--          sequence of the last event accepted, 0 without any.
 -- Clock    Redis' own.
 local base, call = KEYS[1], redis.call
 local sub, byte, char, find = string.sub, string.byte, string.char, string.find
@@ -128,7 +129,7 @@ if #fresh < offered then
   call('HINCRBY', base .. ':total', 'duplicates', offered - #fresh)
 end
 if #fresh == 0 then
-  return { table.concat(flags), 0 }
+  return { table.concat(flags), 0, 0 }
 end
 
 local remembered = {}
@@ -335,4 +336,4 @@ call('HINCRBY', base .. ':total', 'accepted', #fresh)
 local due = call('ZCOUNT', READY, '-inf', now_text)
 local wake = due > call('ZCARD', base .. ':claims') * tonumber(ARGV[3])
   and call('SET', base .. ':hint', '1', 'PX', HINT_MS, 'NX')
-return { table.concat(flags), wake and 1 or 0 }
+return { table.concat(flags), wake and 1 or 0, seq }

@@ -108,6 +108,11 @@ end
 local some_hold = call('EXISTS', base .. ':hold') == 1
 local own_hold = some_hold and look_up('HMGET', base .. ':hold', finishing) or {}
 
+-- An event that was emptied meanwhile (forget.lua) leaves no letter.
+local function is_empty(record)
+  return #record == KEY_COUNT + byte(record, KEY_COUNT) * DIGEST
+end
+
 local function keep_letter(name, record, letter)
   call('HSET', base .. ':dead', name, record)
   call('HSET', base .. ':letter', name, letter)
@@ -139,7 +144,7 @@ for _, name in ipairs(finishing) do
       moved[heir] = true
     end
     places[name] = nil
-    if letters[name] then
+    if letters[name] and not is_empty(record) then
       keep_letter(name, record, letters[name])
       buried = buried + 1
     end
@@ -275,28 +280,35 @@ local function let_go_of_followers(name)
 end
 
 local let_go = 0
+local function release(name, delay)
+  call('SREM', OWNED, name)
+  let_go_of_followers(name)
+  local place = call('HGET', PLACE, name)
+  if not place or byte(place) == 0 then
+    call('ZADD', READY, now + delay, name)
+  end
+  let_go = let_go + 1
+end
+
 for _, at in ipairs(released) do
   local name, delay, attempt = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   if is_owned[name] == 1 then
-    call('SREM', OWNED, name)
-    let_go_of_followers(name)
     if attempt ~= '' then
       call('HSET', base .. ':attempts', name, (call('HGET', base .. ':attempts', name) or '') .. attempt .. '\n')
     end
-    local place = call('HGET', PLACE, name)
-    if not place or byte(place) == 0 then
-      call('ZADD', READY, now + delay, name)
-    end
-    let_go = let_go + 1
+    release(name, delay)
   end
 end
 
 -- What follows a released event is no longer owned, and cannot hold.
 for _, at in ipairs(holding) do
   local name = ARGV[at]
-  if call('SMOVE', OWNED, base .. ':claim:held', name) == 1 then
+  local record = call('HGET', EVENT, name)
+  if record and is_empty(record) and call('SISMEMBER', OWNED, name) == 1 then
+    release(name, 0)
+  elseif call('SMOVE', OWNED, base .. ':claim:held', name) == 1 then
     let_go_of_followers(name)
-    keep_letter(name, call('HGET', EVENT, name), ARGV[at + 1])
+    keep_letter(name, record, ARGV[at + 1])
     buried, held = buried + 1, held + 1
   end
 end

@@ -549,7 +549,7 @@ def test_an_asyncio_client_appends_the_same(redis_client: redis.Redis) -> None:
             await asynchronous.script_flush()
             return await lanes.append_async(asynchronous, QUEUE, [event("a", "jo")], limit=10, dedupe_s=60)
 
-    assert asyncio.run(scenario()) == lanes.Appended((True,), wake=True)
+    assert asyncio.run(scenario()) == lanes.Appended((True,), wake=True, last=1)
     assert names(claim(redis_client)) == ["a"]
 
 

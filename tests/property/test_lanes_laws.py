@@ -1,9 +1,10 @@
 """The promises of the lanes, held against a model through random histories over both servers.
 
 A history appends events with overlapping keys (some twice), claims them in any portion, settles any part of any claim
-in any way and any order, lets leases and delays end, lets workers vanish without a word and answer late; some events
-have a hold, some join two keys. The model is a list of events in order of acceptance; it knows no tails, links or
-counts, only who shares a key with whom. A hold is longer than any history, but for the rule that ends the delays.
+in any way and any order, lets leases and delays end, lets workers vanish without a word and answer late, forgets what
+has a key; some events have a hold, some join two keys. The model is a list of events in order of acceptance; it knows
+no tails, links or counts, only who shares a key with whom. A hold is longer than any history, but for the rule that
+ends the delays.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Modelled:
     owner: str | None = None  # the claim that owns it
     deaths: int = 0  # claims that ended while they owned it
     delayed: bool = False
-    finished: str | None = None  # deliver | bury
+    finished: str | None = None  # deliver | bury | forget
+    empty: bool = False  # forgotten while a claim owned it
 
 
 class Histories(RuleBasedStateMachine):
@@ -100,9 +102,10 @@ class Histories(RuleBasedStateMachine):
     def finish(self, event: Modelled, how: str) -> None:
         behind = [other for other in self.unfinished() if event in self.predecessors(other)]
         event.finished, event.owner = how, None
-        self.rested |= event.keys
-        if event.hold:
-            self.apart |= event.keys
+        if how != "forget":
+            self.rested |= event.keys
+            if event.hold:
+                self.apart |= event.keys
         for other in behind:
             if not other.owner and not self.predecessors(other):
                 other.delayed = self.must_wait(other)
@@ -194,7 +197,7 @@ class Histories(RuleBasedStateMachine):
                 if self.predecessors(event):
                     lost.add(sequence)
                 else:
-                    self.finish(event, named[sequence])
+                    self.finish(event, "deliver" if event.empty else named[sequence])
         for sequence in sorted(named.keys() - lost):
             event = self.events[sequence - 1]
             if named[sequence] == "release":
@@ -222,6 +225,21 @@ class Histories(RuleBasedStateMachine):
 
         assert lanes.extend(self.client, QUEUE, asking, lease_ms=60_000) == bool(self.owned(asking))
 
+    @rule(key=st.sampled_from("abcde"), before=st.integers(1, 30))
+    def a_key_is_forgotten(self, key: str, before: int) -> None:
+        forgotten = lanes.forget(self.client, QUEUE, [lanes.digest(key)], before=before, longest_hold_ms=HOLD_MS)
+
+        how = {event.sequence: event.how for event in forgotten.events}
+        for event in self.unfinished():
+            if key not in event.keys or event.sequence >= before:
+                assert event.sequence not in how, "nobody else is touched"
+            elif event.owner:
+                assert how.get(event.sequence) == (None if event.empty else "emptied")
+                event.empty = True
+            elif not (event.empty and self.predecessors(event)):
+                assert how.get(event.sequence) == "taken"
+                self.finish(event, "forget")
+
     @rule()
     def delays_end(self) -> None:
         make_due(self.client)
@@ -247,6 +265,7 @@ class Histories(RuleBasedStateMachine):
         assert figures.blocked == len(unfinished) - len(claimed) - len(delayed) - len(ready)
         assert figures.dead == figures.buried_total == sum(event.finished == "bury" for event in self.events)
         assert figures.delivered_total == sum(event.finished == "deliver" for event in self.events)
+        assert figures.forgotten_total == sum(event.finished == "forget" for event in self.events)
         assert figures.claims == len({event.owner for event in claimed})
 
     @invariant()
@@ -266,6 +285,7 @@ class Histories(RuleBasedStateMachine):
             make_due(self.client)
             claimed = claim(self.client)
             for event in claimed.events:
+                assert bool(event.body) != self.events[event.sequence - 1].empty
                 for key in self.events[event.sequence - 1].keys:
                     assert last.get(key, 0) < event.sequence
                     last[key] = event.sequence
@@ -274,7 +294,8 @@ class Histories(RuleBasedStateMachine):
                 break
         figures = stats(self.client)
         assert figures.waiting == 0
-        assert figures.accepted_total == len(self.events) == figures.delivered_total + figures.buried_total
+        ends = figures.delivered_total + figures.buried_total + figures.forgotten_total
+        assert figures.accepted_total == len(self.events) == ends
         assert leftovers(self.client) <= {":dead", ":letter", ":grave"}
 
 

@@ -13,7 +13,12 @@ from typer.testing import CliRunner
 
 import lanes
 from console import cli
+from mapping import Operation
 from mapping.event import pack
+from mapping.operation import BATCH_PATH
+from workers import delivery_log
+from workers.outcomes import Answer, Rejected
+from workers.requests import Item, Request
 
 runner = CliRunner()
 
@@ -130,6 +135,7 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
         "held": 0,
         "delivered_total": 0,
         "buried_total": 0,
+        "forgotten_total": 0,
         "spilled_total": 0,
         "alarm": None,
         "paused": False,
@@ -137,7 +143,9 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
         "reason": None,
         "hot": [],
     }
-    assert status["sources"] == [{"name": "demo", "accepted_total": 1, "duplicates_total": 1, "rejected_total": 2}]
+    assert status["sources"] == [
+        {"name": "demo", "accepted_total": 1, "duplicates_total": 1, "suppressed_total": 0, "rejected_total": 2}
+    ]
     assert status["workers"] == 0
 
 
@@ -173,6 +181,25 @@ def test_lanes_show_says_what_a_person_waits_for(store: redis.Redis) -> None:
     assert told[0] == "demo: 2 events of id:42 are waiting; the first:"
     assert "#1 track Step 1" in told[2]
     assert told[2].endswith("no worker has taken it yet")
+
+
+def test_lanes_show_tells_what_was_sent_and_what_was_answered(store: redis.Redis) -> None:
+    event = lanes.ClaimedEvent(7, 0, 0, 0, 1_700_000_000_000, (lanes.digest("id:42"),), b"")
+    send = delivery_log.recording(
+        lambda _: [Rejected("name: too long", Answer(207, ""))], store, "demo", lanes.Claim("c", (event,), None, False)
+    )
+    send(Request(BATCH_PATH, (Item(7, Operation(0, "trackEvent", "", {}), b'{"name":"Bought"}', "web:m7"),)))
+
+    (lane,) = json.loads(runner.invoke(cli.app, ["lanes", "show", "id:42", "--json"]).stdout)
+    told = runner.invoke(cli.app, ["lanes", "show", "id:42"], env={"COLUMNS": "300"}).stdout.splitlines()
+
+    (sent,) = lane["sent"]
+    assert (sent["sequence"], sent["item"], sent["refusal"]) == (7, {"name": "Bought"}, "name: too long")
+    assert sent["accepted_ms"] < sent["claimed_ms"] <= sent["sent_ms"] <= sent["answered_ms"]
+    assert told[0] == "demo: no event of id:42 is waiting"
+    assert told[1].startswith("#7 web:m7 accepted 2023-11-14 22:13:20.000 UTC, claimed +")
+    assert told[1].endswith(": name: too long")
+    assert told[2] == '  /api/v2/batch {"name":"Bought"}'
 
 
 @pytest.mark.usefixtures("store")

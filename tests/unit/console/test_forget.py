@@ -1,0 +1,92 @@
+"""`segue forget`, `unsuppress` and `receipts` in this process: bad input, what is told, and who is admitted again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import redis
+from typer.testing import CliRunner
+
+import lanes
+import mapping
+from console import cli
+from lanes import barred
+from mapping.event import pack
+from tests.unit.console.test_cli import main, set_up, store
+
+__all__ = ["set_up", "store"]
+
+runner = CliRunner()
+DEMO = mapping.destinations({"destinations": {"demo": {"site_id": "s", "api_key": "k"}}})["demo"]
+
+
+def append(store: redis.Redis, name: str, **event: object) -> None:
+    body = {"type": "track", "event": name, "messageId": name, **event}
+    entry = lanes.NewEvent(pack("web", body), mapping.ordering_keys(body, DEMO), f"web:{name}")
+    lanes.append(store, "demo", [entry], limit=100, dedupe_s=86_400)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["forget"], "say who: --user-id, --email or --anonymous-id"),
+        (["forget", "--user-id", ""], "--user-id: must not be empty"),
+        (["forget", "--email", "42"], "--email: must be an address like jo@example.com"),
+        (["forget", "--user-id", "1", "--destination", "moon"], 'there is no destination "moon"; there are demo'),
+        (["forget", "--user-id", "1", "--delete", "--suppress"], "--delete, --suppress: say one of them"),
+        (["forget", "--anonymous-id", "1", "--delete"], "--delete: Customer.io knows no anonymous ids"),
+        (["unsuppress"], "say who: --user-id, --email or --anonymous-id"),
+        (["unsuppress", "--anonymous-id", ""], "--anonymous-id: must not be empty"),
+        (["receipts", "--destination", "moon"], 'there is no destination "moon"; there are demo'),
+    ],
+)
+def test_bad_input_is_told_and_changes_nothing(
+    store: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    text: str,
+) -> None:
+    assert main(arguments, monkeypatch) == 2
+
+    assert capsys.readouterr().err.startswith(f"segue: {text}")
+    assert store.keys("*") == []
+
+
+def test_forgetting_tells_what_was_removed_and_whom_it_met(store: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "info", lambda *_: {"aof_enabled": 0})
+    append(store, "a", userId="1", anonymousId="v")
+    append(store, "b", userId="2")
+
+    told = runner.invoke(cli.app, ["forget", "--user-id", "1"]).stdout
+    again = runner.invoke(cli.app, ["forget", "--user-id", "1"]).stdout
+
+    assert "1 events on the queue removed" in told
+    assert "forget them too: anonymous_id:v" in told
+    assert "nothing was there" in again
+    assert lanes.stats(store, "demo").waiting == 1
+    rows = json.loads(runner.invoke(cli.app, ["receipts", "--json"]).stdout)
+    assert [(row["what"], row["state"]) for row in rows] == [("forget", "done")] * 2
+    assert rows[0]["id"] in again
+    assert f"again after {rows[1]['id']}" in again
+    assert rows[0]["marks"] == rows[1]["marks"]
+    assert rows[1]["id"] in runner.invoke(cli.app, ["receipts"], env={"COLUMNS": "160"}).stdout
+
+
+def test_a_suppression_waits_for_workers_and_unsuppress_takes_it_back(
+    store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "info", lambda *_: {"aof_enabled": 0})
+    append(store, "a", userId="1")
+
+    told = runner.invoke(cli.app, ["forget", "--user-id", "1", "--suppress"]).stdout
+
+    assert "waiting" in told
+    assert "no worker runs" in told
+    assert lanes.stats(store, "demo").waiting == 1, "the order alone"
+    mark = barred.mark(barred.secret(store, "demo"), lanes.digest("id:1"))
+    assert store.smembers("segue:{demo}:barred") == {mark}
+    freed = runner.invoke(cli.app, ["unsuppress", "--user-id", "1"]).stdout
+    assert freed == "demo: 1 identities were refused and are taken again; Customer.io is told\n"
+    assert not store.exists("segue:{demo}:barred")

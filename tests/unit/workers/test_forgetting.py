@@ -1,0 +1,149 @@
+"""Forgetting at the workers: orders that wait are not lost, letters that were edited are found, merges are followed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import fakeredis
+import orjson
+import pytest
+import redis
+
+import lanes
+import mapping
+from mapping.event import pack
+from tests.unit.workers.test_deliver import QUEUE, Service, work
+from workers import forgetting, graveyard, people, purge, receipts
+from workers.outcomes import Delivered, Outcome
+from workers.requests import Request
+
+DESTINATION = mapping.destinations({"destinations": {QUEUE: {"site_id": "s", "api_key": "k"}}})[QUEUE]
+MEANS = purge.Means(86_400, 0, lambda _queue, _is_theirs: 0)
+JO = mapping.Person(("jo",))
+
+
+@pytest.fixture
+def client() -> redis.Redis:
+    return fakeredis.FakeStrictRedis()
+
+
+def append(client: redis.Redis, name: str, source: str = "web", **event: object) -> int:
+    body = {"type": "track", "event": name, "messageId": name, **event}
+    place = mapping.placement(body, DESTINATION)
+    entry = lanes.NewEvent(pack(source, body), place.keys, f"{source}:{name}", join=place.join)
+    return lanes.append(client, QUEUE, [entry], limit=100, dedupe_s=86_400, join_s=86_400).last
+
+
+def sent(client: redis.Redis) -> list[str]:
+    """Work everything off; the operations that were sent, as `action who`."""
+    told: list[str] = []
+
+    def send(request: Request) -> list[Outcome]:
+        bodies = [item.operation.body for item in request.items]
+        told.extend(f"{body['action']} {orjson.dumps(body.get('identifiers')).decode()}" for body in bodies)
+        return [Delivered()] * len(bodies)
+
+    while work(client, DESTINATION, send).events:
+        pass
+    return told
+
+
+def finish_all(client: redis.Redis) -> None:
+    forgetting.finish(client, DESTINATION, MEANS)
+
+
+def remove(client: redis.Redis, means: purge.Means = MEANS, before: int | None = None) -> purge.Removed:
+    """Remove Jo."""
+    (removed,) = purge.purge(client, DESTINATION, [(JO, before)], means)
+    return removed
+
+
+def test_an_order_that_waits_is_not_lost_to_the_next_one(client: redis.Redis) -> None:
+    append(client, "unsent", userId="jo")
+    first, _ = forgetting.give(client, DESTINATION, JO, "suppress", MEANS, "op")
+    append(client, "unsent too", userId="jo")
+
+    second, _ = forgetting.give(client, DESTINATION, JO, "delete", MEANS, "op")
+
+    assert (first.removed["events"], second.removed["events"]) == (1, 2)
+    assert sent(client) == ['delete {"id":"jo"}', 'suppress {"id":"jo"}']
+    finish_all(client)
+    states = {receipt.id: (receipt.what, receipt.state) for receipt in receipts.history(client, QUEUE)}
+    assert states == {first.id: ("suppress", "done"), second.id: ("delete", "done")}
+    assert lanes.stats(client, QUEUE).waiting == 0
+
+
+def test_segment_s_request_drops_what_stands_before_it_and_keeps_what_comes_after(client: redis.Redis) -> None:
+    append(client, "before", userId="jo")
+    order = append(client, "d1", type="delete", userId="jo")
+    append(client, "after", userId="jo", timestamp="2199-01-01T00:00:00Z")
+
+    dropped = forgetting.drop(client, DESTINATION, order, MEANS)
+    assert dropped is not None
+    assert dropped.counts == {"events": 1, "message_ids": 1}
+    assert sent(client) == ['delete {"id":"jo"}', 'event {"id":"jo"}']
+    finish_all(client)
+
+    assert forgetting.drop(client, DESTINATION, order, MEANS) is None
+    (receipt,) = receipts.history(client, QUEUE)
+    assert (receipt.who, receipt.what, receipt.state) == ("source web", "delete", "done")
+    assert receipt.removed["events"] == 1
+    assert receipts.order(client, QUEUE, receipt.id) is None
+
+
+def test_whoever_was_merged_is_the_same_person(client: redis.Redis) -> None:
+    merge = {"type": "person", "action": "merge", "primary": {"id": "jo"}, "secondary": {"id": "old"}}
+    people.remember(client, QUEUE, 86_400, [(merge, 1)])
+    append(client, "late", userId="old")
+    append(client, "other", userId="al")
+
+    removed = remove(client)
+
+    assert removed.counts == {"events": 1, "message_ids": 1, "merged": 1}
+    assert sent(client) == ['event {"id":"al"}']
+
+
+def test_a_letter_that_was_edited_is_found_by_what_it_says(client: redis.Redis) -> None:
+    append(client, "bad", type="page", userId="al", properties={})
+    work(client, DESTINATION, Service())
+    (letter,) = lanes.letters(client, QUEUE)
+    grave = graveyard.read(letter)
+    assert remove(client).counts == {}
+    graveyard.edit(client, QUEUE, grave, grave.event | {"userId": "jo"})
+
+    assert remove(client).counts == {"letters": 1, "message_ids": 1}
+    assert lanes.letters(client, QUEUE) == []
+
+
+def test_spill_files_are_asked_by_the_keys_of_a_line(client: redis.Redis) -> None:
+    lines = [
+        {"sequence": 1, "event": {"type": "track", "event": "x", "userId": "jo"}},
+        {"sequence": 2, "event": {"type": "track", "event": "x", "userId": "al"}},
+        {"sequence": 3, "event": {"type": "track", "event": "x", "userId": "jo"}},
+    ]
+    means = replace(MEANS, spilled=lambda _queue, is_theirs: sum(map(is_theirs, lines)))
+
+    assert remove(client, means).counts == {"spilled": 2}
+    assert remove(client, means, before=3).counts == {"spilled": 1}
+
+
+def test_what_was_emptied_while_it_was_claimed_is_not_sent_again(client: redis.Redis) -> None:
+    append(client, "dies", userId="jo")
+    claim = lanes.claim(client, QUEUE, lease_ms=1, max_events=9, max_bytes=10**6, max_depth=0, listen_ms=0)
+    assert remove(client).claimed == 1
+    while not lanes.reap(client, QUEUE).events:
+        pass
+
+    assert (len(claim.events), sent(client)) == (1, [])
+    assert lanes.stats(client, QUEUE).waiting == 0
+
+
+def test_many_people_are_removed_at_once_and_each_is_counted_apart(client: redis.Redis) -> None:
+    order = append(client, "d1", type="delete", userId="jo")
+    for name, user in [("a", "jo"), ("b", "al"), ("c", "al"), ("d", "bo")]:
+        append(client, name, userId=user)
+
+    removed = purge.purge(client, DESTINATION, [(JO, order), (mapping.Person(("al",)), None)], MEANS)
+
+    assert [one.counts for one in removed] == [{}, {"events": 2, "message_ids": 2}]
+    assert lanes.stats(client, QUEUE).waiting == 3
