@@ -23,7 +23,7 @@ from bench.support.stage import CONFIG, Stage, report
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 EVENTS = int(os.environ.get("EVENTS", "40000"))
-NAIVE_EVENTS = EVENTS // 1600 * 100
+NAIVE_EVENTS = EVENTS // 16 // 800 * 800
 WARM_UP = 2_000
 
 

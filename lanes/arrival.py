@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis.asyncio
 
@@ -22,8 +22,7 @@ class QueueFull(Exception):
     """The queue holds as many unfinished events as it may; nothing was appended."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+class NewEvent(NamedTuple):
     """An event to append."""
 
     body: bytes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import chain, repeat
+from typing import NamedTuple
 from uuid import uuid4
 
 import redis
@@ -14,8 +15,7 @@ from lanes.arrival import EVENTS_PER_CLAIM
 from lanes.scripts import Argument, run
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedEvent:
+class ClaimedEvent(NamedTuple):
     """An event that a claim owns."""
 
     sequence: int  # its place in the order of acceptance

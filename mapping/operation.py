@@ -7,7 +7,7 @@ here, since no field of a payload can be null.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mapping import identifiers
 from mapping.errors import Rejected
@@ -22,8 +22,7 @@ METRICS_PATH: Final = "/api/v1/metrics"
 EXEMPT_FIELD: Final = "dynamicAuthSettings"
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """One thing to do at Customer.io: the body goes to `path` alone, or, when `batchable`, as an item of a batch."""
 
     subscription: int
@@ -49,8 +48,7 @@ class Failure:
     error: Rejected
 
 
-@dataclass(frozen=True, slots=True)
-class Translation:
+class Translation(NamedTuple):
     """What one event comes to, in the order of the subscriptions."""
 
     operations: tuple[Operation, ...]

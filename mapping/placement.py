@@ -7,8 +7,7 @@ stand apart; a merge makes two identities one from there on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mapping.destination import Destination
 from mapping.errors import Rejected
@@ -30,8 +29,7 @@ TAKING_AWAY: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(NamedTuple):
     """An event's ordering keys, whether it stands `apart`, and for a merge the key that is merged away and the key of
     who remains: whatever comes later with the first belongs into the lane of the second as well."""
 

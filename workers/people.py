@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import orjson
 import redis
@@ -28,8 +28,7 @@ _GONE = frozenset({"delete", "suppress"})
 TIMES_KEPT_S = 7200  # as look_up.lua has it
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(NamedTuple):
     """An identify about to be sent: its event, the time it was mapped to, and the event's lanes."""
 
     sequence: int

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 
@@ -19,8 +18,7 @@ from workers.requests import Item, encode
 DAY_S = 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """An event with what is to be sent for it, in order."""
 
     event: lanes.ClaimedEvent
@@ -54,8 +52,7 @@ def prepare(
     return [draft.prepared(known) for draft in drafts]
 
 
-@dataclass(frozen=True, slots=True)
-class _Draft:
+class _Draft(NamedTuple):
     event: lanes.ClaimedEvent
     translation: mapping.Translation
     bodies: list[JsonObject]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -16,8 +17,7 @@ MAX_BODY_BYTES = 490_000
 _ENVELOPE_BYTES = len(b'{"batch":[]}')
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One operation of one event, encoded once: these very bytes are sent, and sent again."""
 
     sequence: int  # of the event

@@ -12,6 +12,7 @@ from hashlib import blake2b
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)  # ten bits to two characters
+_SHIFTS = range(120, -1, -10)
 _LARGEST_TIME_MS = (1 << 48) - 1
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.IGNORECASE)
 
@@ -25,4 +26,4 @@ def derived_ulid(time_ms: int, *parts: str) -> str:
     """Return the ULID of an event at `time_ms` (Unix milliseconds) that is told from others by `parts`."""
     hashed = blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=10).digest()
     number = min(max(time_ms, 0), _LARGEST_TIME_MS) << 80 | int.from_bytes(hashed, "big")
-    return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
