@@ -129,7 +129,7 @@ class Gatherer:
             longest_hold_ms=self._hold_ms,
             join_s=self._destination.delivery.remember_days * _DAY_S,
         )
-        if appended.wake:
+        for _ in range(appended.wake):
             self._hints.wake(self._destination.name)
         if self._deletions:
             self._announce_deletions([entry.message_id for entries, _ in group for entry in entries], appended)

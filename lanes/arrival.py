@@ -38,7 +38,7 @@ class Appended:
     """What became of the events of one append."""
 
     accepted: tuple[bool, ...]  # by position; False: a duplicate, dropped
-    wake: bool  # the caller should ask for a deliverer
+    wake: int  # how many deliverers the caller should ask for
     last: int  # sequence of the last event that was accepted; 0 without any
 
     def sequences(self) -> tuple[int | None, ...]:
@@ -109,4 +109,4 @@ def _appended(reply: Any) -> Appended:
     if reply is None:
         raise QueueFull
     flags, wake, last = reply
-    return Appended(tuple(flag == 0x31 for flag in flags), wake == 1, last)
+    return Appended(tuple(flag == 0x31 for flag in flags), wake, last)

@@ -113,7 +113,7 @@ def put_back(
 
     holding, replies = _in_one_step(client, queue, records, put)
     flags, wake, _last = replies[-2]
-    return PutBack(len(holding) + flags.count(b"1"), wake == 1 or bool(holding))
+    return PutBack(len(holding) + flags.count(b"1"), bool(wake or holding))
 
 
 def discard(client: redis.Redis, queue: str, sequences: Collection[int], *, longest_hold_ms: int = 0) -> int:

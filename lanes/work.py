@@ -34,7 +34,7 @@ class Claim:
     id: str
     events: tuple[ClaimedEvent, ...]
     next_due_ms: int | None  # when nothing was claimed: how long until there may be something, if there is any event
-    wake: bool  # the caller should ask for one more deliverer
+    wake: int  # how many more deliverers the caller should ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def claim(
             sequences, depths, attempts or repeat(b""), deaths or repeat(0), records, strict=False
         )
     )
-    return Claim(name, events, None if due < 0 else due, wake == 1)
+    return Claim(name, events, None if due < 0 else due, wake)
 
 
 def settle(

@@ -107,6 +107,12 @@ def seats() -> dict[str, threading.BoundedSemaphore]:
     return {name: threading.BoundedSemaphore(settings.concurrency) for name in destinations()}
 
 
+@cache
+def ears() -> dict[str, threading.Lock]:
+    """Held by the one deliverer of each destination in this process that listens for more: looking has its cost."""
+    return {name: threading.Lock() for name in destinations()}
+
+
 @app.task(name="deliver")  # type: ignore[untyped-decorator]
 def deliver(name: str) -> None:
     """Deliver what is ready for the destination `name`, for one slice of time at most."""
@@ -115,20 +121,31 @@ def deliver(name: str) -> None:
         return
     try:
         until = time.monotonic() + SLICE_S
-        listen_until = time.monotonic() + LINGER_S
         while not stopping.is_set() and time.monotonic() < until:
-            listening = time.monotonic() < listen_until
-            if deliver_once(name, listening=listening):
-                listen_until = time.monotonic() + LINGER_S
-            elif listening:
-                stopping.wait(LOOK_S)
-            else:
+            if not deliver_once(name, listening=True) and not listen(name):
                 return
         wake(name)
     except RedisError as error:
         log.warning("%s: the store is away: %s", name, error)
     finally:
         seat.release()
+
+
+def listen(name: str) -> bool:
+    """Wait for more to do, unless somebody else does already; return whether there was something, which is done."""
+    ear, until = ears()[name], time.monotonic() + LINGER_S
+    if not ear.acquire(blocking=False):
+        return False
+    try:
+        while not stopping.wait(LOOK_S):
+            listening = time.monotonic() < until
+            if deliver_once(name, listening=listening):
+                return True
+            if not listening:
+                return False
+        return False
+    finally:
+        ear.release()
 
 
 def deliver_once(name: str, *, listening: bool) -> bool:
@@ -150,7 +167,7 @@ def deliver_once(name: str, *, listening: bool) -> bool:
         longest_hold_ms=terms().longest_hold_ms,
         patience_ms=int(1000 * LOOK_S),
     )
-    if claim.wake:
+    for _ in range(claim.wake):
         wake(name)
     if not claim.events:
         return False

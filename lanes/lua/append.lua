@@ -14,14 +14,14 @@
 --          whose place it takes: then that one is no more, and the message id is not asked
 --
 -- Returns  false when the queue is full (nothing was written), else {flags, wake, last}: flags a text with '1' for each
---          event accepted and '0' for each duplicate; wake 1 when the caller should ask for a deliverer; last: the
+--          event accepted and '0' for each duplicate; wake: how many deliverers to ask for; last: the
 --          sequence of the last event accepted, 0 without any.
 -- Clock    Redis' own.
 local base, call = KEYS[1], redis.call
 local sub, byte, char, find = string.sub, string.byte, string.char, string.find
 local EVENT, LANE, PLACE, READY = base .. ':event', base .. ':lane', base .. ':place', base .. ':ready'
 local FIRST, DIGEST, BUCKET, PRINT, HOT_LENGTH = 7, 8, 3, 6, 1000
-local GENERATIONS, SHARDS, HINT_MS, ARGUMENTS, MOST_JOINS = 3, 16, 200, 4000, 20
+local GENERATIONS, SHARDS, HINT_MS, MOST_WAKES, ARGUMENTS, MOST_JOINS = 3, 16, 200, 4, 4000, 20
 
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -334,6 +334,6 @@ call('ZADD', base .. ':ages', time[1], time[1])
 call('HINCRBY', base .. ':total', 'accepted', #fresh)
 
 local due = call('ZCOUNT', READY, '-inf', now_text)
-local wake = due > call('ZCARD', base .. ':claims') * tonumber(ARGV[3])
-  and call('SET', base .. ':hint', '1', 'PX', HINT_MS, 'NX')
-return { table.concat(flags), wake and 1 or 0, seq }
+local wanted = math.min(math.ceil(due / ARGV[3]) - call('ZCARD', base .. ':claims'), MOST_WAKES)
+local wake = wanted > 0 and call('SET', base .. ':hint', '1', 'PX', HINT_MS, 'NX')
+return { table.concat(flags), wake and wanted or 0, seq }

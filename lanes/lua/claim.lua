@@ -16,7 +16,7 @@
 --
 -- Returns  {due, wake, how many events at each depth, sequences, records, attempts, deaths}: the last four one per event,
 --          by depth; but attempts (a line for each) and deaths are empty when no event has any. due: ms until there may be
---          something to claim when nothing was claimed, -1 when there is no event; wake: 1 when one more deliverer is
+--          something to claim when nothing was claimed, -1 when there is no event; wake: how many more deliverers are
 --          wanted.
 -- The more often an event's claims died, the fewer events may share its next one: 50, 5, then it is claimed alone. So a
 -- poisonous event is told from its neighbours, and they get away. Threads of one process die together, so of the events
@@ -26,7 +26,7 @@ local base, call = KEYS[1], redis.call
 local sub, byte = string.sub, string.byte
 local EVENT, PLACE, READY = base .. ':event', base .. ':place', base .. ':ready'
 local most_events, most_bytes, greatest_depth = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local DIGEST, KEY_COUNT, HINT_MS = 8, 14, 200
+local DIGEST, KEY_COUNT, HINT_MS, MOST_WAKES = 8, 14, 200, 4
 local MAY_SHARE = { [0] = most_events, 50, 5 }
 local ALONE = 3
 
@@ -199,6 +199,6 @@ end
 
 call('SADD', base .. ':claim:' .. ARGV[1], unpack(claimed))
 call('ZADD', base .. ':claims', now + ARGV[2], ARGV[1])
-local wake = call('ZCOUNT', READY, '-inf', now) > call('ZCARD', base .. ':claims') * tonumber(ARGV[7])
-  and call('SET', base .. ':hint', '1', 'PX', HINT_MS, 'NX')
-return { -1, wake and 1 or 0, at_depth, claimed, records, attempts, deaths }
+local wanted = math.min(math.ceil(call('ZCOUNT', READY, '-inf', now) / ARGV[7]) - open_claims - 1, MOST_WAKES)
+local wake = wanted > 0 and call('SET', base .. ':hint', '1', 'PX', HINT_MS, 'NX')
+return { -1, wake and wanted or 0, at_depth, claimed, records, attempts, deaths }
