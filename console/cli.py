@@ -189,7 +189,7 @@ def show(
         return
     for lane in found:
         for line in lanes_view.render(lane):
-            out.print(line, markup=False)
+            out.print(line, markup=False, soft_wrap=True)
 
 
 @app.command(name="forget")

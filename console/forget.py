@@ -13,7 +13,7 @@ from rich.table import Table
 import mapping
 from console.errors import CommandError
 from console.operator import operator
-from workers import forgetting, gate, presence, receipts
+from workers import forgetting, gate, presence, receipts, spills
 from workers.purge import Means
 from workers.receipts import Receipt
 
@@ -54,12 +54,15 @@ def forget(
 ) -> dict[str, Any]:
     """Forget the person in one destination; return its receipt, the earlier ones, who else was named, and why it is
     not done if so."""
-    if action is None:
-        receipt, others = forgetting.forget(client, destination, whom, means, operator())
-    else:
-        if not whom.user_ids and not whom.emails:
-            raise CommandError(f"--{action}: Customer.io knows no anonymous ids; say --user-id or --email as well")
-        receipt, others = forgetting.give(client, destination, whom, action, means, operator())
+    if action is not None and not whom.user_ids and not whom.emails:
+        raise CommandError(f"--{action}: Customer.io knows no anonymous ids; say --user-id or --email as well")
+    try:
+        if action is None:
+            receipt, others = forgetting.forget(client, destination, whom, means, operator())
+        else:
+            receipt, others = forgetting.give(client, destination, whom, action, means, operator())
+    except spills.TornFile as error:
+        raise CommandError(f"{error}; mend or remove it, then run this again: not all is forgotten yet") from None
     receipt, why_not = _waited(client, destination.name, receipt)
     return {
         "destination": destination.name,

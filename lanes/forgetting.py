@@ -19,7 +19,7 @@ from lanes.arrival import generation_ms
 from lanes.scripts import Argument, run
 
 _MOST_EVENTS = 200
-_MOST_STEPS = 10_000
+_MOST_STEPS = 5_000
 _PAGE = 1000
 
 

@@ -6,9 +6,12 @@ their ordering keys goes; identities that were merged are one person. docs/priva
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import orjson
 import redis
@@ -20,15 +23,17 @@ from lanes.keys import base
 from mapping.event import JsonObject, message_key, pack, unpack
 from settings import Settings
 from workers import delivery_log, replays, spills
+from workers.alone import alone
 from workers.graveyard import Filter
 
 _DAY_S = 86_400
+_LOOK_S = 0.1
 _NO_LIMIT = 2**53  # an order is taken when the queue is full too
 _PEOPLE = ("id:", "email:", "cio_id:", "anonymous_id:")
 # Hashes of what is remembered by keys; `rested` and `apart` pass within seconds, and what comes next needs them.
 _REMEMBERED = ("join", "merged", "deleted", "identified")
 # What a replay's filter says when the one it had named somebody who is forgotten: it wants no letter.
-_NOBODY = Filter(person="id:forgotten person")
+_NOBODY = Filter(ids=(0,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +42,12 @@ class Means:
 
     dedupe_s: int
     longest_hold_ms: int
-    # Removes from a queue's spill files the letters of which this is true, and returns how many.
-    spilled: Callable[[str, Callable[[JsonObject], bool]], int]
+    spill_dir: Path | None = None  # where dead letters spill to
 
 
 def means(settings: Settings) -> Means:
     """Return the means of the settings."""
-
-    def spilled(queue: str, is_theirs: Callable[[JsonObject], bool]) -> int:
-        return spills.remove(settings.spill_dir, queue, is_theirs) if settings.spill_dir else 0
-
-    return Means(settings.dedupe_s, int(settings.settle_s * 1000), spilled)
+    return Means(settings.dedupe_s, int(settings.settle_s * 1000), settings.spill_dir)
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Removed:
 
     def meet(self, body: bytes, destination: mapping.Destination) -> None:
         """Note what a removed event says: how it is known, who else is named in it, and whether it is an order."""
-        source, event = unpack(body)[:2]
+        source, event, _ = unpack(body)
         self.message_ids.add(message_key(source, event))
         keys = mapping.ordering_keys(event, destination)
         self.others.update(key for key in keys if key.startswith(_PEOPLE) and lanes.digest(key) not in self.digests)
@@ -93,13 +93,7 @@ def purge(
     owner = _Owners(gone)
     for one in gone:
         take_out(client, destination, one, means)
-    for letters in _pages_of_letters(client, queue, owner):
-        lanes.discard(client, queue, [letter.sequence for _, letter in letters], longest_hold_ms=means.longest_hold_ms)
-        for one, letter in letters:
-            one.counts["letters"] += 1
-            one.meet(letter.body, destination)
-    for one in _of_spilled(queue, destination, owner, means):
-        one.counts["spilled"] += 1
+    _remove_letters(client, destination, owner, means)
     for sequence, digests, message_id in delivery_log.remove(client, queue, owner.has):
         for one in owner.of(sequence, digests):
             one.counts["log"] += 1
@@ -198,6 +192,33 @@ def own_digests(destination: mapping.Destination, person: mapping.Person) -> set
     return {lanes.digest(key) for key in person.keys(destination.identifiers)}
 
 
+def _remove_letters(client: redis.Redis, destination: mapping.Destination, owner: _Owners, means: Means) -> None:
+    """Remove the people's dead letters, while none is on its way from Redis to a spill file."""
+    queue = destination.name
+    with _nothing_spilling(client, queue) as keep:
+        for letters in _pages_of_letters(client, queue, owner):
+            keep()
+            sequences = [letter.sequence for _, letter in letters]
+            lanes.discard(client, queue, sequences, longest_hold_ms=means.longest_hold_ms)
+            for one, letter in letters:
+                one.counts["letters"] += 1
+                one.meet(letter.body, destination)
+        if means.spill_dir is not None:
+            for one in _of_spilled(means.spill_dir, destination, owner):
+                one.counts["spilled"] += 1
+
+
+@contextmanager
+def _nothing_spilling(client: redis.Redis, queue: str) -> Iterator[Callable[[], bool]]:
+    """Wait until no worker moves letters to files, and keep it so; yields what has to be called now and then."""
+    while True:
+        with alone(client, f"{base(queue)}:spilling") as keep:
+            if keep:
+                yield keep
+                return
+        time.sleep(_LOOK_S)
+
+
 def _pages_of_letters(
     client: redis.Redis, queue: str, owner: _Owners
 ) -> Iterator[list[tuple[Removed, lanes.DeadLetter]]]:
@@ -209,26 +230,25 @@ def _pages_of_letters(
         for letter in page:
             people = owner.of(letter.sequence, letter.keys)
             if not people:
-                written = orjson.dumps([*unpack(letter.body)]) + letter.letter
+                written = orjson.dumps(list(unpack(letter.body))) + letter.letter
                 people = owner.said_in(letter.sequence, written) if b'"original":' in written else []
             theirs += [(one, letter) for one in people]
         if theirs:
             yield theirs
 
 
-def _of_spilled(queue: str, destination: mapping.Destination, owner: _Owners, means: Means) -> Iterator[Removed]:
+def _of_spilled(directory: Path, destination: mapping.Destination, owner: _Owners) -> Iterator[Removed]:
     """Remove the people's letters from spill files, and yield whose each was."""
     found: dict[int, Removed] = {}
 
     def is_theirs(line: JsonObject) -> bool:
-        kept = (line.get("again") or {}, line.get("why") or {})
-        events = [line["event"], *(one.get("original") for one in kept)]
+        events = [line["event"], *(line[kept].get("original") for kept in ("again", "why"))]
         keys = {key for event in events if event for key in mapping.ordering_keys(event, destination)}
         people = owner.of(line["sequence"], list(map(lanes.digest, keys)))
         found.update((line["sequence"], one) for one in people)
         return bool(people)
 
-    means.spilled(queue, is_theirs)
+    spills.remove(directory, destination.name, is_theirs)
     yield from found.values()
 
 

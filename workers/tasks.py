@@ -24,7 +24,7 @@ from redis.retry import Retry
 import lanes
 import mapping
 from lanes.keys import base
-from workers import delivery_log, forgetting, presence, purge, receipts, replays, upkeep
+from workers import delivery_log, forgetting, presence, purge, receipts, replays, spills, upkeep
 from workers.alone import alone
 from workers.app import WAKE_EXPIRES_S, app, settings
 from workers.customerio import TrackApi
@@ -244,6 +244,8 @@ def finish_forgetting(name: str) -> None:
             store().delete(lock)
     except RedisError as error:
         log.warning("%s: the store is away: %s", name, error)
+    except (OSError, spills.TornFile) as error:  # tried again when the lock has ended
+        log.warning("%s: somebody is not forgotten yet, a spill file cannot be changed: %s", name, error)
 
 
 @app.task(name="sweep")  # type: ignore[untyped-decorator]

@@ -24,7 +24,7 @@ from mapping.event import unpack
 from tests.conftest import RedisServer
 from tests.e2e.conftest import clean_environment, segue
 from tests.pipeline import QUEUE, Pipeline, wait_until
-from workers import delivery_log, receipts, replays
+from workers import delivery_log, graveyard, receipts, replays, spills
 from workers.graveyard import Filter
 
 USER, EMAIL, VISITOR, FORMER = "jo-id-4711", "jo.mueller@example.com", "jo-visitor-8d1c", "jo-former-id-12"
@@ -38,8 +38,8 @@ PAGE = {"type": "page", "properties": {}}  # refused: a page view has a URL
 class Operator:
     """Somebody with the command line of a running pipeline."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.environment = clean_environment(REDIS_URL=pipeline.redis_url, SEGUE_SETTLE_S="0.1")
+    def __init__(self, pipeline: Pipeline, **variables: str) -> None:
+        self.environment = clean_environment(REDIS_URL=pipeline.redis_url, SEGUE_SETTLE_S="0.1", **variables)
 
     def json(self, *arguments: str) -> Any:
         done = segue(*arguments, "--json", environment=self.environment)
@@ -106,7 +106,7 @@ def state(client: redis.Redis) -> dict[bytes, bytes]:
 
 def test_a_forgotten_person_is_in_no_byte_that_redis_writes_and_others_stay(server: RedisServer, disk: Path) -> None:
     with Pipeline(server.url, workers=1, SEGUE_SETTLE_S="0.1") as pipeline:
-        client, operator = pipeline.redis, Operator(pipeline)
+        client, operator = pipeline.redis, Operator(pipeline, SEGUE_SPILL_DIR=str(disk / "spill"))
         pipeline.send(
             [
                 {"type": "identify", "userId": FORMER, "traits": {"plan": "free"}},
@@ -121,6 +121,8 @@ def test_a_forgotten_person_is_in_no_byte_that_redis_writes_and_others_stay(serv
         )
         pipeline.drain()
         pipeline.kill_worker(0)
+        spilled = [spills.line(QUEUE, graveyard.read(letter)) for letter in lanes.letters(client, QUEUE)]
+        spills.write(disk / "spill", QUEUE, spilled)
         replays.begin(client, QUEUE, Filter(person=f"id:{USER}", text="jo."), who="op", per_s=1)
         pipeline.send([{"type": "track", "event": f"e{n}", "userId": USER} for n in range(3)])
         pipeline.send([{"type": "track", "event": "visit", "anonymousId": VISITOR, "userId": "third-id"}])
@@ -133,7 +135,18 @@ def test_a_forgotten_person_is_in_no_byte_that_redis_writes_and_others_stay(serv
         receipt = operator.forget(*WHOM)
 
         assert receipt["state"] == "done"
-        kinds = ("events", "letters", "log", "message_ids", "merged", "join", "deleted", "identified", "replays")
+        kinds = (
+            "events",
+            "letters",
+            "spilled",
+            "log",
+            "message_ids",
+            "merged",
+            "join",
+            "deleted",
+            "identified",
+            "replays",
+        )
         assert {kind: receipt["removed"].get(kind, 0) > 0 for kind in kinds} == dict.fromkeys(kinds, True)
         assert receipt["others"] == ["id:third-id"]
         wait_until(lambda: not client.keys(f"{base(QUEUE)}:rested:*"), "finishes are not remembered any more")
@@ -145,6 +158,8 @@ def test_a_forgotten_person_is_in_no_byte_that_redis_writes_and_others_stay(serv
         assert {one.item["action"] for one in delivery_log.sent_for(client, QUEUE, lanes.digest(f"id:{OTHER}"), 9)} == {
             "identify"
         }
+        (file,) = spills.files(disk / "spill", QUEUE)
+        assert list(spills.read(file)) == [line for line in spilled if USER.encode() not in line]
         (letter,) = lanes.letters(client, QUEUE)
         assert unpack(letter.body)[1]["userId"] == OTHER
 

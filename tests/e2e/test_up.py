@@ -90,9 +90,11 @@ def test_status_finds_the_embedded_redis_and_counts(up: Up) -> None:
     ]
     assert grown(before["destinations"], after["destinations"], "delivered_total", "buried_total", "dead") == [1, 0, 0]
     shown = segue("lanes", "show", "id:counted", environment=up.environment)
-    assert shown.returncode == 0
-    assert shown.stdout.startswith("demo: no event of id:counted is waiting\n")
-    assert "demo:once accepted" in shown.stdout, "what was sent for the person is told"
+    first, sent, item = shown.stdout.splitlines()
+    assert (shown.returncode, first) == (0, "demo: no event of id:counted is waiting")
+    assert "demo:once accepted" in sent
+    assert sent.endswith("accepted by Customer.io")
+    assert item.startswith("  /api/v2/batch {")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import fakeredis
 import orjson
@@ -11,14 +12,15 @@ import redis
 
 import lanes
 import mapping
+from lanes.keys import base
 from mapping.event import pack
 from tests.unit.workers.test_deliver import QUEUE, Service, work
-from workers import forgetting, graveyard, people, purge, receipts
+from workers import forgetting, graveyard, people, purge, receipts, spills
 from workers.outcomes import Delivered, Outcome
 from workers.requests import Request
 
 DESTINATION = mapping.destinations({"destinations": {QUEUE: {"site_id": "s", "api_key": "k"}}})[QUEUE]
-MEANS = purge.Means(86_400, 0, lambda _queue, _is_theirs: 0)
+MEANS = purge.Means(86_400, 0)
 JO = mapping.Person(("jo",))
 
 
@@ -115,16 +117,27 @@ def test_a_letter_that_was_edited_is_found_by_what_it_says(client: redis.Redis) 
     assert lanes.letters(client, QUEUE) == []
 
 
-def test_spill_files_are_asked_by_the_keys_of_a_line(client: redis.Redis) -> None:
-    lines = [
-        {"sequence": 1, "event": {"type": "track", "event": "x", "userId": "jo"}},
-        {"sequence": 2, "event": {"type": "track", "event": "x", "userId": "al"}},
-        {"sequence": 3, "event": {"type": "track", "event": "x", "userId": "jo"}},
-    ]
-    means = replace(MEANS, spilled=lambda _queue, is_theirs: sum(map(is_theirs, lines)))
+def test_a_person_s_lines_leave_the_spill_files_and_the_others_stay(client: redis.Redis, tmp_path: Path) -> None:
+    events = [{"type": "track", "event": "x", "userId": user} for user in ("jo", "al", "jo", "al")]
+    lines = [{"sequence": n, "event": event, "again": {}, "why": {}} for n, event in enumerate(events, start=1)]
+    lines[3]["again"] = {"original": events[0]}
+    spills.write(tmp_path, QUEUE, map(orjson.dumps, lines))
+    means = replace(MEANS, spill_dir=tmp_path)
 
-    assert remove(client, means).counts == {"spilled": 2}
     assert remove(client, means, before=3).counts == {"spilled": 1}
+    assert remove(client, means).counts == {"spilled": 2}
+    (file,) = spills.files(tmp_path, QUEUE)
+    assert [orjson.loads(line)["event"]["userId"] for line in spills.read(file)] == ["al"]
+
+
+def test_letters_are_removed_once_none_is_on_its_way_to_a_file(client: redis.Redis) -> None:
+    """Else a letter could be gone from Redis, and come to rest in a file that was searched already."""
+    append(client, "bad", type="page", userId="jo", properties={})
+    work(client, DESTINATION, Service())
+    client.set(f"{base(QUEUE)}:spilling", "a worker", px=300)
+
+    assert remove(client).counts["letters"] == 1
+    assert not client.exists(f"{base(QUEUE)}:spilling")
 
 
 def test_what_was_emptied_while_it_was_claimed_is_not_sent_again(client: redis.Redis) -> None:
