@@ -218,7 +218,7 @@ def _capitalize(value: Any, *_ignored: Any) -> str:
 
 def _truncate(value: Any, limit: Any = 50, tail: Any = "...", *_ignored: Any) -> Any:
     text, end = written(value), written(tail)
-    if len(text) <= _number(limit):
+    if len(text) <= javascript.number_of(limit):
         return value
     return text[: max(0, int(_number(limit)) - len(end))] + end
 
