@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, NamedTuple, TextIO
 
-from liquid import Environment, Mode, RenderContext, Token, TokenStream
+from liquid import Environment, Mode, RenderContext, Token, TokenStream, Undefined
 from liquid.builtin.expressions import FilteredExpression, tokenize
 from liquid.builtin.output import Output, OutputNode
 from liquid.builtin.tags.echo_tag import EchoTag
@@ -265,7 +265,10 @@ def _filter(apply: Callable[..., Any], left: Any, *arguments: Any, **options: An
         made = apply(plain(left), *given)
     except FilterFault as fault:
         raise FilterArgumentError(str(fault), token=None) from None
-    return None if made is UNDEFINED else made
+    return _MISSING if made is UNDEFINED else made
+
+
+_MISSING: Final = Undefined("", token=None)
 
 
 def _refuse_filter(name: str, *_arguments: Any, **_options: Any) -> Any:

@@ -216,15 +216,15 @@ def _capitalize(value: Any, *_ignored: Any) -> str:
     return text[:1].upper() + text[1:].lower()
 
 
-def _truncate(value: Any, limit: Any = 50, tail: Any = "...", *_ignored: Any) -> Any:
-    text, end = written(value), written(tail)
-    if len(text) <= _number(limit):
+def _truncate(value: Any, limit: Any = UNDEFINED, tail: Any = "...", *_ignored: Any) -> Any:
+    text, end, limit = written(value), written(tail), 50 if limit is UNDEFINED else limit
+    if len(text) <= javascript.number_of(limit):
         return value
     return text[: max(0, int(_number(limit)) - len(end))] + end
 
 
-def _truncate_words(value: Any, limit: Any = 15, tail: Any = "...", *_ignored: Any) -> str:
-    words, number = _SPACES.split(written(value)), javascript.number_of(limit)
+def _truncate_words(value: Any, limit: Any = UNDEFINED, tail: Any = "...", *_ignored: Any) -> str:
+    words, number = _SPACES.split(written(value)), javascript.number_of(15 if limit is UNDEFINED else limit)
     if math.isnan(number):
         return ""
     number = min(1 if number <= 0 else number, len(words) + 1)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mapping.fql.errors import FqlError
+from mapping.javascript import length
 
 Kind = Literal[
     "ident",
@@ -138,7 +139,7 @@ def _is_lost_at_the_end(source: str, start: int) -> bool:
     """
     looked_at = {"a": 1, "n": 2}.get(source[start], 0)
     rest = source[start + 1 : start + 2 + looked_at]
-    return 0 < len(rest) <= looked_at and not any(char in END for char in rest)
+    return 0 < length(rest) <= looked_at and not any(char in END for char in rest)
 
 
 def _name(source: str, start: int) -> Token:

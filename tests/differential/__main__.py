@@ -38,6 +38,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cases", type=int, default=20_000)
     options = parser.parse_args(arguments)
+    if not options.reference.is_dir():
+        parser.error(f"--reference: there is no folder {options.reference}; with make, REFERENCE=… names it")
     cases = list(Generator(options.seed).cases(options.cases))
     different: Counter[str] = Counter()
     for case, theirs in zip(cases, reference_answers(options.reference, cases), strict=True):

@@ -99,6 +99,12 @@ def test_claims_are_bounded_by_bytes_but_never_empty(client: redis.Redis) -> Non
     assert len(claim(client, max_bytes=10).events) == 1
 
 
+def test_the_bytes_of_a_claim_are_those_of_all_its_events(client: redis.Redis) -> None:
+    append(client, *(event(f"e{n}", f"person {n}", body=b"x" * 1000) for n in range(3)))
+
+    assert len(claim(client, max_bytes=2500).events) == 2
+
+
 def test_people_who_are_ready_come_before_the_chain_of_one(client: redis.Redis) -> None:
     """A person with a long chain never starves the others."""
     append(client, *(event(f"hot {n}", "hot") for n in range(50)), event("other", "al"))
@@ -403,6 +409,16 @@ def test_message_ids_are_remembered_in_older_generations_and_forgotten_in_the_en
 
     client.rename(":".join([*prefix, str(int(generation) - 3)]), ":".join([*prefix, str(int(generation) - 4)]))
     assert append(client, event("a", "jo")).accepted == (True,)
+
+
+def test_a_message_id_is_not_found_across_two_others(client: redis.Redis) -> None:
+    append(client, event("other", "jo"))
+    seen = next(iter(client.scan_iter(f"{base(QUEUE)}:seen:*")))
+    bucket, fingerprint = lanes.keys.fingerprint("a")[:3], lanes.keys.fingerprint("a")[3:]
+    client.hset(seen, bucket, b"\0" + fingerprint + b"\0" * 5)
+
+    assert append(client, event("a", "jo")).accepted == (True,)
+    assert append(client, event("a", "jo")).accepted == (False,)
 
 
 def test_a_full_queue_takes_nothing(client: redis.Redis) -> None:

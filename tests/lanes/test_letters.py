@@ -8,7 +8,20 @@ import redis
 
 import lanes
 from lanes.keys import base
-from tests.lanes.driving import HOLD_MS, QUEUE, append, bury, claim, deliver, event, leftovers, names, sequences, stats
+from tests.lanes.driving import (
+    HOLD_MS,
+    QUEUE,
+    append,
+    bury,
+    claim,
+    deliver,
+    event,
+    expire,
+    leftovers,
+    names,
+    sequences,
+    stats,
+)
 
 NOTE = "note"
 
@@ -94,6 +107,18 @@ def test_a_letter_that_holds_keeps_its_lane_and_nobody_else_s(client: redis.Redi
     assert lane is not None
     assert lane.steps[0].state == "held"
     assert lanes.reap(client, QUEUE).events == 0
+
+
+def test_a_worker_that_lost_its_claim_can_hold_nothing_up(client: redis.Redis) -> None:
+    append(client, event("a", "jo"))
+    first = claim(client)
+    expire(client, first)
+    lanes.reap(client, QUEUE)
+
+    hold(client, first, "a")
+
+    assert (stats(client).held, stats(client).dead, stats(client).buried_total) == (0, 0, 0)
+    assert names(claim(client)) == ["a"]
 
 
 def test_a_letter_that_holds_is_resumed_in_its_place_once(client: redis.Redis) -> None:

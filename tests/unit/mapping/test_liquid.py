@@ -45,6 +45,8 @@ def refusal(template: Any) -> str:
         ("{{ name | slice }}|{{ name | truncatewords: 'x' }}|{{ name | where }}", "||"),
         ("{{ 5 | base64_decode }}{{ object | json: 2 }}", '{\n  "k": 1\n}'),
         ("{% echo n %}", "1"),
+        ("{{ '' | truncate: 'x' }}{{ name | truncate: missing }}{{ name | truncatewords: missing }}", "...JoJo"),
+        ("{{ missing | date: '%Y' | json }}", ""),
     ],
 )
 def test_a_template_renders_as_the_reference_renders_it(template: str, text: str) -> None:
