@@ -18,7 +18,7 @@ from bench.support.stage import CONFIG, Stage, report
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 EVENTS = int(os.environ.get("EVENTS", "16000"))
-NAIVE_EVENTS = EVENTS // 8
+NAIVE_EVENTS = EVENTS // 8 // 32 * 32
 CONNECTIONS = 32
 
 

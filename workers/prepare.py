@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ from workers.people import Known, Update
 from workers.requests import Item, encode
 
 DAY_S = 86_400
+# Python computes in one thread at a time; those that wait their turn here do not interrupt it, which costs both.
+_computing = threading.Lock()
 
 
 class Prepared(NamedTuple):
@@ -40,7 +43,8 @@ def prepare(
     events: Sequence[lanes.ClaimedEvent], client: redis.Redis, destination: mapping.Destination
 ) -> list[Prepared]:
     """Return the events prepared, in their order. What is mapped depends on nothing remembered, and on no clock."""
-    drafts = [_draft(event, destination) for event in events]
+    with _computing:
+        drafts = [_draft(event, destination) for event in events]
     rising = destination.delivery.identify_times == "rising"
     known = people.look_up(
         client,
@@ -49,7 +53,8 @@ def prepare(
         [body for draft in drafts for body in draft.bodies],
         [update for draft in drafts if (update := draft.update())] if rising else (),
     )
-    return [draft.prepared(known) for draft in drafts]
+    with _computing:
+        return [draft.prepared(known) for draft in drafts]
 
 
 class _Draft(NamedTuple):
