@@ -25,9 +25,11 @@ def measure(stage: Stage) -> None:
     chunked_port = stage.start_rival("chunked")
     ours, theirs = [], []
     for _ in range(ROUNDS):
-        ours.append(EVENTS / stage.drain_s("worker", stage.port, EVENTS))
-        stage.check_order()
-        theirs.append(EVENTS / stage.drain_s("chunked", chunked_port, EVENTS))
+        with stage.alone("segue"):
+            ours.append(EVENTS / stage.drain_s("worker", stage.port, EVENTS))
+            stage.check_order()
+        with stage.alone("chunked"):
+            theirs.append(EVENTS / stage.drain_s("chunked", chunked_port, EVENTS))
     report("drain, against Celery without order at its best", median(ours), "events/s", median(theirs))
 
 

@@ -29,9 +29,11 @@ def measure(stage: Stage) -> None:
     stage.rate(stage.port, NAIVE_EVENTS, batch=1, connections=CONNECTIONS)
     stage.rate(naive_port, NAIVE_EVENTS, batch=1, connections=CONNECTIONS)
     for _ in range(ROUNDS):
-        ours.append(stage.rate(stage.port, EVENTS, batch=1, connections=CONNECTIONS))
-        stage.check_order()
-        theirs.append(stage.rate(naive_port, NAIVE_EVENTS, batch=1, connections=CONNECTIONS))
+        with stage.alone("segue"):
+            ours.append(stage.rate(stage.port, EVENTS, batch=1, connections=CONNECTIONS))
+            stage.check_order()
+        with stage.alone("naive"):
+            theirs.append(stage.rate(naive_port, NAIVE_EVENTS, batch=1, connections=CONNECTIONS))
     report("single, against naive Celery", median(ours), "events/s", median(theirs))
 
 

@@ -4,8 +4,9 @@ Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}`. Events of
 hundred a request over eight connections, and leave in batch requests of a hundred; 1,000 people, two identities each.
 Everything shares this machine: the sender, ingest, Redis (its log written each second), two worker processes, and the
 sink, which counts every operation and checks its order. The rivals (bench/support/rivals.py) have the same endpoint,
-mapping and client. All take turns; medians of ROUNDS. A rate is what was sent over the time from the first request to
-the last answer of the sink; `processor` is the time of all processes but the sender, per event.
+mapping and client. All take turns, and those whose turn it is not stand still; medians of ROUNDS. A rate is what was
+sent over the time from the first request to the last answer of the sink; `processor` is the time of all processes but
+the sender, per event.
 """
 
 from __future__ import annotations
@@ -37,12 +38,13 @@ def measure(stage: Stage) -> None:
         stage.rate(port, min(WARM_UP, counts[name]))
     for _ in range(ROUNDS):
         for name, port in ports.items():
-            before = stage.cpu_s()
-            rates[name].append(stage.rate(port, counts[name]))
-            after = stage.cpu_s()
-            cost_us[name].append(sum(after[part] - before[part] for part in after) / counts[name] * 1e6)
-            if name == "segue":
-                stage.check_order()
+            with stage.alone(name):
+                before = stage.cpu_s()
+                rates[name].append(stage.rate(port, counts[name]))
+                after = stage.cpu_s()
+                cost_us[name].append(sum(after[part] - before[part] for part in after) / counts[name] * 1e6)
+                if name == "segue":
+                    stage.check_order()
     ours = median(rates["segue"])
     for name, label in (
         ("naive", "naive Celery: a task and a call for each event"),

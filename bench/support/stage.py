@@ -9,8 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -139,7 +139,7 @@ class Stage:
         ]
         address = f"http://127.0.0.1:{port}/ready"
         ingest = Program(
-            f"{name}-ingest", "ingest", [*serve, "--log-level", "warning"], self.environment, is_ok(address)
+            f"ingest-{name}", "ingest", [*serve, "--log-level", "warning"], self.environment, is_ok(address)
         )
         self.start(ingest, *(self._stream(workers) if name == "stream" else self._celery(name, workers)))
         return port
@@ -200,6 +200,28 @@ class Stage:
                 raise SystemExit(f"the sink saw {seen['operations']} of {count} operations within {DEADLINE_S} s")
             time.sleep(0.05)
         return seen
+
+    @contextmanager
+    def alone(self, *systems: str) -> Iterator[None]:
+        """Let only Redis, the sink and the processes of these systems run, so that nobody's idling costs the others."""
+        still = [
+            pid
+            for name, pid in self.supervisor.pids.items()
+            if name not in ("redis", "sink") and self._system(name) not in systems
+        ]
+        still += [child for pid in still for child in children(pid)]
+        for pid in still:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in still:
+                os.kill(pid, signal.SIGCONT)
+
+    def _system(self, name: str) -> str:
+        """Return whose process it is: "segue", or a rival by name."""
+        kind, _, rest = name.partition("-")
+        return "segue" if kind == "worker" or name == "ingest" else rest if kind == "ingest" else kind
 
     def rate(self, port: int, events: int, *, batch: int = 100, connections: int = 8, rate: float = 0) -> float:
         """Send the events and return how many a second arrived, from the first request to the sink's last answer."""
