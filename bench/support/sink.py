@@ -3,8 +3,8 @@
     python -m bench.support.sink PORT [LEAST_MS MOST_MS]
 
 Every event of a benchmark carries the attributes `n`, its place among those of its person, and `at`, when it was sent
-(Unix seconds). The answer comes after a latency drawn evenly from LEAST_MS to MOST_MS. `GET /figures` tells what was
-seen, and `POST /reset` forgets it. What it costs per operation is told too, so that it can be taken off a result.
+(Unix seconds). The answer comes after a latency drawn evenly from LEAST_MS to MOST_MS; timers are coarse, so the mean
+of what it came to is told. `GET /figures` tells what was seen, and what seeing it cost; `POST /reset` forgets it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Seen:
         self.first_at = self.last_at = 0.0
         self.latest: dict[str, int] = {}
         self.waits_s: list[float] = []
+        self.answering_s = 0.0
 
     def note(self, body: bytes) -> list[float]:
         """Count a request; return when its operations were sent."""
@@ -50,8 +51,9 @@ class Seen:
         self.operations += len(sent_at)
         return sent_at
 
-    def answered(self, sent_at: list[float]) -> None:
+    def answered(self, sent_at: list[float], received_at: float) -> None:
         now = time.time()
+        self.answering_s += now - received_at
         self.first_at = self.first_at or now
         self.last_at = now
         self.waits_s += [now - at for at in sent_at]
@@ -66,6 +68,7 @@ class Seen:
             "first_at": self.first_at,
             "last_at": self.last_at,
             "cpu_s": time.process_time(),
+            "latency_s": self.answering_s / self.requests if self.requests else 0.0,
             "wait_s": {share: waits[int(len(waits) * share / 100)] for share in (50, 95, 99)} if waits else {},
         }
 
@@ -100,15 +103,15 @@ class Connection(asyncio.Protocol):
             Connection.seen = Seen()
             self.transport.write(_ANSWER)
         else:
-            sent_at = self.seen.note(body)
+            received_at, sent_at = time.time(), self.seen.note(body)
             wait_s = random.uniform(*self.latency_s)
             if wait_s:
-                asyncio.get_running_loop().call_later(wait_s, self._answer, sent_at)
+                asyncio.get_running_loop().call_later(wait_s, self._answer, sent_at, received_at)
             else:
-                self._answer(sent_at)
+                self._answer(sent_at, received_at)
 
-    def _answer(self, sent_at: list[float]) -> None:
-        self.seen.answered(sent_at)
+    def _answer(self, sent_at: list[float], received_at: float) -> None:
+        self.seen.answered(sent_at, received_at)
         if not self.transport.is_closing():
             self.transport.write(_ANSWER)
 
