@@ -33,9 +33,10 @@ local ALONE = 3
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local due = call('ZRANGEBYSCORE', READY, '-inf', now, 'LIMIT', 0, most_events)
+local most_ready = math.min(most_events, 2 * ARGV[7])
+local due = call('ZRANGEBYSCORE', READY, '-inf', now, 'LIMIT', 0, most_ready)
 local open_claims, wait = call('ZCARD', base .. ':claims'), #due == 0 and -1 or 0
-if #due == 0 or (open_claims > 0 and #due < math.min(most_events, ARGV[7] * (open_claims + 1))) then
+if #due == 0 or (open_claims > 0 and #due < math.min(most_ready, ARGV[7] * (open_claims + 1))) then
   local first = call('ZRANGE', READY, 0, 0, 'WITHSCORES')[2]
   wait = first and first - now + (#due > 0 and ARGV[9] or 0) or -1
 end
