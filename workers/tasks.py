@@ -43,7 +43,7 @@ LOOK_S = 0.02
 CLAIM_EVENTS = 500
 CLAIM_BYTES = 2_000_000
 # How far a chain is followed: one request a depth, unless the destination trusts the order within a request.
-CLAIM_DEPTH = {"barrier": 20, "trust": 500}
+CLAIM_DEPTH = {"barrier": 50, "trust": 500}
 PROBE_EVENTS = 5
 # How often dead letters are looked after.
 TEND_S = 30

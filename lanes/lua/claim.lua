@@ -1,6 +1,7 @@
 -- Claim events that are due, then follow the chains: a successor comes along when all it waits for is in this claim.
 -- Everything at one depth may be sent together, since no two events of one depth share a key. An event with a hold comes
--- alone: its neighbours have to wait, and a claim has no time for that.
+-- alone: its neighbours have to wait, and a claim has no time for that. Not everything that is due is taken, so that other
+-- claims find something too: while one waits for Redis or the service, another computes.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  claim id, never used before
@@ -9,7 +10,7 @@
 -- ARGV[4]  most bytes of records (the first event comes along whatever its size)
 -- ARGV[5]  greatest depth (0: only events that are ready)
 -- ARGV[6]  how long the caller goes on asking when there is nothing to claim, ms: nobody else need be woken meanwhile
--- ARGV[7]  ready events that one open claim is expected to take care of
+-- ARGV[7]  ready events that one open claim is expected to take care of; it starts with twice as many at most
 -- ARGV[8]  longest hold, ms
 -- ARGV[9]  how long an event that is due may wait for company, ms: while other claims are open, fewer events than would
 --          be expected of them and this one are left alone for that long
@@ -28,7 +29,7 @@ local EVENT, PLACE, READY = base .. ':event', base .. ':place', base .. ':ready'
 local most_events, most_bytes, greatest_depth = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local DIGEST, KEY_COUNT, HINT_MS, MOST_WAKES = 8, 14, 200, 4
 local MAY_SHARE = { [0] = most_events, 50, 5 }
-local ALONE = 3
+local ALONE, FEW, LONG = 3, 10, 4
 
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -47,6 +48,14 @@ if #due == 0 or wait > 0 then
     call('SET', base .. ':hint', '1', 'PX', ARGV[6])
   end
   return { wait, 0, {}, {}, {}, {}, {} }
+end
+
+-- Of a few events with long chains behind them, half are left to another deliverer: what shares a claim waits for one
+-- answer after the other.
+local behind = call('HLEN', EVENT) - call('ZCARD', READY)
+local shares = open_claims == 0 and #due >= FEW and #due < most_ready and behind > LONG * #due
+for i = #due, shares and math.ceil(#due / 2) + 1 or #due + 1, -1 do
+  due[i] = nil
 end
 
 local function exists(key)
@@ -201,5 +210,6 @@ end
 call('SADD', base .. ':claim:' .. ARGV[1], unpack(claimed))
 call('ZADD', base .. ':claims', now + ARGV[2], ARGV[1])
 local wanted = math.min(math.ceil(call('ZCOUNT', READY, '-inf', now) / ARGV[7]) - open_claims - 1, MOST_WAKES)
+wanted = math.max(wanted, shares and 1 or 0)
 local wake = wanted > 0 and call('SET', base .. ':hint', '1', 'PX', HINT_MS, 'NX')
 return { -1, wake and wanted or 0, at_depth, claimed, records, attempts, deaths }

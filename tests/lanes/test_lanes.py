@@ -92,6 +92,29 @@ def test_claims_are_bounded_by_count_and_leave_the_rest(client: redis.Redis) -> 
     assert len(claim(client, events=100).events) == 6
 
 
+def test_a_claim_starts_with_some_of_many_ready_events_and_leaves_others_to_the_next(client: redis.Redis) -> None:
+    append(client, *(event(f"e{n}", f"person {n}") for n in range(250)))
+
+    assert len(claim(client, events=500).events) == 200
+    assert len(claim(client, events=500).events) == 50
+
+
+def test_a_few_long_chains_are_shared_between_two_claims(client: redis.Redis) -> None:
+    append(client, *(event(f"e{n}", f"person {n % 10}") for n in range(100)))
+
+    first, second = claim(client), claim(client)
+
+    assert [event.depth for event in first.events] == [depth for depth in range(10) for _ in range(5)]
+    assert first.wake == 1
+    assert len(second.events) == 50
+
+
+def test_a_few_short_chains_are_one_claim(client: redis.Redis) -> None:
+    append(client, *(event(f"e{n}", f"person {n % 10}") for n in range(50)))
+
+    assert len(claim(client).events) == 50
+
+
 def test_claims_are_bounded_by_bytes_but_never_empty(client: redis.Redis) -> None:
     append(client, event("big", "jo", body=b"x" * 1000), event("next", "al", body=b"y" * 1000))
 
