@@ -101,6 +101,7 @@ def test_a_claim_starts_with_some_of_many_ready_events_and_leaves_others_to_the_
 
 def test_a_few_long_chains_are_shared_between_two_claims(client: redis.Redis) -> None:
     append(client, *(event(f"e{n}", f"person {n % 10}") for n in range(100)))
+    client.delete(f"{base(QUEUE)}:hint")
 
     first, second = claim(client), claim(client)
 
