@@ -258,8 +258,8 @@ class Ingest:
         return good, packed(source.name, good)
 
     def _tally(self, source: Source, fates: Iterable[Fate]) -> None:
-        for fate in fates:
-            self._counts[f"{source.name}:{fate}"] += 1
+        for fate, count in Counter(fates).items():
+            self._counts[f"{source.name}:{fate}"] += count
 
     async def _append(self, source: Source, events: list[Checked]) -> Iterable[Fate]:
         """Append to every queue that the source feeds; return the best that became of each event in any of them."""
@@ -268,6 +268,8 @@ class Ingest:
             gatherer = self._gatherers[name]
             appends.append(gatherer.append([gatherer.entry(source.name, event, body) for event, body in events]))
         everywhere = await asyncio.gather(*appends)
+        if len(everywhere) == 1:
+            return everywhere[0]
         return (min(fates, key=FATES.index) for fates in zip(*everywhere, strict=True))
 
     async def _count(self) -> None:
