@@ -20,7 +20,7 @@ import mapping
 from console import checking, dead_cli, demo, forget, importing, lanes_view, running, status, tester, translate, up
 from console.errors import CommandError
 from settings import Settings, SettingsError, read_document
-from workers import forgetting, purge
+from workers import forgetting, presence, purge
 
 app = typer.Typer(
     name="segue",
@@ -87,7 +87,7 @@ def worker() -> None:
     threads = settings.concurrency * max(1, len(settings.document().get("destinations", {})))
     celery = "-m celery -A workers.app --quiet worker --pool threads -Q segue --loglevel WARNING"
     alone = "--without-gossip --without-mingle --without-heartbeat"
-    name = f"-n segue-{os.getpid()}@%h --concurrency {threads}"
+    name = f"-n {presence.NAME} --concurrency {threads}"
     os.execv(sys.executable, [sys.executable, *f"{celery} {alone} {name}".split()])
 
 

@@ -68,6 +68,7 @@ def _described(step: lanes.Step) -> dict[str, Any]:
         "state": step.state,
         "why": _why(step),
         "claim": step.claim,
+        "worker": step.by,
         "age_s": max(0.0, time.time() - step.accepted_at_ms / 1000),
         "source": source,
         "type": event.get("type"),
@@ -84,7 +85,7 @@ def _why(step: lanes.Step) -> str:
         case "delayed":
             return f"due in {seconds:.1f} s: it is being retried, or held"
         case "claimed":
-            return f"being delivered (claim {step.claim}); its lease ends in {seconds:.1f} s"
+            return f"being delivered by {step.by}; its lease ends in {seconds:.1f} s"
         case "held":
             return f"a dead letter that holds its place: `segue dead show {step.sequence}`, then replay or skip it"
     return f"behind other events in {step.figure} lanes, of which this one:"

@@ -70,7 +70,7 @@ def workers(count: int, environment: dict[str, str]) -> list[Program]:
     arguments = [sys.executable, "-m", "console.cli", "worker"]
 
     def is_present(pid: int) -> bool:
-        return store.zscore(presence.WORKERS, f"{socket.gethostname()}:{pid}") is not None
+        return store.zscore(presence.WORKERS, presence.name_of(pid)) is not None
 
     return [Program(f"worker-{n}", "worker", arguments, environment, is_present) for n in range(1, count + 1)]
 

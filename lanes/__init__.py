@@ -26,7 +26,7 @@ from lanes.letters import (
     spill,
 )
 from lanes.overview import HotLane, Lane, Stats, Step, Waiting, inspect, queue_of, stats
-from lanes.work import Burial, Claim, ClaimedEvent, Reaped, Release, Settled, claim, extend, reap, settle
+from lanes.work import Burial, Claim, ClaimedEvent, Death, Reaped, Release, Settled, claim, extend, reap, settle
 
 __all__ = [
     "Appended",
@@ -34,6 +34,7 @@ __all__ = [
     "Claim",
     "ClaimedEvent",
     "DeadLetter",
+    "Death",
     "Forgotten",
     "ForgottenEvent",
     "HotLane",

@@ -16,9 +16,9 @@ member is the sequence number of an event, and lives as long as the event is unf
     :join:G    hash    digest → digest of the key that comes along with it (generation G); for as long as appends say
     :ready     zset    event, by the Redis time in ms at which it is due; neither blocked nor claimed
     :claims    zset    claim id, by the Redis time in ms at which its lease ends
-    :claim:ID  set     the events that the claim owns
+    :claim:ID  set     the events that the claim owns; an id is 32 hexadecimal digits, `/`, and who claimed
     :attempts  hash    event → a line for each attempt, the caller's bytes
-    :deaths    hash    event → claims that expired while they owned it
+    :deaths    hash    event → a line for each claim that expired while it owned it: when (ms), and the claim's id
     :dead      hash    event → record; while the dead letter is kept
     :letter    hash    event → why it was buried, the caller's bytes; while the dead letter is kept
     :grave     zset    dead letter, by its sequence; while it is kept

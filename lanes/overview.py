@@ -9,6 +9,7 @@ import redis
 
 from lanes import keys
 from lanes.scripts import run
+from lanes.work import claimant
 
 _HOT_LANES = 10
 _STEPS = 20
@@ -58,6 +59,11 @@ class Step:
     claim: str | None
     accepted_at_ms: int
     body: bytes
+
+    @property
+    def by(self) -> str | None:
+        """Who claimed it."""
+        return claimant(self.claim) if self.claim else None
 
 
 @dataclass(frozen=True, slots=True)

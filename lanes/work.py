@@ -15,13 +15,20 @@ from lanes.arrival import EVENTS_PER_CLAIM
 from lanes.scripts import Argument, run
 
 
+class Death(NamedTuple):
+    """A claim that expired."""
+
+    at_ms: int  # when its lease ended, Redis' clock
+    by: str  # who had claimed
+
+
 class ClaimedEvent(NamedTuple):
     """An event that a claim owns."""
 
     sequence: int  # its place in the order of acceptance
     depth: int  # 0: may be sent at once; d: after everything it follows at depth d - 1 was answered
     attempts: tuple[bytes, ...]  # what was noted of each attempt so far
-    deaths: int  # claims that expired while they owned it
+    deaths: tuple[Death, ...]  # claims that expired while they owned it
     accepted_at_ms: int  # Redis' clock
     keys: tuple[bytes, ...]  # digests of its ordering keys
     body: bytes
@@ -80,27 +87,44 @@ def claim(
     max_bytes: int,
     max_depth: int,
     listen_ms: int,
+    by: str = "",
     longest_hold_ms: int = 0,
     patience_ms: int = 0,
 ) -> Claim:
     """Claim events that are due, and the chains behind them; may return fewer than there are, and none.
 
-    No other claim owns an event that shares a key with one of these, until they are settled or the lease ends.
+    No other claim owns an event that shares a key with one of these, until they are settled or the lease ends; then it
+    is noted that it did, and `by` whose claim it was.
     A caller that finds nothing but asks again within `listen_ms` says so, and nobody else is woken meanwhile; with 0 it
     stops asking. While other claims are open, a few events are left for `patience_ms` until there are more: in large
     claims each event costs less.
     """
-    name, limits = uuid4().hex, (max_events, max_bytes, max_depth)
+    name, limits = f"{uuid4().hex}/{by}", (max_events, max_bytes, max_depth)
     arguments = (name, lease_ms, *limits, listen_ms, EVENTS_PER_CLAIM, longest_hold_ms, patience_ms)
     due, wake, at_depth, sequences, records, attempts, deaths = run(client, "claim", queue, arguments)
     depths = chain.from_iterable(repeat(depth, count) for depth, count in enumerate(at_depth))
+    told = zip(sequences, depths, attempts or repeat(b""), deaths or repeat(b""), records, strict=False)
     events = tuple(
-        ClaimedEvent(int(sequence), depth, tuple(attempts.splitlines()), int(deaths), *keys.read_record(record))
-        for sequence, depth, attempts, deaths, record in zip(
-            sequences, depths, attempts or repeat(b""), deaths or repeat(0), records, strict=False
+        ClaimedEvent(
+            int(sequence),
+            depth,
+            tuple(attempts.splitlines()),
+            _deaths(deaths) if deaths else (),
+            *keys.read_record(record),
         )
+        for sequence, depth, attempts, deaths, record in told
     )
     return Claim(name, events, None if due < 0 else due, wake)
+
+
+def claimant(claim_id: str) -> str:
+    """Return who claimed."""
+    return claim_id.partition("/")[2]
+
+
+def _deaths(lines: bytes) -> tuple[Death, ...]:
+    told = (line.split(" ", 1) for line in lines.decode().splitlines())
+    return tuple(Death(int(at_ms), claimant(claim_id)) for at_ms, claim_id in told)
 
 
 def settle(

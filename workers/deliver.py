@@ -107,8 +107,8 @@ def _deadly(claim: lanes.Claim, destination: mapping.Destination, terms: Terms) 
     """Return that the events are buried unseen with which too many workers died."""
     verdicts = Verdicts()
     for event in claim.events:
-        if event.deaths >= MOST_DEATHS:
-            text = f"{event.deaths} workers died while they had this event"
+        if len(event.deaths) >= MOST_DEATHS:
+            text = f"{len(event.deaths)} workers died while they had this event"
             _bury(verdicts, event, Reason.DEADLY, time.time(), destination, terms, message=text)
     return verdicts
 
@@ -118,7 +118,7 @@ def _waves(claim: lanes.Claim, lease: Lease, destination: mapping.Destination) -
 
     All are prepared at one go, unless one of them changes who is who: then each when it is due.
     """
-    events = [event for event in claim.events if event.deaths < MOST_DEATHS]
+    events = [event for event in claim.events if len(event.deaths) < MOST_DEATHS]
     prepared = prepare(events, lease.client, destination)
     if destination.delivery.batch_order == "trust":
         yield prepared
@@ -267,6 +267,7 @@ def _judge(
                     terms,
                     failures=failures,
                     refusals=(*refusals, (item, outcome)),
+                    accepted=_accepted(outcomes),
                     unsent=prepared.items[len(outcomes) :],
                     message=outcome.reason,
                 )
@@ -281,7 +282,8 @@ def _judge(
         return
     if failures or refusals:
         reason = Reason.INVALID if failures else Reason.REJECTED
-        _bury(verdicts, event, reason, now_s, destination, terms, failures=failures, refusals=refusals)
+        told: dict[str, Any] = {"failures": failures, "refusals": refusals, "accepted": _accepted(outcomes)}
+        _bury(verdicts, event, reason, now_s, destination, terms, **told)
     else:
         verdicts.delivered.append(event.sequence)
 
@@ -299,6 +301,10 @@ def _bury(
     letter = letters.letter(event, destination, now_s, reason, configuration=terms.configuration, **why)
     holds = destination.delivery.after_burial == "hold"
     verdicts.buried.append(lanes.Burial(event.sequence, letter, holds))
+
+
+def _accepted(outcomes: list[tuple[Item, Outcome]]) -> tuple[Item, ...]:
+    return tuple(item for item, outcome in outcomes if isinstance(outcome, Delivered))
 
 
 def _is_exhausted(event: lanes.ClaimedEvent, now_s: float) -> bool:

@@ -23,8 +23,8 @@ import lanes
 from lanes.keys import DIGEST_BYTES, base
 from mapping.event import JsonObject
 from workers.gate import Send
-from workers.letters import WORKER
 from workers.outcomes import Delivered, Outcome
+from workers.presence import NAME
 from workers.requests import Request
 from workers.scripts import run
 
@@ -61,7 +61,7 @@ def recording(send: Send, client: redis.Redis, queue: str, claim: lanes.Claim) -
         outcomes = send(request)
         entry = {
             "path": request.path,
-            "worker": WORKER,
+            "worker": NAME,
             "claimed_ms": claimed_ms,
             "sent_ms": sent_ms,
             "answered_ms": _now_ms(),

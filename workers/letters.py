@@ -1,18 +1,18 @@
 """Dead letters: why an event was set aside, in a form that operators and scripts can read.
 
-A letter is a JSON object: `{"class", "message", "faults", "unsent", "attempts", "deaths", "keys", "accepted_at_ms",
-"buried_at_ms", "worker", "configuration", "original"?}`.
+A letter is a JSON object: `{"class", "message", "faults", "accepted", "unsent", "attempts", "deaths", "keys",
+"accepted_at_ms", "buried_at_ms", "worker", "configuration", "original"?}`.
 
-A fault is `{"subscription", "action", "message"}`, and with `path`, `payload`, `request` and `answer` (status, body,
-index in the batch) when a request was refused. `unsent` are the operations behind that one, in the same form but for
-their answers. `attempts` has the time, the worker and the end of every try, `configuration` tells versions of it apart,
-`original` is the event before it was edited. The event itself is kept beside the letter by the lanes.
+A fault is `{"subscription", "action", "message"}`; when a request was refused, also with `payload`, `path`, `request`
+and `answer` (status, body, index in the batch). `accepted` are the event's operations that Customer.io took in the last
+attempt, `unsent` those behind the refused one, both without message and answer. `attempts` has the time, the worker and
+the end of every try, also of those that no worker survived; `deaths` says how many these are. `configuration` tells
+versions of it apart, `original` is the event before it was edited. The event itself is kept beside the letter by the
+lanes.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
@@ -24,11 +24,12 @@ from lanes import ClaimedEvent
 from mapping import Failure
 from mapping.event import JsonObject, unpack
 from workers.outcomes import Rejected, RetryLater
+from workers.presence import NAME
 from workers.requests import Item
 
 # A letter that is replayed and fails again remembers this many attempts, the last ones.
 MOST_ATTEMPTS = 60
-WORKER = f"{socket.gethostname()}:{os.getpid()}"[-60:]
+_DIED = "the claim ended without a word: the worker died, hung, or could not work it off"
 _LONGEST_REASON = 100
 
 
@@ -44,7 +45,7 @@ class Reason(StrEnum):
 
 def attempt(now_s: float, reason: str) -> bytes:
     """Return what is noted of an attempt when its event goes back to its place: one short line."""
-    return orjson.dumps([int(now_s * 1000), WORKER, reason[:_LONGEST_REASON]])
+    return orjson.dumps([int(now_s * 1000), NAME, reason[:_LONGEST_REASON]])
 
 
 def letter(
@@ -55,6 +56,7 @@ def letter(
     *,
     failures: tuple[Failure, ...] = (),
     refusals: tuple[tuple[Item, Rejected | RetryLater], ...] = (),
+    accepted: tuple[Item, ...] = (),
     unsent: tuple[Item, ...] = (),
     message: str | None = None,
     configuration: str = "",
@@ -65,21 +67,24 @@ def letter(
     faults += [_refusal(item, outcome, names) for item, outcome in refusals]
     text = message or faults[0]["message"]
     _, content, again = unpack(event.body)
-    noted = [*map(orjson.loads, event.attempts), [int(now_s * 1000), WORKER, text[:_LONGEST_REASON]]]
-    tried = [{"at_ms": at_ms, "worker": worker, "reason": end} for at_ms, worker, end in noted]
+    noted = [*map(orjson.loads, event.attempts), *([death.at_ms, death.by, _DIED] for death in event.deaths)]
+    if reason is not Reason.DEADLY:
+        noted.append([int(now_s * 1000), NAME, text[:_LONGEST_REASON]])
+    tried = [{"at_ms": at_ms, "worker": worker, "reason": end} for at_ms, worker, end in sorted(noted)]
     kept = {"original": again["original"]} if "original" in again else {}
     return orjson.dumps(
         {
             "class": reason,
             "message": text,
             "faults": faults,
+            "accepted": [_request(item, names) for item in accepted],
             "unsent": [_request(item, names) for item in unsent],
             "attempts": [*again.get("attempts", ()), *tried][-MOST_ATTEMPTS:],
-            "deaths": event.deaths,
+            "deaths": len(event.deaths),
             "keys": mapping.placement(content, destination).keys,
             "accepted_at_ms": again.get("accepted_at_ms", event.accepted_at_ms),
             "buried_at_ms": int(now_s * 1000),
-            "worker": WORKER,
+            "worker": NAME,
             "configuration": configuration,
             **kept,
         }
@@ -91,8 +96,7 @@ def _failure(failure: Failure) -> JsonObject:
 
 
 def _refusal(item: Item, outcome: Rejected | RetryLater, names: dict[int, str]) -> JsonObject:
-    told = {"message": outcome.reason, "payload": item.operation.payload, "answer": asdict(outcome.answer)}
-    return _request(item, names) | told
+    return _request(item, names) | {"message": outcome.reason, "answer": asdict(outcome.answer)}
 
 
 def _request(item: Item, names: dict[int, str]) -> dict[str, Any]:
@@ -100,6 +104,7 @@ def _request(item: Item, names: dict[int, str]) -> dict[str, Any]:
     return {
         "subscription": names.get(operation.subscription),
         "action": operation.action,
+        "payload": operation.payload,
         "path": operation.path,
         "request": orjson.Fragment(item.data),
     }

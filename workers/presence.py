@@ -1,4 +1,5 @@
-"""Which worker processes live: each says so on every tick, and is forgotten when it has not for a while."""
+"""Which worker processes live, by the names that Celery has for them: each says so on every tick, and is forgotten when
+it has not for a while."""
 
 from __future__ import annotations
 
@@ -7,20 +8,28 @@ import socket
 
 import redis
 
-WORKERS = "segue:workers"  # zset: HOST:PID, by the Redis time in seconds of its last word
+WORKERS = "segue:workers"  # zset: their names, by the Redis time in seconds of its last word
 _SILENCE_S = 5.0
+
+
+def name_of(pid: int) -> str:
+    """Return the name of the worker process on this machine that has this number."""
+    return f"segue-{pid}@{socket.gethostname()}"
+
+
+NAME = name_of(os.getpid())
 
 
 def announce(client: redis.Redis, silence_s: float = _SILENCE_S) -> None:
     """Say that this process lives, and forget those that were silent for `silence_s` seconds."""
     now_s = _now_s(client)
-    client.zadd(WORKERS, {f"{socket.gethostname()}:{os.getpid()}": now_s})
+    client.zadd(WORKERS, {NAME: now_s})
     client.zremrangebyscore(WORKERS, "-inf", now_s - silence_s)
 
 
 def retire(client: redis.Redis) -> None:
     """Say that this process ends."""
-    client.zrem(WORKERS, f"{socket.gethostname()}:{os.getpid()}")
+    client.zrem(WORKERS, NAME)
 
 
 def count(client: redis.Redis) -> int:

@@ -164,6 +164,7 @@ def deliver_once(name: str, *, listening: bool) -> bool:
         max_bytes=CLAIM_BYTES,
         max_depth=CLAIM_DEPTH[delivery.batch_order],
         listen_ms=int(5000 * LOOK_S) if listening else 0,
+        by=presence.NAME,
         longest_hold_ms=terms().longest_hold_ms,
         patience_ms=int(1000 * LOOK_S),
     )

@@ -16,7 +16,7 @@
 --          be expected of them and this one are left alone for that long
 --
 -- Returns  {due, wake, how many events at each depth, sequences, records, attempts, deaths}: the last four one per event,
---          by depth; but attempts (a line for each) and deaths are empty when no event has any. due: ms until there may be
+--          by depth; but attempts and deaths (a line for each) are empty when no event has any. due: ms until there may be
 --          something to claim when nothing was claimed, -1 when there is no event; wake: how many more deliverers are
 --          wanted.
 -- The more often an event's claims died, the fewer events may share its next one: 50, 5, then it is claimed alone. So a
@@ -64,11 +64,15 @@ end
 local some_attempts, some_deaths = exists(base .. ':attempts'), exists(base .. ':deaths')
 local some_hold = exists(base .. ':hold')
 
+local function count(lines)
+  return select(2, string.gsub(lines or '', '\n', ''))
+end
+
 -- A claim of an event that must be alone has no other; any other claim's events all died less often.
 local function another_is_alone()
   for _, claim in ipairs(call('ZRANGE', base .. ':claims', 0, -1)) do
     local name = call('SRANDMEMBER', base .. ':claim:' .. claim)
-    if name and tonumber(call('HGET', base .. ':deaths', name) or 0) >= ALONE then
+    if name and count(call('HGET', base .. ':deaths', name)) >= ALONE then
       return true
     end
   end
@@ -83,7 +87,7 @@ local function take(names)
   local died = some_deaths and call('HMGET', base .. ':deaths', unpack(names))
   local taken = {}
   for i, name in ipairs(names) do
-    local record, deaths_of_it = found[i], died and tonumber(died[i] or 0) or 0
+    local record, deaths_of_it = found[i], died and count(died[i]) or 0
     if #claimed > 0 and (bytes + #record > most_bytes or #claimed >= allowed) then
       allowed = 0
       break
@@ -99,7 +103,7 @@ local function take(names)
         attempts[#attempts + 1] = tried[i] or ''
       end
       if died then
-        deaths[#deaths + 1] = died[i] or '0'
+        deaths[#deaths + 1] = died[i] or ''
       end
     end
   end

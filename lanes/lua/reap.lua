@@ -1,4 +1,5 @@
--- Return the events of expired leases to their place, each with one more death to its name.
+-- Return the events of expired leases to their place, each with one more death to its name: when the lease ended, and
+-- whose claim it was.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  most claims to reap in this call
@@ -12,9 +13,11 @@ local time = redis.call('TIME')
 local now = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
 
 local returned = 0
-for _, claim in ipairs(redis.call('ZRANGEBYSCORE', base .. ':claims', '-inf', now, 'LIMIT', 0, ARGV[1])) do
+local expired = redis.call('ZRANGEBYSCORE', base .. ':claims', '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[1])
+for at = 1, #expired, 2 do
+  local claim, death = expired[at], string.format('%d %s\n', expired[at + 1], expired[at])
   for _, name in ipairs(redis.call('SMEMBERS', base .. ':claim:' .. claim)) do
-    redis.call('HINCRBY', base .. ':deaths', name, 1)
+    redis.call('HSET', base .. ':deaths', name, (redis.call('HGET', base .. ':deaths', name) or '') .. death)
     local place = redis.call('HGET', base .. ':place', name)
     if not place or string.byte(place) == 0 then
       redis.call('ZADD', READY, now, name)

@@ -55,6 +55,7 @@ def test_a_poisonous_event_becomes_a_dead_letter_and_everybody_else_is_delivered
     assert deaths == MOST_DEATHS
     (letter,) = letters
     assert letter["class"] == "deadly"
+    assert len({attempt["worker"] for attempt in letter["attempts"]}) == MOST_DEATHS
     assert letter["message"] == f"{MOST_DEATHS} workers died while they had this event"
     for user in range(PEOPLE):
         told = [f"e{n}" for n in range(EVENTS) if (user, n) != (VICTIM, EVENTS // 2)]

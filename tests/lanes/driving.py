@@ -12,6 +12,7 @@ from lanes.keys import base
 QUEUE = "q"
 LIMIT = 10_000
 HOLD_MS = 60_000
+WORKER = "a worker"
 
 
 def event(
@@ -43,6 +44,7 @@ def claim(
         listen_ms=0,
         longest_hold_ms=HOLD_MS,
         patience_ms=patience_ms,
+        by=WORKER,
     )
 
 
@@ -84,6 +86,11 @@ def stats(client: redis.Redis) -> lanes.Stats:
 def expire(client: redis.Redis, claimed: lanes.Claim) -> None:
     """Let the lease of this claim end now."""
     client.zadd(f"{base(QUEUE)}:claims", {claimed.id: 0}, xx=True)
+
+
+def die(client: redis.Redis, *which: int) -> None:
+    """Let three claims of each of these events have ended without a word."""
+    client.hset(f"{base(QUEUE)}:deaths", mapping=dict.fromkeys(map(str, which), b"1 id/worker\n" * 3))
 
 
 def make_due(client: redis.Redis) -> None:

@@ -18,6 +18,7 @@ from tests.lanes.driving import (
     claim,
     deliver,
     depths,
+    die,
     due_in_ms,
     event,
     expire,
@@ -354,7 +355,7 @@ def test_an_expired_claim_is_reaped_to_its_place(client: redis.Redis) -> None:
     assert lanes.reap(client, QUEUE).events == 2
     again = claim(client)
     assert names(again) == ["a", "b"]
-    assert [event.deaths for event in again.events] == [1, 1]
+    assert [[death.by for death in event.deaths] for event in again.events] == [["a worker"]] * 2
 
 
 def test_a_second_worker_cannot_be_overruled_by_the_first_ones_late_answer(client: redis.Redis) -> None:
@@ -395,7 +396,7 @@ def test_the_more_often_its_claims_died_the_fewer_events_share_an_events_next_cl
 
 def test_a_suspect_is_claimed_alone_and_nobody_waits_for_it(client: redis.Redis) -> None:
     append(client, event("poison", "jo"), event("behind", "jo"), event("other", "al"))
-    client.hset(f"{base(QUEUE)}:deaths", "1", 3)
+    die(client, 1)
 
     claims = [claim(client) for _ in range(3)]
 
@@ -405,7 +406,7 @@ def test_a_suspect_is_claimed_alone_and_nobody_waits_for_it(client: redis.Redis)
 def test_of_the_suspects_one_is_under_way_at_a_time(client: redis.Redis) -> None:
     """Threads of one process die together: two suspects side by side could never be told apart."""
     append(client, event("poison", "jo"), event("innocent", "al"), event("other", "bo"))
-    client.hset(f"{base(QUEUE)}:deaths", mapping={"1": 3, "2": 3})
+    die(client, 1, 2)
 
     first = claim(client)
     meanwhile = [claim(client) for _ in range(2)]

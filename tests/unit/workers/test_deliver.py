@@ -143,6 +143,20 @@ def test_an_event_that_cannot_be_mapped_is_buried_with_the_mapping_s_words(
     assert "missing the required field 'url'" in letter["message"]
 
 
+def test_the_letter_of_an_event_that_failed_in_part_says_what_was_accepted(client: redis.Redis) -> None:
+    page = {"name": "Pages too", "action": "trackPageView", "trigger": 'type = "track"', "mapping": {"url": "$.absent"}}
+    document = {"destinations": {QUEUE: {"site_id": "s", "api_key": "k", "subscriptions": [page]}}}
+    track(client, "bought", "a", properties={"price": 3})
+
+    work(client, mapping.destinations(document)[QUEUE], Service())
+
+    (letter,) = letters(client)
+    assert [(fault["subscription"], "request" in fault) for fault in letter["faults"]] == [("Pages too", False)]
+    (accepted,) = letter["accepted"]
+    assert (accepted["subscription"], accepted["request"]["name"]) == ("Track Event", "bought")
+    assert accepted["payload"]["data"] == {"price": 3}
+
+
 def test_an_event_that_no_subscription_wants_is_done(client: redis.Redis, destination: mapping.Destination) -> None:
     track(client, "ignored", "a", type="unheard of")
 
@@ -261,13 +275,15 @@ def test_an_event_that_keeps_killing_workers_is_buried_unseen(
     client: redis.Redis, destination: mapping.Destination
 ) -> None:
     track(client, "poison", "a")
-    client.hset(f"{base(QUEUE)}:deaths", "1", deliver.MOST_DEATHS)
+    client.hset(f"{base(QUEUE)}:deaths", "1", b"7000 id/w1\n" * deliver.MOST_DEATHS)
     service = Service()
 
     work(client, destination, service)
 
     assert service.requests == []
-    assert letters(client)[0]["class"] == "deadly"
+    (letter,) = letters(client)
+    assert (letter["class"], letter["deaths"]) == ("deadly", deliver.MOST_DEATHS)
+    assert [(one["at_ms"], one["worker"]) for one in letter["attempts"]] == [(7000, "w1")] * deliver.MOST_DEATHS
 
 
 def test_a_stopping_worker_puts_back_what_it_has_not_sent(
