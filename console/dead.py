@@ -129,7 +129,9 @@ def edit(client: redis.Redis, destination: mapping.Destination, one: Grave, patc
             "skip it and send another event; nothing was changed"
         )
     if not graveyard.edit(client, destination.name, one, event):
-        raise CommandError(f"dead letter {one.sequence} is not there any more")
+        raise CommandError(
+            f"dead letter {one.sequence} was replayed, removed or edited by somebody meanwhile; nothing was changed"
+        )
 
 
 def _edited(event: dict[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from lanes.forgetting import Forgotten, ForgottenEvent, forget
 from lanes.keys import digest
 from lanes.letters import (
     DeadLetter,
+    LettersChanged,
     OldLetter,
     PutBack,
     bury,
+    changes,
     count_letters,
     discard,
     held_letters,
@@ -39,6 +41,7 @@ __all__ = [
     "ForgottenEvent",
     "HotLane",
     "Lane",
+    "LettersChanged",
     "NewEvent",
     "OldLetter",
     "PutBack",
@@ -52,6 +55,7 @@ __all__ = [
     "append",
     "append_async",
     "bury",
+    "changes",
     "claim",
     "count_letters",
     "digest",

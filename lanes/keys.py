@@ -22,6 +22,7 @@ member is the sequence number of an event, and lives as long as the event is unf
     :dead      hash    event → record; while the dead letter is kept
     :letter    hash    event → why it was buried, the caller's bytes; while the dead letter is kept
     :grave     zset    dead letter, by its sequence; while it is kept
+    :grave:changes  string  how often a dead letter was changed where it is; for ever
     :claim:held  set   dead letters that keep their place, so that what is behind them waits; until replayed or skipped
     :ages      zset    a second in which unfinished events were accepted, by itself
     :age       hash    the same second → how many

@@ -24,6 +24,10 @@ _HELD = "held"
 _NO_LIMIT = 2**53
 
 
+class LettersChanged(Exception):
+    """A letter was changed where it is, after those in hand were read; nothing was done."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """An event that was set aside, with the reason that its caller gave."""
@@ -85,19 +89,25 @@ def count_letters(client: redis.Redis, queue: str) -> tuple[int, int]:
     return int(client.zcard(grave)), int(last[0]) if last else 0
 
 
+def changes(client: redis.Redis, queue: str) -> int:
+    """Return how often a dead letter was changed where it is: mended, or let go of."""
+    return int(cast(bytes | None, client.get(f"{keys.base(queue)}:grave:changes")) or 0)
+
+
 def put_back(
     client: redis.Redis,
     queue: str,
     *,
     held: Collection[DeadLetter],
     anew: Sequence[NewEvent],
+    as_of: int,
     longest_hold_ms: int,
     join_s: int,
     note: tuple[str, Mapping[str, int]],
 ) -> PutBack:
     """Put letters back, all in one step: the `held` go on in their place, with the bodies that they have here; `anew`
     are appended in the place of the letters that they replace. In the same step the `note`, a hash and its fields, is
-    kept.
+    kept. Raises LettersChanged when `changes` are not those `as_of` which the letters were read.
     """
     records = {one.sequence: keys.record(one.accepted_at_ms, one.keys, one.body) for one in held}
 
@@ -111,7 +121,7 @@ def put_back(
         queue_up(pipeline, "append", queue, append_arguments(anew, _NO_LIMIT, 1, longest_hold_ms, join_s))
         pipeline.hset(note[0], mapping=cast(dict[Any, Any], note[1]))
 
-    holding, replies = _in_one_step(client, queue, records, put)
+    holding, replies = _in_one_step(client, queue, records, put, as_of)
     flags, wake, _last = replies[-2]
     return PutBack(len(holding) + flags.count(b"1"), bool(wake or holding))
 
@@ -134,6 +144,7 @@ def let_go(client: redis.Redis, queue: str, reasons: Mapping[int, bytes], *, lon
         buried = [Burial(sequence, reasons[sequence]) for sequence in holding]
         queue_up(pipeline, "settle", queue, settle_arguments(_HELD, (), buried, (), longest_hold_ms))
         _count_no_more(pipeline, base, holding, "buried")
+        pipeline.incrby(f"{base}:grave:changes", len(holding))
 
     _in_one_step(client, queue, reasons, leave)
 
@@ -165,9 +176,9 @@ def bury(client: redis.Redis, queue: str, old: Sequence[OldLetter]) -> int:
     return int(run(client, "bury", queue, arguments))
 
 
-def mend(client: redis.Redis, queue: str, sequence: int, body: bytes, letter: bytes) -> bool:
-    """Replace the event of a dead letter, and its reason; return whether there was such a letter."""
-    return bool(run(client, "mend", queue, (sequence, body, letter)))
+def mend(client: redis.Redis, queue: str, was: DeadLetter, body: bytes, letter: bytes) -> bool:
+    """Replace the event of a dead letter, and its reason; return False when it is not there any more as it was read."""
+    return bool(run(client, "mend", queue, (was.sequence, was.body, was.letter, body, letter)))
 
 
 def _in_one_step(
@@ -175,13 +186,17 @@ def _in_one_step(
     queue: str,
     sequences: Collection[int],
     commands: Callable[[Pipeline, set[int], str], None],
+    as_of: int | None = None,
 ) -> tuple[set[int], list[Any]]:
-    """Run a transaction whose commands depend on which of the letters hold; return those, and the replies."""
+    """Run a transaction whose commands depend on which of the letters hold; return those, and the replies. Raises
+    LettersChanged when letters were changed since `as_of`."""
     base = keys.base(queue)
     holding: set[int] = set()
 
     def step(pipeline: Pipeline) -> None:
         holding.clear()
+        if as_of is not None and changes(pipeline, queue) != as_of:
+            raise LettersChanged
         if sequences:
             names = list(map(str, sequences))
             flags = cast(list[int], pipeline.smismember(f"{base}:claim:{_HELD}", names))
@@ -189,7 +204,7 @@ def _in_one_step(
         pipeline.multi()
         commands(pipeline, holding, base)
 
-    replies: list[Any] = client.transaction(step, f"{base}:claim:{_HELD}") or []
+    replies: list[Any] = client.transaction(step, f"{base}:claim:{_HELD}", f"{base}:grave:changes") or []
     return holding, replies
 
 

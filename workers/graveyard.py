@@ -145,7 +145,8 @@ def matching(client: redis.Redis, queue: str, wanted: Filter) -> Iterator[Grave]
 
 
 def edit(client: redis.Redis, queue: str, grave: Grave, event: JsonObject) -> bool:
-    """Replace the event of a letter, the first one kept in it; return whether the letter was still there."""
+    """Replace the event of a letter, the first one kept in it; return False, and do nothing, when the letter is no
+    longer there as it was read: somebody replayed, removed or edited it."""
     original = grave.why.get("original", grave.event)
     body = pack(grave.source, event, grave.again | {"original": original})
-    return lanes.mend(client, queue, grave.sequence, body, orjson.dumps(grave.why | {"original": original}))
+    return lanes.mend(client, queue, grave.letter, body, orjson.dumps(grave.why | {"original": original}))

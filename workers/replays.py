@@ -164,13 +164,16 @@ def step(
     if figures.ready > MOST_READY or figures.waiting + PAGE > means.limit:
         means.wait(_BUSY_S)
         return True
-    most = min(PAGE, replay.per_s)
+    most, as_of = min(PAGE, replay.per_s), lanes.changes(client, queue)
     graves, looked_at = graveyard.page(client, queue, replay.wanted, after=replay.cursor, most=most)
     graves = [grave for grave in graves if grave.sequence <= replay.upto]
     if graves and replay.mode == "dry run":
         _rehearse(client, queue, replay, graves, destination)
     elif graves:
-        _put_back(client, queue, replay, graves, destination, means)
+        try:
+            _put_back(client, queue, replay, graves, destination, means, as_of)
+        except lanes.LettersChanged:
+            return True
     if looked_at is None or looked_at >= replay.upto:
         _end(client, queue, replay_id, "done")
         return False
@@ -186,9 +189,10 @@ def _put_back(
     graves: list[Grave],
     destination: mapping.Destination,
     means: Means,
+    as_of: int,
 ) -> None:
     """Put letters back on the queue. Those that hold go on in their place; the others go behind what is live, placed by
-    the present configuration."""
+    the present configuration. Raises LettersChanged, and does nothing, when one was edited since `as_of`."""
     going = [grave for grave in graves if replay.mode == "mapped" or grave.requests is not None]
     back = lanes.put_back(
         client,
@@ -197,6 +201,7 @@ def _put_back(
         anew=[
             _new_event(grave, replay, destination, means.longest_hold_ms) for grave in going if not grave.letter.holds
         ],
+        as_of=as_of,
         longest_hold_ms=means.longest_hold_ms,
         join_s=destination.delivery.remember_days * _DAY_S,
         note=(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
+from typing import Any
 
+import pytest
 import redis
 
 import lanes
@@ -41,7 +44,7 @@ def bodies(client: redis.Redis) -> list[bytes]:
     return [letter.body for letter in first + lanes.letters(client, QUEUE, after=first[-1].sequence if first else 0)]
 
 
-def replay(client: redis.Redis, *letters: lanes.DeadLetter) -> int:
+def replay(client: redis.Redis, *letters: lanes.DeadLetter, as_of: int | None = None) -> int:
     """Put the letters back and return how many were there; those that hold with the body "again"."""
     back = lanes.put_back(
         client,
@@ -52,6 +55,7 @@ def replay(client: redis.Redis, *letters: lanes.DeadLetter) -> int:
             for letter in letters
             if not letter.holds
         ],
+        as_of=lanes.changes(client, QUEUE) if as_of is None else as_of,
         longest_hold_ms=HOLD_MS,
         join_s=3600,
         note=(NOTE, {"cursor": letters[-1].sequence}),
@@ -158,15 +162,65 @@ def test_a_mended_letter_is_what_is_tried_again(client: redis.Redis) -> None:
     hold(client, first, "bad")
     bury(client, first, "worse")
 
-    for sequence in (1, 2):
-        assert lanes.mend(client, QUEUE, sequence, b"good", b"mended")
-    assert not lanes.mend(client, QUEUE, 99, b"good", b"mended")
+    as_read = lanes.letters(client, QUEUE)
+    for letter in as_read:
+        assert lanes.mend(client, QUEUE, letter, b"good", b"mended")
+        assert not lanes.mend(client, QUEUE, letter, b"better", b"mended again"), "it is another one by now"
 
     letters = lanes.letters(client, QUEUE)
     assert [(letter.body, letter.letter) for letter in letters] == [(b"good", b"mended")] * 2
     assert replay(client, *letters) == 2
     assert names(claim(client)) == ["again", "good"]
     assert client.hlen(f"{base(QUEUE)}:dead") == 0
+    assert not lanes.mend(client, QUEUE, letters[0], b"late", b"late"), "it is gone"
+
+
+def test_what_is_read_before_a_letter_is_mended_is_not_put_back(client: redis.Redis) -> None:
+    append(client, event("bad", "jo"), event("worse", "al"))
+    first = claim(client)
+    hold(client, first, "bad")
+    bury(client, first, "worse")
+
+    for n in range(2):
+        as_of, letters = lanes.changes(client, QUEUE), lanes.letters(client, QUEUE)
+        assert lanes.mend(client, QUEUE, letters[n], b"good", b"mended")
+        with pytest.raises(lanes.LettersChanged):
+            replay(client, *letters, as_of=as_of)
+
+    assert bodies(client) == [b"good", b"good"]
+    assert (stats(client).held, names(claim(client)), client.exists(NOTE)) == (1, [], 0)
+
+
+def test_a_letter_that_is_mended_in_the_last_moment_is_not_put_back(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is to be put back was compared, and is about to be; the mending comes through another connection."""
+    bury_all(client, "bad")
+    (letter,) = lanes.letters(client, QUEUE)
+    module = import_module("lanes.letters")  # `lanes.letters` is the function
+    append_arguments = module.append_arguments
+
+    def mend_first(*arguments: Any) -> Any:
+        lanes.mend(client, QUEUE, letter, b"good", b"mended")
+        return append_arguments(*arguments)
+
+    monkeypatch.setattr(module, "append_arguments", mend_first)
+    with pytest.raises(lanes.LettersChanged):
+        replay(client, letter)
+
+    assert (bodies(client), names(claim(client))) == ([b"good"], [])
+
+
+def test_what_is_read_before_a_letter_lets_go_is_not_put_back(client: redis.Redis) -> None:
+    append(client, event("bad", "jo"), event("next", "jo"))
+    hold(client, claim(client), "bad")
+    as_of, letters = lanes.changes(client, QUEUE), lanes.letters(client, QUEUE)
+    lanes.let_go(client, QUEUE, {1: b"too long"})
+
+    with pytest.raises(lanes.LettersChanged):
+        replay(client, *letters, as_of=as_of)
+
+    assert bodies(client) == [b"bad"]
 
 
 def test_a_letter_lets_go_and_stays(client: redis.Redis) -> None:

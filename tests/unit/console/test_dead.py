@@ -14,6 +14,7 @@ import orjson
 import pytest
 import redis
 
+import console.dead
 import lanes
 from console import cli, patching
 from console.errors import CommandError
@@ -232,6 +233,27 @@ def test_an_edited_letter_keeps_its_first_event(dead: Dead, store: redis.Redis) 
     (grave,) = graveyard.matching(store, "demo", Filter())
     assert grave.event["properties"] == {"url": "https://example.com", "seen": True}
     assert grave.why["original"]["properties"] == {}
+
+
+def test_whoever_edits_last_is_told_that_somebody_else_did(
+    dead: Dead, store: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bury(store, "jo")
+    (grave,) = graveyard.matching(store, "demo", Filter())
+    (tmp_path / "editor.sh").write_text("printf '{\"late\": true}' > $1")
+    monkeypatch.setenv("EDITOR", f"sh {tmp_path / 'editor.sh'}")
+    run_editor = console.dead.subprocess.run
+
+    def edit_first(*arguments: Any, **more: Any) -> Any:
+        graveyard.edit(store, "demo", grave, {"first": True})
+        return run_editor(*arguments, **more)
+
+    monkeypatch.setattr(console.dead.subprocess, "run", edit_first)
+    code, _, error = dead("edit", 1)
+
+    (grave,) = graveyard.matching(store, "demo", Filter())
+    assert (code, grave.event) == (2, {"first": True})
+    assert "edited by somebody meanwhile; nothing was changed" in " ".join(error.split())
 
 
 @pytest.mark.parametrize(

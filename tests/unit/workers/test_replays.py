@@ -113,6 +113,30 @@ def test_a_replayed_event_keeps_its_age_its_attempts_and_its_original(client: re
     assert second.event["properties"] == {"mended": True}
 
 
+def test_an_edit_while_a_letter_is_being_replayed_is_what_is_sent_or_is_refused(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination = configured()
+    send_events(client, track("bad"))
+    work(client, destination, bad=refused())
+    (first,) = graves(client)
+    read_page = graveyard.page
+    edits: list[bool] = []
+
+    def edited_meanwhile(*arguments: Any, **more: Any) -> Any:
+        page = read_page(*arguments, **more)
+        edits.append(graveyard.edit(client, QUEUE, first, first.event | {"event": f"mended {len(edits)}"}))
+        return page
+
+    monkeypatch.setattr(graveyard, "page", edited_meanwhile)
+    ended = replay(client, destination)
+
+    assert edits == [True, False], "once it was edited, it is another one than the operator has read"
+    assert (ended.passed, ended.done) == (1, 1)
+    assert [body["name"] for body in work(client, destination)] == ["mended 0"]
+    assert not graveyard.edit(client, QUEUE, first, first.event), "it is gone"
+
+
 def test_the_letter_has_the_whole_record(client: redis.Redis) -> None:
     send_events(client, track("bad", properties={"price": 3}))
     work(client, configured(), bad=refused())
