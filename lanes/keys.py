@@ -23,6 +23,8 @@ member is the sequence number of an event, and lives as long as the event is unf
     :letter    hash    event → why it was buried, the caller's bytes; while the dead letter is kept
     :grave     zset    dead letter, by its sequence; while it is kept
     :grave:changes  string  how often a dead letter was changed where it is; for ever
+    :spilled:FILE   set     dead letters that were removed because this file has them, and `open` while more may be;
+                            until the file is finished
     :claim:held  set   dead letters that keep their place, so that what is behind them waits; until replayed or skipped
     :ages      zset    a second in which unfinished events were accepted, by itself
     :age       hash    the same second → how many

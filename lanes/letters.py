@@ -155,16 +155,30 @@ def held_letters(client: redis.Redis, queue: str) -> list[int]:
     return sorted(map(int, held))
 
 
-def spill(client: redis.Redis, queue: str, sequences: Collection[int]) -> int:
-    """Remove letters that are kept elsewhere from now on, and count them as spilled; those that hold stay. Return how
-    many were there."""
+def open_file(client: redis.Redis, queue: str, file: str) -> None:
+    """Let letters be spilled to this file."""
+    client.sadd(_notes(queue, file), "open")
 
-    def remove(pipeline: Pipeline, holding: set[int], base: str) -> None:
-        leaving = [sequence for sequence in sequences if sequence not in holding]
-        pipeline.hincrby(f"{base}:total", "spilled", len(leaving))
-        _forget(pipeline, base, leaving)
 
-    return int(_in_one_step(client, queue, sequences, remove)[1][-1])
+def spill(client: redis.Redis, queue: str, file: str, sequences: Collection[int]) -> int:
+    """Remove letters that this file has, and count them as spilled; return how many. Those that hold stay, and all do
+    unless the file is open."""
+    return int(run(client, "spill", queue, (file, *sequences)))
+
+
+def close_file(client: redis.Redis, queue: str, file: str) -> set[int]:
+    """Let no more letters be spilled to this file; return those that were: it alone has them. Idempotent, until
+    `forget_file`."""
+    with client.pipeline(transaction=True) as pipeline:
+        pipeline.srem(_notes(queue, file), "open")
+        pipeline.smembers(_notes(queue, file))
+        _, spilled = pipeline.execute()
+    return set(map(int, spilled))
+
+
+def forget_file(client: redis.Redis, queue: str, file: str) -> None:
+    """Note no longer what was spilled to this file."""
+    client.unlink(_notes(queue, file))
 
 
 def bury(client: redis.Redis, queue: str, old: Sequence[OldLetter]) -> int:
@@ -179,6 +193,10 @@ def bury(client: redis.Redis, queue: str, old: Sequence[OldLetter]) -> int:
 def mend(client: redis.Redis, queue: str, was: DeadLetter, body: bytes, letter: bytes) -> bool:
     """Replace the event of a dead letter, and its reason; return False when it is not there any more as it was read."""
     return bool(run(client, "mend", queue, (was.sequence, was.body, was.letter, body, letter)))
+
+
+def _notes(queue: str, file: str) -> str:
+    return f"{keys.base(queue)}:spilled:{file}"
 
 
 def _in_one_step(

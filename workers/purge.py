@@ -22,7 +22,7 @@ from lanes import forgetting
 from lanes.keys import base
 from mapping.event import JsonObject, message_key, pack, unpack
 from settings import Settings
-from workers import delivery_log, replays, spills
+from workers import delivery_log, replays, spills, upkeep
 from workers.alone import alone
 from workers.graveyard import Filter
 
@@ -204,6 +204,7 @@ def _remove_letters(client: redis.Redis, destination: mapping.Destination, owner
                 one.counts["letters"] += 1
                 one.meet(letter.body, destination)
         if means.spill_dir is not None:
+            upkeep.finish_spills(client, queue, means.spill_dir)
             for one in _of_spilled(means.spill_dir, destination, owner):
                 one.counts["spilled"] += 1
 

@@ -1,7 +1,9 @@
 """Spill files: dead letters beyond what Redis shall keep, as JSON lines compressed with Zstandard.
 
-A file is written whole, synced and renamed before any of its letters leaves Redis, and never changed in place, so a
-crash tears no file and loses no letter; it may leave one in both places, which an import recognises by its sequence.
+A file is written whole and synced before any of its letters leaves Redis, and never changed in place, so a crash tears
+no file and loses no letter. It is finished when all that can have left: it keeps those that did, not one that was
+replayed or skipped first, or that a crash left in Redis. So each letter is in one place.
+
 A line is `{"destination", "sequence", "accepted_at_ms", "source", "event", "again", "why"}`; `segue dead export` writes
 the same. `zstdcat FILE` shows them.
 """
@@ -10,7 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import gmtime, strftime
@@ -25,6 +27,7 @@ from workers.graveyard import Grave
 
 SUFFIX = ".jsonl.zst"
 _UNFINISHED = ".new"
+_LEAVING = ".leaving"  # of a file whose letters are about to leave Redis
 _CHUNK = 1 << 16
 
 
@@ -48,11 +51,27 @@ def line(queue: str, grave: Grave) -> bytes:
 
 
 def write(directory: Path, queue: str, lines: Iterable[bytes]) -> Path:
-    """Write the lines to a new file; when this returns they are on the disk."""
+    """Write the lines to a new file that has to be finished; when this returns they are on the disk."""
+    name = f"{_prefix(queue)}{strftime('%Y%m%dT%H%M%S', gmtime())}-{uuid4().hex[:8]}{SUFFIX}{_LEAVING}"
     with _sole(directory):
-        return _write(
-            directory / f"{_prefix(queue)}{strftime('%Y%m%dT%H%M%S', gmtime())}-{uuid4().hex[:8]}{SUFFIX}", lines
-        )
+        return _write(directory / name, lines)
+
+
+def unfinished(directory: Path, queue: str) -> list[Path]:
+    """Return the files of a destination that were written and not finished."""
+    return sorted(directory.glob(f"{_prefix(queue)}[0-9]*T*{SUFFIX}{_LEAVING}"))
+
+
+def finish(file: Path, own: Container[int]) -> Path | None:
+    """Make a spill file of what was written: of the letters with these sequences. Return it, None without any."""
+    with _sole(file.parent):
+        if file.exists():
+            _drop(file, lambda line: line["sequence"] not in own)
+        if not file.exists():
+            return None
+        finished = file.replace(file.with_name(file.name.removesuffix(_LEAVING)))
+        _sync(file.parent)
+        return finished
 
 
 def files(directory: Path, queue: str) -> list[Path]:
@@ -78,13 +97,18 @@ def remove(directory: Path, queue: str, wanted: Callable[[JsonObject], bool]) ->
         for unfinished in directory.glob(f"{_prefix(queue)}*{_UNFINISHED}"):
             unfinished.unlink()
         for file in files(directory, queue):
-            is_wanted = [wanted(orjson.loads(one)) for one in read(file)]
-            if all(is_wanted):
-                file.unlink()
-            elif any(is_wanted):
-                _write(file, (one for one, leaves in zip(read(file), is_wanted, strict=True) if not leaves))
-            removed += sum(is_wanted)
+            removed += _drop(file, wanted)
     return removed
+
+
+def _drop(file: Path, wanted: Callable[[JsonObject], bool]) -> int:
+    """Remove the lines that are wanted from a file, and return how many; the file goes with the last one."""
+    is_wanted = [wanted(orjson.loads(one)) for one in read(file)]
+    if all(is_wanted):
+        file.unlink()
+    elif any(is_wanted):
+        _write(file, (one for one, leaves in zip(read(file), is_wanted, strict=True) if not leaves))
+    return sum(is_wanted)
 
 
 def _write(file: Path, lines: Iterable[bytes]) -> Path:

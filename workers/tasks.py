@@ -222,7 +222,7 @@ def tend(name: str) -> None:
                 upkeep.keep_within(store(), name, delivery, settings.spill_dir, now_ms, keep)
     except RedisError as error:
         log.warning("%s: the store is away: %s", name, error)
-    except OSError as error:
+    except (OSError, spills.TornFile) as error:
         log.warning("%s: dead letters stay in Redis, a spill file could not be written: %s", name, error)
 
 

@@ -48,18 +48,28 @@ def keep_within(
 ) -> int:
     """Move the oldest letters to spill files when there are too many or when they are too old; return how many went.
     `is_mine` is asked before letters leave Redis: whoever lost the right to do so leaves them there."""
+    finish_spills(client, queue, directory)
     spilled = 0
     while exceeded(client, queue, delivery, now_ms) and is_mine():
         leaving: list[int] = []
         lines = _noting(queue, _leaving(client, queue, delivery, now_ms), leaving)
         file = spills.write(directory, queue, lines)
         if not is_mine():
-            file.unlink()
             break
+        lanes.open_file(client, queue, file.name)
         for first in range(0, len(leaving), graveyard.PAGE):
-            spilled += lanes.spill(client, queue, leaving[first : first + graveyard.PAGE])
-        log.warning("%s: %d dead letters went to %s", queue, len(leaving), file)
+            spilled += lanes.spill(client, queue, file.name, leaving[first : first + graveyard.PAGE])
+        finish_spills(client, queue, directory)
     return spilled
+
+
+def finish_spills(client: redis.Redis, queue: str, directory: Path) -> None:
+    """Finish the spill files that were written, just now or before a crash: each keeps what has left Redis for it."""
+    for file in spills.unfinished(directory, queue):
+        own = lanes.close_file(client, queue, file.name)
+        if finished := spills.finish(file, own):
+            log.warning("%s: %d dead letters went to %s", queue, len(own), finished)
+        lanes.forget_file(client, queue, file.name)
 
 
 def exceeded(client: redis.Redis, queue: str, delivery: Delivery, now_ms: int) -> str | None:

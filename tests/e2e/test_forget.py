@@ -121,8 +121,9 @@ def test_a_forgotten_person_is_in_no_byte_that_redis_writes_and_others_stay(serv
         )
         pipeline.drain()
         pipeline.kill_worker(0)
-        spilled = [spills.line(QUEUE, graveyard.read(letter)) for letter in lanes.letters(client, QUEUE)]
-        spills.write(disk / "spill", QUEUE, spilled)
+        letters = lanes.letters(client, QUEUE)
+        spilled = [spills.line(QUEUE, graveyard.read(letter)) for letter in letters]
+        spills.finish(spills.write(disk / "spill", QUEUE, spilled), [letter.sequence for letter in letters])
         replays.begin(client, QUEUE, Filter(person=f"id:{USER}", text="jo."), who="op", per_s=1)
         pipeline.send([{"type": "track", "event": f"e{n}", "userId": USER} for n in range(3)])
         pipeline.send([{"type": "track", "event": "visit", "anonymousId": VISITOR, "userId": "third-id"}])

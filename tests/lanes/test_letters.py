@@ -259,10 +259,27 @@ def test_spilled_letters_leave_but_for_those_that_hold(client: redis.Redis) -> N
     hold(client, claimed, "bad")
     bury(client, claimed, "other")
 
-    assert lanes.spill(client, QUEUE, [1, 3]) == 1
+    lanes.open_file(client, QUEUE, "file")
+    assert lanes.spill(client, QUEUE, "file", [1, 3]) == 1
 
     assert bodies(client) == [b"bad"]
     assert stats(client).spilled_total == 1
+    assert [lanes.close_file(client, QUEUE, "file") for _ in range(2)] == [{3}] * 2
+
+
+def test_nothing_is_spilled_to_a_file_that_is_closed(client: redis.Redis) -> None:
+    """Somebody else finished it, without what had not left yet: whoever was slow must not remove that."""
+    bury_all(client, "a", "b")
+    lanes.open_file(client, QUEUE, "file")
+    lanes.spill(client, QUEUE, "file", [1])
+
+    assert lanes.close_file(client, QUEUE, "file") == {1}
+    assert lanes.spill(client, QUEUE, "file", [2]) == 0
+    lanes.forget_file(client, QUEUE, "file")
+    assert lanes.spill(client, QUEUE, "file", [2]) == 0
+
+    assert bodies(client) == [b"b"]
+    assert leftovers(client) == {":dead", ":letter", ":grave"}
 
 
 def test_letters_come_back_to_their_place_once(client: redis.Redis) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ import redis
 
 import console.dead
 import lanes
+import mapping
 from console import cli, patching
 from console.errors import CommandError
 from mapping.event import pack
-from workers import graveyard, spills
+from workers import graveyard, spills, upkeep
 from workers.graveyard import Filter
 
 CONFIG = """
@@ -172,9 +174,10 @@ def test_letters_are_exported_and_come_back_to_their_place_once(dead: Dead, stor
 def test_a_spill_file_comes_back_unless_it_would_spill_again(dead: Dead, store: redis.Redis, tmp_path: Path) -> None:
     for user in ("jo", "al", "jo"):
         bury(store, user)
-    graves = list(graveyard.matching(store, "demo", Filter()))
-    file = spills.write(tmp_path, "demo", (spills.line("demo", grave) for grave in graves))
-    lanes.spill(store, "demo", [grave.sequence for grave in graves])
+    upkeep.keep_within(
+        store, "demo", mapping.Delivery(dead_letter_days=1), tmp_path, int(time.time() * 1000), lambda: True
+    )
+    (file,) = spills.files(tmp_path, "demo")
 
     assert dead("import", file)[1] == "3 dead letters imported\n"
     bury(store, "al")

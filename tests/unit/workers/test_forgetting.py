@@ -121,7 +121,7 @@ def test_a_person_s_lines_leave_the_spill_files_and_the_others_stay(client: redi
     events = [{"type": "track", "event": "x", "userId": user} for user in ("jo", "al", "jo", "al")]
     lines = [{"sequence": n, "event": event, "again": {}, "why": {}} for n, event in enumerate(events, start=1)]
     lines[3]["again"] = {"original": events[0]}
-    spills.write(tmp_path, QUEUE, map(orjson.dumps, lines))
+    spills.finish(spills.write(tmp_path, QUEUE, map(orjson.dumps, lines)), range(5))
     means = replace(MEANS, spill_dir=tmp_path)
 
     assert remove(client, means, before=3).counts == {"spilled": 1}

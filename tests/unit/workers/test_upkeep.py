@@ -95,24 +95,77 @@ def test_whoever_is_no_longer_alone_spills_nothing(client: redis.Redis, tmp_path
     assert (users(client), spilled(tmp_path)) == (["a", "b"], [])
 
 
-def test_a_crash_before_letters_leave_redis_leaves_them_in_both_places_and_an_import_knows_them(
-    client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("crashing", "to_file"),
+    [("open_file", []), ("spill", []), ("close_file", ["a", "b"]), ("forget_file", ["a", "b"])],
+)
+def test_a_crash_leaves_every_letter_in_one_place(
+    client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crashing: str, to_file: list[str]
 ) -> None:
+    """Whether it had left for the file is decided when it leaves Redis, so a replay meanwhile changes nothing."""
     bury(client, "a", "b")
 
     def crash(*_: Any) -> int:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(lanes, "spill", crash)
+        patched.setattr(lanes, crashing, crash)
         with pytest.raises(KeyboardInterrupt):
             keep_within(client, tmp_path, dead_letters=1)
-    assert (users(client), spilled(tmp_path)) == (["a", "b"], ["a", "b"])
+    in_redis = users(client)
+    for grave in graveyard.matching(client, QUEUE, Filter(ids=(1,))):
+        lanes.discard(client, QUEUE, [grave.sequence])
 
-    (file,) = spills.files(tmp_path, QUEUE)
-    back = [orjson.loads(line) for line in spills.read(file)]
-    letters = [lanes.OldLetter(one["sequence"], one["accepted_at_ms"], (), b"{}", b"{}") for one in back]
-    assert lanes.bury(client, QUEUE, letters) == 0
+    assert keep_within(client, tmp_path, dead_letters=9) == 0
+
+    assert (spilled(tmp_path), in_redis) == (to_file, [name for name in ("a", "b") if name not in to_file])
+    assert spills.unfinished(tmp_path, QUEUE) == []
+
+
+def test_a_crash_between_two_pages_leaves_every_letter_in_one_place(
+    client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury(client, *"abcd")
+    spill = lanes.spill
+
+    def crash_at_the_second(client: redis.Redis, queue: str, file: str, sequences: list[int]) -> int:
+        if sequences == [3, 4]:
+            raise KeyboardInterrupt
+        return spill(client, queue, file, sequences)
+
+    monkeypatch.setattr(graveyard, "PAGE", 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(lanes, "spill", crash_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            keep_within(client, tmp_path, dead_letters=1, dead_letter_days=1)
+    upkeep.finish_spills(client, QUEUE, tmp_path)
+
+    assert (spilled(tmp_path), users(client)) == (["a", "b"], ["c", "d"])
+
+
+def test_a_letter_that_is_replayed_while_its_file_is_written_is_not_in_it(
+    client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury(client, "a", "b", "c")
+    write = spills.write
+
+    def replayed_meanwhile(*arguments: Any) -> Path:
+        file = write(*arguments)
+        lanes.discard(client, QUEUE, [1])
+        return file
+
+    monkeypatch.setattr(spills, "write", replayed_meanwhile)
+    assert keep_within(client, tmp_path, dead_letters=2) == 1
+
+    assert (spilled(tmp_path), users(client)) == (["b"], ["c"])
+
+
+def finished(directory: Path, queue: str, lines: list[dict[str, Any]]) -> Path:
+    """A spill file of these lines."""
+    numbered = [line | {"sequence": sequence} for sequence, line in enumerate(lines)]
+    file = spills.finish(spills.write(directory, queue, map(orjson.dumps, numbered)), range(len(lines)))
+    assert file is not None
+    return file
 
 
 def test_a_hold_that_lasts_too_long_ends(client: redis.Redis) -> None:
@@ -135,13 +188,13 @@ def test_what_a_crash_left_unfinished_is_no_spill_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no space"):
         spills.write(tmp_path, QUEUE, torn())
 
-    assert spills.files(tmp_path, QUEUE) == []
+    assert spills.files(tmp_path, QUEUE) == spills.unfinished(tmp_path, QUEUE) == []
     assert spills.remove(tmp_path, QUEUE, lambda _: False) == 0
     assert list(tmp_path.glob("*.new")) == []
 
 
 def test_a_file_that_was_cut_or_is_none_is_told(tmp_path: Path) -> None:
-    file = spills.write(tmp_path, QUEUE, (orjson.dumps({"n": n}) for n in range(1000)))
+    file = finished(tmp_path, QUEUE, [{} for _ in range(1000)])
     whole = file.read_bytes()
     for bad, text in [(whole[: len(whole) // 2], "torn"), (b"hello", "no spill file")]:
         file.write_bytes(bad)
@@ -151,8 +204,8 @@ def test_a_file_that_was_cut_or_is_none_is_told(tmp_path: Path) -> None:
 
 def test_lines_of_a_person_are_removed_from_all_files_of_the_destination(tmp_path: Path) -> None:
     for people in (["jo", "al"], ["jo"], ["al"]):
-        spills.write(tmp_path, QUEUE, (orjson.dumps({"event": {"userId": person}}) for person in people))
-    spills.write(tmp_path, "another", [orjson.dumps({"event": {"userId": "jo"}})])
+        finished(tmp_path, QUEUE, [{"event": {"userId": person}} for person in people])
+    finished(tmp_path, "another", [{"event": {"userId": "jo"}}])
 
     assert spills.remove(tmp_path, QUEUE, lambda line: line["event"]["userId"] == "jo") == 2
     assert spills.remove(tmp_path, QUEUE, lambda line: line["event"]["userId"] == "jo") == 0
