@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 import redis
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -34,6 +35,7 @@ from workers.graveyard import Filter, Grave
 _LOOK_S = 0.2
 _SHOWN = 50
 _OTHERS = 20
+_LONGEST_NAME = 24
 
 
 def wanted(**conditions: Any) -> Filter:
@@ -41,8 +43,11 @@ def wanted(**conditions: Any) -> Filter:
     try:
         return Filter(**{name: value for name, value in conditions.items() if value not in (None, ())})
     except ValidationError as error:
-        faults = [f"{fault['loc'][0]}: {fault['msg']} (it is {fault['input']!r})" for fault in error.errors()]
-        raise CommandError("\n".join(faults)) from None
+        raise CommandError("\n".join(map(_told, error.errors()))) from None
+
+
+def _told(fault: ErrorDetails) -> str:
+    return f"--{fault['loc'][0]}: {fault['msg'].removeprefix('Value error, ')}; it is {fault['input']!r}"
 
 
 def grave(client: redis.Redis, queue: str, sequence: int) -> Grave:
@@ -56,7 +61,10 @@ def grave(client: redis.Redis, queue: str, sequence: int) -> Grave:
 def listed(graves: Iterable[Grave]) -> RenderableType:
     """Return the letters as a table, the first few of them."""
     table = Table(box=None, header_style="bold")
-    for column in ("id", "buried", "reason", "action", "event", "source", "message"):
+    for column in ("id", "buried", "reason", "action"):
+        table.add_column(column, overflow="fold")
+    table.add_column("event", overflow="ellipsis", no_wrap=True, max_width=_LONGEST_NAME)
+    for column in ("source", "message"):
         table.add_column(column, overflow="fold")
     count = 0
     for count, one in enumerate(graves, start=1):
@@ -69,20 +77,22 @@ def listed(graves: Iterable[Grave]) -> RenderableType:
 
 
 def groups(graves: Iterable[Grave]) -> list[dict[str, Any]]:
-    """Return one row for each kind of error, the most frequent first: `{"class", "action", "message", "count"}`."""
+    """Return one row for each kind of error, the most frequent first: `{"class", "subscription", "action", "message",
+    "count"}`."""
     counted = Counter(one.signature for one in graves)
     return [
-        {"class": reason, "action": action or None, "message": message, "count": count}
-        for (reason, action, message), count in counted.most_common()
+        {"class": reason, "subscription": subscription, "action": action, "message": message, "count": count}
+        for (reason, subscription, action, message), count in counted.most_common()
     ]
 
 
 def grouped(rows: list[dict[str, Any]]) -> RenderableType:
     table = Table(box=None, header_style="bold")
-    for column in ("count", "reason", "action", "message"):
+    for column in ("count", "reason", "subscription", "action", "message"):
         table.add_column(column, justify="right" if column == "count" else "left", overflow="fold")
     for row in rows:
-        table.add_row(f"{row['count']:,}", row["class"], row["action"] or "–", row["message"])
+        at_fault = (row["subscription"] or "–", row["action"] or "–")
+        table.add_row(f"{row['count']:,}", row["class"], *at_fault, row["message"])
     return table
 
 

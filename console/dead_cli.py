@@ -95,6 +95,7 @@ def list_letters(
 ) -> None:
     """Show the dead letters, in the order in which their events were accepted."""
     client, name = _queue(destination)
+    _must_exist(client, name, which.ids)
     found = graveyard.matching(client, name, which)
     if group:
         rows = dead.groups(found)
@@ -219,6 +220,7 @@ def export(
 ) -> None:
     """Print dead letters as JSON lines that `segue dead import` takes."""
     client, name = _queue(destination)
+    _must_exist(client, name, which.ids)
     for one in graveyard.matching(client, name, which):
         print(spills.line(name, one).decode())  # noqa: T201
 

@@ -19,7 +19,7 @@ from mapping.event import JsonObject, pack, unpack
 from workers.letters import Reason
 
 PAGE = 500
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_QUOTED = re.compile(r"(?<!field )(?:'[^']*'|\"[^\"]*\")")
 _OF_THIS_EVENT = re.compile(r"[^\s<>(),:;]*[\d@][^\s<>(),:;]*")  # numbers, ids, e-mail addresses
 _LONGEST_SIGNATURE = 160
 
@@ -40,9 +40,12 @@ class Grave:
 
     @property
     def action(self) -> str | None:
-        """The action at fault, where one is."""
+        """The action at fault, where one is: the first one."""
+        return self._at_fault("action")
+
+    def _at_fault(self, what: str) -> str | None:
         faults = self.why["faults"]
-        return faults[0].get("action") if faults else None
+        return faults[0].get(what) if faults else None
 
     @property
     def name(self) -> str:
@@ -50,10 +53,11 @@ class Grave:
         return str(self.event.get("event") or self.event.get("name") or self.event.get("type"))
 
     @property
-    def signature(self) -> tuple[str, str, str]:
-        """Reason, action and message without what differs from event to event: equal for one kind of error."""
+    def signature(self) -> tuple[str, str | None, str | None, str]:
+        """Reason, subscription, action, and message without what differs from event to event: equal for one kind of
+        error."""
         message = _OF_THIS_EVENT.sub("#", _QUOTED.sub("…", str(self.why["message"])))
-        return self.why["class"], self.action or "", message[:_LONGEST_SIGNATURE]
+        return self.why["class"], self._at_fault("subscription"), self.action, message[:_LONGEST_SIGNATURE]
 
     @property
     def requests(self) -> list[JsonObject] | None:
@@ -93,7 +97,7 @@ class Filter(BaseModel):
     @classmethod
     def _is_an_ordering_key(cls, person: str | None) -> str | None:
         if person is not None and ":" not in person:
-            raise ValueError(f"is {person!r}, but must be an ordering key such as id:{person}")
+            raise ValueError(f"must be an ordering key such as id:{person}")
         return person
 
     def matches(self, grave: Grave) -> bool:
@@ -101,7 +105,7 @@ class Filter(BaseModel):
         return (
             (not self.ids or grave.sequence in self.ids)
             and (self.reason is None or grave.why["class"] == self.reason)
-            and (self.action is None or grave.action == self.action)
+            and (self.action is None or self.action in (fault.get("action") for fault in grave.why["faults"]))
             and (self.event is None or self.event in (grave.name, grave.event.get("type")))
             and (self.source is None or grave.source == self.source)
             and (self.person is None or lanes.digest(self.person) in grave.letter.keys)

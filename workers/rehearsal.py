@@ -79,7 +79,7 @@ def _kind(body: JsonObject) -> str:
 def _rehearsal(grave: Grave, destination: mapping.Destination, now_s: float, last_update_s: int) -> Rehearsal:
     translation = mapping.translate(grave.event, destination, now_s)
     bodies = tuple(operation.body for operation in translation.operations)
-    failures = tuple(failure.message for failure in translation.failures)
+    failures = tuple(f"{failure.name}: {failure.message}" for failure in translation.failures)
     names = {one.index: one.name for one in destination.subscriptions}
     now = {names[operation.subscription]: operation.body for operation in translation.operations}
     refused = [fault for fault in grave.why["faults"] if "request" in fault]

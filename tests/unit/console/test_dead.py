@@ -98,6 +98,8 @@ def everything(client: redis.Redis) -> dict[bytes, Any]:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
+        (["list", "1", "99"], "demo has no dead letter 99"),
+        (["export", "99"], "demo has no dead letter 99"),
         (["show", "99"], "demo has no dead letter 99"),
         (["replay", "99"], "demo has no dead letter 99"),
         (["replay", "1", "99"], "demo has no dead letter 99"),
@@ -112,9 +114,12 @@ def everything(client: redis.Redis) -> dict[bytes, Any]:
             ["edit", "1", "--patch", '[{"op": "remove", "path": "/absent"}]'],
             "step 1 of the patch: there is no",
         ),
-        (["list", "--reason", "boredom"], "reason: Input should be 'invalid', 'rejected'"),
-        (["list", "--person", "jo"], "person: Value error, is 'jo', but must be an ordering key such as id:jo"),
-        (["list", "--text", ""], "text: String should have at least 1 character"),
+        (
+            ["list", "--reason", "boredom"],
+            "'exhausted', 'deadly' or 'deleted'; it is 'boredom'",
+        ),
+        (["list", "--person", "jo"], "--person: must be an ordering key such as id:jo; it is 'jo'"),
+        (["list", "--text", ""], "--text: String should have at least 1 character"),
         (["list", "--destination", "moon"], 'there is no destination "moon"; there are demo'),
         (["import", "absent.jsonl"], "No such file"),
         (["import", "segue.toml"], "line 2 is not JSON"),
@@ -198,10 +203,19 @@ def test_groups_count_one_kind_of_error_once(dead: Dead, store: redis.Redis) -> 
         bury(store, f"u{n}", message=f"u{n}@example.com: value '{n}' of item {n} is too long")
     bury(store, "jo", reason="rejected", message="name: is empty (required)")
 
+    for n in range(2):
+        bury(store, f"v{n}", message=f"The root value is missing the required field '{'ab'[n]}'.")
+
     (rows,) = map(json.loads, dead("list", "--group", "--json")[1].splitlines())
 
-    assert [(row["class"], row["count"]) for row in rows] == [("invalid", 3), ("rejected", 1)]
+    assert [(row["class"], row["subscription"], row["count"]) for row in rows] == [
+        ("invalid", "Track Page View", 3),
+        ("rejected", "Track Page View", 1),
+        ("invalid", "Track Page View", 1),
+        ("invalid", "Track Page View", 1),
+    ]
     assert rows[0]["message"] == "#: value … of item # is too long"
+    assert rows[2]["message"] == "The root value is missing the required field 'a'."
 
 
 def test_a_bulk_verb_acts_on_what_the_same_filter_lists(dead: Dead, store: redis.Redis) -> None:
