@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Literal, Self
 
 import orjson
 import redis
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import lanes
 import mapping
@@ -26,24 +26,60 @@ Lines = Callable[[], Iterator[bytes]]
 _PAGE = 500
 
 
-class _Why(BaseModel):
+Time = Annotated[int, Field(ge=0, lt=10**13)]  # Unix milliseconds
+
+
+class _Strict(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
+
+class _Request(_Strict):
+    subscription: str | None
+    action: str
+    path: Literal["/api/v2/entity", "/api/v1/metrics"]
+    request: JsonObject
+
+
+class _Fault(_Strict):
+    message: str
+
+    @model_validator(mode="after")
+    def _has_a_whole_request(self) -> Self:
+        if "request" in (self.model_extra or {}):
+            _Request.model_validate(self.model_extra)
+        return self
+
+
+class _Kept(_Strict):
+    """What a letter brings along when it is replayed, and what becomes of it then."""
+
+    accepted_at_ms: Time = 0
+    attempts: list[JsonObject] = []
+    original: JsonObject = {}
+
+
+class _Again(_Kept):
+    requests: list[_Request] = []
+
+
+class _Why(_Kept):
     reason: Reason = Field(alias="class", strict=False)
     message: str
-    faults: list[JsonObject]
-    buried_at_ms: int
+    faults: list[_Fault]
+    accepted: list[_Request] = []
+    unsent: list[_Request] = []
+    buried_at_ms: Time
 
 
 class _Line(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     destination: str | None = None
-    sequence: int | None = Field(default=None, ge=1)
-    accepted_at_ms: int | None = Field(default=None, ge=0, lt=10**13)
+    sequence: int | None = Field(default=None, ge=1, lt=10**15)  # later ones are given from there on
+    accepted_at_ms: Time | None = None
     source: str
-    event: dict[str, Any]
-    again: dict[str, Any] = Field(default_factory=dict)
+    event: JsonObject
+    again: _Again = _Again()
     why: _Why
 
 
@@ -91,20 +127,20 @@ def imported(client: redis.Redis, destination: mapping.Destination, lines: Lines
 def _read(destination: mapping.Destination, lines: Lines, now_ms: int) -> Iterator[lanes.OldLetter]:
     for number, text in enumerate(lines(), start=1):
         if text.strip():
-            line, why = _line(number, text)
+            line, told = _line(number, text)
             yield lanes.OldLetter(
                 sequence=line.sequence if line.destination == destination.name else None,
                 accepted_at_ms=line.why.buried_at_ms if line.accepted_at_ms is None else line.accepted_at_ms,
                 keys=mapping.placement(line.event, destination).keys,
-                body=pack(line.source, line.event, line.again),
-                letter=orjson.dumps(why | {"imported_at_ms": now_ms}),
+                body=pack(line.source, line.event, told.get("again")),
+                letter=orjson.dumps(told["why"] | {"imported_at_ms": now_ms}),
             )
 
 
 def _line(number: int, text: bytes) -> tuple[_Line, JsonObject]:
     try:
         told = orjson.loads(text)
-        return _Line.model_validate(told), told["why"]
+        return _Line.model_validate(told), told
     except orjson.JSONDecodeError as error:
         raise CommandError(f"line {number} is not JSON ({error}); nothing was imported") from None
     except ValidationError as error:

@@ -33,6 +33,8 @@ dead_letters = 4
 """
 PATCH = '{"properties": {"url": "https://example.com"}}'
 
+REQUEST = {"subscription": "Track Event", "action": "trackEvent", "path": "/api/v2/entity", "request": {}}
+
 Dead = Callable[..., tuple[int, str, str]]
 
 
@@ -69,6 +71,11 @@ def dead(
 def why(reason: str = "invalid", message: str = "no url", **more: Any) -> dict[str, Any]:
     faults = [{"subscription": "Track Page View", "action": "trackPageView", "message": message}]
     return {"class": reason, "message": message, "faults": faults, "buried_at_ms": 1_700_000_000_000} | more
+
+
+def line_of(line: dict[str, Any] | None = None, **more: Any) -> str:
+    """A line that would be a dead letter, but for what is given."""
+    return json.dumps({"source": "web", "event": {}, "why": why(**more)} | (line or {}))
 
 
 def bury(client: redis.Redis, user: str, **more: Any) -> None:
@@ -151,6 +158,14 @@ def test_bad_input_is_one_clear_text_and_changes_nothing(
         ('{"source": "web", "event": {}}', "why: Field required"),
         ('{"source": "web", "event": {}, "why": {"class": "boredom"}}', "why.class: Input should be 'invalid'"),
         ('{"source": "web", "event": 1, "why": {}}', "event: Input should be a valid dictionary"),
+        (line_of(buried_at_ms=10**14), "why.buried_at_ms: Input should be less than"),
+        (line_of(attempts=7), "why.attempts: Input should be a valid list"),
+        (line_of(original=None), "why.original: Input should be a valid dictionary"),
+        (line_of(faults=[{"message": "m", "request": {}}]), "subscription"),
+        (line_of(unsent=[REQUEST | {"path": "/elsewhere"}]), "why.unsent.0.path: Input should be '/api/v2/entity'"),
+        (line_of({"again": {"requests": [{}]}}), "again.requests.0.subscription: Field required"),
+        (line_of({"again": {"accepted_at_ms": "x"}}), "again.accepted_at_ms: Input should be a valid integer"),
+        (line_of({"sequence": 2**63}), "sequence: Input should be less than"),
     ],
 )
 def test_a_file_with_one_bad_line_is_imported_not_at_all(dead: Dead, store: redis.Redis, line: str, text: str) -> None:
