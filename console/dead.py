@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 import lanes
 import mapping
@@ -299,7 +299,7 @@ def stats(client: redis.Redis, destination: mapping.Destination, spill_dir: Path
 
 def counted(figures: dict[str, Any]) -> RenderableType:
     """Return the figures of `stats` as a table."""
-    table = Table(box=None, show_header=False)
+    table = Table(Column(overflow="fold"), "", box=None, show_header=False)
     table.add_row("dead letters", f"{figures['dead']:,} of at most {figures['most']:,}")
     for reason, count in sorted(figures["by_reason"].items()):
         table.add_row(f"  {reason}", f"{count:,}")
@@ -307,8 +307,8 @@ def counted(figures: dict[str, Any]) -> RenderableType:
     if figures["oldest_buried_at_ms"]:
         table.add_row("the oldest was set aside", _when(figures["oldest_buried_at_ms"]))
     table.add_row("went to spill files", f"{figures['spilled_total']:,}")
-    for file in figures["spill_files"]:
-        table.add_row("", file)
+    for file in map(Path, figures["spill_files"]):
+        table.add_row(str(file.parent), file.name)
     if figures["alarm"]:
         table.add_row("[red]alarm[/]", figures["alarm"])
     return table

@@ -112,9 +112,9 @@ def listed(client: redis.Redis, names: Sequence[str]) -> list[dict[str, Any]]:
 
 def table(rows: Sequence[dict[str, Any]]) -> Table:
     """Return receipts as a table."""
-    drawn = Table()
+    drawn = Table(box=None, header_style="bold")
     for column in ("destination", "receipt", "when", "who", "what", "state", "removed"):
-        drawn.add_column(column)
+        drawn.add_column(column, overflow="fold")
     for row in rows:
         when = datetime.fromtimestamp(row["at_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
         total = f"{sum(row['removed'].values()):,}"

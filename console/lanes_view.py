@@ -57,7 +57,8 @@ def _sent(sent: dict[str, Any]) -> Iterator[str]:
     since = {station: (sent[f"{station}_ms"] - sent["accepted_ms"]) / 1000 for station in _STATIONS}
     stations = ", ".join(f"{station} {seconds:+.3f} s" for station, seconds in since.items())
     answer = sent["refusal"] or "accepted by Customer.io"
-    yield f"#{sent['sequence']} {sent['message_id']} accepted {accepted[:-6]} UTC, {stations}: {answer}"
+    head = f"#{sent['sequence']} {sent['message_id']} accepted {accepted[:-6]} UTC"
+    yield f"{head}, {stations}, by {sent['worker']}: {answer}"
     yield f"  {sent['path']} {orjson.dumps(sent['item']).decode()}"
 
 
