@@ -19,7 +19,7 @@ from lanes.arrival import generation_ms
 from lanes.scripts import Argument, run
 
 _MOST_EVENTS = 200
-_MOST_STEPS = 5_000
+_MOST_STEPS = 1_500
 _PAGE = 1000
 
 
@@ -51,19 +51,22 @@ def forget(
 ) -> Forgotten:
     """Take out every event with one of these keys' digests, accepted before the sequence `before` if one is given.
 
-    Done part by part, each of them within ten milliseconds of Redis' time or so. Idempotent; what arrives meanwhile may
+    Done part by part, each of them within some ten milliseconds of Redis' time. Idempotent; what arrives meanwhile may
     or may not be among them.
     """
     events: list[ForgottenEvent] = []
-    wanted, steps = tuple(digests), _MOST_STEPS
+    wanted, steps, came_to = tuple(digests), _MOST_STEPS, dict[bytes, bytes]()
     while True:
-        arguments: list[Argument] = [_MOST_EVENTS, steps, longest_hold_ms, "" if before is None else before, *wanted]
-        more, claimed, *reply = run(client, "forget", queue, arguments)
-        fields = iter(reply)
+        bounds = (_MOST_EVENTS, steps, longest_hold_ms, "" if before is None else before)
+        arguments = (*bounds, len(wanted), *wanted, *chain.from_iterable(came_to.items()))
+        more, ways, claimed, *reply = run(client, "forget", queue, arguments)
+        fields, pairs = iter(reply), iter(ways)
         events += [_event(*three) for three in zip(fields, fields, fields, strict=True)]
         if not more:
             return Forgotten(tuple(events), claimed)
-        steps = _MOST_STEPS if reply else 2 * steps
+        farther = dict(zip(pairs, pairs, strict=True))
+        steps = _MOST_STEPS if reply or farther != came_to else 2 * steps
+        came_to = farther
 
 
 def _event(sequence: bytes, how: bytes, record: bytes) -> ForgottenEvent:

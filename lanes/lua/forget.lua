@@ -1,17 +1,20 @@
 -- Take events out of their lanes, wherever they stand, a bounded part of them a call. The lanes close behind each: its
 -- predecessor is followed by its successor. What a claim owns is being worked on, so its place is kept, empty, until the
--- claim settles it or ends: nothing overtakes what may be under way. So is the place of what stands too deep in somebody
--- else's lane to find its predecessor within this call. An empty event has no body, and is delivered without being sent.
+-- claim settles it or ends: nothing overtakes what may be under way. An empty event has no body, and is delivered without
+-- being sent. A lane is only linked forwards: the way to a predecessor deep in somebody else's lane is gone in several
+-- calls, each of which goes on where the one before came to.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  most events to take out or to empty in this call
 -- ARGV[2]  most steps along lanes in this call
 -- ARGV[3]  longest hold, ms
 -- ARGV[4]  only events before this sequence go; '' for all
--- ARGV[5…] digests of the keys whose events go
+-- ARGV[5]  how many digests of keys whose events go, then these
+-- ARGV[…]  two per lane in which the call before was on its way: its digest, and the sequence to which it came there
 --
--- Returns  {more, claimed, sequence, how, record, …}: more 1 when this call came to its bound; claimed: empty events that
---          claims own; three per event: 'taken', 'letter' (taken, a dead letter that held) or 'emptied'
+-- Returns  {more, on their way, claimed, sequence, how, record, …}: more 1 when this call came to its bound; on their way:
+--          two per lane, for the next call; claimed: empty events that claims own; three per event: 'taken', 'letter'
+--          (taken, a dead letter that held) or 'emptied'
 -- Clock    Redis' own.
 local base, call = KEYS[1], redis.call
 local sub, byte, char = string.sub, string.byte, string.char
@@ -104,14 +107,29 @@ local function is_claimed(name)
   return false
 end
 
+local last_digest = 5 + ARGV[5]
+local reached = {} -- by digest of a lane: the last event that was passed there
+for at = last_digest + 1, #ARGV, 2 do
+  reached[ARGV[at]] = ARGV[at + 1]
+end
+
+local function start_of_way(digest, name)
+  local head, known = lane_of(digest), reached[digest]
+  if known and tonumber(known) < tonumber(name) and call('HEXISTS', EVENT, known) == 1 then
+    return known
+  end
+  return head
+end
+
 -- The predecessor of an event in each of its lanes, false where it is the head; nothing when that takes too many steps.
 -- A letter that holds is the head of all of its lanes.
 local function predecessors(name, digests)
   local found = {}
   for _, digest in ipairs(digests) do
-    local at, before = lane_of(digest), false
+    local at, before = start_of_way(digest, name), false
     while at ~= name do
       steps_left = steps_left - 1
+      reached[digest] = at
       if steps_left <= 0 then
         return
       end
@@ -201,7 +219,7 @@ local function take_out(name, record, digests, before)
   end
 end
 
-local reply = { 0, 0 }
+local reply = { 0, {}, 0 }
 local function report(name, how, record)
   events_left = events_left - 1
   reply[#reply + 1] = name
@@ -209,49 +227,54 @@ local function report(name, how, record)
   reply[#reply + 1] = record
 end
 
+local function empty(name, record, keys_end)
+  reply[3] = reply[3] + 1
+  if #record > keys_end then
+    call('HSET', EVENT, name, sub(record, 1, keys_end))
+    call('HDEL', base .. ':attempts', name)
+    report(name, 'emptied', record)
+  end
+end
+
+-- Whether it came to an end within the steps that are left.
 local function forget(name)
   local record = call('HGET', EVENT, name)
   local digests, keys_end = digests_of(record)
-  local claimed, is_empty = is_claimed(name), #record == keys_end
-  if is_empty and claimed then
-    reply[2] = reply[2] + 1
+  if is_claimed(name) then
+    empty(name, record, keys_end)
+    return true
   end
-  if is_empty and not call('ZSCORE', READY, name) then
-    return
+  local before = predecessors(name, digests)
+  if not before then
+    return false
   end
-  local before = not claimed and predecessors(name, digests)
   local held = call('SREM', HELD, name) == 1
   if held then
     call('HDEL', base .. ':dead', name)
     call('HDEL', base .. ':letter', name)
     call('ZREM', base .. ':grave', name)
   end
-  if before then
-    take_out(name, record, digests, before)
-    if not held then
-      call('HINCRBY', base .. ':total', 'forgotten', 1)
-    end
-    report(name, held and 'letter' or 'taken', record)
-    return
+  take_out(name, record, digests, before)
+  if not held then
+    call('HINCRBY', base .. ':total', 'forgotten', 1)
   end
-  call('HSET', EVENT, name, sub(record, 1, keys_end))
-  call('HDEL', base .. ':attempts', name)
-  if claimed then
-    reply[2] = reply[2] + 1
-  end
-  report(name, 'emptied', record)
+  report(name, held and 'letter' or 'taken', record)
+  return true
 end
 
-for i = 5, #ARGV do
+for i = 6, last_digest do
   local name = call('HEXISTS', LANE, ARGV[i]) == 1 and lane_of(ARGV[i])
   while name and tonumber(name) < before_sequence do
-    if events_left <= 0 or steps_left <= 0 then
-      reply[1] = 1
-      return reply
-    end
     steps_left = steps_left - 1
     local heir = successor(name, ARGV[i])
-    forget(name)
+    if events_left <= 0 or steps_left <= 0 or not forget(name) then
+      reply[1] = 1
+      for digest, name in pairs(reached) do
+        table.insert(reply[2], digest)
+        table.insert(reply[2], name)
+      end
+      return reply
+    end
     name = heir
   end
 end

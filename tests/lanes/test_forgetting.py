@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import redis
 
 import lanes
@@ -168,15 +171,49 @@ def test_what_becomes_ready_keeps_its_distance_from_what_has_left(client: redis.
     assert HOLD_MS - 5_000 < due_in_ms(client, 3) <= HOLD_MS
 
 
-def test_an_event_too_deep_in_another_lane_is_emptied_in_its_place(client: redis.Redis) -> None:
-    append(client, *(event(f"e{n}", "kiosk") for n in range(30)), event("gone", "jo", "kiosk"), event("after", "kiosk"))
+def test_an_event_deep_in_lanes_of_others_is_taken_in_several_steps(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them bounded, and none of them loses the way in one lane over that in another."""
+    append(client, *(event(f"e{n}", "kiosk", "page") for n in range(30)))
+    append(client, event("gone", "jo", "page", "kiosk"), event("after", "kiosk"), event("too", "page", "jo"))
+    steps, script = list[int](), forgetting.run
 
-    reply = forgetting.run(client, "forget", QUEUE, (10, 20, HOLD_MS, "", lanes.digest("jo")))
+    def counted(*arguments: Any) -> Any:
+        steps.append(arguments[3][1])
+        return script(*arguments)
 
-    assert reply[:4] == [0, 0, b"31", b"emptied"]
+    monkeypatch.setattr(forgetting, "_MOST_STEPS", 7)
+    monkeypatch.setattr(forgetting, "run", counted)
+    assert forget(client, "jo") == {"gone": "taken", "too": "taken"}
+
+    assert len(steps) > 2 * 30 // 7
+    assert max(steps) == 7
+    assert client.hexists(f"{base(QUEUE)}:lane", lanes.digest("jo")) == 0
     claimed = claim(client)
-    assert names(claimed) == [*(f"e{n}" for n in range(30)), "", "after"]
+    assert names(claimed) == [*(f"e{n}" for n in range(30)), "after"]
     deliver(client, claimed)
+    assert leftovers(client) == set()
+
+
+def test_the_way_through_a_lane_is_found_again_when_what_it_had_come_to_has_left(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(client, *(event(f"e{n}", "kiosk") for n in range(30)), event("gone", "jo", "kiosk"), event("after", "kiosk"))
+    passed = claim(client, events=8, depth=8)
+    script = forgetting.run
+
+    def delivering(*arguments: Any) -> Any:
+        reply = script(*arguments)
+        deliver(client, passed)
+        return reply
+
+    monkeypatch.setattr(forgetting, "_MOST_STEPS", 7)
+    monkeypatch.setattr(forgetting, "run", delivering)
+    assert forget(client, "jo") == {"gone": "taken"}
+
+    monkeypatch.undo()
+    deliver(client, claim(client))
     assert leftovers(client) == set()
 
 
