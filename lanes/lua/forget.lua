@@ -1,8 +1,8 @@
 -- Take events out of their lanes, wherever they stand, a bounded part of them a call. The lanes close behind each: its
 -- predecessor is followed by its successor. What a claim owns is being worked on, so its place is kept, empty, until the
 -- claim settles it or ends: nothing overtakes what may be under way. An empty event has no body, and is delivered without
--- being sent. A lane is only linked forwards: the way to a predecessor deep in somebody else's lane is gone in several
--- calls, each of which goes on where the one before came to.
+-- being sent. A lane is only linked forwards: the way to a predecessor deep in somebody else's lane is walked in
+-- several calls, each of which goes on where the one before came to.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  most events to take out or to empty in this call
