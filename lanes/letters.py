@@ -160,10 +160,10 @@ def open_file(client: redis.Redis, queue: str, file: str) -> None:
     client.sadd(_notes(queue, file), "open")
 
 
-def spill(client: redis.Redis, queue: str, file: str, sequences: Collection[int]) -> int:
+def spill(client: redis.Redis, queue: str, file: str, sequences: Collection[int], *, as_of: int) -> int:
     """Remove letters that this file has, and count them as spilled; return how many. Those that hold stay, and all do
-    unless the file is open."""
-    return int(run(client, "spill", queue, (file, *sequences)))
+    unless the file is open, and `changes` are those `as_of` which they were read."""
+    return int(run(client, "spill", queue, (file, as_of, *sequences)))
 
 
 def close_file(client: redis.Redis, queue: str, file: str) -> set[int]:

@@ -51,14 +51,15 @@ def keep_within(
     finish_spills(client, queue, directory)
     spilled = 0
     while exceeded(client, queue, delivery, now_ms) and is_mine():
-        leaving: list[int] = []
+        leaving, as_of = list[int](), lanes.changes(client, queue)
         lines = _noting(queue, _leaving(client, queue, delivery, now_ms), leaving)
         file = spills.write(directory, queue, lines)
         if not is_mine():
             break
         lanes.open_file(client, queue, file.name)
         for first in range(0, len(leaving), graveyard.PAGE):
-            spilled += lanes.spill(client, queue, file.name, leaving[first : first + graveyard.PAGE])
+            page = leaving[first : first + graveyard.PAGE]
+            spilled += lanes.spill(client, queue, file.name, page, as_of=as_of)
         finish_spills(client, queue, directory)
     return spilled
 

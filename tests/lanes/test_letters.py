@@ -260,7 +260,7 @@ def test_spilled_letters_leave_but_for_those_that_hold(client: redis.Redis) -> N
     bury(client, claimed, "other")
 
     lanes.open_file(client, QUEUE, "file")
-    assert lanes.spill(client, QUEUE, "file", [1, 3]) == 1
+    assert lanes.spill(client, QUEUE, "file", [1, 3], as_of=0) == 1
 
     assert bodies(client) == [b"bad"]
     assert stats(client).spilled_total == 1
@@ -271,12 +271,12 @@ def test_nothing_is_spilled_to_a_file_that_is_closed(client: redis.Redis) -> Non
     """Somebody else finished it, without what had not left yet: whoever was slow must not remove that."""
     bury_all(client, "a", "b")
     lanes.open_file(client, QUEUE, "file")
-    lanes.spill(client, QUEUE, "file", [1])
+    lanes.spill(client, QUEUE, "file", [1], as_of=0)
 
     assert lanes.close_file(client, QUEUE, "file") == {1}
-    assert lanes.spill(client, QUEUE, "file", [2]) == 0
+    assert lanes.spill(client, QUEUE, "file", [2], as_of=0) == 0
     lanes.forget_file(client, QUEUE, "file")
-    assert lanes.spill(client, QUEUE, "file", [2]) == 0
+    assert lanes.spill(client, QUEUE, "file", [2], as_of=0) == 0
 
     assert bodies(client) == [b"b"]
     assert leftovers(client) == {":dead", ":letter", ":grave"}

@@ -105,7 +105,7 @@ def test_a_crash_leaves_every_letter_in_one_place(
     """Whether it had left for the file is decided when it leaves Redis, so a replay meanwhile changes nothing."""
     bury(client, "a", "b")
 
-    def crash(*_: Any) -> int:
+    def crash(*_: Any, **__: Any) -> int:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -128,10 +128,10 @@ def test_a_crash_between_two_pages_leaves_every_letter_in_one_place(
     bury(client, *"abcd")
     spill = lanes.spill
 
-    def crash_at_the_second(client: redis.Redis, queue: str, file: str, sequences: list[int]) -> int:
+    def crash_at_the_second(client: redis.Redis, queue: str, file: str, sequences: list[int], as_of: int) -> int:
         if sequences == [3, 4]:
             raise KeyboardInterrupt
-        return spill(client, queue, file, sequences)
+        return spill(client, queue, file, sequences, as_of=as_of)
 
     monkeypatch.setattr(graveyard, "PAGE", 2)
     with monkeypatch.context() as patched:
@@ -141,6 +141,25 @@ def test_a_crash_between_two_pages_leaves_every_letter_in_one_place(
     upkeep.finish_spills(client, QUEUE, tmp_path)
 
     assert (spilled(tmp_path), users(client)) == (["a", "b"], ["c", "d"])
+
+
+def test_a_letter_that_is_edited_while_its_file_is_written_goes_as_edited(
+    client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury(client, "a", "b", "c")
+    write, edits = spills.write, iter([{"userId": "mended"}])
+
+    def edited_meanwhile(*arguments: Any) -> Path:
+        file = write(*arguments)
+        for event in edits:
+            (grave,) = graveyard.matching(client, QUEUE, Filter(ids=(1,)))
+            assert graveyard.edit(client, QUEUE, grave, event)
+        return file
+
+    monkeypatch.setattr(spills, "write", edited_meanwhile)
+    assert keep_within(client, tmp_path, dead_letters=2) == 2
+
+    assert (spilled(tmp_path), users(client)) == (["mended", "b"], ["c"])
 
 
 def test_a_letter_that_is_replayed_while_its_file_is_written_is_not_in_it(
