@@ -110,10 +110,10 @@ def sent_for(client: redis.Redis, queue: str, digest: bytes, most: int) -> list[
 
 def remove(
     client: redis.Redis, queue: str, is_gone: Callable[[int, Sequence[bytes]], bool]
-) -> list[tuple[int, Sequence[bytes], str]]:
+) -> list[tuple[int, Sequence[bytes], str, JsonObject]]:
     """Remove the items of which `is_gone` is true, by the sequence of their event and the digests of its keys; return
-    those two and the message id of each."""
-    removed: list[tuple[int, Sequence[bytes], str]] = []
+    those two, the message id and the body of each."""
+    removed: list[tuple[int, Sequence[bytes], str, JsonObject]] = []
     while touched := list(_with_items(client, queue, is_gone)):
         with client.pipeline(transaction=True) as pipeline:
             for packed, entry, going in touched:
@@ -123,7 +123,7 @@ def remove(
                         _key(queue), "BEFORE", cast(str, packed), cast(str, _packed(entry | {"items": staying}))
                     )
                 pipeline.lrem(_key(queue), 1, cast(str, packed))
-                removed += [(item[0], _digests(item), item[3]) for item in going]
+                removed += [(item[0], _digests(item), item[3], item[5]) for item in going]
             pipeline.execute()
     return removed
 

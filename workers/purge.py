@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from settings import Settings
 from workers import delivery_log, replays, spills, upkeep
 from workers.alone import alone
 from workers.graveyard import Filter
+from workers.people import named_in
 
 _DAY_S = 86_400
 _LOOK_S = 0.1
@@ -71,10 +72,13 @@ class Removed:
         """Note what a removed event says: how it is known, who else is named in it, and whether it is an order."""
         source, event, _ = unpack(body)
         self.message_ids.add(message_key(source, event))
-        keys = mapping.ordering_keys(event, destination)
-        self.others.update(key for key in keys if key.startswith(_PEOPLE) and lanes.digest(key) not in self.digests)
+        self.meet_others(mapping.ordering_keys(event, destination))
         if mapping.order_of(event) is not None:
             self.orders.append((source, event))
+
+    def meet_others(self, keys: Iterable[str]) -> None:
+        """Note who else is named by these ordering keys."""
+        self.others.update(key for key in keys if key.startswith(_PEOPLE) and lanes.digest(key) not in self.digests)
 
 
 def purge(
@@ -94,10 +98,11 @@ def purge(
     for one in gone:
         take_out(client, destination, one, means)
     _remove_letters(client, destination, owner, means)
-    for sequence, digests, message_id in delivery_log.remove(client, queue, owner.has):
+    for sequence, digests, message_id, body in delivery_log.remove(client, queue, owner.has):
         for one in owner.of(sequence, digests):
             one.counts["log"] += 1
             one.message_ids.add(message_id)
+            one.meet_others(_keys_in(body, destination))
     for one in gone:
         for what in _REMEMBERED:
             one.counts[what] += forgetting.forget_keys(client, remembered.get(what, ()), one.digests)
@@ -218,6 +223,15 @@ def _nothing_spilling(client: redis.Redis, queue: str) -> Iterator[Callable[[], 
                 yield keep
                 return
         time.sleep(_LOOK_S)
+
+
+def _keys_in(body: JsonObject, destination: mapping.Destination) -> Iterator[str]:
+    """Yield the keys of the people whom an operation names, and of the identities that an update gives them."""
+    yield from named_in(body)
+    said = body.get("attributes")
+    if body.get("action") == "identify" and isinstance(said, dict):
+        event = {"type": "identify", "anonymousId": said.get("anonymous_id"), "traits": {"email": said.get("email")}}
+        yield from mapping.ordering_keys(event, destination)
 
 
 def _pages_of_letters(

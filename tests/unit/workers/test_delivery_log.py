@@ -89,8 +89,8 @@ def test_a_person_s_items_are_removed_and_the_others_stay_in_their_order(client:
     assert delivery_log.remove(client, QUEUE, is_gone) == []
 
     assert len(removed) == 251
-    assert {message_id for _, _, message_id in removed} == {"web:a", "web:alone"}
-    assert {(sequence, *digests) for sequence, digests, _ in removed} == {(1, JO)}
+    assert {message_id for _, _, message_id, _ in removed} == {"web:a", "web:alone"}
+    assert {(sequence, *digests) for sequence, digests, _, _ in removed} == {(1, JO)}
     assert [sent.sequence for sent in delivery_log.sent_for(client, QUEUE, JO, 10)] == [3]
     names = [sent.item["name"] for sent in delivery_log.sent_for(client, QUEUE, AL, 1000)]
     assert names == ["later", *(name for n in reversed(range(250)) for name in (f"only {n}", "b"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import lanes
 import mapping
 from lanes.keys import base
 from mapping.event import pack
-from tests.unit.workers.test_deliver import QUEUE, Service, work
-from workers import forgetting, graveyard, people, purge, receipts, spills
+from tests.unit.workers.test_deliver import QUEUE, TERMS, Service, work
+from workers import delivery_log, forgetting, graveyard, people, purge, receipts, spills
+from workers.deliver import work_off
+from workers.lease import Lease
 from workers.outcomes import Delivered, Outcome
 from workers.requests import Request
 
@@ -103,6 +106,18 @@ def test_whoever_was_merged_is_the_same_person(client: redis.Redis) -> None:
 
     assert removed.counts == {"events": 1, "message_ids": 1, "merged": 1}
     assert sent(client) == ['event {"id":"al"}']
+
+
+def test_the_log_tells_who_else_was_named(client: redis.Redis) -> None:
+    append(client, "update", type="identify", userId="jo", anonymousId="an", traits={"email": "Jo@example.com"})
+    claim = lanes.claim(client, QUEUE, lease_ms=60_000, max_events=9, max_bytes=10**6, max_depth=9, listen_ms=0)
+    send = delivery_log.recording(lambda request: [Delivered()] * len(request.items), client, QUEUE, claim)
+    work_off(claim, Lease(client, QUEUE, claim.id, 60_000, time.monotonic()), DESTINATION, send, TERMS, lambda: False)
+
+    removed = remove(client)
+
+    assert removed.counts["log"] == 1
+    assert removed.others == {"email:jo@example.com", "anonymous_id:an"}
 
 
 def test_a_letter_that_was_edited_is_found_by_what_it_says(client: redis.Redis) -> None:
