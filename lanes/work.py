@@ -60,6 +60,7 @@ class Release:
     sequence: int
     delay_ms: int
     attempt: bytes = b""  # what to note of it, one line; empty: it was none
+    hold_ms: int = 0  # from now on it keeps this distance from what shares a key with it; 0: as before
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ def settle_arguments(
         arguments += (burial.sequence, burial.letter)
     arguments.append(len(released))
     for release in released:
-        arguments += (release.sequence, release.delay_ms, release.attempt)
+        arguments += (release.sequence, release.delay_ms, release.attempt, release.hold_ms)
     return arguments
 
 

@@ -89,8 +89,8 @@ def work_off(
 
     verdicts, settled_at = _deadly(claim, destination, terms), time.monotonic()
     held: set[bytes] = set()
-    for wave in _waves(claim, lease, destination):
-        prepared = list(_not_behind(wave, held))
+    for wave in _waves(claim, lease, destination, terms, held):
+        prepared = list(_sendable(wave, held, terms, verdicts))
         if is_stopping():
             verdicts.released += [lanes.Release(one.event.sequence, 0) for one in prepared]
             break
@@ -113,31 +113,51 @@ def _deadly(claim: lanes.Claim, destination: mapping.Destination, terms: Terms) 
     return verdicts
 
 
-def _waves(claim: lanes.Claim, lease: Lease, destination: mapping.Destination) -> Iterator[Sequence[Prepared]]:
+def _waves(
+    claim: lanes.Claim, lease: Lease, destination: mapping.Destination, terms: Terms, held: set[bytes]
+) -> Iterator[Sequence[Prepared]]:
     """Yield what may be under way together: one depth, or everything where the order within a request is trusted.
 
     All are prepared at one go, unless one of them changes who is who: then each when it is due.
     """
-    events = [event for event in claim.events if len(event.deaths) < MOST_DEATHS]
-    prepared = prepare(events, lease.client, destination)
+
+    def ready(events: Sequence[lanes.ClaimedEvent]) -> list[Prepared]:
+        return prepare(events, lease.client, destination, keeps_distance=terms.longest_hold_ms > 0)
+
+    prepared = ready([event for event in claim.events if len(event.deaths) < MOST_DEATHS])
     if destination.delivery.batch_order == "trust":
         yield prepared
         return
     changes = any(item.operation.action in _CHANGES_IDENTITY for one in prepared for item in one.items)
     for depth, wave in groupby(prepared, key=lambda one: one.event.depth):
         if changes and depth > 0:
-            yield prepare([one.event for one in wave], lease.client, destination)
+            yield ready(list(_not_behind((one.event for one in wave), held)))
         else:
             yield list(wave)
 
 
-def _not_behind(wave: Iterable[Prepared], held: set[bytes]) -> Iterator[Prepared]:
+def _not_behind(events: Iterable[lanes.ClaimedEvent], held: set[bytes]) -> Iterator[lanes.ClaimedEvent]:
     """Yield what shares no key with an event that was put back; the others' keys are held as well."""
-    for one in wave:
-        if held.isdisjoint(one.event.keys):
-            yield one
+    for event in events:
+        if held.isdisjoint(event.keys):
+            yield event
         else:
-            held.update(one.event.keys)
+            held.update(event.keys)
+
+
+def _sendable(wave: Iterable[Prepared], held: set[bytes], terms: Terms, verdicts: Verdicts) -> Iterator[Prepared]:
+    """Yield what shares no key with an event that was put back; the others' keys are held as well.
+
+    What changes names is put back here, to come again by itself when its neighbours have been applied.
+    """
+    for one in wave:
+        is_free = held.isdisjoint(one.event.keys)
+        if is_free and not one.changes_names:
+            yield one
+            continue
+        held.update(one.event.keys)
+        if is_free:
+            verdicts.released.append(lanes.Release(one.event.sequence, 0, hold_ms=terms.longest_hold_ms))
 
 
 def _deliver_wave(

@@ -26,15 +26,18 @@ _NAMING = ("identifiers", "primary", "secondary")
 _KINDS = frozenset({"id", "email", "cio_id"})
 _GONE = frozenset({"delete", "suppress"})
 TIMES_KEPT_S = 7200  # as look_up.lua has it
+_CREATES, _UPDATES = "c", "u"  # one byte each
 
 
 class Update(NamedTuple):
-    """An identify about to be sent: its event, the time it was mapped to, and the event's lanes."""
+    """An identify about to be sent: its event, the time it was mapped to, the event's lanes, and its names."""
 
     sequence: int
     time_s: int
     latest_s: int  # when the event was accepted: a clock that is ahead is not believed
     lanes: tuple[bytes, ...]
+    together: tuple[bytes, ...] = ()  # see `workers.names`
+    updates_only: bool = False  # it makes nobody who is not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,9 @@ class Known:
     merged: dict[str, JsonObject] = field(default_factory=dict)  # person's key → identifiers of who remains
     deleted_ms: dict[str, int] = field(default_factory=dict)  # person's key → time of the deletion
     times_s: dict[int, int] = field(default_factory=dict)  # event's sequence → time of its identifies
+    changing: frozenset[int] = (
+        frozenset()
+    )  # events that change names, and have to keep a distance that they have not yet
 
     def who(self, identifiers: Who) -> Who:
         """Return the identifiers of the person who these have become."""
@@ -70,20 +76,33 @@ def named_in(body: JsonObject) -> Iterator[str]:
 
 
 def look_up(
-    client: redis.Redis, queue: str, remember_s: float, bodies: Sequence[JsonObject], updates: Sequence[Update]
+    client: redis.Redis,
+    queue: str,
+    remember_s: float,
+    bodies: Sequence[JsonObject],
+    updates: Sequence[Update],
+    *,
+    keeps_distance: bool,
 ) -> Known:
-    """Return what is known of the people in `bodies`, and give each update its time; one round trip."""
+    """Return what is known of the people in `bodies`, and give each update its time; one round trip.
+
+    Where what changes names `keeps_distance`, one that has no hold is told, and gets no time, nor do those behind it.
+    """
     people = list(dict.fromkeys(key for body in bodies for key in named_in(body)))
     if not people and not updates:
         return Known()
-    arguments: list[str | bytes | int] = [int(remember_s * 1000), len(people), *map(digest, people)]
+    arguments: list[str | bytes | int] = [int(remember_s * 1000), int(keeps_distance)]
+    arguments += (len(people), *map(digest, people))
     for update in updates:
-        arguments += (update.sequence, update.time_s, update.latest_s, len(update.lanes), *update.lanes)
-    merged, deleted, times = run(client, "look_up", base(queue), *arguments)
+        mode = _UPDATES if update.updates_only else _CREATES
+        arguments += (update.sequence, update.time_s, update.latest_s, mode, len(update.lanes), *update.lanes)
+        arguments += (len(update.together) // 2, *update.together)
+    merged, deleted, times, changing = run(client, "look_up", base(queue), *arguments)
     return Known(
         {person: orjson.loads(into) for person, into in zip(people, merged, strict=False) if into},
         {person: int(at) for person, at in zip(people, deleted, strict=False) if at},
-        {update.sequence: time_s for update, time_s in zip(updates, times, strict=True)},
+        {update.sequence: time_s for update, time_s in zip(updates, times, strict=True) if time_s},
+        frozenset(map(int, changing)),
     )
 
 

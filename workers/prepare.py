@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
 import redis
@@ -12,7 +13,7 @@ import redis
 import lanes
 import mapping
 from mapping.event import JsonObject, message_key, unpack
-from workers import people, wire
+from workers import names, people, wire
 from workers.people import Known, Update
 from workers.requests import Item, encode
 
@@ -32,6 +33,7 @@ class Prepared(NamedTuple):
     late: bool  # something was left out: it came late for a person who was deleted
     order: mapping.Order | None  # the event is one: when it is sent, the person is to be forgotten here too
     message_id: str  # behind its source, as ingest remembers it
+    changes_names: bool  # and has to keep a distance that it has not yet: it must not be sent
 
     @property
     def happened_at_ms(self) -> int:
@@ -40,9 +42,12 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    events: Sequence[lanes.ClaimedEvent], client: redis.Redis, destination: mapping.Destination
+    events: Sequence[lanes.ClaimedEvent], client: redis.Redis, destination: mapping.Destination, *, keeps_distance: bool
 ) -> list[Prepared]:
-    """Return the events prepared, in their order. What is mapped depends on nothing remembered, and on no clock."""
+    """Return the events prepared, in their order. What is mapped depends on nothing remembered, and on no clock.
+
+    Where what changes names `keeps_distance`, what is behind it may not be sent before it either.
+    """
     with _computing:
         drafts = [_draft(event, destination) for event in events]
     rising = destination.delivery.identify_times == "rising"
@@ -51,10 +56,11 @@ def prepare(
         destination.name,
         destination.delivery.remember_days * DAY_S,
         [body for draft in drafts for body in draft.bodies],
-        [update for draft in drafts if (update := draft.update())] if rising else (),
+        [update for draft in drafts if (update := draft.update())],
+        keeps_distance=keeps_distance,
     )
     with _computing:
-        return [draft.prepared(known) for draft in drafts]
+        return [draft.prepared(known, rising) for draft in drafts]
 
 
 class _Draft(NamedTuple):
@@ -71,17 +77,22 @@ class _Draft(NamedTuple):
 
         A merge counts as one of both people: who remains has the attributes of the other one, with their times.
         """
-        times = [int(body["timestamp"]) for body in self.bodies if wire.is_update(body)]
+        updates = [body for body in self.bodies if wire.is_update(body)]
+        times = [int(body["timestamp"]) for body in updates]
         times += [0 for body in self.bodies if body.get("action") == "merge"]
         if not times:
             return None
-        return Update(self.event.sequence, max(times), self.accepted_at_ms // 1000, self.event.keys)
+        keys = self.event.keys
+        together = tuple(chain.from_iterable(names.brought_together(body, keys) for body in updates))
+        updates_only = any(map(names.updates_only, updates))
+        return Update(self.event.sequence, max(times), self.accepted_at_ms // 1000, keys, together, updates_only)
 
-    def prepared(self, known: Known) -> Prepared:
+    def prepared(self, known: Known, rising: bool) -> Prepared:
         items, late, sequence = [], False, self.event.sequence
+        time_s = known.times_s.get(sequence) if rising else None
         happened_at_ms = _happened_at_ms(self.timestamp, self.accepted_at_ms) if known.deleted_ms else 0
         for operation, body in zip(self.translation.operations, self.bodies, strict=True):
-            sent = wire.addressed(body, known, happened_at_ms, known.times_s.get(sequence))
+            sent = wire.addressed(body, known, happened_at_ms, time_s)
             if sent is not None:
                 items.append(encode(sequence, operation, sent, self.message_id))
             else:
@@ -95,6 +106,7 @@ class _Draft(NamedTuple):
             late,
             self.order,
             self.message_id,
+            sequence in known.changing,
         )
 
 

@@ -9,13 +9,13 @@
 -- ARGV[…]  how many of these are buried, then for each its sequence and its letter: the others are delivered
 -- ARGV[…]  how many are buried in their place, so that what is behind them waits, then for each its sequence and its
 --          letter: the claim "held", which never ends, owns it from now on
--- ARGV[…]  how many are released, then for each its sequence, the delay in ms, and what to note of the attempt: '' when it
---          was none
+-- ARGV[…]  how many are released, then for each its sequence, the delay in ms, what to note of the attempt: '' when it
+--          was none, and the hold in ms that it has from now on: 0 when it keeps the one it has, or has none
 --
 -- Returns  {lost sequences, events that are ready now}
 -- Clock    Redis' own.
 local base, call = KEYS[1], redis.call
-local sub, byte, char = string.sub, string.byte, string.char
+local sub, byte, char, find = string.sub, string.byte, string.char, string.find
 local EVENT, LANE, PLACE, READY = base .. ':event', base .. ':lane', base .. ':place', base .. ':ready'
 local OWNED = base .. ':claim:' .. ARGV[1]
 local DIGEST, KEY_COUNT, SHARDS, HOT_LENGTH, ARGUMENTS = 8, 14, 16, 1000, 4000
@@ -62,8 +62,8 @@ for at = first, last, 2 do
   named[#named + 1] = ARGV[at]
   holding[#holding + 1] = at
 end
-first, last = section(3)
-for at = first, last, 3 do
+first, last = section(4)
+for at = first, last, 4 do
   named[#named + 1] = ARGV[at]
   released[#released + 1] = at
 end
@@ -279,13 +279,36 @@ local function let_go_of_followers(name)
   end
 end
 
+-- Return when the keys of an event will have rested for that long.
+local function rested_for(hold, record)
+  local due = now
+  for at = KEY_COUNT + 1, KEY_COUNT + byte(record, KEY_COUNT) * DIGEST, DIGEST do
+    local digest = sub(record, at, at + DIGEST - 1)
+    for back = 0, 1 do
+      local notes = call('GET', base .. ':rested:' .. generation - back .. ':' .. byte(digest) % SHARDS) or ''
+      local found = find(notes, digest, 1, true)
+      while found do
+        if found % (DIGEST + 13) == 1 then
+          due = math.max(due, sub(notes, found + DIGEST, found + DIGEST + 12) + hold)
+        end
+        found = find(notes, digest, found + 1, true)
+      end
+    end
+  end
+  return due
+end
+
 local let_go = 0
-local function release(name, delay)
+local function release(name, delay, hold)
   call('SREM', OWNED, name)
   let_go_of_followers(name)
+  if hold > 0 then
+    call('HSET', base .. ':hold', name, hold)
+  end
   local place = call('HGET', PLACE, name)
   if not place or byte(place) == 0 then
-    call('ZADD', READY, now + delay, name)
+    local rested = hold > 0 and rested_for(hold, call('HGET', EVENT, name)) or now
+    call('ZADD', READY, math.max(now + delay, rested), name)
   end
   let_go = let_go + 1
 end
@@ -296,7 +319,7 @@ for _, at in ipairs(released) do
     if attempt ~= '' then
       call('HSET', base .. ':attempts', name, (call('HGET', base .. ':attempts', name) or '') .. attempt .. '\n')
     end
-    release(name, delay)
+    release(name, delay, tonumber(ARGV[at + 3]))
   end
 end
 
@@ -305,7 +328,7 @@ for _, at in ipairs(holding) do
   local name = ARGV[at]
   local record = call('HGET', EVENT, name)
   if record and is_empty(record) and call('SISMEMBER', OWNED, name) == 1 then
-    release(name, 0)
+    release(name, 0, 0)
   elseif call('SMOVE', OWNED, base .. ':claim:held', name) == 1 then
     let_go_of_followers(name)
     keep_letter(name, record, ARGV[at + 1])
