@@ -1,4 +1,4 @@
-"""Which names an update brings together: an id and an e-mail address, a visitor and who they turn out to be.
+"""Which names an update gives: an id and an e-mail address that are one person's, a visitor and who they turn out to be.
 
 Identifiers have no timestamps. While an update that gives somebody a name is under way, another one that gives the name
 to somebody else, or somebody another name, must not be: `look_up.lua` tells such updates from those that say again what
@@ -14,7 +14,7 @@ from mapping.coercion import text_of
 from mapping.event import JsonObject
 
 # How the partner of a name is remembered: see `partner_after` in look_up.lua.
-_TOGETHER, _ALONE, _FIRST_COMES = b"=", b"?", b"1"
+_TOGETHER, _NAMED, _ALONE, _FIRST_COMES = b"=", b".", b"?", b"1"
 
 
 def updates_only(body: JsonObject) -> bool:
@@ -22,8 +22,8 @@ def updates_only(body: JsonObject) -> bool:
     return _attributes(body).get("_update") is True
 
 
-def brought_together(body: JsonObject, lanes: Collection[bytes]) -> Iterator[bytes]:
-    """Yield by twos the digest of a name, and of the one it is brought together with behind how that is remembered.
+def given(body: JsonObject, lanes: Collection[bytes]) -> Iterator[bytes]:
+    """Yield by twos the digest of a name, and that of the name it is given with, behind how to remember that.
 
     Only the names that the event is ordered by: the others are known by nobody, or asked for by everybody.
     """
@@ -31,6 +31,8 @@ def brought_together(body: JsonObject, lanes: Collection[bytes]) -> Iterator[byt
     person, email = (name if name in lanes else None for name in (person, email))
     if person and email:
         yield from (person, _TOGETHER + email, email, _TOGETHER + person)
+    elif person:
+        yield from (person, _NAMED)
     elif email:
         yield from (email, _ALONE)
     if visitor and visitor in lanes and (claimant := person or email):

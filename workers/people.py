@@ -36,7 +36,7 @@ class Update(NamedTuple):
     time_s: int
     latest_s: int  # when the event was accepted: a clock that is ahead is not believed
     lanes: tuple[bytes, ...]
-    together: tuple[bytes, ...] = ()  # see `workers.names`
+    names: tuple[bytes, ...] = ()  # see `workers.names.given`
     updates_only: bool = False  # it makes nobody who is not there
 
 
@@ -96,7 +96,7 @@ def look_up(
     for update in updates:
         mode = _UPDATES if update.updates_only else _CREATES
         arguments += (update.sequence, update.time_s, update.latest_s, mode, len(update.lanes), *update.lanes)
-        arguments += (len(update.together) // 2, *update.together)
+        arguments += (len(update.names) // 2, *update.names)
     merged, deleted, times, changing = run(client, "look_up", base(queue), *arguments)
     return Known(
         {person: orjson.loads(into) for person, into in zip(people, merged, strict=False) if into},
@@ -143,5 +143,5 @@ def last_updates_s(client: redis.Redis, queue: str, lanes_of_events: Sequence[Se
         found = cast(list[bytes | None], client.hmget(f"{base(queue)}:identified:{number}", digests))
         for lane, value in zip(digests, found, strict=True):
             if value is not None:
-                times[lane] = max(times.get(lane, 0), int(value.split()[0]))
+                times[lane] = max(times.get(lane, 0), int(value[:10]))
     return [max((times.get(lane, 0) for lane in lanes_of_event), default=0) for lanes_of_event in lanes_of_events]

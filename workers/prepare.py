@@ -83,9 +83,9 @@ class _Draft(NamedTuple):
         if not times:
             return None
         keys = self.event.keys
-        together = tuple(chain.from_iterable(names.brought_together(body, keys) for body in updates))
+        given = tuple(chain.from_iterable(names.given(body, keys) for body in updates))
         updates_only = any(map(names.updates_only, updates))
-        return Update(self.event.sequence, max(times), self.accepted_at_ms // 1000, keys, together, updates_only)
+        return Update(self.event.sequence, max(times), self.accepted_at_ms // 1000, keys, given, updates_only)
 
     def prepared(self, known: Known, rising: bool) -> Prepared:
         items, late, sequence = [], False, self.event.sequence

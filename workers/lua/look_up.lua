@@ -10,10 +10,9 @@
 -- ARGV[1]  how long merges and deletions are remembered, ms
 -- ARGV[2]  '1' when what changes names keeps a distance
 -- ARGV[3]  how many people, then the digest of each
--- ARGV[…]  for each identify: its event's sequence, its time and the latest it may have (Unix seconds), a byte: how it
---          treats people who are not there, how many lanes the event has and the digest of each, how many of these are
---          brought together with another one, and two for each such: its digest; a byte, see `partner_after`, and the
---          digest of the other
+-- ARGV[…]  for each identify: its event's sequence; its time and the latest it may have (Unix seconds); a byte: how it
+--          treats people who are not there; how many lanes the event has, and the digest of each; how many names it gives,
+--          and two for each: its digest, and a byte (see `partner_after`) with the digest of the other name
 --
 -- Returns  {merged, deleted, times, changing}: by person, '' or the JSON of who the person was merged into, '' or the time
 --          of the deletion in ms (nothing at all where nobody was); by identify, the time to send, Unix seconds, or 0;
@@ -21,7 +20,10 @@
 -- Clock    Redis' own.
 local base = KEYS[1]
 local DIGEST, TIMES_KEPT_S, OLDEST_S, MOST_AHEAD_S, MOST_MERGES = 8, 7200, 3600, 3600, 20
-local ALONE, FIRST_COMES, NOBODY, EVERYBODY = '?', '1', '--------', '********'
+local TOGETHER, NAMED, ALONE, FIRST_COMES = '=', '.', '?', '1'
+local UNKNOWN, NOBODY, EVERYBODY = '........', '--------', '********' -- as long as a digest
+local MODE, PARTNER, SEQUENCE = 11, 12, 20
+local ARGUMENTS = 4000
 local sub = string.sub
 local TIME_OF = 'time of ' -- longer than a digest with whatever follows
 local now_s = tonumber(redis.call('TIME')[1])
@@ -73,105 +75,133 @@ for i = 1, some_deleted and people or 0 do
   deleted[i] = find(deleted_names, ARGV[i + 3]) or ''
 end
 
--- An event keeps its time, as it may be sent again: the last one of a lane in the lane's field, those that it overtook
--- within this call, which may all be sent again together, in fields of their own.
-local time_names, given, at = generations(':identified:', TIMES_KEPT_S), {}, 4 + people
-local function keep(values)
-  redis.call('HSET', time_names[1], unpack(values))
-  redis.call('EXPIRE', time_names[1], 2 * TIMES_KEPT_S)
+-- What is remembered of a lane: 10 digits of the time of its last update; a byte: how that treats people who are not
+-- there; the name that this one belongs with; the sequence of its event. All are read at once, and written at once.
+local names = generations(':identified:', TIMES_KEPT_S)
+local found, asked = {}, {}
+local first, last = 4 + people, #ARGV
+local at = first
+while at <= last do
+  local first_name = at + 6 + ARGV[at + 4]
+  asked[#asked + 1] = TIME_OF .. ARGV[at]
+  for i = at + 5, first_name - 2 do
+    local digest = ARGV[i]
+    if found[digest] == nil then
+      found[digest] = false
+      asked[#asked + 1] = digest
+    end
+  end
+  at = first_name + 2 * ARGV[first_name - 1]
+end
+for _, name in ipairs(names) do
+  for from = 1, #asked, ARGUMENTS do
+    local values = redis.call('HMGET', name, unpack(asked, from, math.min(from + ARGUMENTS - 1, #asked)))
+    for i = 1, #values do
+      local field = asked[from + i - 1]
+      found[field] = found[field] or values[i]
+    end
+  end
 end
 
--- Whom a lane's name is brought together with from now on; `had`: with whom it was, '' when that is not known. A name
--- that stands ALONE says nothing of its partner, but that it was seen without one. Of a visitor the one who FIRST_COMES
--- stays; when another one came later and kept a distance, the visitor is somebody's for good, and no claim matters.
-local function partner_after(had, rule, partner, is_own)
-  if rule == ALONE then
-    return had ~= '' and had or NOBODY
-  elseif rule == FIRST_COMES and had ~= '' and not is_own[had] then
+local function is_lane(digest, from, to)
+  for i = from, to do
+    if ARGV[i] == digest then
+      return true
+    end
+  end
+  return false
+end
+
+-- Whom a name belongs with from now on; `had`: with whom it did. One that is only NAMED says nothing of that. One that
+-- stands ALONE neither, but it was seen without the other. A visitor belongs to who FIRST_COMES: when another one claims
+-- it and has kept a distance, the first claim has been applied, and no later one matters.
+local function partner_after(had, how, from, to)
+  local rule, partner = sub(how, 1, 1), sub(how, 2)
+  if rule == NAMED then
+    return had
+  elseif rule == ALONE then
+    return had ~= UNKNOWN and had or NOBODY
+  elseif rule == FIRST_COMES and had ~= UNKNOWN and not is_lane(had, from, to) then
     return EVERYBODY
   end
   return partner
 end
 
-local function changes_names(digests, mode, modes, partners, wanted, is_own)
-  for _, digest in ipairs(digests) do
-    local had, want = partners[digest], wanted[digest]
-    if modes[digest] and modes[digest] ~= mode then
-      return true
-    elseif had and had ~= '' and had ~= EVERYBODY and want and sub(want, 1, 1) ~= ALONE and not is_own[had] then
-      return true
-    end
+local function changes_name(remembered, mode, how, from, to)
+  local rule, had = sub(how, 1, 1), sub(remembered, PARTNER, PARTNER + DIGEST - 1)
+  if rule ~= FIRST_COMES and sub(remembered, MODE, MODE) ~= mode then
+    return true
   end
-  return false
+  local says_whose = rule == TOGETHER or rule == FIRST_COMES
+  return says_whose and had ~= UNKNOWN and had ~= EVERYBODY and not is_lane(had, from, to)
 end
 
-local is_behind = {} -- by digest: an event of this call that changes names has this lane
-local function stands_behind(digests)
-  for _, digest in ipairs(digests) do
-    if is_behind[digest] then
-      return true
-    end
-  end
-  return false
-end
-
-while at <= #ARGV do
-  local sequence, latest, mode, lanes = ARGV[at], tonumber(ARGV[at + 2]), ARGV[at + 3], tonumber(ARGV[at + 4])
-  local digests = { unpack(ARGV, at + 5, at + 4 + lanes) }
-  local time = math.max(math.min(tonumber(ARGV[at + 1]), latest), now_s - OLDEST_S)
-  local is_own, wanted, modes, partners = {}, {}, {}, {}
-  for _, digest in ipairs(digests) do
-    is_own[digest] = true
-  end
-  local pairs_at = at + 5 + lanes
-  at = pairs_at + 1 + 2 * ARGV[pairs_at]
-  for i = pairs_at + 1, at - 1, 2 do
-    wanted[ARGV[i]] = ARGV[i + 1]
-  end
-  local same_event, values = nil, {}
-  for _, name in ipairs(lanes > 0 and time_names or {}) do
-    local found = redis.call('HMGET', name, TIME_OF .. sequence, unpack(digests))
-    same_event = same_event or tonumber(found[1] or nil)
-    for i = 2, lanes + 1 do
-      local last, of, names_at = string.match(found[i] or '', '^(%d+) (%d+)()')
+-- An event keeps its time, as it may be sent again: the last one of a lane in the lane's field, those that it overtook
+-- within this call, which may all be sent again together, in fields of their own.
+local given, is_behind, is_new, values = {}, {}, {}, {}
+at = first
+while at <= last do
+  local sequence, mode, from, first_name = ARGV[at], ARGV[at + 3], at + 5, at + 6 + ARGV[at + 4]
+  local to, next = first_name - 2, first_name + 2 * ARGV[first_name - 1]
+  local time = math.max(math.min(ARGV[at + 1], ARGV[at + 2]), now_s - OLDEST_S)
+  local same_event, must_wait = tonumber(found[TIME_OF .. sequence] or nil), false
+  for i = from, to do
+    local remembered = found[ARGV[i]]
+    must_wait = must_wait or is_behind[ARGV[i]]
+    if remembered then
+      local of, before = sub(remembered, SEQUENCE), tonumber(sub(remembered, 1, MODE - 1))
       if of == sequence then
-        same_event = tonumber(last)
-      elseif last then
-        time = math.max(time, last, math.min(last + 1, now_s + MOST_AHEAD_S))
-        if given[of] then
-          values[#values + 1], values[#values + 2] = TIME_OF .. of, given[of]
-        end
-      end
-      local digest = digests[i - 1]
-      if last and not partners[digest] and names_at <= #found[i] then
-        modes[digest], partners[digest] = sub(found[i], names_at, names_at), sub(found[i], names_at + 1)
+        same_event = before
+      else
+        time = math.max(time, before, math.min(before + 1, now_s + MOST_AHEAD_S))
       end
     end
   end
-  local is_changing = ARGV[2] == '1'
-    and not same_event
-    and changes_names(digests, mode, modes, partners, wanted, is_own)
-    and redis.call('HEXISTS', base .. ':hold', sequence) == 0
-  if is_changing or stands_behind(digests) then
-    changing[#changing + 1] = is_changing and sequence or nil
-    times[#times + 1] = 0
-    for _, digest in ipairs(digests) do
-      is_behind[digest] = true
+  if not same_event and not must_wait and ARGV[2] == '1' then
+    for i = first_name, next - 1, 2 do
+      local remembered = found[ARGV[i]]
+      if remembered and changes_name(remembered, mode, ARGV[i + 1], from, to) then
+        must_wait = redis.call('HEXISTS', base .. ':hold', sequence) == 0
+        changing[#changing + 1] = must_wait and sequence or nil
+        break
+      end
     end
+  end
+  if must_wait then
+    for i = from, to do
+      is_behind[ARGV[i]] = true
+    end
+    times[#times + 1] = 0
   else
     time = same_event or time
     given[sequence] = string.format('%d', time)
-    if lanes > 0 and not same_event then
-      for _, digest in ipairs(digests) do
-        local partner, want = partners[digest] or '', wanted[digest]
-        if want then
-          partner = partner_after(partner, sub(want, 1, 1), sub(want, 2), is_own)
-        end
-        values[#values + 1], values[#values + 2] = digest, given[sequence] .. ' ' .. sequence .. mode .. partner
-      end
-      keep(values)
-    end
     times[#times + 1] = math.floor(time)
   end
+  if not must_wait and not same_event then
+    local partner_of = {}
+    for i = first_name, next - 1, 2 do
+      local remembered = found[ARGV[i]]
+      local had = remembered and sub(remembered, PARTNER, PARTNER + DIGEST - 1) or UNKNOWN
+      partner_of[ARGV[i]] = partner_after(had, ARGV[i + 1], from, to)
+    end
+    for i = from, to do
+      local digest = ARGV[i]
+      local remembered = found[digest]
+      local overtaken = remembered and sub(remembered, SEQUENCE)
+      if overtaken and given[overtaken] then
+        values[#values + 1], values[#values + 2] = TIME_OF .. overtaken, given[overtaken]
+      end
+      local partner = partner_of[digest] or (remembered and sub(remembered, PARTNER, PARTNER + DIGEST - 1)) or UNKNOWN
+      found[digest], is_new[digest] = given[sequence] .. mode .. partner .. sequence, true
+    end
+  end
+  at = next
+end
+for digest in pairs(is_new) do
+  values[#values + 1], values[#values + 2] = digest, found[digest]
+end
+for from = 1, #values, ARGUMENTS do
+  redis.call('HSET', names[1], unpack(values, from, math.min(from + ARGUMENTS - 1, #values)))
+  redis.call('EXPIRE', names[1], 2 * TIMES_KEPT_S)
 end
 return { merged, deleted, times, changing }
