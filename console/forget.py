@@ -28,6 +28,7 @@ _KINDS = {
     "join": "ties of merged identities",
     "deleted": "deletions remembered",
     "identified": "times of updates",
+    "recent": "recent updates",
     "replays": "filters of replays",
 }
 

@@ -19,7 +19,7 @@ import orjson
 
 import lanes
 import mapping
-from workers import forgetting, letters, people, receipts, retries
+from workers import forgetting, letters, people, receipts, recent, retries
 from workers.gate import Send
 from workers.lease import Lease
 from workers.letters import Reason
@@ -174,11 +174,26 @@ def _deliver_wave(
         for late in (one for one in prepared if one.late):
             _bury(verdicts, late.event, Reason.DELETED, now_s, destination, terms, message=_LATE)
         prepared = [one for one in prepared if not one.late]
+    said_ms = _said_ms(destination, terms)
+    prepared = recent.said_again(lease.client, lease.queue, prepared, said_ms)
     outcomes = _send_all(prepared, lease, destination, send, terms)
+    recent.remember(lease.client, lease.queue, _delivered(outcomes), said_ms)
     _remember(prepared, outcomes, lease, destination)
     _note_orders(prepared, outcomes, lease, destination)
     for one in prepared:
         _judge(one, outcomes[one.event.sequence], now_s, destination, terms, verdicts)
+
+
+def _said_ms(destination: mapping.Destination, terms: Terms) -> int:
+    """Return for how long updates say again what was said before; 0 where each waits for the one before, or may look
+    older than it."""
+    delivery = destination.delivery
+    follow_at_once = delivery.order == "acknowledged" and delivery.identify_times == "rising"
+    return terms.longest_hold_ms if follow_at_once else 0
+
+
+def _delivered(outcomes: Outcomes) -> Iterator[Item]:
+    return (item for items in outcomes.values() for item, outcome in items if isinstance(outcome, Delivered))
 
 
 def _send_all(

@@ -1,4 +1,4 @@
-"""Which names an update gives: an id and an e-mail address that are one person's, a visitor and who they turn out to be.
+"""Which names an update gives: an id and an e-mail address that are one's, a visitor and who they turn out to be.
 
 Identifiers have no timestamps. While an update that gives somebody a name is under way, another one that gives the name
 to somebody else, or somebody another name, must not be: `look_up.lua` tells such updates from those that say again what
@@ -15,6 +15,7 @@ from mapping.event import JsonObject
 
 # How the partner of a name is remembered: see `partner_after` in look_up.lua.
 _TOGETHER, _NAMED, _ALONE, _FIRST_COMES = b"=", b".", b"?", b"1"
+_ENOUGH = 3  # bytes of a digest, to tell it from others; too few to tell who it is
 
 
 def updates_only(body: JsonObject) -> bool:
@@ -23,20 +24,20 @@ def updates_only(body: JsonObject) -> bool:
 
 
 def given(body: JsonObject, lanes: Collection[bytes]) -> Iterator[bytes]:
-    """Yield by twos the digest of a name, and that of the name it is given with, behind how to remember that.
+    """Yield by twos the digest of a name, and how to remember with which other name it is given.
 
     Only the names that the event is ordered by: the others are known by nobody, or asked for by everybody.
     """
     person, email, visitor = (digest(key) if key else None for key in _names(body))
     person, email = (name if name in lanes else None for name in (person, email))
     if person and email:
-        yield from (person, _TOGETHER + email, email, _TOGETHER + person)
+        yield from (person, _TOGETHER + email[:_ENOUGH], email, _TOGETHER + person[:_ENOUGH])
     elif person:
         yield from (person, _NAMED)
     elif email:
         yield from (email, _ALONE)
     if visitor and visitor in lanes and (claimant := person or email):
-        yield from (visitor, _FIRST_COMES + claimant)
+        yield from (visitor, _FIRST_COMES + claimant[:_ENOUGH])
 
 
 def _names(body: JsonObject) -> tuple[str | None, str | None, str | None]:

@@ -94,7 +94,8 @@ class _Draft(NamedTuple):
         for operation, body in zip(self.translation.operations, self.bodies, strict=True):
             sent = wire.addressed(body, known, happened_at_ms, time_s)
             if sent is not None:
-                items.append(encode(sequence, operation, sent, self.message_id))
+                person = people.key_of(sent["identifiers"]) if wire.is_update(sent) else None
+                items.append(encode(sequence, operation, sent, self.message_id, person or ""))
             else:
                 late = late or body["action"] != "merge"
         return Prepared(

@@ -32,7 +32,7 @@ _LOOK_S = 0.1
 _NO_LIMIT = 2**53  # an order is taken when the queue is full too
 _PEOPLE = ("id:", "email:", "cio_id:", "anonymous_id:")
 # Hashes of what is remembered by keys; `rested` and `apart` pass within seconds, and what comes next needs them.
-_REMEMBERED = ("join", "merged", "deleted", "identified")
+_REMEMBERED = ("join", "merged", "deleted", "identified", "recent")
 # What a replay's filter says when the one it had named somebody who is forgotten: it wants no letter.
 _NOBODY = Filter(ids=(0,))
 

@@ -24,6 +24,7 @@ class Item(NamedTuple):
     operation: Operation
     data: bytes
     message_id: str = ""  # of the event, behind its source
+    person: str = ""  # of an update: the key of whom it is about
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,9 @@ class Request:
         return Request(self.path, self.items[:middle]), Request(self.path, self.items[middle:])
 
 
-def encode(sequence: int, operation: Operation, body: JsonObject, message_id: str = "") -> Item:
+def encode(sequence: int, operation: Operation, body: JsonObject, message_id: str = "", person: str = "") -> Item:
     """Return the operation with the bytes that stand for it on the wire."""
-    return Item(sequence, operation, orjson.dumps(body), message_id)
+    return Item(sequence, operation, orjson.dumps(body), message_id, person)
 
 
 def pack(items: Iterable[Item], max_items: int) -> Iterator[Request]:

@@ -99,7 +99,7 @@ def found(everything: bytes) -> set[str]:
 
 def state(client: redis.Redis) -> dict[bytes, bytes]:
     """Everything but receipts, and what passes by itself within seconds."""
-    passing = (":receipt", ":hint", ":gate", ":rested", ":apart", "segue:history", "workers")
+    passing = (":receipt", ":hint", ":gate", ":rested", ":apart", ":recent", "segue:history", "workers")
     names = (name for name in client.keys("segue:*") if not any(part in name.decode() for part in passing))
     return {name: client.dump(name) for name in names}
 

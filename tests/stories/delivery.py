@@ -50,6 +50,13 @@ for _, name in ipairs(redis.call('KEYS', base .. ':apart:*')) do
   end
 end
 local DIGEST, TIME = 8, 13
+for _, name in ipairs(redis.call('KEYS', base .. ':recent:*')) do
+  local said = redis.call('HGETALL', name)
+  for at = 1, #said, 2 do
+    local time = string.sub(said[at + 1], 1, TIME)
+    redis.call('HSET', name, said[at], string.format('%013d', time - ms) .. string.sub(said[at + 1], TIME + 1))
+  end
+end
 for _, name in ipairs(redis.call('KEYS', base .. ':rested:*')) do
   local notes, moved = redis.call('GET', name), {}
   for at = 1, #notes, DIGEST + TIME do

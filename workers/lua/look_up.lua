@@ -12,7 +12,8 @@
 -- ARGV[3]  how many people, then the digest of each
 -- ARGV[…]  for each identify: its event's sequence; its time and the latest it may have (Unix seconds); a byte: how it
 --          treats people who are not there; how many lanes the event has, and the digest of each; how many names it gives,
---          and two for each: its digest, and a byte (see `partner_after`) with the digest of the other name
+--          and two for each: its digest, and a byte (see `partner_after`) with the first 3 of the digest of the other
+--          name: enough to tell it from others, too few to tell who it is
 --
 -- Returns  {merged, deleted, times, changing}: by person, '' or the JSON of who the person was merged into, '' or the time
 --          of the deletion in ms (nothing at all where nobody was); by identify, the time to send, Unix seconds, or 0;
@@ -21,8 +22,8 @@
 local base = KEYS[1]
 local DIGEST, TIMES_KEPT_S, OLDEST_S, MOST_AHEAD_S, MOST_MERGES = 8, 7200, 3600, 3600, 20
 local TOGETHER, NAMED, ALONE, FIRST_COMES = '=', '.', '?', '1'
-local UNKNOWN, NOBODY, EVERYBODY = '........', '--------', '********' -- as long as a digest
-local MODE, PARTNER, SEQUENCE = 11, 12, 20
+local UNKNOWN, NOBODY, EVERYBODY = '...', '---', '***'
+local MODE, PARTNER, PARTNER_END, SEQUENCE = 11, 12, 14, 15
 local ARGUMENTS = 4000
 local sub = string.sub
 local TIME_OF = 'time of ' -- longer than a digest with whatever follows
@@ -76,7 +77,8 @@ for i = 1, some_deleted and people or 0 do
 end
 
 -- What is remembered of a lane: 10 digits of the time of its last update; a byte: how that treats people who are not
--- there; the name that this one belongs with; the sequence of its event. All are read at once, and written at once.
+-- there; 3 bytes of the name that this one belongs with; the sequence of its event. All are read at once, and written at
+-- once.
 local names = generations(':identified:', TIMES_KEPT_S)
 local found, asked = {}, {}
 local first, last = 4 + people, #ARGV
@@ -103,9 +105,9 @@ for _, name in ipairs(names) do
   end
 end
 
-local function is_lane(digest, from, to)
+local function is_lane(partner, from, to)
   for i = from, to do
-    if ARGV[i] == digest then
+    if sub(ARGV[i], 1, #partner) == partner then
       return true
     end
   end
@@ -128,7 +130,7 @@ local function partner_after(had, how, from, to)
 end
 
 local function changes_name(remembered, mode, how, from, to)
-  local rule, had = sub(how, 1, 1), sub(remembered, PARTNER, PARTNER + DIGEST - 1)
+  local rule, had = sub(how, 1, 1), sub(remembered, PARTNER, PARTNER_END)
   if rule ~= FIRST_COMES and sub(remembered, MODE, MODE) ~= mode then
     return true
   end
@@ -181,7 +183,7 @@ while at <= last do
     local partner_of = {}
     for i = first_name, next - 1, 2 do
       local remembered = found[ARGV[i]]
-      local had = remembered and sub(remembered, PARTNER, PARTNER + DIGEST - 1) or UNKNOWN
+      local had = remembered and sub(remembered, PARTNER, PARTNER_END) or UNKNOWN
       partner_of[ARGV[i]] = partner_after(had, ARGV[i + 1], from, to)
     end
     for i = from, to do
@@ -191,7 +193,7 @@ while at <= last do
       if overtaken and given[overtaken] then
         values[#values + 1], values[#values + 2] = TIME_OF .. overtaken, given[overtaken]
       end
-      local partner = partner_of[digest] or (remembered and sub(remembered, PARTNER, PARTNER + DIGEST - 1)) or UNKNOWN
+      local partner = partner_of[digest] or (remembered and sub(remembered, PARTNER, PARTNER_END)) or UNKNOWN
       found[digest], is_new[digest] = given[sequence] .. mode .. partner .. sequence, true
     end
   end
