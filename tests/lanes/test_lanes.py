@@ -280,6 +280,29 @@ def test_a_held_event_waits_for_neighbours_that_left_before_it_came(client: redi
     assert HOLD_MS - 5_000 < due_in_ms(client, 2) <= HOLD_MS
 
 
+def test_an_event_that_is_put_back_with_a_hold_waits_from_when_its_neighbours_left(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), event("held", "jo", "al"), event("after", "al"), event("alone", "bo"))
+    claimed = claim(client)
+    of = sequences(claimed)
+
+    lanes.settle(
+        client,
+        QUEUE,
+        claimed.id,
+        delivered=[of["a"]],
+        released=[lanes.Release(of[name], 0, hold_ms=HOLD_MS) for name in ("held", "alone")],
+        longest_hold_ms=HOLD_MS,
+    )
+
+    assert HOLD_MS - 5_000 < due_in_ms(client, of["held"]) <= HOLD_MS
+    assert names(claim(client)) == ["alone"]
+    make_due(client)
+    held = claim(client)
+    assert names(held) == ["held"]
+    deliver(client, held)
+    assert HOLD_MS - 5_000 < due_in_ms(client, of["after"]) <= HOLD_MS
+
+
 def test_an_event_waits_for_a_held_neighbour_that_left_before_it_came(client: redis.Redis) -> None:
     append(client, event("held", "jo", hold_ms=HOLD_MS))
     deliver(client, claim(client))

@@ -2,9 +2,9 @@
 
 A history appends events with overlapping keys (some twice), claims them in any portion, settles any part of any claim
 in any way and any order, lets leases and delays end, lets workers vanish without a word and answer late, forgets what
-has a key; some events have a hold, some join two keys. The model is a list of events in order of acceptance; it knows
-no tails, links or counts, only who shares a key with whom. A hold is longer than any history, but for the rule that
-ends the delays.
+has a key; some events have a hold, some are given one when they are put back, some join two keys. The model is a list
+of events in order of acceptance; it knows no tails, links or counts, only who shares a key with whom. A hold is longer
+than any history, but for the rule that ends the delays.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KEYS = st.frozensets(st.sampled_from("abcde"), max_size=3)
 WHICH = st.integers(0, 20)
 JOINS = st.one_of(st.none(), st.none(), st.none(), st.tuples(st.sampled_from("abcde"), st.sampled_from("abcde")))
 HOLDS = st.sampled_from([False, False, False, True])
-OUTCOMES = st.lists(st.sampled_from(["deliver", "bury", "release", "keep"]), min_size=6, max_size=6)
+OUTCOMES = st.lists(st.sampled_from(["deliver", "bury", "release", "hold", "keep"]), min_size=6, max_size=6)
 
 
 @dataclass
@@ -183,6 +183,11 @@ class Histories(RuleBasedStateMachine):
                 lanes.Release(sequence, 60_000, b"tried")
                 for sequence, outcome in outcomes.items()
                 if outcome == "release"
+            ]
+            + [
+                lanes.Release(sequence, 0, hold_ms=HOLD_MS)
+                for sequence, outcome in outcomes.items()
+                if outcome == "hold"
             ],
             longest_hold_ms=HOLD_MS,
         )
@@ -204,6 +209,10 @@ class Histories(RuleBasedStateMachine):
             event = self.events[sequence - 1]
             if named[sequence] == "release":
                 event.delayed = not self.predecessors(event)
+                self.let_go(event) if event.owner else None
+            elif named[sequence] == "hold":
+                event.hold = True
+                event.delayed = not self.predecessors(event) and self.must_wait(event)
                 self.let_go(event) if event.owner else None
         return lost
 

@@ -30,15 +30,12 @@ _COLOURS = ("red", "green", None)
 @dataclass
 class Story:
     """The events of each phase. `conflicts`: several people claim a name, or a name changes; who has it in the end
-    depends on the order in which the service applies what no timestamp mends. `links`: somebody acts under two names
-    before both are known to be theirs; applied in another order that makes two people, who then become one, and of
-    two who become one the older keeps its attributes."""
+    depends on the order in which the service applies what no timestamp mends."""
 
     number: int
     phases: list[list[Event]] = field(default_factory=lambda: [[] for _ in range(PHASES)])
     chapters: list[str] = field(default_factory=list)
     conflicts: bool = False
-    links: bool = False
 
 
 def stories(count: int, seed: int, start: datetime) -> list[Story]:
@@ -66,7 +63,6 @@ class _Telling:
                 continue
             self.story.chapters.append(chapter.__name__)
             self.story.conflicts = self.story.conflicts or chapter in _CONFLICTS
-            self.story.links = self.story.links or chapter in _LINKS
             chapter(self)
             self.goes_on()
         return self.story
@@ -294,7 +290,6 @@ _PEACEFUL: tuple[_Chapter, ...] = (
     _Telling.had_older_accounts,
     _Telling.was_a_visitor_for_minutes,
 )
-_LINKS: tuple[_Chapter, ...] = (_Telling.visitor_lead_customer, _Telling.gets_an_id)
 _PHASES_OF: dict[_Chapter, int] = {
     _Telling.takes_an_id_too_many: 2,
     _Telling.turns_out_to_be_two: 1,

@@ -1,4 +1,4 @@
-"""What is remembered of people: merges, deletions, and the time of the last update."""
+"""What is remembered of people: merges, deletions, the time of the last update, and which names belong together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 import redis
 
 from lanes import digest
-from workers import people
+from lanes.keys import base
+from workers import names, people
 from workers.people import Known, Update
 
 QUEUE = "journeys"
@@ -18,9 +19,11 @@ DAY = 86_400
 NOW = int(time.time())
 
 
-@pytest.fixture
-def client() -> redis.Redis:
-    return fakeredis.FakeStrictRedis()
+@pytest.fixture(params=["fakeredis", "server"])
+def client(request: pytest.FixtureRequest) -> redis.Redis:
+    if request.param == "fakeredis":
+        return fakeredis.FakeStrictRedis()
+    return request.getfixturevalue("redis_client")
 
 
 def merge(secondary: dict[str, str], primary: dict[str, str]) -> dict[str, Any]:
@@ -129,3 +132,144 @@ def test_an_update_that_comes_very_late_is_given_a_time_of_an_hour_ago(client: r
     (time_s,) = known(client, updates=(update(1, 5, "id:a"),)).times_s.values()
 
     assert abs(time_s - (time.time() - 3600)) < 60
+
+
+def identify(
+    sequence: int, identifiers: dict[str, str], attributes: dict[str, Any] | None = None, also: tuple[str, ...] = ()
+) -> Update:
+    """An update as it is drafted: with the lanes of its names, and others."""
+    body = person("identify", **identifiers) | {"attributes": attributes or {}}
+    kinds = ("id", "cio_id", "email", "anonymous_id")
+    named = {kind: value for kind, value in ((attributes or {}) | identifiers).items() if kind in kinds}
+    lanes = (*(digest(f"{kind}:{value}") for kind, value in named.items()), *map(digest, also))
+    return Update(sequence, NOW - 50, NOW, lanes, tuple(names.given(body, lanes)), names.updates_only(body))
+
+
+ADDRESS_OF_A = ({"id": "a"}, {"email": "a@x"})
+
+# What is sent first, and what changes names then.
+CHANGES = {
+    "another address": [ADDRESS_OF_A, ({"id": "a"}, {"email": "new@x"})],
+    "an address of another": [ADDRESS_OF_A, ({"id": "b"}, {"email": "a@x"})],
+    "a lead becomes a customer": [({"email": "a@x"}, {}), ADDRESS_OF_A],
+    "a lead is given an id": [({"email": "a@x"}, {}), ({"email": "a@x"}, {"id": "a"})],
+    "somebody turns out to be two": [({"id": "a"}, {}), ({"email": "a@x"}, {}), ADDRESS_OF_A],
+    "an id of another address": [ADDRESS_OF_A, ({"email": "b@x"}, {"id": "a"})],
+    "an address by cio_id": [ADDRESS_OF_A, ({"cio_id": "f1"}, {"email": "a@x"})],
+    "another visitor": [({"id": "a"}, {"anonymous_id": "v"}), ({"id": "b"}, {"anonymous_id": "v"})],
+    "update only": [({"id": "a"}, {}), ({"id": "a"}, {"_update": True})],
+    "not update only any more": [({"id": "a"}, {"_update": True}), ({"id": "a"}, {})],
+}
+SAME = {
+    "the same again": [ADDRESS_OF_A, ADDRESS_OF_A],
+    "by id alone": [ADDRESS_OF_A, ({"id": "a"}, {}), ADDRESS_OF_A],
+    "by address alone": [ADDRESS_OF_A, ({"email": "a@x"}, {}), ADDRESS_OF_A],
+    "a first address": [({"id": "a"}, {}), ADDRESS_OF_A],
+    "the other way round": [ADDRESS_OF_A, ({"email": "a@x"}, {"id": "a"})],
+    "a second device": [({"id": "a"}, {"anonymous_id": "v"}), ({"id": "a"}, {"anonymous_id": "w"})],
+    "a visitor with more names": [
+        ({"email": "a@x"}, {"id": "a", "anonymous_id": "v"}),
+        ({"id": "a"}, {"email": "a@x", "anonymous_id": "v"}),
+    ],
+    "update only again": [({"id": "a"}, {"_update": True}), ({"id": "a"}, {"_update": True})],
+}
+
+
+@pytest.mark.parametrize("told", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_update_that_changes_names_is_told_and_nothing_is_kept_of_it(
+    client: redis.Redis, told: list[Any], at_once: bool
+) -> None:
+    *before, change = (identify(number, *one) for number, one in enumerate(told, 1))
+
+    if at_once:
+        looked_up = known(client, updates=(*before, change))
+    else:
+        for one in before:
+            assert known(client, updates=(one,)).changing == frozenset()
+        looked_up = known(client, updates=(change,))
+
+    assert looked_up.changing == {change.sequence}
+    assert change.sequence not in looked_up.times_s
+    assert known(client, updates=(change,)).changing == {change.sequence}
+
+
+@pytest.mark.parametrize("told", SAME.values(), ids=SAME)
+def test_an_update_that_says_again_who_is_who_changes_no_names(client: redis.Redis, told: list[Any]) -> None:
+    updates = tuple(identify(number, *one) for number, one in enumerate(told, 1))
+
+    looked_up = known(client, updates=updates)
+
+    assert looked_up.changing == frozenset()
+    assert looked_up.times_s.keys() == {one.sequence for one in updates}
+
+
+def test_what_is_behind_a_change_of_names_has_no_time_before_it(client: redis.Redis) -> None:
+    """It would be older than the change, which comes again later."""
+    updates = (
+        identify(1, *ADDRESS_OF_A),
+        identify(2, {"id": "a"}, {"email": "new@x"}),
+        identify(3, {"id": "a"}, {"anonymous_id": "v"}),
+        identify(4, {"id": "b"}, {"anonymous_id": "v"}),
+        identify(5, {"id": "c"}),
+    )
+
+    looked_up = known(client, updates=updates)
+
+    assert (looked_up.changing, looked_up.times_s.keys()) == ({2}, {1, 5})
+    hold(client, 2)
+    looked_up = known(client, updates=updates[1:3])
+    assert (looked_up.changing, looked_up.times_s) == (frozenset(), {2: NOW - 49, 3: NOW - 48})
+
+
+def test_a_change_of_names_that_has_its_distance_is_remembered(client: redis.Redis) -> None:
+    change = identify(2, {"id": "a"}, {"email": "new@x"})
+    known(client, updates=(identify(1, *ADDRESS_OF_A),))
+    hold(client, 2)
+
+    assert known(client, updates=(change,)).times_s == {2: NOW - 49}
+
+    client.delete(f"{base(QUEUE)}:hold")
+    assert known(client, updates=(change, identify(3, {"id": "a"}, {"email": "new@x"}))).changing == frozenset()
+    assert known(client, updates=(identify(4, *ADDRESS_OF_A),)).changing == {4}
+
+
+def test_of_the_claims_of_a_shared_visitor_only_the_second_keeps_a_distance(client: redis.Redis) -> None:
+    """The first was applied by then, and no later one counts: a kiosk is no hot spot."""
+    hold(client, 2)
+    claims = [identify(number, {"id": f"user {number}"}, {"anonymous_id": "kiosk"}) for number in range(1, 6)]
+
+    assert known(client, updates=tuple(claims)).changing == frozenset()
+
+
+def test_names_that_are_ignored_as_keys_change_nothing(client: redis.Redis) -> None:
+    """An address that everybody has would make a single file of everybody."""
+    claims = []
+    for number in range(3):
+        lanes = (digest(f"id:user {number}"),)
+        body = person("identify", id=f"user {number}") | {"attributes": {"email": "all@x", "anonymous_id": "kiosk"}}
+        claims.append(Update(number, NOW, NOW, lanes, tuple(names.given(body, lanes))))
+
+    assert known(client, updates=tuple(claims)).changing == frozenset()
+
+
+def test_the_other_lanes_of_an_event_say_nothing_of_names(client: redis.Redis) -> None:
+    """People who update a common object, some of them only where they exist."""
+    updates = [
+        identify(number, {"id": f"user {number}"}, {"_update": number % 2 == 0}, also=("object:1:acme",))
+        for number in range(4)
+    ]
+
+    assert known(client, updates=tuple(updates)).changing == frozenset()
+
+
+def test_where_nothing_keeps_a_distance_changes_of_names_go_on(client: redis.Redis) -> None:
+    updates = (identify(1, *ADDRESS_OF_A), identify(2, {"id": "a"}, {"email": "new@x"}))
+
+    looked_up = people.look_up(client, QUEUE, DAY, (), updates, keeps_distance=False)
+
+    assert (looked_up.changing, looked_up.times_s.keys()) == (frozenset(), {1, 2})
+
+
+def hold(client: redis.Redis, sequence: int) -> None:
+    client.hset(f"{base(QUEUE)}:hold", str(sequence), 5000)
