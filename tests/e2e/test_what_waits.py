@@ -97,7 +97,7 @@ def visitor(who: str) -> str:
     return f"visitor {who}"
 
 
-# By the change: how a name of it is remembered and which one of those that an update gives this is; what is told, whether
+# By the change: how a name of it is remembered, and which of the names of an update it is; what is told, and whether
 # the workspace is as it must be then.
 CHANGES: dict[str, tuple[bytes, int, Telling, Callable[[Workspace, str], bool]]] = {
     "a changed address": (
