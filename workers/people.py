@@ -3,7 +3,7 @@ updated, and which names belong together. With it, what comes late goes to the p
 never looks older than what was sent before it; and what changes names is told from what says again who is who.
 
 Merges and deletions are remembered for the days that the destination says (and up to twice that), the rest for two
-hours. They run an hour ahead at most, and none is longer ago than an hour, so that an update cannot look older than
+hours. Times run an hour ahead at most, and none is longer ago than an hour, so that an update cannot look older than
 one that is forgotten either.
 """
 
