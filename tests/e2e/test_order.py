@@ -58,7 +58,7 @@ def sent(tell: Any) -> Iterator[Event]:
 
 @pytest.mark.parametrize("tell", [identify_then_merge, lead_to_customer, anonymous_then_identify])
 def test_every_story_arrives_as_it_was_told(redis_server: RedisServer, tell: Any) -> None:
-    with Pipeline(redis_server.url, workers=3) as pipeline:
+    with Pipeline(redis_server.url, workers=3, SEGUE_SETTLE_S="1") as pipeline:
         pipeline.faults(latency_ms=[0, 50], seed=1)
         pipeline.send(sent(tell), batch=50)
         pipeline.drain()

@@ -159,7 +159,7 @@ while at <= last do
       end
     end
   end
-  if not same_event and not must_wait and ARGV[2] == '1' then
+  if not must_wait and ARGV[2] == '1' then
     for i = first_name, next - 1, 2 do
       local remembered = found[ARGV[i]]
       if remembered and changes_name(remembered, mode, ARGV[i + 1], from, to) then

@@ -151,6 +151,25 @@ def test_an_update_that_changes_names_survives_a_worker_that_dies_with_it(client
     assert worker.sent() == ["2@x"]
 
 
+def test_what_is_behind_a_change_of_names_is_never_older_than_it(client: redis.Redis) -> None:
+    """Also where each depth is prepared when it is due, as somebody else is merged in the same claim."""
+    worker = Worker(client)
+    worker.take(
+        identify("a", email="1@x"),
+        identify("a", email="2@x"),
+        identify("a", plan="pro") | {"anonymousId": "v"},
+        {"type": "alias", "userId": "new", "previousId": "old"},
+    )
+
+    for _ in range(3):
+        worker.work_off()
+        make_due(client)
+
+    times = [body["timestamp"] for body in worker.bodies if body["action"] == "identify"]
+    assert len(times) == 3
+    assert times[0] < times[1] < times[2]
+
+
 def test_the_ordinary_path_never_waits(client: redis.Redis) -> None:
     worker = Worker(client)
     visit = {"type": "page", "anonymousId": "v", "properties": {"url": "https://x/"}}

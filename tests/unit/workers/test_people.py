@@ -237,7 +237,10 @@ def test_a_change_of_names_that_has_its_distance_is_remembered(client: redis.Red
 def test_of_the_claims_of_a_shared_visitor_only_the_second_keeps_a_distance(client: redis.Redis) -> None:
     """The first was applied by then, and no later one counts: a kiosk is no hot spot."""
     hold(client, 2)
-    claims = [identify(number, {"id": f"user {number}"}, {"anonymous_id": "kiosk"}) for number in range(1, 6)]
+    claims = [
+        identify(number, {"id": f"user {number}"}, {"anonymous_id": "kiosk", "_update": number % 2 == 0})
+        for number in range(1, 6)
+    ]
 
     assert known(client, updates=tuple(claims)).changing == frozenset()
 
