@@ -88,9 +88,9 @@ def expire(client: redis.Redis, claimed: lanes.Claim) -> None:
     client.zadd(f"{base(QUEUE)}:claims", {claimed.id: 0}, xx=True)
 
 
-def die(client: redis.Redis, *which: int) -> None:
-    """Let three claims of each of these events have ended without a word."""
-    client.hset(f"{base(QUEUE)}:deaths", mapping=dict.fromkeys(map(str, which), b"1 id/worker\n" * 3))
+def die(client: redis.Redis, *which: int, times: int = 3) -> None:
+    """Let so many claims of each of these events have ended without a word."""
+    client.hset(f"{base(QUEUE)}:deaths", mapping=dict.fromkeys(map(str, which), b"1 id/worker\n" * times))
 
 
 def make_due(client: redis.Redis) -> None:

@@ -408,13 +408,22 @@ def test_the_more_often_its_claims_died_the_fewer_events_share_an_events_next_cl
     append(client, *(event(f"e{n}") for n in range(100)))
 
     sizes = []
-    for _ in range(4):
-        dying = claim(client)
-        sizes.append(len(dying.events))
-        expire(client, dying)
-        lanes.reap(client, QUEUE)
+    for deaths in range(4):
+        die(client, *range(1, 101), times=deaths)
+        claimed = claim(client)
+        sizes.append(len(claimed.events))
+        release(client, claimed)
 
-    assert sizes == [100, 50, 50, 5]
+    assert sizes == [100, 50, 5, 1]
+
+
+def test_a_claim_that_expires_is_a_death_of_each_of_its_events(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), event("b", "al"))
+    dying = claim(client)
+    expire(client, dying)
+    lanes.reap(client, QUEUE)
+
+    assert [len(one.deaths) for one in claim(client).events] == [1, 1]
 
 
 def test_a_suspect_is_claimed_alone_and_nobody_waits_for_it(client: redis.Redis) -> None:
