@@ -7,7 +7,7 @@ Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}` against a 
     rate.used               the mean of SECONDS (30) while there is work
     rate.recovery           how long after a storm of 429s a second is full again; the rate needs 30 s from the bottom
 
-Caveat: on a machine whose cores are all busy a request may be held up and arrive beside the next ones.
+Caveat: on a machine whose cores are all busy a request may be held up after it left and arrive beside the next ones.
 """
 
 from __future__ import annotations

@@ -67,18 +67,31 @@ class Gate:
         """Return `send` in turn, its answers reported; events of a request that cannot be sent now are Paused."""
 
         def guarded(request: Request) -> list[Outcome]:
-            wait_us, troubled = run(
-                self.client, "reserve", _key(self.queue), self.requests_per_s, int(self.turn_s * 1e6)
-            )
-            if wait_us < 0:
+            too_long_s, troubled = self._depart()
+            if too_long_s:
                 answer = Answer(None, "not sent")
-                return [Paused("the rate limit has no room", answer, -wait_us / 1e6)] * len(request.items)
-            time.sleep(wait_us / 1e6)
+                return [Paused("the rate limit has no room", answer, too_long_s)] * len(request.items)
             sent_at = self.clock()
             outcomes = send(request)
-            return self._reported(outcomes, self.clock() - sent_at, troubled=bool(troubled))
+            return self._reported(outcomes, self.clock() - sent_at, troubled=troubled)
 
         return guarded
+
+    def _depart(self) -> tuple[float, bool]:
+        """Wait until a request may leave.
+
+        Return 0, or the seconds that would be too long to wait, and whether a success should be reported. Whoever had
+        to wait asks once more when the turn has come: it may be late, and leave beside those on time.
+        """
+        until, turn = self.clock() + self.turn_s, 0
+        while True:
+            patience_us = max(0, int((until - self.clock()) * 1e6))
+            turn, wait_us, troubled = run(
+                self.client, "depart", _key(self.queue), self.requests_per_s, patience_us, turn
+            )
+            if wait_us <= 0:
+                return -wait_us / 1e6, bool(troubled)
+            time.sleep(wait_us / 1e6)
 
     def _reported(self, outcomes: list[Outcome], elapsed_s: float, *, troubled: bool) -> list[Outcome]:
         first = outcomes[0]

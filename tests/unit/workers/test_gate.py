@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import fakeredis
 import pytest
 import redis
 
 from mapping import Operation
 from workers import gate as gates
+from workers import scripts
 from workers.gate import FAILURES, Gate
 from workers.outcomes import Answer, Delivered, Outcome, Paused, Rejected, RetryLater
 from workers.requests import Item, Request
@@ -100,7 +103,27 @@ def test_turns_are_spaced_by_the_rate_over_all_workers(client: redis.Redis) -> N
     outcome = send(gate(client, requests_per_s=10, turn_s=0), Delivered())
 
     assert isinstance(outcome, Paused)
-    assert 0 < outcome.after_s <= 1 / (10 * 0.98)
+    assert 0 < outcome.after_s <= 1 / (10 * 0.97)
+
+
+@pytest.mark.parametrize("limit", [0.5, 1, 2.5, 40])
+def test_those_who_come_late_to_their_turns_never_leave_above_the_limit(client: redis.Redis, limit: float) -> None:
+    """A machine that was busy wakes all at once whose turns have passed; without the second look all would leave."""
+    most = math.ceil(limit)
+    late = [scripts.run(client, "depart", KEY, limit, 10_000_000, 1)[1] for _ in range(most + 1)]
+
+    assert late[:-1] == [0] * most
+    assert 0 < late[-1] <= most / limit * 1_000_000
+
+
+def test_whoever_waited_for_a_turn_leaves_at_it(client: redis.Redis) -> None:
+    turns = [scripts.run(client, "depart", KEY, 20, 10_000_000, 0) for _ in range(2)]
+
+    outcome = send(gate(client, requests_per_s=20), Delivered())
+
+    assert [wait for _, wait, _ in turns] == [0, pytest.approx(51_546, abs=20_000)]
+    assert outcome == Delivered()
+    assert client.time()[0] * 1_000_000 + client.time()[1] >= turns[-1][0] + 51_546
 
 
 def test_a_429_halves_the_rate_once_a_second_and_holds_everybody_as_long_as_it_says(client: redis.Redis) -> None:
