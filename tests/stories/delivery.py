@@ -161,10 +161,8 @@ class InProcess(httpx.BaseTransport):
     def __init__(self, track: TrackApi) -> None:
         self.track = track
         self.is_down: Callable[[], bool] = lambda: False
-        self.tries = 0
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self.tries += 1
         if self.is_down():
             raise httpx.ConnectError("the line is down")
         scope = {
