@@ -13,7 +13,7 @@
 -- ARGV[7]  ready events that one open claim is expected to take care of; it starts with twice as many at most
 -- ARGV[8]  longest hold, ms
 -- ARGV[9]  how long an event that is due may wait for company, ms: while other claims are open, fewer events than would
---          be expected of them and this one are left alone for that long
+--          be expected of them and this one are left alone for that long, unless chains are long
 --
 -- Returns  {due, wake, how many events at each depth, sequences, records, attempts, deaths}: the last four one per event,
 --          by depth; but attempts and deaths (a line for each) are empty when no event has any. due: ms until there may be
@@ -25,11 +25,12 @@
 -- Clock    Redis' own.
 local base, call = KEYS[1], redis.call
 local sub, byte = string.sub, string.byte
-local EVENT, PLACE, READY = base .. ':event', base .. ':place', base .. ':ready'
+local EVENT, LANE, PLACE, READY = base .. ':event', base .. ':lane', base .. ':place', base .. ':ready'
 local most_events, most_bytes, greatest_depth = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local DIGEST, KEY_COUNT, HINT_MS, MOST_WAKES = 8, 14, 200, 4
 local MAY_SHARE = { [0] = most_events, 50, 5 }
-local ALONE, FEW, LONG = 3, 10, 4
+local ALONE = 3
+local LONG, LEAST, MOST_SHARING = 10, 5, 4
 
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -37,7 +38,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local most_ready = math.min(most_events, 2 * ARGV[7])
 local due = call('ZRANGEBYSCORE', READY, '-inf', now, 'LIMIT', 0, most_ready)
 local open_claims, wait = call('ZCARD', base .. ':claims'), #due == 0 and -1 or 0
-if #due == 0 or (open_claims > 0 and #due < math.min(most_ready, ARGV[7] * (open_claims + 1))) then
+local is_long = call('HLEN', EVENT) > LONG * call('HLEN', LANE)
+if #due == 0 or (open_claims > 0 and not is_long and #due < math.min(most_ready, ARGV[7] * (open_claims + 1))) then
   local first = call('ZRANGE', READY, 0, 0, 'WITHSCORES')[2]
   wait = first and first - now + (#due > 0 and ARGV[9] or 0) or -1
 end
@@ -50,11 +52,10 @@ if #due == 0 or wait > 0 then
   return { wait, 0, {}, {}, {}, {}, {} }
 end
 
--- Of a few events with long chains behind them, half are left to another deliverer: what shares a claim waits for one
--- answer after the other.
-local behind = call('HLEN', EVENT) - call('ZCARD', READY)
-local shares = open_claims == 0 and #due >= FEW and #due < most_ready and behind > LONG * #due
-for i = #due, shares and math.ceil(#due / 2) + 1 or #due + 1, -1 do
+-- Where chains are long, half of what is due is left to other deliverers: what shares a claim waits for one answer after
+-- the other.
+local shares = is_long and #due > LEAST and #due < most_ready and open_claims < MOST_SHARING - 1
+for i = #due, shares and math.max(LEAST, math.ceil(#due / 2)) + 1 or #due + 1, -1 do
   due[i] = nil
 end
 

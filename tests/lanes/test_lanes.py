@@ -100,21 +100,22 @@ def test_a_claim_starts_with_some_of_many_ready_events_and_leaves_others_to_the_
     assert len(claim(client, events=500).events) == 50
 
 
-def test_a_few_long_chains_are_shared_between_two_claims(client: redis.Redis) -> None:
-    append(client, *(event(f"e{n}", f"person {n % 10}") for n in range(100)))
+def test_a_few_long_chains_are_shared_between_claims(client: redis.Redis) -> None:
+    append(client, *(event(f"e{n}", f"person {n % 20}") for n in range(240)))
     client.delete(f"{base(QUEUE)}:hint")
 
-    first, second = claim(client), claim(client)
+    first = claim(client, events=500, patience_ms=60_000)
+    others = [claim(client, events=500, patience_ms=60_000) for _ in range(2)]
 
-    assert [event.depth for event in first.events] == [depth for depth in range(10) for _ in range(5)]
+    assert [event.depth for event in first.events] == [depth for depth in range(12) for _ in range(10)]
     assert first.wake == 1
-    assert len(second.events) == 50
+    assert [len(one.events) for one in others] == [60, 60]
 
 
 def test_a_few_short_chains_are_one_claim(client: redis.Redis) -> None:
-    append(client, *(event(f"e{n}", f"person {n % 10}") for n in range(50)))
+    append(client, *(event(f"e{n}", f"person {n % 20}") for n in range(100)))
 
-    assert len(claim(client).events) == 50
+    assert len(claim(client).events) == 100
 
 
 def test_claims_are_bounded_by_bytes_but_never_empty(client: redis.Redis) -> None:
