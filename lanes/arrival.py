@@ -14,8 +14,8 @@ from lanes.scripts import Argument, run, run_async
 
 # Three past generations of message ids are searched besides the current one, so a third of the window each.
 _GENERATIONS = 3
-# Ready events that one open claim is expected to take care of before another deliverer is asked for. It starts with twice
-# as many at most.
+# Ready events that one open claim is expected to take care of before another deliverer is asked for. It starts with
+# twice as many at most.
 EVENTS_PER_CLAIM = 100
 
 
