@@ -88,7 +88,7 @@ def record(accepted_at_ms: int, digests: Collection[bytes], body: bytes) -> byte
 def read_record(record: bytes) -> tuple[int, tuple[bytes, ...], bytes]:
     """Return when the event was accepted (ms), the digests of its keys, and its body."""
     end = _KEYS_START + record[_KEY_COUNT] * DIGEST_BYTES
-    digests = tuple(record[at : at + DIGEST_BYTES] for at in range(_KEYS_START, end, DIGEST_BYTES))
+    digests = tuple([record[at : at + DIGEST_BYTES] for at in range(_KEYS_START, end, DIGEST_BYTES)])
     return int(record[_ACCEPTED_AT]), digests, record[end:]
 
 

@@ -91,6 +91,7 @@ def claim(
     by: str = "",
     longest_hold_ms: int = 0,
     patience_ms: int = 0,
+    max_sharing: int = 1,
 ) -> Claim:
     """Claim events that are due, and the chains behind them; may return fewer than there are, and none.
 
@@ -98,10 +99,10 @@ def claim(
     is noted that it did, and `by` whose claim it was.
     A caller that finds nothing but asks again within `listen_ms` says so, and nobody else is woken meanwhile; with 0 it
     stops asking. While other claims are open, a few events are left for `patience_ms` until there are more: in large
-    claims each event costs less.
+    claims each event costs less. Where chains are long, up to `max_sharing` claims share what is due.
     """
     name, limits = f"{uuid4().hex}/{by}", (max_events, max_bytes, max_depth)
-    arguments = (name, lease_ms, *limits, listen_ms, EVENTS_PER_CLAIM, longest_hold_ms, patience_ms)
+    arguments = (name, lease_ms, *limits, listen_ms, EVENTS_PER_CLAIM, longest_hold_ms, patience_ms, max_sharing)
     due, wake, at_depth, sequences, records, attempts, deaths = run(client, "claim", queue, arguments)
     depths = chain.from_iterable(repeat(depth, count) for depth, count in enumerate(at_depth))
     told = zip(sequences, depths, attempts or repeat(b""), deaths or repeat(b""), records, strict=False)

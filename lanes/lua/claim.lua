@@ -14,6 +14,7 @@
 -- ARGV[8]  longest hold, ms
 -- ARGV[9]  how long an event that is due may wait for company, ms: while other claims are open, fewer events than would
 --          be expected of them and this one are left alone for that long, unless chains are long
+-- ARGV[10] how many claims share what is due where chains are long
 --
 -- Returns  {due, wake, how many events at each depth, sequences, records, attempts, deaths}: the last four one per event,
 --          by depth; but attempts and deaths (a line for each) are empty when no event has any. due: ms until there may be
@@ -30,7 +31,7 @@ local most_events, most_bytes, greatest_depth = tonumber(ARGV[3]), tonumber(ARGV
 local DIGEST, KEY_COUNT, HINT_MS, MOST_WAKES = 8, 14, 200, 4
 local MAY_SHARE = { [0] = most_events, 50, 5 }
 local ALONE = 3
-local LONG, LEAST, MOST_SHARING = 10, 5, 4
+local LONG, LEAST = 10, 5
 
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -54,7 +55,7 @@ end
 
 -- Where chains are long, half of what is due is left to other deliverers: what shares a claim waits for one answer after
 -- the other.
-local shares = is_long and #due > LEAST and #due < most_ready and open_claims < MOST_SHARING - 1
+local shares = is_long and #due > LEAST and #due < most_ready and open_claims < ARGV[10] - 1
 for i = #due, shares and math.max(LEAST, math.ceil(#due / 2)) + 1 or #due + 1, -1 do
   due[i] = nil
 end

@@ -33,6 +33,7 @@ def claim(
     depth: int = 100,
     lease_ms: int = 60_000,
     patience_ms: int = 0,
+    max_sharing: int = 1,
 ) -> lanes.Claim:
     return lanes.claim(
         client,
@@ -44,6 +45,7 @@ def claim(
         listen_ms=0,
         longest_hold_ms=HOLD_MS,
         patience_ms=patience_ms,
+        max_sharing=max_sharing,
         by=WORKER,
     )
 

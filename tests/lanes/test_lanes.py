@@ -104,12 +104,20 @@ def test_a_few_long_chains_are_shared_between_claims(client: redis.Redis) -> Non
     append(client, *(event(f"e{n}", f"person {n % 20}") for n in range(240)))
     client.delete(f"{base(QUEUE)}:hint")
 
-    first = claim(client, events=500, patience_ms=60_000)
-    others = [claim(client, events=500, patience_ms=60_000) for _ in range(2)]
+    first = claim(client, events=500, patience_ms=60_000, max_sharing=4)
+    others = [claim(client, events=500, patience_ms=60_000, max_sharing=4) for _ in range(2)]
 
     assert [event.depth for event in first.events] == [depth for depth in range(12) for _ in range(10)]
     assert first.wake == 1
     assert [len(one.events) for one in others] == [60, 60]
+
+
+def test_no_more_claims_than_asked_for_share_long_chains(client: redis.Redis) -> None:
+    append(client, *(event(f"e{n}", f"person {n % 20}") for n in range(240)))
+
+    claims = [claim(client, events=500, max_sharing=2) for _ in range(3)]
+
+    assert [len(one.events) for one in claims] == [120, 120, 0]
 
 
 def test_a_few_short_chains_are_one_claim(client: redis.Redis) -> None:
