@@ -58,11 +58,13 @@ class Order:
 def order_of(event: JsonObject) -> Order | None:
     """Return the order that the event is; None for any other event."""
     kind = event.get("type")
+    if kind not in (DELETION, _OPERATORS):
+        return None
     if kind == DELETION:
         user_id, anonymous_id = text_of(event.get("userId")), text_of(event.get("anonymousId"))
         return Order(Person((user_id,) if user_id else (), (), (anonymous_id,) if anonymous_id else ()), "delete")
     person, action = event.get("person"), event.get("action")
-    if kind == _OPERATORS and type(person) is dict and type(action) is str and action in _SLUGS:
+    if type(person) is dict and type(action) is str and action in _SLUGS:
         return Order(
             Person(_texts(person.get("user_ids")), _texts(person.get("emails")), _texts(person.get("anonymous_ids"))),
             cast(OrderedAction, action),
