@@ -40,6 +40,7 @@ _MARGIN_S = 1.0
 # In-process tries of a send have come to an end by then: a worker that shall stop has not much longer.
 _PATIENCE_S = 10.0
 _STOPPING = Paused("the worker stops", Answer(None, "not sent"))
+_NOT_YET = (RetryLater, Paused)
 _CHANGES_IDENTITY = frozenset({"mergePeople", "deletePerson", "suppressPerson", "unsuppressPerson"})
 
 Outcomes = dict[int, list[tuple[Item, Outcome]]]  # by the event's sequence, in the order of its items
@@ -78,11 +79,16 @@ def work_off(
     send: Send,
     terms: Terms,
     is_stopping: Callable[[], bool],
+    before_settling: Callable[[], None] = lambda: None,
 ) -> None:
     """Bring every event of the claim to an end or back to its place; raise LeaseLost when the claim is lost.
 
     What was merely delivered is settled within SETTLE_WITHIN_S, everything else at once.
     """
+
+    def settle() -> None:
+        before_settling()
+        _settle(lease, verdicts, terms)
 
     def send_on(request: Request) -> list[Outcome]:
         return [_STOPPING] * len(request.items) if is_stopping() else send(request)
@@ -98,9 +104,9 @@ def work_off(
         if staying := verdicts.staying:
             held.update(key for event in claim.events if event.sequence in staying for key in event.keys)
         if verdicts.buried or verdicts.released or time.monotonic() - settled_at > SETTLE_WITHIN_S:
-            _settle(lease, verdicts, terms)
+            settle()
             verdicts, settled_at = Verdicts(), time.monotonic()
-    _settle(lease, verdicts, terms)
+    settle()
 
 
 def _deadly(claim: lanes.Claim, destination: mapping.Destination, terms: Terms) -> Verdicts:
@@ -210,13 +216,14 @@ def _send_all(
     for items in _rounds(prepared, destination):
         requests = deque(pack(items, destination.batch_items))
         while requests:
-            packed = requests.popleft()
-            sendable = (
-                item
-                for item in packed.items
-                if item.sequence not in waiting and held.isdisjoint(lanes_of[item.sequence])
-            )
-            request = Request(packed.path, tuple(sendable))
+            request = requests.popleft()
+            if waiting:
+                sendable = (
+                    item
+                    for item in request.items
+                    if item.sequence not in waiting and held.isdisjoint(lanes_of[item.sequence])
+                )
+                request = Request(request.path, tuple(sendable))
             if not request.items:
                 continue
             answered = _send(request, lease, send, terms)
@@ -225,7 +232,7 @@ def _send_all(
                 continue
             for item, outcome in zip(request.items, answered, strict=True):
                 outcomes[item.sequence].append((item, outcome))
-                if isinstance(outcome, RetryLater | Paused):
+                if isinstance(outcome, _NOT_YET):
                     waiting.add(item.sequence)
                     held.update(lanes_of[item.sequence])
     return outcomes
@@ -259,11 +266,17 @@ def _note_orders(
     for one in prepared:
         if one.order is None or one.order.action == "unsuppress":
             continue
-        answers = [outcome for _, outcome in outcomes[one.event.sequence]]
-        if len(answers) == len(one.items) and all(isinstance(answer, Delivered) for answer in answers):
+        if _is_delivered(one, outcomes[one.event.sequence]):
             receipt_id = forgetting.begin_receipt(lease.client, destination, one.order, one.message_id)
             before = one.event.sequence + 1 if one.order.action == "delete" else None
             receipts.note_sent(lease.client, lease.queue, receipt_id, one.order.person, before)
+
+
+def _is_delivered(prepared: Prepared, outcomes: list[tuple[Item, Outcome]]) -> bool:
+    for _, outcome in outcomes:
+        if not isinstance(outcome, Delivered):
+            return False
+    return len(outcomes) == len(prepared.items)
 
 
 def _send(request: Request, lease: Lease, send: Send, terms: Terms) -> list[Outcome]:
@@ -286,6 +299,9 @@ def _judge(
 ) -> None:
     """Interpret the outcomes of one event: the one place that does."""
     event, failures = prepared.event, prepared.failures
+    if not failures and _is_delivered(prepared, outcomes):
+        verdicts.delivered.append(event.sequence)
+        return
     refusals = tuple((item, outcome) for item, outcome in outcomes if isinstance(outcome, Rejected))
     for item, outcome in outcomes:
         if isinstance(outcome, Paused):
@@ -315,12 +331,9 @@ def _judge(
         # It stands behind an event that goes again, and has not been sent.
         verdicts.released.append(lanes.Release(event.sequence, 0))
         return
-    if failures or refusals:
-        reason = Reason.INVALID if failures else Reason.REJECTED
-        told: dict[str, Any] = {"failures": failures, "refusals": refusals, "accepted": _accepted(outcomes)}
-        _bury(verdicts, event, reason, now_s, destination, terms, **told)
-    else:
-        verdicts.delivered.append(event.sequence)
+    reason = Reason.INVALID if failures else Reason.REJECTED
+    told: dict[str, Any] = {"failures": failures, "refusals": refusals, "accepted": _accepted(outcomes)}
+    _bury(verdicts, event, reason, now_s, destination, terms, **told)
 
 
 def _bury(

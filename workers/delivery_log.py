@@ -1,8 +1,9 @@
 """The delivery log: what was sent of late, item by item, and what was answered; for who asks what became of a person.
 
 One list in Redis per destination, one entry per request, the newest first, bounded by number and age (`log_requests` of
-the destination's `delivery` table). Writing is one command per request; finding a person reads the whole log, which is
-the reader's cost. An entry is the 13 digits of the time in ms at which it was sent, then, compressed with Zstandard, a
+the destination's `delivery` table). What a claim sent is written before any of it is settled, so that whoever removes a
+person of whom nothing is under way finds all of it. Finding a person reads the whole log, which is the reader's cost.
+An entry is the 13 digits of the time in ms at which it was sent, then, compressed with Zstandard, a
 JSON object `{"path", "worker", "claimed_ms", "sent_ms", "answered_ms", "items"}`; an item is the list `[sequence,
 accepted at (ms), digests of the ordering keys in hex, SOURCE:MESSAGE ID, null or what kept it from being delivered, the
 body as sent]`.
@@ -51,36 +52,50 @@ class Sent:
     item: JsonObject
 
 
-def recording(send: Send, client: redis.Redis, queue: str, claim: lanes.Claim) -> Send:
-    """Return `send` that logs each request with the events of the claim that it is made of."""
-    claimed_ms = _now_ms()
-    events = {event.sequence: event for event in claim.events}
+class Recorder:
+    """Records what is sent of one claim; one that dies leaves out what was not settled and will be sent again."""
 
-    def recorded(request: Request) -> list[Outcome]:
-        sent_ms = _now_ms()
-        outcomes = send(request)
-        entry = {
-            "path": request.path,
-            "worker": NAME,
-            "claimed_ms": claimed_ms,
-            "sent_ms": sent_ms,
-            "answered_ms": _now_ms(),
-            "items": [
+    def __init__(self, client: redis.Redis, queue: str, claim: lanes.Claim) -> None:
+        self._client = client
+        self._key = _key(queue)
+        self._claimed_ms = _now_ms()
+        self._told = {event.sequence: (event.accepted_at_ms, b"".join(event.keys).hex()) for event in claim.events}
+        self._entries: list[bytes] = []
+
+    def recording(self, send: Send) -> Send:
+        """Return `send` that keeps each request, and what was answered."""
+
+        def recorded(request: Request) -> list[Outcome]:
+            sent_ms = _now_ms()
+            outcomes = send(request)
+            items = [
                 (
                     item.sequence,
-                    events[item.sequence].accepted_at_ms,
-                    b"".join(events[item.sequence].keys).hex(),
+                    *self._told[item.sequence],
                     item.message_id,
                     None if isinstance(outcome, Delivered) else outcome.reason,
                     orjson.Fragment(item.data),
                 )
                 for item, outcome in zip(request.items, outcomes, strict=True)
-            ],
-        }
-        client.lpush(_key(queue), _packed(entry))
-        return outcomes
+            ]
+            entry = {
+                "path": request.path,
+                "worker": NAME,
+                "claimed_ms": self._claimed_ms,
+                "sent_ms": sent_ms,
+                "answered_ms": _now_ms(),
+                "items": items,
+            }
+            self._entries.append(_packed(entry))
+            return outcomes
 
-    return recorded
+        return recorded
+
+    def write(self) -> None:
+        """Write down what was kept since the last time."""
+        if self._entries:
+            self._client.lpush(self._key, *self._entries)
+            self._entries.clear()
 
 
 def sent_for(client: redis.Redis, queue: str, digest: bytes, most: int) -> list[Sent]:

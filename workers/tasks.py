@@ -44,6 +44,9 @@ CLAIM_EVENTS = 500
 CLAIM_BYTES = 2_000_000
 # How far a chain is followed: one request a depth, unless the destination trusts the order within a request.
 CLAIM_DEPTH = {"barrier": 50, "trust": 500}
+# How many claims share few people with long chains: with trust they pack, map and send side by side; otherwise each
+# waits for answers most of the time, and more of them would only be more requests.
+CLAIM_SHARING = {"barrier": 2, "trust": 4}
 PROBE_EVENTS = 5
 # How often dead letters are looked after.
 TEND_S = 30
@@ -163,6 +166,7 @@ def deliver_once(name: str, *, listening: bool) -> bool:
         max_events=CLAIM_EVENTS if admission == "open" else PROBE_EVENTS,
         max_bytes=CLAIM_BYTES,
         max_depth=CLAIM_DEPTH[delivery.batch_order],
+        max_sharing=CLAIM_SHARING[delivery.batch_order],
         listen_ms=int(5000 * LOOK_S) if listening else 0,
         by=presence.NAME,
         longest_hold_ms=terms().longest_hold_ms,
@@ -175,9 +179,11 @@ def deliver_once(name: str, *, listening: bool) -> bool:
     lease = Lease(store(), name, claim.id, lease_ms, asked_at)
     try:
         send: Send = track_api(name).send
+        recorder = delivery_log.Recorder(store(), name, claim)
         if delivery.log_requests:
-            send = delivery_log.recording(send, store(), name, claim)
-        work_off(claim, lease, destinations()[name], gate(name).guard(send), terms(), stopping.is_set)
+            send = recorder.recording(send)
+        send = gate(name).guard(send)
+        work_off(claim, lease, destinations()[name], send, terms(), stopping.is_set, before_settling=recorder.write)
     except LeaseLost:
         log.warning("%s: a lease ended before its claim was worked off; nothing more was sent", name)
     except RedisError:

@@ -318,6 +318,25 @@ def test_a_worker_that_is_told_to_stop_sends_nothing_more_and_puts_back_the_rest
     assert client.hgetall(f"{base(QUEUE)}:attempts") == {}
 
 
+def test_whoever_wants_to_know_is_told_before_each_settling(
+    client: redis.Redis, destination: mapping.Destination
+) -> None:
+    track(client, "a1", "a")
+    track(client, "b1", "b")
+    track(client, "b2", "b")
+    service = Service(a1=RetryLater("HTTP 503", Answer(503, ""), after_s=60.0))
+    claim = lanes.claim(client, QUEUE, lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, listen_ms=0)
+    lease = Lease(client, QUEUE, claim.id, 60_000, time.monotonic())
+    told: list[tuple[int, int]] = []
+
+    def before_settling() -> None:
+        told.append((len(service.requests), lanes.stats(client, QUEUE).claimed))
+
+    work_off(claim, lease, destination, service, TERMS, lambda: False, before_settling)
+
+    assert told == [(1, 3), (2, 1)]
+
+
 def test_nothing_is_sent_once_the_lease_is_lost(client: redis.Redis, destination: mapping.Destination) -> None:
     track(client, "a1", "a")
     claim = lanes.claim(client, QUEUE, lease_ms=1, max_events=9, max_bytes=10**6, max_depth=0, listen_ms=0)

@@ -34,11 +34,19 @@ def item(sequence: int, name: str) -> Item:
 
 
 def sender(client: redis.Redis, *outcomes: Outcome) -> Callable[..., list[Outcome]]:
-    """A recorded `send` whose claim has event 1 of Jo, 2 of Al, and 3 of both."""
+    """A `send` that is recorded and written, whose claim has event 1 of Jo, 2 of Al, and 3 of both."""
     keys = {1: (JO,), 2: (AL,), 3: (JO, AL)}
     events = tuple(lanes.ClaimedEvent(number, 0, 0, 0, 1_000 + number, keys[number], b"") for number in keys)
     claim = lanes.Claim("c", events, None, False)
-    return delivery_log.recording(lambda _request: list(outcomes), client, QUEUE, claim)
+    recorder = delivery_log.Recorder(client, QUEUE, claim)
+    recorded = recorder.recording(lambda _request: list(outcomes))
+
+    def send(request: Request) -> list[Outcome]:
+        answered = recorded(request)
+        recorder.write()
+        return answered
+
+    return send
 
 
 def test_what_was_sent_for_a_person_is_told_newest_first_with_the_exact_item(client: redis.Redis) -> None:

@@ -111,8 +111,10 @@ def test_whoever_was_merged_is_the_same_person(client: redis.Redis) -> None:
 def test_the_log_tells_who_else_was_named(client: redis.Redis) -> None:
     append(client, "update", type="identify", userId="jo", anonymousId="an", traits={"email": "Jo@example.com"})
     claim = lanes.claim(client, QUEUE, lease_ms=60_000, max_events=9, max_bytes=10**6, max_depth=9, listen_ms=0)
-    send = delivery_log.recording(lambda request: [Delivered()] * len(request.items), client, QUEUE, claim)
-    work_off(claim, Lease(client, QUEUE, claim.id, 60_000, time.monotonic()), DESTINATION, send, TERMS, lambda: False)
+    recorder = delivery_log.Recorder(client, QUEUE, claim)
+    send = recorder.recording(lambda request: [Delivered()] * len(request.items))
+    lease = Lease(client, QUEUE, claim.id, 60_000, time.monotonic())
+    work_off(claim, lease, DESTINATION, send, TERMS, lambda: False, before_settling=recorder.write)
 
     removed = remove(client)
 
