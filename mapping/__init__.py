@@ -17,8 +17,7 @@ from mapping.errors import ConfigurationError, MappingError
 from mapping.explain import Decision, Explanation, explain
 from mapping.forgetting import DELETION, Order, OrderedAction, Person, order_of
 from mapping.operation import Failure, Operation, Translation
-from mapping.ordering import ordering_keys
-from mapping.placement import Placement, placement
+from mapping.placement import Placement, ordering_keys, placement
 from mapping.translation import translate
 from mapping.validate import validate_mapping
 

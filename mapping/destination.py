@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
+from mapping.actions import TAKING_AWAY
 from mapping.delivery import DEFAULTS, Delivery
 from mapping.event import JsonObject
 from mapping.filters import Filter, in_order
@@ -23,7 +24,15 @@ TRACK_URLS: Final[dict[Region, str]] = {"us": "https://track.customer.io", "eu":
 # What the original product (2021) did not accept: an event of these types sends nothing there.
 TYPES_AFTER_2021: Final = frozenset({"group", "screen"})
 
-_Row = dict[str | None, tuple[Subscription, ...]]
+
+class Candidates(NamedTuple):
+    """The subscriptions that may match an event, in their order, and those of them that say where it stands."""
+
+    all: tuple[Subscription, ...]
+    placing: tuple[Subscription, ...]
+
+
+_Row = dict[str | None, Candidates]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +60,8 @@ class Destination:
         """Return the same destination in another region."""
         return replace(self, region=region)
 
-    def candidates(self, event: JsonObject) -> tuple[Subscription, ...]:
-        """Return the subscriptions that may match, in their order: the others cannot, by the event's type and name."""
+    def candidates(self, event: JsonObject) -> Candidates:
+        """Return the subscriptions that may match: the others cannot, by the event's type and name."""
         kind, name = event.get("type"), event.get("event")
         row = (self.index.get(kind) if type(kind) is str else None) or self.index[None]
         return (row.get(name) if type(name) is str else None) or row[None]
@@ -99,11 +108,16 @@ def _index(subscriptions: Iterable[Subscription], refused_types: frozenset[str])
     events: set[str | None] = {None, *_named(one.events for one in live)}
     return {
         kind: {
-            name: tuple(one for one in live if kind not in refused_types and _may_match(one, kind, name))
+            name: _candidates(one for one in live if kind not in refused_types and _may_match(one, kind, name))
             for name in events
         }
         for kind in types
     }
+
+
+def _candidates(subscriptions: Iterable[Subscription]) -> Candidates:
+    found = tuple(subscriptions)
+    return Candidates(found, tuple(one for one in found if one.identities or one.slug in TAKING_AWAY))
 
 
 def _named(restrictions: Iterable[frozenset[str] | None]) -> set[str]:

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from mapping.actions.action import Field
 from mapping.coercion import text_of
 from mapping.directives import compile_member
+from mapping.event import JsonObject
 from mapping.identifiers import CIO_PREFIX, DEFAULT_OBJECT_TYPE, is_email
 from mapping.javascript import UNDEFINED
 from mapping.paths import Resolver
@@ -20,7 +21,7 @@ IdentifierScheme = Literal["email_or_id", "id"]
 # An event to one key, or None when it names nobody; raises what the mapping raises.
 Identity = Callable[[Any, IdentifierScheme], str | None]
 
-# What every event is asked anyway, see `ordering`.
+# What every event is asked anyway, see `own_keys`.
 _ALWAYS_ASKED: Final = ({"@path": "$.userId"}, {"@path": "$.previousId"}, {"@path": "$.anonymousId"})
 
 
@@ -47,6 +48,29 @@ def device_key(text: str, _scheme: IdentifierScheme) -> str:
 
 
 _KEYS: Final = {"person": person_key, "email": email_key, "anonymous": anonymous_key, "device": device_key}
+
+
+def own_keys(event: JsonObject, scheme: IdentifierScheme) -> dict[str, None]:
+    """Return the keys of the members that name a person in every event, in order; a dict keeps each once."""
+    keys: dict[str, None] = {}
+    user_id = text_of(event.get("userId"))
+    if user_id:
+        keys[person_key(user_id, scheme)] = None
+    previous_id = text_of(event.get("previousId"))
+    if previous_id:
+        keys[person_key(previous_id, scheme)] = None
+    anonymous_id = text_of(event.get("anonymousId"))
+    if anonymous_id:
+        keys[f"anonymous_id:{anonymous_id}"] = None
+    traits = event.get("traits")
+    if type(traits) is dict and event.get("type") == "identify":
+        email = text_of(traits.get("email"))
+        if email and (key := email_key(email, scheme)):
+            keys[key] = None
+        new_id = text_of(traits.get("id"))
+        if new_id:
+            keys[f"id:{new_id}"] = None
+    return keys
 
 
 def compile_identities(fields: tuple[Field, ...], mapping: Any) -> tuple[Identity, ...]:

@@ -34,7 +34,7 @@ def translate(event: Any, destination: Destination, now_s: float) -> Translation
         event = left
     made: list[Operation] = []
     failures: list[Failure] = []
-    for subscription in destination.candidates(event):
+    for subscription in destination.candidates(event).all:
         try:
             if subscription.matches(event):
                 made.append(operation_of(subscription, event, subscription.payload(event), now_s))

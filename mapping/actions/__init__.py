@@ -44,4 +44,17 @@ _IN_DISPLAY_ORDER = (
 
 ACTIONS: Final[dict[str, Action]] = {action.slug: action for action in _IN_DISPLAY_ORDER}
 
-__all__ = ["ACTIONS", "Action", "Field"]
+# The slugs of those that no timestamp can mend: what comes to one of them keeps a distance, see `placement`.
+TAKING_AWAY: Final = frozenset(
+    {
+        "deleteDevice",
+        "deleteObject",
+        "deletePerson",
+        "deleteRelationship",
+        "mergePeople",
+        "suppressPerson",
+        "unsuppressPerson",
+    }
+)
+
+__all__ = ["ACTIONS", "TAKING_AWAY", "Action", "Field"]

@@ -166,13 +166,14 @@ def test_a_filter_drops_events_before_any_action_and_changes_none_of_the_keys() 
     assert operation.body["attributes"] == {"plan": "pro"}
 
 
-def test_ignored_keys_order_nothing() -> None:
+def test_ignored_keys_order_nothing_and_still_name_somebody() -> None:
     text = HEAD + '[destinations.journeys.delivery]\nignored_keys = ["anonymous_id:kiosk"]'
     destination = mapping.destinations(tomllib.loads(text))["journeys"]
 
-    place = mapping.placement({"type": "track", "event": "x", "userId": "1", "anonymousId": "kiosk"}, destination)
+    event = {"type": "track", "event": "x", "userId": "1", "anonymousId": "kiosk"}
 
-    assert place.keys == ("id:1",)
+    assert mapping.placement(event, destination).keys == ("id:1",)
+    assert mapping.ordering_keys(event, destination) == ("id:1", "anonymous_id:kiosk")
 
 
 def test_a_trigger_that_surprises_is_told_with_what_it_really_does() -> None:

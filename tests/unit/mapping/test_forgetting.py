@@ -56,6 +56,20 @@ def test_segment_s_deletion_asks_no_trigger_and_no_filter() -> None:
     )
 
 
+def test_a_deletion_joins_nobody_whatever_triggers_ask_for() -> None:
+    merges = {
+        "action": "mergePeople",
+        "trigger": 'type = "delete"',
+        "mapping": {"primary": {"@path": "$.userId"}, "secondary": {"@path": "$.previousId"}},
+    }
+    table = {"site_id": "s", "api_key": "k", "subscriptions": [{"name": "Odd"} | merges]}
+    destination = mapping.destinations({"destinations": {"d": table}})["d"]
+
+    place = mapping.placement({"type": "delete", "userId": "42", "previousId": "7"}, destination)
+
+    assert place == mapping.Placement(("id:42",), apart=True)
+
+
 @pytest.mark.parametrize(
     "event",
     [
