@@ -57,6 +57,8 @@ DIGEST_BYTES = 8
 _ACCEPTED_AT = slice(0, 13)
 _KEY_COUNT = 13
 _KEYS_START = 14
+_DIGEST = blake2b(digest_size=DIGEST_BYTES)  # a copy costs two thirds of making one
+_FINGERPRINT = blake2b(digest_size=9)
 _FIRST = [bytes((byte % 16,)) for byte in range(256)]  # of 3 bytes of a hash, 20 bits choose the bucket
 
 
@@ -67,7 +69,9 @@ def base(queue: str) -> str:
 
 def digest(key: str) -> bytes:
     """Return the 8 bytes that stand for an ordering key."""
-    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
+    hashed = _DIGEST.copy()
+    hashed.update(key.encode("utf-8", "surrogatepass"))
+    return hashed.digest()
 
 
 def fingerprint(message_id: str) -> bytes:
@@ -76,8 +80,10 @@ def fingerprint(message_id: str) -> bytes:
     A bucket is one text of fingerprints. A million is as many as make both the buckets and what each adds small at a
     thousand events a second; 68 bits in all.
     """
-    hashed = blake2b(message_id.encode("utf-8", "surrogatepass"), digest_size=9).digest()
-    return _FIRST[hashed[0]] + hashed[1:]
+    hashed = _FINGERPRINT.copy()
+    hashed.update(message_id.encode("utf-8", "surrogatepass"))
+    print = hashed.digest()
+    return _FIRST[print[0]] + print[1:]
 
 
 def record(accepted_at_ms: int, digests: Collection[bytes], body: bytes) -> bytes:
