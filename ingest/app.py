@@ -267,9 +267,9 @@ class Ingest:
         for name in source.destinations:
             gatherer = self._gatherers[name]
             appends.append(gatherer.append([gatherer.entry(source.name, event, body) for event, body in events]))
+        if len(appends) == 1:
+            return await appends[0]
         everywhere = await asyncio.gather(*appends)
-        if len(everywhere) == 1:
-            return everywhere[0]
         return (min(fates, key=FATES.index) for fates in zip(*everywhere, strict=True))
 
     async def _count(self) -> None:

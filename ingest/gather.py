@@ -33,7 +33,7 @@ _DAY_S = 86_400
 Fate = Literal["accepted", "duplicates", "suppressed"]
 FATES: Final[tuple[Fate, ...]] = ("accepted", "duplicates", "suppressed")
 
-Waiter = tuple[Sequence[lanes.NewEvent], "asyncio.Future[tuple[bool, ...]]"]
+Waiter = tuple[Sequence[lanes.NewEvent], "asyncio.Future[list[Fate]]"]
 
 
 class Gatherer:
@@ -54,17 +54,11 @@ class Gatherer:
 
     def entry(self, source: str, event: JsonObject, body: bytes) -> lanes.NewEvent:
         """Return the event, packed as `body`, as it goes onto the queue: with its keys, and the distance it keeps."""
-        place = mapping.placement(event, self._destination)
+        keys, apart, join = mapping.placement(event, self._destination)
         message_id = message_key(source, event)
         if event["type"] == mapping.DELETION:
             self._deletions.add(message_id)
-        return lanes.NewEvent(
-            body=body,
-            keys=place.keys,
-            message_id=message_id,
-            hold_ms=self._hold_ms if place.apart else 0,
-            join=place.join,
-        )
+        return lanes.NewEvent(body, keys, message_id, self._hold_ms if apart else 0, join)
 
     async def append(self, entries: Sequence[lanes.NewEvent]) -> list[Fate]:
         """Return, once they are durable, what became of each of the entries.
@@ -75,14 +69,16 @@ class Gatherer:
             await self._bars.refresh(self._client)
         except (RedisError, OSError):
             raise _later("the queue cannot be reached") from None
+        if not self._bars:
+            return await self._fates(entries)
         barred = [self._bars.stop(entry.keys) for entry in entries]
         self._deletions -= {entry.message_id for entry, is_barred in zip(entries, barred, strict=True) if is_barred}
         welcome = [entry for entry, is_barred in zip(entries, barred, strict=True) if not is_barred]
-        accepted = iter(await self._appended(welcome) if welcome else ())
-        return ["suppressed" if is_barred else "accepted" if next(accepted) else "duplicates" for is_barred in barred]
+        fates = iter(await self._fates(welcome) if welcome else ())
+        return ["suppressed" if is_barred else next(fates) for is_barred in barred]
 
-    async def _appended(self, entries: Sequence[lanes.NewEvent]) -> tuple[bool, ...]:
-        heard: asyncio.Future[tuple[bool, ...]] = asyncio.get_running_loop().create_future()
+    async def _fates(self, entries: Sequence[lanes.NewEvent]) -> list[Fate]:
+        heard: asyncio.Future[list[Fate]] = asyncio.get_running_loop().create_future()
         self._waiting.append((entries, heard))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._append_all())
@@ -133,11 +129,12 @@ class Gatherer:
             self._hints.wake(self._destination.name)
         if self._deletions:
             self._announce_deletions([entry.message_id for entries, _ in group for entry in entries], appended)
-        accepted = iter(appended.accepted)
+        fates: list[Fate] = ["accepted" if is_new else "duplicates" for is_new in appended.accepted]
+        told = 0
         for entries, heard in group:
-            flags = tuple(next(accepted) for _ in entries)
             if not heard.done():
-                heard.set_result(flags)
+                heard.set_result(fates[told : told + len(entries)])
+            told += len(entries)
 
     def _announce_deletions(self, message_ids: list[str], appended: lanes.Appended) -> None:
         """Have what stands before a deletion dropped, rather than sent for somebody who is to be forgotten."""

@@ -83,6 +83,10 @@ class Bars:
             self._changes = changes
         self._fresh_until = now + FRESH_S
 
+    def __bool__(self) -> bool:
+        """Whether any key is barred."""
+        return bool(self._marks)
+
     def stop(self, ordering_keys: Iterable[str]) -> bool:
         """Whether one of the keys is barred."""
-        return bool(self._marks) and any(mark(self._secret, keys.digest(key)) in self._marks for key in ordering_keys)
+        return any(mark(self._secret, keys.digest(key)) in self._marks for key in ordering_keys)
