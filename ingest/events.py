@@ -24,7 +24,6 @@ TYPES: Final = ("identify", "track", "page", "screen", "group", "alias", DELETIO
 CLOCK_IS_OFF_S: Final = 60.0
 
 _TOO_DEEP = "the event cannot be written as JSON again: it is nested too deeply"
-_IDENTITIES = ("userId", "anonymousId")
 
 
 def completed(event: Any, common: Mapping[str, Any], received_at: datetime, *, correct_clock: bool) -> JsonObject:
@@ -97,7 +96,7 @@ def _check_identity(event: JsonObject, kind: str) -> None:
     elif kind == DELETION:
         if not event.get("userId"):
             raise Refusal(400, "userId: is missing; a deletion needs it", "userId")
-    elif not any(event.get(name) for name in _IDENTITIES):
+    elif not (event.get("userId") or event.get("anonymousId")):
         raise Refusal(400, "userId: is missing; an event needs a userId or an anonymousId", "userId")
     if kind == "group" and not event.get("groupId"):
         raise Refusal(400, "groupId: is missing; a group call needs it", "groupId")
@@ -125,9 +124,11 @@ def _timestamp(event: JsonObject, sent_at: Any, received_at: datetime, *, correc
 
 
 def _read(value: Any) -> datetime | None:
+    if type(value) is not str:
+        return None
     try:
         read = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+    except ValueError:
         return None
     return read if read.tzinfo else read.replace(tzinfo=UTC)
 
