@@ -95,9 +95,8 @@ def append_arguments(
     """Return what `append.lua` is told."""
     arguments: list[Argument] = [limit, generation_ms(dedupe_s), EVENTS_PER_CLAIM, longest_hold_ms, join_s * 1000]
     arguments.append(len(events))
-    for event in events:
-        digests = b"".join(dict.fromkeys(map(keys.digest, event.keys)))
-        arguments += (keys.fingerprint(event.message_id), digests, event.body)
+    arguments.append(b"".join(keys.fingerprint(event.message_id) for event in events))
+    arguments += [keys.undated(dict.fromkeys(map(keys.digest, event.keys)), event.body) for event in events]
     for place, event in enumerate(events, start=1):
         if event.hold_ms or event.join or event.replaces is not None:
             join = b"".join(map(keys.digest, event.join)) if event.join else b""

@@ -88,7 +88,12 @@ def fingerprint(message_id: str) -> bytes:
 
 def record(accepted_at_ms: int, digests: Collection[bytes], body: bytes) -> bytes:
     """Return an event as it is written down; `digests` are those of its distinct keys."""
-    return b"%013d%c%b%b" % (accepted_at_ms, len(digests), b"".join(digests), body)
+    return b"%013d%b" % (accepted_at_ms, undated(digests, body))
+
+
+def undated(digests: Collection[bytes], body: bytes) -> bytes:
+    """Return a record without its time."""
+    return b"%c%b%b" % (len(digests), b"".join(digests), body)
 
 
 def read_record(record: bytes) -> tuple[int, tuple[bytes, ...], bytes]:

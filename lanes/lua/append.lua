@@ -8,7 +8,8 @@
 -- ARGV[4]  longest hold, ms
 -- ARGV[5]  how long a join lasts, ms
 -- ARGV[6]  how many events
--- ARGV[7…] three per event: bucket and fingerprint of the message id, digests of its distinct keys, body
+-- ARGV[7]  bucket and fingerprint of each event's message id, in one text
+-- ARGV[8…] what each event's record has behind the time: a byte: how many distinct keys, their digests, the body
 -- ARGV[…]  four per event that has any of these: its place among the events (from 1), hold (ms), join ('' or the digests
 --          of two keys: what comes later with the first has the second as well), and '' or the sequence of the dead letter
 --          whose place it takes: then that one is no more, and the message id is not asked
@@ -18,25 +19,28 @@
 --          sequence of the last event accepted, 0 without any.
 -- Clock    Redis' own.
 local base, call = KEYS[1], redis.call
-local sub, byte, char, find = string.sub, string.byte, string.char, string.find
+local sub, byte, char, find, format = string.sub, string.byte, string.char, string.find, string.format
 local EVENT, LANE, PLACE, READY = base .. ':event', base .. ':lane', base .. ':place', base .. ':ready'
-local FIRST, DIGEST, BUCKET, PRINT, HOT_LENGTH = 7, 8, 3, 6, 1000
+local DIGEST, BUCKET, PRINT, HOT_LENGTH = 8, 3, 6, 1000
 local GENERATIONS, SHARDS, HINT_MS, MOST_WAKES, ARGUMENTS, MOST_JOINS = 3, 16, 200, 4, 4000, 20
 
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local offered = tonumber(ARGV[6])
+local IDS, EVENTS, REST = ARGV[7], 7, 7 + offered
 if call('HLEN', EVENT) + offered > tonumber(ARGV[1]) then
   return false
 end
 
 local function look_up(key, names)
-  local found = {}
-  for first = 1, #names, ARGUMENTS do
-    local values = call('HMGET', key, unpack(names, first, math.min(first + ARGUMENTS - 1, #names)))
-    for i = 1, #values do
-      found[names[first + i - 1]] = values[i]
+  if #names == 0 then
+    return {}
+  end
+  local found = call('HMGET', key, unpack(names, 1, math.min(ARGUMENTS, #names)))
+  for first = ARGUMENTS + 1, #names, ARGUMENTS do
+    for i, value in ipairs(call('HMGET', key, unpack(names, first, math.min(first + ARGUMENTS - 1, #names)))) do
+      found[first + i - 1] = value
     end
   end
   return found
@@ -60,14 +64,12 @@ local function write(key, values)
   end
 end
 
-local last = FIRST + 3 * (offered - 1)
 local holds_of, join_of, letter_of = {}, {}, {}
-for at = last + 3, #ARGV, 4 do
-  local event = FIRST + 3 * (ARGV[at] - 1)
-  local join, letter = ARGV[at + 2], ARGV[at + 3]
-  holds_of[event] = tonumber(ARGV[at + 1])
-  join_of[event] = join ~= '' and join or nil
-  letter_of[event] = letter ~= '' and letter or nil
+for at = REST + 1, #ARGV, 4 do
+  local place, join, letter = tonumber(ARGV[at]), ARGV[at + 2], ARGV[at + 3]
+  holds_of[place] = tonumber(ARGV[at + 1])
+  join_of[place] = join ~= '' and join or nil
+  letter_of[place] = letter ~= '' and letter or nil
 end
 
 -- A message id is remembered in the generation of its arrival, and found there for three more.
@@ -76,8 +78,9 @@ local function seen(back)
   return base .. ':seen:' .. generation - back
 end
 local buckets = {}
-for at = FIRST, last, 3 do
-  buckets[#buckets + 1] = sub(ARGV[at], 1, BUCKET)
+for place = 1, offered do
+  local start = (place - 1) * (BUCKET + PRINT)
+  buckets[place] = sub(IDS, start + 1, start + BUCKET)
 end
 local is_new_generation = call('EXISTS', seen(0)) == 0
 local current, older = is_new_generation and {} or look_up(seen(0), buckets), {}
@@ -93,69 +96,62 @@ local function holds_print(prints, print)
   end
   return at
 end
-local added = {}
-local function is_duplicate(id)
-  local bucket, print = sub(id, 1, BUCKET), sub(id, BUCKET + 1)
-  for _, prints in ipairs(older) do
-    if prints[bucket] and holds_print(prints[bucket], print) then
+local added, remembered, remembered_count = {}, {}, 0
+local function is_duplicate(place)
+  local id_end = place * (BUCKET + PRINT)
+  local bucket, print = buckets[place], sub(IDS, id_end - PRINT + 1, id_end)
+  for back = 1, #older do
+    local prints = older[back][place]
+    if prints and holds_print(prints, print) then
       return true
     end
   end
-  local prints = current[bucket]
+  local prints = added[bucket] or current[place]
   if prints and holds_print(prints, print) then
     return true
   end
-  current[bucket] = prints and prints .. print or print
-  added[bucket] = true
+  prints = prints and prints .. print or print
+  added[bucket] = prints
+  remembered[remembered_count + 1], remembered[remembered_count + 2] = bucket, prints
+  remembered_count = remembered_count + 2
   return false
 end
 
-local flags, fresh = {}, {}
-for at = FIRST, last, 3 do
-  local letter, duplicate = letter_of[at], nil
+local flags, fresh, count = {}, {}, 0
+for place = 1, offered do
+  local letter, duplicate = letter_of[place], nil
   if letter then
     duplicate = call('HDEL', base .. ':dead', letter) == 0
     call('HDEL', base .. ':letter', letter)
     call('ZREM', base .. ':grave', letter)
   else
-    duplicate = is_duplicate(ARGV[at])
+    duplicate = is_duplicate(place)
   end
-  flags[#flags + 1] = duplicate and '0' or '1'
+  flags[place] = duplicate and '0' or '1'
   if not duplicate then
-    fresh[#fresh + 1] = at
+    count = count + 1
+    fresh[count] = place
   end
 end
-if #fresh < offered then
-  call('HINCRBY', base .. ':total', 'duplicates', offered - #fresh)
+if count < offered then
+  call('HINCRBY', base .. ':total', 'duplicates', offered - count)
 end
-if #fresh == 0 then
+if count == 0 then
   return { table.concat(flags), 0, 0 }
 end
 
-local remembered = {}
-for bucket in pairs(added) do
-  remembered[#remembered + 1] = bucket
-  remembered[#remembered + 1] = current[bucket]
-end
 bulk('HSET', seen(0), remembered)
 if is_new_generation then
   call('PEXPIRE', seen(0), (GENERATIONS + 2) * ARGV[2])
   call('UNLINK', seen(GENERATIONS + 1))
 end
 
-local digests, is_met = {}, {}
-local function note(keys)
-  for i = 1, #keys, DIGEST do
-    local digest = sub(keys, i, i + DIGEST - 1)
-    if not is_met[digest] then
-      is_met[digest] = true
-      digests[#digests + 1] = digest
-    end
+local function digests_of(event)
+  local digests = {}
+  for at = 2, byte(event) * DIGEST, DIGEST do
+    digests[#digests + 1] = sub(event, at, at + DIGEST - 1)
   end
-end
-for _, at in ipairs(fresh) do
-  note(ARGV[at + 1])
-  note(join_of[at] or '')
+  return digests
 end
 
 -- What is remembered for a length of time stands in the generation of that length, and is looked for in two.
@@ -165,41 +161,55 @@ local function recent(suffix, length)
 end
 
 -- A key that was joined to another brings that one along, and so on; the joins of this call count from their event on.
-local joins, joined, unread = {}, recent(':join:', ARGV[5]), 1
+local joins, joined = {}, recent(':join:', ARGV[5])
 local function read_joins()
-  while unread <= #digests do
-    local asked = { unpack(digests, unread, math.min(unread + ARGUMENTS - 1, #digests)) }
-    unread = unread + #asked
+  local asked, is_asked = {}, {}
+  local function ask(digest)
+    if not is_asked[digest] then
+      is_asked[digest] = true
+      asked[#asked + 1] = digest
+    end
+  end
+  for _, place in ipairs(fresh) do
+    for _, digest in ipairs(digests_of(ARGV[EVENTS + place])) do
+      ask(digest)
+    end
+    if join_of[place] then
+      ask(sub(join_of[place], DIGEST + 1))
+    end
+  end
+  while #asked > 0 do
+    local now_asked = asked
+    asked = {}
     for _, name in ipairs(joined) do
-      for digest, other in pairs(look_up(name, asked)) do
-        if other and not joins[digest] then
-          joins[digest] = other
-          note(other)
+      for i, other in ipairs(look_up(name, now_asked)) do
+        if other and not joins[now_asked[i]] then
+          joins[now_asked[i]] = other
+          ask(other)
         end
       end
     end
   end
 end
 
-local function with_joins(keys)
-  local all, met = {}, {}
-  for i = 1, #keys, DIGEST do
-    local digest = sub(keys, i, i + DIGEST - 1)
-    while digest and not met[digest] and #all < MOST_JOINS + #keys / DIGEST do
+local function with_joins(event)
+  local digests, all, met = digests_of(event), {}, {}
+  for _, digest in ipairs(digests) do
+    while digest and not met[digest] and #all < MOST_JOINS + #digests do
       met[digest] = true
       all[#all + 1] = digest
       digest = joins[digest]
     end
   end
-  return table.concat(all)
+  return char(#all) .. table.concat(all) .. sub(event, 2 + #digests * DIGEST)
 end
 
-local keys_of = {}
+local event_of = {} -- with what was joined to its keys
 if next(join_of) or call('EXISTS', unpack(joined)) > 0 then
   read_joins()
-  for _, at in ipairs(fresh) do
-    keys_of[at] = with_joins(ARGV[at + 1])
-    local join = join_of[at]
+  for _, place in ipairs(fresh) do
+    event_of[place] = with_joins(ARGV[EVENTS + place])
+    local join = join_of[place]
     if join then
       local from, to = sub(join, 1, DIGEST), sub(join, DIGEST + 1)
       joins[from] = to
@@ -212,10 +222,10 @@ end
 -- Nobody starts sooner after a neighbour than the hold of either says, also when that one has left.
 local apart = recent(':apart:', ARGV[4])
 local some_are_apart = call('EXISTS', unpack(apart)) > 0
-local function apart_until(of_event)
+local function apart_until(digests)
   local time = 0
   for _, name in ipairs(apart) do
-    for _, found in ipairs(call('HMGET', name, unpack(of_event))) do
+    for _, found in ipairs(call('HMGET', name, unpack(digests))) do
       time = math.max(time, tonumber(found or 0))
     end
   end
@@ -237,54 +247,69 @@ local function rested_at(digest)
   end
   return time
 end
-local function due_of(keys, hold)
-  local of_event, due = {}, now
-  for i = 1, #keys, DIGEST do
-    of_event[#of_event + 1] = sub(keys, i, i + DIGEST - 1)
+local function due_of(event, hold)
+  local due, digests = now, digests_of(event)
+  if #digests > 0 and some_are_apart then
+    due = math.max(due, apart_until(digests))
   end
-  if #of_event > 0 and some_are_apart then
-    due = math.max(due, apart_until(of_event))
-  end
-  for _, digest in ipairs(hold > 0 and of_event or {}) do
+  for _, digest in ipairs(hold > 0 and digests or {}) do
     due = math.max(due, rested_at(digest) + hold)
   end
   return due
 end
 
+-- The digests of all lanes, each once; and for each key of each event, one after the other, which lane it is.
+local digests, lane_of, lane_count, lane_by, key_count = {}, {}, 0, {}, 0
+for i = 1, count do
+  local event = event_of[fresh[i]] or ARGV[EVENTS + fresh[i]]
+  for at = 2, byte(event) * DIGEST, DIGEST do
+    local digest = sub(event, at, at + DIGEST - 1)
+    local lane = lane_by[digest]
+    if not lane then
+      lane_count = lane_count + 1
+      lane = lane_count
+      digests[lane], lane_by[digest] = digest, lane
+    end
+    key_count = key_count + 1
+    lane_of[key_count] = lane
+  end
+end
 local lanes = look_up(LANE, digests)
-local seq = call('INCRBY', base .. ':seq', #fresh) - #fresh
-local now_text = now .. ''
-local events, ready, holds, waits, links, hot = {}, {}, {}, {}, {}, {}
-for _, at in ipairs(fresh) do
-  seq = seq + 1
-  local name, keys, behind, hold = seq .. '', keys_of[at] or ARGV[at + 1], 0, holds_of[at] or 0
-  local this = char(#name) .. name
-  for i = 1, #keys, DIGEST do
-    local digest, own_key = sub(keys, i, i + DIGEST - 1), char((i - 1) / DIGEST)
-    local lane = lanes[digest]
+
+local seq = call('INCRBY', base .. ':seq', count) - count
+local now_text, key = format('%d', now), 0
+local events, ready, ready_count, holds, waits, links, hot = {}, {}, 0, {}, {}, {}, {}
+for i = 1, count do
+  local place = fresh[i]
+  local name, event = format('%d', seq + i), event_of[place] or ARGV[EVENTS + place]
+  local behind, hold = 0, holds_of[place] or 0
+  for own_key = 0, byte(event) - 1 do
+    key = key + 1
+    local this, lane = char(own_key, #name) .. name, lanes[lane_of[key]]
     if lane then
-      local tail_end = 2 + byte(lane, 2)
+      local tail_key, digits = byte(lane, 1, 2)
+      local tail_end = 2 + digits
       local tail, head, length = sub(lane, 3, tail_end), sub(lane, 2, tail_end), 2
       if #lane > tail_end then
         local head_end = tail_end + 1 + byte(lane, tail_end + 1)
         head, length = sub(lane, tail_end + 1, head_end), sub(lane, head_end + 1) + 1
       end
-      links[tail] = (links[tail] or '') .. sub(lane, 1, 1) .. this
-      lanes[digest] = own_key .. this .. head .. length
+      links[tail] = (links[tail] or '') .. char(tail_key, #name) .. name
+      this = this .. head .. format('%d', length)
       behind = behind + 1
       if length >= HOT_LENGTH then
-        hot[digest] = length
+        hot[digests[lane_of[key]]] = length
       end
-    else
-      lanes[digest] = own_key .. this
     end
+    lanes[lane_of[key]] = this
   end
-  waits[name] = behind
-  events[#events + 1] = name
-  events[#events + 1] = now_text .. char(#keys / DIGEST) .. keys .. ARGV[at + 2]
-  if behind == 0 then
-    ready[#ready + 1] = (hold > 0 or some_are_apart) and due_of(keys, hold) or now_text
-    ready[#ready + 1] = name
+  events[2 * i - 1], events[2 * i] = name, now_text .. event
+  if behind > 0 then
+    waits[name] = behind
+  else
+    ready[ready_count + 1] = (hold > 0 or some_are_apart) and due_of(event, hold) or now_text
+    ready[ready_count + 2] = name
+    ready_count = ready_count + 2
   end
   if hold > 0 then
     holds[#holds + 1] = name
@@ -297,30 +322,25 @@ for digest, length in pairs(hot) do
   hot_values[#hot_values + 1] = length
   hot_values[#hot_values + 1] = digest
 end
+
 local lane_values = {}
-for digest, lane in pairs(lanes) do
-  if lane then
-    lane_values[#lane_values + 1] = digest
-    lane_values[#lane_values + 1] = lane
-  end
+for lane = 1, lane_count do
+  lane_values[2 * lane - 1], lane_values[2 * lane] = digests[lane], lanes[lane]
 end
 
-local tails = {}
+local tails, places = {}, {}
 for name in pairs(links) do
   if not waits[name] then
     tails[#tails + 1] = name
   end
 end
-local before, places = look_up(PLACE, tails), {}
-for name, behind_it in pairs(links) do
-  places[#places + 1] = name
-  places[#places + 1] = (before[name] or char(waits[name] or 0)) .. behind_it
+for i, before in ipairs(look_up(PLACE, tails)) do
+  local name = tails[i]
+  places[2 * i - 1], places[2 * i] = name, (before or char(0)) .. links[name]
 end
 for name, behind in pairs(waits) do
-  if behind > 0 and not links[name] then
-    places[#places + 1] = name
-    places[#places + 1] = char(behind)
-  end
+  places[#places + 1] = name
+  places[#places + 1] = char(behind) .. (links[name] or '')
 end
 
 bulk('HSET', EVENT, events)
@@ -329,11 +349,12 @@ write(PLACE, places)
 bulk('HSET', base .. ':hold', holds)
 bulk('ZADD', READY, ready)
 bulk('ZADD', base .. ':hot', hot_values)
-call('HINCRBY', base .. ':age', time[1], #fresh)
-call('ZADD', base .. ':ages', time[1], time[1])
-call('HINCRBY', base .. ':total', 'accepted', #fresh)
+if call('HINCRBY', base .. ':age', time[1], count) == count then
+  call('ZADD', base .. ':ages', time[1], time[1])
+end
+call('HINCRBY', base .. ':total', 'accepted', count)
 
 local due = call('ZCOUNT', READY, '-inf', now_text)
 local wanted = math.min(math.ceil(due / ARGV[3]) - call('ZCARD', base .. ':claims'), MOST_WAKES)
 local wake = wanted > 0 and call('SET', base .. ':hint', '1', 'PX', HINT_MS, 'NX')
-return { table.concat(flags), wake and wanted or 0, seq }
+return { table.concat(flags), wake and wanted or 0, seq + count }

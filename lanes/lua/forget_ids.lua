@@ -2,7 +2,7 @@
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  length of one de-duplication generation, ms
--- ARGV[2…] bucket and fingerprint of each message id, as append.lua is given them
+-- ARGV[2…] bucket and fingerprint of each message id, in one
 --
 -- Returns  how many were remembered
 -- Clock    Redis' own.
