@@ -160,7 +160,7 @@ def settle_arguments(
     """Return what `settle.lua` is told."""
     leaving = [burial for burial in buried if not burial.holds]
     staying = [burial for burial in buried if burial.holds]
-    finished = sorted((*delivered, *(burial.sequence for burial in leaving)))
+    finished = sorted({*delivered, *(burial.sequence for burial in leaving)})
     arguments: list[Argument] = [claim_id, longest_hold_ms, len(finished), *finished, len(leaving)]
     for burial in leaving:
         arguments += (burial.sequence, burial.letter)

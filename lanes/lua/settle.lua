@@ -15,7 +15,7 @@
 -- Returns  {lost sequences, events that are ready now}
 -- Clock    Redis' own.
 local base, call = KEYS[1], redis.call
-local sub, byte, char, find = string.sub, string.byte, string.char, string.find
+local sub, byte, char, find, format = string.sub, string.byte, string.char, string.find, string.format
 local EVENT, LANE, PLACE, READY = base .. ':event', base .. ':lane', base .. ':place', base .. ':ready'
 local OWNED = base .. ':claim:' .. ARGV[1]
 local DIGEST, KEY_COUNT, SHARDS, HOT_LENGTH, ARGUMENTS = 8, 14, 16, 1000, 4000
@@ -30,11 +30,13 @@ local function bulk(command, key, values)
 end
 
 local function look_up(command, key, names)
-  local found = {}
-  for first = 1, #names, ARGUMENTS do
-    local values = call(command, key, unpack(names, first, math.min(first + ARGUMENTS - 1, #names)))
-    for i = 1, #values do
-      found[names[first + i - 1]] = values[i]
+  if #names == 0 then
+    return {}
+  end
+  local found = call(command, key, unpack(names, 1, math.min(ARGUMENTS, #names)))
+  for first = ARGUMENTS + 1, #names, ARGUMENTS do
+    for i, value in ipairs(call(command, key, unpack(names, first, math.min(first + ARGUMENTS - 1, #names)))) do
+      found[first + i - 1] = value
     end
   end
   return found
@@ -51,7 +53,7 @@ local named, letters, holding, released = {}, {}, {}, {}
 local first, last = section(1)
 local finishing_count = last - first + 1
 for at = first, last do
-  named[#named + 1] = ARGV[at]
+  named[at - first + 1] = ARGV[at]
 end
 first, last = section(2)
 for at = first, last, 2 do
@@ -68,13 +70,14 @@ for at = first, last, 4 do
   released[#released + 1] = at
 end
 
-local is_owned, lost = look_up('SMISMEMBER', OWNED, named), {}
-local finishing = {}
-for i, name in ipairs(named) do
-  if is_owned[name] == 0 then
-    lost[#lost + 1] = name
+local is_owned, lost, is_lost = look_up('SMISMEMBER', OWNED, named), {}, {}
+local finishing, count = {}, 0
+for i = 1, #named do
+  if is_owned[i] == 0 then
+    lost[#lost + 1], is_lost[named[i]] = named[i], true
   elseif i <= finishing_count then
-    finishing[#finishing + 1] = name
+    count = count + 1
+    finishing[count] = named[i]
   end
 end
 
@@ -87,26 +90,8 @@ local function successor_at(place, at)
   return sub(place, at + 2, at + 1 + digits), at + 2 + digits, key
 end
 
-local waits, outside = {}, {}
-for _, name in ipairs(finishing) do
-  waits[name] = places[name] and byte(places[name]) or 0
-end
-for _, name in ipairs(finishing) do
-  local place, at, heir = places[name], 2, nil
-  while place and at < #place do
-    heir, at = successor_at(place, at)
-    if not waits[heir] then
-      waits[heir] = 0
-      outside[#outside + 1] = heir
-    end
-  end
-end
-for name, place in pairs(look_up('HMGET', PLACE, outside)) do
-  places[name], waits[name] = place, byte(place)
-end
-
 local some_hold = call('EXISTS', base .. ':hold') == 1
-local own_hold = some_hold and look_up('HMGET', base .. ':hold', finishing) or {}
+local holds_of_finishing = some_hold and look_up('HMGET', base .. ':hold', finishing) or {}
 
 -- An event that was emptied meanwhile (forget.lua) leaves no letter.
 local function is_empty(record)
@@ -120,30 +105,46 @@ local function keep_letter(name, record, letter)
 end
 
 local longest_hold = tonumber(ARGV[2])
-local finished, ages, apart, is_apart, moved, buried, held = {}, {}, {}, {}, {}, 0, 0
-local head_of, left = {}, {} -- by digest of a lane that lost events: its head now, or false; how many left it
-for _, name in ipairs(finishing) do
-  if waits[name] > 0 then
+local finished, ages, apart, is_apart, buried, held = {}, {}, {}, {}, 0, 0
+local heirs, passed, is_finished = {}, {}, {} -- the successors; how many lanes were passed on to each
+-- The lanes that lost events, by number: digest, head now or false, how many left it.
+local digests, heads, left, lane_by, lane_count = {}, {}, {}, {}, 0
+local without_place, own_lanes = {}, {} -- own_lanes: of the event at hand, by the number of its key
+for i = 1, count do
+  local name, record, place = finishing[i], records[i], places[i]
+  if place and byte(place) > (passed[name] or 0) then
     lost[#lost + 1] = name
   else
-    local record, place = records[name], places[name]
-    for at = KEY_COUNT + 1, KEY_COUNT + byte(record, KEY_COUNT) * DIGEST, DIGEST do
+    for key = 0, byte(record, KEY_COUNT) - 1 do
+      local at = KEY_COUNT + 1 + key * DIGEST
       local digest = sub(record, at, at + DIGEST - 1)
-      head_of[digest], left[digest] = false, (left[digest] or 0) + 1
-      if own_hold[name] then
+      local lane = lane_by[digest]
+      if not lane then
+        lane_count = lane_count + 1
+        lane = lane_count
+        digests[lane], left[lane], lane_by[digest] = digest, 0, lane
+      end
+      heads[lane], left[lane], own_lanes[key] = false, left[lane] + 1, lane
+      if holds_of_finishing[i] then
         apart[#apart + 1] = digest
-        apart[#apart + 1] = now + own_hold[name]
-        is_apart[digest] = tonumber(own_hold[name]) >= longest_hold
+        apart[#apart + 1] = now + holds_of_finishing[i]
+        is_apart[digest] = tonumber(holds_of_finishing[i]) >= longest_hold
       end
     end
-    local at, heir, key = 2, nil, nil
-    while place and at < #place do
-      heir, at, key = successor_at(place, at)
-      head_of[sub(record, KEY_COUNT + 1 + key * DIGEST, KEY_COUNT + (key + 1) * DIGEST)] = heir
-      waits[heir] = waits[heir] - 1
-      moved[heir] = true
+    if place then
+      local at, heir, key = 2, nil, nil
+      while at < #place do
+        heir, at, key = successor_at(place, at)
+        heads[own_lanes[key]] = heir
+        if not passed[heir] then
+          passed[heir] = 0
+          heirs[#heirs + 1] = heir
+        end
+        passed[heir] = passed[heir] + 1
+      end
+      is_finished[name] = true
+      without_place[#without_place + 1] = name
     end
-    places[name] = nil
     if letters[name] and not is_empty(record) then
       keep_letter(name, record, letters[name])
       buried = buried + 1
@@ -154,40 +155,47 @@ for _, name in ipairs(finishing) do
   end
 end
 
-local lane_values, empty_lanes, long_lanes = {}, {}, {}
-for digest, head in pairs(head_of) do
-  if head then
-    long_lanes[#long_lanes + 1] = digest
+local lane_values, empty_lanes, long_lanes, long_digests = {}, {}, {}, {}
+for lane = 1, lane_count do
+  if heads[lane] then
+    long_lanes[#long_lanes + 1] = lane
+    long_digests[#long_digests + 1] = digests[lane]
   else
-    empty_lanes[#empty_lanes + 1] = digest
-    if left[digest] >= HOT_LENGTH then
-      call('ZREM', base .. ':hot', digest)
+    empty_lanes[#empty_lanes + 1] = digests[lane]
+    if left[lane] >= HOT_LENGTH then
+      call('ZREM', base .. ':hot', digests[lane])
     end
   end
 end
-for digest, lane in pairs(look_up('HMGET', LANE, long_lanes)) do
-  local tail_end, head = 2 + byte(lane, 2), head_of[digest]
-  local length = tonumber(sub(lane, tail_end + 2 + byte(lane, tail_end + 1)))
-  local remaining = length - left[digest]
-  lane_values[#lane_values + 1] = digest
-  lane_values[#lane_values + 1] = sub(lane, 1, tail_end) .. (remaining > 1 and char(#head) .. head .. remaining or '')
+for i, text in ipairs(look_up('HMGET', LANE, long_digests)) do
+  local lane, digest, tail_end = long_lanes[i], long_digests[i], 2 + byte(text, 2)
+  local length = tonumber(sub(text, tail_end + 2 + byte(text, tail_end + 1)))
+  local remaining, head = length - left[lane], heads[lane]
+  lane_values[2 * i - 1] = digest
+  lane_values[2 * i] = sub(text, 1, tail_end)
+    .. (remaining > 1 and char(#head) .. head .. format('%d', remaining) or '')
   if length >= HOT_LENGTH and remaining < HOT_LENGTH then
     call('ZREM', base .. ':hot', digest)
   end
 end
 
 -- The successors of what finished wait for less, some for nothing.
-local place_values, without_place, freed = {}, {}, {}
-for heir in pairs(moved) do
-  local place = places[heir]
-  if place and waits[heir] == 0 then
+local waiting, place_values, freed = {}, {}, {}
+for _, heir in ipairs(heirs) do
+  if not is_finished[heir] then
+    waiting[#waiting + 1] = heir
+  end
+end
+for i, place in ipairs(look_up('HMGET', PLACE, waiting)) do
+  local heir, waits = waiting[i], byte(place) - passed[waiting[i]]
+  if waits == 0 then
     freed[#freed + 1] = heir
   end
-  if place and waits[heir] == 0 and #place == 1 then
+  if waits == 0 and #place == 1 then
     without_place[#without_place + 1] = heir
-  elseif place then
+  else
     place_values[#place_values + 1] = heir
-    place_values[#place_values + 1] = char(waits[heir]) .. sub(place, 2)
+    place_values[#place_values + 1] = char(waits) .. sub(place, 2)
   end
 end
 bulk('HSET', LANE, lane_values)
@@ -199,20 +207,22 @@ bulk('HDEL', PLACE, without_place)
 -- for one of 16 parts of all keys, `DIGEST TIME` after `DIGEST TIME`. What keeps everybody apart anyway needs no note.
 local generation = math.floor(now / math.max(longest_hold, 1))
 if longest_hold > 0 then
-  local shards, now_text = {}, now .. ''
-  for digest in pairs(head_of) do
+  local shards, now_text = {}, format('%d', now)
+  for lane = 1, lane_count do
+    local digest = digests[lane]
     if not is_apart[digest] then
       local shard = byte(digest) % SHARDS
       local notes = shards[shard] or {}
       shards[shard] = notes
       notes[#notes + 1] = digest
-      notes[#notes + 1] = now_text
     end
   end
   for shard, notes in pairs(shards) do
     local rested = base .. ':rested:' .. generation .. ':' .. shard
-    call('APPEND', rested, table.concat(notes))
-    call('PEXPIRE', rested, 2 * longest_hold)
+    local text = table.concat(notes, now_text) .. now_text
+    if call('APPEND', rested, text) == #text then
+      call('PEXPIRE', rested, 2 * longest_hold)
+    end
   end
   if #apart > 0 then
     bulk('HSET', base .. ':apart:' .. generation, apart)
@@ -243,11 +253,11 @@ local function apart_until(record)
   return time
 end
 local ready = {}
-for _, name in ipairs(freed) do
-  if in_claim[name] == 0 then
-    local due = now + (holds[name] or 0)
-    if freed_records[name] then
-      due = math.max(due, apart_until(freed_records[name]))
+for i, name in ipairs(freed) do
+  if in_claim[i] == 0 then
+    local due = now + (holds[i] or 0)
+    if freed_records[i] then
+      due = math.max(due, apart_until(freed_records[i]))
     end
     ready[#ready + 1] = due
     ready[#ready + 1] = name
@@ -255,12 +265,19 @@ for _, name in ipairs(freed) do
 end
 bulk('ZADD', READY, ready)
 
-for _, suffix in ipairs({ ':event', ':place', ':hold', ':attempts', ':deaths' }) do
-  bulk('HDEL', base .. suffix, finished)
+bulk('HDEL', EVENT, finished)
+for _, suffix in ipairs({ ':hold', ':attempts', ':deaths' }) do
+  if call('EXISTS', base .. suffix) == 1 then
+    bulk('HDEL', base .. suffix, finished)
+  end
 end
-bulk('SREM', OWNED, finished)
-for second, count in pairs(ages) do
-  if call('HINCRBY', base .. ':age', second, -count) == 0 then
+if call('SCARD', OWNED) == #finished then
+  call('DEL', OWNED)
+else
+  bulk('SREM', OWNED, finished)
+end
+for second, left_then in pairs(ages) do
+  if call('HINCRBY', base .. ':age', second, -left_then) == 0 then
     call('HDEL', base .. ':age', second)
     call('ZREM', base .. ':ages', second)
   end
@@ -315,7 +332,7 @@ end
 
 for _, at in ipairs(released) do
   local name, delay, attempt = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  if is_owned[name] == 1 then
+  if not is_lost[name] then
     if attempt ~= '' then
       call('HSET', base .. ':attempts', name, (call('HGET', base .. ':attempts', name) or '') .. attempt .. '\n')
     end
@@ -340,7 +357,9 @@ if call('EXISTS', OWNED) == 0 then
   call('ZREM', base .. ':claims', ARGV[1])
 end
 
-call('HINCRBY', base .. ':total', 'delivered', #finished + held - buried)
-call('HINCRBY', base .. ':total', 'buried', buried)
-call('HINCRBY', base .. ':total', 'released', let_go)
+for what, how_many in pairs({ delivered = #finished + held - buried, buried = buried, released = let_go }) do
+  if how_many ~= 0 then
+    call('HINCRBY', base .. ':total', what, how_many)
+  end
+end
 return { lost, call('ZCOUNT', READY, '-inf', now) }

@@ -236,6 +236,16 @@ def test_delivering_twice_reports_the_second_as_lost(client: redis.Redis) -> Non
     assert stats(client).delivered_total == 1
 
 
+def test_an_event_that_is_named_twice_is_settled_once(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), event("b", "mo"))
+    first = claim(client)
+
+    deliver(client, first, "a", "a")
+
+    assert stats(client).delivered_total == 1
+    assert deliver(client, first, "b").lost == ()
+
+
 def test_a_buried_event_frees_its_lane_and_is_kept_with_its_letter(client: redis.Redis) -> None:
     append(client, event("a", "jo"), event("b", "jo"))
     bury(client, claim(client, depth=0), "a")
