@@ -82,47 +82,53 @@ local function another_is_alone()
 end
 
 local claimed, records, attempts, deaths = {}, {}, {}, {}
-local bytes, allowed = 0, most_events
+local bytes, taken_count, allowed = 0, 0, most_events
 local function take(names)
   local found = call('HMGET', EVENT, unpack(names))
   local tried = some_attempts and call('HMGET', base .. ':attempts', unpack(names))
   local died = some_deaths and call('HMGET', base .. ':deaths', unpack(names))
-  local taken = {}
-  for i, name in ipairs(names) do
+  local first = taken_count + 1
+  for i = 1, #names do
     local record, deaths_of_it = found[i], died and count(died[i]) or 0
-    if #claimed > 0 and (bytes + #record > most_bytes or #claimed >= allowed) then
+    if taken_count > 0 and (bytes + #record > most_bytes or taken_count >= allowed) then
       allowed = 0
       break
     end
     local share = MAY_SHARE[deaths_of_it] or 1
-    if #claimed < share and (deaths_of_it < ALONE or not another_is_alone()) then
-      allowed = math.min(allowed, share)
+    if taken_count < share and (deaths_of_it < ALONE or not another_is_alone()) then
+      allowed = share < allowed and share or allowed
       bytes = bytes + #record
-      claimed[#claimed + 1] = name
-      taken[#taken + 1] = name
-      records[#records + 1] = record
+      taken_count = taken_count + 1
+      claimed[taken_count], records[taken_count] = names[i], record
       if tried then
-        attempts[#attempts + 1] = tried[i] or ''
+        attempts[taken_count] = tried[i] or ''
       end
       if died then
-        deaths[#deaths + 1] = died[i] or ''
+        deaths[taken_count] = died[i] or ''
       end
     end
   end
-  return taken
+  return { unpack(claimed, first, taken_count) }
 end
 
 local frontier = take(due)
 if #frontier == 0 then
   return { -1, 0, {}, {}, {}, {}, {} }
 end
-call('ZREM', READY, unpack(frontier))
+if some_deaths then
+  call('ZREM', READY, unpack(frontier))
+else -- nothing was passed over: these stand first
+  call('ZREMRANGEBYRANK', READY, 0, #frontier - 1)
+end
 
 local places, missing = {}, {}
 local function read_places(names)
   if #names > 0 then
-    for i, place in ipairs(call('HMGET', PLACE, unpack(names))) do
-      places[names[i]] = place
+    local found = call('HMGET', PLACE, unpack(names))
+    for i = 1, #names do
+      if found[i] then
+        places[names[i]] = found[i]
+      end
     end
   end
 end
@@ -130,8 +136,8 @@ end
 -- Return the successors of the names that wait for nothing outside this claim.
 local function successors(names)
   local behind, unknown, met = {}, {}, {}
-  for _, name in ipairs(names) do
-    local place, at = places[name], 2
+  for i = 1, #names do
+    local place, at = places[names[i]], 2
     while place and at < #place do
       local digits = byte(place, at + 1)
       local successor = sub(place, at + 2, at + 1 + digits)
@@ -202,10 +208,10 @@ local function followers(names)
 end
 
 local at_depth = { #frontier }
-if greatest_depth > 0 and #claimed < allowed then
+if greatest_depth > 0 and taken_count < allowed then
   read_places(frontier)
 end
-while #at_depth <= greatest_depth and #claimed < allowed and #frontier > 0 do
+while #at_depth <= greatest_depth and taken_count < allowed and #frontier > 0 do
   frontier = followers(frontier)
   if #frontier > 0 then
     frontier = take(frontier)
