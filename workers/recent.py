@@ -14,7 +14,7 @@ import redis
 from lanes.keys import base, digest
 from mapping.event import JsonObject
 from workers.prepare import Prepared
-from workers.requests import Item
+from workers.requests import Item, written
 from workers.scripts import run
 
 # What the service takes in one update: 300 attributes and 32 KB, of which some is left for the rest.
@@ -57,6 +57,6 @@ def _with(said: JsonObject | None, item: Item) -> Item:
         return item
     body = orjson.loads(item.data)
     attributes = said | body.get("attributes", {})
-    data = orjson.dumps(body | {"attributes": attributes})
+    data = written(body | {"attributes": attributes})
     fits = len(attributes) <= _MOST_ATTRIBUTES and len(data) <= _MOST_BYTES
     return item._replace(data=data) if fits else item
