@@ -59,6 +59,7 @@ class Pipeline:
             "SEGUE_TRACK_URL": self.simulator_url,
             "SEGUE_INGEST_PORT": self.ingest_url.rpartition(":")[2],
             "SEGUE_RETRY_BASE_S": "0.05",
+            "PYTHONWARNINGS": "ignore:You're running the worker with superuser",
             **environment,
         }
         self._wanted = workers
@@ -70,14 +71,17 @@ class Pipeline:
 
     def __enter__(self) -> Self:
         self.redis.flushall()
-        self._start(
-            "-m", "simulator", "--port", self.simulator_url.rpartition(":")[2], "--credentials", f"{OTHER}:{OTHER}"
-        )
-        self._start("-m", "console.cli", "ingest")
-        for _ in range(self._wanted):
-            self.start_worker()
-        wait_until(lambda: self._answers(f"{self.simulator_url}/_sim/stats"), "the simulator answers")
-        wait_until(lambda: self._answers(f"{self.ingest_url}/ready"), "ingest is ready")
+        with ExitStack() as failing:
+            failing.push(self)
+            self._start(
+                "-m", "simulator", "--port", self.simulator_url.rpartition(":")[2], "--credentials", f"{OTHER}:{OTHER}"
+            )
+            self._start("-m", "console.cli", "ingest")
+            for _ in range(self._wanted):
+                self.start_worker()
+            wait_until(lambda: self._answers(f"{self.simulator_url}/_sim/stats"), "the simulator answers")
+            wait_until(lambda: self._answers(f"{self.ingest_url}/ready"), "ingest is ready")
+            failing.pop_all()
         return self
 
     def __exit__(
