@@ -76,7 +76,7 @@ def _decided(decision: mapping.Decision) -> Iterator[Text]:
 
 
 def _answered(request: Request, outcome: Outcome) -> Text:
-    action = request.items[0].operation.action
+    action = request.items[0].action
     if isinstance(outcome, Delivered):
         return Text(f"sent {action}: accepted", style="green")
     return Text(f"sent {action}: {outcome.reason}", style="red")

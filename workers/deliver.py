@@ -134,7 +134,7 @@ def _waves(
     if destination.delivery.batch_order == "trust":
         yield prepared
         return
-    changes = any(item.operation.action in _CHANGES_IDENTITY for one in prepared for item in one.items)
+    changes = any(item.action in _CHANGES_IDENTITY for one in prepared for item in one.items)
     for depth, wave in groupby(prepared, key=lambda one: one.event.depth):
         if changes and depth > 0:
             yield ready(list(_not_behind((one.event for one in wave), held)))
@@ -254,7 +254,7 @@ def _remember(prepared: Sequence[Prepared], outcomes: Outcomes, lease: Lease, de
         (orjson.loads(item.data), one.happened_at_ms)
         for one in prepared
         for item, outcome in outcomes[one.event.sequence]
-        if item.operation.action in _CHANGES_IDENTITY and isinstance(outcome, Delivered)
+        if item.action in _CHANGES_IDENTITY and isinstance(outcome, Delivered)
     ]
     people.remember(lease.client, lease.queue, destination.delivery.remember_days * DAY_S, done)
 

@@ -63,10 +63,18 @@ def letter(
 ) -> bytes:
     """Return the letter of an event: the faults in order of subscriptions, the first one's text as its message."""
     names = {one.index: one.name for one in destination.subscriptions}
-    faults = [_failure(failure) for failure in failures]
-    faults += [_refusal(item, outcome, names) for item, outcome in refusals]
-    text = message or faults[0]["message"]
     _, content, again = unpack(event.body)
+    payloads = _payloads(content, again, destination, names) if refusals or accepted or unsent else {}
+
+    def request(item: Item) -> JsonObject:
+        subscription = names.get(item.subscription)
+        payload, sent = payloads.get(subscription), orjson.Fragment(item.data)
+        told = {"subscription": subscription, "action": item.action, "payload": payload}
+        return told | {"path": item.path, "request": sent}
+
+    faults = [_failure(failure) for failure in failures]
+    faults += [request(item) | _refusal(outcome) for item, outcome in refusals]
+    text = message or faults[0]["message"]
     noted = [*map(orjson.loads, event.attempts), *([death.at_ms, death.by, _DIED] for death in event.deaths)]
     if reason is not Reason.DEADLY:
         noted.append([int(now_s * 1000), NAME, text[:_LONGEST_REASON]])
@@ -77,8 +85,8 @@ def letter(
             "class": reason,
             "message": text,
             "faults": faults,
-            "accepted": [_request(item, names) for item in accepted],
-            "unsent": [_request(item, names) for item in unsent],
+            "accepted": list(map(request, accepted)),
+            "unsent": list(map(request, unsent)),
             "attempts": [*again.get("attempts", ()), *tried][-MOST_ATTEMPTS:],
             "deaths": len(event.deaths),
             "keys": mapping.placement(content, destination).keys,
@@ -95,16 +103,15 @@ def _failure(failure: Failure) -> JsonObject:
     return {"subscription": failure.name, "action": failure.action, "message": failure.message}
 
 
-def _refusal(item: Item, outcome: Rejected | RetryLater, names: dict[int, str]) -> JsonObject:
-    return _request(item, names) | {"message": outcome.reason, "answer": asdict(outcome.answer)}
+def _refusal(outcome: Rejected | RetryLater) -> JsonObject:
+    return {"message": outcome.reason, "answer": asdict(outcome.answer)}
 
 
-def _request(item: Item, names: dict[int, str]) -> dict[str, Any]:
-    operation = item.operation
-    return {
-        "subscription": names.get(operation.subscription),
-        "action": operation.action,
-        "payload": operation.payload,
-        "path": operation.path,
-        "request": orjson.Fragment(item.data),
-    }
+def _payloads(
+    event: JsonObject, again: JsonObject, destination: mapping.Destination, names: dict[int, str]
+) -> dict[str | None, Any]:
+    """Return what the request of each subscription was made of: mapped again, as nobody keeps it until then."""
+    if "requests" in again:
+        return {stored["subscription"]: stored.get("payload") for stored in again["requests"]}
+    made = mapping.translate(event, destination, 0.0).operations
+    return {names.get(operation.subscription): operation.payload for operation in made}

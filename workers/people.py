@@ -9,7 +9,7 @@ one that is forgotten either.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
@@ -51,6 +51,10 @@ class Known:
         frozenset()
     )  # events that change names, and have to keep a distance that they have not yet
 
+    def has_moved(self, person: str) -> bool:
+        """Whether the person of this key is somebody else or nobody now."""
+        return person in self.merged or person in self.deleted_ms
+
     def who(self, identifiers: Who) -> Who:
         """Return the identifiers of the person who these have become."""
         return self.merged.get(key_of(identifiers) or "", identifiers)
@@ -79,16 +83,16 @@ def look_up(
     client: redis.Redis,
     queue: str,
     remember_s: float,
-    bodies: Sequence[JsonObject],
+    named: Iterable[str],
     updates: Sequence[Update],
     *,
     keeps_distance: bool,
 ) -> Known:
-    """Return what is known of the people in `bodies`, and give each update its time; one round trip.
+    """Return what is known of the people of these keys, and give each update its time; one round trip.
 
     Where what changes names `keeps_distance`, one that has no hold is told, and gets no time, nor do those behind it.
     """
-    people = list(dict.fromkeys(key for body in bodies for key in named_in(body)))
+    people = list(dict.fromkeys(named))
     if not people and not updates:
         return Known()
     arguments: list[str | bytes | int] = [int(remember_s * 1000), int(keeps_distance)]

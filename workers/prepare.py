@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple
 
+import orjson
 import redis
 
 import lanes
@@ -15,7 +16,7 @@ import mapping
 from mapping.event import JsonObject, message_key, unpack
 from workers import names, people, wire
 from workers.people import Known, Update
-from workers.requests import Item, encode
+from workers.requests import Item, encode, written
 
 DAY_S = 86_400
 # Python computes in one thread at a time; those that wait their turn here do not interrupt it, which costs both.
@@ -55,8 +56,8 @@ def prepare(
         client,
         destination.name,
         destination.delivery.remember_days * DAY_S,
-        [body for draft in drafts for body in draft.bodies],
-        [update for draft in drafts if (update := draft.update())],
+        [person for draft in drafts for person in draft.people],
+        [draft.update for draft in drafts if draft.update],
         keeps_distance=keeps_distance,
     )
     with _computing:
@@ -65,74 +66,100 @@ def prepare(
 
 class _Draft(NamedTuple):
     event: lanes.ClaimedEvent
-    translation: mapping.Translation
-    bodies: list[JsonObject]
+    items: tuple[Item, ...]  # as mapped
+    people: tuple[str, ...]  # keys of all whom they name
+    update: Update | None  # their updates of a person as one
+    failures: tuple[mapping.Failure, ...]
     accepted_at_ms: int  # for the first time
     timestamp: Any
     order: mapping.Order | None
     message_id: str
 
-    def update(self) -> Update | None:
-        """Return the event's updates of a person as one; None when there are none.
-
-        A merge counts as one of both people: who remains has the attributes of the other one, with their times.
-        """
-        updates = [body for body in self.bodies if wire.is_update(body)]
-        times = [int(body["timestamp"]) for body in updates]
-        times += [0 for body in self.bodies if body.get("action") == "merge"]
-        if not times:
-            return None
-        keys = self.event.keys
-        given = tuple(chain.from_iterable(names.given(body, keys) for body in updates))
-        updates_only = any(map(names.updates_only, updates))
-        return Update(self.event.sequence, max(times), self.accepted_at_ms // 1000, keys, given, updates_only)
-
     def prepared(self, known: Known, rising: bool) -> Prepared:
-        items, late, sequence = [], False, self.event.sequence
-        time_s = known.times_s.get(sequence) if rising else None
-        happened_at_ms = _happened_at_ms(self.timestamp, self.accepted_at_ms) if known.deleted_ms else 0
-        for operation, body in zip(self.translation.operations, self.bodies, strict=True):
-            sent = wire.addressed(body, known, happened_at_ms, time_s)
-            if sent is not None:
-                person = people.key_of(sent["identifiers"]) if wire.is_update(sent) else None
-                items.append(encode(sequence, operation, sent, self.message_id, person or ""))
-            else:
-                late = late or body["action"] != "merge"
+        items, late = self.items, False
+        if self.update or any(map(known.has_moved, self.people)):
+            items, late = self._addressed(known, known.times_s.get(self.event.sequence) if rising else None)
         return Prepared(
             self.event,
-            tuple(items),
-            self.translation.failures,
+            items,
+            self.failures,
             self.timestamp,
             self.accepted_at_ms,
             late,
             self.order,
             self.message_id,
-            sequence in known.changing,
+            self.event.sequence in known.changing,
         )
+
+    def _addressed(self, known: Known, time_s: int | None) -> tuple[tuple[Item, ...], bool]:
+        """Return the items written anew for who their people are now, and whether one was left out as too late."""
+        items, late = [], False
+        happened_at_ms = _happened_at_ms(self.timestamp, self.accepted_at_ms) if known.deleted_ms else 0
+        for item in self.items:
+            body = orjson.loads(item.data)
+            sent = wire.addressed(body, known, happened_at_ms, time_s)
+            if sent is None:
+                late = late or body["action"] != "merge"
+            else:
+                items.append(item if sent is body else item._replace(data=written(sent), person=_updated(sent)))
+        return tuple(items), late
 
 
 def _draft(event: lanes.ClaimedEvent, destination: mapping.Destination) -> _Draft:
     if not event.body:  # it was forgotten: nothing is left to be sent
-        return _Draft(event, mapping.Translation((), ()), [], event.accepted_at_ms, None, None, "")
+        return _Draft(event, (), (), None, (), event.accepted_at_ms, None, None, "")
     source, content, again = unpack(event.body)
     accepted_at_ms = again.get("accepted_at_ms", event.accepted_at_ms)
     if "requests" in again:
         operations = tuple(_as_it_was(request, destination) for request in again["requests"])
-        translation = mapping.Translation(operations, ())
+        failures: tuple[mapping.Failure, ...] = ()
         bodies = [operation.body for operation in operations]
     else:
-        translation = mapping.translate(content, destination, accepted_at_ms / 1000)
-        bodies = wire.bodies(translation.operations, source, content, accepted_at_ms)
-    order, message_id = mapping.order_of(content), message_key(source, content)
-    return _Draft(event, translation, bodies, accepted_at_ms, content.get("timestamp"), order, message_id)
+        operations, failures = mapping.translate(content, destination, accepted_at_ms / 1000)
+        bodies = wire.bodies(operations, source, content, accepted_at_ms)
+    message_id = message_key(source, content)
+    return _Draft(
+        event,
+        tuple(
+            [
+                encode(event.sequence, operation, body, message_id, _updated(body))
+                for operation, body in zip(operations, bodies, strict=True)
+            ]
+        ),
+        tuple([person for body in bodies for person in people.named_in(body)]),
+        _update(event, bodies, accepted_at_ms),
+        failures,
+        accepted_at_ms,
+        content.get("timestamp"),
+        mapping.order_of(content),
+        message_id,
+    )
+
+
+def _updated(body: JsonObject) -> str:
+    """Return the key of the person whom an update is about; nothing for any other body."""
+    return (wire.is_update(body) and people.key_of(body["identifiers"])) or ""
+
+
+def _update(event: lanes.ClaimedEvent, bodies: Sequence[JsonObject], accepted_at_ms: int) -> Update | None:
+    """Return the event's updates of a person as one; None when there are none.
+
+    A merge counts as one of both people: who remains has the attributes of the other one, with their times.
+    """
+    updates = [body for body in bodies if wire.is_update(body)]
+    times = [int(body["timestamp"]) for body in updates]
+    times += [0 for body in bodies if body.get("action") == "merge"]
+    if not times:
+        return None
+    given = tuple(chain.from_iterable(names.given(body, event.keys) for body in updates))
+    updates_only = any(map(names.updates_only, updates))
+    return Update(event.sequence, max(times), accepted_at_ms // 1000, event.keys, given, updates_only)
 
 
 def _as_it_was(stored: JsonObject, destination: mapping.Destination) -> mapping.Operation:
     """Return the operation of a stored request, see `workers.letters`."""
     named = (one.index for one in destination.subscriptions if one.name == stored["subscription"])
-    return mapping.Operation(
-        next(named, -1), stored["action"], stored["path"], stored["request"], stored.get("payload")
-    )
+    return mapping.Operation(next(named, -1), stored["action"], stored["path"], stored["request"])
 
 
 def _happened_at_ms(timestamp: Any, accepted_at_ms: int) -> int:

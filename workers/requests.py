@@ -10,7 +10,7 @@ import orjson
 
 from mapping import Operation
 from mapping.event import JsonObject
-from mapping.operation import BATCH_PATH
+from mapping.operation import BATCH_PATH, ENTITY_PATH
 
 # The service takes bodies of up to 500,000 bytes, with the brackets.
 MAX_BODY_BYTES = 490_000
@@ -18,10 +18,13 @@ _ENVELOPE_BYTES = len(b'{"batch":[]}')
 
 
 class Item(NamedTuple):
-    """One operation of one event, encoded once: these very bytes are sent, and sent again."""
+    """One operation of one event, encoded once: these very bytes are sent, and sent again. Nothing else is kept of the
+    operation, as a claim has hundreds of them."""
 
     sequence: int  # of the event
-    operation: Operation
+    subscription: int  # which made it
+    action: str
+    path: str
     data: bytes
     message_id: str = ""  # of the event, behind its source
     person: str = ""  # of an update: the key of whom it is about
@@ -47,13 +50,12 @@ class Request:
 
 
 def encode(sequence: int, operation: Operation, body: JsonObject, message_id: str = "", person: str = "") -> Item:
-    """Return the operation with the bytes that stand for it on the wire."""
-    return Item(sequence, operation, written(body), message_id, person)
+    """Return the operation as the bytes that stand for it on the wire."""
+    return Item(sequence, operation.subscription, operation.action, operation.path, written(body), message_id, person)
 
 
 def written(body: JsonObject) -> bytes:
-    """Return the body as JSON; a copy, as what orjson returns occupies 4 KB however short it is, and a claim has
-    hundreds of these."""
+    """Return the body as JSON; a copy, as what orjson returns occupies 4 KB however short it is."""
     return b"%b" % orjson.dumps(body)
 
 
@@ -62,8 +64,8 @@ def pack(items: Iterable[Item], max_items: int) -> Iterator[Request]:
     batch: list[Item] = []
     size = _ENVELOPE_BYTES
     for item in items:
-        if not item.operation.batchable:
-            yield Request(item.operation.path, (item,))
+        if item.path != ENTITY_PATH:
+            yield Request(item.path, (item,))
             continue
         if batch and (len(batch) == max_items or size + len(item.data) > MAX_BODY_BYTES):
             yield Request(BATCH_PATH, tuple(batch))

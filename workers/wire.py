@@ -36,7 +36,7 @@ def addressed(body: JsonObject, known: Known, happened_at_ms: int, time_s: int |
     None: nothing is left to be done. The people to be merged are one already, or the operation came late for a person
     who was deleted.
     """
-    if is_update(body) and time_s is not None:
+    if time_s is not None and is_update(body) and body.get("timestamp") != time_s:
         body = body | {"timestamp": time_s}
     if "action" not in body or not (known.merged or known.deleted_ms):
         return body

@@ -42,7 +42,7 @@ app.conf.update(task_ignore_result=True, worker_prefetch_multiplier=4, broker_co
 def naive(event: dict[str, Any]) -> None:
     """Send one event."""
     for item in items("demo", event):
-        send(Request(item.operation.path, (item,)))
+        send(Request(item.path, (item,)))
 
 
 @app.task(name="rival.chunked", queue="rival:chunked")  # type: ignore[untyped-decorator]

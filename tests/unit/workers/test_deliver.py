@@ -48,7 +48,7 @@ class Service:
         self.requests: list[list[str]] = []
 
     def __call__(self, request: Request) -> list[Outcome]:
-        names = [item.operation.body["name"] for item in request.items]
+        names = [orjson.loads(item.data)["name"] for item in request.items]
         self.requests.append(names)
         return [self.answer(name) for name in names]
 
@@ -189,7 +189,7 @@ def test_a_request_refused_as_a_whole_is_halved_in_order_until_the_culprit_stand
     sent: list[list[str]] = []
 
     def send(request: Request) -> list[Outcome]:
-        names = [item.operation.body["name"] for item in request.items]
+        names = [orjson.loads(item.data)["name"] for item in request.items]
         sent.append(names)
         if "e2" not in names:
             return [Delivered()] * len(names)
@@ -208,7 +208,7 @@ def test_the_second_half_of_a_refused_request_does_not_overtake_the_first(client
     sent: list[list[str]] = []
 
     def send(request: Request) -> list[Outcome]:
-        names = [item.operation.body["name"] for item in request.items]
+        names = [orjson.loads(item.data)["name"] for item in request.items]
         sent.append(names)
         if len(names) > 2:
             return [Split("HTTP 413", ANSWER)] * len(names)

@@ -12,7 +12,6 @@ import redis
 
 import lanes
 from lanes.keys import base
-from mapping import Operation
 from mapping.operation import BATCH_PATH
 from workers import delivery_log
 from workers.outcomes import Answer, Delivered, Outcome, Rejected
@@ -29,8 +28,7 @@ def client() -> redis.Redis:
 
 
 def item(sequence: int, name: str) -> Item:
-    operation = Operation(0, "trackEvent", "/api/v2/entity", {})
-    return Item(sequence, operation, orjson.dumps({"name": name}), f"web:{name}")
+    return Item(sequence, 0, "trackEvent", "/api/v2/entity", orjson.dumps({"name": name}), f"web:{name}")
 
 
 def sender(client: redis.Redis, *outcomes: Outcome) -> Callable[..., list[Outcome]]:

@@ -44,7 +44,7 @@ def sent(client: redis.Redis) -> list[str]:
     told: list[str] = []
 
     def send(request: Request) -> list[Outcome]:
-        bodies = [item.operation.body for item in request.items]
+        bodies = [orjson.loads(item.data) for item in request.items]
         told.extend(f"{body['action']} {orjson.dumps(body.get('identifiers')).decode()}" for body in bodies)
         return [Delivered()] * len(bodies)
 

@@ -8,7 +8,6 @@ import fakeredis
 import pytest
 import redis
 
-from mapping import Operation
 from workers import gate as gates
 from workers import scripts
 from workers.gate import FAILURES, Gate
@@ -18,7 +17,7 @@ from workers.requests import Item, Request
 QUEUE = "journeys"
 KEY = "segue:{journeys}:gate"
 DEAD = RetryLater("no answer: ConnectError", Answer(None, "ConnectError"))
-REQUEST = Request("/api/v2/entity", (Item(1, Operation(0, "trackEvent", "/api/v2/entity", {}), b"{}"),))
+REQUEST = Request("/api/v2/entity", (Item(1, 0, "trackEvent", "/api/v2/entity", b"{}"),))
 
 
 @pytest.fixture

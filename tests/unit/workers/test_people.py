@@ -39,7 +39,8 @@ def remember(client: redis.Redis, *bodies: dict[str, Any], at_ms: int = 0) -> No
 
 
 def known(client: redis.Redis, *bodies: dict[str, Any], updates: tuple[Update, ...] = ()) -> Known:
-    return people.look_up(client, QUEUE, DAY, bodies, updates, keeps_distance=True)
+    named = [key for body in bodies for key in people.named_in(body)]
+    return people.look_up(client, QUEUE, DAY, named, updates, keeps_distance=True)
 
 
 def update(sequence: int, time_s: int, *lanes: str, latest_s: int = NOW) -> Update:
