@@ -6,7 +6,7 @@ here, since no field of a payload can be null.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from mapping import identifiers
@@ -23,17 +23,13 @@ EXEMPT_FIELD: Final = "dynamicAuthSettings"
 
 
 class Operation(NamedTuple):
-    """One thing to do at Customer.io: the body goes to `path` alone, or, when `batchable`, as an item of a batch."""
+    """One thing to do at Customer.io: the body goes to `path`, alone or, where that is ENTITY_PATH, in a batch."""
 
     subscription: int
     action: str
     path: str
     body: JsonObject
-    payload: JsonObject | None = field(default=None, compare=False, repr=False)  # what the body was made of
-
-    @property
-    def batchable(self) -> bool:
-        return self.path == ENTITY_PATH
+    payload: JsonObject | None = None  # what the body was made of
 
 
 @dataclass(frozen=True, slots=True)

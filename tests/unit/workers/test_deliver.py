@@ -157,6 +157,20 @@ def test_the_letter_of_an_event_that_failed_in_part_says_what_was_accepted(clien
     assert accepted["payload"]["data"] == {"price": 3}
 
 
+def test_a_deletion_request_that_is_refused_leaves_a_letter(
+    client: redis.Redis, destination: mapping.Destination
+) -> None:
+    body = pack("website", {"type": "delete", "userId": "jo", "messageId": "m1"})
+    lanes.append(client, QUEUE, [lanes.NewEvent(body, ("id:jo",), "m1")], limit=1000, dedupe_s=60)
+
+    work(client, destination, lambda request: [Rejected("no", Answer(400, "no"))] * len(request.items))
+
+    (letter,) = letters(client)
+    (fault,) = letter["faults"]
+    assert (fault["action"], fault["payload"]) == ("deletePerson", None)
+    assert fault["request"] == {"type": "person", "action": "delete", "identifiers": {"id": "jo"}}
+
+
 def test_an_event_that_no_subscription_wants_is_done(client: redis.Redis, destination: mapping.Destination) -> None:
     track(client, "ignored", "a", type="unheard of")
 
