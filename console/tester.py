@@ -51,7 +51,7 @@ def report(
     for decision in told.decisions:
         yield from _decided(decision)
         if decision.operation is not None:
-            requests.append(Request(decision.operation.path, (encode(0, decision.operation, next(bodies)),)))
+            requests.append(Request(decision.operation.path, (encode(0, 0, decision.operation, next(bodies)),)))
             yield JSON(requests[-1].body().decode())
     if not requests:
         yield Text("nothing would be sent")

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from enum import StrEnum
-from typing import Any
 
 import orjson
 
@@ -24,6 +23,7 @@ from lanes import ClaimedEvent
 from mapping import Failure
 from mapping.event import JsonObject, unpack
 from workers.outcomes import Rejected, RetryLater
+from workers.prepare import translation_of
 from workers.presence import NAME
 from workers.requests import Item
 
@@ -64,13 +64,20 @@ def letter(
     """Return the letter of an event: the faults in order of subscriptions, the first one's text as its message."""
     names = {one.index: one.name for one in destination.subscriptions}
     _, content, again = unpack(event.body)
-    payloads = _payloads(content, again, destination, names) if refusals or accepted or unsent else {}
+    accepted_at_ms = again.get("accepted_at_ms", event.accepted_at_ms)
+    operations: tuple[mapping.Operation, ...] = ()
+    if refusals or accepted or unsent:  # mapped again, as nobody keeps them until then
+        operations = translation_of(content, again, destination, accepted_at_ms).operations
 
     def request(item: Item) -> JsonObject:
-        subscription = names.get(item.subscription)
-        payload, sent = payloads.get(subscription), orjson.Fragment(item.data)
-        told = {"subscription": subscription, "action": item.action, "payload": payload}
-        return told | {"path": item.path, "request": sent}
+        operation = operations[item.place]
+        return {
+            "subscription": names.get(operation.subscription),
+            "action": item.action,
+            "payload": operation.payload,
+            "path": item.path,
+            "request": orjson.Fragment(item.data),
+        }
 
     faults = [_failure(failure) for failure in failures]
     faults += [request(item) | _refusal(outcome) for item, outcome in refusals]
@@ -90,7 +97,7 @@ def letter(
             "attempts": [*again.get("attempts", ()), *tried][-MOST_ATTEMPTS:],
             "deaths": len(event.deaths),
             "keys": mapping.placement(content, destination).keys,
-            "accepted_at_ms": again.get("accepted_at_ms", event.accepted_at_ms),
+            "accepted_at_ms": accepted_at_ms,
             "buried_at_ms": int(now_s * 1000),
             "worker": NAME,
             "configuration": configuration,
@@ -105,13 +112,3 @@ def _failure(failure: Failure) -> JsonObject:
 
 def _refusal(outcome: Rejected | RetryLater) -> JsonObject:
     return {"message": outcome.reason, "answer": asdict(outcome.answer)}
-
-
-def _payloads(
-    event: JsonObject, again: JsonObject, destination: mapping.Destination, names: dict[int, str]
-) -> dict[str | None, Any]:
-    """Return what the request of each subscription was made of: mapped again, as nobody keeps it until then."""
-    if "requests" in again:
-        return {stored["subscription"]: stored.get("payload") for stored in again["requests"]}
-    made = mapping.translate(event, destination, 0.0).operations
-    return {names.get(operation.subscription): operation.payload for operation in made}

@@ -110,20 +110,18 @@ def _draft(event: lanes.ClaimedEvent, destination: mapping.Destination) -> _Draf
         return _Draft(event, (), (), None, (), event.accepted_at_ms, None, None, "")
     source, content, again = unpack(event.body)
     accepted_at_ms = again.get("accepted_at_ms", event.accepted_at_ms)
+    operations, failures = translation_of(content, again, destination, accepted_at_ms)
     if "requests" in again:
-        operations = tuple(_as_it_was(request, destination) for request in again["requests"])
-        failures: tuple[mapping.Failure, ...] = ()
         bodies = [operation.body for operation in operations]
     else:
-        operations, failures = mapping.translate(content, destination, accepted_at_ms / 1000)
         bodies = wire.bodies(operations, source, content, accepted_at_ms)
     message_id = message_key(source, content)
     return _Draft(
         event,
         tuple(
             [
-                encode(event.sequence, operation, body, message_id, _updated(body))
-                for operation, body in zip(operations, bodies, strict=True)
+                encode(event.sequence, place, operation, body, message_id, _updated(body))
+                for place, (operation, body) in enumerate(zip(operations, bodies, strict=True))
             ]
         ),
         tuple([person for body in bodies for person in people.named_in(body)]),
@@ -134,6 +132,15 @@ def _draft(event: lanes.ClaimedEvent, destination: mapping.Destination) -> _Draf
         mapping.order_of(content),
         message_id,
     )
+
+
+def translation_of(
+    content: JsonObject, again: JsonObject, destination: mapping.Destination, accepted_at_ms: int
+) -> mapping.Translation:
+    """Return what an event comes to: mapped, or the requests that a replay sends as they were."""
+    if "requests" in again:
+        return mapping.Translation(tuple(_as_it_was(request, destination) for request in again["requests"]), ())
+    return mapping.translate(content, destination, accepted_at_ms / 1000)
 
 
 def _updated(body: JsonObject) -> str:
@@ -159,7 +166,9 @@ def _update(event: lanes.ClaimedEvent, bodies: Sequence[JsonObject], accepted_at
 def _as_it_was(stored: JsonObject, destination: mapping.Destination) -> mapping.Operation:
     """Return the operation of a stored request, see `workers.letters`."""
     named = (one.index for one in destination.subscriptions if one.name == stored["subscription"])
-    return mapping.Operation(next(named, -1), stored["action"], stored["path"], stored["request"])
+    return mapping.Operation(
+        next(named, -1), stored["action"], stored["path"], stored["request"], stored.get("payload")
+    )
 
 
 def _happened_at_ms(timestamp: Any, accepted_at_ms: int) -> int:

@@ -22,7 +22,7 @@ class Item(NamedTuple):
     operation, as a claim has hundreds of them."""
 
     sequence: int  # of the event
-    subscription: int  # which made it
+    place: int  # which of the event's operations it is
     action: str
     path: str
     data: bytes
@@ -49,9 +49,11 @@ class Request:
         return Request(self.path, self.items[:middle]), Request(self.path, self.items[middle:])
 
 
-def encode(sequence: int, operation: Operation, body: JsonObject, message_id: str = "", person: str = "") -> Item:
+def encode(
+    sequence: int, place: int, operation: Operation, body: JsonObject, message_id: str = "", person: str = ""
+) -> Item:
     """Return the operation as the bytes that stand for it on the wire."""
-    return Item(sequence, operation.subscription, operation.action, operation.path, written(body), message_id, person)
+    return Item(sequence, place, operation.action, operation.path, written(body), message_id, person)
 
 
 def written(body: JsonObject) -> bytes:

@@ -72,7 +72,7 @@ def items(source: str, event: dict[str, Any]) -> list[Item]:
     now_s = time.time()
     translation = mapping.translate(event, destination(), now_s)
     bodies = wire.bodies(translation.operations, source, event, int(now_s * 1000))
-    return [encode(0, operation, body) for operation, body in zip(translation.operations, bodies, strict=True)]
+    return [encode(0, 0, operation, body) for operation, body in zip(translation.operations, bodies, strict=True)]
 
 
 def send(request: Request) -> None:

@@ -24,7 +24,7 @@ def operation(name: str) -> Operation:
 
 def batch(*names: str) -> Request:
     return Request(
-        BATCH_PATH, tuple(encode(at, operation(name), operation(name).body) for at, name in enumerate(names))
+        BATCH_PATH, tuple(encode(at, 0, operation(name), operation(name).body) for at, name in enumerate(names))
     )
 
 

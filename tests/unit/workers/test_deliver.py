@@ -157,6 +157,30 @@ def test_the_letter_of_an_event_that_failed_in_part_says_what_was_accepted(clien
     assert accepted["payload"]["data"] == {"price": 3}
 
 
+def test_a_request_as_it_was_keeps_its_payload_when_its_subscription_is_gone(
+    client: redis.Redis, destination: mapping.Destination
+) -> None:
+    stored = [
+        {
+            "subscription": "gone",
+            "action": "trackEvent",
+            "path": "/api/v2/entity",
+            "request": {"name": name},
+            "payload": {"name": name},
+        }
+        for name in ("one", "two")
+    ]
+    event = {"type": "track", "event": "Bought", "userId": "jo", "messageId": "m1"}
+    body = pack("website", event, {"requests": stored})
+    lanes.append(client, QUEUE, [lanes.NewEvent(body, ("id:jo",), "m1")], limit=1000, dedupe_s=60)
+    refused = Rejected("no", Answer(400, "no"))
+
+    work(client, destination, Service(one=refused, two=refused))
+
+    (letter,) = letters(client)
+    assert [fault["payload"] for fault in letter["faults"]] == [{"name": "one"}, {"name": "two"}]
+
+
 def test_a_deletion_request_that_is_refused_leaves_a_letter(
     client: redis.Redis, destination: mapping.Destination
 ) -> None:
