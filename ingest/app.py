@@ -15,12 +15,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 import redis.asyncio
 from redis.exceptions import RedisError
 
+import lanes
 import mapping
 from ingest import bodies, signature
 from ingest.events import MAX_BATCH_EVENTS, completed, packed, shared
@@ -48,7 +49,7 @@ _CORS = (
     (b"access-control-max-age", b"86400"),
 )
 
-Checked = tuple[JsonObject, bytes]  # an event, and as it rests on the queue
+Entries = tuple[lanes.NewEvent, ...]  # an event as it goes onto each queue that its source feeds
 Scope = Mapping[str, Any]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
@@ -63,6 +64,14 @@ class Answer:
 
 
 _DONE = Answer(200, {"success": True})
+
+
+class Offer(NamedTuple):
+    """What is left of a request when it was read: the good events of it, and what is wrong with the others."""
+
+    source: Source
+    good: list[Entries]
+    rejected: list[tuple[int, Refusal]]
 
 
 class Ingest:
@@ -177,34 +186,55 @@ class Ingest:
 
     async def _take_call(self, last: str, scope: Scope, receive: bodies.Receive) -> Answer:
         received_at = datetime.now(UTC)
-        body = bodies.parsed(await bodies.read(receive, _header(scope, b"content-encoding")))
+        raw = await bodies.read(receive, _header(scope, b"content-encoding"))
+        return await self._take(self._read_call(last, scope, raw, received_at))
+
+    async def _take_webhook(self, name: str, scope: Scope, receive: bodies.Receive) -> Answer:
+        received_at = datetime.now(UTC)
+        raw = await bodies.read(receive, _header(scope, b"content-encoding"))
+        return await self._take(self._read_webhook(name, scope, raw, received_at))
+
+    async def _take(self, offer: Offer) -> Answer:
+        """Append the good events and say which ones are not.
+
+        What was parsed is gone by now, so that it takes no room in memory while Redis is at work.
+        """
+        source, good, rejected = offer
+        if good:
+            for fate, count in Counter(await self._append(source, good)).items():
+                self._counts[f"{source.name}:{fate}"] += count
+        if not rejected:
+            return _DONE
+        faults = [refusal.json(index) for index, refusal in rejected]
+        if good:
+            return Answer(200, {"success": True, "rejected": faults})
+        return Answer(rejected[0][1].status, {"success": False, "error": faults[0], "rejected": faults})
+
+    def _read_call(self, last: str, scope: Scope, raw: bytes, received_at: datetime) -> Offer:
+        body = bodies.parsed(raw)
         if not isinstance(body, dict):
             raise Refusal(400, "the body must be a JSON object")
         source = self._authenticated(scope, body)
         if last not in _BATCHES:
-            return await self._take_one(source, body | {"type": KINDS[last]}, received_at)
+            return self._read_one(source, body | {"type": KINDS[last]}, received_at)
         events = body.get("batch")
         if not isinstance(events, list) or not events:
             raise Refusal(400, "batch: must be a list of events, and not empty", "batch")
         if len(events) > MAX_BATCH_EVENTS:
             raise Refusal(413, f"batch: must not have more than {MAX_BATCH_EVENTS:,} events", "batch")
-        return await self._take(source, events, shared(body), received_at, correct_clock=last != "import")
+        return self._read_events(source, events, shared(body), received_at, correct_clock=last != "import")
 
-    async def _take_webhook(self, name: str, scope: Scope, receive: bodies.Receive) -> Answer:
-        received_at = datetime.now(UTC)
-        body = await bodies.read(receive, _header(scope, b"content-encoding"))
+    def _read_webhook(self, name: str, scope: Scope, raw: bytes, received_at: datetime) -> Offer:
         source = self._sources.get(name)
         if source is None or source.webhook_secret is None:
             raise Refusal(401, "there is no source of this name with a webhook secret")
-        if not signature.is_signed(body, _header(scope, b"x-signature"), source.webhook_secret):
+        if not signature.is_signed(raw, _header(scope, b"x-signature"), source.webhook_secret):
             raise Refusal(401, "X-Signature: is not the hex HMAC-SHA1 of the body with the secret", "X-Signature")
-        content = bodies.parsed(body)
+        content = bodies.parsed(raw)
         events = content if isinstance(content, list) else [content]
         if len(events) > MAX_BATCH_EVENTS:
             raise Refusal(413, f"the array must not have more than {MAX_BATCH_EVENTS:,} events")
-        if not events:
-            return _DONE
-        return await self._take(source, events, {}, received_at, correct_clock=False)
+        return self._read_events(source, events, {}, received_at, correct_clock=False)
 
     def _authenticated(self, scope: Scope, body: JsonObject) -> Source:
         """Return the source whose write key the request has: as the user name, or as a member of its body."""
@@ -218,20 +248,17 @@ class Ingest:
             raise Refusal(401, f"writeKey: {fault}", "writeKey")
         return source
 
-    async def _take_one(self, source: Source, event: JsonObject, received_at: datetime) -> Answer:
+    def _read_one(self, source: Source, event: JsonObject, received_at: datetime) -> Offer:
         try:
-            good = self._checked(source, event, {}, received_at, correct_clock=True)
+            return Offer(source, [self._checked(source, event, {}, received_at, correct_clock=True)], [])
         except Refusal:
             self._counts[f"{source.name}:rejected"] += 1
             raise
-        self._tally(source, await self._append(source, [good]))
-        return _DONE
 
-    async def _take(
+    def _read_events(
         self, source: Source, events: list[Any], common: JsonObject, received_at: datetime, *, correct_clock: bool
-    ) -> Answer:
-        """Append the good events and say which ones are not."""
-        good: list[Checked] = []
+    ) -> Offer:
+        good: list[Entries] = []
         rejected: list[tuple[int, Refusal]] = []
         for index, event in enumerate(events):
             try:
@@ -239,34 +266,27 @@ class Ingest:
             except Refusal as refusal:
                 rejected.append((index, refusal))
         self._counts[f"{source.name}:rejected"] += len(rejected)
-        if good:
-            self._tally(source, await self._append(source, good))
-        if not rejected:
-            return _DONE
-        faults = [refusal.json(index) for index, refusal in rejected]
-        if good:
-            return Answer(200, {"success": True, "rejected": faults})
-        return Answer(rejected[0][1].status, {"success": False, "error": faults[0], "rejected": faults})
+        return Offer(source, good, rejected)
 
     def _checked(
         self, source: Source, event: Any, common: JsonObject, received_at: datetime, *, correct_clock: bool
-    ) -> Checked:
-        """Return the event completed, and as it rests on the queue; raise Refusal."""
+    ) -> Entries:
+        """Return the event completed, as it goes onto the queues; raise Refusal."""
         if isinstance(event, dict) and event.get("writeKey", source.write_key) != source.write_key:
             raise Refusal(401, "writeKey: is not that of the request", "writeKey")
         good = completed(event, common, received_at, correct_clock=correct_clock)
-        return good, packed(source.name, good)
+        return self._entries(source, good, packed(source.name, good))
 
-    def _tally(self, source: Source, fates: Iterable[Fate]) -> None:
-        for fate, count in Counter(fates).items():
-            self._counts[f"{source.name}:{fate}"] += count
+    def _entries(self, source: Source, event: JsonObject, body: bytes) -> Entries:
+        """Return the event, packed as `body`, for every queue that the source feeds."""
+        return tuple([self._gatherers[name].entry(source.name, event, body) for name in source.destinations])
 
-    async def _append(self, source: Source, events: list[Checked]) -> Iterable[Fate]:
+    async def _append(self, source: Source, events: list[Entries]) -> Iterable[Fate]:
         """Append to every queue that the source feeds; return the best that became of each event in any of them."""
-        appends = []
-        for name in source.destinations:
-            gatherer = self._gatherers[name]
-            appends.append(gatherer.append([gatherer.entry(source.name, event, body) for event, body in events]))
+        appends = [
+            self._gatherers[name].append(entries)
+            for name, entries in zip(source.destinations, zip(*events, strict=True), strict=True)
+        ]
         if len(appends) == 1:
             return await appends[0]
         everywhere = await asyncio.gather(*appends)

@@ -21,7 +21,7 @@ from celery import Celery
 from celery.signals import worker_process_init
 
 import mapping
-from ingest.app import Checked, Ingest
+from ingest.app import Ingest
 from ingest.gather import Fate
 from ingest.sources import Source
 from mapping.event import unpack
@@ -101,25 +101,31 @@ def connect_anew(**_: Any) -> None:
 class NaiveIngest(Ingest):
     """Puts one task for each event."""
 
-    async def _append(self, _source: Source, events: list[Checked]) -> list[Fate]:
-        for event, _ in events:
+    def _entries(self, _source: Source, event: dict[str, Any], _body: bytes) -> Any:
+        return event
+
+    async def _append(self, _source: Source, events: list[Any]) -> list[Fate]:
+        for event in events:
             naive.delay(event)
         return ["accepted"] * len(events)
 
 
-class ChunkedIngest(Ingest):
+class ChunkedIngest(NaiveIngest):
     """Puts one task for each request."""
 
-    async def _append(self, _source: Source, events: list[Checked]) -> list[Fate]:
-        chunked.delay([event for event, _ in events])
+    async def _append(self, _source: Source, events: list[Any]) -> list[Fate]:
+        chunked.delay(events)
         return ["accepted"] * len(events)
 
 
 class StreamIngest(Ingest):
     """Adds all events of a request to the stream in one step."""
 
-    async def _append(self, _source: Source, events: list[Checked]) -> list[Fate]:
-        await self._client.eval(_ADD, 1, STREAM, *(body for _, body in events))
+    def _entries(self, _source: Source, _event: dict[str, Any], body: bytes) -> Any:
+        return body
+
+    async def _append(self, _source: Source, events: list[Any]) -> list[Fate]:
+        await self._client.eval(_ADD, 1, STREAM, *events)
         return ["accepted"] * len(events)
 
 
