@@ -9,7 +9,7 @@ one that is forgotten either.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
@@ -47,13 +47,14 @@ class Known:
     merged: dict[str, JsonObject] = field(default_factory=dict)  # person's key → identifiers of who remains
     deleted_ms: dict[str, int] = field(default_factory=dict)  # person's key → time of the deletion
     times_s: dict[int, int] = field(default_factory=dict)  # event's sequence → time of its identifies
-    changing: frozenset[int] = (
-        frozenset()
-    )  # events that change names, and have to keep a distance that they have not yet
+    changing: frozenset[int] = frozenset()  # events that change names, and have to keep a distance not kept yet
 
-    def has_moved(self, person: str) -> bool:
-        """Whether the person of this key is somebody else or nobody now."""
-        return person in self.merged or person in self.deleted_ms
+    def __bool__(self) -> bool:
+        return bool(self.merged or self.deleted_ms or self.times_s or self.changing)
+
+    def have_moved(self, people: Iterable[str]) -> bool:
+        """Whether the person of any of these keys is somebody else or nobody now."""
+        return not (self.merged.keys().isdisjoint(people) and self.deleted_ms.keys().isdisjoint(people))
 
     def who(self, identifiers: Who) -> Who:
         """Return the identifiers of the person who these have become."""
@@ -68,15 +69,18 @@ def key_of(identifiers: Who) -> str | None:
     return None
 
 
-def named_in(body: JsonObject) -> Iterator[str]:
-    """Yield the key of every person whom the body of an operation names."""
-    named = [body.get(member) for member in _NAMING if member in body]
+def named_in(body: JsonObject) -> list[str]:
+    """Return the key of every person whom the body of an operation names."""
+    found = []
+    for member in _NAMING:
+        who = body.get(member)
+        if isinstance(who, dict) and (key := key_of(who)):
+            found.append(key)
     relationships = body.get("cio_relationships")
     if isinstance(relationships, list):
-        named += [related.get("identifiers") for related in relationships if isinstance(related, dict)]
-    for who in named:
-        if isinstance(who, dict) and (key := key_of(who)):
-            yield key
+        for related in relationships:
+            found += named_in(related) if isinstance(related, dict) else ()
+    return found
 
 
 def look_up(

@@ -28,18 +28,23 @@ class Prepared(NamedTuple):
 
     event: lanes.ClaimedEvent
     items: tuple[Item, ...]
+    people: tuple[str, ...]  # keys of all whom they name, as mapped
+    update: Update | None  # their updates of a person as one
     failures: tuple[mapping.Failure, ...]
     timestamp: Any  # the event's own
     accepted_at_ms: int  # for the first time
-    late: bool  # something was left out: it came late for a person who was deleted
     order: mapping.Order | None  # the event is one: when it is sent, the person is to be forgotten here too
     message_id: str  # behind its source, as ingest remembers it
-    changes_names: bool  # and has to keep a distance that it has not yet: it must not be sent
+    late: bool = False  # something was left out: it came late for a person who was deleted
+    changes_names: bool = False  # and has to keep a distance that it has not yet: it must not be sent
 
     @property
     def happened_at_ms(self) -> int:
         """When it happened: by the event itself, else when it was accepted."""
-        return _happened_at_ms(self.timestamp, self.accepted_at_ms)
+        try:
+            return int(datetime.fromisoformat(self.timestamp).timestamp() * 1000)
+        except (TypeError, ValueError, OverflowError):
+            return self.accepted_at_ms
 
 
 def prepare(
@@ -50,64 +55,26 @@ def prepare(
     Where what changes names `keeps_distance`, what is behind it may not be sent before it either.
     """
     with _computing:
-        drafts = [_draft(event, destination) for event in events]
-    rising = destination.delivery.identify_times == "rising"
+        prepared = [_mapped(event, destination) for event in events]
     known = people.look_up(
         client,
         destination.name,
         destination.delivery.remember_days * DAY_S,
-        [person for draft in drafts for person in draft.people],
-        [draft.update for draft in drafts if draft.update],
+        chain.from_iterable([one.people for one in prepared]),
+        [one.update for one in prepared if one.update],
         keeps_distance=keeps_distance,
     )
+    if not known:
+        return prepared
+    rising = destination.delivery.identify_times == "rising"
     with _computing:
-        return [draft.prepared(known, rising) for draft in drafts]
+        return [_addressed(one, known, rising) for one in prepared]
 
 
-class _Draft(NamedTuple):
-    event: lanes.ClaimedEvent
-    items: tuple[Item, ...]  # as mapped
-    people: tuple[str, ...]  # keys of all whom they name
-    update: Update | None  # their updates of a person as one
-    failures: tuple[mapping.Failure, ...]
-    accepted_at_ms: int  # for the first time
-    timestamp: Any
-    order: mapping.Order | None
-    message_id: str
-
-    def prepared(self, known: Known, rising: bool) -> Prepared:
-        items, late = self.items, False
-        if self.update or any(map(known.has_moved, self.people)):
-            items, late = self._addressed(known, known.times_s.get(self.event.sequence) if rising else None)
-        return Prepared(
-            self.event,
-            items,
-            self.failures,
-            self.timestamp,
-            self.accepted_at_ms,
-            late,
-            self.order,
-            self.message_id,
-            self.event.sequence in known.changing,
-        )
-
-    def _addressed(self, known: Known, time_s: int | None) -> tuple[tuple[Item, ...], bool]:
-        """Return the items written anew for who their people are now, and whether one was left out as too late."""
-        items, late = [], False
-        happened_at_ms = _happened_at_ms(self.timestamp, self.accepted_at_ms) if known.deleted_ms else 0
-        for item in self.items:
-            body = orjson.loads(item.data)
-            sent = wire.addressed(body, known, happened_at_ms, time_s)
-            if sent is None:
-                late = late or body["action"] != "merge"
-            else:
-                items.append(item if sent is body else item._replace(data=written(sent), person=_updated(sent)))
-        return tuple(items), late
-
-
-def _draft(event: lanes.ClaimedEvent, destination: mapping.Destination) -> _Draft:
+def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination) -> Prepared:
+    """Return the event prepared, as if nothing were known of its people."""
     if not event.body:  # it was forgotten: nothing is left to be sent
-        return _Draft(event, (), (), None, (), event.accepted_at_ms, None, None, "")
+        return Prepared(event, (), (), None, (), None, event.accepted_at_ms, None, "")
     source, content, again = unpack(event.body)
     accepted_at_ms = again.get("accepted_at_ms", event.accepted_at_ms)
     operations, failures = translation_of(content, again, destination, accepted_at_ms)
@@ -116,22 +83,40 @@ def _draft(event: lanes.ClaimedEvent, destination: mapping.Destination) -> _Draf
     else:
         bodies = wire.bodies(operations, source, content, accepted_at_ms)
     message_id = message_key(source, content)
-    return _Draft(
+    items, named = [], []
+    for place, (operation, body) in enumerate(zip(operations, bodies, strict=True)):
+        items.append(encode(event.sequence, place, operation, body, message_id, _updated(body)))
+        named += people.named_in(body)
+    return Prepared(
         event,
-        tuple(
-            [
-                encode(event.sequence, place, operation, body, message_id, _updated(body))
-                for place, (operation, body) in enumerate(zip(operations, bodies, strict=True))
-            ]
-        ),
-        tuple([person for body in bodies for person in people.named_in(body)]),
+        tuple(items),
+        tuple(named),
         _update(event, bodies, accepted_at_ms),
         failures,
-        accepted_at_ms,
         content.get("timestamp"),
+        accepted_at_ms,
         mapping.order_of(content),
         message_id,
     )
+
+
+def _addressed(one: Prepared, known: Known, rising: bool) -> Prepared:
+    """Return the event with its items written anew for who their people are now."""
+    if one.event.sequence in known.changing:
+        one = one._replace(changes_names=True)
+    if not (one.update or known.have_moved(one.people)):
+        return one
+    items, late = [], False
+    time_s = known.times_s.get(one.event.sequence) if rising else None
+    happened_at_ms = one.happened_at_ms if known.deleted_ms else 0
+    for item in one.items:
+        body = orjson.loads(item.data)
+        sent = wire.addressed(body, known, happened_at_ms, time_s)
+        if sent is None:
+            late = late or body["action"] != "merge"
+        else:
+            items.append(item if sent is body else item._replace(data=written(sent), person=_updated(sent)))
+    return one._replace(items=tuple(items), late=late)
 
 
 def translation_of(
@@ -153,9 +138,13 @@ def _update(event: lanes.ClaimedEvent, bodies: Sequence[JsonObject], accepted_at
 
     A merge counts as one of both people: who remains has the attributes of the other one, with their times.
     """
-    updates = [body for body in bodies if wire.is_update(body)]
-    times = [int(body["timestamp"]) for body in updates]
-    times += [0 for body in bodies if body.get("action") == "merge"]
+    updates, times = [], []
+    for body in bodies:
+        if wire.is_update(body):
+            updates.append(body)
+            times.append(int(body["timestamp"]))
+        elif body.get("action") == "merge":
+            times.append(0)
     if not times:
         return None
     given = tuple(chain.from_iterable(names.given(body, event.keys) for body in updates))
@@ -169,10 +158,3 @@ def _as_it_was(stored: JsonObject, destination: mapping.Destination) -> mapping.
     return mapping.Operation(
         next(named, -1), stored["action"], stored["path"], stored["request"], stored.get("payload")
     )
-
-
-def _happened_at_ms(timestamp: Any, accepted_at_ms: int) -> int:
-    try:
-        return int(datetime.fromisoformat(timestamp).timestamp() * 1000)
-    except (TypeError, ValueError, OverflowError):
-        return accepted_at_ms
