@@ -13,11 +13,14 @@ import asyncio
 import random
 import sys
 import time
+from collections import Counter
+from itertools import accumulate
 from typing import Any
 
 import orjson
 import uvloop
 
+_STEPS_PER_S = 10_000  # waits are kept by tenths of a millisecond, so that memory stays flat
 _ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 3\r\n\r\n{}\n"
 
 
@@ -28,7 +31,7 @@ class Seen:
         self.requests = self.operations = self.disordered = self.repeated = 0
         self.first_at = self.last_at = 0.0
         self.latest: dict[str, int] = {}
-        self.waits_s: list[float] = []
+        self.waits: Counter[int] = Counter()  # how many operations waited that many steps, see _STEPS_PER_S
         self.answering_s = 0.0
 
     def note(self, body: bytes) -> list[float]:
@@ -56,10 +59,9 @@ class Seen:
         self.answering_s += now - received_at
         self.first_at = self.first_at or now
         self.last_at = now
-        self.waits_s += [now - at for at in sent_at]
+        self.waits.update([int((now - at) * _STEPS_PER_S) for at in sent_at])
 
     def figures(self) -> dict[str, Any]:
-        waits = sorted(self.waits_s)
         return {
             "requests": self.requests,
             "operations": self.operations,
@@ -69,8 +71,15 @@ class Seen:
             "last_at": self.last_at,
             "cpu_s": time.process_time(),
             "latency_s": self.answering_s / self.requests if self.requests else 0.0,
-            "wait_s": {share: waits[int(len(waits) * share / 100)] for share in (50, 95, 99)} if waits else {},
+            "wait_s": {share: self._wait_s(share) for share in (50, 95, 99)} if self.waits else {},
         }
+
+    def _wait_s(self, percent: int) -> float:
+        """Return the wait that this share of the operations did not exceed."""
+        steps = sorted(self.waits)
+        reached = accumulate(self.waits[step] for step in steps)
+        least = self.waits.total() * percent / 100
+        return next(step + 1 for step, count in zip(steps, reached, strict=True) if count >= least) / _STEPS_PER_S
 
 
 class Connection(asyncio.Protocol):
