@@ -2,8 +2,8 @@
 
 Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}`: the resident memory of each process at the end,
 its baseline a tenth of the time after the start (two minutes of twenty). Full speed is what one short run came to.
-Message ids are remembered for a short window, so that as many are forgotten as come before memory is first looked at;
-what they take is a figure of `lanes.py`.
+Message ids are remembered for a window so short that it has passed six times before memory is first looked at: until
+Redis has freed as many ids as often, it grows into what it needs. What they take is a figure of `lanes.py`.
 """
 
 from __future__ import annotations
@@ -47,6 +47,6 @@ def measure(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    with Stage(SEGUE_DEDUPE_S=str(max(3, round(MINUTES * 3)))) as stage:
+    with Stage(SEGUE_DEDUPE_S=str(max(3, round(MINUTES)))) as stage:
         stage.configure(CONFIG)
         measure(stage)

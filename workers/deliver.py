@@ -183,7 +183,7 @@ def _deliver_wave(
     said_ms = _said_ms(destination, terms)
     prepared = recent.said_again(lease.client, lease.queue, prepared, said_ms)
     outcomes = _send_all(prepared, lease, destination, send, terms)
-    recent.remember(lease.client, lease.queue, _delivered(outcomes), said_ms)
+    recent.remember(lease.client, lease.queue, _delivered_updates(prepared, outcomes), said_ms)
     _remember(prepared, outcomes, lease, destination)
     _note_orders(prepared, outcomes, lease, destination)
     for one in prepared:
@@ -198,8 +198,11 @@ def _said_ms(destination: mapping.Destination, terms: Terms) -> int:
     return terms.longest_hold_ms if follow_at_once else 0
 
 
-def _delivered(outcomes: Outcomes) -> Iterator[Item]:
-    return (item for items in outcomes.values() for item, outcome in items if isinstance(outcome, Delivered))
+def _delivered_updates(prepared: Sequence[Prepared], outcomes: Outcomes) -> Iterator[Item]:
+    """Yield the items that were delivered of events that update a person."""
+    for one in prepared:
+        if one.update:
+            yield from (item for item, outcome in outcomes[one.event.sequence] if isinstance(outcome, Delivered))
 
 
 def _send_all(

@@ -28,7 +28,7 @@ def said_again(client: redis.Redis, queue: str, prepared: Sequence[Prepared], ke
 
     An update that would be too large with that stays as it is.
     """
-    people = list({item.person for one in prepared for item in one.items if item.person})
+    people = list({item.person for one in prepared if one.update for item in one.items if item.person})
     if not people or not kept_ms:
         return prepared
     found = run(client, "recall", base(queue), kept_ms, *map(digest, people))
