@@ -26,11 +26,17 @@ ROUNDS = int(os.environ.get("ROUNDS", "5"))
 EVENTS = int(os.environ.get("EVENTS", "40000"))
 NAIVE_EVENTS = EVENTS // 16 // 800 * 800
 WARM_UP = 2_000
+RIVALS = {
+    "naive": "naive Celery: a task and a call for each event",
+    "chunked": "Celery without order at its best: a task and a call for each 100 events",
+    "stream": "a Redis stream without order",
+    "scripted": "a Redis stream without order at its best: a script adds 100 events",
+}
 
 
 def measure(stage: Stage) -> None:
     stage.start_segue()
-    ports = {"segue": stage.port} | {name: stage.start_rival(name) for name in ("naive", "chunked", "stream")}
+    ports = {"segue": stage.port} | {name: stage.start_rival(name) for name in RIVALS}
     counts = dict.fromkeys(ports, EVENTS) | {"naive": NAIVE_EVENTS}
     rates = defaultdict(list)
     cost_us = defaultdict(list)
@@ -46,11 +52,7 @@ def measure(stage: Stage) -> None:
                 if name == "segue":
                     stage.check_order()
     ours = median(rates["segue"])
-    for name, label in (
-        ("naive", "naive Celery: a task and a call for each event"),
-        ("chunked", "Celery without order at its best: a task and a call for each 100 events"),
-        ("stream", "a Redis stream without order"),
-    ):
+    for name, label in RIVALS.items():
         report(f"throughput, against {label}", ours, "events/s", median(rates[name]))
     for name in ports:
         report(f"throughput.{name}.processor", median(cost_us[name]), "us/event")

@@ -3,15 +3,18 @@ and the same client. None of them keeps any order.
 
     naive    one Celery task an event, which makes one call of its own: what most teams write
     chunked  one Celery task for all events of a request, which makes one batch call: Celery at its best
-    stream   a Redis stream, read a hundred events at a time, one batch call for them
+    stream   a Redis stream, added to with one XADD an event, in a pipeline for each request; read a hundred events at a
+             time, one batch call for them
+    scripted the same, but one script adds all events of a request: a stream at its best
 
 Each is an ASGI application for ingest, to be served with `uvicorn --factory`, and workers: `celery -A
-bench.support.rivals`, and `python -m bench.support.rivals` for the stream.
+bench.support.rivals`, and `python -m bench.support.rivals NAME` for the streams.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from functools import cache
 from typing import Any
@@ -31,7 +34,7 @@ from workers.customerio import TrackApi
 from workers.outcomes import Delivered
 from workers.requests import Item, Request, encode, pack
 
-STREAM, GROUP, READ = "rival:stream", "consumers", 100
+GROUP, READ = "consumers", 100
 _ADD = "for _, body in ipairs(ARGV) do redis.call('XADD', KEYS[1], '*', 'e', body) end"
 
 app = Celery("rivals", broker=os.environ.get("REDIS_URL"))
@@ -52,18 +55,22 @@ def chunked(events: list[dict[str, Any]]) -> None:
         send(request)
 
 
-def consume() -> None:
+def stream_of(rival: str) -> str:
+    return f"rival:{rival}"
+
+
+def consume(stream: str) -> None:
     """Read the stream until told to stop."""
     client = redis.Redis.from_url(os.environ["REDIS_URL"])
     name = str(os.getpid())
     while True:
-        for _, entries in client.xreadgroup(GROUP, name, {STREAM: ">"}, count=READ, block=1000) or []:
+        for _, entries in client.xreadgroup(GROUP, name, {stream: ">"}, count=READ, block=1000) or []:
             told = [item for _, fields in entries for item in items(*unpack(fields[b"e"])[:2])]
             for request in pack(told, READ):
                 send(request)
             with client.pipeline(transaction=False) as pipeline:
-                pipeline.xack(STREAM, GROUP, *(entry for entry, _ in entries))
-                pipeline.xdel(STREAM, *(entry for entry, _ in entries))
+                pipeline.xack(stream, GROUP, *(entry for entry, _ in entries))
+                pipeline.xdel(stream, *(entry for entry, _ in entries))
                 pipeline.execute()
 
 
@@ -119,13 +126,24 @@ class ChunkedIngest(NaiveIngest):
 
 
 class StreamIngest(Ingest):
-    """Adds all events of a request to the stream in one step."""
+    """Adds each event to the stream, all of a request in one pipeline."""
 
     def _entries(self, _source: Source, _event: dict[str, Any], body: bytes) -> Any:
         return body
 
     async def _append(self, _source: Source, events: list[Any]) -> list[Fate]:
-        await self._client.eval(_ADD, 1, STREAM, *events)
+        pipeline = self._client.pipeline(transaction=False)
+        for body in events:
+            pipeline.xadd(stream_of("stream"), {"e": body})
+        await pipeline.execute()
+        return ["accepted"] * len(events)
+
+
+class ScriptedIngest(StreamIngest):
+    """Adds all events of a request to the stream in one step."""
+
+    async def _append(self, _source: Source, events: list[Any]) -> list[Fate]:
+        await self._client.eval(_ADD, 1, stream_of("scripted"), *events)
         return ["accepted"] * len(events)
 
 
@@ -141,5 +159,9 @@ def stream_ingest() -> Ingest:
     return StreamIngest(Settings.load())
 
 
+def scripted_ingest() -> Ingest:
+    return ScriptedIngest(Settings.load())
+
+
 if __name__ == "__main__":
-    consume()
+    consume(stream_of(sys.argv[1]))

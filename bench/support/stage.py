@@ -141,7 +141,9 @@ class Stage:
         ingest = Program(
             f"ingest-{name}", "ingest", [*serve, "--log-level", "warning"], self.environment, is_ok(address)
         )
-        self.start(ingest, *(self._stream(workers) if name == "stream" else self._celery(name, workers)))
+        self.start(
+            ingest, *(self._stream(name, workers) if name in ("stream", "scripted") else self._celery(name, workers))
+        )
         return port
 
     def _celery(self, name: str, workers: int) -> list[Program]:
@@ -151,16 +153,16 @@ class Stage:
         arguments = [sys.executable, *command, *alone]
         return [Program(name, "worker", arguments, self.environment, lambda pid: len(children(pid)) >= workers)]
 
-    def _stream(self, workers: int) -> list[Program]:
-        self.store.xgroup_create("rival:stream", "consumers", id="0", mkstream=True)
-        arguments = [sys.executable, "-m", "bench.support.rivals"]
-        return [
-            Program(f"stream-{n}", "worker", arguments, self.environment, self._consumes) for n in range(1, workers + 1)
-        ]
+    def _stream(self, name: str, workers: int) -> list[Program]:
+        """Processes that read the rival's stream, each as a consumer named after its pid."""
+        stream, group = f"rival:{name}", "consumers"
+        self.store.xgroup_create(stream, group, id="0", mkstream=True)
 
-    def _consumes(self, pid: int) -> bool:
-        consumers = self.store.xinfo_consumers("rival:stream", "consumers")
-        return any(consumer["name"] == str(pid).encode() for consumer in consumers)
+        def consumes(pid: int) -> bool:
+            return any(consumer["name"] == str(pid).encode() for consumer in self.store.xinfo_consumers(stream, group))
+
+        arguments = [sys.executable, "-m", "bench.support.rivals", name]
+        return [Program(f"{name}-{n}", "worker", arguments, self.environment, consumes) for n in range(1, workers + 1)]
 
     def cpu_s(self) -> Figures:
         """Return the processor seconds of each process so far, by name."""
