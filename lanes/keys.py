@@ -58,6 +58,7 @@ DIGEST_BYTES = 8
 _ACCEPTED_AT = slice(0, 13)
 _KEY_COUNT = 13
 _KEYS_START = 14
+_COUNTS = [bytes((count,)) for count in range(256)]
 _DIGESTS = [Struct(f"{DIGEST_BYTES}s" * count) for count in range(256)]  # by their number
 _DIGEST = blake2b(digest_size=DIGEST_BYTES)  # a copy costs two thirds of making one
 _FINGERPRINT = blake2b(digest_size=9)
@@ -95,7 +96,7 @@ def record(accepted_at_ms: int, digests: Collection[bytes], body: bytes) -> byte
 
 def undated(digests: Collection[bytes], body: bytes) -> bytes:
     """Return a record without its time."""
-    return b"%c%b%b" % (len(digests), b"".join(digests), body)
+    return b"".join((_COUNTS[len(digests)], *digests, body))
 
 
 def read_record(record: bytes) -> tuple[int, tuple[bytes, ...], bytes]:
