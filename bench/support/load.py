@@ -54,17 +54,18 @@ def written(number: int, person: int, place: int) -> bytes:
 
 
 def requests(events: int, batch: int, connections: int, people: int) -> list[list[bytes]]:
-    """Return the requests of each connection; connection c has the people c, c + connections, …"""
-    places: dict[int, int] = {}
+    """Return the requests of each connection; connection c has the people c, c + connections, …, who take turns. All
+    people have as many events, or one more or less than another."""
     numbers = itertools.count()
     told: list[list[bytes]] = []
     for connection in range(connections):
-        own = [person for person in range(people) if person % connections == connection]
-        share = [own[turn % len(own)] for turn in range(events // connections)]
-        rows = []
-        for person in share:
-            places[person] = places.get(person, -1) + 1
-            rows.append(written(next(numbers), person, places[person]))
+        own = range(connection, people, connections)
+        rows = [
+            written(next(numbers), person, place)
+            for place in range(-(-events // people))
+            for person in own
+            if place * people + person < events
+        ]
         told.append([_request(rows[first : first + batch]) for first in range(0, len(rows), batch)])
     return told
 
@@ -95,8 +96,8 @@ async def send(port: int, told: list[bytes], every_s: float, refused: list[int])
 
 
 async def run(port: int, events: int, batch: int, connections: int, people: int, rate: float) -> None:
-    if events % connections or people < connections:
-        raise SystemExit(f"{events} events of {people} people cannot be dealt out evenly to {connections} connections")
+    if people < connections:
+        raise SystemExit(f"{people} people cannot be dealt out to {connections} connections")
     told = requests(events, batch, connections, people)
     every_s = batch * connections / rate if rate else 0.0
     refused: list[int] = []
