@@ -107,8 +107,9 @@ end
 local longest_hold = tonumber(ARGV[2])
 local finished, ages, apart, is_apart, buried, held = {}, {}, {}, {}, 0, 0
 local heirs, passed, is_finished = {}, {}, {} -- the successors; how many lanes were passed on to each
--- The lanes that lost events, by number: digest, head now or false, how many left it.
+-- The lanes that had several events and lost some, by number: digest, head now or false, how many left it.
 local digests, heads, left, lane_by, lane_count = {}, {}, {}, {}, 0
+local empty_lanes = {}
 local without_place, own_lanes = {}, {} -- own_lanes: of the event at hand, by the number of its key
 for i = 1, count do
   local name, record, place = finishing[i], records[i], places[i]
@@ -118,13 +119,17 @@ for i = 1, count do
     for key = 0, byte(record, KEY_COUNT) - 1 do
       local at = KEY_COUNT + 1 + key * DIGEST
       local digest = sub(record, at, at + DIGEST - 1)
-      local lane = lane_by[digest]
-      if not lane then
-        lane_count = lane_count + 1
-        lane = lane_count
-        digests[lane], left[lane], lane_by[digest] = digest, 0, lane
+      if place then
+        local lane = lane_by[digest]
+        if not lane then
+          lane_count = lane_count + 1
+          lane = lane_count
+          digests[lane], left[lane], lane_by[digest] = digest, 0, lane
+        end
+        heads[lane], left[lane], own_lanes[key] = false, left[lane] + 1, lane
+      else -- it was alone
+        empty_lanes[#empty_lanes + 1] = digest
       end
-      heads[lane], left[lane], own_lanes[key] = false, left[lane] + 1, lane
       if holds_of_finishing[i] then
         apart[#apart + 1] = digest
         apart[#apart + 1] = now + holds_of_finishing[i]
@@ -155,7 +160,7 @@ for i = 1, count do
   end
 end
 
-local lane_values, empty_lanes, long_lanes, long_digests = {}, {}, {}, {}
+local lane_values, long_lanes, long_digests = {}, {}, {}
 for lane = 1, lane_count do
   if heads[lane] then
     long_lanes[#long_lanes + 1] = lane
@@ -208,13 +213,15 @@ bulk('HDEL', PLACE, without_place)
 local generation = math.floor(now / math.max(longest_hold, 1))
 if longest_hold > 0 then
   local shards, now_text = {}, format('%d', now)
-  for lane = 1, lane_count do
-    local digest = digests[lane]
-    if not is_apart[digest] then
-      local shard = byte(digest) % SHARDS
-      local notes = shards[shard] or {}
-      shards[shard] = notes
-      notes[#notes + 1] = digest
+  for _, digests in ipairs({ empty_lanes, long_digests }) do
+    for i = 1, #digests do
+      local digest = digests[i]
+      if not is_apart[digest] then
+        local shard = byte(digest) % SHARDS
+        local notes = shards[shard] or {}
+        shards[shard] = notes
+        notes[#notes + 1] = digest
+      end
     end
   end
   for shard, notes in pairs(shards) do
