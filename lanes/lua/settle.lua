@@ -106,13 +106,13 @@ end
 
 local longest_hold = tonumber(ARGV[2])
 local finished, ages, apart, is_apart, buried, held = {}, {}, {}, {}, 0, 0
-local heirs, passed, is_finished = {}, {}, {} -- the successors; how many lanes were passed on to each
+local heirs, passed = {}, {} -- the successors; how many lanes were passed on to each that has not finished itself
 -- The lanes that had several events and lost some, by number: digest, head now or false, how many left it.
 local digests, heads, left, lane_by, lane_count = {}, {}, {}, {}, 0
-local empty_lanes = {}
+local empty_lanes, empty_count = {}, 0
 local without_place, own_lanes = {}, {} -- own_lanes: of the event at hand, by the number of its key
 for i = 1, count do
-  local name, record, place = finishing[i], records[i], places[i]
+  local name, record, place, hold = finishing[i], records[i], places[i], holds_of_finishing[i]
   if place and byte(place) > (passed[name] or 0) then
     lost[#lost + 1] = name
   else
@@ -128,12 +128,13 @@ for i = 1, count do
         end
         heads[lane], left[lane], own_lanes[key] = false, left[lane] + 1, lane
       else -- it was alone
-        empty_lanes[#empty_lanes + 1] = digest
+        empty_count = empty_count + 1
+        empty_lanes[empty_count] = digest
       end
-      if holds_of_finishing[i] then
+      if hold then
         apart[#apart + 1] = digest
-        apart[#apart + 1] = now + holds_of_finishing[i]
-        is_apart[digest] = tonumber(holds_of_finishing[i]) >= longest_hold
+        apart[#apart + 1] = now + hold
+        is_apart[digest] = tonumber(hold) >= longest_hold
       end
     end
     if place then
@@ -147,7 +148,7 @@ for i = 1, count do
         end
         passed[heir] = passed[heir] + 1
       end
-      is_finished[name] = true
+      passed[name] = nil
       without_place[#without_place + 1] = name
     end
     if letters[name] and not is_empty(record) then
@@ -166,7 +167,8 @@ for lane = 1, lane_count do
     long_lanes[#long_lanes + 1] = lane
     long_digests[#long_digests + 1] = digests[lane]
   else
-    empty_lanes[#empty_lanes + 1] = digests[lane]
+    empty_count = empty_count + 1
+    empty_lanes[empty_count] = digests[lane]
     if left[lane] >= HOT_LENGTH then
       call('ZREM', base .. ':hot', digests[lane])
     end
@@ -187,7 +189,7 @@ end
 -- The successors of what finished wait for less, some for nothing.
 local waiting, place_values, freed = {}, {}, {}
 for _, heir in ipairs(heirs) do
-  if not is_finished[heir] then
+  if passed[heir] then
     waiting[#waiting + 1] = heir
   end
 end
@@ -218,9 +220,12 @@ if longest_hold > 0 then
       local digest = digests[i]
       if not is_apart[digest] then
         local shard = byte(digest) % SHARDS
-        local notes = shards[shard] or {}
-        shards[shard] = notes
-        notes[#notes + 1] = digest
+        local notes = shards[shard]
+        if notes then
+          notes[#notes + 1] = digest
+        else
+          shards[shard] = { digest }
+        end
       end
     end
   end
