@@ -340,7 +340,7 @@ for i = 1, waiting_count do
   places[2 * i - 1], places[2 * i] = name, char(behinds[i]) .. (links[name] or '')
   links[name] = nil
 end
-local tails = {} -- what had nobody behind it before
+local tails = {} -- the others that have somebody behind them now
 for name in pairs(links) do
   tails[#tails + 1] = name
 end

@@ -150,12 +150,15 @@ local function successors(names)
     end
   end
   read_places(unknown)
-  for _, successor in ipairs(unknown) do
+  for i = 1, #unknown do
+    local successor = unknown[i]
     missing[successor] = byte(places[successor])
   end
-  for _, successor in ipairs(behind) do
-    missing[successor] = missing[successor] - 1
-    if missing[successor] == 0 then
+  for i = 1, #behind do
+    local successor = behind[i]
+    local still_missing = missing[successor] - 1
+    missing[successor] = still_missing
+    if still_missing == 0 then
       met[#met + 1] = successor
     end
   end
