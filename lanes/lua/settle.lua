@@ -84,12 +84,6 @@ end
 -- All that finishing needs is read at once, changed here, and written at once.
 local records, places = look_up('HMGET', EVENT, finishing), look_up('HMGET', PLACE, finishing)
 
--- Return one successor of an event, where the next one stands, and the number of the key by which this one follows.
-local function successor_at(place, at)
-  local key, digits = byte(place, at, at + 1)
-  return sub(place, at + 2, at + 1 + digits), at + 2 + digits, key
-end
-
 local some_hold = call('EXISTS', base .. ':hold') == 1
 local holds_of_finishing = some_hold and look_up('HMGET', base .. ':hold', finishing) or {}
 
@@ -138,15 +132,16 @@ for i = 1, count do
       end
     end
     if place then
-      local at, heir, key = 2, nil, nil
+      local at = 2
       while at < #place do
-        heir, at, key = successor_at(place, at)
-        heads[own_lanes[key]] = heir
-        if not passed[heir] then
-          passed[heir] = 0
+        local key, digits = byte(place, at, at + 1)
+        local heir = sub(place, at + 2, at + 1 + digits)
+        local passed_so_far = passed[heir]
+        if not passed_so_far then
           heirs[#heirs + 1] = heir
         end
-        passed[heir] = passed[heir] + 1
+        heads[own_lanes[key]], passed[heir] = heir, (passed_so_far or 0) + 1
+        at = at + 2 + digits
       end
       passed[name] = nil
       without_place[#without_place + 1] = name
@@ -188,9 +183,9 @@ end
 
 -- The successors of what finished wait for less, some for nothing.
 local waiting, place_values, freed = {}, {}, {}
-for _, heir in ipairs(heirs) do
-  if passed[heir] then
-    waiting[#waiting + 1] = heir
+for i = 1, #heirs do
+  if passed[heirs[i]] then
+    waiting[#waiting + 1] = heirs[i]
   end
 end
 for i, place in ipairs(look_up('HMGET', PLACE, waiting)) do
@@ -298,12 +293,14 @@ end
 local function let_go_of_followers(name)
   local behind = { name }
   while #behind > 0 do
-    local place, at, follower = call('HGET', PLACE, table.remove(behind)), 2, nil
+    local place, at = call('HGET', PLACE, table.remove(behind)), 2
     while place and at < #place do
-      follower, at = successor_at(place, at)
+      local digits = byte(place, at + 1)
+      local follower = sub(place, at + 2, at + 1 + digits)
       if call('SREM', OWNED, follower) == 1 then
         behind[#behind + 1] = follower
       end
+      at = at + 2 + digits
     end
   end
 end
