@@ -276,6 +276,13 @@ for i = 1, count do
 end
 local lanes = look_up(LANE, digests)
 
+-- A look at a table is cheaper than a call of char.
+local as_byte = setmetatable({}, {
+  __index = function(made, number)
+    made[number] = char(number)
+    return made[number]
+  end,
+})
 local seq = call('INCRBY', base .. ':seq', count) - count
 local now_text, key = format('%d', now), 0
 local events, ready, ready_count, holds, links = {}, {}, 0, {}, {}
@@ -301,10 +308,10 @@ for i = 1, count do
         heads[lane], lengths[lane] = sub(last, 2), 2
       end
       local before = sub(last, 3, last_end)
-      links[before] = (links[before] or '') .. char(last_key, #name) .. name
+      links[before] = (links[before] or '') .. as_byte[last_key] .. as_byte[#name] .. name
       behind = behind + 1
     end
-    lanes[lane] = char(own_key, #name) .. name
+    lanes[lane] = as_byte[own_key] .. as_byte[#name] .. name
   end
   events[2 * i - 1], events[2 * i] = name, now_text .. event
   if behind > 0 then
@@ -337,7 +344,7 @@ end
 local places = {}
 for i = 1, waiting_count do
   local name = waiting[i]
-  places[2 * i - 1], places[2 * i] = name, char(behinds[i]) .. (links[name] or '')
+  places[2 * i - 1], places[2 * i] = name, as_byte[behinds[i]] .. (links[name] or '')
   links[name] = nil
 end
 local tails = {} -- the others that have somebody behind them now
