@@ -276,36 +276,47 @@ for i = 1, count do
 end
 local lanes = look_up(LANE, digests)
 
+-- A look at a table is cheaper than a call of char.
+local as_byte = setmetatable({}, {
+  __index = function(made, number)
+    made[number] = char(number)
+    return made[number]
+  end,
+})
 local seq = call('INCRBY', base .. ':seq', count) - count
 local now_text, key = format('%d', now), 0
-local events, ready, ready_count, holds, waits, links, hot = {}, {}, 0, {}, {}, {}, {}
+local events, ready, ready_count, holds, links = {}, {}, 0, {}, {}
+local waiting, behinds, waiting_count = {}, {}, 0
+local heads, lengths = {}, {} -- of the lanes that have several events: the first one, as it stands in a value; how many
 for i = 1, count do
   local place = fresh[i]
   local name, event = format('%d', seq + i), event_of[place] or ARGV[EVENTS + place]
   local behind, hold = 0, holds_of[place] or 0
   for own_key = 0, byte(event) - 1 do
     key = key + 1
-    local this, lane = char(own_key, #name) .. name, lanes[lane_of[key]]
-    if lane then
-      local tail_key, digits = byte(lane, 1, 2)
-      local tail_end = 2 + digits
-      local tail, head, length = sub(lane, 3, tail_end), sub(lane, 2, tail_end), 2
-      if #lane > tail_end then
-        local head_end = tail_end + 1 + byte(lane, tail_end + 1)
-        head, length = sub(lane, tail_end + 1, head_end), sub(lane, head_end + 1) + 1
+    local lane = lane_of[key]
+    local last = lanes[lane]
+    if last then
+      local last_key, digits = byte(last, 1, 2)
+      local last_end = 2 + digits
+      if lengths[lane] then
+        lengths[lane] = lengths[lane] + 1
+      elseif #last > last_end then -- as it was read
+        local head_end = last_end + 1 + byte(last, last_end + 1)
+        heads[lane], lengths[lane] = sub(last, last_end + 1, head_end), sub(last, head_end + 1) + 1
+      else
+        heads[lane], lengths[lane] = sub(last, 2), 2
       end
-      links[tail] = (links[tail] or '') .. char(tail_key, #name) .. name
-      this = this .. head .. format('%d', length)
+      local before = sub(last, 3, last_end)
+      links[before] = (links[before] or '') .. as_byte[last_key] .. as_byte[#name] .. name
       behind = behind + 1
-      if length >= HOT_LENGTH then
-        hot[digests[lane_of[key]]] = length
-      end
     end
-    lanes[lane_of[key]] = this
+    lanes[lane] = as_byte[own_key] .. as_byte[#name] .. name
   end
   events[2 * i - 1], events[2 * i] = name, now_text .. event
   if behind > 0 then
-    waits[name] = behind
+    waiting_count = waiting_count + 1
+    waiting[waiting_count], behinds[waiting_count] = name, behind
   else
     ready[ready_count + 1] = (hold > 0 or some_are_apart) and due_of(event, hold) or now_text
     ready[ready_count + 2] = name
@@ -317,30 +328,33 @@ for i = 1, count do
   end
 end
 
-local hot_values = {}
-for digest, length in pairs(hot) do
-  hot_values[#hot_values + 1] = length
-  hot_values[#hot_values + 1] = digest
-end
-
-local lane_values = {}
+local lane_values, hot_values = {}, {}
 for lane = 1, lane_count do
-  lane_values[2 * lane - 1], lane_values[2 * lane] = digests[lane], lanes[lane]
+  local value, length = lanes[lane], lengths[lane]
+  if length then
+    value = value .. heads[lane] .. format('%d', length)
+    if length >= HOT_LENGTH then
+      hot_values[#hot_values + 1] = length
+      hot_values[#hot_values + 1] = digests[lane]
+    end
+  end
+  lane_values[2 * lane - 1], lane_values[2 * lane] = digests[lane], value
 end
 
-local tails, places = {}, {}
+local places = {}
+for i = 1, waiting_count do
+  local name = waiting[i]
+  places[2 * i - 1], places[2 * i] = name, as_byte[behinds[i]] .. (links[name] or '')
+  links[name] = nil
+end
+local tails = {} -- the others that have somebody behind them now
 for name in pairs(links) do
-  if not waits[name] then
-    tails[#tails + 1] = name
-  end
+  tails[#tails + 1] = name
 end
-for i, before in ipairs(look_up(PLACE, tails)) do
+for i, place in ipairs(look_up(PLACE, tails)) do
   local name = tails[i]
-  places[2 * i - 1], places[2 * i] = name, (before or char(0)) .. links[name]
-end
-for name, behind in pairs(waits) do
   places[#places + 1] = name
-  places[#places + 1] = char(behind) .. (links[name] or '')
+  places[#places + 1] = (place or char(0)) .. links[name]
 end
 
 bulk('HSET', EVENT, events)

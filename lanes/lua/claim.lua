@@ -90,21 +90,21 @@ local function take(names)
   local first = taken_count + 1
   for i = 1, #names do
     local record, deaths_of_it = found[i], died and count(died[i]) or 0
-    if taken_count > 0 and (bytes + #record > most_bytes or taken_count >= allowed) then
+    local bytes_then, count_then = bytes + #record, taken_count + 1
+    if count_then > 1 and (bytes_then > most_bytes or count_then > allowed) then
       allowed = 0
       break
     end
     local share = MAY_SHARE[deaths_of_it] or 1
-    if taken_count < share and (deaths_of_it < ALONE or not another_is_alone()) then
+    if count_then <= share and (deaths_of_it < ALONE or not another_is_alone()) then
       allowed = share < allowed and share or allowed
-      bytes = bytes + #record
-      taken_count = taken_count + 1
-      claimed[taken_count], records[taken_count] = names[i], record
+      bytes, taken_count = bytes_then, count_then
+      claimed[count_then], records[count_then] = names[i], record
       if tried then
-        attempts[taken_count] = tried[i] or ''
+        attempts[count_then] = tried[i] or ''
       end
       if died then
-        deaths[taken_count] = died[i] or ''
+        deaths[count_then] = died[i] or ''
       end
     end
   end
@@ -150,12 +150,15 @@ local function successors(names)
     end
   end
   read_places(unknown)
-  for _, successor in ipairs(unknown) do
+  for i = 1, #unknown do
+    local successor = unknown[i]
     missing[successor] = byte(places[successor])
   end
-  for _, successor in ipairs(behind) do
-    missing[successor] = missing[successor] - 1
-    if missing[successor] == 0 then
+  for i = 1, #behind do
+    local successor = behind[i]
+    local still_missing = missing[successor] - 1
+    missing[successor] = still_missing
+    if still_missing == 0 then
       met[#met + 1] = successor
     end
   end

@@ -84,12 +84,6 @@ end
 -- All that finishing needs is read at once, changed here, and written at once.
 local records, places = look_up('HMGET', EVENT, finishing), look_up('HMGET', PLACE, finishing)
 
--- Return one successor of an event, where the next one stands, and the number of the key by which this one follows.
-local function successor_at(place, at)
-  local key, digits = byte(place, at, at + 1)
-  return sub(place, at + 2, at + 1 + digits), at + 2 + digits, key
-end
-
 local some_hold = call('EXISTS', base .. ':hold') == 1
 local holds_of_finishing = some_hold and look_up('HMGET', base .. ':hold', finishing) or {}
 
@@ -106,43 +100,50 @@ end
 
 local longest_hold = tonumber(ARGV[2])
 local finished, ages, apart, is_apart, buried, held = {}, {}, {}, {}, 0, 0
-local heirs, passed, is_finished = {}, {}, {} -- the successors; how many lanes were passed on to each
--- The lanes that lost events, by number: digest, head now or false, how many left it.
+local heirs, passed = {}, {} -- the successors; how many lanes were passed on to each that has not finished itself
+-- The lanes that had several events and lost some, by number: digest, head now or false, how many left it.
 local digests, heads, left, lane_by, lane_count = {}, {}, {}, {}, 0
+local empty_lanes, empty_count = {}, 0
 local without_place, own_lanes = {}, {} -- own_lanes: of the event at hand, by the number of its key
 for i = 1, count do
-  local name, record, place = finishing[i], records[i], places[i]
+  local name, record, place, hold = finishing[i], records[i], places[i], holds_of_finishing[i]
   if place and byte(place) > (passed[name] or 0) then
     lost[#lost + 1] = name
   else
     for key = 0, byte(record, KEY_COUNT) - 1 do
       local at = KEY_COUNT + 1 + key * DIGEST
       local digest = sub(record, at, at + DIGEST - 1)
-      local lane = lane_by[digest]
-      if not lane then
-        lane_count = lane_count + 1
-        lane = lane_count
-        digests[lane], left[lane], lane_by[digest] = digest, 0, lane
+      if place then
+        local lane = lane_by[digest]
+        if not lane then
+          lane_count = lane_count + 1
+          lane = lane_count
+          digests[lane], left[lane], lane_by[digest] = digest, 0, lane
+        end
+        heads[lane], left[lane], own_lanes[key] = false, left[lane] + 1, lane
+      else -- it was alone
+        empty_count = empty_count + 1
+        empty_lanes[empty_count] = digest
       end
-      heads[lane], left[lane], own_lanes[key] = false, left[lane] + 1, lane
-      if holds_of_finishing[i] then
+      if hold then
         apart[#apart + 1] = digest
-        apart[#apart + 1] = now + holds_of_finishing[i]
-        is_apart[digest] = tonumber(holds_of_finishing[i]) >= longest_hold
+        apart[#apart + 1] = now + hold
+        is_apart[digest] = tonumber(hold) >= longest_hold
       end
     end
     if place then
-      local at, heir, key = 2, nil, nil
+      local at = 2
       while at < #place do
-        heir, at, key = successor_at(place, at)
-        heads[own_lanes[key]] = heir
-        if not passed[heir] then
-          passed[heir] = 0
+        local key, digits = byte(place, at, at + 1)
+        local heir = sub(place, at + 2, at + 1 + digits)
+        local passed_so_far = passed[heir]
+        if not passed_so_far then
           heirs[#heirs + 1] = heir
         end
-        passed[heir] = passed[heir] + 1
+        heads[own_lanes[key]], passed[heir] = heir, (passed_so_far or 0) + 1
+        at = at + 2 + digits
       end
-      is_finished[name] = true
+      passed[name] = nil
       without_place[#without_place + 1] = name
     end
     if letters[name] and not is_empty(record) then
@@ -155,13 +156,14 @@ for i = 1, count do
   end
 end
 
-local lane_values, empty_lanes, long_lanes, long_digests = {}, {}, {}, {}
+local lane_values, long_lanes, long_digests = {}, {}, {}
 for lane = 1, lane_count do
   if heads[lane] then
     long_lanes[#long_lanes + 1] = lane
     long_digests[#long_digests + 1] = digests[lane]
   else
-    empty_lanes[#empty_lanes + 1] = digests[lane]
+    empty_count = empty_count + 1
+    empty_lanes[empty_count] = digests[lane]
     if left[lane] >= HOT_LENGTH then
       call('ZREM', base .. ':hot', digests[lane])
     end
@@ -181,9 +183,9 @@ end
 
 -- The successors of what finished wait for less, some for nothing.
 local waiting, place_values, freed = {}, {}, {}
-for _, heir in ipairs(heirs) do
-  if not is_finished[heir] then
-    waiting[#waiting + 1] = heir
+for i = 1, #heirs do
+  if passed[heirs[i]] then
+    waiting[#waiting + 1] = heirs[i]
   end
 end
 for i, place in ipairs(look_up('HMGET', PLACE, waiting)) do
@@ -208,13 +210,18 @@ bulk('HDEL', PLACE, without_place)
 local generation = math.floor(now / math.max(longest_hold, 1))
 if longest_hold > 0 then
   local shards, now_text = {}, format('%d', now)
-  for lane = 1, lane_count do
-    local digest = digests[lane]
-    if not is_apart[digest] then
-      local shard = byte(digest) % SHARDS
-      local notes = shards[shard] or {}
-      shards[shard] = notes
-      notes[#notes + 1] = digest
+  for _, digests in ipairs({ empty_lanes, long_digests }) do
+    for i = 1, #digests do
+      local digest = digests[i]
+      if not is_apart[digest] then
+        local shard = byte(digest) % SHARDS
+        local notes = shards[shard]
+        if notes then
+          notes[#notes + 1] = digest
+        else
+          shards[shard] = { digest }
+        end
+      end
     end
   end
   for shard, notes in pairs(shards) do
@@ -286,12 +293,14 @@ end
 local function let_go_of_followers(name)
   local behind = { name }
   while #behind > 0 do
-    local place, at, follower = call('HGET', PLACE, table.remove(behind)), 2, nil
+    local place, at = call('HGET', PLACE, table.remove(behind)), 2
     while place and at < #place do
-      follower, at = successor_at(place, at)
+      local digits = byte(place, at + 1)
+      local follower = sub(place, at + 2, at + 1 + digits)
       if call('SREM', OWNED, follower) == 1 then
         behind[#behind + 1] = follower
       end
+      at = at + 2 + digits
     end
   end
 end
