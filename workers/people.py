@@ -99,8 +99,7 @@ def look_up(
     people = list(dict.fromkeys(named))
     if not people and not updates:
         return Known()
-    arguments: list[str | bytes | int] = [int(remember_s * 1000), int(keeps_distance)]
-    arguments += (len(people), *map(digest, people))
+    arguments: list[str | bytes | int] = [int(remember_s * 1000), int(keeps_distance), b"".join(map(digest, people))]
     for update in updates:
         mode = _UPDATES if update.updates_only else _CREATES
         arguments += (update.sequence, update.time_s, update.latest_s, mode, len(update.lanes), *update.lanes)

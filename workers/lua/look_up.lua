@@ -9,7 +9,7 @@
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  how long merges and deletions are remembered, ms
 -- ARGV[2]  '1' when what changes names keeps a distance
--- ARGV[3]  how many people, then the digest of each
+-- ARGV[3]  the digests of the people, in one text
 -- ARGV[…]  for each identify: its event's sequence; its time and the latest it may have (Unix seconds); a byte: how it
 --          treats people who are not there; how many lanes the event has, and the digest of each; how many names it gives,
 --          and two for each: its digest, and a byte (see `partner_after`) with the first 3 of the digest of the other
@@ -68,12 +68,15 @@ local function merged_into(digest)
 end
 
 local merged, deleted, times, changing = {}, {}, {}, {}
-local people = tonumber(ARGV[3])
+local people = #ARGV[3] / DIGEST
+local function digest_of(i)
+  return sub(ARGV[3], (i - 1) * DIGEST + 1, i * DIGEST)
+end
 for i = 1, some_merged and people or 0 do
-  merged[i] = merged_into(ARGV[i + 3])
+  merged[i] = merged_into(digest_of(i))
 end
 for i = 1, some_deleted and people or 0 do
-  deleted[i] = find(deleted_names, ARGV[i + 3]) or ''
+  deleted[i] = find(deleted_names, digest_of(i)) or ''
 end
 
 -- What is remembered of a lane: 10 digits of the time of its last update; a byte: how that treats people who are not
@@ -81,7 +84,7 @@ end
 -- once.
 local names = generations(':identified:', TIMES_KEPT_S)
 local found, asked = {}, {}
-local first, last = 4 + people, #ARGV
+local first, last = 4, #ARGV
 local at = first
 while at <= last do
   local first_name = at + 6 + ARGV[at + 4]
