@@ -130,7 +130,7 @@ def translation_of(
 
 def _updated(body: JsonObject) -> str:
     """Return the key of the person whom an update is about; nothing for any other body."""
-    return (wire.is_update(body) and people.key_of(body["identifiers"])) or ""
+    return (wire.is_update(body) and people.key_of(body.get("identifiers", {}))) or ""
 
 
 def _update(event: lanes.ClaimedEvent, bodies: Sequence[JsonObject], accepted_at_ms: int) -> Update | None:

@@ -195,6 +195,25 @@ def test_a_deletion_request_that_is_refused_leaves_a_letter(
     assert fault["request"] == {"type": "person", "action": "delete", "identifiers": {"id": "jo"}}
 
 
+def test_an_update_that_names_nobody_is_sent_and_refused(client: redis.Redis) -> None:
+    update = {
+        "name": "Nobody",
+        "action": "createUpdatePerson",
+        "trigger": 'type = "identify"',
+        "mapping": {"id": "$.absent"},
+    }
+    table = {"site_id": "s", "api_key": "k", "subscriptions": [update], "presets": {"Create or Update Person": False}}
+    track(client, "m1", "jo", type="identify", traits={"plan": "free"})
+
+    refused = Rejected("no", Answer(400, "no"))
+    work(client, mapping.destinations({"destinations": {QUEUE: table}})[QUEUE], lambda _: [refused])
+
+    (letter,) = letters(client)
+    (fault,) = letter["faults"]
+    assert letter["class"] == "rejected"
+    assert "identifiers" not in fault["request"]
+
+
 def test_an_event_that_no_subscription_wants_is_done(client: redis.Redis, destination: mapping.Destination) -> None:
     track(client, "ignored", "a", type="unheard of")
 
