@@ -70,6 +70,8 @@ class TrackApi:
                 content += part
                 if time.monotonic() > until:
                     raise httpx.ReadTimeout("the answer did not come to its end")
+        # httpx has the answer and its stream hold each other, and the request with its body: garbage that waits long.
+        response.stream = httpx.ByteStream(content)
         return response, content
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import cache
 
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, stop_before_delay
 from tenacity.wait import wait_random_exponential
@@ -29,13 +30,17 @@ _jitter = random.Random()
 
 def with_retries(send: Callable[[], list[Outcome]], base_s: float, within_s: float) -> list[Outcome]:
     """Return what `send` came to, tried again while all of its items should be, for at most `within_s` seconds."""
-    retrying = Retrying(
+    return _retrying(base_s, within_s)(send)
+
+
+@cache  # one for all threads, as tenacity allows: each is a ring of objects that only a garbage collection frees
+def _retrying(base_s: float, within_s: float) -> Retrying:
+    return Retrying(
         retry=retry_if_result(_all_may_go_again),
         wait=_wait(base_s),
         stop=stop_after_attempt(IN_PROCESS_ATTEMPTS) | stop_before_delay(within_s),
         retry_error_callback=_last_result,
     )
-    return retrying(send)
 
 
 def release_delay_s(outcome: RetryLater, attempts: int, base_s: float) -> float:

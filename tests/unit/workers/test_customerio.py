@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -48,6 +50,21 @@ def test_a_batch_goes_out_as_one_authenticated_request() -> None:
     assert [str(request.url) for request in seen] == ["https://track.example/api/v2/batch"]
     assert seen[0].headers["authorization"] == httpx.BasicAuth("site", "key")._auth_header
     assert orjson.loads(seen[0].content) == {"batch": [operation("a").body, operation("b").body]}
+
+
+def test_a_request_that_was_answered_is_let_go_of_without_a_garbage_collection() -> None:
+    seen: list[weakref.ref[httpx.Request]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(weakref.ref(request))
+        return httpx.Response(200, json={})
+
+    gc.disable()
+    try:
+        send(answer, batch("a", "b"))
+        assert [request() for request in seen] == [None]
+    finally:
+        gc.enable()
 
 
 def test_a_207_refuses_the_items_it_names_and_no_others() -> None:
