@@ -2,7 +2,7 @@
 
 Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}`: the resident memory of each process at the end,
 its baseline a tenth of the time after the start (two minutes of twenty). Full speed is what one short run came to.
-Message ids are remembered for a window so short that it has passed six times before memory is first looked at: until
+Message ids are remembered for a short window, which has passed several times before memory is first looked at: until
 Redis has freed as many ids as often, it grows into what it needs. What they take is a figure of `lanes.py`.
 """
 
