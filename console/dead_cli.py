@@ -18,11 +18,13 @@ import typer
 from rich.console import Console
 
 import mapping
-from console import dead, letter_lines, running
+from console import dead
 from console.errors import CommandError
+from console.local import running
+from dead_letters import import_export, query, spill_files
+from dead_letters import replay as replays
+from dead_letters.query import Filter
 from settings import Settings
-from workers import graveyard, replays, spills
-from workers.graveyard import Filter
 
 app = typer.Typer(help="Read, mend and replay what could not be delivered.", no_args_is_help=True)
 out = Console(highlight=False)
@@ -96,7 +98,7 @@ def list_letters(
     """Show the dead letters, in the order in which their events were accepted."""
     client, name = _queue(destination)
     _must_exist(client, name, which.ids)
-    found = graveyard.matching(client, name, which)
+    found = query.matching(client, name, which)
     if group:
         rows = dead.groups(found)
         _print_json([rows]) if as_json else out.print(dead.grouped(rows))
@@ -221,8 +223,8 @@ def export(
     """Print dead letters as JSON lines that `segue dead import` takes."""
     client, name = _queue(destination)
     _must_exist(client, name, which.ids)
-    for one in graveyard.matching(client, name, which):
-        print(spills.line(name, one).decode())  # noqa: T201
+    for one in query.matching(client, name, which):
+        print(spill_files.line(name, one).decode())  # noqa: T201
 
 
 @app.command(name="import")
@@ -232,9 +234,9 @@ def import_letters(
 ) -> None:
     """Add dead letters from lines: all of them, or none when one cannot be read. Those that are there stay."""
     client, name = _queue(destination)
-    with letter_lines.spooled(sys.stdin.buffer) if file == "-" else nullcontext(Path(file)) as path:
-        lines, now_ms = letter_lines.lines_of(path), int(time.time() * 1000)
-        added, there = letter_lines.imported(client, _configured(name), lines, now_ms)
+    with import_export.spooled(sys.stdin.buffer) if file == "-" else nullcontext(Path(file)) as path:
+        lines, now_ms = import_export.lines_of(path), int(time.time() * 1000)
+        added, there = import_export.imported(client, _configured(name), lines, now_ms)
     out.print(f"{added:,} dead letters imported" + (f"; {there:,} were there already" if there else ""))
 
 
@@ -263,7 +265,7 @@ def _configured(name: str) -> mapping.Destination:
 
 def _discard(client: redis.Redis, name: str, which: Filter, what: str, yes: bool) -> None:
     _must_exist(client, name, which.ids)
-    count = sum(1 for _ in graveyard.matching(client, name, which))
+    count = sum(1 for _ in query.matching(client, name, which))
     if count and dead.confirmed(count, what, yes):
         out.print(f"{dead.discard(client, name, which, _hold_ms()):,} dead letters {what}")
     else:

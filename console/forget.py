@@ -13,9 +13,12 @@ from rich.table import Table
 import mapping
 from console.errors import CommandError
 from console.operator import operator
-from workers import forgetting, gate, presence, receipts, spills
-from workers.purge import Means
-from workers.receipts import Receipt
+from dead_letters import spill_files
+from delivery import admission
+from privacy import erasure, receipts
+from privacy.purge import Means
+from privacy.receipts import Receipt
+from workers import heartbeat
 
 _LOOK_S = 0.1
 _KINDS = {
@@ -59,10 +62,10 @@ def forget(
         raise CommandError(f"--{action}: Customer.io knows no anonymous ids; say --user-id or --email as well")
     try:
         if action is None:
-            receipt, others = forgetting.forget(client, destination, whom, means, operator())
+            receipt, others = erasure.forget(client, destination, whom, means, operator())
         else:
-            receipt, others = forgetting.give(client, destination, whom, action, means, operator())
-    except spills.TornFile as error:
+            receipt, others = erasure.give(client, destination, whom, action, means, operator())
+    except spill_files.TornFile as error:
         raise CommandError(f"{error}; mend or remove it, then run this again: not all is forgotten yet") from None
     receipt, why_not = _waited(client, destination.name, receipt)
     return {
@@ -77,8 +80,8 @@ def forget(
 def _waited(client: redis.Redis, queue: str, receipt: Receipt) -> tuple[Receipt, str | None]:
     """Wait until the receipt is done; return it, or as it is with the reason why nobody works on it now."""
     while receipt.state != "done":
-        state = gate.read(client, queue)
-        if presence.count(client) == 0:
+        state = admission.read(client, queue)
+        if heartbeat.count(client) == 0:
             return receipt, "no worker runs; the next one that starts will finish it"
         if state.paused or state.breaker == "open":
             return receipt, f"deliveries are stopped ({state.reason}); it is finished when they go on"

@@ -12,8 +12,8 @@ import orjson
 import redis
 
 import lanes
-from mapping.event import unpack
-from workers import delivery_log
+from delivery import log as delivery_log
+from mapping.envelope import unpack
 
 _MOST_SENT = 20
 _STATIONS = ("claimed", "sent", "answered")

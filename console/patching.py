@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from console.errors import CommandError
-from mapping.event import JsonObject
+from mapping.envelope import JsonObject
 
 _EXAMPLES = '{"properties": {"url": "https://example.com"}} or [{"op": "remove", "path": "/traits/bio"}]'
 

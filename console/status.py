@@ -14,9 +14,11 @@ from rich.table import Table
 
 import lanes
 import mapping
+from dead_letters import retention
+from delivery import admission
 from ingest import sources
 from settings import Settings
-from workers import gate, presence, upkeep
+from workers import heartbeat
 
 _SOURCE_FIGURES = ("accepted", "duplicates", "suppressed", "rejected")
 # The columns of the screen, and what only programs are told.
@@ -32,14 +34,14 @@ def gather(client: redis.Redis, settings: Settings) -> dict[str, Any]:
             for name, destination in mapping.destinations(settings.document()).items()
         ],
         "sources": _sources(client, settings),
-        "workers": presence.count(client),
+        "workers": heartbeat.count(client),
     }
 
 
 def circumstances(client: redis.Redis, name: str) -> dict[str, Any]:
     """Return whether deliveries to the destination are `paused` (its credentials are refused), its `breaker` (closed,
     or open: the service is dead), and the `reason` for either."""
-    state = gate.read(client, name)
+    state = admission.read(client, name)
     return {"paused": state.paused, "breaker": state.breaker, "reason": state.reason}
 
 
@@ -77,7 +79,7 @@ def _destination(client: redis.Redis, name: str, delivery: mapping.Delivery) -> 
         "name": name,
         **{figure: getattr(stats, figure) for figure in (*_COLUMNS, *_OTHERS)},
         "oldest_age_s": stats.oldest_age_s,
-        "alarm": upkeep.exceeded(client, name, delivery, int(time.time() * 1000)),
+        "alarm": retention.exceeded(client, name, delivery, int(time.time() * 1000)),
         "hot": [{"digest": lane.digest.hex(), "length": lane.length} for lane in stats.hot],
         **circumstances(client, name),
     }

@@ -13,11 +13,11 @@ from rich.text import Text
 
 import mapping
 from console.errors import CommandError
+from delivery import wire
+from delivery.batching import Request, encode
+from delivery.customerio import TrackApi
+from delivery.outcomes import Delivered, Outcome
 from settings import Settings
-from workers import wire
-from workers.customerio import TrackApi
-from workers.outcomes import Delivered, Outcome
-from workers.requests import Request, encode
 
 _TIMEOUT_S = 20.0
 

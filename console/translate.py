@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import mapping
-from mapping.answers import described
 from mapping.errors import Rejected
+from mapping.reference_results import described
 
 MODES = ("single", "batch", "delete", "auth")
 

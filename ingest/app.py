@@ -24,12 +24,12 @@ from redis.exceptions import RedisError
 import lanes
 import mapping
 from ingest import bodies, signature
+from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS, completed, packed, shared
-from ingest.gather import FATES, RETRY_AFTER_S, Fate, Gatherer
-from ingest.hints import Hints
-from ingest.refusals import Refusal
+from ingest.group_commit import FATES, RETRY_AFTER_S, Fate, Gatherer
 from ingest.sources import TOTALS, Source, sources
-from mapping.event import JsonObject
+from ingest.wakeups import Hints
+from mapping.envelope import JsonObject
 from settings import Settings
 
 log = logging.getLogger(__name__)

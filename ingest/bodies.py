@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from ingest.refusals import Refusal
+from ingest.errors import Refusal
 
 MAX_BODY_BYTES: Final = 500 * 1024
 _TOO_LARGE = f"the body must not have more than {MAX_BODY_BYTES:,} bytes"

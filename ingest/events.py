@@ -13,9 +13,9 @@ from uuid import uuid4
 
 import orjson
 
-from ingest.refusals import Refusal
+from ingest.errors import Refusal
 from mapping import DELETION
-from mapping.event import JsonObject, pack
+from mapping.envelope import JsonObject, pack
 
 MAX_EVENT_BYTES: Final = 32 * 1024
 MAX_BATCH_EVENTS: Final = 2500

@@ -7,10 +7,9 @@ asks for more time, `reap` returns what died with its worker, `forget` takes out
 `inspect` look. docs/lanes.md has the states.
 """
 
-from lanes.arrival import Appended, NewEvent, QueueFull, append, append_async
-from lanes.forgetting import Forgotten, ForgottenEvent, forget
-from lanes.keys import digest
-from lanes.letters import (
+from lanes.append import Appended, NewEvent, QueueFull, append, append_async
+from lanes.claims import Burial, Claim, ClaimedEvent, Death, Reaped, Release, Settled, claim, extend, reap, settle
+from lanes.dead_letters import (
     DeadLetter,
     LettersChanged,
     OldLetter,
@@ -30,8 +29,9 @@ from lanes.letters import (
     put_back,
     spill,
 )
-from lanes.overview import HotLane, Lane, Stats, Step, Waiting, inspect, queue_of, stats
-from lanes.work import Burial, Claim, ClaimedEvent, Death, Reaped, Release, Settled, claim, extend, reap, settle
+from lanes.erase import Forgotten, ForgottenEvent, forget
+from lanes.inspection import HotLane, Lane, Stats, Step, Waiting, inspect, queue_of, stats
+from lanes.keys import digest
 
 __all__ = [
     "Appended",

@@ -8,18 +8,18 @@ The behaviour is that of Segment's Customer.io destination action, answer for an
 event, destination and clock always give the same result, and no JSON makes `translate` or `ordering_keys` raise.
 """
 
-from mapping.answers import answer_batch, answer_credentials, answer_deletion, answer_event, destination_of
 from mapping.configuration import destinations, surprises
 from mapping.delivery import Delivery
 from mapping.destination import Destination, compile_destination
 from mapping.directives import transform, transform_batch
+from mapping.directives.validate import validate_mapping
 from mapping.errors import ConfigurationError, MappingError
 from mapping.explain import Decision, Explanation, explain
-from mapping.forgetting import DELETION, Order, OrderedAction, Person, order_of
 from mapping.operation import Failure, Operation, Translation
-from mapping.placement import Placement, ordering_keys, placement
+from mapping.ordering import Placement, ordering_keys, placement
+from mapping.privacy_requests import DELETION, Order, OrderedAction, Person, order_of
+from mapping.reference_results import answer_batch, answer_credentials, answer_deletion, answer_event, destination_of
 from mapping.translation import translate
-from mapping.validate import validate_mapping
 
 __all__ = [
     "DELETION",

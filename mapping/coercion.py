@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from mapping.actions.action import Field
+from mapping.envelope import JsonObject
 from mapping.errors import InvalidPayload
-from mapping.event import JsonObject
 from mapping.javascript import UNDEFINED, article, number_text, strip_undefined, to_number, type_name
 from mapping.operation import EXEMPT_FIELD
 from mapping.timestamps import is_date_like

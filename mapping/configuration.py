@@ -34,13 +34,13 @@ from mapping.destination import (
     compile_destination,
 )
 from mapping.directives import ROOT_DIRECTIVE
+from mapping.directives.validate import validate_mapping
+from mapping.envelope import JsonObject
 from mapping.errors import ConfigurationError, InvalidMapping, InvalidPayload
-from mapping.event import JsonObject
-from mapping.filters import Filter, compile_filter
+from mapping.filters.rules import Filter, compile_filter
 from mapping.fql import FqlError, parse, warnings
-from mapping.identities import IdentifierScheme
+from mapping.ordering_keys import IdentifierScheme
 from mapping.subscription import compile_subscription
-from mapping.validate import validate_mapping
 
 _SECTIONS = ("sources", "destinations")
 _BY_TITLE: Final = {action.title.casefold(): action for action in ACTIONS.values()}

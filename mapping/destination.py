@@ -11,9 +11,9 @@ from typing import Final, Literal, NamedTuple
 
 from mapping.actions import TAKING_AWAY
 from mapping.delivery import DEFAULTS, Delivery
-from mapping.event import JsonObject
-from mapping.filters import Filter, in_order
-from mapping.identities import IdentifierScheme
+from mapping.envelope import JsonObject
+from mapping.filters.rules import Filter, in_order
+from mapping.ordering_keys import IdentifierScheme
 from mapping.subscription import Subscription, compile_subscription, presets
 
 Region = Literal["us", "eu"]

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mapping import filters
 from mapping.destination import TYPES_AFTER_2021, Destination
+from mapping.envelope import JsonObject
 from mapping.errors import InvalidMapping, Rejected
-from mapping.event import JsonObject
-from mapping.forgetting import operations, order_of
+from mapping.filters import rules
 from mapping.fql import Comparison, Condition, FqlError, Group, parse
 from mapping.operation import Operation
-from mapping.placement import Placement, placement
+from mapping.ordering import Placement, placement
+from mapping.privacy_requests import operations, order_of
 from mapping.subscription import Subscription
 from mapping.translation import as_rejected, operation_of
 
@@ -63,7 +63,7 @@ def explain(event: JsonObject, destination: Destination, now_s: float) -> Explan
     if order is not None:
         ordered = tuple(_ordered(operation) for operation in operations(order))
         return Explanation(event, placement(event, destination), ordered)
-    left = filters.apply(destination.filters, event)
+    left = rules.apply(destination.filters, event)
     decisions: tuple[Decision, ...] = ()
     if left is not None:
         decisions = tuple(_decision(one, left, destination, now_s) for one in destination.subscriptions)

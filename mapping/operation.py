@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from mapping import identifiers
+from mapping.envelope import JsonObject
 from mapping.errors import Rejected
-from mapping.event import JsonObject
 from mapping.timestamps import attribute_seconds, event_time, with_dates_converted
 
 ENTITY_PATH: Final = "/api/v2/entity"

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mapping.actions import ACTIONS, Action
-from mapping.event import JsonObject
+from mapping.envelope import JsonObject
 from mapping.fql import FqlError, parse
-from mapping.identities import Identity, compile_identities
+from mapping.ordering_keys import Identity, compile_identities
 from mapping.payload import PayloadOf, compile_batch_payload, compile_payload
 
 

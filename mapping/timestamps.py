@@ -11,8 +11,7 @@ from datetime import datetime
 from math import floor
 from typing import Any
 
-from mapping import v8_dates
-from mapping.javascript import WHITE_SPACE, number_text, to_number
+from mapping.javascript import WHITE_SPACE, dates, number_text, to_number
 
 # Only years whose seconds and microseconds a double can tell apart.
 _COMMON = re.compile(r"(?:1[0-9]|2[0-4])\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -35,7 +34,7 @@ def attribute_seconds(value: str) -> int | None:
     seconds = _common_seconds(value)
     if seconds is not None:
         return seconds
-    if _ISO.fullmatch(value) is None or v8_dates.milliseconds(value) is None:
+    if _ISO.fullmatch(value) is None or dates.milliseconds(value) is None:
         return None
     return _dayjs_seconds(value)
 
@@ -58,7 +57,7 @@ def is_date_like(value: str) -> bool:
     read."""
     number = to_number(value)
     if number_text(number) == value:
-        return abs(number) <= v8_dates.LARGEST_MS / 1000
+        return abs(number) <= dates.LARGEST_MS / 1000
     return _dayjs_seconds(value) is not None
 
 
@@ -89,14 +88,14 @@ def _common_seconds(value: str) -> int | None:
 
 def _dayjs_seconds(value: str) -> int | None:
     shape = None if value[-1:] in ("Z", "z") else _DAYJS.fullmatch(value)
-    milliseconds = v8_dates.milliseconds(value) if shape is None else _shape_milliseconds(shape)
+    milliseconds = dates.milliseconds(value) if shape is None else _shape_milliseconds(shape)
     return None if milliseconds is None else floor(milliseconds / 1000)
 
 
 def _shape_milliseconds(shape: re.Match[str]) -> float | None:
     year, month, day, hour, minute, second, fraction = shape.groups()
     two_digit_century = 1900 if int(year) < 100 else 0
-    return v8_dates.utc_milliseconds(
+    return dates.utc_milliseconds(
         int(year) + two_digit_century,
         int(month) if month else 1,
         int(day) if day else 1,

@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from mapping import filters
 from mapping.destination import Destination
+from mapping.envelope import JsonObject
 from mapping.errors import EngineFault, InvalidMapping, Rejected
-from mapping.event import JsonObject
-from mapping.forgetting import operations, order_of
+from mapping.filters import rules
 from mapping.fql import FqlError
 from mapping.javascript import UNDEFINED
 from mapping.operation import Failure, Operation, Translation
+from mapping.privacy_requests import operations, order_of
 from mapping.subscription import Subscription
 
 
@@ -28,7 +28,7 @@ def translate(event: Any, destination: Destination, now_s: float) -> Translation
     if order is not None:
         return Translation(operations(order), ())
     if destination.filters:
-        left = filters.apply(destination.filters, event)
+        left = rules.apply(destination.filters, event)
         if left is None:
             return Translation((), ())
         event = left

@@ -23,15 +23,19 @@ from redis.retry import Retry
 
 import lanes
 import mapping
+from dead_letters import replay as replays
+from dead_letters import retention, spill_files
+from delivery import log as delivery_log
+from delivery.admission import Gate, Send
+from delivery.customerio import TrackApi
 from lanes.keys import base
-from workers import delivery_log, forgetting, presence, purge, receipts, replays, spills, upkeep
+from privacy import erasure, purge, receipts
+from privacy.purge import Means
+from workers import heartbeat
 from workers.alone import alone
 from workers.app import WAKE_EXPIRES_S, app, settings
-from workers.customerio import TrackApi
-from workers.deliver import Terms, work_off
-from workers.gate import Gate, Send
+from workers.claim import Terms, work_off
 from workers.lease import Lease, LeaseLost
-from workers.purge import Means
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +172,7 @@ def deliver_once(name: str, *, listening: bool) -> bool:
         max_depth=CLAIM_DEPTH[delivery.batch_order],
         max_sharing=CLAIM_SHARING[delivery.batch_order],
         listen_ms=int(5000 * LOOK_S) if listening else 0,
-        by=presence.NAME,
+        by=heartbeat.NAME,
         longest_hold_ms=terms().longest_hold_ms,
         patience_ms=int(1000 * LOOK_S),
     )
@@ -216,19 +220,19 @@ def tend(name: str) -> None:
     """Look after the dead letters: end holds that last too long, keep within the bounds, raise the alarm."""
     now_ms, delivery = int(time.time() * 1000), destinations()[name].delivery
     try:
-        if upkeep.end_holds(store(), name, delivery, now_ms, terms().longest_hold_ms):
+        if retention.end_holds(store(), name, delivery, now_ms, terms().longest_hold_ms):
             wake(name)
         if settings.spill_dir is None or replays.next_up(store(), name):
-            alarm = upkeep.exceeded(store(), name, delivery, now_ms)
+            alarm = retention.exceeded(store(), name, delivery, now_ms)
             if alarm:
                 log.warning("%s: %s", name, alarm)
             return
         with alone(store(), f"{base(name)}:spilling") as keep:
             if keep:
-                upkeep.keep_within(store(), name, delivery, settings.spill_dir, now_ms, keep)
+                retention.keep_within(store(), name, delivery, settings.spill_dir, now_ms, keep)
     except RedisError as error:
         log.warning("%s: the store is away: %s", name, error)
-    except (OSError, spills.TornFile) as error:
+    except (OSError, spill_files.TornFile) as error:
         log.warning("%s: dead letters stay in Redis, a spill file could not be written: %s", name, error)
 
 
@@ -236,7 +240,7 @@ def tend(name: str) -> None:
 def forget(name: str, sequence: int) -> None:
     """Drop what stands before the order to forget somebody that has this sequence."""
     try:
-        forgetting.drop(store(), destinations()[name], sequence, means())
+        erasure.drop(store(), destinations()[name], sequence, means())
     except RedisError as error:
         log.warning("%s: the store is away; what waits is sent before the deletion: %s", name, error)
 
@@ -247,11 +251,11 @@ def finish_forgetting(name: str) -> None:
     lock = f"{base(name)}:forgetting:lock"
     try:
         if store().set(lock, "1", nx=True, px=_FORGETTING_MS):
-            forgetting.finish(store(), destinations()[name], means())
+            erasure.finish(store(), destinations()[name], means())
             store().delete(lock)
     except RedisError as error:
         log.warning("%s: the store is away: %s", name, error)
-    except (OSError, spills.TornFile) as error:  # tried again when the lock has ended
+    except (OSError, spill_files.TornFile) as error:  # tried again when the lock has ended
         log.warning("%s: somebody is not forgotten yet, a spill file cannot be changed: %s", name, error)
 
 
@@ -268,7 +272,7 @@ def sweep() -> None:
             ask(tend, name)
         if receipts.unfinished(store(), name):
             ask(finish_forgetting, name)
-    forgetting.rewrite_wanted_history(store())
+    erasure.rewrite_wanted_history(store())
 
 
 def wake(name: str) -> None:
@@ -288,7 +292,7 @@ def tick() -> None:
     """Sweep and say that this process lives, again and again until it stops."""
     while not stopping.wait(settings.sweep_s):
         try:
-            presence.announce(store())
+            heartbeat.announce(store())
             sweep()
         except RedisError as error:
             log.warning("the store is away: %s", error)
@@ -300,7 +304,7 @@ def start_ticking(**_: Any) -> None:
     # What was loaded stays; what a claim brings is many small objects without cycles, and gone with it.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    presence.announce(store())
+    heartbeat.announce(store())
     threading.Thread(target=tick, name="sweep", daemon=True).start()
 
 
@@ -314,6 +318,6 @@ def stop_working(**_: Any) -> None:
 def say_goodbye(**_: Any) -> None:
     """Leave the list of living workers."""
     try:
-        presence.retire(store())
+        heartbeat.retire(store())
     except RedisError:
         log.info("the store is away; this worker will be missed by its silence")

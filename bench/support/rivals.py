@@ -24,15 +24,15 @@ from celery import Celery
 from celery.signals import worker_process_init
 
 import mapping
+from delivery import wire
+from delivery.batching import Item, Request, encode, pack
+from delivery.customerio import TrackApi
+from delivery.outcomes import Delivered
 from ingest.app import Ingest
-from ingest.gather import Fate
+from ingest.group_commit import Fate
 from ingest.sources import Source
-from mapping.event import unpack
+from mapping.envelope import unpack
 from settings import Settings
-from workers import wire
-from workers.customerio import TrackApi
-from workers.outcomes import Delivered
-from workers.requests import Item, Request, encode, pack
 
 GROUP, READ = "consumers", 100
 _ADD = "for _, body in ipairs(ARGV) do redis.call('XADD', KEYS[1], '*', 'e', body) end"

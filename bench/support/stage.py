@@ -18,8 +18,8 @@ from typing import Any, Self
 import httpx
 import redis
 
-from console import programs
-from console.supervisor import Program, Supervisor
+from console.local import programs
+from console.local.supervisor import Program, Supervisor
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 DEADLINE_S = 180.0

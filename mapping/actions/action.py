@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from mapping.event import JsonObject
+from mapping.envelope import JsonObject
 from mapping.javascript import UNDEFINED
 from mapping.operation import ENTITY_PATH
 

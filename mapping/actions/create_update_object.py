@@ -6,7 +6,7 @@ from typing import Any
 
 from mapping import identifiers
 from mapping.actions.action import ANONYMOUS_ID, BATCHING, CONVERT_TIMESTAMP, USER_ID, Action, Field, first_of, path
-from mapping.event import JsonObject
+from mapping.envelope import JsonObject
 from mapping.operation import EXEMPT_FIELD, converted, entity
 
 _NOT_ATTRIBUTES = frozenset({"object_type_id", "objectTypeId", "relationshipAttributes"})

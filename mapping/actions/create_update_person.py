@@ -12,7 +12,7 @@ from mapping.actions.action import (
     first_of,
     path,
 )
-from mapping.event import JsonObject
+from mapping.envelope import JsonObject
 from mapping.identifiers import DEFAULT_OBJECT_TYPE
 from mapping.operation import person_entity
 

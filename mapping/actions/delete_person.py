@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mapping.actions.action import BATCHING, PERSON, Action
-from mapping.event import JsonObject
+from mapping.envelope import JsonObject
 from mapping.operation import person_entity
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mapping import identifiers
 from mapping.actions.action import ANONYMOUS_ID, BATCHING, PERSON, Action, Field, first_of, path
-from mapping.event import JsonObject
+from mapping.envelope import JsonObject
 from mapping.operation import entity
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mapping import identifiers
 from mapping.actions.action import BATCHING, USER_ID, Action, Field, path
-from mapping.event import JsonObject
+from mapping.envelope import JsonObject
 
 
 def operation(payload: JsonObject) -> JsonObject:

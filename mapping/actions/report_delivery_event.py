@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from mapping.actions.action import BATCHING, Action, Field, path
-from mapping.event import JsonObject
+from mapping.envelope import JsonObject
 from mapping.javascript import to_number
 from mapping.operation import METRICS_PATH
 from mapping.timestamps import event_time

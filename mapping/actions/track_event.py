@@ -14,7 +14,7 @@ from mapping.actions.action import (
     event_data,
     path,
 )
-from mapping.event import JsonObject
+from mapping.envelope import JsonObject
 from mapping.operation import person_entity
 
 # The events that have an action of their own.

@@ -12,8 +12,8 @@ FqlError, whatever the text.
 
 from mapping.fql.conditions import Comparison, Condition, Group, Missing, Predicate, from_ast
 from mapping.fql.errors import FqlError
+from mapping.fql.lint import FqlWarning, warnings
 from mapping.fql.parser import parse
-from mapping.fql.surprises import FqlWarning, warnings
 
 __all__ = [
     "Comparison",

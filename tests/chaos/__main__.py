@@ -23,8 +23,7 @@ from typing import Any
 import httpx
 
 import lanes
-from console import oracle, sample
-from console.demo import differences, read_person
+from console.demo.run import differences, oracle, read_person, sample
 from tests.chaos.proxy import Proxy
 from tests.chaos.stage import Stage
 

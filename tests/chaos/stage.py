@@ -15,8 +15,8 @@ import httpx
 import redis
 
 import lanes
-from console import programs
-from console.supervisor import Supervisor
+from console.local import programs
+from console.local.supervisor import Supervisor
 
 CONFIG = """
 [sources.demo]

@@ -8,9 +8,9 @@ from typing import Any
 
 import mapping
 from mapping import fql
-from mapping.answers import described
 from mapping.errors import Rejected
 from mapping.javascript import UNDEFINED
+from mapping.reference_results import described
 from tests.conformance import replies
 
 Json = dict[str, Any]

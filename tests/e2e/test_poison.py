@@ -13,7 +13,7 @@ import orjson
 from lanes.keys import base
 from tests.conftest import RedisServer
 from tests.pipeline import QUEUE, Pipeline, wait_until
-from workers.deliver import MOST_DEATHS
+from workers.claim import MOST_DEATHS
 
 PEOPLE = 60
 POISON = "Poison"  # tests.e2e.poisoned dies of it; importing it would poison this process

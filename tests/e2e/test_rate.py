@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.conftest import RedisServer
 from tests.pipeline import Pipeline, wait_until
-from workers import presence
+from workers import heartbeat
 
 LIMIT = 50
 WORKERS = 8
@@ -38,7 +38,7 @@ def test_eight_processes_keep_to_the_limit_use_it_and_find_it_again(redis_server
         for n in range(LIMIT * (SECONDS + NOISE_S + STORM_S + RECOVERY_S))
     ]
     with Pipeline(redis_server.url, workers=WORKERS, SEGUE_CONFIG=str(config)) as pipeline:
-        wait_until(lambda: presence.count(pipeline.redis) == WORKERS, "all workers are there")
+        wait_until(lambda: heartbeat.count(pipeline.redis) == WORKERS, "all workers are there")
         pipeline.send(events)
         wait_until(
             lambda: most_within(SECONDS, full_seconds(pipeline)) >= 0.95 * LIMIT * SECONDS,

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from lanes.keys import base, read_record
-from mapping.event import unpack
+from mapping.envelope import unpack
 from tests.conftest import RedisServer
 from tests.pipeline import QUEUE, Pipeline
 

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import lanes
+from delivery import admission
 from tests.conftest import RedisServer
 from tests.pipeline import OTHER, Pipeline, wait_until
-from workers import gate
 from workers.tasks import CLAIM_EVENTS
 
 WORKERS, SEATS = 2, 4  # SEATS of each destination in each worker
@@ -53,7 +53,7 @@ def test_a_dead_destination_slows_nobody(redis_server: RedisServer, tmp_path: Pa
         delivered_in(pipeline, "demo", "living", TO_THE_LIVING)
 
         living, dead = lanes.stats(pipeline.redis, "living"), lanes.stats(pipeline.redis, "dead")
-        breaker = gate.read(pipeline.redis, "dead").breaker
+        breaker = admission.read(pipeline.redis, "dead").breaker
         while pipeline.workers:
             pipeline.kill_worker(0)  # they would wait for answers
 

@@ -15,14 +15,14 @@ from typing import Any, Literal
 import pytest
 import redis
 
+from delivery import identifier_changes, recent_attributes
 from simulator.options import Faults, Options
 from simulator.service import Service
 from simulator.workspace import Workspace
 from tests.stories.delivery import LAG_MS, SETTLE_S, Way
 from tests.stories.telling import Event
-from workers import names, recent
 
-placement = import_module("mapping.placement")  # the package has a function of that name
+placement = import_module("mapping.ordering")  # the package has a function of that name
 
 PEOPLE = 40
 BEGAN_AT = datetime.now(UTC) - timedelta(seconds=600)
@@ -158,7 +158,7 @@ def test_a_change_of_names_that_goes_wrong_without_the_wait(
     rule, number, *story = CHANGES[change]
     assert not gone_wrong(redis_client, *story)
 
-    given = names.given
+    given = identifier_changes.given
 
     def all_but_this(body: Event, lanes: Collection[bytes]) -> Iterator[bytes]:
         flat = iter(given(body, lanes))
@@ -166,7 +166,7 @@ def test_a_change_of_names_that_goes_wrong_without_the_wait(
             pair for at, pair in enumerate(zip(flat, flat, strict=True)) if at != number or pair[1][:1] != rule
         )
 
-    monkeypatch.setattr(names, "given", all_but_this)
+    monkeypatch.setattr(identifier_changes, "given", all_but_this)
 
     assert gone_wrong(redis_client, *story)
 
@@ -181,7 +181,7 @@ def test_an_update_only_that_goes_wrong_without_the_wait(
     )
     assert not gone_wrong(redis_client, *story)
 
-    monkeypatch.setattr(names, "updates_only", lambda _body: False)
+    monkeypatch.setattr(identifier_changes, "updates_only", lambda _body: False)
 
     assert gone_wrong(redis_client, *story)
 
@@ -196,7 +196,7 @@ def test_an_update_that_is_dropped_as_a_whole_is_lost_unless_the_next_one_says_i
     )
     assert not gone_wrong(redis_client, *story, stale_updates="profile")
 
-    monkeypatch.setattr(recent, "remember", lambda *_args: None)
+    monkeypatch.setattr(recent_attributes, "remember", lambda *_args: None)
 
     assert gone_wrong(redis_client, *story, stale_updates="profile")
 

@@ -10,11 +10,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mapping.filters import allow, block, sample
+from mapping.filters.evaluate import parse_filter, predicate
+from mapping.filters.parser import And, Call, Compare, Expression, ListOf, Literal, Not, Or, Path
+from mapping.filters.parser import parse as parse_expression
+from mapping.filters.rules import allow, block, sample
 from mapping.fql import Comparison, FqlError, Group, Missing, from_ast, parse, warnings
-from mapping.fql.filter_parser import And, Call, Compare, Expression, ListOf, Literal, Not, Or, Path
-from mapping.fql.filter_parser import parse as parse_expression
-from mapping.fql.filters import parse_filter, predicate
 
 # Pieces which, thrown together, come near to every corner of both grammars.
 SEPARATED = """

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 )
 
 import lanes
-from lanes import forgetting
+from lanes import erase
 from tests.lanes.driving import HOLD_MS, QUEUE, append, claim, expire, leftovers, line_up, make_due, stats
 
 KEYS = st.frozensets(st.sampled_from("abcde"), max_size=3)
@@ -312,7 +312,7 @@ class Histories(RuleBasedStateMachine):
 
 @pytest.fixture(autouse=True)
 def forgetting_takes_several_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forgetting, "_MOST_STEPS", 8)
+    monkeypatch.setattr(erase, "_MOST_STEPS", 8)
 
 
 def run_histories(client: redis.Redis, examples: int) -> None:

@@ -22,7 +22,7 @@ from mapping.actions import ACTIONS
 from mapping.directives import DIRECTIVES
 from mapping.errors import InvalidPayload, Rejected
 from mapping.identifiers import CIO_PREFIX
-from mapping.liquid_filters import FILTERS
+from mapping.liquid.filters import FILTERS
 from mapping.operation import Operation, Translation
 
 NOW_S = 1717243200.0

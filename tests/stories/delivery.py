@@ -18,15 +18,15 @@ import redis
 
 import lanes
 import mapping
+from delivery import customerio
+from delivery.admission import Gate
 from lanes.keys import base
-from mapping.event import pack
+from mapping.envelope import pack
 from simulator.options import Faults, Options
 from simulator.service import Service
 from simulator.track import TrackApi
 from tests.stories.telling import CIO_OF, LEAP_S, PHASES, Event, Story
-from workers import customerio
-from workers.deliver import Terms, work_off
-from workers.gate import Gate
+from workers.claim import Terms, work_off
 from workers.lease import Lease
 
 QUEUE = "demo"

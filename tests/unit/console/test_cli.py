@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 import lanes
 from console import cli
-from mapping.event import pack
+from delivery import log as delivery_log
+from delivery.batching import Item, Request
+from delivery.outcomes import Answer, Rejected
+from mapping.envelope import pack
 from mapping.operation import BATCH_PATH
-from workers import delivery_log
-from workers.outcomes import Answer, Rejected
-from workers.requests import Item, Request
 
 runner = CliRunner()
 

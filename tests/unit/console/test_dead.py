@@ -20,9 +20,9 @@ import lanes
 import mapping
 from console import cli, patching
 from console.errors import CommandError
-from mapping.event import pack
-from workers import graveyard, spills, upkeep
-from workers.graveyard import Filter
+from dead_letters import query, retention, spill_files
+from dead_letters.query import Filter
+from mapping.envelope import pack
 
 CONFIG = """
 [destinations.demo]
@@ -95,7 +95,7 @@ def hold(client: redis.Redis) -> None:
 
 
 def users(client: redis.Redis) -> list[str]:
-    return [grave.event["userId"] for grave in graveyard.matching(client, "demo", Filter())]
+    return [grave.event["userId"] for grave in query.matching(client, "demo", Filter())]
 
 
 def everything(client: redis.Redis) -> dict[bytes, Any]:
@@ -194,10 +194,10 @@ def test_letters_are_exported_and_come_back_to_their_place_once(dead: Dead, stor
 def test_a_spill_file_comes_back_unless_it_would_spill_again(dead: Dead, store: redis.Redis, tmp_path: Path) -> None:
     for user in ("jo", "al", "jo"):
         bury(store, user)
-    upkeep.keep_within(
+    retention.keep_within(
         store, "demo", mapping.Delivery(dead_letter_days=1), tmp_path, int(time.time() * 1000), lambda: True
     )
-    (file,) = spills.files(tmp_path, "demo")
+    (file,) = spill_files.files(tmp_path, "demo")
 
     assert dead("import", file)[1] == "3 dead letters imported\n"
     bury(store, "al")
@@ -243,7 +243,7 @@ def test_a_bulk_verb_acts_on_what_the_same_filter_lists(dead: Dead, store: redis
     dead("purge", *options, "--yes")
 
     assert listed == [3]
-    assert [grave.sequence for grave in graveyard.matching(store, "demo", Filter())] == [1, 2]
+    assert [grave.sequence for grave in query.matching(store, "demo", Filter())] == [1, 2]
 
 
 def test_show_tells_everything_what_it_would_send_and_who_waits(dead: Dead, store: redis.Redis) -> None:
@@ -262,7 +262,7 @@ def test_an_edited_letter_keeps_its_first_event(dead: Dead, store: redis.Redis) 
     assert dead("edit", 1, "--patch", PATCH)[0] == 0
     assert dead("edit", 1, "--patch", '[{"op": "add", "path": "/properties/seen", "value": true}]')[0] == 0
 
-    (grave,) = graveyard.matching(store, "demo", Filter())
+    (grave,) = query.matching(store, "demo", Filter())
     assert grave.event["properties"] == {"url": "https://example.com", "seen": True}
     assert grave.why["original"]["properties"] == {}
 
@@ -271,19 +271,19 @@ def test_whoever_edits_last_is_told_that_somebody_else_did(
     dead: Dead, store: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     bury(store, "jo")
-    (grave,) = graveyard.matching(store, "demo", Filter())
+    (grave,) = query.matching(store, "demo", Filter())
     (tmp_path / "editor.sh").write_text("printf '{\"late\": true}' > $1")
     monkeypatch.setenv("EDITOR", f"sh {tmp_path / 'editor.sh'}")
     run_editor = console.dead.subprocess.run
 
     def edit_first(*arguments: Any, **more: Any) -> Any:
-        graveyard.edit(store, "demo", grave, {"first": True})
+        query.edit(store, "demo", grave, {"first": True})
         return run_editor(*arguments, **more)
 
     monkeypatch.setattr(console.dead.subprocess, "run", edit_first)
     code, _, error = dead("edit", 1)
 
-    (grave,) = graveyard.matching(store, "demo", Filter())
+    (grave,) = query.matching(store, "demo", Filter())
     assert (code, grave.event) == (2, {"first": True})
     assert "edited by somebody meanwhile; nothing was changed" in " ".join(error.split())
 

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 import lanes
 import mapping
 from console import cli
-from lanes import barred
-from mapping.event import pack
+from lanes import suppression
+from mapping.envelope import pack
 from tests.unit.console.test_cli import main, set_up, store
 
 __all__ = ["set_up", "store"]
@@ -85,7 +85,7 @@ def test_a_suppression_waits_for_workers_and_unsuppress_takes_it_back(
     assert "waiting" in told
     assert "no worker runs" in told
     assert lanes.stats(store, "demo").waiting == 1, "the order alone"
-    mark = barred.mark(barred.secret(store, "demo"), lanes.digest("id:1"))
+    mark = suppression.mark(suppression.secret(store, "demo"), lanes.digest("id:1"))
     assert store.smembers("segue:{demo}:barred") == {mark}
     freed = runner.invoke(cli.app, ["unsuppress", "--user-id", "1"]).stdout
     assert freed == "demo: 1 identities were refused and are taken again; Customer.io is told\n"

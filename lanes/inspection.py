@@ -1,0 +1,150 @@
+"""Looking: what a queue holds, and what one ordering key waits for. Nothing here changes anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import redis
+
+from lanes import keys
+from lanes.claims import claimant
+from lanes.scripts import run
+
+_HOT_LANES = 10
+_STEPS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class HotLane:
+    """A lane of a thousand unfinished events or more: a busy person, or a key that everybody shares."""
+
+    digest: bytes
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """One queue at a moment. waiting = ready + delayed + claimed + blocked."""
+
+    waiting: int  # accepted, neither delivered nor buried
+    ready: int  # could be claimed now
+    delayed: int  # released or held: due later
+    claimed: int  # owned by open claims
+    held: int  # dead letters that hold up what is behind them; not among the waiting
+    blocked: int  # behind an unfinished event that shares a key
+    claims: int  # open claims
+    dead: int  # dead letters kept
+    oldest_age_s: float  # since the oldest unfinished event was accepted, to the second; 0 when there is none
+    accepted_total: int
+    duplicates_total: int
+    delivered_total: int
+    buried_total: int
+    released_total: int
+    reaped_total: int
+    spilled_total: int
+    forgotten_total: int  # taken out unsent, see `forget`
+    hot: tuple[HotLane, ...] = field(default=())  # the longest first
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The head of a lane, and why it has not left yet."""
+
+    sequence: int
+    digest: bytes  # of the lane's key
+    state: str  # ready | delayed | claimed | held (a dead letter) | waiting (for the next step)
+    # ready: ms since it was due; delayed: ms until then; claimed: ms until the lease ends; waiting: in how many lanes
+    figure: int
+    claim: str | None
+    accepted_at_ms: int
+    body: bytes
+
+    @property
+    def by(self) -> str | None:
+        """Who claimed it."""
+        return claimant(self.claim) if self.claim else None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An unfinished event of a lane."""
+
+    sequence: int
+    accepted_at_ms: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The unfinished events of one ordering key, and the chain of reasons why they wait."""
+
+    length: int
+    tail: int  # sequence of the last one
+    steps: tuple[Step, ...]  # its head first; each 'waiting' step is explained by the one after it
+
+
+def stats(client: redis.Redis, queue: str) -> Stats:
+    """Return the figures of `queue`, without a scan of it."""
+    waiting, ready, delayed, claimed, held, claims, dead, age_ms, totals, hot = run(
+        client, "stats", queue, (_HOT_LANES,)
+    )
+    total = {name.decode(): int(count) for name, count in _pairs(totals)}
+    return Stats(
+        waiting=waiting,
+        ready=ready,
+        delayed=delayed,
+        claimed=claimed,
+        held=held,
+        blocked=waiting - ready - delayed - claimed,
+        claims=claims,
+        dead=dead,
+        oldest_age_s=max(age_ms, 0) / 1000,
+        accepted_total=total.get("accepted", 0),
+        duplicates_total=total.get("duplicates", 0),
+        delivered_total=total.get("delivered", 0),
+        buried_total=total.get("buried", 0),
+        released_total=total.get("released", 0),
+        reaped_total=total.get("reaped", 0),
+        spilled_total=total.get("spilled", 0),
+        forgotten_total=total.get("forgotten", 0),
+        hot=tuple(HotLane(digest, int(length)) for digest, length in _pairs(hot)),
+    )
+
+
+def inspect(client: redis.Redis, queue: str, key: str | bytes) -> Lane | None:
+    """Return what the lane of this ordering key, or of its digest, waits for; None when it is empty."""
+    reply = run(client, "inspect", queue, (key if isinstance(key, bytes) else keys.digest(key), _STEPS))
+    if not reply:
+        return None
+    length, tail, *steps = reply
+    return Lane(length, tail, tuple(_step(*step) for step in steps))
+
+
+def queue_of(client: redis.Redis, queue: str, digest: bytes, *, most: int) -> list[Waiting]:
+    """Return the unfinished events of a lane in their order, the first `most` of them."""
+    base = keys.base(queue)
+    found: list[Waiting] = []
+    lane = cast(bytes | None, client.hget(f"{base}:lane", digest))
+    name = keys.head(lane) if lane else None
+    while name is not None and len(found) < most:
+        with client.pipeline(transaction=True) as pipeline:
+            pipeline.hget(f"{base}:event", name)
+            pipeline.hget(f"{base}:place", name)
+            record, place = pipeline.execute()
+        if record is None:
+            break  # it left in this moment
+        accepted_at_ms, digests, body = keys.read_record(record)
+        found.append(Waiting(int(name), accepted_at_ms, body))
+        name = keys.successor(place or b"", digests.index(digest))
+    return found
+
+
+def _step(sequence: int, digest: bytes, record: bytes, state: bytes, figure: int | bytes, claim: bytes = b"") -> Step:
+    accepted_at_ms, _, body = keys.read_record(record)
+    return Step(sequence, digest, state.decode(), int(figure), claim.decode() or None, accepted_at_ms, body)
+
+
+def _pairs(flat: list[Any]) -> zip[tuple[Any, Any]]:
+    values = iter(flat)
+    return zip(values, values, strict=True)

@@ -1,0 +1,183 @@
+"""Destination filters: which events no action of a destination sees, and without which of their fields.
+
+For the configuration: `compile_filter(table)` takes one table, already read from the file,
+
+    if = "type = 'track' and properties.test = true"       # which events: in the dialect of filters, not of triggers
+    action = "drop"
+
+or `action = "sample", rate = 0.1, by = "userId"` (let this part through; `by` is `messageId` unless given), or
+`action = "block", fields = { traits = ["ssn"], "context.device" = ["id"] }` (remove these from the objects at these
+paths), or `action = "allow", fields = …` (remove all but these). `in_order` puts the filters of a destination into the
+order they work in; `apply(filters, event)` runs them. Pure: the event given is never changed, and the same event has
+always the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from typing import Any, Final, Literal, get_args
+
+from mapping.envelope import JsonObject
+from mapping.errors import ConfigurationError
+from mapping.filters.evaluate import FilterCondition, parse_filter
+from mapping.fql.errors import FqlError
+
+Action = Literal["drop", "sample", "block", "allow"]
+Change = Callable[[JsonObject], JsonObject | None]
+
+ROOTS: Final = ("properties", "traits", "context")  # the only fields Segment's filters remove anything from
+_ORDER: Final[tuple[Action, ...]] = get_args(Action)
+_NEEDED: Final = {"drop": (), "sample": ("rate",), "block": ("fields",), "allow": ("fields",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A condition and what happens to the events that meet it."""
+
+    condition: FilterCondition
+    action: Action
+    change: Change
+
+    def apply(self, event: JsonObject) -> JsonObject | None:
+        """Return the event, or a changed copy, or None when it goes no further."""
+        return self.change(event) if self.condition(event) else event
+
+
+def in_order(filters: Iterable[Filter]) -> tuple[Filter, ...]:
+    """Return the filters in the order they work in: those that drop and sample see the event as it came."""
+    return tuple(sorted(filters, key=lambda one: _ORDER.index(one.action)))
+
+
+def apply(filters: Sequence[Filter], event: JsonObject) -> JsonObject | None:
+    """Return what the filters leave of the event; None when one of them drops it."""
+    left: JsonObject | None = event
+    for one in filters:
+        if left is None:
+            return None
+        left = one.apply(left)
+    return left
+
+
+def drop(_event: JsonObject) -> None:
+    """Let no event through."""
+
+
+def sample(rate: float, by: str = "messageId") -> Change:
+    """Return the change that lets `rate` (0 to 1) of the values at the path `by` through, always the same ones.
+
+    The value is a text or a number; an event without one is sampled by its messageId, and goes through without that.
+    """
+    paths = (by.split("."), ["messageId"])
+
+    def change(event: JsonObject) -> JsonObject | None:
+        found = next((value for path in paths if isinstance(value := _at(event, path), str | int | float)), None)
+        return event if found is None or _share(found) < rate else None
+
+    return change
+
+
+def block(fields: Mapping[str, Sequence[str]]) -> Change:
+    """Return the change that removes these fields from the objects at these paths."""
+    return _changing(fields, lambda names, parent: {key: parent[key] for key in parent if key not in names})
+
+
+def allow(fields: Mapping[str, Sequence[str]]) -> Change:
+    """Return the change that removes all but these fields from the objects at these paths."""
+    return _changing(fields, lambda names, parent: {key: parent[key] for key in parent if key in names})
+
+
+def compile_filter(table: Mapping[str, Any]) -> Filter:
+    """Return the filter of one table; raises ConfigurationError with every fault, each beginning with its key."""
+    faults = list(_faults(table))
+    condition = None
+    try:
+        condition = parse_filter(table["if"]) if isinstance(table.get("if"), str) else None
+    except FqlError as error:
+        faults.append(f"if: {error}")
+    if faults or condition is None:
+        raise ConfigurationError(faults)
+    action: Action = table["action"]
+    match action:
+        case "drop":
+            return Filter(condition, action, drop)
+        case "sample":
+            return Filter(condition, action, sample(table["rate"], table.get("by", "messageId")))
+        case "block":
+            return Filter(condition, action, block(table["fields"]))
+        case "allow":
+            return Filter(condition, action, allow(table["fields"]))
+
+
+def _faults(table: Mapping[str, Any]) -> Iterable[str]:
+    action = table.get("action")
+    if not isinstance(table.get("if"), str):
+        yield "if: is missing; which events, for example \"type = 'track'\""
+    if action not in _ORDER:
+        yield f"action: is {action!r}, but must be one of {', '.join(_ORDER)}"
+        return
+    known = {"if", "action", *_NEEDED[action], *(["by"] if action == "sample" else [])}
+    for key in table:
+        if key not in known:
+            yield f"{key}: a filter with the action {action} has no such key; it has {', '.join(sorted(known))}"
+    if action == "sample":
+        rate = table.get("rate")
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
+            yield f"rate: is {rate!r}, but must be the part to let through, from 0 to 1"
+        if not isinstance(table.get("by", ""), str):
+            yield f"by: is {table['by']!r}, but must be a path such as userId"
+    if "fields" in known:
+        yield from _faults_of_fields(table.get("fields"))
+
+
+def _faults_of_fields(fields: Any) -> Iterable[str]:
+    if not isinstance(fields, Mapping) or not fields:
+        yield f'fields: is {fields!r}, but must be a table of paths and field names, such as {{ traits = ["ssn"] }}'
+        return
+    for path, names in fields.items():
+        if path.split(".")[0] not in ROOTS:
+            yield f"fields.{path}: must lie in one of {', '.join(ROOTS)}"
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            yield f"fields.{path}: is {names!r}, but must be a list of field names"
+
+
+def _changing(fields: Mapping[str, Sequence[str]], keep: Callable[[frozenset[str], JsonObject], JsonObject]) -> Change:
+    changes = [(path.split("."), partial(keep, frozenset(names))) for path, names in fields.items()]
+
+    def change(event: JsonObject) -> JsonObject:
+        for path, replace in changes:
+            event = _replaced(event, path, replace)
+        return event
+
+    return change
+
+
+def _replaced(parent: JsonObject, path: Sequence[str], replace: Callable[[JsonObject], JsonObject]) -> JsonObject:
+    """Return a copy of `parent` with the object at `path` replaced; in a list there, each object of it."""
+    if not path:
+        return replace(parent)
+    match parent.get(path[0]):
+        case dict() as child:
+            return {**parent, path[0]: _replaced(child, path[1:], replace)}
+        case list() as children:
+            items = [_replaced(item, path[1:], replace) if isinstance(item, dict) else item for item in children]
+            return {**parent, path[0]: items}
+        case _:
+            return parent
+
+
+def _at(event: JsonObject, path: Sequence[str]) -> Any:
+    value: Any = event
+    for key in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(key)
+    return value
+
+
+def _share(value: str | float) -> float:
+    """Return where a value falls between 0 and 1: always the same place, and evenly over many values."""
+    digest = blake2b(str(value).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64

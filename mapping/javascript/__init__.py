@@ -1,0 +1,41 @@
+"""What the reference inherits from JavaScript: truthiness, conversions, text of values, and `Date` parsing in V8."""
+
+from mapping.javascript.values import (
+    UNDEFINED,
+    WHITE_SPACE,
+    article,
+    entries,
+    is_array_index,
+    json_text,
+    keys,
+    length,
+    number_of,
+    number_text,
+    parse_json,
+    strip_undefined,
+    text,
+    to_float,
+    to_number,
+    truthy,
+    type_name,
+)
+
+__all__ = [
+    "UNDEFINED",
+    "WHITE_SPACE",
+    "article",
+    "entries",
+    "is_array_index",
+    "json_text",
+    "keys",
+    "length",
+    "number_of",
+    "number_text",
+    "parse_json",
+    "strip_undefined",
+    "text",
+    "to_float",
+    "to_number",
+    "truthy",
+    "type_name",
+]

@@ -1,0 +1,5 @@
+"""The subset of Liquid that Segment's `@liquid` directive accepts."""
+
+from mapping.liquid.compiler import DISABLED_FILTERS, DISABLED_TAGS, MAX_LENGTH, compile_liquid
+
+__all__ = ["DISABLED_FILTERS", "DISABLED_TAGS", "MAX_LENGTH", "compile_liquid"]

@@ -1,0 +1,278 @@
+"""`@liquid`: the part of Liquid that the reference admits, on the python-liquid engine.
+
+The tags and filters the reference disables are refused here too, in its words and with line and column; unknown filters
+do nothing; a template has at most 1000 characters and what it builds at most 100 million. Values are written and
+compared as the reference's engine (liquidjs 10.27) writes them: `1.0` is "1", an object is "[object Object]".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Final, NamedTuple, TextIO
+
+from liquid import Environment, Mode, RenderContext, Token, TokenStream, Undefined
+from liquid.builtin.expressions import FilteredExpression, tokenize
+from liquid.builtin.output import Output, OutputNode
+from liquid.builtin.tags.echo_tag import EchoTag
+from liquid.exceptions import FilterArgumentError, LiquidError
+from liquid.token import TOKEN_EXPRESSION, TOKEN_OUTPUT, TOKEN_WORD
+
+from mapping.errors import EngineFault, FailedDirective, FailedLiquid, Rejected
+from mapping.javascript import UNDEFINED, length
+from mapping.liquid.conditions import If, Unless
+from mapping.liquid.filters import FILTERS, FilterFault, plain, written
+from mapping.paths import Resolver
+
+MAX_LENGTH: Final = 1000
+MAX_MEMORY: Final = 100_000_000
+
+DISABLED_TAGS: Final = frozenset({"case", "for", "include", "layout", "render", "tablerow"})
+DISABLED_FILTERS: Final = frozenset(
+    [
+        "array_to_sentence_string",
+        "concat",
+        "find",
+        "find_exp",
+        "find_index",
+        "find_index_exp",
+        "group_by",
+        "group_by_exp",
+        "has",
+        "has_exp",
+        "map",
+        "newline_to_br",
+        "reject",
+        "reject_exp",
+        "reverse",
+        "sort",
+        "sort_natural",
+        "uniq",
+        "where_exp",
+        "type",
+    ]
+)
+
+# The tags that the reference knows, and those that only stand inside or at the end of another.
+_TAGS = frozenset(
+    {"assign", "capture", "comment", "cycle", "decrement", "echo", "if", "increment", "liquid", "raw", "unless", "#"}
+)
+_INNER_TAGS = frozenset({"else", "elsif", "endif", "endunless", "endcapture", "endcomment", "endraw"})
+_ENDS = {"if": "endif", "unless": "endunless", "capture": "endcapture", "comment": "endcomment"}
+
+_MARKUP = re.compile(r"\{\{|\{%")
+_OUTPUT_END = re.compile(r"""(?:"(?:\\.|[^"\\])*(?:"|\Z)|'(?:\\.|[^'\\])*(?:'|\Z)|(?!\}\}).)*""", re.DOTALL)
+_VALUE = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^"'|{};&@#$%^*+/\\~`:])*""", re.DOTALL)
+_ENDRAW = re.compile(r"\{%-?\s*endraw\s*-?%\}")
+_TAG_NAME = re.compile(r"\s*(#|[\w?-]*)")
+_BLANKS = " \t\n\v\f\r\u00a0\u3000"
+_SNAPSHOT_LENGTH = 32
+_RESERVED_IN_TAGS = frozenset(
+    ["not", "in", "offset", "limit", "reversed", "cols", "continue", "with", "for", "as", "if", "else", "required"]
+)
+
+
+class _Markup(NamedTuple):
+    """One `{{ … }}` or `{% … %}`: where it begins, whether it is a tag, and where its content lies, trimmed."""
+
+    begin: int
+    is_tag: bool
+    content_begin: int
+    content_end: int
+
+
+def compile_liquid(template: Any) -> Resolver:
+    """Return the renderer of a template, parsed once; what is wrong with it is raised when it is rendered."""
+    if type(template) is not str:
+        return partial(_raise, FailedDirective("liquid template value must be a string"))
+    if not template:
+        return lambda _event: ""
+    if length(template) > MAX_LENGTH:
+        fault = f"liquid template values are limited to {MAX_LENGTH} characters"
+        return partial(_raise, FailedDirective(fault))
+    try:
+        markup = list(_scan(template))
+        _check(template, markup)
+        parsed = _ENVIRONMENT.from_string(template)
+    except Rejected as error:
+        return partial(_raise, error)
+    except LiquidError as error:
+        return partial(_raise, _failed(template, [], error, "ParseError"))
+
+    def render(event: Any) -> str:
+        try:
+            return parsed.render(**event) if type(event) is dict else parsed.render()
+        except LiquidError as error:
+            raise _failed(template, markup, error, "RenderError") from None
+        except (OverflowError, ValueError, TypeError, KeyError) as error:
+            raise EngineFault(str(error)) from None
+
+    return render
+
+
+def _raise(error: Rejected, _event: Any) -> Any:
+    raise error.with_traceback(None)
+
+
+def _scan(template: str) -> Iterator[_Markup]:
+    """Yield the markup of a template in order; raise the reference's TokenizationError for what is not closed."""
+    position = 0
+    while (found := _MARKUP.search(template, position)) is not None:
+        begin = found.start()
+        is_tag = found[0] == "{%"
+        inner_end = _end_of(template, begin + 2, is_tag)
+        if inner_end < 0:
+            kind = "tag" if is_tag else "output"
+            raise _at(
+                template, begin, f"{kind} {_snapshot(template, begin, len(template))} not closed", "TokenizationError"
+            )
+        position = inner_end + 2
+        first, last = begin + 2, inner_end
+        first += template[first:last].startswith("-")
+        last -= template[first:last].endswith("-")
+        first += len(template[first:last]) - len(template[first:last].lstrip(_BLANKS))
+        last -= len(template[first:last]) - len(template[first:last].rstrip(_BLANKS))
+        yield _Markup(begin, is_tag, first, last)
+        if is_tag and template[first:last] == "raw":
+            end = _ENDRAW.search(template, position)
+            if end is None and position == len(template):
+                raise _at(template, begin, f"tag {template[begin:]} not closed", "ParseError")
+            if end is None:
+                shown = _snapshot(template, begin, len(template))
+                raise _at(template, position, f"raw {shown} not closed", "TokenizationError")
+            position = end.end()
+
+
+def _end_of(template: str, position: int, is_tag: bool) -> int:
+    if is_tag:
+        return template.find("%}", position)
+    end = _OUTPUT_END.match(template, position)
+    return end.end() if end is not None and template.startswith("}}", end.end()) else -1
+
+
+def _check(template: str, markup: list[_Markup]) -> None:
+    """Raise what the reference says of the first tag that it does not know or has disabled, or of an output without a
+    value."""
+    open_tags: list[tuple[str, _Markup]] = []
+    for one in markup:
+        content = template[one.content_begin : one.content_end]
+        if not one.is_tag:
+            if not (open_tags and open_tags[-1][0] == "comment"):
+                _check_output(template, one, content)
+            continue
+        named = _TAG_NAME.match(content)
+        name = named[1] if named else ""
+        in_comment = bool(open_tags) and open_tags[-1][0] == "comment"
+        if open_tags and name == _ENDS[open_tags[-1][0]]:
+            open_tags.pop()
+        elif in_comment:
+            continue
+        elif name in DISABLED_TAGS:
+            raise _at(template, one.begin, f'tag "{name}" is disabled', "ParseError")
+        elif name not in _TAGS and not (name in _INNER_TAGS and open_tags):
+            raise _at(template, one.begin, f'tag "{name}" not found', "ParseError")
+        elif name in _ENDS:
+            open_tags.append((name, one))
+    if open_tags:
+        one = open_tags[-1][1]
+        raw = template[one.begin : template.index("%}", one.begin) + 2]
+        raise _at(template, one.begin, f"tag {raw} not closed", "ParseError")
+
+
+def _check_output(template: str, one: _Markup, content: str) -> None:
+    if not content or content[0] in "{|:,)]}!@#$%^&*=+\\;/`~":
+        shown = _snapshot(template, one.content_begin, one.content_end)
+        raise _at(template, one.content_begin, f"invalid value expression: {shown}", "TokenizationError")
+    value = _VALUE.match(content)
+    end = value.end() if value else 0
+    if content[end : end + 1] not in ("", "|", '"', "'"):
+        raise _at(template, one.content_begin + end + 1, 'expected "|" before filter', "TokenizationError")
+
+
+def _failed(template: str, markup: list[_Markup], error: LiquidError, error_class: str) -> FailedLiquid:
+    """Return what the reference says where a filter is disabled or dies; other errors keep the engine's own words."""
+    position = error.token.start_index if error.token is not None else 0
+    begin = max((one.begin for one in markup if one.begin <= position), default=0)
+    return _at(template, begin, str(error.message), error_class)
+
+
+def _at(template: str, position: int, message: str, error_class: str) -> FailedLiquid:
+    before = template[:position]
+    line, column = before.count("\n") + 1, position - before.rfind("\n")
+    return FailedLiquid(f"{message}, line:{line}, col:{column}", error_class)
+
+
+def _snapshot(template: str, begin: int, end: int) -> str:
+    text = template[begin:end]
+    if len(text) > _SNAPSHOT_LENGTH:
+        text = f"{text[: _SNAPSHOT_LENGTH - 3]}..."
+    return json.dumps(text, ensure_ascii=False)
+
+
+class _WrittenOutputNode(OutputNode):
+    """`{{ … }}`, its value written as JavaScript writes it."""
+
+    __slots__ = ()
+
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        return buffer.write(written(plain(self.expression.evaluate(context))))
+
+
+class _WrittenOutput(Output):
+    """The parser of `{{ … }}`, where the words that are reserved in tags are ordinary names."""
+
+    node_class = _WrittenOutputNode
+
+    def parse(self, stream: TokenStream) -> OutputNode:
+        token = stream.eat(TOKEN_OUTPUT)
+        source = stream.expect(TOKEN_EXPRESSION)
+        words = (_as_word(inner) for inner in tokenize(source.value, source))
+        return self.node_class(token, FilteredExpression.parse(self.env, TokenStream(words)))
+
+
+class _WrittenEcho(EchoTag):
+    """`{% echo … %}`, written like `{{ … }}`."""
+
+    node_class = _WrittenOutputNode  # type: ignore[assignment]  # both are made of a token and an expression
+
+
+def _as_word(token: Token) -> Token:
+    return token._replace(kind=TOKEN_WORD) if token.kind in _RESERVED_IN_TAGS else token
+
+
+class _Environment(Environment):
+    local_namespace_limit = MAX_MEMORY
+    output_stream_limit = MAX_MEMORY
+    suppress_blank_control_flow_blocks = False
+
+    def setup_tags_and_filters(self, *, extra: bool = False) -> None:
+        super().setup_tags_and_filters(extra=extra)
+        for tag in (_WrittenOutput, _WrittenEcho, If, Unless):
+            self.add_tag(tag)
+        self.filters.clear()
+        for name, apply in FILTERS.items():
+            self.add_filter(name, partial(_filter, apply))
+        for name in DISABLED_FILTERS:
+            self.add_filter(name, partial(_refuse_filter, name))
+
+
+def _filter(apply: Callable[..., Any], left: Any, *arguments: Any, **options: Any) -> Any:
+    """A filter as liquidjs calls it: an option is one more argument, a pair of its name and its value."""
+    given = [plain(argument) for argument in arguments] + [[name, plain(value)] for name, value in options.items()]
+    try:
+        made = apply(plain(left), *given)
+    except FilterFault as fault:
+        raise FilterArgumentError(str(fault), token=None) from None
+    return _MISSING if made is UNDEFINED else made
+
+
+_MISSING: Final = Undefined("", token=None)
+
+
+def _refuse_filter(name: str, *_arguments: Any, **_options: Any) -> Any:
+    raise FilterArgumentError(f'filter "{name}" is disabled', token=None)
+
+
+_ENVIRONMENT: Final = _Environment(tolerance=Mode.STRICT, strict_filters=False)

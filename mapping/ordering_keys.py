@@ -1,0 +1,104 @@
+"""The keys that name who or what an event is about: `id:42`, `email:jo@example.com`, `cio_id:af12`, `anonymous_id:x1`,
+`object:TYPE:ID`, `device:TOKEN`. The same person always gives the same key, whichever member of whichever event names
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
+
+from mapping.actions.action import Field
+from mapping.coercion import text_of
+from mapping.directives import compile_member
+from mapping.envelope import JsonObject
+from mapping.identifiers import CIO_PREFIX, DEFAULT_OBJECT_TYPE, is_email
+from mapping.javascript import UNDEFINED
+from mapping.paths import Resolver
+
+IdentifierScheme = Literal["email_or_id", "id"]
+
+# An event to one key, or None when it names nobody; raises what the mapping raises.
+Identity = Callable[[Any, IdentifierScheme], str | None]
+
+# What every event is asked anyway, see `own_keys`.
+_ALWAYS_ASKED: Final = ({"@path": "$.userId"}, {"@path": "$.previousId"}, {"@path": "$.anonymousId"})
+
+
+def person_key(text: str, scheme: IdentifierScheme) -> str:
+    """Return the key of a person's id; in a workspace where e-mail identifies, upper and lower case are one address."""
+    if text.startswith(CIO_PREFIX):
+        return f"cio_id:{text[len(CIO_PREFIX) :]}"
+    if scheme == "email_or_id" and is_email(text):
+        return f"email:{text.lower()}"
+    return f"id:{text}"
+
+
+def email_key(text: str, scheme: IdentifierScheme) -> str | None:
+    """Return the key of an e-mail trait; None where it is a plain trait."""
+    return f"email:{text.lower()}" if scheme == "email_or_id" else None
+
+
+def anonymous_key(text: str, _scheme: IdentifierScheme) -> str:
+    return f"anonymous_id:{text}"
+
+
+def device_key(text: str, _scheme: IdentifierScheme) -> str:
+    return f"device:{text}"
+
+
+_KEYS: Final = {"person": person_key, "email": email_key, "anonymous": anonymous_key, "device": device_key}
+
+
+def own_keys(event: JsonObject, scheme: IdentifierScheme) -> dict[str, None]:
+    """Return the keys of the members that name a person in every event, in order; a dict keeps each once."""
+    keys: dict[str, None] = {}
+    user_id = text_of(event.get("userId"))
+    if user_id:
+        keys[person_key(user_id, scheme)] = None
+    previous_id = text_of(event.get("previousId"))
+    if previous_id:
+        keys[person_key(previous_id, scheme)] = None
+    anonymous_id = text_of(event.get("anonymousId"))
+    if anonymous_id:
+        keys[f"anonymous_id:{anonymous_id}"] = None
+    traits = event.get("traits")
+    if type(traits) is dict and event.get("type") == "identify":
+        email = text_of(traits.get("email"))
+        if email and (key := email_key(email, scheme)):
+            keys[key] = None
+        new_id = text_of(traits.get("id"))
+        if new_id:
+            keys[f"id:{new_id}"] = None
+    return keys
+
+
+def compile_identities(fields: tuple[Field, ...], mapping: Any) -> tuple[Identity, ...]:
+    """Return what the fields that identify resolve to, without those that the event itself is asked for anyway."""
+    if not isinstance(mapping, Mapping):
+        return ()
+    named = {field.names: mapping[field.key] for field in fields if field.names and field.key in mapping}
+    identities = [
+        _identity(_KEYS[field.names], compile_member(mapping[field.key]))
+        for field in fields
+        if field.names in _KEYS and field.key in mapping and mapping[field.key] not in _ALWAYS_ASKED
+    ]
+    if "object" in named:
+        identities.append(_object(compile_member(named["object"]), compile_member(named.get("object type", UNDEFINED))))
+    return tuple(identities)
+
+
+def _identity(key: Callable[[str, IdentifierScheme], str | None], resolve: Resolver) -> Identity:
+    def identity(event: Any, scheme: IdentifierScheme) -> str | None:
+        text = text_of(resolve(event))
+        return key(text, scheme) if text else None
+
+    return identity
+
+
+def _object(resolve_id: Resolver, resolve_type: Resolver) -> Identity:
+    def identity(event: Any, _scheme: IdentifierScheme) -> str | None:
+        object_id = text_of(resolve_id(event))
+        return f"object:{text_of(resolve_type(event)) or DEFAULT_OBJECT_TYPE}:{object_id}" if object_id else None
+
+    return identity

@@ -1,0 +1,143 @@
+"""Forgetting a person, from the order to the receipt.
+
+Whoever asks (`segue forget`, Segment's deletion request) ends in `purge`. Where Customer.io is to delete or suppress
+the person as well, the order is appended to their lanes first, so that it is durable and has its place; what stands
+before it is dropped unsent; it is sent when nothing of the person is under way any more; and then a worker removes what
+is left, the traces of the sending included.
+"""
+
+from __future__ import annotations
+
+import time
+from uuid import uuid4
+
+import redis
+from redis.exceptions import ResponseError
+
+import lanes
+import mapping
+from lanes import suppression
+from lanes.keys import base, read_record
+from mapping.envelope import message_key, unpack
+from privacy import purge, receipts
+from privacy.purge import Means, Removed
+from privacy.receipts import Receipt, What
+
+_SOURCE = "segue"
+_LOOK_S = 0.1
+# Set while a rewrite of the append-only file is wanted, and for a while after one was asked for.
+_HISTORY = "segue:history"
+_REWRITE_EVERY_S = 600
+
+
+def forget(
+    client: redis.Redis, destination: mapping.Destination, person: mapping.Person, means: Means, who: str
+) -> tuple[Receipt, set[str]]:
+    """Forget the person here and now; waits for what is being sent at this moment. Return the receipt, and the ordering
+    keys of other people whom the removed events named."""
+    queue, passes = destination.name, list[Removed]()
+    while not passes or passes[-1].claimed:
+        if passes:
+            time.sleep(_LOOK_S)
+            lanes.reap(client, queue)
+        passes += purge.purge(client, destination, [(person, None)], means)
+    receipt_id = uuid4().hex[:12]
+    digests = purge.own_digests(destination, person)
+    receipts.begin(client, queue, receipt_id, who=who, what="forget", digests=digests)
+    for removed in passes:
+        receipts.add(client, queue, receipt_id, removed.counts)
+    receipts.finish(client, queue, receipt_id)
+    return _receipt(client, queue, receipt_id), {other for removed in passes for other in removed.others}
+
+
+def give(
+    client: redis.Redis,
+    destination: mapping.Destination,
+    person: mapping.Person,
+    action: mapping.OrderedAction,
+    means: Means,
+    who: str,
+) -> tuple[Receipt, set[str]]:
+    """Order a deletion or suppression: what waits of the person is dropped at once, the rest is the workers'. Return
+    what `forget` does."""
+    order, queue = mapping.Order(person, action).event(uuid4().hex), destination.name
+    receipt_id = receipts.identity(client, queue, message_key(_SOURCE, order))
+    digests = purge.own_digests(destination, person)
+    receipts.begin(client, queue, receipt_id, who=who, what=_what(action), digests=digests)
+    if action == "suppress":
+        suppression.bar(client, queue, purge.all_digests(client, destination, person))
+    dropped = drop(client, destination, purge.append(client, destination, _SOURCE, order, means), means)
+    return _receipt(client, queue, receipt_id), dropped.others if dropped else set()
+
+
+def readmit(client: redis.Redis, destination: mapping.Destination, person: mapping.Person, means: Means) -> int:
+    """Take events of the person again, and let Customer.io do so; return how many of their keys were barred."""
+    count = suppression.admit(client, destination.name, purge.all_digests(client, destination, person))
+    purge.append(client, destination, _SOURCE, mapping.Order(person, "unsuppress").event(uuid4().hex), means)
+    return count
+
+
+def drop(client: redis.Redis, destination: mapping.Destination, sequence: int, means: Means) -> Removed | None:
+    """Drop what stands on the queue before the order of this sequence; None when it has been sent already."""
+    record = client.hget(f"{base(destination.name)}:event", str(sequence))
+    _, digests, body = read_record(record) if isinstance(record, bytes) else (0, (), b"")
+    source, event = unpack(body)[:2] if body else ("", {})
+    order = mapping.order_of(event)
+    if order is None:
+        return None
+    receipt_id = begin_receipt(client, destination, order, message_key(source, event))
+    removed = Removed(order.person, frozenset(digests), sequence)
+    purge.take_out(client, destination, removed, means)
+    purge.forget_message_ids(client, destination, removed, means)
+    receipts.add(client, destination.name, receipt_id, removed.counts)
+    return removed
+
+
+def begin_receipt(client: redis.Redis, destination: mapping.Destination, order: mapping.Order, message_id: str) -> str:
+    """Write the receipt of an order unless it is there, and return its id."""
+    receipt_id = receipts.identity(client, destination.name, message_id)
+    who = f"source {message_id.partition(':')[0]}"
+    digests = purge.own_digests(destination, order.person)
+    receipts.begin(client, destination.name, receipt_id, who=who, what=_what(order.action), digests=digests)
+    return receipt_id
+
+
+def finish(client: redis.Redis, destination: mapping.Destination, means: Means) -> None:
+    """Remove what is left of the people about whom receipts are that are sent."""
+    queue = destination.name
+    sent = {receipt_id: receipts.order(client, queue, receipt_id) for receipt_id in receipts.unfinished(client, queue)}
+    ordered = [(receipt_id, order) for receipt_id, order in sent.items() if order is not None]
+    removed = purge.purge(client, destination, [order for _, order in ordered], means)
+    for (receipt_id, _), one in zip(ordered, removed, strict=True):
+        receipts.add(client, queue, receipt_id, one.counts)
+        if not one.claimed:
+            receipts.finish(client, queue, receipt_id)
+            client.set(_HISTORY, "1")
+
+
+def rewrite_history(client: redis.Redis) -> bool:
+    """Have Redis write its append-only file anew, which holds what was removed until then; False when it keeps none."""
+    if not client.info("persistence").get("aof_enabled"):
+        return False
+    try:
+        client.bgrewriteaof()
+    except ResponseError:  # one is under way: the next one is asked for by a worker
+        client.set(_HISTORY, "1")
+    return True
+
+
+def rewrite_wanted_history(client: redis.Redis) -> None:
+    """Do so for workers, when it is wanted, once in ten minutes."""
+    if client.exists(_HISTORY) and client.set(f"{_HISTORY}:asked", "1", nx=True, ex=_REWRITE_EVERY_S):
+        client.delete(_HISTORY)
+        rewrite_history(client)
+
+
+def _what(action: mapping.OrderedAction) -> What:
+    return "suppress" if action == "suppress" else "delete"
+
+
+def _receipt(client: redis.Redis, queue: str, receipt_id: str) -> Receipt:
+    receipt = receipts.read(client, queue, receipt_id)
+    assert receipt is not None
+    return receipt

@@ -1,0 +1,317 @@
+"""Dead letters: read in order, tried again once, skipped, mended; and what a letter that holds does to others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import import_module
+from typing import Any
+
+import pytest
+import redis
+
+import lanes
+from lanes.keys import base
+from tests.lanes.driving import (
+    HOLD_MS,
+    QUEUE,
+    append,
+    bury,
+    claim,
+    deliver,
+    event,
+    expire,
+    leftovers,
+    names,
+    sequences,
+    stats,
+)
+
+NOTE = "note"
+
+
+def bury_all(client: redis.Redis, *which: str) -> None:
+    append(client, *(event(name, name) for name in which))
+    bury(client, claim(client), *which)
+
+
+def hold(client: redis.Redis, claimed: lanes.Claim, name: str) -> None:
+    burial = lanes.Burial(sequences(claimed)[name], b"why", holds=True)
+    lanes.settle(client, QUEUE, claimed.id, buried=[burial], longest_hold_ms=HOLD_MS)
+
+
+def bodies(client: redis.Redis) -> list[bytes]:
+    first = lanes.letters(client, QUEUE, most=2)
+    return [letter.body for letter in first + lanes.letters(client, QUEUE, after=first[-1].sequence if first else 0)]
+
+
+def replay(client: redis.Redis, *letters: lanes.DeadLetter, as_of: int | None = None) -> int:
+    """Put the letters back and return how many were there; those that hold with the body "again"."""
+    back = lanes.put_back(
+        client,
+        QUEUE,
+        held=[replace(letter, body=b"again") for letter in letters if letter.holds],
+        anew=[
+            lanes.NewEvent(letter.body, ("jo",), "seen", replaces=letter.sequence)
+            for letter in letters
+            if not letter.holds
+        ],
+        as_of=lanes.changes(client, QUEUE) if as_of is None else as_of,
+        longest_hold_ms=HOLD_MS,
+        join_s=3600,
+        note=(NOTE, {"cursor": letters[-1].sequence}),
+    )
+    return back.count
+
+
+def test_letters_are_read_in_the_order_of_acceptance_page_by_page(client: redis.Redis) -> None:
+    bury_all(client, "a", "b", "c")
+    bury_all(client, "d", "e")
+
+    assert bodies(client) == [b"a", b"b", b"c", b"d", b"e"]
+    (letter,) = lanes.named_letters(client, QUEUE, [2, 99])
+    assert (letter.body, letter.letter, letter.keys, letter.holds) == (b"b", b"why", (lanes.digest("b"),), False)
+    assert lanes.count_letters(client, QUEUE) == (5, 5)
+
+
+def test_a_letter_is_replayed_once_behind_what_is_live(client: redis.Redis) -> None:
+    bury_all(client, "a", "b")
+    append(client, event("live", "jo"))
+    letters = lanes.letters(client, QUEUE)
+
+    assert replay(client, *letters) == 2
+    assert replay(client, *letters) == 0
+    assert client.hgetall(NOTE) == {b"cursor": b"2"}
+
+    again = claim(client)
+    assert names(again) == ["live", "a", "b"]
+    assert (stats(client).dead, bodies(client)) == (0, [])
+    deliver(client, again)
+    assert leftovers(client) == set()
+
+
+def test_a_discarded_letter_is_gone(client: redis.Redis) -> None:
+    bury_all(client, "a", "b")
+
+    assert lanes.discard(client, QUEUE, [1, 77]) == 1
+
+    assert bodies(client) == [b"b"]
+    assert leftovers(client) == {":dead", ":letter", ":grave"}
+
+
+def test_a_letter_that_holds_keeps_its_lane_and_nobody_else_s(client: redis.Redis) -> None:
+    append(client, event("bad", "jo"), event("next", "jo"), event("other", "al"))
+    first = claim(client)
+    hold(client, first, "bad")
+    deliver(client, first, "other")
+
+    figures = stats(client)
+    assert (figures.held, figures.dead, figures.waiting, figures.blocked, figures.claims) == (1, 1, 1, 1, 0)
+    assert names(claim(client)) == []
+    lane = lanes.inspect(client, QUEUE, "jo")
+    assert lane is not None
+    assert lane.steps[0].state == "held"
+    assert lanes.reap(client, QUEUE).events == 0
+
+
+def test_a_worker_that_lost_its_claim_can_hold_nothing_up(client: redis.Redis) -> None:
+    append(client, event("a", "jo"))
+    first = claim(client)
+    expire(client, first)
+    lanes.reap(client, QUEUE)
+
+    hold(client, first, "a")
+
+    assert (stats(client).held, stats(client).dead, stats(client).buried_total) == (0, 0, 0)
+    assert names(claim(client)) == ["a"]
+
+
+def test_a_letter_that_holds_is_resumed_in_its_place_once(client: redis.Redis) -> None:
+    append(client, event("bad", "jo"), event("next", "jo"))
+    hold(client, claim(client), "bad")
+
+    letters = lanes.letters(client, QUEUE)
+    assert replay(client, *letters) == 1
+    assert replay(client, *letters) == 0
+
+    again = claim(client)
+    assert names(again) == ["again", "next"]
+    deliver(client, again)
+    figures = stats(client)
+    assert (figures.delivered_total, figures.buried_total, figures.dead) == (2, 0, 0)
+    assert leftovers(client) == set()
+
+
+def test_skipping_a_letter_that_holds_lets_the_others_go_on(client: redis.Redis) -> None:
+    append(client, event("bad", "jo"), event("next", "jo"))
+    hold(client, claim(client), "bad")
+
+    assert lanes.discard(client, QUEUE, [1]) == 1
+    assert lanes.discard(client, QUEUE, [1]) == 0
+
+    again = claim(client)
+    assert names(again) == ["next"]
+    deliver(client, again)
+    figures = stats(client)
+    assert (figures.delivered_total, figures.buried_total, figures.accepted_total) == (1, 1, 2)
+    assert leftovers(client) == set()
+
+
+def test_a_mended_letter_is_what_is_tried_again(client: redis.Redis) -> None:
+    append(client, event("bad", "jo"), event("worse", "al"))
+    first = claim(client)
+    hold(client, first, "bad")
+    bury(client, first, "worse")
+
+    as_read = lanes.letters(client, QUEUE)
+    for letter in as_read:
+        assert lanes.mend(client, QUEUE, letter, b"good", b"mended")
+        assert not lanes.mend(client, QUEUE, letter, b"better", b"mended again"), "it is another one by now"
+
+    letters = lanes.letters(client, QUEUE)
+    assert [(letter.body, letter.letter) for letter in letters] == [(b"good", b"mended")] * 2
+    assert replay(client, *letters) == 2
+    assert names(claim(client)) == ["again", "good"]
+    assert client.hlen(f"{base(QUEUE)}:dead") == 0
+    assert not lanes.mend(client, QUEUE, letters[0], b"late", b"late"), "it is gone"
+
+
+def test_what_is_read_before_a_letter_is_mended_is_not_put_back(client: redis.Redis) -> None:
+    append(client, event("bad", "jo"), event("worse", "al"))
+    first = claim(client)
+    hold(client, first, "bad")
+    bury(client, first, "worse")
+
+    for n in range(2):
+        as_of, letters = lanes.changes(client, QUEUE), lanes.letters(client, QUEUE)
+        assert lanes.mend(client, QUEUE, letters[n], b"good", b"mended")
+        with pytest.raises(lanes.LettersChanged):
+            replay(client, *letters, as_of=as_of)
+
+    assert bodies(client) == [b"good", b"good"]
+    assert (stats(client).held, names(claim(client)), client.exists(NOTE)) == (1, [], 0)
+
+
+def test_a_letter_that_is_mended_in_the_last_moment_is_not_put_back(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is to be put back was compared, and is about to be; the mending comes through another connection."""
+    bury_all(client, "bad")
+    (letter,) = lanes.letters(client, QUEUE)
+    module = import_module("lanes.dead_letters")  # `lanes.dead_letters` is the function
+    append_arguments = module.append_arguments
+
+    def mend_first(*arguments: Any) -> Any:
+        lanes.mend(client, QUEUE, letter, b"good", b"mended")
+        return append_arguments(*arguments)
+
+    monkeypatch.setattr(module, "append_arguments", mend_first)
+    with pytest.raises(lanes.LettersChanged):
+        replay(client, letter)
+
+    assert (bodies(client), names(claim(client))) == ([b"good"], [])
+
+
+def test_what_is_read_before_a_letter_lets_go_is_not_put_back(client: redis.Redis) -> None:
+    append(client, event("bad", "jo"), event("next", "jo"))
+    hold(client, claim(client), "bad")
+    as_of, letters = lanes.changes(client, QUEUE), lanes.letters(client, QUEUE)
+    lanes.let_go(client, QUEUE, {1: b"too long"})
+
+    with pytest.raises(lanes.LettersChanged):
+        replay(client, *letters, as_of=as_of)
+
+    assert bodies(client) == [b"bad"]
+
+
+def test_a_letter_lets_go_and_stays(client: redis.Redis) -> None:
+    append(client, event("bad", "jo"), event("next", "jo"))
+    hold(client, claim(client), "bad")
+    assert lanes.held_letters(client, QUEUE) == [1]
+
+    lanes.let_go(client, QUEUE, {1: b"too long"})
+    lanes.let_go(client, QUEUE, {1: b"again"})
+
+    assert lanes.held_letters(client, QUEUE) == []
+    assert names(claim(client)) == ["next"]
+    (letter,) = lanes.letters(client, QUEUE)
+    assert (letter.letter, letter.holds, stats(client).buried_total) == (b"too long", False, 1)
+
+
+def test_what_follows_a_released_event_of_its_claim_cannot_hold(client: redis.Redis) -> None:
+    append(client, event("first", "jo"), event("second", "jo"))
+    claimed = claim(client)
+
+    lanes.settle(
+        client,
+        QUEUE,
+        claimed.id,
+        released=[lanes.Release(1, 0)],
+        buried=[lanes.Burial(2, b"why", holds=True)],
+    )
+
+    assert (stats(client).held, stats(client).dead, stats(client).buried_total) == (0, 0, 0)
+    assert names(claim(client)) == ["first", "second"]
+
+
+def test_spilled_letters_leave_but_for_those_that_hold(client: redis.Redis) -> None:
+    append(client, event("bad", "jo"), event("next", "jo"), event("other", "al"))
+    claimed = claim(client)
+    hold(client, claimed, "bad")
+    bury(client, claimed, "other")
+
+    lanes.open_file(client, QUEUE, "file")
+    assert lanes.spill(client, QUEUE, "file", [1, 3], as_of=0) == 1
+
+    assert bodies(client) == [b"bad"]
+    assert stats(client).spilled_total == 1
+    assert [lanes.close_file(client, QUEUE, "file") for _ in range(2)] == [{3}] * 2
+
+
+def test_nothing_is_spilled_to_a_file_that_is_closed(client: redis.Redis) -> None:
+    """Somebody else finished it, without what had not left yet: whoever was slow must not remove that."""
+    bury_all(client, "a", "b")
+    lanes.open_file(client, QUEUE, "file")
+    lanes.spill(client, QUEUE, "file", [1], as_of=0)
+
+    assert lanes.close_file(client, QUEUE, "file") == {1}
+    assert lanes.spill(client, QUEUE, "file", [2], as_of=0) == 0
+    lanes.forget_file(client, QUEUE, "file")
+    assert lanes.spill(client, QUEUE, "file", [2], as_of=0) == 0
+
+    assert bodies(client) == [b"b"]
+    assert leftovers(client) == {":dead", ":letter", ":grave"}
+
+
+def test_letters_come_back_to_their_place_once(client: redis.Redis) -> None:
+    bury_all(client, "a", "b", "c")
+    a, _, c = (
+        lanes.OldLetter(letter.sequence, letter.accepted_at_ms, (letter.body.decode(),), letter.body, letter.letter)
+        for letter in lanes.letters(client, QUEUE)
+    )
+    lanes.discard(client, QUEUE, [1, 3])
+
+    assert lanes.bury(client, QUEUE, [c, a]) == 2
+    assert lanes.bury(client, QUEUE, [c, a]) == 0
+
+    assert bodies(client) == [b"a", b"b", b"c"]
+    assert lanes.letters(client, QUEUE)[0].keys == (lanes.digest("a"),)
+
+
+def test_a_letter_from_elsewhere_takes_nobody_s_place(client: redis.Redis) -> None:
+    bury_all(client, "mine")
+    append(client, event("live", "live"))
+    from_elsewhere = [lanes.OldLetter(sequence, 1, ("a",), b"old", b"why") for sequence in (1, 2, 9, None)]
+
+    assert lanes.bury(client, QUEUE, from_elsewhere) == 4
+
+    assert [letter.sequence for letter in lanes.letters(client, QUEUE)] == [1, 3, 4, 9, 10]
+    append(client, event("next", "next"))
+    assert sequences(claim(client)) == {"live": 2, "next": 11}
+
+
+def test_the_events_of_a_lane_are_told_in_their_order(client: redis.Redis) -> None:
+    append(client, event("a1", "a", "b"), event("b", "b"), event("a2", "a"), event("a3", "c", "a"))
+
+    assert [one.body for one in lanes.queue_of(client, QUEUE, lanes.digest("a"), most=9)] == [b"a1", b"a2", b"a3"]
+    assert [one.body for one in lanes.queue_of(client, QUEUE, lanes.digest("a"), most=2)] == [b"a1", b"a2"]
+    assert lanes.queue_of(client, QUEUE, lanes.digest("nobody"), most=9) == []

@@ -1,0 +1,44 @@
+"""The sample: the same for the same seed, complete, and with every kind of event that the demo promises."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from console.demo.run import sample
+
+
+def test_a_seed_always_tells_the_same_events() -> None:
+    assert sample.events(1000, 7) == sample.events(1000, 7)
+    assert sample.events(1000, 7) != sample.events(1000, 8)
+
+
+def test_there_are_at_least_as_many_events_as_asked_for_and_no_message_id_twice() -> None:
+    events = sample.events(5000, 1)
+
+    assert len(events) >= 5000
+    assert len({event["messageId"] for event in events}) == len(events)
+
+
+def test_every_chapter_is_told_in_its_order() -> None:
+    told = defaultdict(list)
+    for event in sample.events(5000, 1):
+        for carrier in ("traits", "properties"):
+            if "segue_trace" in event.get(carrier, {}):
+                chapter, _, place = event[carrier]["segue_trace"].partition(":")
+                told[chapter].append((int(place), event["timestamp"]))
+
+    assert len(told) > 300
+    assert all(places == sorted(places) for places in told.values())
+
+
+def test_the_sample_has_every_kind_of_story() -> None:
+    kinds = {event.get("event", event["type"]) for event in sample.events(5000, 1)}
+
+    assert {"page", "identify", "alias", "group"} <= kinds
+    assert {"Application Installed", "Application Uninstalled", "User Deleted", "Order Placed"} <= kinds
+
+
+def test_stories_are_interleaved() -> None:
+    first = [event["messageId"].rpartition("-")[0] for event in sample.events(1000, 1)[:100]]
+
+    assert len({name.split("-")[1] for name in first}) > 30

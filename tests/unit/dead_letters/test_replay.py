@@ -1,0 +1,326 @@
+"""Replays and dry runs over an imitation server: what is put back, in which order, how it is counted."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import fakeredis
+import orjson
+import pytest
+import redis
+
+import lanes
+import mapping
+from dead_letters import query
+from dead_letters import replay as replays
+from dead_letters.query import Filter
+from dead_letters.replay import Means
+from delivery.batching import Request
+from delivery.outcomes import Answer, Delivered, Outcome, Rejected, RetryLater
+from mapping.envelope import pack, unpack
+from workers.claim import Terms, work_off
+from workers.lease import Lease
+
+QUEUE = "journeys"
+TERMS = Terms(retry_base_s=0.001, timeout_s=1.0, turn_s=1.0, lease_ms=60_000)
+LONG_AGO = "2024-03-05T10:20:30Z"
+
+
+@pytest.fixture
+def client() -> redis.Redis:
+    return fakeredis.FakeStrictRedis()
+
+
+def configured(**delivery: Any) -> mapping.Destination:
+    return mapping.destinations({"destinations": {QUEUE: {"site_id": "s", "api_key": "k", "delivery": delivery}}})[
+        QUEUE
+    ]
+
+
+def send_events(client: redis.Redis, *events: dict[str, Any]) -> None:
+    for number, told in enumerate(events):
+        event = {"timestamp": LONG_AGO, "messageId": f"m{number}", "userId": "jo"} | told
+        body = pack("website", event)
+        lanes.append(
+            client, QUEUE, [lanes.NewEvent(body, (f"id:{event['userId']}",), event["messageId"])], limit=999, dedupe_s=0
+        )
+
+
+def track(name: str, **more: Any) -> dict[str, Any]:
+    return {"type": "track", "event": name} | more
+
+
+def work(client: redis.Redis, destination: mapping.Destination, **answers: Outcome) -> list[dict[str, Any]]:
+    """Work everything off; an operation is answered by its name. Return what was sent."""
+    sent: list[dict[str, Any]] = []
+
+    def send(request: Request) -> list[Outcome]:
+        bodies = [orjson.loads(item.data) for item in request.items]
+        sent.extend(bodies)
+        return [answers.get(str(body.get("name")), Delivered()) for body in bodies]
+
+    while True:
+        claim = lanes.claim(client, QUEUE, lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, listen_ms=0)
+        if not claim.events:
+            return sent
+        work_off(
+            claim, Lease(client, QUEUE, claim.id, 60_000, time.monotonic()), destination, send, TERMS, lambda: False
+        )
+
+
+def refused(text: str = "name: no (invalid)") -> Rejected:
+    return Rejected(text, Answer(207, "{}", 0))
+
+
+def replay(
+    client: redis.Redis,
+    destination: mapping.Destination,
+    wanted: Filter = Filter(),  # noqa: B008 - it is frozen
+    mode: replays.Mode = "mapped",
+    steps: int = 100,
+    limit: int = 1000,
+) -> replays.Replay:
+    """Carry a replay on for some steps, to its end unless told otherwise."""
+    begun = replays.begin(client, QUEUE, wanted, who="jo@here", per_s=1000, mode=mode)
+    means = Means(limit, 0, lambda _: None, lambda _: None)
+    for _ in range(steps):
+        if not replays.step(client, QUEUE, begun.id, destination, means):
+            break
+    ended = replays.read(client, QUEUE, begun.id)
+    assert ended is not None
+    return ended
+
+
+def graves(client: redis.Redis) -> list[query.Grave]:
+    return list(query.matching(client, QUEUE, Filter()))
+
+
+def test_a_replayed_event_keeps_its_age_its_attempts_and_its_original(client: redis.Redis) -> None:
+    destination = configured()
+    send_events(client, track("bad"))
+    work(client, destination, bad=refused())
+    (first,) = graves(client)
+    query.edit(client, QUEUE, first, first.event | {"properties": {"mended": True}})
+
+    assert replay(client, destination).done == 1
+    work(client, destination, bad=refused("still bad"))
+
+    (second,) = graves(client)
+    assert second.sequence > first.sequence
+    assert second.why["accepted_at_ms"] == first.why["accepted_at_ms"]
+    assert [attempt["reason"] for attempt in second.why["attempts"]] == ["name: no (invalid)", "still bad"]
+    assert second.why["original"] == first.event
+    assert second.event["properties"] == {"mended": True}
+
+
+def test_an_edit_while_a_letter_is_being_replayed_is_what_is_sent_or_is_refused(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination = configured()
+    send_events(client, track("bad"))
+    work(client, destination, bad=refused())
+    (first,) = graves(client)
+    read_page = query.page
+    edits: list[bool] = []
+
+    def edited_meanwhile(*arguments: Any, **more: Any) -> Any:
+        page = read_page(*arguments, **more)
+        edits.append(query.edit(client, QUEUE, first, first.event | {"event": f"mended {len(edits)}"}))
+        return page
+
+    monkeypatch.setattr(query, "page", edited_meanwhile)
+    ended = replay(client, destination)
+
+    assert edits == [True, False], "once it was edited, it is another one than the operator has read"
+    assert (ended.passed, ended.done) == (1, 1)
+    assert [body["name"] for body in work(client, destination)] == ["mended 0"]
+    assert not query.edit(client, QUEUE, first, first.event), "it is gone"
+
+
+def test_the_letter_has_the_whole_record(client: redis.Redis) -> None:
+    send_events(client, track("bad", properties={"price": 3}))
+    work(client, configured(), bad=refused())
+
+    (grave,) = graves(client)
+    (fault,) = grave.why["faults"]
+    assert (fault["subscription"], fault["action"], fault["path"]) == ("Track Event", "trackEvent", "/api/v2/entity")
+    assert fault["payload"]["data"] == {"price": 3}
+    assert fault["request"]["attributes"] == {"price": 3}
+    assert fault["answer"] == {"status": 207, "body": "{}", "batch_index": 0}
+    assert (grave.source, grave.why["keys"], grave.why["unsent"]) == ("website", ["id:jo"], [])
+    assert len(grave.why["attempts"]) == 1
+
+
+def test_what_was_refused_goes_again_as_it_was(client: redis.Redis) -> None:
+    """The event is mapped to something else by now."""
+    send_events(client, track("bad", properties={"price": 3}))
+    (before,) = work(client, configured(), bad=refused())
+    switched_off = {"site_id": "s", "api_key": "k", "presets": {"Track Event": False}}
+    destination = mapping.destinations({"destinations": {QUEUE: switched_off}})[QUEUE]
+
+    ended = replay(client, destination, mode="as it was")
+
+    assert (ended.done, ended.left) == (1, 0)
+    assert work(client, destination) == [before]
+    assert lanes.stats(client, QUEUE).dead == 0
+
+
+def test_a_letter_without_a_request_stays_when_it_shall_go_as_it_was(client: redis.Redis) -> None:
+    destination = configured()
+    send_events(client, {"type": "page", "properties": {}})
+    work(client, destination)
+
+    ended = replay(client, destination, mode="as it was")
+
+    assert (ended.done, ended.left, ended.state) == (0, 1, "done")
+    assert lanes.stats(client, QUEUE).dead == 1
+
+
+def test_operations_behind_one_that_was_tried_too_often_go_again_with_it(client: redis.Redis) -> None:
+    """They were never sent, so they are part of what the letter has to make good."""
+    subscription = {"name": "Twice", "trigger": 'type = "track"', "action": "Track Event", "mapping": {"name": "twice"}}
+    table = {"site_id": "s", "api_key": "k", "subscriptions": [subscription]}
+    destination = mapping.destinations({"destinations": {QUEUE: table}})[QUEUE]
+    send_events(client, track("bad"))
+    client.hset(f"segue:{{{QUEUE}}}:attempts", "1", b'[1,"w","HTTP 503"]\n' * 29)
+    work(client, destination, bad=RetryLater("HTTP 503", Answer(503, "")))
+    (grave,) = graves(client)
+    assert [one["request"]["name"] for one in grave.why["unsent"]] == ["twice"]
+
+    replay(client, destination, mode="as it was")
+
+    assert [body["name"] for body in work(client, destination)] == ["bad", "twice"]
+
+
+def test_letters_of_one_person_come_back_in_their_order_behind_what_is_live(client: redis.Redis) -> None:
+    destination = configured()
+    send_events(client, *(track(f"bad{n}") for n in range(3)))
+    work(client, destination, **{f"bad{n}": refused() for n in range(3)})
+    send_events(client, track("live", messageId="live"))
+
+    replay(client, destination)
+
+    assert [body["name"] for body in work(client, destination)] == ["live", "bad0", "bad1", "bad2"]
+
+
+def test_the_same_replay_is_joined_and_another_one_waits_for_it(client: redis.Redis) -> None:
+    destination = configured()
+    send_events(client, track("bad"), track("bad", userId="al"))
+    work(client, destination, bad=refused())
+
+    first = replays.begin(client, QUEUE, Filter(), who="jo", per_s=9)
+    again = replays.begin(client, QUEUE, Filter(), who="al", per_s=5)
+    other = replays.begin(client, QUEUE, Filter(person="id:al"), who="al", per_s=9)
+    dry = replays.begin(client, QUEUE, Filter(), who="al", per_s=9, mode="dry run")
+
+    assert (again.id, again.who, again.per_s) == (first.id, "jo", 5)
+    assert again == replays.read(client, QUEUE, first.id)
+    assert replays.next_up(client, QUEUE) == [first.id, dry.id]
+    replays.cancel(client, QUEUE, first.id)
+    assert replays.next_up(client, QUEUE) == [other.id, dry.id]
+    cancelled = replays.read(client, QUEUE, first.id)
+    assert cancelled is not None
+    assert cancelled.state == "cancelled"
+
+
+def test_a_page_done_twice_is_put_back_once_and_told_apart(client: redis.Redis) -> None:
+    """Two operators with overlapping filters: the second finds what the first has left."""
+    destination = configured()
+    send_events(client, *(track("bad", userId=f"u{n}") for n in range(4)))
+    work(client, destination, bad=refused())
+
+    first = replay(client, destination, Filter(ids=(1, 2)))
+    second = replay(client, destination, Filter(ids=(1, 2, 3)))
+
+    assert (first.done, second.total, second.done) == (2, 1, 1)
+    assert len(work(client, destination)) == 3
+
+
+def test_a_full_or_busy_queue_goes_first(client: redis.Redis) -> None:
+    destination = configured()
+    send_events(client, track("bad"))
+    work(client, destination, bad=refused())
+
+    assert replay(client, destination, steps=5, limit=10).done == 0
+    assert replay(client, destination).done == 1
+
+
+def test_every_letter_is_looked_at_once_whatever_the_filter_wants(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination = configured()
+    send_events(client, *(track("rare" if n % 50 == 49 else "bad", userId=f"u{n}") for n in range(90)))
+    send_events(client, *(track("bad", userId=f"v{n}", messageId=f"v{n}") for n in range(90)))
+    work(client, destination, bad=refused(), rare=refused())
+    begun = replays.begin(client, QUEUE, Filter(event="rare"), who="jo", per_s=1000)
+    read: list[int] = []
+    reading = query.read
+    monkeypatch.setattr(query, "read", lambda letter: read.append(letter.sequence) or reading(letter))
+    monkeypatch.setattr(replays, "PAGE", 10)
+
+    while replays.step(client, QUEUE, begun.id, destination, Means(1000, 0, lambda _: None, lambda _: None)):
+        pass
+
+    ended = replays.read(client, QUEUE, begun.id)
+    assert ended is not None
+    assert (ended.done, ended.state) == (1, "done")
+    assert len(read) == len(set(read)) <= 60, "it ends with the page of the last letter that it wants"
+
+
+def test_a_dry_run_tells_what_would_be_sent_and_changes_nothing(client: redis.Redis) -> None:
+    destination = configured()
+    send_events(
+        client,
+        track("bad", properties={"price": 3}),
+        {"type": "page", "properties": {}, "messageId": "page"},
+        {"type": "identify", "traits": {"name": "Jo"}, "messageId": "identify"},
+        track("User Deleted", messageId="deleted"),
+    )
+    sent = {"bad": refused(), "None": refused()}
+    work(client, destination, **sent)
+    first = graves(client)[0]
+    query.edit(client, QUEUE, first, first.event | {"properties": {"price": 4}})
+    before = {key: client.dump(key) for key in client.keys("*:dead")}
+
+    ended = replay(client, destination, mode="dry run")
+
+    assert (ended.state, ended.passed) == ("done", 4)
+    assert ended.plan == {
+        "fail_again": 1,
+        "changed": 1,
+        "operation:person event": 1,
+        "operation:person identify": 1,
+        "operation:person delete": 1,
+        "change:attributes.price": 1,
+        "risk:more than 72 h old: it triggers no campaign": 1,
+        "risk:older than the hours for which updates are remembered: it may overwrite newer values": 1,
+        "risk:a delete cannot be taken back": 1,
+    }
+    assert {key: client.dump(key) for key in client.keys("*:dead")} == before
+    assert lanes.stats(client, QUEUE).waiting == 0
+
+
+def test_an_update_that_is_older_than_one_sent_since_is_a_risk(client: redis.Redis) -> None:
+    destination = configured()
+    send_events(client, {"type": "identify", "traits": {"name": "Jo"}})
+    work(client, destination, **{"None": refused()})
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    send_events(client, {"type": "identify", "traits": {"name": "Joe"}, "timestamp": now, "messageId": "newer"})
+    work(client, destination)
+
+    risks = [name for name in replay(client, destination, mode="dry run").plan if name.startswith("risk:")]
+
+    assert risks == ["risk:older than an update that was sent since: it would overwrite newer values"]
+
+
+def test_a_letter_that_holds_goes_on_in_its_place_with_what_it_brings_along(client: redis.Redis) -> None:
+    destination = configured(after_burial="hold")
+    send_events(client, track("bad"), track("next", messageId="next"))
+    work(client, destination, bad=refused())
+
+    assert replay(client, destination).done == 1
+
+    claim = lanes.claim(client, QUEUE, lease_ms=1000, max_events=9, max_bytes=10**6, max_depth=9, listen_ms=0)
+    assert [unpack(event.body).event["event"] for event in claim.events] == ["bad", "next"]
+    assert len(unpack(claim.events[0].body).again["attempts"]) == 1
