@@ -43,7 +43,7 @@ def summary(document: dict[str, Any]) -> Iterator[str]:
 def warnings(document: dict[str, Any]) -> list[str]:
     """Return what surprises in the triggers of a configuration without faults."""
     found = mapping.destinations(document).values()
-    return [surprise for destination in found for surprise in mapping.surprises(destination)]
+    return [surprise for destination in found for surprise in mapping.lint_warnings(destination)]
 
 
 def credentials(

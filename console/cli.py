@@ -212,7 +212,7 @@ def forget_person(
     settings, whom = _joined(), forget.person(user_id or [], email or [], anonymous_id or [])
     if delete and suppress:
         raise CommandError("--delete, --suppress: say one of them; to suppress deletes as well")
-    action: mapping.OrderedAction | None = "delete" if delete else "suppress" if suppress else None
+    action: mapping.PrivacyAction | None = "delete" if delete else "suppress" if suppress else None
     client, destinations = _store(settings), mapping.destinations(settings.document())
     means = purge.means(settings)
     results = [

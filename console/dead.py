@@ -134,7 +134,7 @@ def edit(client: redis.Redis, destination: mapping.Destination, one: Grave, patc
     place that the letter holds.
     """
     event = patched(one.event, patch) if patch is not None else _edited(one.event)
-    others = [key for key in mapping.placement(event, destination).keys if lanes.digest(key) not in one.letter.keys]
+    others = [key for key in mapping.ordering_info(event, destination).keys if lanes.digest(key) not in one.letter.keys]
     if one.letter.holds and others:
         raise CommandError(
             f"dead letter {one.sequence} holds its person's place, which cannot become that of {', '.join(others)}; "

@@ -53,7 +53,7 @@ def forget(
     client: redis.Redis,
     destination: mapping.Destination,
     whom: mapping.Person,
-    action: mapping.OrderedAction | None,
+    action: mapping.PrivacyAction | None,
     means: Means,
 ) -> dict[str, Any]:
     """Forget the person in one destination; return its receipt, the earlier ones, who else was named, and why it is

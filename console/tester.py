@@ -42,7 +42,7 @@ def report(
     told = mapping.explain(event, destination, now_s)
     url = settings.track_url or destination.url
     yield Text(f"{destination.name} ({url})", style="bold")
-    yield Text(f"ordered by {', '.join(told.placement.keys) or 'nothing'}")
+    yield Text(f"ordered by {', '.join(told.ordering.keys) or 'nothing'}")
     if told.event is None:
         yield Text("a filter drops this event: nothing would be sent")
         return

@@ -74,9 +74,9 @@ def _ask(given: dict[str, Any], destination: mapping.Destination) -> dict[str, A
     now_s = time.time()
     match given.get("mode", "batch" if "events" in given else "single"):
         case "batch":
-            return mapping.answer_batch(given["events"], destination, now_s)
+            return mapping.batch_results(given["events"], destination, now_s)
         case "delete":
-            return mapping.answer_deletion(given["event"], destination)
+            return mapping.deletion_results(given["event"], destination)
         case "auth":
-            return mapping.answer_credentials(destination)
-    return mapping.answer_event(given["event"], destination, now_s)
+            return mapping.credentials_results(destination)
+    return mapping.event_results(given["event"], destination, now_s)

@@ -131,7 +131,7 @@ def _read(destination: mapping.Destination, lines: Lines, now_ms: int) -> Iterat
             yield lanes.OldLetter(
                 sequence=line.sequence if line.destination == destination.name else None,
                 accepted_at_ms=line.why.buried_at_ms if line.accepted_at_ms is None else line.accepted_at_ms,
-                keys=mapping.placement(line.event, destination).keys,
+                keys=mapping.ordering_info(line.event, destination).keys,
                 body=pack(line.source, line.event, told.get("again")),
                 letter=orjson.dumps(told["why"] | {"imported_at_ms": now_ms}),
             )

@@ -96,7 +96,7 @@ def letter(
             "unsent": list(map(request, unsent)),
             "attempts": [*again.get("attempts", ()), *tried][-MOST_ATTEMPTS:],
             "deaths": len(event.deaths),
-            "keys": mapping.placement(content, destination).keys,
+            "keys": mapping.ordering_info(content, destination).keys,
             "accepted_at_ms": accepted_at_ms,
             "buried_at_ms": int(now_s * 1000),
             "worker": NAME,

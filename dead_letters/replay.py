@@ -245,12 +245,12 @@ def _body(grave: Grave, replay: Replay) -> bytes:
 
 
 def _new_event(grave: Grave, replay: Replay, destination: mapping.Destination, longest_hold_ms: int) -> lanes.NewEvent:
-    place = mapping.placement(grave.event, destination)
+    place = mapping.ordering_info(grave.event, destination)
     return lanes.NewEvent(
         body=_body(grave, replay),
         keys=place.keys,
         message_id=str(grave.event.get("messageId")),
-        hold_ms=longest_hold_ms if place.apart else 0,
+        hold_ms=longest_hold_ms if place.needs_cooldown else 0,
         join=place.join,
         replaces=grave.sequence,
     )

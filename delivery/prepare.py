@@ -33,7 +33,7 @@ class Prepared(NamedTuple):
     failures: tuple[mapping.Failure, ...]
     timestamp: Any  # the event's own
     accepted_at_ms: int  # for the first time
-    order: mapping.Order | None  # the event is one: when it is sent, the person is to be forgotten here too
+    order: mapping.PrivacyRequest | None  # the event is one: when it is sent, the person is to be forgotten here too
     message_id: str  # behind its source, as ingest remembers it
     late: bool = False  # something was left out: it came late for a person who was deleted
     changes_names: bool = False  # and has to keep a distance that it has not yet: it must not be sent
@@ -95,7 +95,7 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination) -> Prep
         failures,
         content.get("timestamp"),
         accepted_at_ms,
-        mapping.order_of(content),
+        mapping.privacy_request_of(content),
         message_id,
     )
 

@@ -54,11 +54,11 @@ class Gatherer:
 
     def entry(self, source: str, event: JsonObject, body: bytes) -> lanes.NewEvent:
         """Return the event, packed as `body`, as it goes onto the queue: with its keys, and the distance it keeps."""
-        keys, apart, join = mapping.placement(event, self._destination)
+        keys, needs_cooldown, join = mapping.ordering_info(event, self._destination)
         message_id = message_key(source, event)
         if event["type"] == mapping.DELETION:
             self._deletions.add(message_id)
-        return lanes.NewEvent(body, keys, message_id, self._hold_ms if apart else 0, join)
+        return lanes.NewEvent(body, keys, message_id, self._hold_ms if needs_cooldown else 0, join)
 
     async def append(self, entries: Sequence[lanes.NewEvent]) -> list[Fate]:
         """Return, once they are durable, what became of each of the entries.

@@ -8,7 +8,7 @@ The behaviour is that of Segment's Customer.io destination action, answer for an
 event, destination and clock always give the same result, and no JSON makes `translate` or `ordering_keys` raise.
 """
 
-from mapping.configuration import destinations, surprises
+from mapping.configuration import destinations, lint_warnings
 from mapping.delivery import Delivery
 from mapping.destination import Destination, compile_destination
 from mapping.directives import transform, transform_batch
@@ -16,9 +16,15 @@ from mapping.directives.validate import validate_mapping
 from mapping.errors import ConfigurationError, MappingError
 from mapping.explain import Decision, Explanation, explain
 from mapping.operation import Failure, Operation, Translation
-from mapping.ordering import Placement, ordering_keys, placement
-from mapping.privacy_requests import DELETION, Order, OrderedAction, Person, order_of
-from mapping.reference_results import answer_batch, answer_credentials, answer_deletion, answer_event, destination_of
+from mapping.ordering import OrderingInfo, ordering_info, ordering_keys
+from mapping.privacy_requests import DELETION, Person, PrivacyAction, PrivacyRequest, privacy_request_of
+from mapping.reference_results import (
+    batch_results,
+    credentials_results,
+    deletion_results,
+    destination_of,
+    event_results,
+)
 from mapping.translation import translate
 
 __all__ = [
@@ -31,23 +37,23 @@ __all__ = [
     "Failure",
     "MappingError",
     "Operation",
-    "Order",
-    "OrderedAction",
+    "OrderingInfo",
     "Person",
-    "Placement",
+    "PrivacyAction",
+    "PrivacyRequest",
     "Translation",
-    "answer_batch",
-    "answer_credentials",
-    "answer_deletion",
-    "answer_event",
+    "batch_results",
     "compile_destination",
+    "credentials_results",
+    "deletion_results",
     "destination_of",
     "destinations",
+    "event_results",
     "explain",
-    "order_of",
+    "lint_warnings",
+    "ordering_info",
     "ordering_keys",
-    "placement",
-    "surprises",
+    "privacy_request_of",
     "transform",
     "transform_batch",
     "translate",

@@ -98,7 +98,7 @@ def destinations(document: Mapping[str, Any]) -> dict[str, Destination]:
     return read
 
 
-def surprises(destination: Destination) -> list[str]:
+def lint_warnings(destination: Destination) -> list[str]:
     """Return what in the triggers of a destination does not do what it says: each with what it really does, what was
     probably meant, and the place in the trigger."""
     return [

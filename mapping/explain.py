@@ -15,8 +15,8 @@ from mapping.errors import InvalidMapping, Rejected
 from mapping.filters import rules
 from mapping.fql import Comparison, Condition, FqlError, Group, parse
 from mapping.operation import Operation
-from mapping.ordering import Placement, placement
-from mapping.privacy_requests import operations, order_of
+from mapping.ordering import OrderingInfo, ordering_info
+from mapping.privacy_requests import operations, privacy_request_of
 from mapping.subscription import Subscription
 from mapping.translation import as_rejected, operation_of
 
@@ -49,7 +49,7 @@ class Explanation:
     """What the whole destination does with the event."""
 
     event: JsonObject | None  # as the filters leave it; None when one drops it
-    placement: Placement
+    ordering: OrderingInfo
     decisions: tuple[Decision, ...]
 
     @property
@@ -59,15 +59,15 @@ class Explanation:
 
 def explain(event: JsonObject, destination: Destination, now_s: float) -> Explanation:
     """Return what the event comes to, and why; `now_s`: Unix seconds. Never raises."""
-    order = order_of(event)
+    order = privacy_request_of(event)
     if order is not None:
         ordered = tuple(_ordered(operation) for operation in operations(order))
-        return Explanation(event, placement(event, destination), ordered)
+        return Explanation(event, ordering_info(event, destination), ordered)
     left = rules.apply(destination.filters, event)
     decisions: tuple[Decision, ...] = ()
     if left is not None:
         decisions = tuple(_decision(one, left, destination, now_s) for one in destination.subscriptions)
-    return Explanation(left, placement(event, destination), decisions)
+    return Explanation(left, ordering_info(event, destination), decisions)
 
 
 def _ordered(operation: Operation) -> Decision:

@@ -18,15 +18,16 @@ from mapping.destination import Destination
 from mapping.errors import Rejected
 from mapping.fql import FqlError
 from mapping.ordering_keys import own_keys, person_key
-from mapping.privacy_requests import order_of
+from mapping.privacy_requests import privacy_request_of
 
 
-class Placement(NamedTuple):
-    """An event's distinct ordering keys, whether it stands `apart`, and for a merge the key that is merged away and the
-    key of who remains: whatever comes later with the first belongs into the lane of the second as well."""
+class OrderingInfo(NamedTuple):
+    """The event's distinct ordering keys; whether it and the events sharing a key wait for the cooldown; and, for a
+    merge, the key of the secondary and the key of the primary: later events with the first key get the second as well.
+    """
 
     keys: tuple[str, ...]
-    apart: bool = False
+    needs_cooldown: bool = False
     join: tuple[str, str] | None = None
 
 
@@ -35,28 +36,28 @@ def ordering_keys(event: Any, destination: Destination) -> tuple[str, ...]:
     return _place(event, destination).keys
 
 
-def placement(event: Any, destination: Destination) -> Placement:
+def ordering_info(event: Any, destination: Destination) -> OrderingInfo:
     """Return where the event stands; never raises."""
     place, delivery = _place(event, destination), destination.delivery
     if delivery.ignored_keys:
         place = place._replace(keys=tuple(key for key in place.keys if key not in delivery.ignored_keys))
-    return place._replace(apart=True) if delivery.order == "applied" else place
+    return place._replace(needs_cooldown=True) if delivery.order == "applied" else place
 
 
-def _place(event: Any, destination: Destination) -> Placement:
+def _place(event: Any, destination: Destination) -> OrderingInfo:
     if type(event) is not dict:
-        return Placement(())
+        return OrderingInfo(())
     scheme = destination.identifiers
-    order = order_of(event)
+    order = privacy_request_of(event)
     if order is not None:
-        return Placement(order.person.keys(scheme), True)
+        return OrderingInfo(order.person.keys(scheme), True)
     keys = own_keys(event, scheme)
-    apart, join = False, None
+    needs_cooldown, join = False, None
     for subscription in destination.candidates(event).placing:
         try:
             if not subscription.matches(event):
                 continue
-            apart = apart or subscription.slug in TAKING_AWAY
+            needs_cooldown = needs_cooldown or subscription.slug in TAKING_AWAY
             for identity in subscription.identities:
                 key = identity(event, scheme)
                 if key is not None:
@@ -66,4 +67,4 @@ def _place(event: Any, destination: Destination) -> Placement:
                 join = person_key(payload["secondary"], scheme), person_key(payload["primary"], scheme)
         except (Rejected, FqlError, RecursionError):
             continue
-    return Placement(tuple(keys), apart, join)
+    return OrderingInfo(tuple(keys), needs_cooldown, join)

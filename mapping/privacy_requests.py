@@ -19,7 +19,7 @@ DELETION: Final = "delete"  # the type of Segment's deletion request
 _OPERATORS: Final = "segue order"  # the type of an operator's; ingest takes none from outside
 _SLUGS: Final = {"delete": "deletePerson", "suppress": "suppressPerson", "unsuppress": "unsuppressPerson"}
 
-OrderedAction = Literal["delete", "suppress", "unsuppress"]
+PrivacyAction = Literal["delete", "suppress", "unsuppress"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class PrivacyRequest:
     """What is to be done with a person at Customer.io; whoever is deleted or suppressed is forgotten here."""
 
     person: Person
-    action: OrderedAction
+    action: PrivacyAction
 
     def event(self, message_id: str) -> JsonObject:
         """Return the event that carries an operator's order."""
@@ -55,24 +55,26 @@ class Order:
         return {"type": _OPERATORS, "messageId": message_id, "action": self.action, "person": person}
 
 
-def order_of(event: JsonObject) -> Order | None:
+def privacy_request_of(event: JsonObject) -> PrivacyRequest | None:
     """Return the order that the event is; None for any other event."""
     kind = event.get("type")
     if kind not in (DELETION, _OPERATORS):
         return None
     if kind == DELETION:
         user_id, anonymous_id = text_of(event.get("userId")), text_of(event.get("anonymousId"))
-        return Order(Person((user_id,) if user_id else (), (), (anonymous_id,) if anonymous_id else ()), "delete")
+        return PrivacyRequest(
+            Person((user_id,) if user_id else (), (), (anonymous_id,) if anonymous_id else ()), "delete"
+        )
     person, action = event.get("person"), event.get("action")
     if type(person) is dict and type(action) is str and action in _SLUGS:
-        return Order(
+        return PrivacyRequest(
             Person(_texts(person.get("user_ids")), _texts(person.get("emails")), _texts(person.get("anonymous_ids"))),
-            cast(OrderedAction, action),
+            cast(PrivacyAction, action),
         )
     return None
 
 
-def operations(order: Order) -> tuple[Operation, ...]:
+def operations(order: PrivacyRequest) -> tuple[Operation, ...]:
     """Return what is to be sent. A visitor of whom only anonymous ids are known is nobody at Customer.io."""
     people = [identifiers.person(text) for text in (*order.person.user_ids, *order.person.emails)]
     distinct = [who for at, who in enumerate(people) if who not in people[:at]]

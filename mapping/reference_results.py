@@ -62,7 +62,7 @@ def destination_of(settings: Any, subscriptions: Iterable[Any] | None) -> Destin
     )
 
 
-def answer_event(event: Any, destination: Destination, now_s: float) -> JsonObject:
+def event_results(event: Any, destination: Destination, now_s: float) -> JsonObject:
     """Return `{"requests", "results", "error"}` for one event; never raises. `now_s` is in Unix seconds."""
     answer = _Answer(destination)
     for subscription in destination.subscriptions:
@@ -74,7 +74,7 @@ def answer_event(event: Any, destination: Destination, now_s: float) -> JsonObje
     return answer.json()
 
 
-def answer_batch(events: list[Any], destination: Destination, now_s: float) -> JsonObject:
+def batch_results(events: list[Any], destination: Destination, now_s: float) -> JsonObject:
     """Return the same for a list of events: a request for each subscription that takes any of them, and a
     `multistatus`."""
     answer = _Answer(destination)
@@ -87,7 +87,7 @@ def answer_batch(events: list[Any], destination: Destination, now_s: float) -> J
     return answer.json()
 
 
-def answer_deletion(event: Any, destination: Destination) -> JsonObject:
+def deletion_results(event: Any, destination: Destination) -> JsonObject:
     """Return `{"requests", "result", "error"}` for a user deletion request: the id is pasted as it is, quirk of the
     reference."""
     user_id = event.get("userId", UNDEFINED) if type(event) is dict else UNDEFINED
@@ -99,7 +99,7 @@ def answer_deletion(event: Any, destination: Destination) -> JsonObject:
     }
 
 
-def answer_credentials(_destination: Destination) -> JsonObject:
+def credentials_results(_destination: Destination) -> JsonObject:
     """Return `{"requests", "ok", "error"}` for a test of credentials: on the US host whatever the region, quirk of the
     reference."""
     return {"requests": [{"method": "GET", "url": f"{TRACK_URLS['us']}/auth"}], "ok": True, "error": None}

@@ -15,7 +15,7 @@ from mapping.filters import rules
 from mapping.fql import FqlError
 from mapping.javascript import UNDEFINED
 from mapping.operation import Failure, Operation, Translation
-from mapping.privacy_requests import operations, order_of
+from mapping.privacy_requests import operations, privacy_request_of
 from mapping.subscription import Subscription
 
 
@@ -24,7 +24,7 @@ def translate(event: Any, destination: Destination, now_s: float) -> Translation
     without a time needs it. What is no object matches nothing."""
     if type(event) is not dict:
         return Translation((), ())
-    order = order_of(event)
+    order = privacy_request_of(event)
     if order is not None:
         return Translation(operations(order), ())
     if destination.filters:

@@ -54,13 +54,13 @@ def give(
     client: redis.Redis,
     destination: mapping.Destination,
     person: mapping.Person,
-    action: mapping.OrderedAction,
+    action: mapping.PrivacyAction,
     means: Means,
     who: str,
 ) -> tuple[Receipt, set[str]]:
     """Order a deletion or suppression: what waits of the person is dropped at once, the rest is the workers'. Return
     what `forget` does."""
-    order, queue = mapping.Order(person, action).event(uuid4().hex), destination.name
+    order, queue = mapping.PrivacyRequest(person, action).event(uuid4().hex), destination.name
     receipt_id = receipts.identity(client, queue, message_key(_SOURCE, order))
     digests = purge.own_digests(destination, person)
     receipts.begin(client, queue, receipt_id, who=who, what=_what(action), digests=digests)
@@ -73,7 +73,7 @@ def give(
 def readmit(client: redis.Redis, destination: mapping.Destination, person: mapping.Person, means: Means) -> int:
     """Take events of the person again, and let Customer.io do so; return how many of their keys were barred."""
     count = suppression.admit(client, destination.name, purge.all_digests(client, destination, person))
-    purge.append(client, destination, _SOURCE, mapping.Order(person, "unsuppress").event(uuid4().hex), means)
+    purge.append(client, destination, _SOURCE, mapping.PrivacyRequest(person, "unsuppress").event(uuid4().hex), means)
     return count
 
 
@@ -82,7 +82,7 @@ def drop(client: redis.Redis, destination: mapping.Destination, sequence: int, m
     record = client.hget(f"{base(destination.name)}:event", str(sequence))
     _, digests, body = read_record(record) if isinstance(record, bytes) else (0, (), b"")
     source, event = unpack(body)[:2] if body else ("", {})
-    order = mapping.order_of(event)
+    order = mapping.privacy_request_of(event)
     if order is None:
         return None
     receipt_id = begin_receipt(client, destination, order, message_key(source, event))
@@ -93,7 +93,9 @@ def drop(client: redis.Redis, destination: mapping.Destination, sequence: int, m
     return removed
 
 
-def begin_receipt(client: redis.Redis, destination: mapping.Destination, order: mapping.Order, message_id: str) -> str:
+def begin_receipt(
+    client: redis.Redis, destination: mapping.Destination, order: mapping.PrivacyRequest, message_id: str
+) -> str:
     """Write the receipt of an order unless it is there, and return its id."""
     receipt_id = receipts.identity(client, destination.name, message_id)
     who = f"source {message_id.partition(':')[0]}"
@@ -133,7 +135,7 @@ def rewrite_wanted_history(client: redis.Redis) -> None:
         rewrite_history(client)
 
 
-def _what(action: mapping.OrderedAction) -> What:
+def _what(action: mapping.PrivacyAction) -> What:
     return "suppress" if action == "suppress" else "delete"
 
 

@@ -75,7 +75,7 @@ class Removed:
         source, event, _ = unpack(body)
         self.message_ids.add(message_key(source, event))
         self.meet_others(mapping.ordering_keys(event, destination))
-        if mapping.order_of(event) is not None:
+        if mapping.privacy_request_of(event) is not None:
             self.orders.append((source, event))
 
     def meet_others(self, keys: Iterable[str]) -> None:
@@ -145,7 +145,7 @@ def forget_message_ids(client: redis.Redis, destination: mapping.Destination, re
 
 def append(client: redis.Redis, destination: mapping.Destination, source: str, order: JsonObject, means: Means) -> int:
     """Put an order on the queue; return its sequence."""
-    place = mapping.placement(order, destination)
+    place = mapping.ordering_info(order, destination)
     entry = lanes.NewEvent(pack(source, order), place.keys, message_key(source, order), means.longest_hold_ms)
     return lanes.append(
         client,

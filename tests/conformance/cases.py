@@ -41,20 +41,20 @@ def _run(case: Json, ask: Callable[[mapping.Destination], Json]) -> Json:
 
 
 def _single(case: Json) -> Json:
-    return _run(case, lambda destination: mapping.answer_event(case.get("event", UNDEFINED), destination, NOW_S))
+    return _run(case, lambda destination: mapping.event_results(case.get("event", UNDEFINED), destination, NOW_S))
 
 
 def _batch(case: Json) -> Json:
-    return _run(case, lambda destination: mapping.answer_batch(case["events"], destination, NOW_S))
+    return _run(case, lambda destination: mapping.batch_results(case["events"], destination, NOW_S))
 
 
 def _delete(case: Json) -> Json:
-    answered = _run(case, lambda destination: mapping.answer_deletion(case.get("event"), destination))
+    answered = _run(case, lambda destination: mapping.deletion_results(case.get("event"), destination))
     return {"requests": answered["requests"], "result": answered.get("result"), "error": answered["error"]}
 
 
 def _auth(case: Json) -> Json:
-    answered = _run(case, mapping.answer_credentials)
+    answered = _run(case, mapping.credentials_results)
     return {"requests": answered["requests"], "ok": answered.get("ok", False), "error": answered["error"]}
 
 

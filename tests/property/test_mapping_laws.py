@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from mapping import (
     Destination,
-    answer_batch,
-    answer_event,
+    batch_results,
     compile_destination,
     destination_of,
+    event_results,
     ordering_keys,
     translate,
 )
@@ -160,7 +160,7 @@ class TestAnswers:
     ) -> None:
         destination = destination_of(SETTINGS, given_subscriptions)
         answer = (
-            answer_batch([event, event], destination, NOW_S) if in_batch else answer_event(event, destination, NOW_S)
+            batch_results([event, event], destination, NOW_S) if in_batch else event_results(event, destination, NOW_S)
         )
         assert answer.keys() == {"requests", "results", "error"}
 

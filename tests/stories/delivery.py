@@ -150,8 +150,8 @@ class Way:
 
     def entry(self, event: Event) -> lanes.NewEvent:
         """Return the event as ingest puts it onto the queue."""
-        place = mapping.placement(event, self.destination)
-        hold_ms = self.hold_ms if place.apart else 0
+        place = mapping.ordering_info(event, self.destination)
+        hold_ms = self.hold_ms if place.needs_cooldown else 0
         return lanes.NewEvent(pack("stories", event), place.keys, event["messageId"], hold_ms, place.join)
 
 

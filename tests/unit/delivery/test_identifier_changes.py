@@ -47,8 +47,8 @@ class Worker:
         for event in events:
             self.taken += 1
             whole = event | {"messageId": f"m{self.taken}", "timestamp": HAPPENED_AT}
-            place = mapping.placement(whole, self.destination)
-            hold_ms = self.hold_ms if place.apart else 0
+            place = mapping.ordering_info(whole, self.destination)
+            hold_ms = self.hold_ms if place.needs_cooldown else 0
             entries.append(lanes.NewEvent(pack("web", whole), place.keys, whole["messageId"], hold_ms, place.join))
         lanes.append(self.client, QUEUE, entries, limit=100, dedupe_s=60, longest_hold_ms=self.hold_ms, join_s=60)
 

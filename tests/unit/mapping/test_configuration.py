@@ -172,13 +172,13 @@ def test_ignored_keys_order_nothing_and_still_name_somebody() -> None:
 
     event = {"type": "track", "event": "x", "userId": "1", "anonymousId": "kiosk"}
 
-    assert mapping.placement(event, destination).keys == ("id:1",)
+    assert mapping.ordering_info(event, destination).keys == ("id:1",)
     assert mapping.ordering_keys(event, destination) == ("id:1", "anonymous_id:kiosk")
 
 
 def test_a_trigger_that_surprises_is_told_with_what_it_really_does() -> None:
     text = LEAD.replace('event = "Lead"', 'properties.total >=5 and event = "Lead"')
-    (warning,) = mapping.surprises(mapping.destinations(tomllib.loads(text))["journeys"])
+    (warning,) = mapping.lint_warnings(mapping.destinations(tomllib.loads(text))["journeys"])
 
     assert 'the trigger of "Lead"' in warning
     assert "never true" in warning

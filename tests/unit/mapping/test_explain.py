@@ -81,7 +81,7 @@ def test_a_dropped_event_has_no_decisions() -> None:
 
     told = mapping.explain({"type": "track", "event": "x", "userId": "1"}, destination, 0.0)
 
-    assert (told.event, told.decisions, told.placement.keys) == (None, (), ("id:1",))
+    assert (told.event, told.decisions, told.ordering.keys) == (None, (), ("id:1",))
 
 
 def test_explanations_agree_with_translations() -> None:

@@ -13,22 +13,22 @@ CURRENT = DESTINATIONS["email_or_id"]
 JO = mapping.Person(("42", "cio_af"), ("Jo@example.com",), ("visitor",))
 
 
-def bodies(event: mapping.Order | dict[str, object]) -> list[dict[str, object]]:
-    told = event.event("m") if isinstance(event, mapping.Order) else event
+def bodies(event: mapping.PrivacyRequest | dict[str, object]) -> list[dict[str, object]]:
+    told = event.event("m") if isinstance(event, mapping.PrivacyRequest) else event
     return [operation.body for operation in mapping.translate(told, CURRENT, 0.0).operations]
 
 
 def test_an_order_reads_as_it_was_written() -> None:
     for action in ("delete", "suppress", "unsuppress"):
-        order = mapping.Order(JO, action)  # type: ignore[arg-type]
-        assert mapping.order_of(order.event("m")) == order
+        order = mapping.PrivacyRequest(JO, action)  # type: ignore[arg-type]
+        assert mapping.privacy_request_of(order.event("m")) == order
 
 
 def test_an_order_stands_apart_in_every_lane_of_the_person() -> None:
-    place = mapping.placement(mapping.Order(JO, "delete").event("m"), CURRENT)
+    place = mapping.ordering_info(mapping.PrivacyRequest(JO, "delete").event("m"), CURRENT)
 
     assert place.keys == ("id:42", "cio_id:af", "email:jo@example.com", "anonymous_id:visitor")
-    assert place.apart
+    assert place.needs_cooldown
 
 
 def test_where_email_is_a_plain_trait_an_address_may_still_be_an_id() -> None:
@@ -36,7 +36,7 @@ def test_where_email_is_a_plain_trait_an_address_may_still_be_an_id() -> None:
 
 
 def test_there_is_one_operation_for_each_identifier() -> None:
-    assert bodies(mapping.Order(JO, "suppress")) == [
+    assert bodies(mapping.PrivacyRequest(JO, "suppress")) == [
         {"type": "person", "action": "suppress", "identifiers": {"id": "42"}},
         {"type": "person", "action": "suppress", "identifiers": {"cio_id": "af"}},
         {"type": "person", "action": "suppress", "identifiers": {"email": "Jo@example.com"}},
@@ -65,9 +65,9 @@ def test_a_deletion_joins_nobody_whatever_triggers_ask_for() -> None:
     table = {"site_id": "s", "api_key": "k", "subscriptions": [{"name": "Odd"} | merges]}
     destination = mapping.destinations({"destinations": {"d": table}})["d"]
 
-    place = mapping.placement({"type": "delete", "userId": "42", "previousId": "7"}, destination)
+    place = mapping.ordering_info({"type": "delete", "userId": "42", "previousId": "7"}, destination)
 
-    assert place == mapping.Placement(("id:42",), apart=True)
+    assert place == mapping.OrderingInfo(("id:42",), needs_cooldown=True)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_deletion_joins_nobody_whatever_triggers_ask_for() -> None:
     ],
 )
 def test_anything_else_is_no_order(event: dict[str, object]) -> None:
-    assert mapping.order_of(event) is None
+    assert mapping.privacy_request_of(event) is None
 
 
 def test_what_names_nobody_comes_to_nothing() -> None:

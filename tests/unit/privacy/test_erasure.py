@@ -37,7 +37,7 @@ def client() -> redis.Redis:
 
 def append(client: redis.Redis, name: str, source: str = "web", **event: object) -> int:
     body = {"type": "track", "event": name, "messageId": name, **event}
-    place = mapping.placement(body, DESTINATION)
+    place = mapping.ordering_info(body, DESTINATION)
     entry = lanes.NewEvent(pack(source, body), place.keys, f"{source}:{name}", join=place.join)
     return lanes.append(client, QUEUE, [entry], limit=100, dedupe_s=86_400, join_s=86_400).last
 
