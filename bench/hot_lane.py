@@ -95,7 +95,7 @@ def main() -> None:
         independent = rate(pipeline, EVENTS)
     with waiting("trust", hot=1) as pipeline:
         bench.figure("hot_lane.trust", rate(pipeline, EVENTS), "events/s", independent)
-        bench.figure("hot_lane.trust.per_request", per_request(pipeline), "operations", BATCH_ITEMS)
+        bench.figure("hot_lane.trust.per_request", per_request(pipeline), "operations/request", BATCH_ITEMS)
     with waiting("barrier", hot=1, independent=EVENTS) as pipeline:
         bench.figure("hot_lane.independent", rate(pipeline, EVENTS), "events/s", independent)
     with waiting("barrier", hot=1) as pipeline:
