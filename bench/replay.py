@@ -73,7 +73,7 @@ def run_sink(port: int) -> None:
     uvicorn.run(sink, host=programs.LOOPBACK, port=port, access_log=False, log_level="warning", lifespan="off")
 
 
-def bury(client: redis.Redis) -> None:
+def make_dead_letters(client: redis.Redis) -> None:
     """Make the dead letters, as a wrong mapping would have made them."""
     now_ms = int(time.time() * 1000)
     why = {
@@ -187,7 +187,7 @@ def main() -> None:
             Program("sink", "sink", arguments, variables, is_ok(sink)),
         )
         with redis.Redis.from_url(redis_url, socket_timeout=60) as client:
-            bury(client)
+            make_dead_letters(client)
             ingest = programs.ingest(programs.LOOPBACK, ingest_port, variables)
             supervisor.start(*programs.workers(2, variables), ingest)
             workers = [pid for name, pid in supervisor.pids.items() if name.startswith("worker")]

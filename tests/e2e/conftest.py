@@ -1,4 +1,4 @@
-"""`segue` commands as processes, as an operator starts them: free ports, a data directory of their own, no terminal."""
+"""Fixtures that run `segue` commands as processes, with free ports, a data directory of their own and no terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COMMAND_S = 180.0
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
-    """This process's environment without what would lead a command elsewhere."""
+    """Return the environment of this process without Segue's variables, and with `variables`."""
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -33,7 +33,7 @@ def clean_environment(**variables: str) -> dict[str, str]:
 
 
 def segue(*arguments: str, environment: dict[str, str], given: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, with `given` on its stdin."""
+    """Run a command to its end, with `given` on its standard input."""
     return subprocess.run(
         [sys.executable, "-m", "console.cli", *arguments],
         env=environment,
@@ -46,7 +46,7 @@ def segue(*arguments: str, environment: dict[str, str], given: str = "") -> subp
 
 
 class Up:
-    """A running `segue up`."""
+    """A running `segue up` with a data directory under `directory`; `variables` are added to its environment."""
 
     def __init__(self, directory: Path, **variables: str) -> None:
         self.data_dir = directory / "data"
@@ -90,35 +90,36 @@ class Up:
             raise
 
     def lines(self) -> list[str]:
-        """What it has printed so far."""
+        """Return the lines that it has printed so far."""
         return self._output.read_text().splitlines()
 
     def pids(self) -> dict[str, int]:
-        """The process ids of the children, by name."""
+        """Return the process ids of its children by name."""
         running = read(self.data_dir)
         assert running is not None
         return running.pids
 
     def shared(self) -> dict[str, str]:
-        """The variables that its processes share."""
+        """Return the variables that its processes share."""
         running = read(self.data_dir)
         assert running is not None
         return running.environment
 
     def status(self) -> dict[str, Any]:
+        """Return what `segue status --json` prints."""
         answer = segue("status", "--json", environment=self.environment)
         assert answer.returncode == 0, answer.stderr
         status: dict[str, Any] = orjson.loads(answer.stdout)
         return status
 
     def people(self) -> dict[str, dict[str, Any]]:
-        """Everybody at the simulator, by id."""
+        """Return the people of the simulated workspace by id."""
         people = httpx.get(f"{self.simulator_url}/_sim/people").json()["people"]
         return {person["id"]: person for person in people}
 
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """One `segue up` for the tests of a module: each uses people of its own and compares figures with those before."""
+    """One `segue up` for the tests of a module; each has people of its own and compares figures with earlier ones."""
     with Up(tmp_path_factory.mktemp("up")) as running:
         yield running
