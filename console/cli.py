@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,12 +17,15 @@ import redis
 import typer
 from rich.console import Console
 
+import lanes
 import mapping
 from console import checking, dead_cli, forget, importing, lanes_view, status, tester, translate
 from console.demo import run as demo
 from console.errors import CommandError
 from console.local import running, up
-from privacy import erasure, purge
+from console.session import Session
+from dead_letters.import_export import ImportRefused
+from privacy import erasure
 from settings import Settings, SettingsError, read_document
 from workers import heartbeat
 
@@ -71,7 +75,7 @@ def ingest() -> None:
     """Run the HTTP endpoint that takes events in."""
     import uvicorn
 
-    settings = _sound(_joined())
+    settings = _ready_to_run()
     uvicorn.run(
         "ingest.app:create_app",
         factory=True,
@@ -86,7 +90,7 @@ def ingest() -> None:
 @app.command()
 def worker() -> None:
     """Run one worker process; start as many as you like, anywhere."""
-    settings = _sound(_joined())
+    settings = _ready_to_run()
     threads = settings.concurrency * max(1, len(settings.document().get("destinations", {})))
     celery = "-m celery -A workers.app --quiet worker --pool threads -Q segue --loglevel WARNING"
     alone = "--without-gossip --without-mingle --without-heartbeat"
@@ -105,8 +109,7 @@ def simulator(context: typer.Context) -> None:
 @app.command(name="status")
 def show_status(as_json: AsJson = False) -> None:
     """Say in one screen how the pipeline is."""
-    settings = _joined()
-    figures = status.gather(_store(settings), settings)
+    figures = status.gather(Session.join())
     if as_json:
         _print_json(figures)
     else:
@@ -150,9 +153,9 @@ def try_event(
     """Show what an event comes to, subscription by subscription; sends nothing unless told to."""
     settings = Settings.load()
     event = tester.read_event(sys.stdin.read() if file == "-" else Path(file).read_bytes())
-    destinations = mapping.destinations(settings.document())
-    for name in _chosen(destination, destinations):
-        for part in tester.report(event, destinations[name], settings, send=send):
+    session = Session(settings)
+    for name in session.chosen(destination):
+        for part in tester.report(event, session.destinations[name], settings, send=send):
             out.print(part)
 
 
@@ -184,9 +187,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Say what a person's events are waiting for."""
-    settings = _joined()
-    names = _chosen(destination, settings.document().get("destinations", {}))
-    found = [lanes_view.gather(_store(settings), name, key) for name in names]
+    session = Session.join()
+    found = [lanes_view.gather(session.queue(name), key) for name in session.chosen(destination)]
     if as_json:
         _print_json(found)
         return
@@ -209,16 +211,12 @@ def forget_person(
 
     With --delete or --suppress what waits of them is dropped, then Customer.io is told, then the rest is removed.
     """
-    settings, whom = _joined(), forget.person(user_id or [], email or [], anonymous_id or [])
+    session, whom = Session.join(), forget.person(user_id or [], email or [], anonymous_id or [])
     if delete and suppress:
         raise CommandError("--delete, --suppress: say one of them; to suppress deletes as well")
     action: mapping.PrivacyAction | None = "delete" if delete else "suppress" if suppress else None
-    client, destinations = _store(settings), mapping.destinations(settings.document())
-    means = purge.means(settings)
-    results = [
-        forget.forget(client, destinations[name], whom, action, means) for name in _chosen(destination, destinations)
-    ]
-    rewriting = erasure.rewrite_history(client)
+    results = [forget.forget(session.erasure_context(name), whom, action) for name in session.chosen(destination)]
+    rewriting = erasure.rewrite_history(session.client)
     if as_json:
         _print_json({"receipts": results, "rewriting": rewriting})
         return
@@ -234,10 +232,9 @@ def unsuppress(
     destination: Annotated[str | None, typer.Option(help="One destination only.")] = None,
 ) -> None:
     """Take events of a suppressed person again, here and in Customer.io."""
-    settings, whom = _joined(), forget.person(user_id or [], email or [], anonymous_id or [])
-    client, destinations = _store(settings), mapping.destinations(settings.document())
-    for name in _chosen(destination, destinations):
-        count = erasure.readmit(client, destinations[name], whom, purge.means(settings))
+    session, whom = Session.join(), forget.person(user_id or [], email or [], anonymous_id or [])
+    for name in session.chosen(destination):
+        count = erasure.readmit(session.erasure_context(name), whom)
         out.print(f"{name}: {count} identities were refused and are taken again; Customer.io is told", markup=False)
 
 
@@ -246,8 +243,8 @@ def show_receipts(
     destination: Annotated[str | None, typer.Option(help="One destination only.")] = None, as_json: AsJson = False
 ) -> None:
     """Show that people were forgotten: when, by whom, how much; never who they were."""
-    settings = _joined()
-    rows = forget.listed(_store(settings), _chosen(destination, settings.document().get("destinations", {})))
+    session = Session.join()
+    rows = forget.listed([session.queue(name) for name in session.chosen(destination)])
     if as_json:
         _print_json(rows)
     else:
@@ -258,7 +255,7 @@ def main() -> None:
     """Run the command line; tell what is wrong in words."""
     try:
         app()
-    except (CommandError, SettingsError, mapping.ConfigurationError) as error:
+    except (CommandError, SettingsError, ImportRefused, lanes.QueueError, mapping.ConfigurationError) as error:
         _give_up(str(error))
     except redis.RedisError as error:
         _give_up(f"Redis cannot be used: {str(error).rstrip('.')}; set REDIS_URL, or start everything with `segue up`")
@@ -273,11 +270,19 @@ def _give_up(text: str) -> None:
     sys.exit(2)
 
 
-def _joined() -> Settings:
-    """Return the settings, joined to the `segue up` on the data directory when there is one and no REDIS_URL."""
-    for name, value in running.environment(Settings.load()).items():
-        os.environ.setdefault(name, value)
-    return Settings.load()
+def _ready_to_run() -> Settings:
+    """Return the settings of a process that is about to run, in its environment too, after a look at every queue.
+
+    Raises CommandError, SettingsError or lanes.QueueError when the process must not start. Redis may be unavailable.
+    """
+    os.environ.update(
+        {name: value for name, value in running.environment(Settings.load()).items() if name not in os.environ}
+    )
+    session = Session(_sound(Settings.load()))
+    with suppress(redis.RedisError):
+        for name in session.destinations:
+            session.queue(name)
+    return session.settings
 
 
 def _sound(settings: Settings) -> Settings:
@@ -286,16 +291,6 @@ def _sound(settings: Settings) -> Settings:
     if faults:
         raise CommandError("\n".join(["the configuration cannot be used:", *faults]))
     return settings
-
-
-def _store(settings: Settings) -> redis.Redis:
-    return redis.Redis.from_url(settings.redis_url, socket_timeout=10, socket_connect_timeout=5)
-
-
-def _chosen(name: str | None, names: Any) -> list[str]:
-    if name is not None and name not in names:
-        raise CommandError(f'there is no destination "{name}"; there are {", ".join(names)}')
-    return list(names) if name is None else [name]
 
 
 def _print_json(value: Any) -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import redis
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from rich.console import Console, Group, RenderableType
@@ -52,11 +51,11 @@ def _told(fault: ErrorDetails) -> str:
     return f"--{fault['loc'][0]}: {fault['msg'].removeprefix('Value error, ')}; it is {fault['input']!r}"
 
 
-def grave(client: redis.Redis, queue: str, sequence: int) -> Grave:
+def grave(queue: lanes.Queue, sequence: int) -> Grave:
     """Return one letter; raise CommandError when there is none."""
-    found = lanes.named_letters(client, queue, [sequence])
+    found = lanes.get_dead_letters(queue, [sequence])
     if not found:
-        raise CommandError(f"{queue} has no dead letter {sequence}; `segue dead list` shows those there are")
+        raise CommandError(f"{queue.name} has no dead letter {sequence}; `segue dead list` shows those there are")
     return query.read(found[0])
 
 
@@ -71,7 +70,7 @@ def listed(graves: Iterable[Grave]) -> RenderableType:
     count = 0
     for count, one in enumerate(graves, start=1):
         if count <= _SHOWN:
-            mark = " (holds)" if one.letter.holds else ""
+            mark = " (holds)" if one.letter.blocks else ""
             row = (_when(one.why["buried_at_ms"]), one.why["class"], one.action or "–", one.name, one.source)
             table.add_row(str(one.sequence), *row, one.why["message"] + mark)
     more = f"{count - _SHOWN:,} more; --json shows all" if count > _SHOWN else f"{count:,} dead letters"
@@ -98,18 +97,17 @@ def grouped(rows: list[dict[str, Any]]) -> RenderableType:
     return table
 
 
-def shown(client: redis.Redis, destination: mapping.Destination, one: Grave) -> dict[str, Any]:
+def shown(queue: lanes.Queue, destination: mapping.Destination, one: Grave) -> dict[str, Any]:
     """Return everything about a letter, what sending it now would come to, and the person's events that wait."""
-    queue = destination.name
-    (would_send,) = dry_run.rehearse(client, [one], destination, time.time())
+    (would_send,) = dry_run.rehearse(queue, [one], destination, time.time())
     waiting = {
         other.sequence: other
         for digest in one.letter.keys
-        for other in lanes.queue_of(client, queue, digest, most=_OTHERS + 1)
+        for other in lanes.lane_events(queue, digest, most=_OTHERS + 1)
         if other.sequence != one.sequence
     }
     return one.json() | {
-        "destination": queue,
+        "destination": queue.name,
         "would_send": would_send.json(),
         "waiting": [_waiting(waiting[sequence]) for sequence in sorted(waiting)[:_OTHERS]],
     }
@@ -127,7 +125,7 @@ def _waiting(other: lanes.Waiting) -> dict[str, Any]:
     }
 
 
-def edit(client: redis.Redis, destination: mapping.Destination, one: Grave, patch: str | None) -> None:
+def edit(queue: lanes.Queue, destination: mapping.Destination, one: Grave, patch: str | None) -> None:
     """Replace the event by what the patch, or the operator's editor, makes of it; the first one is kept.
 
     Raises CommandError, and changes nothing, when the result is no JSON object, or when somebody else would take the
@@ -135,12 +133,12 @@ def edit(client: redis.Redis, destination: mapping.Destination, one: Grave, patc
     """
     event = patched(one.event, patch) if patch is not None else _edited(one.event)
     others = [key for key in mapping.ordering_info(event, destination).keys if lanes.digest(key) not in one.letter.keys]
-    if one.letter.holds and others:
+    if one.letter.blocks and others:
         raise CommandError(
             f"dead letter {one.sequence} holds its person's place, which cannot become that of {', '.join(others)}; "
             "skip it and send another event; nothing was changed"
         )
-    if not query.edit(client, destination.name, one, event):
+    if not query.edit(queue, one, event):
         raise CommandError(
             f"dead letter {one.sequence} was replayed, removed or edited by somebody meanwhile; nothing was changed"
         )
@@ -166,24 +164,24 @@ def _edited(event: dict[str, Any]) -> dict[str, Any]:
     return edited
 
 
-def replay(client: redis.Redis, queue: str, which: Filter, per_s: int, mode: replays.Mode) -> replays.Replay:
+def replay(queue: lanes.Queue, which: Filter, per_s: int, mode: replays.Mode) -> replays.Replay:
     """Begin a replay in the name of whoever runs this, or join the one that is under way."""
-    return replays.begin(client, queue, which, who=operator(), per_s=per_s, mode=mode)
+    return replays.begin(queue, which, who=operator(), per_s=per_s, mode=mode)
 
 
-def watch(client: redis.Redis, queue: str, begun: replays.Replay, console: Console) -> replays.Replay:
+def watch(queue: lanes.Queue, begun: replays.Replay, console: Console) -> replays.Replay:
     """Show the replay's progress until it ends; Ctrl-C leaves it running."""
     told = f"{begun.mode}, {begun.total:,} dead letters, at most {begun.per_s:,}/s"
     console.print(f"replay {begun.id} of {begun.who}: {told}; Ctrl-C leaves it running", highlight=False)
-    if not heartbeat.count(client):
+    if not heartbeat.count(queue.client):
         console.print("no worker is running: it begins when one does", style="yellow")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task("", total=None, rate="")
         while True:
-            now = replays.read(client, queue, begun.id)
+            now = replays.read(queue, begun.id)
             if now is None:
-                raise CommandError(f"{queue} has no replay {begun.id}")
+                raise CommandError(f"{queue.name} has no replay {begun.id}")
             rate = f"{progress.tasks[0].speed or 0:.0f}/s"
             progress.update(task, description=now.mode, total=now.total, completed=now.passed, rate=rate)
             if now.state != "running":
@@ -264,38 +262,37 @@ def audited(found: Iterable[replays.Replay]) -> RenderableType:
     return table
 
 
-def discard(client: redis.Redis, queue: str, which: Filter, longest_hold_ms: int) -> int:
+def discard(queue: lanes.Queue, which: Filter) -> int:
     """Remove the letters for good; what is behind those that hold goes on. Return how many there were."""
     removed, last = 0, 0
     while True:
-        graves, looked_at = query.page(client, queue, which, after=last)
+        graves, looked_at = query.page(queue, which, after=last)
         sequences = [grave.sequence for grave in graves]
-        removed += lanes.discard(client, queue, sequences, longest_hold_ms=longest_hold_ms)
+        removed += lanes.discard(queue, sequences)
         if looked_at is None:
             return removed
         last = looked_at
 
 
-def stats(client: redis.Redis, destination: mapping.Destination, spill_dir: Path | None) -> dict[str, Any]:
-    """Return `{"destination", "dead", "held", "most", "by_reason", "oldest_buried_at_ms", "spilled_total",
+def stats(queue: lanes.Queue, destination: mapping.Destination, spill_dir: Path | None) -> dict[str, Any]:
+    """Return `{"destination", "dead", "blocking", "most", "by_reason", "oldest_buried_at_ms", "spilled_total",
     "spill_files", "alarm"}`."""
-    queue = destination.name
     by_reason: Counter[str] = Counter()
     oldest = None
-    for one in query.matching(client, queue, Filter()):
+    for one in query.matching(queue, Filter()):
         by_reason[one.why["class"]] += 1
         oldest = min(oldest or one.why["buried_at_ms"], one.why["buried_at_ms"])
-    figures = lanes.stats(client, queue)
+    figures = lanes.stats(queue)
     return {
-        "destination": queue,
+        "destination": queue.name,
         "dead": figures.dead,
-        "held": figures.held,
+        "blocking": figures.blocking,
         "most": destination.delivery.dead_letters,
         "by_reason": dict(by_reason),
         "oldest_buried_at_ms": oldest,
         "spilled_total": figures.spilled_total,
-        "spill_files": [str(file) for file in spill_files.files(spill_dir, queue)] if spill_dir else [],
-        "alarm": retention.exceeded(client, queue, destination.delivery, int(time.time() * 1000)),
+        "spill_files": [str(file) for file in spill_files.files(spill_dir, queue.name)] if spill_dir else [],
+        "alarm": retention.exceeded(queue, destination.delivery, int(time.time() * 1000)),
     }
 
 
@@ -305,7 +302,7 @@ def counted(figures: dict[str, Any]) -> RenderableType:
     table.add_row("dead letters", f"{figures['dead']:,} of at most {figures['most']:,}")
     for reason, count in sorted(figures["by_reason"].items()):
         table.add_row(f"  {reason}", f"{count:,}")
-    table.add_row("that hold a person up", f"{figures['held']:,}")
+    table.add_row("that hold a person up", f"{figures['blocking']:,}")
     if figures["oldest_buried_at_ms"]:
         table.add_row("the oldest was set aside", _when(figures["oldest_buried_at_ms"]))
     table.add_row("went to spill files", f"{figures['spilled_total']:,}")

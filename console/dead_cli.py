@@ -13,18 +13,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
-import redis
 import typer
 from rich.console import Console
 
-import mapping
+import lanes
 from console import dead
 from console.errors import CommandError
-from console.local import running
+from console.session import Session
 from dead_letters import import_export, query, spill_files
 from dead_letters import replay as replays
 from dead_letters.query import Filter
-from settings import Settings
 
 app = typer.Typer(help="Read, mend and replay what could not be delivered.", no_args_is_help=True)
 out = Console(highlight=False)
@@ -96,9 +94,10 @@ def list_letters(
     as_json: AsJson = False,
 ) -> None:
     """Show the dead letters, in the order in which their events were accepted."""
-    client, name = _queue(destination)
-    _must_exist(client, name, which.ids)
-    found = query.matching(client, name, which)
+    session = Session.join()
+    queue = session.queue(session.only(destination))
+    _must_exist(queue, which.ids)
+    found = query.matching(queue, which)
     if group:
         rows = dead.groups(found)
         _print_json([rows]) if as_json else out.print(dead.grouped(rows))
@@ -111,8 +110,9 @@ def list_letters(
 @app.command()
 def show(letter: Id, destination: Destination = None) -> None:
     """Show everything about one dead letter, what sending it would come to, and who waits, as JSON."""
-    client, name = _queue(destination)
-    told = dead.shown(client, _configured(name), dead.grave(client, name, letter))
+    session = Session.join()
+    queue = session.queue(session.only(destination))
+    told = dead.shown(queue, session.destinations[queue.name], dead.grave(queue, letter))
     print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())  # noqa: T201
 
 
@@ -125,8 +125,9 @@ def edit(
     ] = None,
 ) -> None:
     """Mend the event of a dead letter; the first one is kept with it."""
-    client, name = _queue(destination)
-    dead.edit(client, _configured(name), dead.grave(client, name, letter), patch)
+    session = Session.join()
+    queue = session.queue(session.only(destination))
+    dead.edit(queue, session.destinations[queue.name], dead.grave(queue, letter), patch)
     out.print(f"dead letter {letter} was edited; `segue dead replay {letter}` sends it")
 
 
@@ -148,15 +149,16 @@ def replay(
     The workers do it, a dry run too. Ctrl-C leaves it running, the same command joins it again; `segue dead replays`
     shows it, `segue dead cancel` stops it. What is replayed twice, or by two people, is sent once.
     """
-    client, name = _queue(destination)
+    session = Session.join()
+    queue = session.queue(session.only(destination))
     if dry_run and as_it_was:
         raise CommandError("--dry-run maps events anew; what --as-it-was sends is in `segue dead show`")
-    _must_exist(client, name, which.ids)
+    _must_exist(queue, which.ids)
     mode: replays.Mode = "dry run" if dry_run else "as it was" if as_it_was else "mapped"
-    begun = dead.replay(client, name, which, rate, mode)
+    begun = dead.replay(queue, which, rate, mode)
     if not detach and begun.state == "running":
         try:
-            begun = dead.watch(client, name, begun, Console(stderr=True))
+            begun = dead.watch(queue, begun, Console(stderr=True))
         except KeyboardInterrupt:
             out.print(f"replay {begun.id} goes on; `segue dead cancel {begun.id}` stops it")
             raise typer.Exit(130) from None
@@ -171,8 +173,9 @@ def replay(
 @app.command(name="replays")
 def list_replays(destination: Destination = None, as_json: AsJson = False) -> None:
     """Show who replayed what, and how far it is, the newest first."""
-    client, name = _queue(destination)
-    found = replays.history(client, name)
+    session = Session.join()
+    queue = session.queue(session.only(destination))
+    found = replays.history(queue)
     _print_json(map(dead.replay_json, found)) if as_json else out.print(dead.audited(found))
 
 
@@ -181,10 +184,11 @@ def cancel(
     replay_id: Annotated[str, typer.Argument(help="The id of a replay.")], destination: Destination = None
 ) -> None:
     """Stop a replay; what it has not put back stays a dead letter."""
-    client, name = _queue(destination)
-    if replays.read(client, name, replay_id) is None:
-        raise CommandError(f"{name} has no replay {replay_id}; `segue dead replays` shows those there are")
-    replays.cancel(client, name, replay_id)
+    session = Session.join()
+    queue = session.queue(session.only(destination))
+    if replays.read(queue, replay_id) is None:
+        raise CommandError(f"{queue.name} has no replay {replay_id}; `segue dead replays` shows those there are")
+    replays.cancel(queue, replay_id)
     out.print(f"replay {replay_id} is cancelled")
 
 
@@ -196,10 +200,11 @@ def skip(
     yes: Yes = False,
 ) -> None:
     """Give up on dead letters; events that wait behind them go on. Asks first, unless their ids are given."""
-    client, name = _queue(destination)
+    session = Session.join()
+    queue = session.queue(session.only(destination))
     if which == Filter():
         raise CommandError("say which dead letters: their ids, or options as for `segue dead list`")
-    _discard(client, name, which, "skipped", yes or bool(which.ids))
+    _discard(queue, which, "skipped", yes or bool(which.ids))
 
 
 @app.command()
@@ -210,8 +215,9 @@ def purge(
     yes: Yes = False,
 ) -> None:
     """Remove dead letters for good; asks first."""
-    client, name = _queue(destination)
-    _discard(client, name, which, "removed", yes)
+    session = Session.join()
+    queue = session.queue(session.only(destination))
+    _discard(queue, which, "removed", yes)
 
 
 @app.command()
@@ -221,10 +227,11 @@ def export(
     destination: Destination = None,
 ) -> None:
     """Print dead letters as JSON lines that `segue dead import` takes."""
-    client, name = _queue(destination)
-    _must_exist(client, name, which.ids)
-    for one in query.matching(client, name, which):
-        print(spill_files.line(name, one).decode())  # noqa: T201
+    session = Session.join()
+    queue = session.queue(session.only(destination))
+    _must_exist(queue, which.ids)
+    for one in query.matching(queue, which):
+        print(spill_files.line(queue.name, one).decode())  # noqa: T201
 
 
 @app.command(name="import")
@@ -233,52 +240,35 @@ def import_letters(
     destination: Destination = None,
 ) -> None:
     """Add dead letters from lines: all of them, or none when one cannot be read. Those that are there stay."""
-    client, name = _queue(destination)
+    session = Session.join()
+    queue = session.queue(session.only(destination))
     with import_export.spooled(sys.stdin.buffer) if file == "-" else nullcontext(Path(file)) as path:
         lines, now_ms = import_export.lines_of(path), int(time.time() * 1000)
-        added, there = import_export.imported(client, _configured(name), lines, now_ms)
+        added, there = import_export.imported(queue, session.destinations[queue.name], lines, now_ms)
     out.print(f"{added:,} dead letters imported" + (f"; {there:,} were there already" if there else ""))
 
 
 @app.command()
 def stats(destination: Destination = None, as_json: AsJson = False) -> None:
     """Show how many dead letters there are, and why."""
-    client, name = _queue(destination)
-    figures = dead.stats(client, _configured(name), Settings.load().spill_dir)
+    session = Session.join()
+    queue = session.queue(session.only(destination))
+    figures = dead.stats(queue, session.destinations[queue.name], session.settings.spill_dir)
     _print_json([figures]) if as_json else out.print(dead.counted(figures))
 
 
-def _queue(destination: str | None) -> tuple[redis.Redis, str]:
-    settings = Settings.load()
-    names = list(settings.document().get("destinations", {}))
-    if destination is None and len(names) != 1:
-        raise CommandError(f"say --destination: there are {', '.join(names) or 'none'}")
-    if destination is not None and destination not in names:
-        raise CommandError(f'there is no destination "{destination}"; there are {", ".join(names)}')
-    url = running.environment(settings).get("REDIS_URL", settings.redis_url)
-    return redis.Redis.from_url(url, socket_timeout=30, socket_connect_timeout=5), destination or names[0]
-
-
-def _configured(name: str) -> mapping.Destination:
-    return mapping.destinations(Settings.load().document())[name]
-
-
-def _discard(client: redis.Redis, name: str, which: Filter, what: str, yes: bool) -> None:
-    _must_exist(client, name, which.ids)
-    count = sum(1 for _ in query.matching(client, name, which))
+def _discard(queue: lanes.Queue, which: Filter, what: str, yes: bool) -> None:
+    _must_exist(queue, which.ids)
+    count = sum(1 for _ in query.matching(queue, which))
     if count and dead.confirmed(count, what, yes):
-        out.print(f"{dead.discard(client, name, which, _hold_ms()):,} dead letters {what}")
+        out.print(f"{dead.discard(queue, which):,} dead letters {what}")
     else:
         out.print(f"nothing was {what}")
 
 
-def _must_exist(client: redis.Redis, name: str, ids: Iterable[int]) -> None:
+def _must_exist(queue: lanes.Queue, ids: Iterable[int]) -> None:
     for letter in ids:
-        dead.grave(client, name, letter)
-
-
-def _hold_ms() -> int:
-    return int(Settings.load().settle_s * 1000)
+        dead.grave(queue, letter)
 
 
 def _ms(time: datetime | None) -> int | None:

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import redis
 from rich.table import Table
 
+import lanes
 import mapping
 from console.errors import CommandError
 from console.operator import operator
 from dead_letters import spill_files
 from delivery import admission
 from privacy import erasure, receipts
-from privacy.purge import Means
+from privacy.purge import ErasureContext
 from privacy.receipts import Receipt
 from workers import heartbeat
 
@@ -50,11 +50,9 @@ def person(user_ids: Sequence[str], emails: Sequence[str], anonymous_ids: Sequen
 
 
 def forget(
-    client: redis.Redis,
-    destination: mapping.Destination,
+    context: ErasureContext,
     whom: mapping.Person,
     action: mapping.PrivacyAction | None,
-    means: Means,
 ) -> dict[str, Any]:
     """Forget the person in one destination; return its receipt, the earlier ones, who else was named, and why it is
     not done if so."""
@@ -62,31 +60,31 @@ def forget(
         raise CommandError(f"--{action}: Customer.io knows no anonymous ids; say --user-id or --email as well")
     try:
         if action is None:
-            receipt, others = erasure.forget(client, destination, whom, means, operator())
+            receipt, others = erasure.forget(context, whom, operator())
         else:
-            receipt, others = erasure.give(client, destination, whom, action, means, operator())
+            receipt, others = erasure.give(context, whom, action, operator())
     except spill_files.TornFile as error:
         raise CommandError(f"{error}; mend or remove it, then run this again: not all is forgotten yet") from None
-    receipt, why_not = _waited(client, destination.name, receipt)
+    receipt, why_not = _waited(context.queue, receipt)
     return {
-        "destination": destination.name,
+        "destination": context.destination.name,
         **receipt.json(),
-        "earlier": receipts.earlier(client, destination.name, receipt),
+        "earlier": receipts.earlier(context.queue, receipt),
         "others": sorted(others),
         "waits_for": why_not,
     }
 
 
-def _waited(client: redis.Redis, queue: str, receipt: Receipt) -> tuple[Receipt, str | None]:
+def _waited(queue: lanes.Queue, receipt: Receipt) -> tuple[Receipt, str | None]:
     """Wait until the receipt is done; return it, or as it is with the reason why nobody works on it now."""
     while receipt.state != "done":
-        state = admission.read(client, queue)
-        if heartbeat.count(client) == 0:
+        state = admission.read(queue)
+        if heartbeat.count(queue.client) == 0:
             return receipt, "no worker runs; the next one that starts will finish it"
         if state.paused or state.breaker == "open":
             return receipt, f"deliveries are stopped ({state.reason}); it is finished when they go on"
         time.sleep(_LOOK_S)
-        receipt = receipts.read(client, queue, receipt.id) or receipt
+        receipt = receipts.read(queue, receipt.id) or receipt
     return receipt, None
 
 
@@ -109,9 +107,9 @@ def told(results: Sequence[dict[str, Any]], rewriting: bool) -> Iterator[str]:
     yield "copies of Redis' snapshot (RDB) and backups made before now are not reached: see docs/privacy.md"
 
 
-def listed(client: redis.Redis, names: Sequence[str]) -> list[dict[str, Any]]:
+def listed(queues: Sequence[lanes.Queue]) -> list[dict[str, Any]]:
     """Return all receipts of the destinations, the newest first of each."""
-    return [{"destination": name, **one.json()} for name in names for one in receipts.history(client, name)]
+    return [{"destination": queue.name, **one.json()} for queue in queues for one in receipts.history(queue)]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Table:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-import redis
 
 import lanes
 from delivery import log as delivery_log
@@ -19,18 +18,18 @@ _MOST_SENT = 20
 _STATIONS = ("claimed", "sent", "answered")
 
 
-def gather(client: redis.Redis, queue: str, key: str) -> dict[str, Any]:
+def gather(queue: lanes.Queue, key: str) -> dict[str, Any]:
     """Return `{"key", "destination", "length", "steps": [...], "sent": [...]}`: the first step is the head of the lane,
     each waiting one is explained by the one after it. A lane of length 0 waits for nothing. What was sent: the newest
     first, as far as the delivery log goes back."""
-    lane = lanes.inspect(client, queue, key)
+    lane = lanes.inspect(queue, key)
     steps = lane.steps if lane else ()
     return {
         "key": key,
-        "destination": queue,
+        "destination": queue.name,
         "length": lane.length if lane else 0,
         "steps": [_described(step) for step in steps],
-        "sent": [asdict(one) for one in delivery_log.sent_for(client, queue, lanes.digest(key), _MOST_SENT)],
+        "sent": [asdict(one) for one in delivery_log.sent_for(queue, lanes.digest(key), _MOST_SENT)],
     }
 
 
@@ -87,6 +86,6 @@ def _why(step: lanes.Step) -> str:
             return f"due in {seconds:.1f} s: it is being retried, or held"
         case "claimed":
             return f"being delivered by {step.by}; its lease ends in {seconds:.1f} s"
-        case "held":
-            return f"a dead letter that holds its place: `segue dead show {step.sequence}`, then replay or skip it"
+        case "blocking":
+            return f"a dead letter that blocks: `segue dead show {step.sequence}`, then replay or skip it"
     return f"behind other events in {step.figure} lanes, of which this one:"

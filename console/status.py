@@ -14,6 +14,7 @@ from rich.table import Table
 
 import lanes
 import mapping
+from console.session import Session
 from dead_letters import retention
 from delivery import admission
 from ingest import sources
@@ -22,26 +23,26 @@ from workers import heartbeat
 
 _SOURCE_FIGURES = ("accepted", "duplicates", "suppressed", "rejected")
 # The columns of the screen, and what only programs are told.
-_COLUMNS = ("waiting", "ready", "delayed", "claimed", "blocked", "dead", "held", "delivered_total")
-_OTHERS = ("buried_total", "forgotten_total", "spilled_total")
+_COLUMNS = ("waiting", "ready", "delayed", "claimed", "blocked", "dead", "blocking", "delivered_total")
+_OTHERS = ("buried_total", "erased_total", "spilled_total")
 
 
-def gather(client: redis.Redis, settings: Settings) -> dict[str, Any]:
+def gather(session: Session) -> dict[str, Any]:
     """Return `{"destinations": [...], "sources": [...], "workers": n}`; ages in seconds."""
     return {
         "destinations": [
-            _destination(client, name, destination.delivery)
-            for name, destination in mapping.destinations(settings.document()).items()
+            _destination(session.queue(name), destination.delivery)
+            for name, destination in session.destinations.items()
         ],
-        "sources": _sources(client, settings),
-        "workers": heartbeat.count(client),
+        "sources": _sources(session.client, session.settings),
+        "workers": heartbeat.count(session.client),
     }
 
 
-def circumstances(client: redis.Redis, name: str) -> dict[str, Any]:
+def circumstances(queue: lanes.Queue) -> dict[str, Any]:
     """Return whether deliveries to the destination are `paused` (its credentials are refused), its `breaker` (closed,
     or open: the service is dead), and the `reason` for either."""
-    state = admission.read(client, name)
+    state = admission.read(queue)
     return {"paused": state.paused, "breaker": state.breaker, "reason": state.reason}
 
 
@@ -73,15 +74,15 @@ def render(status: dict[str, Any]) -> RenderableType:
     return Group(queues, *alarms, *long_lanes, incoming, f"Workers: {status['workers']}")
 
 
-def _destination(client: redis.Redis, name: str, delivery: mapping.Delivery) -> dict[str, Any]:
-    stats = lanes.stats(client, name)
+def _destination(queue: lanes.Queue, delivery: mapping.Delivery) -> dict[str, Any]:
+    stats = lanes.stats(queue)
     return {
-        "name": name,
+        "name": queue.name,
         **{figure: getattr(stats, figure) for figure in (*_COLUMNS, *_OTHERS)},
         "oldest_age_s": stats.oldest_age_s,
-        "alarm": retention.exceeded(client, name, delivery, int(time.time() * 1000)),
+        "alarm": retention.exceeded(queue, delivery, int(time.time() * 1000)),
         "hot": [{"digest": lane.digest.hex(), "length": lane.length} for lane in stats.hot],
-        **circumstances(client, name),
+        **circumstances(queue),
     }
 
 

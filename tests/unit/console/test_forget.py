@@ -13,6 +13,7 @@ import mapping
 from console import cli
 from lanes import suppression
 from mapping.envelope import pack
+from tests.queues import queue_of
 from tests.unit.console.test_cli import main, set_up, store
 
 __all__ = ["set_up", "store"]
@@ -24,7 +25,7 @@ DEMO = mapping.destinations({"destinations": {"demo": {"site_id": "s", "api_key"
 def append(store: redis.Redis, name: str, **event: object) -> None:
     body = {"type": "track", "event": name, "messageId": name, **event}
     entry = lanes.NewEvent(pack("web", body), mapping.ordering_keys(body, DEMO), f"web:{name}")
-    lanes.append(store, "demo", [entry], limit=100, dedupe_s=86_400)
+    lanes.append(queue_of(store, "demo"), [entry])
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_forgetting_tells_what_was_removed_and_whom_it_met(store: redis.Redis, m
     assert "1 events on the queue removed" in told
     assert "forget them too: anonymous_id:v" in told
     assert "nothing was there" in again
-    assert lanes.stats(store, "demo").waiting == 1
+    assert lanes.stats(queue_of(store, "demo")).waiting == 1
     rows = json.loads(runner.invoke(cli.app, ["receipts", "--json"]).stdout)
     assert [(row["what"], row["state"]) for row in rows] == [("forget", "done")] * 2
     assert rows[0]["id"] in again
@@ -84,9 +85,9 @@ def test_a_suppression_waits_for_workers_and_unsuppress_takes_it_back(
 
     assert "waiting" in told
     assert "no worker runs" in told
-    assert lanes.stats(store, "demo").waiting == 1, "the order alone"
-    mark = suppression.mark(suppression.secret(store, "demo"), lanes.digest("id:1"))
-    assert store.smembers("segue:{demo}:barred") == {mark}
+    assert lanes.stats(queue_of(store, "demo")).waiting == 1, "the order alone"
+    mark = suppression.keyed_hash(suppression.secret(queue_of(store, "demo")), lanes.digest("id:1"))
+    assert store.smembers("segue:{demo}:suppressed") == {mark}
     freed = runner.invoke(cli.app, ["unsuppress", "--user-id", "1"]).stdout
     assert freed == "demo: 1 identities were refused and are taken again; Customer.io is told\n"
-    assert not store.exists("segue:{demo}:barred")
+    assert not store.exists("segue:{demo}:suppressed")
