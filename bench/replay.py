@@ -99,7 +99,7 @@ def bury(client: redis.Redis) -> None:
         "faults": [{"subscription": "Track Event", "action": "trackEvent", "message": "missing"}],
         "unsent": [],
         "attempts": [{"at_ms": now_ms, "worker": "bench:1", "reason": "missing"}],
-        "deaths": 0,
+        "expired_claims": 0,
         "keys": [],
         "accepted_at_ms": now_ms,
         "buried_at_ms": now_ms,

@@ -27,9 +27,10 @@ import mapping
 from console.errors import CommandError
 from console.operator import operator
 from console.patching import patched
-from dead_letters import dry_run, query, retention, spill_files
+from dead_letters import dry_run, query, record, retention, spill_files
 from dead_letters import replay as replays
-from dead_letters.query import Filter, Grave
+from dead_letters.query import Filter
+from dead_letters.record import DeadLetter
 from mapping.envelope import unpack
 from workers import heartbeat
 
@@ -51,15 +52,15 @@ def _told(fault: ErrorDetails) -> str:
     return f"--{fault['loc'][0]}: {fault['msg'].removeprefix('Value error, ')}; it is {fault['input']!r}"
 
 
-def grave(queue: lanes.Queue, sequence: int) -> Grave:
+def grave(queue: lanes.Queue, sequence: int) -> DeadLetter:
     """Return one letter; raise CommandError when there is none."""
     found = lanes.get_dead_letters(queue, [sequence])
     if not found:
         raise CommandError(f"{queue.name} has no dead letter {sequence}; `segue dead list` shows those there are")
-    return query.read(found[0])
+    return record.read(found[0])
 
 
-def listed(graves: Iterable[Grave]) -> RenderableType:
+def listed(graves: Iterable[DeadLetter]) -> RenderableType:
     """Return the letters as a table, the first few of them."""
     table = Table(box=None, header_style="bold")
     for column in ("id", "buried", "reason", "action"):
@@ -70,17 +71,17 @@ def listed(graves: Iterable[Grave]) -> RenderableType:
     count = 0
     for count, one in enumerate(graves, start=1):
         if count <= _SHOWN:
-            mark = " (holds)" if one.letter.blocks else ""
-            row = (_when(one.why["buried_at_ms"]), one.why["class"], one.action or "–", one.name, one.source)
-            table.add_row(str(one.sequence), *row, one.why["message"] + mark)
+            mark = " (blocks)" if one.blocks else ""
+            row = (_when(one.failure.buried_at_ms), one.failure.reason, one.action or "–", one.name, one.source)
+            table.add_row(str(one.sequence), *row, one.failure.message + mark)
     more = f"{count - _SHOWN:,} more; --json shows all" if count > _SHOWN else f"{count:,} dead letters"
     return Group(table, more)
 
 
-def groups(graves: Iterable[Grave]) -> list[dict[str, Any]]:
+def groups(graves: Iterable[DeadLetter]) -> list[dict[str, Any]]:
     """Return one row for each kind of error, the most frequent first: `{"class", "subscription", "action", "message",
     "count"}`."""
-    counted = Counter(one.signature for one in graves)
+    counted = Counter(map(query.kind_of, graves))
     return [
         {"class": reason, "subscription": subscription, "action": action, "message": message, "count": count}
         for (reason, subscription, action, message), count in counted.most_common()
@@ -97,12 +98,12 @@ def grouped(rows: list[dict[str, Any]]) -> RenderableType:
     return table
 
 
-def shown(queue: lanes.Queue, destination: mapping.Destination, one: Grave) -> dict[str, Any]:
+def shown(queue: lanes.Queue, destination: mapping.Destination, one: DeadLetter) -> dict[str, Any]:
     """Return everything about a letter, what sending it now would come to, and the person's events that wait."""
-    (would_send,) = dry_run.rehearse(queue, [one], destination, time.time())
+    (would_send,) = dry_run.run(queue, [one], destination, time.time())
     waiting = {
         other.sequence: other
-        for digest in one.letter.keys
+        for digest in one.stored.keys
         for other in lanes.lane_events(queue, digest, most=_OTHERS + 1)
         if other.sequence != one.sequence
     }
@@ -125,15 +126,15 @@ def _waiting(other: lanes.Waiting) -> dict[str, Any]:
     }
 
 
-def edit(queue: lanes.Queue, destination: mapping.Destination, one: Grave, patch: str | None) -> None:
+def edit(queue: lanes.Queue, destination: mapping.Destination, one: DeadLetter, patch: str | None) -> None:
     """Replace the event by what the patch, or the operator's editor, makes of it; the first one is kept.
 
     Raises CommandError, and changes nothing, when the result is no JSON object, or when somebody else would take the
     place that the letter holds.
     """
     event = patched(one.event, patch) if patch is not None else _edited(one.event)
-    others = [key for key in mapping.ordering_info(event, destination).keys if lanes.digest(key) not in one.letter.keys]
-    if one.letter.blocks and others:
+    others = [key for key in mapping.ordering_info(event, destination).keys if lanes.digest(key) not in one.stored.keys]
+    if one.blocks and others:
         raise CommandError(
             f"dead letter {one.sequence} holds its person's place, which cannot become that of {', '.join(others)}; "
             "skip it and send another event; nothing was changed"
@@ -183,7 +184,7 @@ def watch(queue: lanes.Queue, begun: replays.Replay, console: Console) -> replay
             if now is None:
                 raise CommandError(f"{queue.name} has no replay {begun.id}")
             rate = f"{progress.tasks[0].speed or 0:.0f}/s"
-            progress.update(task, description=now.mode, total=now.total, completed=now.passed, rate=rate)
+            progress.update(task, description=now.mode, total=now.total, completed=now.processed, rate=rate)
             if now.state != "running":
                 return now
             time.sleep(_LOOK_S)
@@ -201,22 +202,22 @@ def replay_json(one: replays.Replay) -> dict[str, Any]:
         "per_s": one.per_s,
         "total": one.total,
         "done": one.done,
-        "gone": one.gone,
-        "left": one.left,
+        "missing": one.missing,
+        "skipped": one.skipped,
         "state": one.state,
     }
-    return told | plan_json(one) if one.mode == "dry run" else told
+    return told | plan_json(one) if one.mode == "dry_run" else told
 
 
 def plan_json(one: replays.Replay) -> dict[str, Any]:
-    """Return what a dry run found: `{"letters", "fail_again", "changed", "operations", "changes", "risks"}`."""
+    """Return what a dry run found: `{"dead_letters", "fail_again", "changed", "operations", "changes", "risks"}`."""
     return {
-        "letters": one.passed,
-        "fail_again": one.plan.get("fail_again", 0),
-        "changed": one.plan.get("changed", 0),
-        "operations": _kinds(one.plan, "operation:"),
-        "changes": _kinds(one.plan, "change:"),
-        "risks": _kinds(one.plan, "risk:"),
+        "dead_letters": one.processed,
+        "fail_again": one.figures.get("fail_again", 0),
+        "changed": one.figures.get("changed", 0),
+        "operations": _kinds(one.figures, "operation:"),
+        "changes": _kinds(one.figures, "change:"),
+        "risks": _kinds(one.figures, "risk:"),
     }
 
 
@@ -229,7 +230,7 @@ def planned(one: replays.Replay) -> RenderableType:
     """Return a dry run as a table."""
     plan = plan_json(one)
     table = Table(box=None, show_header=False)
-    table.add_row("dead letters", f"{plan['letters']:,}")
+    table.add_row("dead letters", f"{plan['dead_letters']:,}")
     for operation, count in plan["operations"].items():
         table.add_row(f"would send: {operation}", f"{count:,}")
     table.add_row("another request than the one refused", f"{plan['changed']:,}")
@@ -243,8 +244,8 @@ def planned(one: replays.Replay) -> RenderableType:
 
 def outcome(one: replays.Replay) -> str:
     """Return how a replay ended, or how far it is, as one line."""
-    more = [f"{one.gone:,} were gone already"] if one.gone else []
-    more += [f"{one.left:,} stay, not all of their requests are known"] if one.left else []
+    more = [f"{one.missing:,} were gone already"] if one.missing else []
+    more += [f"{one.skipped:,} stay, not all of their requests are known"] if one.skipped else []
     told = f"replay {one.id}: {one.state}, {one.done:,} of {one.total:,} put back on the queue"
     return "; ".join([told, *more])
 
@@ -280,8 +281,8 @@ def stats(queue: lanes.Queue, destination: mapping.Destination, spill_dir: Path 
     by_reason: Counter[str] = Counter()
     oldest = None
     for one in query.matching(queue, Filter()):
-        by_reason[one.why["class"]] += 1
-        oldest = min(oldest or one.why["buried_at_ms"], one.why["buried_at_ms"])
+        by_reason[one.failure.reason.value] += 1
+        oldest = min(oldest or one.failure.buried_at_ms, one.failure.buried_at_ms)
     figures = lanes.stats(queue)
     return {
         "destination": queue.name,

@@ -20,7 +20,7 @@ import lanes
 from console import dead
 from console.errors import CommandError
 from console.session import Session
-from dead_letters import import_export, query, spill_files
+from dead_letters import import_export, query
 from dead_letters import replay as replays
 from dead_letters.query import Filter
 
@@ -30,7 +30,7 @@ out = Console(highlight=False)
 Ids = Annotated[list[int] | None, typer.Argument(help="Ids of dead letters; none: all that the options say.")]
 Id = Annotated[int, typer.Argument(help="The id of a dead letter, as `segue dead list` shows it.")]
 Destination = Annotated[str | None, typer.Option(help="The destination; not needed where there is one.")]
-Reason = Annotated[str | None, typer.Option(help="invalid, rejected, exhausted, deadly or deleted.")]
+Reason = Annotated[str | None, typer.Option(help="invalid, rejected, exhausted, poison or deleted.")]
 Action = Annotated[str | None, typer.Option(help="The action at fault, such as trackEvent.")]
 Event = Annotated[str | None, typer.Option(help="The event's name, or its type.")]
 Source = Annotated[str | None, typer.Option(help="The source that it came from.")]
@@ -137,9 +137,10 @@ def replay(
     which: Filter,
     destination: Destination = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")] = False,
-    as_it_was: Annotated[
-        bool, typer.Option("--as-it-was", help="Send the refused requests again, not the events mapped anew.")
+    as_recorded: Annotated[
+        bool, typer.Option("--as-recorded", help="Send the recorded requests again. Default: map the events again.")
     ] = False,
+    as_it_was: Annotated[bool, typer.Option("--as-it-was", hidden=True)] = False,  # the old name of --as-recorded
     rate: Annotated[int, typer.Option(min=1, help="Most dead letters per second.")] = 500,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the end.")] = False,
     as_json: AsJson = False,
@@ -151,10 +152,11 @@ def replay(
     """
     session = Session.join()
     queue = session.queue(session.only(destination))
-    if dry_run and as_it_was:
-        raise CommandError("--dry-run maps events anew; what --as-it-was sends is in `segue dead show`")
+    as_recorded = as_recorded or as_it_was
+    if dry_run and as_recorded:
+        raise CommandError("--dry-run maps events again; `segue dead show` prints the requests of --as-recorded")
     _must_exist(queue, which.ids)
-    mode: replays.Mode = "dry run" if dry_run else "as it was" if as_it_was else "mapped"
+    mode: replays.Mode = "dry_run" if dry_run else "as_recorded" if as_recorded else "mapped"
     begun = dead.replay(queue, which, rate, mode)
     if not detach and begun.state == "running":
         try:
@@ -231,7 +233,7 @@ def export(
     queue = session.queue(session.only(destination))
     _must_exist(queue, which.ids)
     for one in query.matching(queue, which):
-        print(spill_files.line(queue.name, one).decode())  # noqa: T201
+        print(one.line(queue.name).to_bytes().decode())  # noqa: T201
 
 
 @app.command(name="import")
@@ -244,7 +246,7 @@ def import_letters(
     queue = session.queue(session.only(destination))
     with import_export.spooled(sys.stdin.buffer) if file == "-" else nullcontext(Path(file)) as path:
         lines, now_ms = import_export.lines_of(path), int(time.time() * 1000)
-        added, there = import_export.imported(queue, session.destinations[queue.name], lines, now_ms)
+        added, there = import_export.import_lines(queue, session.destinations[queue.name], lines, now_ms)
     out.print(f"{added:,} dead letters imported" + (f"; {there:,} were there already" if there else ""))
 
 

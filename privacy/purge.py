@@ -20,6 +20,7 @@ import mapping
 from dead_letters import replay as replays
 from dead_letters import retention, spill_files
 from dead_letters.query import Filter
+from dead_letters.record import Line
 from delivery import log as delivery_log
 from delivery.identity_memory import named_in
 from lanes import keys
@@ -230,11 +231,11 @@ def _of_spilled(directory: Path, destination: mapping.Destination, owner: _Owner
     """Remove the people's letters from spill files, and yield whose each was."""
     found: dict[int, Removed] = {}
 
-    def is_theirs(line: JsonObject) -> bool:
-        events = [line["event"], *(line[kept].get("original") for kept in ("again", "why"))]
-        keys = {key for event in events if event for key in mapping.ordering_keys(event, destination)}
-        people = owner.of(line["sequence"], list(map(lanes.digest, keys)))
-        found.update((line["sequence"], one) for one in people)
+    def is_theirs(line: Line) -> bool:
+        keys = {key for event in line.events() for key in mapping.ordering_keys(event, destination)}
+        sequence = line.sequence or 0
+        people = owner.of(sequence, list(map(lanes.digest, keys)))
+        found.update((sequence, one) for one in people)
         return bool(people)
 
     spill_files.remove(directory, destination.name, is_theirs)

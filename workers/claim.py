@@ -19,7 +19,7 @@ import orjson
 
 import lanes
 import mapping
-from dead_letters import record as letters
+from dead_letters import record
 from dead_letters.record import Reason
 from delivery import identity_memory, recent_attributes, retries
 from delivery.admission import Send
@@ -28,6 +28,7 @@ from delivery.outcomes import Answer, Delivered, Outcome, Paused, Rejected, Retr
 from delivery.prepare import Prepared, prepare
 from privacy import erasure, receipts
 from privacy.purge import ErasureContext
+from workers.heartbeat import NAME
 from workers.lease import Lease
 
 log = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ def _deadly(claim: lanes.Claim, destination: mapping.Destination, terms: Terms) 
     for event in claim.events:
         if len(event.expired_claims) >= MOST_EXPIRED_CLAIMS:
             text = f"{len(event.expired_claims)} workers died while they had this event"
-            _bury(verdicts, event, Reason.DEADLY, time.time(), destination, terms, message=text)
+            _bury(verdicts, event, Reason.POISON, time.time(), destination, terms, message=text)
     return verdicts
 
 
@@ -329,7 +330,7 @@ def _judge(
                 )
             else:
                 delay_s = retries.release_delay_s(outcome, len(event.attempts), terms.retry_base_s)
-                note = letters.attempt(now_s, outcome.reason) if outcome.counts else b""
+                note = record.attempt(now_s, outcome.reason, NAME) if outcome.counts else b""
                 verdicts.released.append(lanes.Release(event.sequence, int(delay_s * 1000), note))
             return
     if len(outcomes) < len(prepared.items):
@@ -350,10 +351,10 @@ def _bury(
     terms: Terms,
     **why: Any,
 ) -> None:
-    """Add the event to those that are set aside; `why` is what its letter tells besides."""
-    letter = letters.letter(event, destination, now_s, reason, configuration=terms.configuration, **why)
+    """Add the event to those that are set aside; `why` is what its failure tells besides."""
+    failure = record.failure(event, destination, now_s, reason, worker=NAME, configuration=terms.configuration, **why)
     blocks = destination.delivery.after_burial == "hold"
-    verdicts.buried.append(lanes.Burial(event.sequence, letter, blocks))
+    verdicts.buried.append(lanes.Burial(event.sequence, failure, blocks))
 
 
 def _accepted(outcomes: list[tuple[Item, Outcome]]) -> tuple[Item, ...]:

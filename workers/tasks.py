@@ -210,7 +210,7 @@ def deliver_once(name: str, *, listening: bool) -> bool:
 def replay(name: str, replay_id: str) -> None:
     """Go on with a replay of dead letters, for one slice of time at most; a sweep sees to the rest."""
     until = time.monotonic() + SLICE_S
-    means = replays.Means(stopping.wait, wake)
+    means = replays.ReplayContext(stopping.wait, wake)
     try:
         with alone(store(), replays.lock(queues()[name], replay_id)) as keep:
             while keep and keep() and not stopping.is_set() and time.monotonic() < until:
@@ -227,7 +227,7 @@ def tend(name: str) -> None:
     """Look after the dead letters: end holds that last too long, keep within the bounds, raise the alarm."""
     queue, now_ms, delivery = queues()[name], int(time.time() * 1000), destinations()[name].delivery
     try:
-        if retention.end_holds(queue, delivery, now_ms):
+        if retention.unblock_expired(queue, delivery, now_ms):
             wake(name)
         if settings.spill_dir is None or replays.next_up(queue):
             alarm = retention.exceeded(queue, delivery, now_ms)
@@ -236,7 +236,7 @@ def tend(name: str) -> None:
             return
         with alone(store(), keys.SPILL_LOCK.of(queue.name)) as keep:
             if keep:
-                retention.keep_within(queue, delivery, settings.spill_dir, now_ms, keep)
+                retention.spill_excess(queue, delivery, settings.spill_dir, now_ms, keep)
     except RedisError as error:
         log.warning("%s: the store is away: %s", name, error)
     except (OSError, spill_files.TornFile) as error:

@@ -1,4 +1,4 @@
-"""Dead letters from end to end: they fail in five ways, are read, mended and replayed while people go on living.
+"""Dead letters from end to end: events fail in five ways, are read, edited and replayed while live events arrive.
 
 DEAD_EVENTS is how many events the big run has; 10,000 take about a minute.
 """
@@ -200,7 +200,7 @@ def test_what_failed_is_grouped_mended_and_replayed_once_in_order_while_people_g
         ("rejected", "createUpdatePerson", FAILED // 5),
     }
     assert [one["event"]["messageId"] for one in listed] == [f"m{n}" for n in range(0, EVENTS, 10)]
-    assert (plan["letters"], plan["fail_again"], plan["changed"]) == (FAILED, 0, FAILED // 5 * 3)
+    assert (plan["dead_letters"], plan["fail_again"], plan["changed"]) == (FAILED, 0, FAILED // 5 * 3)
     assert plan["changes"] == dict.fromkeys(("attributes.bio", "device.platform", "name"), FAILED // 5)
     kinds = ("add_device", "event", "identify", "page", "screen")
     assert plan["operations"] == {f"person {kind}": FAILED // 5 for kind in kinds}
@@ -208,7 +208,7 @@ def test_what_failed_is_grouped_mended_and_replayed_once_in_order_while_people_g
     replay, dry_run = history
     assert interruptions == [130] * 3, "each time it was under way, and joined again"
     assert (replay["state"], replay["mode"], replay["filter"], replay["done"]) == ("done", "mapped", {}, FAILED)
-    assert (replay["gone"], dry_run["mode"]) == (0, "dry run")
+    assert (replay["missing"], dry_run["mode"]) == (0, "dry_run")
     assert "@" in replay["who"]
     assert (figures.dead, figures.waiting) == (0, 0)
 
@@ -283,9 +283,9 @@ def test_a_replay_survives_kill_9_of_redis_and_of_whoever_carries_it_on(tmp_path
         for first in range(0, letters, 100):
             stage.ingest.post("/v1/batch", json={"batch": batch[first : first + 100]}).raise_for_status()
         wait_until(lambda: lanes.stats(queue_in(stage.store, "demo")).dead == letters, "all are dead letters")
-        for grave in query.matching(queue_in(stage.store, "demo"), Filter()):
-            url = {"url": f"d{grave.event['messageId'][1:]}"}
-            assert query.edit(queue_in(stage.store, "demo"), grave, grave.event | {"properties": url})
+        for dead_letter in query.matching(queue_in(stage.store, "demo"), Filter()):
+            url = {"url": f"d{dead_letter.event['messageId'][1:]}"}
+            assert query.edit(queue_in(stage.store, "demo"), dead_letter, dead_letter.event | {"properties": url})
 
         begun = replays.begin(queue_in(stage.store, "demo"), Filter(), who="jo@here", per_s=100)
         wait_until(lambda: lanes.stats(queue_in(stage.store, "demo")).dead < letters, "it has begun")
@@ -302,7 +302,7 @@ def test_a_replay_survives_kill_9_of_redis_and_of_whoever_carries_it_on(tmp_path
         journal = stage.simulator.get("/_sim/journal").json()["journal"]
 
     assert replay is not None
-    assert (replay.done, replay.gone, figures.dead) == (letters, 0, 0)
+    assert (replay.done, replay.missing, figures.dead) == (letters, 0, 0)
     deeds = Counter(event["name"] for person in people for event in person["events"])
     assert deeds == {f"d{n}": 1 for n in range(letters)}
     assert in_order(journal)

@@ -136,9 +136,10 @@ def test_a_forgotten_person_is_in_no_byte_that_redis_writes_and_others_stay(serv
         )
         pipeline.drain()
         pipeline.kill_worker(0)
-        letters = lanes.list_dead_letters(queue_in(client, QUEUE))
-        spilled = [spill_files.line(QUEUE, query.read(letter)) for letter in letters]
-        spill_files.finish(spill_files.write(disk / "spill", QUEUE, spilled), [letter.sequence for letter in letters])
+        dead_letters = list(query.matching(queue_in(client, QUEUE), Filter()))
+        spilled = [dead_letter.line(QUEUE).to_bytes() for dead_letter in dead_letters]
+        sequences = [dead_letter.sequence for dead_letter in dead_letters]
+        spill_files.finish(spill_files.write(disk / "spill", QUEUE, spilled), sequences)
         replays.begin(queue_in(client, QUEUE), Filter(person=f"id:{USER}", text="jo."), who="op", per_s=1)
         pipeline.send([{"type": "track", "event": f"e{n}", "userId": USER} for n in range(3)])
         pipeline.send([{"type": "track", "event": "visit", "anonymousId": VISITOR, "userId": "third-id"}])

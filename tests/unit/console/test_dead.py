@@ -69,20 +69,20 @@ def dead(
     return run
 
 
-def why(reason: str = "invalid", message: str = "no url", **more: Any) -> dict[str, Any]:
+def failure(reason: str = "invalid", message: str = "no url", **more: Any) -> dict[str, Any]:
     faults = [{"subscription": "Track Page View", "action": "trackPageView", "message": message}]
     return {"class": reason, "message": message, "faults": faults, "buried_at_ms": 1_700_000_000_000} | more
 
 
 def line_of(line: dict[str, Any] | None = None, **more: Any) -> str:
     """A line that would be a dead letter, but for what is given."""
-    return json.dumps({"source": "web", "event": {}, "why": why(**more)} | (line or {}))
+    return json.dumps({"source": "web", "event": {}, "failure": failure(**more)} | (line or {}))
 
 
 def bury(client: redis.Redis, user: str, **more: Any) -> None:
     event = {"type": "page", "properties": {}, "userId": user, "messageId": f"of {user}"}
     letter = lanes.ImportedDeadLetter(
-        None, 1_700_000_000_000, (f"id:{user}",), pack("web", event), orjson.dumps(why(**more))
+        None, 1_700_000_000_000, (f"id:{user}",), pack("web", event), orjson.dumps(failure(**more))
     )
     lanes.import_dead_letters(queue_of(client, "demo"), [letter])
 
@@ -93,7 +93,7 @@ def hold(client: redis.Redis) -> None:
         event = {"type": "page", "name": name, "properties": {}, "userId": "held", "messageId": name}
         lanes.append(queue_of(client, "demo"), [lanes.NewEvent(pack("web", event), ("id:held",), name)])
     claim = lanes.claim(queue_of(client, "demo"), lease_ms=1000, max_events=1, max_bytes=10**6, max_depth=0, poll_ms=0)
-    burial = lanes.Burial(claim.events[0].sequence, orjson.dumps(why()), blocks=True)
+    burial = lanes.Burial(claim.events[0].sequence, orjson.dumps(failure()), blocks=True)
     lanes.settle(queue_of(client, "demo"), claim.id, buried=[burial])
 
 
@@ -113,7 +113,8 @@ def everything(client: redis.Redis) -> dict[bytes, Any]:
         (["show", "99"], "demo has no dead letter 99"),
         (["replay", "99"], "demo has no dead letter 99"),
         (["replay", "1", "99"], "demo has no dead letter 99"),
-        (["replay", "--dry-run", "--as-it-was"], "--dry-run maps events anew"),
+        (["replay", "--dry-run", "--as-it-was"], "--dry-run maps events again"),
+        (["replay", "--dry-run", "--as-recorded"], "--dry-run maps events again"),
         (["skip", "99"], "demo has no dead letter 99"),
         (["skip"], "say which dead letters"),
         (["skip", "--reason", "invalid"], "2 dead letters would be skipped; say --yes"),
@@ -126,7 +127,7 @@ def everything(client: redis.Redis) -> dict[bytes, Any]:
         ),
         (
             ["list", "--reason", "boredom"],
-            "'exhausted', 'deadly' or 'deleted'; it is 'boredom'",
+            "'exhausted', 'poison' or 'deleted'; it is 'boredom'",
         ),
         (["list", "--person", "jo"], "--person: must be an ordering key such as id:jo; it is 'jo'"),
         (["list", "--text", ""], "--text: String should have at least 1 character"),
@@ -158,16 +159,19 @@ def test_bad_input_is_one_clear_text_and_changes_nothing(
     [
         ('{"source": "web"', "line 2 is not JSON"),
         ("[]", "line 2 is not a dead letter"),
-        ('{"source": "web", "event": {}}', "why: Field required"),
-        ('{"source": "web", "event": {}, "why": {"class": "boredom"}}', "why.class: Input should be 'invalid'"),
-        ('{"source": "web", "event": 1, "why": {}}', "event: Input should be a valid dictionary"),
-        (line_of(buried_at_ms=10**14), "why.buried_at_ms: Input should be less than"),
-        (line_of(attempts=7), "why.attempts: Input should be a valid list"),
-        (line_of(original=None), "why.original: Input should be a valid dictionary"),
+        ('{"source": "web", "event": {}}', "failure: Field required"),
+        ('{"source": "web", "event": {}, "failure": {"class": "boredom"}}', "failure.class: Input should be 'invalid'"),
+        ('{"source": "web", "event": {}, "again": {}, "why": {}}', "line 2 was exported by an older version of Segue"),
+        (line_of(deaths=2), "failure.deaths: Unexpected keyword argument"),
+        ('{"source": "web", "event": 1, "failure": {}}', "event: Input should be a valid dictionary"),
+        (line_of(buried_at_ms=10**14), "failure.buried_at_ms: Input should be less than"),
+        (line_of(attempts=7), "failure.attempts: Input should be a valid tuple"),
+        (line_of(original=7), "failure.original: Input should be a valid dictionary"),
         (line_of(faults=[{"message": "m", "request": {}}]), "subscription"),
-        (line_of(unsent=[REQUEST | {"path": "/elsewhere"}]), "why.unsent.0.path: Input should be '/api/v2/entity'"),
-        (line_of({"again": {"requests": [{}]}}), "again.requests.0.subscription: Field required"),
-        (line_of({"again": {"accepted_at_ms": "x"}}), "again.accepted_at_ms: Input should be a valid integer"),
+        (line_of(faults=[failure()["faults"][0] | {"request": {}}]), "a fault with a request needs a path"),
+        (line_of(unsent=[REQUEST | {"path": "/elsewhere"}]), "failure.unsent.0.path: Input should be '/api/v2/entity'"),
+        (line_of({"requeued": {"requests": [{}]}}), "requeued.requests.0.subscription: Field required"),
+        (line_of({"requeued": {"accepted_at_ms": "x"}}), "requeued.accepted_at_ms: Input should be a valid integer"),
         (line_of({"sequence": 2**63}), "sequence: Input should be less than"),
     ],
 )
@@ -181,6 +185,13 @@ def test_a_file_with_one_bad_line_is_imported_not_at_all(dead: Dead, store: redi
     assert (code, users(store)) == (2, [])
     assert text in error
     assert "nothing was imported" in error
+
+
+def test_a_line_whose_original_is_null_was_not_edited(dead: Dead, store: redis.Redis) -> None:
+    assert dead("import", given=line_of(original=None))[0] == 0
+
+    (dead_letter,) = query.matching(queue_of(store, "demo"), Filter())
+    assert not dead_letter.is_edited
 
 
 def test_letters_are_exported_and_come_back_to_their_place_once(dead: Dead, store: redis.Redis) -> None:
@@ -197,7 +208,7 @@ def test_letters_are_exported_and_come_back_to_their_place_once(dead: Dead, stor
 def test_a_spill_file_comes_back_unless_it_would_spill_again(dead: Dead, store: redis.Redis, tmp_path: Path) -> None:
     for user in ("jo", "al", "jo"):
         bury(store, user)
-    retention.keep_within(
+    retention.spill_excess(
         queue_of(store, "demo"), mapping.Delivery(dead_letter_days=1), tmp_path, int(time.time() * 1000), lambda: True
     )
     (file,) = spill_files.files(tmp_path, "demo")
@@ -253,7 +264,7 @@ def test_show_tells_everything_what_it_would_send_and_who_waits(dead: Dead, stor
     hold(store)
     shown = json.loads(dead("show", 1)[1])
 
-    assert (shown["holds"], shown["source"], shown["event"]["name"]) == (True, "web", "first")
+    assert (shown["blocks"], shown["source"], shown["event"]["name"]) == (True, "web", "first")
     assert [(one["sequence"], one["name"], one["message_id"]) for one in shown["waiting"]] == [(2, "second", "second")]
     assert shown["would_send"]["operations"] == []
     assert "'url'" in shown["would_send"]["failures"][0]
@@ -267,7 +278,8 @@ def test_an_edited_letter_keeps_its_first_event(dead: Dead, store: redis.Redis) 
 
     (grave,) = query.matching(queue_of(store, "demo"), Filter())
     assert grave.event["properties"] == {"url": "https://example.com", "seen": True}
-    assert grave.why["original"]["properties"] == {}
+    assert grave.failure.original is not None
+    assert grave.failure.original["properties"] == {}
 
 
 def test_whoever_edits_last_is_told_that_somebody_else_did(

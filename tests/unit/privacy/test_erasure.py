@@ -12,7 +12,8 @@ import redis
 
 import lanes
 import mapping
-from dead_letters import query, spill_files
+from dead_letters import query, record, spill_files
+from dead_letters.record import FailureRecord, Line, Reason, RequeueRecord
 from delivery import identity_memory
 from delivery import log as delivery_log
 from delivery.batching import Request
@@ -131,10 +132,10 @@ def test_the_log_tells_who_else_was_named(client: redis.Redis) -> None:
 def test_a_letter_that_was_edited_is_found_by_what_it_says(client: redis.Redis) -> None:
     append(client, "bad", type="page", userId="al", properties={})
     work(client, DESTINATION, Service())
-    (letter,) = lanes.list_dead_letters(queue_of(client, QUEUE))
-    grave = query.read(letter)
+    (stored,) = lanes.list_dead_letters(queue_of(client, QUEUE))
+    dead_letter = record.read(stored)
     assert remove(client).counts == {}
-    query.edit(queue_of(client, QUEUE), grave, grave.event | {"userId": "jo"})
+    query.edit(queue_of(client, QUEUE), dead_letter, dead_letter.event | {"userId": "jo"})
 
     assert remove(client).counts == {"letters": 1, "message_ids": 1}
     assert lanes.list_dead_letters(queue_of(client, QUEUE)) == []
@@ -142,9 +143,10 @@ def test_a_letter_that_was_edited_is_found_by_what_it_says(client: redis.Redis) 
 
 def test_a_person_s_lines_leave_the_spill_files_and_the_others_stay(client: redis.Redis, tmp_path: Path) -> None:
     events = [{"type": "track", "event": "x", "userId": user} for user in ("jo", "al", "jo", "al")]
-    lines = [{"sequence": n, "event": event, "again": {}, "why": {}} for n, event in enumerate(events, start=1)]
-    lines[3]["again"] = {"original": events[0]}
-    spill_files.finish(spill_files.write(tmp_path, QUEUE, map(orjson.dumps, lines)), range(5))
+    failure = FailureRecord(reason=Reason.INVALID, message="no url", faults=(), buried_at_ms=1)
+    lines = [Line(source="web", event=event, failure=failure, sequence=n) for n, event in enumerate(events, start=1)]
+    lines[3].requeued = RequeueRecord(original=events[0])
+    spill_files.finish(spill_files.write(tmp_path, QUEUE, (line.to_bytes() for line in lines)), range(5))
 
     assert remove(client, tmp_path, before=3).counts == {"spilled": 1}
     assert remove(client, tmp_path).counts == {"spilled": 2}

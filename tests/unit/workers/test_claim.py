@@ -130,7 +130,7 @@ def test_a_refused_item_is_buried_and_its_followers_go_on(
     (letter,) = letters(client)
     assert (letter["class"], letter["message"]) == ("rejected", "name: too long (invalid)")
     assert letter["faults"][0]["request"]["name"] == "bad"
-    assert letter["faults"][0]["answer"] == {"status": 207, "body": "{}", "batch_index": None}
+    assert letter["faults"][0]["response"] == {"status": 207, "body": "{}", "batch_index": None}
 
 
 def test_an_event_that_cannot_be_mapped_is_buried_with_the_mapping_s_words(
@@ -343,7 +343,7 @@ def test_an_event_that_keeps_killing_workers_is_buried_unseen(
 
     assert service.requests == []
     (letter,) = letters(client)
-    assert (letter["class"], letter["deaths"]) == ("deadly", claim.MOST_EXPIRED_CLAIMS)
+    assert (letter["class"], letter["expired_claims"]) == ("poison", claim.MOST_EXPIRED_CLAIMS)
     assert [(one["at_ms"], one["worker"]) for one in letter["attempts"]] == [(7000, "w1")] * claim.MOST_EXPIRED_CLAIMS
 
 
