@@ -234,7 +234,7 @@ def unsuppress(
     """Take events of a suppressed person again, here and in Customer.io."""
     session, whom = Session.join(), forget.person(user_id or [], email or [], anonymous_id or [])
     for name in session.chosen(destination):
-        count = erasure.readmit(session.erasure_context(name), whom)
+        count = erasure.unsuppress(session.erasure_context(name), whom)
         out.print(f"{name}: {count} identities were refused and are taken again; Customer.io is told", markup=False)
 
 

@@ -23,7 +23,7 @@ from workers import heartbeat
 _LOOK_S = 0.1
 _KINDS = {
     "events": "events on the queue",
-    "letters": "dead letters",
+    "dead_letters": "dead letters",
     "spilled": "dead letters in spill files",
     "log": "entries of the delivery log",
     "message_ids": "message ids",
@@ -31,7 +31,7 @@ _KINDS = {
     "join": "ties of merged identities",
     "deleted": "deletions remembered",
     "identified": "times of updates",
-    "recent": "recent updates",
+    "recent_attributes": "recent updates",
     "replays": "filters of replays",
 }
 
@@ -60,9 +60,9 @@ def forget(
         raise CommandError(f"--{action}: Customer.io knows no anonymous ids; say --user-id or --email as well")
     try:
         if action is None:
-            receipt, others = erasure.forget(context, whom, operator())
+            receipt, others = erasure.erase(context, whom, operator())
         else:
-            receipt, others = erasure.give(context, whom, action, operator())
+            receipt, others = erasure.request(context, whom, action, operator())
     except spill_files.TornFile as error:
         raise CommandError(f"{error}; mend or remove it, then run this again: not all is forgotten yet") from None
     receipt, why_not = _waited(context.queue, receipt)
@@ -92,7 +92,7 @@ def told(results: Sequence[dict[str, Any]], rewriting: bool) -> Iterator[str]:
     """Yield the results as lines for people."""
     for one in results:
         again = f", again after {', '.join(one['earlier'])}" if one["earlier"] else ""
-        yield f"{one['destination']}: receipt {one['id']} ({one['what']}): {one['state']}{again}"
+        yield f"{one['destination']}: receipt {one['id']} ({one['request']}): {one['state']}{again}"
         if one["waits_for"]:
             yield f"  {one['waits_for']}; `segue receipts` shows it"
         for kind, count in one["removed"].items():
@@ -120,5 +120,5 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
     for row in rows:
         when = datetime.fromtimestamp(row["at_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
         total = f"{sum(row['removed'].values()):,}"
-        drawn.add_row(row["destination"], row["id"], when, row["who"], row["what"], row["state"], total)
+        drawn.add_row(row["destination"], row["id"], when, row["requested_by"], row["request"], row["state"], total)
     return drawn

@@ -275,7 +275,7 @@ def _note_orders(
         if _is_delivered(one, outcomes[one.event.sequence]):
             receipt_id = erasure.begin_receipt(ErasureContext(lease.queue, destination), one.order, one.message_id)
             before = one.event.sequence + 1 if one.order.action == "delete" else None
-            receipts.note_sent(lease.queue, receipt_id, one.order.person, before)
+            receipts.mark_sent(lease.queue, receipt_id, one.order.person, before)
 
 
 def _is_delivered(prepared: Prepared, outcomes: list[tuple[Item, Outcome]]) -> bool:

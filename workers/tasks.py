@@ -247,7 +247,7 @@ def tend(name: str) -> None:
 def forget(name: str, sequence: int) -> None:
     """Drop what stands before the order to forget somebody that has this sequence."""
     try:
-        erasure.drop(erasure_context(name), sequence)
+        erasure.discard(erasure_context(name), sequence)
     except RedisError as error:
         log.warning("%s: the store is away; what waits is sent before the deletion: %s", name, error)
 

@@ -156,7 +156,7 @@ def test_a_forgotten_person_is_in_no_byte_that_redis_writes_and_others_stay(serv
         assert receipt["state"] == "done"
         kinds = (
             "events",
-            "letters",
+            "dead_letters",
             "spilled",
             "log",
             "message_ids",
@@ -236,7 +236,7 @@ def test_segment_s_deletion_request_deletes_there_and_forgets_here(server: Redis
         (receipt,) = receipts.history(queue_in(client, QUEUE))
         finished(client, receipt.id)
         pipeline.drain()
-        assert (receipt.who, receipt.what) == ("source demo", "delete")
+        assert (receipt.requested_by, receipt.request) == ("source demo", "delete")
         assert actions(pipeline, USER) == ["identify", "delete"]
         assert {person["id"] for person in pipeline.people()} == {OTHER}
         wait_until(lambda: not client.keys(f"{base(QUEUE)}:finished_at:*"), "finishes are not remembered any more")

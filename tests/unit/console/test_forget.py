@@ -68,10 +68,10 @@ def test_forgetting_tells_what_was_removed_and_whom_it_met(store: redis.Redis, m
     assert "nothing was there" in again
     assert lanes.stats(queue_of(store, "demo")).waiting == 1
     rows = json.loads(runner.invoke(cli.app, ["receipts", "--json"]).stdout)
-    assert [(row["what"], row["state"]) for row in rows] == [("forget", "done")] * 2
+    assert [(row["request"], row["state"]) for row in rows] == [("erase", "done")] * 2
     assert rows[0]["id"] in again
     assert f"again after {rows[1]['id']}" in again
-    assert rows[0]["marks"] == rows[1]["marks"]
+    assert rows[0]["hashes"] == rows[1]["hashes"]
     assert rows[1]["id"] in runner.invoke(cli.app, ["receipts"], env={"COLUMNS": "160"}).stdout
 
 

@@ -72,15 +72,15 @@ def remove(client: redis.Redis, spill_dir: Path | None = None, before: int | Non
 
 def test_an_order_that_waits_is_not_lost_to_the_next_one(client: redis.Redis) -> None:
     append(client, "unsent", userId="jo")
-    first, _ = erasure.give(context(client), JO, "suppress", "op")
+    first, _ = erasure.request(context(client), JO, "suppress", "op")
     append(client, "unsent too", userId="jo")
 
-    second, _ = erasure.give(context(client), JO, "delete", "op")
+    second, _ = erasure.request(context(client), JO, "delete", "op")
 
     assert (first.removed["events"], second.removed["events"]) == (1, 2)
     assert sent(client) == ['delete {"id":"jo"}', 'suppress {"id":"jo"}']
     finish_all(client)
-    states = {receipt.id: (receipt.what, receipt.state) for receipt in receipts.history(queue_of(client, QUEUE))}
+    states = {receipt.id: (receipt.request, receipt.state) for receipt in receipts.history(queue_of(client, QUEUE))}
     assert states == {first.id: ("suppress", "done"), second.id: ("delete", "done")}
     assert lanes.stats(queue_of(client, QUEUE)).waiting == 0
 
@@ -90,17 +90,17 @@ def test_segment_s_request_drops_what_stands_before_it_and_keeps_what_comes_afte
     order = append(client, "d1", type="delete", userId="jo")
     append(client, "after", userId="jo", timestamp="2199-01-01T00:00:00Z")
 
-    dropped = erasure.drop(context(client), order)
-    assert dropped is not None
-    assert dropped.counts == {"events": 1, "message_ids": 1}
+    discarded = erasure.discard(context(client), order)
+    assert discarded is not None
+    assert discarded.counts == {"events": 1, "message_ids": 1}
     assert sent(client) == ['delete {"id":"jo"}', 'event {"id":"jo"}']
     finish_all(client)
 
-    assert erasure.drop(context(client), order) is None
+    assert erasure.discard(context(client), order) is None
     (receipt,) = receipts.history(queue_of(client, QUEUE))
-    assert (receipt.who, receipt.what, receipt.state) == ("source web", "delete", "done")
+    assert (receipt.requested_by, receipt.request, receipt.state) == ("source web", "delete", "done")
     assert receipt.removed["events"] == 1
-    assert receipts.order(queue_of(client, QUEUE), receipt.id) is None
+    assert receipts.person_of(queue_of(client, QUEUE), receipt.id) is None
 
 
 def test_whoever_was_merged_is_the_same_person(client: redis.Redis) -> None:
@@ -137,7 +137,7 @@ def test_a_letter_that_was_edited_is_found_by_what_it_says(client: redis.Redis) 
     assert remove(client).counts == {}
     query.edit(queue_of(client, QUEUE), dead_letter, dead_letter.event | {"userId": "jo"})
 
-    assert remove(client).counts == {"letters": 1, "message_ids": 1}
+    assert remove(client).counts == {"dead_letters": 1, "message_ids": 1}
     assert lanes.list_dead_letters(queue_of(client, QUEUE)) == []
 
 
@@ -154,14 +154,38 @@ def test_a_person_s_lines_leave_the_spill_files_and_the_others_stay(client: redi
     assert [orjson.loads(line)["event"]["userId"] for line in spill_files.read(file)] == ["al"]
 
 
-def test_letters_are_removed_once_none_is_on_its_way_to_a_file(client: redis.Redis) -> None:
-    """Else a letter could be gone from Redis, and come to rest in a file that was searched already."""
+def test_dead_letters_are_removed_while_no_worker_moves_any_to_a_file(client: redis.Redis) -> None:
+    """Otherwise a dead letter could leave Redis for a file that was searched already."""
     append(client, "bad", type="page", userId="jo", properties={})
     work(client, DESTINATION, Service())
     client.set(f"{base(QUEUE)}:spill:lock", "a worker", px=300)
 
-    assert remove(client).counts["letters"] == 1
+    assert remove(client).counts["dead_letters"] == 1
     assert not client.exists(f"{base(QUEUE)}:spill:lock")
+
+
+def test_dead_letters_are_searched_again_when_the_lock_is_lost(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker may have moved some to a file meanwhile."""
+    append(client, "bad", type="page", userId="jo", properties={})
+    append(client, "late", type="page", userId="jo", properties={})
+    work(client, DESTINATION, Service())
+    lock, searches = f"{base(QUEUE)}:spill:lock", list[int]()
+    list_dead_letters = lanes.list_dead_letters
+
+    def losing_the_lock_at_first(queue: lanes.Queue, *, after: int) -> list[lanes.DeadLetter]:
+        searches.append(after)
+        if len(searches) == 1:
+            client.set(lock, "a worker", px=100)
+        return list_dead_letters(queue, after=after)
+
+    monkeypatch.setattr(lanes, "list_dead_letters", losing_the_lock_at_first)
+    removed = remove(client)
+
+    assert removed.counts["dead_letters"] == 2, "each is counted once"
+    assert searches[:2] == [0, 0]
+    assert not client.exists(lock)
 
 
 def test_what_was_emptied_while_it_was_claimed_is_not_sent_again(client: redis.Redis) -> None:
