@@ -8,6 +8,7 @@ The behaviour is that of Segment's Customer.io destination action, answer for an
 event, destination and clock always give the same result, and no JSON makes `translate` or `ordering_keys` raise.
 """
 
+from mapping.actions import effect_of
 from mapping.configuration import destinations, lint_warnings
 from mapping.delivery import Delivery
 from mapping.destination import Destination, compile_destination
@@ -15,7 +16,7 @@ from mapping.directives import transform, transform_batch
 from mapping.directives.validate import validate_mapping
 from mapping.errors import ConfigurationError, MappingError
 from mapping.explain import Decision, Explanation, explain
-from mapping.operation import Failure, Operation, Translation
+from mapping.operation import CHANGES_IDENTITY, IRREVERSIBLE, Effect, Failure, Operation, Translation
 from mapping.ordering import OrderingInfo, ordering_info, ordering_keys
 from mapping.privacy_requests import DELETION, Person, PrivacyAction, PrivacyRequest, privacy_request_of
 from mapping.reference_results import (
@@ -28,11 +29,14 @@ from mapping.reference_results import (
 from mapping.translation import translate
 
 __all__ = [
+    "CHANGES_IDENTITY",
     "DELETION",
+    "IRREVERSIBLE",
     "ConfigurationError",
     "Decision",
     "Delivery",
     "Destination",
+    "Effect",
     "Explanation",
     "Failure",
     "MappingError",
@@ -48,6 +52,7 @@ __all__ = [
     "deletion_results",
     "destination_of",
     "destinations",
+    "effect_of",
     "event_results",
     "explain",
     "lint_warnings",

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -40,12 +40,9 @@ from mapping.errors import ConfigurationError, InvalidMapping, InvalidPayload
 from mapping.filters.rules import Filter, compile_filter
 from mapping.fql import FqlError, parse, warnings
 from mapping.ordering_keys import IdentifierScheme
-from mapping.subscription import compile_subscription
+from mapping.subscription import compile_subscription, presets
 
 _SECTIONS = ("sources", "destinations")
-_BY_TITLE: Final = {action.title.casefold(): action for action in ACTIONS.values()}
-_PRESETS: Final = {action.title: action for action in ACTIONS.values()}
-_NOT_IN_2021: Final = {"trackScreenView": "Screen", "createUpdateObject": "Group"}
 # Keys that Segment's own mappings may have beside the fields of the action.
 _PLATFORM_KEYS = frozenset({ROOT_DIRECTIVE, "__segment_internal_sync_mode", "__segment_internal_matching_key"})
 
@@ -163,13 +160,15 @@ class _Reading:
 
     def presets(self, switches: Mapping[str, Any], compatibility: str) -> dict[str, dict[str, Any]]:
         """Return the presets that are on, by name, as arguments of `compile_subscription`."""
+        titles = tuple(_by_title())
         for name in switches:
-            if name not in _PRESETS:
-                self.faults.append(_unknown(f'{self.where}.presets."{name}"', name, tuple(_PRESETS), "preset"))
+            if name not in titles:
+                self.faults.append(_unknown(f'{self.where}.presets."{name}"', name, titles, "preset"))
         return {
-            name: {"name": name, "trigger": action.trigger, "slug": action.slug, "mapping": action.default_mapping}
-            for name, action in _PRESETS.items()
-            if switches.get(name) is not False and not (compatibility == "2021" and action.slug in _NOT_IN_2021)
+            preset["name"]: preset
+            for preset in presets()
+            if switches.get(preset["name"]) is not False
+            and (compatibility == "current" or _is_preset_of_2021(ACTIONS[preset["slug"]]))
         }
 
     def subscription(
@@ -179,7 +178,7 @@ class _Reading:
         table = self.table(SubscriptionTable, where, row)
         if table is None:
             return
-        preset = _PRESETS.get(table.name)
+        preset = _by_title().get(table.name)
         if preset is not None and isinstance(switches, Mapping) and switches.get(table.name) is False:
             self.faults.append(f'{where}.name: the preset "{table.name}" is switched off in {self.where}.presets')
         if preset is None and table.name in chosen:
@@ -206,9 +205,11 @@ class _Reading:
             if preset is None:
                 self.faults.append(f"{where}.action: is missing; one of {', '.join(ACTIONS)}")
             return preset
-        action = ACTIONS.get(table.action) or _BY_TITLE.get(table.action.casefold())
+        titles = _by_title()
+        folded = {title.casefold(): action for title, action in titles.items()}
+        action = ACTIONS.get(table.action) or folded.get(table.action.casefold())
         if action is None:
-            known = (*ACTIONS, *_PRESETS)
+            known = (*ACTIONS, *titles)
             self.faults.append(_unknown(f"{where}.action", table.action, known, "action", shown=tuple(ACTIONS)))
         return action
 
@@ -232,7 +233,7 @@ class _Reading:
                 f'{where}.trigger: {kinds} events are not accepted with compatibility = "2021"; '
                 'use compatibility = "current" or another trigger'
             )
-        elif action.slug == "trackScreenView":
+        elif not action.in_2021:
             self.faults.append(
                 f'{where}.action: {action.title} is not there with compatibility = "2021"; '
                 'use compatibility = "current" or another action'
@@ -267,6 +268,16 @@ class _Reading:
         except InvalidPayload as error:
             if value != "":
                 self.faults.append(f"{where}: {error}")
+
+
+def _by_title() -> dict[str, Action]:
+    return {action.title: action for action in ACTIONS.values()}
+
+
+def _is_preset_of_2021(action: Action) -> bool:
+    """Whether the original product has the action and accepts events that its trigger selects."""
+    types = parse(action.trigger).types()
+    return action.in_2021 and (types is None or not types <= TYPES_AFTER_2021)
 
 
 def _spelled_out(value: Any) -> Any:

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
-from mapping.actions import TAKING_AWAY
 from mapping.delivery import DEFAULTS, Delivery
 from mapping.envelope import JsonObject
 from mapping.filters.rules import Filter, in_order
+from mapping.operation import NEEDS_COOLDOWN
 from mapping.ordering_keys import IdentifierScheme
 from mapping.subscription import Subscription, compile_subscription, presets
 
@@ -117,7 +117,7 @@ def _index(subscriptions: Iterable[Subscription], refused_types: frozenset[str])
 
 def _candidates(subscriptions: Iterable[Subscription]) -> Candidates:
     found = tuple(subscriptions)
-    return Candidates(found, tuple(one for one in found if one.identities or one.slug in TAKING_AWAY))
+    return Candidates(found, tuple(one for one in found if one.identities or one.effect in NEEDS_COOLDOWN))
 
 
 def _named(restrictions: Iterable[frozenset[str] | None]) -> set[str]:

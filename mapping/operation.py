@@ -7,7 +7,7 @@ here, since no field of a payload can be null.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from mapping import identifiers
 from mapping.envelope import JsonObject
@@ -22,11 +22,33 @@ METRICS_PATH: Final = "/api/v1/metrics"
 EXEMPT_FIELD: Final = "dynamicAuthSettings"
 
 
+# What an operation does to the data at Customer.io. Ordering, delivery and privacy derive their rules from it.
+#   update                              sets attributes of a person
+#   event                               adds an event, a page view or a screen view to a person
+#   device                              adds a device to a person or updates it
+#   object                              creates an object or updates it, and relates a person to it
+#   report                              reports on a message or on content
+#   removal                             removes a device, an object or a relationship
+#   merge, delete, suppress, unsuppress change which person an identifier names, if any
+Effect = Literal[
+    "update", "event", "device", "object", "report", "removal", "merge", "delete", "suppress", "unsuppress"
+]
+
+CHANGES_IDENTITY: Final[frozenset[Effect]] = frozenset({"merge", "delete", "suppress", "unsuppress"})
+# No timestamp corrects these when they are applied early or late: they wait for the cooldown, see `ordering`.
+NEEDS_COOLDOWN: Final[frozenset[Effect]] = CHANGES_IDENTITY | {"removal"}
+IRREVERSIBLE: Final[frozenset[Effect]] = NEEDS_COOLDOWN - {"unsuppress"}
+
+
 class Operation(NamedTuple):
-    """One thing to do at Customer.io: the body goes to `path`, alone or, where that is ENTITY_PATH, in a batch."""
+    """One request to Customer.io: the body goes to `path`, alone or, where that is ENTITY_PATH, in a batch.
+
+    `subscription` is the index of the subscription that made it, -1 for a privacy request; `action` is a slug.
+    """
 
     subscription: int
     action: str
+    effect: Effect
     path: str
     body: JsonObject
     payload: JsonObject | None = None  # what the body was made of

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from mapping.actions import TAKING_AWAY
 from mapping.destination import Destination
 from mapping.errors import Rejected
 from mapping.fql import FqlError
+from mapping.operation import NEEDS_COOLDOWN
 from mapping.ordering_keys import own_keys, person_key
 from mapping.privacy_requests import privacy_request_of
 
@@ -57,12 +57,12 @@ def _place(event: Any, destination: Destination) -> OrderingInfo:
         try:
             if not subscription.matches(event):
                 continue
-            needs_cooldown = needs_cooldown or subscription.slug in TAKING_AWAY
+            needs_cooldown = needs_cooldown or subscription.effect in NEEDS_COOLDOWN
             for identity in subscription.identities:
                 key = identity(event, scheme)
                 if key is not None:
                     keys[key] = None
-            if subscription.slug == "mergePeople" and join is None:
+            if subscription.effect == "merge" and join is None:
                 payload = subscription.payload(event)
                 join = person_key(payload["secondary"], scheme), person_key(payload["primary"], scheme)
         except (Rejected, FqlError, RecursionError):

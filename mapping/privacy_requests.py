@@ -7,9 +7,10 @@ one operation for each identifier that Customer.io may know the person by. No tr
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, get_args
 
 from mapping import identifiers
+from mapping.actions import ACTIONS
 from mapping.coercion import text_of
 from mapping.envelope import JsonObject
 from mapping.operation import ENTITY_PATH, Operation
@@ -17,9 +18,9 @@ from mapping.ordering_keys import IdentifierScheme, anonymous_key, email_key, pe
 
 DELETION: Final = "delete"  # the type of Segment's deletion request
 _OPERATORS: Final = "segue order"  # the type of an operator's; ingest takes none from outside
-_SLUGS: Final = {"delete": "deletePerson", "suppress": "suppressPerson", "unsuppress": "unsuppressPerson"}
 
-PrivacyAction = Literal["delete", "suppress", "unsuppress"]
+PrivacyAction = Literal["delete", "suppress", "unsuppress"]  # each is the effect of the action that carries it out
+_ACTIONS: Final[tuple[PrivacyAction, ...]] = get_args(PrivacyAction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +67,10 @@ def privacy_request_of(event: JsonObject) -> PrivacyRequest | None:
             Person((user_id,) if user_id else (), (), (anonymous_id,) if anonymous_id else ()), "delete"
         )
     person, action = event.get("person"), event.get("action")
-    if type(person) is dict and type(action) is str and action in _SLUGS:
+    if type(person) is dict and type(action) is str and action in _ACTIONS:
         return PrivacyRequest(
             Person(_texts(person.get("user_ids")), _texts(person.get("emails")), _texts(person.get("anonymous_ids"))),
-            cast(PrivacyAction, action),
+            action,
         )
     return None
 
@@ -78,8 +79,9 @@ def operations(order: PrivacyRequest) -> tuple[Operation, ...]:
     """Return what is to be sent. A visitor of whom only anonymous ids are known is nobody at Customer.io."""
     people = [identifiers.person(text) for text in (*order.person.user_ids, *order.person.emails)]
     distinct = [who for at, who in enumerate(people) if who not in people[:at]]
+    slug = next(action.slug for action in ACTIONS.values() if action.effect == order.action)
     return tuple(
-        Operation(-1, _SLUGS[order.action], ENTITY_PATH, {"type": "person", "action": order.action, "identifiers": who})
+        Operation(-1, slug, order.action, ENTITY_PATH, {"type": "person", "action": order.action, "identifiers": who})
         for who in distinct
     )
 

@@ -5,13 +5,14 @@ Compiled once: the trigger into a predicate, the mapping into a function from ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from mapping.actions import ACTIONS, Action
 from mapping.envelope import JsonObject
 from mapping.fql import FqlError, parse
+from mapping.operation import Effect
 from mapping.ordering_keys import Identity, compile_identities
 from mapping.payload import PayloadOf, compile_batch_payload, compile_payload
 
@@ -31,6 +32,7 @@ class Subscription:
     mapping: Any
     enabled: bool
     action: Action | None
+    effect: Effect | None
     fault: str | None
     types: frozenset[str] | None = field(repr=False)
     events: frozenset[str] | None = field(repr=False)
@@ -68,6 +70,7 @@ def compile_subscription(
         mapping,
         enabled,
         action,
+        action.effect if action else None,
         fault,
         types,
         events,
@@ -78,12 +81,11 @@ def compile_subscription(
     )
 
 
-def presets(excluded: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """Return the fifteen automatic subscriptions, by name, in display order, without the actions excluded by slug."""
+def presets() -> list[dict[str, Any]]:
+    """Return the automatic subscription of each action, in display order, as arguments of `compile_subscription`."""
     return [
         {"name": action.title, "trigger": action.trigger, "slug": action.slug, "mapping": action.default_mapping}
         for action in ACTIONS.values()
-        if action.slug not in excluded
     ]
 
 

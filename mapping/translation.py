@@ -53,7 +53,7 @@ def operation_of(subscription: Subscription, event: Any, payload: JsonObject, no
     body = action.operation(payload)
     if action.timed:
         body.setdefault("timestamp", math.floor(now_s))
-    return Operation(subscription.index, action.slug, action.path, body, payload)
+    return Operation(subscription.index, action.slug, action.effect, action.path, body, payload)
 
 
 def as_rejected(error: Rejected | FqlError | RecursionError) -> Rejected:

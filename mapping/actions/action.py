@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from mapping.envelope import JsonObject
 from mapping.javascript import UNDEFINED
-from mapping.operation import ENTITY_PATH
+from mapping.operation import ENTITY_PATH, Effect
 
 FieldType = Literal["string", "object", "boolean", "number", "datetime"]
 Naming = Literal["person", "email", "anonymous", "object", "object type", "device"]
@@ -36,17 +36,22 @@ class Field:
 class Action:
     """One thing that can be done in Customer.io; `operation` makes the request's body of a validated payload.
 
+    Everything that depends on the nature of an action is derived from `effect` and the other members here; no other
+    module names an action. An action whose effect is "merge" has the fields `primary` and `secondary`.
+
     `timed` actions get the current time when the body has none. Actions that are not sent to ENTITY_PATH cannot be
-    batched.
+    batched. `in_2021`: the original product (compatibility = "2021") has the action.
     """
 
     slug: str
     title: str
     trigger: str
+    effect: Effect
     fields: tuple[Field, ...]
     operation: Callable[[JsonObject], JsonObject]
     path: str = ENTITY_PATH
     timed: bool = False
+    in_2021: bool = True
 
     @property
     def default_mapping(self) -> JsonObject:

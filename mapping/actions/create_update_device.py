@@ -21,6 +21,7 @@ ACTION = Action(
     slug="createUpdateDevice",
     title="Create or Update Device",
     trigger='event = "Application Installed" or event = "Application Opened" or event = "Device Created or Updated"',
+    effect="device",
     fields=(
         PERSON,
         Field("device_id", "Device ID", default=path("$.context.device.token"), required=True, names="device"),

@@ -63,6 +63,7 @@ ACTION = Action(
     slug="createUpdateObject",
     title="Create or Update Object",
     trigger='type = "group"',
+    effect="object",
     fields=(
         Field("id", "Object ID", default=path("$.groupId"), required=True, names="object"),
         Field("created_at", "Created At", default=first_of("$.traits.created_at", "$.traits.createdAt")),

@@ -47,6 +47,7 @@ ACTION = Action(
     slug="createUpdatePerson",
     title="Create or Update Person",
     trigger='type = "identify"',
+    effect="update",
     fields=(
         Field("id", "Person ID", default=first_of("$.userId", "$.traits.email"), names="person"),
         ANONYMOUS_ID,

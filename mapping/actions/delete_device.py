@@ -15,6 +15,7 @@ ACTION = Action(
     slug="deleteDevice",
     title="Delete Device",
     trigger='event = "Application Uninstalled" or event = "Device Deleted"',
+    effect="removal",
     fields=(
         PERSON,
         Field("device_id", "Device ID", default=path("$.context.device.token"), required=True, names="device"),

@@ -17,6 +17,7 @@ ACTION = Action(
     slug="deleteObject",
     title="Delete Object",
     trigger='event = "Object Deleted"',
+    effect="removal",
     fields=(
         Field("object_id", "Object ID", default=path("$.properties.objectId"), names="object"),
         Field(

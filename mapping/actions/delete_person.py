@@ -15,6 +15,7 @@ ACTION = Action(
     slug="deletePerson",
     title="Delete Person",
     trigger='event = "User Deleted"',
+    effect="delete",
     fields=(PERSON, *BATCHING),
     operation=operation,
 )

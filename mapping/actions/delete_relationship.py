@@ -20,6 +20,7 @@ ACTION = Action(
     slug="deleteRelationship",
     title="Delete Relationship",
     trigger='event = "Relationship Deleted"',
+    effect="removal",
     fields=(
         PERSON,
         ANONYMOUS_ID,

@@ -16,6 +16,7 @@ ACTION = Action(
     slug="mergePeople",
     title="Merge People",
     trigger='type = "alias"',
+    effect="merge",
     fields=(
         Field("primary", "Primary User", default=USER_ID, required=True, names="person"),
         Field("secondary", "Secondary User", default=path("$.previousId"), required=True, names="person"),

@@ -27,6 +27,7 @@ ACTION = Action(
     slug="reportContentEvent",
     title="Report Content Event",
     trigger='event = "Report Content Event"',
+    effect="report",
     fields=(
         ANONYMOUS_ID,
         Field(

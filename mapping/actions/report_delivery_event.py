@@ -41,6 +41,7 @@ ACTION = Action(
     slug="reportDeliveryEvent",
     title="Report Delivery Event",
     trigger='event = "Report Delivery Event"',
+    effect="report",
     fields=(
         Field("delivery_id", "Delivery ID", default=path("$.properties.deliveryId"), required=True),
         Field("metric", "Metric", default=path("$.properties.metric"), required=True, choices=_METRICS),

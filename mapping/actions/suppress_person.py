@@ -15,6 +15,7 @@ ACTION = Action(
     slug="suppressPerson",
     title="Suppress Person",
     trigger='event = "User Suppressed"',
+    effect="suppress",
     fields=(PERSON, *BATCHING),
     operation=operation,
 )

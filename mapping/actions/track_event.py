@@ -44,6 +44,7 @@ ACTION = Action(
     slug="trackEvent",
     title="Track Event",
     trigger='type = "track"' + "".join(f' and event != "{name}"' for name in _NOT_TRACKED),
+    effect="event",
     fields=(
         Field("id", "Person ID", default=USER_ID, names="person"),
         ANONYMOUS_ID,

@@ -28,6 +28,7 @@ ACTION = Action(
     slug="trackPageView",
     title="Track Page View",
     trigger='type = "page"',
+    effect="event",
     fields=(
         Field("id", "Person ID", default=USER_ID, names="person"),
         ANONYMOUS_ID,

@@ -33,6 +33,7 @@ ACTION = Action(
     slug="trackScreenView",
     title="Track Screen View",
     trigger='type = "screen"',
+    effect="event",
     fields=(
         Field("id", "Person ID", default=USER_ID, names="person"),
         ANONYMOUS_ID,
@@ -44,4 +45,5 @@ ACTION = Action(
         *BATCHING,
     ),
     operation=operation,
+    in_2021=False,
 )

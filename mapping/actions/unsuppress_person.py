@@ -15,6 +15,7 @@ ACTION = Action(
     slug="unsuppressPerson",
     title="Unsuppress Person",
     trigger='event = "User Unsuppressed"',
+    effect="unsuppress",
     fields=(PERSON, *BATCHING),
     operation=operation,
 )

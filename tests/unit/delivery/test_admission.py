@@ -17,7 +17,7 @@ from delivery.outcomes import Answer, Delivered, Outcome, Paused, Rejected, Retr
 QUEUE = "journeys"
 KEY = "segue:{journeys}:gate"
 DEAD = RetryLater("no answer: ConnectError", Answer(None, "ConnectError"))
-REQUEST = Request("/api/v2/entity", (Item(1, 0, "trackEvent", "/api/v2/entity", b"{}"),))
+REQUEST = Request("/api/v2/entity", (Item(1, 0, "trackEvent", "event", "/api/v2/entity", b"{}"),))
 
 
 @pytest.fixture

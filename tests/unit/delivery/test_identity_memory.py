@@ -35,7 +35,7 @@ def person(action: str, **identifiers: str) -> dict[str, Any]:
 
 
 def remember(client: redis.Redis, *bodies: dict[str, Any], at_ms: int = 0) -> None:
-    identity_memory.remember(client, QUEUE, DAY, [(body, at_ms) for body in bodies])
+    identity_memory.remember(client, QUEUE, DAY, [(body["action"], body, at_ms) for body in bodies])
 
 
 def known(client: redis.Redis, *bodies: dict[str, Any], updates: tuple[Update, ...] = ()) -> Known:
