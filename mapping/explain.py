@@ -87,7 +87,7 @@ def _decision(subscription: Subscription, event: JsonObject, destination: Destin
     try:
         if not subscription.matches(event):
             return told.decision(unmet=tuple(unmet(parse(str(subscription.trigger)), event)))
-        payload = subscription.payload(event)
+        payload = subscription.payload(event, now_s)
         return told.decision(matched=True, payload=payload, operation=operation_of(subscription, event, payload, now_s))
     except (Rejected, FqlError, RecursionError) as error:
         rejected = as_rejected(error)

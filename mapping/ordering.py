@@ -17,7 +17,7 @@ from mapping.destination import Destination
 from mapping.errors import Rejected
 from mapping.fql import FqlError
 from mapping.operation import NEEDS_COOLDOWN
-from mapping.ordering_keys import own_keys, person_key
+from mapping.ordering_keys import own_keys, person_key, received_at_s
 from mapping.privacy_requests import privacy_request_of
 
 
@@ -63,7 +63,7 @@ def _place(event: Any, destination: Destination) -> OrderingInfo:
                 if key is not None:
                     keys[key] = None
             if subscription.effect == "merge" and join is None:
-                payload = subscription.payload(event)
+                payload = subscription.payload(event, received_at_s(event))
                 join = person_key(payload["secondary"], scheme), person_key(payload["primary"], scheme)
         except (Rejected, FqlError, RecursionError):
             continue

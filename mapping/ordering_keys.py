@@ -14,7 +14,9 @@ from mapping.directives import compile_member
 from mapping.envelope import JsonObject
 from mapping.identifiers import CIO_PREFIX, DEFAULT_OBJECT_TYPE, is_email
 from mapping.javascript import UNDEFINED
+from mapping.liquid import at, holds_liquid
 from mapping.paths import Resolver
+from mapping.timestamps import attribute_seconds
 
 IdentifierScheme = Literal["email_or_id", "id"]
 
@@ -79,13 +81,34 @@ def compile_identities(fields: tuple[Field, ...], mapping: Any) -> tuple[Identit
         return ()
     named = {field.names: mapping[field.key] for field in fields if field.names and field.key in mapping}
     identities = [
-        _identity(_KEYS[field.names], compile_member(mapping[field.key]))
+        _identity(_KEYS[field.names], _compile_field(mapping[field.key]))
         for field in fields
         if field.names in _KEYS and field.key in mapping and mapping[field.key] not in _ALWAYS_ASKED
     ]
     if "object" in named:
-        identities.append(_object(compile_member(named["object"]), compile_member(named.get("object type", UNDEFINED))))
+        identities.append(_object(_compile_field(named["object"]), _compile_field(named.get("object type", UNDEFINED))))
     return tuple(identities)
+
+
+def received_at_s(event: JsonObject) -> float:
+    """Return when the event was received, in Unix seconds; 0 when it does not say.
+
+    That is the time of templates in what identifies: the keys of an event are the same whenever they are computed.
+    """
+    received_at = event.get("receivedAt")
+    return (type(received_at) is str and attribute_seconds(received_at)) or 0.0
+
+
+def _compile_field(mapping: Any) -> Resolver:
+    resolve = compile_member(mapping)
+    if not holds_liquid(mapping):
+        return resolve
+
+    def resolve_at_reception(event: Any) -> Any:
+        with at(received_at_s(event)):
+            return resolve(event)
+
+    return resolve_at_reception
 
 
 def _identity(key: Callable[[str, IdentifierScheme], str | None], resolve: Resolver) -> Identity:

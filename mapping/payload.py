@@ -18,9 +18,11 @@ from mapping.directives.validate import directive_of, validate_mapping
 from mapping.envelope import JsonObject
 from mapping.errors import EngineFault, Rejected
 from mapping.javascript import UNDEFINED
+from mapping.liquid import at, holds_liquid
 from mapping.paths import Resolver
 
-PayloadOf = Callable[[Any], JsonObject]
+# An event, and the time in Unix seconds, to the payload; raises Rejected.
+PayloadOf = Callable[[Any, float], JsonObject]
 
 _QUICK: Final = {"string": str, "object": dict}
 
@@ -35,20 +37,29 @@ def compile_payload(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
     """Return the payload of a single event; the function raises Rejected."""
     careful = _compile_careful(fields, mapping)
     quick = _quick_members(fields, mapping)
-    if quick is None:
-        return careful
-    constants, members = quick
+    payload_of = careful if quick is None else _compile_quick(*quick, careful)
+    return _timed(payload_of) if holds_liquid(mapping) else payload_of
 
-    def payload_of(event: Any) -> JsonObject:
+
+def _timed(payload_of: PayloadOf) -> PayloadOf:
+    def payload_at(event: Any, now_s: float) -> JsonObject:
+        with at(now_s):
+            return payload_of(event, now_s)
+
+    return payload_at
+
+
+def _compile_quick(constants: JsonObject, members: list[_Member], careful: PayloadOf) -> PayloadOf:
+    def payload_of(event: Any, now_s: float) -> JsonObject:
         if type(event) is not dict:
-            return careful(event)
+            return careful(event, now_s)
         payload = constants.copy()
         for key, resolve, kind, absences in members:
             value = resolve(event)
             if type(value) is kind and (value or kind is dict):
                 payload[key] = value
             elif value not in absences:
-                return careful(event)
+                return careful(event, now_s)
         context = event.get("context")
         if type(context) is not dict or "personas" in context:
             refuse_null_context(event)
@@ -67,13 +78,17 @@ def refuse_null_context(event: Any) -> None:
 def compile_batch_payload(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
     """Return the payload of an event that came in a batch: there the reference keeps empty texts."""
     resolve = compile_root(mapping)
-    return lambda event: coerce(fields, without_empty(fields, resolve(event)))
+
+    def payload_of(event: Any, _now_s: float) -> JsonObject:
+        return coerce(fields, without_empty(fields, resolve(event)))
+
+    return _timed(payload_of) if holds_liquid(mapping) else payload_of
 
 
 def _compile_careful(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
     resolve = compile_mapping(mapping)
 
-    def payload_of(event: Any) -> JsonObject:
+    def payload_of(event: Any, _now_s: float) -> JsonObject:
         payload = coerce(fields, without_empty_texts(without_empty(fields, resolve(event))))
         refuse_null_context(event)
         return payload

@@ -167,7 +167,7 @@ class _Answer:
     def execute(self, subscription: Subscription, event: Any, now_s: float) -> None:
         if subscription.action is None:
             return self.add(subscription, status="unknown_action")
-        payload = subscription.payload(event)
+        payload = subscription.payload(event, now_s)
         try:
             operation = operation_of(subscription, event, payload, now_s)
         except Rejected as error:
@@ -189,7 +189,7 @@ class _Answer:
                 statuses.append(_refused("Payload is either invalid or does not match the subscription"))
                 continue
             try:
-                payload = subscription.batch_payload(event)
+                payload = subscription.batch_payload(event, now_s)
             except Rejected as error:
                 if error.error_class != "AggregateAjvError":
                     raise

@@ -37,7 +37,7 @@ def translate(event: Any, destination: Destination, now_s: float) -> Translation
     for subscription in destination.candidates(event).all:
         try:
             if subscription.matches(event):
-                made.append(operation_of(subscription, event, subscription.payload(event), now_s))
+                made.append(operation_of(subscription, event, subscription.payload(event, now_s), now_s))
         except (Rejected, FqlError, RecursionError) as error:
             failures.append(_failure(subscription, as_rejected(error)))
     return Translation(tuple(made), tuple(failures))

@@ -19,23 +19,25 @@ from mapping.directives.validate import MAX_PATTERN_LENGTH, MAX_REPLACEMENT_LENG
 from mapping.envelope import JsonObject
 from mapping.errors import EngineFault, FailedDirective, Rejected
 from mapping.javascript import UNDEFINED, strip_undefined, truthy, type_name
-from mapping.liquid import compile_liquid
+from mapping.liquid import at, compile_liquid
 from mapping.paths import Resolver, compile_path
 
 ROOT_DIRECTIVE: Final = "__segment_internal_directive"
 
 
-def transform(mapping: Any, event: Any) -> Any:
+def transform(mapping: Any, event: Any, now_s: float) -> Any:
     """Return what the mapping makes of the event; UNDEFINED when a directive at the root finds nothing. Raises
     Rejected."""
-    return strip_undefined(compile_mapping(mapping)(event))
+    with at(now_s):
+        return strip_undefined(compile_mapping(mapping)(event))
 
 
-def transform_batch(mapping: Any, events: list[Any]) -> list[Any]:
+def transform_batch(mapping: Any, events: list[Any], now_s: float) -> list[Any]:
     """Return what the mapping makes of each event; an event that is no object is taken as it is."""
     validate_mapping(root_of(mapping))
     resolve = compile_root(mapping)
-    return [None if made is UNDEFINED else strip_undefined(made) for made in map(resolve, events)]
+    with at(now_s):
+        return [None if made is UNDEFINED else strip_undefined(made) for made in map(resolve, events)]
 
 
 def compile_mapping(mapping: Any) -> Resolver:

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, NamedTuple, TextIO
 
-from liquid import Environment, Mode, RenderContext, Token, TokenStream, Undefined
+from liquid import BoundTemplate, Environment, Mode, RenderContext, Token, TokenStream, Undefined
 from liquid.builtin.expressions import FilteredExpression, tokenize
 from liquid.builtin.output import Output, OutputNode
 from liquid.builtin.tags.echo_tag import EchoTag
 from liquid.exceptions import FilterArgumentError, LiquidError
 from liquid.token import TOKEN_EXPRESSION, TOKEN_OUTPUT, TOKEN_WORD
+from liquid.utils import ReadOnlyChainMap
 
 from mapping.errors import EngineFault, FailedDirective, FailedLiquid, Rejected
 from mapping.javascript import UNDEFINED, length
@@ -103,7 +104,7 @@ def compile_liquid(template: Any) -> Resolver:
 
     def render(event: Any) -> str:
         try:
-            return parsed.render(**event) if type(event) is dict else parsed.render()
+            return parsed.render(event if type(event) is dict else {})
         except LiquidError as error:
             raise _failed(template, markup, error, "RenderError") from None
         except (OverflowError, ValueError, TypeError, KeyError) as error:
@@ -242,7 +243,22 @@ def _as_word(token: Token) -> Token:
     return token._replace(kind=TOKEN_WORD) if token.kind in _RESERVED_IN_TAGS else token
 
 
+class _Context(RenderContext):
+    """A scope without the engine's variables `now` and `today`: they read the clock, and liquidjs has none."""
+
+    __slots__ = ()
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.scope = ReadOnlyChainMap(self.locals, self.globals, self.counters)
+
+
+class _Template(BoundTemplate):
+    context_class = _Context
+
+
 class _Environment(Environment):
+    template_class = _Template
     local_namespace_limit = MAX_MEMORY
     output_stream_limit = MAX_MEMORY
     suppress_blank_control_flow_blocks = False

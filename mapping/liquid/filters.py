@@ -12,7 +12,6 @@ import hmac
 import json
 import math
 import re
-import time
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -24,6 +23,7 @@ from liquid.builtin.expressions.primitive import Blank, Empty
 
 from mapping import javascript
 from mapping.javascript import UNDEFINED, WHITE_SPACE, dates, json_text, truthy
+from mapping.liquid.clock import time_s
 from mapping.paths import compile_keys
 
 _DEFAULT_DATE = "%A, %B %-e, %Y at %-l:%M %P %z"
@@ -318,12 +318,9 @@ def _hmac(value: Any, key: Any = UNDEFINED, *_ignored: Any) -> str:
 
 
 def _moment(value: Any, offset: Any) -> datetime | None:
-    """The date that a value stands for, as it is on clocks `offset` minutes behind UTC; None when it is no date.
-
-    `now` and `today` are the one place of the mapping that asks for the time.
-    """
+    """The date that a value stands for, as it is on clocks `offset` minutes behind UTC; None when it is no date."""
     if value in ("now", "today"):
-        milliseconds: float | None = time.time() * 1000
+        milliseconds: float | None = time_s() * 1000
     elif type(value) is bool:
         milliseconds = int(value)
     elif type(value) is list:

@@ -68,7 +68,7 @@ def _sequence(case: Json) -> Json:
 def _map(case: Json) -> Json:
     event = case.get("event", UNDEFINED)
     try:
-        made = mapping.transform(case["mapping"], event)
+        made = mapping.transform(case["mapping"], event, NOW_S)
     except Rejected as error:
         return {"error": described(error)}
     return {"output_undefined": True} if made is UNDEFINED else {"output": made}
@@ -76,7 +76,7 @@ def _map(case: Json) -> Json:
 
 def _map_batch(case: Json) -> Json:
     try:
-        return {"output": mapping.transform_batch(case["mapping"], case["events"])}
+        return {"output": mapping.transform_batch(case["mapping"], case["events"], NOW_S)}
     except Rejected as error:
         return {"error": described(error)}
 
