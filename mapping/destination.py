@@ -35,7 +35,7 @@ class Candidates(NamedTuple):
 _Row = dict[str | None, Candidates]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
     """One workspace. `batch_items` is the most items of one batch request; `subscriptions` holds the disabled ones
     too."""
@@ -86,17 +86,17 @@ def compile_destination(
     compiled = tuple(subscriptions)
     index = _index(compiled, frozenset() if compatibility == "current" else TYPES_AFTER_2021)
     return Destination(
-        name,
-        site_id,
-        api_key,
-        region,
-        identifiers,
-        compatibility,
-        batch_items,
-        compiled,
-        index,
-        delivery,
-        in_order(filters),
+        name=name,
+        site_id=site_id,
+        api_key=api_key,
+        region=region,
+        identifiers=identifiers,
+        compatibility=compatibility,
+        batch_items=batch_items,
+        subscriptions=compiled,
+        index=index,
+        delivery=delivery,
+        filters=in_order(filters),
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mapping.destination import TYPES_AFTER_2021, Destination
@@ -29,19 +30,19 @@ class Unmet:
     actual: Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What one subscription does with the event."""
 
     subscription: str
     action: str
     trigger: str
-    matched: bool
-    unmet: tuple[Unmet, ...]  # why it does not match: all of these would have to change
-    note: str | None  # any other reason: it is switched off, or the event is of a type that is not accepted
-    payload: JsonObject | None  # what the mapping made
-    operation: Operation | None
-    errors: tuple[str, ...]  # why there is no operation though it matched
+    matched: bool = False
+    unmet: tuple[Unmet, ...] = ()  # why it does not match: all of these would have to change
+    note: str | None = None  # any other reason: it is switched off, or events of this type are not accepted
+    payload: JsonObject | None = None  # the result of the mapping
+    operation: Operation | None = None
+    errors: tuple[str, ...] = ()  # why there is no operation though it matched
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,58 +60,47 @@ class Explanation:
 
 def explain(event: JsonObject, destination: Destination, now_s: float) -> Explanation:
     """Return what the event comes to, and why; `now_s`: Unix seconds. Never raises."""
-    order = privacy_request_of(event)
-    if order is not None:
-        ordered = tuple(_ordered(operation) for operation in operations(order))
-        return Explanation(event, ordering_info(event, destination), ordered)
-    left = rules.apply(destination.filters, event)
-    decisions: tuple[Decision, ...] = ()
-    if left is not None:
-        decisions = tuple(_decision(one, left, destination, now_s) for one in destination.subscriptions)
-    return Explanation(left, ordering_info(event, destination), decisions)
+    request = privacy_request_of(event)
+    if request is not None:
+        decisions = tuple(_decision_of_request(operation) for operation in operations(request))
+        return Explanation(event, ordering_info(event, destination), decisions)
+    filtered = rules.apply(destination.filters, event)
+    decisions = ()
+    if filtered is not None:
+        decisions = tuple(_decision(one, filtered, destination, now_s) for one in destination.subscriptions)
+    return Explanation(filtered, ordering_info(event, destination), decisions)
 
 
-def _ordered(operation: Operation) -> Decision:
-    """Return what an order to forget somebody comes to: no subscription is asked."""
-    return Decision("Deletion request", operation.action, "", True, (), None, None, operation, ())
+def _decision_of_request(operation: Operation) -> Decision:
+    """Return the decision for one operation of a privacy request, which no subscription makes."""
+    return Decision(
+        subscription="Deletion request", action=operation.action, trigger="", matched=True, operation=operation
+    )
 
 
 def _decision(subscription: Subscription, event: JsonObject, destination: Destination, now_s: float) -> Decision:
-    told = _Told(subscription)
+    decide = partial(
+        Decision,
+        subscription=subscription.name,
+        action=str(subscription.slug),
+        trigger=str(subscription.trigger),
+    )
     kind = event.get("type")
     if not subscription.enabled:
-        return told.decision(note="it is switched off")
+        return decide(note="it is switched off")
     if subscription.fault is not None or subscription.action is None:
-        return told.decision(note=subscription.fault or "there is no such action")
+        return decide(note=subscription.fault or "there is no such action")
     if destination.compatibility == "2021" and isinstance(kind, str) and kind in TYPES_AFTER_2021:
-        return told.decision(note=f'{kind} events send nothing with compatibility = "2021"')
+        return decide(note=f'{kind} events send nothing with compatibility = "2021"')
     try:
         if not subscription.matches(event):
-            return told.decision(unmet=tuple(unmet(parse(str(subscription.trigger)), event)))
+            return decide(unmet=tuple(unmet(parse(str(subscription.trigger)), event)))
         payload = subscription.payload(event, now_s)
-        return told.decision(matched=True, payload=payload, operation=operation_of(subscription, event, payload, now_s))
+        return decide(matched=True, payload=payload, operation=operation_of(subscription, event, payload, now_s))
     except (Rejected, FqlError, RecursionError) as error:
         rejected = as_rejected(error)
         texts = rejected.messages if isinstance(rejected, InvalidMapping) else (str(rejected),)
-        return told.decision(matched=True, errors=tuple(texts))
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    subscription: Subscription
-
-    def decision(
-        self,
-        *,
-        matched: bool = False,
-        unmet: tuple[Unmet, ...] = (),
-        note: str | None = None,
-        payload: JsonObject | None = None,
-        operation: Operation | None = None,
-        errors: tuple[str, ...] = (),
-    ) -> Decision:
-        one = self.subscription
-        return Decision(one.name, str(one.slug), str(one.trigger), matched, unmet, note, payload, operation, errors)
+        return decide(matched=True, errors=tuple(texts))
 
 
 def unmet(condition: Condition, event: JsonObject) -> Iterator[Unmet]:

@@ -17,7 +17,7 @@ from mapping.ordering_keys import Identity, compile_identities
 from mapping.payload import PayloadOf, compile_batch_payload, compile_payload
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
     """One subscription, compiled. `types` and `events` are the only values of those members it can match; None is any.
 
@@ -63,21 +63,21 @@ def compile_subscription(
             types, events, matches = condition.types(), condition.events(), condition.predicate()
     mapping = mapping or {}
     return Subscription(
-        index,
-        name,
-        trigger,
-        slug,
-        mapping,
-        enabled,
-        action,
-        action.effect if action else None,
-        fault,
-        types,
-        events,
-        matches,
-        compile_payload(fields, mapping),
-        compile_batch_payload(fields, mapping),
-        compile_identities(fields, mapping),
+        index=index,
+        name=name,
+        trigger=trigger,
+        slug=slug,
+        mapping=mapping,
+        enabled=enabled,
+        action=action,
+        effect=action.effect if action else None,
+        fault=fault,
+        types=types,
+        events=events,
+        matches=matches,
+        payload=compile_payload(fields, mapping),
+        batch_payload=compile_batch_payload(fields, mapping),
+        identities=compile_identities(fields, mapping),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Final, Literal
 
 from mapping.envelope import JsonObject
@@ -24,6 +24,7 @@ class Field:
     key: str
     label: str
     type: FieldType = "string"
+    _: KW_ONLY
     default: Any = UNDEFINED
     required: bool = False
     choices: tuple[str, ...] = ()
@@ -32,7 +33,7 @@ class Field:
     names: Naming | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """One thing that can be done in Customer.io; `operation` makes the request's body of a validated payload.
 
