@@ -68,8 +68,8 @@ def _decided(decision: mapping.Decision) -> Iterator[Text]:
         yield Text(f"✓ {named} → POST {decision.operation.path}", style="green")
     for error in decision.errors:
         yield Text(f"✗ {named}: {error}", style="red")
-    if decision.note is not None:
-        yield Text(f"– {named}: {decision.note}", style="dim")
+    if decision.reason is not None:
+        yield Text(f"– {named}: {decision.reason}", style="dim")
     for unmet in decision.unmet:
         actual = orjson.dumps(unmet.actual, default=str).decode()
         yield Text(f"– {named}: {unmet.condition} does not hold, there is {actual}", style="dim")

@@ -14,7 +14,7 @@ from typing import Any
 
 import mapping
 from mapping.errors import Rejected
-from mapping.reference_results import described
+from mapping.reference_results import error_json
 
 MODES = ("single", "batch", "delete", "auth")
 
@@ -44,7 +44,7 @@ def _answer(number: int, line: str, destination: mapping.Destination | None) -> 
     try:
         return {**named, **_ask(given, _destination(given, destination))}
     except Rejected as error:
-        return {**named, "requests": [], "results": [], "settings_error": True, "error": described(error)}
+        return {**named, "requests": [], "results": [], "settings_error": True, "error": error_json(error)}
 
 
 def _fault(given: dict[str, Any]) -> str | None:

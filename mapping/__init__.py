@@ -1,11 +1,13 @@
-"""Segment events to Customer.io operations: pure, no store, no network, no clock.
+"""Translate Segment events to Customer.io operations.
 
-    journeys = destinations(document)["journeys"]      # configuration, compiled once
-    ordering_keys(event, journeys)                     # what the event is ordered by
+    journeys = destinations(document)["journeys"]      # the configuration, compiled once
+    ordering_keys(event, journeys)                     # the keys that the event is ordered by
     translate(event, journeys, now_s)                  # filter, map, validate: operations and failures
 
-The behaviour is that of Segment's Customer.io destination action, answer for answer (docs/compatibility.md). The same
-event, destination and clock always give the same result, and no JSON makes `translate` or `ordering_keys` raise.
+The package is pure: it uses no store, no network, no clock and no randomness. The same event, destination and time
+always give the same result. `translate` and `ordering_keys` raise for no JSON value.
+
+The results are those of Segment's Customer.io destination, called *the reference* (docs/compatibility.md).
 """
 
 from mapping.actions import effect_of

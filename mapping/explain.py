@@ -1,6 +1,6 @@
-"""Why an event comes to what it comes to: for each subscription what it decided, and which condition decided it.
+"""Explain the translation of an event: for each subscription whether it matches, why not, and what it sends.
 
-What the event tester shows. The operations are those of `translate`, the payloads those they are made of.
+The event tester shows this. The operations are those that `translate` returns.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mapping.translation import as_rejected, operation_of
 
 @dataclass(frozen=True, slots=True)
 class Unmet:
-    """A condition of a trigger that does not hold: its text, and what the event has there instead."""
+    """A condition of a trigger that does not hold: its text, and the actual value in the event."""
 
     condition: str
     actual: Any
@@ -32,34 +32,35 @@ class Unmet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What one subscription does with the event."""
+    """The result of one subscription for an event."""
 
     subscription: str
     action: str
     trigger: str
     matched: bool = False
-    unmet: tuple[Unmet, ...] = ()  # why it does not match: all of these would have to change
-    note: str | None = None  # any other reason: it is switched off, or events of this type are not accepted
+    unmet: tuple[Unmet, ...] = ()  # why it does not match: all of these conditions would have to hold
+    reason: str | None = None  # any other reason: it is disabled, or events of this type are not accepted
     payload: JsonObject | None = None  # the result of the mapping
     operation: Operation | None = None
-    errors: tuple[str, ...] = ()  # why there is no operation though it matched
+    errors: tuple[str, ...] = ()  # why it matches but makes no operation
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What the whole destination does with the event."""
+    """The result of all subscriptions of a destination for an event."""
 
-    event: JsonObject | None  # as the filters leave it; None when one drops it
+    event: JsonObject | None  # after the filters; None when a filter drops it
     ordering: OrderingInfo
     decisions: tuple[Decision, ...]
 
     @property
     def operations(self) -> tuple[Operation, ...]:
-        return tuple(one.operation for one in self.decisions if one.operation is not None)
+        """The operations of all decisions, in order."""
+        return tuple(decision.operation for decision in self.decisions if decision.operation is not None)
 
 
 def explain(event: JsonObject, destination: Destination, now_s: float) -> Explanation:
-    """Return what the event comes to, and why; `now_s`: Unix seconds. Never raises."""
+    """Return the explanation of an event. `now_s`: Unix seconds. Never raises."""
     request = privacy_request_of(event)
     if request is not None:
         decisions = tuple(_decision_of_request(operation) for operation in operations(request))
@@ -67,7 +68,7 @@ def explain(event: JsonObject, destination: Destination, now_s: float) -> Explan
     filtered = rules.apply(destination.filters, event)
     decisions = ()
     if filtered is not None:
-        decisions = tuple(_decision(one, filtered, destination, now_s) for one in destination.subscriptions)
+        decisions = tuple(_decision(each, filtered, destination, now_s) for each in destination.subscriptions)
     return Explanation(filtered, ordering_info(event, destination), decisions)
 
 
@@ -87,11 +88,11 @@ def _decision(subscription: Subscription, event: JsonObject, destination: Destin
     )
     kind = event.get("type")
     if not subscription.enabled:
-        return decide(note="it is switched off")
+        return decide(reason="it is disabled")
     if subscription.fault is not None or subscription.action is None:
-        return decide(note=subscription.fault or "there is no such action")
+        return decide(reason=subscription.fault or "there is no such action")
     if destination.compatibility == "2021" and isinstance(kind, str) and kind in TYPES_AFTER_2021:
-        return decide(note=f'{kind} events send nothing with compatibility = "2021"')
+        return decide(reason=f'{kind} events send nothing with compatibility = "2021"')
     try:
         if not subscription.matches(event):
             return decide(unmet=tuple(unmet(parse(str(subscription.trigger)), event)))
@@ -104,8 +105,7 @@ def _decision(subscription: Subscription, event: JsonObject, destination: Destin
 
 
 def unmet(condition: Condition, event: JsonObject) -> Iterator[Unmet]:
-    """Yield the conditions that keep the trigger from matching: the first of those joined by `and`, all of those
-    joined by `or`."""
+    """Yield the conditions that do not hold for the event: the first of those joined by `and`, all joined by `or`."""
     match condition:
         case Group("and", children):
             failing = next((child for child in children if not child.predicate()(event)), None)

@@ -1,8 +1,8 @@
-"""An event to the payload of an action: mapped, emptied of what is empty, coerced and validated. Compiled per
-subscription.
+"""An event to the payload of an action: mapped, without empty values, coerced and validated.
 
-Nearly every event has texts where texts are wanted and objects where objects are; those take the quick way, one pass
-over the mapping. Whatever else comes up is left to `coercion`, which knows the rules. Both ways give the same payload.
+Compiled once per subscription. Most events have texts for the fields of type text and objects for those of type object.
+Their payload is built in one pass over the mapping (quick). `coercion` builds the payload of all other events (full).
+Both give the same result.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ PayloadOf = Callable[[Any, float], JsonObject]
 
 _QUICK: Final = {"string": str, "object": dict}
 
-# What leaves a field out of the payload, unless it is required.
+# Values with which a field is absent from the payload, unless it is required.
 _ABSENCES: Final = (UNDEFINED, None, "")
 
-# A field that the event decides: its key, its value, the type that needs no coercion, the values that leave it out.
+# A field that depends on the event: its key, its value, the type that needs no coercion, the values that are absent.
 _Member = tuple[str, Resolver, type, tuple[Any, ...]]
 
 
 def compile_payload(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
-    """Return the payload of a single event; the function raises Rejected."""
-    careful = _compile_careful(fields, mapping)
+    """Return the function from a single event to its payload."""
+    full = _compile_full(fields, mapping)
     quick = _quick_members(fields, mapping)
-    payload_of = careful if quick is None else _compile_quick(*quick, careful)
+    payload_of = full if quick is None else _compile_quick(*quick, full)
     return _timed(payload_of) if holds_liquid(mapping) else payload_of
 
 
@@ -49,17 +49,17 @@ def _timed(payload_of: PayloadOf) -> PayloadOf:
     return payload_at
 
 
-def _compile_quick(constants: JsonObject, members: list[_Member], careful: PayloadOf) -> PayloadOf:
+def _compile_quick(constants: JsonObject, members: list[_Member], full: PayloadOf) -> PayloadOf:
     def payload_of(event: Any, now_s: float) -> JsonObject:
         if type(event) is not dict:
-            return careful(event, now_s)
+            return full(event, now_s)
         payload = constants.copy()
         for key, resolve, kind, absences in members:
             value = resolve(event)
             if type(value) is kind and (value or kind is dict):
                 payload[key] = value
             elif value not in absences:
-                return careful(event, now_s)
+                return full(event, now_s)
         context = event.get("context")
         if type(context) is not dict or "personas" in context:
             refuse_null_context(event)
@@ -69,14 +69,17 @@ def _compile_quick(constants: JsonObject, members: list[_Member], careful: Paylo
 
 
 def refuse_null_context(event: Any) -> None:
-    """Raise EngineFault where the reference dies: it looks for an audience in the context of every valid event."""
+    """Raise EngineFault for a null context or null personas.
+
+    Quirk of the reference: it looks for an audience in the context of every valid event.
+    """
     context = event.get("context", UNDEFINED) if type(event) is dict else UNDEFINED
     if context is None or (type(context) is dict and context.get("personas", UNDEFINED) is None):
         raise EngineFault("the event's context, or its personas, is null")
 
 
 def compile_batch_payload(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
-    """Return the payload of an event that came in a batch: there the reference keeps empty texts."""
+    """Return the function from an event of a batch to its payload. The reference keeps empty texts in batches."""
     resolve = compile_root(mapping)
 
     def payload_of(event: Any, _now_s: float) -> JsonObject:
@@ -85,7 +88,7 @@ def compile_batch_payload(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
     return _timed(payload_of) if holds_liquid(mapping) else payload_of
 
 
-def _compile_careful(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
+def _compile_full(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
     resolve = compile_mapping(mapping)
 
     def payload_of(event: Any, _now_s: float) -> JsonObject:
@@ -97,7 +100,7 @@ def _compile_careful(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
 
 
 def _quick_members(fields: tuple[Field, ...], mapping: Any) -> tuple[JsonObject, list[_Member]] | None:
-    """Return the constant part of the payload and the members to resolve; None when only the careful way will do."""
+    """Return the constant part of the payload and the members to resolve; None when the mapping needs the full way."""
     try:
         root = root_of(mapping)
         validate_mapping(root)

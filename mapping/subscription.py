@@ -1,6 +1,6 @@
-"""A subscription: which events it takes (trigger), what is done with them (action), and with what (mapping).
+"""A subscription: which events it selects (trigger), what is done with them (action), and the inputs (mapping).
 
-Compiled once: the trigger into a predicate, the mapping into a function from event to payload.
+It is compiled once: the trigger to a predicate, the mapping to a function from event to payload.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from mapping.payload import PayloadOf, compile_batch_payload, compile_payload
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """One subscription, compiled. `types` and `events` are the only values of those members it can match; None is any.
+    """A subscription, compiled.
 
-    `fault` is why the trigger cannot be used, in the reference's words: such a subscription never matches. An `action`
-    of None does not exist. A configured destination has neither; what is translated on request may.
+    `types` and `events` are the only values of an event's `type` and `event` that it can match; None is any value.
+    `fault` is why the trigger is invalid, in the reference's words; such a subscription never matches. `action` is None
+    if there is no such action. A configured destination has neither; `segue translate` may be given both.
     """
 
     index: int
@@ -45,7 +46,7 @@ class Subscription:
 def compile_subscription(
     index: int, *, name: str = "", trigger: Any, slug: Any, mapping: Any, enabled: bool = True
 ) -> Subscription:
-    """Return the subscription, whatever it holds: what is wrong with it shows when it meets an event."""
+    """Return the subscription. Never raises: an invalid trigger or mapping is reported for each event."""
     action = ACTIONS.get(slug) if type(slug) is str else None
     fields = action.fields if action else ()
     types: frozenset[str] | None = frozenset()

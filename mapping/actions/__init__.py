@@ -1,5 +1,7 @@
-"""The fifteen actions, one module each, in display order. A new action is one module, one line here and one vector
-file."""
+"""The actions, one module each, in display order.
+
+A new action needs a module, a line here, its conformance vectors and a row in docs/configuration.md.
+"""
 
 from __future__ import annotations
 

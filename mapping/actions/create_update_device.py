@@ -8,6 +8,7 @@ from mapping.operation import person_entity
 
 
 def operation(payload: JsonObject) -> JsonObject:
+    """Return the body: `add_device`, with the app version among the attributes of the device."""
     attributes = payload.get("attributes", {})
     if payload.get("app_version"):
         attributes = {**attributes, "app_version": payload["app_version"]}

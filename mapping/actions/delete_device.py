@@ -8,6 +8,7 @@ from mapping.operation import person_entity
 
 
 def operation(payload: JsonObject) -> JsonObject:
+    """Return the body: `delete_device`."""
     return person_entity("delete_device", payload, payload["person_id"], device={"token": payload["device_id"]})
 
 

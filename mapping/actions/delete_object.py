@@ -9,7 +9,8 @@ from mapping.operation import entity
 
 
 def operation(payload: JsonObject) -> JsonObject:
-    who = identifiers.thing(payload.get("object_id"), payload.get("object_type_id"))
+    """Return the body: `delete` on an object."""
+    who = identifiers.of_object(payload.get("object_id"), payload.get("object_type_id"))
     return entity("object", "delete", payload, who, None, {})
 
 

@@ -8,6 +8,7 @@ from mapping.operation import person_entity
 
 
 def operation(payload: JsonObject) -> JsonObject:
+    """Return the body: `delete` on a person."""
     return person_entity("delete", payload, payload["person_id"])
 
 

@@ -19,6 +19,7 @@ from mapping.operation import person_entity
 
 
 def operation(payload: JsonObject) -> JsonObject:
+    """Return the body: `screen`."""
     return person_entity(
         "screen",
         payload,
