@@ -42,7 +42,7 @@ from mapping.errors import ConfigurationError, InvalidMapping, InvalidPayload
 from mapping.filters.rules import Filter, compile_filter
 from mapping.fql import FqlError, parse, warnings
 from mapping.ordering_keys import IdentifierScheme
-from mapping.subscription import compile_subscription, presets
+from mapping.subscription import SubscriptionRow, compile_subscription, presets
 
 _SECTIONS = ("sources", "destinations")
 # Keys that Segment's mappings may have in addition to the fields of the action.
@@ -162,8 +162,8 @@ class _Reader:
             self.faults += [f"{where}.{fault}" for fault in error.faults]
             return None
 
-    def presets(self, switches: Mapping[str, Any], compatibility: str) -> dict[str, dict[str, Any]]:
-        """Return the presets that are on, by name, as arguments of `compile_subscription`."""
+    def presets(self, switches: Mapping[str, Any], compatibility: str) -> dict[str, SubscriptionRow]:
+        """Return the presets that are on, by name."""
         titles = tuple(_by_title())
         for name in switches:
             if name not in titles:
@@ -176,7 +176,7 @@ class _Reader:
         }
 
     def subscription(
-        self, where: str, row: Any, chosen: dict[str, dict[str, Any]], compatibility: str, switches: Any
+        self, where: str, row: Any, chosen: dict[str, SubscriptionRow], compatibility: str, switches: Any
     ) -> None:
         """Add a subscription to those chosen; it replaces the preset of its name if there is one."""
         table = self.table(SubscriptionTable, where, row)

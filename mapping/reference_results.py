@@ -10,7 +10,7 @@ reference: they keep empty texts, and a mapping error refuses all events.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from mapping import javascript
 from mapping.actions.action import Field
@@ -45,6 +45,30 @@ _NOT_BATCHED = {
 }
 
 
+class Results(TypedDict):
+    """The results of an event or a batch, one for each subscription; `error` is the first."""
+
+    requests: list[JsonObject]
+    results: list[JsonObject]
+    error: JsonObject | None
+
+
+class DeletionResults(TypedDict):
+    """The result of a deletion request."""
+
+    requests: list[JsonObject]
+    result: JsonObject | None
+    error: JsonObject | None
+
+
+class CredentialsResults(TypedDict):
+    """The result of a test of credentials."""
+
+    requests: list[JsonObject]
+    ok: bool
+    error: JsonObject | None
+
+
 def destination_of(settings: Any, subscriptions: Iterable[Any] | None) -> Destination:
     """Return the destination of settings and subscriptions in the reference's form, by default with the presets.
 
@@ -63,35 +87,35 @@ def destination_of(settings: Any, subscriptions: Iterable[Any] | None) -> Destin
     )
 
 
-def event_results(event: Any, destination: Destination, now_s: float) -> JsonObject:
-    """Return `{"requests", "results", "error"}` for an event; never raises. `now_s` is in Unix seconds."""
-    results = _Results(destination)
+def event_results(event: Any, destination: Destination, now_s: float) -> Results:
+    """Return the results of an event; never raises. `now_s` is in Unix seconds."""
+    collector = _Collector(destination)
     for subscription in destination.subscriptions:
         try:
-            if not results.is_skipped(subscription) and subscription.matches(event if type(event) is dict else {}):
-                results.execute(subscription, event, now_s)
+            if not collector.is_skipped(subscription) and subscription.matches(event if type(event) is dict else {}):
+                collector.execute(subscription, event, now_s)
         except (Rejected, FqlError, RecursionError) as error:
-            results.add(subscription, status="error", error=_thrown(as_rejected(error)))
-    return results.json()
+            collector.add(subscription, status="error", error=_thrown(as_rejected(error)))
+    return collector.collected()
 
 
-def batch_results(events: list[Any], destination: Destination, now_s: float) -> JsonObject:
-    """Return `{"requests", "results", "error"}` for a batch of events; never raises. `now_s` is in Unix seconds.
+def batch_results(events: list[Any], destination: Destination, now_s: float) -> Results:
+    """Return the results of a batch of events; never raises. `now_s` is in Unix seconds.
 
     A subscription that matches any of the events sends a request; its result has a `multistatus` of all events.
     """
-    results = _Results(destination)
+    collector = _Collector(destination)
     for subscription in destination.subscriptions:
         try:
-            if not results.is_skipped(subscription, events):
-                results.execute_batch(subscription, events, now_s)
+            if not collector.is_skipped(subscription, events):
+                collector.execute_batch(subscription, events, now_s)
         except (Rejected, FqlError, RecursionError) as error:
-            results.add(subscription, status="error", error=_thrown(as_rejected(error)))
-    return results.json()
+            collector.add(subscription, status="error", error=_thrown(as_rejected(error)))
+    return collector.collected()
 
 
-def deletion_results(event: Any, destination: Destination) -> JsonObject:
-    """Return `{"requests", "result", "error"}` for a deletion request.
+def deletion_results(event: Any, destination: Destination) -> DeletionResults:
+    """Return the result of a deletion request; never raises.
 
     Quirk of the reference: the user id is put into the URL without escaping.
     """
@@ -104,8 +128,8 @@ def deletion_results(event: Any, destination: Destination) -> JsonObject:
     }
 
 
-def credentials_results(_destination: Destination) -> JsonObject:
-    """Return `{"requests", "ok", "error"}` for a test of credentials.
+def credentials_results(_destination: Destination) -> CredentialsResults:
+    """Return the result of a test of credentials.
 
     Quirk of the reference: it uses the US host in every region.
     """
@@ -139,7 +163,7 @@ def _thrown(error: Rejected) -> JsonObject:
     return json
 
 
-class _Results:
+class _Collector:
     """The requests and results of an event or a batch so far."""
 
     def __init__(self, destination: Destination) -> None:
@@ -147,7 +171,8 @@ class _Results:
         self.requests: list[JsonObject] = []
         self.results: list[JsonObject] = []
 
-    def json(self) -> JsonObject:
+    def collected(self) -> Results:
+        """Return all requests and results; `error` is the first error, engine failures of unknown actions last."""
         errors = [result["error"] for result in self.results if "error" in result]
         first = next((error for error in errors if error is not _UNKNOWN_IN_BATCH), errors[0] if errors else None)
         return {"requests": self.requests, "results": self.results, "error": first}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from mapping.actions import ACTIONS, Action
 from mapping.envelope import JsonObject
@@ -15,6 +15,16 @@ from mapping.fql import FqlError, parse
 from mapping.operation import Effect
 from mapping.ordering_keys import Identity, compile_identities
 from mapping.payload import PayloadOf, compile_batch_payload, compile_payload
+
+
+class SubscriptionRow(TypedDict):
+    """The arguments of `compile_subscription`, from the registry of actions or a configuration."""
+
+    name: str
+    trigger: str
+    slug: str
+    mapping: JsonObject
+    enabled: NotRequired[bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +92,8 @@ def compile_subscription(
     )
 
 
-def presets() -> list[dict[str, Any]]:
-    """Return the automatic subscription of each action, in display order, as arguments of `compile_subscription`."""
+def presets() -> list[SubscriptionRow]:
+    """Return the preset of each action, in display order."""
     return [
         {"name": action.title, "trigger": action.trigger, "slug": action.slug, "mapping": action.default_mapping}
         for action in ACTIONS.values()

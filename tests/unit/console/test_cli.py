@@ -260,7 +260,7 @@ def test_test_says_when_no_subscription_takes_the_event() -> None:
     told = runner.invoke(cli.app, ["test"], input='{"type": "unknown"}').stdout
 
     assert "nothing would be sent" in told
-    assert 'type = "identify" does not hold, there is "unknown"' in told.replace("\n", " ")
+    assert 'type = "identify" does not hold, the value is "unknown"' in told.replace("\n", " ")
 
 
 @pytest.mark.parametrize("text", ["{", "[]"])
