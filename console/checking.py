@@ -1,4 +1,4 @@
-"""Whether the configuration can be used, and whether Customer.io takes its credentials."""
+"""Check the configuration, and its credentials with Customer.io."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TIMEOUT_S = 10.0
 
 
 def faults(document: dict[str, Any]) -> list[str]:
-    """Return every fault of the configuration's tables, each naming its key; none when it can be used."""
+    """Return every fault of the configuration's tables, each naming its key; none if it is valid."""
     found: list[str] = []
     try:
         mapping.destinations(document)
@@ -37,33 +37,33 @@ def summary(document: dict[str, Any]) -> Iterator[str]:
         webhook = "" if source.webhook_secret else "; no webhook_secret, so its webhook is refused"
         yield f"source {source.name} → {', '.join(source.destinations)}{webhook}"
     if not document.get("sources"):
-        yield "no sources: nothing can come in"
+        yield "no sources: ingest accepts no events"
 
 
 def warnings(document: dict[str, Any]) -> list[str]:
-    """Return what surprises in the triggers of a configuration without faults."""
+    """Return the lint warnings for the triggers of a configuration without faults."""
     found = mapping.destinations(document).values()
-    return [surprise for destination in found for surprise in mapping.lint_warnings(destination)]
+    return [warning for destination in found for warning in mapping.lint_warnings(destination)]
 
 
 def credentials(
     destination: mapping.Destination, settings: Settings, transport: httpx.BaseTransport | None = None
 ) -> str | None:
-    """Ask Customer.io for the region of the credentials, and return what is wrong with them; None when nothing is.
+    """Ask Customer.io for the region of the credentials, and return their fault; None if they are valid.
 
-    `GET /api/v1/accounts/region` answers on either region's host, says the Track API reference.
+    Source: the Track API reference; `GET /api/v1/accounts/region` works on the hosts of both regions.
     """
     url = settings.track_url or destination.url
     try:
         with httpx.Client(base_url=url, timeout=_TIMEOUT_S, transport=transport) as http:
-            answer = http.get("/api/v1/accounts/region", auth=(destination.site_id, destination.api_key))
-            region = answer.json().get("region") if answer.is_success else None
+            response = http.get("/api/v1/accounts/region", auth=(destination.site_id, destination.api_key))
+            region = response.json().get("region") if response.is_success else None
     except (httpx.HTTPError, ValueError) as error:
         return f"{url} did not answer: {error or type(error).__name__}"
-    if answer.status_code in (401, 403):
-        return f"{url} refuses site_id and api_key (HTTP {answer.status_code})"
-    if not answer.is_success:
-        return f"{url} answers HTTP {answer.status_code}; try again later"
+    if response.status_code in (401, 403):
+        return f"{url} refuses site_id and api_key (HTTP {response.status_code})"
+    if not response.is_success:
+        return f"{url} answers HTTP {response.status_code}; try again later"
     if region != destination.region:
         return f'the workspace is in the region "{region}", but the configuration says "{destination.region}"'
     return None

@@ -187,7 +187,7 @@ def test_lanes_show_tells_what_was_sent_and_what_was_answered(store: redis.Redis
     event = lanes.ClaimedEvent(7, 0, 0, 0, 1_700_000_000_000, (lanes.digest("id:42"),), b"")
     recorder = delivery_log.Recorder(queue_of(store, "demo"), lanes.Claim("c", (event,), None, False))
     send = recorder.recording(lambda _: [Rejected("name: too long", Answer(207, ""))])
-    send(Request(BATCH_PATH, (Item(7, 0, "trackEvent", "", b'{"name":"Bought"}', "web:m7"),)))
+    send(Request(BATCH_PATH, (Item(7, 0, "trackEvent", "event", "", b'{"name":"Bought"}', "web:m7"),)))
     recorder.write()
 
     (lane,) = json.loads(runner.invoke(cli.app, ["lanes", "show", "id:42", "--json"]).stdout)
@@ -261,7 +261,7 @@ def test_test_says_when_no_subscription_takes_the_event() -> None:
     told = runner.invoke(cli.app, ["test"], input='{"type": "unknown"}').stdout
 
     assert "nothing would be sent" in told
-    assert 'type = "identify" does not hold, there is "unknown"' in told.replace("\n", " ")
+    assert 'type = "identify" does not hold, the value is "unknown"' in told.replace("\n", " ")
 
 
 @pytest.mark.parametrize("text", ["{", "[]"])
