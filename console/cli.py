@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +43,21 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 UserIds = Annotated[list[str] | None, typer.Option("--user-id", help="Their userId, or one of them.")]
 Emails = Annotated[list[str] | None, typer.Option("--email", help="Their e-mail address, or one of them.")]
 AnonymousIds = Annotated[list[str] | None, typer.Option("--anonymous-id", help="An anonymousId of theirs.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"segue {metadata.version('segue')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options that precede a command."""
 
 
 @app.command(name="up")

@@ -51,6 +51,12 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Pa
     return file
 
 
+def test_version_is_one_line_and_exit_code_0() -> None:
+    result = runner.invoke(cli.app, ["--version"])
+
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "segue 0.1.0\n", "")
+
+
 def test_a_bad_setting_is_one_text_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
