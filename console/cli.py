@@ -39,6 +39,13 @@ app.add_typer(dead_cli.app, name="dead")
 
 out = Console(highlight=False)
 
+# Celery warns of root, and of a group without a name, because of messages in pickle. Segue accepts JSON only, and a
+# container often runs as either. Celery has no switch for it: C_FORCE_ROOT only admits pickle.
+_QUIET = (
+    "-Wignore:You're running the worker with superuser privileges",
+    "-Wignore:An entry for the specified gid or egid was not found.",
+)
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 UserIds = Annotated[list[str] | None, typer.Option("--user-id", help="Their userId, or one of them.")]
 Emails = Annotated[list[str] | None, typer.Option("--email", help="Their e-mail address, or one of them.")]
@@ -104,10 +111,10 @@ def worker() -> None:
     """Run one worker process; start as many as you like, anywhere."""
     settings = _sound(_joined())
     threads = settings.concurrency * max(1, len(settings.document().get("destinations", {})))
-    celery = "-m celery -A workers.app --quiet worker --pool threads -Q segue --loglevel WARNING"
+    options = f"--pool threads -Q segue --loglevel WARNING -n {heartbeat.NAME} --concurrency {threads}"
     alone = "--without-gossip --without-mingle --without-heartbeat"
-    name = f"-n {heartbeat.NAME} --concurrency {threads}"
-    os.execv(sys.executable, [sys.executable, *f"{celery} {alone} {name}".split()])
+    celery = f"-m celery -A workers.app --quiet worker {options} {alone}"
+    os.execv(sys.executable, [sys.executable, *_QUIET, *celery.split()])
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

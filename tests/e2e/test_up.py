@@ -56,6 +56,14 @@ def test_a_signed_webhook_reaches_customer_io_and_an_unsigned_one_does_not(up: U
     assert up.people()["grace"]["attributes"]["rank"] == "admiral"
 
 
+def test_the_workers_print_no_warning_as_root(up: Up) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("this test needs root: Celery warns root only")
+
+    assert "ready" in up.lines()
+    assert [line for line in up.lines() if "superuser" in line or "Warning" in line] == []
+
+
 def test_a_killed_child_is_started_again_and_work_goes_on(up: Up) -> None:
     before = up.pids()
     for name in ("worker-1", "ingest"):
