@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
-import orjson
 import redis
 import typer
-from rich.console import Console
 
 import mapping
 from console import checking, dead_cli, forget, importing, lanes_view, status, tester, translate
 from console.demo import run as demo
 from console.errors import CommandError
 from console.local import running, up
+from console.output import out, print_json, print_lines
 from privacy import erasure, purge
 from settings import Settings, SettingsError, read_document
 from workers import heartbeat
@@ -36,8 +35,6 @@ app = typer.Typer(
 lanes_app = typer.Typer(help="Look into the ordered queue.", no_args_is_help=True)
 app.add_typer(lanes_app, name="lanes")
 app.add_typer(dead_cli.app, name="dead")
-
-out = Console(highlight=False)
 
 # Celery warns of root, and of a group without a name, because of messages in pickle. Segue accepts JSON only, and a
 # container often runs as either. Celery has no switch for it: C_FORCE_ROOT only admits pickle.
@@ -131,7 +128,7 @@ def show_status(as_json: AsJson = False) -> None:
     settings = _joined()
     figures = status.gather(_store(settings), settings)
     if as_json:
-        _print_json(figures)
+        print_json(figures)
     else:
         out.print(status.render(figures))
 
@@ -145,17 +142,16 @@ def check(
     document = settings.document()
     faults = checking.faults(document)
     if not faults:
-        for line in checking.summary(document):
-            out.print(line, markup=False, soft_wrap=True)
+        print_lines(checking.summary(document))
         for warning in checking.warnings(document):
-            out.print(f"warning: {warning}", markup=False, style="yellow", soft_wrap=True)
+            out.print(f"warning: {warning}", style="yellow", soft_wrap=True)
     if credentials and not faults:
         for name, destination in mapping.destinations(document).items():
             fault = checking.credentials(destination, settings)
             if fault:
                 faults.append(f"destinations.{name}: {fault}")
             else:
-                out.print(f"destination {name}: Customer.io takes the credentials", markup=False, soft_wrap=True)
+                out.print(f"destination {name}: Customer.io takes the credentials", soft_wrap=True)
     file = f"{settings.config}: " if settings.config else ""
     for fault in faults:
         typer.echo(f"{file}{fault}", err=True)
@@ -211,11 +207,10 @@ def show(
     names = _chosen(destination, settings.document().get("destinations", {}))
     found = [lanes_view.gather(_store(settings), name, key) for name in names]
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for lane in found:
-        for line in lanes_view.render(lane):
-            out.print(line, markup=False, soft_wrap=True)
+        print_lines(lanes_view.render(lane))
 
 
 @app.command(name="forget")
@@ -243,10 +238,9 @@ def forget_person(
     ]
     rewriting = erasure.rewrite_history(client)
     if as_json:
-        _print_json({"receipts": results, "rewriting": rewriting})
+        print_json({"receipts": results, "rewriting": rewriting})
         return
-    for line in forget.told(results, rewriting):
-        out.print(line, markup=False, soft_wrap=True)
+    print_lines(forget.told(results, rewriting))
 
 
 @app.command()
@@ -261,7 +255,7 @@ def unsuppress(
     client, destinations = _store(settings), mapping.destinations(settings.document())
     for name in _chosen(destination, destinations):
         count = erasure.readmit(client, destinations[name], whom, purge.means(settings))
-        out.print(f"{name}: {count} identities were refused and are taken again; Customer.io is told", markup=False)
+        out.print(f"{name}: {count} identities were refused and are taken again; Customer.io is told")
 
 
 @app.command(name="receipts")
@@ -272,9 +266,9 @@ def show_receipts(
     settings = _joined()
     rows = forget.listed(_store(settings), _chosen(destination, settings.document().get("destinations", {})))
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
-        out.print(forget.table(rows))
+        out.print(forget.render(rows))
 
 
 def main() -> None:
@@ -319,10 +313,6 @@ def _chosen(name: str | None, names: Any) -> list[str]:
     if name is not None and name not in names:
         raise CommandError(f'there is no destination "{name}"; there are {", ".join(names)}')
     return list(names) if name is None else [name]
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(orjson.dumps(value))
 
 
 if __name__ == "__main__":

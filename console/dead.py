@@ -21,10 +21,11 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
+from rich.text import Text
 
 import lanes
 import mapping
+from console import output
 from console.errors import CommandError
 from console.operator import operator
 from console.patching import patched
@@ -37,7 +38,6 @@ from workers import heartbeat
 _LOOK_S = 0.2
 _SHOWN = 50
 _OTHERS = 20
-_LONGEST_NAME = 24
 
 
 def wanted(**conditions: Any) -> Filter:
@@ -61,21 +61,17 @@ def grave(client: redis.Redis, queue: str, sequence: int) -> Grave:
 
 
 def listed(graves: Iterable[Grave]) -> RenderableType:
-    """Return the letters as a table, the first few of them."""
-    table = Table(box=None, header_style="bold")
-    for column in ("id", "buried", "reason", "action"):
-        table.add_column(column, overflow="fold")
-    table.add_column("event", overflow="ellipsis", no_wrap=True, max_width=_LONGEST_NAME)
-    for column in ("source", "message"):
-        table.add_column(column, overflow="fold")
+    """Return the letters as a list for people, the first few of them, and how many there are."""
+    rows: list[tuple[str, str, str]] = []
     count = 0
     for count, one in enumerate(graves, start=1):
         if count <= _SHOWN:
-            mark = " (holds)" if one.letter.holds else ""
-            row = (_when(one.why["buried_at_ms"]), one.why["class"], one.action or "–", one.name, one.source)
-            table.add_row(str(one.sequence), *row, one.why["message"] + mark)
-    more = f"{count - _SHOWN:,} more; --json shows all" if count > _SHOWN else f"{count:,} dead letters"
-    return Group(table, more)
+            why, blocks = one.why, " (blocking)" if one.letter.holds else ""
+            when, reason = output.utc(why["buried_at_ms"]), f"{why['class']:<9}"
+            facts = f"{when}  {reason}  {one.action or '–'}  {one.name} from {one.source}{blocks}"
+            rows.append((str(one.sequence), facts, why["message"]))
+    more = f"{count - _SHOWN:,} more; --json shows all" if count > _SHOWN else output.counted(count, "dead letter")
+    return Group(output.entries(rows), more)
 
 
 def groups(graves: Iterable[Grave]) -> list[dict[str, Any]]:
@@ -89,13 +85,15 @@ def groups(graves: Iterable[Grave]) -> list[dict[str, Any]]:
 
 
 def grouped(rows: list[dict[str, Any]]) -> RenderableType:
-    table = Table(box=None, header_style="bold")
-    for column in ("count", "reason", "subscription", "action", "message"):
-        table.add_column(column, justify="right" if column == "count" else "left", overflow="fold")
-    for row in rows:
-        at_fault = (row["subscription"] or "–", row["action"] or "–")
-        table.add_row(f"{row['count']:,}", row["class"], *at_fault, row["message"])
-    return table
+    """Return the rows of `groups` as a list for people."""
+    return output.entries(
+        (f"{row['count']:,}", f"{row['class']:<9}  {_at_fault(row['subscription'], row['action'])}", row["message"])
+        for row in rows
+    )
+
+
+def _at_fault(subscription: str | None, action: str | None) -> str:
+    return f"{subscription} ({action})" if subscription and action else subscription or action or "–"
 
 
 def shown(client: redis.Redis, destination: mapping.Destination, one: Grave) -> dict[str, Any]:
@@ -228,19 +226,18 @@ def _kinds(plan: dict[str, int], prefix: str) -> dict[str, int]:
 
 
 def planned(one: replays.Replay) -> RenderableType:
-    """Return a dry run as a table."""
+    """Return the figures of a dry run as a table."""
     plan = plan_json(one)
-    table = Table(box=None, show_header=False)
-    table.add_row("dead letters", f"{plan['letters']:,}")
-    for operation, count in plan["operations"].items():
-        table.add_row(f"would send: {operation}", f"{count:,}")
-    table.add_row("another request than the one refused", f"{plan['changed']:,}")
-    for field, count in plan["changes"].items():
-        table.add_row(f"  changes: {field}", f"{count:,}")
-    table.add_row("would fail again", f"{plan['fail_again']:,}")
-    for risk, count in plan["risks"].items():
-        table.add_row(f"[yellow]risk[/]: {risk}", f"{count:,}")
-    return table
+    return output.figures(
+        [
+            ("dead letters", f"{plan['letters']:,}"),
+            *((f"would send: {operation}", f"{count:,}") for operation, count in plan["operations"].items()),
+            ("another request than the one refused", f"{plan['changed']:,}"),
+            *((f"  changes: {field}", f"{count:,}") for field, count in plan["changes"].items()),
+            ("would fail again", f"{plan['fail_again']:,}"),
+            *((f"risk: {risk}", f"{count:,}") for risk, count in plan["risks"].items()),
+        ]
+    )
 
 
 def outcome(one: replays.Replay) -> str:
@@ -252,16 +249,15 @@ def outcome(one: replays.Replay) -> str:
 
 
 def audited(found: Iterable[replays.Replay]) -> RenderableType:
-    """Return the replays as a table."""
-    table = Table(box=None, header_style="bold")
-    for column in ("id", "begun", "who", "what", "filter", "done", "of", "state"):
-        table.add_column(column, overflow="fold")
+    """Return the replays as a list for people."""
+    rows = []
     for one in found:
         conditions = one.wanted.model_dump(mode="json", exclude_defaults=True)
-        told = ", ".join(f"{name}={value}" for name, value in conditions.items()) or "all"
-        figures = (f"{one.done:,}", f"{one.total:,}", one.state)
-        table.add_row(one.id, _when(one.started_at_ms), one.who, one.mode, told, *figures)
-    return table
+        wanted = ", ".join(f"{name}={value}" for name, value in conditions.items()) or "all"
+        progress = f"{one.state}, {one.done:,} of {one.total:,}"
+        facts = f"{output.utc(one.started_at_ms)}  {one.mode}: {progress}; {wanted}"
+        rows.append((one.id, facts, f"started by {one.who}"))
+    return Group(output.entries(rows), output.counted(len(rows), "replay"))
 
 
 def discard(client: redis.Redis, queue: str, which: Filter, longest_hold_ms: int) -> int:
@@ -277,7 +273,7 @@ def discard(client: redis.Redis, queue: str, which: Filter, longest_hold_ms: int
 
 
 def stats(client: redis.Redis, destination: mapping.Destination, spill_dir: Path | None) -> dict[str, Any]:
-    """Return `{"destination", "dead", "held", "most", "by_reason", "oldest_buried_at_ms", "spilled_total",
+    """Return `{"destination", "dead", "blocking", "most", "by_reason", "oldest_buried_at_ms", "spilled_total",
     "spill_files", "alarm"}`."""
     queue = destination.name
     by_reason: Counter[str] = Counter()
@@ -289,7 +285,7 @@ def stats(client: redis.Redis, destination: mapping.Destination, spill_dir: Path
     return {
         "destination": queue,
         "dead": figures.dead,
-        "held": figures.held,
+        "blocking": figures.held,
         "most": destination.delivery.dead_letters,
         "by_reason": dict(by_reason),
         "oldest_buried_at_ms": oldest,
@@ -300,20 +296,24 @@ def stats(client: redis.Redis, destination: mapping.Destination, spill_dir: Path
 
 
 def counted(figures: dict[str, Any]) -> RenderableType:
-    """Return the figures of `stats` as a table."""
-    table = Table(Column(overflow="fold"), "", box=None, show_header=False)
-    table.add_row("dead letters", f"{figures['dead']:,} of at most {figures['most']:,}")
-    for reason, count in sorted(figures["by_reason"].items()):
-        table.add_row(f"  {reason}", f"{count:,}")
-    table.add_row("that hold a person up", f"{figures['held']:,}")
-    if figures["oldest_buried_at_ms"]:
-        table.add_row("the oldest was set aside", _when(figures["oldest_buried_at_ms"]))
-    table.add_row("went to spill files", f"{figures['spilled_total']:,}")
-    for file in map(Path, figures["spill_files"]):
-        table.add_row(str(file.parent), file.name)
+    """Return the figures of `stats` for people."""
+    parts: list[RenderableType] = []
     if figures["alarm"]:
-        table.add_row("[red]alarm[/]", figures["alarm"])
-    return table
+        parts.append(Text(f"alarm: {figures['alarm']}", style="bold red"))
+    parts.append(
+        output.figures(
+            [
+                ("dead letters", f"{figures['dead']:,}"),
+                *((f"  {reason}", f"{count:,}") for reason, count in sorted(figures["by_reason"].items())),
+                ("limit", f"{figures['most']:,}"),
+                ("blocking", f"{figures['blocking']:,}"),
+                ("in spill files", f"{figures['spilled_total']:,}"),
+            ]
+        )
+    )
+    if figures["oldest_buried_at_ms"]:
+        parts.append(f"oldest buried at {output.utc(figures['oldest_buried_at_ms'])}")
+    return Group(*parts, *(f"spill file {file}" for file in figures["spill_files"]))
 
 
 def confirmed(count: int, what: str, yes: bool) -> bool:
@@ -323,7 +323,3 @@ def confirmed(count: int, what: str, yes: bool) -> bool:
     if not sys.stdin.isatty():
         raise CommandError(f"{count:,} dead letters would be {what}; say --yes to do that without a terminal")
     return input(f"{count:,} dead letters will be {what} for good. Continue? [y/N] ").strip().lower() in ("y", "yes")
-
-
-def _when(ms: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(ms / 1000))

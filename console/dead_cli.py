@@ -21,13 +21,13 @@ import mapping
 from console import dead
 from console.errors import CommandError
 from console.local import running
+from console.output import out, print_json, print_json_lines
 from dead_letters import import_export, query, spill_files
 from dead_letters import replay as replays
 from dead_letters.query import Filter
 from settings import Settings
 
 app = typer.Typer(help="Read, mend and replay what could not be delivered.", no_args_is_help=True)
-out = Console(highlight=False)
 
 Ids = Annotated[list[int] | None, typer.Argument(help="Ids of dead letters; none: all that the options say.")]
 Id = Annotated[int, typer.Argument(help="The id of a dead letter, as `segue dead list` shows it.")]
@@ -101,9 +101,9 @@ def list_letters(
     found = query.matching(client, name, which)
     if group:
         rows = dead.groups(found)
-        _print_json([rows]) if as_json else out.print(dead.grouped(rows))
+        print_json(rows) if as_json else out.print(dead.grouped(rows))
     elif as_json:
-        _print_json(one.json() for one in found)
+        print_json_lines(one.json() for one in found)
     else:
         out.print(dead.listed(found))
 
@@ -161,11 +161,11 @@ def replay(
             out.print(f"replay {begun.id} goes on; `segue dead cancel {begun.id}` stops it")
             raise typer.Exit(130) from None
     if as_json:
-        _print_json([dead.replay_json(begun)])
+        print_json(dead.replay_json(begun))
     elif dry_run and begun.state == "done":
         out.print(dead.planned(begun))
     else:
-        out.print(dead.outcome(begun), markup=False)
+        out.print(dead.outcome(begun))
 
 
 @app.command(name="replays")
@@ -173,7 +173,7 @@ def list_replays(destination: Destination = None, as_json: AsJson = False) -> No
     """Show who replayed what, and how far it is, the newest first."""
     client, name = _queue(destination)
     found = replays.history(client, name)
-    _print_json(map(dead.replay_json, found)) if as_json else out.print(dead.audited(found))
+    print_json_lines(map(dead.replay_json, found)) if as_json else out.print(dead.audited(found))
 
 
 @app.command()
@@ -245,7 +245,7 @@ def stats(destination: Destination = None, as_json: AsJson = False) -> None:
     """Show how many dead letters there are, and why."""
     client, name = _queue(destination)
     figures = dead.stats(client, _configured(name), Settings.load().spill_dir)
-    _print_json([figures]) if as_json else out.print(dead.counted(figures))
+    print_json(figures) if as_json else out.print(dead.counted(figures))
 
 
 def _queue(destination: str | None) -> tuple[redis.Redis, str]:
@@ -283,8 +283,3 @@ def _hold_ms() -> int:
 
 def _ms(time: datetime | None) -> int | None:
     return None if time is None else int(time.replace(tzinfo=UTC).timestamp() * 1000)
-
-
-def _print_json(values: Iterable[Any]) -> None:
-    for value in values:
-        print(orjson.dumps(value).decode())  # noqa: T201

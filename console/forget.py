@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import redis
-from rich.table import Table
+from rich.console import Group, RenderableType
 
 import mapping
+from console import output
 from console.errors import CommandError
 from console.operator import operator
 from dead_letters import spill_files
@@ -114,13 +114,11 @@ def listed(client: redis.Redis, names: Sequence[str]) -> list[dict[str, Any]]:
     return [{"destination": name, **one.json()} for name in names for one in receipts.history(client, name)]
 
 
-def table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Return receipts as a table."""
-    drawn = Table(box=None, header_style="bold")
-    for column in ("destination", "receipt", "when", "who", "what", "state", "removed"):
-        drawn.add_column(column, overflow="fold")
+def render(rows: Sequence[dict[str, Any]]) -> RenderableType:
+    """Return the receipts of `listed` as a list for people."""
+    entries = []
     for row in rows:
-        when = datetime.fromtimestamp(row["at_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        total = f"{sum(row['removed'].values()):,}"
-        drawn.add_row(row["destination"], row["id"], when, row["who"], row["what"], row["state"], total)
-    return drawn
+        removed = f"{sum(row['removed'].values()):,} removed"
+        facts = f"{output.utc(row['at_ms'])}  {row['destination']}: {row['what']}, {row['state']}, {removed}"
+        entries.append((row["id"], facts, f"requested by {row['who']}"))
+    return Group(output.entries(entries), output.counted(len(entries), "receipt"))

@@ -137,7 +137,7 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
         "claimed": 0,
         "blocked": 0,
         "dead": 0,
-        "held": 0,
+        "blocking": 0,
         "delivered_total": 0,
         "buried_total": 0,
         "forgotten_total": 0,
@@ -155,21 +155,21 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
 
 
 @pytest.mark.usefixtures("store")
-def test_status_is_one_screen_for_people() -> None:
-    result = runner.invoke(cli.app, ["status"], env={"COLUMNS": "120"})
+def test_status_prints_the_screen() -> None:
+    result = runner.invoke(cli.app, ["status"], env={"COLUMNS": "80"})
 
     assert result.exit_code == 0
-    for word in ("waiting", "oldest", "delivering", "duplicates", "Workers: 0"):
-        assert word in result.stdout
+    for words in ("destination demo: delivering", "waiting", "oldest event", "source demo", "workers: 0"):
+        assert words in result.stdout
 
 
-def test_status_tells_of_a_lane_that_everybody_seems_to_share(store: redis.Redis) -> None:
+def test_status_warns_of_a_lane_that_unrelated_people_seem_to_share(store: redis.Redis) -> None:
     events = [lanes.NewEvent(pack("demo", {"type": "track"}), ("anonymous_id:kiosk",), f"m{n}") for n in range(1100)]
     lanes.append(store, "demo", events, limit=2000, dedupe_s=60)
 
     result = runner.invoke(cli.app, ["status"], env={"COLUMNS": "160"})
 
-    assert "demo: a lane of 1,100 events" in result.stdout
+    assert "hot lane: 1,100 events share one ordering key" in result.stdout
 
 
 def test_lanes_show_says_what_a_person_waits_for(store: redis.Redis) -> None:

@@ -212,6 +212,29 @@ def test_a_spill_file_comes_back_unless_it_would_spill_again(dead: Dead, store: 
     assert "is torn" in error
 
 
+@pytest.mark.parametrize("width", ["40", "80", "200"])
+def test_lists_are_whole_at_any_width(
+    dead: Dead, store: redis.Redis, monkeypatch: pytest.MonkeyPatch, width: str
+) -> None:
+    """A message may hold what Rich takes for markup or an emoji."""
+    monkeypatch.setenv("COLUMNS", width)
+    message = "The value at /items/[name] must be one of the options of [b]this field[/b] and not :apple:."
+    bury(store, "jo", message=message, reason="exhausted")
+    dead("replay", "--detach", "--reason", "exhausted", "--text", "[b]")
+
+    shown = {name: dead(*name.split()) for name in ("list", "list --group", "stats", "replays")}
+
+    text = {name: " ".join(printed.split()) for name, (_, printed, _) in shown.items()}
+    for name, (code, printed, _) in shown.items():
+        assert code == 0, name
+        assert "…" not in printed, name
+        assert all(len(line) <= int(width) for line in printed.splitlines()), name
+    assert f"1 2023-11-14 22:13:20Z exhausted trackPageView page from web {message} 1 dead letter" in text["list"]
+    assert text["list --group"] == f"1 exhausted Track Page View (trackPageView) {message}"
+    assert "dead letters 1 exhausted 1 limit 4 blocking 0 in spill files 0" in text["stats"]
+    assert "mapped: running, 0 of 1; reason=exhausted, text=[b] started by " in text["replays"]
+
+
 def test_groups_count_one_kind_of_error_once(dead: Dead, store: redis.Redis) -> None:
     for n in range(3):
         bury(store, f"u{n}", message=f"u{n}@example.com: value '{n}' of item {n} is too long")

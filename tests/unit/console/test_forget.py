@@ -71,7 +71,13 @@ def test_forgetting_tells_what_was_removed_and_whom_it_met(store: redis.Redis, m
     assert rows[0]["id"] in again
     assert f"again after {rows[1]['id']}" in again
     assert rows[0]["marks"] == rows[1]["marks"]
-    assert rows[1]["id"] in runner.invoke(cli.app, ["receipts"], env={"COLUMNS": "160"}).stdout
+    for width in (40, 80, 160):
+        listed = runner.invoke(cli.app, ["receipts"], env={"COLUMNS": str(width)}).stdout
+        assert all(len(line) <= width for line in listed.splitlines())
+        for row in rows:
+            assert f"{row['id']} 20" in " ".join(listed.split())
+            assert f"requested by {row['who']}" in " ".join(listed.split())
+        assert "demo: forget, done, 2 removed" in " ".join(listed.split())
 
 
 def test_a_suppression_waits_for_workers_and_unsuppress_takes_it_back(
