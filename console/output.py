@@ -31,10 +31,15 @@ def print_json_lines(values: Iterable[Any]) -> None:
         sys.stdout.write(f"{orjson.dumps(value).decode()}\n")
 
 
+def print_line(text: str, style: str | None = None) -> None:
+    """Print the text as one line, however long it is: programs and `grep` read it."""
+    out.print(text, style=style, soft_wrap=True)
+
+
 def print_lines(lines: Iterable[str]) -> None:
-    """Print each text as one line, however long it is."""
+    """Print each text as one line."""
     for line in lines:
-        out.print(line, soft_wrap=True)
+        print_line(line)
 
 
 def counted(number: int, noun: str) -> str:

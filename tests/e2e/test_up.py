@@ -188,7 +188,7 @@ def test_every_destination_of_a_file_is_simulated_with_its_own_credentials(tmp_p
         checked = segue("check", "--credentials", environment=up.environment | {"SEGUE_TRACK_URL": up.simulator_url})
 
     assert checked.returncode == 0, checked.stderr
-    assert checked.stdout.count("Customer.io takes the credentials") == 2
+    assert checked.stdout.count("Customer.io accepts the credentials") == 2
 
 
 def grown(before: list[dict[str, Any]], after: list[dict[str, Any]], *figures: str) -> list[int]:

@@ -74,7 +74,7 @@ def test_redis_away_is_one_text_and_exit_code_2(
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
 
     assert main(["status"], monkeypatch) == 2
-    assert capsys.readouterr().err.startswith("segue: Redis cannot be used: ")
+    assert capsys.readouterr().err.startswith("segue: Redis is unavailable: ")
 
 
 def test_a_missing_configuration_file_is_named(
@@ -93,9 +93,7 @@ def test_nothing_starts_with_a_faulty_configuration(
     configured(tmp_path, monkeypatch, '[destinations.one]\nsite_id = "s"\n')
 
     assert main([command], monkeypatch) == 2
-    assert capsys.readouterr().err == (
-        "segue: the configuration cannot be used:\ndestinations.one.api_key: is missing\n"
-    )
+    assert capsys.readouterr().err == ("segue: the configuration is invalid:\ndestinations.one.api_key: is missing\n")
 
 
 def test_check_tells_every_fault_and_exits_with_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
