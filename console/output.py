@@ -20,15 +20,15 @@ from rich.text import Text
 out = Console(highlight=False, markup=False, emoji=False)
 
 
-def print_json(value: Any) -> None:
-    """Print the value as one line of JSON."""
-    print_json_lines([value])
+def print_json(value: Any, *, indent: bool = False) -> None:
+    """Print the value as JSON: on one line, or indented."""
+    sys.stdout.write(f"{orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else None).decode()}\n")
 
 
 def print_json_lines(values: Iterable[Any]) -> None:
     """Print each value as one line of JSON."""
     for value in values:
-        sys.stdout.write(f"{orjson.dumps(value).decode()}\n")
+        print_json(value)
 
 
 def print_line(text: str, style: str | None = None) -> None:

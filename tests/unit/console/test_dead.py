@@ -109,10 +109,10 @@ def everything(client: redis.Redis) -> dict[bytes, Any]:
         (["show", "99"], "demo has no dead letter 99"),
         (["replay", "99"], "demo has no dead letter 99"),
         (["replay", "1", "99"], "demo has no dead letter 99"),
-        (["replay", "--dry-run", "--as-it-was"], "--dry-run maps events anew"),
+        (["replay", "--dry-run", "--as-it-was"], "--dry-run maps events again"),
         (["skip", "99"], "demo has no dead letter 99"),
-        (["skip"], "say which dead letters"),
-        (["skip", "--reason", "invalid"], "2 dead letters would be skipped; say --yes"),
+        (["skip"], "name the dead letters"),
+        (["skip", "--reason", "invalid"], "2 dead letters would be skipped; without a terminal, --yes is required"),
         (["edit", "99", "--patch", "{}"], "demo has no dead letter 99"),
         (["edit", "1", "--patch", "{"], "the patch is not JSON"),
         (["edit", "1", "--patch", "[]"], "the patch must be an object or a list of steps"),
@@ -129,7 +129,7 @@ def everything(client: redis.Redis) -> dict[bytes, Any]:
         (["list", "--destination", "moon"], 'there is no destination "moon"; there are demo'),
         (["import", "absent.jsonl"], "No such file"),
         (["import", "segue.toml"], "line 2 is not JSON"),
-        (["purge"], "2 dead letters would be removed; say --yes"),
+        (["purge"], "2 dead letters would be removed; without a terminal, --yes is required"),
         (["purge", "99", "--yes"], "demo has no dead letter 99"),
         (["cancel", "nothing"], "demo has no replay nothing"),
     ],
@@ -183,10 +183,10 @@ def test_letters_are_exported_and_come_back_to_their_place_once(dead: Dead, stor
     for user in ("jo", "al", "Al"):
         bury(store, user)
     exported = dead("export", "--person", "id:jo")[1]
-    assert dead("purge", "--person", "id:jo", "--yes")[1] == "1 dead letters removed\n"
+    assert dead("purge", "--person", "id:jo", "--yes")[1] == "1 dead letter removed\n"
 
-    assert dead("import", given=exported)[1] == "1 dead letters imported\n"
-    assert dead("import", given=exported)[1] == "0 dead letters imported; 1 were there already\n"
+    assert dead("import", given=exported)[1] == "1 dead letter imported\n"
+    assert dead("import", given=exported)[1] == "0 dead letters imported; 1 existed already\n"
     assert users(store) == ["jo", "al", "Al"]
 
 
@@ -307,13 +307,13 @@ def test_whoever_edits_last_is_told_that_somebody_else_did(
 
     (grave,) = query.matching(store, "demo", Filter())
     assert (code, grave.event) == (2, {"first": True})
-    assert "edited by somebody meanwhile; nothing was changed" in " ".join(error.split())
+    assert "edited meanwhile; nothing was changed" in " ".join(error.split())
 
 
 @pytest.mark.parametrize(
     ("script", "text"),
     [
-        ("printf '{' > $1", "what was written is not JSON"),
+        ("printf '{' > $1", "the edited event is not JSON"),
         ("printf '[]' > $1", "an event must be a JSON object"),
         ("exit 3", "exit code 3"),
     ],
@@ -338,13 +338,13 @@ def test_the_place_that_a_letter_holds_cannot_become_somebody_else_s(dead: Dead,
     code, _, error = dead("edit", 1, "--patch", '{"userId": "another"}')
 
     assert code == 2
-    assert "cannot become that of id:another" in error
+    assert "cannot get the new ordering keys id:another" in error
 
 
 def test_skipping_a_letter_that_holds_lets_the_others_go_on(dead: Dead, store: redis.Redis) -> None:
     hold(store)
 
-    assert dead("skip", 1)[1] == "1 dead letters skipped\n"
+    assert dead("skip", 1)[1] == "1 dead letter skipped\n"
 
     figures = lanes.stats(store, "demo")
     assert (figures.dead, figures.held, figures.ready) == (0, 0, 1)
