@@ -175,7 +175,7 @@ def try_event(
     destinations = mapping.destinations(settings.document())
     for name in _chosen(destination, destinations):
         for part in tester.report(event, destinations[name], settings, send=send):
-            out.print(part)
+            out.print(part, soft_wrap=True)
 
 
 @app.command(name="translate")

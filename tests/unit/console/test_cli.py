@@ -183,7 +183,7 @@ def test_lanes_show_says_what_a_person_waits_for(store: redis.Redis) -> None:
     told = runner.invoke(cli.app, ["lanes", "show", "id:42"], env={"COLUMNS": "200"}).stdout.splitlines()
     assert told[0] == "demo: 2 events of id:42 are waiting; the first:"
     assert "#1 track Step 1" in told[2]
-    assert told[2].endswith("no worker has taken it yet")
+    assert told[2].endswith("no worker has claimed it yet")
 
 
 def test_lanes_show_tells_what_was_sent_and_what_was_answered(store: redis.Redis) -> None:
@@ -246,7 +246,7 @@ def test_test_shows_the_request_and_sends_nothing(tmp_path: Path) -> None:
 
     shown = runner.invoke(cli.app, ["test", str(file)]).stdout
 
-    assert "ordered by id:42" in shown
+    assert "ordering keys: id:42" in shown
     assert "✓ Create or Update Person (createUpdatePerson) → POST /api/v2/entity" in shown
     assert '"plan": "[bold]pro"' in shown
     assert "nothing was sent" in shown
@@ -264,7 +264,7 @@ def test_test_says_when_no_subscription_takes_the_event() -> None:
     told = runner.invoke(cli.app, ["test"], input='{"type": "unknown"}').stdout
 
     assert "nothing would be sent" in told
-    assert 'type = "identify" does not hold, there is "unknown"' in told.replace("\n", " ")
+    assert 'type = "identify" is not met; the value is "unknown"' in told
 
 
 @pytest.mark.parametrize("text", ["{", "[]"])
