@@ -135,7 +135,7 @@ def _deliver(events: list[sample.Event], pipeline: _Pipeline, console: Console) 
                 killed = _kill_a_worker(pipeline, console)
             batch = events[first : first + _BATCH]
             _post(pipeline.ingest, batch)
-            pipeline.supervisor.mend()
+            pipeline.supervisor.restart_ended()
             progress.advance(sent, len(batch))
             progress.update(delivered, completed=pipeline.stats().delivered_total)
         _drain(pipeline, lambda stats: progress.update(delivered, completed=stats.delivered_total))
@@ -164,7 +164,7 @@ def _drain(pipeline: _Pipeline, show: Callable[[lanes.Stats], None]) -> None:
             done, moved_at = stats.delivered_total + stats.buried_total, time.monotonic()
         if time.monotonic() - moved_at > _STALLED_S:
             raise CommandError(f"no event was delivered for {_STALLED_S:.0f} s; {stats.waiting} events wait")
-        pipeline.supervisor.mend()
+        pipeline.supervisor.restart_ended()
         time.sleep(_POLL_S)
     show(stats)
 
