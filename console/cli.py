@@ -112,8 +112,8 @@ def worker() -> None:
     settings = _sound(_joined())
     threads = settings.concurrency * max(1, len(settings.document().get("destinations", {})))
     options = f"--pool threads -Q segue --loglevel WARNING -n {heartbeat.NAME} --concurrency {threads}"
-    alone = "--without-gossip --without-mingle --without-heartbeat"
-    celery = f"-m celery -A workers.app --quiet worker {options} {alone}"
+    isolated = "--without-gossip --without-mingle --without-heartbeat"
+    celery = f"-m celery -A workers.app --quiet worker {options} {isolated}"
     os.execv(sys.executable, [sys.executable, *_QUIET, *celery.split()])
 
 
