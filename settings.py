@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -53,16 +55,28 @@ class Settings(BaseSettings):
     dedupe_s: int = Field(default=24 * 3600, ge=1)
 
     @classmethod
-    def load(cls) -> Settings:
-        """Return the settings of this process. Raises SettingsError: a value is invalid; the message names each such
-        variable and its value."""
+    def load(cls, joined: Mapping[str, str] = MappingProxyType({})) -> Settings:
+        """Return the settings of this process, with the variables `joined` where the environment does not set them.
+
+        Raises SettingsError: a value is invalid; the message names each such variable and its value.
+        """
+        values: dict[str, Any] = {_field(name): value for name, value in joined.items() if name not in os.environ}
         try:
-            return cls()
+            return cls(**values)
         except ValidationError as error:
             faults = [
                 f"{_variable(fault['loc'])}: {fault['msg']} (it is {fault['input']!r})" for fault in error.errors()
             ]
             raise SettingsError("\n".join(faults)) from None
+
+    def queue_config(self, remember_days: float) -> dict[str, int]:
+        """Return the values of `lanes.QueueConfig` for a destination that remembers identities for so many days."""
+        return {
+            "cooldown_ms": int(self.settle_s * 1000),
+            "dedupe_s": self.dedupe_s,
+            "join_s": int(remember_days * 86_400),
+            "limit": self.queue_limit,
+        }
 
     def document(self) -> dict[str, Any]:
         """Return the tables of the configuration file; without SEGUE_CONFIG, DEFAULT_DOCUMENT.
@@ -106,6 +120,10 @@ def _environment(name: str, where: str, path: Path) -> str:
     if name not in os.environ:
         raise SettingsError(f"{path}: {where}: the environment variable {name} is not set")
     return os.environ[name]
+
+
+def _field(variable: str) -> str:
+    return variable if variable == "REDIS_URL" else variable.removeprefix("SEGUE_").lower()
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

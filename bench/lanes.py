@@ -34,7 +34,7 @@ from mapping.envelope import pack
 
 BODY = os.urandom(300)  # as much as is left of an event of 1 KB with unknown words, see bench/packing.py
 SAMPLE = 10_000
-HOLD_MS = 5_000  # as in production
+COOLDOWN_MS = 5_000  # as in production
 DEPTH = int(os.environ.get("DEPTH", "1000000"))
 CHAIN = int(os.environ.get("CHAIN", "100000"))
 ROUNDS = 5
@@ -62,8 +62,7 @@ class Queue:
     """A queue being filled and drained, with the time that the server itself spends on it."""
 
     def __init__(self, client: redis.Redis, name: str, keys_of: Keys) -> None:
-        self.client = client
-        self.name = name
+        self.queue = lanes.Queue(client=client, name=name, dedupe_s=DAY_S, limit=10_000_000)
         self.keys_of = keys_of
         self.appended = 0
 
@@ -74,24 +73,22 @@ class Queue:
                 lanes.NewEvent(bodies[n % len(bodies)] if bodies else BODY, self.keys_of(n), f"m{n}")
                 for n in range(first, last)
             ]
-            lanes.append(self.client, self.name, new, limit=10_000_000, dedupe_s=DAY_S, longest_hold_ms=HOLD_MS)
+            lanes.append(self.queue, new)
         self.appended += count
 
     def claim(self) -> lanes.Claim:
         return lanes.claim(
-            self.client,
-            self.name,
+            self.queue,
             lease_ms=60_000,
             max_events=500,
             max_bytes=10**7,
             max_depth=500,
-            listen_ms=0,
-            longest_hold_ms=HOLD_MS,
+            poll_ms=0,
         )
 
     def settle(self, claim: lanes.Claim) -> None:
         delivered = [event.sequence for event in claim.events]
-        lanes.settle(self.client, self.name, claim.id, delivered=delivered, longest_hold_ms=HOLD_MS)
+        lanes.settle(self.queue, claim.id, delivered=delivered)
 
     def drain(self, most: int) -> None:
         done = 0
@@ -100,9 +97,9 @@ class Queue:
             done += len(claim.events)
 
     def redis_us(self, work: Callable[[], object], count: int) -> float:
-        before = processor_us(self.client)
+        before = processor_us(self.queue.client)
         work()
-        return (processor_us(self.client) - before) / count
+        return (processor_us(self.queue.client) - before) / count
 
     def round_us(self) -> tuple[float, float]:
         """Return what it costs to append one event, and to claim and settle one, at the depth there is now."""
@@ -161,14 +158,14 @@ def phases(queue: Queue) -> tuple[float, float, float]:
     """Claim and settle all there is; return what either costs an event, and what the longest call took."""
     claims, settlements, done = [], [], 0
     while True:
-        start = processor_us(queue.client)
+        start = processor_us(queue.queue.client)
         claim = queue.claim()
-        between = processor_us(queue.client)
+        between = processor_us(queue.queue.client)
         if not claim.events:
             return sum(claims) / done, sum(settlements) / done, max(claims + settlements)
         queue.settle(claim)
         claims.append(between - start)
-        settlements.append(processor_us(queue.client) - between)
+        settlements.append(processor_us(queue.queue.client) - between)
         done += len(claim.events)
 
 

@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import httpx
 import redis
 import typer
 
+import lanes
 import mapping
-from console import checking, dead_cli, forget, importing, lanes_view, status, tester, translate
+from console import checking, dead_cli, forget_cli, importing, lanes_view, status, tester, translate
 from console.demo import run as demo
 from console.errors import CommandError
 from console.local import running, up
+from console.options import AsJson, Destination
 from console.output import out, print_json, print_line, print_lines
-from privacy import erasure, purge
+from console.session import Session
+from dead_letters.import_export import ImportRefused
 from settings import Settings, SettingsError, read_document
 from workers import heartbeat
 
@@ -33,6 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 lanes_app = typer.Typer(help="Inspect the ordered queue.", no_args_is_help=True)
+app.add_typer(forget_cli.app)
 app.add_typer(lanes_app, name="lanes")
 app.add_typer(dead_cli.app, name="dead")
 
@@ -42,11 +47,6 @@ _QUIET = (
     "-Wignore:You're running the worker with superuser privileges",
     "-Wignore:An entry for the specified gid or egid was not found.",
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-UserIds = Annotated[list[str] | None, typer.Option("--user-id", help="A userId of the person; repeatable.")]
-Emails = Annotated[list[str] | None, typer.Option("--email", help="An e-mail address of the person; repeatable.")]
-AnonymousIds = Annotated[list[str] | None, typer.Option("--anonymous-id", help="An anonymousId; repeatable.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -67,7 +67,7 @@ def options(
 @app.command(name="up")
 def run_up() -> None:
     """Run the whole pipeline on this machine until SIGINT or SIGTERM."""
-    up.run(_sound(Settings.load()), typer.echo)
+    up.run(_valid(Settings.load()), typer.echo)
 
 
 @app.command(name="demo")
@@ -94,7 +94,7 @@ def ingest() -> None:
     """Run the HTTP endpoint that accepts events."""
     import uvicorn
 
-    settings = _sound(_joined())
+    settings = _ready_to_run()
     uvicorn.run(
         "ingest.app:create_app",
         factory=True,
@@ -109,7 +109,7 @@ def ingest() -> None:
 @app.command()
 def worker() -> None:
     """Run one worker process. Any number may run, on any machine that reaches Redis."""
-    settings = _sound(_joined())
+    settings = _ready_to_run()
     threads = settings.concurrency * max(1, len(settings.document().get("destinations", {})))
     options = f"--pool threads -Q segue --loglevel WARNING -n {heartbeat.NAME} --concurrency {threads}"
     isolated = "--without-gossip --without-mingle --without-heartbeat"
@@ -128,8 +128,7 @@ def simulator(context: typer.Context) -> None:
 @app.command(name="status")
 def show_status(as_json: AsJson = False) -> None:
     """Show the state and the figures of each destination and source, and the number of workers."""
-    settings = _joined()
-    figures = status.gather(_store(settings), settings)
+    figures = status.gather(Session.join())
     if as_json:
         print_json(figures)
     else:
@@ -166,15 +165,14 @@ def check(
 @app.command(name="test")
 def try_event(
     file: Annotated[str, typer.Argument(help="A file with the event as JSON; - is stdin.")] = "-",
-    destination: Annotated[str | None, typer.Option(help="Only this destination.")] = None,
+    destination: Destination = None,
     send: Annotated[bool, typer.Option("--send", help="Send the requests to Customer.io.")] = False,
 ) -> None:
     """Show what each subscription does with an event, and the requests. Sends nothing without --send."""
-    settings = Settings.load()
     event = tester.read_event(sys.stdin.read() if file == "-" else Path(file).read_bytes())
-    destinations = mapping.destinations(settings.document())
-    for name in _chosen(destination, destinations):
-        for part in tester.report(event, destinations[name], settings, send=send):
+    session = Session.join()
+    for name in session.chosen(destination):
+        for part in tester.report(event, session.destinations[name], session.settings, send=send):
             out.print(part, soft_wrap=True)
 
 
@@ -202,13 +200,12 @@ def import_setup(
 @lanes_app.command()
 def show(
     key: Annotated[str, typer.Argument(help="An ordering key: id:42, email:jo@example.com, anonymous_id:…")],
-    destination: Annotated[str | None, typer.Option(help="Only this destination.")] = None,
+    destination: Destination = None,
     as_json: AsJson = False,
 ) -> None:
     """Show why the events of a person wait, and what was sent for the person recently."""
-    settings = _joined()
-    names = _chosen(destination, settings.document().get("destinations", {}))
-    found = [lanes_view.gather(_store(settings), name, key) for name in names]
+    session = Session.join()
+    found = [lanes_view.gather(session.queue(name), key) for name in session.chosen(destination)]
     if as_json:
         print_json(found)
         return
@@ -216,70 +213,11 @@ def show(
         print_lines(lanes_view.render(lane))
 
 
-@app.command(name="forget")
-def forget_person(
-    user_id: UserIds = None,
-    email: Emails = None,
-    anonymous_id: AnonymousIds = None,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete the person in Customer.io as well.")] = False,
-    suppress: Annotated[bool, typer.Option("--suppress", help="Suppress the person, here and in Customer.io.")] = False,
-    destination: Annotated[str | None, typer.Option(help="Only this destination.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Erase a person from the queue, the dead letters, the delivery log and all stored identities; write a receipt.
-
-    With --delete or --suppress, waiting events of the person are dropped. Then Customer.io is asked to delete or
-    suppress the person. Then a worker erases the rest.
-    """
-    settings, person = _joined(), forget.person(user_id or [], email or [], anonymous_id or [])
-    if delete and suppress:
-        raise CommandError("--delete and --suppress exclude each other; --suppress deletes as well")
-    action: mapping.PrivacyAction | None = "delete" if delete else "suppress" if suppress else None
-    client, destinations = _store(settings), mapping.destinations(settings.document())
-    means = purge.means(settings)
-    results = [
-        forget.forget(client, destinations[name], person, action, means) for name in _chosen(destination, destinations)
-    ]
-    rewriting = erasure.rewrite_history(client)
-    if as_json:
-        print_json({"receipts": results, "rewriting": rewriting})
-        return
-    print_lines(forget.report(results, rewriting))
-
-
-@app.command()
-def unsuppress(
-    user_id: UserIds = None,
-    email: Emails = None,
-    anonymous_id: AnonymousIds = None,
-    destination: Annotated[str | None, typer.Option(help="Only this destination.")] = None,
-) -> None:
-    """Accept events of a suppressed person again, here and in Customer.io."""
-    settings, person = _joined(), forget.person(user_id or [], email or [], anonymous_id or [])
-    client, destinations = _store(settings), mapping.destinations(settings.document())
-    for name in _chosen(destination, destinations):
-        count = erasure.readmit(client, destinations[name], person, purge.means(settings))
-        print_line(f"{name}: {count:,} identities are no longer suppressed; the request to Customer.io is on the queue")
-
-
-@app.command(name="receipts")
-def show_receipts(
-    destination: Annotated[str | None, typer.Option(help="Only this destination.")] = None, as_json: AsJson = False
-) -> None:
-    """List the receipts of erased people: time, operator and counts, without identities."""
-    settings = _joined()
-    rows = forget.rows(_store(settings), _chosen(destination, settings.document().get("destinations", {})))
-    if as_json:
-        print_json(rows)
-    else:
-        out.print(forget.render(rows))
-
-
 def main() -> None:
     """Run the command line. An expected error is one text on stderr and the exit code 2."""
     try:
         app()
-    except (CommandError, SettingsError, mapping.ConfigurationError) as error:
+    except (CommandError, SettingsError, ImportRefused, lanes.QueueError, mapping.ConfigurationError) as error:
         _give_up(str(error))
     except redis.RedisError as error:
         _give_up(f"Redis is unavailable: {str(error).rstrip('.')}; set REDIS_URL, or start everything with `segue up`")
@@ -294,29 +232,27 @@ def _give_up(text: str) -> None:
     sys.exit(2)
 
 
-def _joined() -> Settings:
-    """Return the settings, joined to the `segue up` on the data directory when there is one and no REDIS_URL."""
-    for name, value in running.environment(Settings.load()).items():
-        os.environ.setdefault(name, value)
-    return Settings.load()
+def _ready_to_run() -> Settings:
+    """Return the settings of a process that is about to run, in its environment too, after a check of every queue.
+
+    Raises CommandError, SettingsError or lanes.QueueError: the process must not start. Redis may be unavailable.
+    """
+    os.environ.update(
+        {name: value for name, value in running.environment(Settings.load()).items() if name not in os.environ}
+    )
+    session = Session(_valid(Settings.load()))
+    with suppress(redis.RedisError):
+        for name in session.destinations:
+            session.queue(name)
+    return session.settings
 
 
-def _sound(settings: Settings) -> Settings:
+def _valid(settings: Settings) -> Settings:
     """Return the settings. Raises CommandError: the configuration has faults."""
     faults = checking.faults(settings.document())
     if faults:
         raise CommandError("\n".join(["the configuration is invalid:", *faults]))
     return settings
-
-
-def _store(settings: Settings) -> redis.Redis:
-    return redis.Redis.from_url(settings.redis_url, socket_timeout=10, socket_connect_timeout=5)
-
-
-def _chosen(name: str | None, names: Any) -> list[str]:
-    if name is not None and name not in names:
-        raise CommandError(f'there is no destination "{name}"; there are {", ".join(names)}')
-    return list(names) if name is None else [name]
 
 
 if __name__ == "__main__":

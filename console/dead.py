@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import redis
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from rich.console import Group, RenderableType
@@ -45,11 +44,11 @@ def _described(fault: ErrorDetails) -> str:
     return f"--{fault['loc'][0]}: {fault['msg'].removeprefix('Value error, ')}; it is {fault['input']!r}"
 
 
-def find(client: redis.Redis, queue: str, sequence: int) -> Grave:
+def find(queue: lanes.Queue, sequence: int) -> Grave:
     """Return the dead letter with this sequence. Raises CommandError: there is none."""
-    found = lanes.named_letters(client, queue, [sequence])
+    found = lanes.get_dead_letters(queue, [sequence])
     if not found:
-        raise CommandError(f"{queue} has no dead letter {sequence}; `segue dead list` shows the existing ones")
+        raise CommandError(f"{queue.name} has no dead letter {sequence}; `segue dead list` shows the existing ones")
     return query.read(found[0])
 
 
@@ -65,7 +64,7 @@ def render_list(dead_letters: Iterable[Grave]) -> RenderableType:
 
 
 def _entry(dead_letter: Grave) -> tuple[str, str, str]:
-    why, blocking = dead_letter.why, " (blocking)" if dead_letter.letter.holds else ""
+    why, blocking = dead_letter.why, " (blocking)" if dead_letter.letter.blocks else ""
     event = f"{dead_letter.name} from {dead_letter.source}{blocking}"
     facts = f"{output.utc(why['buried_at_ms'])}  {why['class']:<9}  {dead_letter.action or '–'}  {event}"
     return str(dead_letter.sequence), facts, why["message"]
@@ -93,19 +92,18 @@ def _at_fault(subscription: str | None, action: str | None) -> str:
     return f"{subscription} ({action})" if subscription and action else subscription or action or "–"
 
 
-def details(client: redis.Redis, destination: mapping.Destination, dead_letter: Grave) -> dict[str, Any]:
+def details(queue: lanes.Queue, destination: mapping.Destination, dead_letter: Grave) -> dict[str, Any]:
     """Return a dead letter with `{"destination", "would_send", "waiting"}`: the dry run of sending it now, and the
     first waiting events that share an ordering key with it."""
-    queue = destination.name
-    (would_send,) = dry_run.rehearse(client, [dead_letter], destination, time.time())
+    (would_send,) = dry_run.rehearse(queue, [dead_letter], destination, time.time())
     waiting = {
         other.sequence: other
         for digest in dead_letter.letter.keys
-        for other in lanes.queue_of(client, queue, digest, most=_MOST_WAITING + 1)
+        for other in lanes.lane_events(queue, digest, most=_MOST_WAITING + 1)
         if other.sequence != dead_letter.sequence
     }
     return dead_letter.json() | {
-        "destination": queue,
+        "destination": queue.name,
         "would_send": would_send.json(),
         "waiting": [_waiting_json(waiting[sequence]) for sequence in sorted(waiting)[:_MOST_WAITING]],
     }
@@ -123,7 +121,7 @@ def _waiting_json(waiting: lanes.Waiting) -> dict[str, Any]:
     }
 
 
-def edit(client: redis.Redis, destination: mapping.Destination, dead_letter: Grave, patch: str | None) -> None:
+def edit(queue: lanes.Queue, destination: mapping.Destination, dead_letter: Grave, patch: str | None) -> None:
     """Apply the patch to the event of a dead letter, or open the event in the operator's editor. The original event is
     kept in the dead letter.
 
@@ -133,12 +131,12 @@ def edit(client: redis.Redis, destination: mapping.Destination, dead_letter: Gra
     event = patched(dead_letter.event, patch) if patch is not None else _edited(dead_letter.event)
     keys = mapping.ordering_info(event, destination).keys
     new_keys = [key for key in keys if lanes.digest(key) not in dead_letter.letter.keys]
-    if dead_letter.letter.holds and new_keys:
+    if dead_letter.letter.blocks and new_keys:
         raise CommandError(
             f"dead letter {dead_letter.sequence} blocks later events of its person, so its event cannot get the new "
             f"ordering keys {', '.join(new_keys)}; skip it and send another event; nothing was changed"
         )
-    if not query.edit(client, destination.name, dead_letter, event):
+    if not query.edit(queue, dead_letter, event):
         raise CommandError(
             f"dead letter {dead_letter.sequence} was replayed, removed or edited meanwhile; nothing was changed"
         )
@@ -164,38 +162,37 @@ def _edited(event: dict[str, Any]) -> dict[str, Any]:
     return edited
 
 
-def discard(client: redis.Redis, queue: str, wanted: Filter, longest_hold_ms: int) -> int:
+def discard(queue: lanes.Queue, wanted: Filter) -> int:
     """Remove the dead letters that the filter matches, unblock the events behind them, and return their number."""
     removed, last = 0, 0
     while True:
-        page, looked_at = query.page(client, queue, wanted, after=last)
+        page, looked_at = query.page(queue, wanted, after=last)
         sequences = [dead_letter.sequence for dead_letter in page]
-        removed += lanes.discard(client, queue, sequences, longest_hold_ms=longest_hold_ms)
+        removed += lanes.discard(queue, sequences)
         if looked_at is None:
             return removed
         last = looked_at
 
 
-def stats(client: redis.Redis, destination: mapping.Destination, spill_dir: Path | None) -> dict[str, Any]:
+def stats(queue: lanes.Queue, destination: mapping.Destination, spill_dir: Path | None) -> dict[str, Any]:
     """Return `{"destination", "dead", "blocking", "most", "by_reason", "oldest_buried_at_ms", "spilled_total",
     "spill_files", "alarm"}`; `most` is the limit `dead_letters` of the destination."""
-    queue = destination.name
     by_reason: Counter[str] = Counter()
     oldest = None
-    for dead_letter in query.matching(client, queue, Filter()):
+    for dead_letter in query.matching(queue, Filter()):
         by_reason[dead_letter.why["class"]] += 1
         oldest = min(oldest or dead_letter.why["buried_at_ms"], dead_letter.why["buried_at_ms"])
-    figures = lanes.stats(client, queue)
+    figures = lanes.stats(queue)
     return {
-        "destination": queue,
+        "destination": queue.name,
         "dead": figures.dead,
-        "blocking": figures.held,
+        "blocking": figures.blocking,
         "most": destination.delivery.dead_letters,
         "by_reason": dict(by_reason),
         "oldest_buried_at_ms": oldest,
         "spilled_total": figures.spilled_total,
-        "spill_files": [str(file) for file in spill_files.files(spill_dir, queue)] if spill_dir else [],
-        "alarm": retention.exceeded(client, queue, destination.delivery, int(time.time() * 1000)),
+        "spill_files": [str(file) for file in spill_files.files(spill_dir, queue.name)] if spill_dir else [],
+        "alarm": retention.exceeded(queue, destination.delivery, int(time.time() * 1000)),
     }
 
 

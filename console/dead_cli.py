@@ -12,20 +12,19 @@ from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
-import redis
 import typer
 from rich.console import Console
 
-import mapping
+import lanes
 from console import dead, replays
 from console.errors import CommandError
-from console.local import running
+from console.options import AsJson
 from console.output import counted, out, print_json, print_json_lines, print_line
+from console.session import Session
 from dead_letters import import_export, query, spill_files
 from dead_letters import replay as replaying
 from dead_letters.query import Filter
 from dead_letters.record import Reason as Reasons
-from settings import Settings
 
 app = typer.Typer(help="List, edit, replay and remove dead letters.", no_args_is_help=True)
 
@@ -40,7 +39,6 @@ Person = Annotated[str | None, typer.Option(help="An ordering key: id:42, email:
 Since = Annotated[datetime | None, typer.Option(help="Buried at or after this time (UTC).")]
 Until = Annotated[datetime | None, typer.Option(help="Buried before this time (UTC).")]
 Text = Annotated[str | None, typer.Option(help="Text anywhere in the event or in the failure.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 
@@ -97,9 +95,10 @@ def list_dead_letters(
     as_json: AsJson = False,
 ) -> None:
     """List dead letters in the order in which their events were accepted."""
-    client, name = _queue(destination)
-    _require(client, name, wanted.ids)
-    found = query.matching(client, name, wanted)
+    session = Session.join()
+    queue = session.queue(session.only(destination))
+    _require(queue, wanted.ids)
+    found = query.matching(queue, wanted)
     if group:
         rows = dead.groups(found)
         print_json(rows) if as_json else out.print(dead.render_groups(rows))
@@ -112,8 +111,9 @@ def list_dead_letters(
 @app.command()
 def show(sequence: Id, destination: Destination = None) -> None:
     """Print a dead letter as JSON, with a dry run of sending it now and the waiting events of the same person."""
-    client, name = _queue(destination)
-    print_json(dead.details(client, _configured(name), dead.find(client, name, sequence)), indent=True)
+    session = Session.join()
+    queue = session.queue(session.only(destination))
+    print_json(dead.details(queue, session.destinations[queue.name], dead.find(queue, sequence)), indent=True)
 
 
 @app.command()
@@ -126,8 +126,9 @@ def edit(
     ] = None,
 ) -> None:
     """Edit the event of a dead letter. The original event is kept with it."""
-    client, name = _queue(destination)
-    dead.edit(client, _configured(name), dead.find(client, name, sequence), patch)
+    session = Session.join()
+    queue = session.queue(session.only(destination))
+    dead.edit(queue, session.destinations[queue.name], dead.find(queue, sequence), patch)
     print_line(f"dead letter {sequence} was edited; `segue dead replay {sequence}` sends it")
 
 
@@ -151,15 +152,16 @@ def replay(
     `segue dead replays` shows its progress, `segue dead cancel` stops it. A dead letter is replayed once, also when two
     operators replay it.
     """
-    client, name = _queue(destination)
+    session = Session.join()
+    queue = session.queue(session.only(destination))
     if dry_run and as_it_was:
         raise CommandError("--dry-run maps events again; `segue dead show` prints the requests of --as-it-was")
-    _require(client, name, wanted.ids)
+    _require(queue, wanted.ids)
     mode: replaying.Mode = "dry run" if dry_run else "as it was" if as_it_was else "mapped"
-    started = replays.start(client, name, wanted, rate, mode)
+    started = replays.start(queue, wanted, rate, mode)
     if not detach and started.state == "running":
         try:
-            started = replays.watch(client, name, started, Console(stderr=True, highlight=False))
+            started = replays.watch(queue, started, Console(stderr=True, highlight=False))
         except KeyboardInterrupt:
             print_line(f"replay {started.id} is still running; `segue dead cancel {started.id}` stops it")
             raise typer.Exit(130) from None
@@ -174,8 +176,9 @@ def replay(
 @app.command(name="replays")
 def list_replays(destination: Destination = None, as_json: AsJson = False) -> None:
     """List replays, the newest first: operator, filter and progress."""
-    client, name = _queue(destination)
-    found = replaying.history(client, name)
+    session = Session.join()
+    queue = session.queue(session.only(destination))
+    found = replaying.history(queue)
     print_json_lines(map(replays.replay_json, found)) if as_json else out.print(replays.render_replays(found))
 
 
@@ -184,10 +187,11 @@ def cancel(
     replay_id: Annotated[str, typer.Argument(help="The id of a replay.")], destination: Destination = None
 ) -> None:
     """Stop a replay. What it has not requeued stays a dead letter."""
-    client, name = _queue(destination)
-    if replaying.read(client, name, replay_id) is None:
-        raise CommandError(f"{name} has no replay {replay_id}; `segue dead replays` shows the existing ones")
-    replaying.cancel(client, name, replay_id)
+    session = Session.join()
+    queue = session.queue(session.only(destination))
+    if replaying.read(queue, replay_id) is None:
+        raise CommandError(f"{queue.name} has no replay {replay_id}; `segue dead replays` shows the existing ones")
+    replaying.cancel(queue, replay_id)
     print_line(f"replay {replay_id} is cancelled")
 
 
@@ -199,10 +203,11 @@ def skip(
     yes: Yes = False,
 ) -> None:
     """Remove dead letters and unblock the events behind them. Asks for confirmation, unless ids are given."""
-    client, name = _queue(destination)
+    session = Session.join()
+    queue = session.queue(session.only(destination))
     if wanted == Filter():
         raise CommandError("name the dead letters: their ids, or options as for `segue dead list`")
-    _discard(client, name, wanted, "skipped", yes or bool(wanted.ids))
+    _discard(queue, wanted, "skipped", yes or bool(wanted.ids))
 
 
 @app.command()
@@ -213,8 +218,9 @@ def purge(
     yes: Yes = False,
 ) -> None:
     """Remove dead letters for good. Asks for confirmation."""
-    client, name = _queue(destination)
-    _discard(client, name, wanted, "removed", yes)
+    session = Session.join()
+    queue = session.queue(session.only(destination))
+    _discard(queue, wanted, "removed", yes)
 
 
 @app.command()
@@ -224,10 +230,11 @@ def export(
     destination: Destination = None,
 ) -> None:
     """Print dead letters as JSON lines for `segue dead import`."""
-    client, name = _queue(destination)
-    _require(client, name, wanted.ids)
-    for dead_letter in query.matching(client, name, wanted):
-        sys.stdout.write(f"{spill_files.line(name, dead_letter).decode()}\n")
+    session = Session.join()
+    queue = session.queue(session.only(destination))
+    _require(queue, wanted.ids)
+    for dead_letter in query.matching(queue, wanted):
+        sys.stdout.write(f"{spill_files.line(queue.name, dead_letter).decode()}\n")
 
 
 @app.command(name="import")
@@ -236,53 +243,36 @@ def import_dead_letters(
     destination: Destination = None,
 ) -> None:
     """Import dead letters from JSON lines: all lines, or none when one is invalid. Existing dead letters stay."""
-    client, name = _queue(destination)
+    session = Session.join()
+    queue = session.queue(session.only(destination))
     with import_export.spooled(sys.stdin.buffer) if file == "-" else nullcontext(Path(file)) as path:
         lines, now_ms = import_export.lines_of(path), int(time.time() * 1000)
-        added, existing = import_export.imported(client, _configured(name), lines, now_ms)
+        added, existing = import_export.imported(queue, session.destinations[queue.name], lines, now_ms)
     print_line(f"{counted(added, 'dead letter')} imported" + (f"; {existing:,} existed already" if existing else ""))
 
 
 @app.command()
 def stats(destination: Destination = None, as_json: AsJson = False) -> None:
     """Show the number of dead letters by reason, the limit and the spill files."""
-    client, name = _queue(destination)
-    figures = dead.stats(client, _configured(name), Settings.load().spill_dir)
+    session = Session.join()
+    queue = session.queue(session.only(destination))
+    figures = dead.stats(queue, session.destinations[queue.name], session.settings.spill_dir)
     print_json(figures) if as_json else out.print(dead.render_stats(figures))
 
 
-def _queue(destination: str | None) -> tuple[redis.Redis, str]:
-    settings = Settings.load()
-    names = list(settings.document().get("destinations", {}))
-    if destination is None and len(names) != 1:
-        raise CommandError(f"--destination is required: there are {', '.join(names) or 'none'}")
-    if destination is not None and destination not in names:
-        raise CommandError(f'there is no destination "{destination}"; there are {", ".join(names)}')
-    url = running.environment(settings).get("REDIS_URL", settings.redis_url)
-    return redis.Redis.from_url(url, socket_timeout=30, socket_connect_timeout=5), destination or names[0]
-
-
-def _configured(name: str) -> mapping.Destination:
-    return mapping.destinations(Settings.load().document())[name]
-
-
-def _discard(client: redis.Redis, name: str, wanted: Filter, done: str, yes: bool) -> None:
-    _require(client, name, wanted.ids)
-    count = sum(1 for _ in query.matching(client, name, wanted))
+def _discard(queue: lanes.Queue, wanted: Filter, done: str, yes: bool) -> None:
+    _require(queue, wanted.ids)
+    count = sum(1 for _ in query.matching(queue, wanted))
     if count and dead.confirm(count, done, yes):
-        print_line(f"{counted(dead.discard(client, name, wanted, _hold_ms()), 'dead letter')} {done}")
+        print_line(f"{counted(dead.discard(queue, wanted), 'dead letter')} {done}")
     else:
         print_line(f"nothing was {done}")
 
 
-def _require(client: redis.Redis, name: str, ids: Iterable[int]) -> None:
+def _require(queue: lanes.Queue, ids: Iterable[int]) -> None:
     """Raise CommandError when one of the dead letters does not exist."""
     for sequence in ids:
-        dead.find(client, name, sequence)
-
-
-def _hold_ms() -> int:
-    return int(Settings.load().settle_s * 1000)
+        dead.find(queue, sequence)
 
 
 def _ms(time: datetime | None) -> int | None:

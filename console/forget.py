@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import redis
 from rich.console import Group, RenderableType
 
+import lanes
 import mapping
 from console import output
 from console.errors import CommandError
@@ -19,7 +19,7 @@ from console.operator import operator
 from dead_letters import spill_files
 from delivery import admission
 from privacy import erasure, receipts
-from privacy.purge import Means
+from privacy.purge import ErasureContext
 from privacy.receipts import Receipt
 from workers import heartbeat
 
@@ -53,13 +53,7 @@ def person(user_ids: Sequence[str], emails: Sequence[str], anonymous_ids: Sequen
     return named
 
 
-def forget(
-    client: redis.Redis,
-    destination: mapping.Destination,
-    person: mapping.Person,
-    action: mapping.PrivacyAction | None,
-    means: Means,
-) -> dict[str, Any]:
+def forget(context: ErasureContext, person: mapping.Person, action: mapping.PrivacyAction | None) -> dict[str, Any]:
     """Erase the person at one destination; with an action, Customer.io is asked to carry it out first.
 
     Returns the receipt's members and `{"destination", "earlier", "others", "waits_for"}`: the ids of earlier receipts
@@ -72,31 +66,31 @@ def forget(
         raise CommandError(f"--{action}: Customer.io does not know anonymous ids; add --user-id or --email")
     try:
         if action is None:
-            receipt, others = erasure.forget(client, destination, person, means, operator())
+            receipt, others = erasure.forget(context, person, operator())
         else:
-            receipt, others = erasure.give(client, destination, person, action, means, operator())
+            receipt, others = erasure.give(context, person, action, operator())
     except spill_files.TornFile as error:
         raise CommandError(f"{error}; repair or remove it, then repeat the command: some data is not erased") from None
-    receipt, reason = _wait(client, destination.name, receipt)
+    receipt, reason = _wait(context.queue, receipt)
     return {
-        "destination": destination.name,
+        "destination": context.destination.name,
         **receipt.json(),
-        "earlier": receipts.earlier(client, destination.name, receipt),
+        "earlier": receipts.earlier(context.queue, receipt),
         "others": sorted(others),
         "waits_for": reason,
     }
 
 
-def _wait(client: redis.Redis, queue: str, receipt: Receipt) -> tuple[Receipt, str | None]:
+def _wait(queue: lanes.Queue, receipt: Receipt) -> tuple[Receipt, str | None]:
     """Wait until the receipt is done. Return it, and why it cannot be finished now, None when it is done."""
     while receipt.state != "done":
-        state = admission.read(client, queue)
-        if heartbeat.count(client) == 0:
+        state = admission.read(queue)
+        if heartbeat.count(queue.client) == 0:
             return receipt, "no worker is running; the next one finishes it"
         if state.paused or state.breaker == "open":
             return receipt, f"deliveries are stopped ({state.reason}); it is finished when they resume"
         time.sleep(_POLL_S)
-        receipt = receipts.read(client, queue, receipt.id) or receipt
+        receipt = receipts.read(queue, receipt.id) or receipt
     return receipt, None
 
 
@@ -119,9 +113,9 @@ def report(results: Sequence[dict[str, Any]], rewriting: bool) -> Iterator[str]:
     yield "snapshots (RDB) and backups made before now still contain it: see docs/privacy.md"
 
 
-def rows(client: redis.Redis, names: Sequence[str]) -> list[dict[str, Any]]:
+def rows(queues: Iterable[lanes.Queue]) -> list[dict[str, Any]]:
     """Return all receipts of the destinations, the newest first of each: `{"destination"}` and a receipt's members."""
-    return [{"destination": name, **receipt.json()} for name in names for receipt in receipts.history(client, name)]
+    return [{"destination": queue.name, **receipt.json()} for queue in queues for receipt in receipts.history(queue)]
 
 
 def render(rows: Sequence[dict[str, Any]]) -> RenderableType:

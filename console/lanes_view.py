@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-import redis
 
 import lanes
 from delivery import log as delivery_log
@@ -19,20 +18,20 @@ _MOST_SENT = 20
 _STATIONS = ("claimed", "sent", "answered")
 
 
-def gather(client: redis.Redis, queue: str, key: str) -> dict[str, Any]:
+def gather(queue: lanes.Queue, key: str) -> dict[str, Any]:
     """Return `{"key", "destination", "length", "steps", "sent"}` of a lane.
 
     `steps` begins with the head of the lane; a step in state "waiting" waits for the next one. `length` 0 means that no
     event waits. `sent` has the items of the delivery log, the newest first.
     """
-    lane = lanes.inspect(client, queue, key)
+    lane = lanes.inspect(queue, key)
     steps = lane.steps if lane else ()
     return {
         "key": key,
-        "destination": queue,
+        "destination": queue.name,
         "length": lane.length if lane else 0,
         "steps": [_step_json(step) for step in steps],
-        "sent": [asdict(item) for item in delivery_log.sent_for(client, queue, lanes.digest(key), _MOST_SENT)],
+        "sent": [asdict(item) for item in delivery_log.sent_for(queue, lanes.digest(key), _MOST_SENT)],
     }
 
 
@@ -89,6 +88,6 @@ def _reason(step: lanes.Step) -> str:
             return f"due in {seconds:.1f} s: it is being retried, or in its cooldown"
         case "claimed":
             return f"being delivered by {step.by}; its lease ends in {seconds:.1f} s"
-        case "held":
+        case "blocking":
             return f"a dead letter that blocks its lane: `segue dead show {step.sequence}`, then replay or skip it"
     return f"behind other events in {step.figure} lanes; one of them:"

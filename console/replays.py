@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-import redis
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+import lanes
 from console import output
 from console.errors import CommandError
 from console.operator import operator
@@ -20,24 +20,24 @@ from workers import heartbeat
 _POLL_S = 0.2
 
 
-def start(client: redis.Redis, queue: str, wanted: Filter, per_s: int, mode: replays.Mode) -> replays.Replay:
+def start(queue: lanes.Queue, wanted: Filter, per_s: int, mode: replays.Mode) -> replays.Replay:
     """Start a replay in the name of the operator, or join the running one with the same filter and mode."""
-    return replays.begin(client, queue, wanted, who=operator(), per_s=per_s, mode=mode)
+    return replays.begin(queue, wanted, who=operator(), per_s=per_s, mode=mode)
 
 
-def watch(client: redis.Redis, queue: str, running: replays.Replay, console: Console) -> replays.Replay:
+def watch(queue: lanes.Queue, running: replays.Replay, console: Console) -> replays.Replay:
     """Show the progress of a replay until it ends, and return it. KeyboardInterrupt leaves the replay running."""
     facts = f"{running.mode}, {running.total:,} dead letters, at most {running.per_s:,}/s"
     console.print(f"replay {running.id} of {running.who}: {facts}; Ctrl-C leaves it running")
-    if not heartbeat.count(client):
+    if not heartbeat.count(queue.client):
         console.print("no worker is running; the replay starts when one does", style="yellow")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task("", total=None, rate="")
         while True:
-            now = replays.read(client, queue, running.id)
+            now = replays.read(queue, running.id)
             if now is None:
-                raise CommandError(f"{queue} has no replay {running.id}")
+                raise CommandError(f"{queue.name} has no replay {running.id}")
             rate = f"{progress.tasks[0].speed or 0:.0f}/s"
             progress.update(task, description=now.mode, total=now.total, completed=now.passed, rate=rate)
             if now.state != "running":

@@ -18,6 +18,7 @@ from rich.text import Text
 import lanes
 import mapping
 from console import output
+from console.session import Session
 from dead_letters import retention
 from delivery import admission
 from ingest import sources
@@ -25,26 +26,26 @@ from settings import Settings
 from workers import heartbeat
 
 _WAITING = ("ready", "delayed", "claimed", "blocked")  # the parts of `waiting`
-_TOTALS = ("delivered_total", "buried_total", "forgotten_total", "spilled_total")
+_TOTALS = ("delivered_total", "buried_total", "erased_total", "spilled_total")
 _SOURCE_TOTALS = ("accepted", "duplicates", "suppressed", "rejected")
 
 
-def gather(client: redis.Redis, settings: Settings) -> dict[str, Any]:
+def gather(session: Session) -> dict[str, Any]:
     """Return `{"destinations": [...], "sources": [...], "workers": n}`; ages in seconds."""
     return {
         "destinations": [
-            _destination(client, name, destination.delivery)
-            for name, destination in mapping.destinations(settings.document()).items()
+            _destination(session.queue(name), destination.delivery)
+            for name, destination in session.destinations.items()
         ],
-        "sources": _sources(client, settings),
-        "workers": heartbeat.count(client),
+        "sources": _sources(session.client, session.settings),
+        "workers": heartbeat.count(session.client),
     }
 
 
-def circumstances(client: redis.Redis, name: str) -> dict[str, Any]:
-    """Return whether deliveries to the destination are `paused` (its credentials are refused), its `breaker` (closed,
-    or open: the service is dead), and the `reason` for either."""
-    state = admission.read(client, name)
+def _deliveries(queue: lanes.Queue) -> dict[str, Any]:
+    """Return `{"paused", "breaker", "reason"}`. `paused`: Customer.io refuses the credentials; `breaker` is "open" when
+    Customer.io is unavailable, else "closed"."""
+    state = admission.read(queue)
     return {"paused": state.paused, "breaker": state.breaker, "reason": state.reason}
 
 
@@ -105,16 +106,15 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _destination(client: redis.Redis, name: str, delivery: mapping.Delivery) -> dict[str, Any]:
-    stats = lanes.stats(client, name)
+def _destination(queue: lanes.Queue, delivery: mapping.Delivery) -> dict[str, Any]:
+    stats = lanes.stats(queue)
     return {
-        "name": name,
-        **{figure: getattr(stats, figure) for figure in ("waiting", *_WAITING, "dead", *_TOTALS)},
-        "blocking": stats.held,
+        "name": queue.name,
+        **{figure: getattr(stats, figure) for figure in ("waiting", *_WAITING, "dead", "blocking", *_TOTALS)},
         "oldest_age_s": stats.oldest_age_s,
-        "alarm": retention.exceeded(client, name, delivery, int(time.time() * 1000)),
+        "alarm": retention.exceeded(queue, delivery, int(time.time() * 1000)),
         "hot": [{"digest": lane.digest.hex(), "length": lane.length} for lane in stats.hot],
-        **circumstances(client, name),
+        **_deliveries(queue),
     }
 
 

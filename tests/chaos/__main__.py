@@ -26,6 +26,7 @@ import lanes
 from console.demo.run import differences, oracle, read_person, sample
 from tests.chaos.proxy import Proxy
 from tests.chaos.stage import Stage
+from tests.queues import queue_in
 
 BATCH = 40
 LAG_SCALE = 0.05  # what lags behind by a minute at Customer.io lags by three seconds here
@@ -160,7 +161,7 @@ def is_taken(stage: Stage, batch: list[sample.Event]) -> bool:
 def judge(told: list[sample.Event], stage: Stage, plan: Plan) -> dict[str, Any]:
     """Return what came of it, each person compared with the oracle; what they did by its own time, where it may have
     been applied in another order."""
-    stats = lanes.stats(stage.store, "demo")
+    stats = lanes.stats(queue_in(stage.store, "demo"))
     seen = stage.simulator.get("/_sim/stats").json()
     people = stage.simulator.get("/_sim/people").json()["people"]
     for person in people if plan.may_be_disordered else ():

@@ -17,6 +17,7 @@ import redis
 import lanes
 from console.local import programs
 from console.local.supervisor import Supervisor
+from tests.queues import queue_of
 
 CONFIG = """
 [sources.demo]
@@ -98,7 +99,7 @@ class Stage:
 
     def _waiting(self) -> int:
         try:
-            return lanes.stats(self.store, "demo").waiting
+            return lanes.stats(queue_of(self.store, "demo")).waiting
         except redis.RedisError:
             return 1
 

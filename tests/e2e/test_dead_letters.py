@@ -29,6 +29,7 @@ from tests.chaos.stage import Stage
 from tests.conftest import RedisServer
 from tests.e2e.conftest import clean_environment
 from tests.pipeline import Pipeline, wait_until
+from tests.queues import queue_in
 
 EVENTS = int(os.environ.get("DEAD_EVENTS", "3000"))
 FAILED = EVENTS // 10
@@ -281,19 +282,22 @@ def test_a_replay_survives_kill_9_of_redis_and_of_whoever_carries_it_on(tmp_path
         batch = [of(n, {"type": "page", "properties": {}}) for n in range(letters)]
         for first in range(0, letters, 100):
             stage.ingest.post("/v1/batch", json={"batch": batch[first : first + 100]}).raise_for_status()
-        wait_until(lambda: lanes.stats(stage.store, "demo").dead == letters, "all are dead letters")
-        for grave in query.matching(stage.store, "demo", Filter()):
+        wait_until(lambda: lanes.stats(queue_in(stage.store, "demo")).dead == letters, "all are dead letters")
+        for grave in query.matching(queue_in(stage.store, "demo"), Filter()):
             url = {"url": f"d{grave.event['messageId'][1:]}"}
-            assert query.edit(stage.store, "demo", grave, grave.event | {"properties": url})
+            assert query.edit(queue_in(stage.store, "demo"), grave, grave.event | {"properties": url})
 
-        begun = replays.begin(stage.store, "demo", Filter(), who="jo@here", per_s=100)
-        wait_until(lambda: lanes.stats(stage.store, "demo").dead < letters, "it has begun")
+        begun = replays.begin(queue_in(stage.store, "demo"), Filter(), who="jo@here", per_s=100)
+        wait_until(lambda: lanes.stats(queue_in(stage.store, "demo")).dead < letters, "it has begun")
         for name in ("worker-1", "worker-2", "worker-3"):
             stage.kill(name)
         stage.kill("redis")
         wait_until(lambda: ended(stage, begun.id), "it has come to its end")
         stage.settle_down()
-        replay, figures = replays.read(stage.store, "demo", begun.id), lanes.stats(stage.store, "demo")
+        replay, figures = (
+            replays.read(queue_in(stage.store, "demo"), begun.id),
+            lanes.stats(queue_in(stage.store, "demo")),
+        )
         people = stage.simulator.get("/_sim/people").json()["people"]
         journal = stage.simulator.get("/_sim/journal").json()["journal"]
 
@@ -306,7 +310,7 @@ def test_a_replay_survives_kill_9_of_redis_and_of_whoever_carries_it_on(tmp_path
 
 def ended(stage: Stage, replay_id: str) -> bool:
     try:
-        replay = replays.read(stage.store, "demo", replay_id)
+        replay = replays.read(queue_in(stage.store, "demo"), replay_id)
     except redis.RedisError:
         return False
     return replay is not None and replay.state == "done"

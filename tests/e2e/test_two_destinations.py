@@ -14,6 +14,7 @@ import lanes
 from delivery import admission
 from tests.conftest import RedisServer
 from tests.pipeline import OTHER, Pipeline, wait_until
+from tests.queues import queue_in
 from workers.tasks import CLAIM_EVENTS
 
 WORKERS, SEATS = 2, 4  # SEATS of each destination in each worker
@@ -52,7 +53,7 @@ def test_a_dead_destination_slows_nobody(redis_server: RedisServer, tmp_path: Pa
 
         delivered_in(pipeline, "demo", "living", TO_THE_LIVING)
 
-        living, dead = lanes.stats(pipeline.redis, "living"), lanes.stats(pipeline.redis, "dead")
+        living, dead = lanes.stats(queue_in(pipeline.redis, "living")), lanes.stats(queue_in(pipeline.redis, "dead"))
         breaker = admission.read(pipeline.redis, "dead").breaker
         while pipeline.workers:
             pipeline.kill_worker(0)  # they would wait for answers
@@ -63,14 +64,14 @@ def test_a_dead_destination_slows_nobody(redis_server: RedisServer, tmp_path: Pa
 
 
 def claims(pipeline: Pipeline) -> int:
-    return lanes.stats(pipeline.redis, "dead").claims
+    return lanes.stats(queue_in(pipeline.redis, "dead")).claims
 
 
 def delivered_in(pipeline: Pipeline, write_key: str, name: str, count: int) -> float:
     """Return the seconds from the first event sent until the living destination has them all."""
     began_at = time.monotonic()
     pipeline.send(told(name, count), write_key=write_key)
-    wait_until(lambda: lanes.stats(pipeline.redis, "living").waiting == 0, "the living one has everything")
+    wait_until(lambda: lanes.stats(queue_in(pipeline.redis, "living")).waiting == 0, "the living one has everything")
     return time.monotonic() - began_at
 
 

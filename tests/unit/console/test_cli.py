@@ -18,6 +18,7 @@ from delivery.batching import Item, Request
 from delivery.outcomes import Answer, Rejected
 from mapping.envelope import pack
 from mapping.operation import BATCH_PATH
+from tests.queues import queue_of
 
 runner = CliRunner()
 
@@ -119,7 +120,7 @@ def test_check_sums_up_a_sound_configuration() -> None:
 
 def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
     event = lanes.NewEvent(pack("demo", {"type": "identify", "userId": "42"}), ("id:42",), "demo:m1")
-    lanes.append(store, "demo", [event, event], limit=10, dedupe_s=60)
+    lanes.append(queue_of(store, "demo"), [event, event])
     store.hset("segue:sources", mapping={"demo:accepted": 1, "demo:duplicates": 1, "demo:rejected": 2})
 
     result = runner.invoke(cli.app, ["status", "--json"])
@@ -138,7 +139,7 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
         "blocking": 0,
         "delivered_total": 0,
         "buried_total": 0,
-        "forgotten_total": 0,
+        "erased_total": 0,
         "spilled_total": 0,
         "alarm": None,
         "paused": False,
@@ -163,7 +164,7 @@ def test_status_prints_the_screen() -> None:
 
 def test_status_warns_of_a_lane_that_unrelated_people_seem_to_share(store: redis.Redis) -> None:
     events = [lanes.NewEvent(pack("demo", {"type": "track"}), ("anonymous_id:kiosk",), f"m{n}") for n in range(1100)]
-    lanes.append(store, "demo", events, limit=2000, dedupe_s=60)
+    lanes.append(queue_of(store, "demo"), events)
 
     result = runner.invoke(cli.app, ["status"], env={"COLUMNS": "160"})
 
@@ -173,7 +174,7 @@ def test_status_warns_of_a_lane_that_unrelated_people_seem_to_share(store: redis
 def test_lanes_show_says_what_a_person_waits_for(store: redis.Redis) -> None:
     for number, keys in enumerate([("id:old",), ("id:old", "id:42"), ("id:42",)], start=1):
         event = {"type": "track", "event": f"Step {number}"}
-        lanes.append(store, "demo", [lanes.NewEvent(pack("demo", event), keys, f"m{number}")], limit=10, dedupe_s=60)
+        lanes.append(queue_of(store, "demo"), [lanes.NewEvent(pack("demo", event), keys, f"m{number}")])
 
     result = runner.invoke(cli.app, ["lanes", "show", "id:42", "--json"])
 
@@ -188,7 +189,7 @@ def test_lanes_show_says_what_a_person_waits_for(store: redis.Redis) -> None:
 
 def test_lanes_show_tells_what_was_sent_and_what_was_answered(store: redis.Redis) -> None:
     event = lanes.ClaimedEvent(7, 0, 0, 0, 1_700_000_000_000, (lanes.digest("id:42"),), b"")
-    recorder = delivery_log.Recorder(store, "demo", lanes.Claim("c", (event,), None, False))
+    recorder = delivery_log.Recorder(queue_of(store, "demo"), lanes.Claim("c", (event,), None, False))
     send = recorder.recording(lambda _: [Rejected("name: too long", Answer(207, ""))])
     send(Request(BATCH_PATH, (Item(7, 0, "trackEvent", "", b'{"name":"Bought"}', "web:m7"),)))
     recorder.write()

@@ -22,6 +22,7 @@ from console import cli
 from dead_letters import query, retention, spill_files
 from dead_letters.query import Filter
 from mapping.envelope import pack
+from tests.queues import queue_of
 
 CONFIG = """
 [destinations.demo]
@@ -79,22 +80,24 @@ def line_of(line: dict[str, Any] | None = None, **more: Any) -> str:
 
 def bury(client: redis.Redis, user: str, **more: Any) -> None:
     event = {"type": "page", "properties": {}, "userId": user, "messageId": f"of {user}"}
-    letter = lanes.OldLetter(None, 1_700_000_000_000, (f"id:{user}",), pack("web", event), orjson.dumps(why(**more)))
-    lanes.bury(client, "demo", [letter])
+    letter = lanes.ImportedDeadLetter(
+        None, 1_700_000_000_000, (f"id:{user}",), pack("web", event), orjson.dumps(why(**more))
+    )
+    lanes.import_dead_letters(queue_of(client, "demo"), [letter])
 
 
 def hold(client: redis.Redis) -> None:
     """Let the first event of "held" be a letter that holds up the second, sequences one and two of an empty queue."""
     for name in ("first", "second"):
         event = {"type": "page", "name": name, "properties": {}, "userId": "held", "messageId": name}
-        lanes.append(client, "demo", [lanes.NewEvent(pack("web", event), ("id:held",), name)], limit=9, dedupe_s=60)
-    claim = lanes.claim(client, "demo", lease_ms=1000, max_events=1, max_bytes=10**6, max_depth=0, listen_ms=0)
-    burial = lanes.Burial(claim.events[0].sequence, orjson.dumps(why()), holds=True)
-    lanes.settle(client, "demo", claim.id, buried=[burial])
+        lanes.append(queue_of(client, "demo"), [lanes.NewEvent(pack("web", event), ("id:held",), name)])
+    claim = lanes.claim(queue_of(client, "demo"), lease_ms=1000, max_events=1, max_bytes=10**6, max_depth=0, poll_ms=0)
+    burial = lanes.Burial(claim.events[0].sequence, orjson.dumps(why()), blocks=True)
+    lanes.settle(queue_of(client, "demo"), claim.id, buried=[burial])
 
 
 def users(client: redis.Redis) -> list[str]:
-    return [grave.event["userId"] for grave in query.matching(client, "demo", Filter())]
+    return [grave.event["userId"] for grave in query.matching(queue_of(client, "demo"), Filter())]
 
 
 def everything(client: redis.Redis) -> dict[bytes, Any]:
@@ -194,7 +197,7 @@ def test_a_spill_file_comes_back_unless_it_would_spill_again(dead: Dead, store: 
     for user in ("jo", "al", "jo"):
         bury(store, user)
     retention.keep_within(
-        store, "demo", mapping.Delivery(dead_letter_days=1), tmp_path, int(time.time() * 1000), lambda: True
+        queue_of(store, "demo"), mapping.Delivery(dead_letter_days=1), tmp_path, int(time.time() * 1000), lambda: True
     )
     (file,) = spill_files.files(tmp_path, "demo")
 
@@ -265,7 +268,7 @@ def test_a_bulk_verb_acts_on_what_the_same_filter_lists(dead: Dead, store: redis
     dead("purge", *options, "--yes")
 
     assert listed == [3]
-    assert [grave.sequence for grave in query.matching(store, "demo", Filter())] == [1, 2]
+    assert [grave.sequence for grave in query.matching(queue_of(store, "demo"), Filter())] == [1, 2]
 
 
 def test_show_tells_everything_what_it_would_send_and_who_waits(dead: Dead, store: redis.Redis) -> None:
@@ -284,7 +287,7 @@ def test_an_edited_letter_keeps_its_first_event(dead: Dead, store: redis.Redis) 
     assert dead("edit", 1, "--patch", PATCH)[0] == 0
     assert dead("edit", 1, "--patch", '[{"op": "add", "path": "/properties/seen", "value": true}]')[0] == 0
 
-    (grave,) = query.matching(store, "demo", Filter())
+    (grave,) = query.matching(queue_of(store, "demo"), Filter())
     assert grave.event["properties"] == {"url": "https://example.com", "seen": True}
     assert grave.why["original"]["properties"] == {}
 
@@ -293,19 +296,19 @@ def test_whoever_edits_last_is_told_that_somebody_else_did(
     dead: Dead, store: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     bury(store, "jo")
-    (grave,) = query.matching(store, "demo", Filter())
+    (grave,) = query.matching(queue_of(store, "demo"), Filter())
     (tmp_path / "editor.sh").write_text("printf '{\"late\": true}' > $1")
     monkeypatch.setenv("EDITOR", f"sh {tmp_path / 'editor.sh'}")
     run_editor = console.dead.subprocess.run
 
     def edit_first(*arguments: Any, **more: Any) -> Any:
-        query.edit(store, "demo", grave, {"first": True})
+        query.edit(queue_of(store, "demo"), grave, {"first": True})
         return run_editor(*arguments, **more)
 
     monkeypatch.setattr(console.dead.subprocess, "run", edit_first)
     code, _, error = dead("edit", 1)
 
-    (grave,) = query.matching(store, "demo", Filter())
+    (grave,) = query.matching(queue_of(store, "demo"), Filter())
     assert (code, grave.event) == (2, {"first": True})
     assert "edited meanwhile; nothing was changed" in " ".join(error.split())
 
@@ -346,8 +349,8 @@ def test_skipping_a_letter_that_holds_lets_the_others_go_on(dead: Dead, store: r
 
     assert dead("skip", 1)[1] == "1 dead letter skipped\n"
 
-    figures = lanes.stats(store, "demo")
-    assert (figures.dead, figures.held, figures.ready) == (0, 0, 1)
+    figures = lanes.stats(queue_of(store, "demo"))
+    assert (figures.dead, figures.blocking, figures.ready) == (0, 0, 1)
 
 
 def test_stats_tell_the_bound_and_raise_the_alarm(dead: Dead, store: redis.Redis) -> None:

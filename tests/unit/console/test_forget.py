@@ -13,6 +13,7 @@ import mapping
 from console import cli
 from lanes import suppression
 from mapping.envelope import pack
+from tests.queues import queue_of
 from tests.unit.console.test_cli import main, set_up, store
 
 __all__ = ["set_up", "store"]
@@ -24,7 +25,7 @@ DEMO = mapping.destinations({"destinations": {"demo": {"site_id": "s", "api_key"
 def append(store: redis.Redis, name: str, **event: object) -> None:
     body = {"type": "track", "event": name, "messageId": name, **event}
     entry = lanes.NewEvent(pack("web", body), mapping.ordering_keys(body, DEMO), f"web:{name}")
-    lanes.append(store, "demo", [entry], limit=100, dedupe_s=86_400)
+    lanes.append(queue_of(store, "demo"), [entry])
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_forget_reports_what_was_erased_and_other_people(store: redis.Redis, mon
     assert "events on the queue: 1 erased" in first
     assert "erased events also named anonymous_id:v; if these are the same person" in first
     assert "nothing to erase" in again
-    assert lanes.stats(store, "demo").waiting == 1
+    assert lanes.stats(queue_of(store, "demo")).waiting == 1
     rows = json.loads(runner.invoke(cli.app, ["receipts", "--json"]).stdout)
     assert [(row["what"], row["state"]) for row in rows] == [("forget", "done")] * 2
     assert rows[0]["id"] in again
@@ -90,9 +91,9 @@ def test_a_suppression_waits_for_workers_and_unsuppress_takes_it_back(
 
     assert "waiting" in ordered
     assert "no worker is running" in ordered
-    assert lanes.stats(store, "demo").waiting == 1, "only the request to Customer.io"
-    mark = suppression.mark(suppression.secret(store, "demo"), lanes.digest("id:1"))
-    assert store.smembers("segue:{demo}:barred") == {mark}
+    assert lanes.stats(queue_of(store, "demo")).waiting == 1, "only the request to Customer.io"
+    mark = suppression.keyed_hash(suppression.secret(queue_of(store, "demo")), lanes.digest("id:1"))
+    assert store.smembers("segue:{demo}:suppressed") == {mark}
     unsuppressed = runner.invoke(cli.app, ["unsuppress", "--user-id", "1"]).stdout
     assert unsuppressed == "demo: 1 identities are no longer suppressed; the request to Customer.io is on the queue\n"
-    assert not store.exists("segue:{demo}:barred")
+    assert not store.exists("segue:{demo}:suppressed")
