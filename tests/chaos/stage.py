@@ -93,4 +93,4 @@ class Stage:
     def _watch(self) -> None:
         while not self._over.wait(0.1):
             with self._lock:
-                self._supervisor.mend()
+                self._supervisor.restart_ended()

@@ -189,7 +189,7 @@ def test_what_failed_is_grouped_mended_and_replayed_once_in_order_while_people_g
         ("rejected", "createUpdatePerson", FAILED // 5),
     }
     assert [one["event"]["messageId"] for one in listed] == [f"m{n}" for n in range(0, EVENTS, 10)]
-    assert (plan["letters"], plan["fail_again"], plan["changed"]) == (FAILED, 0, FAILED // 5 * 3)
+    assert (plan["dead_letters"], plan["fail_again"], plan["changed"]) == (FAILED, 0, FAILED // 5 * 3)
     assert plan["changes"] == dict.fromkeys(("attributes.bio", "device.platform", "name"), FAILED // 5)
     kinds = ("add_device", "event", "identify", "page", "screen")
     assert plan["operations"] == {f"person {kind}": FAILED // 5 for kind in kinds}
@@ -197,7 +197,7 @@ def test_what_failed_is_grouped_mended_and_replayed_once_in_order_while_people_g
     replay, dry_run = history
     assert interruptions == [130] * 3, "each time it was under way, and joined again"
     assert (replay["state"], replay["mode"], replay["filter"], replay["done"]) == ("done", "mapped", {}, FAILED)
-    assert (replay["gone"], dry_run["mode"]) == (0, "dry run")
+    assert (replay["missing"], dry_run["mode"]) == (0, "dry run")
     assert "@" in replay["who"]
     assert (figures.dead, figures.waiting) == (0, 0)
 
