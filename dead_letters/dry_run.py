@@ -14,13 +14,11 @@ from typing import Any, NamedTuple
 import lanes
 import mapping
 from dead_letters.record import DeadLetter, Request
-from delivery import wire
 from delivery.identity_memory import TIMES_KEPT_S, last_updates_s
 from mapping.envelope import JsonObject
 
 # Customer.io starts no campaign for an older event.
 _CAMPAIGNS_S = 72 * 3600
-_TRIGGER_CAMPAIGNS = frozenset({"event", "page", "screen"})
 _ADDED_ON_THE_WIRE = frozenset({"id", "timestamp"})
 _MISSING = object()
 _MOST_CHANGES = 50
@@ -93,7 +91,7 @@ def _run(dead_letter: DeadLetter, destination: mapping.Destination, now_s: float
         if refused.request not in bodies  # a privacy request has several operations without a subscription
         for change in _changes(refused.request, new.get(refused.subscription, {}))
     ]
-    risks = tuple(_risks(dead_letter, destination, bodies, now_s, last_update_s))
+    risks = tuple(_risks(dead_letter, destination, translation.operations, now_s, last_update_s))
     return DryRun(bodies, failures, tuple(changes[:_MOST_CHANGES]), risks)
 
 
@@ -115,27 +113,27 @@ def _changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:
 def _risks(
     dead_letter: DeadLetter,
     destination: mapping.Destination,
-    bodies: tuple[JsonObject, ...],
+    operations: tuple[mapping.Operation, ...],
     now_s: float,
     last_update_s: int,
 ) -> Iterator[str]:
     happened_at_s = _seconds(dead_letter.event.get("timestamp"), dead_letter.accepted_at_ms / 1000)
-    actions = {str(body.get("action")) for body in bodies}
-    if "identify" in actions and destination.delivery.identify_times == "rising":
+    effects = {operation.effect for operation in operations}
+    if effects & {"update", "object"} and destination.delivery.identify_times == "rising":
         if max(happened_at_s, _refused_at_s(dead_letter)) < last_update_s:
             yield "older than an update that was sent since: it would overwrite newer values"
         elif now_s - happened_at_s > TIMES_KEPT_S:
             yield "older than the hours for which updates are remembered: it may overwrite newer values"
-    if actions & _TRIGGER_CAMPAIGNS and now_s - happened_at_s > _CAMPAIGNS_S:
+    if "event" in effects and now_s - happened_at_s > _CAMPAIGNS_S:
         yield "more than 72 h old: it triggers no campaign"
-    for action in sorted(actions):
-        if action.startswith(("merge", "delete", "suppress")):
-            yield f"a {action} cannot be undone"
+    irreversible = {operation.body["action"] for operation in operations if operation.effect in mapping.IRREVERSIBLE}
+    for action in sorted(irreversible):
+        yield f"a {action} cannot be undone"
 
 
 def _refused_at_s(dead_letter: DeadLetter) -> float:
     """Return the latest time of a refused update: it is remembered like that of an accepted one."""
-    updates = [one.request for one in _refused(dead_letter) if wire.is_update(one.request)]
+    updates = [one.request for one in _refused(dead_letter) if mapping.effect_of(one.action) == "update"]
     return max((float(update["timestamp"]) for update in updates), default=0.0)
 
 

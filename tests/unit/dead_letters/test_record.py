@@ -12,7 +12,7 @@ import mapping
 from dead_letters import record
 from dead_letters.record import DeadLetter, FailureRecord, Line, Reason, RequeueRecord
 from delivery import prepare
-from delivery.batching import Item
+from delivery.batching import encode
 from delivery.outcomes import Answer, Rejected
 from mapping.envelope import JsonObject, pack, unpack
 
@@ -140,7 +140,7 @@ def test_a_replayed_event_has_its_age_its_attempts_and_its_original(as_recorded:
 
 def test_operations_that_are_handed_over_are_not_mapped_again(monkeypatch: pytest.MonkeyPatch) -> None:
     (operation,) = mapping.translate(EVENT, DESTINATION, 5.0).operations
-    item = Item(7, 0, operation.action, operation.path, orjson.dumps(operation.body))
+    item = encode(7, 0, operation, operation.body)
     refusal = (item, Rejected("name: no (invalid)", Answer(207, "{}", 0)))
 
     def failure(operations: tuple[mapping.Operation, ...] | None) -> bytes:
