@@ -78,7 +78,7 @@ def test_forget_reports_what_was_erased_and_other_people(store: redis.Redis, mon
         for row in rows:
             assert f"{row['id']} 20" in " ".join(listed.split())
             assert f"requested by {row['requested_by']}" in " ".join(listed.split())
-        assert "demo: forget, done, 2 erased" in " ".join(listed.split())
+        assert "demo: erase, done, 2 erased" in " ".join(listed.split())
 
 
 def test_a_suppression_waits_for_workers_and_unsuppress_takes_it_back(
