@@ -133,8 +133,8 @@ def _risks(
 
 def _refused_at_s(dead_letter: DeadLetter) -> float:
     """Return the latest time of a refused update: it is remembered like that of an accepted one."""
-    updates = [one.request for one in _refused(dead_letter) if mapping.effect_of(one.action) == "update"]
-    return max((float(update["timestamp"]) for update in updates), default=0.0)
+    updates = [request for request in _refused(dead_letter) if mapping.effect_of(request.action) == "update"]
+    return max((float(update.request["timestamp"]) for update in updates), default=0.0)
 
 
 def _seconds(timestamp: object, otherwise: float) -> float:

@@ -1,4 +1,4 @@
-"""Replays: dead letters are put back on the queue, in the order in which their events were accepted, a page at a time.
+"""Replays: dead letters are requeued, in the order in which their events were accepted, a page at a time.
 
 A replay is a record in Redis: its filter and its progress. Any worker continues it, so it survives the end of a worker,
 of a terminal and of Redis. One step of Redis removes dead letters, appends their events and advances the record.
@@ -195,11 +195,13 @@ def _requeue(
 ) -> None:
     """Requeue dead letters. Those that block keep their position; the others are appended, with the ordering keys of
     the present configuration. Raises DeadLettersChanged, and does nothing, when one was edited after `as_of`."""
-    chosen = [one for one in page if replay.mode == "mapped" or one.requests is not None]
+    chosen = [found for found in page if replay.mode == "mapped" or found.requests is not None]
+    blocking = [dead_letter for dead_letter in chosen if dead_letter.blocks]
+    others = [dead_letter for dead_letter in chosen if not dead_letter.blocks]
     requeued = lanes.requeue(
         queue,
-        blocking=[replace(one.stored, body=_body(one, replay)) for one in chosen if one.blocks],
-        appended=[_new_event(one, replay, destination, queue.cooldown_ms) for one in chosen if not one.blocks],
+        blocking=[replace(dead_letter.stored, body=_body(dead_letter, replay)) for dead_letter in blocking],
+        appended=[_new_event(dead_letter, replay, destination, queue.cooldown_ms) for dead_letter in others],
         as_of=as_of,
         record=(
             _key(queue, replay.id),

@@ -152,7 +152,7 @@ class _Index:
                 self._by_digest.setdefault(digest, []).append(removed)
 
     def of(self, sequence: int, digests: Sequence[bytes]) -> Removed | None:
-        """Return the first person for whom an event is to be removed, None when it stays."""
+        """Return the first person whose event this is, if it is to be removed; None when it stays."""
         candidates = (removed for digest in digests for removed in self._by_digest.get(digest, ()))
         return next((removed for removed in candidates if removed.includes(sequence, digests)), None)
 
@@ -161,7 +161,7 @@ class _Index:
         return self.of(sequence, digests) is not None
 
     def mentioned_in(self, sequence: int, json: bytes) -> Removed | None:
-        """Return the first person of whom an identity is a string in the JSON, None without one."""
+        """Return the first person with an identity that is a string in the JSON, None without one."""
         for removed in self._removals:
             if (removed.before is None or sequence < removed.before) and any(
                 orjson.dumps(text) in json for text in removed.person.texts()

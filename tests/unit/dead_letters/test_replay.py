@@ -1,4 +1,4 @@
-"""Replays and dry runs over an imitation server: what is put back, in which order, how it is counted."""
+"""Replays and dry runs over an imitation server: what is requeued, in which order, and how it is counted."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def configured(**delivery: Any) -> mapping.Destination:
 
 
 def send_events(client: redis.Redis, *events: dict[str, Any]) -> None:
-    for number, told in enumerate(events):
-        event = {"timestamp": LONG_AGO, "messageId": f"m{number}", "userId": "jo"} | told
+    for number, members in enumerate(events):
+        event = {"timestamp": LONG_AGO, "messageId": f"m{number}", "userId": "jo"} | members
         body = pack("website", event)
         lanes.append(queue_of(client, QUEUE), [lanes.NewEvent(body, (f"id:{event['userId']}",), event["messageId"])])
 
@@ -53,7 +53,7 @@ def track(name: str, **more: Any) -> dict[str, Any]:
 
 
 def work(client: redis.Redis, destination: mapping.Destination, **answers: Outcome) -> list[dict[str, Any]]:
-    """Work everything off; an operation is answered by its name. Return what was sent."""
+    """Deliver everything; `answers` has the outcomes of operations by name. Return what was sent."""
     sent: list[dict[str, Any]] = []
 
     def send(request: Request) -> list[Outcome]:
@@ -89,7 +89,7 @@ def replay(
     steps: int = 100,
     limit: int = 1000,
 ) -> replays.Replay:
-    """Carry a replay on for some steps, to its end unless told otherwise."""
+    """Make some steps of a replay, until its end by default."""
     begun = replays.begin(queue_of(client, QUEUE), wanted, who="jo@here", per_s=1000, mode=mode)
     context = ReplayContext(lambda _: None, lambda _: None)
     queue = replace(queue_of(client, QUEUE), limit=limit)
@@ -110,7 +110,7 @@ def test_a_replayed_event_keeps_its_age_its_attempts_and_its_original(client: re
     send_events(client, track("bad"))
     work(client, destination, bad=refused())
     (first,) = dead_letters(client)
-    query.edit(queue_of(client, QUEUE), first, first.event | {"properties": {"mended": True}})
+    query.edit(queue_of(client, QUEUE), first, first.event | {"properties": {"edited": True}})
 
     assert replay(client, destination).done == 1
     work(client, destination, bad=refused("still bad"))
@@ -120,12 +120,10 @@ def test_a_replayed_event_keeps_its_age_its_attempts_and_its_original(client: re
     assert second.failure.accepted_at_ms == first.failure.accepted_at_ms
     assert [attempt["reason"] for attempt in second.failure.attempts] == ["name: no (invalid)", "still bad"]
     assert second.failure.original == first.event
-    assert second.event["properties"] == {"mended": True}
+    assert second.event["properties"] == {"edited": True}
 
 
-def test_an_edit_while_a_letter_is_being_replayed_is_what_is_sent_or_is_refused(
-    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_edit_during_a_replay_is_sent_or_is_refused(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     destination = configured()
     send_events(client, track("bad"))
     work(client, destination, bad=refused())
@@ -135,15 +133,15 @@ def test_an_edit_while_a_letter_is_being_replayed_is_what_is_sent_or_is_refused(
 
     def edited_meanwhile(*arguments: Any, **more: Any) -> Any:
         page = read_page(*arguments, **more)
-        edits.append(query.edit(queue_of(client, QUEUE), first, first.event | {"event": f"mended {len(edits)}"}))
+        edits.append(query.edit(queue_of(client, QUEUE), first, first.event | {"event": f"edited {len(edits)}"}))
         return page
 
     monkeypatch.setattr(query, "page", edited_meanwhile)
     ended = replay(client, destination)
 
-    assert edits == [True, False], "once it was edited, it is another one than the operator has read"
+    assert edits == [True, False], "after the first edit it differs from what the operator has read"
     assert (ended.processed, ended.done) == (1, 1)
-    assert [body["name"] for body in work(client, destination)] == ["mended 0"]
+    assert [body["name"] for body in work(client, destination)] == ["edited 0"]
     assert not query.edit(queue_of(client, QUEUE), first, first.event), "it was replayed"
 
 
@@ -164,7 +162,7 @@ def test_the_failure_has_the_whole_record(client: redis.Redis) -> None:
     assert len(failure.attempts) == 1
 
 
-def test_what_was_refused_goes_again_as_it_was(client: redis.Redis) -> None:
+def test_the_recorded_requests_are_sent_again(client: redis.Redis) -> None:
     """The event is mapped to something else by now."""
     send_events(client, track("bad", properties={"price": 3}))
     (before,) = work(client, configured(), bad=refused())
@@ -178,7 +176,7 @@ def test_what_was_refused_goes_again_as_it_was(client: redis.Redis) -> None:
     assert lanes.stats(queue_of(client, QUEUE)).dead == 0
 
 
-def test_a_letter_without_a_request_stays_when_it_shall_go_as_it_was(client: redis.Redis) -> None:
+def test_a_dead_letter_without_a_request_is_skipped_by_a_replay_as_recorded(client: redis.Redis) -> None:
     destination = configured()
     send_events(client, {"type": "page", "properties": {}})
     work(client, destination)
@@ -189,8 +187,8 @@ def test_a_letter_without_a_request_stays_when_it_shall_go_as_it_was(client: red
     assert lanes.stats(queue_of(client, QUEUE)).dead == 1
 
 
-def test_operations_behind_one_that_was_tried_too_often_go_again_with_it(client: redis.Redis) -> None:
-    """They were never sent, so they are part of what the letter has to make good."""
+def test_the_unsent_operations_are_sent_again_behind_the_exhausted_one(client: redis.Redis) -> None:
+    """They were never sent."""
     subscription = {"name": "Twice", "trigger": 'type = "track"', "action": "Track Event", "mapping": {"name": "twice"}}
     table = {"site_id": "s", "api_key": "k", "subscriptions": [subscription]}
     destination = mapping.destinations({"destinations": {QUEUE: table}})[QUEUE]
@@ -205,7 +203,7 @@ def test_operations_behind_one_that_was_tried_too_often_go_again_with_it(client:
     assert [body["name"] for body in work(client, destination)] == ["bad", "twice"]
 
 
-def test_letters_of_one_person_come_back_in_their_order_behind_what_is_live(client: redis.Redis) -> None:
+def test_dead_letters_of_a_person_are_requeued_in_order_behind_live_events(client: redis.Redis) -> None:
     destination = configured()
     send_events(client, *(track(f"bad{n}") for n in range(3)))
     work(client, destination, **{f"bad{n}": refused() for n in range(3)})
@@ -236,8 +234,8 @@ def test_the_same_replay_is_joined_and_another_one_waits_for_it(client: redis.Re
     assert cancelled.state == "cancelled"
 
 
-def test_a_page_done_twice_is_put_back_once_and_told_apart(client: redis.Redis) -> None:
-    """Two operators with overlapping filters: the second finds what the first has left."""
+def test_overlapping_replays_requeue_each_dead_letter_once(client: redis.Redis) -> None:
+    """The second operator gets what the first one has not replayed."""
     destination = configured()
     send_events(client, *(track("bad", userId=f"u{n}") for n in range(4)))
     work(client, destination, bad=refused())
@@ -258,9 +256,7 @@ def test_a_full_or_busy_queue_goes_first(client: redis.Redis) -> None:
     assert replay(client, destination).done == 1
 
 
-def test_every_letter_is_looked_at_once_whatever_the_filter_wants(
-    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_dead_letter_is_read_once_for_any_filter(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     destination = configured()
     send_events(client, *(track("rare" if n % 50 == 49 else "bad", userId=f"u{n}") for n in range(90)))
     send_events(client, *(track("bad", userId=f"v{n}", messageId=f"v{n}") for n in range(90)))
@@ -277,10 +273,10 @@ def test_every_letter_is_looked_at_once_whatever_the_filter_wants(
     ended = replays.read(queue_of(client, QUEUE), begun.id)
     assert ended is not None
     assert (ended.done, ended.state) == (1, "done")
-    assert len(read) == len(set(read)) <= 60, "it ends with the page of the last letter that it wants"
+    assert len(read) == len(set(read)) <= 60, "it ends with the page of the last match"
 
 
-def test_a_dry_run_tells_what_would_be_sent_and_changes_nothing(client: redis.Redis) -> None:
+def test_a_dry_run_counts_what_would_be_sent_and_changes_nothing(client: redis.Redis) -> None:
     destination = configured()
     send_events(
         client,
@@ -343,7 +339,7 @@ def test_an_update_that_is_older_than_one_sent_since_is_a_risk(client: redis.Red
     assert risks == ["risk:older than an update that was sent since: it would overwrite newer values"]
 
 
-def test_a_letter_that_holds_goes_on_in_its_place_with_what_it_brings_along(client: redis.Redis) -> None:
+def test_a_dead_letter_that_blocks_keeps_its_position_and_its_attempts(client: redis.Redis) -> None:
     destination = configured(after_burial="hold")
     send_events(client, track("bad"), track("next", messageId="next"))
     work(client, destination, bad=refused())

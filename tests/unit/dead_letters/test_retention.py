@@ -1,4 +1,4 @@
-"""The bounds on dead letters, and the files that take what is beyond them."""
+"""The limits of dead letters, and the files for those that exceed them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mapping import Delivery
 from mapping.envelope import pack
 from tests.queues import queue_of
 
-QUEUE = "a/b"  # no name of a destination may lead a file astray
+QUEUE = "a/b"  # the name of a destination is not a path
 DAY_MS = 86_400_000
 NOW_MS = 100 * DAY_MS
 
@@ -36,15 +36,15 @@ def failure(buried_at_ms: int = NOW_MS, **more: Any) -> bytes:
 
 
 def bury(client: redis.Redis, *users: str, buried_at_ms: int = NOW_MS, **more: Any) -> None:
-    letters = [
+    imported = [
         lanes.ImportedDeadLetter(None, 1, (f"id:{user}",), pack("web", {"userId": user}), failure(buried_at_ms, **more))
         for user in users
     ]
-    lanes.import_dead_letters(queue_of(client, QUEUE), letters)
+    lanes.import_dead_letters(queue_of(client, QUEUE), imported)
 
 
-def hold(client: redis.Redis, *names: str, buried_at_ms: int = NOW_MS) -> None:
-    """Let the first of these events of one person be a letter that holds the others up."""
+def block(client: redis.Redis, *names: str, buried_at_ms: int = NOW_MS) -> None:
+    """Append these events of one person, and bury the first one so that it blocks the others."""
     events = [lanes.NewEvent(pack("web", {"userId": name}), ("id:held",), name) for name in names]
     lanes.append(queue_of(client, QUEUE), events)
     claim = lanes.claim(queue_of(client, QUEUE), lease_ms=1000, max_events=1, max_bytes=10**6, max_depth=0, poll_ms=0)
@@ -65,10 +65,10 @@ def spill_excess(client: redis.Redis, directory: Path, *, has_lock: bool = True,
     return retention.spill_excess(queue_of(client, QUEUE), Delivery(**delivery), directory, NOW_MS, lambda: has_lock)
 
 
-def test_the_oldest_of_too_many_letters_go_to_a_file_and_those_that_hold_stay(
+def test_the_oldest_excess_dead_letters_move_to_a_file_and_those_that_block_stay(
     client: redis.Redis, tmp_path: Path
 ) -> None:
-    hold(client, "held", "waits")
+    block(client, "held", "waits")
     bury(client, *(f"u{n}" for n in range(11)))
 
     assert spill_excess(client, tmp_path, dead_letters=10) == 2
@@ -79,7 +79,7 @@ def test_the_oldest_of_too_many_letters_go_to_a_file_and_those_that_hold_stay(
     assert lanes.stats(queue_of(client, QUEUE)).spilled_total == 2
 
 
-def test_letters_that_are_too_old_go_and_imported_ones_count_from_their_return(
+def test_old_dead_letters_move_and_the_age_of_imported_ones_starts_at_the_import(
     client: redis.Redis, tmp_path: Path
 ) -> None:
     bury(client, "old", buried_at_ms=NOW_MS - 31 * DAY_MS)
@@ -91,7 +91,7 @@ def test_letters_that_are_too_old_go_and_imported_ones_count_from_their_return(
     assert (spilled(tmp_path), users(client)) == (["old"], ["old but back", "young"])
 
 
-def test_whoever_is_no_longer_alone_spills_nothing(client: redis.Redis, tmp_path: Path) -> None:
+def test_a_worker_that_lost_the_lock_spills_nothing(client: redis.Redis, tmp_path: Path) -> None:
     bury(client, "a", "b")
 
     assert spill_excess(client, tmp_path, has_lock=False, dead_letters=1) == 0
@@ -103,10 +103,10 @@ def test_whoever_is_no_longer_alone_spills_nothing(client: redis.Redis, tmp_path
     ("crashing", "to_file"),
     [("open_spill", []), ("spill", []), ("close_spill", ["a", "b"]), ("end_spill", ["a", "b"])],
 )
-def test_a_crash_leaves_every_letter_in_one_place(
+def test_a_crash_leaves_every_dead_letter_in_one_place(
     client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crashing: str, to_file: list[str]
 ) -> None:
-    """Whether it had left for the file is decided when it leaves Redis, so a replay meanwhile changes nothing."""
+    """A file keeps what left Redis for it, so a replay meanwhile changes nothing."""
     bury(client, "a", "b")
 
     def crash(*_: Any, **__: Any) -> int:
@@ -125,7 +125,7 @@ def test_a_crash_leaves_every_letter_in_one_place(
     assert spill_files.unfinished(tmp_path, QUEUE) == []
 
 
-def test_a_crash_between_two_pages_leaves_every_letter_in_one_place(
+def test_a_crash_between_two_pages_leaves_every_dead_letter_in_one_place(
     client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bury(client, *"abcd")
@@ -146,11 +146,11 @@ def test_a_crash_between_two_pages_leaves_every_letter_in_one_place(
     assert (spilled(tmp_path), users(client)) == (["a", "b"], ["c", "d"])
 
 
-def test_a_letter_that_is_edited_while_its_file_is_written_goes_as_edited(
+def test_a_dead_letter_that_is_edited_while_its_file_is_written_moves_as_edited(
     client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bury(client, "a", "b", "c")
-    write, edits = spill_files.write, iter([{"userId": "mended"}])
+    write, edits = spill_files.write, iter([{"userId": "edited"}])
 
     def edited_meanwhile(*arguments: Any) -> Path:
         file = write(*arguments)
@@ -162,10 +162,10 @@ def test_a_letter_that_is_edited_while_its_file_is_written_goes_as_edited(
     monkeypatch.setattr(spill_files, "write", edited_meanwhile)
     assert spill_excess(client, tmp_path, dead_letters=2) == 2
 
-    assert (spilled(tmp_path), users(client)) == (["mended", "b"], ["c"])
+    assert (spilled(tmp_path), users(client)) == (["edited", "b"], ["c"])
 
 
-def test_a_letter_that_is_replayed_while_its_file_is_written_is_not_in_it(
+def test_a_dead_letter_that_is_replayed_while_its_file_is_written_is_not_in_it(
     client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bury(client, "a", "b", "c")
@@ -194,8 +194,8 @@ def finished(directory: Path, queue: str, users: Iterable[str]) -> Path:
     return file
 
 
-def test_a_hold_that_lasts_too_long_ends(client: redis.Redis) -> None:
-    hold(client, "bad", "next", buried_at_ms=NOW_MS - 73 * 3_600_000)
+def test_blocking_ends_after_hold_hours(client: redis.Redis) -> None:
+    block(client, "bad", "next", buried_at_ms=NOW_MS - 73 * 3_600_000)
 
     assert retention.unblock_expired(queue_of(client, QUEUE), Delivery(hold_hours=74), NOW_MS) == 0
     assert retention.unblock_expired(queue_of(client, QUEUE), Delivery(hold_hours=72), NOW_MS) == 1
@@ -206,7 +206,7 @@ def test_a_hold_that_lasts_too_long_ends(client: redis.Redis) -> None:
     assert lanes.stats(queue_of(client, QUEUE)).ready == 1
 
 
-def test_what_a_crash_left_unfinished_is_no_spill_file(tmp_path: Path) -> None:
+def test_a_draft_that_a_crash_left_is_not_a_spill_file(tmp_path: Path) -> None:
     def torn() -> Any:
         yield b'{"a": 1}'
         raise OSError("no space left")
@@ -219,7 +219,7 @@ def test_what_a_crash_left_unfinished_is_no_spill_file(tmp_path: Path) -> None:
     assert list(tmp_path.glob("*.new")) == []
 
 
-def test_a_file_that_was_cut_or_is_none_is_told(tmp_path: Path) -> None:
+def test_a_truncated_or_foreign_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     file = finished(tmp_path, QUEUE, map(str, range(1000)))
     whole = file.read_bytes()
     for bad, text in [(whole[: len(whole) // 2], "torn"), (b"hello", "not a spill file")]:
@@ -237,6 +237,6 @@ def test_lines_of_a_person_are_removed_from_all_files_of_the_destination(tmp_pat
     assert spill_files.remove(tmp_path, QUEUE, lambda line: line.event["userId"] == "jo") == 0
 
     assert sorted(spilled(tmp_path)) == ["al", "al"]
-    assert len(spill_files.files(tmp_path, QUEUE)) == 2, "an empty file goes"
+    assert len(spill_files.files(tmp_path, QUEUE)) == 2, "a file without lines is deleted"
     assert len(spill_files.files(tmp_path, "another")) == 1
     assert spill_files.remove(tmp_path / "absent", QUEUE, lambda _: True) == 0

@@ -1,4 +1,4 @@
-"""Forgetting at the workers: orders that wait are not lost, letters that were edited are found, merges are followed."""
+"""Erasure at the workers: no privacy request is lost, edited dead letters are found, merged identities are erased."""
 
 from __future__ import annotations
 
@@ -41,23 +41,23 @@ def client() -> redis.Redis:
 
 def append(client: redis.Redis, name: str, source: str = "web", **event: object) -> int:
     body = {"type": "track", "event": name, "messageId": name, **event}
-    place = mapping.ordering_info(body, DESTINATION)
-    entry = lanes.NewEvent(pack(source, body), place.keys, f"{source}:{name}", join=place.join)
+    info = mapping.ordering_info(body, DESTINATION)
+    entry = lanes.NewEvent(pack(source, body), info.keys, f"{source}:{name}", join=info.join)
     return lanes.append(queue_of(client, QUEUE), [entry]).last
 
 
 def sent(client: redis.Redis) -> list[str]:
-    """Work everything off; the operations that were sent, as `action who`."""
-    told: list[str] = []
+    """Deliver everything; return the operations that were sent, as `action identifiers`."""
+    operations: list[str] = []
 
     def send(request: Request) -> list[Outcome]:
         bodies = [orjson.loads(item.data) for item in request.items]
-        told.extend(f"{body['action']} {orjson.dumps(body.get('identifiers')).decode()}" for body in bodies)
+        operations.extend(f"{body['action']} {orjson.dumps(body.get('identifiers')).decode()}" for body in bodies)
         return [Delivered()] * len(bodies)
 
     while work(client, DESTINATION, send).events:
         pass
-    return told
+    return operations
 
 
 def finish_all(client: redis.Redis) -> None:
@@ -70,7 +70,7 @@ def remove(client: redis.Redis, spill_dir: Path | None = None, before: int | Non
     return removed
 
 
-def test_an_order_that_waits_is_not_lost_to_the_next_one(client: redis.Redis) -> None:
+def test_a_waiting_privacy_request_survives_the_next_one(client: redis.Redis) -> None:
     append(client, "unsent", userId="jo")
     first, _ = erasure.request(context(client), JO, "suppress", "op")
     append(client, "unsent too", userId="jo")
@@ -85,25 +85,25 @@ def test_an_order_that_waits_is_not_lost_to_the_next_one(client: redis.Redis) ->
     assert lanes.stats(queue_of(client, QUEUE)).waiting == 0
 
 
-def test_segment_s_request_drops_what_stands_before_it_and_keeps_what_comes_after(client: redis.Redis) -> None:
+def test_a_deletion_request_of_segment_discards_earlier_events_and_keeps_later_ones(client: redis.Redis) -> None:
     append(client, "before", userId="jo")
-    order = append(client, "d1", type="delete", userId="jo")
+    request = append(client, "d1", type="delete", userId="jo")
     append(client, "after", userId="jo", timestamp="2199-01-01T00:00:00Z")
 
-    discarded = erasure.discard(context(client), order)
+    discarded = erasure.discard(context(client), request)
     assert discarded is not None
     assert discarded.counts == {"events": 1, "message_ids": 1}
     assert sent(client) == ['delete {"id":"jo"}', 'event {"id":"jo"}']
     finish_all(client)
 
-    assert erasure.discard(context(client), order) is None
+    assert erasure.discard(context(client), request) is None
     (receipt,) = receipts.history(queue_of(client, QUEUE))
     assert (receipt.requested_by, receipt.request, receipt.state) == ("source web", "delete", "done")
     assert receipt.removed["events"] == 1
     assert receipts.person_of(queue_of(client, QUEUE), receipt.id) is None
 
 
-def test_whoever_was_merged_is_the_same_person(client: redis.Redis) -> None:
+def test_merged_identities_are_the_same_person(client: redis.Redis) -> None:
     merge = {"type": "person", "action": "merge", "primary": {"id": "jo"}, "secondary": {"id": "old"}}
     identity_memory.remember(queue_of(client, QUEUE), [("merge", merge, 1)])
     append(client, "late", userId="old")
@@ -115,7 +115,7 @@ def test_whoever_was_merged_is_the_same_person(client: redis.Redis) -> None:
     assert sent(client) == ['event {"id":"al"}']
 
 
-def test_the_log_tells_who_else_was_named(client: redis.Redis) -> None:
+def test_the_log_names_other_people(client: redis.Redis) -> None:
     append(client, "update", type="identify", userId="jo", anonymousId="an", traits={"email": "Jo@example.com"})
     claim = lanes.claim(queue_of(client, QUEUE), lease_ms=60_000, max_events=9, max_bytes=10**6, max_depth=9, poll_ms=0)
     recorder = delivery_log.Recorder(queue_of(client, QUEUE), claim)
@@ -129,7 +129,7 @@ def test_the_log_tells_who_else_was_named(client: redis.Redis) -> None:
     assert removed.others == {"email:jo@example.com", "anonymous_id:an"}
 
 
-def test_a_letter_that_was_edited_is_found_by_what_it_says(client: redis.Redis) -> None:
+def test_an_edited_dead_letter_is_found_by_its_contents(client: redis.Redis) -> None:
     append(client, "bad", type="page", userId="al", properties={})
     work(client, DESTINATION, Service())
     (stored,) = lanes.list_dead_letters(queue_of(client, QUEUE))
@@ -188,7 +188,7 @@ def test_dead_letters_are_searched_again_when_the_lock_is_lost(
     assert not client.exists(lock)
 
 
-def test_what_was_emptied_while_it_was_claimed_is_not_sent_again(client: redis.Redis) -> None:
+def test_an_event_that_was_erased_while_claimed_is_not_sent_again(client: redis.Redis) -> None:
     append(client, "dies", userId="jo")
     claim = lanes.claim(queue_of(client, QUEUE), lease_ms=1, max_events=9, max_bytes=10**6, max_depth=0, poll_ms=0)
     assert remove(client).claimed == 1
@@ -199,12 +199,12 @@ def test_what_was_emptied_while_it_was_claimed_is_not_sent_again(client: redis.R
     assert lanes.stats(queue_of(client, QUEUE)).waiting == 0
 
 
-def test_many_people_are_removed_at_once_and_each_is_counted_apart(client: redis.Redis) -> None:
-    order = append(client, "d1", type="delete", userId="jo")
+def test_many_people_are_removed_at_once_and_counted_separately(client: redis.Redis) -> None:
+    request = append(client, "d1", type="delete", userId="jo")
     for name, user in [("a", "jo"), ("b", "al"), ("c", "al"), ("d", "bo")]:
         append(client, name, userId=user)
 
-    removed = purge.purge(context(client), [(JO, order), (mapping.Person(("al",)), None)])
+    removed = purge.purge(context(client), [(JO, request), (mapping.Person(("al",)), None)])
 
-    assert [one.counts for one in removed] == [{}, {"events": 2, "message_ids": 2}]
+    assert [person.counts for person in removed] == [{}, {"events": 2, "message_ids": 2}]
     assert lanes.stats(queue_of(client, QUEUE)).waiting == 3
