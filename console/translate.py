@@ -2,7 +2,7 @@
 
 A line of input is `{"id", "event" or "events", "settings"?, "subscriptions"?, "mode"?}`; the modes are "single" (the
 default), "batch", "delete" and "auth". A line of output is `{"id", "requests", "results"}` in the form of
-tests/conformance/vectors/README.md.
+tests/conformance/README.md.
 """
 
 from __future__ import annotations
