@@ -35,11 +35,10 @@ from mapping.destination import (
     Region,
     compile_destination,
 )
-from mapping.directives import ROOT_DIRECTIVE
-from mapping.directives.validate import validate_mapping
+from mapping.directives import ROOT_DIRECTIVE, validate_mapping
 from mapping.envelope import JsonObject
 from mapping.errors import ConfigurationError, InvalidMapping, InvalidPayload
-from mapping.filters.rules import Filter, compile_filter
+from mapping.filters import Filter, compile_filter
 from mapping.fql import FqlError, parse, warnings
 from mapping.ordering_keys import IdentifierScheme
 from mapping.subscription import SubscriptionRow, compile_subscription, presets

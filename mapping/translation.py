@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from mapping import filters
 from mapping.destination import Destination
 from mapping.envelope import JsonObject
 from mapping.errors import EngineFault, InvalidMapping, Rejected
-from mapping.filters import rules
 from mapping.fql import FqlError
 from mapping.javascript import UNDEFINED
 from mapping.operation import Failure, Operation, Translation
@@ -31,7 +31,7 @@ def translate(event: Any, destination: Destination, now_s: float) -> Translation
     if request is not None:
         return Translation(operations(request), ())
     if destination.filters:
-        filtered = rules.apply(destination.filters, event)
+        filtered = filters.apply(destination.filters, event)
         if filtered is None:
             return Translation((), ())
         event = filtered
