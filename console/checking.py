@@ -1,4 +1,4 @@
-"""Check the configuration, and its credentials with Customer.io."""
+"""`segue check`: the faults of the configuration, its summary, its warnings, and a test of the credentials."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TIMEOUT_S = 10.0
 
 
 def faults(document: dict[str, Any]) -> list[str]:
-    """Return every fault of the configuration's tables, each naming its key; none if it is valid."""
+    """Return every fault of the configuration's tables, each with its key; an empty list when they are valid."""
     found: list[str] = []
     try:
         mapping.destinations(document)
@@ -29,19 +29,19 @@ def faults(document: dict[str, Any]) -> list[str]:
 
 
 def summary(document: dict[str, Any]) -> Iterator[str]:
-    """Yield one line for each destination and source of a configuration without faults."""
+    """Yield one line for each destination and source of a valid configuration."""
     for name, destination in mapping.destinations(document).items():
         enabled = sum(subscription.enabled for subscription in destination.subscriptions)
         yield f"destination {name}: region {destination.region}, {enabled} subscriptions enabled"
     for source in sources.sources(document):
-        webhook = "" if source.webhook_secret else "; no webhook_secret, so its webhook is refused"
+        webhook = "" if source.webhook_secret else "; without webhook_secret, requests to its webhook are refused"
         yield f"source {source.name} → {', '.join(source.destinations)}{webhook}"
     if not document.get("sources"):
-        yield "no sources: ingest accepts no events"
+        yield "no sources: no event can be accepted"
 
 
 def warnings(document: dict[str, Any]) -> list[str]:
-    """Return the lint warnings for the triggers of a configuration without faults."""
+    """Return the lint warnings of the triggers of a valid configuration."""
     found = mapping.destinations(document).values()
     return [warning for destination in found for warning in mapping.lint_warnings(destination)]
 
@@ -49,9 +49,9 @@ def warnings(document: dict[str, Any]) -> list[str]:
 def credentials(
     destination: mapping.Destination, settings: Settings, transport: httpx.BaseTransport | None = None
 ) -> str | None:
-    """Ask Customer.io for the region of the credentials, and return their fault; None if they are valid.
+    """Send the credentials to Customer.io and return the fault; None when they and the region are right.
 
-    Source: the Track API reference; `GET /api/v1/accounts/region` works on the hosts of both regions.
+    `GET /api/v1/accounts/region` answers on the host of either region, according to the Track API reference.
     """
     url = settings.track_url or destination.url
     try:

@@ -1,8 +1,8 @@
-"""`segue import`: Segment's JSON of the subscriptions of a destination to TOML.
+"""`segue import`: Segment's JSON with the subscriptions of a destination, converted to the TOML of Segue.
 
 The input is a list of `{name, trigger|subscribe, partnerAction|actionSlug, settings|mapping, enabled}`, or the response
-`{"data": {"subscriptions": [...]}}` of Segment's Public API. A mapping in TOML updates the default mapping of the
-action; a mapping in Segment is complete. Fields that Segment does not map are therefore written as empty.
+`{"data": {"subscriptions": [...]}}` of the Public API. A mapping in Segue is merged with the default mapping of its
+action; one in Segment is complete. So a field that Segment does not map is written as an empty text.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ _HEAD = """\
 [destinations.{name}]
 site_id = "${{CUSTOMERIO_SITE_ID}}"
 api_key = "${{CUSTOMERIO_API_KEY}}"
-region = "us"  # or "eu": Segment's list of subscriptions does not say
+region = "us"  # or "eu": Segment's list of subscriptions does not contain it
 """
 
 
 def toml(text: bytes, destination: str) -> str:
-    """Return the configuration of the destination. Raises CommandError with the subscription and its fault."""
+    """Return the configuration of the destination as TOML. Raises CommandError: the input is invalid; the message names
+    the subscription and the fault."""
     if not _BARE_KEY.fullmatch(destination):
-        raise CommandError(f'"{destination}" cannot be the name of a destination; use letters, digits, - and _')
+        raise CommandError(f'"{destination}" is not a valid name of a destination; use letters, digits, - and _')
     rows = [_Row(position, row) for position, row in enumerate(_subscriptions(text))]
     taken: set[str] = set()
     parts = [_HEAD.format(name=destination)]
@@ -49,19 +50,20 @@ def toml(text: bytes, destination: str) -> str:
 
 def _subscriptions(text: bytes) -> list[Any]:
     try:
-        given = orjson.loads(text)
+        document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise CommandError(f"the file is not JSON: {error}") from None
-    if isinstance(given, dict):
-        inner = given.get("data", given)
-        given = inner.get("subscriptions") if isinstance(inner, dict) else None
-    if not isinstance(given, list) or not given:
+    rows = document
+    if isinstance(document, dict):
+        inner = document.get("data", document)
+        rows = inner.get("subscriptions") if isinstance(inner, dict) else None
+    if not isinstance(rows, list) or not rows:
         raise CommandError("the file must be a list of subscriptions, or have one at data.subscriptions")
-    return given
+    return rows
 
 
 class _Row:
-    """A subscription in Segment's form."""
+    """One subscription of Segment."""
 
     def __init__(self, position: int, row: Any) -> None:
         self.where = f"subscriptions[{position}]"
@@ -95,7 +97,7 @@ class _Row:
         mapped = {key: value for key, value in self.mapping.items() if value is not None}
         unmapped = {key: "" for key in self.action.default_mapping if key not in mapped}
         for key, value in (mapped | unmapped).items():
-            yield f"mapping.{_key(key)} = {_value(_shortened(value), f'{self.where}.mapping.{key}')}"
+            yield f"mapping.{_key(key)} = {_value(_spelled(value), f'{self.where}.mapping.{key}')}"
         yield ""
 
 
@@ -108,22 +110,20 @@ def _unique(name: str, taken: set[str]) -> str:
     return unique
 
 
-def _shortened(value: Any) -> Any:
-    """Return the shortest form of a field's value: "$.a" for a path, "{{ a }}" for a template."""
+def _spelled(value: Any) -> Any:
+    """Return the shortest form of a field's value: `"$.a"` for a path, `"{{ a }}"` for a template."""
     match value:
-        case str() if _is_expanded(value):
+        case str() if _is_parsed(value):
             return {"@literal": value}
         case {"@path": str(path)} if len(value) == 1 and path.startswith("$."):
             return path
-        case {"@template": str(template)} if (
-            len(value) == 1 and _is_expanded(template) and not template.startswith("$.")
-        ):
+        case {"@template": str(template)} if len(value) == 1 and _is_parsed(template) and not template.startswith("$."):
             return template
     return value
 
 
-def _is_expanded(text: str) -> bool:
-    """Whether a text in the configuration stands for a path or a template."""
+def _is_parsed(text: str) -> bool:
+    """Return whether the configuration reads this text as a path or a template."""
     return text.startswith("$.") or "{{" in text
 
 
@@ -148,7 +148,7 @@ def _key(key: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Return the text in TOML: in single quotes if it has double quotes, as triggers do."""
+    """Return the text as a TOML string: a literal in single quotes if it contains double quotes, as triggers do."""
     if '"' in text and _LITERAL.fullmatch(text):
         return f"'{text}'"
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""The event tester: show the translation of an event on the terminal; send it on request."""
+"""`segue test`: what each destination does with one event, and its requests; sent only on demand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TIMEOUT_S = 20.0
 
 
 def read_event(text: str | bytes) -> dict[str, Any]:
-    """Return the event of a JSON text. Raises CommandError if it is not a JSON object."""
+    """Return the event of a JSON text. Raises CommandError: it is not JSON, or not an object."""
     try:
         event = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -36,13 +36,15 @@ def read_event(text: str | bytes) -> dict[str, Any]:
 def report(
     event: dict[str, Any], destination: mapping.Destination, settings: Settings, *, send: bool
 ) -> Iterator[RenderableType]:
-    """Yield the ordering keys of the event, the decision of each subscription with the reason, each request and, with
-    `send`, the response to it."""
+    """Yield the ordering keys of the event, the decision of each subscription with its reasons, and each request.
+
+    With `send` the requests are sent in order, and each outcome is yielded.
+    """
     now_s = time.time()
     explanation = mapping.explain(event, destination, now_s)
     url = settings.track_url or destination.url
     yield Text(f"{destination.name} ({url})", style="bold")
-    yield Text(f"ordered by {', '.join(explanation.ordering.keys) or 'nothing'}")
+    yield Text(f"ordering keys: {', '.join(explanation.ordering.keys) or 'none'}")
     if explanation.event is None:
         yield Text("a filter drops this event: nothing would be sent")
         return
@@ -56,26 +58,26 @@ def report(
     if not requests:
         yield Text("nothing would be sent")
     elif not send:
-        yield Text("nothing was sent; --send sends")
+        yield Text("nothing was sent; --send sends the requests")
     else:
         track_api = TrackApi(url, destination.site_id, destination.api_key, _TIMEOUT_S)
-        yield from (_answered(request, track_api.send(request)[0]) for request in requests)
+        yield from (_outcome(request, track_api.send(request)[0]) for request in requests)
 
 
 def _decision(decision: mapping.Decision) -> Iterator[Text]:
-    named = f"{decision.subscription} ({decision.action})"
+    subscription = f"{decision.subscription} ({decision.action})"
     if decision.operation is not None:
-        yield Text(f"✓ {named} → POST {decision.operation.path}", style="green")
+        yield Text(f"✓ {subscription} → POST {decision.operation.path}", style="green")
     for error in decision.errors:
-        yield Text(f"✗ {named}: {error}", style="red")
+        yield Text(f"✗ {subscription}: {error}", style="red")
     if decision.reason is not None:
-        yield Text(f"– {named}: {decision.reason}", style="dim")
+        yield Text(f"– {subscription}: {decision.reason}", style="dim")
     for unmet in decision.unmet:
         actual = orjson.dumps(unmet.actual, default=str).decode()
-        yield Text(f"– {named}: {unmet.condition} does not hold, the value is {actual}", style="dim")
+        yield Text(f"– {subscription}: {unmet.condition} is not met; the value is {actual}", style="dim")
 
 
-def _answered(request: Request, outcome: Outcome) -> Text:
+def _outcome(request: Request, outcome: Outcome) -> Text:
     action = request.items[0].action
     if isinstance(outcome, Delivered):
         return Text(f"sent {action}: accepted", style="green")

@@ -1,8 +1,8 @@
-"""`segue translate`: JSON lines of events to JSON lines of requests. Sends nothing and needs no Redis.
+"""`segue translate`: JSON lines of events in, JSON lines of their requests out. Needs no Redis and no network.
 
-A line of input is `{"id", "event" or "events", "settings"?, "subscriptions"?, "mode"?}`; the modes are "single" (the
-default), "batch", "delete" and "auth". A line of output is `{"id", "requests", "results"}` in the form of
-tests/conformance/README.md.
+An input line is `{"id", "event" or "events", "settings"?, "subscriptions"?, "mode"?}`; modes are "single" (the
+default), "batch", "delete" and "auth". An output line is `{"id", "requests", "results"}` in the form that
+tests/conformance/README.md describes.
 """
 
 from __future__ import annotations
@@ -20,62 +20,67 @@ MODES = ("single", "batch", "delete", "auth")
 
 
 def run(lines: Iterable[str], destination: mapping.Destination | None) -> Iterator[str]:
-    """Yield a line for each line that is not blank; `{"id"?, "error"}` with the line number for an invalid one.
+    """Yield one output line for each input line that is not blank; `{"id"?, "error"}` with the line's number for an
+    invalid one.
 
-    Lines without `subscriptions` use `destination`; without a destination they use the presets.
+    `destination` is used for lines without `subscriptions`. When it is None, these use the presets.
     """
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            yield json.dumps(_translated(number, line, destination), ensure_ascii=False)
+            yield json.dumps(_result(number, line, destination), ensure_ascii=False)
 
 
-def _translated(number: int, line: str, destination: mapping.Destination | None) -> dict[str, Any]:
+def _result(number: int, line: str, destination: mapping.Destination | None) -> dict[str, Any]:
     try:
-        case = json.loads(line)
+        request = json.loads(line)
     except (ValueError, RecursionError) as error:
         return {"error": f"line {number}: is not JSON: {error}"}
-    if not isinstance(case, dict):
+    if not isinstance(request, dict):
         return {"error": f'line {number}: must be an object like {{"id": "1", "event": {{…}}}}'}
-    named = {"id": case["id"]} if "id" in case else {}
-    fault = _fault(case)
+    line_id = {"id": request["id"]} if "id" in request else {}
+    fault = _fault(request)
     if fault:
-        return {**named, "error": f"line {number}: {fault}"}
+        return {**line_id, "error": f"line {number}: {fault}"}
     try:
-        return {**named, **_results(case, _destination(case, destination))}
+        return {**line_id, **_translated(request, _destination(request, destination))}
     except Rejected as error:
-        return {**named, "requests": [], "results": [], "settings_error": True, "error": error_json(error)}
+        return {**line_id, "requests": [], "results": [], "settings_error": True, "error": error_json(error)}
 
 
-def _fault(case: dict[str, Any]) -> str | None:
-    mode = case.get("mode", "batch" if "events" in case else "single")
+def _mode(request: dict[str, Any]) -> Any:
+    return request.get("mode", "batch" if "events" in request else "single")
+
+
+def _fault(request: dict[str, Any]) -> str | None:
+    mode = _mode(request)
     if mode not in MODES:
         return f"mode: is {mode!r}, but must be one of {', '.join(MODES)}"
-    if mode == "batch" and not isinstance(case.get("events"), list):
+    if mode == "batch" and not isinstance(request.get("events"), list):
         return "events: must be a list of events"
-    if mode in ("single", "delete") and not isinstance(case.get("event"), dict):
+    if mode in ("single", "delete") and not isinstance(request.get("event"), dict):
         return "event: must be an object, the event as Segment sends it"
-    if not isinstance(case.get("subscriptions", []), list):
+    if not isinstance(request.get("subscriptions", []), list):
         return "subscriptions: must be a list"
     return None
 
 
-def _destination(case: dict[str, Any], destination: mapping.Destination | None) -> mapping.Destination:
-    if destination is not None and "subscriptions" not in case and "settings" not in case:
+def _destination(request: dict[str, Any], destination: mapping.Destination | None) -> mapping.Destination:
+    if destination is not None and "subscriptions" not in request and "settings" not in request:
         return destination
-    settings = case.get("settings", {"siteId": "site", "apiKey": "key"})
-    named = mapping.destination_of(settings, case.get("subscriptions"))
-    if destination is None or "subscriptions" in case:
-        return named
-    return destination.at(named.region)
+    settings = request.get("settings", {"siteId": "site", "apiKey": "key"})
+    requested = mapping.destination_of(settings, request.get("subscriptions"))
+    if destination is None or "subscriptions" in request:
+        return requested
+    return destination.at(requested.region)
 
 
-def _results(case: dict[str, Any], destination: mapping.Destination) -> Mapping[str, object]:
+def _translated(request: dict[str, Any], destination: mapping.Destination) -> Mapping[str, object]:
     now_s = time.time()
-    match case.get("mode", "batch" if "events" in case else "single"):
+    match _mode(request):
         case "batch":
-            return mapping.batch_results(case["events"], destination, now_s)
+            return mapping.batch_results(request["events"], destination, now_s)
         case "delete":
-            return mapping.deletion_results(case["event"], destination)
+            return mapping.deletion_results(request["event"], destination)
         case "auth":
             return mapping.credentials_results(destination)
-    return mapping.event_results(case["event"], destination, now_s)
+    return mapping.event_results(request["event"], destination, now_s)

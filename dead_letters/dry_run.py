@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import redis
-
+import lanes
 import mapping
 from dead_letters.query import Grave
 from delivery.identity_memory import TIMES_KEPT_S, last_updates_s
@@ -50,10 +49,10 @@ class Rehearsal:
 
 
 def rehearse(
-    client: redis.Redis, graves: Sequence[Grave], destination: mapping.Destination, now_s: float
+    queue: lanes.Queue, graves: Sequence[Grave], destination: mapping.Destination, now_s: float
 ) -> list[Rehearsal]:
     """Return what sending each letter now would do."""
-    updates_s = last_updates_s(client, destination.name, [grave.letter.keys for grave in graves])
+    updates_s = last_updates_s(queue, [grave.letter.keys for grave in graves])
     return [_rehearsal(grave, destination, now_s, last_s) for grave, last_s in zip(graves, updates_s, strict=True)]
 
 

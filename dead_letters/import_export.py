@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import IO, Annotated, Literal, Self
 
 import orjson
-import redis
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import lanes
 import mapping
-from console.errors import CommandError
 from dead_letters import spill_files
 from dead_letters.record import Reason
 from mapping.envelope import JsonObject, pack
@@ -24,6 +22,10 @@ from mapping.envelope import JsonObject, pack
 Lines = Callable[[], Iterator[bytes]]
 
 _PAGE = 500
+
+
+class ImportRefused(Exception):
+    """The lines cannot be imported; the message names the line, and nothing was imported."""
 
 
 Time = Annotated[int, Field(ge=0, lt=10**13)]  # Unix milliseconds
@@ -104,36 +106,36 @@ def spooled(stream: IO[bytes]) -> Iterator[Path]:
         yield Path(kept.name)
 
 
-def imported(client: redis.Redis, destination: mapping.Destination, lines: Lines, now_ms: int) -> tuple[int, int]:
+def imported(queue: lanes.Queue, destination: mapping.Destination, lines: Lines, now_ms: int) -> tuple[int, int]:
     """Add the letters of the lines; return how many, and how many were there already.
 
-    Raises CommandError, and adds nothing, naming the first line that is no letter; or when there would be too many.
+    Raises ImportRefused, and adds nothing, naming the first line that is no letter; or when there would be too many.
     """
     try:
         count = sum(1 for _ in _read(destination, lines, now_ms))
     except spill_files.TornFile as error:
-        raise CommandError(f"{error}; nothing was imported") from None
-    there, most = lanes.count_letters(client, destination.name)[0], destination.delivery.dead_letters
+        raise ImportRefused(f"{error}; nothing was imported") from None
+    there, most = lanes.count_dead_letters(queue)[0], destination.delivery.dead_letters
     if there + count > most:
         text = f"{destination.name} has {there:,} dead letters and keeps {most:,}; {count:,} more are too many"
-        raise CommandError(f"{text}: raise dead_letters, or replay or purge some first; nothing was imported")
+        raise ImportRefused(f"{text}: raise dead_letters, or replay or purge some first; nothing was imported")
     read = _read(destination, lines, now_ms)
     added = 0
     while page := list(islice(read, _PAGE)):
-        added += lanes.bury(client, destination.name, page)
+        added += lanes.import_dead_letters(queue, page)
     return added, count - added
 
 
-def _read(destination: mapping.Destination, lines: Lines, now_ms: int) -> Iterator[lanes.OldLetter]:
+def _read(destination: mapping.Destination, lines: Lines, now_ms: int) -> Iterator[lanes.ImportedDeadLetter]:
     for number, text in enumerate(lines(), start=1):
         if text.strip():
             line, told = _line(number, text)
-            yield lanes.OldLetter(
+            yield lanes.ImportedDeadLetter(
                 sequence=line.sequence if line.destination == destination.name else None,
                 accepted_at_ms=line.why.buried_at_ms if line.accepted_at_ms is None else line.accepted_at_ms,
                 keys=mapping.ordering_info(line.event, destination).keys,
                 body=pack(line.source, line.event, told.get("again")),
-                letter=orjson.dumps(told["why"] | {"imported_at_ms": now_ms}),
+                failure=orjson.dumps(told["why"] | {"imported_at_ms": now_ms}),
             )
 
 
@@ -142,10 +144,10 @@ def _line(number: int, text: bytes) -> tuple[_Line, JsonObject]:
         told = orjson.loads(text)
         return _Line.model_validate(told), told
     except orjson.JSONDecodeError as error:
-        raise CommandError(f"line {number} is not JSON ({error}); nothing was imported") from None
+        raise ImportRefused(f"line {number} is not JSON ({error}); nothing was imported") from None
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"])) or "it"
         form = '{"source": …, "event": {…}, "why": {…}}'
         text_of_fault = f"line {number} is not a dead letter like {form}: {where}: {fault['msg']}"
-        raise CommandError(f"{text_of_fault}; nothing was imported") from None
+        raise ImportRefused(f"{text_of_fault}; nothing was imported") from None

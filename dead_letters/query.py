@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import orjson
-import redis
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import lanes
 from dead_letters.record import Reason
+from lanes import Queue
 from mapping.envelope import JsonObject, pack, unpack
 
 PAGE = 500
@@ -72,7 +72,7 @@ class Grave:
             "source": self.source,
             "name": self.name,
             "action": self.action,
-            "holds": self.letter.holds,
+            "holds": self.letter.blocks,
             **self.why,
             "event": self.event,
         }
@@ -116,41 +116,39 @@ class Filter(BaseModel):
 
     def _is_in(self, grave: Grave) -> bool:
         wanted, event = (self.text or "").casefold(), orjson.dumps({"source": grave.source, "event": grave.event})
-        return wanted in (event + b"\n" + grave.letter.letter).decode().casefold()
+        return wanted in (event + b"\n" + grave.letter.failure).decode().casefold()
 
 
 def read(letter: lanes.DeadLetter) -> Grave:
     """Return the letter, read."""
     source, event, again = unpack(letter.body)
-    return Grave(letter, source, event, again, orjson.loads(letter.letter))
+    return Grave(letter, source, event, again, orjson.loads(letter.failure))
 
 
-def page(
-    client: redis.Redis, queue: str, wanted: Filter, *, after: int = 0, most: int = PAGE
-) -> tuple[list[Grave], int | None]:
+def page(queue: Queue, wanted: Filter, *, after: int = 0, most: int = PAGE) -> tuple[list[Grave], int | None]:
     """Look at the next letters behind the sequence `after`, `most` of them; return those that the filter wants, and the
     last sequence that was looked at: None at the end."""
     if wanted.ids:
         looked_at = sorted({sequence for sequence in wanted.ids if sequence > after})[:most]
-        found = lanes.named_letters(client, queue, looked_at)
+        found = lanes.get_dead_letters(queue, looked_at)
     else:
-        found = lanes.letters(client, queue, after=after, most=most)
+        found = lanes.list_dead_letters(queue, after=after, most=most)
         looked_at = [letter.sequence for letter in found]
     graves = [grave for letter in found if wanted.matches(grave := read(letter))]
     return graves, looked_at[-1] if looked_at else None
 
 
-def matching(client: redis.Redis, queue: str, wanted: Filter) -> Iterator[Grave]:
+def matching(queue: Queue, wanted: Filter) -> Iterator[Grave]:
     """Yield the letters that the filter wants, in the order in which their events were accepted."""
-    graves, last = page(client, queue, wanted)
+    graves, last = page(queue, wanted)
     while last is not None:
         yield from graves
-        graves, last = page(client, queue, wanted, after=last)
+        graves, last = page(queue, wanted, after=last)
 
 
-def edit(client: redis.Redis, queue: str, grave: Grave, event: JsonObject) -> bool:
+def edit(queue: Queue, grave: Grave, event: JsonObject) -> bool:
     """Replace the event of a letter, the first one kept in it; return False, and do nothing, when the letter is no
     longer there as it was read: somebody replayed, removed or edited it."""
     original = grave.why.get("original", grave.event)
     body = pack(grave.source, event, grave.again | {"original": original})
-    return lanes.mend(client, queue, grave.letter, body, orjson.dumps(grave.why | {"original": original}))
+    return lanes.edit_dead_letter(queue, grave.letter, body, orjson.dumps(grave.why | {"original": original}))

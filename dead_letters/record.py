@@ -82,7 +82,7 @@ def letter(
     faults = [_failure(failure) for failure in failures]
     faults += [request(item) | _refusal(outcome) for item, outcome in refusals]
     text = message or faults[0]["message"]
-    noted = [*map(orjson.loads, event.attempts), *([death.at_ms, death.by, _DIED] for death in event.deaths)]
+    noted = [*map(orjson.loads, event.attempts), *([death.at_ms, death.by, _DIED] for death in event.expired_claims)]
     if reason is not Reason.DEADLY:
         noted.append([int(now_s * 1000), NAME, text[:_LONGEST_REASON]])
     tried = [{"at_ms": at_ms, "worker": worker, "reason": end} for at_ms, worker, end in sorted(noted)]
@@ -95,7 +95,7 @@ def letter(
             "accepted": list(map(request, accepted)),
             "unsent": list(map(request, unsent)),
             "attempts": [*again.get("attempts", ()), *tried][-MOST_ATTEMPTS:],
-            "deaths": len(event.deaths),
+            "deaths": len(event.expired_claims),
             "keys": mapping.ordering_info(content, destination).keys,
             "accepted_at_ms": accepted_at_ms,
             "buried_at_ms": int(now_s * 1000),

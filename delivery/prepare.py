@@ -9,7 +9,6 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import orjson
-import redis
 
 import lanes
 import mapping
@@ -18,7 +17,6 @@ from delivery.batching import Item, encode, written
 from delivery.identity_memory import Known, Update
 from mapping.envelope import JsonObject, message_key, unpack
 
-DAY_S = 86_400
 # Python computes in one thread at a time; those that wait their turn here do not interrupt it, which costs both.
 _computing = threading.Lock()
 
@@ -48,7 +46,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    events: Sequence[lanes.ClaimedEvent], client: redis.Redis, destination: mapping.Destination, *, keeps_distance: bool
+    events: Sequence[lanes.ClaimedEvent], queue: lanes.Queue, destination: mapping.Destination
 ) -> list[Prepared]:
     """Return the events prepared, in their order. What is mapped depends on nothing remembered, and on no clock.
 
@@ -57,12 +55,9 @@ def prepare(
     with _computing:
         prepared = [_mapped(event, destination) for event in events]
     known = identity_memory.look_up(
-        client,
-        destination.name,
-        destination.delivery.remember_days * DAY_S,
+        queue,
         chain.from_iterable([one.people for one in prepared]),
         [one.update for one in prepared if one.update],
-        keeps_distance=keeps_distance,
     )
     if not known:
         return prepared

@@ -26,9 +26,10 @@ import mapping
 from ingest import bodies, signature
 from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS, completed, packed, shared
-from ingest.group_commit import FATES, RETRY_AFTER_S, Fate, Gatherer
-from ingest.sources import TOTALS, Source, sources
-from ingest.wakeups import Hints
+from ingest.group_commit import FATES, RETRY_AFTER_S, Fate, GroupCommit
+from ingest.sources import Source, sources
+from ingest.wakeups import Wakeups
+from lanes import keys
 from mapping.envelope import JsonObject
 from settings import Settings
 
@@ -97,9 +98,9 @@ class Ingest:
         self._client = redis.asyncio.Redis.from_url(
             self._settings.redis_url, socket_timeout=5, socket_connect_timeout=2
         )
-        self._hints = Hints(self._settings.redis_url)
-        self._gatherers = {
-            name: Gatherer(self._client, destination, self._settings, self._hints)
+        self._wakeups = Wakeups(self._settings.redis_url)
+        self._commits = {
+            name: GroupCommit(self._queue(name, destination), destination, self._wakeups)
             for name, destination in self._destinations.items()
         }
         counting = asyncio.create_task(self._count())
@@ -110,9 +111,13 @@ class Ingest:
         await receive()
         counting.cancel()
         await self._write_counts()
-        self._hints.close()
+        self._wakeups.close()
         await self._client.aclose()
         await send({"type": "lifespan.shutdown.complete"})
+
+    def _queue(self, name: str, destination: mapping.Destination) -> lanes.AsyncQueue:
+        values = self._settings.queue_config(destination.delivery.remember_days)
+        return lanes.AsyncQueue(client=self._client, name=name, **values)
 
     async def _answer(self, scope: Scope, receive: bodies.Receive) -> Answer:
         try:
@@ -279,12 +284,12 @@ class Ingest:
 
     def _entries(self, source: Source, event: JsonObject, body: bytes) -> Entries:
         """Return the event, packed as `body`, for every queue that the source feeds."""
-        return tuple([self._gatherers[name].entry(source.name, event, body) for name in source.destinations])
+        return tuple([self._commits[name].entry(source.name, event, body) for name in source.destinations])
 
     async def _append(self, source: Source, events: list[Entries]) -> Iterable[Fate]:
         """Append to every queue that the source feeds; return the best that became of each event in any of them."""
         appends = [
-            self._gatherers[name].append(entries)
+            self._commits[name].append(entries)
             for name, entries in zip(source.destinations, zip(*events, strict=True), strict=True)
         ]
         if len(appends) == 1:
@@ -305,7 +310,7 @@ class Ingest:
         try:
             pipeline = self._client.pipeline(transaction=True)
             for field, count in counts.items():
-                pipeline.hincrby(TOTALS, field, count)
+                pipeline.hincrby(keys.SOURCES.name, field, count)
             await pipeline.execute()
         except (RedisError, OSError):
             self._counts += counts

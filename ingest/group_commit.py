@@ -12,22 +12,19 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, Literal
 
-import redis.asyncio
 from redis.exceptions import RedisError
 
 import lanes
 import mapping
 from ingest.errors import Refusal
-from ingest.wakeups import Hints
-from lanes.suppression import Bars
+from ingest.wakeups import Wakeups
+from lanes.suppression import SuppressionList
 from mapping.envelope import JsonObject, message_key
-from settings import Settings
 
 log = logging.getLogger(__name__)
 
 MOST_EVENTS = 200  # of one append; a request with more goes alone
 RETRY_AFTER_S = 2
-_DAY_S = 86_400
 
 # What becomes of an event, the best first. A suppressed one is dropped: its person is not to be known here.
 Fate = Literal["accepted", "duplicates", "suppressed"]
@@ -36,18 +33,15 @@ FATES: Final[tuple[Fate, ...]] = ("accepted", "duplicates", "suppressed")
 Waiter = tuple[Sequence[lanes.NewEvent], "asyncio.Future[list[Fate]]"]
 
 
-class Gatherer:
+class GroupCommit:
     """The way onto one destination's queue."""
 
-    def __init__(
-        self, client: redis.asyncio.Redis, destination: mapping.Destination, settings: Settings, hints: Hints
-    ) -> None:
-        self._client = client
+    def __init__(self, queue: lanes.AsyncQueue, destination: mapping.Destination, wakeups: Wakeups) -> None:
+        self._queue = queue
+        self._is_open = False
         self._destination = destination
-        self._settings = settings
-        self._hints = hints
-        self._hold_ms = int(settings.settle_s * 1000)
-        self._bars = Bars(destination.name)
+        self._wakeups = wakeups
+        self._suppressed = SuppressionList()
         self._deletions: set[str] = set()  # message ids of those that are on their way
         self._waiting: deque[Waiter] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -58,7 +52,7 @@ class Gatherer:
         message_id = message_key(source, event)
         if event["type"] == mapping.DELETION:
             self._deletions.add(message_id)
-        return lanes.NewEvent(body, keys, message_id, self._hold_ms if needs_cooldown else 0, join)
+        return lanes.NewEvent(body, keys, message_id, self._queue.cooldown_ms if needs_cooldown else 0, join)
 
     async def append(self, entries: Sequence[lanes.NewEvent]) -> list[Fate]:
         """Return, once they are durable, what became of each of the entries.
@@ -66,16 +60,26 @@ class Gatherer:
         Raises Refusal (503) when the queue is full or Redis is away; then none of them was appended, or nobody knows.
         """
         try:
-            await self._bars.refresh(self._client)
+            await self._refresh()
         except (RedisError, OSError):
             raise _later("the queue cannot be reached") from None
-        if not self._bars:
+        except lanes.QueueError as error:
+            log.error("%s", error)
+            raise _later("this endpoint must not use the queue") from None
+        if not self._suppressed:
             return await self._fates(entries)
-        barred = [self._bars.stop(entry.keys) for entry in entries]
+        barred = [self._suppressed.matches(entry.keys) for entry in entries]
         self._deletions -= {entry.message_id for entry, is_barred in zip(entries, barred, strict=True) if is_barred}
         welcome = [entry for entry, is_barred in zip(entries, barred, strict=True) if not is_barred]
         fates = iter(await self._fates(welcome) if welcome else ())
         return ["suppressed" if is_barred else next(fates) for is_barred in barred]
+
+    async def _refresh(self) -> None:
+        """Open the queue at first, and read the suppression list when it is not fresh."""
+        if not self._is_open:
+            await lanes.open_queue_async(self._queue)
+            self._is_open = True
+        await self._suppressed.refresh(self._queue)
 
     async def _fates(self, entries: Sequence[lanes.NewEvent]) -> list[Fate]:
         heard: asyncio.Future[list[Fate]] = asyncio.get_running_loop().create_future()
@@ -116,17 +120,9 @@ class Gatherer:
         return group
 
     async def _append_group(self, group: list[Waiter]) -> None:
-        appended = await lanes.append_async(
-            self._client,
-            self._destination.name,
-            [entry for entries, _ in group for entry in entries],
-            limit=self._settings.queue_limit,
-            dedupe_s=self._settings.dedupe_s,
-            longest_hold_ms=self._hold_ms,
-            join_s=self._destination.delivery.remember_days * _DAY_S,
-        )
+        appended = await lanes.append_async(self._queue, [entry for entries, _ in group for entry in entries])
         for _ in range(appended.wake):
-            self._hints.wake(self._destination.name)
+            self._wakeups.wake(self._destination.name)
         if self._deletions:
             self._announce_deletions([entry.message_id for entries, _ in group for entry in entries], appended)
         fates: list[Fate] = ["accepted" if is_new else "duplicates" for is_new in appended.accepted]
@@ -142,7 +138,7 @@ class Gatherer:
             if message_id in self._deletions:
                 self._deletions.discard(message_id)
                 if sequence is not None:
-                    self._hints.forget(self._destination.name, sequence)
+                    self._wakeups.forget(self._destination.name, sequence)
 
 
 def _refuse(group: list[Waiter], error: Exception) -> None:

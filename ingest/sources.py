@@ -8,9 +8,8 @@ from typing import Annotated, Any, cast
 import redis
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from lanes import keys
 from settings import SettingsError
-
-TOTALS = "segue:sources"  # hash: NAME:accepted, NAME:duplicates, NAME:suppressed, NAME:rejected → how many; for ever
 
 _Text = Annotated[str, StringConstraints(min_length=1)]
 
@@ -56,7 +55,7 @@ def sources(document: Mapping[str, Any]) -> tuple[Source, ...]:
 def totals(client: redis.Redis) -> dict[str, dict[str, int]]:
     """Return, by source, how many events were accepted, duplicates and rejected."""
     counted: dict[str, dict[str, int]] = {}
-    for field, count in cast(dict[bytes, bytes], client.hgetall(TOTALS)).items():
+    for field, count in cast(dict[bytes, bytes], client.hgetall(keys.SOURCES.name)).items():
         name, _, what = field.decode().rpartition(":")
         counted.setdefault(name, {})[what] = int(count)
     return counted

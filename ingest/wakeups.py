@@ -17,14 +17,14 @@ _DELIVER, _FORGET, _QUEUE, _EXPIRES_S = "deliver", "forget", "segue", 5
 _TIMEOUTS = {"socket_timeout": 5, "socket_connect_timeout": 2}
 
 
-class Hints:
+class Wakeups:
     """Sends wake-ups from a thread of its own, so that a slow Redis holds up no request."""
 
     def __init__(self, redis_url: str) -> None:
         self._celery = Celery("segue-ingest", broker=redis_url)
         self._celery.conf.broker_transport_options = _TIMEOUTS
         self._wanted: queue.SimpleQueue[tuple[str, list[str | int]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._send_all, name="hints", daemon=True)
+        self._thread = threading.Thread(target=self._send_all, name="wakeups", daemon=True)
         self._thread.start()
 
     def wake(self, destination: str) -> None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
-import redis
 
 import lanes
 import mapping
@@ -23,34 +22,25 @@ from dead_letters import retention, spill_files
 from dead_letters.query import Filter
 from delivery import log as delivery_log
 from delivery.identity_memory import named_in
-from lanes import erase
-from lanes.keys import base
+from lanes import keys
 from mapping.envelope import JsonObject, message_key, pack, unpack
-from settings import Settings
 from workers.alone import alone
 
-_DAY_S = 86_400
 _LOOK_S = 0.1
-_NO_LIMIT = 2**53  # an order is taken when the queue is full too
 _PEOPLE = ("id:", "email:", "cio_id:", "anonymous_id:")
-# Hashes of what is remembered by keys; `rested` and `apart` pass within seconds, and what comes next needs them.
-_REMEMBERED = ("join", "merged", "deleted", "identified", "recent")
+# Hashes with a field for each key. `finished_at` and `cooling_until` expire within seconds; later events need them.
+_REMEMBERED = ("join", "merged", "deleted", "identified", "recent_attributes")
 # What a replay's filter says when the one it had named somebody who is forgotten: it wants no letter.
-_NOBODY = Filter(ids=(0,))
+_NO_FILTER = Filter(ids=(0,)).model_dump_json(exclude_defaults=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
-    """What removing has to know of how a queue is run."""
+class ErasureContext:
+    """A queue from which people are erased, and what goes with it."""
 
-    dedupe_s: int
-    longest_hold_ms: int
-    spill_dir: Path | None = None  # where dead letters spill to
-
-
-def means(settings: Settings) -> Means:
-    """Return the means of the settings."""
-    return Means(settings.dedupe_s, int(settings.settle_s * 1000), settings.spill_dir)
+    queue: lanes.Queue
+    destination: mapping.Destination
+    spill_dir: Path | None = None  # the directory of spilled dead letters
 
 
 @dataclass(slots=True)
@@ -84,78 +74,62 @@ class Removed:
 
 
 def purge(
-    client: redis.Redis,
-    destination: mapping.Destination,
+    context: ErasureContext,
     people: Sequence[tuple[mapping.Person, int | None]],
-    means: Means,
 ) -> list[Removed]:
     """Remove what rests of these people, each with the sequence before which an event is theirs to go (None: any);
     return what was removed of each. Idempotent."""
-    queue, remembered = destination.name, erase.generations(client, destination.name)
+    queue, remembered = context.queue, lanes.remembered_hashes(context.queue)
     gone = [
         Removed(person, digests, before)
-        for (person, before), digests in zip(people, _all_digests(client, destination, people), strict=True)
+        for (person, before), digests in zip(people, _all_digests(context, people), strict=True)
     ]
     owner = _Owners(gone)
     for one in gone:
-        take_out(client, destination, one, means)
-    _remove_letters(client, destination, owner, means)
-    for sequence, digests, message_id, body in delivery_log.remove(client, queue, owner.has):
+        take_out(context, one)
+    _remove_letters(context, owner)
+    for sequence, digests, message_id, body in delivery_log.remove(queue, owner.has):
         for one in owner.of(sequence, digests):
             one.counts["log"] += 1
             one.message_ids.add(message_id)
-            one.meet_others(_keys_in(body, destination))
+            one.meet_others(_keys_in(body, context.destination))
     for one in gone:
         for what in _REMEMBERED:
-            one.counts[what] += erase.forget_keys(client, remembered.get(what, ()), one.digests)
-        one.counts["replays"] += _redact_replays(client, queue, one)
-        forget_message_ids(client, destination, one, means)
+            one.counts[what] += lanes.erase_fields(queue, remembered.get(what, ()), one.digests)
+        one.counts["replays"] += _redact_replays(queue, one)
+        forget_message_ids(context, one)
         one.counts = +one.counts
     return gone
 
 
-def all_digests(client: redis.Redis, destination: mapping.Destination, person: mapping.Person) -> frozenset[bytes]:
+def all_digests(context: ErasureContext, person: mapping.Person) -> frozenset[bytes]:
     """Return the digests of the person's ordering keys, and of all who were merged with them."""
-    return _all_digests(client, destination, [(person, None)])[0]
+    return _all_digests(context, [(person, None)])[0]
 
 
-def take_out(client: redis.Redis, destination: mapping.Destination, removed: Removed, means: Means) -> None:
+def take_out(context: ErasureContext, removed: Removed) -> None:
     """Remove the person's events from the queue."""
-    gone = lanes.forget(
-        client,
-        destination.name,
-        removed.digests,
-        before=removed.before,
-        longest_hold_ms=means.longest_hold_ms,
-    )
+    gone = lanes.erase(context.queue, removed.digests, before=removed.before)
     removed.claimed = gone.claimed
     for event in gone.events:
         if event.body:
-            removed.counts["letters" if event.how == "letter" else "events"] += 1
-            removed.meet(event.body, destination)
+            removed.counts["letters" if event.how == "dead_letter" else "events"] += 1
+            removed.meet(event.body, context.destination)
 
 
-def forget_message_ids(client: redis.Redis, destination: mapping.Destination, removed: Removed, means: Means) -> None:
+def forget_message_ids(context: ErasureContext, removed: Removed) -> None:
     """Forget the message ids of what was removed; orders that had not been sent go behind everything else."""
-    forgotten = erase.forget_message_ids(client, destination.name, removed.message_ids, means.dedupe_s)
+    forgotten = lanes.erase_message_ids(context.queue, removed.message_ids)
     removed.counts["message_ids"] += forgotten
     for source, order in removed.orders:
-        append(client, destination, source, order, means)
+        append(context, source, order)
 
 
-def append(client: redis.Redis, destination: mapping.Destination, source: str, order: JsonObject, means: Means) -> int:
+def append(context: ErasureContext, source: str, order: JsonObject) -> int:
     """Put an order on the queue; return its sequence."""
-    place = mapping.ordering_info(order, destination)
-    entry = lanes.NewEvent(pack(source, order), place.keys, message_key(source, order), means.longest_hold_ms)
-    return lanes.append(
-        client,
-        destination.name,
-        [entry],
-        limit=_NO_LIMIT,
-        dedupe_s=means.dedupe_s,
-        longest_hold_ms=means.longest_hold_ms,
-        join_s=destination.delivery.remember_days * _DAY_S,
-    ).last
+    keys, _, _ = mapping.ordering_info(order, context.destination)
+    event = lanes.NewEvent(pack(source, order), keys, message_key(source, order), context.queue.cooldown_ms)
+    return lanes.append(context.queue.without_limit(), [event]).last
 
 
 class _Owners:
@@ -187,11 +161,11 @@ class _Owners:
 
 
 def _all_digests(
-    client: redis.Redis, destination: mapping.Destination, people: Sequence[tuple[mapping.Person, int | None]]
+    context: ErasureContext, people: Sequence[tuple[mapping.Person, int | None]]
 ) -> list[frozenset[bytes]]:
-    remembered = erase.generations(client, destination.name)
+    remembered = lanes.remembered_hashes(context.queue)
     ties = [*remembered.get("join", ()), *remembered.get("merged", ())]
-    return erase.joined(client, ties, [own_digests(destination, person) for person, _ in people])
+    return lanes.joined_digests(context.queue, ties, [own_digests(context.destination, person) for person, _ in people])
 
 
 def own_digests(destination: mapping.Destination, person: mapping.Person) -> set[bytes]:
@@ -199,28 +173,28 @@ def own_digests(destination: mapping.Destination, person: mapping.Person) -> set
     return {lanes.digest(key) for key in person.keys(destination.identifiers)}
 
 
-def _remove_letters(client: redis.Redis, destination: mapping.Destination, owner: _Owners, means: Means) -> None:
+def _remove_letters(context: ErasureContext, owner: _Owners) -> None:
     """Remove the people's dead letters, while none is on its way from Redis to a spill file."""
-    queue = destination.name
-    with _nothing_spilling(client, queue) as keep:
-        for letters in _pages_of_letters(client, queue, owner):
+    queue, destination = context.queue, context.destination
+    with _nothing_spilling(queue) as keep:
+        for letters in _pages_of_letters(queue, owner):
             keep()
             sequences = [letter.sequence for _, letter in letters]
-            lanes.discard(client, queue, sequences, longest_hold_ms=means.longest_hold_ms)
+            lanes.discard(queue, sequences)
             for one, letter in letters:
                 one.counts["letters"] += 1
                 one.meet(letter.body, destination)
-        if means.spill_dir is not None:
-            retention.finish_spills(client, queue, means.spill_dir)
-            for one in _of_spilled(means.spill_dir, destination, owner):
+        if context.spill_dir is not None:
+            retention.finish_spills(queue, context.spill_dir)
+            for one in _of_spilled(context.spill_dir, destination, owner):
                 one.counts["spilled"] += 1
 
 
 @contextmanager
-def _nothing_spilling(client: redis.Redis, queue: str) -> Iterator[Callable[[], bool]]:
+def _nothing_spilling(queue: lanes.Queue) -> Iterator[Callable[[], bool]]:
     """Wait until no worker moves letters to files, and keep it so; yields what has to be called now and then."""
     while True:
-        with alone(client, f"{base(queue)}:spilling") as keep:
+        with alone(queue.client, keys.SPILL_LOCK.of(queue.name)) as keep:
             if keep:
                 yield keep
                 return
@@ -236,18 +210,16 @@ def _keys_in(body: JsonObject, destination: mapping.Destination) -> Iterator[str
         yield from mapping.ordering_keys(event, destination)
 
 
-def _pages_of_letters(
-    client: redis.Redis, queue: str, owner: _Owners
-) -> Iterator[list[tuple[Removed, lanes.DeadLetter]]]:
+def _pages_of_letters(queue: lanes.Queue, owner: _Owners) -> Iterator[list[tuple[Removed, lanes.DeadLetter]]]:
     """Yield the people's dead letters page by page: by their keys, and those that were edited by what they say too."""
     after = 0
-    while page := lanes.letters(client, queue, after=after):
+    while page := lanes.list_dead_letters(queue, after=after):
         after = page[-1].sequence
         theirs = []
         for letter in page:
             people = owner.of(letter.sequence, letter.keys)
             if not people:
-                written = orjson.dumps(list(unpack(letter.body))) + letter.letter
+                written = orjson.dumps(list(unpack(letter.body))) + letter.failure
                 people = owner.said_in(letter.sequence, written) if b'"original":' in written else []
             theirs += [(one, letter) for one in people]
         if theirs:
@@ -269,14 +241,14 @@ def _of_spilled(directory: Path, destination: mapping.Destination, owner: _Owner
     yield from found.values()
 
 
-def _redact_replays(client: redis.Redis, queue: str, removed: Removed) -> int:
+def _redact_replays(queue: lanes.Queue, removed: Removed) -> int:
     """Take the person out of the filters of replays; that there was one is kept."""
     texts, count = [text.casefold() for text in removed.person.texts()], 0
-    for replay in replays.history(client, queue):
+    for replay in replays.history(queue):
         named, said = replay.wanted.person, (replay.wanted.text or "").casefold()
         if (named and lanes.digest(named) in removed.digests) or (
             said and any(said in text or text in said for text in texts)
         ):
-            client.hset(f"{base(queue)}:replay:{replay.id}", "wanted", _NOBODY.model_dump_json(exclude_defaults=True))
+            queue.client.hset(keys.REPLAY.of(queue.name, replay.id), "wanted", _NO_FILTER)
             count += 1
     return count

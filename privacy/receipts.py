@@ -20,11 +20,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
 import orjson
-import redis
 
 import mapping
-from lanes import suppression
-from lanes.keys import base
+from lanes import Queue, keys, suppression
 
 What = Literal["forget", "delete", "suppress"]
 State = Literal["waiting", "sent", "done"]
@@ -48,67 +46,67 @@ class Receipt:
         return asdict(self)
 
 
-def identity(client: redis.Redis, queue: str, message_key: str) -> str:
+def identity(queue: Queue, message_key: str) -> str:
     """Return the id of the receipt for the order with this message id."""
-    return suppression.mark(suppression.secret(client, queue), message_key.encode("utf-8", "surrogatepass"))[:6].hex()
+    return suppression.keyed_hash(suppression.secret(queue), message_key.encode("utf-8", "surrogatepass"))[:6].hex()
 
 
-def begin(client: redis.Redis, queue: str, receipt_id: str, *, who: str, what: What, digests: Iterable[bytes]) -> None:
+def begin(queue: Queue, receipt_id: str, *, who: str, what: What, digests: Iterable[bytes]) -> None:
     """Write the receipt, unless it is there."""
-    secret, now_ms = suppression.secret(client, queue), time.time_ns() // 1_000_000
-    marks = " ".join(sorted(suppression.mark(secret, digest).hex() for digest in digests))
+    secret, now_ms = suppression.secret(queue), time.time_ns() // 1_000_000
+    marks = " ".join(sorted(suppression.keyed_hash(secret, digest).hex() for digest in digests))
     fields = {"at_ms": now_ms, "who": who, "what": what, "state": "waiting", "marks": marks}
-    if client.hsetnx(_key(queue, receipt_id), "at_ms", str(now_ms)):
-        with client.pipeline(transaction=True) as pipeline:
+    if queue.client.hsetnx(_key(queue, receipt_id), "at_ms", str(now_ms)):
+        with queue.client.pipeline(transaction=True) as pipeline:
             pipeline.hset(_key(queue, receipt_id), mapping=cast(dict[Any, Any], fields))
-            pipeline.zadd(f"{base(queue)}:receipts", {receipt_id: now_ms})
+            pipeline.zadd(keys.RECEIPTS.of(queue.name), {receipt_id: now_ms})
             pipeline.execute()
 
 
-def add(client: redis.Redis, queue: str, receipt_id: str, removed: Counter[str]) -> None:
+def add(queue: Queue, receipt_id: str, removed: Counter[str]) -> None:
     """Count what was removed."""
-    with client.pipeline(transaction=True) as pipeline:
+    with queue.client.pipeline(transaction=True) as pipeline:
         for kind, count in removed.items():
             pipeline.hincrby(_key(queue, receipt_id), f"{_REMOVED}{kind}", count)
         pipeline.execute()
 
 
-def note_sent(client: redis.Redis, queue: str, receipt_id: str, person: mapping.Person, before: int | None) -> None:
+def note_sent(queue: Queue, receipt_id: str, person: mapping.Person, before: int | None) -> None:
     """Say that Customer.io has taken the order: what is left of the person, accepted before the sequence `before` if
     one is given, is to go now."""
     fields = {"state": "sent", "person": orjson.dumps(asdict(person)), "before": "" if before is None else before}
-    with client.pipeline(transaction=True) as pipeline:
+    with queue.client.pipeline(transaction=True) as pipeline:
         pipeline.hset(_key(queue, receipt_id), mapping=cast(dict[Any, Any], fields))
-        pipeline.sadd(f"{base(queue)}:forgetting", receipt_id)
+        pipeline.sadd(keys.ERASING.of(queue.name), receipt_id)
         pipeline.execute()
 
 
-def unfinished(client: redis.Redis, queue: str) -> list[str]:
+def unfinished(queue: Queue) -> list[str]:
     """Return the ids of the receipts that are sent."""
-    return sorted(name.decode() for name in cast(set[bytes], client.smembers(f"{base(queue)}:forgetting")))
+    return sorted(name.decode() for name in cast(set[bytes], queue.client.smembers(keys.ERASING.of(queue.name))))
 
 
-def order(client: redis.Redis, queue: str, receipt_id: str) -> tuple[mapping.Person, int | None] | None:
+def order(queue: Queue, receipt_id: str) -> tuple[mapping.Person, int | None] | None:
     """Return whom a receipt that is sent is about, and before which sequence; None when it is not sent."""
-    person, before = cast(list[bytes | None], client.hmget(_key(queue, receipt_id), ["person", "before"]))
+    person, before = cast(list[bytes | None], queue.client.hmget(_key(queue, receipt_id), ["person", "before"]))
     if person is None:
         return None
     identities = {kind: tuple(texts) for kind, texts in orjson.loads(person).items()}
     return mapping.Person(**identities), int(before) if before else None
 
 
-def finish(client: redis.Redis, queue: str, receipt_id: str) -> None:
+def finish(queue: Queue, receipt_id: str) -> None:
     """Say that nothing is left, and forget whom it was about."""
-    with client.pipeline(transaction=True) as pipeline:
+    with queue.client.pipeline(transaction=True) as pipeline:
         pipeline.hset(_key(queue, receipt_id), "state", "done")
         pipeline.hdel(_key(queue, receipt_id), "person", "before")
-        pipeline.srem(f"{base(queue)}:forgetting", receipt_id)
+        pipeline.srem(keys.ERASING.of(queue.name), receipt_id)
         pipeline.execute()
 
 
-def read(client: redis.Redis, queue: str, receipt_id: str) -> Receipt | None:
+def read(queue: Queue, receipt_id: str) -> Receipt | None:
     """Return the receipt, None when there is none of this id."""
-    stored = cast(dict[bytes, bytes], client.hgetall(_key(queue, receipt_id)))
+    stored = cast(dict[bytes, bytes], queue.client.hgetall(_key(queue, receipt_id)))
     fields = {name.decode(): value.decode() for name, value in stored.items()}
     if "state" not in fields:
         return None
@@ -124,17 +122,17 @@ def read(client: redis.Redis, queue: str, receipt_id: str) -> Receipt | None:
     )
 
 
-def history(client: redis.Redis, queue: str) -> list[Receipt]:
+def history(queue: Queue) -> list[Receipt]:
     """Return all receipts, the newest first."""
-    ids = cast(list[bytes], client.zrevrange(f"{base(queue)}:receipts", 0, -1))
-    return [found for name in ids if (found := read(client, queue, name.decode())) is not None]
+    ids = cast(list[bytes], queue.client.zrevrange(keys.RECEIPTS.of(queue.name), 0, -1))
+    return [found for name in ids if (found := read(queue, name.decode())) is not None]
 
 
-def earlier(client: redis.Redis, queue: str, receipt: Receipt) -> list[str]:
+def earlier(queue: Queue, receipt: Receipt) -> list[str]:
     """Return the ids of older receipts for one of the same identities."""
-    older = (one for one in history(client, queue) if one.at_ms < receipt.at_ms)
+    older = (one for one in history(queue) if one.at_ms < receipt.at_ms)
     return [one.id for one in older if not set(one.marks).isdisjoint(receipt.marks)]
 
 
-def _key(queue: str, receipt_id: str) -> str:
-    return f"{base(queue)}:receipt:{receipt_id}"
+def _key(queue: Queue, receipt_id: str) -> str:
+    return keys.RECEIPT.of(queue.name, receipt_id)

@@ -31,7 +31,7 @@ def signature(text: bytes) -> dict[str, str]:
 
 
 def accepted(pipeline: Pipeline) -> int:
-    return lanes.stats(pipeline.redis, "demo").accepted_total
+    return lanes.stats(lanes.Queue(client=pipeline.redis, name="demo")).accepted_total
 
 
 @pytest.mark.parametrize(

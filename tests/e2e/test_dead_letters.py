@@ -28,23 +28,13 @@ from dead_letters.query import Filter
 from tests.chaos.stage import Stage
 from tests.conftest import RedisServer
 from tests.e2e.conftest import clean_environment
-from tests.pipeline import Pipeline, wait_until
+from tests.pipeline import Pipeline, configuration, wait_until
+from tests.queues import queue_in
 
 EVENTS = int(os.environ.get("DEAD_EVENTS", "3000"))
 FAILED = EVENTS // 10
 PEOPLE = 150
 
-CONFIG = """
-[sources.demo]
-write_key = "demo"
-destinations = ["demo"]
-[destinations.demo]
-site_id = "demo"
-api_key = "demo"
-[destinations.demo.delivery]
-requests_per_s = 1000
-after_burial = "{after_burial}"
-"""
 # What the mapping should have been.
 MENDED = """
 [[destinations.demo.subscriptions]]
@@ -133,7 +123,7 @@ def found_people(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "segue.toml"
-    path.write_text(CONFIG.format(after_burial="go_on"))
+    path.write_text(configuration(delivery={"requests_per_s": 1000, "after_burial": "go_on"}))
     return path
 
 
@@ -199,7 +189,7 @@ def test_what_failed_is_grouped_mended_and_replayed_once_in_order_while_people_g
         ("rejected", "createUpdatePerson", FAILED // 5),
     }
     assert [one["event"]["messageId"] for one in listed] == [f"m{n}" for n in range(0, EVENTS, 10)]
-    assert (plan["letters"], plan["fail_again"], plan["changed"]) == (FAILED, 0, FAILED // 5 * 3)
+    assert (plan["dead_letters"], plan["fail_again"], plan["changed"]) == (FAILED, 0, FAILED // 5 * 3)
     assert plan["changes"] == dict.fromkeys(("attributes.bio", "device.platform", "name"), FAILED // 5)
     kinds = ("add_device", "event", "identify", "page", "screen")
     assert plan["operations"] == {f"person {kind}": FAILED // 5 for kind in kinds}
@@ -207,7 +197,7 @@ def test_what_failed_is_grouped_mended_and_replayed_once_in_order_while_people_g
     replay, dry_run = history
     assert interruptions == [130] * 3, "each time it was under way, and joined again"
     assert (replay["state"], replay["mode"], replay["filter"], replay["done"]) == ("done", "mapped", {}, FAILED)
-    assert (replay["gone"], dry_run["mode"]) == (0, "dry run")
+    assert (replay["missing"], dry_run["mode"]) == (0, "dry run")
     assert "@" in replay["who"]
     assert (figures.dead, figures.waiting) == (0, 0)
 
@@ -281,19 +271,22 @@ def test_a_replay_survives_kill_9_of_redis_and_of_whoever_carries_it_on(tmp_path
         batch = [of(n, {"type": "page", "properties": {}}) for n in range(letters)]
         for first in range(0, letters, 100):
             stage.ingest.post("/v1/batch", json={"batch": batch[first : first + 100]}).raise_for_status()
-        wait_until(lambda: lanes.stats(stage.store, "demo").dead == letters, "all are dead letters")
-        for grave in query.matching(stage.store, "demo", Filter()):
+        wait_until(lambda: lanes.stats(queue_in(stage.store, "demo")).dead == letters, "all are dead letters")
+        for grave in query.matching(queue_in(stage.store, "demo"), Filter()):
             url = {"url": f"d{grave.event['messageId'][1:]}"}
-            assert query.edit(stage.store, "demo", grave, grave.event | {"properties": url})
+            assert query.edit(queue_in(stage.store, "demo"), grave, grave.event | {"properties": url})
 
-        begun = replays.begin(stage.store, "demo", Filter(), who="jo@here", per_s=100)
-        wait_until(lambda: lanes.stats(stage.store, "demo").dead < letters, "it has begun")
+        begun = replays.begin(queue_in(stage.store, "demo"), Filter(), who="jo@here", per_s=100)
+        wait_until(lambda: lanes.stats(queue_in(stage.store, "demo")).dead < letters, "it has begun")
         for name in ("worker-1", "worker-2", "worker-3"):
             stage.kill(name)
         stage.kill("redis")
         wait_until(lambda: ended(stage, begun.id), "it has come to its end")
         stage.settle_down()
-        replay, figures = replays.read(stage.store, "demo", begun.id), lanes.stats(stage.store, "demo")
+        replay, figures = (
+            replays.read(queue_in(stage.store, "demo"), begun.id),
+            lanes.stats(queue_in(stage.store, "demo")),
+        )
         people = stage.simulator.get("/_sim/people").json()["people"]
         journal = stage.simulator.get("/_sim/journal").json()["journal"]
 
@@ -306,7 +299,7 @@ def test_a_replay_survives_kill_9_of_redis_and_of_whoever_carries_it_on(tmp_path
 
 def ended(stage: Stage, replay_id: str) -> bool:
     try:
-        replay = replays.read(stage.store, "demo", replay_id)
+        replay = replays.read(queue_in(stage.store, "demo"), replay_id)
     except redis.RedisError:
         return False
     return replay is not None and replay.state == "done"
@@ -315,14 +308,14 @@ def ended(stage: Stage, replay_id: str) -> bool:
 def test_a_letter_that_holds_lets_the_person_go_on_in_order_after_replay_or_skip(
     redis_server: RedisServer, config: Path
 ) -> None:
-    config.write_text(CONFIG.format(after_burial="hold"))
+    config.write_text(configuration(delivery={"requests_per_s": 1000, "after_burial": "hold"}))
     with Pipeline(redis_server.url, workers=1, SEGUE_CONFIG=str(config), SEGUE_SETTLE_S="0.1") as pipeline:
         operator = Operator(pipeline, config)
         for user in ("mended", "skipped"):
             pipeline.send([{"type": "page", "properties": {}, "userId": user, "messageId": f"{user} bad"}])
             pipeline.send([{"type": "track", "event": f"after {n}", "userId": user} for n in range(3)])
         pipeline.send([{"type": "track", "event": "free", "userId": "other"}])
-        wait_until(lambda: pipeline.stats().held == 2, "both letters hold")
+        wait_until(lambda: pipeline.stats().blocking == 2, "both letters hold")
         wait_until(lambda: pipeline.stats().delivered_total == 1, "others are not delayed")
         assert pipeline.stats().blocked == 6
         by_user = {one["event"]["userId"]: one["sequence"] for one in operator.lines("list", "--json")}

@@ -29,6 +29,7 @@ from privacy import receipts
 from tests.conftest import RedisServer
 from tests.e2e.conftest import clean_environment, segue
 from tests.pipeline import QUEUE, Pipeline, wait_until
+from tests.queues import queue_in
 
 USER, EMAIL, VISITOR, FORMER = "jo-id-4711", "jo.mueller@example.com", "jo-visitor-8d1c", "jo-former-id-12"
 KEYS = (f"id:{USER}", f"email:{EMAIL}", f"anonymous_id:{VISITOR}", f"id:{FORMER}")
@@ -102,7 +103,18 @@ def found(everything: bytes) -> set[str]:
 
 def state(client: redis.Redis) -> dict[bytes, bytes]:
     """Everything but receipts, and what passes by itself within seconds."""
-    passing = (":receipt", ":hint", ":gate", ":rested", ":apart", ":recent", "segue:history", "workers")
+    passing = (
+        ":receipt",
+        ":wakeup",
+        ":admission",
+        ":finished_at",
+        ":cooling_until",
+        ":recent_attributes",
+        "segue:aof_rewrite",
+        "workers",
+        ":layout",
+        ":config",
+    )
     names = (name for name in client.keys("segue:*") if not any(part in name.decode() for part in passing))
     return {name: client.dump(name) for name in names}
 
@@ -124,16 +136,18 @@ def test_a_forgotten_person_is_in_no_byte_that_redis_writes_and_others_stay(serv
         )
         pipeline.drain()
         pipeline.kill_worker(0)
-        letters = lanes.letters(client, QUEUE)
+        letters = lanes.list_dead_letters(queue_in(client, QUEUE))
         spilled = [spill_files.line(QUEUE, query.read(letter)) for letter in letters]
         spill_files.finish(spill_files.write(disk / "spill", QUEUE, spilled), [letter.sequence for letter in letters])
-        replays.begin(client, QUEUE, Filter(person=f"id:{USER}", text="jo."), who="op", per_s=1)
+        replays.begin(queue_in(client, QUEUE), Filter(person=f"id:{USER}", text="jo."), who="op", per_s=1)
         pipeline.send([{"type": "track", "event": f"e{n}", "userId": USER} for n in range(3)])
         pipeline.send([{"type": "track", "event": "visit", "anonymousId": VISITOR, "userId": "third-id"}])
         pipeline.send([{"type": "track", "event": "stays", "userId": OTHER}])
-        under_way = lanes.claim(client, QUEUE, lease_ms=1500, max_events=1, max_bytes=10**6, max_depth=0, listen_ms=0)
+        under_way = lanes.claim(
+            queue_in(client, QUEUE), lease_ms=1500, max_events=1, max_bytes=10**6, max_depth=0, poll_ms=0
+        )
         assert len(under_way.events) == 1
-        wait_until(lambda: not client.keys(f"{base(QUEUE)}:apart:*"), "distances have passed")
+        wait_until(lambda: not client.keys(f"{base(QUEUE)}:cooling_until:*"), "distances have passed")
         assert found(written(client, disk)) == {USER, EMAIL, VISITOR, FORMER, *KEYS}
 
         receipt = operator.forget(*WHOM)
@@ -153,18 +167,18 @@ def test_a_forgotten_person_is_in_no_byte_that_redis_writes_and_others_stay(serv
         )
         assert {kind: receipt["removed"].get(kind, 0) > 0 for kind in kinds} == dict.fromkeys(kinds, True)
         assert receipt["others"] == ["id:third-id"]
-        wait_until(lambda: not client.keys(f"{base(QUEUE)}:rested:*"), "finishes are not remembered any more")
+        wait_until(lambda: not client.keys(f"{base(QUEUE)}:finished_at:*"), "finishes are not remembered any more")
         everything = written(client, disk)
         assert found(everything) == set()
         assert receipt["id"].encode() in everything
         assert OTHER.encode() in everything
-        assert lanes.inspect(client, QUEUE, f"id:{OTHER}") is not None
-        assert {one.item["action"] for one in delivery_log.sent_for(client, QUEUE, lanes.digest(f"id:{OTHER}"), 9)} == {
-            "identify"
-        }
+        assert lanes.inspect(queue_in(client, QUEUE), f"id:{OTHER}") is not None
+        assert {
+            one.item["action"] for one in delivery_log.sent_for(queue_in(client, QUEUE), lanes.digest(f"id:{OTHER}"), 9)
+        } == {"identify"}
         (file,) = spill_files.files(disk / "spill", QUEUE)
         assert list(spill_files.read(file)) == [line for line in spilled if USER.encode() not in line]
-        (letter,) = lanes.letters(client, QUEUE)
+        (letter,) = lanes.list_dead_letters(queue_in(client, QUEUE))
         assert unpack(letter.body)[1]["userId"] == OTHER
 
         before = state(client)
@@ -186,7 +200,7 @@ def test_what_waits_is_dropped_then_customer_io_is_told_and_the_suppressed_are_r
         pipeline.send([{"type": "track", "event": f"unsent {n}", "userId": USER} for n in range(3)])
         ordered = operator.forget("--user-id", USER, "--email", EMAIL, "--suppress")
         assert (ordered["state"], ordered["removed"]["events"]) == ("waiting", 3)
-        assert "no worker runs" in ordered["waits_for"]
+        assert "no worker is running" in ordered["waits_for"]
 
         pipeline.start_worker()
         finished(client, ordered["id"])
@@ -217,15 +231,15 @@ def test_segment_s_deletion_request_deletes_there_and_forgets_here(server: Redis
         pipeline.send([{"type": "identify", "userId": OTHER}])
 
         assert answer.status_code == 200
-        wait_until(lambda: len(receipts.history(client, QUEUE)) == 1, "there is a receipt")
-        (receipt,) = receipts.history(client, QUEUE)
+        wait_until(lambda: len(receipts.history(queue_in(client, QUEUE))) == 1, "there is a receipt")
+        (receipt,) = receipts.history(queue_in(client, QUEUE))
         finished(client, receipt.id)
         pipeline.drain()
         assert (receipt.who, receipt.what) == ("source demo", "delete")
         assert actions(pipeline, USER) == ["identify", "delete"]
         assert {person["id"] for person in pipeline.people()} == {OTHER}
-        wait_until(lambda: not client.keys(f"{base(QUEUE)}:rested:*"), "finishes are not remembered any more")
-        wait_until(lambda: not client.keys(f"{base(QUEUE)}:apart:*"), "distances have passed")
+        wait_until(lambda: not client.keys(f"{base(QUEUE)}:finished_at:*"), "finishes are not remembered any more")
+        wait_until(lambda: not client.keys(f"{base(QUEUE)}:cooling_until:*"), "distances have passed")
         wait_until(lambda: found(written(client, disk)) == set(), "nothing is left, in the append-only file neither")
 
         pipeline.send([{"type": "identify", "userId": USER}])
@@ -235,7 +249,7 @@ def test_segment_s_deletion_request_deletes_there_and_forgets_here(server: Redis
 
 def finished(client: redis.Redis, receipt_id: str) -> None:
     def is_done() -> bool:
-        receipt = receipts.read(client, QUEUE, receipt_id)
+        receipt = receipts.read(queue_in(client, QUEUE), receipt_id)
         return receipt is not None and receipt.state == "done"
 
     wait_until(is_done, "the receipt is done")

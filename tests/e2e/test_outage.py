@@ -9,6 +9,7 @@ import redis
 import lanes
 from lanes.keys import base
 from simulator.service import Service
+from tests.queues import queue_in
 from tests.stories.delivery import QUEUE, SETTLE_S, Way
 
 EVENTS, PEOPLE = 600, 100
@@ -45,7 +46,7 @@ def test_a_service_that_was_dead_for_ten_minutes_gets_everything_when_it_is_back
 
     way.deliver(events)
 
-    figures = lanes.stats(redis_client, QUEUE)
+    figures = lanes.stats(queue_in(redis_client, QUEUE))
     assert (figures.delivered_total, figures.dead) == (EVENTS, 0)
     assert set(spent) <= {1}, "only the failures that shut the gate were attempts"
     assert dead_until <= service.clock.now() < dead_until + 60, "it was noticed soon"

@@ -13,7 +13,7 @@ import orjson
 from lanes.keys import base
 from tests.conftest import RedisServer
 from tests.pipeline import QUEUE, Pipeline, wait_until
-from workers.claim import MOST_DEATHS
+from workers.claim import MOST_EXPIRED_CLAIMS
 
 PEOPLE = 60
 POISON = "Poison"  # tests.e2e.poisoned dies of it; importing it would poison this process
@@ -46,17 +46,17 @@ def test_a_poisonous_event_becomes_a_dead_letter_and_everybody_else_is_delivered
         pipeline.faults(latency_ms=[300, 400])
         pipeline.send(events)
         wait_until(is_empty, "everything is delivered or buried")
-        letters = [orjson.loads(letter) for letter in pipeline.redis.hgetall(f"{base(QUEUE)}:letter").values()]
+        letters = [orjson.loads(letter) for letter in pipeline.redis.hgetall(f"{base(QUEUE)}:failure").values()]
         seen = defaultdict(list)
         for entry in pipeline.journal():
             operation = entry["operation"]
             seen[operation["identifiers"]["id"]].append(operation["name"])
 
-    assert deaths == MOST_DEATHS
+    assert deaths == MOST_EXPIRED_CLAIMS
     (letter,) = letters
     assert letter["class"] == "deadly"
-    assert len({attempt["worker"] for attempt in letter["attempts"]}) == MOST_DEATHS
-    assert letter["message"] == f"{MOST_DEATHS} workers died while they had this event"
+    assert len({attempt["worker"] for attempt in letter["attempts"]}) == MOST_EXPIRED_CLAIMS
+    assert letter["message"] == f"{MOST_EXPIRED_CLAIMS} workers died while they had this event"
     for user in range(PEOPLE):
         told = [f"e{n}" for n in range(EVENTS) if (user, n) != (VICTIM, EVENTS // 2)]
         assert list(dict.fromkeys(seen[f"user {user}"])) == told, f"first arrivals of user {user}"

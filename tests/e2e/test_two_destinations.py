@@ -8,12 +8,12 @@ first try at the dead one comes to its end. `bench/two_destinations.py` compares
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import lanes
 from delivery import admission
 from tests.conftest import RedisServer
 from tests.pipeline import OTHER, Pipeline, wait_until
+from tests.queues import queue_in
 from workers.tasks import CLAIM_EVENTS
 
 WORKERS, SEATS = 2, 4  # SEATS of each destination in each worker
@@ -41,19 +41,17 @@ delivery.requests_per_s = 1000
 """
 
 
-def test_a_dead_destination_slows_nobody(redis_server: RedisServer, tmp_path: Path) -> None:
-    config = tmp_path / "segue.toml"
-    config.write_text(CONFIG)
-    environment = {"SEGUE_CONFIG": str(config), "SEGUE_CONCURRENCY": str(SEATS), "SEGUE_LEASE_S": str(LEASE_S)}
-    with Pipeline(redis_server.url, workers=WORKERS, threads=2 * SEATS, **environment) as pipeline:
+def test_a_dead_destination_slows_nobody(redis_server: RedisServer) -> None:
+    variables = {"SEGUE_CONCURRENCY": str(SEATS), "SEGUE_LEASE_S": str(LEASE_S)}
+    with Pipeline(redis_server.url, workers=WORKERS, threads=2 * SEATS, config=CONFIG, **variables) as pipeline:
         pipeline.faults(site_id=OTHER, timeout_before=1)
         pipeline.send(told("dead", TO_THE_DEAD), write_key="other")
         wait_until(lambda: claims(pipeline) == WORKERS * SEATS, "the dead one has all its seats")
 
         delivered_in(pipeline, "demo", "living", TO_THE_LIVING)
 
-        living, dead = lanes.stats(pipeline.redis, "living"), lanes.stats(pipeline.redis, "dead")
-        breaker = admission.read(pipeline.redis, "dead").breaker
+        living, dead = lanes.stats(queue_in(pipeline.redis, "living")), lanes.stats(queue_in(pipeline.redis, "dead"))
+        breaker = admission.read(queue_in(pipeline.redis, "dead")).breaker
         while pipeline.workers:
             pipeline.kill_worker(0)  # they would wait for answers
 
@@ -63,14 +61,14 @@ def test_a_dead_destination_slows_nobody(redis_server: RedisServer, tmp_path: Pa
 
 
 def claims(pipeline: Pipeline) -> int:
-    return lanes.stats(pipeline.redis, "dead").claims
+    return lanes.stats(queue_in(pipeline.redis, "dead")).claims
 
 
 def delivered_in(pipeline: Pipeline, write_key: str, name: str, count: int) -> float:
     """Return the seconds from the first event sent until the living destination has them all."""
     began_at = time.monotonic()
     pipeline.send(told(name, count), write_key=write_key)
-    wait_until(lambda: lanes.stats(pipeline.redis, "living").waiting == 0, "the living one has everything")
+    wait_until(lambda: lanes.stats(queue_in(pipeline.redis, "living")).waiting == 0, "the living one has everything")
     return time.monotonic() - began_at
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import fakeredis
@@ -19,6 +20,7 @@ from dead_letters.replay import Means
 from delivery.batching import Request
 from delivery.outcomes import Answer, Delivered, Outcome, Rejected, RetryLater
 from mapping.envelope import pack, unpack
+from tests.queues import queue_of
 from workers.claim import Terms, work_off
 from workers.lease import Lease
 
@@ -42,9 +44,7 @@ def send_events(client: redis.Redis, *events: dict[str, Any]) -> None:
     for number, told in enumerate(events):
         event = {"timestamp": LONG_AGO, "messageId": f"m{number}", "userId": "jo"} | told
         body = pack("website", event)
-        lanes.append(
-            client, QUEUE, [lanes.NewEvent(body, (f"id:{event['userId']}",), event["messageId"])], limit=999, dedupe_s=0
-        )
+        lanes.append(queue_of(client, QUEUE), [lanes.NewEvent(body, (f"id:{event['userId']}",), event["messageId"])])
 
 
 def track(name: str, **more: Any) -> dict[str, Any]:
@@ -61,11 +61,18 @@ def work(client: redis.Redis, destination: mapping.Destination, **answers: Outco
         return [answers.get(str(body.get("name")), Delivered()) for body in bodies]
 
     while True:
-        claim = lanes.claim(client, QUEUE, lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, listen_ms=0)
+        claim = lanes.claim(
+            queue_of(client, QUEUE), lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, poll_ms=0
+        )
         if not claim.events:
             return sent
         work_off(
-            claim, Lease(client, QUEUE, claim.id, 60_000, time.monotonic()), destination, send, TERMS, lambda: False
+            claim,
+            Lease(queue_of(client, QUEUE), claim.id, 60_000, time.monotonic()),
+            destination,
+            send,
+            TERMS,
+            lambda: False,
         )
 
 
@@ -82,18 +89,19 @@ def replay(
     limit: int = 1000,
 ) -> replays.Replay:
     """Carry a replay on for some steps, to its end unless told otherwise."""
-    begun = replays.begin(client, QUEUE, wanted, who="jo@here", per_s=1000, mode=mode)
-    means = Means(limit, 0, lambda _: None, lambda _: None)
+    begun = replays.begin(queue_of(client, QUEUE), wanted, who="jo@here", per_s=1000, mode=mode)
+    means = Means(lambda _: None, lambda _: None)
+    queue = replace(queue_of(client, QUEUE), limit=limit)
     for _ in range(steps):
-        if not replays.step(client, QUEUE, begun.id, destination, means):
+        if not replays.step(queue, begun.id, destination, means):
             break
-    ended = replays.read(client, QUEUE, begun.id)
+    ended = replays.read(queue_of(client, QUEUE), begun.id)
     assert ended is not None
     return ended
 
 
 def graves(client: redis.Redis) -> list[query.Grave]:
-    return list(query.matching(client, QUEUE, Filter()))
+    return list(query.matching(queue_of(client, QUEUE), Filter()))
 
 
 def test_a_replayed_event_keeps_its_age_its_attempts_and_its_original(client: redis.Redis) -> None:
@@ -101,7 +109,7 @@ def test_a_replayed_event_keeps_its_age_its_attempts_and_its_original(client: re
     send_events(client, track("bad"))
     work(client, destination, bad=refused())
     (first,) = graves(client)
-    query.edit(client, QUEUE, first, first.event | {"properties": {"mended": True}})
+    query.edit(queue_of(client, QUEUE), first, first.event | {"properties": {"mended": True}})
 
     assert replay(client, destination).done == 1
     work(client, destination, bad=refused("still bad"))
@@ -126,7 +134,7 @@ def test_an_edit_while_a_letter_is_being_replayed_is_what_is_sent_or_is_refused(
 
     def edited_meanwhile(*arguments: Any, **more: Any) -> Any:
         page = read_page(*arguments, **more)
-        edits.append(query.edit(client, QUEUE, first, first.event | {"event": f"mended {len(edits)}"}))
+        edits.append(query.edit(queue_of(client, QUEUE), first, first.event | {"event": f"mended {len(edits)}"}))
         return page
 
     monkeypatch.setattr(query, "page", edited_meanwhile)
@@ -135,7 +143,7 @@ def test_an_edit_while_a_letter_is_being_replayed_is_what_is_sent_or_is_refused(
     assert edits == [True, False], "once it was edited, it is another one than the operator has read"
     assert (ended.passed, ended.done) == (1, 1)
     assert [body["name"] for body in work(client, destination)] == ["mended 0"]
-    assert not query.edit(client, QUEUE, first, first.event), "it is gone"
+    assert not query.edit(queue_of(client, QUEUE), first, first.event), "it is gone"
 
 
 def test_the_letter_has_the_whole_record(client: redis.Redis) -> None:
@@ -163,7 +171,7 @@ def test_what_was_refused_goes_again_as_it_was(client: redis.Redis) -> None:
 
     assert (ended.done, ended.left) == (1, 0)
     assert work(client, destination) == [before]
-    assert lanes.stats(client, QUEUE).dead == 0
+    assert lanes.stats(queue_of(client, QUEUE)).dead == 0
 
 
 def test_a_letter_without_a_request_stays_when_it_shall_go_as_it_was(client: redis.Redis) -> None:
@@ -174,7 +182,7 @@ def test_a_letter_without_a_request_stays_when_it_shall_go_as_it_was(client: red
     ended = replay(client, destination, mode="as it was")
 
     assert (ended.done, ended.left, ended.state) == (0, 1, "done")
-    assert lanes.stats(client, QUEUE).dead == 1
+    assert lanes.stats(queue_of(client, QUEUE)).dead == 1
 
 
 def test_operations_behind_one_that_was_tried_too_often_go_again_with_it(client: redis.Redis) -> None:
@@ -209,17 +217,17 @@ def test_the_same_replay_is_joined_and_another_one_waits_for_it(client: redis.Re
     send_events(client, track("bad"), track("bad", userId="al"))
     work(client, destination, bad=refused())
 
-    first = replays.begin(client, QUEUE, Filter(), who="jo", per_s=9)
-    again = replays.begin(client, QUEUE, Filter(), who="al", per_s=5)
-    other = replays.begin(client, QUEUE, Filter(person="id:al"), who="al", per_s=9)
-    dry = replays.begin(client, QUEUE, Filter(), who="al", per_s=9, mode="dry run")
+    first = replays.begin(queue_of(client, QUEUE), Filter(), who="jo", per_s=9)
+    again = replays.begin(queue_of(client, QUEUE), Filter(), who="al", per_s=5)
+    other = replays.begin(queue_of(client, QUEUE), Filter(person="id:al"), who="al", per_s=9)
+    dry = replays.begin(queue_of(client, QUEUE), Filter(), who="al", per_s=9, mode="dry run")
 
     assert (again.id, again.who, again.per_s) == (first.id, "jo", 5)
-    assert again == replays.read(client, QUEUE, first.id)
-    assert replays.next_up(client, QUEUE) == [first.id, dry.id]
-    replays.cancel(client, QUEUE, first.id)
-    assert replays.next_up(client, QUEUE) == [other.id, dry.id]
-    cancelled = replays.read(client, QUEUE, first.id)
+    assert again == replays.read(queue_of(client, QUEUE), first.id)
+    assert replays.next_up(queue_of(client, QUEUE)) == [first.id, dry.id]
+    replays.cancel(queue_of(client, QUEUE), first.id)
+    assert replays.next_up(queue_of(client, QUEUE)) == [other.id, dry.id]
+    cancelled = replays.read(queue_of(client, QUEUE), first.id)
     assert cancelled is not None
     assert cancelled.state == "cancelled"
 
@@ -253,16 +261,16 @@ def test_every_letter_is_looked_at_once_whatever_the_filter_wants(
     send_events(client, *(track("rare" if n % 50 == 49 else "bad", userId=f"u{n}") for n in range(90)))
     send_events(client, *(track("bad", userId=f"v{n}", messageId=f"v{n}") for n in range(90)))
     work(client, destination, bad=refused(), rare=refused())
-    begun = replays.begin(client, QUEUE, Filter(event="rare"), who="jo", per_s=1000)
+    begun = replays.begin(queue_of(client, QUEUE), Filter(event="rare"), who="jo", per_s=1000)
     read: list[int] = []
     reading = query.read
     monkeypatch.setattr(query, "read", lambda letter: read.append(letter.sequence) or reading(letter))
     monkeypatch.setattr(replays, "PAGE", 10)
 
-    while replays.step(client, QUEUE, begun.id, destination, Means(1000, 0, lambda _: None, lambda _: None)):
+    while replays.step(queue_of(client, QUEUE), begun.id, destination, Means(lambda _: None, lambda _: None)):
         pass
 
-    ended = replays.read(client, QUEUE, begun.id)
+    ended = replays.read(queue_of(client, QUEUE), begun.id)
     assert ended is not None
     assert (ended.done, ended.state) == (1, "done")
     assert len(read) == len(set(read)) <= 60, "it ends with the page of the last letter that it wants"
@@ -280,7 +288,7 @@ def test_a_dry_run_tells_what_would_be_sent_and_changes_nothing(client: redis.Re
     sent = {"bad": refused(), "None": refused()}
     work(client, destination, **sent)
     first = graves(client)[0]
-    query.edit(client, QUEUE, first, first.event | {"properties": {"price": 4}})
+    query.edit(queue_of(client, QUEUE), first, first.event | {"properties": {"price": 4}})
     before = {key: client.dump(key) for key in client.keys("*:dead")}
 
     ended = replay(client, destination, mode="dry run")
@@ -298,7 +306,7 @@ def test_a_dry_run_tells_what_would_be_sent_and_changes_nothing(client: redis.Re
         "risk:a delete cannot be taken back": 1,
     }
     assert {key: client.dump(key) for key in client.keys("*:dead")} == before
-    assert lanes.stats(client, QUEUE).waiting == 0
+    assert lanes.stats(queue_of(client, QUEUE)).waiting == 0
 
 
 def test_an_update_that_is_older_than_one_sent_since_is_a_risk(client: redis.Redis) -> None:
@@ -321,6 +329,6 @@ def test_a_letter_that_holds_goes_on_in_its_place_with_what_it_brings_along(clie
 
     assert replay(client, destination).done == 1
 
-    claim = lanes.claim(client, QUEUE, lease_ms=1000, max_events=9, max_bytes=10**6, max_depth=9, listen_ms=0)
+    claim = lanes.claim(queue_of(client, QUEUE), lease_ms=1000, max_events=9, max_bytes=10**6, max_depth=9, poll_ms=0)
     assert [unpack(event.body).event["event"] for event in claim.events] == ["bad", "next"]
     assert len(unpack(claim.events[0].body).again["attempts"]) == 1

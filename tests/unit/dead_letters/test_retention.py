@@ -15,6 +15,7 @@ from dead_letters import query, retention, spill_files
 from dead_letters.query import Filter
 from mapping import Delivery
 from mapping.envelope import pack
+from tests.queues import queue_of
 
 QUEUE = "a/b"  # no name of a destination may lead a file astray
 DAY_MS = 86_400_000
@@ -33,23 +34,23 @@ def why(buried_at_ms: int = NOW_MS, **more: Any) -> bytes:
 
 def bury(client: redis.Redis, *users: str, buried_at_ms: int = NOW_MS, **more: Any) -> None:
     letters = [
-        lanes.OldLetter(None, 1, (f"id:{user}",), pack("web", {"userId": user}), why(buried_at_ms, **more))
+        lanes.ImportedDeadLetter(None, 1, (f"id:{user}",), pack("web", {"userId": user}), why(buried_at_ms, **more))
         for user in users
     ]
-    lanes.bury(client, QUEUE, letters)
+    lanes.import_dead_letters(queue_of(client, QUEUE), letters)
 
 
 def hold(client: redis.Redis, *names: str, buried_at_ms: int = NOW_MS) -> None:
     """Let the first of these events of one person be a letter that holds the others up."""
     events = [lanes.NewEvent(pack("web", {"userId": name}), ("id:held",), name) for name in names]
-    lanes.append(client, QUEUE, events, limit=99, dedupe_s=60)
-    claim = lanes.claim(client, QUEUE, lease_ms=1000, max_events=1, max_bytes=10**6, max_depth=0, listen_ms=0)
-    burial = lanes.Burial(claim.events[0].sequence, why(buried_at_ms), holds=True)
-    lanes.settle(client, QUEUE, claim.id, buried=[burial])
+    lanes.append(queue_of(client, QUEUE), events)
+    claim = lanes.claim(queue_of(client, QUEUE), lease_ms=1000, max_events=1, max_bytes=10**6, max_depth=0, poll_ms=0)
+    burial = lanes.Burial(claim.events[0].sequence, why(buried_at_ms), blocks=True)
+    lanes.settle(queue_of(client, QUEUE), claim.id, buried=[burial])
 
 
 def users(client: redis.Redis) -> list[str]:
-    return [grave.event["userId"] for grave in query.matching(client, QUEUE, Filter())]
+    return [grave.event["userId"] for grave in query.matching(queue_of(client, QUEUE), Filter())]
 
 
 def spilled(directory: Path) -> list[str]:
@@ -58,7 +59,7 @@ def spilled(directory: Path) -> list[str]:
 
 
 def keep_within(client: redis.Redis, directory: Path, *, is_mine: bool = True, **delivery: int) -> int:
-    return retention.keep_within(client, QUEUE, Delivery(**delivery), directory, NOW_MS, lambda: is_mine)
+    return retention.keep_within(queue_of(client, QUEUE), Delivery(**delivery), directory, NOW_MS, lambda: is_mine)
 
 
 def test_the_oldest_of_too_many_letters_go_to_a_file_and_those_that_hold_stay(
@@ -72,7 +73,7 @@ def test_the_oldest_of_too_many_letters_go_to_a_file_and_those_that_hold_stay(
 
     assert spilled(tmp_path) == ["u0", "u1"]
     assert users(client) == ["held", *(f"u{n}" for n in range(2, 11))]
-    assert lanes.stats(client, QUEUE).spilled_total == 2
+    assert lanes.stats(queue_of(client, QUEUE)).spilled_total == 2
 
 
 def test_letters_that_are_too_old_go_and_imported_ones_count_from_their_return(
@@ -97,7 +98,7 @@ def test_whoever_is_no_longer_alone_spills_nothing(client: redis.Redis, tmp_path
 
 @pytest.mark.parametrize(
     ("crashing", "to_file"),
-    [("open_file", []), ("spill", []), ("close_file", ["a", "b"]), ("forget_file", ["a", "b"])],
+    [("open_spill", []), ("spill", []), ("close_spill", ["a", "b"]), ("end_spill", ["a", "b"])],
 )
 def test_a_crash_leaves_every_letter_in_one_place(
     client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crashing: str, to_file: list[str]
@@ -113,8 +114,8 @@ def test_a_crash_leaves_every_letter_in_one_place(
         with pytest.raises(KeyboardInterrupt):
             keep_within(client, tmp_path, dead_letters=1)
     in_redis = users(client)
-    for grave in query.matching(client, QUEUE, Filter(ids=(1,))):
-        lanes.discard(client, QUEUE, [grave.sequence])
+    for grave in query.matching(queue_of(client, QUEUE), Filter(ids=(1,))):
+        lanes.discard(queue_of(client, QUEUE), [grave.sequence])
 
     assert keep_within(client, tmp_path, dead_letters=9) == 0
 
@@ -128,17 +129,17 @@ def test_a_crash_between_two_pages_leaves_every_letter_in_one_place(
     bury(client, *"abcd")
     spill = lanes.spill
 
-    def crash_at_the_second(client: redis.Redis, queue: str, file: str, sequences: list[int], as_of: int) -> int:
+    def crash_at_the_second(queue: lanes.Queue, file: str, sequences: list[int], as_of: int) -> int:
         if sequences == [3, 4]:
             raise KeyboardInterrupt
-        return spill(client, queue, file, sequences, as_of=as_of)
+        return spill(queue, file, sequences, as_of=as_of)
 
     monkeypatch.setattr(query, "PAGE", 2)
     with monkeypatch.context() as patched:
         patched.setattr(lanes, "spill", crash_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             keep_within(client, tmp_path, dead_letters=1, dead_letter_days=1)
-    retention.finish_spills(client, QUEUE, tmp_path)
+    retention.finish_spills(queue_of(client, QUEUE), tmp_path)
 
     assert (spilled(tmp_path), users(client)) == (["a", "b"], ["c", "d"])
 
@@ -152,8 +153,8 @@ def test_a_letter_that_is_edited_while_its_file_is_written_goes_as_edited(
     def edited_meanwhile(*arguments: Any) -> Path:
         file = write(*arguments)
         for event in edits:
-            (grave,) = query.matching(client, QUEUE, Filter(ids=(1,)))
-            assert query.edit(client, QUEUE, grave, event)
+            (grave,) = query.matching(queue_of(client, QUEUE), Filter(ids=(1,)))
+            assert query.edit(queue_of(client, QUEUE), grave, event)
         return file
 
     monkeypatch.setattr(spill_files, "write", edited_meanwhile)
@@ -170,7 +171,7 @@ def test_a_letter_that_is_replayed_while_its_file_is_written_is_not_in_it(
 
     def replayed_meanwhile(*arguments: Any) -> Path:
         file = write(*arguments)
-        lanes.discard(client, QUEUE, [1])
+        lanes.discard(queue_of(client, QUEUE), [1])
         return file
 
     monkeypatch.setattr(spill_files, "write", replayed_meanwhile)
@@ -190,13 +191,13 @@ def finished(directory: Path, queue: str, lines: list[dict[str, Any]]) -> Path:
 def test_a_hold_that_lasts_too_long_ends(client: redis.Redis) -> None:
     hold(client, "bad", "next", buried_at_ms=NOW_MS - 73 * 3_600_000)
 
-    assert retention.end_holds(client, QUEUE, Delivery(hold_hours=74), NOW_MS, 0) == 0
-    assert retention.end_holds(client, QUEUE, Delivery(hold_hours=72), NOW_MS, 0) == 1
-    assert retention.end_holds(client, QUEUE, Delivery(hold_hours=72), NOW_MS, 0) == 0
+    assert retention.end_holds(queue_of(client, QUEUE), Delivery(hold_hours=74), NOW_MS) == 0
+    assert retention.end_holds(queue_of(client, QUEUE), Delivery(hold_hours=72), NOW_MS) == 1
+    assert retention.end_holds(queue_of(client, QUEUE), Delivery(hold_hours=72), NOW_MS) == 0
 
-    (grave,) = query.matching(client, QUEUE, Filter())
-    assert (grave.letter.holds, grave.why["let_go_at_ms"]) == (False, NOW_MS)
-    assert lanes.stats(client, QUEUE).ready == 1
+    (grave,) = query.matching(queue_of(client, QUEUE), Filter())
+    assert (grave.letter.blocks, grave.why["let_go_at_ms"]) == (False, NOW_MS)
+    assert lanes.stats(queue_of(client, QUEUE)).ready == 1
 
 
 def test_what_a_crash_left_unfinished_is_no_spill_file(tmp_path: Path) -> None:

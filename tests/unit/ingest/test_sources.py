@@ -7,7 +7,8 @@ from typing import Any
 import fakeredis
 import pytest
 
-from ingest.sources import TOTALS, sources, totals
+from ingest.sources import sources, totals
+from lanes import keys
 from settings import DEFAULT_DOCUMENT, SettingsError
 
 GOOD = {"write_key": "w", "destinations": ["d"]}
@@ -49,6 +50,6 @@ def test_two_sources_may_not_share_a_write_key() -> None:
 
 def test_totals_are_told_by_source() -> None:
     client = fakeredis.FakeStrictRedis()
-    client.hset(TOTALS, mapping={"web:accepted": 3, "a:b:rejected": 1})
+    client.hset(keys.SOURCES.name, mapping={"web:accepted": 3, "a:b:rejected": 1})
 
     assert totals(client) == {"web": {"accepted": 3}, "a:b": {"rejected": 1}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import fakeredis
@@ -21,13 +20,17 @@ from delivery.outcomes import Delivered, Outcome
 from lanes.keys import base
 from mapping.envelope import pack
 from privacy import erasure, purge, receipts
+from tests.queues import queue_of
 from tests.unit.workers.test_claim import QUEUE, TERMS, Service, work
 from workers.claim import work_off
 from workers.lease import Lease
 
 DESTINATION = mapping.destinations({"destinations": {QUEUE: {"site_id": "s", "api_key": "k"}}})[QUEUE]
-MEANS = purge.Means(86_400, 0)
 JO = mapping.Person(("jo",))
+
+
+def context(client: redis.Redis, spill_dir: Path | None = None) -> purge.ErasureContext:
+    return purge.ErasureContext(queue_of(client, QUEUE), DESTINATION, spill_dir)
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ def append(client: redis.Redis, name: str, source: str = "web", **event: object)
     body = {"type": "track", "event": name, "messageId": name, **event}
     place = mapping.ordering_info(body, DESTINATION)
     entry = lanes.NewEvent(pack(source, body), place.keys, f"{source}:{name}", join=place.join)
-    return lanes.append(client, QUEUE, [entry], limit=100, dedupe_s=86_400, join_s=86_400).last
+    return lanes.append(queue_of(client, QUEUE), [entry]).last
 
 
 def sent(client: redis.Redis) -> list[str]:
@@ -57,28 +60,28 @@ def sent(client: redis.Redis) -> list[str]:
 
 
 def finish_all(client: redis.Redis) -> None:
-    erasure.finish(client, DESTINATION, MEANS)
+    erasure.finish(context(client))
 
 
-def remove(client: redis.Redis, means: purge.Means = MEANS, before: int | None = None) -> purge.Removed:
+def remove(client: redis.Redis, spill_dir: Path | None = None, before: int | None = None) -> purge.Removed:
     """Remove Jo."""
-    (removed,) = purge.purge(client, DESTINATION, [(JO, before)], means)
+    (removed,) = purge.purge(context(client, spill_dir), [(JO, before)])
     return removed
 
 
 def test_an_order_that_waits_is_not_lost_to_the_next_one(client: redis.Redis) -> None:
     append(client, "unsent", userId="jo")
-    first, _ = erasure.give(client, DESTINATION, JO, "suppress", MEANS, "op")
+    first, _ = erasure.give(context(client), JO, "suppress", "op")
     append(client, "unsent too", userId="jo")
 
-    second, _ = erasure.give(client, DESTINATION, JO, "delete", MEANS, "op")
+    second, _ = erasure.give(context(client), JO, "delete", "op")
 
     assert (first.removed["events"], second.removed["events"]) == (1, 2)
     assert sent(client) == ['delete {"id":"jo"}', 'suppress {"id":"jo"}']
     finish_all(client)
-    states = {receipt.id: (receipt.what, receipt.state) for receipt in receipts.history(client, QUEUE)}
+    states = {receipt.id: (receipt.what, receipt.state) for receipt in receipts.history(queue_of(client, QUEUE))}
     assert states == {first.id: ("suppress", "done"), second.id: ("delete", "done")}
-    assert lanes.stats(client, QUEUE).waiting == 0
+    assert lanes.stats(queue_of(client, QUEUE)).waiting == 0
 
 
 def test_segment_s_request_drops_what_stands_before_it_and_keeps_what_comes_after(client: redis.Redis) -> None:
@@ -86,22 +89,22 @@ def test_segment_s_request_drops_what_stands_before_it_and_keeps_what_comes_afte
     order = append(client, "d1", type="delete", userId="jo")
     append(client, "after", userId="jo", timestamp="2199-01-01T00:00:00Z")
 
-    dropped = erasure.drop(client, DESTINATION, order, MEANS)
+    dropped = erasure.drop(context(client), order)
     assert dropped is not None
     assert dropped.counts == {"events": 1, "message_ids": 1}
     assert sent(client) == ['delete {"id":"jo"}', 'event {"id":"jo"}']
     finish_all(client)
 
-    assert erasure.drop(client, DESTINATION, order, MEANS) is None
-    (receipt,) = receipts.history(client, QUEUE)
+    assert erasure.drop(context(client), order) is None
+    (receipt,) = receipts.history(queue_of(client, QUEUE))
     assert (receipt.who, receipt.what, receipt.state) == ("source web", "delete", "done")
     assert receipt.removed["events"] == 1
-    assert receipts.order(client, QUEUE, receipt.id) is None
+    assert receipts.order(queue_of(client, QUEUE), receipt.id) is None
 
 
 def test_whoever_was_merged_is_the_same_person(client: redis.Redis) -> None:
     merge = {"type": "person", "action": "merge", "primary": {"id": "jo"}, "secondary": {"id": "old"}}
-    identity_memory.remember(client, QUEUE, 86_400, [("merge", merge, 1)])
+    identity_memory.remember(queue_of(client, QUEUE), [("merge", merge, 1)])
     append(client, "late", userId="old")
     append(client, "other", userId="al")
 
@@ -113,10 +116,10 @@ def test_whoever_was_merged_is_the_same_person(client: redis.Redis) -> None:
 
 def test_the_log_tells_who_else_was_named(client: redis.Redis) -> None:
     append(client, "update", type="identify", userId="jo", anonymousId="an", traits={"email": "Jo@example.com"})
-    claim = lanes.claim(client, QUEUE, lease_ms=60_000, max_events=9, max_bytes=10**6, max_depth=9, listen_ms=0)
-    recorder = delivery_log.Recorder(client, QUEUE, claim)
+    claim = lanes.claim(queue_of(client, QUEUE), lease_ms=60_000, max_events=9, max_bytes=10**6, max_depth=9, poll_ms=0)
+    recorder = delivery_log.Recorder(queue_of(client, QUEUE), claim)
     send = recorder.recording(lambda request: [Delivered()] * len(request.items))
-    lease = Lease(client, QUEUE, claim.id, 60_000, time.monotonic())
+    lease = Lease(queue_of(client, QUEUE), claim.id, 60_000, time.monotonic())
     work_off(claim, lease, DESTINATION, send, TERMS, lambda: False, before_settling=recorder.write)
 
     removed = remove(client)
@@ -128,13 +131,13 @@ def test_the_log_tells_who_else_was_named(client: redis.Redis) -> None:
 def test_a_letter_that_was_edited_is_found_by_what_it_says(client: redis.Redis) -> None:
     append(client, "bad", type="page", userId="al", properties={})
     work(client, DESTINATION, Service())
-    (letter,) = lanes.letters(client, QUEUE)
+    (letter,) = lanes.list_dead_letters(queue_of(client, QUEUE))
     grave = query.read(letter)
     assert remove(client).counts == {}
-    query.edit(client, QUEUE, grave, grave.event | {"userId": "jo"})
+    query.edit(queue_of(client, QUEUE), grave, grave.event | {"userId": "jo"})
 
     assert remove(client).counts == {"letters": 1, "message_ids": 1}
-    assert lanes.letters(client, QUEUE) == []
+    assert lanes.list_dead_letters(queue_of(client, QUEUE)) == []
 
 
 def test_a_person_s_lines_leave_the_spill_files_and_the_others_stay(client: redis.Redis, tmp_path: Path) -> None:
@@ -142,10 +145,9 @@ def test_a_person_s_lines_leave_the_spill_files_and_the_others_stay(client: redi
     lines = [{"sequence": n, "event": event, "again": {}, "why": {}} for n, event in enumerate(events, start=1)]
     lines[3]["again"] = {"original": events[0]}
     spill_files.finish(spill_files.write(tmp_path, QUEUE, map(orjson.dumps, lines)), range(5))
-    means = replace(MEANS, spill_dir=tmp_path)
 
-    assert remove(client, means, before=3).counts == {"spilled": 1}
-    assert remove(client, means).counts == {"spilled": 2}
+    assert remove(client, tmp_path, before=3).counts == {"spilled": 1}
+    assert remove(client, tmp_path).counts == {"spilled": 2}
     (file,) = spill_files.files(tmp_path, QUEUE)
     assert [orjson.loads(line)["event"]["userId"] for line in spill_files.read(file)] == ["al"]
 
@@ -154,21 +156,21 @@ def test_letters_are_removed_once_none_is_on_its_way_to_a_file(client: redis.Red
     """Else a letter could be gone from Redis, and come to rest in a file that was searched already."""
     append(client, "bad", type="page", userId="jo", properties={})
     work(client, DESTINATION, Service())
-    client.set(f"{base(QUEUE)}:spilling", "a worker", px=300)
+    client.set(f"{base(QUEUE)}:spill:lock", "a worker", px=300)
 
     assert remove(client).counts["letters"] == 1
-    assert not client.exists(f"{base(QUEUE)}:spilling")
+    assert not client.exists(f"{base(QUEUE)}:spill:lock")
 
 
 def test_what_was_emptied_while_it_was_claimed_is_not_sent_again(client: redis.Redis) -> None:
     append(client, "dies", userId="jo")
-    claim = lanes.claim(client, QUEUE, lease_ms=1, max_events=9, max_bytes=10**6, max_depth=0, listen_ms=0)
+    claim = lanes.claim(queue_of(client, QUEUE), lease_ms=1, max_events=9, max_bytes=10**6, max_depth=0, poll_ms=0)
     assert remove(client).claimed == 1
-    while not lanes.reap(client, QUEUE).events:
+    while not lanes.reap(queue_of(client, QUEUE)).events:
         pass
 
     assert (len(claim.events), sent(client)) == (1, [])
-    assert lanes.stats(client, QUEUE).waiting == 0
+    assert lanes.stats(queue_of(client, QUEUE)).waiting == 0
 
 
 def test_many_people_are_removed_at_once_and_each_is_counted_apart(client: redis.Redis) -> None:
@@ -176,7 +178,7 @@ def test_many_people_are_removed_at_once_and_each_is_counted_apart(client: redis
     for name, user in [("a", "jo"), ("b", "al"), ("c", "al"), ("d", "bo")]:
         append(client, name, userId=user)
 
-    removed = purge.purge(client, DESTINATION, [(JO, order), (mapping.Person(("al",)), None)], MEANS)
+    removed = purge.purge(context(client), [(JO, order), (mapping.Person(("al",)), None)])
 
     assert [one.counts for one in removed] == [{}, {"events": 2, "message_ids": 2}]
-    assert lanes.stats(client, QUEUE).waiting == 3
+    assert lanes.stats(queue_of(client, QUEUE)).waiting == 3

@@ -27,6 +27,7 @@ from delivery.outcomes import Answer, Delivered, Outcome, Rejected
 from mapping.actions import ACTIONS, Action
 from mapping.envelope import pack
 from mapping.subscription import compile_subscription
+from tests.queues import queue_of
 from workers.claim import Terms, work_off
 from workers.lease import Lease
 
@@ -98,7 +99,7 @@ def deliver(
     for each in events:
         users = tuple(str(each[name]) for name in ("userId", "previousId") if name in each)
         entry = lanes.NewEvent(pack("website", each), users, each["messageId"])
-        lanes.append(client, QUEUE, [entry], limit=1000, dedupe_s=60)
+        lanes.append(queue_of(client, QUEUE), [entry])
     bodies: list[dict[str, Any]] = []
 
     def send(request: Request) -> list[Outcome]:
@@ -107,10 +108,14 @@ def deliver(
         return [outcomes.get(body["action"], Delivered()) for body in sent]
 
     while True:
-        claim = lanes.claim(client, QUEUE, lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, listen_ms=0)
+        claim = lanes.claim(
+            queue_of(client, QUEUE), lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, poll_ms=0
+        )
         if not claim.events:
             return bodies
-        work_off(claim, Lease(client, QUEUE, claim.id, 60_000, time.monotonic()), to, send, TERMS, lambda: False)
+        work_off(
+            claim, Lease(queue_of(client, QUEUE), claim.id, 60_000, time.monotonic()), to, send, TERMS, lambda: False
+        )
 
 
 @pytest.mark.parametrize("slug", ["silencePerson", "unitePeople", "dropDevice", "expungePerson"])
@@ -169,8 +174,8 @@ def test_a_dry_run_says_that_the_operation_of_a_copy_is_irreversible(client: red
     verbs = ("suppress", "merge", "delete_device", "expunge")
     deliver(client, to, event(slug, previousId="b"), **dict.fromkeys(verbs, refused))
 
-    letters = list(query.matching(client, QUEUE, Filter()))
-    (preview,) = dry_run.rehearse(client, letters, to, time.time())
+    dead_letters = list(query.matching(queue_of(client, QUEUE), Filter()))
+    (preview,) = dry_run.rehearse(queue_of(client, QUEUE), dead_letters, to, time.time())
 
     assert [risk for risk in preview.risks if risk.endswith("cannot be taken back")]
 
