@@ -77,7 +77,7 @@ def privacy_request_of(event: JsonObject) -> PrivacyRequest | None:
     return None
 
 
-def operations(request: PrivacyRequest) -> tuple[Operation, ...]:
+def operations_of(request: PrivacyRequest) -> tuple[Operation, ...]:
     """Return the operations of a request; none for anonymous ids, which Customer.io does not store as people."""
     person, verb = request.person, request.action
     named = [identifiers.of_person(text) for text in (*person.user_ids, *person.emails)]
