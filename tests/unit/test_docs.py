@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import click
 import pytest
@@ -116,6 +119,24 @@ def test_every_make_target_that_is_named_exists(name: str) -> None:
     named = {word for span in code(PAGES[name]) for words in _TARGET.findall(span) for word in words.split()}
 
     assert named <= targets
+
+
+@pytest.mark.parametrize("name", [name for name, text in PAGES.items() if "```python" in text])
+def test_the_imports_and_functions_of_python_examples_exist(name: str) -> None:
+    missing = []
+    for example in re.findall(r"^```python\n(.*?)^```", PAGES[name], re.MULTILINE | re.DOTALL):
+        tree = ast.parse(example)
+        imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names: dict[str, Any] = {}
+        exec(compile(ast.Module(body=list(imports), type_ignores=[]), name, "exec"), names)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                module = names.get(node.value.id)
+                missing += (
+                    [ast.unparse(node)] if isinstance(module, ModuleType) and not hasattr(module, node.attr) else []
+                )
+
+    assert not missing
 
 
 def test_a_page_with_names_that_do_not_exist_is_found() -> None:
