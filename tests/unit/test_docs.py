@@ -132,9 +132,8 @@ def test_the_imports_and_functions_of_python_examples_exist(name: str) -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 module = names.get(node.value.id)
-                missing += (
-                    [ast.unparse(node)] if isinstance(module, ModuleType) and not hasattr(module, node.attr) else []
-                )
+                exists = not isinstance(module, ModuleType) or hasattr(module, node.attr)
+                missing += [] if exists else [ast.unparse(node)]
 
     assert not missing
 
