@@ -54,7 +54,7 @@ LIQUID = (
     "{{ properties.list | join: '-' }}", "{{ properties.list | size }}", "{{ traits.email | split: '@' | first }}",
     "{{ properties.a | plus: 1 }}", "{% assign x = properties.b %}{{ x }}", "{{ properties.a | date: '%Y-%m-%d' }}",
     "{{ event | truncate: 5 }}", "{% for i in properties.list %}{{ i }}{% endfor %}", "{{ nothing.at.all }}",
-    "{{ properties.a | times: 2 | round }}", "{% unless userId %}nobody{% endunless %}", "{{ event | slice: 0, 3 }}",
+    "{{ properties.a | times: 2 | round }}", "{% unless userId %}absent{% endunless %}", "{{ event | slice: 0, 3 }}",
     "{% comment %}{{ a{b }}{% endcomment %}", "{{ event | escape }}", "{{ properties | json }}",
     "{{ event | sort }}", "{{ event", "{% unknown %}", "plain",
 )  # fmt: skip

@@ -99,7 +99,7 @@ class TestTriggers:
 
 
 # Printing does not escape quotes and escapes only some characters of a path. The law holds for what it can express:
-# texts without double quotes; path components that are not words and begin with a letter or an escaped character;
+# texts without double quotes; path components that are not words and begin with A to Z or an escaped character;
 # numbers without an exponent; functions only at the end of a group in parentheses; and one level of such groups.
 words = st.text(
     alphabet=st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"], exclude_characters='"'), max_size=8

@@ -107,7 +107,7 @@ def test_evaluating_an_empty_group_is_an_error() -> None:
         reached({"type": "track"})
 
 
-def test_a_short_word_at_the_end_of_the_text_is_its_first_letter() -> None:
+def test_a_short_word_at_the_end_of_the_text_is_its_first_character() -> None:
     """The reference looks for `and` or `null` there."""
     assert matches("type = ab", {"type": "a"})
     assert matches("type = nul", {"type": "n"})
