@@ -1,14 +1,12 @@
-"""Sources: who may send events, and which destinations they feed; and how many events each has brought."""
+"""Sources: who may send events, and which destinations they feed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
-import redis
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from lanes import keys
 from settings import SettingsError
 
 _Text = Annotated[str, StringConstraints(min_length=1)]
@@ -50,15 +48,6 @@ def sources(document: Mapping[str, Any]) -> tuple[Source, ...]:
     if faults:
         raise SettingsError("\n".join(faults))
     return tuple(found)
-
-
-def totals(client: redis.Redis) -> dict[str, dict[str, int]]:
-    """Return, by source, how many events were accepted, duplicates and rejected."""
-    counted: dict[str, dict[str, int]] = {}
-    for field, count in cast(dict[bytes, bytes], client.hgetall(keys.SOURCES.name)).items():
-        name, _, what = field.decode().rpartition(":")
-        counted.setdefault(name, {})[what] = int(count)
-    return counted
 
 
 def _described(name: str, fault: Any) -> str:

@@ -53,7 +53,7 @@ def accepted(pipeline: Pipeline) -> int:
             "more than 32,768",
         ),
         ("/v1/batch", {"content": b" " * 600_000, "auth": KEY}, 413, None, "more than 512,000 bytes"),
-        ("/v1/batch", {"json": {"batch": {}}, "auth": KEY}, 400, "batch", "must be a list of events"),
+        ("/v1/batch", {"json": {"batch": {}}, "auth": KEY}, 400, "batch", "must be an array with at least one"),
         ("/v1/batch", {"json": {"batch": [{"type": "x"}]}, "auth": KEY}, 400, "type", "must be one of identify"),
         ("/v1/track", {"content": b"no", "auth": KEY, "headers": {"Content-Encoding": "gzip"}}, 400, None, "not gzip"),
         (
@@ -64,13 +64,19 @@ def accepted(pipeline: Pipeline) -> int:
             "more than 512,000 bytes",
         ),
         ("/v1/track", {"json": TRACK, "headers": {"Content-Encoding": "br"}, "auth": KEY}, 415, None, "not understood"),
-        ("/v1/track", {"json": TRACK, "auth": ("wrong", "")}, 401, "writeKey", "is not that of any source"),
+        ("/v1/track", {"json": TRACK, "auth": ("wrong", "")}, 401, "writeKey", "no source has this write key"),
         ("/v1/track", {"json": TRACK}, 401, "writeKey", "is missing"),
-        ("/v1/webhook/demo", {"content": EVENT}, 401, "X-Signature", "is not the hex HMAC-SHA1"),
-        ("/v1/webhook/demo", {"content": EVENT, "headers": signature(b"x")}, 401, "X-Signature", "is not the hex"),
-        ("/v1/webhook/nobody", {"content": EVENT, "headers": signature(EVENT)}, 401, None, "no source of this name"),
-        ("/v1/dance", {"json": TRACK, "auth": KEY}, 404, None, "there is nothing at /v1/dance"),
-        ("/", {"json": TRACK, "auth": KEY}, 404, None, "there is nothing at /"),
+        ("/v1/webhook/demo", {"content": EVENT}, 401, "X-Signature", "must be the hexadecimal HMAC-SHA1"),
+        (
+            "/v1/webhook/demo",
+            {"content": EVENT, "headers": signature(b"x")},
+            401,
+            "X-Signature",
+            "must be the hexadecimal",
+        ),
+        ("/v1/webhook/nobody", {"content": EVENT, "headers": signature(EVENT)}, 401, None, "no source with this name"),
+        ("/v1/dance", {"json": TRACK, "auth": KEY}, 404, None, "the path /v1/dance does not exist"),
+        ("/", {"json": TRACK, "auth": KEY}, 404, None, "the path / does not exist"),
     ],
 )
 def test_bad_input_is_answered_clearly_and_stores_nothing(
@@ -91,7 +97,7 @@ def test_bad_input_is_answered_clearly_and_stores_nothing(
 def test_another_method_is_refused(pipeline: Pipeline) -> None:
     answer = httpx.get(f"{pipeline.ingest_url}/v1/track")
 
-    assert (answer.status_code, answer.json()["error"]["message"]) == (405, "GET is not possible here; use POST")
+    assert (answer.status_code, answer.json()["error"]["message"]) == (405, "GET is not allowed at this path; use POST")
 
 
 def test_one_bad_event_in_a_batch_of_a_hundred_leaves_the_others(pipeline: Pipeline) -> None:

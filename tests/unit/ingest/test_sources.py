@@ -1,14 +1,12 @@
-"""Sources as the configuration file names them: every fault with its key; and what they have brought."""
+"""The sources of the configuration file: every fault is reported with its key."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import fakeredis
 import pytest
 
-from ingest.sources import sources, totals
-from lanes import keys
+from ingest.sources import sources
 from settings import DEFAULT_DOCUMENT, SettingsError
 
 GOOD = {"write_key": "w", "destinations": ["d"]}
@@ -46,10 +44,3 @@ def test_a_fault_is_named_by_its_key(table: Any, fault: str) -> None:
 def test_two_sources_may_not_share_a_write_key() -> None:
     with pytest.raises(SettingsError, match=r"sources\.one\.write_key: is that of sources\.two as well"):
         sources(document(one=GOOD, two=GOOD))
-
-
-def test_totals_are_told_by_source() -> None:
-    client = fakeredis.FakeStrictRedis()
-    client.hset(keys.SOURCES.name, mapping={"web:accepted": 3, "a:b:rejected": 1})
-
-    assert totals(client) == {"web": {"accepted": 3}, "a:b": {"rejected": 1}}
