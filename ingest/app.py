@@ -26,7 +26,7 @@ from ingest.analytics_js import settings_document
 from ingest.calls import BATCH_PATHS, EVENT_PATHS, Calls, Entries, Offer
 from ingest.counters import Counters
 from ingest.errors import Refusal
-from ingest.group_commit import FATES, RETRY_AFTER_S, Fate, GroupCommit
+from ingest.group_commit import RESULTS, RETRY_AFTER_S, GroupCommit, Result
 from ingest.sources import Source, sources
 from ingest.wakeups import Wakeups
 from mapping.envelope import JsonObject
@@ -179,7 +179,7 @@ class Ingest:
         """Return the entries of an event, packed as `body`, for the queues of its source."""
         return tuple([self._commits[name].entry(source.name, event, body) for name in source.destinations])
 
-    async def _append(self, source: Source, events: list[Entries]) -> Iterable[Fate]:
+    async def _append(self, source: Source, events: list[Entries]) -> Iterable[Result]:
         """Append to every queue of the source; return for each event the best of its results."""
         appends = [
             self._commits[name].append(entries)
@@ -188,7 +188,7 @@ class Ingest:
         if len(appends) == 1:
             return await appends[0]
         by_queue = await asyncio.gather(*appends)
-        return (min(results, key=FATES.index) for results in zip(*by_queue, strict=True))
+        return (min(results, key=RESULTS.index) for results in zip(*by_queue, strict=True))
 
 
 def create_app() -> Ingest:

@@ -13,12 +13,12 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-import lanes
 import mapping
 from ingest import bodies, signature
 from ingest.counters import Counters
 from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS, completed, packed, shared
+from ingest.group_commit import Entry
 from ingest.sources import Source
 from mapping.envelope import JsonObject
 
@@ -31,7 +31,7 @@ EVENT_PATHS: Final = {
 # The last parts of paths that take a batch. `import` is for history: the clock of the sender is not corrected.
 BATCH_PATHS: Final = frozenset({"batch", "import", "b"})
 
-Entries = tuple[lanes.NewEvent, ...]  # one event: an entry for each queue of its source
+Entries = tuple[Entry, ...]  # one event: an entry for each queue of its source
 
 
 class Offer(NamedTuple):

@@ -15,6 +15,7 @@ from ingest.calls import Calls
 from ingest.counters import Counters
 from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS
+from ingest.group_commit import Entry
 from ingest.sources import Source
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -28,7 +29,7 @@ def calls() -> Calls:
     """Calls whose entries hold the event as JSON."""
     return Calls(
         [WEB, SERVER],
-        lambda source, event, _: (lanes.NewEvent(orjson.dumps(event), (), source.name),),
+        lambda source, event, _: (Entry(lanes.NewEvent(orjson.dumps(event), (), source.name), False),),
         Counters(),
     )
 
@@ -84,7 +85,7 @@ def test_an_event_with_the_write_key_of_another_source_is_rejected() -> None:
 def test_an_offer_holds_the_valid_events_in_their_order_and_the_others_with_their_index() -> None:
     offer = read({"batch": [TRACK | {"event": "a"}, "text", TRACK | {"event": "b"}, {"type": "track", "userId": "1"}]})
 
-    assert [orjson.loads(entry.body)["event"] for (entry,) in offer.entries] == ["a", "b"]
+    assert [orjson.loads(entry.event.body)["event"] for (entry,) in offer.entries] == ["a", "b"]
     assert [(index, refusal.field) for index, refusal in offer.rejected] == [(1, None), (3, "event")]
 
 
@@ -107,7 +108,7 @@ def test_a_batch_is_an_array_of_limited_length(batch: Any, status: int, text: st
 def test_the_clock_of_the_sender_is_corrected_except_in_an_import(path: str, timestamp: str) -> None:
     ((entry,),) = read({"batch": [LATE], "sentAt": "2026-01-05T13:00:00Z"}, path).entries
 
-    assert orjson.loads(entry.body)["timestamp"] == timestamp
+    assert orjson.loads(entry.event.body)["timestamp"] == timestamp
 
 
 def test_a_webhook_needs_a_source_with_a_secret_and_a_valid_signature() -> None:
