@@ -34,7 +34,7 @@ def complete(event: Any, shared: dict[str, Any] | None = None, correct_clock: bo
         ({"type": "alias", "previousId": "1"}, "userId", "an alias needs both"),
         ({"type": "group", "userId": "1"}, "groupId", "groupId: is missing; a group call needs a groupId"),
         ({"type": "delete", "anonymousId": "1"}, "userId", "userId: is missing; a deletion request needs a userId"),
-        ({"type": "segue order", "userId": "1"}, "type", "must be one of"),
+        ({"type": "segue privacy request", "userId": "1"}, "type", "must be one of"),
         (TRACK | {"properties": "x"}, "properties", "properties: must be an object, not 'x'"),
         (TRACK | {"messageId": [1]}, "messageId", "messageId: must be a string or a number, not [1]"),
         (TRACK | {"properties": {"a": "x" * 32_768}}, None, "the event must have at most 32,768 bytes, not 32,836"),
