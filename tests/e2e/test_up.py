@@ -16,7 +16,7 @@ import pytest
 from segment.analytics.client import Client
 
 from tests.conftest import RedisServer
-from tests.e2e.conftest import Up, segue
+from tests.e2e.conftest import Up, clean_environment, segue
 from tests.pipeline import wait_until
 
 LINE = '{"id": "1", "event": {"type": "identify", "userId": "ada", "traits": {}}}'
@@ -189,6 +189,37 @@ def test_every_destination_of_a_file_is_simulated_with_its_own_credentials(tmp_p
 
     assert checked.returncode == 0, checked.stderr
     assert checked.stdout.count("Customer.io accepts the credentials") == 2
+
+
+def test_commands_in_another_shell_use_the_queue_of_the_up(tmp_path: Path) -> None:
+    """The shell has nothing but the data directory: no configuration, and no value of the queue."""
+    config = tmp_path / "segue.toml"
+    config.write_text(
+        '[sources.shop]\nwrite_key = "shop"\ndestinations = ["journeys"]\n'
+        '[destinations.journeys]\nsite_id = "s"\napi_key = "k"\n'
+    )
+    variables = {"SEGUE_CONFIG": str(config), "SEGUE_DEDUPE_S": "600", "SEGUE_QUEUE_LIMIT": "5000"}
+    with Up(tmp_path, **variables, SEGUE_SPILL_DIR=str(tmp_path / "spill")) as up:
+        shell = clean_environment(SEGUE_DATA_DIR=str(up.data_dir))
+        invalid = {"type": "page", "properties": {}, "userId": "ada", "messageId": "m"}
+        httpx.post(f"{up.ingest_url}/v1/batch", json={"batch": [invalid]}, auth=("shop", ""))
+        wait_until(lambda: up.status()["destinations"][0]["dead"] == 1, "the event is a dead letter")
+
+        status = segue("status", "--json", environment=shell)
+        stats = segue("dead", "stats", "--json", environment=shell)
+        forgotten = segue("forget", "--user-id", "ada", "--json", environment=shell)
+        differing = segue("dead", "stats", environment=shell | {"SEGUE_DEDUPE_S": "60"})
+        shared = up.shared()
+
+    assert (status.returncode, stats.returncode, forgotten.returncode) == (0, 0, 0), stats.stderr + forgotten.stderr
+    assert [(row["name"], row["dead"]) for row in orjson.loads(status.stdout)["destinations"]] == [("journeys", 1)]
+    assert (orjson.loads(stats.stdout)["destination"], orjson.loads(stats.stdout)["dead"]) == ("journeys", 1)
+    (receipt,) = orjson.loads(forgotten.stdout)["receipts"]
+    assert receipt["removed"]["message_ids"] == 1, "found under the SEGUE_DEDUPE_S of the queue"
+    assert differing.returncode == 2
+    assert "SEGUE_DEDUPE_S is 60 here and 600 in Redis" in differing.stderr
+    assert {name: shared[name] for name in variables} == variables
+    assert {"SEGUE_SETTLE_S", "SEGUE_SPILL_DIR", "REDIS_URL", "SEGUE_TRACK_URL"} <= shared.keys()
 
 
 def grown(before: list[dict[str, Any]], after: list[dict[str, Any]], *figures: str) -> list[int]:
