@@ -1,4 +1,4 @@
-"""`segue up` as a newcomer meets it: real clients, killed children, a clean stop."""
+"""`segue up` as processes: real clients, killed children, commands in another shell, a clean stop."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def test_the_workers_print_no_warning_as_root(up: Up) -> None:
     assert [line for line in up.lines() if "superuser" in line or "Warning" in line] == []
 
 
-def test_a_killed_child_is_started_again_and_work_goes_on(up: Up) -> None:
+def test_a_killed_child_is_restarted_and_delivery_continues(up: Up) -> None:
     before = up.pids()
     for name in ("worker-1", "ingest"):
         os.kill(before[name], signal.SIGKILL)
     wait_until(
         lambda: all(up.pids().get(name) not in (None, before[name]) for name in ("worker-1", "ingest")),
-        "both are started again",
+        "both are restarted",
     )
     wait_until(lambda: is_ready(up), "ingest answers again")
 
@@ -88,7 +88,7 @@ def test_status_finds_the_embedded_redis_and_counts(up: Up) -> None:
     wait_until(lambda: "counted" in up.people(), "the event is delivered")
     wait_until(lambda: up.status()["destinations"][0]["waiting"] == 0, "the delivery is settled")
 
-    wait_until(lambda: up.status()["workers"] == 2, "both workers are there, and a killed one is forgotten")
+    wait_until(lambda: up.status()["workers"] == 2, "the heartbeats of both workers, without that of a killed one")
 
     after = up.status()
     assert grown(before["sources"], after["sources"], "accepted_total", "duplicates_total", "rejected_total") == [
@@ -106,7 +106,7 @@ def test_status_finds_the_embedded_redis_and_counts(up: Up) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_leaves_no_process_and_the_data_is_there_the_next_time(tmp_path: Path, number: int) -> None:
+def test_a_stop_leaves_no_process_and_keeps_the_data(tmp_path: Path, number: int) -> None:
     with Up(tmp_path) as first:
         httpx.post(
             f"{first.ingest_url}/v1/batch",
@@ -130,7 +130,7 @@ def test_a_stop_leaves_no_process_and_the_data_is_there_the_next_time(tmp_path: 
         assert second.status()["destinations"][0]["delivered_total"] == 1
 
 
-def test_what_the_environment_gives_is_not_embedded(tmp_path: Path, redis_server: RedisServer) -> None:
+def test_what_the_environment_provides_is_not_embedded(tmp_path: Path, redis_server: RedisServer) -> None:
     given = {"REDIS_URL": redis_server.url, "CUSTOMERIO_SITE_ID": "my site", "CUSTOMERIO_API_KEY": "my key"}
     with Up(tmp_path, **given) as up:
         assert sorted(up.pids()) == ["ingest", "worker-1", "worker-2"]
@@ -142,7 +142,7 @@ def test_what_the_environment_gives_is_not_embedded(tmp_path: Path, redis_server
     assert "https://track.customer.io/api/v2/entity" in checked.stdout
 
 
-def test_the_event_tester_sends_only_when_told_to(up: Up) -> None:
+def test_the_event_tester_sends_only_with_send(up: Up) -> None:
     event = '{"type": "identify", "userId": "tried", "traits": {}}'
     environment = up.environment | {"SEGUE_TRACK_URL": up.simulator_url}
 
@@ -161,7 +161,7 @@ def test_a_second_up_on_the_same_data_is_refused(up: Up) -> None:
     assert f"another `segue up` (process {up.process.pid}) runs on" in refused.stderr
 
 
-def test_a_taken_port_is_named(tmp_path: Path) -> None:
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -146,7 +146,7 @@ def test_values_that_are_not_set_are_those_of_the_queue(store: redis.Redis) -> N
     assert queue.config == lanes.QueueConfig(cooldown_ms=50, dedupe_s=60, limit=7, join_s=3 * DAY_S)
 
 
-def test_a_queue_that_nobody_has_opened_has_the_values_of_the_settings(store: redis.Redis) -> None:
+def test_a_new_queue_has_the_values_of_the_settings(store: redis.Redis) -> None:
     queue = Session.join().queue("demo")
 
     assert (queue.cooldown_ms, queue.dedupe_s, queue.limit) == (5_000, 86_400, 1_000_000)
