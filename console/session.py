@@ -121,7 +121,7 @@ class Session:
             )
         raise CommandError(
             f"destination {name}: {differences}; all processes must use the same value: set it to the one in Redis, "
-            "or change that as docs/operations.md describes"
+            "or change that as docs/settings.md describes"
         )
 
 

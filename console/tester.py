@@ -70,8 +70,8 @@ def _decision(decision: mapping.Decision) -> Iterator[Text]:
         yield Text(f"✓ {subscription} → POST {decision.operation.path}", style="green")
     for error in decision.errors:
         yield Text(f"✗ {subscription}: {error}", style="red")
-    if decision.note is not None:
-        yield Text(f"– {subscription}: {decision.note}", style="dim")
+    if decision.reason is not None:
+        yield Text(f"– {subscription}: {decision.reason}", style="dim")
     for unmet in decision.unmet:
         actual = orjson.dumps(unmet.actual, default=str).decode()
         yield Text(f"– {subscription}: {unmet.condition} is not met; the value is {actual}", style="dim")

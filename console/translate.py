@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import mapping
 from mapping.errors import Rejected
-from mapping.reference_results import described
+from mapping.reference_results import error_json
 
 MODES = ("single", "batch", "delete", "auth")
 
@@ -44,7 +44,7 @@ def _result(number: int, line: str, destination: mapping.Destination | None) -> 
     try:
         return {**line_id, **_translated(request, _destination(request, destination))}
     except Rejected as error:
-        return {**line_id, "requests": [], "results": [], "settings_error": True, "error": described(error)}
+        return {**line_id, "requests": [], "results": [], "settings_error": True, "error": error_json(error)}
 
 
 def _mode(request: dict[str, Any]) -> Any:
@@ -74,7 +74,7 @@ def _destination(request: dict[str, Any], destination: mapping.Destination | Non
     return destination.at(requested.region)
 
 
-def _translated(request: dict[str, Any], destination: mapping.Destination) -> dict[str, Any]:
+def _translated(request: dict[str, Any], destination: mapping.Destination) -> Mapping[str, object]:
     now_s = time.time()
     match _mode(request):
         case "batch":

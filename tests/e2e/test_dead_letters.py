@@ -28,24 +28,13 @@ from dead_letters.query import Filter
 from tests.chaos.stage import Stage
 from tests.conftest import RedisServer
 from tests.e2e.conftest import clean_environment
-from tests.pipeline import Pipeline, wait_until
+from tests.pipeline import Pipeline, configuration, wait_until
 from tests.queues import queue_in
 
 EVENTS = int(os.environ.get("DEAD_EVENTS", "3000"))
 FAILED = EVENTS // 10
 PEOPLE = 150
 
-CONFIG = """
-[sources.demo]
-write_key = "demo"
-destinations = ["demo"]
-[destinations.demo]
-site_id = "demo"
-api_key = "demo"
-[destinations.demo.delivery]
-requests_per_s = 1000
-after_burial = "{after_burial}"
-"""
 # What the mapping should have been.
 MENDED = """
 [[destinations.demo.subscriptions]]
@@ -134,7 +123,7 @@ def found_people(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "segue.toml"
-    path.write_text(CONFIG.format(after_burial="go_on"))
+    path.write_text(configuration(delivery={"requests_per_s": 1000, "after_burial": "go_on"}))
     return path
 
 
@@ -319,14 +308,14 @@ def ended(stage: Stage, replay_id: str) -> bool:
 def test_a_letter_that_holds_lets_the_person_go_on_in_order_after_replay_or_skip(
     redis_server: RedisServer, config: Path
 ) -> None:
-    config.write_text(CONFIG.format(after_burial="hold"))
+    config.write_text(configuration(delivery={"requests_per_s": 1000, "after_burial": "hold"}))
     with Pipeline(redis_server.url, workers=1, SEGUE_CONFIG=str(config), SEGUE_SETTLE_S="0.1") as pipeline:
         operator = Operator(pipeline, config)
         for user in ("mended", "skipped"):
             pipeline.send([{"type": "page", "properties": {}, "userId": user, "messageId": f"{user} bad"}])
             pipeline.send([{"type": "track", "event": f"after {n}", "userId": user} for n in range(3)])
         pipeline.send([{"type": "track", "event": "free", "userId": "other"}])
-        wait_until(lambda: pipeline.stats().held == 2, "both letters hold")
+        wait_until(lambda: pipeline.stats().blocking == 2, "both letters hold")
         wait_until(lambda: pipeline.stats().delivered_total == 1, "others are not delayed")
         assert pipeline.stats().blocked == 6
         by_user = {one["event"]["userId"]: one["sequence"] for one in operator.lines("list", "--json")}

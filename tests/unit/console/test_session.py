@@ -198,7 +198,7 @@ def test_a_variable_that_differs_from_the_queue_is_an_error(
     error = capsys.readouterr().err
     assert error.startswith(f"segue: destination demo: {text}; ")
     assert "all processes must use the same value" in error
-    assert "docs/operations.md" in error
+    assert "docs/settings.md" in error
 
 
 def test_remember_days_that_differ_from_the_queue_are_an_error(
