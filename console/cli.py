@@ -18,7 +18,7 @@ import typer
 
 import lanes
 import mapping
-from console import checking, dead_cli, forget_cli, importing, lanes_view, status, tester, translate
+from console import checking, dead_cli, forget_cli, importing, lanes_cli, status, tester, translate
 from console.demo import run as demo
 from console.errors import CommandError
 from console.local import up
@@ -36,13 +36,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-lanes_app = typer.Typer(help="Inspect the ordered queue.", no_args_is_help=True)
 app.add_typer(forget_cli.app)
-app.add_typer(lanes_app, name="lanes")
+app.add_typer(lanes_cli.app, name="lanes")
 app.add_typer(dead_cli.app, name="dead")
 
 # Celery warns of root, and of a group without a name, because of messages in pickle. Segue accepts JSON only, and a
-# container often runs as either. Celery has no switch for it: C_FORCE_ROOT only admits pickle.
+# container often runs as either. Celery has no switch for it: C_FORCE_ROOT only allows pickle.
 _QUIET = (
     "-Wignore:You're running the worker with superuser privileges",
     "-Wignore:An entry for the specified gid or egid was not found.",
@@ -196,22 +195,6 @@ def import_setup(
 ) -> None:
     """Print the configuration of an existing Segment destination: `segue import FILE > segue.toml`."""
     typer.echo(importing.toml(file.read_bytes(), destination))
-
-
-@lanes_app.command()
-def show(
-    key: Annotated[str, typer.Argument(help="An ordering key: id:42, email:jo@example.com, anonymous_id:…")],
-    destination: Destination = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show why the events of a person wait, and what was sent for the person recently."""
-    session = Session.join()
-    found = [lanes_view.gather(queue, key) for queue in session.queues(session.chosen(destination))]
-    if as_json:
-        print_json(found)
-        return
-    for lane in found:
-        print_lines(lanes_view.render(lane))
 
 
 def main() -> None:

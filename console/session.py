@@ -93,6 +93,10 @@ class Session:
         for name in self.destinations:
             self._agreed(name, self._own_values(name), lanes.compare_queue)
 
+    def own_queue(self, name: str) -> lanes.Queue:
+        """Return the queue of a destination with the values of the settings, not compared with the stored ones."""
+        return lanes.Queue(client=self.client, name=name, **self._own_values(name))
+
     def erasure_context(self, name: str) -> ErasureContext:
         """Return what the erasure of people at a destination needs."""
         return ErasureContext(self.new_queue(name), self.destinations[name], self.settings.spill_dir)
@@ -115,22 +119,19 @@ class Session:
         try:
             return compare(lanes.Queue(client=self.client, name=name, **values))
         except lanes.QueueMismatch as error:
-            differences = ", ".join(
-                f"{_setting(name, value)} is {_in_unit(value, own)} here and {_in_unit(value, stored)} in Redis"
-                for value, (stored, own) in error.differences.items()
-            )
+            settings = [setting_of(name, value, *pair) for value, pair in error.differences.items()]
+        differences = ", ".join(f"{setting} is {own} here and {stored} in Redis" for setting, (stored, own) in settings)
         raise CommandError(
             f"destination {name}: {differences}; all processes must use the same value: set it to the one in Redis, "
             "or change that as docs/settings.md describes"
         )
 
 
-def _setting(destination: str, value: str) -> str:
-    if value in _SETTINGS:
-        return f"SEGUE_{_SETTINGS[value][0].upper()}"
-    return f"destinations.{destination}.delivery.remember_days"
+def setting_of(destination: str, value: str, *numbers: int) -> tuple[str, list[str]]:
+    """Return the setting behind a queue-wide value, and numbers of the value in the setting's unit.
 
-
-def _in_unit(value: str, number: int) -> str:
-    _, units = _SETTINGS.get(value, ("", 86_400))
-    return f"{number / units:.12g}"
+    `setting_of("demo", "cooldown_ms", 50)` is `("SEGUE_SETTLE_S", ["0.05"])`.
+    """
+    field, units = _SETTINGS.get(value, (None, 86_400))
+    setting = f"SEGUE_{field.upper()}" if field else f"destinations.{destination}.delivery.remember_days"
+    return setting, [f"{number / units:.12g}" for number in numbers]

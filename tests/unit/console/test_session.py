@@ -20,6 +20,7 @@ from mapping.envelope import pack
 from settings import Settings
 from tests.queues import DAY_S, queue_of
 from tests.unit.console.test_cli import configured, main, runner, set_up, store
+from workers import heartbeat
 
 __all__ = ["set_up", "store"]
 
@@ -215,6 +216,39 @@ def test_remember_days_that_differ_from_the_queue_are_an_error(
 
     expected = "destinations.demo.delivery.remember_days is 7 here and 30 in Redis"
     assert capsys.readouterr().err.startswith(f"segue: destination demo: {expected}; ")
+
+
+def test_lanes_configure_stores_the_values_of_the_environment(
+    store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue_of(store, "demo", cooldown_ms=50, limit=1_000_000)
+    monkeypatch.setenv("SEGUE_QUEUE_LIMIT", "2000000")
+
+    first = runner.invoke(cli.app, ["lanes", "configure"])
+    again = runner.invoke(cli.app, ["lanes", "configure"])
+
+    assert first.stdout.splitlines() == [
+        "demo: SEGUE_SETTLE_S was 0.05 and is 5",
+        "demo: SEGUE_QUEUE_LIMIT was 1000000 and is 2000000",
+    ]
+    assert again.stdout == "demo: nothing to change\n"
+    stored = lanes.stored_config(store, "demo")
+    assert stored is not None
+    assert (stored.cooldown_ms, stored.limit) == (5_000, 2_000_000)
+
+
+def test_lanes_configure_is_refused_while_workers_run(
+    store: redis.Redis, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queue_of(store, "demo", cooldown_ms=50)
+    heartbeat.announce(store)
+
+    assert main(["lanes", "configure"], monkeypatch) == 2
+
+    assert capsys.readouterr().err == "segue: 1 workers are running; stop ingest and every worker first\n"
+    stored = lanes.stored_config(store, "demo")
+    assert stored is not None
+    assert stored.cooldown_ms == 50
 
 
 @pytest.mark.parametrize("command", ["worker", "ingest"])
