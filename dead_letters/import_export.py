@@ -55,7 +55,6 @@ def import_lines(queue: lanes.Queue, destination: mapping.Destination, lines: Li
     """Add the dead letters of the lines. Return how many were added, and how many existed already.
 
     Raises ImportRefused, and adds nothing, when a line is not a dead letter, or when `dead_letters` would be exceeded.
-    Raises lanes.QueueError when this process has other values than the queue.
     """
     try:
         count = sum(1 for _ in _read(destination, lines, now_ms))
@@ -65,7 +64,6 @@ def import_lines(queue: lanes.Queue, destination: mapping.Destination, lines: Li
     if existing + count > most:
         text = f"{destination.name} has {existing:,} dead letters and keeps {most:,}; {count:,} more are too many"
         raise ImportRefused(f"{text}: raise dead_letters, or replay or purge some first; nothing was imported")
-    lanes.open_queue(queue)  # it may be new: a queue with dead letters but without stored values is refused later
     dead_letters = _read(destination, lines, now_ms)
     added = 0
     while page := list(islice(dead_letters, _PAGE)):

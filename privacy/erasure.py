@@ -5,8 +5,6 @@ Operators (`segue forget`) and Segment (deletion requests) use the same function
 When Customer.io has to delete or suppress the person, the privacy request is appended to the person's lanes first, so
 it is durable and in order. The events before it are discarded unsent. The request is sent when no event of the person
 is in progress. Then a worker removes the remaining data, including the traces of the request.
-
-An operator may be the first to write to a queue, so the functions of operators open it.
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ def erase(context: ErasureContext, person: mapping.Person, requested_by: str) ->
 
     Return the receipt, and the ordering keys of other people that the removed events named.
     """
-    queue, passes = lanes.open_queue(context.queue), list[Removed]()
+    queue, passes = context.queue, list[Removed]()
     while not passes or passes[-1].claimed:
         if passes:
             time.sleep(_POLL_S)
@@ -63,7 +61,7 @@ def request(
 
     Return the receipt, and the ordering keys of other people that the removed events named.
     """
-    event, queue = mapping.PrivacyRequest(person, action).event(uuid4().hex), lanes.open_queue(context.queue)
+    event, queue = mapping.PrivacyRequest(person, action).event(uuid4().hex), context.queue
     receipt_id = receipts.id_of(queue, message_key(_SOURCE, event))
     digests = purge.own_digests(context.destination, person)
     receipts.begin(queue, receipt_id, requested_by=requested_by, request=_request(action), digests=digests)
@@ -76,7 +74,7 @@ def request(
 def unsuppress(context: ErasureContext, person: mapping.Person) -> int:
     """Accept events of a suppressed person again, here and at Customer.io. Return how many ordering keys of the person
     were suppressed."""
-    count = suppression.unsuppress(lanes.open_queue(context.queue), purge.all_digests(context, person))
+    count = suppression.unsuppress(context.queue, purge.all_digests(context, person))
     purge.append(context, _SOURCE, mapping.PrivacyRequest(person, "unsuppress").event(uuid4().hex))
     return count
 

@@ -23,7 +23,7 @@ from dead_letters import query, spill_files
 from dead_letters import replay as replays
 from dead_letters.query import Filter
 from delivery import log as delivery_log
-from ingest import sources
+from ingest import counters
 from lanes.keys import base
 from privacy import receipts
 from tests.conftest import RedisServer
@@ -209,7 +209,7 @@ def test_waiting_events_are_discarded_then_the_request_is_sent_and_suppressed_pe
         pipeline.send([{"type": "track", "event": "refused", "userId": USER}] * 2)
         pipeline.send([{"type": "track", "event": "other", "userId": OTHER}])
         pipeline.drain()
-        wait_until(lambda: sources.totals(client)["demo"].get("suppressed") == 2, "they are counted")
+        wait_until(lambda: counters.totals(client)["demo"].get("suppressed") == 2, "they are counted")
         wait_until(lambda: found(written(client, disk)) == set(), "nothing is left, also in the append-only file")
 
         assert segue("unsuppress", "--user-id", USER, environment=operator.environment).returncode == 0

@@ -83,7 +83,7 @@ def test_a_shell_with_another_value_fails_with_both_and_erases_nothing(
     assert segue("forget", "--user-id", "jo", monkeypatch=monkeypatch) == 2
 
     error = " ".join(capsys.readouterr().err.split())
-    assert "dedupe_s is 3600 in Redis and 7200 here" in error
+    assert "SEGUE_DEDUPE_S is 7200 here and 3600 in Redis" in error
     assert receipts.history(queue_of(store, "demo")) == []
     assert lanes.stats(queue_of(store, "demo")).waiting == 1
 
