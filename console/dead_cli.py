@@ -163,7 +163,7 @@ def replay(
     started = replays.start(queue, wanted, rate, mode)
     if not detach and started.state == "running":
         try:
-            started = replays.watch(queue, started, Console(stderr=True, highlight=False))
+            started = replays.watch(queue, started, Console(stderr=True, highlight=False, markup=False, emoji=False))
         except KeyboardInterrupt:
             print_line(f"replay {started.id} is still running; `segue dead cancel {started.id}` stops it")
             raise typer.Exit(130) from None

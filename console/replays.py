@@ -28,7 +28,7 @@ def start(queue: lanes.Queue, wanted: Filter, per_s: int, mode: replays.Mode) ->
 def watch(queue: lanes.Queue, running: replays.Replay, console: Console) -> replays.Replay:
     """Show the progress of a replay until it ends, and return it. KeyboardInterrupt leaves the replay running."""
     facts = f"{running.mode}, {running.total:,} dead letters, at most {running.per_s:,}/s"
-    console.print(f"replay {running.id} of {running.who}: {facts}; Ctrl-C leaves it running")
+    console.print(f"replay {running.id} of {running.who}: {facts}; Ctrl-C leaves it running", soft_wrap=True)
     if not heartbeat.count(queue.client):
         console.print("no worker is running; the replay starts when one does", style="yellow")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
