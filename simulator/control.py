@@ -54,9 +54,8 @@ def _changed(model: type[Model], body: bytes, change: Callable[[Model], None]) -
     try:
         value = model.model_validate_json(body or b"{}")
     except ValidationError as error:
-        return json_response(
-            {"errors": [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]}, 400
-        )
+        errors = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        return json_response({"errors": errors}, 400)
     change(value)
     return json_response(value.model_dump())
 

@@ -137,13 +137,8 @@ class TrackApi:
             case ["v1", "customers"]:
                 found = self._service.workspace.find({"email": query.get("email", "")})
                 people = [] if found is None else [found]
-                return json_response(
-                    {
-                        "results": [
-                            {"cio_id": person.cio_id, "id": person.id, "email": person.email} for person in people
-                        ]
-                    }
-                )
+                results = [{"cio_id": person.cio_id, "id": person.id, "email": person.email} for person in people]
+                return json_response({"results": results})
             case ["v1", "customers", who, "attributes"]:
                 return self._attributes(query.get("id_type", "id"), who)
         return NOT_FOUND
