@@ -96,18 +96,18 @@ def queues(client: redis.RedisCluster) -> list[str]:
     return list(found.values())
 
 
-def carry(client: redis.Redis, queue: str) -> None:
+def carry(queue: lanes.Queue) -> None:
     """Append, claim and settle the events of a queue."""
     for first in range(0, EVENTS, 100):
         new = [
             lanes.NewEvent(BODY, (f"id:{n % 1000}", f"anonymous_id:{n % 1000}"), f"m{n}")
             for n in range(first, first + 100)
         ]
-        lanes.append(client, queue, new, limit=EVENTS, dedupe_s=3600)
+        lanes.append(queue, new)
     done = 0
     while done < EVENTS:
-        claim = lanes.claim(client, queue, lease_ms=60_000, max_events=500, max_bytes=10**7, max_depth=500, listen_ms=0)
-        lanes.settle(client, queue, claim.id, delivered=[event.sequence for event in claim.events])
+        claim = lanes.claim(queue, lease_ms=60_000, max_events=500, max_bytes=10**7, max_depth=500, poll_ms=0)
+        lanes.settle(queue, claim.id, delivered=[event.sequence for event in claim.events])
         done += len(claim.events)
 
 
@@ -115,7 +115,7 @@ def busiest_us(pids: dict[int, int], client: redis.Redis, names: list[str]) -> f
     """Return the processor time of the busiest of the servers per event of all queues."""
     before = {pid: cpu_s(pid) for pid in pids.values()}
     for name in names:
-        carry(client, name)
+        carry(lanes.Queue(client=client, name=name, limit=EVENTS))
     return max(cpu_s(pid) - before[pid] for pid in before) / (EVENTS * len(names)) * 1e6
 
 

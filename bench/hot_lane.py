@@ -25,6 +25,7 @@ import lanes
 from bench.support import embedded
 from mapping.envelope import pack
 from tests.pipeline import QUEUE, Pipeline, configuration, wait_until
+from tests.queues import queue_in
 
 EVENTS = int(os.environ.get("EVENTS", "100000"))
 BATCH_ITEMS = 100
@@ -53,7 +54,7 @@ def append(pipeline: Pipeline, name: str, people: int) -> None:
             lanes.NewEvent(pack("demo", event(name, n, people)), (f"id:{name} {n % people}",), f"{name} {n}")
             for n in range(first, min(first + 500, EVENTS))
         ]
-        lanes.append(pipeline.redis, QUEUE, events, limit=10**7, dedupe_s=60)
+        lanes.append(queue_in(pipeline.redis, QUEUE).without_limit(), events)
 
 
 def event(name: str, number: int, people: int) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from mapping.envelope import pack
 
 BODY = os.urandom(300)  # the packed size of an event of 1 KB with unknown words, see bench/packing.py
 SAMPLE = 10_000
-HOLD_MS = 5_000  # as in production
+COOLDOWN_MS = 5_000  # as in production
 DEPTH = int(os.environ.get("DEPTH", "1000000"))
 CHAIN = int(os.environ.get("CHAIN", "100000"))
 ROUNDS = 5
@@ -62,8 +62,7 @@ class MeasuredQueue:
     def __init__(
         self, client: redis.Redis, name: str, keys_of: Keys, *, per_append: int = 100, per_claim: int = 500
     ) -> None:
-        self.client = client
-        self.name = name
+        self.queue = lanes.Queue(client=client, name=name, dedupe_s=DAY_S, limit=10_000_000)
         self.keys_of = keys_of
         self.per_append = per_append
         self.per_claim = per_claim
@@ -77,26 +76,24 @@ class MeasuredQueue:
                 lanes.NewEvent(bodies[n % len(bodies)] if bodies else BODY, self.keys_of(n), f"m{n}")
                 for n in range(first, last)
             ]
-            lanes.append(self.client, self.name, new, limit=10_000_000, dedupe_s=DAY_S, longest_hold_ms=HOLD_MS)
+            lanes.append(self.queue, new)
         self.appended += count
 
     def claim(self) -> lanes.Claim:
         """Claim what is ready."""
         return lanes.claim(
-            self.client,
-            self.name,
+            self.queue,
             lease_ms=60_000,
             max_events=self.per_claim,
             max_bytes=10**7,
             max_depth=500,
-            listen_ms=0,
-            longest_hold_ms=HOLD_MS,
+            poll_ms=0,
         )
 
     def settle(self, claim: lanes.Claim) -> None:
         """Settle all events of the claim as delivered."""
         delivered = [event.sequence for event in claim.events]
-        lanes.settle(self.client, self.name, claim.id, delivered=delivered, longest_hold_ms=HOLD_MS)
+        lanes.settle(self.queue, claim.id, delivered=delivered)
 
     def drain(self, most: int) -> None:
         """Claim and settle until at least so many events are delivered, or none is left."""
@@ -107,9 +104,9 @@ class MeasuredQueue:
 
     def redis_us(self, work: Callable[[], object], count: int) -> float:
         """Do the work; return the server's time for each of the `count` events."""
-        before = processor_us(self.client)
+        before = processor_us(self.queue.client)
         work()
-        return (processor_us(self.client) - before) / count
+        return (processor_us(self.queue.client) - before) / count
 
     def round_us(self, count: int = SAMPLE) -> tuple[float, float]:
         """Return the server's time to append an event, and to claim and settle one, at the depth there is now."""
@@ -183,14 +180,14 @@ def phases(queue: MeasuredQueue) -> tuple[float, float, float]:
     """Claim and settle all events; return the time of each per event, and the time of the longest call."""
     claims, settlements, done = [], [], 0
     while True:
-        start = processor_us(queue.client)
+        start = processor_us(queue.queue.client)
         claim = queue.claim()
-        between = processor_us(queue.client)
+        between = processor_us(queue.queue.client)
         if not claim.events:
             return sum(claims) / done, sum(settlements) / done, max(claims + settlements)
         queue.settle(claim)
         claims.append(between - start)
-        settlements.append(processor_us(queue.client) - between)
+        settlements.append(processor_us(queue.queue.client) - between)
         done += len(claim.events)
 
 

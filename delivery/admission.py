@@ -14,12 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-import redis
-
 from delivery.batching import Request
 from delivery.outcomes import Answer, Outcome, Paused, RetryLater
 from delivery.scripts import run
-from lanes.keys import base
+from lanes import Queue, keys
 
 FAILURES = 5
 LONGEST_PROBE_WAIT_S = 30.0
@@ -49,8 +47,7 @@ class GateState:
 class Gate:
     """The gate as one deliverer uses it. `requests_per_s` is the destination's limit, durations are seconds."""
 
-    client: redis.Redis
-    queue: str
+    queue: Queue
     requests_per_s: float
     probe_wait_s: float
     turn_s: float  # the longest wait for a turn
@@ -60,7 +57,7 @@ class Gate:
 
     def admit(self) -> Admission:
         """Return whether to claim: as usual, not now, or a little, as a probe."""
-        answer: bytes = run(self.client, "admit", _key(self.queue), int(_PROBE_S * 1000), int(self.turn_s * 1000))
+        answer: bytes = run(self.queue.client, "admit", _key(self.queue), int(_PROBE_S * 1000), int(self.turn_s * 1000))
         return "open" if answer == b"open" else "probe" if answer == b"probe" else "shut"
 
     def guard(self, send: Send) -> Send:
@@ -87,7 +84,7 @@ class Gate:
         while True:
             patience_us = max(0, int((until - self.clock()) * 1e6))
             turn, wait_us, troubled = run(
-                self.client, "depart", _key(self.queue), self.requests_per_s, patience_us, turn
+                self.queue.client, "depart", _key(self.queue), self.requests_per_s, patience_us, turn
             )
             if wait_us <= 0:
                 return -wait_us / 1e6, bool(troubled)
@@ -121,7 +118,7 @@ class Gate:
         """Report how a send went; return whether the gate is shut now."""
         return bool(
             run(
-                self.client,
+                self.queue.client,
                 "report",
                 _key(self.queue),
                 what,
@@ -135,9 +132,9 @@ class Gate:
         )
 
 
-def read(client: redis.Redis, queue: str) -> GateState:
+def read(queue: Queue) -> GateState:
     """Return how the gate of the destination stands."""
-    state, reason, since, rate = client.hmget(_key(queue), "state", "reason", "since", "rate")
+    state, reason, since, rate = queue.client.hmget(_key(queue), "state", "reason", "since", "rate")
     return GateState(
         paused=state == b"refused",
         breaker="open" if state == b"dead" else "closed",
@@ -147,5 +144,5 @@ def read(client: redis.Redis, queue: str) -> GateState:
     )
 
 
-def _key(queue: str) -> str:
-    return f"{base(queue)}:gate"
+def _key(queue: Queue) -> str:
+    return keys.ADMISSION.of(queue.name)

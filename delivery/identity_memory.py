@@ -14,17 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
 import orjson
-import redis
 
 from delivery.scripts import run
-from lanes.keys import base, digest
+from lanes import Queue, digest, keys
+from mapping import Effect
 from mapping.envelope import JsonObject
 
 Who = Mapping[str, Any]
 
 _NAMING = ("identifiers", "primary", "secondary")
 _KINDS = frozenset({"id", "email", "cio_id"})
-_GONE = frozenset({"delete", "suppress"})
 TIMES_KEPT_S = 7200  # as look_up.lua has it
 _CREATES, _UPDATES = "c", "u"  # one byte each
 
@@ -84,27 +83,28 @@ def named_in(body: JsonObject) -> list[str]:
 
 
 def look_up(
-    client: redis.Redis,
-    queue: str,
-    remember_s: float,
+    queue: Queue,
     named: Iterable[str],
     updates: Sequence[Update],
-    *,
-    keeps_distance: bool,
 ) -> Known:
     """Return what is known of the people of these keys, and give each update its time; one round trip.
 
-    Where what changes names `keeps_distance`, one that has no hold is told, and gets no time, nor do those behind it.
+    In a queue with a cooldown, an update that changes identifiers and has no cooldown yet is returned in `changing`; it
+    gets no time, nor do its successors.
     """
     people = list(dict.fromkeys(named))
     if not people and not updates:
         return Known()
-    arguments: list[str | bytes | int] = [int(remember_s * 1000), int(keeps_distance), b"".join(map(digest, people))]
+    arguments: list[str | bytes | int] = [
+        queue.join_s * 1000,
+        int(queue.cooldown_ms > 0),
+        b"".join(map(digest, people)),
+    ]
     for update in updates:
         mode = _UPDATES if update.updates_only else _CREATES
         arguments += (update.sequence, update.time_s, update.latest_s, mode, len(update.lanes), *update.lanes)
         arguments += (len(update.names) // 2, *update.names)
-    merged, deleted, times, changing = run(client, "look_up", base(queue), *arguments)
+    merged, deleted, times, changing = run(queue.client, "look_up", queue.base, *arguments)
     return Known(
         {person: orjson.loads(into) for person, into in zip(people, merged, strict=False) if into},
         {person: int(at) for person, at in zip(people, deleted, strict=False) if at},
@@ -113,41 +113,38 @@ def look_up(
     )
 
 
-def remember(client: redis.Redis, queue: str, remember_s: float, sent: Sequence[tuple[JsonObject, int]]) -> None:
-    """Keep what the delivered operations did to identities; `sent`: bodies and when each happened, ms."""
+def remember(queue: Queue, sent: Sequence[tuple[Effect, JsonObject, int]]) -> None:
+    """Keep what the delivered operations did to identities; `sent`: effects, bodies and when each happened, ms."""
     arguments: list[str | bytes | int] = []
-    for body, happened_at_ms in sent:
-        arguments += _change(body, happened_at_ms)
+    for effect, body, happened_at_ms in sent:
+        arguments += _change(effect, body, happened_at_ms)
     if arguments:
-        run(client, "remember", base(queue), int(remember_s * 1000), *arguments)
+        run(queue.client, "remember", queue.base, queue.join_s * 1000, *arguments)
 
 
-def _change(body: JsonObject, happened_at_ms: int) -> tuple[str | bytes | int, ...]:
-    if body.get("type") != "person":
-        return ()
-    action = body["action"]
-    if action == "merge":
+def _change(effect: Effect, body: JsonObject, happened_at_ms: int) -> tuple[str | bytes | int, ...]:
+    if effect == "merge":
         primary, secondary = key_of(body["primary"]), key_of(body["secondary"])
         if primary and secondary:
             return ("merged", digest(secondary), digest(primary) + orjson.dumps(body["primary"]))
     person = key_of(body.get("identifiers", {}))
-    if person and action in _GONE:
+    if person and effect in ("delete", "suppress"):
         return ("deleted", digest(person), happened_at_ms)
-    if person and action == "unsuppress":
+    if person and effect == "unsuppress":
         return ("back", digest(person), "")
     return ()
 
 
-def last_updates_s(client: redis.Redis, queue: str, lanes_of_events: Sequence[Sequence[bytes]]) -> list[int]:
+def last_updates_s(queue: Queue, lanes_of_events: Sequence[Sequence[bytes]]) -> list[int]:
     """Return for each event the time of the last update that was sent for any of its lanes, as far as it is remembered;
     else 0."""
     digests = list(dict.fromkeys(digest for lanes_of_event in lanes_of_events for digest in lanes_of_event))
     if not digests:
         return [0] * len(lanes_of_events)
-    generation = int(client.time()[0]) // TIMES_KEPT_S
+    generation = int(queue.client.time()[0]) // TIMES_KEPT_S
     times: dict[bytes, int] = {}
     for number in (generation, generation - 1):
-        found = cast(list[bytes | None], client.hmget(f"{base(queue)}:identified:{number}", digests))
+        found = cast(list[bytes | None], queue.client.hmget(keys.IDENTIFIED.of(queue.name, number), digests))
         for lane, value in zip(digests, found, strict=True):
             if value is not None:
                 times[lane] = max(times.get(lane, 0), int(value[:10]))

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import orjson
-import redis
 import zstandard
 
 import lanes
@@ -25,7 +24,8 @@ from delivery.admission import Send
 from delivery.batching import Request
 from delivery.outcomes import Delivered, Outcome
 from delivery.scripts import run
-from lanes.keys import DIGEST_BYTES, base
+from lanes import Queue, keys
+from lanes.keys import DIGEST_BYTES
 from mapping.envelope import JsonObject
 from workers.heartbeat import NAME
 
@@ -55,9 +55,8 @@ class Sent:
 class Recorder:
     """Records what is sent of one claim; one that dies leaves out what was not settled and will be sent again."""
 
-    def __init__(self, client: redis.Redis, queue: str, claim: lanes.Claim) -> None:
-        self._client = client
-        self._key = _key(queue)
+    def __init__(self, queue: Queue, claim: lanes.Claim) -> None:
+        self._queue = queue
         self._claimed_ms = _now_ms()
         self._told = {event.sequence: (event.accepted_at_ms, b"".join(event.keys).hex()) for event in claim.events}
         self._entries: list[bytes] = []
@@ -94,14 +93,14 @@ class Recorder:
     def write(self) -> None:
         """Write down what was kept since the last time."""
         if self._entries:
-            self._client.lpush(self._key, *self._entries)
+            self._queue.client.lpush(_key(self._queue), *self._entries)
             self._entries.clear()
 
 
-def sent_for(client: redis.Redis, queue: str, digest: bytes, most: int) -> list[Sent]:
+def sent_for(queue: Queue, digest: bytes, most: int) -> list[Sent]:
     """Return what was sent of late for the ordering key of this digest, the newest first, `most` at most."""
     found: list[Sent] = []
-    for entry in map(_unpacked, _packed_entries(client, queue)):
+    for entry in map(_unpacked, _packed_entries(queue)):
         found += [
             Sent(
                 sequence=item[0],
@@ -124,13 +123,13 @@ def sent_for(client: redis.Redis, queue: str, digest: bytes, most: int) -> list[
 
 
 def remove(
-    client: redis.Redis, queue: str, is_gone: Callable[[int, Sequence[bytes]], bool]
+    queue: Queue, is_gone: Callable[[int, Sequence[bytes]], bool]
 ) -> list[tuple[int, Sequence[bytes], str, JsonObject]]:
     """Remove the items of which `is_gone` is true, by the sequence of their event and the digests of its keys; return
     those two, the message id and the body of each."""
     removed: list[tuple[int, Sequence[bytes], str, JsonObject]] = []
-    while touched := list(_with_items(client, queue, is_gone)):
-        with client.pipeline(transaction=True) as pipeline:
+    while touched := list(_with_items(queue, is_gone)):
+        with queue.client.pipeline(transaction=True) as pipeline:
             for packed, entry, going in touched:
                 staying = [item for item in entry["items"] if item not in going]
                 if staying:
@@ -143,17 +142,17 @@ def remove(
     return removed
 
 
-def trim(client: redis.Redis, queue: str, requests: int) -> None:
+def trim(queue: Queue, requests: int) -> None:
     """Drop all but the last `requests` entries, and what is too old."""
-    run(client, "trim_log", _key(queue), requests, KEPT_S * 1000)
+    run(queue.client, "trim_log", _key(queue), requests, KEPT_S * 1000)
 
 
 def _with_items(
-    client: redis.Redis, queue: str, is_gone: Callable[[int, Sequence[bytes]], bool]
+    queue: Queue, is_gone: Callable[[int, Sequence[bytes]], bool]
 ) -> Iterator[tuple[bytes, JsonObject, list[Any]]]:
     """Yield a page of the entries that have such items, as packed and as read, with those items."""
     found = 0
-    for packed in _packed_entries(client, queue):
+    for packed in _packed_entries(queue):
         entry = _unpacked(packed)
         items = [item for item in entry["items"] if is_gone(item[0], _digests(item))]
         if items:
@@ -163,10 +162,10 @@ def _with_items(
             return
 
 
-def _packed_entries(client: redis.Redis, queue: str) -> Iterator[bytes]:
+def _packed_entries(queue: Queue) -> Iterator[bytes]:
     """Yield the entries, the newest first; those that come meanwhile may appear twice or not at all."""
     start = 0
-    while page := cast(list[bytes], client.lrange(_key(queue), start, start + _PAGE - 1)):
+    while page := cast(list[bytes], queue.client.lrange(_key(queue), start, start + _PAGE - 1)):
         yield from page
         start += len(page)
 
@@ -189,5 +188,5 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _key(queue: str) -> str:
-    return f"{base(queue)}:log"
+def _key(queue: Queue) -> str:
+    return keys.LOG.of(queue.name)

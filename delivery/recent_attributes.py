@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import orjson
-import redis
 
 from delivery.batching import Item, written
 from delivery.prepare import Prepared
 from delivery.scripts import run
-from lanes.keys import base, digest
+from lanes import Queue, digest
 from mapping.envelope import JsonObject
 
 # What the service takes in one update: 300 attributes and 32 KB, of which some is left for the rest.
@@ -23,7 +22,7 @@ _MOST_ATTRIBUTES, _MOST_BYTES = 300, 30_000
 _ONCE = frozenset({"id", "email", "phone", "cio_id", "anonymous_id", "_update"})
 
 
-def said_again(client: redis.Redis, queue: str, prepared: Sequence[Prepared], kept_ms: int) -> Sequence[Prepared]:
+def said_again(queue: Queue, prepared: Sequence[Prepared], kept_ms: int) -> Sequence[Prepared]:
     """Return the events with updates that say as well what was said of the same person within `kept_ms`.
 
     An update that would be too large with that stays as it is.
@@ -31,14 +30,14 @@ def said_again(client: redis.Redis, queue: str, prepared: Sequence[Prepared], ke
     people = list({item.person for one in prepared if one.update for item in one.items if item.person})
     if not people or not kept_ms:
         return prepared
-    found = run(client, "recall", base(queue), kept_ms, *map(digest, people))
+    found = run(queue.client, "recall", queue.base, kept_ms, *map(digest, people))
     said = {person: orjson.loads(attributes) for person, attributes in zip(people, found, strict=True) if attributes}
     if not said:
         return prepared
     return [one._replace(items=tuple(_with(said.get(item.person), item) for item in one.items)) for one in prepared]
 
 
-def remember(client: redis.Redis, queue: str, delivered: Iterable[Item], kept_ms: int) -> None:
+def remember(queue: Queue, delivered: Iterable[Item], kept_ms: int) -> None:
     """Keep what these items said for `kept_ms`."""
     said: dict[str, JsonObject] = {}
     for item in delivered:
@@ -49,7 +48,7 @@ def remember(client: redis.Redis, queue: str, delivered: Iterable[Item], kept_ms
             )
     arguments = [part for person, one in said.items() if one for part in (digest(person), orjson.dumps(one))]
     if arguments and kept_ms:
-        run(client, "note", base(queue), kept_ms, *arguments)
+        run(queue.client, "note", queue.base, kept_ms, *arguments)
 
 
 def _with(said: JsonObject | None, item: Item) -> Item:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
 
-import redis.asyncio
-
 from lanes import keys
+from lanes.queue import AsyncQueue, NamedQueue, Queue
 from lanes.scripts import Argument, run, run_async
 
 # Three past generations of message ids are searched besides the current one, so a third of the window each.
@@ -27,81 +26,64 @@ class NewEvent(NamedTuple):
     """An event to append."""
 
     body: bytes
-    keys: tuple[str, ...]  # ordering keys; none: the event waits for nobody
+    keys: tuple[str, ...]  # ordering keys; without any the event waits for no other
     message_id: str  # the same id within the de-duplication window is accepted and dropped
-    hold_ms: int = 0  # time that passes between it and each of its neighbours in a lane, before it and after it
-    join: tuple[str, str] | None = None  # what comes after it with the first of these keys has the second as well
-    replaces: int | None = None  # the dead letter whose place it takes; dropped when there is none any more
+    cooldown_ms: int = 0  # time between it and each event that shares a key with it, before it and after it
+    join: tuple[str, str] | None = None  # later events with the first of these keys get the second as well
+    replaces: int | None = None  # the dead letter that it replaces; when that is missing, the event is dropped
 
 
 @dataclass(frozen=True, slots=True)
 class Appended:
     """What became of the events of one append."""
 
-    accepted: tuple[bool, ...]  # by position; False: a duplicate, dropped
-    wake: int  # how many deliverers the caller should ask for
+    accepted: tuple[bool, ...]  # by index; False: a duplicate, dropped
+    wake: int  # how many deliverers the caller should request
     last: int  # sequence of the last event that was accepted; 0 without any
 
     def sequences(self) -> tuple[int | None, ...]:
-        """Return the sequence of each event, by position; None for a duplicate."""
+        """Return the sequence of each event, by index; None for a duplicate."""
         first = self.last - sum(self.accepted) + 1
-        places = count(first)
-        return tuple(next(places) if accepted else None for accepted in self.accepted)
+        sequences = count(first)
+        return tuple(next(sequences) if accepted else None for accepted in self.accepted)
 
 
-def append(
-    client: redis.Redis,
-    queue: str,
-    events: Sequence[NewEvent],
-    *,
-    limit: int,
-    dedupe_s: int,
-    longest_hold_ms: int = 0,
-    join_s: int = 0,
-) -> Appended:
+def append(queue: Queue, events: Sequence[NewEvent]) -> Appended:
     """Append `events` in their order, all of them or none; durable as far as Redis is when this returns.
 
-    Joined keys are remembered for `join_s` seconds, message ids for `dedupe_s`. `claim` and `settle` are told the same
-    `longest_hold_ms`, which no event's hold exceeds.
-    Raises QueueFull when more than `limit` events would be unfinished. Keep to a few hundred events a call: Redis does
-    nothing else meanwhile.
+    No event's cooldown exceeds that of the queue. Raises QueueFull when more events than the queue's limit would be
+    unfinished. Keep to a few hundred events a call: Redis does nothing else meanwhile.
     """
-    return _appended(run(client, "append", queue, append_arguments(events, limit, dedupe_s, longest_hold_ms, join_s)))
+    return _appended(run(queue, "append", append_arguments(queue, events)))
 
 
-async def append_async(
-    client: redis.asyncio.Redis,
-    queue: str,
-    events: Sequence[NewEvent],
-    *,
-    limit: int,
-    dedupe_s: int,
-    longest_hold_ms: int = 0,
-    join_s: int = 0,
-) -> Appended:
+async def append_async(queue: AsyncQueue, events: Sequence[NewEvent]) -> Appended:
     """Do what `append` does, with an asyncio client."""
-    arguments = append_arguments(events, limit, dedupe_s, longest_hold_ms, join_s)
-    return _appended(await run_async(client, "append", queue, arguments))
+    return _appended(await run_async(queue, "append", append_arguments(queue, events)))
 
 
 def generation_ms(dedupe_s: int) -> int:
-    """Return the length of one generation of message ids."""
+    """Return the length of one generation of message ids, ms."""
     return -(-dedupe_s * 1000 // _GENERATIONS)
 
 
-def append_arguments(
-    events: Sequence[NewEvent], limit: int, dedupe_s: int, longest_hold_ms: int, join_s: int
-) -> list[Argument]:
-    """Return what `append.lua` is told."""
-    arguments: list[Argument] = [limit, generation_ms(dedupe_s), EVENTS_PER_CLAIM, longest_hold_ms, join_s * 1000]
-    arguments.append(len(events))
-    arguments.append(b"".join(keys.fingerprint(event.message_id) for event in events))
+def append_arguments(queue: NamedQueue, events: Sequence[NewEvent]) -> list[Argument]:
+    """Return the arguments of `append.lua`."""
+    arguments: list[Argument] = [
+        queue.limit,
+        generation_ms(queue.dedupe_s),
+        EVENTS_PER_CLAIM,
+        queue.cooldown_ms,
+        queue.join_s * 1000,
+        len(events),
+        b"".join(keys.fingerprint(event.message_id) for event in events),
+    ]
     arguments += [keys.undated(dict.fromkeys(map(keys.digest, event.keys)), event.body) for event in events]
-    for place, event in enumerate(events, start=1):
-        if event.hold_ms or event.join or event.replaces is not None:
+    for index, event in enumerate(events, start=1):
+        if event.cooldown_ms or event.join or event.replaces is not None:
             join = b"".join(map(keys.digest, event.join)) if event.join else b""
             replaces = "" if event.replaces is None else event.replaces
-            arguments += (place, event.hold_ms, join, replaces)
+            arguments += (index, event.cooldown_ms, join, replaces)
     return arguments
 
 

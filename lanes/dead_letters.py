@@ -1,8 +1,8 @@
-"""Dead letters: events that were set aside, in the order in which they were accepted.
+"""Dead letters: events that could not be delivered, in the order in which they were accepted.
 
-A letter that holds keeps its place in its lanes, and what is behind it waits until it goes on, is discarded or lets go.
-The others have left their lanes: they are appended anew (`NewEvent.replaces`), behind what is live by then. Either way
-a letter is used up once, in one step, whoever tries and however often.
+A dead letter that blocks keeps its position in its lanes; its successors wait until it is requeued, discarded or
+unblocked. The others have left their lanes: they are appended again (`NewEvent.replaces`), behind the events that are
+live by then. Either way a dead letter is used once, in one step, by whichever caller comes first.
 """
 
 from __future__ import annotations
@@ -17,226 +17,222 @@ from redis.client import Pipeline
 from lanes import keys
 from lanes.append import NewEvent, append_arguments
 from lanes.claims import Burial, Release, settle_arguments
+from lanes.queue import Queue
 from lanes.scripts import Argument, queue_up, run
 
-_HELD = "held"
-# A letter that is put back does not add to what the queue keeps, so no limit is asked.
-_NO_LIMIT = 2**53
+_BLOCKING_CLAIM = "blocking"
 
 
-class LettersChanged(Exception):
-    """A letter was changed where it is, after those in hand were read; nothing was done."""
+class DeadLettersChanged(Exception):
+    """A dead letter was edited or unblocked after the caller read it; nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An event that was set aside, with the reason that its caller gave."""
+    """A dead letter as it is stored."""
 
-    sequence: int  # its place in the order of acceptance
+    sequence: int  # its number in the order of acceptance
     accepted_at_ms: int
     keys: tuple[bytes, ...]  # digests of its ordering keys
     body: bytes
-    letter: bytes
-    holds: bool
+    failure: bytes  # why it was buried, in the words of the caller that did
+    blocks: bool
 
 
 @dataclass(frozen=True, slots=True)
-class OldLetter:
-    """A dead letter from elsewhere. It keeps its sequence where that is its own: nothing else has it."""
+class ImportedDeadLetter:
+    """A dead letter from elsewhere. It keeps its sequence when no other event has it."""
 
     sequence: int | None
     accepted_at_ms: int
     keys: tuple[str, ...]  # its ordering keys
     body: bytes
-    letter: bytes
+    failure: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class PutBack:
-    """What became of letters that were to be put back."""
+class Requeued:
+    """The result of requeuing dead letters."""
 
     count: int  # those that were still there
-    wake: bool  # the caller should ask for a deliverer
+    wake: bool  # the caller should request a deliverer
 
 
-def letters(client: redis.Redis, queue: str, *, after: int = 0, most: int = 500) -> list[DeadLetter]:
+def list_dead_letters(queue: Queue, *, after: int = 0, most: int = 500) -> list[DeadLetter]:
     """Return the dead letters behind the sequence `after`, in their order, `most` at a time."""
-    found = client.zrangebyscore(f"{keys.base(queue)}:grave", f"({after}", "+inf", start=0, num=most)
-    return named_letters(client, queue, [int(name) for name in cast(list[bytes], found)])
+    found = queue.client.zrangebyscore(keys.DEAD_INDEX.of(queue.name), f"({after}", "+inf", start=0, num=most)
+    return get_dead_letters(queue, [int(name) for name in cast(list[bytes], found)])
 
 
-def named_letters(client: redis.Redis, queue: str, sequences: Sequence[int]) -> list[DeadLetter]:
-    """Return those of these dead letters that there are."""
+def get_dead_letters(queue: Queue, sequences: Sequence[int]) -> list[DeadLetter]:
+    """Return the dead letters with these sequences, as far as they exist."""
     if not sequences:
         return []
-    base, names = keys.base(queue), list(map(str, sequences))
-    with client.pipeline(transaction=True) as pipeline:
-        pipeline.hmget(f"{base}:dead", names)
-        pipeline.hmget(f"{base}:letter", names)
-        pipeline.smismember(f"{base}:claim:{_HELD}", names)
-        records, reasons, held = pipeline.execute()
+    names = list(map(str, sequences))
+    with queue.client.pipeline(transaction=True) as pipeline:
+        pipeline.hmget(keys.DEAD.of(queue.name), names)
+        pipeline.hmget(keys.FAILURE.of(queue.name), names)
+        pipeline.smismember(keys.BLOCKING.of(queue.name), names)
+        records, failures, blocking = pipeline.execute()
     return [
-        DeadLetter(sequence, *keys.read_record(record), reason, bool(holds))
-        for sequence, record, reason, holds in zip(sequences, records, reasons, held, strict=True)
-        if record is not None and reason is not None
+        DeadLetter(sequence, *keys.read_record(record), failure, bool(blocks))
+        for sequence, record, failure, blocks in zip(sequences, records, failures, blocking, strict=True)
+        if record is not None and failure is not None
     ]
 
 
-def count_letters(client: redis.Redis, queue: str) -> tuple[int, int]:
+def count_dead_letters(queue: Queue) -> tuple[int, int]:
     """Return how many dead letters there are, and the sequence of the last one."""
-    grave = f"{keys.base(queue)}:grave"
-    last = cast(list[bytes], client.zrange(grave, -1, -1))
-    return int(client.zcard(grave)), int(last[0]) if last else 0
+    index = keys.DEAD_INDEX.of(queue.name)
+    last = cast(list[bytes], queue.client.zrange(index, -1, -1))
+    return int(queue.client.zcard(index)), int(last[0]) if last else 0
 
 
-def changes(client: redis.Redis, queue: str) -> int:
-    """Return how often a dead letter was changed where it is: mended, or let go of."""
-    return int(cast(bytes | None, client.get(f"{keys.base(queue)}:grave:changes")) or 0)
+def dead_letter_changes(queue: Queue) -> int:
+    """Return how often a dead letter was edited or unblocked."""
+    return _changes(queue.client, queue)
 
 
-def put_back(
-    client: redis.Redis,
-    queue: str,
+def requeue(
+    queue: Queue,
     *,
-    held: Collection[DeadLetter],
-    anew: Sequence[NewEvent],
+    blocking: Collection[DeadLetter],
+    appended: Sequence[NewEvent],
     as_of: int,
-    longest_hold_ms: int,
-    join_s: int,
-    note: tuple[str, Mapping[str, int]],
-) -> PutBack:
-    """Put letters back, all in one step: the `held` go on in their place, with the bodies that they have here; `anew`
-    are appended in the place of the letters that they replace. In the same step the `note`, a hash and its fields, is
-    kept. Raises LettersChanged when `changes` are not those `as_of` which the letters were read.
+    record: tuple[str, Mapping[str, int]],
+) -> Requeued:
+    """Requeue dead letters in one step: the `blocking` ones in their position, with the bodies given here; the
+    `appended` ones as new events that replace them. The same step writes the `record`, a hash and its fields.
+
+    Raises DeadLettersChanged when `dead_letter_changes` is no longer `as_of`.
     """
-    records = {one.sequence: keys.record(one.accepted_at_ms, one.keys, one.body) for one in held}
+    records = {letter.sequence: keys.record(letter.accepted_at_ms, letter.keys, letter.body) for letter in blocking}
 
-    def put(pipeline: Pipeline, holding: set[int], base: str) -> None:
-        going_on = [Release(sequence, 0) for sequence in holding]
-        queue_up(pipeline, "settle", queue, settle_arguments(_HELD, (), (), going_on, longest_hold_ms))
-        for sequence in holding:
-            pipeline.hset(f"{base}:event", str(sequence), records[sequence])
-        _forget(pipeline, base, holding)
-        _count_no_more(pipeline, base, holding, "buried")
-        queue_up(pipeline, "append", queue, append_arguments(anew, _NO_LIMIT, 1, longest_hold_ms, join_s))
-        pipeline.hset(note[0], mapping=cast(dict[Any, Any], note[1]))
+    def put(pipeline: Pipeline, present: set[int]) -> None:
+        released = [Release(sequence, 0) for sequence in present]
+        queue_up(pipeline, "settle", queue, settle_arguments(queue, _BLOCKING_CLAIM, released=released))
+        for sequence in present:
+            pipeline.hset(keys.EVENT.of(queue.name), str(sequence), records[sequence])
+        _remove(pipeline, queue, present)
+        _uncount(pipeline, queue, present, "buried")
+        queue_up(pipeline, "append", queue, append_arguments(queue.without_limit(), appended))
+        pipeline.hset(record[0], mapping=cast(dict[Any, Any], record[1]))
 
-    holding, replies = _in_one_step(client, queue, records, put, as_of)
+    present, replies = _in_one_step(queue, records, put, as_of)
     flags, wake, _last = replies[-2]
-    return PutBack(len(holding) + flags.count(b"1"), bool(wake or holding))
+    return Requeued(len(present) + flags.count(b"1"), bool(wake or present))
 
 
-def discard(client: redis.Redis, queue: str, sequences: Collection[int], *, longest_hold_ms: int = 0) -> int:
-    """Remove letters for good; what is behind those that hold goes on. Return how many were there."""
+def discard(queue: Queue, sequences: Collection[int]) -> int:
+    """Remove dead letters for good, which frees the successors of those that block. Return how many there were."""
 
-    def remove(pipeline: Pipeline, holding: set[int], base: str) -> None:
-        queue_up(pipeline, "settle", queue, settle_arguments(_HELD, holding, (), (), longest_hold_ms))
-        _count_no_more(pipeline, base, holding, "delivered")
-        _forget(pipeline, base, sequences)
+    def remove(pipeline: Pipeline, blocking: set[int]) -> None:
+        queue_up(pipeline, "settle", queue, settle_arguments(queue, _BLOCKING_CLAIM, blocking))
+        _uncount(pipeline, queue, blocking, "delivered")
+        _remove(pipeline, queue, sequences)
 
-    return int(_in_one_step(client, queue, sequences, remove)[1][-1])
-
-
-def let_go(client: redis.Redis, queue: str, reasons: Mapping[int, bytes], *, longest_hold_ms: int = 0) -> None:
-    """Let what is behind letters that hold go on; the letters stay, each with this reason."""
-
-    def leave(pipeline: Pipeline, holding: set[int], base: str) -> None:
-        buried = [Burial(sequence, reasons[sequence]) for sequence in holding]
-        queue_up(pipeline, "settle", queue, settle_arguments(_HELD, (), buried, (), longest_hold_ms))
-        _count_no_more(pipeline, base, holding, "buried")
-        pipeline.incrby(f"{base}:grave:changes", len(holding))
-
-    _in_one_step(client, queue, reasons, leave)
+    return int(_in_one_step(queue, sequences, remove)[1][-1])
 
 
-def held_letters(client: redis.Redis, queue: str) -> list[int]:
-    """Return the letters that hold."""
-    held = cast(set[bytes], client.smembers(f"{keys.base(queue)}:claim:{_HELD}"))
-    return sorted(map(int, held))
+def unblock(queue: Queue, failures: Mapping[int, bytes]) -> None:
+    """Free the successors of dead letters that block; the dead letters stay, each with this failure."""
+
+    def leave(pipeline: Pipeline, blocking: set[int]) -> None:
+        buried = [Burial(sequence, failures[sequence]) for sequence in blocking]
+        queue_up(pipeline, "settle", queue, settle_arguments(queue, _BLOCKING_CLAIM, buried=buried))
+        _uncount(pipeline, queue, blocking, "buried")
+        pipeline.incrby(keys.DEAD_CHANGES.of(queue.name), len(blocking))
+
+    _in_one_step(queue, failures, leave)
 
 
-def open_file(client: redis.Redis, queue: str, file: str) -> None:
-    """Let letters be spilled to this file."""
-    client.sadd(_notes(queue, file), "open")
+def blocking_dead_letters(queue: Queue) -> list[int]:
+    """Return the sequences of the dead letters that block."""
+    return sorted(map(int, cast(set[bytes], queue.client.smembers(keys.BLOCKING.of(queue.name)))))
 
 
-def spill(client: redis.Redis, queue: str, file: str, sequences: Collection[int], *, as_of: int) -> int:
-    """Remove letters that this file has, and count them as spilled; return how many. Those that hold stay, and all do
-    unless the file is open, and `changes` are those `as_of` which they were read."""
-    return int(run(client, "spill", queue, (file, as_of, *sequences)))
+def open_spill(queue: Queue, file: str) -> None:
+    """Allow dead letters to leave Redis for this file."""
+    queue.client.sadd(keys.SPILLED.of(queue.name, file), "open")
 
 
-def close_file(client: redis.Redis, queue: str, file: str) -> set[int]:
-    """Let no more letters be spilled to this file; return those that were: it alone has them. Idempotent, until
-    `forget_file`."""
-    with client.pipeline(transaction=True) as pipeline:
-        pipeline.srem(_notes(queue, file), "open")
-        pipeline.smembers(_notes(queue, file))
+def spill(queue: Queue, file: str, sequences: Collection[int], *, as_of: int) -> int:
+    """Remove dead letters that this file contains, and count them as spilled; return how many. Those that block
+    stay. All stay when the file is not open, or when `dead_letter_changes` is no longer `as_of`.
+    """
+    return int(run(queue, "spill", (file, as_of, *sequences)))
+
+
+def close_spill(queue: Queue, file: str) -> set[int]:
+    """End the spilling to this file; return the dead letters that are in it alone. Idempotent, until `end_spill`."""
+    with queue.client.pipeline(transaction=True) as pipeline:
+        pipeline.srem(keys.SPILLED.of(queue.name, file), "open")
+        pipeline.smembers(keys.SPILLED.of(queue.name, file))
         _, spilled = pipeline.execute()
     return set(map(int, spilled))
 
 
-def forget_file(client: redis.Redis, queue: str, file: str) -> None:
-    """Note no longer what was spilled to this file."""
-    client.unlink(_notes(queue, file))
+def end_spill(queue: Queue, file: str) -> None:
+    """Delete what Redis knows of this file."""
+    queue.client.unlink(keys.SPILLED.of(queue.name, file))
 
 
-def bury(client: redis.Redis, queue: str, old: Sequence[OldLetter]) -> int:
-    """Add dead letters from elsewhere and return how many; one that is there already is not added again."""
+def import_dead_letters(queue: Queue, letters: Sequence[ImportedDeadLetter]) -> int:
+    """Add dead letters from elsewhere and return how many; one that exists already is not added again."""
     arguments: list[Argument] = []
-    for one in old:
-        record = keys.record(one.accepted_at_ms, list(dict.fromkeys(map(keys.digest, one.keys))), one.body)
-        arguments += ("" if one.sequence is None else one.sequence, record, one.letter)
-    return int(run(client, "bury", queue, arguments))
+    for letter in letters:
+        digests = list(dict.fromkeys(map(keys.digest, letter.keys)))
+        record = keys.record(letter.accepted_at_ms, digests, letter.body)
+        arguments += ("" if letter.sequence is None else letter.sequence, record, letter.failure)
+    return int(run(queue, "import", arguments))
 
 
-def mend(client: redis.Redis, queue: str, was: DeadLetter, body: bytes, letter: bytes) -> bool:
-    """Replace the event of a dead letter, and its reason; return False when it is not there any more as it was read."""
-    return bool(run(client, "mend", queue, (was.sequence, was.body, was.letter, body, letter)))
-
-
-def _notes(queue: str, file: str) -> str:
-    return f"{keys.base(queue)}:spilled:{file}"
+def edit_dead_letter(queue: Queue, read: DeadLetter, body: bytes, failure: bytes) -> bool:
+    """Replace the body and the failure of a dead letter; return False when it is no longer as it was `read`."""
+    return bool(run(queue, "edit", (read.sequence, read.body, read.failure, body, failure)))
 
 
 def _in_one_step(
-    client: redis.Redis,
-    queue: str,
+    queue: Queue,
     sequences: Collection[int],
-    commands: Callable[[Pipeline, set[int], str], None],
+    commands: Callable[[Pipeline, set[int]], None],
     as_of: int | None = None,
 ) -> tuple[set[int], list[Any]]:
-    """Run a transaction whose commands depend on which of the letters hold; return those, and the replies. Raises
-    LettersChanged when letters were changed since `as_of`."""
-    base = keys.base(queue)
-    holding: set[int] = set()
+    """Run a transaction whose commands depend on which of the dead letters block; return those, and the replies. Raises
+    DeadLettersChanged when one was changed since `as_of`."""
+    blocking: set[int] = set()
 
     def step(pipeline: Pipeline) -> None:
-        holding.clear()
-        if as_of is not None and changes(pipeline, queue) != as_of:
-            raise LettersChanged
+        blocking.clear()
+        if as_of is not None and _changes(pipeline, queue) != as_of:
+            raise DeadLettersChanged
         if sequences:
             names = list(map(str, sequences))
-            flags = cast(list[int], pipeline.smismember(f"{base}:claim:{_HELD}", names))
-            holding.update(sequence for sequence, holds in zip(sequences, flags, strict=True) if holds)
+            flags = cast(list[int], pipeline.smismember(keys.BLOCKING.of(queue.name), names))
+            blocking.update(sequence for sequence, blocks in zip(sequences, flags, strict=True) if blocks)
         pipeline.multi()
-        commands(pipeline, holding, base)
+        commands(pipeline, blocking)
 
-    replies: list[Any] = client.transaction(step, f"{base}:claim:{_HELD}", f"{base}:grave:changes") or []
-    return holding, replies
+    watched = keys.BLOCKING.of(queue.name), keys.DEAD_CHANGES.of(queue.name)
+    replies: list[Any] = queue.client.transaction(step, *watched) or []
+    return blocking, replies
 
 
-def _forget(pipeline: Pipeline, base: str, sequences: Collection[int]) -> None:
-    """Remove the letters; the last reply is how many there were."""
+def _changes(client: redis.Redis, queue: Queue) -> int:
+    return int(cast(bytes | None, client.get(keys.DEAD_CHANGES.of(queue.name))) or 0)
+
+
+def _remove(pipeline: Pipeline, queue: Queue, sequences: Collection[int]) -> None:
+    """Remove the dead letters; the last reply is how many there were."""
     names = list(map(str, sequences)) or [""]
-    pipeline.hdel(f"{base}:letter", *names)
-    pipeline.zrem(f"{base}:grave", *names)
-    pipeline.hdel(f"{base}:dead", *names)
+    pipeline.hdel(keys.FAILURE.of(queue.name), *names)
+    pipeline.zrem(keys.DEAD_INDEX.of(queue.name), *names)
+    pipeline.hdel(keys.DEAD.of(queue.name), *names)
 
 
-def _count_no_more(pipeline: Pipeline, base: str, holding: Collection[int], counted_as: str) -> None:
-    """Settling counted the letters that held; they are not that. Their attempts begin anew."""
-    names = list(map(str, holding)) or [""]
-    pipeline.hdel(f"{base}:attempts", *names)
-    pipeline.hdel(f"{base}:deaths", *names)
-    pipeline.hincrby(f"{base}:total", counted_as, -len(holding))
+def _uncount(pipeline: Pipeline, queue: Queue, blocking: Collection[int], counted_as: str) -> None:
+    """Take back what settling counted for dead letters that block, and delete their attempts."""
+    names = list(map(str, blocking)) or [""]
+    pipeline.hdel(keys.ATTEMPTS.of(queue.name), *names)
+    pipeline.hdel(keys.EXPIRED_CLAIMS.of(queue.name), *names)
+    pipeline.hincrby(keys.TOTAL.of(queue.name), counted_as, -len(blocking))

@@ -1,8 +1,8 @@
-"""Forgetting: taking out of the queue, for good, whatever has certain keys, wherever it stands.
+"""Erasing: every event with certain keys is removed from the queue for good, whatever its state.
 
-Events that nobody works on leave their lanes at once, and these close behind them. What a claim owns may be on its way
-at this moment: it is emptied, and its place stays until the claim has ended, so that nothing of the same person
-overtakes it.
+Events that no claim owns leave their lanes at once, and each lane links their predecessor to their successor. A claimed
+event may be in a request at this moment: its body is removed, and its position stays until the claim ends, so no later
+event of the same person overtakes it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-import redis
-
 from lanes import keys
 from lanes.append import generation_ms
+from lanes.queue import Queue
 from lanes.scripts import Argument, run
 
 _MOST_EVENTS = 200
@@ -24,79 +23,76 @@ _PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class ForgottenEvent:
-    """An event as it was before it was forgotten."""
+class ErasedEvent:
+    """An event as it was before it was erased."""
 
     sequence: int
-    how: str  # taken | letter (a dead letter that held up what is behind it) | emptied (its place stays for a while)
+    how: str  # removed | dead_letter (a dead letter that blocked) | emptied (its position stays for a while)
     keys: tuple[bytes, ...]
     body: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
-    """What was forgotten, and how many claims' events are empty now: they go when their claims end."""
+class Erased:
+    """The events that were erased, and the number of claimed events without a body: they leave when their claims
+    end.
+    """
 
-    events: tuple[ForgottenEvent, ...]
+    events: tuple[ErasedEvent, ...]
     claimed: int
 
 
-def forget(
-    client: redis.Redis,
-    queue: str,
-    digests: Iterable[bytes],
-    *,
-    before: int | None = None,
-    longest_hold_ms: int = 0,
-) -> Forgotten:
-    """Take out every event with one of these keys' digests, accepted before the sequence `before` if one is given.
+def erase(queue: Queue, digests: Iterable[bytes], *, before: int | None = None) -> Erased:
+    """Erase every event with one of these keys' digests, accepted before the sequence `before` if one is given.
 
-    Done part by part, each of them within some ten milliseconds of Redis' time. Idempotent; what arrives meanwhile may
-    or may not be among them.
+    The work is done in parts, each of them within some ten milliseconds of Redis' time. Idempotent; events that arrive
+    meanwhile may or may not be erased.
     """
-    events: list[ForgottenEvent] = []
-    wanted, steps, came_to = tuple(digests), _MOST_STEPS, dict[bytes, bytes]()
+    events: list[ErasedEvent] = []
+    wanted, steps, reached = tuple(digests), _MOST_STEPS, dict[bytes, bytes]()
     while True:
-        bounds = (_MOST_EVENTS, steps, longest_hold_ms, "" if before is None else before)
-        arguments = (*bounds, len(wanted), *wanted, *chain.from_iterable(came_to.items()))
-        more, ways, claimed, *reply = run(client, "forget", queue, arguments)
-        fields, pairs = iter(reply), iter(ways)
-        events += [_event(*three) for three in zip(fields, fields, fields, strict=True)]
+        bounds = (_MOST_EVENTS, steps, queue.cooldown_ms, "" if before is None else before)
+        arguments = (*bounds, len(wanted), *wanted, *chain.from_iterable(reached.items()))
+        more, walks, claimed, *reply = run(queue, "erase", arguments)
+        fields, pairs = iter(reply), iter(walks)
+        events += [_event(*values) for values in zip(fields, fields, fields, strict=True)]
         if not more:
-            return Forgotten(tuple(events), claimed)
+            return Erased(tuple(events), claimed)
         farther = dict(zip(pairs, pairs, strict=True))
-        steps = _MOST_STEPS if reply or farther != came_to else 2 * steps
-        came_to = farther
+        steps = _MOST_STEPS if reply or farther != reached else 2 * steps
+        reached = farther
 
 
-def _event(sequence: bytes, how: bytes, record: bytes) -> ForgottenEvent:
+def _event(sequence: bytes, how: bytes, record: bytes) -> ErasedEvent:
     _, digests, body = keys.read_record(record)
-    return ForgottenEvent(int(sequence), how.decode(), digests, body)
+    return ErasedEvent(int(sequence), how.decode(), digests, body)
 
 
-def generations(client: redis.Redis, queue: str) -> dict[str, list[bytes]]:
-    """Return the hashes in which something is remembered by keys for a while (`join`, `merged`, …), all generations."""
-    base = keys.base(queue)
+def remembered_hashes(queue: Queue) -> dict[str, list[bytes]]:
+    """Return the hashes in which values are remembered by key for a while (`join`, `merged`, …), all generations."""
     found: dict[str, list[bytes]] = {}
-    for name in client.scan_iter(match=f"{_escaped(base)}:*:*", count=_PAGE, _type="hash"):
-        what, _, generation = name.decode().removeprefix(f"{base}:").partition(":")
+    for name in queue.client.scan_iter(match=f"{_escaped(queue.base)}:*:*", count=_PAGE, _type="hash"):
+        what, _, generation = name.decode().removeprefix(f"{queue.base}:").partition(":")
         if generation.isdigit():
             found.setdefault(what, []).append(name)
     return found
 
 
-def joined(client: redis.Redis, joins: Iterable[bytes], groups: Sequence[Collection[bytes]]) -> list[frozenset[bytes]]:
-    """Return each group of digests together with all that the hashes `joins` tie to it, whichever way, and so on; a
-    value begins with a digest. What is tied to several groups is added to one of them."""
+def joined_digests(queue: Queue, joins: Iterable[bytes], groups: Sequence[Collection[bytes]]) -> list[frozenset[bytes]]:
+    """Return each group of digests together with all that the hashes `joins` tie to it, in either direction,
+    repeatedly.
+
+    A value of these hashes begins with a digest. A digest that is tied to several groups is added to one of them.
+    """
     group_of = {digest: number for number, group in enumerate(groups) for digest in group}
     names, size = tuple(joins), 0
     while size < len(group_of):
         size = len(group_of)
-        for one, value in chain.from_iterable(client.hscan_iter(name, count=_PAGE) for name in names):
+        for digest, value in chain.from_iterable(queue.client.hscan_iter(name, count=_PAGE) for name in names):
             other = value[: keys.DIGEST_BYTES]
-            number = group_of.get(one, group_of.get(other))
+            number = group_of.get(digest, group_of.get(other))
             if number is not None:
-                group_of.setdefault(one, number)
+                group_of.setdefault(digest, number)
                 group_of.setdefault(other, number)
     tied: list[set[bytes]] = [set(group) for group in groups]
     for digest, number in group_of.items():
@@ -104,15 +100,15 @@ def joined(client: redis.Redis, joins: Iterable[bytes], groups: Sequence[Collect
     return [frozenset(group) for group in tied]
 
 
-def forget_keys(client: redis.Redis, hashes: Iterable[bytes], digests: Collection[bytes]) -> int:
+def erase_fields(queue: Queue, hashes: Iterable[bytes], digests: Collection[bytes]) -> int:
     """Remove the fields of these digests from the hashes; return how many there were."""
-    return sum(int(client.hdel(name, *digests)) for name in hashes) if digests else 0
+    return sum(int(queue.client.hdel(name, *digests)) for name in hashes) if digests else 0
 
 
-def forget_message_ids(client: redis.Redis, queue: str, message_ids: Collection[str], dedupe_s: int) -> int:
-    """Let these message ids be new again; return how many were remembered. `dedupe_s` is what appends are told."""
-    arguments: list[Argument] = [generation_ms(dedupe_s), *map(keys.fingerprint, message_ids)]
-    return int(run(client, "forget_ids", queue, arguments))
+def erase_message_ids(queue: Queue, message_ids: Collection[str]) -> int:
+    """Remove these message ids from the de-duplication window; return how many were there."""
+    arguments: list[Argument] = [generation_ms(queue.dedupe_s), *map(keys.fingerprint, message_ids)]
+    return int(run(queue, "erase_ids", arguments))
 
 
 def _escaped(text: str) -> str:

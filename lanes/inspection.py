@@ -1,14 +1,13 @@
-"""Looking: what a queue holds, and what one ordering key waits for. Nothing here changes anything."""
+"""Inspection: the figures of a queue, and what one ordering key waits for. Nothing here writes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import redis
-
 from lanes import keys
 from lanes.claims import claimant
+from lanes.queue import Queue
 from lanes.scripts import run
 
 _HOT_LANES = 10
@@ -17,7 +16,7 @@ _STEPS = 20
 
 @dataclass(frozen=True, slots=True)
 class HotLane:
-    """A lane of a thousand unfinished events or more: a busy person, or a key that everybody shares."""
+    """A lane of a thousand unfinished events or more: a busy person, or a key that many people share."""
 
     digest: bytes
     length: int
@@ -29,12 +28,12 @@ class Stats:
 
     waiting: int  # accepted, neither delivered nor buried
     ready: int  # could be claimed now
-    delayed: int  # released or held: due later
+    delayed: int  # released, or in a cooldown: due later
     claimed: int  # owned by open claims
-    held: int  # dead letters that hold up what is behind them; not among the waiting
+    blocking: int  # dead letters whose successors wait; not among the waiting
     blocked: int  # behind an unfinished event that shares a key
     claims: int  # open claims
-    dead: int  # dead letters kept
+    dead: int  # dead letters
     oldest_age_s: float  # since the oldest unfinished event was accepted, to the second; 0 when there is none
     accepted_total: int
     duplicates_total: int
@@ -43,7 +42,7 @@ class Stats:
     released_total: int
     reaped_total: int
     spilled_total: int
-    forgotten_total: int  # taken out unsent, see `forget`
+    erased_total: int  # removed unsent, see `erase`
     hot: tuple[HotLane, ...] = field(default=())  # the longest first
 
 
@@ -53,7 +52,7 @@ class Step:
 
     sequence: int
     digest: bytes  # of the lane's key
-    state: str  # ready | delayed | claimed | held (a dead letter) | waiting (for the next step)
+    state: str  # ready | delayed | claimed | blocking (a dead letter) | waiting (for the next step)
     # ready: ms since it was due; delayed: ms until then; claimed: ms until the lease ends; waiting: in how many lanes
     figure: int
     claim: str | None
@@ -62,7 +61,7 @@ class Step:
 
     @property
     def by(self) -> str | None:
-        """Who claimed it."""
+        """The claimant, when it is claimed."""
         return claimant(self.claim) if self.claim else None
 
 
@@ -84,18 +83,16 @@ class Lane:
     steps: tuple[Step, ...]  # its head first; each 'waiting' step is explained by the one after it
 
 
-def stats(client: redis.Redis, queue: str) -> Stats:
+def stats(queue: Queue) -> Stats:
     """Return the figures of `queue`, without a scan of it."""
-    waiting, ready, delayed, claimed, held, claims, dead, age_ms, totals, hot = run(
-        client, "stats", queue, (_HOT_LANES,)
-    )
+    waiting, ready, delayed, claimed, blocking, claims, dead, age_ms, totals, hot = run(queue, "stats", (_HOT_LANES,))
     total = {name.decode(): int(count) for name, count in _pairs(totals)}
     return Stats(
         waiting=waiting,
         ready=ready,
         delayed=delayed,
         claimed=claimed,
-        held=held,
+        blocking=blocking,
         blocked=waiting - ready - delayed - claimed,
         claims=claims,
         dead=dead,
@@ -107,36 +104,35 @@ def stats(client: redis.Redis, queue: str) -> Stats:
         released_total=total.get("released", 0),
         reaped_total=total.get("reaped", 0),
         spilled_total=total.get("spilled", 0),
-        forgotten_total=total.get("forgotten", 0),
+        erased_total=total.get("erased", 0),
         hot=tuple(HotLane(digest, int(length)) for digest, length in _pairs(hot)),
     )
 
 
-def inspect(client: redis.Redis, queue: str, key: str | bytes) -> Lane | None:
+def inspect(queue: Queue, key: str | bytes) -> Lane | None:
     """Return what the lane of this ordering key, or of its digest, waits for; None when it is empty."""
-    reply = run(client, "inspect", queue, (key if isinstance(key, bytes) else keys.digest(key), _STEPS))
+    reply = run(queue, "inspect", (key if isinstance(key, bytes) else keys.digest(key), _STEPS))
     if not reply:
         return None
     length, tail, *steps = reply
     return Lane(length, tail, tuple(_step(*step) for step in steps))
 
 
-def queue_of(client: redis.Redis, queue: str, digest: bytes, *, most: int) -> list[Waiting]:
+def lane_events(queue: Queue, digest: bytes, *, most: int) -> list[Waiting]:
     """Return the unfinished events of a lane in their order, the first `most` of them."""
-    base = keys.base(queue)
     found: list[Waiting] = []
-    lane = cast(bytes | None, client.hget(f"{base}:lane", digest))
+    lane = cast(bytes | None, queue.client.hget(keys.LANE.of(queue.name), digest))
     name = keys.head(lane) if lane else None
     while name is not None and len(found) < most:
-        with client.pipeline(transaction=True) as pipeline:
-            pipeline.hget(f"{base}:event", name)
-            pipeline.hget(f"{base}:place", name)
-            record, place = pipeline.execute()
+        with queue.client.pipeline(transaction=True) as pipeline:
+            pipeline.hget(keys.EVENT.of(queue.name), name)
+            pipeline.hget(keys.LINKS.of(queue.name), name)
+            record, links = pipeline.execute()
         if record is None:
-            break  # it left in this moment
+            break  # it left meanwhile
         accepted_at_ms, digests, body = keys.read_record(record)
         found.append(Waiting(int(name), accepted_at_ms, body))
-        name = keys.successor(place or b"", digests.index(digest))
+        name = keys.successor(links or b"", digests.index(digest))
     return found
 
 

@@ -1,58 +1,30 @@
-"""Every Redis key of a queue: its name, type, meaning and lifetime; and how an event is written down.
+"""The layout of a queue: every Redis key that Segue uses, and how an event is stored.
 
-One queue (one destination) is one hash tag, so that all of it lives in one slot of a Redis Cluster. Scripts are given
-the base name `segue:{QUEUE}` as KEYS[1] and build the others by these suffixes. Unless told otherwise a field or a
-member is the sequence number of an event, and lives as long as the event is unfinished.
+One queue (one destination) has one hash tag, so all of its keys are in one slot of a Redis Cluster. Scripts get the
+base name `segue:{QUEUE}` as KEYS[1] and build the other names by suffix. `REGISTRY` lists every key of every package:
+name, type, meaning, lifetime and owner. Unless an entry says otherwise, a field or a member is the sequence number of
+an event.
 
-    :seq       string  the last sequence number given; for ever
-    :event     hash    event → record (below)
-    :lane      hash    digest of an ordering key → its unfinished events (below)
-    :place     hash    event → in how many lanes it waits and who is behind it (below), while there is either
-    :hold      hash    event → ms that pass between it and each of its neighbours in a lane
-    :rested:G:S string digests, each with the Redis time in ms when an event with this key finished (generation G,
-                       shard S); for the longest hold and up to twice that
-    :apart:G   hash    digest → the Redis time in ms until which what has this key waits, after an event with a hold;
-                       the same
-    :join:G    hash    digest → digest of the key that comes along with it (generation G); for as long as appends say
-    :ready     zset    event, by the Redis time in ms at which it is due; neither blocked nor claimed
-    :claims    zset    claim id, by the Redis time in ms at which its lease ends
-    :claim:ID  set     the events that the claim owns; an id is 32 hexadecimal digits, `/`, and who claimed
-    :attempts  hash    event → a line for each attempt, the caller's bytes
-    :deaths    hash    event → a line for each claim that expired while it owned it: when (ms), and the claim's id
-    :dead      hash    event → record; while the dead letter is kept
-    :letter    hash    event → why it was buried, the caller's bytes; while the dead letter is kept
-    :grave     zset    dead letter, by its sequence; while it is kept
-    :grave:changes  string  how often a dead letter was changed where it is; for ever
-    :spilled:FILE   set     dead letters that were removed because this file has them, and `open` while more may be;
-                            until the file is finished
-    :claim:held  set   dead letters that keep their place, so that what is behind them waits; until replayed or skipped
-    :ages      zset    a second in which unfinished events were accepted, by itself
-    :age       hash    the same second → how many
-    :hot       zset    digest of a lane of a thousand events and more, by length
-    :seen:G    hash    bucket → fingerprints of message ids (generation G); for the de-duplication window
-    :hint      string  a wake-up was asked for, or a deliverer is listening; a moment
-    :barred    set     keyed hashes of digests: what has such a key is refused at the door; until admitted again
-    :barred:changes  string  how often that set was changed; for ever
-    :secret    string  what those hashes are keyed with; for ever
-    :total     hash    accepted, duplicates, delivered, buried, released, reaped, spilled, forgotten → count; for ever
+Record: 13 digits of accepted-at (ms, Redis' clock), a byte: the number of keys, 8 bytes a key, then the body. An event
+that was erased while a claim owned it has no body.
+Sequence in a value: a byte: the number of digits, then the digits.
+Lane: a byte: which key of its last event this is, from 0; the sequence of that event; when there are several events,
+then the sequence of the first, and the number of events, in digits. Links: a byte: the number of lanes in which the
+event is not the head; then, for each lane in which it is not the last, a byte: which of its keys, and the sequence of
+its successor there.
 
-Record: 13 digits of accepted-at (ms, Redis' clock), a byte: how many keys, 8 bytes a key, then the body; an event that
-was forgotten while a claim owned it has none.
-Sequence in a value: a byte: how many digits, then the digits.
-Lane: a byte: which key of its last event this is, from 0; the sequence of that event; when there are several, then the
-sequence of the first, and how many, in digits.
-Place: a byte: the number of lanes in which the event is not the head; then, for each lane in which it is not the last,
-a byte: which of its keys, and the sequence of its successor there.
-
-Ordering keys are kept as 8-byte digests: small, and no identity stands in Redis outside an event. Should two keys ever
-share a digest, two people would wait for each other; nothing would be lost or disordered.
+Ordering keys are stored as 8-byte digests: they are small, and no identity is in Redis outside an event. If two keys
+had the same digest, two people would wait for each other; no event would be lost or out of order.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from hashlib import blake2b
 from struct import Struct
+from typing import Final, Literal
 
 DIGEST_BYTES = 8
 _ACCEPTED_AT = slice(0, 13)
@@ -68,6 +40,210 @@ _FIRST = [bytes((byte % 16,)) for byte in range(256)]  # of 3 bytes of a hash, 2
 def base(queue: str) -> str:
     """Return the base name of every key of `queue`, with its hash tag."""
     return f"segue:{{{queue}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One Redis key, or a family of them. A `name` that begins with `:` stands behind a queue's base name. `{part}`
+    varies.
+    """
+
+    name: str
+    type: Literal["string", "hash", "list", "set", "zset"]
+    meaning: str
+    lifetime: str
+    owner: str  # the package that writes it
+
+    def of(self, queue: str, *parts: str | int) -> str:
+        """Return the name of the key in this queue, with `parts` in the places that vary."""
+        values = iter(parts)
+        return base(queue) + _PART.sub(lambda _: str(next(values)), self.name)
+
+    def matches(self, name: str) -> bool:
+        """Whether `name` is this key, in any queue."""
+        pattern = ".+".join(map(re.escape, _PART.split(self.name)))
+        prefix = r"segue:\{.+\}" if self.name.startswith(":") else ""
+        return re.fullmatch(prefix + pattern, name) is not None
+
+
+_PART = re.compile(r"\{\w+\}")
+_FOR_EVER, _UNFINISHED, _KEPT = "never deleted", "while the event is unfinished", "while the dead letter is kept"
+_REMEMBERED = "remember_days of the destination, up to twice that"
+
+LAYOUT = Key(":layout", "string", "version of the layout of all keys of the queue", _FOR_EVER, "lanes")
+CONFIG = Key(
+    ":config", "hash", "values that all processes share: cooldown_ms, dedupe_s, join_s, limit", _FOR_EVER, "lanes"
+)
+SEQ = Key(":seq", "string", "the last sequence number given", _FOR_EVER, "lanes")
+EVENT = Key(":event", "hash", "event → record", _UNFINISHED, "lanes")
+LANE = Key(":lane", "hash", "digest of an ordering key → its unfinished events", "while the lane has an event", "lanes")
+LINKS = Key(":links", "hash", "event → number of lanes in which it waits, and its successors", _UNFINISHED, "lanes")
+COOLDOWN = Key(
+    ":cooldown", "hash", "event → ms between it and each event that shares a key with it", _UNFINISHED, "lanes"
+)
+FINISHED_AT = Key(
+    ":finished_at:{generation}:{shard}",
+    "string",
+    "digests, each with the Redis time in ms at which an event with this key finished",
+    "cooldown_ms, up to twice that",
+    "lanes",
+)
+COOLING_UNTIL = Key(
+    ":cooling_until:{generation}",
+    "hash",
+    "digest → the Redis time in ms until which events with this key wait, after an event with a cooldown",
+    "cooldown_ms, up to twice that",
+    "lanes",
+)
+JOIN = Key(
+    ":join:{generation}",
+    "hash",
+    "digest → digest of the key that later events get as well",
+    "join_s, up to twice that",
+    "lanes",
+)
+READY = Key(
+    ":ready",
+    "zset",
+    "event that is neither blocked nor claimed, by the Redis time in ms at which it is due",
+    _UNFINISHED,
+    "lanes",
+)
+CLAIMS = Key(
+    ":claims",
+    "zset",
+    "id of an open claim, by the Redis time in ms at which its lease ends",
+    "until settled or reaped",
+    "lanes",
+)
+CLAIM = Key(
+    ":claim:{id}",
+    "set",
+    "the events that the claim owns; an id is 32 hexadecimal digits, `/`, and the claimant",
+    "until settled or reaped",
+    "lanes",
+)
+BLOCKING = Key(
+    ":claim:blocking", "set", "dead letters that block later events of their keys", "until replayed or skipped", "lanes"
+)
+ATTEMPTS = Key(":attempts", "hash", "event → a line for each attempt, in the caller's bytes", _UNFINISHED, "lanes")
+EXPIRED_CLAIMS = Key(
+    ":expired_claims",
+    "hash",
+    "event → a line for each claim that expired: when (ms), and the claim's id",
+    _UNFINISHED,
+    "lanes",
+)
+DEAD = Key(":dead", "hash", "dead letter → record", _KEPT, "lanes")
+FAILURE = Key(":failure", "hash", "dead letter → why it was buried, in the caller's bytes", _KEPT, "lanes")
+DEAD_INDEX = Key(":dead_index", "zset", "dead letter, by its sequence", _KEPT, "lanes")
+DEAD_CHANGES = Key(":dead_changes", "string", "how often a dead letter was edited or unblocked", _FOR_EVER, "lanes")
+SPILLED = Key(
+    ":spilled:{file}",
+    "set",
+    "dead letters that left Redis for this file, and `open` while more may",
+    "until the file is finished",
+    "lanes",
+)
+AGES = Key(":ages", "zset", "a second in which unfinished events were accepted, by itself", _UNFINISHED, "lanes")
+AGE = Key(":age", "hash", "the same second → number of unfinished events", _UNFINISHED, "lanes")
+HOT = Key(
+    ":hot", "zset", "digest of a lane of 1,000 events or more, by its length", "while the lane is as long", "lanes"
+)
+SEEN = Key(
+    ":seen:{generation}", "hash", "bucket → fingerprints of message ids", "dedupe_s, up to two thirds more", "lanes"
+)
+WAKEUP = Key(":wakeup", "string", "a wake-up was requested, or a deliverer polls", "a fraction of a second", "lanes")
+SUPPRESSED = Key(
+    ":suppressed", "set", "keyed hashes of digests; events with such a key are refused", "until unsuppressed", "lanes"
+)
+SUPPRESSED_CHANGES = Key(":suppressed:changes", "string", "how often the suppression list changed", _FOR_EVER, "lanes")
+SECRET = Key(":secret", "string", "the key of those hashes", _FOR_EVER, "lanes")
+TOTAL = Key(
+    ":total",
+    "hash",
+    "accepted, duplicates, delivered, buried, released, reaped, spilled, erased → number of events",
+    _FOR_EVER,
+    "lanes",
+)
+ADMISSION = Key(":admission", "hash", "circuit breaker, pause and rate of the destination", _FOR_EVER, "delivery")
+LOG = Key(
+    ":log", "list", "the last requests with their responses, newest first", "3 days, log_requests entries", "delivery"
+)
+MERGED = Key(
+    ":merged:{generation}",
+    "hash",
+    "digest of a merged person → digest and identifiers of the primary",
+    _REMEMBERED,
+    "delivery",
+)
+DELETED = Key(
+    ":deleted:{generation}", "hash", "digest of a deleted person → time of the deletion in ms", _REMEMBERED, "delivery"
+)
+IDENTIFIED = Key(
+    ":identified:{generation}",
+    "hash",
+    "digest → time and partner of the last update of a person",
+    "2 to 4 hours",
+    "delivery",
+)
+RECENT_ATTRIBUTES = Key(
+    ":recent_attributes:{generation}",
+    "hash",
+    "digest of a person → attributes of recent updates",
+    "cooldown_ms, up to twice that",
+    "delivery",
+)
+REPLAYS = Key(
+    ":replays",
+    "zset",
+    "id of a replay, by the Redis time in ms at which it began",
+    "the last 200 replays",
+    "dead_letters",
+)
+REPLAY = Key(":replay:{id}", "hash", "a replay and how far it is", "the last 200 replays", "dead_letters")
+DRY_RUN = Key(":replay:{id}:dry_run", "hash", "what a dry run counted", "the last 200 replays", "dead_letters")
+DRY_RUN_LOCK = Key(":replay:{id}:lock", "string", "a worker carries the dry run on", "seconds", "dead_letters")
+REPLAY_LOCK = Key(":replays:lock", "string", "a worker carries the oldest replay on", "seconds", "dead_letters")
+SPILL_LOCK = Key(":spill:lock", "string", "a worker moves dead letters to files", "seconds", "dead_letters")
+RETENTION_DONE = Key(":retention:done", "string", "the retention of dead letters was checked", "30 s", "dead_letters")
+RECEIPTS = Key(":receipts", "zset", "id of a receipt, by its time in ms", _FOR_EVER, "privacy")
+RECEIPT = Key(
+    ":receipt:{id}", "hash", "one erasure: time, operator, request, state, keyed hashes, counts", _FOR_EVER, "privacy"
+)
+ERASING = Key(":erasing", "set", "ids of receipts whose erasure is not finished", "until finished", "privacy")
+ERASING_LOCK = Key(":erasing:lock", "string", "a worker finishes erasures", "60 s", "privacy")
+
+SOURCES = Key(
+    "segue:sources",
+    "hash",
+    "SOURCE:accepted, :duplicates, :suppressed, :rejected → number of events",
+    _FOR_EVER,
+    "ingest",
+)
+WORKERS = Key(
+    "segue:workers",
+    "zset",
+    "name of a worker process, by the Redis time in seconds of its heartbeat",
+    "while it runs",
+    "workers",
+)
+AOF_REWRITE = Key(
+    "segue:aof_rewrite", "string", "a rewrite of the append-only file is wanted", "until requested", "privacy"
+)
+AOF_REWRITE_DONE = Key("segue:aof_rewrite:done", "string", "a rewrite was requested recently", "10 min", "privacy")
+
+CELERY_QUEUE = Key("segue", "list", "messages of Celery that wait for a worker", "until received", "celery")
+CELERY_BINDING = Key("_kombu.binding.{exchange}", "set", "queues of an exchange of Celery", _FOR_EVER, "celery")
+CELERY_UNACKED = Key(
+    "unacked{part}",
+    "hash",
+    "messages of Celery that were received and not acknowledged",
+    "until acknowledged",
+    "celery",
+)
+
+REGISTRY: Final = tuple(value for value in tuple(globals().values()) if isinstance(value, Key))
 
 
 def digest(key: str) -> bytes:
@@ -111,13 +287,13 @@ def head(lane: bytes) -> str:
     return _sequence(lane, at)[0] if at < len(lane) else tail
 
 
-def successor(place: bytes, key: int) -> str | None:
+def successor(links: bytes, key: int) -> str | None:
     """Return the event that comes next in the lane of this key, numbered as in the event's record; None behind the
     last."""
     at = 1
-    while at < len(place):
-        number = place[at]
-        sequence, at = _sequence(place, at + 1)
+    while at < len(links):
+        number = links[at]
+        sequence, at = _sequence(links, at + 1)
         if number == key:
             return sequence
     return None

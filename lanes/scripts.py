@@ -9,11 +9,10 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any
 
-import redis.asyncio
 from redis.client import Pipeline
 from redis.exceptions import NoScriptError
 
-from lanes import keys
+from lanes.queue import AsyncQueue, Queue
 
 Argument = str | bytes | int
 
@@ -33,24 +32,24 @@ def script(verb: str) -> Script:
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-def run(client: redis.Redis, verb: str, queue: str, arguments: Sequence[Argument]) -> Any:
+def run(queue: Queue, verb: str, arguments: Sequence[Argument]) -> Any:
     """Return the raw reply of the verb on `queue`."""
-    wanted, name = script(verb), keys.base(queue)
+    wanted = script(verb)
     try:
-        return client.evalsha(wanted.sha, 1, name, *arguments)
+        return queue.client.evalsha(wanted.sha, 1, queue.base, *arguments)
     except NoScriptError:
-        return client.eval(wanted.text, 1, name, *arguments)
+        return queue.client.eval(wanted.text, 1, queue.base, *arguments)
 
 
-def queue_up(pipeline: Pipeline, verb: str, queue: str, arguments: Sequence[Argument]) -> None:
+def queue_up(pipeline: Pipeline, verb: str, queue: Queue, arguments: Sequence[Argument]) -> None:
     """Add the verb on `queue` to a transaction; its raw reply is among those of the transaction."""
-    pipeline.eval(script(verb).text, 1, keys.base(queue), *arguments)
+    pipeline.eval(script(verb).text, 1, queue.base, *arguments)
 
 
-async def run_async(client: redis.asyncio.Redis, verb: str, queue: str, arguments: Sequence[Argument]) -> Any:
+async def run_async(queue: AsyncQueue, verb: str, arguments: Sequence[Argument]) -> Any:
     """Return the raw reply of the verb on `queue`, for an asyncio client."""
-    wanted, name = script(verb), keys.base(queue)
+    wanted = script(verb)
     try:
-        return await client.evalsha(wanted.sha, 1, name, *arguments)
+        return await queue.client.evalsha(wanted.sha, 1, queue.base, *arguments)
     except NoScriptError:
-        return await client.eval(wanted.text, 1, name, *arguments)
+        return await queue.client.eval(wanted.text, 1, queue.base, *arguments)

@@ -1,7 +1,7 @@
-"""Barred keys: events that have one are refused at the door. Kept as keyed hashes, never as what they stand for.
+"""The suppression list: events with a suppressed key are refused at ingest. It keeps keyed hashes, never identities.
 
-The secret is made once per queue and stays in Redis, so whoever holds a whole copy of Redis can test a guess; a list of
-the hashes alone tells nothing. Ingest keeps a copy in its memory and asks once a second whether it has changed.
+The secret is made once per queue and stays in Redis. A full copy of Redis therefore allows testing a guess; a list of
+the hashes alone reveals nothing. Ingest keeps a copy in memory and asks once a second whether the list has changed.
 """
 
 from __future__ import annotations
@@ -13,80 +13,79 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from typing import cast
 
-import redis
-import redis.asyncio
 from redis.client import Pipeline
 
 from lanes import keys
+from lanes.queue import AsyncQueue, Queue
 
-# How long a change may go unnoticed.
+# The longest delay of a change, seconds.
 FRESH_S = 1.0
 _SECRET_BYTES = 32
-_MARK_BYTES = 16
+_HASH_BYTES = 16
 
 
-def secret(client: redis.Redis, queue: str) -> bytes:
-    """Return the secret of the queue, made when there is none."""
-    name = f"{keys.base(queue)}:secret"
-    client.set(name, secrets.token_bytes(_SECRET_BYTES), nx=True)
-    return cast(bytes, client.get(name))
+def secret(queue: Queue) -> bytes:
+    """Return the secret of the queue, which is made when there is none."""
+    name = keys.SECRET.of(queue.name)
+    queue.client.set(name, secrets.token_bytes(_SECRET_BYTES), nx=True)
+    return cast(bytes, queue.client.get(name))
 
 
-def mark(secret: bytes, text: bytes) -> bytes:
-    """Return the keyed hash that stands for a text: the digest of an ordering key, or any other."""
-    return blake2b(text, key=secret, digest_size=_MARK_BYTES).digest()
+def keyed_hash(secret: bytes, text: bytes) -> bytes:
+    """Return the 16-byte keyed hash of a text: of the digest of an ordering key, or any other."""
+    return blake2b(text, key=secret, digest_size=_HASH_BYTES).digest()
 
 
-def bar(client: redis.Redis, queue: str, digests: Iterable[bytes]) -> int:
-    """Refuse from now on what has one of these keys; return how many were not barred yet."""
-    with _changing(client, queue) as (pipeline, name, key):
-        pipeline.sadd(name, *(mark(key, digest) for digest in digests))
+def suppress(queue: Queue, digests: Iterable[bytes]) -> int:
+    """Refuse events with one of these keys from now on; return how many keys were not suppressed yet."""
+    with _changing(queue) as (pipeline, key):
+        pipeline.sadd(keys.SUPPRESSED.of(queue.name), *(keyed_hash(key, digest) for digest in digests))
         return int(pipeline.execute()[-1])
 
 
-def admit(client: redis.Redis, queue: str, digests: Iterable[bytes]) -> int:
-    """Take again what has one of these keys; return how many were barred."""
-    with _changing(client, queue) as (pipeline, name, key):
-        pipeline.srem(name, *(mark(key, digest) for digest in digests))
+def unsuppress(queue: Queue, digests: Iterable[bytes]) -> int:
+    """Accept events with these keys again; return how many keys were suppressed."""
+    with _changing(queue) as (pipeline, key):
+        pipeline.srem(keys.SUPPRESSED.of(queue.name), *(keyed_hash(key, digest) for digest in digests))
         return int(pipeline.execute()[-1])
 
 
 @contextmanager
-def _changing(client: redis.Redis, queue: str) -> Iterator[tuple[Pipeline, str, bytes]]:
-    """Yield a transaction that counts as a change, the name of the set, and the secret."""
-    key, name = secret(client, queue), f"{keys.base(queue)}:barred"
-    with client.pipeline(transaction=True) as pipeline:
-        pipeline.incr(f"{name}:changes")
-        yield pipeline, name, key
+def _changing(queue: Queue) -> Iterator[tuple[Pipeline, bytes]]:
+    """Yield a transaction that counts as a change, and the secret."""
+    key = secret(queue)
+    with queue.client.pipeline(transaction=True) as pipeline:
+        pipeline.incr(keys.SUPPRESSED_CHANGES.of(queue.name))
+        yield pipeline, key
 
 
-class Bars:
-    """The barred keys of one queue as a process knows them."""
+class SuppressionList:
+    """The suppressed keys of one queue, as a process knows them."""
 
-    def __init__(self, queue: str) -> None:
-        self._name = f"{keys.base(queue)}:barred"
-        self._secret_name = f"{keys.base(queue)}:secret"
-        self._marks: frozenset[bytes] = frozenset()
+    def __init__(self) -> None:
+        self._hashes: frozenset[bytes] = frozenset()
         self._secret = b""
         self._changes: bytes | None = None
         self._fresh_until = 0.0
 
-    async def refresh(self, client: redis.asyncio.Redis) -> None:
-        """Read them again when they have changed; asks once in FRESH_S seconds."""
+    async def refresh(self, queue: AsyncQueue) -> None:
+        """Read the list again when it has changed; asks once in FRESH_S seconds."""
         now = time.monotonic()
         if now < self._fresh_until:
             return
-        changes = cast(bytes | None, await client.get(f"{self._name}:changes"))
+        client = queue.client
+        changes = cast(bytes | None, await client.get(keys.SUPPRESSED_CHANGES.of(queue.name)))
         if changes != self._changes:
-            self._secret = cast(bytes, await client.get(self._secret_name))
-            self._marks = frozenset([mark async for mark in client.sscan_iter(self._name, count=1000)])
+            self._secret = cast(bytes, await client.get(keys.SECRET.of(queue.name)))
+            name = keys.SUPPRESSED.of(queue.name)
+            self._hashes = frozenset([hashed async for hashed in client.sscan_iter(name, count=1000)])
             self._changes = changes
         self._fresh_until = now + FRESH_S
 
     def __bool__(self) -> bool:
-        """Whether any key is barred."""
-        return bool(self._marks)
+        """Whether any key is suppressed."""
+        return bool(self._hashes)
 
-    def stop(self, ordering_keys: Iterable[str]) -> bool:
-        """Whether one of the keys is barred."""
-        return any(mark(self._secret, keys.digest(key)) in self._marks for key in ordering_keys)
+    def matches(self, ordering_keys: Iterable[str]) -> bool:
+        """Whether one of the keys is suppressed."""
+        return any(keyed_hash(self._secret, keys.digest(key)) in self._hashes for key in ordering_keys)

@@ -170,7 +170,7 @@ class Pipeline:
 
     def stats(self) -> lanes.Stats:
         """Return the figures of the queue."""
-        return lanes.stats(self.redis, QUEUE)
+        return lanes.stats(lanes.Queue(client=self.redis, name=QUEUE))
 
     def journal(self) -> list[dict[str, Any]]:
         """Return every operation that the simulator applied, in order (`/_sim/journal`)."""

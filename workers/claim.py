@@ -19,20 +19,22 @@ import orjson
 
 import lanes
 import mapping
-from dead_letters import record as letters
+from dead_letters import record
 from dead_letters.record import Reason
 from delivery import identity_memory, recent_attributes, retries
 from delivery.admission import Send
 from delivery.batching import Item, Request, pack
 from delivery.outcomes import Answer, Delivered, Outcome, Paused, Rejected, RetryLater, Split
-from delivery.prepare import DAY_S, Prepared, prepare
+from delivery.prepare import Prepared, prepare
 from privacy import erasure, receipts
+from privacy.purge import ErasureContext
+from workers.heartbeat import NAME
 from workers.lease import Lease
 
 log = logging.getLogger(__name__)
 
 # An event is buried unseen when this many workers died while they had it; the last two times it was claimed alone.
-MOST_DEATHS = 5
+MOST_EXPIRED_CLAIMS = 5
 # How long an answer may wait to be settled together with the next ones. Until then what stands behind it outside of its
 # claim goes on waiting, and a worker that dies leaves it to be sent once more.
 SETTLE_WITHIN_S = 0.1
@@ -43,7 +45,6 @@ _MARGIN_S = 1.0
 _PATIENCE_S = 10.0
 _STOPPING = Paused("the worker stops", Answer(None, "not sent"))
 _NOT_YET = (RetryLater, Paused)
-_CHANGES_IDENTITY = frozenset({"mergePeople", "deletePerson", "suppressPerson", "unsuppressPerson"})
 
 Outcomes = dict[int, list[tuple[Item, Outcome]]]  # by the event's sequence, in the order of its items
 
@@ -56,7 +57,6 @@ class Terms:
     timeout_s: float  # of one send
     turn_s: float  # the longest wait for a turn to send
     lease_ms: int
-    longest_hold_ms: int = 0  # what ingest puts on events that keep a distance
     configuration: str = ""  # tells versions of it apart
 
 
@@ -71,7 +71,7 @@ class Verdicts:
     @property
     def staying(self) -> set[int]:
         """The events that keep their place, so that what is behind them waits."""
-        return {release.sequence for release in self.released} | {one.sequence for one in self.buried if one.holds}
+        return {release.sequence for release in self.released} | {one.sequence for one in self.buried if one.blocks}
 
 
 def work_off(
@@ -90,15 +90,15 @@ def work_off(
 
     def settle() -> None:
         before_settling()
-        _settle(lease, verdicts, terms)
+        _settle(lease, verdicts)
 
     def send_on(request: Request) -> list[Outcome]:
         return [_STOPPING] * len(request.items) if is_stopping() else send(request)
 
     verdicts, settled_at = _deadly(claim, destination, terms), time.monotonic()
     held: set[bytes] = set()
-    for wave in _waves(claim, lease, destination, terms, held):
-        prepared = list(_sendable(wave, held, terms, verdicts))
+    for wave in _waves(claim, lease, destination, held):
+        prepared = list(_sendable(wave, held, lease.queue, verdicts))
         if is_stopping():
             verdicts.released += [lanes.Release(one.event.sequence, 0) for one in prepared]
             break
@@ -115,14 +115,14 @@ def _deadly(claim: lanes.Claim, destination: mapping.Destination, terms: Terms) 
     """Return that the events are buried unseen with which too many workers died."""
     verdicts = Verdicts()
     for event in claim.events:
-        if len(event.deaths) >= MOST_DEATHS:
-            text = f"{len(event.deaths)} workers died while they had this event"
-            _bury(verdicts, event, Reason.DEADLY, time.time(), destination, terms, message=text)
+        if len(event.expired_claims) >= MOST_EXPIRED_CLAIMS:
+            text = f"{len(event.expired_claims)} workers died while they had this event"
+            _bury(verdicts, event, Reason.POISON, time.time(), destination, terms, message=text)
     return verdicts
 
 
 def _waves(
-    claim: lanes.Claim, lease: Lease, destination: mapping.Destination, terms: Terms, held: set[bytes]
+    claim: lanes.Claim, lease: Lease, destination: mapping.Destination, held: set[bytes]
 ) -> Iterator[Sequence[Prepared]]:
     """Yield what may be under way together: one depth, or everything where the order within a request is trusted.
 
@@ -130,13 +130,13 @@ def _waves(
     """
 
     def ready(events: Sequence[lanes.ClaimedEvent]) -> list[Prepared]:
-        return prepare(events, lease.client, destination, keeps_distance=terms.longest_hold_ms > 0)
+        return prepare(events, lease.queue, destination)
 
-    prepared = ready([event for event in claim.events if len(event.deaths) < MOST_DEATHS])
+    prepared = ready([event for event in claim.events if len(event.expired_claims) < MOST_EXPIRED_CLAIMS])
     if destination.delivery.batch_order == "trust":
         yield prepared
         return
-    changes = any(item.action in _CHANGES_IDENTITY for one in prepared for item in one.items)
+    changes = any(item.effect in mapping.CHANGES_IDENTITY for one in prepared for item in one.items)
     for depth, wave in groupby(prepared, key=lambda one: one.event.depth):
         if changes and depth > 0:
             yield ready(list(_not_behind((one.event for one in wave), held)))
@@ -153,7 +153,7 @@ def _not_behind(events: Iterable[lanes.ClaimedEvent], held: set[bytes]) -> Itera
             held.update(event.keys)
 
 
-def _sendable(wave: Iterable[Prepared], held: set[bytes], terms: Terms, verdicts: Verdicts) -> Iterator[Prepared]:
+def _sendable(wave: Iterable[Prepared], held: set[bytes], queue: lanes.Queue, verdicts: Verdicts) -> Iterator[Prepared]:
     """Yield what shares no key with an event that was put back; the others' keys are held as well.
 
     What changes names is put back here, to come again by itself when its neighbours have been applied.
@@ -165,7 +165,7 @@ def _sendable(wave: Iterable[Prepared], held: set[bytes], terms: Terms, verdicts
             continue
         held.update(one.event.keys)
         if is_free:
-            verdicts.released.append(lanes.Release(one.event.sequence, 0, hold_ms=terms.longest_hold_ms))
+            verdicts.released.append(lanes.Release(one.event.sequence, 0, cooldown_ms=queue.cooldown_ms))
 
 
 def _deliver_wave(
@@ -182,22 +182,22 @@ def _deliver_wave(
         for late in (one for one in prepared if one.late):
             _bury(verdicts, late.event, Reason.DELETED, now_s, destination, terms, message=_LATE)
         prepared = [one for one in prepared if not one.late]
-    said_ms = _said_ms(destination, terms)
-    prepared = recent_attributes.said_again(lease.client, lease.queue, prepared, said_ms)
+    said_ms = _said_ms(destination, lease.queue)
+    prepared = recent_attributes.said_again(lease.queue, prepared, said_ms)
     outcomes = _send_all(prepared, lease, destination, send, terms)
-    recent_attributes.remember(lease.client, lease.queue, _delivered_updates(prepared, outcomes), said_ms)
-    _remember(prepared, outcomes, lease, destination)
+    recent_attributes.remember(lease.queue, _delivered_updates(prepared, outcomes), said_ms)
+    _remember(prepared, outcomes, lease)
     _note_orders(prepared, outcomes, lease, destination)
     for one in prepared:
         _judge(one, outcomes[one.event.sequence], now_s, destination, terms, verdicts)
 
 
-def _said_ms(destination: mapping.Destination, terms: Terms) -> int:
+def _said_ms(destination: mapping.Destination, queue: lanes.Queue) -> int:
     """Return for how long updates say again what was said before; 0 where each waits for the one before, or may look
     older than it."""
     delivery = destination.delivery
     follow_at_once = delivery.order == "acknowledged" and delivery.identify_times == "rising"
-    return terms.longest_hold_ms if follow_at_once else 0
+    return queue.cooldown_ms if follow_at_once else 0
 
 
 def _delivered_updates(prepared: Sequence[Prepared], outcomes: Outcomes) -> Iterator[Item]:
@@ -253,15 +253,15 @@ def _rounds(prepared: Sequence[Prepared], destination: mapping.Destination) -> I
             yield [item for item in items if item is not None]
 
 
-def _remember(prepared: Sequence[Prepared], outcomes: Outcomes, lease: Lease, destination: mapping.Destination) -> None:
+def _remember(prepared: Sequence[Prepared], outcomes: Outcomes, lease: Lease) -> None:
     """Keep what was done to identities before anybody is told that it was."""
     done = [
-        (orjson.loads(item.data), one.happened_at_ms)
+        (item.effect, orjson.loads(item.data), one.happened_at_ms)
         for one in prepared
         for item, outcome in outcomes[one.event.sequence]
-        if item.action in _CHANGES_IDENTITY and isinstance(outcome, Delivered)
+        if item.effect in mapping.CHANGES_IDENTITY and isinstance(outcome, Delivered)
     ]
-    identity_memory.remember(lease.client, lease.queue, destination.delivery.remember_days * DAY_S, done)
+    identity_memory.remember(lease.queue, done)
 
 
 def _note_orders(
@@ -272,9 +272,9 @@ def _note_orders(
         if one.order is None or one.order.action == "unsuppress":
             continue
         if _is_delivered(one, outcomes[one.event.sequence]):
-            receipt_id = erasure.begin_receipt(lease.client, destination, one.order, one.message_id)
+            receipt_id = erasure.begin_receipt(ErasureContext(lease.queue, destination), one.order, one.message_id)
             before = one.event.sequence + 1 if one.order.action == "delete" else None
-            receipts.note_sent(lease.client, lease.queue, receipt_id, one.order.person, before)
+            receipts.mark_sent(lease.queue, receipt_id, one.order.person, before)
 
 
 def _is_delivered(prepared: Prepared, outcomes: list[tuple[Item, Outcome]]) -> bool:
@@ -329,7 +329,7 @@ def _judge(
                 )
             else:
                 delay_s = retries.release_delay_s(outcome, len(event.attempts), terms.retry_base_s)
-                note = letters.attempt(now_s, outcome.reason) if outcome.counts else b""
+                note = record.attempt(now_s, outcome.reason, NAME) if outcome.counts else b""
                 verdicts.released.append(lanes.Release(event.sequence, int(delay_s * 1000), note))
             return
     if len(outcomes) < len(prepared.items):
@@ -350,10 +350,10 @@ def _bury(
     terms: Terms,
     **why: Any,
 ) -> None:
-    """Add the event to those that are set aside; `why` is what its letter tells besides."""
-    letter = letters.letter(event, destination, now_s, reason, configuration=terms.configuration, **why)
-    holds = destination.delivery.after_burial == "hold"
-    verdicts.buried.append(lanes.Burial(event.sequence, letter, holds))
+    """Add the event to those that are set aside; `why` is what its failure tells besides."""
+    failure = record.failure(event, destination, now_s, reason, worker=NAME, configuration=terms.configuration, **why)
+    blocks = destination.delivery.after_burial == "hold"
+    verdicts.buried.append(lanes.Burial(event.sequence, failure, blocks))
 
 
 def _accepted(outcomes: list[tuple[Item, Outcome]]) -> tuple[Item, ...]:
@@ -366,17 +366,15 @@ def _is_exhausted(event: lanes.ClaimedEvent, now_s: float) -> bool:
     return is_old or attempts >= retries.MAX_ATTEMPTS
 
 
-def _settle(lease: Lease, verdicts: Verdicts, terms: Terms) -> None:
+def _settle(lease: Lease, verdicts: Verdicts) -> None:
     if not (verdicts.delivered or verdicts.buried or verdicts.released):
         return
     settled = lanes.settle(
-        lease.client,
         lease.queue,
         lease.claim_id,
         delivered=verdicts.delivered,
         buried=verdicts.buried,
         released=verdicts.released,
-        longest_hold_ms=terms.longest_hold_ms,
     )
     if settled.lost:
-        log.warning("%s: the claim lost %d events before it could settle them", lease.queue, len(settled.lost))
+        log.warning("%s: the claim lost %d events before it could settle them", lease.queue.name, len(settled.lost))

@@ -8,7 +8,8 @@ import socket
 
 import redis
 
-WORKERS = "segue:workers"  # zset: their names, by the Redis time in seconds of its last word
+from lanes import keys
+
 _SILENCE_S = 5.0
 
 
@@ -23,18 +24,18 @@ NAME = name_of(os.getpid())
 def announce(client: redis.Redis, silence_s: float = _SILENCE_S) -> None:
     """Say that this process lives, and forget those that were silent for `silence_s` seconds."""
     now_s = _now_s(client)
-    client.zadd(WORKERS, {NAME: now_s})
-    client.zremrangebyscore(WORKERS, "-inf", now_s - silence_s)
+    client.zadd(keys.WORKERS.name, {NAME: now_s})
+    client.zremrangebyscore(keys.WORKERS.name, "-inf", now_s - silence_s)
 
 
 def retire(client: redis.Redis) -> None:
     """Say that this process ends."""
-    client.zrem(WORKERS, NAME)
+    client.zrem(keys.WORKERS.name, NAME)
 
 
 def count(client: redis.Redis) -> int:
     """Return how many worker processes spoke in the last seconds."""
-    return int(client.zcount(WORKERS, _now_s(client) - _SILENCE_S, "+inf"))
+    return int(client.zcount(keys.WORKERS.name, _now_s(client) - _SILENCE_S, "+inf"))
 
 
 def _now_s(client: redis.Redis) -> float:

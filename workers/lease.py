@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import redis
-
 import lanes
 
 
@@ -18,8 +16,7 @@ class LeaseLost(Exception):
 class Lease:
     """The time for which a claim is ours, by this process's clock, counted from before it was asked for."""
 
-    client: redis.Redis
-    queue: str
+    queue: lanes.Queue
     claim_id: str
     lease_ms: int
     asked_at: float
@@ -29,6 +26,6 @@ class Lease:
         if self.asked_at + self.lease_ms / 1000 - time.monotonic() >= seconds:
             return
         asked_at = time.monotonic()
-        if not lanes.extend(self.client, self.queue, self.claim_id, lease_ms=self.lease_ms):
+        if not lanes.extend(self.queue, self.claim_id, lease_ms=self.lease_ms):
             raise LeaseLost
         self.asked_at = asked_at

@@ -28,9 +28,9 @@ from dead_letters import retention, spill_files
 from delivery import log as delivery_log
 from delivery.admission import Gate, Send
 from delivery.customerio import TrackApi
-from lanes.keys import base
-from privacy import erasure, purge, receipts
-from privacy.purge import Means
+from lanes import keys
+from privacy import erasure, receipts
+from privacy.purge import ErasureContext
 from workers import heartbeat
 from workers.alone import alone
 from workers.app import WAKE_EXPIRES_S, app, settings
@@ -82,15 +82,24 @@ def terms() -> Terms:
         timeout_s=min(20.0, settings.lease_s / 3),
         turn_s=min(5.0, settings.lease_s / 6),
         lease_ms=int(settings.lease_s * 1000),
-        longest_hold_ms=int(settings.settle_s * 1000),
         configuration=sha256(orjson.dumps(settings.document(), option=orjson.OPT_SORT_KEYS)).hexdigest()[:12],
     )
 
 
 @cache
-def means() -> Means:
-    """How people are removed here."""
-    return purge.means(settings)
+def queues() -> dict[str, lanes.Queue]:
+    """The queue of each destination, by name; raises lanes.QueueError when this process must not use one."""
+    return {
+        name: lanes.open_queue(
+            lanes.Queue(client=store(), name=name, **settings.queue_config(destination.delivery.remember_days))
+        )
+        for name, destination in destinations().items()
+    }
+
+
+def erasure_context(name: str) -> ErasureContext:
+    """What erasing people of a destination needs."""
+    return ErasureContext(queues()[name], destinations()[name], settings.spill_dir)
 
 
 @cache
@@ -105,7 +114,7 @@ def track_api(name: str) -> TrackApi:
 def gate(name: str) -> Gate:
     """The gate of a destination, as this process sees it."""
     limit = destinations()[name].delivery.requests_per_s
-    return Gate(store(), name, limit, probe_wait_s=settings.retry_base_s, turn_s=terms().turn_s)
+    return Gate(queues()[name], limit, probe_wait_s=settings.retry_base_s, turn_s=terms().turn_s)
 
 
 @cache
@@ -164,26 +173,24 @@ def deliver_once(name: str, *, listening: bool) -> bool:
     lease_ms = terms().lease_ms
     delivery = destinations()[name].delivery
     claim = lanes.claim(
-        store(),
-        name,
+        queues()[name],
         lease_ms=lease_ms,
         max_events=CLAIM_EVENTS if admission == "open" else PROBE_EVENTS,
         max_bytes=CLAIM_BYTES,
         max_depth=CLAIM_DEPTH[delivery.batch_order],
         max_sharing=CLAIM_SHARING[delivery.batch_order],
-        listen_ms=int(5000 * LOOK_S) if listening else 0,
+        poll_ms=int(5000 * LOOK_S) if listening else 0,
         by=heartbeat.NAME,
-        longest_hold_ms=terms().longest_hold_ms,
-        patience_ms=int(1000 * LOOK_S),
+        batch_wait_ms=int(1000 * LOOK_S),
     )
     for _ in range(claim.wake):
         wake(name)
     if not claim.events:
         return False
-    lease = Lease(store(), name, claim.id, lease_ms, asked_at)
+    lease = Lease(queues()[name], claim.id, lease_ms, asked_at)
     try:
         send: Send = track_api(name).send
-        recorder = delivery_log.Recorder(store(), name, claim)
+        recorder = delivery_log.Recorder(queues()[name], claim)
         if delivery.log_requests:
             send = recorder.recording(send)
         send = gate(name).guard(send)
@@ -195,7 +202,7 @@ def deliver_once(name: str, *, listening: bool) -> bool:
     except Exception:
         # As if this worker had died of it, but with a shorter wait: such an event is told apart and set aside.
         log.exception("%s: a claim could not be worked off", name)
-        lanes.extend(store(), name, claim.id, lease_ms=GIVEN_UP_MS)
+        lanes.extend(queues()[name], claim.id, lease_ms=GIVEN_UP_MS)
     return True
 
 
@@ -203,11 +210,11 @@ def deliver_once(name: str, *, listening: bool) -> bool:
 def replay(name: str, replay_id: str) -> None:
     """Go on with a replay of dead letters, for one slice of time at most; a sweep sees to the rest."""
     until = time.monotonic() + SLICE_S
-    means = replays.Means(settings.queue_limit, terms().longest_hold_ms, stopping.wait, wake)
+    means = replays.ReplayContext(stopping.wait, wake)
     try:
-        with alone(store(), replays.lock(store(), name, replay_id)) as keep:
+        with alone(store(), replays.lock(queues()[name], replay_id)) as keep:
             while keep and keep() and not stopping.is_set() and time.monotonic() < until:
-                if not replays.step(store(), name, replay_id, destinations()[name], means):
+                if not replays.step(queues()[name], replay_id, destinations()[name], means):
                     return
         if keep:
             ask(replay, name, replay_id)
@@ -218,18 +225,18 @@ def replay(name: str, replay_id: str) -> None:
 @app.task(name="tend")  # type: ignore[untyped-decorator]
 def tend(name: str) -> None:
     """Look after the dead letters: end holds that last too long, keep within the bounds, raise the alarm."""
-    now_ms, delivery = int(time.time() * 1000), destinations()[name].delivery
+    queue, now_ms, delivery = queues()[name], int(time.time() * 1000), destinations()[name].delivery
     try:
-        if retention.end_holds(store(), name, delivery, now_ms, terms().longest_hold_ms):
+        if retention.unblock_expired(queue, delivery, now_ms):
             wake(name)
-        if settings.spill_dir is None or replays.next_up(store(), name):
-            alarm = retention.exceeded(store(), name, delivery, now_ms)
+        if settings.spill_dir is None or replays.next_up(queue):
+            alarm = retention.exceeded(queue, delivery, now_ms)
             if alarm:
                 log.warning("%s: %s", name, alarm)
             return
-        with alone(store(), f"{base(name)}:spilling") as keep:
+        with alone(store(), keys.SPILL_LOCK.of(queue.name)) as keep:
             if keep:
-                retention.keep_within(store(), name, delivery, settings.spill_dir, now_ms, keep)
+                retention.spill_excess(queue, delivery, settings.spill_dir, now_ms, keep)
     except RedisError as error:
         log.warning("%s: the store is away: %s", name, error)
     except (OSError, spill_files.TornFile) as error:
@@ -240,7 +247,7 @@ def tend(name: str) -> None:
 def forget(name: str, sequence: int) -> None:
     """Drop what stands before the order to forget somebody that has this sequence."""
     try:
-        erasure.drop(store(), destinations()[name], sequence, means())
+        erasure.discard(erasure_context(name), sequence)
     except RedisError as error:
         log.warning("%s: the store is away; what waits is sent before the deletion: %s", name, error)
 
@@ -248,10 +255,10 @@ def forget(name: str, sequence: int) -> None:
 @app.task(name="finish_forgetting")  # type: ignore[untyped-decorator]
 def finish_forgetting(name: str) -> None:
     """Remove what is left of people whom Customer.io was told to delete; a sweep sees to what fails."""
-    lock = f"{base(name)}:forgetting:lock"
+    lock = keys.ERASING_LOCK.of(name)
     try:
         if store().set(lock, "1", nx=True, px=_FORGETTING_MS):
-            erasure.finish(store(), destinations()[name], means())
+            erasure.finish(erasure_context(name))
             store().delete(lock)
     except RedisError as error:
         log.warning("%s: the store is away: %s", name, error)
@@ -263,14 +270,15 @@ def finish_forgetting(name: str) -> None:
 def sweep() -> None:
     """Bring back the events of expired claims, and wake whoever was missed."""
     for name, destination in destinations().items():
-        if lanes.reap(store(), name).wake:
+        queue = queues()[name]
+        if lanes.reap(queue).wake:
             wake(name)
-        delivery_log.trim(store(), name, destination.delivery.log_requests)
-        for replay_id in replays.next_up(store(), name):
+        delivery_log.trim(queue, destination.delivery.log_requests)
+        for replay_id in replays.next_up(queue):
             ask(replay, name, replay_id)
-        if store().set(f"{base(name)}:tended", 1, nx=True, ex=TEND_S):
+        if store().set(keys.RETENTION_DONE.of(queue.name), 1, nx=True, ex=TEND_S):
             ask(tend, name)
-        if receipts.unfinished(store(), name):
+        if receipts.unfinished(queue):
             ask(finish_forgetting, name)
     erasure.rewrite_wanted_history(store())
 

@@ -166,7 +166,7 @@ while at <= last do
     for i = first_name, next - 1, 2 do
       local remembered = found[ARGV[i]]
       if remembered and changes_name(remembered, mode, ARGV[i + 1], from, to) then
-        must_wait = redis.call('HEXISTS', base .. ':hold', sequence) == 0
+        must_wait = redis.call('HEXISTS', base .. ':cooldown', sequence) == 0
         changing[#changing + 1] = must_wait and sequence or nil
         break
       end

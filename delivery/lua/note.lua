@@ -8,7 +8,7 @@
 -- Clock    Redis' own.
 local time = redis.call('TIME')
 local now, length = time[1] * 1000 + math.floor(time[2] / 1000), tonumber(ARGV[1])
-local name, values = KEYS[1] .. ':recent:' .. string.format('%d', math.floor(now / length)), {}
+local name, values = KEYS[1] .. ':recent_attributes:' .. string.format('%d', math.floor(now / length)), {}
 for at = 2, #ARGV, 2 do
   values[at - 1], values[at] = ARGV[at], string.format('%013d', now) .. ARGV[at + 1]
 end

@@ -20,7 +20,7 @@
 -- Clock    Redis' own.
 local base, call = KEYS[1], redis.call
 local sub, byte, char, find, format = string.sub, string.byte, string.char, string.find, string.format
-local EVENT, LANE, PLACE, READY = base .. ':event', base .. ':lane', base .. ':place', base .. ':ready'
+local EVENT, LANE, PLACE, READY = base .. ':event', base .. ':lane', base .. ':links', base .. ':ready'
 local DIGEST, BUCKET, PRINT, HOT_LENGTH = 8, 3, 6, 1000
 local GENERATIONS, SHARDS, HINT_MS, MOST_WAKES, ARGUMENTS, MOST_JOINS = 3, 16, 200, 4, 4000, 20
 
@@ -122,8 +122,8 @@ for place = 1, offered do
   local letter, duplicate = letter_of[place], nil
   if letter then
     duplicate = call('HDEL', base .. ':dead', letter) == 0
-    call('HDEL', base .. ':letter', letter)
-    call('ZREM', base .. ':grave', letter)
+    call('HDEL', base .. ':failure', letter)
+    call('ZREM', base .. ':dead_index', letter)
   else
     duplicate = is_duplicate(place)
   end
@@ -220,7 +220,7 @@ if next(join_of) or call('EXISTS', unpack(joined)) > 0 then
 end
 
 -- Nobody starts sooner after a neighbour than the hold of either says, also when that one has left.
-local apart = recent(':apart:', ARGV[4])
+local apart = recent(':cooling_until:', ARGV[4])
 local some_are_apart = call('EXISTS', unpack(apart)) > 0
 local function apart_until(digests)
   local time = 0
@@ -234,7 +234,7 @@ end
 local rested = {}
 local function rested_at(digest)
   local shard, time = ':' .. byte(digest) % SHARDS, 0
-  for _, generation in ipairs(recent(':rested:', ARGV[4])) do
+  for _, generation in ipairs(recent(':finished_at:', ARGV[4])) do
     local name = generation .. shard
     rested[name] = rested[name] or call('GET', name) or ''
     local at = find(rested[name], digest, 1, true)
@@ -360,7 +360,7 @@ end
 bulk('HSET', EVENT, events)
 write(LANE, lane_values)
 write(PLACE, places)
-bulk('HSET', base .. ':hold', holds)
+bulk('HSET', base .. ':cooldown', holds)
 bulk('ZADD', READY, ready)
 bulk('ZADD', base .. ':hot', hot_values)
 if call('HINCRBY', base .. ':age', time[1], count) == count then
@@ -370,5 +370,5 @@ call('HINCRBY', base .. ':total', 'accepted', count)
 
 local due = call('ZCOUNT', READY, '-inf', now_text)
 local wanted = math.min(math.ceil(due / ARGV[3]) - call('ZCARD', base .. ':claims'), MOST_WAKES)
-local wake = wanted > 0 and call('SET', base .. ':hint', '1', 'PX', HINT_MS, 'NX')
+local wake = wanted > 0 and call('SET', base .. ':wakeup', '1', 'PX', HINT_MS, 'NX')
 return { table.concat(flags), wake and wanted or 0, seq + count }

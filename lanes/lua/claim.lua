@@ -26,7 +26,7 @@
 -- Clock    Redis' own.
 local base, call = KEYS[1], redis.call
 local sub, byte = string.sub, string.byte
-local EVENT, LANE, PLACE, READY = base .. ':event', base .. ':lane', base .. ':place', base .. ':ready'
+local EVENT, LANE, PLACE, READY = base .. ':event', base .. ':lane', base .. ':links', base .. ':ready'
 local most_events, most_bytes, greatest_depth = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local DIGEST, KEY_COUNT, HINT_MS, MOST_WAKES = 8, 14, 200, 4
 local MAY_SHARE = { [0] = most_events, 50, 5 }
@@ -46,9 +46,9 @@ if #due == 0 or (open_claims > 0 and not is_long and #due < math.min(most_ready,
 end
 if #due == 0 or wait > 0 then
   if ARGV[6] == '0' then
-    call('DEL', base .. ':hint')
+    call('DEL', base .. ':wakeup')
   else
-    call('SET', base .. ':hint', '1', 'PX', ARGV[6])
+    call('SET', base .. ':wakeup', '1', 'PX', ARGV[6])
   end
   return { wait, 0, {}, {}, {}, {}, {} }
 end
@@ -63,8 +63,8 @@ end
 local function exists(key)
   return call('EXISTS', key) == 1
 end
-local some_attempts, some_deaths = exists(base .. ':attempts'), exists(base .. ':deaths')
-local some_hold = exists(base .. ':hold')
+local some_attempts, some_deaths = exists(base .. ':attempts'), exists(base .. ':expired_claims')
+local some_hold = exists(base .. ':cooldown')
 
 local function count(lines)
   return select(2, string.gsub(lines or '', '\n', ''))
@@ -74,7 +74,7 @@ end
 local function another_is_alone()
   for _, claim in ipairs(call('ZRANGE', base .. ':claims', 0, -1)) do
     local name = call('SRANDMEMBER', base .. ':claim:' .. claim)
-    if name and count(call('HGET', base .. ':deaths', name)) >= ALONE then
+    if name and count(call('HGET', base .. ':expired_claims', name)) >= ALONE then
       return true
     end
   end
@@ -86,7 +86,7 @@ local bytes, taken_count, allowed = 0, 0, most_events
 local function take(names)
   local found = call('HMGET', EVENT, unpack(names))
   local tried = some_attempts and call('HMGET', base .. ':attempts', unpack(names))
-  local died = some_deaths and call('HMGET', base .. ':deaths', unpack(names))
+  local died = some_deaths and call('HMGET', base .. ':expired_claims', unpack(names))
   local first = taken_count + 1
   for i = 1, #names do
     local record, deaths_of_it = found[i], died and count(died[i]) or 0
@@ -170,7 +170,7 @@ local function without_hold(names)
     return names
   end
   local free = {}
-  for i, hold in ipairs(call('HMGET', base .. ':hold', unpack(names))) do
+  for i, hold in ipairs(call('HMGET', base .. ':cooldown', unpack(names))) do
     if not hold then
       free[#free + 1] = names[i]
     end
@@ -179,7 +179,7 @@ local function without_hold(names)
 end
 
 local generation = math.floor(now / math.max(tonumber(ARGV[8]), 1))
-local apart = { base .. ':apart:' .. generation, base .. ':apart:' .. generation - 1 }
+local apart = { base .. ':cooling_until:' .. generation, base .. ':cooling_until:' .. generation - 1 }
 local some_are_apart = call('EXISTS', unpack(apart)) > 0
 local function must_wait(record)
   local digests = {}
@@ -226,5 +226,5 @@ call('SADD', base .. ':claim:' .. ARGV[1], unpack(claimed))
 call('ZADD', base .. ':claims', now + ARGV[2], ARGV[1])
 local wanted = math.min(math.ceil(call('ZCOUNT', READY, '-inf', now) / ARGV[7]) - open_claims - 1, MOST_WAKES)
 wanted = math.max(wanted, shares and 1 or 0)
-local wake = wanted > 0 and call('SET', base .. ':hint', '1', 'PX', HINT_MS, 'NX')
+local wake = wanted > 0 and call('SET', base .. ':wakeup', '1', 'PX', HINT_MS, 'NX')
 return { -1, wake and wanted or 0, at_depth, claimed, records, attempts, deaths }

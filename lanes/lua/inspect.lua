@@ -6,7 +6,7 @@
 --
 -- Returns  {} when no unfinished event has the key, else {length, tail sequence, step, …}; a step is
 --          {sequence, digest, record, 'ready', ms since} | {…, 'delayed', ms left} | {…, 'claimed', ms of lease left, claim id}
---          | {…, 'held', 0}: a dead letter that holds up what is behind it | {…, 'waiting', lanes it waits in}; after
+--          | {…, 'blocking', 0}: a dead letter that holds up what is behind it | {…, 'waiting', lanes it waits in}; after
 --          'waiting' the next step is the head of the first such lane.
 -- Clock    Redis' own.
 local base = KEYS[1]
@@ -59,15 +59,15 @@ for _ = 1, ARGV[2] do
     step[4], step[5], step[6] = 'claimed', redis.call('ZSCORE', base .. ':claims', claim) - now, claim
     return reply
   end
-  if redis.call('SISMEMBER', base .. ':claim:held', head) == 1 then
-    step[4], step[5] = 'held', 0
+  if redis.call('SISMEMBER', base .. ':claim:blocking', head) == 1 then
+    step[4], step[5] = 'blocking', 0
     return reply
   end
   if due then
     step[4], step[5] = due - now > 0 and 'delayed' or 'ready', math.abs(due - now)
     return reply
   end
-  step[4], step[5] = 'waiting', string.byte(redis.call('HGET', base .. ':place', head))
+  step[4], step[5] = 'waiting', string.byte(redis.call('HGET', base .. ':links', head))
   digest = blocking_lane(head, record)
   head = lane(digest)
 end

@@ -17,8 +17,8 @@ local expired = redis.call('ZRANGEBYSCORE', base .. ':claims', '-inf', now, 'WIT
 for at = 1, #expired, 2 do
   local claim, death = expired[at], string.format('%d %s\n', expired[at + 1], expired[at])
   for _, name in ipairs(redis.call('SMEMBERS', base .. ':claim:' .. claim)) do
-    redis.call('HSET', base .. ':deaths', name, (redis.call('HGET', base .. ':deaths', name) or '') .. death)
-    local place = redis.call('HGET', base .. ':place', name)
+    redis.call('HSET', base .. ':expired_claims', name, (redis.call('HGET', base .. ':expired_claims', name) or '') .. death)
+    local place = redis.call('HGET', base .. ':links', name)
     if not place or string.byte(place) == 0 then
       redis.call('ZADD', READY, now, name)
     end
@@ -32,5 +32,5 @@ if returned > 0 then
 end
 
 local due = redis.call('ZCOUNT', READY, '-inf', now)
-local wake = due > 0 and redis.call('SET', base .. ':hint', '1', 'PX', HINT_MS, 'NX')
+local wake = due > 0 and redis.call('SET', base .. ':wakeup', '1', 'PX', HINT_MS, 'NX')
 return { returned, wake and 1 or 0 }

@@ -16,7 +16,7 @@
 -- Clock    Redis' own.
 local base, call = KEYS[1], redis.call
 local sub, byte, char, find, format = string.sub, string.byte, string.char, string.find, string.format
-local EVENT, LANE, PLACE, READY = base .. ':event', base .. ':lane', base .. ':place', base .. ':ready'
+local EVENT, LANE, PLACE, READY = base .. ':event', base .. ':lane', base .. ':links', base .. ':ready'
 local OWNED = base .. ':claim:' .. ARGV[1]
 local DIGEST, KEY_COUNT, SHARDS, HOT_LENGTH, ARGUMENTS = 8, 14, 16, 1000, 4000
 
@@ -84,8 +84,8 @@ end
 -- All that finishing needs is read at once, changed here, and written at once.
 local records, places = look_up('HMGET', EVENT, finishing), look_up('HMGET', PLACE, finishing)
 
-local some_hold = call('EXISTS', base .. ':hold') == 1
-local holds_of_finishing = some_hold and look_up('HMGET', base .. ':hold', finishing) or {}
+local some_hold = call('EXISTS', base .. ':cooldown') == 1
+local holds_of_finishing = some_hold and look_up('HMGET', base .. ':cooldown', finishing) or {}
 
 -- An event that was emptied meanwhile (forget.lua) leaves no letter.
 local function is_empty(record)
@@ -94,8 +94,8 @@ end
 
 local function keep_letter(name, record, letter)
   call('HSET', base .. ':dead', name, record)
-  call('HSET', base .. ':letter', name, letter)
-  call('ZADD', base .. ':grave', name, name)
+  call('HSET', base .. ':failure', name, letter)
+  call('ZADD', base .. ':dead_index', name, name)
 end
 
 local longest_hold = tonumber(ARGV[2])
@@ -225,15 +225,15 @@ if longest_hold > 0 then
     end
   end
   for shard, notes in pairs(shards) do
-    local rested = base .. ':rested:' .. generation .. ':' .. shard
+    local rested = base .. ':finished_at:' .. generation .. ':' .. shard
     local text = table.concat(notes, now_text) .. now_text
     if call('APPEND', rested, text) == #text then
       call('PEXPIRE', rested, 2 * longest_hold)
     end
   end
   if #apart > 0 then
-    bulk('HSET', base .. ':apart:' .. generation, apart)
-    call('PEXPIRE', base .. ':apart:' .. generation, 2 * longest_hold)
+    bulk('HSET', base .. ':cooling_until:' .. generation, apart)
+    call('PEXPIRE', base .. ':cooling_until:' .. generation, 2 * longest_hold)
   end
 end
 
@@ -241,9 +241,9 @@ end
 -- from when that finished.
 local in_claim, holds, freed_records = look_up('SMISMEMBER', OWNED, freed), {}, {}
 if some_hold then
-  holds = look_up('HMGET', base .. ':hold', freed)
+  holds = look_up('HMGET', base .. ':cooldown', freed)
 end
-local apart_keys = { base .. ':apart:' .. generation, base .. ':apart:' .. generation - 1 }
+local apart_keys = { base .. ':cooling_until:' .. generation, base .. ':cooling_until:' .. generation - 1 }
 if call('EXISTS', unpack(apart_keys)) > 0 then
   freed_records = look_up('HMGET', EVENT, freed)
 end
@@ -273,7 +273,7 @@ end
 bulk('ZADD', READY, ready)
 
 bulk('HDEL', EVENT, finished)
-for _, suffix in ipairs({ ':hold', ':attempts', ':deaths' }) do
+for _, suffix in ipairs({ ':cooldown', ':attempts', ':expired_claims' }) do
   if call('EXISTS', base .. suffix) == 1 then
     bulk('HDEL', base .. suffix, finished)
   end
@@ -311,7 +311,7 @@ local function rested_for(hold, record)
   for at = KEY_COUNT + 1, KEY_COUNT + byte(record, KEY_COUNT) * DIGEST, DIGEST do
     local digest = sub(record, at, at + DIGEST - 1)
     for back = 0, 1 do
-      local notes = call('GET', base .. ':rested:' .. generation - back .. ':' .. byte(digest) % SHARDS) or ''
+      local notes = call('GET', base .. ':finished_at:' .. generation - back .. ':' .. byte(digest) % SHARDS) or ''
       local found = find(notes, digest, 1, true)
       while found do
         if found % (DIGEST + 13) == 1 then
@@ -329,7 +329,7 @@ local function release(name, delay, hold)
   call('SREM', OWNED, name)
   let_go_of_followers(name)
   if hold > 0 then
-    call('HSET', base .. ':hold', name, hold)
+    call('HSET', base .. ':cooldown', name, hold)
   end
   local place = call('HGET', PLACE, name)
   if not place or byte(place) == 0 then
@@ -355,7 +355,7 @@ for _, at in ipairs(holding) do
   local record = call('HGET', EVENT, name)
   if record and is_empty(record) and call('SISMEMBER', OWNED, name) == 1 then
     release(name, 0, 0)
-  elseif call('SMOVE', OWNED, base .. ':claim:held', name) == 1 then
+  elseif call('SMOVE', OWNED, base .. ':claim:blocking', name) == 1 then
     let_go_of_followers(name)
     keep_letter(name, record, ARGV[at + 1])
     buried, held = buried + 1, held + 1

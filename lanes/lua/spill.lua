@@ -9,7 +9,7 @@
 -- Returns  how many were removed
 local base, call = KEYS[1], redis.call
 local NOTES = base .. ':spilled:' .. ARGV[1]
-local changes = call('GET', base .. ':grave:changes') or '0'
+local changes = call('GET', base .. ':dead_changes') or '0'
 if changes ~= ARGV[2] or call('SISMEMBER', NOTES, 'open') == 0 then
   return 0
 end
@@ -17,9 +17,9 @@ end
 local removed = 0
 for at = 3, #ARGV do
   local name = ARGV[at]
-  if call('SISMEMBER', base .. ':claim:held', name) == 0 and call('HDEL', base .. ':dead', name) == 1 then
-    call('HDEL', base .. ':letter', name)
-    call('ZREM', base .. ':grave', name)
+  if call('SISMEMBER', base .. ':claim:blocking', name) == 0 and call('HDEL', base .. ':dead', name) == 1 then
+    call('HDEL', base .. ':failure', name)
+    call('ZREM', base .. ':dead_index', name)
     call('SADD', NOTES, name)
     removed = removed + 1
   end

@@ -17,7 +17,7 @@ for _, claim in ipairs(claims) do
   claimed = claimed + redis.call('SCARD', base .. ':claim:' .. claim)
 end
 local oldest = redis.call('ZRANGE', base .. ':ages', 0, 0)[1]
-local held = redis.call('SCARD', base .. ':claim:held')
+local held = redis.call('SCARD', base .. ':claim:blocking')
 return {
   redis.call('HLEN', base .. ':event') - held,
   redis.call('ZCOUNT', base .. ':ready', '-inf', at),

@@ -27,6 +27,7 @@ import lanes
 from console.demo.run import differences, oracle, read_person, sample
 from tests.chaos.proxy import Proxy
 from tests.chaos.stage import Stage
+from tests.queues import queue_in
 
 BATCH = 40
 LAG_SCALE = 0.05  # a lag of a minute at Customer.io is one of three seconds here
@@ -167,7 +168,7 @@ def judge(events: list[sample.Event], stage: Stage, plan: Plan) -> dict[str, Any
 
     Where Customer.io may apply operations in another order, the events of a person are compared by their timestamps.
     """
-    stats = lanes.stats(stage.store, "demo")
+    stats = lanes.stats(queue_in(stage.store, "demo"))
     seen = stage.simulator.get("/_sim/stats").json()
     people = stage.simulator.get("/_sim/people").json()["people"]
     for person in people if plan.may_be_disordered else ():

@@ -86,11 +86,11 @@ class Stage:
 
     def _waiting(self) -> int:
         try:
-            return lanes.stats(self.store, "demo").waiting
+            return lanes.stats(lanes.Queue(client=self.store, name="demo")).waiting
         except redis.RedisError:
             return 1
 
     def _watch(self) -> None:
         while not self._over.wait(0.1):
             with self._lock:
-                self._supervisor.mend()
+                self._supervisor.restart_ended()

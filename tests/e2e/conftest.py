@@ -1,4 +1,4 @@
-"""Fixtures that run `segue` commands as processes, with free ports, a data directory of their own and no terminal."""
+"""`segue` commands as processes, as an operator starts them: with free ports, a new data directory, and no terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COMMAND_S = 180.0
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
-    """Return the environment of this process without Segue's variables, and with `variables`."""
+    """Return the environment of this process without variables that Segue reads, plus `variables`."""
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -33,7 +33,7 @@ def clean_environment(**variables: str) -> dict[str, str]:
 
 
 def segue(*arguments: str, environment: dict[str, str], given: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, with `given` on its standard input."""
+    """Run a command to its end, with `given` on its stdin."""
     return subprocess.run(
         [sys.executable, "-m", "console.cli", *arguments],
         env=environment,
@@ -46,7 +46,7 @@ def segue(*arguments: str, environment: dict[str, str], given: str = "") -> subp
 
 
 class Up:
-    """A running `segue up` with a data directory under `directory`; `variables` are added to its environment."""
+    """A running `segue up`."""
 
     def __init__(self, directory: Path, **variables: str) -> None:
         self.data_dir = directory / "data"
@@ -90,11 +90,11 @@ class Up:
             raise
 
     def lines(self) -> list[str]:
-        """Return the lines that it has printed so far."""
+        """Return the lines of output so far."""
         return self._output.read_text().splitlines()
 
     def pids(self) -> dict[str, int]:
-        """Return the process ids of its children by name."""
+        """Return the process ids of the children, by name."""
         running = read(self.data_dir)
         assert running is not None
         return running.pids
@@ -106,20 +106,19 @@ class Up:
         return running.environment
 
     def status(self) -> dict[str, Any]:
-        """Return what `segue status --json` prints."""
         answer = segue("status", "--json", environment=self.environment)
         assert answer.returncode == 0, answer.stderr
         status: dict[str, Any] = orjson.loads(answer.stdout)
         return status
 
     def people(self) -> dict[str, dict[str, Any]]:
-        """Return the people of the simulated workspace by id."""
+        """Return the people at the simulator, by id."""
         people = httpx.get(f"{self.simulator_url}/_sim/people").json()["people"]
         return {person["id"]: person for person in people}
 
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """One `segue up` for the tests of a module; each has people of its own and compares figures with earlier ones."""
+    """One `segue up` for the tests of a module: each uses people of its own and compares figures with those before."""
     with Up(tmp_path_factory.mktemp("up")) as running:
         yield running

@@ -12,7 +12,6 @@ import redis
 import lanes
 from lanes.keys import base
 from tests.lanes.driving import (
-    HOLD_MS,
     QUEUE,
     append,
     bury,
@@ -22,6 +21,7 @@ from tests.lanes.driving import (
     expire,
     leftovers,
     names,
+    queue_of,
     sequences,
     stats,
 )
@@ -35,30 +35,30 @@ def bury_all(client: redis.Redis, *which: str) -> None:
 
 
 def hold(client: redis.Redis, claimed: lanes.Claim, name: str) -> None:
-    burial = lanes.Burial(sequences(claimed)[name], b"why", holds=True)
-    lanes.settle(client, QUEUE, claimed.id, buried=[burial], longest_hold_ms=HOLD_MS)
+    burial = lanes.Burial(sequences(claimed)[name], b"failure", blocks=True)
+    lanes.settle(queue_of(client), claimed.id, buried=[burial])
 
 
 def bodies(client: redis.Redis) -> list[bytes]:
-    first = lanes.letters(client, QUEUE, most=2)
-    return [letter.body for letter in first + lanes.letters(client, QUEUE, after=first[-1].sequence if first else 0)]
+    first = lanes.list_dead_letters(queue_of(client), most=2)
+    return [
+        letter.body
+        for letter in first + lanes.list_dead_letters(queue_of(client), after=first[-1].sequence if first else 0)
+    ]
 
 
 def replay(client: redis.Redis, *letters: lanes.DeadLetter, as_of: int | None = None) -> int:
     """Put the letters back and return how many were there; those that hold with the body "again"."""
-    back = lanes.put_back(
-        client,
-        QUEUE,
-        held=[replace(letter, body=b"again") for letter in letters if letter.holds],
-        anew=[
+    back = lanes.requeue(
+        queue_of(client),
+        blocking=[replace(letter, body=b"again") for letter in letters if letter.blocks],
+        appended=[
             lanes.NewEvent(letter.body, ("jo",), "seen", replaces=letter.sequence)
             for letter in letters
-            if not letter.holds
+            if not letter.blocks
         ],
-        as_of=lanes.changes(client, QUEUE) if as_of is None else as_of,
-        longest_hold_ms=HOLD_MS,
-        join_s=3600,
-        note=(NOTE, {"cursor": letters[-1].sequence}),
+        as_of=lanes.dead_letter_changes(queue_of(client)) if as_of is None else as_of,
+        record=(NOTE, {"cursor": letters[-1].sequence}),
     )
     return back.count
 
@@ -68,15 +68,15 @@ def test_letters_are_read_in_the_order_of_acceptance_page_by_page(client: redis.
     bury_all(client, "d", "e")
 
     assert bodies(client) == [b"a", b"b", b"c", b"d", b"e"]
-    (letter,) = lanes.named_letters(client, QUEUE, [2, 99])
-    assert (letter.body, letter.letter, letter.keys, letter.holds) == (b"b", b"why", (lanes.digest("b"),), False)
-    assert lanes.count_letters(client, QUEUE) == (5, 5)
+    (letter,) = lanes.get_dead_letters(queue_of(client), [2, 99])
+    assert (letter.body, letter.failure, letter.keys, letter.blocks) == (b"b", b"failure", (lanes.digest("b"),), False)
+    assert lanes.count_dead_letters(queue_of(client)) == (5, 5)
 
 
 def test_a_letter_is_replayed_once_behind_what_is_live(client: redis.Redis) -> None:
     bury_all(client, "a", "b")
     append(client, event("live", "jo"))
-    letters = lanes.letters(client, QUEUE)
+    letters = lanes.list_dead_letters(queue_of(client))
 
     assert replay(client, *letters) == 2
     assert replay(client, *letters) == 0
@@ -92,10 +92,10 @@ def test_a_letter_is_replayed_once_behind_what_is_live(client: redis.Redis) -> N
 def test_a_discarded_letter_is_gone(client: redis.Redis) -> None:
     bury_all(client, "a", "b")
 
-    assert lanes.discard(client, QUEUE, [1, 77]) == 1
+    assert lanes.discard(queue_of(client), [1, 77]) == 1
 
     assert bodies(client) == [b"b"]
-    assert leftovers(client) == {":dead", ":letter", ":grave"}
+    assert leftovers(client) == {":dead", ":failure", ":dead_index"}
 
 
 def test_a_letter_that_holds_keeps_its_lane_and_nobody_else_s(client: redis.Redis) -> None:
@@ -105,23 +105,23 @@ def test_a_letter_that_holds_keeps_its_lane_and_nobody_else_s(client: redis.Redi
     deliver(client, first, "other")
 
     figures = stats(client)
-    assert (figures.held, figures.dead, figures.waiting, figures.blocked, figures.claims) == (1, 1, 1, 1, 0)
+    assert (figures.blocking, figures.dead, figures.waiting, figures.blocked, figures.claims) == (1, 1, 1, 1, 0)
     assert names(claim(client)) == []
-    lane = lanes.inspect(client, QUEUE, "jo")
+    lane = lanes.inspect(queue_of(client), "jo")
     assert lane is not None
-    assert lane.steps[0].state == "held"
-    assert lanes.reap(client, QUEUE).events == 0
+    assert lane.steps[0].state == "blocking"
+    assert lanes.reap(queue_of(client)).events == 0
 
 
 def test_a_worker_that_lost_its_claim_can_hold_nothing_up(client: redis.Redis) -> None:
     append(client, event("a", "jo"))
     first = claim(client)
     expire(client, first)
-    lanes.reap(client, QUEUE)
+    lanes.reap(queue_of(client))
 
     hold(client, first, "a")
 
-    assert (stats(client).held, stats(client).dead, stats(client).buried_total) == (0, 0, 0)
+    assert (stats(client).blocking, stats(client).dead, stats(client).buried_total) == (0, 0, 0)
     assert names(claim(client)) == ["a"]
 
 
@@ -129,7 +129,7 @@ def test_a_letter_that_holds_is_resumed_in_its_place_once(client: redis.Redis) -
     append(client, event("bad", "jo"), event("next", "jo"))
     hold(client, claim(client), "bad")
 
-    letters = lanes.letters(client, QUEUE)
+    letters = lanes.list_dead_letters(queue_of(client))
     assert replay(client, *letters) == 1
     assert replay(client, *letters) == 0
 
@@ -145,8 +145,8 @@ def test_skipping_a_letter_that_holds_lets_the_others_go_on(client: redis.Redis)
     append(client, event("bad", "jo"), event("next", "jo"))
     hold(client, claim(client), "bad")
 
-    assert lanes.discard(client, QUEUE, [1]) == 1
-    assert lanes.discard(client, QUEUE, [1]) == 0
+    assert lanes.discard(queue_of(client), [1]) == 1
+    assert lanes.discard(queue_of(client), [1]) == 0
 
     again = claim(client)
     assert names(again) == ["next"]
@@ -162,17 +162,19 @@ def test_a_mended_letter_is_what_is_tried_again(client: redis.Redis) -> None:
     hold(client, first, "bad")
     bury(client, first, "worse")
 
-    as_read = lanes.letters(client, QUEUE)
+    as_read = lanes.list_dead_letters(queue_of(client))
     for letter in as_read:
-        assert lanes.mend(client, QUEUE, letter, b"good", b"mended")
-        assert not lanes.mend(client, QUEUE, letter, b"better", b"mended again"), "it is another one by now"
+        assert lanes.edit_dead_letter(queue_of(client), letter, b"good", b"mended")
+        assert not lanes.edit_dead_letter(queue_of(client), letter, b"better", b"mended again"), (
+            "it is another one by now"
+        )
 
-    letters = lanes.letters(client, QUEUE)
-    assert [(letter.body, letter.letter) for letter in letters] == [(b"good", b"mended")] * 2
+    letters = lanes.list_dead_letters(queue_of(client))
+    assert [(letter.body, letter.failure) for letter in letters] == [(b"good", b"mended")] * 2
     assert replay(client, *letters) == 2
     assert names(claim(client)) == ["again", "good"]
     assert client.hlen(f"{base(QUEUE)}:dead") == 0
-    assert not lanes.mend(client, QUEUE, letters[0], b"late", b"late"), "it is gone"
+    assert not lanes.edit_dead_letter(queue_of(client), letters[0], b"late", b"late"), "it is gone"
 
 
 def test_what_is_read_before_a_letter_is_mended_is_not_put_back(client: redis.Redis) -> None:
@@ -182,13 +184,13 @@ def test_what_is_read_before_a_letter_is_mended_is_not_put_back(client: redis.Re
     bury(client, first, "worse")
 
     for n in range(2):
-        as_of, letters = lanes.changes(client, QUEUE), lanes.letters(client, QUEUE)
-        assert lanes.mend(client, QUEUE, letters[n], b"good", b"mended")
-        with pytest.raises(lanes.LettersChanged):
+        as_of, letters = lanes.dead_letter_changes(queue_of(client)), lanes.list_dead_letters(queue_of(client))
+        assert lanes.edit_dead_letter(queue_of(client), letters[n], b"good", b"mended")
+        with pytest.raises(lanes.DeadLettersChanged):
             replay(client, *letters, as_of=as_of)
 
     assert bodies(client) == [b"good", b"good"]
-    assert (stats(client).held, names(claim(client)), client.exists(NOTE)) == (1, [], 0)
+    assert (stats(client).blocking, names(claim(client)), client.exists(NOTE)) == (1, [], 0)
 
 
 def test_a_letter_that_is_mended_in_the_last_moment_is_not_put_back(
@@ -196,16 +198,16 @@ def test_a_letter_that_is_mended_in_the_last_moment_is_not_put_back(
 ) -> None:
     """What is to be put back was compared, and is about to be; the mending comes through another connection."""
     bury_all(client, "bad")
-    (letter,) = lanes.letters(client, QUEUE)
-    module = import_module("lanes.dead_letters")  # `lanes.dead_letters` is the function
+    (letter,) = lanes.list_dead_letters(queue_of(client))
+    module = import_module("lanes.dead_letters")
     append_arguments = module.append_arguments
 
     def mend_first(*arguments: Any) -> Any:
-        lanes.mend(client, QUEUE, letter, b"good", b"mended")
+        lanes.edit_dead_letter(queue_of(client), letter, b"good", b"mended")
         return append_arguments(*arguments)
 
     monkeypatch.setattr(module, "append_arguments", mend_first)
-    with pytest.raises(lanes.LettersChanged):
+    with pytest.raises(lanes.DeadLettersChanged):
         replay(client, letter)
 
     assert (bodies(client), names(claim(client))) == ([b"good"], [])
@@ -214,10 +216,10 @@ def test_a_letter_that_is_mended_in_the_last_moment_is_not_put_back(
 def test_what_is_read_before_a_letter_lets_go_is_not_put_back(client: redis.Redis) -> None:
     append(client, event("bad", "jo"), event("next", "jo"))
     hold(client, claim(client), "bad")
-    as_of, letters = lanes.changes(client, QUEUE), lanes.letters(client, QUEUE)
-    lanes.let_go(client, QUEUE, {1: b"too long"})
+    as_of, letters = lanes.dead_letter_changes(queue_of(client)), lanes.list_dead_letters(queue_of(client))
+    lanes.unblock(queue_of(client), {1: b"too long"})
 
-    with pytest.raises(lanes.LettersChanged):
+    with pytest.raises(lanes.DeadLettersChanged):
         replay(client, *letters, as_of=as_of)
 
     assert bodies(client) == [b"bad"]
@@ -226,15 +228,15 @@ def test_what_is_read_before_a_letter_lets_go_is_not_put_back(client: redis.Redi
 def test_a_letter_lets_go_and_stays(client: redis.Redis) -> None:
     append(client, event("bad", "jo"), event("next", "jo"))
     hold(client, claim(client), "bad")
-    assert lanes.held_letters(client, QUEUE) == [1]
+    assert lanes.blocking_dead_letters(queue_of(client)) == [1]
 
-    lanes.let_go(client, QUEUE, {1: b"too long"})
-    lanes.let_go(client, QUEUE, {1: b"again"})
+    lanes.unblock(queue_of(client), {1: b"too long"})
+    lanes.unblock(queue_of(client), {1: b"again"})
 
-    assert lanes.held_letters(client, QUEUE) == []
+    assert lanes.blocking_dead_letters(queue_of(client)) == []
     assert names(claim(client)) == ["next"]
-    (letter,) = lanes.letters(client, QUEUE)
-    assert (letter.letter, letter.holds, stats(client).buried_total) == (b"too long", False, 1)
+    (letter,) = lanes.list_dead_letters(queue_of(client))
+    assert (letter.failure, letter.blocks, stats(client).buried_total) == (b"too long", False, 1)
 
 
 def test_what_follows_a_released_event_of_its_claim_cannot_hold(client: redis.Redis) -> None:
@@ -242,14 +244,13 @@ def test_what_follows_a_released_event_of_its_claim_cannot_hold(client: redis.Re
     claimed = claim(client)
 
     lanes.settle(
-        client,
-        QUEUE,
+        queue_of(client),
         claimed.id,
         released=[lanes.Release(1, 0)],
-        buried=[lanes.Burial(2, b"why", holds=True)],
+        buried=[lanes.Burial(2, b"failure", blocks=True)],
     )
 
-    assert (stats(client).held, stats(client).dead, stats(client).buried_total) == (0, 0, 0)
+    assert (stats(client).blocking, stats(client).dead, stats(client).buried_total) == (0, 0, 0)
     assert names(claim(client)) == ["first", "second"]
 
 
@@ -259,52 +260,54 @@ def test_spilled_letters_leave_but_for_those_that_hold(client: redis.Redis) -> N
     hold(client, claimed, "bad")
     bury(client, claimed, "other")
 
-    lanes.open_file(client, QUEUE, "file")
-    assert lanes.spill(client, QUEUE, "file", [1, 3], as_of=0) == 1
+    lanes.open_spill(queue_of(client), "file")
+    assert lanes.spill(queue_of(client), "file", [1, 3], as_of=0) == 1
 
     assert bodies(client) == [b"bad"]
     assert stats(client).spilled_total == 1
-    assert [lanes.close_file(client, QUEUE, "file") for _ in range(2)] == [{3}] * 2
+    assert [lanes.close_spill(queue_of(client), "file") for _ in range(2)] == [{3}] * 2
 
 
 def test_nothing_is_spilled_to_a_file_that_is_closed(client: redis.Redis) -> None:
     """Somebody else finished it, without what had not left yet: whoever was slow must not remove that."""
     bury_all(client, "a", "b")
-    lanes.open_file(client, QUEUE, "file")
-    lanes.spill(client, QUEUE, "file", [1], as_of=0)
+    lanes.open_spill(queue_of(client), "file")
+    lanes.spill(queue_of(client), "file", [1], as_of=0)
 
-    assert lanes.close_file(client, QUEUE, "file") == {1}
-    assert lanes.spill(client, QUEUE, "file", [2], as_of=0) == 0
-    lanes.forget_file(client, QUEUE, "file")
-    assert lanes.spill(client, QUEUE, "file", [2], as_of=0) == 0
+    assert lanes.close_spill(queue_of(client), "file") == {1}
+    assert lanes.spill(queue_of(client), "file", [2], as_of=0) == 0
+    lanes.end_spill(queue_of(client), "file")
+    assert lanes.spill(queue_of(client), "file", [2], as_of=0) == 0
 
     assert bodies(client) == [b"b"]
-    assert leftovers(client) == {":dead", ":letter", ":grave"}
+    assert leftovers(client) == {":dead", ":failure", ":dead_index"}
 
 
 def test_letters_come_back_to_their_place_once(client: redis.Redis) -> None:
     bury_all(client, "a", "b", "c")
     a, _, c = (
-        lanes.OldLetter(letter.sequence, letter.accepted_at_ms, (letter.body.decode(),), letter.body, letter.letter)
-        for letter in lanes.letters(client, QUEUE)
+        lanes.ImportedDeadLetter(
+            letter.sequence, letter.accepted_at_ms, (letter.body.decode(),), letter.body, letter.failure
+        )
+        for letter in lanes.list_dead_letters(queue_of(client))
     )
-    lanes.discard(client, QUEUE, [1, 3])
+    lanes.discard(queue_of(client), [1, 3])
 
-    assert lanes.bury(client, QUEUE, [c, a]) == 2
-    assert lanes.bury(client, QUEUE, [c, a]) == 0
+    assert lanes.import_dead_letters(queue_of(client), [c, a]) == 2
+    assert lanes.import_dead_letters(queue_of(client), [c, a]) == 0
 
     assert bodies(client) == [b"a", b"b", b"c"]
-    assert lanes.letters(client, QUEUE)[0].keys == (lanes.digest("a"),)
+    assert lanes.list_dead_letters(queue_of(client))[0].keys == (lanes.digest("a"),)
 
 
 def test_a_letter_from_elsewhere_takes_nobody_s_place(client: redis.Redis) -> None:
     bury_all(client, "mine")
     append(client, event("live", "live"))
-    from_elsewhere = [lanes.OldLetter(sequence, 1, ("a",), b"old", b"why") for sequence in (1, 2, 9, None)]
+    from_elsewhere = [lanes.ImportedDeadLetter(sequence, 1, ("a",), b"old", b"failure") for sequence in (1, 2, 9, None)]
 
-    assert lanes.bury(client, QUEUE, from_elsewhere) == 4
+    assert lanes.import_dead_letters(queue_of(client), from_elsewhere) == 4
 
-    assert [letter.sequence for letter in lanes.letters(client, QUEUE)] == [1, 3, 4, 9, 10]
+    assert [letter.sequence for letter in lanes.list_dead_letters(queue_of(client))] == [1, 3, 4, 9, 10]
     append(client, event("next", "next"))
     assert sequences(claim(client)) == {"live": 2, "next": 11}
 
@@ -312,6 +315,6 @@ def test_a_letter_from_elsewhere_takes_nobody_s_place(client: redis.Redis) -> No
 def test_the_events_of_a_lane_are_told_in_their_order(client: redis.Redis) -> None:
     append(client, event("a1", "a", "b"), event("b", "b"), event("a2", "a"), event("a3", "c", "a"))
 
-    assert [one.body for one in lanes.queue_of(client, QUEUE, lanes.digest("a"), most=9)] == [b"a1", b"a2", b"a3"]
-    assert [one.body for one in lanes.queue_of(client, QUEUE, lanes.digest("a"), most=2)] == [b"a1", b"a2"]
-    assert lanes.queue_of(client, QUEUE, lanes.digest("nobody"), most=9) == []
+    assert [one.body for one in lanes.lane_events(queue_of(client), lanes.digest("a"), most=9)] == [b"a1", b"a2", b"a3"]
+    assert [one.body for one in lanes.lane_events(queue_of(client), lanes.digest("a"), most=2)] == [b"a1", b"a2"]
+    assert lanes.lane_events(queue_of(client), lanes.digest("nobody"), most=9) == []

@@ -11,21 +11,22 @@ import redis
 import lanes
 from lanes.keys import base
 from tests.lanes.driving import (
-    HOLD_MS,
+    COOLDOWN_MS,
     QUEUE,
     append,
     bury,
     claim,
     deliver,
     depths,
-    die,
     due_in_ms,
     event,
     expire,
+    expire_claims,
     grow_old,
     leftovers,
     make_due,
     names,
+    queue_of,
     release,
     sequences,
     stats,
@@ -102,10 +103,10 @@ def test_a_claim_starts_with_some_of_many_ready_events_and_leaves_others_to_the_
 
 def test_a_few_long_chains_are_shared_between_claims(client: redis.Redis) -> None:
     append(client, *(event(f"e{n}", f"person {n % 20}") for n in range(240)))
-    client.delete(f"{base(QUEUE)}:hint")
+    client.delete(f"{base(QUEUE)}:wakeup")
 
-    first = claim(client, events=500, patience_ms=60_000, max_sharing=4)
-    others = [claim(client, events=500, patience_ms=60_000, max_sharing=4) for _ in range(2)]
+    first = claim(client, events=500, batch_wait_ms=60_000, max_sharing=4)
+    others = [claim(client, events=500, batch_wait_ms=60_000, max_sharing=4) for _ in range(2)]
 
     assert [event.depth for event in first.events] == [depth for depth in range(12) for _ in range(10)]
     assert first.wake == 1
@@ -213,7 +214,7 @@ def test_the_head_of_a_lane_is_its_first_unfinished_event(client: redis.Redis) -
     append(client, event("a", "jo"), event("b", "jo"), event("c", "jo"))
     deliver(client, claim(client, depth=2), "a")
 
-    lane = lanes.inspect(client, QUEUE, "jo")
+    lane = lanes.inspect(queue_of(client), "jo")
 
     assert lane is not None
     assert (lane.length, lane.steps[0].body) == (2, b"b")
@@ -252,7 +253,7 @@ def test_a_buried_event_frees_its_lane_and_is_kept_with_its_letter(client: redis
 
     assert names(claim(client)) == ["b"]
     assert stats(client).dead == 1
-    assert client.hgetall(f"{base(QUEUE)}:letter") == {b"1": b"why"}
+    assert client.hgetall(f"{base(QUEUE)}:failure") == {b"1": b"failure"}
 
 
 def test_a_chain_may_be_buried_and_delivered_in_one_go(client: redis.Redis) -> None:
@@ -261,11 +262,10 @@ def test_a_chain_may_be_buried_and_delivered_in_one_go(client: redis.Redis) -> N
     by_name = sequences(first)
 
     settled = lanes.settle(
-        client,
-        QUEUE,
+        queue_of(client),
         first.id,
         delivered=[by_name["b"]],
-        buried=[lanes.Burial(by_name["a"], b"why"), lanes.Burial(by_name["c"], b"why")],
+        buried=[lanes.Burial(by_name["a"], b"failure"), lanes.Burial(by_name["c"], b"failure")],
     )
 
     assert settled.lost == ()
@@ -273,18 +273,18 @@ def test_a_chain_may_be_buried_and_delivered_in_one_go(client: redis.Redis) -> N
 
 
 def test_a_hold_passes_before_an_event_and_after_it(client: redis.Redis) -> None:
-    append(client, event("a", "jo"), event("held", "jo", hold_ms=HOLD_MS), event("after", "jo"))
+    append(client, event("a", "jo"), event("held", "jo", cooldown_ms=COOLDOWN_MS), event("after", "jo"))
     first = claim(client)
     assert names(first) == ["a"]
 
     deliver(client, first)
-    assert HOLD_MS - 5_000 < due_in_ms(client, 2) <= HOLD_MS
+    assert COOLDOWN_MS - 5_000 < due_in_ms(client, 2) <= COOLDOWN_MS
     make_due(client)
     held = claim(client)
     assert names(held) == ["held"]
 
     deliver(client, held)
-    assert HOLD_MS - 5_000 < due_in_ms(client, 3) <= HOLD_MS
+    assert COOLDOWN_MS - 5_000 < due_in_ms(client, 3) <= COOLDOWN_MS
     make_due(client)
     assert names(claim(client)) == ["after"]
 
@@ -293,10 +293,10 @@ def test_a_held_event_waits_for_neighbours_that_left_before_it_came(client: redi
     append(client, event("a", "jo"))
     deliver(client, claim(client))
 
-    append(client, event("held", "jo", "al", hold_ms=HOLD_MS), event("stranger", "bo", hold_ms=HOLD_MS))
+    append(client, event("held", "jo", "al", cooldown_ms=COOLDOWN_MS), event("stranger", "bo", cooldown_ms=COOLDOWN_MS))
 
     assert names(claim(client)) == ["stranger"]
-    assert HOLD_MS - 5_000 < due_in_ms(client, 2) <= HOLD_MS
+    assert COOLDOWN_MS - 5_000 < due_in_ms(client, 2) <= COOLDOWN_MS
 
 
 def test_an_event_that_is_put_back_with_a_hold_waits_from_when_its_neighbours_left(client: redis.Redis) -> None:
@@ -305,36 +305,34 @@ def test_an_event_that_is_put_back_with_a_hold_waits_from_when_its_neighbours_le
     of = sequences(claimed)
 
     lanes.settle(
-        client,
-        QUEUE,
+        queue_of(client),
         claimed.id,
         delivered=[of["a"]],
-        released=[lanes.Release(of[name], 0, hold_ms=HOLD_MS) for name in ("held", "alone")],
-        longest_hold_ms=HOLD_MS,
+        released=[lanes.Release(of[name], 0, cooldown_ms=COOLDOWN_MS) for name in ("held", "alone")],
     )
 
-    assert HOLD_MS - 5_000 < due_in_ms(client, of["held"]) <= HOLD_MS
+    assert COOLDOWN_MS - 5_000 < due_in_ms(client, of["held"]) <= COOLDOWN_MS
     assert names(claim(client)) == ["alone"]
     make_due(client)
     held = claim(client)
     assert names(held) == ["held"]
     deliver(client, held)
-    assert HOLD_MS - 5_000 < due_in_ms(client, of["after"]) <= HOLD_MS
+    assert COOLDOWN_MS - 5_000 < due_in_ms(client, of["after"]) <= COOLDOWN_MS
 
 
 def test_an_event_waits_for_a_held_neighbour_that_left_before_it_came(client: redis.Redis) -> None:
-    append(client, event("held", "jo", hold_ms=HOLD_MS))
+    append(client, event("held", "jo", cooldown_ms=COOLDOWN_MS))
     deliver(client, claim(client))
 
     append(client, event("after", "al", "jo"), event("stranger", "al"), event("other", "bo"))
 
     assert names(claim(client)) == ["other"]
-    assert HOLD_MS - 5_000 < due_in_ms(client, 2) <= HOLD_MS
+    assert COOLDOWN_MS - 5_000 < due_in_ms(client, 2) <= COOLDOWN_MS
 
 
 def test_a_chain_is_followed_no_further_than_to_a_held_neighbour(client: redis.Redis) -> None:
     """The predecessor of "b" in this claim is answered soon, but what has "al" waits for longer."""
-    append(client, event("held", "al", hold_ms=HOLD_MS))
+    append(client, event("held", "al", cooldown_ms=COOLDOWN_MS))
     deliver(client, claim(client))
     append(client, event("a", "jo"), event("b", "jo", "al"), event("c", "jo"))
     first = claim(client)
@@ -342,26 +340,28 @@ def test_a_chain_is_followed_no_further_than_to_a_held_neighbour(client: redis.R
 
     deliver(client, first)
 
-    assert HOLD_MS - 5_000 < due_in_ms(client, 3) <= HOLD_MS
+    assert COOLDOWN_MS - 5_000 < due_in_ms(client, 3) <= COOLDOWN_MS
 
 
 def test_holds_and_joins_are_remembered_for_as_long_as_they_may_last(client: redis.Redis) -> None:
     """Each is written down in the generation of its length in which it happened, and looked for in two."""
-    append(client, event("held", "jo", hold_ms=HOLD_MS), event("a", "al"), event("alias", "bo", join=("bo", "cy")))
+    append(
+        client, event("held", "jo", cooldown_ms=COOLDOWN_MS), event("a", "al"), event("alias", "bo", join=("bo", "cy"))
+    )
     deliver(client, claim(client))
-    for what in ("rested", "apart", "join"):
+    for what in ("finished_at", "cooling_until", "join"):
         grow_old(client, what)
 
-    append(client, event("after", "jo"), event("held too", "al", hold_ms=HOLD_MS))
+    append(client, event("after", "jo"), event("held too", "al", cooldown_ms=COOLDOWN_MS))
     append(client, event("old name", "bo"), event("new name", "cy"))
 
     assert depths(claim(client)) == {"old name": 0, "new name": 1}
-    assert HOLD_MS - 5_000 < due_in_ms(client, 4) <= HOLD_MS
-    assert HOLD_MS - 5_000 < due_in_ms(client, 5) <= HOLD_MS
+    assert COOLDOWN_MS - 5_000 < due_in_ms(client, 4) <= COOLDOWN_MS
+    assert COOLDOWN_MS - 5_000 < due_in_ms(client, 5) <= COOLDOWN_MS
 
 
 def test_a_chain_is_followed_no_further_than_to_a_neighbour_that_was_held_a_while_ago(client: redis.Redis) -> None:
-    append(client, event("held", "al", hold_ms=HOLD_MS))
+    append(client, event("held", "al", cooldown_ms=COOLDOWN_MS))
     deliver(client, claim(client))
     grow_old(client, "apart")
     append(client, event("a", "jo"), event("b", "jo", "al"))
@@ -369,7 +369,7 @@ def test_a_chain_is_followed_no_further_than_to_a_neighbour_that_was_held_a_whil
     first = claim(client)
     assert names(first) == ["a"]
     deliver(client, first)
-    assert HOLD_MS - 5_000 < due_in_ms(client, 3) <= HOLD_MS
+    assert COOLDOWN_MS - 5_000 < due_in_ms(client, 3) <= COOLDOWN_MS
 
 
 def test_an_event_stands_in_the_lanes_that_its_keys_were_joined_to(client: redis.Redis) -> None:
@@ -394,21 +394,21 @@ def test_an_expired_claim_is_reaped_to_its_place(client: redis.Redis) -> None:
     dead = claim(client)
     expire(client, dead)
 
-    assert lanes.reap(client, QUEUE).events == 2
+    assert lanes.reap(queue_of(client)).events == 2
     again = claim(client)
     assert names(again) == ["a", "b"]
-    assert [[death.by for death in event.deaths] for event in again.events] == [["a worker"]] * 2
+    assert [[death.by for death in event.expired_claims] for event in again.events] == [["a worker"]] * 2
 
 
 def test_a_second_worker_cannot_be_overruled_by_the_first_ones_late_answer(client: redis.Redis) -> None:
     append(client, event("a", "jo"))
     first = claim(client)
     expire(client, first)
-    lanes.reap(client, QUEUE)
+    lanes.reap(queue_of(client))
     second = claim(client)
 
     assert deliver(client, first).lost == (1,)
-    assert not lanes.extend(client, QUEUE, first.id, lease_ms=60_000)
+    assert not lanes.extend(queue_of(client), first.id, lease_ms=60_000)
     assert deliver(client, second).lost == ()
 
 
@@ -417,8 +417,8 @@ def test_an_extended_claim_is_not_reaped(client: redis.Redis) -> None:
     mine = claim(client)
     expire(client, mine)
 
-    assert lanes.extend(client, QUEUE, mine.id, lease_ms=60_000)
-    assert lanes.reap(client, QUEUE).events == 0
+    assert lanes.extend(queue_of(client), mine.id, lease_ms=60_000)
+    assert lanes.reap(queue_of(client)).events == 0
     assert deliver(client, mine).lost == ()
 
 
@@ -428,7 +428,7 @@ def test_the_more_often_its_claims_died_the_fewer_events_share_an_events_next_cl
 
     sizes = []
     for deaths in range(4):
-        die(client, *range(1, 101), times=deaths)
+        expire_claims(client, *range(1, 101), times=deaths)
         claimed = claim(client)
         sizes.append(len(claimed.events))
         release(client, claimed)
@@ -440,14 +440,14 @@ def test_a_claim_that_expires_is_a_death_of_each_of_its_events(client: redis.Red
     append(client, event("a", "jo"), event("b", "al"))
     dying = claim(client)
     expire(client, dying)
-    lanes.reap(client, QUEUE)
+    lanes.reap(queue_of(client))
 
-    assert [len(one.deaths) for one in claim(client).events] == [1, 1]
+    assert [len(one.expired_claims) for one in claim(client).events] == [1, 1]
 
 
 def test_a_suspect_is_claimed_alone_and_nobody_waits_for_it(client: redis.Redis) -> None:
     append(client, event("poison", "jo"), event("behind", "jo"), event("other", "al"))
-    die(client, 1)
+    expire_claims(client, 1)
 
     claims = [claim(client) for _ in range(3)]
 
@@ -457,7 +457,7 @@ def test_a_suspect_is_claimed_alone_and_nobody_waits_for_it(client: redis.Redis)
 def test_of_the_suspects_one_is_under_way_at_a_time(client: redis.Redis) -> None:
     """Threads of one process die together: two suspects side by side could never be told apart."""
     append(client, event("poison", "jo"), event("innocent", "al"), event("other", "bo"))
-    die(client, 1, 2)
+    expire_claims(client, 1, 2)
 
     first = claim(client)
     meanwhile = [claim(client) for _ in range(2)]
@@ -518,7 +518,7 @@ def test_a_deliverer_is_asked_for_once_until_one_has_come_and_gone(client: redis
 
 
 def test_nobody_is_woken_while_a_deliverer_listens(client: redis.Redis) -> None:
-    lanes.claim(client, QUEUE, lease_ms=1, max_events=1, max_bytes=1, max_depth=0, listen_ms=60_000)
+    lanes.claim(queue_of(client), lease_ms=1, max_events=1, max_bytes=1, max_depth=0, poll_ms=60_000)
 
     assert not append(client, event("a", "jo")).wake
 
@@ -526,29 +526,31 @@ def test_nobody_is_woken_while_a_deliverer_listens(client: redis.Redis) -> None:
 def test_an_open_claim_takes_care_of_a_few_and_more_work_wants_more_deliverers(client: redis.Redis) -> None:
     append(client, event("a", "jo"))
     claim(client)
-    client.delete(f"{base(QUEUE)}:hint")
+    client.delete(f"{base(QUEUE)}:wakeup")
 
     assert not append(client, event("b", "al")).wake
     assert append(client, *(event(f"e{n}") for n in range(200))).wake
-    client.delete(f"{base(QUEUE)}:hint")
+    client.delete(f"{base(QUEUE)}:wakeup")
     assert not claim(client, events=50).wake, "two claims take care of two hundred"
     append(client, *(event(f"f{n}") for n in range(400)))
-    client.delete(f"{base(QUEUE)}:hint")
+    client.delete(f"{base(QUEUE)}:wakeup")
     assert claim(client, events=50).wake
 
 
 def test_a_few_events_wait_for_company_while_others_are_at_work(client: redis.Redis) -> None:
     append(client, event("a", "jo"))
-    assert names(claim(client, patience_ms=60_000)) == ["a"], "nobody else is at work"
+    assert names(claim(client, batch_wait_ms=60_000)) == ["a"], "nobody else is at work"
     append(client, event("b", "mo"), event("c", "bo"))
 
-    left = claim(client, patience_ms=60_000)
+    left = claim(client, batch_wait_ms=60_000)
     assert names(left) == []
     assert left.next_due_ms is not None
     assert 0 < left.next_due_ms <= 60_000
 
     append(client, *(event(f"e{number}") for number in range(198)))
-    assert len(claim(client, events=300, patience_ms=60_000).events) == 200, "as many as two claims should take care of"
+    assert len(claim(client, events=300, batch_wait_ms=60_000).events) == 200, (
+        "as many as two claims should take care of"
+    )
 
 
 def test_a_few_events_wait_no_longer_than_was_said(client: redis.Redis) -> None:
@@ -556,15 +558,15 @@ def test_a_few_events_wait_no_longer_than_was_said(client: redis.Redis) -> None:
     claim(client)
     append(client, event("b", "mo"))
 
-    wait_until(lambda: names(claim(client, patience_ms=1)) == ["b"], "the event has waited long enough")
+    wait_until(lambda: names(claim(client, batch_wait_ms=1)) == ["b"], "the event has waited long enough")
 
 
 def test_reaping_asks_for_a_deliverer_when_a_hint_was_lost(client: redis.Redis) -> None:
     append(client, event("a", "jo"))
-    client.delete(f"{base(QUEUE)}:hint")
+    client.delete(f"{base(QUEUE)}:wakeup")
 
-    assert lanes.reap(client, QUEUE).wake
-    assert not lanes.reap(client, QUEUE).wake
+    assert lanes.reap(queue_of(client)).wake
+    assert not lanes.reap(queue_of(client)).wake
 
 
 def test_the_figures_add_up(client: redis.Redis) -> None:
@@ -594,21 +596,21 @@ def test_a_lane_tells_through_whom_it_waits(client: redis.Redis) -> None:
     append(client, event("a", "al"), event("meet", "al", "jo"), event("b", "jo"))
     mine = claim(client, depth=0)
 
-    lane = lanes.inspect(client, QUEUE, "jo")
+    lane = lanes.inspect(queue_of(client), "jo")
 
     assert lane is not None
     assert (lane.length, lane.tail) == (2, 3)
     assert [(step.body, step.state) for step in lane.steps] == [(b"meet", "waiting"), (b"a", "claimed")]
     assert lane.steps[-1].claim == mine.id
     assert lane.steps[-1].digest == lanes.digest("al")
-    assert lanes.inspect(client, QUEUE, "nobody") is None
+    assert lanes.inspect(queue_of(client), "nobody") is None
 
 
 def test_a_delayed_or_ready_head_is_told_as_such(client: redis.Redis) -> None:
     append(client, event("a", "jo"))
-    ready = lanes.inspect(client, QUEUE, "jo")
+    ready = lanes.inspect(queue_of(client), "jo")
     release(client, claim(client), delay_ms=60_000)
-    delayed = lanes.inspect(client, QUEUE, "jo")
+    delayed = lanes.inspect(queue_of(client), "jo")
 
     assert ready is not None
     assert delayed is not None
@@ -626,10 +628,11 @@ def test_bodies_and_keys_may_be_any_bytes_and_text(client: redis.Redis) -> None:
 def test_two_queues_know_nothing_of_each_other(client: redis.Redis) -> None:
     append(client, event("a", "jo"))
 
-    elsewhere = lanes.append(client, "other", [event("a", "jo")], limit=10, dedupe_s=60)
+    other = lanes.Queue(client=client, name="other")
+    elsewhere = lanes.append(other, [event("a", "jo")])
 
     assert elsewhere.accepted == (True,)
-    claimed = lanes.claim(client, "other", lease_ms=1000, max_events=9, max_bytes=999, max_depth=0, listen_ms=0)
+    claimed = lanes.claim(other, lease_ms=1000, max_events=9, max_bytes=999, max_depth=0, poll_ms=0)
     assert [event.sequence for event in claimed.events] == [1]
 
 
@@ -639,7 +642,8 @@ def test_an_asyncio_client_appends_the_same(redis_client: redis.Redis) -> None:
     async def scenario() -> lanes.Appended:
         async with redis.asyncio.Redis(host=connection["host"], port=connection["port"]) as asynchronous:
             await asynchronous.script_flush()
-            return await lanes.append_async(asynchronous, QUEUE, [event("a", "jo")], limit=10, dedupe_s=60)
+            queue = lanes.AsyncQueue(client=asynchronous, name=QUEUE)
+            return await lanes.append_async(queue, [event("a", "jo")])
 
     assert asyncio.run(scenario()) == lanes.Appended((True,), wake=True, last=1)
     assert names(claim(redis_client)) == ["a"]

@@ -10,6 +10,7 @@ than any history, but for the rule that ends the delays.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import ClassVar
 
 import fakeredis
@@ -27,8 +28,9 @@ from hypothesis.stateful import (
 )
 
 import lanes
-from lanes import erase
-from tests.lanes.driving import HOLD_MS, QUEUE, append, claim, expire, leftovers, line_up, make_due, stats
+from tests.lanes.driving import COOLDOWN_MS, append, claim, expire, leftovers, line_up, make_due, queue_of, stats
+
+ERASE = import_module("lanes.erase")  # the package has a function of that name
 
 KEYS = st.frozensets(st.sampled_from("abcde"), max_size=3)
 WHICH = st.integers(0, 20)
@@ -45,7 +47,7 @@ class Modelled:
     keys: frozenset[str]
     hold: bool
     owner: str | None = None  # the claim that owns it
-    deaths: int = 0  # claims that ended while they owned it
+    expired_claims: int = 0  # claims that ended while they owned it
     delayed: bool = False
     finished: str | None = None  # deliver | bury | forget
     empty: bool = False  # forgotten while a claim owned it
@@ -85,7 +87,7 @@ class Histories(RuleBasedStateMachine):
 
     def may_start_a_claim(self, event: Modelled) -> bool:
         """Of the events whose claims died three times, one is under way at a time."""
-        return event.deaths < 3 or not any(other.owner and other.deaths >= 3 for other in self.events)
+        return event.expired_claims < 3 or not any(other.owner and other.expired_claims >= 3 for other in self.events)
 
     def some_claim(self, which: int) -> lanes.Claim:
         return self.claims[which % len(self.claims)]
@@ -124,7 +126,7 @@ class Histories(RuleBasedStateMachine):
     @rule(batch=st.lists(st.tuples(KEYS, st.integers(0, 40), HOLDS, JOINS), min_size=1, max_size=5))
     def events_arrive(self, batch: list[tuple[frozenset[str], int, bool, tuple[str, str] | None]]) -> None:
         offered = [
-            lanes.NewEvent(b"body", tuple(keys), f"m{name}", hold_ms=HOLD_MS if hold else 0, join=join)
+            lanes.NewEvent(b"body", tuple(keys), f"m{name}", cooldown_ms=COOLDOWN_MS if hold else 0, join=join)
             for keys, name, hold, join in batch
         ]
 
@@ -174,22 +176,20 @@ class Histories(RuleBasedStateMachine):
         outcomes = {event.sequence: outcome for event, outcome in zip(claimed.events, drawn, strict=False)}
 
         settled = lanes.settle(
-            self.client,
-            QUEUE,
+            queue_of(self.client),
             claimed.id,
             delivered=[sequence for sequence, outcome in outcomes.items() if outcome == "deliver"],
-            buried=[lanes.Burial(sequence, b"why") for sequence, outcome in outcomes.items() if outcome == "bury"],
+            buried=[lanes.Burial(sequence, b"failure") for sequence, outcome in outcomes.items() if outcome == "bury"],
             released=[
                 lanes.Release(sequence, 60_000, b"tried")
                 for sequence, outcome in outcomes.items()
                 if outcome == "release"
             ]
             + [
-                lanes.Release(sequence, 0, hold_ms=HOLD_MS)
+                lanes.Release(sequence, 0, cooldown_ms=COOLDOWN_MS)
                 for sequence, outcome in outcomes.items()
                 if outcome == "hold"
             ],
-            longest_hold_ms=HOLD_MS,
         )
 
         assert set(settled.lost) == self.settle_model(claimed.id, outcomes), "the fence holds"
@@ -223,22 +223,22 @@ class Histories(RuleBasedStateMachine):
         owned = self.owned(dead.id)
         expire(self.client, dead)
 
-        assert lanes.reap(self.client, QUEUE).events == len(owned)
+        assert lanes.reap(queue_of(self.client)).events == len(owned)
 
         for event in owned:
             event.owner = None
-            event.deaths += 1
+            event.expired_claims += 1
 
     @precondition(lambda self: self.claims)
     @rule(which=WHICH)
     def a_worker_asks_for_time(self, which: int) -> None:
         asking = self.some_claim(which).id
 
-        assert lanes.extend(self.client, QUEUE, asking, lease_ms=60_000) == bool(self.owned(asking))
+        assert lanes.extend(queue_of(self.client), asking, lease_ms=60_000) == bool(self.owned(asking))
 
     @rule(key=st.sampled_from("abcde"), before=st.integers(1, 30))
     def a_key_is_forgotten(self, key: str, before: int) -> None:
-        forgotten = lanes.forget(self.client, QUEUE, [lanes.digest(key)], before=before, longest_hold_ms=HOLD_MS)
+        forgotten = lanes.erase(queue_of(self.client), [lanes.digest(key)], before=before)
 
         how = {event.sequence: event.how for event in forgotten.events}
         for event in self.unfinished():
@@ -248,7 +248,7 @@ class Histories(RuleBasedStateMachine):
                 assert how.get(event.sequence) == (None if event.empty else "emptied")
                 event.empty = True
             else:
-                assert how.get(event.sequence) == "taken"
+                assert how.get(event.sequence) == "removed"
                 self.finish(event, "forget")
 
     @rule()
@@ -276,7 +276,7 @@ class Histories(RuleBasedStateMachine):
         assert figures.blocked == len(unfinished) - len(claimed) - len(delayed) - len(ready)
         assert figures.dead == figures.buried_total == sum(event.finished == "bury" for event in self.events)
         assert figures.delivered_total == sum(event.finished == "deliver" for event in self.events)
-        assert figures.forgotten_total == sum(event.finished == "forget" for event in self.events)
+        assert figures.erased_total == sum(event.finished == "forget" for event in self.events)
         assert figures.claims == len({event.owner for event in claimed})
 
     @invariant()
@@ -290,7 +290,7 @@ class Histories(RuleBasedStateMachine):
         """Whatever happened, everything can be delivered in the end, in order, and nothing stays behind."""
         for each in self.claims:
             expire(self.client, each)
-        lanes.reap(self.client, QUEUE)
+        lanes.reap(queue_of(self.client))
         last: dict[str, int] = {}
         for _ in range(10 * len(self.events) + 1):
             make_due(self.client)
@@ -300,19 +300,19 @@ class Histories(RuleBasedStateMachine):
                 for key in self.events[event.sequence - 1].keys:
                     assert last.get(key, 0) < event.sequence
                     last[key] = event.sequence
-            lanes.settle(self.client, QUEUE, claimed.id, delivered=[event.sequence for event in claimed.events])
+            lanes.settle(queue_of(self.client), claimed.id, delivered=[event.sequence for event in claimed.events])
             if stats(self.client).waiting == 0:
                 break
         figures = stats(self.client)
         assert figures.waiting == 0
-        ends = figures.delivered_total + figures.buried_total + figures.forgotten_total
+        ends = figures.delivered_total + figures.buried_total + figures.erased_total
         assert figures.accepted_total == len(self.events) == ends
-        assert leftovers(self.client) <= {":dead", ":letter", ":grave"}
+        assert leftovers(self.client) <= {":dead", ":failure", ":dead_index"}
 
 
 @pytest.fixture(autouse=True)
 def forgetting_takes_several_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erase, "_MOST_STEPS", 8)
+    monkeypatch.setattr(ERASE, "_MOST_STEPS", 8)
 
 
 def run_histories(client: redis.Redis, examples: int) -> None:

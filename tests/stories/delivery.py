@@ -25,6 +25,7 @@ from mapping.envelope import pack
 from simulator.options import Faults, Options
 from simulator.service import Service
 from simulator.track import TrackApi
+from tests.queues import queue_of
 from tests.stories.telling import CIO_OF, LEAP_S, PHASES, Event, Story
 from workers.claim import Terms, work_off
 from workers.lease import Lease
@@ -44,20 +45,20 @@ local base, ms = KEYS[1], tonumber(ARGV[1])
 for _, event in ipairs(redis.call('ZRANGE', base .. ':ready', 0, -1)) do
   redis.call('ZINCRBY', base .. ':ready', -ms, event)
 end
-for _, name in ipairs(redis.call('KEYS', base .. ':apart:*')) do
+for _, name in ipairs(redis.call('KEYS', base .. ':cooling_until:*')) do
   for _, digest in ipairs(redis.call('HKEYS', name)) do
     redis.call('HINCRBY', name, digest, -ms)
   end
 end
 local DIGEST, TIME = 8, 13
-for _, name in ipairs(redis.call('KEYS', base .. ':recent:*')) do
+for _, name in ipairs(redis.call('KEYS', base .. ':recent_attributes:*')) do
   local said = redis.call('HGETALL', name)
   for at = 1, #said, 2 do
     local time = string.sub(said[at + 1], 1, TIME)
     redis.call('HSET', name, said[at], string.format('%013d', time - ms) .. string.sub(said[at + 1], TIME + 1))
   end
 end
-for _, name in ipairs(redis.call('KEYS', base .. ':rested:*')) do
+for _, name in ipairs(redis.call('KEYS', base .. ':finished_at:*')) do
   local notes, moved = redis.call('GET', name), {}
   for at = 1, #notes, DIGEST + TIME do
     local time = string.sub(notes, at + DIGEST, at + DIGEST + TIME - 1)
@@ -66,8 +67,8 @@ for _, name in ipairs(redis.call('KEYS', base .. ':rested:*')) do
   redis.call('SET', name, table.concat(moved), 'KEEPTTL')
 end
 for field, in_a_ms in pairs({ probe_at = 1, turn = 1000, rate_at = 1000 }) do
-  if redis.call('HEXISTS', base .. ':gate', field) == 1 then
-    redis.call('HINCRBY', base .. ':gate', field, -ms * in_a_ms)
+  if redis.call('HEXISTS', base .. ':admission', field) == 1 then
+    redis.call('HINCRBY', base .. ':admission', field, -ms * in_a_ms)
   end
 end
 """
@@ -98,9 +99,9 @@ class Way:
         self.destination = mapping.destinations({"destinations": {QUEUE: table}})[QUEUE]
         self.client = client
         self.clock = service.clock
-        self.hold_ms = int(settle_s * 1000)
-        self.terms = Terms(0.01, timeout_s=1, turn_s=1, lease_ms=LEASE_MS, longest_hold_ms=self.hold_ms)
-        self.gate = Gate(client, QUEUE, REQUESTS_PER_S, probe_wait_s=1, turn_s=1)
+        self.queue = queue_of(client, QUEUE, cooldown_ms=int(settle_s * 1000))
+        self.terms = Terms(0.01, timeout_s=1, turn_s=1, lease_ms=LEASE_MS)
+        self.gate = Gate(self.queue, REQUESTS_PER_S, probe_wait_s=1, turn_s=1)
         self.line = InProcess(TrackApi(service, [("demo", "demo")], "us"))
         self.send = self.gate.guard(customerio.TrackApi("http://sim", "demo", "demo", 1, self.line).send)
 
@@ -109,13 +110,8 @@ class Way:
         entries = [self.entry(event) for event in events]
         for first in range(0, len(entries), 500):
             lanes.append(
-                self.client,
-                QUEUE,
+                self.queue,
                 entries[first : first + 500],
-                limit=10**6,
-                dedupe_s=3600,
-                longest_hold_ms=self.hold_ms,
-                join_s=DAYS_S,
             )
         due_ms: int | None = 0
         while due_ms is not None:
@@ -124,23 +120,21 @@ class Way:
                 continue
             asked_at = time.monotonic()
             claim = lanes.claim(
-                self.client,
-                QUEUE,
+                self.queue,
                 lease_ms=LEASE_MS,
                 max_events=500 if admission == "open" else PROBE_EVENTS,
                 max_bytes=10**7,
                 max_depth=20,
-                listen_ms=0,
-                longest_hold_ms=self.hold_ms,
+                poll_ms=0,
             )
             due_ms = claim.next_due_ms
             if claim.events:
                 due_ms = 0
-                lease = Lease(self.client, QUEUE, claim.id, LEASE_MS, asked_at)
+                lease = Lease(self.queue, claim.id, LEASE_MS, asked_at)
                 work_off(claim, lease, self.destination, self.send, self.terms, lambda: False)
             elif due_ms:
                 self.skip(due_ms)
-        figures = lanes.stats(self.client, QUEUE)
+        figures = lanes.stats(self.queue)
         assert (figures.waiting, figures.dead) == (0, 0)
 
     def skip(self, wait_ms: int) -> None:
@@ -151,7 +145,7 @@ class Way:
     def entry(self, event: Event) -> lanes.NewEvent:
         """Return the event as ingest puts it onto the queue."""
         place = mapping.ordering_info(event, self.destination)
-        hold_ms = self.hold_ms if place.needs_cooldown else 0
+        hold_ms = self.queue.cooldown_ms if place.needs_cooldown else 0
         return lanes.NewEvent(pack("stories", event), place.keys, event["messageId"], hold_ms, place.join)
 
 

@@ -13,11 +13,12 @@ from delivery import scripts
 from delivery.admission import FAILURES, Gate
 from delivery.batching import Item, Request
 from delivery.outcomes import Answer, Delivered, Outcome, Paused, Rejected, RetryLater
+from tests.queues import queue_of
 
 QUEUE = "journeys"
-KEY = "segue:{journeys}:gate"
+KEY = "segue:{journeys}:admission"
 DEAD = RetryLater("no answer: ConnectError", Answer(None, "ConnectError"))
-REQUEST = Request("/api/v2/entity", (Item(1, 0, "trackEvent", "/api/v2/entity", b"{}"),))
+REQUEST = Request("/api/v2/entity", (Item(1, 0, "trackEvent", "event", "/api/v2/entity", b"{}"),))
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def client() -> redis.Redis:
 
 
 def gate(client: redis.Redis, requests_per_s: float = 1000, probe_wait_s: float = 60, turn_s: float = 1) -> Gate:
-    return Gate(client, QUEUE, requests_per_s, probe_wait_s, turn_s)
+    return Gate(queue_of(client, QUEUE), requests_per_s, probe_wait_s, turn_s)
 
 
 def send(one: Gate, outcome: Outcome) -> Outcome:
@@ -43,7 +44,7 @@ def test_a_dead_service_shuts_the_gate_and_spends_no_attempt_from_then_on(client
     assert outcomes[:-1] == [DEAD] * (FAILURES - 1)
     assert isinstance(outcomes[-1], Paused)
     assert gate(client).admit() == "shut"
-    state = gates.read(client, QUEUE)
+    state = gates.read(queue_of(client, QUEUE))
     assert (state.breaker, state.paused, state.reason) == ("open", False, DEAD.reason)
 
 
@@ -61,13 +62,13 @@ def test_a_refusal_of_an_item_is_an_answer(client: redis.Redis) -> None:
 
     send(gate(client), Rejected("HTTP 400", Answer(400, "")))
 
-    assert gates.read(client, QUEUE).breaker == "closed"
+    assert gates.read(queue_of(client, QUEUE)).breaker == "closed"
 
 
 def test_refused_credentials_pause_at_once_with_a_reason(client: redis.Redis) -> None:
     send(gate(client), Paused("the credentials were refused (HTTP 401)", Answer(401, "")))
 
-    state = gates.read(client, QUEUE)
+    state = gates.read(queue_of(client, QUEUE))
     assert (state.paused, state.breaker, state.reason) == (True, "closed", "the credentials were refused (HTTP 401)")
     assert gate(client).admit() == "shut"
 
@@ -132,17 +133,17 @@ def test_a_429_halves_the_rate_once_a_second_and_holds_everybody_as_long_as_it_s
         client.hdel(KEY, "turn")
         send(gate(client, requests_per_s=100), storm)
 
-    assert gates.read(client, QUEUE).requests_per_s == 50
+    assert gates.read(queue_of(client, QUEUE)).requests_per_s == 50
     held = send(gate(client, requests_per_s=100), Delivered())
     assert isinstance(held, Paused)
     assert held.after_s > 25
     assert gate(client).admit() == "shut", "nothing is claimed only to be put back"
-    assert gates.read(client, QUEUE).breaker == "closed"
+    assert gates.read(queue_of(client, QUEUE)).breaker == "closed"
 
 
 def test_answers_that_become_slow_lower_the_rate_by_a_tenth_and_one_alone_does_not(client: redis.Redis) -> None:
     now = 0.0
-    one = Gate(client, QUEUE, requests_per_s=1000, probe_wait_s=60, turn_s=1, clock=lambda: now)
+    one = Gate(queue_of(client, QUEUE), requests_per_s=1000, probe_wait_s=60, turn_s=1, clock=lambda: now)
 
     def answers(times: int, *, took_s: float) -> None:
         def answer(_: Request) -> list[Outcome]:
@@ -156,10 +157,10 @@ def test_answers_that_become_slow_lower_the_rate_by_a_tenth_and_one_alone_does_n
     for _ in range(3):
         answers(30, took_s=0.1)
         answers(2, took_s=2.0)
-    assert gates.read(client, QUEUE).requests_per_s is None
+    assert gates.read(queue_of(client, QUEUE)).requests_per_s is None
 
     answers(10, took_s=2.0)
-    assert gates.read(client, QUEUE).requests_per_s == 900
+    assert gates.read(queue_of(client, QUEUE)).requests_per_s == 900
 
 
 def test_a_rate_that_was_cut_comes_back_within_half_a_minute(client: redis.Redis) -> None:
@@ -170,4 +171,4 @@ def test_a_rate_that_was_cut_comes_back_within_half_a_minute(client: redis.Redis
     send(gate(client, requests_per_s=100), Delivered())
     send(gate(client, requests_per_s=100), RetryLater("HTTP 429", Answer(429, "")))
 
-    assert gates.read(client, QUEUE).requests_per_s == 50
+    assert gates.read(queue_of(client, QUEUE)).requests_per_s == 50

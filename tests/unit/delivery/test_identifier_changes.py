@@ -18,11 +18,12 @@ from delivery.batching import Request
 from delivery.outcomes import Answer, Delivered, Outcome, Rejected
 from lanes.keys import base
 from mapping.envelope import pack
+from tests.queues import queue_of
 from workers.claim import Terms, work_off
 from workers.lease import Lease
 
 QUEUE = "journeys"
-HOLD_MS = 60_000
+COOLDOWN_MS = 60_000
 HAPPENED_AT = (datetime.now(UTC) - timedelta(seconds=600)).isoformat()
 
 
@@ -34,11 +35,12 @@ def client() -> redis.Redis:
 class Worker:
     """Works off a destination; `bodies` are what it sent, `refuses` the plan that the service does not take."""
 
-    def __init__(self, client: redis.Redis, hold_ms: int = HOLD_MS, refuses: str = "", **delivery: Any) -> None:
+    def __init__(self, client: redis.Redis, cooldown_ms: int = COOLDOWN_MS, refuses: str = "", **delivery: Any) -> None:
         table = {"site_id": "s", "api_key": "k", "delivery": delivery}
-        self.client, self.hold_ms, self.refuses = client, hold_ms, refuses
+        self.client, self.refuses = client, refuses
+        self.queue = queue_of(client, QUEUE, cooldown_ms=cooldown_ms)
         self.destination = mapping.destinations({"destinations": {QUEUE: table}})[QUEUE]
-        self.terms = Terms(0.001, timeout_s=1, turn_s=1, lease_ms=60_000, longest_hold_ms=hold_ms)
+        self.terms = Terms(0.001, timeout_s=1, turn_s=1, lease_ms=60_000)
         self.bodies: list[dict[str, Any]] = []
         self.taken = 0
 
@@ -48,9 +50,9 @@ class Worker:
             self.taken += 1
             whole = event | {"messageId": f"m{self.taken}", "timestamp": HAPPENED_AT}
             place = mapping.ordering_info(whole, self.destination)
-            hold_ms = self.hold_ms if place.needs_cooldown else 0
-            entries.append(lanes.NewEvent(pack("web", whole), place.keys, whole["messageId"], hold_ms, place.join))
-        lanes.append(self.client, QUEUE, entries, limit=100, dedupe_s=60, longest_hold_ms=self.hold_ms, join_s=60)
+            cooldown_ms = self.queue.cooldown_ms if place.needs_cooldown else 0
+            entries.append(lanes.NewEvent(pack("web", whole), place.keys, whole["messageId"], cooldown_ms, place.join))
+        lanes.append(self.queue, entries)
 
     def send(self, request: Request) -> list[Outcome]:
         bodies = [orjson.loads(item.data) for item in request.items]
@@ -65,17 +67,15 @@ class Worker:
         """Work off one claim; return how many events it had."""
         asked_at = time.monotonic()
         claim = lanes.claim(
-            self.client,
-            QUEUE,
+            self.queue,
             lease_ms=60_000,
             max_events=100,
             max_bytes=10**6,
             max_depth=20,
-            listen_ms=0,
-            longest_hold_ms=self.hold_ms,
+            poll_ms=0,
         )
         if claim.events:
-            lease = Lease(self.client, QUEUE, claim.id, 60_000, asked_at)
+            lease = Lease(self.queue, claim.id, 60_000, asked_at)
             work_off(claim, lease, self.destination, self.send, self.terms, lambda: False)
         return len(claim.events)
 
@@ -96,7 +96,7 @@ class Worker:
         ]
 
     def stats(self) -> lanes.Stats:
-        return lanes.stats(self.client, QUEUE)
+        return lanes.stats(self.queue)
 
 
 def make_due(client: redis.Redis) -> None:
@@ -143,10 +143,10 @@ def test_an_update_that_changes_names_survives_a_worker_that_dies_with_it(client
     worker.take(*CHANGE)
     worker.sent()
     make_due(client)
-    lanes.claim(client, QUEUE, lease_ms=1, max_events=9, max_bytes=10**6, max_depth=9, listen_ms=0)
+    lanes.claim(queue_of(client, QUEUE), lease_ms=1, max_events=9, max_bytes=10**6, max_depth=9, poll_ms=0)
     client.zadd(f"{base(QUEUE)}:claims", dict.fromkeys(client.zrange(f"{base(QUEUE)}:claims", 0, -1), 0))
 
-    assert lanes.reap(client, QUEUE).events == 1
+    assert lanes.reap(queue_of(client, QUEUE)).events == 1
 
     assert worker.sent() == ["2@x"]
 
@@ -192,13 +192,13 @@ def test_the_ordinary_path_never_waits(client: redis.Redis) -> None:
 
 
 def test_without_a_settle_time_nothing_keeps_a_distance_and_nothing_is_said_again(client: redis.Redis) -> None:
-    worker = Worker(client, hold_ms=0)
+    worker = Worker(client, cooldown_ms=0)
     worker.take(identify("a", email="1@x", plan="free"), identify("a", email="2@x"))
 
     assert worker.sent() == ["1@x", "2@x"]
 
     assert worker.bodies[1]["attributes"] == {"email": "2@x"}
-    assert not client.keys(f"{base(QUEUE)}:recent:*")
+    assert not client.keys(f"{base(QUEUE)}:recent_attributes:*")
 
 
 def test_an_update_says_again_what_was_said_of_its_person_lately(client: redis.Redis) -> None:
@@ -224,9 +224,9 @@ def test_what_was_said_before_the_settle_time_is_not_said_again(client: redis.Re
     worker = Worker(client)
     worker.take(identify("a", plan="free"))
     worker.sent()
-    for name in client.keys(f"{base(QUEUE)}:recent:*"):
+    for name in client.keys(f"{base(QUEUE)}:recent_attributes:*"):
         for person, noted in client.hgetall(name).items():
-            client.hset(name, person, b"%013d" % (int(noted[:13]) - HOLD_MS) + noted[13:])
+            client.hset(name, person, b"%013d" % (int(noted[:13]) - COOLDOWN_MS) + noted[13:])
 
     worker.take(identify("a", colour="green"))
     worker.sent()

@@ -13,6 +13,7 @@ from delivery import identifier_changes, identity_memory
 from delivery.identity_memory import Known, Update
 from lanes import digest
 from lanes.keys import base
+from tests.queues import queue_of
 
 QUEUE = "journeys"
 DAY = 86_400
@@ -35,12 +36,13 @@ def person(action: str, **identifiers: str) -> dict[str, Any]:
 
 
 def remember(client: redis.Redis, *bodies: dict[str, Any], at_ms: int = 0) -> None:
-    identity_memory.remember(client, QUEUE, DAY, [(body, at_ms) for body in bodies])
+    changes = [(body["action"], body, at_ms) for body in bodies]
+    identity_memory.remember(queue_of(client, QUEUE, cooldown_ms=5000), changes)
 
 
 def known(client: redis.Redis, *bodies: dict[str, Any], updates: tuple[Update, ...] = ()) -> Known:
     named = [key for body in bodies for key in identity_memory.named_in(body)]
-    return identity_memory.look_up(client, QUEUE, DAY, named, updates, keeps_distance=True)
+    return identity_memory.look_up(queue_of(client, QUEUE, cooldown_ms=5000), named, updates)
 
 
 def update(sequence: int, time_s: int, *lanes: str, latest_s: int = NOW) -> Update:
@@ -237,7 +239,7 @@ def test_a_change_of_names_that_has_its_distance_is_remembered(client: redis.Red
 
     assert known(client, updates=(change,)).times_s == {2: NOW - 49}
 
-    client.delete(f"{base(QUEUE)}:hold")
+    client.delete(f"{base(QUEUE)}:cooldown")
     assert known(client, updates=(change, identify(3, {"id": "a"}, {"email": "new@x"}))).changing == frozenset()
     assert known(client, updates=(identify(4, *ADDRESS_OF_A),)).changing == {4}
 
@@ -277,10 +279,10 @@ def test_the_other_lanes_of_an_event_say_nothing_of_names(client: redis.Redis) -
 def test_where_nothing_keeps_a_distance_changes_of_names_go_on(client: redis.Redis) -> None:
     updates = (identify(1, *ADDRESS_OF_A), identify(2, {"id": "a"}, {"email": "new@x"}))
 
-    looked_up = identity_memory.look_up(client, QUEUE, DAY, (), updates, keeps_distance=False)
+    looked_up = identity_memory.look_up(queue_of(client, QUEUE), (), updates)
 
     assert (looked_up.changing, looked_up.times_s.keys()) == (frozenset(), {1, 2})
 
 
 def hold(client: redis.Redis, sequence: int) -> None:
-    client.hset(f"{base(QUEUE)}:hold", str(sequence), 5000)
+    client.hset(f"{base(QUEUE)}:cooldown", str(sequence), 5000)

@@ -16,6 +16,7 @@ from delivery.batching import Item, Request
 from delivery.outcomes import Answer, Delivered, Outcome, Rejected
 from lanes.keys import base
 from mapping.operation import BATCH_PATH
+from tests.queues import queue_of
 
 QUEUE = "q"
 LOG = f"{base(QUEUE)}:log"
@@ -28,7 +29,7 @@ def client() -> redis.Redis:
 
 
 def item(sequence: int, name: str) -> Item:
-    return Item(sequence, 0, "trackEvent", "/api/v2/entity", orjson.dumps({"name": name}), f"web:{name}")
+    return Item(sequence, 0, "trackEvent", "event", "/api/v2/entity", orjson.dumps({"name": name}), f"web:{name}")
 
 
 def sender(client: redis.Redis, *outcomes: Outcome) -> Callable[..., list[Outcome]]:
@@ -36,7 +37,7 @@ def sender(client: redis.Redis, *outcomes: Outcome) -> Callable[..., list[Outcom
     keys = {1: (JO,), 2: (AL,), 3: (JO, AL)}
     events = tuple(lanes.ClaimedEvent(number, 0, 0, 0, 1_000 + number, keys[number], b"") for number in keys)
     claim = lanes.Claim("c", events, None, False)
-    recorder = delivery_log.Recorder(client, QUEUE, claim)
+    recorder = delivery_log.Recorder(queue_of(client, QUEUE), claim)
     recorded = recorder.recording(lambda _request: list(outcomes))
 
     def send(request: Request) -> list[Outcome]:
@@ -54,15 +55,15 @@ def test_what_was_sent_for_a_person_is_told_newest_first_with_the_exact_item(cli
     )
     sender(client, Delivered())(Request(BATCH_PATH, (item(3, "c"),)))
 
-    newest, oldest = delivery_log.sent_for(client, QUEUE, JO, 10)
-    (_, refused) = delivery_log.sent_for(client, QUEUE, AL, 10)
+    newest, oldest = delivery_log.sent_for(queue_of(client, QUEUE), JO, 10)
+    (_, refused) = delivery_log.sent_for(queue_of(client, QUEUE), AL, 10)
 
     assert (newest.sequence, newest.item, newest.refusal) == (3, {"name": "c"}, None)
     assert (oldest.sequence, oldest.accepted_ms, oldest.message_id, oldest.path) == (1, 1_001, "web:a", BATCH_PATH)
     assert before_ms <= oldest.claimed_ms <= oldest.sent_ms <= oldest.answered_ms
     assert (refused.sequence, refused.refusal) == (2, "no such thing")
-    assert delivery_log.sent_for(client, QUEUE, JO, 1) == [newest]
-    assert delivery_log.sent_for(client, QUEUE, lanes.digest("id:bo"), 10) == []
+    assert delivery_log.sent_for(queue_of(client, QUEUE), JO, 1) == [newest]
+    assert delivery_log.sent_for(queue_of(client, QUEUE), lanes.digest("id:bo"), 10) == []
 
 
 def test_the_log_is_bounded_by_number_and_age(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,13 +71,13 @@ def test_the_log_is_bounded_by_number_and_age(client: redis.Redis, monkeypatch: 
     for _ in range(5):
         send(Request(BATCH_PATH, (item(1, "a"),)))
 
-    delivery_log.trim(client, QUEUE, 3)
+    delivery_log.trim(queue_of(client, QUEUE), 3)
     assert client.llen(LOG) == 3
     monkeypatch.setattr(delivery_log, "KEPT_S", -1)
-    delivery_log.trim(client, QUEUE, 3)
+    delivery_log.trim(queue_of(client, QUEUE), 3)
     assert client.llen(LOG) == 0
     send(Request(BATCH_PATH, (item(1, "a"),)))
-    delivery_log.trim(client, QUEUE, 0)
+    delivery_log.trim(queue_of(client, QUEUE), 0)
     assert client.llen(LOG) == 0
 
 
@@ -91,12 +92,12 @@ def test_a_person_s_items_are_removed_and_the_others_stay_in_their_order(client:
     def is_gone(sequence: int, digests: Sequence[bytes]) -> bool:
         return JO in digests and sequence < 3
 
-    removed = delivery_log.remove(client, QUEUE, is_gone)
-    assert delivery_log.remove(client, QUEUE, is_gone) == []
+    removed = delivery_log.remove(queue_of(client, QUEUE), is_gone)
+    assert delivery_log.remove(queue_of(client, QUEUE), is_gone) == []
 
     assert len(removed) == 251
     assert {message_id for _, _, message_id, _ in removed} == {"web:a", "web:alone"}
     assert {(sequence, *digests) for sequence, digests, _, _ in removed} == {(1, JO)}
-    assert [sent.sequence for sent in delivery_log.sent_for(client, QUEUE, JO, 10)] == [3]
-    names = [sent.item["name"] for sent in delivery_log.sent_for(client, QUEUE, AL, 1000)]
+    assert [sent.sequence for sent in delivery_log.sent_for(queue_of(client, QUEUE), JO, 10)] == [3]
+    names = [sent.item["name"] for sent in delivery_log.sent_for(queue_of(client, QUEUE), AL, 1000)]
     assert names == ["later", *(name for n in reversed(range(250)) for name in (f"only {n}", "b"))]

@@ -19,6 +19,7 @@ from delivery.batching import Request
 from delivery.outcomes import Answer, Delivered, Outcome, Paused, Rejected, RetryLater, Split
 from lanes.keys import base
 from mapping.envelope import pack
+from tests.queues import queue_of
 from workers import claim
 from workers.claim import Terms, work_off
 from workers.lease import Lease, LeaseLost
@@ -61,18 +62,20 @@ class Service:
 def track(client: redis.Redis, name: str, user: str, **more: Any) -> None:
     event = {"type": "track", "event": name, "userId": user, "messageId": name, "timestamp": "2024-03-05T10:20:30Z"}
     body = pack("website", event | more)
-    lanes.append(client, QUEUE, [lanes.NewEvent(body, (user,), name)], limit=1000, dedupe_s=60)
+    lanes.append(queue_of(client, QUEUE), [lanes.NewEvent(body, (user,), name)])
 
 
 def work(client: redis.Redis, destination: mapping.Destination, send: Send, stopping: bool = False) -> lanes.Claim:
-    claim = lanes.claim(client, QUEUE, lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, listen_ms=0)
-    lease = Lease(client, QUEUE, claim.id, 60_000, time.monotonic())
+    claim = lanes.claim(
+        queue_of(client, QUEUE), lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, poll_ms=0
+    )
+    lease = Lease(queue_of(client, QUEUE), claim.id, 60_000, time.monotonic())
     work_off(claim, lease, destination, send, TERMS, lambda: stopping)
     return claim
 
 
 def letters(client: redis.Redis) -> list[dict[str, Any]]:
-    return [orjson.loads(letter) for letter in client.hgetall(f"{base(QUEUE)}:letter").values()]
+    return [orjson.loads(letter) for letter in client.hgetall(f"{base(QUEUE)}:failure").values()]
 
 
 def test_each_depth_leaves_after_the_answers_to_the_one_before(
@@ -85,7 +88,7 @@ def test_each_depth_leaves_after_the_answers_to_the_one_before(
     work(client, destination, service)
 
     assert service.requests == [["a1", "b1"], ["a2", "b2"], ["a3"]]
-    assert lanes.stats(client, QUEUE).delivered_total == 5
+    assert lanes.stats(queue_of(client, QUEUE)).delivered_total == 5
 
 
 def test_a_depth_larger_than_a_request_is_sent_in_several(
@@ -110,7 +113,7 @@ def test_only_what_failed_is_retried_and_what_follows_it_waits_unsent(
     work(client, destination, service)
 
     assert service.requests == [["a1", "b1"], ["b2"]]
-    figures = lanes.stats(client, QUEUE)
+    figures = lanes.stats(queue_of(client, QUEUE))
     assert (figures.delivered_total, figures.delayed, figures.blocked, figures.released_total) == (2, 1, 1, 1)
 
 
@@ -127,7 +130,7 @@ def test_a_refused_item_is_buried_and_its_followers_go_on(
     (letter,) = letters(client)
     assert (letter["class"], letter["message"]) == ("rejected", "name: too long (invalid)")
     assert letter["faults"][0]["request"]["name"] == "bad"
-    assert letter["faults"][0]["answer"] == {"status": 207, "body": "{}", "batch_index": None}
+    assert letter["faults"][0]["response"] == {"status": 207, "body": "{}", "batch_index": None}
 
 
 def test_an_event_that_cannot_be_mapped_is_buried_with_the_mapping_s_words(
@@ -173,7 +176,7 @@ def test_a_request_as_it_was_keeps_its_payload_when_its_subscription_is_gone(
     ]
     event = {"type": "track", "event": "Bought", "userId": "jo", "messageId": "m1"}
     body = pack("website", event, {"requests": stored})
-    lanes.append(client, QUEUE, [lanes.NewEvent(body, ("id:jo",), "m1")], limit=1000, dedupe_s=60)
+    lanes.append(queue_of(client, QUEUE), [lanes.NewEvent(body, ("id:jo",), "m1")])
     refused = Rejected("no", Answer(400, "no"))
 
     work(client, destination, Service(one=refused, two=refused))
@@ -186,7 +189,7 @@ def test_a_deletion_request_that_is_refused_leaves_a_letter(
     client: redis.Redis, destination: mapping.Destination
 ) -> None:
     body = pack("website", {"type": "delete", "userId": "jo", "messageId": "m1"})
-    lanes.append(client, QUEUE, [lanes.NewEvent(body, ("id:jo",), "m1")], limit=1000, dedupe_s=60)
+    lanes.append(queue_of(client, QUEUE), [lanes.NewEvent(body, ("id:jo",), "m1")])
 
     work(client, destination, lambda request: [Rejected("no", Answer(400, "no"))] * len(request.items))
 
@@ -220,7 +223,7 @@ def test_an_event_that_no_subscription_wants_is_done(client: redis.Redis, destin
 
     work(client, destination, Service())
 
-    assert lanes.stats(client, QUEUE).delivered_total == 1
+    assert lanes.stats(queue_of(client, QUEUE)).delivered_total == 1
 
 
 def test_an_ambiguous_failure_is_sent_again_with_the_same_bytes(
@@ -236,7 +239,7 @@ def test_an_ambiguous_failure_is_sent_again_with_the_same_bytes(
     work(client, destination, send)
 
     assert bodies == [bodies[0]] * 2
-    assert lanes.stats(client, QUEUE).delivered_total == 1
+    assert lanes.stats(queue_of(client, QUEUE)).delivered_total == 1
 
 
 def test_a_request_refused_as_a_whole_is_halved_in_order_until_the_culprit_stands_alone(
@@ -256,7 +259,7 @@ def test_a_request_refused_as_a_whole_is_halved_in_order_until_the_culprit_stand
     work(client, destination, send)
 
     assert sent == [["e0", "e1", "e2", "e3"], ["e0", "e1"], ["e2", "e3"], ["e2"], ["e3"]]
-    figures = lanes.stats(client, QUEUE)
+    figures = lanes.stats(queue_of(client, QUEUE))
     assert (figures.delivered_total, figures.buried_total) == (3, 1)
 
 
@@ -276,7 +279,7 @@ def test_the_second_half_of_a_refused_request_does_not_overtake_the_first(client
 
     assert sent[0] == ["a0", "b0", "c0", "a1"]
     assert sent[-1] == ["c0"]
-    assert lanes.stats(client, QUEUE).delivered_total == 1
+    assert lanes.stats(queue_of(client, QUEUE)).delivered_total == 1
 
 
 def test_refused_credentials_spend_no_attempt_and_bury_nothing(
@@ -286,7 +289,7 @@ def test_refused_credentials_spend_no_attempt_and_bury_nothing(
 
     work(client, destination, Service(a1=Paused("HTTP 401", Answer(401, ""))))
 
-    figures = lanes.stats(client, QUEUE)
+    figures = lanes.stats(queue_of(client, QUEUE))
     assert (figures.ready, figures.dead) == (1, 0)
     assert client.hgetall(f"{base(QUEUE)}:attempts") == {}
 
@@ -325,7 +328,7 @@ def test_what_the_service_has_no_room_for_spends_no_attempt_however_often(
 
     work(client, destination, Service(a1=RetryLater("HTTP 429", Answer(429, ""))))
 
-    assert lanes.stats(client, QUEUE).dead == 0
+    assert lanes.stats(queue_of(client, QUEUE)).dead == 0
     assert client.hget(f"{base(QUEUE)}:attempts", "1") == ATTEMPTS
 
 
@@ -333,15 +336,15 @@ def test_an_event_that_keeps_killing_workers_is_buried_unseen(
     client: redis.Redis, destination: mapping.Destination
 ) -> None:
     track(client, "poison", "a")
-    client.hset(f"{base(QUEUE)}:deaths", "1", b"7000 id/w1\n" * claim.MOST_DEATHS)
+    client.hset(f"{base(QUEUE)}:expired_claims", "1", b"7000 id/w1\n" * claim.MOST_EXPIRED_CLAIMS)
     service = Service()
 
     work(client, destination, service)
 
     assert service.requests == []
     (letter,) = letters(client)
-    assert (letter["class"], letter["deaths"]) == ("deadly", claim.MOST_DEATHS)
-    assert [(one["at_ms"], one["worker"]) for one in letter["attempts"]] == [(7000, "w1")] * claim.MOST_DEATHS
+    assert (letter["class"], letter["expired_claims"]) == ("poison", claim.MOST_EXPIRED_CLAIMS)
+    assert [(one["at_ms"], one["worker"]) for one in letter["attempts"]] == [(7000, "w1")] * claim.MOST_EXPIRED_CLAIMS
 
 
 def test_a_stopping_worker_puts_back_what_it_has_not_sent(
@@ -354,7 +357,7 @@ def test_a_stopping_worker_puts_back_what_it_has_not_sent(
     work(client, destination, service, stopping=True)
 
     assert service.requests == []
-    figures = lanes.stats(client, QUEUE)
+    figures = lanes.stats(queue_of(client, QUEUE))
     assert (figures.ready, figures.blocked, figures.claims) == (1, 1, 0)
     assert client.hgetall(f"{base(QUEUE)}:attempts") == {}
 
@@ -365,13 +368,15 @@ def test_a_worker_that_is_told_to_stop_sends_nothing_more_and_puts_back_the_rest
     for n in range(25):
         track(client, f"e{n}", f"user {n}")
     service = Service()
-    claim = lanes.claim(client, QUEUE, lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, listen_ms=0)
-    lease = Lease(client, QUEUE, claim.id, 60_000, time.monotonic())
+    claim = lanes.claim(
+        queue_of(client, QUEUE), lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, poll_ms=0
+    )
+    lease = Lease(queue_of(client, QUEUE), claim.id, 60_000, time.monotonic())
 
     work_off(claim, lease, destination, service, TERMS, lambda: len(service.requests) > 0)
 
     assert [len(names) for names in service.requests] == [10], "one request was under way"
-    figures = lanes.stats(client, QUEUE)
+    figures = lanes.stats(queue_of(client, QUEUE))
     assert (figures.delivered_total, figures.ready, figures.claims) == (10, 15, 0)
     assert client.hgetall(f"{base(QUEUE)}:attempts") == {}
 
@@ -383,12 +388,14 @@ def test_whoever_wants_to_know_is_told_before_each_settling(
     track(client, "b1", "b")
     track(client, "b2", "b")
     service = Service(a1=RetryLater("HTTP 503", Answer(503, ""), after_s=60.0))
-    claim = lanes.claim(client, QUEUE, lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, listen_ms=0)
-    lease = Lease(client, QUEUE, claim.id, 60_000, time.monotonic())
+    claim = lanes.claim(
+        queue_of(client, QUEUE), lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, poll_ms=0
+    )
+    lease = Lease(queue_of(client, QUEUE), claim.id, 60_000, time.monotonic())
     told: list[tuple[int, int]] = []
 
     def before_settling() -> None:
-        told.append((len(service.requests), lanes.stats(client, QUEUE).claimed))
+        told.append((len(service.requests), lanes.stats(queue_of(client, QUEUE)).claimed))
 
     work_off(claim, lease, destination, service, TERMS, lambda: False, before_settling)
 
@@ -397,13 +404,13 @@ def test_whoever_wants_to_know_is_told_before_each_settling(
 
 def test_nothing_is_sent_once_the_lease_is_lost(client: redis.Redis, destination: mapping.Destination) -> None:
     track(client, "a1", "a")
-    claim = lanes.claim(client, QUEUE, lease_ms=1, max_events=9, max_bytes=10**6, max_depth=0, listen_ms=0)
+    claim = lanes.claim(queue_of(client, QUEUE), lease_ms=1, max_events=9, max_bytes=10**6, max_depth=0, poll_ms=0)
     client.zadd(f"{base(QUEUE)}:claims", {claim.id: 0})
-    lanes.reap(client, QUEUE)
+    lanes.reap(queue_of(client, QUEUE))
     service = Service()
 
     with pytest.raises(LeaseLost):
-        work_off(claim, Lease(client, QUEUE, claim.id, 1, 0.0), destination, service, TERMS, lambda: False)
+        work_off(claim, Lease(queue_of(client, QUEUE), claim.id, 1, 0.0), destination, service, TERMS, lambda: False)
 
     assert service.requests == []
 
@@ -412,7 +419,7 @@ def test_a_lease_that_is_short_is_extended_before_the_send(
     client: redis.Redis, destination: mapping.Destination
 ) -> None:
     track(client, "a1", "a")
-    claim = lanes.claim(client, QUEUE, lease_ms=500, max_events=9, max_bytes=10**6, max_depth=0, listen_ms=0)
+    claim = lanes.claim(queue_of(client, QUEUE), lease_ms=500, max_events=9, max_bytes=10**6, max_depth=0, poll_ms=0)
     before = client.zscore(f"{base(QUEUE)}:claims", claim.id)
     ends: list[float | None] = []
 
@@ -420,7 +427,7 @@ def test_a_lease_that_is_short_is_extended_before_the_send(
         ends.append(client.zscore(f"{base(QUEUE)}:claims", claim.id))
         return [Delivered()]
 
-    work_off(claim, Lease(client, QUEUE, claim.id, 60_000, -1e9), destination, send, TERMS, lambda: False)
+    work_off(claim, Lease(queue_of(client, QUEUE), claim.id, 60_000, -1e9), destination, send, TERMS, lambda: False)
 
     assert before is not None
     assert ends[0] is not None
@@ -466,7 +473,7 @@ def test_trusted_or_not_nothing_overtakes_what_has_to_go_again(client: redis.Red
 
     assert service.requests[-1] == ["d0"]
     assert {name for names in service.requests for name in names} == {"a0", "b0", "c0", "d0"}
-    figures = lanes.stats(client, QUEUE)
+    figures = lanes.stats(queue_of(client, QUEUE))
     assert (figures.delivered_total, figures.claims, figures.delayed, figures.blocked) == (1, 0, 3, 3)
 
 
@@ -477,15 +484,13 @@ def test_what_follows_an_event_that_is_given_up_goes_back_to_its_place(client: r
 
     work(client, configured(batch_order="trust"), Service(a0=RetryLater("HTTP 503", ANSWER)))
 
-    figures = lanes.stats(client, QUEUE)
+    figures = lanes.stats(queue_of(client, QUEUE))
     assert (figures.buried_total, figures.claims, figures.ready) == (1, 0, 1)
 
 
 def alias(client: redis.Redis, old: str, new: str) -> None:
     event = {"type": "alias", "userId": new, "previousId": old, "messageId": f"{old} is {new}"}
-    lanes.append(
-        client, QUEUE, [lanes.NewEvent(pack("web", event), (old, new), event["messageId"])], limit=9, dedupe_s=60
-    )
+    lanes.append(queue_of(client, QUEUE), [lanes.NewEvent(pack("web", event), (old, new), event["messageId"])])
 
 
 def test_what_comes_after_a_merge_goes_to_the_person_who_remains(client: redis.Redis) -> None:
@@ -506,7 +511,7 @@ def test_a_late_event_of_a_deleted_person_is_dropped_and_a_new_one_is_not(client
     names = [body.get("name") for body in sent_by(client, configured())]
 
     assert names == [None, "back"]
-    assert lanes.stats(client, QUEUE).delivered_total == 3
+    assert lanes.stats(queue_of(client, QUEUE)).delivered_total == 3
 
 
 def test_a_late_event_of_a_deleted_person_is_buried_where_that_is_wanted(client: redis.Redis) -> None:

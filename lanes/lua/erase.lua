@@ -13,13 +13,13 @@
 -- ARGV[…]  two per lane in which the call before was on its way: its digest, and the sequence to which it came there
 --
 -- Returns  {more, on their way, claimed, sequence, how, record, …}: more 1 when this call came to its bound; on their way:
---          two per lane, for the next call; claimed: empty events that claims own; three per event: 'taken', 'letter'
+--          two per lane, for the next call; claimed: empty events that claims own; three per event: 'removed', 'dead_letter'
 --          (taken, a dead letter that held) or 'emptied'
 -- Clock    Redis' own.
 local base, call = KEYS[1], redis.call
 local sub, byte, char = string.sub, string.byte, string.char
-local EVENT, LANE, PLACE, READY = base .. ':event', base .. ':lane', base .. ':place', base .. ':ready'
-local HELD = base .. ':claim:held'
+local EVENT, LANE, PLACE, READY = base .. ':event', base .. ':lane', base .. ':links', base .. ':ready'
+local HELD = base .. ':claim:blocking'
 local DIGEST, KEY_COUNT, SHARDS, HOT_LENGTH = 8, 14, 16, 1000
 local events_left, steps_left, longest_hold = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local before_sequence = tonumber(ARGV[4]) or math.huge
@@ -144,7 +144,7 @@ local generation = math.floor(now / math.max(longest_hold, 1))
 local function apart_until(digests)
   local time = 0
   for back = 0, 1 do
-    for _, found in ipairs(call('HMGET', base .. ':apart:' .. generation - back, unpack(digests))) do
+    for _, found in ipairs(call('HMGET', base .. ':cooling_until:' .. generation - back, unpack(digests))) do
       time = math.max(time, tonumber(found or 0))
     end
   end
@@ -154,7 +154,7 @@ end
 local function rested_at(digest)
   local time = 0
   for back = 0, 1 do
-    local rested = call('GET', base .. ':rested:' .. generation - back .. ':' .. byte(digest) % SHARDS) or ''
+    local rested = call('GET', base .. ':finished_at:' .. generation - back .. ':' .. byte(digest) % SHARDS) or ''
     for at = 1, #rested, DIGEST + 13 do
       if sub(rested, at, at + DIGEST - 1) == digest then
         time = math.max(time, tonumber(sub(rested, at + DIGEST, at + DIGEST + 12)))
@@ -172,7 +172,7 @@ local function free(name)
     return
   end
   local digests = digests_of(call('HGET', EVENT, name))
-  local due, hold = math.max(now, apart_until(digests)), call('HGET', base .. ':hold', name)
+  local due, hold = math.max(now, apart_until(digests)), call('HGET', base .. ':cooldown', name)
   for _, digest in ipairs(hold and digests or {}) do
     due = math.max(due, rested_at(digest) + hold)
   end
@@ -209,7 +209,7 @@ local function take_out(name, record, digests, before)
     close(digest, before[digest], heirs[i - 1])
   end
   call('ZREM', READY, name)
-  for _, suffix in ipairs({ ':event', ':place', ':hold', ':attempts', ':deaths' }) do
+  for _, suffix in ipairs({ ':event', ':links', ':cooldown', ':attempts', ':expired_claims' }) do
     call('HDEL', base .. suffix, name)
   end
   local second = sub(record, 1, 10)
@@ -251,14 +251,14 @@ local function forget(name)
   local held = call('SREM', HELD, name) == 1
   if held then
     call('HDEL', base .. ':dead', name)
-    call('HDEL', base .. ':letter', name)
-    call('ZREM', base .. ':grave', name)
+    call('HDEL', base .. ':failure', name)
+    call('ZREM', base .. ':dead_index', name)
   end
   take_out(name, record, digests, before)
   if not held then
-    call('HINCRBY', base .. ':total', 'forgotten', 1)
+    call('HINCRBY', base .. ':total', 'erased', 1)
   end
-  report(name, held and 'letter' or 'taken', record)
+  report(name, held and 'dead_letter' or 'removed', record)
   return true
 end
 

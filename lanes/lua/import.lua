@@ -27,8 +27,8 @@ for at = 1, #ARGV, 3 do
   if ARGV[at] == '' or not is_there(ARGV[at], ARGV[at + 1]) then
     local name = own(ARGV[at])
     redis.call('HSET', DEAD, name, ARGV[at + 1])
-    redis.call('HSET', base .. ':letter', name, ARGV[at + 2])
-    redis.call('ZADD', base .. ':grave', name, name)
+    redis.call('HSET', base .. ':failure', name, ARGV[at + 2])
+    redis.call('ZADD', base .. ':dead_index', name, name)
     added = added + 1
   end
 end

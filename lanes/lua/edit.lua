@@ -12,7 +12,7 @@
 local base, name = KEYS[1], ARGV[1]
 local DIGEST, KEY_COUNT = 8, 14
 local record = redis.call('HGET', base .. ':dead', name)
-if not record or redis.call('HGET', base .. ':letter', name) ~= ARGV[3] then
+if not record or redis.call('HGET', base .. ':failure', name) ~= ARGV[3] then
   return 0
 end
 local keys_end = KEY_COUNT + string.byte(record, KEY_COUNT) * DIGEST
@@ -21,9 +21,9 @@ if string.sub(record, keys_end + 1) ~= ARGV[2] then
 end
 local mended = string.sub(record, 1, keys_end) .. ARGV[4]
 redis.call('HSET', base .. ':dead', name, mended)
-redis.call('HSET', base .. ':letter', name, ARGV[5])
-redis.call('INCR', base .. ':grave:changes')
-if redis.call('SISMEMBER', base .. ':claim:held', name) == 1 then
+redis.call('HSET', base .. ':failure', name, ARGV[5])
+redis.call('INCR', base .. ':dead_changes')
+if redis.call('SISMEMBER', base .. ':claim:blocking', name) == 1 then
   redis.call('HSET', base .. ':event', name, mended)
 end
 return 1
