@@ -64,6 +64,7 @@ from lanes.erase import (
 from lanes.inspection import HotLane, Lane, Stats, Step, Waiting, inspect, lane_events, stats
 from lanes.keys import digest
 from lanes.queue import NO_LIMIT, AsyncQueue, Queue, QueueConfig
+from lanes.verify import Verification, Violation, verify
 
 __all__ = [
     "LAYOUT",
@@ -94,6 +95,8 @@ __all__ = [
     "Settled",
     "Stats",
     "Step",
+    "Verification",
+    "Violation",
     "Waiting",
     "append",
     "append_async",
@@ -129,4 +132,5 @@ __all__ = [
     "stats",
     "stored_config",
     "unblock",
+    "verify",
 ]
