@@ -177,21 +177,21 @@ local function check_event(name)
   local record, due, owners = call('HGET', EVENT, name), call('ZSCORE', READY, name), owners_of(name)
   local blocking, links = call('SISMEMBER', BLOCKING, name) == 1, call('HGET', LINKS, name)
   if not record then
-    local places = {}
-    places[1] = due and ':ready' or nil
+    local names = {}
+    names[1] = due and ':ready' or nil
     for _, owner in ipairs(owners) do
-      places[#places + 1] = ':claim:' .. owner
+      names[#names + 1] = ':claim:' .. owner
     end
     if blocking then
-      places[#places + 1] = ':claim:blocking'
+      names[#names + 1] = ':claim:blocking'
     end
     for _, suffix in ipairs({ ':links', ':cooldown', ':attempts', ':expired_claims' }) do
       if call('HEXISTS', base .. suffix, name) == 1 then
-        places[#places + 1] = suffix
+        names[#names + 1] = suffix
       end
     end
-    if #places > 0 then
-      report(name, 'record', 'no record in :event, but in ' .. table.concat(places, ', '))
+    if #names > 0 then
+      report(name, 'record', 'no record in :event, but in ' .. table.concat(names, ', '))
     end
     return
   end

@@ -86,13 +86,13 @@ def test_an_unused_queue_has_no_violation(client: redis.Redis) -> None:
 @pytest.mark.parametrize("then", ["requeue", "unblock", "discard", "erase"])
 def test_the_totals_agree_whatever_becomes_of_a_blocking_dead_letter(client: redis.Redis, then: str) -> None:
     queue = fill(client)
-    (letter,) = lanes.get_dead_letters(queue, [5])
+    (blocking,) = lanes.get_dead_letters(queue, [5])
     (other,) = lanes.get_dead_letters(queue, [4])
 
     if then == "requeue":
         again = lanes.NewEvent(other.body, ("ann",), "again", replaces=4)
         as_of = lanes.dead_letter_changes(queue)
-        lanes.requeue(queue, blocking=[letter], appended=[again], as_of=as_of, record=("note", {"cursor": 5}))
+        lanes.requeue(queue, blocking=[blocking], appended=[again], as_of=as_of, record=("note", {"cursor": 5}))
     elif then == "unblock":
         lanes.unblock(queue, {5: b"skipped"})
     elif then == "discard":
@@ -228,7 +228,7 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "deletions for ever": ("ttl", lambda client: client.hset(keys.DELETED.of(QUEUE, 7), "a", "b")),
     "updates for ever": ("ttl", lambda client: client.hset(keys.IDENTIFIED.of(QUEUE, 7), "a", "b")),
     "attributes for ever": ("ttl", lambda client: client.hset(keys.RECENT_ATTRIBUTES.of(QUEUE, 7), "a", "b")),
-    "a key that nobody knows": ("registry", lambda client: client.set(f"{keys.base(QUEUE)}:place", "x")),
+    "an unregistered key": ("registry", lambda client: client.set(f"{keys.base(QUEUE)}:place", "x")),
     "a key of another type": ("type", lambda client: client.set(keys.HOT.of(QUEUE), "x")),
     "no layout": ("layout", lambda client: client.delete(keys.LAYOUT.of(QUEUE))),
     "no config": ("config", lambda client: client.delete(keys.CONFIG.of(QUEUE))),
@@ -297,7 +297,7 @@ def test_traffic_beside_it_is_no_violation(redis_client: redis.Redis) -> None:
 
     def arrive(random: Random) -> None:
         if lanes.stats(queue).waiting < LIMIT - 1000:
-            people = [random.sample([*"abcdefgh", "everybody"], random.randint(0, 3)) for _ in range(40)]
+            people = [random.sample([*"abcdefgh", "shared"], random.randint(0, 3)) for _ in range(40)]
             append(redis_client, *(event(str(random.random()), *people_of) for people_of in people))
 
     def work(random: Random) -> None:
