@@ -136,7 +136,7 @@ class Pipeline:
         wait_until(lambda: self.stats().waiting == 0, "the queue is empty", deadline_s)
 
     def stats(self) -> lanes.Stats:
-        return lanes.stats(self.redis, QUEUE)
+        return lanes.stats(lanes.Queue(client=self.redis, name=QUEUE))
 
     def journal(self) -> list[dict[str, Any]]:
         """Every operation that the simulator applied, in order."""

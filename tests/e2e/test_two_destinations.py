@@ -54,7 +54,7 @@ def test_a_dead_destination_slows_nobody(redis_server: RedisServer, tmp_path: Pa
         delivered_in(pipeline, "demo", "living", TO_THE_LIVING)
 
         living, dead = lanes.stats(queue_in(pipeline.redis, "living")), lanes.stats(queue_in(pipeline.redis, "dead"))
-        breaker = admission.read(pipeline.redis, "dead").breaker
+        breaker = admission.read(queue_in(pipeline.redis, "dead")).breaker
         while pipeline.workers:
             pipeline.kill_worker(0)  # they would wait for answers
 

@@ -45,20 +45,20 @@ local base, ms = KEYS[1], tonumber(ARGV[1])
 for _, event in ipairs(redis.call('ZRANGE', base .. ':ready', 0, -1)) do
   redis.call('ZINCRBY', base .. ':ready', -ms, event)
 end
-for _, name in ipairs(redis.call('KEYS', base .. ':apart:*')) do
+for _, name in ipairs(redis.call('KEYS', base .. ':cooling_until:*')) do
   for _, digest in ipairs(redis.call('HKEYS', name)) do
     redis.call('HINCRBY', name, digest, -ms)
   end
 end
 local DIGEST, TIME = 8, 13
-for _, name in ipairs(redis.call('KEYS', base .. ':recent:*')) do
+for _, name in ipairs(redis.call('KEYS', base .. ':recent_attributes:*')) do
   local said = redis.call('HGETALL', name)
   for at = 1, #said, 2 do
     local time = string.sub(said[at + 1], 1, TIME)
     redis.call('HSET', name, said[at], string.format('%013d', time - ms) .. string.sub(said[at + 1], TIME + 1))
   end
 end
-for _, name in ipairs(redis.call('KEYS', base .. ':rested:*')) do
+for _, name in ipairs(redis.call('KEYS', base .. ':finished_at:*')) do
   local notes, moved = redis.call('GET', name), {}
   for at = 1, #notes, DIGEST + TIME do
     local time = string.sub(notes, at + DIGEST, at + DIGEST + TIME - 1)
@@ -67,8 +67,8 @@ for _, name in ipairs(redis.call('KEYS', base .. ':rested:*')) do
   redis.call('SET', name, table.concat(moved), 'KEEPTTL')
 end
 for field, in_a_ms in pairs({ probe_at = 1, turn = 1000, rate_at = 1000 }) do
-  if redis.call('HEXISTS', base .. ':gate', field) == 1 then
-    redis.call('HINCRBY', base .. ':gate', field, -ms * in_a_ms)
+  if redis.call('HEXISTS', base .. ':admission', field) == 1 then
+    redis.call('HINCRBY', base .. ':admission', field, -ms * in_a_ms)
   end
 end
 """

@@ -103,7 +103,7 @@ def make_due(client: redis.Redis) -> None:
     for name in client.zrange(f"{base(QUEUE)}:ready", 0, -1):
         client.zadd(f"{base(QUEUE)}:ready", {name: 0})
     for key in client.keys(f"{base(QUEUE)}:*"):
-        if key.split(b":")[-2] in (b"apart", b"rested"):
+        if b":cooling_until:" in key or b":finished_at:" in key:
             client.delete(key)
 
 
