@@ -4,11 +4,11 @@ A letter is a JSON object: `{"class", "message", "faults", "accepted", "unsent",
 "accepted_at_ms", "buried_at_ms", "worker", "configuration", "original"?}`.
 
 A fault is `{"subscription", "action", "message"}`; when a request was refused, also with `payload`, `path`, `request`
-and `answer` (status, body, index in the batch). `accepted` are the event's operations that Customer.io took in the last
-attempt, `unsent` those behind the refused one, both without message and answer. `attempts` has the time, the worker and
-the end of every try, also of those that no worker survived; `deaths` says how many these are. `configuration` tells
-versions of it apart, `original` is the event before it was edited. The event itself is kept beside the letter by the
-lanes.
+and `response` (status, body, index in the batch). `accepted` are the event's operations that Customer.io took in the
+last attempt, `unsent` those behind the refused one, both without message and response. `attempts` has the time, the
+worker and the end of every try, also of those that no worker survived; `deaths` says how many these are.
+`configuration` tells versions of it apart, `original` is the event before it was edited. The event itself is kept
+beside the letter by the lanes.
 """
 
 from __future__ import annotations
@@ -111,4 +111,4 @@ def _failure(failure: Failure) -> JsonObject:
 
 
 def _refusal(outcome: Rejected | RetryLater) -> JsonObject:
-    return {"message": outcome.reason, "answer": asdict(outcome.answer)}
+    return {"message": outcome.reason, "response": asdict(outcome.response)}

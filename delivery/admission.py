@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from delivery.batching import Request
-from delivery.outcomes import Answer, Outcome, Paused, RetryLater
+from delivery.outcomes import Outcome, Paused, Response, RetryLater
 from delivery.scripts import run
 from lanes import Queue, keys
 
@@ -66,7 +66,7 @@ class Gate:
         def guarded(request: Request) -> list[Outcome]:
             too_long_s, troubled = self._depart()
             if too_long_s:
-                answer = Answer(None, "not sent")
+                answer = Response(None, "not sent")
                 return [Paused("the rate limit has no room", answer, too_long_s)] * len(request.items)
             sent_at = self.clock()
             outcomes = send(request)
@@ -98,7 +98,7 @@ class Gate:
             self._report("throttled", after_s=first.after_s or 0.0)
         elif isinstance(first, RetryLater):
             if self._report("failed", first.reason):
-                return [Paused(first.reason, first.answer)] * len(outcomes)
+                return [Paused(first.reason, first.response)] * len(outcomes)
         else:
             if troubled:
                 self._report("answered")

@@ -24,7 +24,7 @@ from dead_letters.record import Reason
 from delivery import identity_memory, recent_attributes, retries
 from delivery.admission import Send
 from delivery.batching import Item, Request, pack
-from delivery.outcomes import Answer, Delivered, Outcome, Paused, Rejected, RetryLater, Split
+from delivery.outcomes import Delivered, Outcome, Paused, Rejected, Response, RetryLater, Split
 from delivery.prepare import Prepared, prepare
 from privacy import erasure, receipts
 from privacy.purge import ErasureContext
@@ -42,7 +42,7 @@ _LATE = "it came after its person was deleted"
 _MARGIN_S = 1.0
 # In-process tries of a send have come to an end by then: a worker that shall stop has not much longer.
 _PATIENCE_S = 10.0
-_STOPPING = Paused("the worker stops", Answer(None, "not sent"))
+_STOPPING = Paused("the worker stops", Response(None, "not sent"))
 _NOT_YET = (RetryLater, Paused)
 _CHANGES_IDENTITY = frozenset({"mergePeople", "deletePerson", "suppressPerson", "unsuppressPerson"})
 

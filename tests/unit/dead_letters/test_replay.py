@@ -18,7 +18,7 @@ from dead_letters import replay as replays
 from dead_letters.query import Filter
 from dead_letters.replay import Means
 from delivery.batching import Request
-from delivery.outcomes import Answer, Delivered, Outcome, Rejected, RetryLater
+from delivery.outcomes import Delivered, Outcome, Rejected, Response, RetryLater
 from mapping.envelope import pack, unpack
 from tests.queues import queue_of
 from workers.claim import Terms, work_off
@@ -77,7 +77,7 @@ def work(client: redis.Redis, destination: mapping.Destination, **answers: Outco
 
 
 def refused(text: str = "name: no (invalid)") -> Rejected:
-    return Rejected(text, Answer(207, "{}", 0))
+    return Rejected(text, Response(207, "{}", 0))
 
 
 def replay(
@@ -155,7 +155,7 @@ def test_the_letter_has_the_whole_record(client: redis.Redis) -> None:
     assert (fault["subscription"], fault["action"], fault["path"]) == ("Track Event", "trackEvent", "/api/v2/entity")
     assert fault["payload"]["data"] == {"price": 3}
     assert fault["request"]["attributes"] == {"price": 3}
-    assert fault["answer"] == {"status": 207, "body": "{}", "batch_index": 0}
+    assert fault["response"] == {"status": 207, "body": "{}", "batch_index": 0}
     assert (grave.source, grave.why["keys"], grave.why["unsent"]) == ("website", ["id:jo"], [])
     assert len(grave.why["attempts"]) == 1
 
@@ -192,7 +192,7 @@ def test_operations_behind_one_that_was_tried_too_often_go_again_with_it(client:
     destination = mapping.destinations({"destinations": {QUEUE: table}})[QUEUE]
     send_events(client, track("bad"))
     client.hset(f"segue:{{{QUEUE}}}:attempts", "1", b'[1,"w","HTTP 503"]\n' * 29)
-    work(client, destination, bad=RetryLater("HTTP 503", Answer(503, "")))
+    work(client, destination, bad=RetryLater("HTTP 503", Response(503, "")))
     (grave,) = graves(client)
     assert [one["request"]["name"] for one in grave.why["unsent"]] == ["twice"]
 

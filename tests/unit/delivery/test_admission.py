@@ -12,12 +12,12 @@ from delivery import admission as gates
 from delivery import scripts
 from delivery.admission import FAILURES, Gate
 from delivery.batching import Item, Request
-from delivery.outcomes import Answer, Delivered, Outcome, Paused, Rejected, RetryLater
+from delivery.outcomes import Delivered, Outcome, Paused, Rejected, Response, RetryLater
 from tests.queues import queue_of
 
 QUEUE = "journeys"
 KEY = "segue:{journeys}:admission"
-DEAD = RetryLater("no answer: ConnectError", Answer(None, "ConnectError"))
+DEAD = RetryLater("no answer: ConnectError", Response(None, "ConnectError"))
 REQUEST = Request("/api/v2/entity", (Item(1, 0, "trackEvent", "/api/v2/entity", b"{}"),))
 
 
@@ -60,13 +60,13 @@ def test_a_refusal_of_an_item_is_an_answer(client: redis.Redis) -> None:
     for _ in range(FAILURES):
         send(gate(client), DEAD)
 
-    send(gate(client), Rejected("HTTP 400", Answer(400, "")))
+    send(gate(client), Rejected("HTTP 400", Response(400, "")))
 
     assert gates.read(queue_of(client, QUEUE)).breaker == "closed"
 
 
 def test_refused_credentials_pause_at_once_with_a_reason(client: redis.Redis) -> None:
-    send(gate(client), Paused("the credentials were refused (HTTP 401)", Answer(401, "")))
+    send(gate(client), Paused("the credentials were refused (HTTP 401)", Response(401, "")))
 
     state = gates.read(queue_of(client, QUEUE))
     assert (state.paused, state.breaker, state.reason) == (True, "closed", "the credentials were refused (HTTP 401)")
@@ -127,7 +127,7 @@ def test_whoever_waited_for_a_turn_leaves_at_it(client: redis.Redis) -> None:
 
 
 def test_a_429_halves_the_rate_once_a_second_and_holds_everybody_as_long_as_it_says(client: redis.Redis) -> None:
-    storm = RetryLater("HTTP 429", Answer(429, ""), after_s=30)
+    storm = RetryLater("HTTP 429", Response(429, ""), after_s=30)
 
     for _ in range(5):
         client.hdel(KEY, "turn")
@@ -164,11 +164,11 @@ def test_answers_that_become_slow_lower_the_rate_by_a_tenth_and_one_alone_does_n
 
 
 def test_a_rate_that_was_cut_comes_back_within_half_a_minute(client: redis.Redis) -> None:
-    send(gate(client, requests_per_s=100), RetryLater("HTTP 429", Answer(429, "")))
+    send(gate(client, requests_per_s=100), RetryLater("HTTP 429", Response(429, "")))
     seconds, microseconds = client.time()
     client.hset(KEY, mapping={"rate_at": (seconds - 30) * 1_000_000 + microseconds, "cut_at": 0, "turn": 0})
 
     send(gate(client, requests_per_s=100), Delivered())
-    send(gate(client, requests_per_s=100), RetryLater("HTTP 429", Answer(429, "")))
+    send(gate(client, requests_per_s=100), RetryLater("HTTP 429", Response(429, "")))
 
     assert gates.read(queue_of(client, QUEUE)).requests_per_s == 50

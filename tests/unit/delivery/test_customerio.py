@@ -141,7 +141,7 @@ def test_an_answer_that_trickles_is_none() -> None:
     outcome = api.send(batch("a"))[0]
 
     assert isinstance(outcome, RetryLater)
-    assert outcome.answer.status is None
+    assert outcome.response.status is None
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("refused"), httpx.ReadTimeout("slow"), httpx.ReadError("reset")])
@@ -152,7 +152,7 @@ def test_no_answer_may_be_tried_again(error: httpx.HTTPError) -> None:
     outcome = send(fail, batch("a"))[0]
 
     assert isinstance(outcome, RetryLater)
-    assert outcome.answer.status is None
+    assert outcome.response.status is None
 
 
 def test_retry_after_may_be_seconds_or_a_date_and_is_capped() -> None:

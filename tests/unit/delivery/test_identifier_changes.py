@@ -15,7 +15,7 @@ import redis
 import lanes
 import mapping
 from delivery.batching import Request
-from delivery.outcomes import Answer, Delivered, Outcome, Rejected
+from delivery.outcomes import Delivered, Outcome, Rejected, Response
 from lanes.keys import base
 from mapping.envelope import pack
 from tests.queues import queue_of
@@ -61,7 +61,7 @@ class Worker:
 
     def answer(self, body: dict[str, Any]) -> Outcome:
         is_refused = self.refuses and body.get("attributes", {}).get("plan") == self.refuses
-        return Rejected("no such plan", Answer(207, "{}")) if is_refused else Delivered()
+        return Rejected("no such plan", Response(207, "{}")) if is_refused else Delivered()
 
     def work(self) -> int:
         """Work off one claim; return how many events it had."""

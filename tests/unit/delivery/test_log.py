@@ -13,7 +13,7 @@ import redis
 import lanes
 from delivery import log as delivery_log
 from delivery.batching import Item, Request
-from delivery.outcomes import Answer, Delivered, Outcome, Rejected
+from delivery.outcomes import Delivered, Outcome, Rejected, Response
 from lanes.keys import base
 from mapping.operation import BATCH_PATH
 from tests.queues import queue_of
@@ -50,7 +50,7 @@ def sender(client: redis.Redis, *outcomes: Outcome) -> Callable[..., list[Outcom
 
 def test_what_was_sent_for_a_person_is_told_newest_first_with_the_exact_item(client: redis.Redis) -> None:
     before_ms = time.time_ns() // 1_000_000
-    sender(client, Delivered(), Rejected("no such thing", Answer(207, "")))(
+    sender(client, Delivered(), Rejected("no such thing", Response(207, "")))(
         Request(BATCH_PATH, (item(1, "a"), item(2, "b")))
     )
     sender(client, Delivered())(Request(BATCH_PATH, (item(3, "c"),)))

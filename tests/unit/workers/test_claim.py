@@ -16,7 +16,7 @@ import mapping
 from delivery import retries
 from delivery.admission import Send
 from delivery.batching import Request
-from delivery.outcomes import Answer, Delivered, Outcome, Paused, Rejected, RetryLater, Split
+from delivery.outcomes import Delivered, Outcome, Paused, Rejected, Response, RetryLater, Split
 from lanes.keys import base
 from mapping.envelope import pack
 from tests.queues import queue_of
@@ -25,7 +25,7 @@ from workers.claim import Terms, work_off
 from workers.lease import Lease, LeaseLost
 
 QUEUE = "journeys"
-ANSWER = Answer(503, "")
+RESPONSE = Response(503, "")
 ATTEMPT = b'[1,"w","HTTP 503"]\n'
 ATTEMPTS = ATTEMPT * (retries.MAX_ATTEMPTS - 1)
 TERMS = Terms(retry_base_s=0.001, timeout_s=1.0, turn_s=1.0, lease_ms=60_000)
@@ -108,7 +108,7 @@ def test_only_what_failed_is_retried_and_what_follows_it_waits_unsent(
 ) -> None:
     for name, user in [("a1", "a"), ("b1", "b"), ("a2", "a"), ("b2", "b")]:
         track(client, name, user)
-    service = Service(a1=RetryLater("HTTP 503", ANSWER, after_s=60))
+    service = Service(a1=RetryLater("HTTP 503", RESPONSE, after_s=60))
 
     work(client, destination, service)
 
@@ -122,7 +122,7 @@ def test_a_refused_item_is_buried_and_its_followers_go_on(
 ) -> None:
     track(client, "bad", "a")
     track(client, "next", "a")
-    service = Service(bad=Rejected("name: too long (invalid)", Answer(207, "{}")))
+    service = Service(bad=Rejected("name: too long (invalid)", Response(207, "{}")))
 
     work(client, destination, service)
 
@@ -130,7 +130,7 @@ def test_a_refused_item_is_buried_and_its_followers_go_on(
     (letter,) = letters(client)
     assert (letter["class"], letter["message"]) == ("rejected", "name: too long (invalid)")
     assert letter["faults"][0]["request"]["name"] == "bad"
-    assert letter["faults"][0]["answer"] == {"status": 207, "body": "{}", "batch_index": None}
+    assert letter["faults"][0]["response"] == {"status": 207, "body": "{}", "batch_index": None}
 
 
 def test_an_event_that_cannot_be_mapped_is_buried_with_the_mapping_s_words(
@@ -177,7 +177,7 @@ def test_a_request_as_it_was_keeps_its_payload_when_its_subscription_is_gone(
     event = {"type": "track", "event": "Bought", "userId": "jo", "messageId": "m1"}
     body = pack("website", event, {"requests": stored})
     lanes.append(queue_of(client, QUEUE), [lanes.NewEvent(body, ("id:jo",), "m1")])
-    refused = Rejected("no", Answer(400, "no"))
+    refused = Rejected("no", Response(400, "no"))
 
     work(client, destination, Service(one=refused, two=refused))
 
@@ -191,7 +191,7 @@ def test_a_deletion_request_that_is_refused_leaves_a_letter(
     body = pack("website", {"type": "delete", "userId": "jo", "messageId": "m1"})
     lanes.append(queue_of(client, QUEUE), [lanes.NewEvent(body, ("id:jo",), "m1")])
 
-    work(client, destination, lambda request: [Rejected("no", Answer(400, "no"))] * len(request.items))
+    work(client, destination, lambda request: [Rejected("no", Response(400, "no"))] * len(request.items))
 
     (letter,) = letters(client)
     (fault,) = letter["faults"]
@@ -209,7 +209,7 @@ def test_an_update_that_names_nobody_is_sent_and_refused(client: redis.Redis) ->
     table = {"site_id": "s", "api_key": "k", "subscriptions": [update], "presets": {"Create or Update Person": False}}
     track(client, "m1", "jo", type="identify", traits={"plan": "free"})
 
-    refused = Rejected("no", Answer(400, "no"))
+    refused = Rejected("no", Response(400, "no"))
     work(client, mapping.destinations({"destinations": {QUEUE: table}})[QUEUE], lambda _: [refused])
 
     (letter,) = letters(client)
@@ -234,7 +234,7 @@ def test_an_ambiguous_failure_is_sent_again_with_the_same_bytes(
 
     def send(request: Request) -> list[Outcome]:
         bodies.append(request.body())
-        return [RetryLater("no answer", Answer(None, "reset"))] if len(bodies) == 1 else [Delivered()]
+        return [RetryLater("no answer", Response(None, "reset"))] if len(bodies) == 1 else [Delivered()]
 
     work(client, destination, send)
 
@@ -254,7 +254,7 @@ def test_a_request_refused_as_a_whole_is_halved_in_order_until_the_culprit_stand
         sent.append(names)
         if "e2" not in names:
             return [Delivered()] * len(names)
-        return [Split("HTTP 400", ANSWER)] * len(names) if len(names) > 1 else [Rejected("HTTP 400", ANSWER)]
+        return [Split("HTTP 400", RESPONSE)] * len(names) if len(names) > 1 else [Rejected("HTTP 400", RESPONSE)]
 
     work(client, destination, send)
 
@@ -272,8 +272,8 @@ def test_the_second_half_of_a_refused_request_does_not_overtake_the_first(client
         names = [orjson.loads(item.data)["name"] for item in request.items]
         sent.append(names)
         if len(names) > 2:
-            return [Split("HTTP 413", ANSWER)] * len(names)
-        return [RetryLater("HTTP 503", ANSWER) if "a0" in names else Delivered()] * len(names)
+            return [Split("HTTP 413", RESPONSE)] * len(names)
+        return [RetryLater("HTTP 503", RESPONSE) if "a0" in names else Delivered()] * len(names)
 
     work(client, configured(batch_order="trust", batch_items=4), send)
 
@@ -287,7 +287,7 @@ def test_refused_credentials_spend_no_attempt_and_bury_nothing(
 ) -> None:
     track(client, "a1", "a")
 
-    work(client, destination, Service(a1=Paused("HTTP 401", Answer(401, ""))))
+    work(client, destination, Service(a1=Paused("HTTP 401", Response(401, ""))))
 
     figures = lanes.stats(queue_of(client, QUEUE))
     assert (figures.ready, figures.dead) == (1, 0)
@@ -298,7 +298,7 @@ def test_an_event_tried_too_often_is_buried_as_exhausted(client: redis.Redis, de
     track(client, "a1", "a")
     client.hset(f"{base(QUEUE)}:attempts", "1", ATTEMPTS)
 
-    work(client, destination, Service(a1=RetryLater("HTTP 503", ANSWER)))
+    work(client, destination, Service(a1=RetryLater("HTTP 503", RESPONSE)))
 
     (letter,) = letters(client)
     assert (letter["class"], len(letter["attempts"])) == ("exhausted", retries.MAX_ATTEMPTS)
@@ -315,7 +315,7 @@ def test_an_old_event_is_buried_when_it_was_tried_a_few_times(
     client.hset(f"{base(QUEUE)}:attempts", "1", ATTEMPT * tried)
     monkeypatch.setattr(retries, "MAX_AGE_S", -1)
 
-    work(client, destination, Service(a1=RetryLater("HTTP 503", ANSWER)))
+    work(client, destination, Service(a1=RetryLater("HTTP 503", RESPONSE)))
 
     assert [letter["class"] for letter in letters(client)] == ["exhausted"] * is_buried
 
@@ -326,7 +326,7 @@ def test_what_the_service_has_no_room_for_spends_no_attempt_however_often(
     track(client, "a1", "a")
     client.hset(f"{base(QUEUE)}:attempts", "1", ATTEMPTS)
 
-    work(client, destination, Service(a1=RetryLater("HTTP 429", Answer(429, ""))))
+    work(client, destination, Service(a1=RetryLater("HTTP 429", Response(429, ""))))
 
     assert lanes.stats(queue_of(client, QUEUE)).dead == 0
     assert client.hget(f"{base(QUEUE)}:attempts", "1") == ATTEMPTS
@@ -387,7 +387,7 @@ def test_whoever_wants_to_know_is_told_before_each_settling(
     track(client, "a1", "a")
     track(client, "b1", "b")
     track(client, "b2", "b")
-    service = Service(a1=RetryLater("HTTP 503", Answer(503, ""), after_s=60.0))
+    service = Service(a1=RetryLater("HTTP 503", Response(503, ""), after_s=60.0))
     claim = lanes.claim(
         queue_of(client, QUEUE), lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, poll_ms=0
     )
@@ -466,7 +466,7 @@ def test_where_order_within_a_request_is_trusted_a_chain_shares_requests(client:
 def test_trusted_or_not_nothing_overtakes_what_has_to_go_again(client: redis.Redis) -> None:
     for name, user in [("a0", "a"), ("b0", "b"), ("c0", "c"), ("a1", "a"), ("a2", "a"), ("b1", "b"), ("d0", "d")]:
         track(client, name, user)
-    again = RetryLater("HTTP 503", ANSWER, after_s=60)
+    again = RetryLater("HTTP 503", RESPONSE, after_s=60)
     service = Service(a0=again, b0=again, c0=again, d0=Delivered())
 
     work(client, configured(batch_order="trust"), service)
@@ -482,7 +482,7 @@ def test_what_follows_an_event_that_is_given_up_goes_back_to_its_place(client: r
         track(client, name, user)
     client.hset(f"{base(QUEUE)}:attempts", "1", ATTEMPTS)
 
-    work(client, configured(batch_order="trust"), Service(a0=RetryLater("HTTP 503", ANSWER)))
+    work(client, configured(batch_order="trust"), Service(a0=RetryLater("HTTP 503", RESPONSE)))
 
     figures = lanes.stats(queue_of(client, QUEUE))
     assert (figures.buried_total, figures.claims, figures.ready) == (1, 0, 1)
