@@ -326,7 +326,7 @@ def test_a_letter_that_holds_lets_the_person_go_on_in_order_after_replay_or_skip
             pipeline.send([{"type": "page", "properties": {}, "userId": user, "messageId": f"{user} bad"}])
             pipeline.send([{"type": "track", "event": f"after {n}", "userId": user} for n in range(3)])
         pipeline.send([{"type": "track", "event": "free", "userId": "other"}])
-        wait_until(lambda: pipeline.stats().held == 2, "both letters hold")
+        wait_until(lambda: pipeline.stats().blocking == 2, "both letters hold")
         wait_until(lambda: pipeline.stats().delivered_total == 1, "others are not delayed")
         assert pipeline.stats().blocked == 6
         by_user = {one["event"]["userId"]: one["sequence"] for one in operator.lines("list", "--json")}

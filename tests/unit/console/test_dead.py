@@ -102,7 +102,7 @@ def users(client: redis.Redis) -> list[str]:
 
 
 def everything(client: redis.Redis) -> dict[bytes, Any]:
-    return {key: client.dump(key) for key in client.keys("*") if not key.endswith(b":hint")}
+    return {key: client.dump(key) for key in client.keys("*") if not key.endswith(b":wakeup")}
 
 
 @pytest.mark.parametrize(
