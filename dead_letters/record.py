@@ -21,11 +21,9 @@ import orjson
 import mapping
 from delivery.batching import Item
 from delivery.outcomes import Rejected, RetryLater
-from delivery.prepare import translation_of
 from lanes import ClaimedEvent
 from mapping import Failure
 from mapping.envelope import JsonObject, unpack
-from workers.heartbeat import NAME
 
 # A letter that is replayed and fails again remembers this many attempts, the last ones.
 MOST_ATTEMPTS = 60
@@ -39,38 +37,38 @@ class Reason(StrEnum):
     INVALID = "invalid"  # a mapping could not be filled, or its payload is not what the action takes
     REJECTED = "rejected"  # Customer.io refused the operation for good
     EXHAUSTED = "exhausted"  # tried too often
-    DEADLY = "deadly"  # the workers that claimed it died, again and again
+    POISON = "poison"  # the workers that claimed it died, again and again
     DELETED = "deleted"  # it came late for a person who was deleted
 
 
-def attempt(now_s: float, reason: str) -> bytes:
+def attempt(now_s: float, reason: str, worker: str) -> bytes:
     """Return what is noted of an attempt when its event goes back to its place: one short line."""
-    return orjson.dumps([int(now_s * 1000), NAME, reason[:_LONGEST_REASON]])
+    return orjson.dumps([int(now_s * 1000), worker, reason[:_LONGEST_REASON]])
 
 
-def letter(
+def failure(
     event: ClaimedEvent,
     destination: mapping.Destination,
     now_s: float,
     reason: Reason,
     *,
+    worker: str,
+    configuration: str,
     failures: tuple[Failure, ...] = (),
     refusals: tuple[tuple[Item, Rejected | RetryLater], ...] = (),
     accepted: tuple[Item, ...] = (),
     unsent: tuple[Item, ...] = (),
     message: str | None = None,
-    configuration: str = "",
+    operations: tuple[mapping.Operation, ...] | None = None,
 ) -> bytes:
     """Return the letter of an event: the faults in order of subscriptions, the first one's text as its message."""
     names = {one.index: one.name for one in destination.subscriptions}
     _, content, again = unpack(event.body)
     accepted_at_ms = again.get("accepted_at_ms", event.accepted_at_ms)
-    operations: tuple[mapping.Operation, ...] = ()
-    if refusals or accepted or unsent:  # mapped again, as nobody keeps them until then
-        operations = translation_of(content, again, destination, accepted_at_ms).operations
+    made = operations or ()
 
     def request(item: Item) -> JsonObject:
-        operation = operations[item.place]
+        operation = made[item.place]
         return {
             "subscription": names.get(operation.subscription),
             "action": item.action,
@@ -83,8 +81,8 @@ def letter(
     faults += [request(item) | _refusal(outcome) for item, outcome in refusals]
     text = message or faults[0]["message"]
     noted = [*map(orjson.loads, event.attempts), *([death.at_ms, death.by, _DIED] for death in event.expired_claims)]
-    if reason is not Reason.DEADLY:
-        noted.append([int(now_s * 1000), NAME, text[:_LONGEST_REASON]])
+    if reason is not Reason.POISON:
+        noted.append([int(now_s * 1000), worker, text[:_LONGEST_REASON]])
     tried = [{"at_ms": at_ms, "worker": worker, "reason": end} for at_ms, worker, end in sorted(noted)]
     kept = {"original": again["original"]} if "original" in again else {}
     return orjson.dumps(
@@ -99,7 +97,7 @@ def letter(
             "keys": mapping.ordering_info(content, destination).keys,
             "accepted_at_ms": accepted_at_ms,
             "buried_at_ms": int(now_s * 1000),
-            "worker": NAME,
+            "worker": worker,
             "configuration": configuration,
             **kept,
         }

@@ -27,7 +27,6 @@ from delivery.scripts import run
 from lanes import Queue, keys
 from lanes.keys import DIGEST_BYTES
 from mapping.envelope import JsonObject
-from workers.heartbeat import NAME
 
 KEPT_S: Final = 3 * 86_400
 _LEVEL = 1  # half a microsecond for an event
@@ -55,8 +54,9 @@ class Sent:
 class Recorder:
     """Records what is sent of one claim; one that dies leaves out what was not settled and will be sent again."""
 
-    def __init__(self, queue: Queue, claim: lanes.Claim) -> None:
+    def __init__(self, queue: Queue, claim: lanes.Claim, worker: str) -> None:
         self._queue = queue
+        self._worker = worker
         self._claimed_ms = _now_ms()
         self._told = {event.sequence: (event.accepted_at_ms, b"".join(event.keys).hex()) for event in claim.events}
         self._entries: list[bytes] = []
@@ -79,7 +79,7 @@ class Recorder:
             ]
             entry = {
                 "path": request.path,
-                "worker": NAME,
+                "worker": self._worker,
                 "claimed_ms": self._claimed_ms,
                 "sent_ms": sent_ms,
                 "answered_ms": _now_ms(),

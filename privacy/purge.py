@@ -6,7 +6,6 @@ their ordering keys goes; identities that were merged are one person. docs/priva
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,9 +23,9 @@ from delivery import log as delivery_log
 from delivery.identity_memory import named_in
 from lanes import keys
 from mapping.envelope import JsonObject, message_key, pack, unpack
-from workers.alone import alone
 
 _LOOK_S = 0.1
+_LOCK_S = 5
 _PEOPLE = ("id:", "email:", "cio_id:", "anonymous_id:")
 # Hashes with a field for each key. `finished_at` and `cooling_until` expire within seconds; later events need them.
 _REMEMBERED = ("join", "merged", "deleted", "identified", "recent_attributes")
@@ -193,12 +192,9 @@ def _remove_letters(context: ErasureContext, owner: _Owners) -> None:
 @contextmanager
 def _nothing_spilling(queue: lanes.Queue) -> Iterator[Callable[[], bool]]:
     """Wait until no worker moves letters to files, and keep it so; yields what has to be called now and then."""
-    while True:
-        with alone(queue.client, keys.SPILL_LOCK.of(queue.name)) as keep:
-            if keep:
-                yield keep
-                return
-        time.sleep(_LOOK_S)
+    name = keys.SPILL_LOCK.of(queue.name)
+    with queue.client.lock(name, timeout=_LOCK_S, sleep=_LOOK_S, raise_on_release_error=False) as lock:
+        yield lock.reacquire
 
 
 def _keys_in(body: JsonObject, destination: mapping.Destination) -> Iterator[str]:

@@ -25,9 +25,11 @@ from delivery import identity_memory, recent_attributes, retries
 from delivery.admission import Send
 from delivery.batching import Item, Request, pack
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, Response, RetryLater, Split
-from delivery.prepare import Prepared, prepare
+from delivery.prepare import Prepared, prepare, translation_of
+from mapping.envelope import unpack
 from privacy import erasure, receipts
 from privacy.purge import ErasureContext
+from workers import heartbeat
 from workers.lease import Lease
 
 log = logging.getLogger(__name__)
@@ -117,7 +119,7 @@ def _deadly(claim: lanes.Claim, destination: mapping.Destination, terms: Terms) 
     for event in claim.events:
         if len(event.expired_claims) >= MOST_EXPIRED_CLAIMS:
             text = f"{len(event.expired_claims)} workers died while they had this event"
-            _bury(verdicts, event, Reason.DEADLY, time.time(), destination, terms, message=text)
+            _bury(verdicts, event, Reason.POISON, time.time(), destination, terms, message=text)
     return verdicts
 
 
@@ -329,7 +331,7 @@ def _judge(
                 )
             else:
                 delay_s = retries.release_delay_s(outcome, len(event.attempts), terms.retry_base_s)
-                note = letters.attempt(now_s, outcome.reason) if outcome.counts else b""
+                note = letters.attempt(now_s, outcome.reason, heartbeat.NAME) if outcome.counts else b""
                 verdicts.released.append(lanes.Release(event.sequence, int(delay_s * 1000), note))
             return
     if len(outcomes) < len(prepared.items):
@@ -351,7 +353,21 @@ def _bury(
     **why: Any,
 ) -> None:
     """Add the event to those that are set aside; `why` is what its letter tells besides."""
-    letter = letters.letter(event, destination, now_s, reason, configuration=terms.configuration, **why)
+    operations: tuple[mapping.Operation, ...] | None = None
+    if {"refusals", "accepted", "unsent"} & why.keys():  # mapped again, as nobody keeps them until then
+        _, content, again = unpack(event.body)
+        accepted_at_ms = again.get("accepted_at_ms", event.accepted_at_ms)
+        operations = translation_of(content, again, destination, accepted_at_ms).operations
+    letter = letters.failure(
+        event,
+        destination,
+        now_s,
+        reason,
+        worker=heartbeat.NAME,
+        configuration=terms.configuration,
+        operations=operations,
+        **why,
+    )
     blocks = destination.delivery.after_burial == "hold"
     verdicts.buried.append(lanes.Burial(event.sequence, letter, blocks))
 

@@ -18,7 +18,8 @@ import redis
 from celery import signals
 from kombu.exceptions import OperationalError
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import LockError, LockNotOwnedError, RedisError
+from redis.lock import Lock
 from redis.retry import Retry
 
 import lanes
@@ -32,7 +33,6 @@ from lanes import keys
 from privacy import erasure, receipts
 from privacy.purge import ErasureContext
 from workers import heartbeat
-from workers.alone import alone
 from workers.app import WAKE_EXPIRES_S, app, settings
 from workers.claim import Terms, work_off
 from workers.lease import Lease, LeaseLost
@@ -57,6 +57,8 @@ TEND_S = 30
 # Some wait all the same: an error that every event meets should not fill the dead letters.
 GIVEN_UP_MS = 5_000
 _FORGETTING_MS = 60_000
+# A lock ends by itself so long after its holder died.
+LOCK_S = 5
 
 stopping = threading.Event()
 
@@ -190,7 +192,7 @@ def deliver_once(name: str, *, listening: bool) -> bool:
     lease = Lease(queues()[name], claim.id, lease_ms, asked_at)
     try:
         send: Send = track_api(name).send
-        recorder = delivery_log.Recorder(queues()[name], claim)
+        recorder = delivery_log.Recorder(queues()[name], claim, heartbeat.NAME)
         if delivery.log_requests:
             send = recorder.recording(send)
         send = gate(name).guard(send)
@@ -212,12 +214,14 @@ def replay(name: str, replay_id: str) -> None:
     until = time.monotonic() + SLICE_S
     means = replays.Means(stopping.wait, wake)
     try:
-        with alone(store(), replays.lock(queues()[name], replay_id)) as keep:
-            while keep and keep() and not stopping.is_set() and time.monotonic() < until:
+        with _lock(replays.lock(queues()[name], replay_id)) as lock:
+            while not stopping.is_set() and time.monotonic() < until:
+                lock.reacquire()
                 if not replays.step(queues()[name], replay_id, destinations()[name], means):
                     return
-        if keep:
-            ask(replay, name, replay_id)
+        ask(replay, name, replay_id)
+    except LockError:
+        return  # another worker carries the replay on
     except RedisError as error:
         log.warning("%s: the store is away: %s", name, error)
 
@@ -234,9 +238,10 @@ def tend(name: str) -> None:
             if alarm:
                 log.warning("%s: %s", name, alarm)
             return
-        with alone(store(), keys.SPILL_LOCK.of(queue.name)) as keep:
-            if keep:
-                retention.keep_within(queue, delivery, settings.spill_dir, now_ms, keep)
+        with _lock(keys.SPILL_LOCK.of(queue.name)) as lock:
+            retention.keep_within(queue, delivery, settings.spill_dir, now_ms, lambda: _is_owned(lock))
+    except LockError:
+        return  # another worker does it
     except RedisError as error:
         log.warning("%s: the store is away: %s", name, error)
     except (OSError, spill_files.TornFile) as error:
@@ -281,6 +286,19 @@ def sweep() -> None:
         if receipts.unfinished(queue):
             ask(finish_forgetting, name)
     erasure.rewrite_wanted_history(store())
+
+
+def _lock(name: str) -> Lock:
+    """Return the lock for a `with` block: entering raises LockError when another worker has it. It ends after LOCK_S
+    unless it is reacquired."""
+    return Lock(store(), name, timeout=LOCK_S, blocking=False, raise_on_release_error=False)
+
+
+def _is_owned(lock: Lock) -> bool:
+    try:
+        return lock.reacquire()
+    except LockNotOwnedError:
+        return False
 
 
 def wake(name: str) -> None:

@@ -54,7 +54,7 @@ def test_a_poisonous_event_becomes_a_dead_letter_and_everybody_else_is_delivered
 
     assert deaths == MOST_EXPIRED_CLAIMS
     (letter,) = letters
-    assert letter["class"] == "deadly"
+    assert letter["class"] == "poison"
     assert len({attempt["worker"] for attempt in letter["attempts"]}) == MOST_EXPIRED_CLAIMS
     assert letter["message"] == f"{MOST_EXPIRED_CLAIMS} workers died while they had this event"
     for user in range(PEOPLE):

@@ -185,7 +185,7 @@ def test_lanes_show_says_what_a_person_waits_for(store: redis.Redis) -> None:
 
 def test_lanes_show_tells_what_was_sent_and_what_was_answered(store: redis.Redis) -> None:
     event = lanes.ClaimedEvent(7, 0, 0, 0, 1_700_000_000_000, (lanes.digest("id:42"),), b"")
-    recorder = delivery_log.Recorder(queue_of(store, "demo"), lanes.Claim("c", (event,), None, False))
+    recorder = delivery_log.Recorder(queue_of(store, "demo"), lanes.Claim("c", (event,), None, False), "worker")
     send = recorder.recording(lambda _: [Rejected("name: too long", Response(207, ""))])
     send(Request(BATCH_PATH, (Item(7, 0, "trackEvent", "", b'{"name":"Bought"}', "web:m7"),)))
     recorder.write()

@@ -37,7 +37,7 @@ def sender(client: redis.Redis, *outcomes: Outcome) -> Callable[..., list[Outcom
     keys = {1: (JO,), 2: (AL,), 3: (JO, AL)}
     events = tuple(lanes.ClaimedEvent(number, 0, 0, 0, 1_000 + number, keys[number], b"") for number in keys)
     claim = lanes.Claim("c", events, None, False)
-    recorder = delivery_log.Recorder(queue_of(client, QUEUE), claim)
+    recorder = delivery_log.Recorder(queue_of(client, QUEUE), claim, "worker")
     recorded = recorder.recording(lambda _request: list(outcomes))
 
     def send(request: Request) -> list[Outcome]:

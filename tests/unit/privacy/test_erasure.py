@@ -117,7 +117,7 @@ def test_whoever_was_merged_is_the_same_person(client: redis.Redis) -> None:
 def test_the_log_tells_who_else_was_named(client: redis.Redis) -> None:
     append(client, "update", type="identify", userId="jo", anonymousId="an", traits={"email": "Jo@example.com"})
     claim = lanes.claim(queue_of(client, QUEUE), lease_ms=60_000, max_events=9, max_bytes=10**6, max_depth=9, poll_ms=0)
-    recorder = delivery_log.Recorder(queue_of(client, QUEUE), claim)
+    recorder = delivery_log.Recorder(queue_of(client, QUEUE), claim, "worker")
     send = recorder.recording(lambda request: [Delivered()] * len(request.items))
     lease = Lease(queue_of(client, QUEUE), claim.id, 60_000, time.monotonic())
     work_off(claim, lease, DESTINATION, send, TERMS, lambda: False, before_settling=recorder.write)

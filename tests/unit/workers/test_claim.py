@@ -343,7 +343,7 @@ def test_an_event_that_keeps_killing_workers_is_buried_unseen(
 
     assert service.requests == []
     (letter,) = letters(client)
-    assert (letter["class"], letter["deaths"]) == ("deadly", claim.MOST_EXPIRED_CLAIMS)
+    assert (letter["class"], letter["deaths"]) == ("poison", claim.MOST_EXPIRED_CLAIMS)
     assert [(one["at_ms"], one["worker"]) for one in letter["attempts"]] == [(7000, "w1")] * claim.MOST_EXPIRED_CLAIMS
 
 
