@@ -12,12 +12,10 @@ from typing import Any, NamedTuple
 import lanes
 import mapping
 from dead_letters.query import Grave
-from delivery import wire
 from delivery.identity_memory import TIMES_KEPT_S, last_updates_s
 from mapping.envelope import JsonObject
 
 _CAMPAIGNS_S = 72 * 3600
-_TRIGGER_CAMPAIGNS = frozenset({"event", "page", "screen"})
 _ADDED_ON_THE_WIRE = frozenset({"id", "timestamp"})
 _NOTHING = object()
 # Fields of which a plan says that they change.
@@ -83,7 +81,7 @@ def _rehearsal(grave: Grave, destination: mapping.Destination, now_s: float, las
     now = {names[operation.subscription]: operation.body for operation in translation.operations}
     refused = [fault for fault in grave.why["faults"] if "request" in fault]
     changes = [change for fault in refused for change in _changes(fault["request"], now.get(fault["subscription"], {}))]
-    risks = tuple(_risks(grave, destination, bodies, now_s, last_update_s))
+    risks = tuple(_risks(grave, destination, translation.operations, now_s, last_update_s))
     return Rehearsal(bodies, failures, tuple(changes[:_MOST_FIELDS]), risks)
 
 
@@ -99,27 +97,32 @@ def _changes(before: Any, after: Any, at: str = "") -> Iterator[Change]:
 
 
 def _risks(
-    grave: Grave, destination: mapping.Destination, bodies: tuple[JsonObject, ...], now_s: float, last_update_s: int
+    grave: Grave,
+    destination: mapping.Destination,
+    operations: tuple[mapping.Operation, ...],
+    now_s: float,
+    last_update_s: int,
 ) -> Iterator[str]:
     accepted_at_ms = grave.why.get("accepted_at_ms", grave.letter.accepted_at_ms)
     happened_at_s = _seconds(grave.event.get("timestamp"), accepted_at_ms / 1000)
-    actions = {str(body.get("action")) for body in bodies}
-    if "identify" in actions and destination.delivery.identify_times == "rising":
+    effects = {operation.effect for operation in operations}
+    if effects & {"update", "object"} and destination.delivery.identify_times == "rising":
         if max(happened_at_s, _tried_as_s(grave)) < last_update_s:
             yield "older than an update that was sent since: it would overwrite newer values"
         elif now_s - happened_at_s > TIMES_KEPT_S:
             yield "older than the hours for which updates are remembered: it may overwrite newer values"
-    if actions & _TRIGGER_CAMPAIGNS and now_s - happened_at_s > _CAMPAIGNS_S:
+    if "event" in effects and now_s - happened_at_s > _CAMPAIGNS_S:
         yield "more than 72 h old: it triggers no campaign"
-    for action in sorted(actions):
-        if action.startswith(("merge", "delete", "suppress")):
-            yield f"a {action} cannot be taken back"
+    irreversible = {operation.body["action"] for operation in operations if operation.effect in mapping.IRREVERSIBLE}
+    for action in sorted(irreversible):
+        yield f"a {action} cannot be taken back"
 
 
 def _tried_as_s(grave: Grave) -> float:
     """Return the latest time that a refused update of the letter had: it is remembered like one that was sent."""
-    requests = [fault["request"] for fault in grave.why["faults"] if "request" in fault]
-    return max((float(one["timestamp"]) for one in requests if wire.is_update(one)), default=0.0)
+    refused = [fault for fault in grave.why["faults"] if "request" in fault]
+    updates = (fault["request"] for fault in refused if mapping.effect_of(fault["action"]) == "update")
+    return max((float(update["timestamp"]) for update in updates), default=0.0)
 
 
 def _seconds(timestamp: object, otherwise: float) -> float:

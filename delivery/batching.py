@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from mapping import Operation
+from mapping import Effect, Operation
 from mapping.envelope import JsonObject
 from mapping.operation import BATCH_PATH, ENTITY_PATH
 
@@ -24,6 +24,7 @@ class Item(NamedTuple):
     sequence: int  # of the event
     place: int  # which of the event's operations it is
     action: str
+    effect: Effect
     path: str
     data: bytes
     message_id: str = ""  # of the event, behind its source
@@ -53,7 +54,7 @@ def encode(
     sequence: int, place: int, operation: Operation, body: JsonObject, message_id: str = "", person: str = ""
 ) -> Item:
     """Return the operation as the bytes that stand for it on the wire."""
-    return Item(sequence, place, operation.action, operation.path, written(body), message_id, person)
+    return Item(sequence, place, operation.action, operation.effect, operation.path, written(body), message_id, person)
 
 
 def written(body: JsonObject) -> bytes:

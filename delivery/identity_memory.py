@@ -17,13 +17,13 @@ import orjson
 
 from delivery.scripts import run
 from lanes import Queue, digest, keys
+from mapping import Effect
 from mapping.envelope import JsonObject
 
 Who = Mapping[str, Any]
 
 _NAMING = ("identifiers", "primary", "secondary")
 _KINDS = frozenset({"id", "email", "cio_id"})
-_GONE = frozenset({"delete", "suppress"})
 TIMES_KEPT_S = 7200  # as look_up.lua has it
 _CREATES, _UPDATES = "c", "u"  # one byte each
 
@@ -113,27 +113,24 @@ def look_up(
     )
 
 
-def remember(queue: Queue, sent: Sequence[tuple[JsonObject, int]]) -> None:
-    """Keep what the delivered operations did to identities; `sent`: bodies and when each happened, ms."""
+def remember(queue: Queue, sent: Sequence[tuple[Effect, JsonObject, int]]) -> None:
+    """Keep what the delivered operations did to identities; `sent`: effects, bodies and when each happened, ms."""
     arguments: list[str | bytes | int] = []
-    for body, happened_at_ms in sent:
-        arguments += _change(body, happened_at_ms)
+    for effect, body, happened_at_ms in sent:
+        arguments += _change(effect, body, happened_at_ms)
     if arguments:
         run(queue.client, "remember", queue.base, queue.join_s * 1000, *arguments)
 
 
-def _change(body: JsonObject, happened_at_ms: int) -> tuple[str | bytes | int, ...]:
-    if body.get("type") != "person":
-        return ()
-    action = body["action"]
-    if action == "merge":
+def _change(effect: Effect, body: JsonObject, happened_at_ms: int) -> tuple[str | bytes | int, ...]:
+    if effect == "merge":
         primary, secondary = key_of(body["primary"]), key_of(body["secondary"])
         if primary and secondary:
             return ("merged", digest(secondary), digest(primary) + orjson.dumps(body["primary"]))
     person = key_of(body.get("identifiers", {}))
-    if person and action in _GONE:
+    if person and effect in ("delete", "suppress"):
         return ("deleted", digest(person), happened_at_ms)
-    if person and action == "unsuppress":
+    if person and effect == "unsuppress":
         return ("back", digest(person), "")
     return ()
 

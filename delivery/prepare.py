@@ -80,13 +80,13 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination) -> Prep
     message_id = message_key(source, content)
     items, named = [], []
     for place, (operation, body) in enumerate(zip(operations, bodies, strict=True)):
-        items.append(encode(event.sequence, place, operation, body, message_id, _updated(body)))
+        items.append(encode(event.sequence, place, operation, body, message_id, _updated(operation.effect, body)))
         named += identity_memory.named_in(body)
     return Prepared(
         event,
         tuple(items),
         tuple(named),
-        _update(event, bodies, accepted_at_ms),
+        _update(event, operations, bodies, accepted_at_ms),
         failures,
         content.get("timestamp"),
         accepted_at_ms,
@@ -106,11 +106,13 @@ def _addressed(one: Prepared, known: Known, rising: bool) -> Prepared:
     happened_at_ms = one.happened_at_ms if known.deleted_ms else 0
     for item in one.items:
         body = orjson.loads(item.data)
-        sent = wire.addressed(body, known, happened_at_ms, time_s)
+        sent = wire.addressed(item.effect, body, known, happened_at_ms, time_s)
         if sent is None:
-            late = late or body["action"] != "merge"
+            late = late or item.effect != "merge"
         else:
-            items.append(item if sent is body else item._replace(data=written(sent), person=_updated(sent)))
+            items.append(
+                item if sent is body else item._replace(data=written(sent), person=_updated(item.effect, sent))
+            )
     return one._replace(items=tuple(items), late=late)
 
 
@@ -123,22 +125,27 @@ def translation_of(
     return mapping.translate(content, destination, accepted_at_ms / 1000)
 
 
-def _updated(body: JsonObject) -> str:
+def _updated(effect: mapping.Effect, body: JsonObject) -> str:
     """Return the key of the person whom an update is about; nothing for any other body."""
-    return (wire.is_update(body) and identity_memory.key_of(body.get("identifiers", {}))) or ""
+    return (effect == "update" and identity_memory.key_of(body.get("identifiers", {}))) or ""
 
 
-def _update(event: lanes.ClaimedEvent, bodies: Sequence[JsonObject], accepted_at_ms: int) -> Update | None:
+def _update(
+    event: lanes.ClaimedEvent,
+    operations: Sequence[mapping.Operation],
+    bodies: Sequence[JsonObject],
+    accepted_at_ms: int,
+) -> Update | None:
     """Return the event's updates of a person as one; None when there are none.
 
     A merge counts as one of both people: who remains has the attributes of the other one, with their times.
     """
     updates, times = [], []
-    for body in bodies:
-        if wire.is_update(body):
+    for operation, body in zip(operations, bodies, strict=True):
+        if operation.effect == "update":
             updates.append(body)
             times.append(int(body["timestamp"]))
-        elif body.get("action") == "merge":
+        elif operation.effect == "merge":
             times.append(0)
     if not times:
         return None
@@ -150,6 +157,12 @@ def _update(event: lanes.ClaimedEvent, bodies: Sequence[JsonObject], accepted_at
 def _as_it_was(stored: JsonObject, destination: mapping.Destination) -> mapping.Operation:
     """Return the operation of a stored request, see `dead_letters.record`."""
     named = (one.index for one in destination.subscriptions if one.name == stored["subscription"])
+    action = stored["action"]
     return mapping.Operation(
-        next(named, -1), stored["action"], stored["path"], stored["request"], stored.get("payload")
+        next(named, -1),
+        action,
+        mapping.effect_of(action),
+        stored["path"],
+        stored["request"],
+        stored.get("payload"),
     )

@@ -11,12 +11,8 @@ from typing import TypeGuard
 
 from delivery.identity_memory import Known, Who, key_of
 from delivery.ulid import derived_ulid, is_ulid
-from mapping import Operation
+from mapping import CHANGES_IDENTITY, Effect, Operation
 from mapping.envelope import JsonObject
-
-_EVENT_ACTIONS = frozenset({"event", "page", "screen"})
-_WHATEVER_CAME_BEFORE = frozenset({"delete", "suppress", "unsuppress"})
-_RELATIONSHIPS_ONLY = frozenset({"add_relationships", "delete_relationships"})
 
 
 def bodies(operations: tuple[Operation, ...], source: str, event: JsonObject, accepted_at_ms: int) -> list[JsonObject]:
@@ -25,34 +21,31 @@ def bodies(operations: tuple[Operation, ...], source: str, event: JsonObject, ac
     return [_body(operation, source, event, accepted_at_ms, taken) for operation in operations]
 
 
-def is_update(body: JsonObject) -> bool:
-    """Whether the body updates a person's attributes."""
-    return body.get("type") == "person" and body["action"] == "identify"
-
-
-def addressed(body: JsonObject, known: Known, happened_at_ms: int, time_s: int | None) -> JsonObject | None:
+def addressed(
+    effect: Effect, body: JsonObject, known: Known, happened_at_ms: int, time_s: int | None
+) -> JsonObject | None:
     """Return the body addressed to who its people have become, an identify with the time `time_s`.
 
     None: nothing is left to be done. The people to be merged are one already, or the operation came late for a person
     who was deleted.
     """
-    if time_s is not None and is_update(body) and body.get("timestamp") != time_s:
+    if time_s is not None and effect == "update" and body.get("timestamp") != time_s:
         body = body | {"timestamp": time_s}
-    if "action" not in body or not (known.merged or known.deleted_ms):
+    if not (known.merged or known.deleted_ms):
         return body
-    if body["action"] == "merge":
+    if effect == "merge":
         primary, secondary = known.who(body["primary"]), known.who(body["secondary"])
         return None if primary == secondary else body | {"primary": primary, "secondary": secondary}
     relationships = body.get("cio_relationships")
     if isinstance(relationships, list):
         related = [_related(one, known) for one in relationships if not _is_late(_who(one), known, happened_at_ms)]
-        if not related and relationships and body["action"] in _RELATIONSHIPS_ONLY:
+        if not related and relationships and effect == "removal":
             return None
         body = body | {"cio_relationships": related}
     who = body.get("identifiers")
     if body.get("type") != "person" or not isinstance(who, dict):
         return body
-    if body["action"] not in _WHATEVER_CAME_BEFORE and _is_late(who, known, happened_at_ms):
+    if effect not in CHANGES_IDENTITY and _is_late(who, known, happened_at_ms):
         return None
     return body | {"identifiers": known.who(who)}
 
@@ -77,11 +70,9 @@ def _related(relationship: JsonObject, known: Known) -> JsonObject:
 
 def _body(operation: Operation, source: str, event: JsonObject, accepted_at_ms: int, taken: set[str]) -> JsonObject:
     body = operation.body
-    if body.get("type") != "person":
-        return body
-    if body["action"] in _EVENT_ACTIONS:
+    if operation.effect == "event":
         return body | {"id": _event_id(operation, source, event, accepted_at_ms, taken)}
-    if body["action"] == "identify" and not _is_unix_time(body.get("timestamp")):
+    if operation.effect == "update" and not _is_unix_time(body.get("timestamp")):
         return body | {"timestamp": accepted_at_ms // 1000}
     return body
 

@@ -46,7 +46,6 @@ _MARGIN_S = 1.0
 _PATIENCE_S = 10.0
 _STOPPING = Paused("the worker stops", Response(None, "not sent"))
 _NOT_YET = (RetryLater, Paused)
-_CHANGES_IDENTITY = frozenset({"mergePeople", "deletePerson", "suppressPerson", "unsuppressPerson"})
 
 Outcomes = dict[int, list[tuple[Item, Outcome]]]  # by the event's sequence, in the order of its items
 
@@ -138,7 +137,7 @@ def _waves(
     if destination.delivery.batch_order == "trust":
         yield prepared
         return
-    changes = any(item.action in _CHANGES_IDENTITY for one in prepared for item in one.items)
+    changes = any(item.effect in mapping.CHANGES_IDENTITY for one in prepared for item in one.items)
     for depth, wave in groupby(prepared, key=lambda one: one.event.depth):
         if changes and depth > 0:
             yield ready(list(_not_behind((one.event for one in wave), held)))
@@ -258,10 +257,10 @@ def _rounds(prepared: Sequence[Prepared], destination: mapping.Destination) -> I
 def _remember(prepared: Sequence[Prepared], outcomes: Outcomes, lease: Lease) -> None:
     """Keep what was done to identities before anybody is told that it was."""
     done = [
-        (orjson.loads(item.data), one.happened_at_ms)
+        (item.effect, orjson.loads(item.data), one.happened_at_ms)
         for one in prepared
         for item, outcome in outcomes[one.event.sequence]
-        if item.action in _CHANGES_IDENTITY and isinstance(outcome, Delivered)
+        if item.effect in mapping.CHANGES_IDENTITY and isinstance(outcome, Delivered)
     ]
     identity_memory.remember(lease.queue, done)
 

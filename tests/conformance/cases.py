@@ -10,7 +10,7 @@ import mapping
 from mapping import fql
 from mapping.errors import Rejected
 from mapping.javascript import UNDEFINED
-from mapping.reference_results import described
+from mapping.reference_results import error_json
 from tests.conformance import replies
 
 Json = dict[str, Any]
@@ -36,7 +36,7 @@ def _run(case: Json, ask: Callable[[mapping.Destination], Json]) -> Json:
     try:
         destination = mapping.destination_of(case.get("settings"), case.get("subscriptions"))
     except Rejected as error:
-        return {"requests": [], "results": [], "settings_error": True, "error": described(error)}
+        return {"requests": [], "results": [], "settings_error": True, "error": error_json(error)}
     return replies.applied(ask(destination), destination, case.get("responses", []))
 
 
@@ -68,24 +68,24 @@ def _sequence(case: Json) -> Json:
 def _map(case: Json) -> Json:
     event = case.get("event", UNDEFINED)
     try:
-        made = mapping.transform(case["mapping"], event)
+        made = mapping.transform(case["mapping"], event, NOW_S)
     except Rejected as error:
-        return {"error": described(error)}
+        return {"error": error_json(error)}
     return {"output_undefined": True} if made is UNDEFINED else {"output": made}
 
 
 def _map_batch(case: Json) -> Json:
     try:
-        return {"output": mapping.transform_batch(case["mapping"], case["events"])}
+        return {"output": mapping.transform_batch(case["mapping"], case["events"], NOW_S)}
     except Rejected as error:
-        return {"error": described(error)}
+        return {"error": error_json(error)}
 
 
 def _map_validate(case: Json) -> Json:
     try:
         mapping.validate_mapping(case["mapping"])
     except Rejected as error:
-        return {"valid": False, "error": described(error)}
+        return {"valid": False, "error": error_json(error)}
     return {"valid": True}
 
 

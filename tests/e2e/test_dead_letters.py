@@ -28,24 +28,13 @@ from dead_letters.query import Filter
 from tests.chaos.stage import Stage
 from tests.conftest import RedisServer
 from tests.e2e.conftest import clean_environment
-from tests.pipeline import Pipeline, wait_until
+from tests.pipeline import Pipeline, configuration, wait_until
 from tests.queues import queue_in
 
 EVENTS = int(os.environ.get("DEAD_EVENTS", "3000"))
 FAILED = EVENTS // 10
 PEOPLE = 150
 
-CONFIG = """
-[sources.demo]
-write_key = "demo"
-destinations = ["demo"]
-[destinations.demo]
-site_id = "demo"
-api_key = "demo"
-[destinations.demo.delivery]
-requests_per_s = 1000
-after_burial = "{after_burial}"
-"""
 # What the mapping should have been.
 MENDED = """
 [[destinations.demo.subscriptions]]
@@ -134,7 +123,7 @@ def found_people(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "segue.toml"
-    path.write_text(CONFIG.format(after_burial="go_on"))
+    path.write_text(configuration(delivery={"requests_per_s": 1000, "after_burial": "go_on"}))
     return path
 
 
@@ -200,7 +189,7 @@ def test_what_failed_is_grouped_mended_and_replayed_once_in_order_while_people_g
         ("rejected", "createUpdatePerson", FAILED // 5),
     }
     assert [one["event"]["messageId"] for one in listed] == [f"m{n}" for n in range(0, EVENTS, 10)]
-    assert (plan["letters"], plan["fail_again"], plan["changed"]) == (FAILED, 0, FAILED // 5 * 3)
+    assert (plan["dead_letters"], plan["fail_again"], plan["changed"]) == (FAILED, 0, FAILED // 5 * 3)
     assert plan["changes"] == dict.fromkeys(("attributes.bio", "device.platform", "name"), FAILED // 5)
     kinds = ("add_device", "event", "identify", "page", "screen")
     assert plan["operations"] == {f"person {kind}": FAILED // 5 for kind in kinds}
@@ -208,7 +197,7 @@ def test_what_failed_is_grouped_mended_and_replayed_once_in_order_while_people_g
     replay, dry_run = history
     assert interruptions == [130] * 3, "each time it was under way, and joined again"
     assert (replay["state"], replay["mode"], replay["filter"], replay["done"]) == ("done", "mapped", {}, FAILED)
-    assert (replay["gone"], dry_run["mode"]) == (0, "dry run")
+    assert (replay["missing"], dry_run["mode"]) == (0, "dry run")
     assert "@" in replay["who"]
     assert (figures.dead, figures.waiting) == (0, 0)
 
@@ -319,7 +308,7 @@ def ended(stage: Stage, replay_id: str) -> bool:
 def test_a_letter_that_holds_lets_the_person_go_on_in_order_after_replay_or_skip(
     redis_server: RedisServer, config: Path
 ) -> None:
-    config.write_text(CONFIG.format(after_burial="hold"))
+    config.write_text(configuration(delivery={"requests_per_s": 1000, "after_burial": "hold"}))
     with Pipeline(redis_server.url, workers=1, SEGUE_CONFIG=str(config), SEGUE_SETTLE_S="0.1") as pipeline:
         operator = Operator(pipeline, config)
         for user in ("mended", "skipped"):

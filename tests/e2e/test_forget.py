@@ -200,7 +200,7 @@ def test_what_waits_is_dropped_then_customer_io_is_told_and_the_suppressed_are_r
         pipeline.send([{"type": "track", "event": f"unsent {n}", "userId": USER} for n in range(3)])
         ordered = operator.forget("--user-id", USER, "--email", EMAIL, "--suppress")
         assert (ordered["state"], ordered["removed"]["events"]) == ("waiting", 3)
-        assert "no worker runs" in ordered["waits_for"]
+        assert "no worker is running" in ordered["waits_for"]
 
         pipeline.start_worker()
         finished(client, ordered["id"])

@@ -6,10 +6,9 @@ RATE_SECONDS sets for how long it is watched.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from tests.conftest import RedisServer
-from tests.pipeline import Pipeline, wait_until
+from tests.pipeline import Pipeline, configuration, wait_until
 from workers import heartbeat
 
 LIMIT = 50
@@ -18,26 +17,15 @@ SECONDS = int(os.environ.get("RATE_SECONDS", "10"))
 NOISE_S = 60  # for so long others may keep the machine busy
 STORM_S = 2
 RECOVERY_S = 40
-CONFIG = f"""
-[sources.demo]
-write_key = "demo"
-destinations = ["demo"]
-[destinations.demo]
-site_id = "demo"
-api_key = "demo"
-batch_items = 1
-delivery.requests_per_s = {LIMIT}
-"""
+CONFIG = configuration(batch_items=1, delivery={"requests_per_s": LIMIT})
 
 
-def test_eight_processes_keep_to_the_limit_use_it_and_find_it_again(redis_server: RedisServer, tmp_path: Path) -> None:
-    config = tmp_path / "segue.toml"
-    config.write_text(CONFIG)
+def test_eight_processes_keep_to_the_limit_use_it_and_find_it_again(redis_server: RedisServer) -> None:
     events = [
         {"type": "track", "event": "Seen", "userId": f"user {n}", "messageId": f"m{n}"}
         for n in range(LIMIT * (SECONDS + NOISE_S + STORM_S + RECOVERY_S))
     ]
-    with Pipeline(redis_server.url, workers=WORKERS, SEGUE_CONFIG=str(config)) as pipeline:
+    with Pipeline(redis_server.url, workers=WORKERS, config=CONFIG) as pipeline:
         wait_until(lambda: heartbeat.count(pipeline.redis) == WORKERS, "all workers are there")
         pipeline.send(events)
         wait_until(

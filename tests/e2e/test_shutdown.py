@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tests.conftest import RedisServer
-from tests.pipeline import Pipeline, wait_until
+from tests.pipeline import Pipeline, configuration, wait_until
 
 EVENTS = 600
 PEOPLE = 150
 LEASE_S = 600
 GRACE_S = 10  # what supervisors and orchestrators wait at least before they kill
-CONFIG = """
-[sources.demo]
-write_key = "demo"
-destinations = ["demo"]
-[destinations.demo]
-site_id = "demo"
-api_key = "demo"
-batch_items = 1
-delivery.requests_per_s = 1000
-"""
+CONFIG = configuration(batch_items=1, delivery={"requests_per_s": 1000})
 
 
-def test_a_worker_that_is_told_to_stop_leaves_nothing_claimed(redis_server: RedisServer, tmp_path: Path) -> None:
-    config = tmp_path / "segue.toml"
-    config.write_text(CONFIG)
+def test_a_worker_that_is_told_to_stop_leaves_nothing_claimed(redis_server: RedisServer) -> None:
     events = [
         {"type": "track", "userId": f"user {n % PEOPLE}", "event": f"e{n}", "messageId": f"m{n}"} for n in range(EVENTS)
     ]
-    with Pipeline(redis_server.url, workers=1, SEGUE_CONFIG=str(config), SEGUE_LEASE_S=str(LEASE_S)) as pipeline:
+    with Pipeline(redis_server.url, workers=1, config=CONFIG, SEGUE_LEASE_S=str(LEASE_S)) as pipeline:
         pipeline.faults(latency_ms=[500, 500])
         pipeline.send(events)
         wait_until(lambda: requests(pipeline) > 2, "the worker is busy")

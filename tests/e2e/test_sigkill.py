@@ -8,34 +8,21 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import RedisServer
-from tests.pipeline import Pipeline, wait_until
+from tests.pipeline import Pipeline, configuration, wait_until
 
 EVENTS = 4000
 PEOPLE = 800
 KILLS = 10
-CONFIG = """
-[sources.demo]
-write_key = "demo"
-destinations = ["demo"]
-[destinations.demo]
-site_id = "demo"
-api_key = "demo"
-batch_items = 20
-"""
+CONFIG = configuration(batch_items=20)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
-def test_ten_kills_of_busy_workers_lose_nothing_and_disorder_nobody(
-    redis_server: RedisServer, tmp_path: Path, seed: int
-) -> None:
+def test_ten_kills_of_busy_workers_lose_nothing_and_disorder_nobody(redis_server: RedisServer, seed: int) -> None:
     choice = random.Random(seed)
-    config = tmp_path / "segue.toml"
-    config.write_text(CONFIG)
     events = [
         {"type": "track", "event": f"e{n}", "userId": f"user {choice.randrange(PEOPLE)}", "messageId": f"{seed}-{n}"}
         for n in range(EVENTS)
@@ -44,7 +31,7 @@ def test_ten_kills_of_busy_workers_lose_nothing_and_disorder_nobody(
     for event in events:
         wanted[event["userId"]].append(event["event"])
 
-    with Pipeline(redis_server.url, workers=3, SEGUE_CONFIG=str(config), SEGUE_LEASE_S="3") as pipeline:
+    with Pipeline(redis_server.url, workers=3, config=CONFIG, SEGUE_LEASE_S="3") as pipeline:
         pipeline.faults(latency_ms=[50, 150], seed=seed)
         pipeline.send(events)
         for kill in range(KILLS):

@@ -8,7 +8,6 @@ first try at the dead one comes to its end. `bench/two_destinations.py` compares
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import lanes
 from delivery import admission
@@ -42,11 +41,9 @@ delivery.requests_per_s = 1000
 """
 
 
-def test_a_dead_destination_slows_nobody(redis_server: RedisServer, tmp_path: Path) -> None:
-    config = tmp_path / "segue.toml"
-    config.write_text(CONFIG)
-    environment = {"SEGUE_CONFIG": str(config), "SEGUE_CONCURRENCY": str(SEATS), "SEGUE_LEASE_S": str(LEASE_S)}
-    with Pipeline(redis_server.url, workers=WORKERS, threads=2 * SEATS, **environment) as pipeline:
+def test_a_dead_destination_slows_nobody(redis_server: RedisServer) -> None:
+    variables = {"SEGUE_CONCURRENCY": str(SEATS), "SEGUE_LEASE_S": str(LEASE_S)}
+    with Pipeline(redis_server.url, workers=WORKERS, threads=2 * SEATS, config=CONFIG, **variables) as pipeline:
         pipeline.faults(site_id=OTHER, timeout_before=1)
         pipeline.send(told("dead", TO_THE_DEAD), write_key="other")
         wait_until(lambda: claims(pipeline) == WORKERS * SEATS, "the dead one has all its seats")

@@ -56,6 +56,14 @@ def test_a_signed_webhook_reaches_customer_io_and_an_unsigned_one_does_not(up: U
     assert up.people()["grace"]["attributes"]["rank"] == "admiral"
 
 
+def test_the_workers_print_no_warning_as_root(up: Up) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("this test needs root: Celery warns root only")
+
+    assert "ready" in up.lines()
+    assert [line for line in up.lines() if "superuser" in line or "Warning" in line] == []
+
+
 def test_a_killed_child_is_started_again_and_work_goes_on(up: Up) -> None:
     before = up.pids()
     for name in ("worker-1", "ingest"):
@@ -180,7 +188,7 @@ def test_every_destination_of_a_file_is_simulated_with_its_own_credentials(tmp_p
         checked = segue("check", "--credentials", environment=up.environment | {"SEGUE_TRACK_URL": up.simulator_url})
 
     assert checked.returncode == 0, checked.stderr
-    assert checked.stdout.count("Customer.io takes the credentials") == 2
+    assert checked.stdout.count("Customer.io accepts the credentials") == 2
 
 
 def grown(before: list[dict[str, Any]], after: list[dict[str, Any]], *figures: str) -> list[int]:

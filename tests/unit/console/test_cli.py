@@ -52,6 +52,12 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Pa
     return file
 
 
+def test_version_is_one_line_and_exit_code_0() -> None:
+    result = runner.invoke(cli.app, ["--version"])
+
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "segue 0.1.0\n", "")
+
+
 def test_a_bad_setting_is_one_text_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,7 +75,7 @@ def test_redis_away_is_one_text_and_exit_code_2(
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
 
     assert main(["status"], monkeypatch) == 2
-    assert capsys.readouterr().err.startswith("segue: Redis cannot be used: ")
+    assert capsys.readouterr().err.startswith("segue: Redis is unavailable: ")
 
 
 def test_a_missing_configuration_file_is_named(
@@ -88,9 +94,7 @@ def test_nothing_starts_with_a_faulty_configuration(
     configured(tmp_path, monkeypatch, '[destinations.one]\nsite_id = "s"\n')
 
     assert main([command], monkeypatch) == 2
-    assert capsys.readouterr().err == (
-        "segue: the configuration cannot be used:\ndestinations.one.api_key: is missing\n"
-    )
+    assert capsys.readouterr().err == ("segue: the configuration is invalid:\ndestinations.one.api_key: is missing\n")
 
 
 def test_check_tells_every_fault_and_exits_with_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -150,21 +154,21 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
 
 
 @pytest.mark.usefixtures("store")
-def test_status_is_one_screen_for_people() -> None:
-    result = runner.invoke(cli.app, ["status"], env={"COLUMNS": "120"})
+def test_status_prints_the_screen() -> None:
+    result = runner.invoke(cli.app, ["status"], env={"COLUMNS": "80"})
 
     assert result.exit_code == 0
-    for word in ("waiting", "oldest", "delivering", "duplicates", "Workers: 0"):
-        assert word in result.stdout
+    for words in ("destination demo: delivering", "waiting", "oldest event", "source demo", "workers: 0"):
+        assert words in result.stdout
 
 
-def test_status_tells_of_a_lane_that_everybody_seems_to_share(store: redis.Redis) -> None:
+def test_status_warns_of_a_lane_that_unrelated_people_seem_to_share(store: redis.Redis) -> None:
     events = [lanes.NewEvent(pack("demo", {"type": "track"}), ("anonymous_id:kiosk",), f"m{n}") for n in range(1100)]
     lanes.append(queue_of(store, "demo"), events)
 
     result = runner.invoke(cli.app, ["status"], env={"COLUMNS": "160"})
 
-    assert "demo: a lane of 1,100 events" in result.stdout
+    assert "hot lane: 1,100 events share one ordering key" in result.stdout
 
 
 def test_lanes_show_says_what_a_person_waits_for(store: redis.Redis) -> None:
@@ -180,14 +184,14 @@ def test_lanes_show_says_what_a_person_waits_for(store: redis.Redis) -> None:
     told = runner.invoke(cli.app, ["lanes", "show", "id:42"], env={"COLUMNS": "200"}).stdout.splitlines()
     assert told[0] == "demo: 2 events of id:42 are waiting; the first:"
     assert "#1 track Step 1" in told[2]
-    assert told[2].endswith("no worker has taken it yet")
+    assert told[2].endswith("no worker has claimed it yet")
 
 
 def test_lanes_show_tells_what_was_sent_and_what_was_answered(store: redis.Redis) -> None:
     event = lanes.ClaimedEvent(7, 0, 0, 0, 1_700_000_000_000, (lanes.digest("id:42"),), b"")
     recorder = delivery_log.Recorder(queue_of(store, "demo"), lanes.Claim("c", (event,), None, False), "worker")
     send = recorder.recording(lambda _: [Rejected("name: too long", Response(207, ""))])
-    send(Request(BATCH_PATH, (Item(7, 0, "trackEvent", "", b'{"name":"Bought"}', "web:m7"),)))
+    send(Request(BATCH_PATH, (Item(7, 0, "trackEvent", "event", "", b'{"name":"Bought"}', "web:m7"),)))
     recorder.write()
 
     (lane,) = json.loads(runner.invoke(cli.app, ["lanes", "show", "id:42", "--json"]).stdout)
@@ -243,7 +247,7 @@ def test_test_shows_the_request_and_sends_nothing(tmp_path: Path) -> None:
 
     shown = runner.invoke(cli.app, ["test", str(file)]).stdout
 
-    assert "ordered by id:42" in shown
+    assert "ordering keys: id:42" in shown
     assert "✓ Create or Update Person (createUpdatePerson) → POST /api/v2/entity" in shown
     assert '"plan": "[bold]pro"' in shown
     assert "nothing was sent" in shown
@@ -261,7 +265,7 @@ def test_test_says_when_no_subscription_takes_the_event() -> None:
     told = runner.invoke(cli.app, ["test"], input='{"type": "unknown"}').stdout
 
     assert "nothing would be sent" in told
-    assert 'type = "identify" does not hold, there is "unknown"' in told.replace("\n", " ")
+    assert 'type = "identify" is not met; the value is "unknown"' in told
 
 
 @pytest.mark.parametrize("text", ["{", "[]"])

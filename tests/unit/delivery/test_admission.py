@@ -18,7 +18,7 @@ from tests.queues import queue_of
 QUEUE = "journeys"
 KEY = "segue:{journeys}:admission"
 DEAD = RetryLater("no answer: ConnectError", Response(None, "ConnectError"))
-REQUEST = Request("/api/v2/entity", (Item(1, 0, "trackEvent", "/api/v2/entity", b"{}"),))
+REQUEST = Request("/api/v2/entity", (Item(1, 0, "trackEvent", "event", "/api/v2/entity", b"{}"),))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from mapping.operation import BATCH_PATH
 
 def item(sequence: int, size: int = 10, path: str = "/api/v2/entity") -> Item:
     body = {"name": "x" * size}
-    return encode(sequence, 0, Operation(0, "trackEvent", path, body), body)
+    return encode(sequence, 0, Operation(0, "trackEvent", "event", path, body), body)
 
 
 def test_items_are_packed_in_order_up_to_the_count() -> None:

@@ -21,7 +21,7 @@ from mapping.operation import BATCH_PATH
 
 
 def operation(name: str) -> Operation:
-    return Operation(0, "trackEvent", "/api/v2/entity", {"type": "person", "action": "event", "name": name})
+    return Operation(0, "trackEvent", "event", "/api/v2/entity", {"type": "person", "action": "event", "name": name})
 
 
 def batch(*names: str) -> Request:

@@ -29,7 +29,7 @@ def client() -> redis.Redis:
 
 
 def item(sequence: int, name: str) -> Item:
-    return Item(sequence, 0, "trackEvent", "/api/v2/entity", orjson.dumps({"name": name}), f"web:{name}")
+    return Item(sequence, 0, "trackEvent", "event", "/api/v2/entity", orjson.dumps({"name": name}), f"web:{name}")
 
 
 def sender(client: redis.Redis, *outcomes: Outcome) -> Callable[..., list[Outcome]]:

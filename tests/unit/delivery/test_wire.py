@@ -4,18 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
+from delivery import wire
 from delivery.identity_memory import Known
 from delivery.ulid import is_ulid
-from delivery.wire import addressed, bodies
-from mapping import Operation
+from delivery.wire import bodies
+from mapping import Effect, Operation
 
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 EVENT = {"messageId": "m1"}
 ACCEPTED_AT_MS = 1_717_243_200_123
 
 
-def operation(action: str, subscription: int = 0, kind: str = "person", **body: Any) -> Operation:
-    return Operation(subscription, "trackEvent", "/api/v2/entity", {"type": kind, "action": action, **body})
+EFFECTS: dict[str, Effect] = {
+    "event": "event",
+    "page": "event",
+    "screen": "event",
+    "identify": "update",
+    "add_device": "device",
+    "merge": "merge",
+    "delete": "delete",
+    "delete_relationships": "removal",
+}
+
+
+def effect_of(body: dict[str, Any]) -> Effect:
+    return "object" if (body["type"], body["action"]) == ("object", "identify") else EFFECTS[body["action"]]
+
+
+def operation(action: str, subscription: int = 0, kind: str = "person", **more: Any) -> Operation:
+    body = {"type": kind, "action": action, **more}
+    return Operation(subscription, "trackEvent", effect_of(body), "/api/v2/entity", body)
 
 
 def sent(*operations: Operation, event: dict[str, Any] = EVENT) -> list[dict[str, Any]]:
@@ -70,6 +88,10 @@ def test_the_mapped_operation_is_not_changed() -> None:
     assert mapped.body["id"] == "m1"
 
 
+def addressed(body: dict[str, Any], known: Known, happened_at_ms: int, time_s: int | None) -> dict[str, Any] | None:
+    return wire.addressed(effect_of(body), body, known, happened_at_ms, time_s)
+
+
 def person(action: str, **body: Any) -> dict[str, Any]:
     return {"type": "person", "action": action, **body}
 
@@ -114,7 +136,7 @@ def test_a_relationship_of_a_deleted_person_from_before_is_not_sent() -> None:
 def test_a_report_of_a_delivery_names_nobody() -> None:
     report = {"delivery_id": "d", "metric": "opened", "timestamp": 5}
 
-    assert addressed(report, Known(merged={"id:old": {"id": "new"}}), 0, None) == report
+    assert wire.addressed("report", report, Known(merged={"id:old": {"id": "new"}}), 0, None) == report
 
 
 def test_a_relationship_names_who_the_person_has_become() -> None:

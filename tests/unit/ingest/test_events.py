@@ -33,7 +33,7 @@ def take(event: Any, shared: dict[str, Any] | None = None, correct_clock: bool =
         ({"type": "alias", "previousId": "1"}, "userId", "an alias needs both"),
         ({"type": "group", "userId": "1"}, "groupId", "a group call needs it"),
         ({"type": "delete", "anonymousId": "1"}, "userId", "a deletion needs it"),
-        ({"type": "segue order", "userId": "1"}, "type", "must be one of"),
+        ({"type": "segue privacy request", "userId": "1"}, "type", "must be one of"),
         (TRACK | {"properties": "x"}, "properties", "must be an object"),
         (TRACK | {"messageId": [1]}, "messageId", "must be a text"),
         (TRACK | {"properties": {"a": "x" * 32_768}}, None, "must not have more than 32,768"),

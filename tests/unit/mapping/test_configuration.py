@@ -88,7 +88,7 @@ BAD = {
     "a bad filter": (FILTER + 'if = "type == \'track\'"\naction = "drop"', "destinations.journeys.filters[0].if: "),
     "a filter of part of an event that has none": (
         FILTER + 'if = "type = \'track\'"\naction = "block"\nfields = { anonymousId = ["x"] }',
-        "filters[0].fields.anonymousId: must lie in one of properties, traits, context",
+        "filters[0].fields.anonymousId: must be in one of properties, traits, context",
     ),
     "an unknown order": (
         HEAD + '[destinations.journeys.delivery]\norder = "strict"',

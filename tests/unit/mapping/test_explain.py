@@ -61,11 +61,10 @@ def test_what_is_switched_off_or_not_accepted_says_so() -> None:
     destination = mapping.destinations(tomllib.loads(text))["d"]
 
     assert (
-        decision({"type": "track", "event": "x", "userId": "1"}, "Track Event", destination).note
-        == "it is switched off"
+        decision({"type": "track", "event": "x", "userId": "1"}, "Track Event", destination).reason == "it is disabled"
     )
-    note = decision({"type": "screen", "name": "x", "userId": "1"}, "Create or Update Person", destination).note
-    assert note == 'screen events send nothing with compatibility = "2021"'
+    reason = decision({"type": "screen", "name": "x", "userId": "1"}, "Create or Update Person", destination).reason
+    assert reason == 'screen events send nothing with compatibility = "2021"'
 
 
 def test_a_dropped_event_has_no_decisions() -> None:

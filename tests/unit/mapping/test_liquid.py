@@ -105,3 +105,7 @@ def test_rendering_changes_nothing() -> None:
     event = {"list": [1]}
     rendered("{% assign list = 2 %}{{ list }}", event)
     assert event == {"list": [1]}
+
+
+def test_a_member_may_have_any_name() -> None:
+    assert rendered("{{ self }}", {"self": 1}) == "1"

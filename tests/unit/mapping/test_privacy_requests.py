@@ -73,10 +73,10 @@ def test_a_deletion_joins_nobody_whatever_triggers_ask_for() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        {"type": "segue order"},
-        {"type": "segue order", "person": [], "action": "delete"},
-        {"type": "segue order", "person": {}, "action": ["delete"]},
-        {"type": "segue order", "person": {}, "action": "buy"},
+        {"type": "segue privacy request"},
+        {"type": "segue privacy request", "person": [], "action": "delete"},
+        {"type": "segue privacy request", "person": {}, "action": ["delete"]},
+        {"type": "segue privacy request", "person": {}, "action": "buy"},
         {"type": "track", "event": "User Deleted", "userId": "1"},
     ],
 )
@@ -85,5 +85,8 @@ def test_anything_else_is_no_order(event: dict[str, object]) -> None:
 
 
 def test_what_names_nobody_comes_to_nothing() -> None:
-    assert bodies({"type": "segue order", "person": {"emails": "no list", "user_ids": [1]}, "action": "delete"}) == []
+    assert (
+        bodies({"type": "segue privacy request", "person": {"emails": "no list", "user_ids": [1]}, "action": "delete"})
+        == []
+    )
     assert bodies({"type": "delete"}) == []

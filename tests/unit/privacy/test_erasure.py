@@ -104,7 +104,7 @@ def test_segment_s_request_drops_what_stands_before_it_and_keeps_what_comes_afte
 
 def test_whoever_was_merged_is_the_same_person(client: redis.Redis) -> None:
     merge = {"type": "person", "action": "merge", "primary": {"id": "jo"}, "secondary": {"id": "old"}}
-    identity_memory.remember(queue_of(client, QUEUE), [(merge, 1)])
+    identity_memory.remember(queue_of(client, QUEUE), [("merge", merge, 1)])
     append(client, "late", userId="old")
     append(client, "other", userId="al")
 

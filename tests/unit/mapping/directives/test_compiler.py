@@ -24,7 +24,7 @@ NAME = {"@path": "$.name"}
 
 
 def made(mapping: Any, event: Any = EVENT) -> Any:
-    return transform({"f": mapping}, event).get("f", UNDEFINED)
+    return transform({"f": mapping}, event, 0.0).get("f", UNDEFINED)
 
 
 class TestIf:
@@ -110,7 +110,7 @@ class TestShapes:
 class TestMappings:
     def test_what_is_undefined_leaves_objects_but_is_null_in_lists(self) -> None:
         missing = {"@path": "$.missing"}
-        assert transform({"a": missing, "b": {"c": missing}, "d": [missing]}, EVENT) == {"b": {}, "d": [None]}
+        assert transform({"a": missing, "b": {"c": missing}, "d": [missing]}, EVENT, 0.0) == {"b": {}, "d": [None]}
 
     @pytest.mark.parametrize(("item", "operations"), [({"@path": "$.missing"}, 0), ({"@path": "$.none"}, 1)])
     def test_a_text_may_be_a_list_of_one_null_but_not_of_one_missing_value(self, item: Any, operations: int) -> None:
@@ -129,26 +129,26 @@ class TestMappings:
     def test_neither_mapping_nor_event_is_changed(self) -> None:
         mapping = {"f": {"@merge": {"objects": [{"@path": "$.nested"}, {"x": 1}], "direction": "right"}}}
         before = deepcopy((mapping, EVENT))
-        transform(mapping, EVENT)
+        transform(mapping, EVENT, 0.0)
         assert (mapping, EVENT) == before
 
     def test_every_fault_is_named_with_its_path(self) -> None:
         with pytest.raises(InvalidMapping) as refused:
-            transform({"a": {"@path": 1}, "b": {"@nope": 1}}, EVENT)
+            transform({"a": {"@path": 1}, "b": {"@nope": 1}}, EVENT, 0.0)
         assert [message.split(" ")[0] for message in refused.value.messages] == ["/a/@path", "/b"]
 
     def test_the_root_directive_gets_all_other_members(self) -> None:
         mapping = {"__segment_internal_directive": {"@transform": {"apply": {"n": NAME}}}, "x": {"@path": "$.n"}}
-        assert transform(mapping, EVENT) == {"x": "Order Placed"}
+        assert transform(mapping, EVENT, 0.0) == {"x": "Order Placed"}
 
     @pytest.mark.parametrize("event", [None, [], "text", 5])
     def test_what_is_no_object_is_no_event(self, event: Any) -> None:
         with pytest.raises(FailedDirective, match="data must be an object"):
-            transform({"f": NAME}, event)
+            transform({"f": NAME}, event, 0.0)
 
     def test_a_batch_takes_each_event_by_itself(self) -> None:
-        assert transform_batch({"f": NAME}, [EVENT, {}]) == [{"f": "Order Placed"}, {}]
+        assert transform_batch({"f": NAME}, [EVENT, {}], 0.0) == [{"f": "Order Placed"}, {}]
 
     def test_a_wrong_mapping_refuses_a_batch_of_none_as_well(self) -> None:
         with pytest.raises(InvalidMapping):
-            transform_batch({"f": {"@path": 1}}, [])
+            transform_batch({"f": {"@path": 1}}, [], 0.0)

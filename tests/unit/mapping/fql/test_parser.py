@@ -58,17 +58,17 @@ def test_a_trigger_means_what_it_means_to_the_reference(trigger: str, expected: 
     ("trigger", "position", "reason"),
     [
         ("properties.total>5", 16, "a name must be followed by a space, not by '>'"),
-        ('type!="track"', 4, "`!` must stand before a name or `(`, and `!=` before a space"),
+        ('type!="track"', 4, "`!` must be followed by a name or `(`, and `!=` by a space"),
         ('event = "Order', 8, 'the closing " is missing'),
         ("properties.total = 1.5.2", 22, "a number has one decimal point"),
         ("properties.total = 1.", 20, "digits must follow the decimal point"),
         ("type = $", 7, "unexpected character '$'"),
         ("type = \\", 7, "a backslash must be followed by the character it escapes"),
-        ('type = "track" and ((event = "a"))', 20, "parentheses cannot stand in parentheses"),
+        ('type = "track" and ((event = "a"))', 20, "parentheses cannot be nested"),
         ('(type = "track"', 0, "this parenthesis is never closed"),
-        ('foo = "x"', 0, "triggers do not know `foo`, and nothing else is asked"),
+        ('foo = "x"', 0, "triggers do not support `foo`, and there is no other condition"),
         ("", 0, "there is no condition here"),
-        ('contains(type, "x")', 9, "contains() makes no condition of `type`"),
+        ('contains(type, "x")', 9, "contains() does not support `type`"),
     ],
 )
 def test_an_error_points_at_the_character_and_keeps_the_wording_of_the_reference(
@@ -84,7 +84,7 @@ def test_a_function_that_triggers_do_not_know_is_named() -> None:
     error = refused('type = "track" and length(event) > 5')
 
     assert error.message == "Value token is missing"
-    assert error.reason == "triggers know the functions contains() and match() only, not length()"
+    assert error.reason == "triggers support the functions contains() and match() only, not length()"
     assert error.position == 19
 
 
