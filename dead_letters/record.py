@@ -68,7 +68,7 @@ def failure(
     made = operations or ()
 
     def request(item: Item) -> JsonObject:
-        operation = made[item.place]
+        operation = made[item.operation_index]
         return {
             "subscription": names.get(operation.subscription),
             "action": item.action,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from delivery.batching import Request
 
 _TOO_MANY_REQUESTS = 429
 
@@ -72,3 +75,4 @@ class Split:
 
 
 Outcome = Delivered | Rejected | RetryLater | Paused | Split
+Send = Callable[[Request], list[Outcome]]  # sends one request, and returns one outcome per item, in order

@@ -1,7 +1,7 @@
-"""Each operation that keeps a distance, and each change of names that does, has a reason: a story that comes out right
-with the wait, and wrong when that alone does not wait.
+"""Each operation and each change of identifiers that needs the cooldown has a reason: a story that ends right with the
+cooldown, and wrong when that operation or change alone has none.
 
-The service applies late and shuffled; every story is told of PEOPLE at once.
+The service applies late and shuffled. Every story is delivered for PEOPLE people at once.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ import pytest
 import redis
 
 from delivery import identifier_changes, recent_attributes
+from mapping.actions import ACTIONS
 from simulator.options import Faults, Options
 from simulator.service import Service
 from simulator.workspace import Workspace
-from tests.stories.delivery import LAG_MS, SETTLE_S, Way
-from tests.stories.telling import Event
+from tests.stories.delivery import LAG_MS, SETTLE_S, Pipeline
+from tests.stories.generator import Event
 
-placement = import_module("mapping.ordering")  # the package has a function of that name
+ordering = import_module("mapping.ordering")
 
 PEOPLE = 40
 BEGAN_AT = datetime.now(UTC) - timedelta(seconds=600)
 
-Telling = Callable[[str], list[Event]]
-Story = tuple[Telling, Callable[[Workspace, str], bool]]
+Events = Callable[[str], list[Event]]
+Story = tuple[Events, Callable[[Workspace, str], bool]]
 
 
 def address(who: str) -> str:
@@ -55,7 +56,7 @@ def leaves(name: str, who: str) -> Event:
     return track(name, who, properties={"objectId": f"club of {who}"})
 
 
-# By the operation: what is told, and whether the workspace is as it must be then.
+# By the action: the events of a person, and whether the workspace is right after them.
 STORIES: dict[str, Story] = {
     "mergePeople": (
         lambda who: [
@@ -70,7 +71,7 @@ STORIES: dict[str, Story] = {
         lambda workspace, who: not exists(workspace, who),
     ),
     "suppressPerson": (
-        # Applied first it would block the id alone: nobody knows the address by then.
+        # Applied first it would suppress the id alone: the address is not known yet.
         lambda who: [identify(who, email=address(who)), track("User Suppressed", who)],
         lambda workspace, who: not exists(workspace, who) and is_suppressed(workspace, address(who)),
     ),
@@ -97,9 +98,9 @@ def visitor(who: str) -> str:
     return f"visitor {who}"
 
 
-# By the change: how a name of it is remembered, and which of the names of an update it is; what is told, and whether
-# the workspace is as it must be then.
-CHANGES: dict[str, tuple[bytes, int, Telling, Callable[[Workspace, str], bool]]] = {
+# By the change: how an identifier of it is remembered, and which identifier of the update it is; the events of a
+# person, and whether the workspace is right after them.
+CHANGES: dict[str, tuple[bytes, int, Events, Callable[[Workspace, str], bool]]] = {
     "a changed address": (
         b"=",
         0,
@@ -136,93 +137,93 @@ CHANGES: dict[str, tuple[bytes, int, Telling, Callable[[Workspace, str], bool]]]
 }
 
 
-def test_there_is_a_story_for_every_operation_that_waits() -> None:
-    assert STORIES.keys() == placement.TAKING_AWAY
+def test_there_is_a_story_for_every_action_that_needs_the_cooldown() -> None:
+    assert STORIES.keys() == {slug for slug, action in ACTIONS.items() if action.effect in ordering.NEEDS_COOLDOWN}
 
 
 @pytest.mark.parametrize("slug", sorted(STORIES))
-def test_a_story_that_goes_wrong_without_the_wait(
+def test_a_story_that_ends_wrong_without_the_cooldown_of_its_action(
     redis_client: redis.Redis, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not gone_wrong(redis_client, *STORIES[slug])
+    assert not ended_wrong(redis_client, *STORIES[slug])
 
-    monkeypatch.setattr(placement, "TAKING_AWAY", placement.TAKING_AWAY - {slug})
+    monkeypatch.setattr(ordering, "NEEDS_COOLDOWN", ordering.NEEDS_COOLDOWN - {ACTIONS[slug].effect})
 
-    assert gone_wrong(redis_client, *STORIES[slug])
+    assert ended_wrong(redis_client, *STORIES[slug])
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_of_names_that_goes_wrong_without_the_wait(
+def test_a_change_of_identifiers_that_ends_wrong_without_the_cooldown(
     redis_client: redis.Redis, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rule, number, *story = CHANGES[change]
-    assert not gone_wrong(redis_client, *story)
+    assert not ended_wrong(redis_client, *story)
 
-    given = identifier_changes.given
+    partners = identifier_changes.partners
 
-    def all_but_this(body: Event, lanes: Collection[bytes]) -> Iterator[bytes]:
-        flat = iter(given(body, lanes))
+    def all_but_this(body: Event, keys: Collection[bytes]) -> Iterator[bytes]:
+        flat = iter(partners(body, keys))
         return chain.from_iterable(
             pair for at, pair in enumerate(zip(flat, flat, strict=True)) if at != number or pair[1][:1] != rule
         )
 
-    monkeypatch.setattr(identifier_changes, "given", all_but_this)
+    monkeypatch.setattr(identifier_changes, "partners", all_but_this)
 
-    assert gone_wrong(redis_client, *story)
+    assert ended_wrong(redis_client, *story)
 
 
-def test_an_update_only_that_goes_wrong_without_the_wait(
+def test_an_update_only_that_ends_wrong_without_the_cooldown(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Applied last, it finds somebody."""
+    """Applied last, it finds a person."""
     story: Story = (
         lambda who: [identify(who, _update=True, first=True), identify(who)],
         lambda workspace, who: "first" not in found(workspace, who).attributes,
     )
-    assert not gone_wrong(redis_client, *story)
+    assert not ended_wrong(redis_client, *story)
 
     monkeypatch.setattr(identifier_changes, "updates_only", lambda _body: False)
 
-    assert gone_wrong(redis_client, *story)
+    assert ended_wrong(redis_client, *story)
 
 
-def test_an_update_that_is_dropped_as_a_whole_is_lost_unless_the_next_one_says_it_again(
+def test_an_update_that_is_ignored_as_a_whole_is_lost_unless_the_next_one_repeats_its_attributes(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """This one waits for nothing."""
+    """This update needs no cooldown."""
     story: Story = (
         lambda who: [identify(who, first=True), identify(who)],
         lambda workspace, who: "first" in found(workspace, who).attributes,
     )
-    assert not gone_wrong(redis_client, *story, stale_updates="profile")
+    assert not ended_wrong(redis_client, *story, stale_updates="profile")
 
     monkeypatch.setattr(recent_attributes, "remember", lambda *_args: None)
 
-    assert gone_wrong(redis_client, *story, stale_updates="profile")
+    assert ended_wrong(redis_client, *story, stale_updates="profile")
 
 
-def gone_wrong(
+def ended_wrong(
     client: redis.Redis,
-    telling: Telling,
+    events: Events,
     is_right: Callable[[Workspace, str], bool],
     stale_updates: Literal["attribute", "profile"] = "attribute",
 ) -> list[str]:
-    """Return for whom the story came to another end."""
-    everybody = [f"user {number}" for number in range(PEOPLE)]
+    """Return the people whose story ended wrong."""
+    people = [f"user {number}" for number in range(PEOPLE)]
     client.flushall()
     service = Service(seed=1)
     service.set_options(Options(stale_updates=stale_updates))
     service.set_faults(Faults(apply="shuffled", shuffle_batches=True, lag_ms=LAG_MS, lag_tail=0))
-    told = chain.from_iterable(zip(*map(telling, everybody), strict=True))
-    Way(client, service, "acknowledged", SETTLE_S).deliver(
+    in_order = chain.from_iterable(zip(*map(events, people), strict=True))
+    Pipeline(client, service, "acknowledged", SETTLE_S).deliver(
         [
             event | {"messageId": f"m{number}", "timestamp": (BEGAN_AT + timedelta(seconds=number)).isoformat()}
-            for number, event in enumerate(told)
+            for number, event in enumerate(in_order)
         ]
     )
     service.clock.advance(60)
     service.catch_up()
-    return [who for who in everybody if not is_right(service.workspace, who)]
+    return [who for who in people if not is_right(service.workspace, who)]
 
 
 def found(workspace: Workspace, who: str) -> Any:

@@ -199,7 +199,7 @@ def test_lanes_show_tells_what_was_sent_and_what_was_answered(store: redis.Redis
 
     (sent,) = lane["sent"]
     assert (sent["sequence"], sent["item"], sent["refusal"]) == (7, {"name": "Bought"}, "name: too long")
-    assert sent["accepted_ms"] < sent["claimed_ms"] <= sent["sent_ms"] <= sent["answered_ms"]
+    assert sent["accepted_ms"] < sent["claimed_ms"] <= sent["sent_ms"] <= sent["responded_ms"]
     assert told[0] == "demo: no event of id:42 is waiting"
     assert told[1].startswith("#7 web:m7 accepted 2023-11-14 22:13:20.000 UTC, claimed +")
     assert told[1].endswith(": name: too long")

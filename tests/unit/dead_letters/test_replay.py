@@ -20,12 +20,10 @@ from dead_letters.replay import Means
 from delivery.batching import Request
 from delivery.outcomes import Delivered, Outcome, Rejected, Response, RetryLater
 from mapping.envelope import pack, unpack
+from tests.claims import deliver_one
 from tests.queues import queue_of
-from workers.claim import Terms, work_off
-from workers.lease import Lease
 
 QUEUE = "journeys"
-TERMS = Terms(retry_base_s=0.001, timeout_s=1.0, turn_s=1.0, lease_ms=60_000)
 LONG_AGO = "2024-03-05T10:20:30Z"
 
 
@@ -60,20 +58,9 @@ def work(client: redis.Redis, destination: mapping.Destination, **answers: Outco
         sent.extend(bodies)
         return [answers.get(str(body.get("name")), Delivered()) for body in bodies]
 
-    while True:
-        claim = lanes.claim(
-            queue_of(client, QUEUE), lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, poll_ms=0
-        )
-        if not claim.events:
-            return sent
-        work_off(
-            claim,
-            Lease(queue_of(client, QUEUE), claim.id, 60_000, time.monotonic()),
-            destination,
-            send,
-            TERMS,
-            lambda: False,
-        )
+    while deliver_one(queue_of(client, QUEUE), destination, send).events:
+        pass
+    return sent
 
 
 def refused(text: str = "name: no (invalid)") -> Rejected:

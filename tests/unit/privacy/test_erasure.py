@@ -20,9 +20,9 @@ from delivery.outcomes import Delivered, Outcome
 from lanes.keys import base
 from mapping.envelope import pack
 from privacy import erasure, purge, receipts
+from tests.claims import deliver_events
 from tests.queues import queue_of
-from tests.unit.workers.test_claim import QUEUE, TERMS, Service, work
-from workers.claim import work_off
+from tests.unit.workers.test_claim import QUEUE, Service, deliver
 from workers.lease import Lease
 
 DESTINATION = mapping.destinations({"destinations": {QUEUE: {"site_id": "s", "api_key": "k"}}})[QUEUE]
@@ -54,7 +54,7 @@ def sent(client: redis.Redis) -> list[str]:
         told.extend(f"{body['action']} {orjson.dumps(body.get('identifiers')).decode()}" for body in bodies)
         return [Delivered()] * len(bodies)
 
-    while work(client, DESTINATION, send).events:
+    while deliver(client, DESTINATION, send).events:
         pass
     return told
 
@@ -119,8 +119,9 @@ def test_the_log_tells_who_else_was_named(client: redis.Redis) -> None:
     claim = lanes.claim(queue_of(client, QUEUE), lease_ms=60_000, max_events=9, max_bytes=10**6, max_depth=9, poll_ms=0)
     recorder = delivery_log.Recorder(queue_of(client, QUEUE), claim, "worker")
     send = recorder.recording(lambda request: [Delivered()] * len(request.items))
-    lease = Lease(queue_of(client, QUEUE), claim.id, 60_000, time.monotonic())
-    work_off(claim, lease, DESTINATION, send, TERMS, lambda: False, before_settling=recorder.write)
+    queue = queue_of(client, QUEUE)
+    lease = Lease(queue=queue, claim_id=claim.id, lease_ms=60_000, requested_at=time.monotonic())
+    deliver_events(claim, queue, DESTINATION, send, lease=lease, before_settling=recorder.write)
 
     removed = remove(client)
 
@@ -130,7 +131,7 @@ def test_the_log_tells_who_else_was_named(client: redis.Redis) -> None:
 
 def test_a_letter_that_was_edited_is_found_by_what_it_says(client: redis.Redis) -> None:
     append(client, "bad", type="page", userId="al", properties={})
-    work(client, DESTINATION, Service())
+    deliver(client, DESTINATION, Service())
     (letter,) = lanes.list_dead_letters(queue_of(client, QUEUE))
     grave = query.read(letter)
     assert remove(client).counts == {}
@@ -155,7 +156,7 @@ def test_a_person_s_lines_leave_the_spill_files_and_the_others_stay(client: redi
 def test_letters_are_removed_once_none_is_on_its_way_to_a_file(client: redis.Redis) -> None:
     """Else a letter could be gone from Redis, and come to rest in a file that was searched already."""
     append(client, "bad", type="page", userId="jo", properties={})
-    work(client, DESTINATION, Service())
+    deliver(client, DESTINATION, Service())
     client.set(f"{base(QUEUE)}:spill:lock", "a worker", px=300)
 
     assert remove(client).counts["letters"] == 1

@@ -27,13 +27,11 @@ from delivery.outcomes import Delivered, Outcome, Rejected, Response
 from mapping.actions import ACTIONS, Action
 from mapping.envelope import pack
 from mapping.subscription import compile_subscription
+from tests.claims import deliver_one
 from tests.queues import queue_of
-from workers.claim import Terms, work_off
-from workers.lease import Lease
 
 QUEUE = "journeys"
 DOCS = Path(__file__).parents[4] / "docs" / "configuration.md"
-TERMS = Terms(retry_base_s=0.001, timeout_s=1.0, turn_s=1.0, lease_ms=60_000)
 
 
 def copy(original: str, slug: str, **changes: Any) -> Action:
@@ -107,15 +105,9 @@ def deliver(
         bodies.extend(sent)
         return [answers.get(body["action"], Delivered()) for body in sent]
 
-    while True:
-        claim = lanes.claim(
-            queue_of(client, QUEUE), lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, poll_ms=0
-        )
-        if not claim.events:
-            return bodies
-        work_off(
-            claim, Lease(queue_of(client, QUEUE), claim.id, 60_000, time.monotonic()), to, send, TERMS, lambda: False
-        )
+    while deliver_one(queue_of(client, QUEUE), to, send).events:
+        pass
+    return bodies
 
 
 @pytest.mark.parametrize("slug", ["silencePerson", "unitePeople", "dropDevice", "expungePerson"])
