@@ -18,10 +18,10 @@ import typer
 
 import lanes
 import mapping
-from console import checking, dead_cli, forget_cli, importing, lanes_view, status, tester, translate
+from console import checking, dead_cli, forget_cli, importing, lanes_cli, status, tester, translate
 from console.demo import run as demo
 from console.errors import CommandError
-from console.local import running, up
+from console.local import up
 from console.options import AsJson, Destination
 from console.output import out, print_json, print_line, print_lines
 from console.session import Session
@@ -36,13 +36,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-lanes_app = typer.Typer(help="Inspect the ordered queue.", no_args_is_help=True)
 app.add_typer(forget_cli.app)
-app.add_typer(lanes_app, name="lanes")
+app.add_typer(lanes_cli.app, name="lanes")
 app.add_typer(dead_cli.app, name="dead")
 
 # Celery warns of root, and of a group without a name, because of messages in pickle. Segue accepts JSON only, and a
-# container often runs as either. Celery has no switch for it: C_FORCE_ROOT only admits pickle.
+# container often runs as either. Celery has no switch for it: C_FORCE_ROOT only allows pickle.
 _QUIET = (
     "-Wignore:You're running the worker with superuser privileges",
     "-Wignore:An entry for the specified gid or egid was not found.",
@@ -94,10 +93,11 @@ def ingest() -> None:
     """Run the HTTP endpoint that accepts events."""
     import uvicorn
 
-    settings = _ready_to_run()
+    from ingest.app import Ingest
+
+    settings = _startable().settings
     uvicorn.run(
-        "ingest.app:create_app",
-        factory=True,
+        Ingest(settings),
         host=settings.host,
         port=settings.ingest_port,
         access_log=False,
@@ -109,20 +109,20 @@ def ingest() -> None:
 @app.command()
 def worker() -> None:
     """Run one worker process. Any number may run, on any machine that reaches Redis."""
-    settings = _ready_to_run()
-    threads = settings.concurrency * max(1, len(settings.document().get("destinations", {})))
+    session = _startable()
+    threads = session.settings.concurrency * max(1, len(session.destinations))
     options = f"--pool threads -Q segue --loglevel WARNING -n {heartbeat.NAME} --concurrency {threads}"
     isolated = "--without-gossip --without-mingle --without-heartbeat"
     celery = f"-m celery -A workers.app --quiet worker {options} {isolated}"
-    os.execv(sys.executable, [sys.executable, *_QUIET, *celery.split()])
+    os.execve(sys.executable, [sys.executable, *_QUIET, *celery.split()], session.environment())
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def simulator(context: typer.Context) -> None:
     """Run a simulated Customer.io workspace. Further options are passed to `python -m simulator`."""
     settings = Settings.load()
-    where = ["--host", settings.host, "--port", str(settings.simulator_port)]
-    os.execv(sys.executable, [sys.executable, "-m", "simulator", *where, *context.args])
+    address = ["--host", settings.host, "--port", str(settings.simulator_port)]
+    os.execv(sys.executable, [sys.executable, "-m", "simulator", *address, *context.args])
 
 
 @app.command(name="status")
@@ -140,7 +140,7 @@ def check(
     credentials: Annotated[bool, typer.Option("--credentials", help="Test the credentials at Customer.io.")] = False,
 ) -> None:
     """Check the configuration and print every fault. The exit code is 1 when there is one."""
-    settings = Settings.load()
+    settings = Session.join().settings
     document = settings.document()
     faults = checking.faults(document)
     if not faults:
@@ -197,22 +197,6 @@ def import_setup(
     typer.echo(importing.toml(file.read_bytes(), destination))
 
 
-@lanes_app.command()
-def show(
-    key: Annotated[str, typer.Argument(help="An ordering key: id:42, email:jo@example.com, anonymous_id:…")],
-    destination: Destination = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show why the events of a person wait, and what was sent for the person recently."""
-    session = Session.join()
-    found = [lanes_view.gather(session.queue(name), key) for name in session.chosen(destination)]
-    if as_json:
-        print_json(found)
-        return
-    for lane in found:
-        print_lines(lanes_view.render(lane))
-
-
 def main() -> None:
     """Run the command line. An expected error is one text on stderr and the exit code 2."""
     try:
@@ -232,19 +216,16 @@ def _give_up(text: str) -> None:
     sys.exit(2)
 
 
-def _ready_to_run() -> Settings:
-    """Return the settings of a process that is about to run, in its environment too, after a check of every queue.
+def _startable() -> Session:
+    """Return the session of a process that may start. Redis may be unavailable.
 
-    Raises CommandError, SettingsError or lanes.QueueError: the process must not start. Redis may be unavailable.
+    Raises CommandError: the configuration has faults, or a value differs from a queue's. Raises lanes.OtherLayout.
     """
-    os.environ.update(
-        {name: value for name, value in running.environment(Settings.load()).items() if name not in os.environ}
-    )
-    session = Session(_valid(Settings.load()))
+    session = Session.join()
+    _valid(session.settings)
     with suppress(redis.RedisError):
-        for name in session.destinations:
-            session.queue(name)
-    return session.settings
+        session.check_queues()
+    return session
 
 
 def _valid(settings: Settings) -> Settings:

@@ -95,8 +95,7 @@ def list_dead_letters(
     as_json: AsJson = False,
 ) -> None:
     """List dead letters in the order in which their events were accepted."""
-    session = Session.join()
-    queue = session.queue(session.only(destination))
+    queue = _queue(destination)
     _require(queue, wanted.ids)
     found = query.matching(queue, wanted)
     if group:
@@ -112,8 +111,9 @@ def list_dead_letters(
 def show(sequence: Id, destination: Destination = None) -> None:
     """Print a dead letter as JSON, with a dry run of sending it now and the waiting events of the same person."""
     session = Session.join()
-    queue = session.queue(session.only(destination))
-    print_json(dead.details(queue, session.destinations[queue.name], dead.find(queue, sequence)), indent=True)
+    configured = session.only(destination)
+    queue = session.queue(configured.name)
+    print_json(dead.details(queue, configured, dead.find(queue, sequence)), indent=True)
 
 
 @app.command()
@@ -127,8 +127,9 @@ def edit(
 ) -> None:
     """Edit the event of a dead letter. The original event is kept with it."""
     session = Session.join()
-    queue = session.queue(session.only(destination))
-    dead.edit(queue, session.destinations[queue.name], dead.find(queue, sequence), patch)
+    configured = session.only(destination)
+    queue = session.queue(configured.name)
+    dead.edit(queue, configured, dead.find(queue, sequence), patch)
     print_line(f"dead letter {sequence} was edited; `segue dead replay {sequence}` sends it")
 
 
@@ -152,8 +153,7 @@ def replay(
     `segue dead replays` shows its progress, `segue dead cancel` stops it. A dead letter is replayed once, also when two
     operators replay it.
     """
-    session = Session.join()
-    queue = session.queue(session.only(destination))
+    queue = _queue(destination)
     if dry_run and as_it_was:
         raise CommandError("--dry-run maps events again; `segue dead show` prints the requests of --as-it-was")
     _require(queue, wanted.ids)
@@ -176,8 +176,7 @@ def replay(
 @app.command(name="replays")
 def list_replays(destination: Destination = None, as_json: AsJson = False) -> None:
     """List replays, the newest first: operator, filter and progress."""
-    session = Session.join()
-    queue = session.queue(session.only(destination))
+    queue = _queue(destination)
     found = replaying.history(queue)
     print_json_lines(map(replays.replay_json, found)) if as_json else out.print(replays.render_replays(found))
 
@@ -187,8 +186,7 @@ def cancel(
     replay_id: Annotated[str, typer.Argument(help="The id of a replay.")], destination: Destination = None
 ) -> None:
     """Stop a replay. What it has not requeued stays a dead letter."""
-    session = Session.join()
-    queue = session.queue(session.only(destination))
+    queue = _queue(destination)
     if replaying.read(queue, replay_id) is None:
         raise CommandError(f"{queue.name} has no replay {replay_id}; `segue dead replays` shows the existing ones")
     replaying.cancel(queue, replay_id)
@@ -203,8 +201,7 @@ def skip(
     yes: Yes = False,
 ) -> None:
     """Remove dead letters and unblock the events behind them. Asks for confirmation, unless ids are given."""
-    session = Session.join()
-    queue = session.queue(session.only(destination))
+    queue = _queue(destination)
     if wanted == Filter():
         raise CommandError("name the dead letters: their ids, or options as for `segue dead list`")
     _discard(queue, wanted, "skipped", yes or bool(wanted.ids))
@@ -218,8 +215,7 @@ def purge(
     yes: Yes = False,
 ) -> None:
     """Remove dead letters for good. Asks for confirmation."""
-    session = Session.join()
-    queue = session.queue(session.only(destination))
+    queue = _queue(destination)
     _discard(queue, wanted, "removed", yes)
 
 
@@ -230,8 +226,7 @@ def export(
     destination: Destination = None,
 ) -> None:
     """Print dead letters as JSON lines for `segue dead import`."""
-    session = Session.join()
-    queue = session.queue(session.only(destination))
+    queue = _queue(destination)
     _require(queue, wanted.ids)
     for dead_letter in query.matching(queue, wanted):
         sys.stdout.write(f"{spill_files.line(queue.name, dead_letter).decode()}\n")
@@ -244,10 +239,11 @@ def import_dead_letters(
 ) -> None:
     """Import dead letters from JSON lines: all lines, or none when one is invalid. Existing dead letters stay."""
     session = Session.join()
-    queue = session.queue(session.only(destination))
+    configured = session.only(destination)
+    queue = session.new_queue(configured.name)
     with import_export.spooled(sys.stdin.buffer) if file == "-" else nullcontext(Path(file)) as path:
         lines, now_ms = import_export.lines_of(path), int(time.time() * 1000)
-        added, existing = import_export.imported(queue, session.destinations[queue.name], lines, now_ms)
+        added, existing = import_export.imported(queue, configured, lines, now_ms)
     print_line(f"{counted(added, 'dead letter')} imported" + (f"; {existing:,} existed already" if existing else ""))
 
 
@@ -255,9 +251,15 @@ def import_dead_letters(
 def stats(destination: Destination = None, as_json: AsJson = False) -> None:
     """Show the number of dead letters by reason, the limit and the spill files."""
     session = Session.join()
-    queue = session.queue(session.only(destination))
-    figures = dead.stats(queue, session.destinations[queue.name], session.settings.spill_dir)
+    configured = session.only(destination)
+    queue = session.queue(configured.name)
+    figures = dead.stats(queue, configured, session.settings.spill_dir)
     print_json(figures) if as_json else out.print(dead.render_stats(figures))
+
+
+def _queue(destination: str | None) -> lanes.Queue:
+    session = Session.join()
+    return session.queue(session.only(destination).name)
 
 
 def _discard(queue: lanes.Queue, wanted: Filter, done: str, yes: bool) -> None:

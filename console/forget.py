@@ -40,8 +40,16 @@ _KINDS = {
 }
 
 
-def person(user_ids: Sequence[str], emails: Sequence[str], anonymous_ids: Sequence[str]) -> mapping.Person:
-    """Return the person that the options name. Raises CommandError: there is no identity, or one is malformed."""
+def person(
+    user_ids: Sequence[str],
+    emails: Sequence[str],
+    anonymous_ids: Sequence[str],
+    action: mapping.PrivacyAction | None = None,
+) -> mapping.Person:
+    """Return the person that the options name.
+
+    Raises CommandError: there is no identity, one is malformed, or Customer.io cannot identify the person of an action.
+    """
     named = mapping.Person(tuple(user_ids), tuple(emails), tuple(anonymous_ids))
     if not named.texts():
         raise CommandError("name the person: --user-id, --email or --anonymous-id, each as often as needed")
@@ -50,6 +58,8 @@ def person(user_ids: Sequence[str], emails: Sequence[str], anonymous_ids: Sequen
             raise CommandError(f"{option}: must not be empty")
     if any("@" not in email for email in emails):
         raise CommandError("--email: must be an address like jo@example.com; use --user-id for an id")
+    if action is not None and not user_ids and not emails:
+        raise CommandError(f"--{action}: Customer.io does not know anonymous ids; add --user-id or --email")
     return named
 
 
@@ -60,10 +70,8 @@ def forget(context: ErasureContext, person: mapping.Person, action: mapping.Priv
     of the same person, ordering keys of other people that the erased events named, and why the receipt is not done,
     None when it is.
 
-    Raises CommandError: Customer.io cannot identify the person, or a spill file is torn.
+    Raises CommandError: a spill file is torn.
     """
-    if action is not None and not person.user_ids and not person.emails:
-        raise CommandError(f"--{action}: Customer.io does not know anonymous ids; add --user-id or --email")
     try:
         if action is None:
             receipt, others = erasure.forget(context, person, operator())

@@ -36,10 +36,10 @@ def forget_person(
     With --delete or --suppress, waiting events of the person are dropped. Then Customer.io is asked to delete or
     suppress the person. Then a worker erases the rest.
     """
-    person = forget.person(user_id or [], email or [], anonymous_id or [])
     if delete and suppress:
         raise CommandError("--delete and --suppress exclude each other; --suppress deletes as well")
     action: mapping.PrivacyAction | None = "delete" if delete else "suppress" if suppress else None
+    person = forget.person(user_id or [], email or [], anonymous_id or [], action)
     session = Session.join()
     results = [forget.forget(session.erasure_context(name), person, action) for name in session.chosen(destination)]
     rewriting = erasure.rewrite_history(session.client)
@@ -68,5 +68,5 @@ def unsuppress(
 def list_receipts(destination: Destination = None, as_json: AsJson = False) -> None:
     """List the receipts of erased people: time, operator and counts, without identities."""
     session = Session.join()
-    rows = forget.rows(session.queue(name) for name in session.chosen(destination))
+    rows = forget.rows(session.queues(session.chosen(destination)))
     print_json(rows) if as_json else out.print(forget.render(rows))

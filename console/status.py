@@ -21,7 +21,7 @@ from console import output
 from console.session import Session
 from dead_letters import retention
 from delivery import admission
-from ingest import sources
+from ingest import counters, sources
 from settings import Settings
 from workers import heartbeat
 
@@ -119,7 +119,7 @@ def _destination(queue: lanes.Queue, delivery: mapping.Delivery) -> dict[str, An
 
 
 def _sources(client: redis.Redis, settings: Settings) -> list[dict[str, Any]]:
-    totals = sources.totals(client)
+    totals = counters.totals(client)
     return [
         {
             "name": source.name,

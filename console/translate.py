@@ -2,7 +2,7 @@
 
 An input line is `{"id", "event" or "events", "settings"?, "subscriptions"?, "mode"?}`; modes are "single" (the
 default), "batch", "delete" and "auth". An output line is `{"id", "requests", "results"}` in the form that
-tests/conformance/vectors/README.md describes.
+tests/conformance/README.md describes.
 """
 
 from __future__ import annotations

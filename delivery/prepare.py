@@ -32,7 +32,7 @@ class Prepared(NamedTuple):
 
     event: lanes.ClaimedEvent
     items: tuple[Item, ...]
-    people: tuple[str, ...]  # keys of all people whom the items name, as mapped
+    people: tuple[str, ...]  # keys of all people that the items name, as mapped
     update: Update | None  # the items that update a person, as one
     failures: tuple[mapping.Failure, ...]
     timestamp: Any  # the event's own

@@ -14,8 +14,7 @@ from mapping.actions import effect_of
 from mapping.configuration import destinations, lint_warnings
 from mapping.delivery import Delivery
 from mapping.destination import Destination, compile_destination
-from mapping.directives import transform, transform_batch
-from mapping.directives.validate import validate_mapping
+from mapping.directives import transform, transform_batch, validate_mapping
 from mapping.errors import ConfigurationError, MappingError
 from mapping.explain import Decision, Explanation, explain
 from mapping.operation import CHANGES_IDENTITY, IRREVERSIBLE, Effect, Failure, Operation, Translation

@@ -1,8 +1,8 @@
 """Coerce a resolved mapping to the types of an action's fields, or refuse it with readable errors.
 
 The rules are those of ajv with `coerceTypes: "array"`, `allErrors` and `removeAdditional`. The wording is that of
-ajv-human-errors. Both are set up as in the reference (packages/core/src/schema-validation.ts). They are written by
-hand because no library coerces a list of one item to that item, or `null` inside such a list to the empty text.
+ajv-human-errors. Both are set up as in the reference (packages/core/src/schema-validation.ts). No library
+coerces a list of one item to that item, or `null` inside such a list to the empty text.
 """
 
 from __future__ import annotations

@@ -35,11 +35,10 @@ from mapping.destination import (
     Region,
     compile_destination,
 )
-from mapping.directives import ROOT_DIRECTIVE
-from mapping.directives.validate import validate_mapping
+from mapping.directives import ROOT_DIRECTIVE, validate_mapping
 from mapping.envelope import JsonObject
 from mapping.errors import ConfigurationError, InvalidMapping, InvalidPayload
-from mapping.filters.rules import Filter, compile_filter
+from mapping.filters import Filter, compile_filter
 from mapping.fql import FqlError, parse, warnings
 from mapping.ordering_keys import IdentifierScheme
 from mapping.subscription import SubscriptionRow, compile_subscription, presets
@@ -242,18 +241,18 @@ class _Reader:
             )
         elif not action.in_2021:
             self.faults.append(
-                f'{where}.action: {action.title} is not there with compatibility = "2021"; '
+                f'{where}.action: {action.title} is not available with compatibility = "2021"; '
                 'use compatibility = "current" or another action'
             )
 
-    def mapping(self, where: str, given: JsonObject, action: Action) -> JsonObject:
-        """Return the default mapping of the action, updated with the given fields, paths and templates expanded."""
+    def mapping(self, where: str, overrides: JsonObject, action: Action) -> JsonObject:
+        """Return the default mapping of the action, updated with `overrides`, paths and templates expanded."""
         fields = {field.key: field for field in action.fields}
-        for key in given:
+        for key in overrides:
             if key not in fields and key not in _PLATFORM_KEYS:
                 what = f"field of {action.title}"
                 self.faults.append(_unknown(f"{where}.mapping.{key}", key, tuple(fields), what))
-        expanded = {key: _expanded(value) for key, value in given.items()}
+        expanded = {key: _expanded(value) for key, value in overrides.items()}
         for key, value in expanded.items():
             if key in fields and fields[key].required and value == "":
                 self.faults.append(
@@ -298,7 +297,7 @@ def _expanded(value: Any) -> Any:
 
 def _described(fault: Any, where: str, known: tuple[str, ...]) -> str:
     """Return the text for a fault that pydantic found."""
-    location, kind, given = fault["loc"], fault["type"], fault["input"]
+    location, kind, value = fault["loc"], fault["type"], fault["input"]
     key = where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     context = fault.get("ctx", {})
     match kind:
@@ -307,12 +306,12 @@ def _described(fault: Any, where: str, known: tuple[str, ...]) -> str:
         case "extra_forbidden":
             return _unknown(key, str(location[-1]), known)
         case "literal_error":
-            return f"{key}: is {given!r}, but must be {context['expected']}"
+            return f"{key}: is {value!r}, but must be {context['expected']}"
         case "model_type" | "model_attributes_type":
-            return f"{key}: must be a table, not {given!r}"
+            return f"{key}: must be a table, not {value!r}"
         case "string_too_short":
             return f"{key}: must not be empty"
-    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]} (it is {given!r})"
+    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]} (it is {value!r})"
 
 
 def _unknown(where: str, name: str, known: tuple[str, ...], what: str = "key", shown: tuple[str, ...] = ()) -> str:

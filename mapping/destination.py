@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 
 from mapping.delivery import DEFAULTS, Delivery
 from mapping.envelope import JsonObject
-from mapping.filters.rules import Filter, in_order
+from mapping.filters import Filter, in_order
 from mapping.operation import NEEDS_COOLDOWN
 from mapping.ordering_keys import IdentifierScheme
 from mapping.subscription import Subscription, compile_subscription, presets

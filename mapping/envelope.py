@@ -5,7 +5,7 @@ Ingest packs events; workers and the console unpack them; `lanes` sees bytes onl
 write. This reduces most events to a third or less. Uncompressed JSON can be unpacked too.
 
 `bench/packing.py` trains the dictionary. A zstd frame names the dictionary that it needs. A new dictionary therefore
-needs a new id and a new file, and this file must stay as long as events that need it are stored.
+needs a new id and a new file. This file must stay as long as events that need it are stored.
 """
 
 from __future__ import annotations

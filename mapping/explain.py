@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from mapping import filters
 from mapping.destination import TYPES_AFTER_2021, Destination
 from mapping.envelope import JsonObject
 from mapping.errors import InvalidMapping, Rejected
-from mapping.filters import rules
 from mapping.fql import Comparison, Condition, FqlError, Group, parse
 from mapping.operation import Operation
 from mapping.ordering import OrderingInfo, ordering_info
-from mapping.privacy_requests import operations, privacy_request_of
+from mapping.privacy_requests import operations_of, privacy_request_of
 from mapping.subscription import Subscription
 from mapping.translation import as_rejected, operation_of
 
@@ -63,9 +63,9 @@ def explain(event: JsonObject, destination: Destination, now_s: float) -> Explan
     """Return the explanation of an event. `now_s`: Unix seconds. Never raises."""
     request = privacy_request_of(event)
     if request is not None:
-        decisions = tuple(_decision_of_request(operation) for operation in operations(request))
+        decisions = tuple(_decision_of_request(operation) for operation in operations_of(request))
         return Explanation(event, ordering_info(event, destination), decisions)
-    filtered = rules.apply(destination.filters, event)
+    filtered = filters.apply(destination.filters, event)
     decisions = ()
     if filtered is not None:
         decisions = tuple(_decision(each, filtered, destination, now_s) for each in destination.subscriptions)

@@ -13,8 +13,7 @@ from typing import Any, Final
 from mapping import javascript
 from mapping.actions.action import Field
 from mapping.coercion import coerce, without_empty, without_empty_texts
-from mapping.directives import compile_mapping, compile_member, compile_root, root_of
-from mapping.directives.validate import directive_of, validate_mapping
+from mapping.directives import compile_mapping, compile_member, compile_root, directive_of, root_of, validate_mapping
 from mapping.envelope import JsonObject
 from mapping.errors import EngineFault, Rejected
 from mapping.javascript import UNDEFINED

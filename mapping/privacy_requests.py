@@ -18,6 +18,7 @@ from mapping.ordering_keys import IdentifierScheme, anonymous_key, email_key, pe
 
 DELETION: Final = "delete"  # the type of Segment's deletion request
 _FROM_OPERATOR: Final = "segue privacy request"  # the type of an operator's; ingest does not accept it
+_TYPES: Final = (DELETION, _FROM_OPERATOR)
 
 # Each is also the effect of the action that performs it, and Customer.io's name of the operation.
 PrivacyAction = Literal["delete", "suppress", "unsuppress"]
@@ -60,7 +61,7 @@ class PrivacyRequest:
 def privacy_request_of(event: JsonObject) -> PrivacyRequest | None:
     """Return the privacy request in an event; None if it is another event."""
     kind = event.get("type")
-    if kind not in (DELETION, _FROM_OPERATOR):
+    if kind not in _TYPES:
         return None
     if kind == DELETION:
         user_id, anonymous_id = text_of(event.get("userId")), text_of(event.get("anonymousId"))
@@ -76,7 +77,7 @@ def privacy_request_of(event: JsonObject) -> PrivacyRequest | None:
     return None
 
 
-def operations(request: PrivacyRequest) -> tuple[Operation, ...]:
+def operations_of(request: PrivacyRequest) -> tuple[Operation, ...]:
     """Return the operations of a request; none for anonymous ids, which Customer.io does not store as people."""
     person, verb = request.person, request.action
     named = [identifiers.of_person(text) for text in (*person.user_ids, *person.emails)]

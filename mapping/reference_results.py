@@ -1,7 +1,7 @@
 """The results of the reference for an event, a batch, a deletion or a test of credentials.
 
 A result is the requests that the reference sends and the status of each subscription, in the form of
-tests/conformance/vectors/README.md. All requests are taken to succeed. Batches differ from single events as in the
+tests/conformance/README.md. All requests are taken to succeed. Batches differ from single events as in the
 reference: they keep empty texts, and a mapping error refuses all events.
 
 `segue translate` and the conformance vectors use this module; deliveries use `translate`.

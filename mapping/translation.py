@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from mapping import filters
 from mapping.destination import Destination
 from mapping.envelope import JsonObject
 from mapping.errors import EngineFault, InvalidMapping, Rejected
-from mapping.filters import rules
 from mapping.fql import FqlError
 from mapping.javascript import UNDEFINED
 from mapping.operation import Failure, Operation, Translation
-from mapping.privacy_requests import operations, privacy_request_of
+from mapping.privacy_requests import operations_of, privacy_request_of
 from mapping.subscription import Subscription
 
 
@@ -29,21 +29,21 @@ def translate(event: Any, destination: Destination, now_s: float) -> Translation
         return Translation((), ())
     request = privacy_request_of(event)
     if request is not None:
-        return Translation(operations(request), ())
+        return Translation(operations_of(request), ())
     if destination.filters:
-        filtered = rules.apply(destination.filters, event)
+        filtered = filters.apply(destination.filters, event)
         if filtered is None:
             return Translation((), ())
         event = filtered
-    made: list[Operation] = []
+    operations: list[Operation] = []
     failures: list[Failure] = []
     for subscription in destination.candidates(event).all:
         try:
             if subscription.matches(event):
-                made.append(operation_of(subscription, event, subscription.payload(event, now_s), now_s))
+                operations.append(operation_of(subscription, event, subscription.payload(event, now_s), now_s))
         except (Rejected, FqlError, RecursionError) as error:
             failures.append(_failure(subscription, as_rejected(error)))
-    return Translation(tuple(made), tuple(failures))
+    return Translation(tuple(operations), tuple(failures))
 
 
 def operation_of(subscription: Subscription, event: Any, payload: JsonObject, now_s: float) -> Operation:

@@ -1,4 +1,4 @@
-"""What a call is answered with."""
+"""Responses of the simulated service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEADERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, body and the headers beside those that every answer has."""
+    """A response: status, body, and the headers in addition to those of every response."""
 
     status: int = 200
     body: bytes = b"{}\n"
@@ -24,6 +24,7 @@ class Answer:
 
     @property
     def all_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers of the response, `content-length` included."""
         return [*_HEADERS, (b"content-length", b"%d" % len(self.body)), *self.headers]
 
 
@@ -33,10 +34,10 @@ UNAUTHORIZED: Final = Answer(401, b'{"meta":{"error":"Unauthorized request"}}\n'
 
 
 def told(value: Any, status: int = 200) -> Answer:
-    """Return an answer that tells the value as JSON."""
+    """Return a response with the value as JSON."""
     return Answer(status, orjson.dumps(value) + b"\n")
 
 
 def refused(status: int, field: str, message: str, reason: str = "invalid") -> Answer:
-    """Return the refusal of a whole v2 request."""
+    """Return the refusal of a whole v2 request: `{"errors": [{"reason", "field", "message"}]}`."""
     return told({"errors": [{"reason": reason, "field": field, "message": message}]}, status)

@@ -1,4 +1,4 @@
-"""`/_sim/…`: what only a simulator has. Tests look behind the service here, and tell it how to misbehave."""
+"""`/_sim/…`: the paths that only a simulator has. Tests read its state there, and set its options and faults."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def control(service: Service, method: str, what: str, body: bytes) -> Answer:
-    """Answer `method /_sim/what`. A change names all that shall differ from the defaults; what is unknown is a 400."""
+    """Return the response to `method /_sim/what`.
+
+    A POST of options or faults replaces all of them: a member that is absent gets its default. An unknown member or an
+    invalid value is a 400, `{"errors": ["member: text"]}`, and changes nothing. docs/simulator.md lists the paths.
+    """
     service.catch_up()
     match method, what:
         case "GET", "people":

@@ -1,4 +1,4 @@
-"""The Track API, v1 and v2, and what of the App API tests read: one call to its answer."""
+"""The Track API v1 and v2, and the part of the App API that tests read: from a request to its response."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HOSTS = {"us": "track.customer.io", "eu": "track-eu.customer.io"}
 
 
 class TrackApi:
-    """Answers calls on one workspace; `credentials` are the pairs of site id and API key that it takes."""
+    """The API of one workspace; `credentials` are the accepted pairs of site id and API key."""
 
     def __init__(self, service: Service, credentials: Collection[tuple[str, str]], region: str) -> None:
         self._service = service
@@ -30,7 +30,7 @@ class TrackApi:
         self._bearer = {f"Bearer {key}" for _, key in credentials}
 
     def answer(self, scope: Scope, body: bytes) -> Answer:
-        """Answer a call; what it asks for is accepted by then."""
+        """Return the response to a request, whose operations have been accepted by then."""
         method, path = scope["method"], scope["raw_path"].decode("ascii")
         if path.startswith("/unsubscribe/"):
             return OK if method == "POST" else NOT_FOUND
@@ -49,7 +49,7 @@ class TrackApi:
         return self._v1(method, path.removeprefix("/api/v1/"), body) if path.startswith("/api/v1/") else NOT_FOUND
 
     def _elsewhere(self, scope: Scope, path: str) -> Answer | None:
-        """Return the answer of the region where the workspace is not; any host that is no region's is its own (2)."""
+        """Return the response of the other region; None for the own region and for any other host (rule 2)."""
         host = _header(scope, b"host").partition(":")[0]
         if host not in _HOSTS.values() or host == _HOSTS[self._region] or path == "/api/v1/accounts/region":
             return None
@@ -117,13 +117,13 @@ class TrackApi:
         return Answer(204, b"") if path.startswith("forms/") else OK
 
     def _check_v1(self, operation: Json) -> None:
-        """Raise Malformed for what v2 would refuse too; deliveries have their own names here."""
+        """Raise Malformed when v2 would refuse the operation too; deliveries are checked in `v1`."""
         found = None if operation["type"] == "delivery" else self._service.check(operation)
         if found is not None:
             message = f"{found.get('field', '')} {found.get('message', '')}".strip()
             raise v1.Malformed(message, merge=operation["action"] == "merge")
 
-    # What can be read
+    # Reading
 
     def _read(self, path: str, query_string: str) -> Answer:
         self._service.catch_up()
@@ -152,7 +152,7 @@ class TrackApi:
 
 
 def site_id(scope: Scope) -> str:
-    """Return the user name that the call gives; empty when there is none."""
+    """Return the user name of basic authentication; an empty string without one."""
     _, _, given = _header(scope, b"authorization").partition(" ")
     try:
         return str(base64.b64decode(given, validate=True), "utf-8").partition(":")[0]

@@ -82,7 +82,7 @@ def check_retention(name: str) -> None:
             log.warning("%s: dead letters stay in Redis, a spill file could not be written: %s", name, error)
 
 
-@app.task(name="forget")  # type: ignore[untyped-decorator]
+@app.task(name="discard")  # type: ignore[untyped-decorator]
 def discard(name: str, sequence: int) -> None:
     """Discard the events that wait before the privacy request of this sequence. While Redis is unavailable they are not
     discarded: they are sent before it."""
@@ -92,7 +92,7 @@ def discard(name: str, sequence: int) -> None:
 
 @app.task(name="finish_erasures")  # type: ignore[untyped-decorator]
 def finish_erasures(name: str) -> None:
-    """Erase what is left of people whom Customer.io was told to delete; a sweep requests it again if it fails."""
+    """Erase what is left of people that Customer.io deleted; a sweep requests it again if it fails."""
     with _redis_errors_logged(name):
         lock, client = keys.ERASING_LOCK.of(name), runtime().client
         if not client.set(lock, "1", nx=True, ex=_ERASING_LOCK_S):

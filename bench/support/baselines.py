@@ -30,7 +30,7 @@ from delivery.batching import Item, Request, encode, pack
 from delivery.customerio import TrackApi
 from delivery.outcomes import Delivered
 from ingest.app import Ingest
-from ingest.group_commit import Fate
+from ingest.group_commit import Result
 from ingest.sources import Source
 from mapping.envelope import unpack
 from settings import Settings
@@ -115,7 +115,7 @@ class NaiveIngest(Ingest):
     def _entries(self, _source: Source, event: dict[str, Any], _body: bytes) -> Any:
         return event
 
-    async def _append(self, _source: Source, events: list[Any]) -> list[Fate]:
+    async def _append(self, _source: Source, events: list[Any]) -> list[Result]:
         for event in events:
             naive.delay(event)
         return ["accepted"] * len(events)
@@ -124,7 +124,7 @@ class NaiveIngest(Ingest):
 class ChunkedIngest(NaiveIngest):
     """Sends one task for each request."""
 
-    async def _append(self, _source: Source, events: list[Any]) -> list[Fate]:
+    async def _append(self, _source: Source, events: list[Any]) -> list[Result]:
         chunked.delay(events)
         return ["accepted"] * len(events)
 
@@ -135,7 +135,7 @@ class StreamIngest(Ingest):
     def _entries(self, _source: Source, _event: dict[str, Any], body: bytes) -> Any:
         return body
 
-    async def _append(self, _source: Source, events: list[Any]) -> list[Fate]:
+    async def _append(self, _source: Source, events: list[Any]) -> list[Result]:
         pipeline = self._client.pipeline(transaction=False)
         for body in events:
             pipeline.xadd(stream_of("stream"), {"e": body})
@@ -146,7 +146,7 @@ class StreamIngest(Ingest):
 class ScriptedIngest(StreamIngest):
     """Adds the events of a request to the stream with one script."""
 
-    async def _append(self, _source: Source, events: list[Any]) -> list[Fate]:
+    async def _append(self, _source: Source, events: list[Any]) -> list[Result]:
         await self._client.eval(_ADD, 1, stream_of("scripted"), *events)
         return ["accepted"] * len(events)
 

@@ -20,6 +20,8 @@ from console.local.supervisor import Supervisor
 from settings import Settings
 
 _POLL_S = 0.2
+# Settings that other commands need to use the same queues and files.
+_SHARED = ("config", "track_url", "settle_s", "dedupe_s", "queue_limit", "spill_dir")
 _CREDENTIALS = ("CUSTOMERIO_SITE_ID", "CUSTOMERIO_API_KEY")
 _DEFAULT_WITH_CREDENTIALS = """\
 # Written by `segue up`: the default source and destination, with credentials from the environment.
@@ -59,22 +61,18 @@ def run(settings: Settings, report: Callable[[str], None]) -> None:
 def _start(supervisor: Supervisor, settings: Settings, ports: dict[str, int]) -> dict[str, str]:
     """Start every process and return the variables that they share."""
     destinations = mapping.destinations(settings.document())
-    environment = {"REDIS_URL": settings.redis_url}
+    environment = shared_variables(settings) | {"REDIS_URL": settings.redis_url}
     if "redis_url" not in settings.model_fields_set:
         port = programs.free_port()
         environment["REDIS_URL"] = f"redis://{programs.LOOPBACK}:{port}/0"
         supervisor.start(programs.embedded_redis(port, settings.data_dir / "redis"))
     else:
         redis.Redis.from_url(settings.redis_url, socket_connect_timeout=5).ping()
-    if settings.track_url:
-        environment["SEGUE_TRACK_URL"] = settings.track_url
-    elif "simulator" in ports:
+    if "simulator" in ports:
         environment["SEGUE_TRACK_URL"] = programs.url(settings.host, ports["simulator"])
         credentials = [(destination.site_id, destination.api_key) for destination in destinations.values()]
         supervisor.start(programs.simulator(settings.host, ports["simulator"], credentials))
-    if settings.config is not None:
-        environment["SEGUE_CONFIG"] = str(settings.config.resolve())
-    elif _has_credentials():
+    if settings.config is None and _has_credentials():
         default = settings.data_dir / "default.toml"
         default.write_text(_DEFAULT_WITH_CREDENTIALS, encoding="utf-8")
         environment["SEGUE_CONFIG"] = str(default.resolve())
@@ -83,6 +81,16 @@ def _start(supervisor: Supervisor, settings: Settings, ports: dict[str, int]) ->
         programs.ingest(settings.host, ports["ingest"], environment),
     )
     return environment
+
+
+def shared_variables(settings: Settings) -> dict[str, str]:
+    """Return the variables that are set and that other commands need to use the same queues and files."""
+    values = {field: getattr(settings, field) for field in _SHARED if field in settings.model_fields_set}
+    return {
+        f"SEGUE_{field.upper()}": str(value.resolve() if isinstance(value, Path) else value)
+        for field, value in values.items()
+        if value is not None
+    }
 
 
 def _ports(settings: Settings) -> dict[str, int]:

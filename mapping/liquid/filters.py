@@ -471,7 +471,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "jsonify": _json,
     "last": _item(-1),
     "lstrip": _strip(str.lstrip),
-    "minus": _of_numbers(lambda value, taken, *_: value - taken),
+    "minus": _of_numbers(lambda value, subtrahend, *_: value - subtrahend),
     "modulo": _of_numbers(lambda value, divisor, *_: _modulo(value, divisor)),
     "normalize_whitespace": lambda value, *_: _SPACES.sub(" ", written(value)),
     "number_of_words": _number_of_words,

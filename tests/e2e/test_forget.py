@@ -22,7 +22,7 @@ from dead_letters import query, spill_files
 from dead_letters import replay as replays
 from dead_letters.query import Filter
 from delivery import log as delivery_log
-from ingest import sources
+from ingest import counters
 from lanes.keys import base
 from mapping.envelope import unpack
 from privacy import receipts
@@ -209,7 +209,7 @@ def test_what_waits_is_dropped_then_customer_io_is_told_and_the_suppressed_are_r
         pipeline.send([{"type": "track", "event": "refused", "userId": USER}] * 2)
         pipeline.send([{"type": "track", "event": "other", "userId": OTHER}])
         pipeline.drain()
-        wait_until(lambda: sources.totals(client)["demo"].get("suppressed") == 2, "they are counted")
+        wait_until(lambda: counters.totals(client)["demo"].get("suppressed") == 2, "they are counted")
         wait_until(lambda: found(written(client, disk)) == set(), "nothing is left, in the append-only file neither")
 
         assert segue("unsuppress", "--user-id", USER, environment=operator.environment).returncode == 0

@@ -1,7 +1,6 @@
-"""A thousand stories of identities, delivered to a service that applies at once, late, or late and shuffled. The people
-at its end must be those of the oracle.
+"""A thousand generated stories of identities, with a service that applies at once, late, or late and shuffled.
 
-STORIES sets how many are delivered.
+The people of the workspace must be those of an oracle. The environment variable STORIES sets the number of stories.
 """
 
 from __future__ import annotations
@@ -29,22 +28,22 @@ Conflict = Literal["fail", "reassign"]
 Stale = Literal["attribute", "profile"]
 
 
-class Summary(NamedTuple):
-    """A person as the tests compare them."""
+class Known(NamedTuple):
+    """A person, in the form that is compared."""
 
     id: str | None
     email: str | None
-    deeds: tuple[str, ...]  # in no order
+    deeds: tuple[str, ...]  # names of events, sorted
     attributes: str
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A story that ended with other people than the oracle's."""
+    """A story whose people differ from those of the oracle."""
 
     story: Story
-    found: list[Summary]
-    expected: list[Summary]
+    found: list[Known]
+    wanted: list[Known]
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +51,13 @@ def generated() -> list[Story]:
     return stories(COUNT, seed=1, start=datetime.now(UTC) - timedelta(seconds=2400))
 
 
-# Both modes of either switch; where all is applied in its order they have nothing to do with each other.
+# Both values of both options. They are independent of each other when operations are applied in order.
 both_modes = pytest.mark.parametrize(("id_conflict", "stale_updates"), [("fail", "attribute"), ("reassign", "profile")])
 
 
 @both_modes
 @pytest.mark.parametrize("apply", ["at_once", "in_order"])
-def test_people_are_right_where_operations_are_applied_in_the_order_of_their_acceptance(
+def test_people_are_right_when_operations_are_applied_in_order(
     redis_client: redis.Redis, generated: list[Story], apply: Apply, id_conflict: Conflict, stale_updates: Stale
 ) -> None:
     options = Options(id_conflict=id_conflict, stale_updates=stale_updates, keep_journal=False)
@@ -66,7 +65,7 @@ def test_people_are_right_where_operations_are_applied_in_the_order_of_their_acc
 
 
 @both_modes
-def test_people_are_right_after_a_shuffle_where_each_operation_waits_until_the_one_before_is_applied(
+def test_people_are_right_after_a_shuffle_when_each_dependent_operation_waits(
     redis_client: redis.Redis, generated: list[Story], id_conflict: Conflict, stale_updates: Stale
 ) -> None:
     options = Options(id_conflict=id_conflict, stale_updates=stale_updates, keep_journal=False)
@@ -85,9 +84,9 @@ def test_people_are_right_after_a_shuffle_by_default(
 def test_people_are_wrong_after_a_shuffle_without_the_settle_time(
     redis_client: redis.Redis, generated: list[Story]
 ) -> None:
-    wrong = differing(
-        redis_client, generated[:200], Options(keep_journal=False), "shuffled", "acknowledged", settle_s=0
-    )
+    options = Options(keep_journal=False)
+
+    wrong = differing(redis_client, generated[:200], options, "shuffled", "acknowledged", settle_s=0)
 
     assert {difference.story.conflicts for difference in wrong} == {True, False}
 
@@ -95,41 +94,39 @@ def test_people_are_wrong_after_a_shuffle_without_the_settle_time(
 def differing(
     client: redis.Redis, generated: list[Story], options: Options, apply: Apply, order: str, settle_s: float
 ) -> list[Difference]:
-    """Return the stories that ended with other people than the oracle's."""
+    """Return the stories whose people differ from those of the oracle."""
     faults = Faults(apply=apply, shuffle_batches=apply == "shuffled", lag_ms=LAG_MS, lag_tail=0)
     found = by_story(map(delivered, delivery.people(client, generated, options, faults, order, settle_s)))
     compared = [Difference(story, found[story.number], expected(story, options)) for story in generated]
-    return [each for each in compared if each.found != each.expected]
+    return [difference for difference in compared if difference.found != difference.wanted]
 
 
-def expected(story: Story, options: Options) -> list[Summary]:
+def expected(story: Story, options: Options) -> list[Known]:
     world = World(reassign=options.id_conflict == "reassign")
     world.apply_all(story.phases)
     return in_order(
-        summary(person.identifiers.get("id"), person.identifiers.get("email"), person.attributes, person.deeds)
+        known(person.identifiers.get("id"), person.identifiers.get("email"), person.attributes, person.deeds)
         for person in world.people
     )
 
 
-def delivered(person: dict[str, Any]) -> Summary:
+def delivered(person: dict[str, Any]) -> Known:
     attributes = {name: value for name, value in person["attributes"].items() if name != "created_at"}
-    return summary(
-        person["id"], person["email"], attributes, [event["attributes"]["deed"] for event in person["events"]]
-    )
+    return known(person["id"], person["email"], attributes, [event["attributes"]["deed"] for event in person["events"]])
 
 
-def summary(user_id: str | None, email: str | None, attributes: dict[str, Any], deeds: list[str]) -> Summary:
-    return Summary(user_id, email, tuple(sorted(deeds)), str(sorted(attributes.items())))
+def known(user_id: str | None, email: str | None, attributes: dict[str, Any], deeds: list[str]) -> Known:
+    return Known(user_id, email, tuple(sorted(deeds)), str(sorted(attributes.items())))
 
 
-def in_order(people: Iterable[Summary]) -> list[Summary]:
+def in_order(people: Iterable[Known]) -> list[Known]:
     return sorted(people, key=str)
 
 
-def by_story(people: Iterable[Summary]) -> dict[int, list[Summary]]:
-    """Return the people by the number that their identifiers begin with."""
-    found: defaultdict[int, list[Summary]] = defaultdict(list)
+def by_story(people: Iterable[Known]) -> dict[int, list[Known]]:
+    """Return the people by story: the number at the start of their identifiers."""
+    found: defaultdict[int, list[Known]] = defaultdict(list)
     for person in people:
         name = person.id or person.email or ""
         found[int(name.partition("-")[0].removeprefix("s"))].append(person)
-    return defaultdict(list, {number: in_order(those) for number, those in found.items()})
+    return defaultdict(list, {number: in_order(group) for number, group in found.items()})

@@ -1,7 +1,7 @@
-"""Each operation and each change of identifiers that needs the cooldown has a reason: a story that ends right with the
-cooldown, and wrong when that operation or change alone has none.
+"""The reason of each cooldown: a story that ends right with the cooldown, and wrong without this one cooldown.
 
-The service applies late and shuffled. Every story is delivered for PEOPLE people at once.
+There is a story for each operation with a cooldown, and for each change of identifiers with one. The service applies
+operations late and shuffled. Each story happens to PEOPLE people at the same time.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ import redis
 
 from delivery import identifier_changes, recent_attributes
 from mapping.actions import ACTIONS
+from mapping.operation import NEEDS_COOLDOWN
 from simulator.options import Faults, Options
 from simulator.service import Service
 from simulator.workspace import Workspace
 from tests.stories.delivery import LAG_MS, SETTLE_S, Pipeline
 from tests.stories.generator import Event
 
-ordering = import_module("mapping.ordering")
+ordering = import_module("mapping.ordering")  # for monkeypatch
 
 PEOPLE = 40
 BEGAN_AT = datetime.now(UTC) - timedelta(seconds=600)
 
-Events = Callable[[str], list[Event]]
-Story = tuple[Events, Callable[[Workspace, str], bool]]
+Script = Callable[[str], list[Event]]  # from a person to the events of the story
+Story = tuple[Script, Callable[[Workspace, str], bool]]
 
 
 def address(who: str) -> str:
@@ -48,7 +49,7 @@ def has_a_phone(name: str, who: str) -> Event:
     return track(name, who, context={"device": {"token": f"phone of {who}", "type": "ios"}})
 
 
-def belongs(who: str) -> Event:
+def joins(who: str) -> Event:
     return {"type": "group", "userId": who, "groupId": f"club of {who}", "traits": {}}
 
 
@@ -56,7 +57,7 @@ def leaves(name: str, who: str) -> Event:
     return track(name, who, properties={"objectId": f"club of {who}"})
 
 
-# By the action: the events of a person, and whether the workspace is right after them.
+# Slug of an action → the events of the story, and whether the workspace is right at its end.
 STORIES: dict[str, Story] = {
     "mergePeople": (
         lambda who: [
@@ -71,7 +72,7 @@ STORIES: dict[str, Story] = {
         lambda workspace, who: not exists(workspace, who),
     ),
     "suppressPerson": (
-        # Applied first it would suppress the id alone: the address is not known yet.
+        # Applied first, it suppresses the id alone: the address does not belong to the person yet.
         lambda who: [identify(who, email=address(who)), track("User Suppressed", who)],
         lambda workspace, who: not exists(workspace, who) and is_suppressed(workspace, address(who)),
     ),
@@ -84,11 +85,11 @@ STORIES: dict[str, Story] = {
         lambda workspace, who: not found(workspace, who).devices,
     ),
     "deleteObject": (
-        lambda who: [belongs(who), leaves("Object Deleted", who)],
+        lambda who: [joins(who), leaves("Object Deleted", who)],
         lambda workspace, who: f"club of {who}" not in {one["object_id"] for one in workspace.objects.json()},
     ),
     "deleteRelationship": (
-        lambda who: [belongs(who), leaves("Relationship Deleted", who)],
+        lambda who: [joins(who), leaves("Relationship Deleted", who)],
         lambda workspace, who: not found(workspace, who).relationships,
     ),
 }
@@ -98,9 +99,9 @@ def visitor(who: str) -> str:
     return f"visitor {who}"
 
 
-# By the change: how an identifier of it is remembered, and which identifier of the update it is; the events of a
-# person, and whether the workspace is right after them.
-CHANGES: dict[str, tuple[bytes, int, Events, Callable[[Workspace, str], bool]]] = {
+# Change of identifiers → how the identifier is remembered, and its index among those of an update; the events of the
+# story, and whether the workspace is right at its end.
+CHANGES: dict[str, tuple[bytes, int, Script, Callable[[Workspace, str], bool]]] = {
     "a changed address": (
         b"=",
         0,
@@ -114,7 +115,7 @@ CHANGES: dict[str, tuple[bytes, int, Events, Callable[[Workspace, str], bool]]] 
         lambda workspace, who: exists(workspace, who) and found(workspace, who).email == address(who),
     ),
     "a lead who becomes a customer": (
-        # Applied last the second would make two people one, of whom the lead is the older.
+        # Applied last, the second update merges two people, of whom the lead is the older.
         b"?",
         0,
         lambda who: [
@@ -137,27 +138,27 @@ CHANGES: dict[str, tuple[bytes, int, Events, Callable[[Workspace, str], bool]]] 
 }
 
 
-def test_there_is_a_story_for_every_action_that_needs_the_cooldown() -> None:
-    assert STORIES.keys() == {slug for slug, action in ACTIONS.items() if action.effect in ordering.NEEDS_COOLDOWN}
+def test_every_action_with_a_cooldown_has_a_story() -> None:
+    assert STORIES.keys() == {slug for slug, action in ACTIONS.items() if action.effect in NEEDS_COOLDOWN}
 
 
 @pytest.mark.parametrize("slug", sorted(STORIES))
-def test_a_story_that_ends_wrong_without_the_cooldown_of_its_action(
+def test_the_story_of_an_action_ends_wrong_without_its_cooldown(
     redis_client: redis.Redis, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not ended_wrong(redis_client, *STORIES[slug])
+    assert not wrong_people(redis_client, *STORIES[slug])
 
-    monkeypatch.setattr(ordering, "NEEDS_COOLDOWN", ordering.NEEDS_COOLDOWN - {ACTIONS[slug].effect})
+    monkeypatch.setattr(ordering, "NEEDS_COOLDOWN", NEEDS_COOLDOWN - {ACTIONS[slug].effect})
 
-    assert ended_wrong(redis_client, *STORIES[slug])
+    assert wrong_people(redis_client, *STORIES[slug])
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_of_identifiers_that_ends_wrong_without_the_cooldown(
+def test_the_story_of_a_change_of_identifiers_ends_wrong_without_its_cooldown(
     redis_client: redis.Redis, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rule, number, *story = CHANGES[change]
-    assert not ended_wrong(redis_client, *story)
+    assert not wrong_people(redis_client, *story)
 
     partners = identifier_changes.partners
 
@@ -169,56 +170,56 @@ def test_a_change_of_identifiers_that_ends_wrong_without_the_cooldown(
 
     monkeypatch.setattr(identifier_changes, "partners", all_but_this)
 
-    assert ended_wrong(redis_client, *story)
+    assert wrong_people(redis_client, *story)
 
 
-def test_an_update_only_that_ends_wrong_without_the_cooldown(
+def test_an_update_of_existing_people_only_ends_wrong_without_its_cooldown(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Applied last, it finds a person."""
+    """Applied last, it finds the person that the other update creates."""
     story: Story = (
         lambda who: [identify(who, _update=True, first=True), identify(who)],
         lambda workspace, who: "first" not in found(workspace, who).attributes,
     )
-    assert not ended_wrong(redis_client, *story)
+    assert not wrong_people(redis_client, *story)
 
     monkeypatch.setattr(identifier_changes, "updates_only", lambda _body: False)
 
-    assert ended_wrong(redis_client, *story)
+    assert wrong_people(redis_client, *story)
 
 
-def test_an_update_that_is_ignored_as_a_whole_is_lost_unless_the_next_one_repeats_its_attributes(
+def test_an_update_that_is_dropped_as_a_whole_is_lost_unless_the_next_one_repeats_it(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """This update needs no cooldown."""
+    """There is no cooldown here."""
     story: Story = (
         lambda who: [identify(who, first=True), identify(who)],
         lambda workspace, who: "first" in found(workspace, who).attributes,
     )
-    assert not ended_wrong(redis_client, *story, stale_updates="profile")
+    assert not wrong_people(redis_client, *story, stale_updates="profile")
 
     monkeypatch.setattr(recent_attributes, "remember", lambda *_args: None)
 
-    assert ended_wrong(redis_client, *story, stale_updates="profile")
+    assert wrong_people(redis_client, *story, stale_updates="profile")
 
 
-def ended_wrong(
+def wrong_people(
     client: redis.Redis,
-    events: Events,
+    script: Script,
     is_right: Callable[[Workspace, str], bool],
     stale_updates: Literal["attribute", "profile"] = "attribute",
 ) -> list[str]:
-    """Return the people whose story ended wrong."""
+    """Return the people for whom the story did not end right."""
     people = [f"user {number}" for number in range(PEOPLE)]
     client.flushall()
     service = Service(seed=1)
     service.set_options(Options(stale_updates=stale_updates))
     service.set_faults(Faults(apply="shuffled", shuffle_batches=True, lag_ms=LAG_MS, lag_tail=0))
-    in_order = chain.from_iterable(zip(*map(events, people), strict=True))
+    events = chain.from_iterable(zip(*map(script, people), strict=True))
     Pipeline(client, service, "acknowledged", SETTLE_S).deliver(
         [
             event | {"messageId": f"m{number}", "timestamp": (BEGAN_AT + timedelta(seconds=number)).isoformat()}
-            for number, event in enumerate(in_order)
+            for number, event in enumerate(events)
         ]
     )
     service.clock.advance(60)
@@ -235,7 +236,7 @@ def exists(workspace: Workspace, who: str) -> bool:
 
 
 def is_suppressed(workspace: Workspace, email: str) -> bool:
-    """Whether the service ignores what comes for this address."""
+    """Whether the service ignores events for this address."""
     before = workspace.counts["ignored"]
     workspace.apply({"type": "person", "action": "event", "name": "Late", "identifiers": {"email": email}}, 0.0)
     return workspace.counts["ignored"] == before + 1

@@ -39,8 +39,8 @@ WAIT_MS = 1000  # while nothing may be claimed
 #
 # KEYS[1]  the events that are ready or delayed
 # KEYS[2]  the admission of the destination
-# ARGV[2…] patterns of the keys with the times until which lanes cool down, the recent attributes, and the times at which
-#          events finished
+# ARGV[2…] patterns of the keys with the times until which lanes cool down, the recent attributes, and the times at
+#          which events finished
 _SKIP = """
 local READY, ADMISSION, ms = KEYS[1], KEYS[2], tonumber(ARGV[1])
 local COOLING_UNTIL, RECENT_ATTRIBUTES, FINISHED_AT = ARGV[2], ARGV[3], ARGV[4]

@@ -30,8 +30,8 @@ _COLOURS = ("red", "green", None)
 class Story:
     """The events of each phase.
 
-    `conflicts`: several people claim an identifier, or an identifier changes. Who has it in the end depends on the order
-    in which the service applies operations that no timestamp corrects.
+    `conflicts`: several people claim an identifier, or an identifier changes. Who has it in the end depends on the
+    order in which the service applies operations that no timestamp corrects.
     """
 
     number: int
@@ -130,15 +130,15 @@ class _Generator:
 
     def turns_out_to_be_two(self) -> None:
         """Row 8. The two share no key before an event says that they are one person, so the second comes later."""
-        one, address = self.new_id(), self.new_email()
-        first, second = self.dice.sample([one, address], 2)
+        user, address = self.new_id(), self.new_email()
+        first, second = self.dice.sample([user, address], 2)
         self.identify({}, userId=first)
         self.acts(userId=first)
         self.next_phase()
         self.identify({}, userId=second)
         self.acts(userId=second)
-        self.identify({"email": address}, userId=one)
-        self.acts(userId=one)
+        self.identify({"email": address}, userId=user)
+        self.acts(userId=user)
 
     def is_given_another_id_by_address(self) -> None:
         """Row 10."""

@@ -1,4 +1,4 @@
-"""`segue dead`, run in this process over an imitation server: what it shows, what it changes, and what it refuses."""
+"""`segue dead`, run in this process over fakeredis: what it prints, changes and refuses."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
 def dead(
     store: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Dead:
-    """Run `segue dead …` as the installed script does; return its exit code, what it printed and what it said."""
+    """Run `segue dead …` as the installed script does; return its exit code, stdout and stderr."""
     (tmp_path / "segue.toml").write_text(CONFIG)
     for name in ("REDIS_URL", "SEGUE_SPILL_DIR"):
         monkeypatch.delenv(name, raising=False)
@@ -62,8 +62,8 @@ def dead(
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
         with pytest.raises(SystemExit) as end:
             cli.main()
-        told = capsys.readouterr()
-        return int(end.value.code or 0), told.out, told.err
+        captured = capsys.readouterr()
+        return int(end.value.code or 0), captured.out, captured.err
 
     return run
 
@@ -74,20 +74,20 @@ def why(reason: str = "invalid", message: str = "no url", **more: Any) -> dict[s
 
 
 def line_of(line: dict[str, Any] | None = None, **more: Any) -> str:
-    """A line that would be a dead letter, but for what is given."""
+    """Return an export line with some members replaced."""
     return json.dumps({"source": "web", "event": {}, "why": why(**more)} | (line or {}))
 
 
 def bury(client: redis.Redis, user: str, **more: Any) -> None:
     event = {"type": "page", "properties": {}, "userId": user, "messageId": f"of {user}"}
-    letter = lanes.ImportedDeadLetter(
+    dead_letter = lanes.ImportedDeadLetter(
         None, 1_700_000_000_000, (f"id:{user}",), pack("web", event), orjson.dumps(why(**more))
     )
-    lanes.import_dead_letters(queue_of(client, "demo"), [letter])
+    lanes.import_dead_letters(queue_of(client, "demo"), [dead_letter])
 
 
-def hold(client: redis.Redis) -> None:
-    """Let the first event of "held" be a letter that holds up the second, sequences one and two of an empty queue."""
+def block(client: redis.Redis) -> None:
+    """Append two events of one person to an empty queue, and bury the first one so that it blocks the second."""
     for name in ("first", "second"):
         event = {"type": "page", "name": name, "properties": {}, "userId": "held", "messageId": name}
         lanes.append(queue_of(client, "demo"), [lanes.NewEvent(pack("web", event), ("id:held",), name)])
@@ -97,7 +97,7 @@ def hold(client: redis.Redis) -> None:
 
 
 def users(client: redis.Redis) -> list[str]:
-    return [grave.event["userId"] for grave in query.matching(queue_of(client, "demo"), Filter())]
+    return [dead_letter.event["userId"] for dead_letter in query.matching(queue_of(client, "demo"), Filter())]
 
 
 def everything(client: redis.Redis) -> dict[bytes, Any]:
@@ -137,7 +137,7 @@ def everything(client: redis.Redis) -> dict[bytes, Any]:
         (["cancel", "nothing"], "demo has no replay nothing"),
     ],
 )
-def test_bad_input_is_one_clear_text_and_changes_nothing(
+def test_bad_input_is_one_text_and_changes_nothing(
     dead: Dead, store: redis.Redis, arguments: list[str], text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -170,7 +170,7 @@ def test_bad_input_is_one_clear_text_and_changes_nothing(
         (line_of({"sequence": 2**63}), "sequence: Input should be less than"),
     ],
 )
-def test_a_file_with_one_bad_line_is_imported_not_at_all(dead: Dead, store: redis.Redis, line: str, text: str) -> None:
+def test_a_file_with_one_invalid_line_is_not_imported(dead: Dead, store: redis.Redis, line: str, text: str) -> None:
     bury(store, "jo")
     good = dead("export")[1]
     dead("purge", "--yes")
@@ -182,7 +182,7 @@ def test_a_file_with_one_bad_line_is_imported_not_at_all(dead: Dead, store: redi
     assert "nothing was imported" in error
 
 
-def test_letters_are_exported_and_come_back_to_their_place_once(dead: Dead, store: redis.Redis) -> None:
+def test_exported_dead_letters_are_imported_once_and_in_order(dead: Dead, store: redis.Redis) -> None:
     for user in ("jo", "al", "Al"):
         bury(store, user)
     exported = dead("export", "--person", "id:jo")[1]
@@ -193,7 +193,9 @@ def test_letters_are_exported_and_come_back_to_their_place_once(dead: Dead, stor
     assert users(store) == ["jo", "al", "Al"]
 
 
-def test_a_spill_file_comes_back_unless_it_would_spill_again(dead: Dead, store: redis.Redis, tmp_path: Path) -> None:
+def test_a_spill_file_is_imported_unless_it_would_exceed_the_limit(
+    dead: Dead, store: redis.Redis, tmp_path: Path
+) -> None:
     for user in ("jo", "al", "jo"):
         bury(store, user)
     retention.keep_within(
@@ -238,7 +240,7 @@ def test_lists_are_whole_at_any_width(
     assert "mapped: running, 0 of 1; reason=exhausted, text=[b] started by " in text["replays"]
 
 
-def test_groups_count_one_kind_of_error_once(dead: Dead, store: redis.Redis) -> None:
+def test_list_group_counts_each_kind_of_error(dead: Dead, store: redis.Redis) -> None:
     for n in range(3):
         bury(store, f"u{n}", message=f"u{n}@example.com: value '{n}' of item {n} is too long")
     bury(store, "jo", reason="rejected", message="name: is empty (required)")
@@ -258,7 +260,7 @@ def test_groups_count_one_kind_of_error_once(dead: Dead, store: redis.Redis) -> 
     assert rows[2]["message"] == "The root value is missing the required field 'a'."
 
 
-def test_a_bulk_verb_acts_on_what_the_same_filter_lists(dead: Dead, store: redis.Redis) -> None:
+def test_a_bulk_command_changes_what_the_same_filter_lists(dead: Dead, store: redis.Redis) -> None:
     bury(store, "jo")
     bury(store, "al", reason="rejected")
     bury(store, "jo", reason="rejected", message="something else")
@@ -268,48 +270,50 @@ def test_a_bulk_verb_acts_on_what_the_same_filter_lists(dead: Dead, store: redis
     dead("purge", *options, "--yes")
 
     assert listed == [3]
-    assert [grave.sequence for grave in query.matching(queue_of(store, "demo"), Filter())] == [1, 2]
+    assert [dead_letter.sequence for dead_letter in query.matching(queue_of(store, "demo"), Filter())] == [1, 2]
 
 
-def test_show_tells_everything_what_it_would_send_and_who_waits(dead: Dead, store: redis.Redis) -> None:
-    hold(store)
+def test_show_prints_the_dry_run_and_the_waiting_events(dead: Dead, store: redis.Redis) -> None:
+    block(store)
     shown = json.loads(dead("show", 1)[1])
 
     assert (shown["holds"], shown["source"], shown["event"]["name"]) == (True, "web", "first")
-    assert [(one["sequence"], one["name"], one["message_id"]) for one in shown["waiting"]] == [(2, "second", "second")]
+    assert [(event["sequence"], event["name"], event["message_id"]) for event in shown["waiting"]] == [
+        (2, "second", "second")
+    ]
     assert shown["would_send"]["operations"] == []
     assert "'url'" in shown["would_send"]["failures"][0]
 
 
-def test_an_edited_letter_keeps_its_first_event(dead: Dead, store: redis.Redis) -> None:
+def test_an_edited_dead_letter_keeps_its_original_event(dead: Dead, store: redis.Redis) -> None:
     bury(store, "jo")
 
     assert dead("edit", 1, "--patch", PATCH)[0] == 0
     assert dead("edit", 1, "--patch", '[{"op": "add", "path": "/properties/seen", "value": true}]')[0] == 0
 
-    (grave,) = query.matching(queue_of(store, "demo"), Filter())
-    assert grave.event["properties"] == {"url": "https://example.com", "seen": True}
-    assert grave.why["original"]["properties"] == {}
+    (dead_letter,) = query.matching(queue_of(store, "demo"), Filter())
+    assert dead_letter.event["properties"] == {"url": "https://example.com", "seen": True}
+    assert dead_letter.why["original"]["properties"] == {}
 
 
-def test_whoever_edits_last_is_told_that_somebody_else_did(
+def test_an_edit_of_a_changed_dead_letter_is_refused(
     dead: Dead, store: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     bury(store, "jo")
-    (grave,) = query.matching(queue_of(store, "demo"), Filter())
+    (dead_letter,) = query.matching(queue_of(store, "demo"), Filter())
     (tmp_path / "editor.sh").write_text("printf '{\"late\": true}' > $1")
     monkeypatch.setenv("EDITOR", f"sh {tmp_path / 'editor.sh'}")
     run_editor = console.dead.subprocess.run
 
     def edit_first(*arguments: Any, **more: Any) -> Any:
-        query.edit(queue_of(store, "demo"), grave, {"first": True})
+        query.edit(queue_of(store, "demo"), dead_letter, {"first": True})
         return run_editor(*arguments, **more)
 
     monkeypatch.setattr(console.dead.subprocess, "run", edit_first)
     code, _, error = dead("edit", 1)
 
-    (grave,) = query.matching(queue_of(store, "demo"), Filter())
-    assert (code, grave.event) == (2, {"first": True})
+    (dead_letter,) = query.matching(queue_of(store, "demo"), Filter())
+    assert (code, dead_letter.event) == (2, {"first": True})
     assert "edited meanwhile; nothing was changed" in " ".join(error.split())
 
 
@@ -321,7 +325,7 @@ def test_whoever_edits_last_is_told_that_somebody_else_did(
         ("exit 3", "exit code 3"),
     ],
 )
-def test_an_editor_that_leaves_no_event_changes_nothing(
+def test_an_editor_without_a_valid_result_changes_nothing(
     dead: Dead, store: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, text: str
 ) -> None:
     bury(store, "jo")
@@ -335,8 +339,8 @@ def test_an_editor_that_leaves_no_event_changes_nothing(
     assert text in error
 
 
-def test_the_place_that_a_letter_holds_cannot_become_somebody_else_s(dead: Dead, store: redis.Redis) -> None:
-    hold(store)
+def test_a_blocking_dead_letter_cannot_get_new_ordering_keys(dead: Dead, store: redis.Redis) -> None:
+    block(store)
 
     code, _, error = dead("edit", 1, "--patch", '{"userId": "another"}')
 
@@ -344,8 +348,8 @@ def test_the_place_that_a_letter_holds_cannot_become_somebody_else_s(dead: Dead,
     assert "cannot get the new ordering keys id:another" in error
 
 
-def test_skipping_a_letter_that_holds_lets_the_others_go_on(dead: Dead, store: redis.Redis) -> None:
-    hold(store)
+def test_skipping_a_blocking_dead_letter_unblocks_later_events(dead: Dead, store: redis.Redis) -> None:
+    block(store)
 
     assert dead("skip", 1)[1] == "1 dead letter skipped\n"
 
@@ -353,7 +357,7 @@ def test_skipping_a_letter_that_holds_lets_the_others_go_on(dead: Dead, store: r
     assert (figures.dead, figures.blocking, figures.ready) == (0, 0, 1)
 
 
-def test_stats_tell_the_bound_and_raise_the_alarm(dead: Dead, store: redis.Redis) -> None:
+def test_stats_print_the_limit_and_the_alarm(dead: Dead, store: redis.Redis) -> None:
     for n in range(5):
         bury(store, f"u{n}")
 

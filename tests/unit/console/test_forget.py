@@ -81,7 +81,7 @@ def test_forget_reports_what_was_erased_and_other_people(store: redis.Redis, mon
         assert "demo: forget, done, 2 erased" in " ".join(listed.split())
 
 
-def test_a_suppression_waits_for_workers_and_unsuppress_takes_it_back(
+def test_a_suppression_waits_for_workers_and_unsuppress_removes_it(
     store: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "info", lambda *_: {"aof_enabled": 0})

@@ -195,8 +195,8 @@ def test_an_update_that_changes_identifiers_is_returned_and_not_recorded(
     if at_once:
         identities = register(client, updates=(*before, change))
     else:
-        for one in before:
-            assert register(client, updates=(one,)).changing == frozenset()
+        for earlier in before:
+            assert register(client, updates=(earlier,)).changing == frozenset()
         identities = register(client, updates=(change,))
 
     assert identities.changing == {change.sequence}
@@ -211,7 +211,7 @@ def test_an_update_that_repeats_identifiers_changes_none(client: redis.Redis, se
     identities = register(client, updates=updates)
 
     assert identities.changing == frozenset()
-    assert identities.times_s.keys() == {one.sequence for one in updates}
+    assert identities.times_s.keys() == {update.sequence for update in updates}
 
 
 def test_an_update_that_follows_a_change_of_identifiers_has_no_time_yet(client: redis.Redis) -> None:

@@ -17,7 +17,7 @@ EVENT: dict[str, Any] = {"type": "track", "event": "x", "userId": "u", "word": "
 
 
 def destination(template: str, slug: str = "trackEvent", **fields: Any) -> mapping.Destination:
-    """Return a destination with one subscription, whose event id or person is what the template renders."""
+    """Return a destination with a subscription whose event id or person is the output of the template."""
     field = {"trackEvent": "event_id", "suppressPerson": "person_id", "mergePeople": "primary"}[slug]
     rendered = {"@if": {"exists": {"@path": "$.type"}, "then": {"@liquid": template}}}
     named = {"name": {"@path": "$.event"}, "id": {"@path": "$.userId"}, "secondary": {"@path": "$.userId"}}
@@ -71,7 +71,7 @@ def test_the_time_in_a_template_is_the_time_that_transform_is_given() -> None:
 
 
 @pytest.mark.parametrize("slug", ["suppressPerson", "mergePeople"])
-def test_an_event_is_ordered_by_what_its_templates_render_at_its_reception(slug: str) -> None:
+def test_templates_in_ordering_keys_see_the_time_of_reception(slug: str) -> None:
     """The keys of a stored event never change, whenever they are computed."""
     to = destination("{{ 'now' | date: '%Y' }}-{{ userId }}", slug)
     received = EVENT | {"receivedAt": "2023-05-01T00:00:00.000Z"}
@@ -83,7 +83,7 @@ def test_an_event_is_ordered_by_what_its_templates_render_at_its_reception(slug:
     assert "id:1970-u" in mapping.ordering_keys(EVENT, to)
 
 
-def test_the_bare_words_now_and_today_are_ordinary_names() -> None:
+def test_now_and_today_without_quotes_are_members_of_the_event() -> None:
     to = destination("[{{ now }}{% if today %}{{ today.year }}{% endif %}]")
 
     assert mapping.translate(EVENT, to, NOW_S).operations[0].body["id"] == "[]"

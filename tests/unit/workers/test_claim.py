@@ -165,17 +165,17 @@ def test_a_recorded_request_keeps_its_payload_when_its_subscription_was_removed(
             "request": {"name": name},
             "payload": {"name": name},
         }
-        for name in ("one", "two")
+        for name in ("first", "second")
     ]
     event = {"type": "track", "event": "Bought", "userId": "jo", "messageId": "m1"}
     body = pack("website", event, {"requests": stored})
     lanes.append(queue_of(client, QUEUE), [lanes.NewEvent(body, ("id:jo",), "m1")])
     refused = Rejected("no", Response(400, "no"))
 
-    deliver(client, destination, Service(one=refused, two=refused))
+    deliver(client, destination, Service(first=refused, second=refused))
 
     (failure,) = failures(client)
-    assert [fault["payload"] for fault in failure["faults"]] == [{"name": "one"}, {"name": "two"}]
+    assert [fault["payload"] for fault in failure["faults"]] == [{"name": "first"}, {"name": "second"}]
 
 
 def test_a_rejected_deletion_request_becomes_a_dead_letter(
@@ -194,7 +194,7 @@ def test_a_rejected_deletion_request_becomes_a_dead_letter(
 
 def test_an_update_without_identifiers_is_sent_and_rejected(client: redis.Redis) -> None:
     update = {
-        "name": "Nobody",
+        "name": "Without identifiers",
         "action": "createUpdatePerson",
         "trigger": 'type = "identify"',
         "mapping": {"id": "$.absent"},
@@ -395,7 +395,7 @@ def test_a_worker_that_stops_during_a_request_sends_no_other_and_releases_the_re
 def test_before_settling_is_called_before_each_settlement(
     client: redis.Redis, destination: mapping.Destination
 ) -> None:
-    """The delivery log is written there: a person of whom no event is in progress has all requests in the log."""
+    """The delivery log is written there. When no event of a person is in progress, it has all of their requests."""
     track(client, "a1", "a")
     track(client, "b1", "b")
     track(client, "b2", "b")

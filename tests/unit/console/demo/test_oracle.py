@@ -66,7 +66,7 @@ def test_an_alias_gives_the_primary_what_it_lacks_and_ends_the_secondary() -> No
     }
 
 
-def test_an_alias_to_somebody_unknown_does_nothing() -> None:
+def test_an_alias_to_an_unknown_person_does_nothing() -> None:
     events = [identify({}, userId="old"), {"type": "alias", "previousId": "old", "userId": "new"}]
 
     assert list(people(events)) == ["old"]

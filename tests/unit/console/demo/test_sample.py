@@ -24,11 +24,11 @@ def test_every_stream_is_in_order() -> None:
     for event in sample.events(5000, 1):
         for carrier in ("traits", "properties"):
             if "segue_trace" in event.get(carrier, {}):
-                stream, _, place = event[carrier]["segue_trace"].partition(":")
-                traces[stream].append((int(place), event["timestamp"]))
+                stream, _, number = event[carrier]["segue_trace"].partition(":")
+                traces[stream].append((int(number), event["timestamp"]))
 
     assert len(traces) > 300
-    assert all(places == sorted(places) for places in traces.values())
+    assert all(numbers == sorted(numbers) for numbers in traces.values())
 
 
 def test_the_sample_has_every_kind_of_event() -> None:

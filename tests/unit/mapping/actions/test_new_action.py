@@ -1,7 +1,7 @@
-"""An action is added in one place: everything that depends on its nature follows from the action itself.
+"""A new action needs no changes elsewhere: all rules that depend on an action are derived from its definition.
 
-Each test adds copies of existing actions, under other slugs, to the registry. A copy must have every
-consequence of its original: in ordering, configuration, delivery, dead letters, privacy and documentation.
+Each test adds copies of existing actions, under other slugs, to the registry. The same rules must apply to a copy as to
+the original: in ordering, configuration, delivery, dead letters, privacy and documentation.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def client() -> redis.Redis:
 
 
 def destination(*slugs: str) -> mapping.Destination:
-    """Return a destination with the presets of these actions only, and Track Event for all events without one."""
+    """Return a destination with the presets of these actions, and Track Event for all other events."""
     others = " and ".join(f'event != "{slug}"' for slug in slugs)
     subscriptions = [
         compile_subscription(
@@ -91,9 +91,9 @@ def event(name: str, user: str = "a", at: str = "10:00:00", **more: Any) -> dict
 
 
 def deliver(
-    client: redis.Redis, to: mapping.Destination, *events: dict[str, Any], **answers: Outcome
+    client: redis.Redis, to: mapping.Destination, *events: dict[str, Any], **outcomes: Outcome
 ) -> list[dict[str, Any]]:
-    """Append the events, deliver all of them, and return the bodies that were sent; `answers` are by action."""
+    """Append and deliver the events; return the bodies that were sent. `outcomes` are by Customer.io's action."""
     for each in events:
         users = tuple(str(each[name]) for name in ("userId", "previousId") if name in each)
         entry = lanes.NewEvent(pack("website", each), users, each["messageId"])
@@ -103,7 +103,7 @@ def deliver(
     def send(request: Request) -> list[Outcome]:
         sent = [orjson.loads(item.data) for item in request.items]
         bodies.extend(sent)
-        return [answers.get(body["action"], Delivered()) for body in sent]
+        return [outcomes.get(body["action"], Delivered()) for body in sent]
 
     while deliver_one(queue_of(client, QUEUE), to, send).events:
         pass
@@ -134,7 +134,7 @@ def test_a_copy_of_a_merge_joins_the_keys_of_the_secondary_and_the_primary() -> 
 
 
 @pytest.mark.parametrize("slug", ["silencePerson", "expungePerson"])
-def test_what_is_late_for_a_person_removed_by_a_copy_is_not_sent(client: redis.Redis, slug: str) -> None:
+def test_a_late_event_of_a_person_removed_by_a_copy_is_not_sent(client: redis.Redis, slug: str) -> None:
     late, back = event("late", at="09:59:59"), event("back", at="10:00:01")
 
     bodies = deliver(client, destination(slug), event(slug), late, back)
@@ -142,7 +142,7 @@ def test_what_is_late_for_a_person_removed_by_a_copy_is_not_sent(client: redis.R
     assert [body.get("name") for body in bodies] == [None, "back"]
 
 
-def test_a_person_merged_by_a_copy_is_addressed_as_the_primary_from_there_on(client: redis.Redis) -> None:
+def test_later_events_of_a_person_merged_by_a_copy_go_to_the_primary(client: redis.Redis) -> None:
     before, merge, after = event("before", "b"), event("unitePeople", previousId="b"), event("after", "b")
 
     bodies = deliver(client, destination("unitePeople"), before, merge, after)
@@ -150,8 +150,8 @@ def test_a_person_merged_by_a_copy_is_addressed_as_the_primary_from_there_on(cli
     assert [body.get("identifiers") for body in bodies] == [{"id": "b"}, None, {"id": "a"}]
 
 
-def test_a_removal_by_a_copy_is_sent_though_a_later_deletion_was_sent_before_it(client: redis.Redis) -> None:
-    """A deletion is idempotent: unlike an update it recreates nobody."""
+def test_a_deletion_by_a_copy_is_sent_after_a_later_suppression(client: redis.Redis) -> None:
+    """A late deletion recreates no person, unlike a late update."""
     first, second = event("silencePerson", at="10:00:02"), event("expungePerson", at="10:00:01")
 
     bodies = deliver(client, destination("silencePerson", "expungePerson"), first, second)
@@ -160,19 +160,19 @@ def test_a_removal_by_a_copy_is_sent_though_a_later_deletion_was_sent_before_it(
 
 
 @pytest.mark.parametrize("slug", ["silencePerson", "unitePeople", "dropDevice", "expungePerson"])
-def test_a_dry_run_says_that_the_operation_of_a_copy_cannot_be_undone(client: redis.Redis, slug: str) -> None:
+def test_a_dry_run_says_that_the_operation_of_a_copy_is_irreversible(client: redis.Redis, slug: str) -> None:
     to = destination(slug)
     refused = Rejected("no (invalid)", Response(207, "{}", 0))
     verbs = ("suppress", "merge", "delete_device", "expunge")
     deliver(client, to, event(slug, previousId="b"), **dict.fromkeys(verbs, refused))
 
-    letters = list(query.matching(queue_of(client, QUEUE), Filter()))
-    (plan,) = dry_run.rehearse(queue_of(client, QUEUE), letters, to, time.time())
+    dead_letters = list(query.matching(queue_of(client, QUEUE), Filter()))
+    (preview,) = dry_run.rehearse(queue_of(client, QUEUE), dead_letters, to, time.time())
 
-    assert [risk for risk in plan.risks if risk.endswith("cannot be taken back")]
+    assert [risk for risk in preview.risks if risk.endswith("cannot be taken back")]
 
 
-def test_a_copy_is_a_preset_and_is_known_by_its_title() -> None:
+def test_a_copy_has_a_preset_and_a_title() -> None:
     text = """
     [destinations.d]
     site_id = "s"
@@ -184,7 +184,7 @@ def test_a_copy_is_a_preset_and_is_known_by_its_title() -> None:
     [destinations.d.presets]
     "Merge People Again" = false
     """
-    names = [one.name for one in mapping.destinations(tomllib.loads(text))["d"].subscriptions]
+    names = [each.name for each in mapping.destinations(tomllib.loads(text))["d"].subscriptions]
 
     assert "Suppress Person Again" in names
     assert "By title" in names
@@ -200,7 +200,7 @@ def test_a_copy_of_an_action_that_2021_lacks_is_refused_there() -> None:
     """
     more = '[[destinations.d.subscriptions]]\nname = "x"\naction = "trackTvScreen"\ntrigger = \'event = "x"\''
 
-    names = [one.name for one in mapping.destinations(tomllib.loads(text))["d"].subscriptions]
+    names = [each.name for each in mapping.destinations(tomllib.loads(text))["d"].subscriptions]
     with pytest.raises(mapping.ConfigurationError, match='compatibility = "2021"'):
         mapping.destinations(tomllib.loads(text + more))
 
@@ -208,7 +208,7 @@ def test_a_copy_of_an_action_that_2021_lacks_is_refused_there() -> None:
     assert "Suppress Person Again" in names
 
 
-def test_a_privacy_request_is_sent_under_the_action_that_the_registry_has() -> None:
+def test_a_privacy_request_has_the_slug_of_the_registered_action() -> None:
     del ACTIONS["suppressPerson"]
     request = mapping.PrivacyRequest(mapping.Person(("a",)), "suppress").event("m")
 
@@ -217,7 +217,7 @@ def test_a_privacy_request_is_sent_under_the_action_that_the_registry_has() -> N
     assert operation.action == "silencePerson"
 
 
-def test_the_documentation_lists_every_action_and_would_miss_a_copy() -> None:
+def test_the_documentation_lists_every_action_except_the_copies() -> None:
     text = DOCS.read_text(encoding="utf-8")
 
     missing = {
