@@ -80,7 +80,7 @@ def queue_of(client: redis.Redis) -> lanes.Queue:
     return lanes.open_queue(lanes.Queue(client=client, name=QUEUE, **Settings().queue_config(REMEMBER_DAYS)))
 
 
-def bury(client: redis.Redis) -> None:
+def make_dead_letters(client: redis.Redis) -> None:
     """Make the dead letters, as a wrong mapping would have made them."""
     now_ms = int(time.time() * 1000)
     why = {
@@ -89,7 +89,7 @@ def bury(client: redis.Redis) -> None:
         "faults": [{"subscription": "Track Event", "action": "trackEvent", "message": "missing"}],
         "unsent": [],
         "attempts": [{"at_ms": now_ms, "worker": "bench:1", "reason": "missing"}],
-        "deaths": 0,
+        "expired_claims": 0,
         "keys": [],
         "accepted_at_ms": now_ms,
         "buried_at_ms": now_ms,
@@ -194,7 +194,7 @@ def main() -> None:
             Program("sink", "sink", arguments, variables, is_ok(sink)),
         )
         with redis.Redis.from_url(redis_url, socket_timeout=60) as client:
-            bury(client)
+            make_dead_letters(client)
             ingest = programs.ingest(programs.LOOPBACK, ingest_port, variables)
             supervisor.start(*programs.workers(2, variables), ingest)
             workers = [pid for name, pid in supervisor.pids.items() if name.startswith("worker")]

@@ -70,7 +70,7 @@ def load(running: Pipeline) -> Iterator[None]:
 def main() -> None:
     """Kill workers under load and print what the service saw."""
     lease_s = Settings.load().lease_s
-    config = configuration(batch_items=20, delivery={"requests_per_s": 1000})
+    config = configuration(delivery={"requests_per_s": 1000})
     with pipeline(config, workers=WORKERS) as running:
         running.faults(latency_ms=LATENCY_MS)
         killed_at = []

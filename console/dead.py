@@ -23,8 +23,9 @@ import mapping
 from console import output
 from console.errors import CommandError
 from console.patching import patched
-from dead_letters import dry_run, query, retention, spill_files
-from dead_letters.query import Filter, Grave
+from dead_letters import dry_run, query, record, retention, spill_files
+from dead_letters.query import Filter
+from dead_letters.record import DeadLetter
 from mapping.envelope import unpack
 
 # The most dead letters that `list` prints, and the most waiting events that `show` prints.
@@ -44,15 +45,15 @@ def _described(fault: ErrorDetails) -> str:
     return f"--{fault['loc'][0]}: {fault['msg'].removeprefix('Value error, ')}; it is {fault['input']!r}"
 
 
-def find(queue: lanes.Queue, sequence: int) -> Grave:
+def find(queue: lanes.Queue, sequence: int) -> DeadLetter:
     """Return the dead letter with this sequence. Raises CommandError: there is none."""
     found = lanes.get_dead_letters(queue, [sequence])
     if not found:
         raise CommandError(f"{queue.name} has no dead letter {sequence}; `segue dead list` shows the existing ones")
-    return query.read(found[0])
+    return record.read(found[0])
 
 
-def render_list(dead_letters: Iterable[Grave]) -> RenderableType:
+def render_list(dead_letters: Iterable[DeadLetter]) -> RenderableType:
     """Return the first dead letters as a list for people, and the number of those that it leaves out."""
     rows: list[tuple[str, str, str]] = []
     count = 0
@@ -63,17 +64,17 @@ def render_list(dead_letters: Iterable[Grave]) -> RenderableType:
     return Group(output.entries(rows), more if count > _MOST_LISTED else output.counted(count, "dead letter"))
 
 
-def _entry(dead_letter: Grave) -> tuple[str, str, str]:
-    why, blocking = dead_letter.why, " (blocking)" if dead_letter.letter.blocks else ""
+def _entry(dead_letter: DeadLetter) -> tuple[str, str, str]:
+    failure, blocking = dead_letter.failure, " (blocking)" if dead_letter.blocks else ""
     event = f"{dead_letter.name} from {dead_letter.source}{blocking}"
-    facts = f"{output.utc(why['buried_at_ms'])}  {why['class']:<9}  {dead_letter.action or '–'}  {event}"
-    return str(dead_letter.sequence), facts, why["message"]
+    facts = f"{output.utc(failure.buried_at_ms)}  {failure.reason:<9}  {dead_letter.action or '–'}  {event}"
+    return str(dead_letter.sequence), facts, failure.message
 
 
-def groups(dead_letters: Iterable[Grave]) -> list[dict[str, Any]]:
+def groups(dead_letters: Iterable[DeadLetter]) -> list[dict[str, Any]]:
     """Return one row for each kind of error, the most frequent first: `{"class", "subscription", "action", "message",
     "count"}`."""
-    counted = Counter(dead_letter.signature for dead_letter in dead_letters)
+    counted = Counter(map(query.kind_of, dead_letters))
     return [
         {"class": reason, "subscription": subscription, "action": action, "message": message, "count": count}
         for (reason, subscription, action, message), count in counted.most_common()
@@ -92,13 +93,13 @@ def _at_fault(subscription: str | None, action: str | None) -> str:
     return f"{subscription} ({action})" if subscription and action else subscription or action or "–"
 
 
-def details(queue: lanes.Queue, destination: mapping.Destination, dead_letter: Grave) -> dict[str, Any]:
+def details(queue: lanes.Queue, destination: mapping.Destination, dead_letter: DeadLetter) -> dict[str, Any]:
     """Return a dead letter with `{"destination", "would_send", "waiting"}`: the dry run of sending it now, and the
     first waiting events that share an ordering key with it."""
-    (would_send,) = dry_run.rehearse(queue, [dead_letter], destination, time.time())
+    (would_send,) = dry_run.run(queue, [dead_letter], destination, time.time())
     waiting = {
         other.sequence: other
-        for digest in dead_letter.letter.keys
+        for digest in dead_letter.stored.keys
         for other in lanes.lane_events(queue, digest, most=_MOST_WAITING + 1)
         if other.sequence != dead_letter.sequence
     }
@@ -121,7 +122,7 @@ def _waiting_json(waiting: lanes.Waiting) -> dict[str, Any]:
     }
 
 
-def edit(queue: lanes.Queue, destination: mapping.Destination, dead_letter: Grave, patch: str | None) -> None:
+def edit(queue: lanes.Queue, destination: mapping.Destination, dead_letter: DeadLetter, patch: str | None) -> None:
     """Apply the patch to the event of a dead letter, or open the event in the operator's editor. The original event is
     kept in the dead letter.
 
@@ -130,8 +131,8 @@ def edit(queue: lanes.Queue, destination: mapping.Destination, dead_letter: Grav
     """
     event = patched(dead_letter.event, patch) if patch is not None else _edited(dead_letter.event)
     keys = mapping.ordering_info(event, destination).keys
-    new_keys = [key for key in keys if lanes.digest(key) not in dead_letter.letter.keys]
-    if dead_letter.letter.blocks and new_keys:
+    new_keys = [key for key in keys if lanes.digest(key) not in dead_letter.stored.keys]
+    if dead_letter.blocks and new_keys:
         raise CommandError(
             f"dead letter {dead_letter.sequence} blocks later events of its person, so its event cannot get the new "
             f"ordering keys {', '.join(new_keys)}; skip it and send another event; nothing was changed"
@@ -180,8 +181,8 @@ def stats(queue: lanes.Queue, destination: mapping.Destination, spill_dir: Path 
     by_reason: Counter[str] = Counter()
     oldest = None
     for dead_letter in query.matching(queue, Filter()):
-        by_reason[dead_letter.why["class"]] += 1
-        oldest = min(oldest or dead_letter.why["buried_at_ms"], dead_letter.why["buried_at_ms"])
+        by_reason[dead_letter.failure.reason.value] += 1
+        oldest = min(oldest or dead_letter.failure.buried_at_ms, dead_letter.failure.buried_at_ms)
     figures = lanes.stats(queue)
     return {
         "destination": queue.name,

@@ -21,7 +21,7 @@ from console.errors import CommandError
 from console.options import AsJson
 from console.output import counted, out, print_json, print_json_lines, print_line
 from console.session import Session
-from dead_letters import import_export, query, spill_files
+from dead_letters import import_export, query
 from dead_letters import replay as replaying
 from dead_letters.query import Filter
 from dead_letters.record import Reason as Reasons
@@ -139,9 +139,10 @@ def replay(
     wanted: Filter,
     destination: Destination = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be sent. Send nothing.")] = False,
-    as_it_was: Annotated[
-        bool, typer.Option("--as-it-was", help="Send the recorded requests again. Default: map the events again.")
+    as_recorded: Annotated[
+        bool, typer.Option("--as-recorded", help="Send the recorded requests again. Default: map the events again.")
     ] = False,
+    as_it_was: Annotated[bool, typer.Option("--as-it-was", hidden=True)] = False,  # the old name of --as-recorded
     rate: Annotated[int, typer.Option(min=1, help="The most dead letters per second.")] = 500,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the end.")] = False,
     as_json: AsJson = False,
@@ -154,14 +155,15 @@ def replay(
     operators replay it.
     """
     queue = _queue(destination)
-    if dry_run and as_it_was:
-        raise CommandError("--dry-run maps events again; `segue dead show` prints the requests of --as-it-was")
+    as_recorded = as_recorded or as_it_was
+    if dry_run and as_recorded:
+        raise CommandError("--dry-run maps events again; `segue dead show` prints the requests of --as-recorded")
     _require(queue, wanted.ids)
-    mode: replaying.Mode = "dry run" if dry_run else "as it was" if as_it_was else "mapped"
+    mode: replaying.Mode = "dry_run" if dry_run else "as_recorded" if as_recorded else "mapped"
     started = replays.start(queue, wanted, rate, mode)
     if not detach and started.state == "running":
         try:
-            started = replays.watch(queue, started, Console(stderr=True, highlight=False))
+            started = replays.watch(queue, started, Console(stderr=True, highlight=False, markup=False, emoji=False))
         except KeyboardInterrupt:
             print_line(f"replay {started.id} is still running; `segue dead cancel {started.id}` stops it")
             raise typer.Exit(130) from None
@@ -229,7 +231,7 @@ def export(
     queue = _queue(destination)
     _require(queue, wanted.ids)
     for dead_letter in query.matching(queue, wanted):
-        sys.stdout.write(f"{spill_files.line(queue.name, dead_letter).decode()}\n")
+        sys.stdout.write(f"{dead_letter.line(queue.name).to_bytes().decode()}\n")
 
 
 @app.command(name="import")
@@ -243,7 +245,7 @@ def import_dead_letters(
     queue = session.new_queue(configured.name)
     with import_export.spooled(sys.stdin.buffer) if file == "-" else nullcontext(Path(file)) as path:
         lines, now_ms = import_export.lines_of(path), int(time.time() * 1000)
-        added, existing = import_export.imported(queue, configured, lines, now_ms)
+        added, existing = import_export.import_lines(queue, configured, lines, now_ms)
     print_line(f"{counted(added, 'dead letter')} imported" + (f"; {existing:,} existed already" if existing else ""))
 
 

@@ -27,7 +27,7 @@ _POLL_S = 0.1
 # Kinds of removed data as receipts count them, and their names in the output.
 _KINDS = {
     "events": "events on the queue",
-    "letters": "dead letters",
+    "dead_letters": "dead letters",
     "spilled": "dead letters in spill files",
     "log": "entries of the delivery log",
     "message_ids": "message ids",
@@ -35,7 +35,7 @@ _KINDS = {
     "join": "links between identities",
     "deleted": "times of deletions",
     "identified": "times of updates",
-    "recent": "recent attributes",
+    "recent_attributes": "recent attributes",
     "replays": "filters of replays",
 }
 
@@ -74,9 +74,9 @@ def forget(context: ErasureContext, person: mapping.Person, action: mapping.Priv
     """
     try:
         if action is None:
-            receipt, others = erasure.forget(context, person, operator())
+            receipt, others = erasure.erase(context, person, operator())
         else:
-            receipt, others = erasure.give(context, person, action, operator())
+            receipt, others = erasure.request(context, person, action, operator())
     except spill_files.TornFile as error:
         raise CommandError(f"{error}; repair or remove it, then repeat the command: some data is not erased") from None
     receipt, reason = _wait(context.queue, receipt)
@@ -106,7 +106,7 @@ def report(results: Sequence[dict[str, Any]], rewriting: bool) -> Iterator[str]:
     """Yield the results of `forget` as lines. `rewriting`: Redis was asked to rewrite its append-only file."""
     for result in results:
         earlier = f"; earlier receipts: {', '.join(result['earlier'])}" if result["earlier"] else ""
-        yield f"{result['destination']}: receipt {result['id']} ({result['what']}): {result['state']}{earlier}"
+        yield f"{result['destination']}: receipt {result['id']} ({result['request']}): {result['state']}{earlier}"
         if result["waits_for"]:
             yield f"  {result['waits_for']}; `segue receipts` shows its state"
         for kind, count in result["removed"].items():
@@ -131,6 +131,6 @@ def render(rows: Sequence[dict[str, Any]]) -> RenderableType:
     entries = []
     for row in rows:
         erased = f"{sum(row['removed'].values()):,} erased"
-        facts = f"{output.utc(row['at_ms'])}  {row['destination']}: {row['what']}, {row['state']}, {erased}"
-        entries.append((row["id"], facts, f"requested by {row['who']}"))
+        facts = f"{output.utc(row['at_ms'])}  {row['destination']}: {row['request']}, {row['state']}, {erased}"
+        entries.append((row["id"], facts, f"requested by {row['requested_by']}"))
     return Group(output.entries(entries), output.counted(len(entries), "receipt"))

@@ -60,7 +60,7 @@ def unsuppress(
     person = forget.person(user_id or [], email or [], anonymous_id or [])
     session = Session.join()
     for name in session.chosen(destination):
-        count = erasure.readmit(session.erasure_context(name), person)
+        count = erasure.unsuppress(session.erasure_context(name), person)
         print_line(f"{name}: {count:,} identities are no longer suppressed; the request to Customer.io is on the queue")
 
 

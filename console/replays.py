@@ -28,7 +28,7 @@ def start(queue: lanes.Queue, wanted: Filter, per_s: int, mode: replays.Mode) ->
 def watch(queue: lanes.Queue, running: replays.Replay, console: Console) -> replays.Replay:
     """Show the progress of a replay until it ends, and return it. KeyboardInterrupt leaves the replay running."""
     facts = f"{running.mode}, {running.total:,} dead letters, at most {running.per_s:,}/s"
-    console.print(f"replay {running.id} of {running.who}: {facts}; Ctrl-C leaves it running")
+    console.print(f"replay {running.id} of {running.who}: {facts}; Ctrl-C leaves it running", soft_wrap=True)
     if not heartbeat.count(queue.client):
         console.print("no worker is running; the replay starts when one does", style="yellow")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
@@ -39,7 +39,7 @@ def watch(queue: lanes.Queue, running: replays.Replay, console: Console) -> repl
             if now is None:
                 raise CommandError(f"{queue.name} has no replay {running.id}")
             rate = f"{progress.tasks[0].speed or 0:.0f}/s"
-            progress.update(task, description=now.mode, total=now.total, completed=now.passed, rate=rate)
+            progress.update(task, description=now.mode, total=now.total, completed=now.processed, rate=rate)
             if now.state != "running":
                 return now
             time.sleep(_POLL_S)
@@ -57,23 +57,23 @@ def replay_json(replay: replays.Replay) -> dict[str, Any]:
         "per_s": replay.per_s,
         "total": replay.total,
         "done": replay.done,
-        "missing": replay.gone,
-        "skipped": replay.left,
+        "missing": replay.missing,
+        "skipped": replay.skipped,
         "state": replay.state,
     }
-    return record | dry_run_json(replay) if replay.mode == "dry run" else record
+    return record | dry_run_json(replay) if replay.mode == "dry_run" else record
 
 
 def dry_run_json(replay: replays.Replay) -> dict[str, Any]:
     """Return the result of a dry run: `{"dead_letters", "fail_again", "changed", "operations", "changes", "risks"}`,
     the last three as counts by kind."""
     return {
-        "dead_letters": replay.passed,
-        "fail_again": replay.plan.get("fail_again", 0),
-        "changed": replay.plan.get("changed", 0),
-        "operations": _kinds(replay.plan, "operation:"),
-        "changes": _kinds(replay.plan, "change:"),
-        "risks": _kinds(replay.plan, "risk:"),
+        "dead_letters": replay.processed,
+        "fail_again": replay.figures.get("fail_again", 0),
+        "changed": replay.figures.get("changed", 0),
+        "operations": _kinds(replay.figures, "operation:"),
+        "changes": _kinds(replay.figures, "change:"),
+        "risks": _kinds(replay.figures, "risk:"),
     }
 
 
@@ -99,8 +99,8 @@ def render_dry_run(replay: replays.Replay) -> RenderableType:
 
 def outcome(replay: replays.Replay) -> str:
     """Return the state and the progress of a replay as one line."""
-    more = [f"{replay.gone:,} were already gone"] if replay.gone else []
-    more += [f"{replay.left:,} were skipped: not all of their requests are recorded"] if replay.left else []
+    more = [f"{replay.missing:,} were already gone"] if replay.missing else []
+    more += [f"{replay.skipped:,} were skipped: not all of their requests are recorded"] if replay.skipped else []
     progress = f"replay {replay.id}: {replay.state}, {replay.done:,} of {replay.total:,} requeued"
     return "; ".join([progress, *more])
 

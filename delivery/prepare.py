@@ -82,10 +82,10 @@ def operations_of(event: lanes.ClaimedEvent, destination: mapping.Destination) -
     """
     _, content, requeued = unpack(event.body)
     accepted_at_ms = requeued.get("accepted_at_ms", event.accepted_at_ms)
-    return translation_of(content, requeued, destination, accepted_at_ms).operations
+    return _translation(content, requeued, destination, accepted_at_ms).operations
 
 
-def translation_of(
+def _translation(
     content: JsonObject, requeued: JsonObject, destination: mapping.Destination, accepted_at_ms: int
 ) -> mapping.Translation:
     """Return the translation of an event: mapped, or the recorded requests of a replay that sends these.
@@ -103,7 +103,7 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination) -> Prep
         return _erased(event)
     source, content, requeued = unpack(event.body)
     accepted_at_ms = requeued.get("accepted_at_ms", event.accepted_at_ms)
-    operations, failures = translation_of(content, requeued, destination, accepted_at_ms)
+    operations, failures = _translation(content, requeued, destination, accepted_at_ms)
     if "requests" in requeued:
         bodies = [operation.body for operation in operations]
     else:

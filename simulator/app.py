@@ -13,9 +13,9 @@ from contextlib import suppress
 from email.utils import formatdate
 from typing import Any
 
-from simulator.answer import OK, UNAUTHORIZED, Answer
 from simulator.control import control
 from simulator.options import Faults
+from simulator.response import OK, UNAUTHORIZED, Response
 from simulator.service import Service
 from simulator.track import Scope, TrackApi, site_id
 
@@ -56,7 +56,7 @@ class Simulator:
         faults = self.service.faults
         return faults if faults.site_id is None or faults.site_id == site_id(scope) else _NONE
 
-    def _outcome(self, scope: Scope, body: bytes, faults: Faults) -> Answer | str:
+    def _outcome(self, scope: Scope, body: bytes, faults: Faults) -> Response | str:
         """Return the response, or how the connection breaks instead: "reset" or "timeout"."""
         is_too_much = self.service.is_over_the_limit()
         broken = self._breaks(faults.reset_before, faults.timeout_before)
@@ -70,10 +70,10 @@ class Simulator:
             return "reset"
         return "timeout" if self.service.happens(timeout) else None
 
-    def _over_the_limit(self) -> Answer:
+    def _over_the_limit(self) -> Response:
         return OK if self.service.faults.drop_silently else self._refusal(429, self.service.faults)
 
-    def _taken_or_refused(self, scope: Scope, body: bytes, faults: Faults) -> Answer:
+    def _taken_or_refused(self, scope: Scope, body: bytes, faults: Faults) -> Response:
         """Return a refusal at the rates that are set; otherwise process the request."""
         for status, rate in faults.statuses:
             if self.service.happens(rate):
@@ -83,17 +83,17 @@ class Simulator:
             self._track.answer(scope, body)
         return answer
 
-    def _refusal(self, status: int, faults: Faults) -> Answer:
+    def _refusal(self, status: int, faults: Faults) -> Response:
         if status == 401:
             return UNAUTHORIZED
         body = faults.refusal_body.encode()
         if status != 429 or faults.retry_after_s is None:
-            return Answer(status, body)
+            return Response(status, body)
         if faults.retry_after_form == "seconds":
             after = f"{faults.retry_after_s:g}"
         else:
             after = formatdate(self.service.clock.now() + faults.retry_after_s, usegmt=True)
-        return Answer(429, body, ((b"retry-after", after.encode()),))
+        return Response(429, body, ((b"retry-after", after.encode()),))
 
 
 async def _body(receive: Receive) -> bytes:
@@ -105,7 +105,7 @@ async def _body(receive: Receive) -> bytes:
     return body
 
 
-async def _say(send: Send, answer: Answer, slow_s: float = 0.0) -> None:
+async def _say(send: Send, answer: Response, slow_s: float = 0.0) -> None:
     """Send the response; byte by byte over `slow_s` seconds unless that is 0."""
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.all_headers})
     body = answer.body

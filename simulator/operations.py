@@ -77,13 +77,13 @@ def size_fault(operation: Any) -> Json | None:
 def take_trace(operation: Json) -> Trace | None:
     """Remove the trace from the attributes of the operation and return it; None without one.
 
-    Tests add the attribute `segue_trace`, `STREAM:PLACE`, to have the order of a stream checked.
+    Tests add the attribute `segue_trace`, `STREAM:POSITION`, to have the order of a stream checked.
     """
     attributes = operation.get("attributes")
     if not isinstance(attributes, dict) or TRACE not in attributes:
         return None
-    stream, _, place = str(attributes.pop(TRACE)).rpartition(":")
-    return Trace(stream, int(place)) if place.isdigit() else None
+    stream, _, position = str(attributes.pop(TRACE)).rpartition(":")
+    return Trace(stream, int(position)) if position.isdigit() else None
 
 
 def _fault(reason: str, field: str, message: str) -> Json:
@@ -161,8 +161,8 @@ def _relationships_fault(kind: str, relationships: Any) -> Json | None:
     if not isinstance(relationships, list):
         return _fault("invalid", "cio_relationships", "must be an array")
     needed = ("object_type_id", "object_id") if kind == "person" else ()
-    for index, one in enumerate(relationships):
-        who = one.get("identifiers") if isinstance(one, dict) else None
+    for index, relationship in enumerate(relationships):
+        who = relationship.get("identifiers") if isinstance(relationship, dict) else None
         if not isinstance(who, dict) or not who:
             return _fault("required", f"cio_relationships[{index}].identifiers", "is required")
         missing = next((name for name in needed if not who.get(name) and "cio_object_id" not in who), None)

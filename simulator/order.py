@@ -12,7 +12,7 @@ from simulator.person import Json, Trace
 @dataclass(slots=True)
 class _Stream:
     latest: int = 0
-    seen: set[tuple[int, str, str]] = field(default_factory=set)  # place, action, name
+    seen: set[tuple[int, str, str]] = field(default_factory=set)  # position, action, name
 
 
 class OrderCheck:
@@ -29,10 +29,10 @@ class OrderCheck:
     def see(self, operation: Json, trace: Trace) -> None:
         """Record that the operation was applied now."""
         stream = self._streams[trace.stream]
-        what = (trace.place, operation["action"], str(operation.get("name", "")))
+        what = (trace.position, operation["action"], str(operation.get("name", "")))
         if what in stream.seen:
             self.applied_twice += operation["action"] in NAMED
             return
         stream.seen.add(what)
-        self.violations += trace.place < stream.latest
-        stream.latest = max(stream.latest, trace.place)
+        self.violations += trace.position < stream.latest
+        stream.latest = max(stream.latest, trace.position)

@@ -12,10 +12,10 @@ NEVER = float("-inf")
 
 
 class Trace(NamedTuple):
-    """The place of an operation in the stream of events that it belongs to; set by tests."""
+    """The position of an operation in a stream of events; set by tests."""
 
     stream: str
-    place: int
+    position: int
 
 
 @dataclass(slots=True, eq=False)

@@ -113,7 +113,7 @@ class Service:
         trace = take_trace(operation)
         if self.options.keep_journal:
             entry = {"operation": operation, "arrived_at": arrived_at, "applied_at": applied_at}
-            self.journal.append(entry | ({"trace": f"{trace.stream}:{trace.place}"} if trace else {}))
+            self.journal.append(entry | ({"trace": f"{trace.stream}:{trace.position}"} if trace else {}))
         is_new = self.workspace.apply(operation, arrived_at, trace)
         self._applied += 1
         if trace is not None and is_new:

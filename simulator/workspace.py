@@ -123,7 +123,7 @@ class Workspace:
         wanted = self._directory.take_identifiers(attributes)
         person = self._identified(self._directory.name(identifiers), wanted, must_exist, received_at)
         if person is None:
-            return self.note("failed_attribute_change", reason="nobody has this identifier", identifiers=identifiers)
+            return self.note("failed_attribute_change", reason="no person has this identifier", identifiers=identifiers)
         self._update(person, attributes, _seconds(operation.get("timestamp"), received_at), trace)
         for relationship in operation.get("cio_relationships") or ():
             self._relate(person, self.objects.key(relationship["identifiers"]), relationship)
@@ -163,7 +163,7 @@ class Workspace:
         if owner is person:
             return person
         if owner is not None and self._are_one(person, owner, addressed_by, kind):
-            return self._become_one(person, owner)
+            return self._merge_partial(person, owner)
         may_change = addressed_by == "cio_id" or (
             (addressed_by, kind) == ("id", "email") and self.options.allow_email_update_by_id
         )
@@ -182,9 +182,9 @@ class Workspace:
             and getattr(owner, addressed_by) is None
         )
 
-    def _become_one(self, one: Person, other: Person) -> Person:
+    def _merge_partial(self, person: Person, owner: Person) -> Person:
         """Merge two people who each lack the identifier of the other; the older remains, with both (rule 27)."""
-        primary, secondary = sorted((one, other), key=lambda person: person.number)
+        primary, secondary = sorted((person, owner), key=lambda each: each.number)
         for name in self._join(primary, secondary):
             self._directory.give(primary, *name)
         return primary
@@ -205,7 +205,7 @@ class Workspace:
                 continue
             if trace is not None:
                 before = person.traces.get(name)
-                if before and before.stream == trace.stream and before.place > trace.place:
+                if before and before.stream == trace.stream and before.position > trace.position:
                     self.note("stale_attribute_won", cio_id=person.cio_id, attribute=name)
                 person.traces[name] = trace
             person.times[name] = at

@@ -300,7 +300,7 @@ def _begin_erasures(prepared: Sequence[Prepared], outcomes: Outcomes, context: C
             continue
         receipt_id = erasure.begin_receipt(ErasureContext(context.queue, context.destination), request, sent.message_id)
         before = sent.event.sequence + 1 if request.action == "delete" else None
-        receipts.note_sent(context.queue, receipt_id, request.person, before)
+        receipts.mark_sent(context.queue, receipt_id, request.person, before)
 
 
 def _is_delivered(prepared: Prepared, outcomes: Sequence[tuple[Item, Outcome]]) -> bool:
@@ -396,6 +396,6 @@ def _bury(
         accepted=accepted,
         unsent=unsent,
         message=message,
-        operations=operations_of(event, context.destination) if has_items else None,
+        operations=operations_of(event, context.destination) if has_items else (),
     )
     settlement.bury(event, failure)

@@ -58,7 +58,7 @@ def replay(name: str, replay_id: str) -> None:
         with _lock(replays.lock(queue, replay_id)) as lock:
             while not stopping.is_set() and time.monotonic() < until:
                 lock.reacquire()
-                if not replays.step(queue, replay_id, destination, replays.Means(stopping.wait, wake)):
+                if not replays.step(queue, replay_id, destination, replays.ReplayContext(stopping.wait, wake)):
                     return
         request("replay", name, replay_id)
 
@@ -69,7 +69,7 @@ def check_retention(name: str) -> None:
     with _redis_errors_logged(name):
         queue, delivery, now_ms = runtime().queues[name], runtime().destinations[name].delivery, _now_ms()
         spill_dir = runtime().settings.spill_dir
-        if retention.end_holds(queue, delivery, now_ms):
+        if retention.unblock_expired(queue, delivery, now_ms):
             wake(name)
         if spill_dir is None or replays.next_up(queue):
             if alarm := retention.exceeded(queue, delivery, now_ms):
@@ -77,7 +77,7 @@ def check_retention(name: str) -> None:
             return
         try:
             with _lock(keys.SPILL_LOCK.of(name)) as lock:
-                retention.keep_within(queue, delivery, spill_dir, now_ms, lambda: _is_owned(lock))
+                retention.spill_excess(queue, delivery, spill_dir, now_ms, lambda: _is_owned(lock))
         except (OSError, spill_files.TornFile) as error:
             log.warning("%s: dead letters stay in Redis, a spill file could not be written: %s", name, error)
 
@@ -87,7 +87,7 @@ def discard(name: str, sequence: int) -> None:
     """Discard the events that wait before the privacy request of this sequence. While Redis is unavailable they are not
     discarded: they are sent before it."""
     with _redis_errors_logged(name):
-        erasure.drop(runtime().erasure_context(name), sequence)
+        erasure.discard(runtime().erasure_context(name), sequence)
 
 
 @app.task(name="finish_erasures")  # type: ignore[untyped-decorator]

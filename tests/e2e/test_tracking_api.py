@@ -51,7 +51,7 @@ def appended(ingest: Pipeline) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("kind", CALLS)
 @pytest.mark.parametrize("short", [False, True])
-def test_the_path_states_the_type_in_full_or_as_one_letter(ingest: Pipeline, kind: str, short: bool) -> None:
+def test_the_path_states_the_type_in_full_or_in_short(ingest: Pipeline, kind: str, short: bool) -> None:
     post(ingest, f"/v1/{kind[0] if short else kind}", json=CALLS[kind], auth=KEY)
 
     (event,) = appended(ingest)

@@ -86,7 +86,7 @@ STORIES: dict[str, Story] = {
     ),
     "deleteObject": (
         lambda who: [joins(who), leaves("Object Deleted", who)],
-        lambda workspace, who: f"club of {who}" not in {one["object_id"] for one in workspace.objects.json()},
+        lambda workspace, who: f"club of {who}" not in {found["object_id"] for found in workspace.objects.json()},
     ),
     "deleteRelationship": (
         lambda who: [joins(who), leaves("Relationship Deleted", who)],
@@ -115,7 +115,7 @@ CHANGES: dict[str, tuple[bytes, int, Script, Callable[[Workspace, str], bool]]] 
         lambda workspace, who: exists(workspace, who) and found(workspace, who).email == address(who),
     ),
     "a lead who becomes a customer": (
-        # Applied last, the second update merges two people, of whom the lead is the older.
+        # Applied last, the second update merges two people; the lead is the older.
         b"?",
         0,
         lambda who: [
@@ -209,7 +209,7 @@ def wrong_people(
     is_right: Callable[[Workspace, str], bool],
     stale_updates: Literal["attribute", "profile"] = "attribute",
 ) -> list[str]:
-    """Return the people for whom the story did not end right."""
+    """Return the people whose story did not end right."""
     people = [f"user {number}" for number in range(PEOPLE)]
     client.flushall()
     service = Service(seed=1)

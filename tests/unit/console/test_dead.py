@@ -68,20 +68,20 @@ def dead(
     return run
 
 
-def why(reason: str = "invalid", message: str = "no url", **more: Any) -> dict[str, Any]:
+def failure(reason: str = "invalid", message: str = "no url", **more: Any) -> dict[str, Any]:
     faults = [{"subscription": "Track Page View", "action": "trackPageView", "message": message}]
     return {"class": reason, "message": message, "faults": faults, "buried_at_ms": 1_700_000_000_000} | more
 
 
 def line_of(line: dict[str, Any] | None = None, **more: Any) -> str:
     """Return an export line with some members replaced."""
-    return json.dumps({"source": "web", "event": {}, "why": why(**more)} | (line or {}))
+    return json.dumps({"source": "web", "event": {}, "failure": failure(**more)} | (line or {}))
 
 
 def bury(client: redis.Redis, user: str, **more: Any) -> None:
     event = {"type": "page", "properties": {}, "userId": user, "messageId": f"of {user}"}
     dead_letter = lanes.ImportedDeadLetter(
-        None, 1_700_000_000_000, (f"id:{user}",), pack("web", event), orjson.dumps(why(**more))
+        None, 1_700_000_000_000, (f"id:{user}",), pack("web", event), orjson.dumps(failure(**more))
     )
     lanes.import_dead_letters(queue_of(client, "demo"), [dead_letter])
 
@@ -92,7 +92,7 @@ def block(client: redis.Redis) -> None:
         event = {"type": "page", "name": name, "properties": {}, "userId": "held", "messageId": name}
         lanes.append(queue_of(client, "demo"), [lanes.NewEvent(pack("web", event), ("id:held",), name)])
     claim = lanes.claim(queue_of(client, "demo"), lease_ms=1000, max_events=1, max_bytes=10**6, max_depth=0, poll_ms=0)
-    burial = lanes.Burial(claim.events[0].sequence, orjson.dumps(why()), blocks=True)
+    burial = lanes.Burial(claim.events[0].sequence, orjson.dumps(failure()), blocks=True)
     lanes.settle(queue_of(client, "demo"), claim.id, buried=[burial])
 
 
@@ -113,6 +113,7 @@ def everything(client: redis.Redis) -> dict[bytes, Any]:
         (["replay", "99"], "demo has no dead letter 99"),
         (["replay", "1", "99"], "demo has no dead letter 99"),
         (["replay", "--dry-run", "--as-it-was"], "--dry-run maps events again"),
+        (["replay", "--dry-run", "--as-recorded"], "--dry-run maps events again"),
         (["skip", "99"], "demo has no dead letter 99"),
         (["skip"], "name the dead letters"),
         (["skip", "--reason", "invalid"], "2 dead letters would be skipped; without a terminal, --yes is required"),
@@ -157,16 +158,19 @@ def test_bad_input_is_one_text_and_changes_nothing(
     [
         ('{"source": "web"', "line 2 is not JSON"),
         ("[]", "line 2 is not a dead letter"),
-        ('{"source": "web", "event": {}}', "why: Field required"),
-        ('{"source": "web", "event": {}, "why": {"class": "boredom"}}', "why.class: Input should be 'invalid'"),
-        ('{"source": "web", "event": 1, "why": {}}', "event: Input should be a valid dictionary"),
-        (line_of(buried_at_ms=10**14), "why.buried_at_ms: Input should be less than"),
-        (line_of(attempts=7), "why.attempts: Input should be a valid list"),
-        (line_of(original=None), "why.original: Input should be a valid dictionary"),
+        ('{"source": "web", "event": {}}', "failure: Field required"),
+        ('{"source": "web", "event": {}, "failure": {"class": "boredom"}}', "failure.class: Input should be 'invalid'"),
+        ('{"source": "web", "event": {}, "again": {}, "why": {}}', "line 2 was exported by an older version of Segue"),
+        (line_of(deaths=2), "failure.deaths: Unexpected keyword argument"),
+        ('{"source": "web", "event": 1, "failure": {}}', "event: Input should be a valid dictionary"),
+        (line_of(buried_at_ms=10**14), "failure.buried_at_ms: Input should be less than"),
+        (line_of(attempts=7), "failure.attempts: Input should be a valid tuple"),
+        (line_of(original=7), "failure.original: Input should be a valid dictionary"),
         (line_of(faults=[{"message": "m", "request": {}}]), "subscription"),
-        (line_of(unsent=[REQUEST | {"path": "/elsewhere"}]), "why.unsent.0.path: Input should be '/api/v2/entity'"),
-        (line_of({"again": {"requests": [{}]}}), "again.requests.0.subscription: Field required"),
-        (line_of({"again": {"accepted_at_ms": "x"}}), "again.accepted_at_ms: Input should be a valid integer"),
+        (line_of(faults=[failure()["faults"][0] | {"request": {}}]), "a fault with a request needs a path"),
+        (line_of(unsent=[REQUEST | {"path": "/elsewhere"}]), "failure.unsent.0.path: Input should be '/api/v2/entity'"),
+        (line_of({"requeued": {"requests": [{}]}}), "requeued.requests.0.subscription: Field required"),
+        (line_of({"requeued": {"accepted_at_ms": "x"}}), "requeued.accepted_at_ms: Input should be a valid integer"),
         (line_of({"sequence": 2**63}), "sequence: Input should be less than"),
     ],
 )
@@ -180,6 +184,25 @@ def test_a_file_with_one_invalid_line_is_not_imported(dead: Dead, store: redis.R
     assert (code, users(store)) == (2, [])
     assert text in error
     assert "nothing was imported" in error
+
+
+@pytest.mark.parametrize("option", ["--as-recorded", "--as-it-was"])
+def test_recorded_requests_are_replayed_by_either_name_of_the_option(
+    dead: Dead, store: redis.Redis, option: str
+) -> None:
+    bury(store, "jo")
+
+    replay = json.loads(dead("replay", option, "--detach", "--json")[1])
+
+    assert (replay["mode"], replay["state"]) == ("as_recorded", "running")
+    assert "--as-it-was" not in dead("replay", "--help")[1]
+
+
+def test_a_line_whose_original_is_null_was_not_edited(dead: Dead, store: redis.Redis) -> None:
+    assert dead("import", given=line_of(original=None))[0] == 0
+
+    (dead_letter,) = query.matching(queue_of(store, "demo"), Filter())
+    assert not dead_letter.is_edited
 
 
 def test_exported_dead_letters_are_imported_once_and_in_order(dead: Dead, store: redis.Redis) -> None:
@@ -198,7 +221,7 @@ def test_a_spill_file_is_imported_unless_it_would_exceed_the_limit(
 ) -> None:
     for user in ("jo", "al", "jo"):
         bury(store, user)
-    retention.keep_within(
+    retention.spill_excess(
         queue_of(store, "demo"), mapping.Delivery(dead_letter_days=1), tmp_path, int(time.time() * 1000), lambda: True
     )
     (file,) = spill_files.files(tmp_path, "demo")
@@ -277,7 +300,7 @@ def test_show_prints_the_dry_run_and_the_waiting_events(dead: Dead, store: redis
     block(store)
     shown = json.loads(dead("show", 1)[1])
 
-    assert (shown["holds"], shown["source"], shown["event"]["name"]) == (True, "web", "first")
+    assert (shown["blocks"], shown["source"], shown["event"]["name"]) == (True, "web", "first")
     assert [(event["sequence"], event["name"], event["message_id"]) for event in shown["waiting"]] == [
         (2, "second", "second")
     ]
@@ -293,7 +316,8 @@ def test_an_edited_dead_letter_keeps_its_original_event(dead: Dead, store: redis
 
     (dead_letter,) = query.matching(queue_of(store, "demo"), Filter())
     assert dead_letter.event["properties"] == {"url": "https://example.com", "seen": True}
-    assert dead_letter.why["original"]["properties"] == {}
+    assert dead_letter.failure.original is not None
+    assert dead_letter.failure.original["properties"] == {}
 
 
 def test_an_edit_of_a_changed_dead_letter_is_refused(

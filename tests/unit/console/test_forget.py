@@ -68,17 +68,17 @@ def test_forget_reports_what_was_erased_and_other_people(store: redis.Redis, mon
     assert "nothing to erase" in again
     assert lanes.stats(queue_of(store, "demo")).waiting == 1
     rows = json.loads(runner.invoke(cli.app, ["receipts", "--json"]).stdout)
-    assert [(row["what"], row["state"]) for row in rows] == [("forget", "done")] * 2
+    assert [(row["request"], row["state"]) for row in rows] == [("erase", "done")] * 2
     assert rows[0]["id"] in again
     assert f"earlier receipts: {rows[1]['id']}" in again
-    assert rows[0]["marks"] == rows[1]["marks"]
+    assert rows[0]["hashes"] == rows[1]["hashes"]
     for width in (40, 80, 160):
         listed = runner.invoke(cli.app, ["receipts"], env={"COLUMNS": str(width)}).stdout
         assert all(len(line) <= width for line in listed.splitlines())
         for row in rows:
             assert f"{row['id']} 20" in " ".join(listed.split())
-            assert f"requested by {row['who']}" in " ".join(listed.split())
-        assert "demo: forget, done, 2 erased" in " ".join(listed.split())
+            assert f"requested by {row['requested_by']}" in " ".join(listed.split())
+        assert "demo: erase, done, 2 erased" in " ".join(listed.split())
 
 
 def test_a_suppression_waits_for_workers_and_unsuppress_removes_it(

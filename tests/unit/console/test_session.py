@@ -164,7 +164,7 @@ def test_a_command_that_writes_to_a_new_queue_stores_its_values(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(store, "info", lambda *_: {"aof_enabled": 0})
     failure = {"class": "invalid", "message": "m", "faults": [], "buried_at_ms": 1}
-    (tmp_path / "file").write_bytes(orjson.dumps({"source": "web", "event": {"userId": "1"}, "why": failure}))
+    (tmp_path / "file").write_bytes(orjson.dumps({"source": "web", "event": {"userId": "1"}, "failure": failure}))
 
     result = runner.invoke(cli.app, command.split())
 

@@ -42,5 +42,5 @@ def test_a_fault_begins_with_its_key(table: Any, fault: str) -> None:
 
 
 def test_two_sources_cannot_share_a_write_key() -> None:
-    with pytest.raises(SettingsError, match=r"sources\.one\.write_key: must differ from the write_key of sources\.two"):
-        sources(document(one=VALID, two=VALID))
+    with pytest.raises(SettingsError, match=r"sources\.web\.write_key: must differ from the write_key of sources\.app"):
+        sources(document(web=VALID, app=VALID))

@@ -340,7 +340,7 @@ def test_an_event_whose_claims_expired_too_often_is_buried_unsent(
 
     assert service.requests == []
     (failure,) = failures(client)
-    assert (failure["class"], failure["deaths"]) == ("poison", MOST_EXPIRED_CLAIMS)
+    assert (failure["class"], failure["expired_claims"]) == ("poison", MOST_EXPIRED_CLAIMS)
     assert [(attempt["at_ms"], attempt["worker"]) for attempt in failure["attempts"]] == [
         (7000, "w1")
     ] * MOST_EXPIRED_CLAIMS

@@ -167,9 +167,9 @@ def test_a_dry_run_says_that_the_operation_of_a_copy_is_irreversible(client: red
     deliver(client, to, event(slug, previousId="b"), **dict.fromkeys(verbs, refused))
 
     dead_letters = list(query.matching(queue_of(client, QUEUE), Filter()))
-    (preview,) = dry_run.rehearse(queue_of(client, QUEUE), dead_letters, to, time.time())
+    (preview,) = dry_run.run(queue_of(client, QUEUE), dead_letters, to, time.time())
 
-    assert [risk for risk in preview.risks if risk.endswith("cannot be taken back")]
+    assert [risk for risk in preview.risks if risk.endswith("cannot be undone")]
 
 
 def test_a_copy_has_a_preset_and_a_title() -> None:

@@ -15,7 +15,7 @@ _HEADERS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A response: status, body, and the headers in addition to those of every response."""
 
     status: int = 200
@@ -28,16 +28,16 @@ class Answer:
         return [*_HEADERS, (b"content-length", b"%d" % len(self.body)), *self.headers]
 
 
-OK: Final = Answer()
-NOT_FOUND: Final = Answer(404)
-UNAUTHORIZED: Final = Answer(401, b'{"meta":{"error":"Unauthorized request"}}\n')
+OK: Final = Response()
+NOT_FOUND: Final = Response(404)
+UNAUTHORIZED: Final = Response(401, b'{"meta":{"error":"Unauthorized request"}}\n')
 
 
-def told(value: Any, status: int = 200) -> Answer:
+def json_response(value: Any, status: int = 200) -> Response:
     """Return a response with the value as JSON."""
-    return Answer(status, orjson.dumps(value) + b"\n")
+    return Response(status, orjson.dumps(value) + b"\n")
 
 
-def refused(status: int, field: str, message: str, reason: str = "invalid") -> Answer:
+def refused(status: int, field: str, message: str, reason: str = "invalid") -> Response:
     """Return the refusal of a whole v2 request: `{"errors": [{"reason", "field", "message"}]}`."""
-    return told({"errors": [{"reason": reason, "field": field, "message": message}]}, status)
+    return json_response({"errors": [{"reason": reason, "field": field, "message": message}]}, status)
