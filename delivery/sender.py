@@ -4,15 +4,16 @@ From the outermost to the innermost:
 
 1. *retry*: sends the same bytes again while the service accepted none of the items (`delivery.retries`).
 2. *stop*: a worker that shuts down sends nothing more; the outcomes are Paused.
-3. *lease*: the claim must be ours until the request has ended, with the longest wait for a turn; else LeaseLost.
-4. *admission*: acquires a turn of the rate limit, and reports the response (`delivery.admission`).
+3. *admission*: acquires a turn of the rate limit, and reports the response (`delivery.admission`).
+4. *lease*: the claim must be ours; else LeaseLost. The lease is extended while the request is in progress.
 5. *log*: records the request and its outcomes (`delivery.log`); absent where the destination keeps no log.
 6. the HTTP call (`delivery.customerio`).
 
 Retry is the outermost step because each attempt is a request: it takes a turn of its own, it has an entry of its own in
-the log, and the lease may have ended since the one before. Stop and lease come before admission, as a turn that is not
-used is lost to the other workers. The log is next to the HTTP call: it has the times of the request alone, and no entry
-for a request that was not sent.
+the log, and the lease may have ended since the one before. Stop comes before admission, as a turn that is not used is
+lost to the other workers. Lease comes after it, as a process may be stopped while it waits for its turn: the check is
+the last step before the request is sent. The log is next to the HTTP call: it has the times of the request alone, and
+no entry for a request that was not sent.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from delivery.batching import Request
 from delivery.log import Recorder
 from delivery.outcomes import NOT_SENT, Outcome, Paused, Send
 
-# Left over between the end of a request and the end of the lease.
+# From the end of the HTTP call until its lease need not be extended any more.
 _MARGIN_S = 1.0
 # The in-process attempts of a request end within this time: a worker that shall stop has not much longer.
 _LONGEST_RETRIES_S = 10.0
@@ -45,12 +46,12 @@ class DeliveryLimits:
 
     @classmethod
     def within(cls, lease_s: float, retry_base_s: float) -> DeliveryLimits:
-        """Return the limits for a lease: the wait for a turn and the HTTP call take half of it at most."""
+        """Return the limits for a lease. It is extended during the HTTP call, but not during the other waits."""
         return cls(
             lease_s=lease_s,
             retry_base_s=retry_base_s,
-            timeout_s=min(_LONGEST_TIMEOUT_S, lease_s / 3),
-            turn_s=min(_LONGEST_TURN_S, lease_s / 6),
+            timeout_s=min(_LONGEST_TIMEOUT_S, lease_s),
+            turn_s=min(_LONGEST_TURN_S, lease_s / 4),
             retries_s=min(_LONGEST_RETRIES_S, lease_s / 2),
         )
 
@@ -66,16 +67,16 @@ def sender(
 ) -> Send:
     """Return the function that sends a request of one claim, by the steps of this module.
 
-    `ensure_lease` makes sure that the claim is ours for so many seconds, or raises; the function raises the same.
+    `ensure_lease` makes sure that the claim is ours, for a request of so many seconds, or raises; the function raises
+    the same.
     """
-    request_s = limits.turn_s + limits.timeout_s + _MARGIN_S
     steps: list[Callable[[Send], Send]] = [
         lambda send: retries.retrying(send, limits.retry_base_s, limits.retries_s),
         lambda send: _unless_stopping(send, is_stopping),
-        lambda send: _under_lease(send, ensure_lease, request_s),
     ]
     if admission is not None:
         steps.append(admission.guard)
+    steps.append(lambda send: _under_lease(send, ensure_lease, limits.timeout_s + _MARGIN_S))
     if recorder is not None:
         steps.append(recorder.recording)
     send = http

@@ -81,14 +81,9 @@ def deliver_once(runtime: Runtime, name: str, *, polling: bool) -> bool:
         wake(name)
     if not claim.events:
         return False
-    lease = Lease(
-        queue=runtime.queues[name],
-        claim_id=claim.id,
-        lease_ms=int(runtime.limits.lease_s * 1000),
-        requested_at=requested_at,
-    )
     try:
-        deliver_claim(claim, _context(runtime, name, claim, lease))
+        with runtime.leases.open(runtime.queues[name], claim.id, requested_at) as lease:
+            deliver_claim(claim, _context(runtime, name, claim, lease))
     except LeaseLost:
         log.warning("%s: a lease ended before its claim was delivered; nothing more was sent", name)
     except RedisError:
@@ -105,7 +100,7 @@ def _claim(runtime: Runtime, name: str, permit: Permit, *, polling: bool) -> lan
     batch_order = runtime.destinations[name].delivery.batch_order
     return lanes.claim(
         runtime.queues[name],
-        lease_ms=int(runtime.limits.lease_s * 1000),
+        lease_ms=runtime.leases.lease_ms,
         max_events=CLAIM_EVENTS if permit == "all" else PROBE_EVENTS,
         max_bytes=CLAIM_BYTES,
         max_depth=CLAIM_DEPTH[batch_order],

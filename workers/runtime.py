@@ -20,6 +20,7 @@ from delivery.sender import DeliveryLimits
 from privacy.purge import ErasureContext
 from settings import Settings
 from workers.app import settings
+from workers.lease import Leases
 
 # Set when this process shall stop; `Runtime.stopping` is this event. It is here because a process may be stopped before
 # its runtime was built.
@@ -38,6 +39,7 @@ class Runtime:
     queues: Mapping[str, lanes.Queue]
     admissions: Mapping[str, Admission]
     track_apis: Mapping[str, TrackApi]
+    leases: Leases  # of the claims that this process delivers
     # How many deliverers a destination may have in this process: one that is slow or down takes no slot of another.
     slots: Mapping[str, threading.BoundedSemaphore]
     # Held by the one deliverer of a destination in this process that polls for more, as polling loads Redis.
@@ -77,6 +79,7 @@ class Runtime:
                 )
                 for name, destination in destinations.items()
             },
+            leases=Leases(limits.lease_s),
             slots={name: threading.BoundedSemaphore(settings.concurrency) for name in destinations},
             poll_locks={name: threading.Lock() for name in destinations},
             stopping=stopping,
