@@ -9,23 +9,23 @@ import lanes
 
 
 class LeaseLost(Exception):
-    """The claim is no longer ours; somebody else works on its events, so nothing more may be sent."""
+    """The claim is no longer ours. Another worker may own its events, so nothing more may be sent."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Lease:
-    """The time for which a claim is ours, by this process's clock, counted from before it was asked for."""
+    """The time for which a claim is ours, by this process's clock, counted from before the claim was requested."""
 
     queue: lanes.Queue
     claim_id: str
     lease_ms: int
-    asked_at: float
+    requested_at: float  # time.monotonic()
 
-    def cover(self, seconds: float) -> None:
-        """Make sure that the claim is ours for `seconds` more; raise LeaseLost when it is not."""
-        if self.asked_at + self.lease_ms / 1000 - time.monotonic() >= seconds:
+    def ensure(self, seconds: float) -> None:
+        """Make sure that the claim is ours for `seconds` more, and extend it if not. Raises LeaseLost."""
+        if self.requested_at + self.lease_ms / 1000 - time.monotonic() >= seconds:
             return
-        asked_at = time.monotonic()
+        requested_at = time.monotonic()
         if not lanes.extend(self.queue, self.claim_id, lease_ms=self.lease_ms):
             raise LeaseLost
-        self.asked_at = asked_at
+        self.requested_at = requested_at

@@ -14,7 +14,7 @@ from delivery import admission
 from tests.conftest import RedisServer
 from tests.pipeline import OTHER, Pipeline, wait_until
 from tests.queues import queue_in
-from workers.tasks import CLAIM_EVENTS
+from workers.deliverer import CLAIM_EVENTS
 
 WORKERS, SLOTS = 2, 4  # SLOTS per destination and worker
 DEAD_EVENTS, LIVING_EVENTS = 2 * WORKERS * SLOTS * CLAIM_EVENTS, 200
