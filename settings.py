@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     workers: int = Field(default=2, ge=1)
     concurrency: int = Field(default=4, ge=1)
     track_url: str | None = None
-    lease_s: float = Field(default=60.0, gt=0)
+    lease_s: float = Field(default=20.0, gt=0)
     retry_base_s: float = Field(default=1.0, gt=0)
     settle_s: float = Field(default=5.0, ge=0)
     sweep_s: float = Field(default=1.0, gt=0)

@@ -96,13 +96,13 @@ def make_dead_letters(client: redis.Redis) -> None:
         "worker": "bench:1",
         "configuration": "0",
     }
-    letter, stamp = orjson.dumps(why), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    failure, stamp = orjson.dumps(why), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     for first in range(0, DEAD_LETTERS, 500):
         page = []
         for n in range(first, min(first + 500, DEAD_LETTERS)):
             user = f"user {n % PEOPLE}"
             event = {"type": "track", "event": "Old", "userId": user, "messageId": f"m{n}", "timestamp": stamp}
-            page.append(lanes.ImportedDeadLetter(None, now_ms, (f"id:{user}",), pack("bench", event), letter))
+            page.append(lanes.ImportedDeadLetter(None, now_ms, (f"id:{user}",), pack("bench", event), failure))
         lanes.import_dead_letters(queue_of(client), page)
 
 

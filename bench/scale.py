@@ -31,7 +31,7 @@ def rate(workers: int) -> float:
 
 
 if __name__ == "__main__":
-    one = rate(1)
-    bench.figure("scale.1_worker", one, "events/s")
+    single = rate(1)
+    bench.figure("scale.1_worker", single, "events/s")
     for workers in (2, 4, 8):
-        bench.figure(f"scale.{workers}_workers", rate(workers), "events/s", one)
+        bench.figure(f"scale.{workers}_workers", rate(workers), "events/s", single)

@@ -3,7 +3,7 @@
 Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}`. Two workers of four threads, a steady load of
 PER_S events of PEOPLE people, a service that answers after 20 to 200 ms. KILLS times one of the workers is killed and
 started again at once, as a supervisor does. After each kill the load goes on until the lease of a claim has passed.
-SEGUE_LEASE_S sets the lease; it is 60 s by default.
+SEGUE_LEASE_S sets the lease; it is 20 s by default.
 
     sigkill.usual_wait     the longest wait of the events before the first kill
     sigkill.longest_wait   the longest wait of any event; the baseline is the lease

@@ -21,7 +21,7 @@ ROUNDS = 3
 def main() -> None:
     """Measure the healthy destination alone and beside the other, in turns."""
     alone, beside = [], []
-    with pipeline(CONFIG, workers=2, threads=8, SEGUE_LEASE_S="6") as running:
+    with pipeline(CONFIG, workers=2, threads=8, SEGUE_LEASE_S="2") as running:
         delivered_in(running, "demo", "warm up", EVENTS // 10)
         for number in range(ROUNDS):
             running.faults()

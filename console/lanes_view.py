@@ -16,7 +16,7 @@ from delivery import log as delivery_log
 from mapping.envelope import unpack
 
 _MOST_SENT = 20
-_STATIONS = ("claimed", "sent", "answered")
+_STATIONS = ("claimed", "sent", "responded")
 
 
 def gather(queue: lanes.Queue, key: str) -> dict[str, Any]:

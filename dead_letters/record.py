@@ -27,7 +27,6 @@ import lanes
 import mapping
 from delivery.batching import Item
 from delivery.outcomes import Rejected, RetryLater
-from delivery.prepare import translation_of
 from mapping.envelope import JsonObject, pack, unpack
 
 # A failure keeps the last attempts only; those before a replay count as well.
@@ -443,22 +442,20 @@ def failure(
     accepted: tuple[Item, ...] = (),
     unsent: tuple[Item, ...] = (),
     message: str | None = None,
-    operations: tuple[mapping.Operation, ...] | None = None,
+    operations: tuple[mapping.Operation, ...] = (),
 ) -> bytes:
     """Return the failure of an event that is buried now, as it is stored.
 
-    `operations` are those that the items were made of; without them the event is mapped again. `message` replaces the
-    message of the first fault, and is required without `failures` and `refusals`.
+    `operations` are those that the items were made of, and required with items. `message` replaces the message of the
+    first fault, and is required without `failures` and `refusals`.
     """
     _, content, requeued_json = unpack(event.body)
     requeued = RequeueRecord.from_json(requeued_json)
     accepted_at_ms = event.accepted_at_ms if requeued.accepted_at_ms is None else requeued.accepted_at_ms
-    if operations is None and (refusals or accepted or unsent):
-        operations = translation_of(content, requeued_json, destination, accepted_at_ms).operations
     names = {subscription.index: subscription.name for subscription in destination.subscriptions}
 
     def request(item: Item) -> Request:
-        operation = (operations or ())[item.place]
+        operation = operations[item.operation_index]
         body: JsonObject = orjson.loads(item.data)
         return Request.from_json(
             {
@@ -492,7 +489,7 @@ def failure(
 
 
 def _fault(request: Request, outcome: Rejected | RetryLater) -> Fault:
-    response: Any = asdict(outcome.answer)
+    response: Any = asdict(outcome.response)
     return Fault(
         request.subscription,
         request.action,

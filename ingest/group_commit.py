@@ -131,7 +131,7 @@ class GroupCommit:
             self._fault = None
         for _ in range(appended.wake):
             self._wakeups.wake(self._destination.name)
-        self._request_erasures(entries, appended)
+        self._request_discards(entries, appended)
         results: list[Result] = ["accepted" if is_new else "duplicates" for is_new in appended.accepted]
         start = 0
         for request_entries, future in group:
@@ -140,13 +140,13 @@ class GroupCommit:
                 future.set_result(results[start:end])
             start = end
 
-    def _request_erasures(self, entries: Sequence[Entry], appended: lanes.Appended) -> None:
+    def _request_discards(self, entries: Sequence[Entry], appended: lanes.Appended) -> None:
         """Request for each new deletion that earlier events of its person are dropped, not sent."""
         if not any(entry.is_deletion for entry in entries):
             return
         for entry, sequence in zip(entries, appended.sequences(), strict=True):
             if entry.is_deletion and sequence is not None:
-                self._wakeups.erase_before(self._destination.name, sequence)
+                self._wakeups.discard_before(self._destination.name, sequence)
 
     def _unavailable(self, error: Exception) -> Refusal:
         self._report("Redis is unavailable", error)

@@ -15,7 +15,7 @@ from celery import Celery
 log = logging.getLogger(__name__)
 
 # The names of tasks and queue in `workers`, which ingest does not import.
-_DELIVER, _ERASE_BEFORE, _QUEUE = "deliver", "forget", "segue"
+_DELIVER, _DISCARD, _QUEUE = "deliver", "discard", "segue"
 _EXPIRES_S = 5
 _TIMEOUTS = {"socket_timeout": 5, "socket_connect_timeout": 2}
 
@@ -34,9 +34,9 @@ class Wakeups:
         """Request a deliverer of the destination."""
         self._pending.put((_DELIVER, [destination]))
 
-    def erase_before(self, destination: str, sequence: int) -> None:
+    def discard_before(self, destination: str, sequence: int) -> None:
         """Request that the workers drop the events that wait before the deletion with this sequence number."""
-        self._pending.put((_ERASE_BEFORE, [destination, sequence]))
+        self._pending.put((_DISCARD, [destination, sequence]))
 
     def close(self) -> None:
         """Send what is pending, for 2 s at most, and stop the thread."""

@@ -61,12 +61,29 @@ class Key:
 
     def matches(self, name: str) -> bool:
         """Whether `name` is this key, in any queue."""
-        pattern = ".+".join(map(re.escape, _PART.split(self.name)))
-        prefix = r"segue:\{.+\}" if self.name.startswith(":") else ""
-        return re.fullmatch(prefix + pattern, name) is not None
+        pattern = "".join(
+            _PATTERNS.get(text, ".+") if _PART.fullmatch(text) else re.escape(text)
+            for text in re.split(f"({_PART.pattern})", self.name)
+        )
+        prefix = r"segue:\{.+?\}" if self.name.startswith(":") else ""
+        return re.fullmatch(prefix + pattern, name, re.DOTALL) is not None
 
+    @property
+    def expires(self) -> bool:
+        """Whether Redis deletes it when its time is over."""
+        return self in _EXPIRING
+
+    @property
+    def personal(self) -> Personal:
+        """What it says of people."""
+        return PERSONAL.get(self, "no")
+
+
+# Nothing; hashes that a guess can be compared with; keyed hashes; their data.
+Personal = Literal["no", "digests", "keyed hashes", "data"]
 
 _PART = re.compile(r"\{\w+\}")
+_PATTERNS = {"{generation}": r"\d+", "{shard}": r"\d+", "{id}": r"[^:]+", "{claim}": r"[0-9a-f]{32}/.*"}
 _FOR_EVER, _UNFINISHED, _KEPT = "never deleted", "while the event is unfinished", "while the dead letter is kept"
 _REMEMBERED = "remember_days of the destination, up to twice that"
 
@@ -99,7 +116,7 @@ JOIN = Key(
     ":join:{generation}",
     "hash",
     "digest → digest of the key that later events get as well",
-    "join_s, up to twice that",
+    _REMEMBERED,
     "lanes",
 )
 READY = Key(
@@ -117,7 +134,7 @@ CLAIMS = Key(
     "lanes",
 )
 CLAIM = Key(
-    ":claim:{id}",
+    ":claim:{claim}",
     "set",
     "the events that the claim owns; an id is 32 hexadecimal digits, `/`, and the claimant",
     "until settled or reaped",
@@ -167,6 +184,9 @@ TOTAL = Key(
     "lanes",
 )
 ADMISSION = Key(":admission", "hash", "circuit breaker, pause and rate of the destination", _FOR_EVER, "delivery")
+DEPARTED = Key(
+    ":admission:departed", "list", "times of the last requests of a second in µs, newest first", _FOR_EVER, "delivery"
+)
 LOG = Key(
     ":log", "list", "the last requests with their responses, newest first", "3 days, log_requests entries", "delivery"
 )
@@ -235,15 +255,70 @@ AOF_REWRITE_DONE = Key("segue:aof_rewrite:done", "string", "a rewrite was reques
 
 CELERY_QUEUE = Key("segue", "list", "messages of Celery that wait for a worker", "until received", "celery")
 CELERY_BINDING = Key("_kombu.binding.{exchange}", "set", "queues of an exchange of Celery", _FOR_EVER, "celery")
-CELERY_UNACKED = Key(
-    "unacked{part}",
-    "hash",
-    "messages of Celery that were received and not acknowledged",
-    "until acknowledged",
+CELERY_PERMANENT = Key(
+    "_kombu.binding_permanent.{exchange}", "set", "those of the queues that do not end", _FOR_EVER, "celery"
+)
+CELERY_DEADLINES = Key(
+    "_kombu.binding_deadlines",
+    "zset",
+    "exchange whose queues end with their workers, by the time in ms at which its queues are forgotten",
+    "until an hour after the last worker",
     "celery",
+)
+CELERY_UNACKED = Key(
+    "unacked", "hash", "messages of Celery that were received and not acknowledged", "until acknowledged", "celery"
+)
+CELERY_UNACKED_INDEX = Key(
+    "unacked_index", "zset", "the same messages, by the time of receipt in s", "until acknowledged", "celery"
+)
+CELERY_UNACKED_MUTEX = Key(
+    "unacked_mutex", "string", "a worker returns messages that were not acknowledged", "5 min", "celery"
 )
 
 REGISTRY: Final = tuple(value for value in tuple(globals().values()) if isinstance(value, Key))
+
+_EXPIRING: Final = frozenset(
+    {
+        FINISHED_AT,
+        COOLING_UNTIL,
+        JOIN,
+        SEEN,
+        WAKEUP,
+        MERGED,
+        DELETED,
+        IDENTIFIED,
+        RECENT_ATTRIBUTES,
+        DRY_RUN_LOCK,
+        REPLAY_LOCK,
+        SPILL_LOCK,
+        RETENTION_DONE,
+        ERASING_LOCK,
+        AOF_REWRITE_DONE,
+        CELERY_UNACKED_MUTEX,
+    }
+)
+
+# The table of docs/privacy.md has a row for each of these.
+PERSONAL: Final[dict[Key, Personal]] = {
+    EVENT: "data",
+    ATTEMPTS: "data",
+    DEAD: "data",
+    FAILURE: "data",
+    LOG: "data",
+    MERGED: "data",
+    RECENT_ATTRIBUTES: "data",
+    REPLAY: "data",
+    RECEIPT: "data",
+    LANE: "digests",
+    HOT: "digests",
+    FINISHED_AT: "digests",
+    COOLING_UNTIL: "digests",
+    JOIN: "digests",
+    SEEN: "digests",
+    DELETED: "digests",
+    IDENTIFIED: "digests",
+    SUPPRESSED: "keyed hashes",
+}
 
 
 def digest(key: str) -> bytes:

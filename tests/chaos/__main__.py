@@ -63,7 +63,7 @@ class Plan:
             "reset_after": 0.02,
             "timeout_before": 0.003,
             "timeout_after": 0.003,
-            "timeout_s": 3.0,
+            "timeout_s": 8.0,  # longer than the lease, after which a request times out
             "slow_loris": 0.01,
             "duplicate": 0.01,
             "apply": self.apply,

@@ -18,8 +18,8 @@ import redis
 from simulator.options import Faults, Options
 from tests.stories import delivery
 from tests.stories.delivery import LAG_MS, SETTLE_S
+from tests.stories.generator import Story, stories
 from tests.stories.oracle import World
-from tests.stories.telling import Story, stories
 
 COUNT = int(os.environ.get("STORIES", "1000"))
 
@@ -103,9 +103,9 @@ def differing(
 
 def expected(story: Story, options: Options) -> list[Known]:
     world = World(reassign=options.id_conflict == "reassign")
-    world.tell(story.phases)
+    world.apply_all(story.phases)
     return in_order(
-        known(person.names.get("id"), person.names.get("email"), person.attributes, person.deeds)
+        known(person.identifiers.get("id"), person.identifiers.get("email"), person.attributes, person.deeds)
         for person in world.people
     )
 

@@ -10,7 +10,7 @@ import lanes
 from lanes.keys import base
 from simulator.service import Service
 from tests.queues import queue_in
-from tests.stories.delivery import QUEUE, SETTLE_S, Way
+from tests.stories.delivery import QUEUE, SETTLE_S, Pipeline
 
 EVENTS, PEOPLE = 600, 100
 OUTAGE_S = 600
@@ -19,7 +19,7 @@ MAX_PROBES = 40
 
 def test_all_events_arrive_after_an_outage_of_ten_minutes(redis_client: redis.Redis) -> None:
     service = Service(seed=1)
-    way = Way(redis_client, service, "acknowledged", SETTLE_S)
+    pipeline = Pipeline(redis_client, service, "acknowledged", SETTLE_S)
     down_until = service.clock.now() + OUTAGE_S
     attempts: list[int] = []
     probes = 0
@@ -32,7 +32,7 @@ def test_all_events_arrive_after_an_outage_of_ten_minutes(redis_client: redis.Re
         probes += 1
         return True
 
-    way.line.is_down = is_down
+    pipeline.transport.is_down = is_down
     events = [
         {
             "type": "track",
@@ -44,7 +44,7 @@ def test_all_events_arrive_after_an_outage_of_ten_minutes(redis_client: redis.Re
         for n in range(EVENTS)
     ]
 
-    way.deliver(events)
+    pipeline.deliver(events)
 
     figures = lanes.stats(queue_in(redis_client, QUEUE))
     assert (figures.delivered_total, figures.dead) == (EVENTS, 0)

@@ -56,7 +56,7 @@ def test_a_poison_message_becomes_a_dead_letter_and_all_other_events_are_deliver
     (failure,) = failures
     assert failure["class"] == "poison"
     assert len({attempt["worker"] for attempt in failure["attempts"]}) == MOST_EXPIRED_CLAIMS
-    assert failure["message"] == f"{MOST_EXPIRED_CLAIMS} workers died while they had this event"
+    assert failure["message"] == f"{MOST_EXPIRED_CLAIMS} claims of this event expired"
     for user in range(PEOPLE):
         expected = [f"e{n}" for n in range(EVENTS) if (user, n) != (VICTIM, EVENTS // 2)]
         assert list(dict.fromkeys(seen[f"user {user}"])) == expected, f"first arrivals of user {user}"

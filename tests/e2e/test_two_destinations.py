@@ -14,11 +14,11 @@ from delivery import admission
 from tests.conftest import RedisServer
 from tests.pipeline import OTHER, Pipeline, wait_until
 from tests.queues import queue_in
-from workers.tasks import CLAIM_EVENTS
+from workers.deliverer import CLAIM_EVENTS
 
 WORKERS, SLOTS = 2, 4  # SLOTS per destination and worker
 DEAD_EVENTS, LIVING_EVENTS = 2 * WORKERS * SLOTS * CLAIM_EVENTS, 200
-LEASE_S = 60  # a request without a response times out after a third of it
+LEASE_S = 60  # a request without a response times out after 20 s
 CONFIG = f"""
 [sources.demo]
 write_key = "demo"

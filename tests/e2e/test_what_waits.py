@@ -21,8 +21,8 @@ from mapping.operation import NEEDS_COOLDOWN
 from simulator.options import Faults, Options
 from simulator.service import Service
 from simulator.workspace import Workspace
-from tests.stories.delivery import LAG_MS, SETTLE_S, Way
-from tests.stories.telling import Event
+from tests.stories.delivery import LAG_MS, SETTLE_S, Pipeline
+from tests.stories.generator import Event
 
 ordering = import_module("mapping.ordering")  # for monkeypatch
 
@@ -160,15 +160,15 @@ def test_the_story_of_a_change_of_identifiers_ends_wrong_without_its_cooldown(
     rule, number, *story = CHANGES[change]
     assert not wrong_people(redis_client, *story)
 
-    given = identifier_changes.given
+    partners = identifier_changes.partners
 
-    def all_but_this(body: Event, lanes: Collection[bytes]) -> Iterator[bytes]:
-        flat = iter(given(body, lanes))
+    def all_but_this(body: Event, keys: Collection[bytes]) -> Iterator[bytes]:
+        flat = iter(partners(body, keys))
         return chain.from_iterable(
             pair for at, pair in enumerate(zip(flat, flat, strict=True)) if at != number or pair[1][:1] != rule
         )
 
-    monkeypatch.setattr(identifier_changes, "given", all_but_this)
+    monkeypatch.setattr(identifier_changes, "partners", all_but_this)
 
     assert wrong_people(redis_client, *story)
 
@@ -216,7 +216,7 @@ def wrong_people(
     service.set_options(Options(stale_updates=stale_updates))
     service.set_faults(Faults(apply="shuffled", shuffle_batches=True, lag_ms=LAG_MS, lag_tail=0))
     events = chain.from_iterable(zip(*map(script, people), strict=True))
-    Way(client, service, "acknowledged", SETTLE_S).deliver(
+    Pipeline(client, service, "acknowledged", SETTLE_S).deliver(
         [
             event | {"messageId": f"m{number}", "timestamp": (BEGAN_AT + timedelta(seconds=number)).isoformat()}
             for number, event in enumerate(events)

@@ -15,7 +15,7 @@ import lanes
 from console import cli
 from delivery import log as delivery_log
 from delivery.batching import Item, Request
-from delivery.outcomes import Answer, Rejected
+from delivery.outcomes import Rejected, Response
 from lanes.keys import READY
 from mapping.envelope import pack
 from mapping.operation import BATCH_PATH
@@ -216,8 +216,8 @@ def test_lanes_verify_prints_what_does_not_hold(store: redis.Redis) -> None:
 
 def test_lanes_show_prints_what_was_sent_and_the_response(store: redis.Redis) -> None:
     event = lanes.ClaimedEvent(7, 0, 0, 0, 1_700_000_000_000, (lanes.digest("id:42"),), b"")
-    recorder = delivery_log.Recorder(queue_of(store, "demo"), lanes.Claim("c", (event,), None, False))
-    send = recorder.recording(lambda _: [Rejected("name: too long", Answer(207, ""))])
+    recorder = delivery_log.Recorder(queue_of(store, "demo"), lanes.Claim("c", (event,), None, False), "worker")
+    send = recorder.recording(lambda _: [Rejected("name: too long", Response(207, ""))])
     send(Request(BATCH_PATH, (Item(7, 0, "trackEvent", "event", "", b'{"name":"Bought"}', "web:m7"),)))
     recorder.write()
 
@@ -226,7 +226,7 @@ def test_lanes_show_prints_what_was_sent_and_the_response(store: redis.Redis) ->
 
     (sent,) = lane["sent"]
     assert (sent["sequence"], sent["item"], sent["refusal"]) == (7, {"name": "Bought"}, "name: too long")
-    assert sent["accepted_ms"] < sent["claimed_ms"] <= sent["sent_ms"] <= sent["answered_ms"]
+    assert sent["accepted_ms"] < sent["claimed_ms"] <= sent["sent_ms"] <= sent["responded_ms"]
     assert lines[0] == "demo: no event of id:42 is waiting"
     assert lines[1].startswith("#7 web:m7 accepted 2023-11-14 22:13:20.000 UTC, claimed +")
     assert lines[1].endswith(": name: too long")

@@ -241,7 +241,7 @@ def test_lanes_configure_is_refused_while_workers_run(
     store: redis.Redis, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     queue_of(store, "demo", cooldown_ms=50)
-    heartbeat.announce(store)
+    heartbeat.send(store)
 
     assert main(["lanes", "configure"], monkeypatch) == 2
 

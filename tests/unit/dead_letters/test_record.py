@@ -11,9 +11,8 @@ import lanes
 import mapping
 from dead_letters import record
 from dead_letters.record import DeadLetter, FailureRecord, Line, Reason, RequeueRecord
-from delivery import prepare
 from delivery.batching import encode
-from delivery.outcomes import Answer, Rejected
+from delivery.outcomes import Rejected, Response
 from mapping.envelope import JsonObject, pack, unpack
 
 DESTINATION = mapping.destinations({"destinations": {"journeys": {"site_id": "s", "api_key": "k"}}})["journeys"]
@@ -138,29 +137,23 @@ def test_a_replayed_event_has_its_age_its_attempts_and_its_original(as_recorded:
     assert requeued == (kept | {"requests": [REQUEST, REQUEST]} if as_recorded else kept)
 
 
-def test_operations_that_are_handed_over_are_not_mapped_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_has_the_subscription_and_the_payload_of_the_operation_of_its_item() -> None:
     (operation,) = mapping.translate(EVENT, DESTINATION, 5.0).operations
     item = encode(7, 0, operation, operation.body)
-    refusal = (item, Rejected("name: no (invalid)", Answer(207, "{}", 0)))
+    refusal = (item, Rejected("name: no (invalid)", Response(207, "{}", 0)))
 
-    def failure(operations: tuple[mapping.Operation, ...] | None) -> bytes:
-        return record.failure(
-            claimed(EVENT),
-            DESTINATION,
-            1_700_000_000.0,
-            Reason.REJECTED,
-            worker="w1",
-            configuration="0a1b",
-            refusals=(refusal,),
-            operations=operations,
-        )
+    failure = record.failure(
+        claimed(EVENT),
+        DESTINATION,
+        1_700_000_000.0,
+        Reason.REJECTED,
+        worker="w1",
+        configuration="0a1b",
+        refusals=(refusal,),
+        operations=(operation,),
+    )
 
-    mapped_again = failure(None)
-    monkeypatch.setattr(mapping, "translate", None)
-    monkeypatch.setattr(prepare, "translation_of", None)
-
-    assert failure((operation,)) == mapped_again
-    (fault,) = FailureRecord.from_bytes(mapped_again).faults
+    (fault,) = FailureRecord.from_bytes(failure).faults
     assert (fault.subscription, fault.request) == ("Track Event", operation.body)
     assert fault.payload == operation.payload
 

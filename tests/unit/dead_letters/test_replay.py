@@ -19,14 +19,12 @@ from dead_letters.query import Filter
 from dead_letters.record import DeadLetter
 from dead_letters.replay import ReplayContext
 from delivery.batching import Request
-from delivery.outcomes import Answer, Delivered, Outcome, Rejected, RetryLater
+from delivery.outcomes import Delivered, Outcome, Rejected, Response, RetryLater
 from mapping.envelope import pack, unpack
+from tests.claims import deliver_one
 from tests.queues import queue_of
-from workers.claim import Terms, work_off
-from workers.lease import Lease
 
 QUEUE = "journeys"
-TERMS = Terms(retry_base_s=0.001, timeout_s=1.0, turn_s=1.0, lease_ms=60_000)
 LONG_AGO = "2024-03-05T10:20:30Z"
 
 
@@ -61,24 +59,13 @@ def work(client: redis.Redis, destination: mapping.Destination, **answers: Outco
         sent.extend(bodies)
         return [answers.get(str(body.get("name")), Delivered()) for body in bodies]
 
-    while True:
-        claim = lanes.claim(
-            queue_of(client, QUEUE), lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, poll_ms=0
-        )
-        if not claim.events:
-            return sent
-        work_off(
-            claim,
-            Lease(queue_of(client, QUEUE), claim.id, 60_000, time.monotonic()),
-            destination,
-            send,
-            TERMS,
-            lambda: False,
-        )
+    while deliver_one(queue_of(client, QUEUE), destination, send).events:
+        pass
+    return sent
 
 
 def refused(text: str = "name: no (invalid)") -> Rejected:
-    return Rejected(text, Answer(207, "{}", 0))
+    return Rejected(text, Response(207, "{}", 0))
 
 
 def replay(
@@ -194,7 +181,7 @@ def test_the_unsent_operations_are_sent_again_behind_the_exhausted_one(client: r
     destination = mapping.destinations({"destinations": {QUEUE: table}})[QUEUE]
     send_events(client, track("bad"))
     client.hset(f"segue:{{{QUEUE}}}:attempts", "1", b'[1,"w","HTTP 503"]\n' * 29)
-    work(client, destination, bad=RetryLater("HTTP 503", Answer(503, "")))
+    work(client, destination, bad=RetryLater("HTTP 503", Response(503, "")))
     (dead_letter,) = dead_letters(client)
     assert [unsent.request["name"] for unsent in dead_letter.failure.unsent] == ["twice"]
 

@@ -30,7 +30,7 @@ class RecordedWakeups:
     def wake(self, destination: str) -> None:
         self.destinations.append(destination)
 
-    def erase_before(self, destination: str, sequence: int) -> None:
+    def discard_before(self, destination: str, sequence: int) -> None:
         self.deletions.append((destination, sequence))
 
 

@@ -21,9 +21,9 @@ from delivery.outcomes import Delivered, Outcome
 from lanes.keys import base
 from mapping.envelope import pack
 from privacy import erasure, purge, receipts
+from tests.claims import deliver_events
 from tests.queues import queue_of
-from tests.unit.workers.test_claim import QUEUE, TERMS, Service, work
-from workers.claim import work_off
+from tests.unit.workers.test_claim import QUEUE, Service, deliver
 from workers.lease import Lease
 
 DESTINATION = mapping.destinations({"destinations": {QUEUE: {"site_id": "s", "api_key": "k"}}})[QUEUE]
@@ -55,7 +55,7 @@ def sent(client: redis.Redis) -> list[str]:
         operations.extend(f"{body['action']} {orjson.dumps(body.get('identifiers')).decode()}" for body in bodies)
         return [Delivered()] * len(bodies)
 
-    while work(client, DESTINATION, send).events:
+    while deliver(client, DESTINATION, send).events:
         pass
     return operations
 
@@ -118,10 +118,11 @@ def test_merged_identities_are_the_same_person(client: redis.Redis) -> None:
 def test_the_log_names_other_people(client: redis.Redis) -> None:
     append(client, "update", type="identify", userId="jo", anonymousId="an", traits={"email": "Jo@example.com"})
     claim = lanes.claim(queue_of(client, QUEUE), lease_ms=60_000, max_events=9, max_bytes=10**6, max_depth=9, poll_ms=0)
-    recorder = delivery_log.Recorder(queue_of(client, QUEUE), claim)
+    recorder = delivery_log.Recorder(queue_of(client, QUEUE), claim, "worker")
     send = recorder.recording(lambda request: [Delivered()] * len(request.items))
-    lease = Lease(queue_of(client, QUEUE), claim.id, 60_000, time.monotonic())
-    work_off(claim, lease, DESTINATION, send, TERMS, lambda: False, before_settling=recorder.write)
+    queue = queue_of(client, QUEUE)
+    lease = Lease(queue=queue, claim_id=claim.id, lease_ms=60_000, requested_at=time.monotonic())
+    deliver_events(claim, queue, DESTINATION, send, lease=lease, before_settling=recorder.write)
 
     removed = remove(client)
 
@@ -131,7 +132,7 @@ def test_the_log_names_other_people(client: redis.Redis) -> None:
 
 def test_an_edited_dead_letter_is_found_by_its_contents(client: redis.Redis) -> None:
     append(client, "bad", type="page", userId="al", properties={})
-    work(client, DESTINATION, Service())
+    deliver(client, DESTINATION, Service())
     (stored,) = lanes.list_dead_letters(queue_of(client, QUEUE))
     dead_letter = record.read(stored)
     assert remove(client).counts == {}
@@ -157,7 +158,7 @@ def test_a_person_s_lines_leave_the_spill_files_and_the_others_stay(client: redi
 def test_dead_letters_are_removed_while_no_worker_moves_any_to_a_file(client: redis.Redis) -> None:
     """Otherwise a dead letter could leave Redis for a file that was searched already."""
     append(client, "bad", type="page", userId="jo", properties={})
-    work(client, DESTINATION, Service())
+    deliver(client, DESTINATION, Service())
     client.set(f"{base(QUEUE)}:spill:lock", "a worker", px=300)
 
     assert remove(client).counts["dead_letters"] == 1
@@ -170,7 +171,7 @@ def test_dead_letters_are_searched_again_when_the_lock_is_lost(
     """A worker may have moved some to a file meanwhile."""
     append(client, "bad", type="page", userId="jo", properties={})
     append(client, "late", type="page", userId="jo", properties={})
-    work(client, DESTINATION, Service())
+    deliver(client, DESTINATION, Service())
     lock, searches = f"{base(QUEUE)}:spill:lock", list[int]()
     list_dead_letters = lanes.list_dead_letters
 

@@ -23,17 +23,15 @@ import mapping
 from dead_letters import dry_run, query
 from dead_letters.query import Filter
 from delivery.batching import Request
-from delivery.outcomes import Answer, Delivered, Outcome, Rejected
+from delivery.outcomes import Delivered, Outcome, Rejected, Response
 from mapping.actions import ACTIONS, Action
 from mapping.envelope import pack
 from mapping.subscription import compile_subscription
+from tests.claims import deliver_one
 from tests.queues import queue_of
-from workers.claim import Terms, work_off
-from workers.lease import Lease
 
 QUEUE = "journeys"
 DOCS = Path(__file__).parents[4] / "docs" / "configuration.md"
-TERMS = Terms(retry_base_s=0.001, timeout_s=1.0, turn_s=1.0, lease_ms=60_000)
 
 
 def copy(original: str, slug: str, **changes: Any) -> Action:
@@ -107,15 +105,9 @@ def deliver(
         bodies.extend(sent)
         return [outcomes.get(body["action"], Delivered()) for body in sent]
 
-    while True:
-        claim = lanes.claim(
-            queue_of(client, QUEUE), lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, poll_ms=0
-        )
-        if not claim.events:
-            return bodies
-        work_off(
-            claim, Lease(queue_of(client, QUEUE), claim.id, 60_000, time.monotonic()), to, send, TERMS, lambda: False
-        )
+    while deliver_one(queue_of(client, QUEUE), to, send).events:
+        pass
+    return bodies
 
 
 @pytest.mark.parametrize("slug", ["silencePerson", "unitePeople", "dropDevice", "expungePerson"])
@@ -170,7 +162,7 @@ def test_a_deletion_by_a_copy_is_sent_after_a_later_suppression(client: redis.Re
 @pytest.mark.parametrize("slug", ["silencePerson", "unitePeople", "dropDevice", "expungePerson"])
 def test_a_dry_run_says_that_the_operation_of_a_copy_is_irreversible(client: redis.Redis, slug: str) -> None:
     to = destination(slug)
-    refused = Rejected("no (invalid)", Answer(207, "{}", 0))
+    refused = Rejected("no (invalid)", Response(207, "{}", 0))
     verbs = ("suppress", "merge", "delete_device", "expunge")
     deliver(client, to, event(slug, previousId="b"), **dict.fromkeys(verbs, refused))
 
