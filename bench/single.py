@@ -6,38 +6,37 @@ over 32 connections. The baseline is naive Celery behind the same endpoint: `del
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-sys.path[0] = str(Path(__file__).parents[1])  # not this folder: its files are named after the packages they measure
-
 import os
 from statistics import median
 
-from bench.support.stage import CONFIG, Stage, report
+import bench
+from bench.support.stage import Stage, unlimited
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 EVENTS = int(os.environ.get("EVENTS", "16000"))
-NAIVE_EVENTS = EVENTS // 8 // 32 * 32
+NAIVE_EVENTS = max(320, EVENTS // 8 // 32 * 32)
 CONNECTIONS = 32
 
 
 def measure(stage: Stage) -> None:
+    """Measure Segue and naive Celery in turns."""
     stage.start_segue()
-    naive_port = stage.start_rival("naive")
-    ours, theirs = [], []
+    naive_port = stage.start_baseline("naive")
+    ours, theirs, ingest_us = [], [], []
     stage.rate(stage.port, NAIVE_EVENTS, batch=1, connections=CONNECTIONS)
     stage.rate(naive_port, NAIVE_EVENTS, batch=1, connections=CONNECTIONS)
     for _ in range(ROUNDS):
-        with stage.alone("segue"):
+        with stage.only("segue"):
+            before_s = stage.cpu_s()["ingest"]
             ours.append(stage.rate(stage.port, EVENTS, batch=1, connections=CONNECTIONS))
+            ingest_us.append((stage.cpu_s()["ingest"] - before_s) / EVENTS * 1e6)
             stage.check_order()
-        with stage.alone("naive"):
+        with stage.only("naive"):
             theirs.append(stage.rate(naive_port, NAIVE_EVENTS, batch=1, connections=CONNECTIONS))
-    report("single, against naive Celery", median(ours), "events/s", median(theirs))
+    bench.figure("single, against naive Celery", median(ours), "events/s", median(theirs))
+    bench.figure("single.processor.ingest", median(ingest_us), "us/event")
 
 
 if __name__ == "__main__":
-    with Stage() as stage:
-        stage.configure(CONFIG)
+    with Stage(unlimited()) as stage:
         measure(stage)

@@ -1,6 +1,6 @@
-"""The `segue` command. Thin: each command reads the settings, calls one function and prints what it returns.
+"""The `segue` command: each command reads the settings, calls one function and prints the result.
 
-Whatever is wrong with the set-up ends in one clear text on stderr and exit code 2, never in a traceback.
+An error of the set-up is printed as one text on stderr, without a traceback, and the exit code is 2.
 """
 
 from __future__ import annotations
@@ -8,77 +8,96 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import httpx
-import orjson
 import redis
 import typer
-from rich.console import Console
 
 import lanes
 import mapping
-from console import checking, dead_cli, forget, importing, lanes_view, status, tester, translate
+from console import checking, dead_cli, forget_cli, importing, lanes_cli, status, tester, translate
 from console.demo import run as demo
 from console.errors import CommandError
-from console.local import running, up
+from console.local import up
+from console.options import AsJson, Destination
+from console.output import out, print_json, print_line, print_lines
 from console.session import Session
 from dead_letters.import_export import ImportRefused
-from privacy import erasure
 from settings import Settings, SettingsError, read_document
 from workers import heartbeat
 
 app = typer.Typer(
     name="segue",
-    help="Carries Segment events to Customer.io: in order per person, at volume, losing nothing.",
+    help="Carry Segment events to Customer.io: in order per person, at volume, without loss.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-lanes_app = typer.Typer(help="Look into the ordered queue.", no_args_is_help=True)
-app.add_typer(lanes_app, name="lanes")
+app.add_typer(forget_cli.app)
+app.add_typer(lanes_cli.app, name="lanes")
 app.add_typer(dead_cli.app, name="dead")
 
-out = Console(highlight=False)
+# Celery warns of root, and of a group without a name, because of messages in pickle. Segue accepts JSON only, and a
+# container often runs as either. Celery has no switch for it: C_FORCE_ROOT only allows pickle.
+_QUIET = (
+    "-Wignore:You're running the worker with superuser privileges",
+    "-Wignore:An entry for the specified gid or egid was not found.",
+)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-UserIds = Annotated[list[str] | None, typer.Option("--user-id", help="Their userId, or one of them.")]
-Emails = Annotated[list[str] | None, typer.Option("--email", help="Their e-mail address, or one of them.")]
-AnonymousIds = Annotated[list[str] | None, typer.Option("--anonymous-id", help="An anonymousId of theirs.")]
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"segue {metadata.version('segue')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options that precede a command."""
 
 
 @app.command(name="up")
 def run_up() -> None:
-    """Run everything on this machine, until it is told to stop."""
-    up.run(_sound(Settings.load()), typer.echo)
+    """Run the whole pipeline on this machine until SIGINT or SIGTERM."""
+    up.run(_valid(Settings.load()), typer.echo)
 
 
 @app.command(name="demo")
 def run_demo(
-    events: Annotated[int, typer.Option(min=100, help="Send at least that many.")] = 5000,
-    seed: Annotated[int, typer.Option(help="Another seed is another sample.")] = 1,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes; one is killed half-way.")] = 2,
+    events: Annotated[int, typer.Option(min=100, help="The least number of events to send.")] = 5000,
+    seed: Annotated[int, typer.Option(help="The seed of the sample.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes; one is killed at half of the events.")] = 2,
 ) -> None:
-    """Carry a sample of events to a simulated Customer.io, kill a worker half-way, compare every person."""
+    """Deliver a sample to a simulated Customer.io, kill a worker on the way, and check every person.
+
+    The exit code is 1 when an event is lost, out of order or a dead letter, or when a person is not as expected.
+    """
     report = demo.run(out, events=events, seed=seed, workers=workers)
     out.print(demo.render(report))
     for difference in report.differences[:20]:
         typer.echo(difference, err=True)
     if not report.is_right:
         raise typer.Exit(1)
-    out.print("every person is as expected, nothing was lost, nothing out of order")
+    print_line("every person is as expected; no event was lost or out of order")
 
 
 @app.command()
 def ingest() -> None:
-    """Run the HTTP endpoint that takes events in."""
+    """Run the HTTP endpoint that accepts events."""
     import uvicorn
 
-    settings = _ready_to_run()
+    from ingest.app import Ingest
+
+    settings = _startable().settings
     uvicorn.run(
-        "ingest.app:create_app",
-        factory=True,
+        Ingest(settings),
         host=settings.host,
         port=settings.ingest_port,
         access_log=False,
@@ -89,81 +108,79 @@ def ingest() -> None:
 
 @app.command()
 def worker() -> None:
-    """Run one worker process; start as many as you like, anywhere."""
-    settings = _ready_to_run()
-    threads = settings.concurrency * max(1, len(settings.document().get("destinations", {})))
-    celery = "-m celery -A workers.app --quiet worker --pool threads -Q segue --loglevel WARNING"
-    alone = "--without-gossip --without-mingle --without-heartbeat"
-    name = f"-n {heartbeat.NAME} --concurrency {threads}"
-    os.execv(sys.executable, [sys.executable, *f"{celery} {alone} {name}".split()])
+    """Run one worker process. Any number may run, on any machine that reaches Redis."""
+    session = _startable()
+    threads = session.settings.concurrency * max(1, len(session.destinations))
+    options = f"--pool threads -Q segue --loglevel WARNING -n {heartbeat.NAME} --concurrency {threads}"
+    isolated = "--without-gossip --without-mingle --without-heartbeat"
+    celery = f"-m celery -A workers.app --quiet worker {options} {isolated}"
+    os.execve(sys.executable, [sys.executable, *_QUIET, *celery.split()], session.environment())
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def simulator(context: typer.Context) -> None:
-    """Run a simulated Customer.io workspace; further options are those of `python -m simulator`."""
+    """Run a simulated Customer.io workspace. Further options are passed to `python -m simulator`."""
     settings = Settings.load()
-    where = ["--host", settings.host, "--port", str(settings.simulator_port)]
-    os.execv(sys.executable, [sys.executable, "-m", "simulator", *where, *context.args])
+    address = ["--host", settings.host, "--port", str(settings.simulator_port)]
+    os.execv(sys.executable, [sys.executable, "-m", "simulator", *address, *context.args])
 
 
 @app.command(name="status")
 def show_status(as_json: AsJson = False) -> None:
-    """Say in one screen how the pipeline is."""
+    """Show the state and the figures of each destination and source, and the number of workers."""
     figures = status.gather(Session.join())
     if as_json:
-        _print_json(figures)
+        print_json(figures)
     else:
         out.print(status.render(figures))
 
 
 @app.command()
 def check(
-    credentials: Annotated[bool, typer.Option("--credentials", help="Ask Customer.io whether they are right.")] = False,
+    credentials: Annotated[bool, typer.Option("--credentials", help="Test the credentials at Customer.io.")] = False,
 ) -> None:
-    """Say whether the configuration can be used: every fault at once, exit code 1 with any."""
-    settings = Settings.load()
+    """Check the configuration and print every fault. The exit code is 1 when there is one."""
+    settings = Session.join().settings
     document = settings.document()
     faults = checking.faults(document)
     if not faults:
-        for line in checking.summary(document):
-            out.print(line, markup=False, soft_wrap=True)
+        print_lines(checking.summary(document))
         for warning in checking.warnings(document):
-            out.print(f"warning: {warning}", markup=False, style="yellow", soft_wrap=True)
+            print_line(f"warning: {warning}", style="yellow")
     if credentials and not faults:
         for name, destination in mapping.destinations(document).items():
             fault = checking.credentials(destination, settings)
             if fault:
                 faults.append(f"destinations.{name}: {fault}")
             else:
-                out.print(f"destination {name}: Customer.io takes the credentials", markup=False, soft_wrap=True)
+                print_line(f"destination {name}: Customer.io accepts the credentials")
     file = f"{settings.config}: " if settings.config else ""
     for fault in faults:
         typer.echo(f"{file}{fault}", err=True)
     if faults:
         raise typer.Exit(1)
-    out.print("ok")
+    print_line("ok")
 
 
 @app.command(name="test")
 def try_event(
-    file: Annotated[str, typer.Argument(help="The file with the event as JSON; - is stdin.")] = "-",
-    destination: Annotated[str | None, typer.Option(help="One destination only.")] = None,
-    send: Annotated[bool, typer.Option("--send", help="Send it to Customer.io.")] = False,
+    file: Annotated[str, typer.Argument(help="A file with the event as JSON; - is stdin.")] = "-",
+    destination: Destination = None,
+    send: Annotated[bool, typer.Option("--send", help="Send the requests to Customer.io.")] = False,
 ) -> None:
-    """Show what an event comes to, subscription by subscription; sends nothing unless told to."""
-    settings = Settings.load()
+    """Show what each subscription does with an event, and the requests. Sends nothing without --send."""
     event = tester.read_event(sys.stdin.read() if file == "-" else Path(file).read_bytes())
-    session = Session(settings)
+    session = Session.join()
     for name in session.chosen(destination):
-        for part in tester.report(event, session.destinations[name], settings, send=send):
-            out.print(part)
+        for part in tester.report(event, session.destinations[name], session.settings, send=send):
+            out.print(part, soft_wrap=True)
 
 
 @app.command(name="translate")
 def translate_lines(
-    config: Annotated[Path | None, typer.Option(help="Take the first destination of this TOML file.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Use the first destination of this TOML file.")] = None,
 ) -> None:
-    """Read JSON lines with events, write JSON lines with the requests they come to; sends nothing."""
+    """Read events as JSON lines, print the requests made from them as JSON lines. Sends nothing."""
     destination = None
     if config is not None:
         destination = next(iter(mapping.destinations(read_document(config)).values()), None)
@@ -173,94 +190,23 @@ def translate_lines(
 
 @app.command(name="import")
 def import_setup(
-    file: Annotated[Path, typer.Argument(help="Segment's JSON of a destination's subscriptions.")],
-    destination: Annotated[str, typer.Option(help="What to call the destination.")] = "journeys",
+    file: Annotated[Path, typer.Argument(help="Segment's JSON with the subscriptions of a destination.")],
+    destination: Annotated[str, typer.Option(help="The name of the destination in the configuration.")] = "journeys",
 ) -> None:
-    """Print the configuration of an existing Segment destination; `segue import FILE > segue.toml`."""
+    """Print the configuration of an existing Segment destination: `segue import FILE > segue.toml`."""
     typer.echo(importing.toml(file.read_bytes(), destination))
 
 
-@lanes_app.command()
-def show(
-    key: Annotated[str, typer.Argument(help="An ordering key: id:42, email:jo@example.com, anonymous_id:…")],
-    destination: Annotated[str | None, typer.Option(help="One destination only.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say what a person's events are waiting for."""
-    session = Session.join()
-    found = [lanes_view.gather(session.queue(name), key) for name in session.chosen(destination)]
-    if as_json:
-        _print_json(found)
-        return
-    for lane in found:
-        for line in lanes_view.render(lane):
-            out.print(line, markup=False, soft_wrap=True)
-
-
-@app.command(name="forget")
-def forget_person(
-    user_id: UserIds = None,
-    email: Emails = None,
-    anonymous_id: AnonymousIds = None,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete them in Customer.io as well.")] = False,
-    suppress: Annotated[bool, typer.Option("--suppress", help="Delete them there, and refuse them for ever.")] = False,
-    destination: Annotated[str | None, typer.Option(help="One destination only.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Remove a person from Segue: queue, dead letters, delivery log and all that is remembered; leave a receipt.
-
-    With --delete or --suppress what waits of them is dropped, then Customer.io is told, then the rest is removed.
-    """
-    session, whom = Session.join(), forget.person(user_id or [], email or [], anonymous_id or [])
-    if delete and suppress:
-        raise CommandError("--delete, --suppress: say one of them; to suppress deletes as well")
-    action: mapping.PrivacyAction | None = "delete" if delete else "suppress" if suppress else None
-    results = [forget.forget(session.erasure_context(name), whom, action) for name in session.chosen(destination)]
-    rewriting = erasure.rewrite_history(session.client)
-    if as_json:
-        _print_json({"receipts": results, "rewriting": rewriting})
-        return
-    for line in forget.told(results, rewriting):
-        out.print(line, markup=False, soft_wrap=True)
-
-
-@app.command()
-def unsuppress(
-    user_id: UserIds = None,
-    email: Emails = None,
-    anonymous_id: AnonymousIds = None,
-    destination: Annotated[str | None, typer.Option(help="One destination only.")] = None,
-) -> None:
-    """Take events of a suppressed person again, here and in Customer.io."""
-    session, whom = Session.join(), forget.person(user_id or [], email or [], anonymous_id or [])
-    for name in session.chosen(destination):
-        count = erasure.readmit(session.erasure_context(name), whom)
-        out.print(f"{name}: {count} identities were refused and are taken again; Customer.io is told", markup=False)
-
-
-@app.command(name="receipts")
-def show_receipts(
-    destination: Annotated[str | None, typer.Option(help="One destination only.")] = None, as_json: AsJson = False
-) -> None:
-    """Show that people were forgotten: when, by whom, how much; never who they were."""
-    session = Session.join()
-    rows = forget.listed([session.queue(name) for name in session.chosen(destination)])
-    if as_json:
-        _print_json(rows)
-    else:
-        out.print(forget.table(rows))
-
-
 def main() -> None:
-    """Run the command line; tell what is wrong in words."""
+    """Run the command line. An expected error is one text on stderr and the exit code 2."""
     try:
         app()
     except (CommandError, SettingsError, ImportRefused, lanes.QueueError, mapping.ConfigurationError) as error:
         _give_up(str(error))
     except redis.RedisError as error:
-        _give_up(f"Redis cannot be used: {str(error).rstrip('.')}; set REDIS_URL, or start everything with `segue up`")
+        _give_up(f"Redis is unavailable: {str(error).rstrip('.')}; set REDIS_URL, or start everything with `segue up`")
     except httpx.HTTPError as error:
-        _give_up(f"no answer over HTTP: {error}")
+        _give_up(f"no response over HTTP: {error}")
     except OSError as error:
         _give_up(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
@@ -270,31 +216,24 @@ def _give_up(text: str) -> None:
     sys.exit(2)
 
 
-def _ready_to_run() -> Settings:
-    """Return the settings of a process that is about to run, in its environment too, after a look at every queue.
+def _startable() -> Session:
+    """Return the session of a process that may start. Redis may be unavailable.
 
-    Raises CommandError, SettingsError or lanes.QueueError when the process must not start. Redis may be unavailable.
+    Raises CommandError: the configuration has faults, or a value differs from a queue's. Raises lanes.OtherLayout.
     """
-    os.environ.update(
-        {name: value for name, value in running.environment(Settings.load()).items() if name not in os.environ}
-    )
-    session = Session(_sound(Settings.load()))
+    session = Session.join()
+    _valid(session.settings)
     with suppress(redis.RedisError):
-        for name in session.destinations:
-            session.queue(name)
-    return session.settings
+        session.check_queues()
+    return session
 
 
-def _sound(settings: Settings) -> Settings:
-    """Return the settings; raise CommandError with the faults of the configuration."""
+def _valid(settings: Settings) -> Settings:
+    """Return the settings. Raises CommandError: the configuration has faults."""
     faults = checking.faults(settings.document())
     if faults:
-        raise CommandError("\n".join(["the configuration cannot be used:", *faults]))
+        raise CommandError("\n".join(["the configuration is invalid:", *faults]))
     return settings
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(orjson.dumps(value))
 
 
 if __name__ == "__main__":

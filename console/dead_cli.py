@@ -1,4 +1,4 @@
-"""The commands of `segue dead` and their options; what they do is in `console.dead`."""
+"""The commands of `segue dead` and their options. `console.dead` and `console.replays` do the work."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.console import Console
 
 import lanes
-from console import dead
+from console import dead, replays
 from console.errors import CommandError
+from console.options import AsJson
+from console.output import counted, out, print_json, print_json_lines, print_line
 from console.session import Session
-from dead_letters import import_export, query, spill_files
-from dead_letters import replay as replays
+from dead_letters import import_export, query
+from dead_letters import replay as replaying
 from dead_letters.query import Filter
+from dead_letters.record import Reason as Reasons
 
-app = typer.Typer(help="Read, mend and replay what could not be delivered.", no_args_is_help=True)
-out = Console(highlight=False)
+app = typer.Typer(help="List, edit, replay and remove dead letters.", no_args_is_help=True)
 
-Ids = Annotated[list[int] | None, typer.Argument(help="Ids of dead letters; none: all that the options say.")]
-Id = Annotated[int, typer.Argument(help="The id of a dead letter, as `segue dead list` shows it.")]
-Destination = Annotated[str | None, typer.Option(help="The destination; not needed where there is one.")]
-Reason = Annotated[str | None, typer.Option(help="invalid, rejected, exhausted, deadly or deleted.")]
-Action = Annotated[str | None, typer.Option(help="The action at fault, such as trackEvent.")]
-Event = Annotated[str | None, typer.Option(help="The event's name, or its type.")]
-Source = Annotated[str | None, typer.Option(help="The source that it came from.")]
+Ids = Annotated[list[int] | None, typer.Argument(help="Ids of dead letters. Default: all that match the options.")]
+Id = Annotated[int, typer.Argument(metavar="ID", help="The id of a dead letter, as `segue dead list` prints it.")]
+Destination = Annotated[str | None, typer.Option(help="The destination. Required when there is more than one.")]
+Reason = Annotated[str | None, typer.Option(help=f"One of {', '.join(Reasons)}.")]
+Action = Annotated[str | None, typer.Option(help="The action that failed, such as trackEvent.")]
+Event = Annotated[str | None, typer.Option(help="The name or the type of the event.")]
+Source = Annotated[str | None, typer.Option(help="The source of the event.")]
 Person = Annotated[str | None, typer.Option(help="An ordering key: id:42, email:jo@example.com, anonymous_id:…")]
-Since = Annotated[datetime | None, typer.Option(help="Set aside at or after this time (UTC).")]
-Until = Annotated[datetime | None, typer.Option(help="Set aside before this time (UTC).")]
-Text = Annotated[str | None, typer.Option(help="Text anywhere in the event or the reason.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Since = Annotated[datetime | None, typer.Option(help="Buried at or after this time (UTC).")]
+Until = Annotated[datetime | None, typer.Option(help="Buried before this time (UTC).")]
+Text = Annotated[str | None, typer.Option(help="Text anywhere in the event or in the failure.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 
-def wanted(
+def filter_of(
     ids: Ids = None,
     reason: Reason = None,
     action: Action = None,
@@ -53,8 +53,8 @@ def wanted(
     until: Until = None,
     text: Text = None,
 ) -> Filter:
-    """Return the filter that the options of a command say."""
-    return dead.wanted(
+    """Return the filter of a command's options. Raises CommandError: a value is invalid."""
+    return dead.filter_of(
         ids=tuple(ids or ()),
         reason=reason,
         action=action,
@@ -68,16 +68,17 @@ def wanted(
 
 
 def filtered(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `wanted` in the place of its parameter `which`."""
-    conditions, own = _parameters(wanted), _parameters(command)
-    del own["which"]
+    """Replace the parameter `wanted` of a command by the options of `filter_of`."""
+    options, own = _parameters(filter_of), _parameters(command)
+    del own["wanted"]
 
     @wraps(command)
-    def with_filter(**given: Any) -> None:
-        command(which=wanted(**{name: given.pop(name) for name in conditions}), **given)
+    def with_filter(**values: Any) -> None:
+        command(wanted=filter_of(**{name: values.pop(name) for name in options}), **values)
 
-    with_filter.__annotations__ = {name: one.annotation for name, one in (conditions | own).items()}
-    with_filter.__signature__ = inspect.Signature(list((conditions | own).values()))  # type: ignore[attr-defined]
+    parameters = options | own
+    with_filter.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
+    with_filter.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
     return with_filter
 
 
@@ -87,194 +88,196 @@ def _parameters(command: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 @app.command(name="list")
 @filtered
-def list_letters(
-    which: Filter,
+def list_dead_letters(
+    wanted: Filter,
     destination: Destination = None,
-    group: Annotated[bool, typer.Option("--group", help="One line for each kind of error.")] = False,
+    group: Annotated[bool, typer.Option("--group", help="Print one entry for each kind of error.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the dead letters, in the order in which their events were accepted."""
-    session = Session.join()
-    queue = session.queue(session.only(destination))
-    _must_exist(queue, which.ids)
-    found = query.matching(queue, which)
+    """List dead letters in the order in which their events were accepted."""
+    queue = _queue(destination)
+    _require(queue, wanted.ids)
+    found = query.matching(queue, wanted)
     if group:
         rows = dead.groups(found)
-        _print_json([rows]) if as_json else out.print(dead.grouped(rows))
+        print_json(rows) if as_json else out.print(dead.render_groups(rows))
     elif as_json:
-        _print_json(one.json() for one in found)
+        print_json_lines(dead_letter.json() for dead_letter in found)
     else:
-        out.print(dead.listed(found))
+        out.print(dead.render_list(found))
 
 
 @app.command()
-def show(letter: Id, destination: Destination = None) -> None:
-    """Show everything about one dead letter, what sending it would come to, and who waits, as JSON."""
+def show(sequence: Id, destination: Destination = None) -> None:
+    """Print a dead letter as JSON, with a dry run of sending it now and the waiting events of the same person."""
     session = Session.join()
-    queue = session.queue(session.only(destination))
-    told = dead.shown(queue, session.destinations[queue.name], dead.grave(queue, letter))
-    print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())  # noqa: T201
+    configured = session.only(destination)
+    queue = session.queue(configured.name)
+    print_json(dead.details(queue, configured, dead.find(queue, sequence)), indent=True)
 
 
 @app.command()
 def edit(
-    letter: Id,
+    sequence: Id,
     destination: Destination = None,
     patch: Annotated[
-        str | None, typer.Option(help="A JSON patch: an object to merge, or a list of steps; without it $EDITOR opens.")
+        str | None,
+        typer.Option(help="A JSON Merge Patch (an object) or a JSON Patch (a list). Default: open $EDITOR."),
     ] = None,
 ) -> None:
-    """Mend the event of a dead letter; the first one is kept with it."""
+    """Edit the event of a dead letter. The original event is kept with it."""
     session = Session.join()
-    queue = session.queue(session.only(destination))
-    dead.edit(queue, session.destinations[queue.name], dead.grave(queue, letter), patch)
-    out.print(f"dead letter {letter} was edited; `segue dead replay {letter}` sends it")
+    configured = session.only(destination)
+    queue = session.queue(configured.name)
+    dead.edit(queue, configured, dead.find(queue, sequence), patch)
+    print_line(f"dead letter {sequence} was edited; `segue dead replay {sequence}` sends it")
 
 
 @app.command()
 @filtered
 def replay(
-    which: Filter,
+    wanted: Filter,
     destination: Destination = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")] = False,
-    as_it_was: Annotated[
-        bool, typer.Option("--as-it-was", help="Send the refused requests again, not the events mapped anew.")
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be sent. Send nothing.")] = False,
+    as_recorded: Annotated[
+        bool, typer.Option("--as-recorded", help="Send the recorded requests again. Default: map the events again.")
     ] = False,
-    rate: Annotated[int, typer.Option(min=1, help="Most dead letters per second.")] = 500,
+    as_it_was: Annotated[bool, typer.Option("--as-it-was", hidden=True)] = False,  # the old name of --as-recorded
+    rate: Annotated[int, typer.Option(min=1, help="The most dead letters per second.")] = 500,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the end.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send dead letters again, mapped anew, each person's in their order and after what is live for them.
+    """Put dead letters back on the queue, in order per person, behind the waiting events of the same person.
 
-    The workers do it, a dry run too. Ctrl-C leaves it running, the same command joins it again; `segue dead replays`
-    shows it, `segue dead cancel` stops it. What is replayed twice, or by two people, is sent once.
+    Workers carry out the replay, also a dry run. Ctrl-C leaves it running, and the same command joins it again.
+
+    `segue dead replays` shows its progress, `segue dead cancel` stops it. A dead letter is replayed once, also when two
+    operators replay it.
     """
-    session = Session.join()
-    queue = session.queue(session.only(destination))
-    if dry_run and as_it_was:
-        raise CommandError("--dry-run maps events anew; what --as-it-was sends is in `segue dead show`")
-    _must_exist(queue, which.ids)
-    mode: replays.Mode = "dry run" if dry_run else "as it was" if as_it_was else "mapped"
-    begun = dead.replay(queue, which, rate, mode)
-    if not detach and begun.state == "running":
+    queue = _queue(destination)
+    as_recorded = as_recorded or as_it_was
+    if dry_run and as_recorded:
+        raise CommandError("--dry-run maps events again; `segue dead show` prints the requests of --as-recorded")
+    _require(queue, wanted.ids)
+    mode: replaying.Mode = "dry_run" if dry_run else "as_recorded" if as_recorded else "mapped"
+    started = replays.start(queue, wanted, rate, mode)
+    if not detach and started.state == "running":
         try:
-            begun = dead.watch(queue, begun, Console(stderr=True))
+            started = replays.watch(queue, started, Console(stderr=True, highlight=False, markup=False, emoji=False))
         except KeyboardInterrupt:
-            out.print(f"replay {begun.id} goes on; `segue dead cancel {begun.id}` stops it")
+            print_line(f"replay {started.id} is still running; `segue dead cancel {started.id}` stops it")
             raise typer.Exit(130) from None
     if as_json:
-        _print_json([dead.replay_json(begun)])
-    elif dry_run and begun.state == "done":
-        out.print(dead.planned(begun))
+        print_json(replays.replay_json(started))
+    elif dry_run and started.state == "done":
+        out.print(replays.render_dry_run(started))
     else:
-        out.print(dead.outcome(begun), markup=False)
+        print_line(replays.outcome(started))
 
 
 @app.command(name="replays")
 def list_replays(destination: Destination = None, as_json: AsJson = False) -> None:
-    """Show who replayed what, and how far it is, the newest first."""
-    session = Session.join()
-    queue = session.queue(session.only(destination))
-    found = replays.history(queue)
-    _print_json(map(dead.replay_json, found)) if as_json else out.print(dead.audited(found))
+    """List replays, the newest first: operator, filter and progress."""
+    queue = _queue(destination)
+    found = replaying.history(queue)
+    print_json_lines(map(replays.replay_json, found)) if as_json else out.print(replays.render_replays(found))
 
 
 @app.command()
 def cancel(
     replay_id: Annotated[str, typer.Argument(help="The id of a replay.")], destination: Destination = None
 ) -> None:
-    """Stop a replay; what it has not put back stays a dead letter."""
-    session = Session.join()
-    queue = session.queue(session.only(destination))
-    if replays.read(queue, replay_id) is None:
-        raise CommandError(f"{queue.name} has no replay {replay_id}; `segue dead replays` shows those there are")
-    replays.cancel(queue, replay_id)
-    out.print(f"replay {replay_id} is cancelled")
+    """Stop a replay. What it has not requeued stays a dead letter."""
+    queue = _queue(destination)
+    if replaying.read(queue, replay_id) is None:
+        raise CommandError(f"{queue.name} has no replay {replay_id}; `segue dead replays` shows the existing ones")
+    replaying.cancel(queue, replay_id)
+    print_line(f"replay {replay_id} is cancelled")
 
 
 @app.command()
 @filtered
 def skip(
-    which: Filter,
+    wanted: Filter,
     destination: Destination = None,
     yes: Yes = False,
 ) -> None:
-    """Give up on dead letters; events that wait behind them go on. Asks first, unless their ids are given."""
-    session = Session.join()
-    queue = session.queue(session.only(destination))
-    if which == Filter():
-        raise CommandError("say which dead letters: their ids, or options as for `segue dead list`")
-    _discard(queue, which, "skipped", yes or bool(which.ids))
+    """Remove dead letters and unblock the events behind them. Asks for confirmation, unless ids are given."""
+    queue = _queue(destination)
+    if wanted == Filter():
+        raise CommandError("name the dead letters: their ids, or options as for `segue dead list`")
+    _discard(queue, wanted, "skipped", yes or bool(wanted.ids))
 
 
 @app.command()
 @filtered
 def purge(
-    which: Filter,
+    wanted: Filter,
     destination: Destination = None,
     yes: Yes = False,
 ) -> None:
-    """Remove dead letters for good; asks first."""
-    session = Session.join()
-    queue = session.queue(session.only(destination))
-    _discard(queue, which, "removed", yes)
+    """Remove dead letters for good. Asks for confirmation."""
+    queue = _queue(destination)
+    _discard(queue, wanted, "removed", yes)
 
 
 @app.command()
 @filtered
 def export(
-    which: Filter,
+    wanted: Filter,
     destination: Destination = None,
 ) -> None:
-    """Print dead letters as JSON lines that `segue dead import` takes."""
-    session = Session.join()
-    queue = session.queue(session.only(destination))
-    _must_exist(queue, which.ids)
-    for one in query.matching(queue, which):
-        print(spill_files.line(queue.name, one).decode())  # noqa: T201
+    """Print dead letters as JSON lines for `segue dead import`."""
+    queue = _queue(destination)
+    _require(queue, wanted.ids)
+    for dead_letter in query.matching(queue, wanted):
+        sys.stdout.write(f"{dead_letter.line(queue.name).to_bytes().decode()}\n")
 
 
 @app.command(name="import")
-def import_letters(
-    file: Annotated[str, typer.Argument(help="Exported JSON lines, or a spill file; - is stdin.")] = "-",
+def import_dead_letters(
+    file: Annotated[str, typer.Argument(help="Exported JSON lines or a spill file; - is stdin.")] = "-",
     destination: Destination = None,
 ) -> None:
-    """Add dead letters from lines: all of them, or none when one cannot be read. Those that are there stay."""
+    """Import dead letters from JSON lines: all lines, or none when one is invalid. Existing dead letters stay."""
     session = Session.join()
-    queue = session.queue(session.only(destination))
+    configured = session.only(destination)
+    queue = session.new_queue(configured.name)
     with import_export.spooled(sys.stdin.buffer) if file == "-" else nullcontext(Path(file)) as path:
         lines, now_ms = import_export.lines_of(path), int(time.time() * 1000)
-        added, there = import_export.imported(queue, session.destinations[queue.name], lines, now_ms)
-    out.print(f"{added:,} dead letters imported" + (f"; {there:,} were there already" if there else ""))
+        added, existing = import_export.import_lines(queue, configured, lines, now_ms)
+    print_line(f"{counted(added, 'dead letter')} imported" + (f"; {existing:,} existed already" if existing else ""))
 
 
 @app.command()
 def stats(destination: Destination = None, as_json: AsJson = False) -> None:
-    """Show how many dead letters there are, and why."""
+    """Show the number of dead letters by reason, the limit and the spill files."""
     session = Session.join()
-    queue = session.queue(session.only(destination))
-    figures = dead.stats(queue, session.destinations[queue.name], session.settings.spill_dir)
-    _print_json([figures]) if as_json else out.print(dead.counted(figures))
+    configured = session.only(destination)
+    queue = session.queue(configured.name)
+    figures = dead.stats(queue, configured, session.settings.spill_dir)
+    print_json(figures) if as_json else out.print(dead.render_stats(figures))
 
 
-def _discard(queue: lanes.Queue, which: Filter, what: str, yes: bool) -> None:
-    _must_exist(queue, which.ids)
-    count = sum(1 for _ in query.matching(queue, which))
-    if count and dead.confirmed(count, what, yes):
-        out.print(f"{dead.discard(queue, which):,} dead letters {what}")
+def _queue(destination: str | None) -> lanes.Queue:
+    session = Session.join()
+    return session.queue(session.only(destination).name)
+
+
+def _discard(queue: lanes.Queue, wanted: Filter, done: str, yes: bool) -> None:
+    _require(queue, wanted.ids)
+    count = sum(1 for _ in query.matching(queue, wanted))
+    if count and dead.confirm(count, done, yes):
+        print_line(f"{counted(dead.discard(queue, wanted), 'dead letter')} {done}")
     else:
-        out.print(f"nothing was {what}")
+        print_line(f"nothing was {done}")
 
 
-def _must_exist(queue: lanes.Queue, ids: Iterable[int]) -> None:
-    for letter in ids:
-        dead.grave(queue, letter)
+def _require(queue: lanes.Queue, ids: Iterable[int]) -> None:
+    """Raise CommandError when one of the dead letters does not exist."""
+    for sequence in ids:
+        dead.find(queue, sequence)
 
 
 def _ms(time: datetime | None) -> int | None:
     return None if time is None else int(time.replace(tzinfo=UTC).timestamp() * 1000)
-
-
-def _print_json(values: Iterable[Any]) -> None:
-    for value in values:
-        print(orjson.dumps(value).decode())  # noqa: T201

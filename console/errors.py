@@ -1,7 +1,7 @@
-"""What ends a command: one clear text on stderr, and the exit code 2."""
+"""The error that ends a command: one text on stderr and the exit code 2."""
 
 from __future__ import annotations
 
 
 class CommandError(Exception):
-    """The command cannot do what it was asked; the message says why and what would help."""
+    """A command cannot be carried out. The message gives the reason and what the operator can do."""

@@ -1,16 +1,19 @@
-"""`segue forget`, `segue unsuppress` and `segue receipts`: whom to forget, what came of it, and that it was done."""
+"""`segue forget`, `segue unsuppress`, `segue receipts`: the person that options name, and results as JSON and text.
+
+`privacy.erasure` erases; this module waits for the workers to finish and prints the receipt.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from rich.table import Table
+from rich.console import Group, RenderableType
 
 import lanes
 import mapping
+from console import output
 from console.errors import CommandError
 from console.operator import operator
 from dead_letters import spill_files
@@ -20,105 +23,114 @@ from privacy.purge import ErasureContext
 from privacy.receipts import Receipt
 from workers import heartbeat
 
-_LOOK_S = 0.1
+_POLL_S = 0.1
+# Kinds of removed data as receipts count them, and their names in the output.
 _KINDS = {
     "events": "events on the queue",
-    "letters": "dead letters",
+    "dead_letters": "dead letters",
     "spilled": "dead letters in spill files",
     "log": "entries of the delivery log",
     "message_ids": "message ids",
-    "merged": "merges",
-    "join": "ties of merged identities",
-    "deleted": "deletions remembered",
+    "merged": "merged identities",
+    "join": "links between identities",
+    "deleted": "times of deletions",
     "identified": "times of updates",
-    "recent": "recent updates",
+    "recent_attributes": "recent attributes",
     "replays": "filters of replays",
 }
 
 
-def person(user_ids: Sequence[str], emails: Sequence[str], anonymous_ids: Sequence[str]) -> mapping.Person:
-    """Return whom the options name; raise CommandError when that is nobody."""
+def person(
+    user_ids: Sequence[str],
+    emails: Sequence[str],
+    anonymous_ids: Sequence[str],
+    action: mapping.PrivacyAction | None = None,
+) -> mapping.Person:
+    """Return the person that the options name.
+
+    Raises CommandError: there is no identity, one is malformed, or Customer.io cannot identify the person of an action.
+    """
     named = mapping.Person(tuple(user_ids), tuple(emails), tuple(anonymous_ids))
     if not named.texts():
-        raise CommandError("say who: --user-id, --email or --anonymous-id, each as often as needed")
+        raise CommandError("name the person: --user-id, --email or --anonymous-id, each as often as needed")
     for option, texts in (("--user-id", user_ids), ("--email", emails), ("--anonymous-id", anonymous_ids)):
         if not all(texts):
             raise CommandError(f"{option}: must not be empty")
     if any("@" not in email for email in emails):
-        raise CommandError("--email: must be an address like jo@example.com; an id goes into --user-id")
+        raise CommandError("--email: must be an address like jo@example.com; use --user-id for an id")
+    if action is not None and not user_ids and not emails:
+        raise CommandError(f"--{action}: Customer.io does not know anonymous ids; add --user-id or --email")
     return named
 
 
-def forget(
-    context: ErasureContext,
-    whom: mapping.Person,
-    action: mapping.PrivacyAction | None,
-) -> dict[str, Any]:
-    """Forget the person in one destination; return its receipt, the earlier ones, who else was named, and why it is
-    not done if so."""
-    if action is not None and not whom.user_ids and not whom.emails:
-        raise CommandError(f"--{action}: Customer.io knows no anonymous ids; say --user-id or --email as well")
+def forget(context: ErasureContext, person: mapping.Person, action: mapping.PrivacyAction | None) -> dict[str, Any]:
+    """Erase the person at one destination; with an action, Customer.io is asked to carry it out first.
+
+    Returns the receipt's members and `{"destination", "earlier", "others", "waits_for"}`: the ids of earlier receipts
+    of the same person, ordering keys of other people that the erased events named, and why the receipt is not done,
+    None when it is.
+
+    Raises CommandError: a spill file is torn.
+    """
     try:
         if action is None:
-            receipt, others = erasure.forget(context, whom, operator())
+            receipt, others = erasure.erase(context, person, operator())
         else:
-            receipt, others = erasure.give(context, whom, action, operator())
+            receipt, others = erasure.request(context, person, action, operator())
     except spill_files.TornFile as error:
-        raise CommandError(f"{error}; mend or remove it, then run this again: not all is forgotten yet") from None
-    receipt, why_not = _waited(context.queue, receipt)
+        raise CommandError(f"{error}; repair or remove it, then repeat the command: some data is not erased") from None
+    receipt, reason = _wait(context.queue, receipt)
     return {
         "destination": context.destination.name,
         **receipt.json(),
         "earlier": receipts.earlier(context.queue, receipt),
         "others": sorted(others),
-        "waits_for": why_not,
+        "waits_for": reason,
     }
 
 
-def _waited(queue: lanes.Queue, receipt: Receipt) -> tuple[Receipt, str | None]:
-    """Wait until the receipt is done; return it, or as it is with the reason why nobody works on it now."""
+def _wait(queue: lanes.Queue, receipt: Receipt) -> tuple[Receipt, str | None]:
+    """Wait until the receipt is done. Return it, and why it cannot be finished now, None when it is done."""
     while receipt.state != "done":
         state = admission.read(queue)
         if heartbeat.count(queue.client) == 0:
-            return receipt, "no worker runs; the next one that starts will finish it"
+            return receipt, "no worker is running; the next one finishes it"
         if state.paused or state.breaker == "open":
-            return receipt, f"deliveries are stopped ({state.reason}); it is finished when they go on"
-        time.sleep(_LOOK_S)
+            return receipt, f"deliveries are stopped ({state.reason}); it is finished when they resume"
+        time.sleep(_POLL_S)
         receipt = receipts.read(queue, receipt.id) or receipt
     return receipt, None
 
 
-def told(results: Sequence[dict[str, Any]], rewriting: bool) -> Iterator[str]:
-    """Yield the results as lines for people."""
-    for one in results:
-        again = f", again after {', '.join(one['earlier'])}" if one["earlier"] else ""
-        yield f"{one['destination']}: receipt {one['id']} ({one['what']}): {one['state']}{again}"
-        if one["waits_for"]:
-            yield f"  {one['waits_for']}; `segue receipts` shows it"
-        for kind, count in one["removed"].items():
-            yield f"  {count:,} {_KINDS.get(kind, kind)} removed"
-        if not one["removed"]:
-            yield "  nothing was there"
-    others = sorted({key for one in results for key in one["others"]})
+def report(results: Sequence[dict[str, Any]], rewriting: bool) -> Iterator[str]:
+    """Yield the results of `forget` as lines. `rewriting`: Redis was asked to rewrite its append-only file."""
+    for result in results:
+        earlier = f"; earlier receipts: {', '.join(result['earlier'])}" if result["earlier"] else ""
+        yield f"{result['destination']}: receipt {result['id']} ({result['request']}): {result['state']}{earlier}"
+        if result["waits_for"]:
+            yield f"  {result['waits_for']}; `segue receipts` shows its state"
+        for kind, count in result["removed"].items():
+            yield f"  {_KINDS.get(kind, kind)}: {count:,} erased"
+        if not result["removed"]:
+            yield "  nothing to erase"
+    others = sorted({key for result in results for key in result["others"]})
     if others:
-        yield f"events named others beside them; if these are the same person, forget them too: {', '.join(others)}"
+        yield f"erased events also named {', '.join(others)}; if these are the same person, erase them too"
     if rewriting:
-        yield "Redis was asked to rewrite its append-only file, which still holds what was removed until that has ended"
-    yield "copies of Redis' snapshot (RDB) and backups made before now are not reached: see docs/privacy.md"
+        yield "Redis rewrites its append-only file; until that ends, the file contains what was erased"
+    yield "snapshots (RDB) and backups made before now still contain it: see docs/privacy.md"
 
 
-def listed(queues: Sequence[lanes.Queue]) -> list[dict[str, Any]]:
-    """Return all receipts of the destinations, the newest first of each."""
-    return [{"destination": queue.name, **one.json()} for queue in queues for one in receipts.history(queue)]
+def rows(queues: Iterable[lanes.Queue]) -> list[dict[str, Any]]:
+    """Return all receipts of the destinations, the newest first of each: `{"destination"}` and a receipt's members."""
+    return [{"destination": queue.name, **receipt.json()} for queue in queues for receipt in receipts.history(queue)]
 
 
-def table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Return receipts as a table."""
-    drawn = Table(box=None, header_style="bold")
-    for column in ("destination", "receipt", "when", "who", "what", "state", "removed"):
-        drawn.add_column(column, overflow="fold")
+def render(rows: Sequence[dict[str, Any]]) -> RenderableType:
+    """Return the receipts of `rows` as a list for people."""
+    entries = []
     for row in rows:
-        when = datetime.fromtimestamp(row["at_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        total = f"{sum(row['removed'].values()):,}"
-        drawn.add_row(row["destination"], row["id"], when, row["who"], row["what"], row["state"], total)
-    return drawn
+        erased = f"{sum(row['removed'].values()):,} erased"
+        facts = f"{output.utc(row['at_ms'])}  {row['destination']}: {row['request']}, {row['state']}, {erased}"
+        entries.append((row["id"], facts, f"requested by {row['requested_by']}"))
+    return Group(output.entries(entries), output.counted(len(entries), "receipt"))

@@ -1,8 +1,8 @@
-"""`segue import`: Segment's own JSON of a destination's subscriptions to our TOML.
+"""`segue import`: Segment's JSON with the subscriptions of a destination, converted to the TOML of Segue.
 
-Takes a list of `{name, trigger|subscribe, partnerAction|actionSlug, settings|mapping, enabled}`, also as
-`{"data": {"subscriptions": [...]}}` of the Public API. In the file a subscription begins with its action's default
-mapping, in Segment it is complete: fields that Segment does not map are written as empty.
+The input is a list of `{name, trigger|subscribe, partnerAction|actionSlug, settings|mapping, enabled}`, or the response
+`{"data": {"subscriptions": [...]}}` of the Public API. A mapping in Segue is merged with the default mapping of its
+action; one in Segment is complete. So a field that Segment does not map is written as an empty text.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _LITERAL = re.compile(r"[^'\x00-\x1f\x7f]*")
 _PRESETS = tuple(action.title for action in ACTIONS.values())
 _HEAD = """\
-# Imported from Segment. Say which source feeds it: see docs/configuration.md.
+# Imported from Segment. Add a source that feeds it: see docs/configuration.md.
 [destinations.{name}]
 site_id = "${{CUSTOMERIO_SITE_ID}}"
 api_key = "${{CUSTOMERIO_API_KEY}}"
-region = "us"  # or "eu": Segment's list of subscriptions does not say
+region = "us"  # or "eu": Segment's list of subscriptions does not contain it
 """
 
 
 def toml(text: bytes, destination: str) -> str:
-    """Return the configuration of the destination; raise CommandError naming the subscription and what is wrong."""
+    """Return the configuration of the destination as TOML. Raises CommandError: the input is invalid; the message names
+    the subscription and the fault."""
     if not _BARE_KEY.fullmatch(destination):
-        raise CommandError(f'"{destination}" cannot be the name of a destination; use letters, digits, - and _')
+        raise CommandError(f'"{destination}" is not a valid name of a destination; use letters, digits, - and _')
     rows = [_Row(position, row) for position, row in enumerate(_subscriptions(text))]
     taken: set[str] = set()
     parts = [_HEAD.format(name=destination)]
@@ -49,19 +50,20 @@ def toml(text: bytes, destination: str) -> str:
 
 def _subscriptions(text: bytes) -> list[Any]:
     try:
-        given = orjson.loads(text)
+        document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise CommandError(f"the file is not JSON: {error}") from None
-    if isinstance(given, dict):
-        inner = given.get("data", given)
-        given = inner.get("subscriptions") if isinstance(inner, dict) else None
-    if not isinstance(given, list) or not given:
+    rows = document
+    if isinstance(document, dict):
+        inner = document.get("data", document)
+        rows = inner.get("subscriptions") if isinstance(inner, dict) else None
+    if not isinstance(rows, list) or not rows:
         raise CommandError("the file must be a list of subscriptions, or have one at data.subscriptions")
-    return given
+    return rows
 
 
 class _Row:
-    """One subscription as Segment has it."""
+    """One subscription of Segment."""
 
     def __init__(self, position: int, row: Any) -> None:
         self.where = f"subscriptions[{position}]"
@@ -92,9 +94,9 @@ class _Row:
         yield f"trigger = {_text(self.trigger)}"
         if not self.enabled:
             yield "enabled = false"
-        given = {key: value for key, value in self.mapping.items() if value is not None}
-        unmapped = {key: "" for key in self.action.default_mapping if key not in given}
-        for key, value in (given | unmapped).items():
+        mapped = {key: value for key, value in self.mapping.items() if value is not None}
+        unmapped = {key: "" for key in self.action.default_mapping if key not in mapped}
+        for key, value in (mapped | unmapped).items():
             yield f"mapping.{_key(key)} = {_value(_spelled(value), f'{self.where}.mapping.{key}')}"
         yield ""
 
@@ -109,19 +111,19 @@ def _unique(name: str, taken: set[str]) -> str:
 
 
 def _spelled(value: Any) -> Any:
-    """Return a field's value as short as our file can say it: a path is the text "$.a" there, a template "{{ a }}"."""
+    """Return the shortest form of a field's value: `"$.a"` for a path, `"{{ a }}"` for a template."""
     match value:
-        case str() if _says_more(value):
+        case str() if _is_parsed(value):
             return {"@literal": value}
         case {"@path": str(path)} if len(value) == 1 and path.startswith("$."):
             return path
-        case {"@template": str(template)} if len(value) == 1 and _says_more(template) and not template.startswith("$."):
+        case {"@template": str(template)} if len(value) == 1 and _is_parsed(template) and not template.startswith("$."):
             return template
     return value
 
 
-def _says_more(text: str) -> bool:
-    """Whether our file takes this text of a field for a path or a template."""
+def _is_parsed(text: str) -> bool:
+    """Return whether the configuration reads this text as a path or a template."""
     return text.startswith("$.") or "{{" in text
 
 
@@ -134,11 +136,11 @@ def _value(value: Any, where: str) -> str:
         case int() | float():
             return json.dumps(value)
         case list():
-            return f"[{', '.join(_value(one, where) for one in value)}]"
+            return f"[{', '.join(_value(item, where) for item in value)}]"
         case dict():
-            members = (f"{_key(key)} = {_value(one, where)}" for key, one in value.items() if one is not None)
+            members = (f"{_key(key)} = {_value(item, where)}" for key, item in value.items() if item is not None)
             return "{ " + ", ".join(members) + " }"
-    raise CommandError(f"{where}: null in a list cannot be said in TOML; take it out and import again")
+    raise CommandError(f"{where}: TOML has no null in a list; remove it and import again")
 
 
 def _key(key: str) -> str:
@@ -146,7 +148,7 @@ def _key(key: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Return the text as TOML has it: as it is between single quotes when it has double ones, as triggers do."""
+    """Return the text as a TOML string: a literal in single quotes if it contains double quotes, as triggers do."""
     if '"' in text and _LITERAL.fullmatch(text):
         return f"'{text}'"
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""What became of a person's events: why the next one is waiting, step by step, and what was sent of late."""
+"""`segue lanes show`: why the events of one ordering key wait, and what was sent for it recently."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ from delivery import log as delivery_log
 from mapping.envelope import unpack
 
 _MOST_SENT = 20
-_STATIONS = ("claimed", "sent", "answered")
+_STATIONS = ("claimed", "sent", "responded")
 
 
 def gather(queue: lanes.Queue, key: str) -> dict[str, Any]:
-    """Return `{"key", "destination", "length", "steps": [...], "sent": [...]}`: the first step is the head of the lane,
-    each waiting one is explained by the one after it. A lane of length 0 waits for nothing. What was sent: the newest
-    first, as far as the delivery log goes back."""
+    """Return `{"key", "destination", "length", "steps", "sent"}` of a lane.
+
+    `steps` begins with the head of the lane; a step in state "waiting" waits for the next one. `length` 0 means that no
+    event waits. `sent` has the items of the delivery log, the newest first.
+    """
     lane = lanes.inspect(queue, key)
     steps = lane.steps if lane else ()
     return {
         "key": key,
         "destination": queue.name,
         "length": lane.length if lane else 0,
-        "steps": [_described(step) for step in steps],
-        "sent": [asdict(one) for one in delivery_log.sent_for(queue, lanes.digest(key), _MOST_SENT)],
+        "steps": [_step_json(step) for step in steps],
+        "sent": [asdict(item) for item in delivery_log.sent_for(queue, lanes.digest(key), _MOST_SENT)],
     }
 
 
 def render(lane: dict[str, Any]) -> Iterator[str]:
-    """Yield the same as lines for people."""
+    """Yield the result of `gather` as lines for people; what was sent is in order of time."""
     yield from _waiting(lane)
     for sent in reversed(lane["sent"]):
         yield from _sent(sent)
@@ -46,27 +48,27 @@ def _waiting(lane: dict[str, Any]) -> Iterator[str]:
         return
     yield f"{lane['destination']}: {lane['length']:,} events of {lane['key']} are waiting; the first:"
     for depth, step in enumerate(lane["steps"]):
-        what = f"#{step['sequence']} {step['type']} {step['name']}".rstrip()
-        yield f"{'  ' * depth}{what}, accepted {step['age_s']:.0f} s ago: {step['why']}"
+        event = f"#{step['sequence']} {step['type']} {step['name']}".rstrip()
+        yield f"{'  ' * depth}{event}, accepted {step['age_s']:.0f} s ago: {step['reason']}"
 
 
 def _sent(sent: dict[str, Any]) -> Iterator[str]:
-    """The stations of one item, and the item."""
+    """Yield two lines: the times and the response of one item, then its request."""
     accepted = datetime.fromtimestamp(sent["accepted_ms"] / 1000, UTC).isoformat(sep=" ", timespec="milliseconds")
-    since = {station: (sent[f"{station}_ms"] - sent["accepted_ms"]) / 1000 for station in _STATIONS}
-    stations = ", ".join(f"{station} {seconds:+.3f} s" for station, seconds in since.items())
-    answer = sent["refusal"] or "accepted by Customer.io"
-    head = f"#{sent['sequence']} {sent['message_id']} accepted {accepted[:-6]} UTC"
-    yield f"{head}, {stations}, by {sent['worker']}: {answer}"
+    offsets = {station: (sent[f"{station}_ms"] - sent["accepted_ms"]) / 1000 for station in _STATIONS}
+    stations = ", ".join(f"{station} {seconds:+.3f} s" for station, seconds in offsets.items())
+    response = sent["refusal"] or "accepted by Customer.io"
+    item = f"#{sent['sequence']} {sent['message_id']} accepted {accepted[:-6]} UTC"
+    yield f"{item}, {stations}, by {sent['worker']}: {response}"
     yield f"  {sent['path']} {orjson.dumps(sent['item']).decode()}"
 
 
-def _described(step: lanes.Step) -> dict[str, Any]:
-    source, event = unpack(step.body)[:2] if step.body else ("", {"name": "(forgotten)"})
+def _step_json(step: lanes.Step) -> dict[str, Any]:
+    source, event = unpack(step.body)[:2] if step.body else ("", {"name": "(erased)"})
     return {
         "sequence": step.sequence,
         "state": step.state,
-        "why": _why(step),
+        "reason": _reason(step),
         "claim": step.claim,
         "worker": step.by,
         "age_s": max(0.0, time.time() - step.accepted_at_ms / 1000),
@@ -77,15 +79,15 @@ def _described(step: lanes.Step) -> dict[str, Any]:
     }
 
 
-def _why(step: lanes.Step) -> str:
+def _reason(step: lanes.Step) -> str:
     seconds = step.figure / 1000
     match step.state:
         case "ready":
-            return f"ready for {seconds:.1f} s, no worker has taken it yet"
+            return f"ready for {seconds:.1f} s, no worker has claimed it yet"
         case "delayed":
-            return f"due in {seconds:.1f} s: it is being retried, or held"
+            return f"due in {seconds:.1f} s: it is being retried, or in its cooldown"
         case "claimed":
             return f"being delivered by {step.by}; its lease ends in {seconds:.1f} s"
         case "blocking":
-            return f"a dead letter that blocks: `segue dead show {step.sequence}`, then replay or skip it"
-    return f"behind other events in {step.figure} lanes, of which this one:"
+            return f"a dead letter that blocks its lane: `segue dead show {step.sequence}`, then replay or skip it"
+    return f"behind other events in {step.figure} lanes; one of them:"

@@ -1,4 +1,4 @@
-"""Who runs a command, for the records that name them."""
+"""The name of the operator, for the records of replays and of privacy requests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 
 
 def operator() -> str:
-    """Return USER@HOST; the user's number where the user has no name, as in many containers."""
+    """Return USER@HOST; `user UID@HOST` where the user id has no name, as in many containers."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

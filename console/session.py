@@ -1,7 +1,13 @@
-"""What a command works with: the settings, the connection, the destinations and their queues."""
+"""The set-up of a command: settings, connection, destinations and queues. Every command gets them from here.
+
+Without REDIS_URL, a command uses the variables that the `segue up` of its data directory has recorded, so it reads the
+same queues whatever shell it runs in.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -15,21 +21,26 @@ from privacy.purge import ErasureContext
 from settings import Settings
 
 _TIMEOUT_S, _CONNECT_TIMEOUT_S = 30, 5
-# The setting behind each value of a queue that the environment can give.
-_SETTING_OF = {"cooldown_ms": "settle_s", "dedupe_s": "dedupe_s", "limit": "queue_limit"}
+# Values of a queue: the setting of each, and how many of the value's units are one of the setting's.
+_SETTINGS = {"cooldown_ms": ("settle_s", 1000), "dedupe_s": ("dedupe_s", 1), "limit": ("queue_limit", 1)}
 
 
 @dataclass(frozen=True)
 class Session:
-    """The set-up of one command. It joins the `segue up` on the data directory when REDIS_URL is not set."""
+    """The set-up of one command."""
 
     settings: Settings
+    joined: Mapping[str, str]  # variables of the `segue up` that the command uses
 
     @classmethod
     def join(cls) -> Session:
-        """Return the session of this process; raise SettingsError when the environment cannot be used."""
-        own = Settings.load()
-        return cls(Settings.load(running.environment(own)))
+        """Return the session of this process. Raises SettingsError: a variable is invalid."""
+        joined = running.environment(Settings.load())
+        return cls(Settings.load(joined), joined)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment for a process that has the settings of this session."""
+        return {**self.joined, **os.environ}
 
     @cached_property
     def client(self) -> redis.Redis:
@@ -44,31 +55,83 @@ class Session:
         return mapping.destinations(self.settings.document())
 
     def chosen(self, name: str | None) -> list[str]:
-        """Return the destination of this name, or all without one; raise CommandError when there is none."""
+        """Return the name of the destination, or all names for None. Raises CommandError: there is no such one."""
         if name is not None and name not in self.destinations:
             raise CommandError(f'there is no destination "{name}"; there are {", ".join(self.destinations)}')
         return list(self.destinations) if name is None else [name]
 
-    def only(self, name: str | None) -> str:
-        """Return the destination of this name, or the only one; raise CommandError when there are several."""
+    def only(self, name: str | None) -> mapping.Destination:
+        """Return the destination, or the only one for None. Raises CommandError: there is none, or more than one."""
         names = self.chosen(name)
         if len(names) != 1:
-            raise CommandError(f"say --destination: there are {', '.join(names) or 'none'}")
-        return names[0]
+            raise CommandError(f"--destination is required: there are {', '.join(names) or 'none'}")
+        return self.destinations[names[0]]
 
     def queue(self, name: str) -> lanes.Queue:
-        """Return the queue of a destination; values that the environment does not set are those of the queue.
+        """Return the queue of a destination. Values that neither the environment nor the file sets are the queue's.
 
-        Raises lanes.QueueError when the values disagree with the queue, or when another version filled it.
+        Raises CommandError: a value that is set differs from the queue's. Raises lanes.OtherLayout.
         """
-        values = self.settings.queue_config(self.destinations[name].delivery.remember_days)
-        stored = lanes.stored_config(self.client, name)
-        if stored is not None:
-            given = {value for value, setting in _SETTING_OF.items() if setting in self.settings.model_fields_set}
-            given |= {"join_s"} if self.settings.config is not None else set()
-            values = {field: values[field] if field in given else value for field, value in asdict(stored).items()}
-        return lanes.compare_queue(lanes.Queue(client=self.client, name=name, **values))
+        return self._agreed(name, self._values(name), lanes.compare_queue)
+
+    def new_queue(self, name: str) -> lanes.Queue:
+        """Return the queue of a destination as `queue` does, for a command that may write its first event.
+
+        The values of a new queue are stored: without them, no process would accept what the command writes.
+        """
+        return self._agreed(name, self._values(name), lanes.open_queue)
+
+    def queues(self, names: Iterable[str]) -> list[lanes.Queue]:
+        """Return the queues of several destinations, as `queue` does."""
+        return [self.queue(name) for name in names]
+
+    def check_queues(self) -> None:
+        """Compare the values that a process with these settings uses, its defaults included, with every queue's.
+
+        Raises CommandError: a value differs. Raises lanes.OtherLayout.
+        """
+        for name in self.destinations:
+            self._agreed(name, self._own_values(name), lanes.compare_queue)
+
+    def own_queue(self, name: str) -> lanes.Queue:
+        """Return the queue of a destination with the values of the settings, not compared with the stored ones."""
+        return lanes.Queue(client=self.client, name=name, **self._own_values(name))
 
     def erasure_context(self, name: str) -> ErasureContext:
-        """Return what erasing people of a destination needs."""
-        return ErasureContext(self.queue(name), self.destinations[name], self.settings.spill_dir)
+        """Return what the erasure of people at a destination needs."""
+        return ErasureContext(self.new_queue(name), self.destinations[name], self.settings.spill_dir)
+
+    def _own_values(self, name: str) -> dict[str, int]:
+        return self.settings.queue_config(self.destinations[name].delivery.remember_days)
+
+    def _values(self, name: str) -> dict[str, int]:
+        own, stored = self._own_values(name), lanes.stored_config(self.client, name)
+        if stored is None:
+            return own
+        explicit = {value for value, (field, _) in _SETTINGS.items() if field in self.settings.model_fields_set}
+        if self.settings.config is not None:
+            explicit.add("join_s")
+        return asdict(stored) | {value: own[value] for value in explicit}
+
+    def _agreed(
+        self, name: str, values: Mapping[str, int], compare: Callable[[lanes.Queue], lanes.Queue]
+    ) -> lanes.Queue:
+        try:
+            return compare(lanes.Queue(client=self.client, name=name, **values))
+        except lanes.QueueMismatch as error:
+            settings = [setting_of(name, value, *pair) for value, pair in error.differences.items()]
+        differences = ", ".join(f"{setting} is {own} here and {stored} in Redis" for setting, (stored, own) in settings)
+        raise CommandError(
+            f"destination {name}: {differences}; all processes must use the same value: set it to the one in Redis, "
+            "or change that as docs/settings.md describes"
+        )
+
+
+def setting_of(destination: str, value: str, *numbers: int) -> tuple[str, list[str]]:
+    """Return the setting behind a queue-wide value, and numbers of the value in the setting's unit.
+
+    `setting_of("demo", "cooldown_ms", 50)` is `("SEGUE_SETTLE_S", ["0.05"])`.
+    """
+    field, units = _SETTINGS.get(value, (None, 86_400))
+    setting = f"SEGUE_{field.upper()}" if field else f"destinations.{destination}.delivery.remember_days"
+    return setting, [f"{number / units:.12g}" for number in numbers]

@@ -1,30 +1,33 @@
-"""How the pipeline is, in one screen: the figures of every queue, every source, and the number of workers.
+"""`segue status`: the figures of every queue, every source, and the number of workers.
 
-`gather` is the JSON contract of `segue status --json`; `render` is the same for people.
+`gather` is the JSON contract of `segue status --json`; `render` is the screen for people.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import redis
+from rich.columns import Columns
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.padding import Padding
+from rich.text import Text
 
 import lanes
 import mapping
+from console import output
 from console.session import Session
 from dead_letters import retention
 from delivery import admission
-from ingest import sources
+from ingest import counters, sources
 from settings import Settings
 from workers import heartbeat
 
-_SOURCE_FIGURES = ("accepted", "duplicates", "suppressed", "rejected")
-# The columns of the screen, and what only programs are told.
-_COLUMNS = ("waiting", "ready", "delayed", "claimed", "blocked", "dead", "blocking", "delivered_total")
-_OTHERS = ("buried_total", "erased_total", "spilled_total")
+_WAITING = ("ready", "delayed", "claimed", "blocked")  # the parts of `waiting`
+_TOTALS = ("delivered_total", "buried_total", "erased_total", "spilled_total")
+_SOURCE_TOTALS = ("accepted", "duplicates", "suppressed", "rejected")
 
 
 def gather(session: Session) -> dict[str, Any]:
@@ -39,59 +42,88 @@ def gather(session: Session) -> dict[str, Any]:
     }
 
 
-def circumstances(queue: lanes.Queue) -> dict[str, Any]:
-    """Return whether deliveries to the destination are `paused` (its credentials are refused), its `breaker` (closed,
-    or open: the service is dead), and the `reason` for either."""
+def _deliveries(queue: lanes.Queue) -> dict[str, Any]:
+    """Return `{"paused", "breaker", "reason"}`. `paused`: Customer.io refuses the credentials; `breaker` is "open" when
+    Customer.io is unavailable, else "closed"."""
     state = admission.read(queue)
     return {"paused": state.paused, "breaker": state.breaker, "reason": state.reason}
 
 
 def render(status: dict[str, Any]) -> RenderableType:
-    """Return the screen."""
-    queues = Table(title="Destinations", title_justify="left")
-    queues.add_column("name")
-    for figure in _COLUMNS:
-        queues.add_column(figure.removesuffix("_total"), justify="right")
-    queues.add_column("oldest", justify="right")
-    queues.add_column("state")
+    """Return the screen: a block for each destination, first its state, reason and alarms, then its figures."""
+    parts: list[RenderableType] = []
     for row in status["destinations"]:
-        state = "paused" if row["paused"] else "delivering" if row["breaker"] == "closed" else "breaker open"
-        state = f"{state}: {row['reason']}" if row["reason"] else state
-        age = f"{row['oldest_age_s']:.0f} s" if row["waiting"] else "–"
-        queues.add_row(row["name"], *(f"{row[figure]:,}" for figure in _COLUMNS), age, state)
-    alarms = [f"alarm: {row['name']}: {row['alarm']}" for row in status["destinations"] if row["alarm"]]
-    incoming = Table(title="Sources", title_justify="left")
-    incoming.add_column("name")
-    for figure in _SOURCE_FIGURES:
-        incoming.add_column(figure, justify="right")
+        parts += [*_headings(row), _blocks(_first_block(row), _second_block(row)), ""]
     for row in status["sources"]:
-        incoming.add_row(row["name"], *(f"{row[f'{figure}_total']:,}" for figure in _SOURCE_FIGURES))
-    long_lanes = [
-        f"{row['name']}: a lane of {lane['length']:,} events (digest {lane['digest']}); does everybody share its key?"
-        for row in status["destinations"]
-        for lane in row["hot"]
+        accepted, duplicates, *others = ((name, f"{row[f'{name}_total']:,}") for name in _SOURCE_TOTALS)
+        parts += [Text(f"source {row['name']}", style="bold"), _blocks([accepted, duplicates], others), ""]
+    return Group(*parts, f"workers: {status['workers']}")
+
+
+def _headings(row: dict[str, Any]) -> Iterator[RenderableType]:
+    delivers = not row["paused"] and row["breaker"] == "closed"
+    state = "paused" if row["paused"] else "delivering" if delivers else "breaker open"
+    reason = f": {row['reason']}" if row["reason"] else ""
+    style = "green" if delivers else "bold red"
+    yield Text.assemble((f"destination {row['name']}", "bold"), ": ", (f"{state}{reason}", style))
+    if row["alarm"]:
+        yield _indented(Text(f"alarm: {row['alarm']}", style="bold red"))
+    for lane in row["hot"]:
+        count = f"{lane['length']:,} events share one ordering key (digest {lane['digest']})"
+        advice = "if they belong to different people, add the key to ignored_keys"
+        yield _indented(Text(f"hot lane: {count}; {advice}", style="yellow"))
+
+
+def _first_block(row: dict[str, Any]) -> list[tuple[str, str]]:
+    age = duration(row["oldest_age_s"]) if row["waiting"] else "–"
+    return [
+        ("waiting", f"{row['waiting']:,}"),
+        ("oldest event", age),
+        ("dead letters", f"{row['dead']:,}"),
+        ("  blocking", f"{row['blocking']:,}"),
+        ("delivered", f"{row['delivered_total']:,}"),
     ]
-    return Group(queues, *alarms, *long_lanes, incoming, f"Workers: {status['workers']}")
+
+
+def _second_block(row: dict[str, Any]) -> list[tuple[str, str]]:
+    return [*((figure, f"{row[figure]:,}") for figure in _WAITING), ("buried", f"{row['buried_total']:,}")]
+
+
+def _blocks(*blocks: list[tuple[str, str]]) -> RenderableType:
+    """Place the blocks side by side where the width allows it, else below each other."""
+    return _indented(Columns(map(output.figures, blocks), padding=(0, 4)))
+
+
+def _indented(part: RenderableType) -> RenderableType:
+    return Padding(part, (0, 0, 0, 2))
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in the largest unit of which there are two: `119 s`, `2 min`, `47 h`, `2 d`."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _destination(queue: lanes.Queue, delivery: mapping.Delivery) -> dict[str, Any]:
     stats = lanes.stats(queue)
     return {
         "name": queue.name,
-        **{figure: getattr(stats, figure) for figure in (*_COLUMNS, *_OTHERS)},
+        **{figure: getattr(stats, figure) for figure in ("waiting", *_WAITING, "dead", "blocking", *_TOTALS)},
         "oldest_age_s": stats.oldest_age_s,
         "alarm": retention.exceeded(queue, delivery, int(time.time() * 1000)),
         "hot": [{"digest": lane.digest.hex(), "length": lane.length} for lane in stats.hot],
-        **circumstances(queue),
+        **_deliveries(queue),
     }
 
 
 def _sources(client: redis.Redis, settings: Settings) -> list[dict[str, Any]]:
-    totals = sources.totals(client)
+    totals = counters.totals(client)
     return [
         {
             "name": source.name,
-            **{f"{figure}_total": totals.get(source.name, {}).get(figure, 0) for figure in _SOURCE_FIGURES},
+            **{f"{figure}_total": totals.get(source.name, {}).get(figure, 0) for figure in _SOURCE_TOTALS},
         }
         for source in sources.sources(settings.document())
     ]

@@ -1,4 +1,4 @@
-"""What one event comes to at each destination, told on the terminal; sends it only when asked to."""
+"""`segue test`: what each destination does with one event, and its requests; sent only on demand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TIMEOUT_S = 20.0
 
 
 def read_event(text: str | bytes) -> dict[str, Any]:
-    """Return the event of a JSON text; raise CommandError when it is none."""
+    """Return the event of a JSON text. Raises CommandError: it is not JSON, or not an object."""
     try:
         event = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -36,46 +36,48 @@ def read_event(text: str | bytes) -> dict[str, Any]:
 def report(
     event: dict[str, Any], destination: mapping.Destination, settings: Settings, *, send: bool
 ) -> Iterator[RenderableType]:
-    """Yield what the event comes to: its ordering keys, what each subscription decided and why, each request and, when
-    it is sent, its answer."""
+    """Yield the ordering keys of the event, the decision of each subscription with its reasons, and each request.
+
+    With `send` the requests are sent in order, and each outcome is yielded.
+    """
     now_s = time.time()
-    told = mapping.explain(event, destination, now_s)
+    explanation = mapping.explain(event, destination, now_s)
     url = settings.track_url or destination.url
     yield Text(f"{destination.name} ({url})", style="bold")
-    yield Text(f"ordered by {', '.join(told.ordering.keys) or 'nothing'}")
-    if told.event is None:
+    yield Text(f"ordering keys: {', '.join(explanation.ordering.keys) or 'none'}")
+    if explanation.event is None:
         yield Text("a filter drops this event: nothing would be sent")
         return
-    bodies = iter(wire.bodies(told.operations, "test", told.event, int(now_s * 1000)))
+    bodies = iter(wire.bodies(explanation.operations, "test", explanation.event, int(now_s * 1000)))
     requests = []
-    for decision in told.decisions:
-        yield from _decided(decision)
+    for decision in explanation.decisions:
+        yield from _decision(decision)
         if decision.operation is not None:
             requests.append(Request(decision.operation.path, (encode(0, 0, decision.operation, next(bodies)),)))
             yield JSON(requests[-1].body().decode())
     if not requests:
         yield Text("nothing would be sent")
     elif not send:
-        yield Text("nothing was sent; --send sends")
+        yield Text("nothing was sent; --send sends the requests")
     else:
         track_api = TrackApi(url, destination.site_id, destination.api_key, _TIMEOUT_S)
-        yield from (_answered(request, track_api.send(request)[0]) for request in requests)
+        yield from (_outcome(request, track_api.send(request)[0]) for request in requests)
 
 
-def _decided(decision: mapping.Decision) -> Iterator[Text]:
-    named = f"{decision.subscription} ({decision.action})"
+def _decision(decision: mapping.Decision) -> Iterator[Text]:
+    subscription = f"{decision.subscription} ({decision.action})"
     if decision.operation is not None:
-        yield Text(f"✓ {named} → POST {decision.operation.path}", style="green")
+        yield Text(f"✓ {subscription} → POST {decision.operation.path}", style="green")
     for error in decision.errors:
-        yield Text(f"✗ {named}: {error}", style="red")
-    if decision.note is not None:
-        yield Text(f"– {named}: {decision.note}", style="dim")
+        yield Text(f"✗ {subscription}: {error}", style="red")
+    if decision.reason is not None:
+        yield Text(f"– {subscription}: {decision.reason}", style="dim")
     for unmet in decision.unmet:
         actual = orjson.dumps(unmet.actual, default=str).decode()
-        yield Text(f"– {named}: {unmet.condition} does not hold, there is {actual}", style="dim")
+        yield Text(f"– {subscription}: {unmet.condition} is not met; the value is {actual}", style="dim")
 
 
-def _answered(request: Request, outcome: Outcome) -> Text:
+def _outcome(request: Request, outcome: Outcome) -> Text:
     action = request.items[0].action
     if isinstance(outcome, Delivered):
         return Text(f"sent {action}: accepted", style="green")

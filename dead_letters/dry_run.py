@@ -1,31 +1,31 @@
-"""What a replay would do, without doing it: each letter mapped with the present configuration, compared with the
-request that was refused, and what is risky."""
+"""Dry runs: what a replay would send, mapped with the present configuration, without sending it.
+
+A dry run compares the new requests with those that were refused, and names the risks.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import lanes
 import mapping
-from dead_letters.query import Grave
-from delivery import wire
+from dead_letters.record import DeadLetter, Request
 from delivery.identity_memory import TIMES_KEPT_S, last_updates_s
 from mapping.envelope import JsonObject
 
+# Customer.io starts no campaign for an older event.
 _CAMPAIGNS_S = 72 * 3600
-_TRIGGER_CAMPAIGNS = frozenset({"event", "page", "screen"})
 _ADDED_ON_THE_WIRE = frozenset({"id", "timestamp"})
-_NOTHING = object()
-# Fields of which a plan says that they change.
-_MOST_FIELDS = 50
+_MISSING = object()
+_MOST_CHANGES = 50
 
 
 class Change(NamedTuple):
-    """A value that the new request has otherwise than the refused one; None where there is none."""
+    """A field in which the new request differs from the refused one. A missing value is None."""
 
     field: str
     before: Any
@@ -33,15 +33,16 @@ class Change(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
-    """What one letter would come to."""
+class DryRun:
+    """The result for one dead letter."""
 
-    operations: tuple[JsonObject, ...]
-    failures: tuple[str, ...]  # why it would be set aside again
-    changes: tuple[Change, ...]  # against the requests that were refused
+    operations: tuple[JsonObject, ...]  # bodies of the operations that would be sent
+    failures: tuple[str, ...]  # why the event would become a dead letter again
+    changes: tuple[Change, ...]  # the first ones, of all refused requests
     risks: tuple[str, ...]
 
     def json(self) -> JsonObject:
+        """Return `{"operations", "failures", "changes": [{"field", "before", "after"}], "risks"}`."""
         return {
             "operations": self.operations,
             "failures": self.failures,
@@ -50,76 +51,90 @@ class Rehearsal:
         }
 
 
-def rehearse(
-    queue: lanes.Queue, graves: Sequence[Grave], destination: mapping.Destination, now_s: float
-) -> list[Rehearsal]:
-    """Return what sending each letter now would do."""
-    updates_s = last_updates_s(queue, [grave.letter.keys for grave in graves])
-    return [_rehearsal(grave, destination, now_s, last_s) for grave, last_s in zip(graves, updates_s, strict=True)]
+def run(
+    queue: lanes.Queue, dead_letters: Sequence[DeadLetter], destination: mapping.Destination, now_s: float
+) -> list[DryRun]:
+    """Return the result for each dead letter, as if it were replayed at `now_s`, in Unix seconds."""
+    updates_s = last_updates_s(queue, [dead_letter.stored.keys for dead_letter in dead_letters])
+    return [
+        _run(dead_letter, destination, now_s, last_update_s)
+        for dead_letter, last_update_s in zip(dead_letters, updates_s, strict=True)
+    ]
 
 
-def figures(rehearsals: Sequence[Rehearsal]) -> Counter[str]:
-    """Return how many letters would fail again, how many would send another request, and how many operations, changes
-    and risks of each kind there are: `operation:person identify`, `change:attributes.bio`, `risk:…`."""
-    counted: Counter[str] = Counter()
-    for one in rehearsals:
-        counted["fail_again"] += bool(one.failures)
-        counted["changed"] += bool(one.changes)
-        counted.update(f"operation:{_kind(body)}" for body in one.operations)
-        counted.update(f"change:{field}" for field in {change.field for change in one.changes})
-        counted.update(f"risk:{risk}" for risk in one.risks)
-    return counted
+def figures(results: Iterable[DryRun]) -> Counter[str]:
+    """Count the results. The names are `fail_again` (dead letters), `changed` (dead letters),
+    `operation:person identify` (operations by kind), `change:attributes.bio` and `risk:…` (dead letters)."""
+    counts: Counter[str] = Counter()
+    for result in results:
+        counts["fail_again"] += bool(result.failures)
+        counts["changed"] += bool(result.changes)
+        counts.update(f"operation:{_kind(body)}" for body in result.operations)
+        counts.update(f"change:{field}" for field in {change.field for change in result.changes})
+        counts.update(f"risk:{risk}" for risk in result.risks)
+    return counts
 
 
 def _kind(body: JsonObject) -> str:
     return f"{body.get('type', 'metric')} {body.get('action', '')}".strip()
 
 
-def _rehearsal(grave: Grave, destination: mapping.Destination, now_s: float, last_update_s: int) -> Rehearsal:
-    translation = mapping.translate(grave.event, destination, now_s)
+def _run(dead_letter: DeadLetter, destination: mapping.Destination, now_s: float, last_update_s: int) -> DryRun:
+    translation = mapping.translate(dead_letter.event, destination, now_s)
     bodies = tuple(operation.body for operation in translation.operations)
     failures = tuple(f"{failure.name}: {failure.message}" for failure in translation.failures)
-    names = {one.index: one.name for one in destination.subscriptions}
-    now = {names[operation.subscription]: operation.body for operation in translation.operations}
-    refused = [fault for fault in grave.why["faults"] if "request" in fault]
-    changes = [change for fault in refused for change in _changes(fault["request"], now.get(fault["subscription"], {}))]
-    risks = tuple(_risks(grave, destination, bodies, now_s, last_update_s))
-    return Rehearsal(bodies, failures, tuple(changes[:_MOST_FIELDS]), risks)
+    names = {subscription.index: subscription.name for subscription in destination.subscriptions}
+    new = {names.get(operation.subscription): operation.body for operation in translation.operations}
+    changes = [
+        change
+        for refused in _refused(dead_letter)
+        if refused.request not in bodies  # a privacy request has several operations without a subscription
+        for change in _changes(refused.request, new.get(refused.subscription, {}))
+    ]
+    risks = tuple(_risks(dead_letter, destination, translation.operations, now_s, last_update_s))
+    return DryRun(bodies, failures, tuple(changes[:_MOST_CHANGES]), risks)
 
 
-def _changes(before: Any, after: Any, at: str = "") -> Iterator[Change]:
-    """Yield what differs, member by member. What only the wire adds to an operation is no difference."""
+def _refused(dead_letter: DeadLetter) -> list[Request]:
+    return [request for fault in dead_letter.failure.faults if (request := fault.refused) is not None]
+
+
+def _changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:
+    """Yield the differences, member by member. Members that delivery adds to an operation are left out."""
     if isinstance(before, dict) and isinstance(after, dict):
         for name in before.keys() | after.keys():
-            if at or name not in _ADDED_ON_THE_WIRE:
-                inner = f"{at}.{name}" if at else name
-                yield from _changes(before.get(name, _NOTHING), after.get(name, _NOTHING), inner)
+            if path or name not in _ADDED_ON_THE_WIRE:
+                inner = f"{path}.{name}" if path else name
+                yield from _changes(before.get(name, _MISSING), after.get(name, _MISSING), inner)
     elif before != after:
-        yield Change(at, *(None if value is _NOTHING else value for value in (before, after)))
+        yield Change(path, *(None if value is _MISSING else value for value in (before, after)))
 
 
 def _risks(
-    grave: Grave, destination: mapping.Destination, bodies: tuple[JsonObject, ...], now_s: float, last_update_s: int
+    dead_letter: DeadLetter,
+    destination: mapping.Destination,
+    operations: tuple[mapping.Operation, ...],
+    now_s: float,
+    last_update_s: int,
 ) -> Iterator[str]:
-    accepted_at_ms = grave.why.get("accepted_at_ms", grave.letter.accepted_at_ms)
-    happened_at_s = _seconds(grave.event.get("timestamp"), accepted_at_ms / 1000)
-    actions = {str(body.get("action")) for body in bodies}
-    if "identify" in actions and destination.delivery.identify_times == "rising":
-        if max(happened_at_s, _tried_as_s(grave)) < last_update_s:
+    happened_at_s = _seconds(dead_letter.event.get("timestamp"), dead_letter.accepted_at_ms / 1000)
+    effects = {operation.effect for operation in operations}
+    if effects & {"update", "object"} and destination.delivery.identify_times == "rising":
+        if max(happened_at_s, _refused_at_s(dead_letter)) < last_update_s:
             yield "older than an update that was sent since: it would overwrite newer values"
         elif now_s - happened_at_s > TIMES_KEPT_S:
             yield "older than the hours for which updates are remembered: it may overwrite newer values"
-    if actions & _TRIGGER_CAMPAIGNS and now_s - happened_at_s > _CAMPAIGNS_S:
+    if "event" in effects and now_s - happened_at_s > _CAMPAIGNS_S:
         yield "more than 72 h old: it triggers no campaign"
-    for action in sorted(actions):
-        if action.startswith(("merge", "delete", "suppress")):
-            yield f"a {action} cannot be taken back"
+    irreversible = {operation.body["action"] for operation in operations if operation.effect in mapping.IRREVERSIBLE}
+    for action in sorted(irreversible):
+        yield f"a {action} cannot be undone"
 
 
-def _tried_as_s(grave: Grave) -> float:
-    """Return the latest time that a refused update of the letter had: it is remembered like one that was sent."""
-    requests = [fault["request"] for fault in grave.why["faults"] if "request" in fault]
-    return max((float(one["timestamp"]) for one in requests if wire.is_update(one)), default=0.0)
+def _refused_at_s(dead_letter: DeadLetter) -> float:
+    """Return the latest time of a refused update: it is remembered like that of an accepted one."""
+    updates = [request for request in _refused(dead_letter) if mapping.effect_of(request.action) == "update"]
+    return max((float(update.request["timestamp"]) for update in updates), default=0.0)
 
 
 def _seconds(timestamp: object, otherwise: float) -> float:

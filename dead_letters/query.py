@@ -1,97 +1,64 @@
-"""Dead letters as operators see them: read, filtered, grouped by what is wrong with them.
+"""Find dead letters: by a filter, page by page, in the order in which their events were accepted.
 
-One filter serves listing and every bulk verb, so that these act on exactly what was listed. All are read a page at a
-time, so a million of them take no more memory than a few.
+Lists and bulk commands use the same filter, so a bulk command acts on the dead letters that a list shows. The memory
+that they need does not depend on the number of dead letters.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import lanes
-from dead_letters.record import Reason
+from dead_letters import record
+from dead_letters.record import DeadLetter, Reason
 from lanes import Queue
-from mapping.envelope import JsonObject, pack, unpack
+from mapping.envelope import JsonObject
 
 PAGE = 500
 _QUOTED = re.compile(r"(?<!field )(?:'[^']*'|\"[^\"]*\")")
-_OF_THIS_EVENT = re.compile(r"[^\s<>(),:;]*[\d@][^\s<>(),:;]*")  # numbers, ids, e-mail addresses
-_LONGEST_SIGNATURE = 160
+_VARIABLE = re.compile(r"[^\s<>(),:;]*[\d@][^\s<>(),:;]*")  # numbers, ids, e-mail addresses
+_LONGEST_MESSAGE = 160
 
 
-@dataclass(frozen=True, slots=True)
-class Grave:
-    """A dead letter, read: the event and its source, why it was set aside, and what it has from earlier replays."""
+class ErrorKind(NamedTuple):
+    """A kind of error. Dead letters with equal kinds differ in the data of their events only."""
 
-    letter: lanes.DeadLetter
-    source: str
-    event: JsonObject
-    again: JsonObject
-    why: JsonObject
+    reason: Reason
+    subscription: str | None
+    action: str | None
+    message: str  # without quoted values, numbers, ids and addresses
 
-    @property
-    def sequence(self) -> int:
-        return self.letter.sequence
 
-    @property
-    def action(self) -> str | None:
-        """The action at fault, where one is: the first one."""
-        return self._at_fault("action")
-
-    def _at_fault(self, what: str) -> str | None:
-        faults = self.why["faults"]
-        return faults[0].get(what) if faults else None
-
-    @property
-    def name(self) -> str:
-        """The event's name, or its type where it has none."""
-        return str(self.event.get("event") or self.event.get("name") or self.event.get("type"))
-
-    @property
-    def signature(self) -> tuple[str, str | None, str | None, str]:
-        """Reason, subscription, action, and message without what differs from event to event: equal for one kind of
-        error."""
-        message = _OF_THIS_EVENT.sub("#", _QUOTED.sub("…", str(self.why["message"])))
-        return self.why["class"], self._at_fault("subscription"), self.action, message[:_LONGEST_SIGNATURE]
-
-    @property
-    def requests(self) -> list[JsonObject] | None:
-        """The operations that were not accepted, as they were; None when one of them could not be made."""
-        faults = self.why["faults"]
-        whole = faults and all("request" in fault for fault in faults)
-        return [*faults, *self.why.get("unsent", ())] if whole else None
-
-    def json(self) -> JsonObject:
-        return {
-            "sequence": self.sequence,
-            "source": self.source,
-            "name": self.name,
-            "action": self.action,
-            "holds": self.letter.blocks,
-            **self.why,
-            "event": self.event,
-        }
+def kind_of(dead_letter: DeadLetter) -> ErrorKind:
+    """Return the kind of the first error of a dead letter."""
+    message = _VARIABLE.sub("#", _QUOTED.sub("…", dead_letter.failure.message))
+    return ErrorKind(
+        dead_letter.failure.reason, dead_letter.subscription, dead_letter.action, message[:_LONGEST_MESSAGE]
+    )
 
 
 class Filter(BaseModel):
-    """Which dead letters: all conditions must hold; without any, all letters. Times are Unix milliseconds."""
+    """Conditions on dead letters, all of which must hold. Without conditions every dead letter matches.
+
+    Times are Unix milliseconds.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     ids: tuple[int, ...] = ()
     reason: Reason | None = None
-    action: str | None = None
-    event: str | None = None  # its name, or its type
+    action: str | None = None  # of any fault
+    event: str | None = None  # its name or its type
     source: str | None = None
     person: str | None = None  # an ordering key, such as "id:42" or "email:jo@example.com"
-    since_ms: int | None = None  # buried at or after
-    until_ms: int | None = None  # buried before
-    text: str | None = Field(default=None, min_length=1)  # anywhere in the event or the reason
+    since_ms: int | None = None  # buried at this time or later
+    until_ms: int | None = None  # buried before this time
+    text: str | None = Field(default=None, min_length=1)  # in the source, the event or the failure; any case
 
     @field_validator("person")
     @classmethod
@@ -100,55 +67,50 @@ class Filter(BaseModel):
             raise ValueError(f"must be an ordering key such as id:{person}")
         return person
 
-    def matches(self, grave: Grave) -> bool:
-        buried_at_ms = grave.why["buried_at_ms"]
+    def matches(self, dead_letter: DeadLetter) -> bool:
+        """Whether all conditions hold for the dead letter."""
+        failure, event = dead_letter.failure, dead_letter.event
         return (
-            (not self.ids or grave.sequence in self.ids)
-            and (self.reason is None or grave.why["class"] == self.reason)
-            and (self.action is None or self.action in (fault.get("action") for fault in grave.why["faults"]))
-            and (self.event is None or self.event in (grave.name, grave.event.get("type")))
-            and (self.source is None or grave.source == self.source)
-            and (self.person is None or lanes.digest(self.person) in grave.letter.keys)
-            and (self.since_ms is None or buried_at_ms >= self.since_ms)
-            and (self.until_ms is None or buried_at_ms < self.until_ms)
-            and (self.text is None or self._is_in(grave))
+            (not self.ids or dead_letter.sequence in self.ids)
+            and (self.reason is None or failure.reason == self.reason)
+            and (self.action is None or any(fault.action == self.action for fault in failure.faults))
+            and (self.event is None or self.event in (dead_letter.name, event.get("type")))
+            and (self.source is None or dead_letter.source == self.source)
+            and (self.person is None or lanes.digest(self.person) in dead_letter.stored.keys)
+            and (self.since_ms is None or failure.buried_at_ms >= self.since_ms)
+            and (self.until_ms is None or failure.buried_at_ms < self.until_ms)
+            and (self.text is None or self._is_in(dead_letter))
         )
 
-    def _is_in(self, grave: Grave) -> bool:
-        wanted, event = (self.text or "").casefold(), orjson.dumps({"source": grave.source, "event": grave.event})
-        return wanted in (event + b"\n" + grave.letter.failure).decode().casefold()
+    def _is_in(self, dead_letter: DeadLetter) -> bool:
+        received = orjson.dumps({"source": dead_letter.source, "event": dead_letter.event})
+        written = (received + b"\n" + dead_letter.stored.failure).decode()
+        return (self.text or "").casefold() in written.casefold()
 
 
-def read(letter: lanes.DeadLetter) -> Grave:
-    """Return the letter, read."""
-    source, event, again = unpack(letter.body)
-    return Grave(letter, source, event, again, orjson.loads(letter.failure))
-
-
-def page(queue: Queue, wanted: Filter, *, after: int = 0, most: int = PAGE) -> tuple[list[Grave], int | None]:
-    """Look at the next letters behind the sequence `after`, `most` of them; return those that the filter wants, and the
-    last sequence that was looked at: None at the end."""
+def page(queue: Queue, wanted: Filter, *, after: int = 0, most: int = PAGE) -> tuple[list[DeadLetter], int | None]:
+    """Read the next `most` dead letters behind the sequence `after`. Return those that match, and the last sequence
+    that was read, None at the end."""
     if wanted.ids:
-        looked_at = sorted({sequence for sequence in wanted.ids if sequence > after})[:most]
-        found = lanes.get_dead_letters(queue, looked_at)
+        sequences = sorted({sequence for sequence in wanted.ids if sequence > after})[:most]
+        found = lanes.get_dead_letters(queue, sequences)
     else:
         found = lanes.list_dead_letters(queue, after=after, most=most)
-        looked_at = [letter.sequence for letter in found]
-    graves = [grave for letter in found if wanted.matches(grave := read(letter))]
-    return graves, looked_at[-1] if looked_at else None
+        sequences = [stored.sequence for stored in found]
+    matching = [dead_letter for stored in found if wanted.matches(dead_letter := record.read(stored))]
+    return matching, sequences[-1] if sequences else None
 
 
-def matching(queue: Queue, wanted: Filter) -> Iterator[Grave]:
-    """Yield the letters that the filter wants, in the order in which their events were accepted."""
-    graves, last = page(queue, wanted)
+def matching(queue: Queue, wanted: Filter) -> Iterator[DeadLetter]:
+    """Yield the dead letters that match, in the order in which their events were accepted."""
+    found, last = page(queue, wanted)
     while last is not None:
-        yield from graves
-        graves, last = page(queue, wanted, after=last)
+        yield from found
+        found, last = page(queue, wanted, after=last)
 
 
-def edit(queue: Queue, grave: Grave, event: JsonObject) -> bool:
-    """Replace the event of a letter, the first one kept in it; return False, and do nothing, when the letter is no
-    longer there as it was read: somebody replayed, removed or edited it."""
-    original = grave.why.get("original", grave.event)
-    body = pack(grave.source, event, grave.again | {"original": original})
-    return lanes.edit_dead_letter(queue, grave.letter, body, orjson.dumps(grave.why | {"original": original}))
+def edit(queue: Queue, dead_letter: DeadLetter, event: JsonObject) -> bool:
+    """Replace the event of a dead letter, and keep the original event in it. Return False, and change nothing, when the
+    dead letter was replayed, removed or edited after it was read."""
+    body, failure = dead_letter.edited(event)
+    return lanes.edit_dead_letter(queue, dead_letter.stored, body, failure)

@@ -1,114 +1,510 @@
-"""Dead letters: why an event was set aside, in a form that operators and scripts can read.
+"""The record of a dead letter: the one definition of its members, in Redis, in files and in the output of commands.
 
-A letter is a JSON object: `{"class", "message", "faults", "accepted", "unsent", "attempts", "deaths", "keys",
-"accepted_at_ms", "buried_at_ms", "worker", "configuration", "original"?}`.
+The *failure* says why an event became a dead letter. It is stored beside the event as a JSON object: `{"class",
+"message", "faults", "accepted", "unsent", "attempts", "expired_claims", "keys", "accepted_at_ms", "buried_at_ms",
+"worker", "configuration", "original"?, "imported_at_ms"?, "unblocked_at_ms"?}`. `failure` writes it and `FailureRecord`
+reads it.
 
-A fault is `{"subscription", "action", "message"}`; when a request was refused, also with `payload`, `path`, `request`
-and `answer` (status, body, index in the batch). `accepted` are the event's operations that Customer.io took in the last
-attempt, `unsent` those behind the refused one, both without message and answer. `attempts` has the time, the worker and
-the end of every try, also of those that no worker survived; `deaths` says how many these are. `configuration` tells
-versions of it apart, `original` is the event before it was edited. The event itself is kept beside the letter by the
-lanes.
+A dead letter that was replayed or edited has a second record, *requeued*, in the body of its event:
+`{"accepted_at_ms"?, "attempts"?, "original"?, "requests"?}`, see `RequeueRecord`.
+
+Commands read a million records, so reading does not validate, and these types are not frozen, which would double its
+time. No caller changes a record. `dead_letters.import_export` validates imported lines against the same types.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
 
 import orjson
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict
 
+import lanes
 import mapping
 from delivery.batching import Item
 from delivery.outcomes import Rejected, RetryLater
-from delivery.prepare import translation_of
-from lanes import ClaimedEvent
-from mapping import Failure
-from mapping.envelope import JsonObject, unpack
-from workers.heartbeat import NAME
+from mapping.envelope import JsonObject, pack, unpack
 
-# A letter that is replayed and fails again remembers this many attempts, the last ones.
+# A failure keeps the last attempts only; those before a replay count as well.
 MOST_ATTEMPTS = 60
-_DIED = "the claim ended without a word: the worker died, hung, or could not work it off"
+_EXPIRED = "the claim expired: the worker crashed, hung or could not finish"
 _LONGEST_REASON = 100
+
+# The bounds hold for imported lines. An integer is not a text or a float there.
+Integer = Annotated[int, Field(strict=True)]
+Time = Annotated[int, Field(ge=0, lt=10**13, strict=True)]  # Unix milliseconds, until the year 2286
+Sequence = Annotated[int, Field(ge=1, lt=10**15, strict=True)]  # later events need greater ones
+Path = Literal["/api/v2/entity", "/api/v1/metrics"]
+
+# For pydantic: an unknown member of an imported line would be lost.
+_NO_OTHERS = ConfigDict(extra="forbid")
 
 
 class Reason(StrEnum):
-    """The classes of reasons for which an event is set aside."""
+    """The classes of failures."""
 
-    INVALID = "invalid"  # a mapping could not be filled, or its payload is not what the action takes
-    REJECTED = "rejected"  # Customer.io refused the operation for good
-    EXHAUSTED = "exhausted"  # tried too often
-    DEADLY = "deadly"  # the workers that claimed it died, again and again
-    DELETED = "deleted"  # it came late for a person who was deleted
-
-
-def attempt(now_s: float, reason: str) -> bytes:
-    """Return what is noted of an attempt when its event goes back to its place: one short line."""
-    return orjson.dumps([int(now_s * 1000), NAME, reason[:_LONGEST_REASON]])
+    INVALID = "invalid"  # a mapping could not be filled, or the action does not accept its payload
+    REJECTED = "rejected"  # Customer.io refused the operation permanently
+    EXHAUSTED = "exhausted"  # the limit of attempts was reached
+    POISON = "poison"  # the claims of the event expired repeatedly
+    DELETED = "deleted"  # the event is older than the deletion of its person
 
 
-def letter(
-    event: ClaimedEvent,
+@with_config(_NO_OTHERS)
+class Attempt(TypedDict):
+    """One attempt to deliver an event."""
+
+    at_ms: Time
+    worker: str
+    reason: str  # why the attempt did not deliver the event
+
+
+@with_config(_NO_OTHERS)
+class Response(TypedDict):
+    """The response of Customer.io to a refused request."""
+
+    status: Integer | None  # None: no response
+    body: str
+    batch_index: Integer | None  # position of the operation in the batch
+
+
+@dataclass(slots=True)
+class Request:
+    """An operation as it was sent, or would have been: `{"subscription", "action", "path", "request", "payload"?}`."""
+
+    __pydantic_config__ = _NO_OTHERS
+
+    subscription: str | None  # the name of the subscription; None for a privacy request
+    action: str
+    path: Path
+    request: JsonObject
+    payload: JsonObject | None = None  # the input of the action
+
+    @classmethod
+    def from_json(cls, json: JsonObject) -> Self:
+        """Return the request of its JSON."""
+        return cls(json["subscription"], json["action"], json["path"], json["request"], json.get("payload"))
+
+    def json(self) -> JsonObject:
+        """Return the JSON members of the request."""
+        return {
+            "subscription": self.subscription,
+            "action": self.action,
+            "payload": self.payload,
+            "path": self.path,
+            "request": self.request,
+        }
+
+
+@dataclass(slots=True)
+class Fault:
+    """One error of an event: `{"subscription", "action", "message"}`, and of a refused request also `payload`, `path`,
+    `request` and `response`."""
+
+    __pydantic_config__ = _NO_OTHERS
+
+    subscription: str | None
+    action: str
+    message: str
+    payload: JsonObject | None = None
+    path: Path | None = None
+    request: JsonObject | None = None
+    response: Response | None = None
+
+    @classmethod
+    def from_json(cls, json: JsonObject) -> Self:
+        """Return the fault of its JSON."""
+        get = json.get
+        return cls(
+            json["subscription"],
+            json["action"],
+            json["message"],
+            get("payload"),
+            get("path"),
+            get("request"),
+            get("response"),
+        )
+
+    @property
+    def refused(self) -> Request | None:
+        """The refused request; None for a fault that occurred before a request was made."""
+        if self.path is None or self.request is None:
+            return None
+        return Request(self.subscription, self.action, self.path, self.request, self.payload)
+
+    def json(self) -> JsonObject:
+        """Return the JSON members of the fault."""
+        members: JsonObject = {"subscription": self.subscription, "action": self.action, "message": self.message}
+        sent = {"payload": self.payload, "path": self.path, "request": self.request, "response": self.response}
+        if self.request is None:
+            sent = {name: value for name, value in sent.items() if value is not None}
+        return members | sent
+
+
+@dataclass(slots=True, kw_only=True)
+class FailureRecord:
+    """Why an event became a dead letter."""
+
+    __pydantic_config__ = _NO_OTHERS
+
+    reason: Annotated[Reason, Field(alias="class")]
+    message: str  # of the first fault, unless the reason has a message of its own
+    faults: tuple[Fault, ...]  # in the order of the subscriptions
+    accepted: tuple[Request, ...] = ()  # operations of the event that Customer.io accepted in the last attempt
+    unsent: tuple[Request, ...] = ()  # operations behind the refused one
+    attempts: tuple[Attempt, ...] = ()  # including expired claims, and attempts before a replay
+    expired_claims: Integer = 0  # how many claims of the event expired
+    keys: tuple[str, ...] = ()  # ordering keys of the event
+    accepted_at_ms: Time | None = None  # the first time, if the event was replayed
+    buried_at_ms: Time
+    worker: str = ""  # that buried the event
+    configuration: str = ""  # a hash of the configuration of that worker
+    original: JsonObject | None = None  # the event before it was edited
+    imported_at_ms: Time | None = None
+    unblocked_at_ms: Time | None = None  # when `hold_hours` ended the blocking
+
+    @classmethod
+    def from_bytes(cls, stored: bytes) -> Self:
+        """Return the record of its stored form."""
+        return cls.from_json(orjson.loads(stored))
+
+    @classmethod
+    def from_json(cls, json: JsonObject) -> Self:
+        """Return the record of its JSON."""
+        get = json.get
+        return cls(
+            reason=Reason(json["class"]),
+            message=json["message"],
+            faults=tuple(map(Fault.from_json, json["faults"])),
+            accepted=tuple(map(Request.from_json, get("accepted", ()))),
+            unsent=tuple(map(Request.from_json, get("unsent", ()))),
+            attempts=tuple(get("attempts", ())),
+            expired_claims=get("expired_claims", 0),
+            keys=tuple(get("keys", ())),
+            accepted_at_ms=get("accepted_at_ms"),
+            buried_at_ms=json["buried_at_ms"],
+            worker=get("worker", ""),
+            configuration=get("configuration", ""),
+            original=get("original"),
+            imported_at_ms=get("imported_at_ms"),
+            unblocked_at_ms=get("unblocked_at_ms"),
+        )
+
+    def json(self) -> JsonObject:
+        """Return the JSON members of the record."""
+        members: JsonObject = {
+            "class": self.reason,
+            "message": self.message,
+            "faults": [fault.json() for fault in self.faults],
+            "accepted": [request.json() for request in self.accepted],
+            "unsent": [request.json() for request in self.unsent],
+            "attempts": self.attempts,
+            "expired_claims": self.expired_claims,
+            "keys": self.keys,
+            "accepted_at_ms": self.accepted_at_ms,
+            "buried_at_ms": self.buried_at_ms,
+            "worker": self.worker,
+            "configuration": self.configuration,
+        }
+        for name in ("original", "imported_at_ms", "unblocked_at_ms"):
+            if (value := getattr(self, name)) is not None:
+                members[name] = value
+        return members
+
+    def to_bytes(self) -> bytes:
+        """Return the record as it is stored."""
+        return orjson.dumps(self.json())
+
+
+@dataclass(slots=True, kw_only=True)
+class RequeueRecord:
+    """The part of a dead letter that stays with its event when it is replayed. All members are optional."""
+
+    __pydantic_config__ = _NO_OTHERS
+
+    accepted_at_ms: Time | None = None  # the first time
+    attempts: tuple[Attempt, ...] = ()  # before the replay
+    original: JsonObject | None = None  # the event before it was edited
+    requests: tuple[Request, ...] | None = None  # to be sent in place of the mapped event
+
+    @classmethod
+    def from_json(cls, json: JsonObject) -> Self:
+        """Return the record of its JSON; one without members for an empty object."""
+        requests = json.get("requests")
+        return cls(
+            accepted_at_ms=json.get("accepted_at_ms"),
+            attempts=tuple(json.get("attempts", ())),
+            original=json.get("original"),
+            requests=None if requests is None else tuple(map(Request.from_json, requests)),
+        )
+
+    def json(self) -> JsonObject:
+        """Return the JSON members that are set."""
+        members: JsonObject = {}
+        if self.accepted_at_ms is not None:
+            members["accepted_at_ms"] = self.accepted_at_ms
+        if self.attempts:
+            members["attempts"] = self.attempts
+        if self.original is not None:
+            members["original"] = self.original
+        if self.requests is not None:
+            members["requests"] = [request.json() for request in self.requests]
+        return members
+
+
+@dataclass(slots=True)
+class DeadLetter:
+    """A dead letter, read."""
+
+    stored: lanes.DeadLetter
+    source: str
+    event: JsonObject
+    requeued: RequeueRecord
+    failure: FailureRecord
+
+    @property
+    def sequence(self) -> int:
+        """The number of the dead letter, in the order in which events were accepted."""
+        return self.stored.sequence
+
+    @property
+    def blocks(self) -> bool:
+        """Whether later events of its keys wait for it."""
+        return self.stored.blocks
+
+    @property
+    def accepted_at_ms(self) -> int:
+        """When the event was accepted, the first time if it was replayed."""
+        accepted_at_ms = self.failure.accepted_at_ms
+        return self.stored.accepted_at_ms if accepted_at_ms is None else accepted_at_ms
+
+    @property
+    def stored_since_ms(self) -> int:
+        """When the dead letter was added to Redis: buried, or imported."""
+        return self.failure.imported_at_ms or self.failure.buried_at_ms
+
+    @property
+    def name(self) -> str:
+        """The name of the event, or its type if it has none."""
+        return str(self.event.get("event") or self.event.get("name") or self.event.get("type"))
+
+    @property
+    def subscription(self) -> str | None:
+        """The subscription of the first fault, None without one."""
+        return self.failure.faults[0].subscription if self.failure.faults else None
+
+    @property
+    def action(self) -> str | None:
+        """The action of the first fault, None without one."""
+        return self.failure.faults[0].action if self.failure.faults else None
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether the event is not the original one."""
+        return self.failure.original is not None or self.requeued.original is not None
+
+    @property
+    def requests(self) -> tuple[Request, ...] | None:
+        """The operations that Customer.io did not accept; None when one of them was never made."""
+        refused = [fault.refused for fault in self.failure.faults]
+        made = [request for request in refused if request is not None]
+        return (*made, *self.failure.unsent) if refused and len(made) == len(refused) else None
+
+    def json(self) -> JsonObject:
+        """Return the members for operators: `{"sequence", "source", "name", "action", "blocks"}`, those of the failure,
+        and `{"event"}`."""
+        return {
+            "sequence": self.sequence,
+            "source": self.source,
+            "name": self.name,
+            "action": self.action,
+            "blocks": self.blocks,
+            **self.failure.json(),
+            "accepted_at_ms": self.accepted_at_ms,
+            "event": self.event,
+        }
+
+    def line(self, destination: str) -> Line:
+        """Return the dead letter as a line of a file."""
+        return Line(
+            source=self.source,
+            event=self.event,
+            failure=self.failure,
+            destination=destination,
+            sequence=self.sequence,
+            accepted_at_ms=self.stored.accepted_at_ms,
+            requeued=self.requeued,
+        )
+
+    def requeued_body(self, *, as_recorded: bool) -> bytes:
+        """Return the body of the event for a replay; with `as_recorded`, its `requests` are sent in place of it."""
+        record = RequeueRecord(
+            accepted_at_ms=self.accepted_at_ms,
+            attempts=self.failure.attempts,
+            original=self.failure.original,
+            requests=self.requests if as_recorded else None,
+        )
+        return pack(self.source, self.event, record.json())
+
+    def edited(self, event: JsonObject) -> tuple[bytes, bytes]:
+        """Return the body and the failure with another event. The first original event is kept in both."""
+        original = self.event if self.failure.original is None else self.failure.original
+        body = pack(self.source, event, replace(self.requeued, original=original).json())
+        return body, replace(self.failure, original=original).to_bytes()
+
+
+@dataclass(slots=True, kw_only=True)
+class Line:
+    """A dead letter as a line of a spill file or an export: `{"destination", "sequence", "accepted_at_ms", "source",
+    "event", "requeued", "failure"}`. The first three may be missing in a line that is imported."""
+
+    __pydantic_config__ = ConfigDict(extra="ignore")
+
+    source: str
+    event: JsonObject
+    failure: FailureRecord
+    destination: str | None = None
+    sequence: Sequence | None = None
+    accepted_at_ms: Time | None = None
+    requeued: RequeueRecord = field(default_factory=RequeueRecord)
+
+    @classmethod
+    def from_bytes(cls, text: bytes) -> Self:
+        """Return the line of its text. Raises ValueError, KeyError or TypeError when it is not one."""
+        json: JsonObject = orjson.loads(text)
+        return cls(
+            source=json["source"],
+            event=json["event"],
+            failure=FailureRecord.from_json(json["failure"]),
+            destination=json.get("destination"),
+            sequence=json.get("sequence"),
+            accepted_at_ms=json.get("accepted_at_ms"),
+            requeued=RequeueRecord.from_json(json.get("requeued", {})),
+        )
+
+    def to_bytes(self) -> bytes:
+        """Return the line as bytes, without the end of line."""
+        return orjson.dumps(
+            {
+                "destination": self.destination,
+                "sequence": self.sequence,
+                "accepted_at_ms": self.accepted_at_ms,
+                "source": self.source,
+                "event": self.event,
+                "requeued": self.requeued.json(),
+                "failure": self.failure.json(),
+            }
+        )
+
+    def events(self) -> Iterator[JsonObject]:
+        """Yield the event, and the events before it was edited."""
+        yield self.event
+        for original in (self.requeued.original, self.failure.original):
+            if original is not None:
+                yield original
+
+    def body(self) -> bytes:
+        """Return the body to store."""
+        return pack(self.source, self.event, self.requeued.json())
+
+
+def read(stored: lanes.DeadLetter) -> DeadLetter:
+    """Return a stored dead letter, read."""
+    source, event, requeued = unpack(stored.body)
+    return DeadLetter(
+        stored,
+        source,
+        event,
+        RequeueRecord.from_json(requeued) if requeued else RequeueRecord(),
+        FailureRecord.from_bytes(stored.failure),
+    )
+
+
+def attempt(now_s: float, reason: str, worker: str) -> bytes:
+    """Return the line that is stored for an attempt when its event is released: `[at_ms, worker, reason]`."""
+    return orjson.dumps([int(now_s * 1000), worker, reason[:_LONGEST_REASON]])
+
+
+def failure(
+    event: lanes.ClaimedEvent,
     destination: mapping.Destination,
     now_s: float,
     reason: Reason,
     *,
-    failures: tuple[Failure, ...] = (),
+    worker: str,
+    configuration: str,
+    failures: tuple[mapping.Failure, ...] = (),
     refusals: tuple[tuple[Item, Rejected | RetryLater], ...] = (),
     accepted: tuple[Item, ...] = (),
     unsent: tuple[Item, ...] = (),
     message: str | None = None,
-    configuration: str = "",
+    operations: tuple[mapping.Operation, ...] = (),
 ) -> bytes:
-    """Return the letter of an event: the faults in order of subscriptions, the first one's text as its message."""
-    names = {one.index: one.name for one in destination.subscriptions}
-    _, content, again = unpack(event.body)
-    accepted_at_ms = again.get("accepted_at_ms", event.accepted_at_ms)
-    operations: tuple[mapping.Operation, ...] = ()
-    if refusals or accepted or unsent:  # mapped again, as nobody keeps them until then
-        operations = translation_of(content, again, destination, accepted_at_ms).operations
+    """Return the failure of an event that is buried now, as it is stored.
 
-    def request(item: Item) -> JsonObject:
-        operation = operations[item.place]
-        return {
-            "subscription": names.get(operation.subscription),
-            "action": item.action,
-            "payload": operation.payload,
-            "path": item.path,
-            "request": orjson.Fragment(item.data),
-        }
+    `operations` are those that the items were made of, and required with items. `message` replaces the message of the
+    first fault, and is required without `failures` and `refusals`.
+    """
+    _, content, requeued_json = unpack(event.body)
+    requeued = RequeueRecord.from_json(requeued_json)
+    accepted_at_ms = event.accepted_at_ms if requeued.accepted_at_ms is None else requeued.accepted_at_ms
+    names = {subscription.index: subscription.name for subscription in destination.subscriptions}
 
-    faults = [_failure(failure) for failure in failures]
-    faults += [request(item) | _refusal(outcome) for item, outcome in refusals]
-    text = message or faults[0]["message"]
-    noted = [*map(orjson.loads, event.attempts), *([death.at_ms, death.by, _DIED] for death in event.expired_claims)]
-    if reason is not Reason.DEADLY:
-        noted.append([int(now_s * 1000), NAME, text[:_LONGEST_REASON]])
-    tried = [{"at_ms": at_ms, "worker": worker, "reason": end} for at_ms, worker, end in sorted(noted)]
-    kept = {"original": again["original"]} if "original" in again else {}
-    return orjson.dumps(
-        {
-            "class": reason,
-            "message": text,
-            "faults": faults,
-            "accepted": list(map(request, accepted)),
-            "unsent": list(map(request, unsent)),
-            "attempts": [*again.get("attempts", ()), *tried][-MOST_ATTEMPTS:],
-            "deaths": len(event.expired_claims),
-            "keys": mapping.ordering_info(content, destination).keys,
-            "accepted_at_ms": accepted_at_ms,
-            "buried_at_ms": int(now_s * 1000),
-            "worker": NAME,
-            "configuration": configuration,
-            **kept,
-        }
+    def request(item: Item) -> Request:
+        operation = operations[item.operation_index]
+        body: JsonObject = orjson.loads(item.data)
+        return Request.from_json(
+            {
+                "subscription": names.get(operation.subscription),
+                "action": item.action,
+                "path": item.path,
+                "request": body,
+                "payload": operation.payload,
+            }
+        )
+
+    faults = [Fault(failure.name, failure.action, failure.message) for failure in failures]
+    faults += [_fault(request(item), outcome) for item, outcome in refusals]
+    text = faults[0].message if message is None else message
+    record = FailureRecord(
+        reason=reason,
+        message=text,
+        faults=tuple(faults),
+        accepted=tuple(map(request, accepted)),
+        unsent=tuple(map(request, unsent)),
+        attempts=(*requeued.attempts, *_attempts(event, reason, now_s, worker, text))[-MOST_ATTEMPTS:],
+        expired_claims=len(event.expired_claims),
+        keys=mapping.ordering_info(content, destination).keys,
+        accepted_at_ms=accepted_at_ms,
+        buried_at_ms=int(now_s * 1000),
+        worker=worker,
+        configuration=configuration,
+        original=requeued.original,
+    )
+    return record.to_bytes()
+
+
+def _fault(request: Request, outcome: Rejected | RetryLater) -> Fault:
+    response: Any = asdict(outcome.response)
+    return Fault(
+        request.subscription,
+        request.action,
+        outcome.reason,
+        request.payload,
+        request.path,
+        request.request,
+        response,
     )
 
 
-def _failure(failure: Failure) -> JsonObject:
-    return {"subscription": failure.name, "action": failure.action, "message": failure.message}
-
-
-def _refusal(outcome: Rejected | RetryLater) -> JsonObject:
-    return {"message": outcome.reason, "answer": asdict(outcome.answer)}
+def _attempts(event: lanes.ClaimedEvent, reason: Reason, now_s: float, worker: str, text: str) -> list[Attempt]:
+    """Return the attempts since the event was accepted, or requeued, in their order. A poison message was not tried
+    again before it was buried."""
+    lines = [*map(orjson.loads, event.attempts), *([claim.at_ms, claim.by, _EXPIRED] for claim in event.expired_claims)]
+    if reason is not Reason.POISON:
+        lines.append([int(now_s * 1000), worker, text[:_LONGEST_REASON]])
+    return [Attempt(at_ms=at_ms, worker=by, reason=end) for at_ms, by, end in sorted(lines)]

@@ -1,11 +1,11 @@
-"""Replays: dead letters put back on the queue, in the order in which their events were accepted, a page at a time.
+"""Replays: dead letters are requeued, in the order in which their events were accepted, a page at a time.
 
-A replay is a record in Redis: what it wants, how far it is. It is carried on by whichever worker has it, and survives
-workers, terminals and Redis: a letter is removed, its event put back and the record moved on in one step, so whatever
-is done twice is done once. It is the audit record as well: who, when, which letters, how many. Of one destination one
-replay is under way at a time, in the order in which they were begun.
+A replay is a record in Redis: its filter and its progress. Any worker continues it, so it survives the end of a worker,
+of a terminal and of Redis. One step of Redis removes dead letters, appends their events and advances the record.
+Repeating a step therefore replays nothing twice. The record is the audit record as well.
 
-A dry run is the same walk: it counts what would be sent, and puts nothing back.
+A destination runs one replay at a time, the oldest first. A dry run makes the same steps, and counts what would be sent
+instead of requeuing it.
 """
 
 from __future__ import annotations
@@ -19,67 +19,80 @@ from uuid import uuid4
 import lanes
 import mapping
 from dead_letters import dry_run, query
-from dead_letters.query import Filter, Grave
+from dead_letters.query import Filter
+from dead_letters.record import DeadLetter
 from lanes import Queue, keys
-from mapping.envelope import JsonObject, pack
 
 PAGE = 50
-# Live events go first: while more than this many are ready, a replay waits.
+# Live events go first: a replay waits while more than this many events are ready.
 MOST_READY = 50
+# The records of this many replays are kept.
 KEPT = 200
 _BUSY_S = 0.05
 
 State = Literal["running", "done", "cancelled"]
-# mapped: by the present configuration; as it was: the requests that were refused, as they were then
-Mode = Literal["mapped", "as it was", "dry run"]
+# mapped: events are mapped with the present configuration. as_recorded: the requests of the dead letter are sent.
+Mode = Literal["mapped", "as_recorded", "dry_run"]
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
-    """What a worker carries a replay on with."""
+class ReplayContext:
+    """The functions of the worker that a replay needs."""
 
     wait: Callable[[float], Any]  # seconds
-    wake: Callable[[str], None]  # ask for a deliverer
+    wake: Callable[[str], None]  # requests a deliverer for the destination
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A replay and how far it is. Times are Redis' own, ms."""
+    """A replay and its progress. Times are Unix milliseconds of Redis' clock."""
 
     id: str
     wanted: Filter
     mode: Mode
-    who: str
+    who: str  # the operator
     started_at_ms: int
-    per_s: int  # the most letters per second
-    total: int  # letters that the filter wanted when it began
-    upto: int  # the last sequence there was then
-    cursor: int = 0  # the last sequence that was looked at
-    passed: int = 0  # letters that the filter wanted, so far
-    gone: int = 0  # of these, letters that somebody else had taken in that moment
-    left: int = 0  # of these, letters that stay: not all of their requests are known
+    per_s: int  # the most dead letters per second
+    total: int  # dead letters that matched when the replay began
+    last_sequence: int  # of the last dead letter that matched then
+    cursor: int = 0  # the last sequence that was read
+    processed: int = 0  # matching dead letters that were read
+    missing: int = 0  # of these, dead letters that another operator took at that moment
+    skipped: int = 0  # of these, dead letters that stay, as not all of their requests are recorded
     ended_at_ms: int = 0
     state: State = "running"
-    plan: dict[str, int] = field(default_factory=dict)  # of a dry run, see `rehearsal.figures`
+    figures: dict[str, int] = field(default_factory=dict)  # of a dry run, see `dry_run.figures`
 
     @property
     def done(self) -> int:
-        """Letters that were put back; of a dry run, those that were looked at."""
-        return self.passed - self.gone - self.left
+        """Dead letters that were requeued; of a dry run, those that were processed."""
+        return self.processed - self.missing - self.skipped
 
 
-_NUMBERS = frozenset({"started_at_ms", "per_s", "total", "upto", "cursor", "passed", "gone", "left", "ended_at_ms"})
+_NUMBERS = frozenset(
+    {
+        "started_at_ms",
+        "per_s",
+        "total",
+        "last_sequence",
+        "cursor",
+        "processed",
+        "missing",
+        "skipped",
+        "ended_at_ms",
+    }
+)
 
 
 def begin(queue: Queue, wanted: Filter, *, who: str, per_s: int, mode: Mode = "mapped") -> Replay:
-    """Write down a new replay; the next sweep of any worker starts it. The same one, if it is under way, is joined, and
-    goes on at this rate."""
-    for replay_id in waiting(queue):
-        running = read(queue, replay_id)
-        if running is not None and (running.wanted, running.mode) == (wanted, mode):
+    """Record a new replay, which the next sweep of a worker starts. A running replay with this filter and mode is
+    joined instead, and continues at this rate."""
+    for replay_id in running(queue):
+        joined = read(queue, replay_id)
+        if joined is not None and (joined.wanted, joined.mode) == (wanted, mode):
             queue.client.hset(_key(queue, replay_id), "per_s", per_s)
-            return replace(running, per_s=per_s)
-    total, upto = _extent(queue, wanted)
+            return replace(joined, per_s=per_s)
+    total, last_sequence = _extent(queue, wanted)
     begun = Replay(
         id=uuid4().hex[:12],
         wanted=wanted,
@@ -88,7 +101,7 @@ def begin(queue: Queue, wanted: Filter, *, who: str, per_s: int, mode: Mode = "m
         started_at_ms=_now_ms(queue),
         per_s=per_s,
         total=total,
-        upto=upto,
+        last_sequence=last_sequence,
     )
     if not total:
         begun = replace(begun, state="done", ended_at_ms=begun.started_at_ms)
@@ -96,177 +109,167 @@ def begin(queue: Queue, wanted: Filter, *, who: str, per_s: int, mode: Mode = "m
         pipeline.hset(_key(queue, begun.id), mapping=_fields(begun))
         pipeline.zadd(keys.REPLAYS.of(queue.name), {begun.id: begun.started_at_ms})
         pipeline.execute()
-    _forget_old(queue)
+    _delete_old(queue)
     return begun
 
 
 def read(queue: Queue, replay_id: str) -> Replay | None:
-    """Return the replay, None when there is none of this id."""
+    """Return the replay, None when there is none with this id."""
     stored = cast(dict[bytes, bytes], queue.client.hgetall(_key(queue, replay_id)))
-    fields = {name.decode(): value.decode() for name, value in stored.items()}
-    if not fields:
+    texts = {name.decode(): value.decode() for name, value in stored.items()}
+    if not texts:
         return None
-    plan = cast(dict[bytes, bytes], queue.client.hgetall(keys.DRY_RUN.of(queue.name, replay_id)))
-    told: dict[str, Any] = {name: int(value) if name in _NUMBERS else value for name, value in fields.items()}
-    told |= {"id": replay_id, "wanted": Filter.model_validate_json(told["wanted"])}
-    return Replay(**told, plan={name.decode(): int(count) for name, count in plan.items()})
+    figures = cast(dict[bytes, bytes], queue.client.hgetall(keys.DRY_RUN.of(queue.name, replay_id)))
+    fields: dict[str, Any] = {name: int(text) if name in _NUMBERS else text for name, text in texts.items()}
+    fields |= {"id": replay_id, "wanted": Filter.model_validate_json(texts["wanted"])}
+    return Replay(**fields, figures={name.decode(): int(count) for name, count in figures.items()})
 
 
 def history(queue: Queue) -> list[Replay]:
-    """Return the replays that are remembered, the newest first."""
+    """Return the last replays, the newest first."""
     ids = _names(queue.client.zrevrange(keys.REPLAYS.of(queue.name), 0, -1))
     return [found for replay_id in ids if (found := read(queue, replay_id)) is not None]
 
 
-def waiting(queue: Queue) -> list[str]:
-    """Return the ids of replays that are not at their end, the oldest first."""
+def running(queue: Queue) -> list[str]:
+    """Return the ids of the replays that have not ended, the oldest first."""
     ids = _names(queue.client.zrange(keys.REPLAYS.of(queue.name), 0, -1))
     return [replay_id for replay_id in ids if queue.client.hget(_key(queue, replay_id), "state") == b"running"]
 
 
 def cancel(queue: Queue, replay_id: str) -> None:
-    """Stop the replay if it is under way; what is not put back yet stays a dead letter."""
-    if replay_id in waiting(queue):
+    """End the replay if it is running. What it has not requeued stays a dead letter."""
+    if replay_id in running(queue):
         _end(queue, replay_id, "cancelled")
 
 
 def next_up(queue: Queue) -> list[str]:
-    """Return the ids of what is to be carried on now: the oldest replay, and all dry runs."""
-    found = [replay for replay_id in waiting(queue) if (replay := read(queue, replay_id)) is not None]
-    real = [replay.id for replay in found if replay.mode != "dry run"]
-    return real[:1] + [replay.id for replay in found if replay.mode == "dry run"]
+    """Return the ids of the replays that workers continue now: the oldest replay, and all dry runs."""
+    found = [replay for replay_id in running(queue) if (replay := read(queue, replay_id)) is not None]
+    replays = [replay.id for replay in found if replay.mode != "dry_run"]
+    return replays[:1] + [replay.id for replay in found if replay.mode == "dry_run"]
 
 
 def lock(queue: Queue, replay_id: str) -> str:
-    """Return the name of the lock under which to carry on: one for all replays, and one for each dry run."""
-    is_dry_run = queue.client.hget(_key(queue, replay_id), "mode") == b"dry run"
+    """Return the name of the lock that a worker holds while it continues the replay: one for all replays, and one for
+    each dry run."""
+    is_dry_run = queue.client.hget(_key(queue, replay_id), "mode") == b"dry_run"
     return keys.DRY_RUN_LOCK.of(queue.name, replay_id) if is_dry_run else keys.REPLAY_LOCK.of(queue.name)
 
 
-def step(
-    queue: Queue,
-    replay_id: str,
-    destination: mapping.Destination,
-    means: Means,
-) -> bool:
-    """Go on by one page, at the replay's rate and after what is live; return whether there is more."""
+def step(queue: Queue, replay_id: str, destination: mapping.Destination, context: ReplayContext) -> bool:
+    """Process one page, at the rate of the replay, unless live events are ready. Return whether there is more."""
     began_at = time.monotonic()
     replay = read(queue, replay_id)
     if replay is None or replay.state != "running":
         return False
-    figures = lanes.stats(queue)
-    if figures.ready > MOST_READY or figures.waiting + PAGE > queue.limit:
-        means.wait(_BUSY_S)
+    stats = lanes.stats(queue)
+    if stats.ready > MOST_READY or stats.waiting + PAGE > queue.limit:
+        context.wait(_BUSY_S)
         return True
     most, as_of = min(PAGE, replay.per_s), lanes.dead_letter_changes(queue)
-    graves, looked_at = query.page(queue, replay.wanted, after=replay.cursor, most=most)
-    graves = [grave for grave in graves if grave.sequence <= replay.upto]
-    if graves and replay.mode == "dry run":
-        _rehearse(queue, replay, graves, destination)
-    elif graves:
+    page, last_read = query.page(queue, replay.wanted, after=replay.cursor, most=most)
+    page = [dead_letter for dead_letter in page if dead_letter.sequence <= replay.last_sequence]
+    if page and replay.mode == "dry_run":
+        _count(queue, replay, page, destination)
+    elif page:
         try:
-            _put_back(queue, replay, graves, destination, means, as_of)
+            _requeue(queue, replay, page, destination, context, as_of)
         except lanes.DeadLettersChanged:
             return True
-    if looked_at is None or looked_at >= replay.upto:
+    if last_read is None or last_read >= replay.last_sequence:
         _end(queue, replay_id, "done")
         return False
-    queue.client.hset(_key(queue, replay_id), "cursor", looked_at)
-    means.wait(max(0.0, len(graves) / replay.per_s - (time.monotonic() - began_at)))
+    queue.client.hset(_key(queue, replay_id), "cursor", last_read)
+    context.wait(max(0.0, len(page) / replay.per_s - (time.monotonic() - began_at)))
     return True
 
 
-def _put_back(
+def _requeue(
     queue: Queue,
     replay: Replay,
-    graves: list[Grave],
+    page: list[DeadLetter],
     destination: mapping.Destination,
-    means: Means,
+    context: ReplayContext,
     as_of: int,
 ) -> None:
-    """Put letters back on the queue. Those that hold go on in their place; the others go behind what is live, placed by
-    the present configuration. Raises LettersChanged, and does nothing, when one was edited since `as_of`."""
-    going = [grave for grave in graves if replay.mode == "mapped" or grave.requests is not None]
-    back = lanes.requeue(
+    """Requeue dead letters. Those that block keep their position; the others are appended, with the ordering keys of
+    the present configuration. Raises DeadLettersChanged, and does nothing, when one was edited after `as_of`."""
+    chosen = [found for found in page if replay.mode == "mapped" or found.requests is not None]
+    blocking = [dead_letter for dead_letter in chosen if dead_letter.blocks]
+    others = [dead_letter for dead_letter in chosen if not dead_letter.blocks]
+    requeued = lanes.requeue(
         queue,
-        blocking=[replace(grave.letter, body=_body(grave, replay)) for grave in going if grave.letter.blocks],
-        appended=[
-            _new_event(grave, replay, destination, queue.cooldown_ms) for grave in going if not grave.letter.blocks
-        ],
+        blocking=[replace(dead_letter.stored, body=_body(dead_letter, replay)) for dead_letter in blocking],
+        appended=[_new_event(dead_letter, replay, destination, queue.cooldown_ms) for dead_letter in others],
         as_of=as_of,
         record=(
             _key(queue, replay.id),
             {
-                "cursor": graves[-1].sequence,
-                "passed": replay.passed + len(graves),
-                "left": replay.left + len(graves) - len(going),
+                "cursor": page[-1].sequence,
+                "processed": replay.processed + len(page),
+                "skipped": replay.skipped + len(page) - len(chosen),
             },
         ),
     )
-    if back.count < len(going):
-        queue.client.hincrby(_key(queue, replay.id), "gone", len(going) - back.count)
-    if back.wake:
-        means.wake(queue.name)
+    if requeued.count < len(chosen):
+        queue.client.hincrby(_key(queue, replay.id), "missing", len(chosen) - requeued.count)
+    if requeued.wake:
+        context.wake(queue.name)
 
 
-def _rehearse(queue: Queue, replay: Replay, graves: list[Grave], destination: mapping.Destination) -> None:
-    plan = dry_run.figures(dry_run.rehearse(queue, graves, destination, time.time()))
+def _count(queue: Queue, replay: Replay, page: list[DeadLetter], destination: mapping.Destination) -> None:
+    """Add a page to the figures of a dry run."""
+    figures = dry_run.figures(dry_run.run(queue, page, destination, time.time()))
     with queue.client.pipeline(transaction=True) as pipeline:
-        for name, count in plan.items():
+        for name, count in figures.items():
             pipeline.hincrby(keys.DRY_RUN.of(queue.name, replay.id), name, count)
-        passed = {"cursor": graves[-1].sequence, "passed": replay.passed + len(graves)}
-        pipeline.hset(_key(queue, replay.id), mapping=cast(dict[Any, Any], passed))
+        progress: dict[Any, Any] = {"cursor": page[-1].sequence, "processed": replay.processed + len(page)}
+        pipeline.hset(_key(queue, replay.id), mapping=progress)
         pipeline.execute()
 
 
-def _body(grave: Grave, replay: Replay) -> bytes:
-    """Return the event to put back, with what is not to be forgotten: since when we have it, and what was tried."""
-    again: JsonObject = {
-        "accepted_at_ms": grave.why.get("accepted_at_ms", grave.letter.accepted_at_ms),
-        "attempts": grave.why.get("attempts", ()),
-    }
-    if "original" in grave.why:
-        again["original"] = grave.why["original"]
-    if replay.mode == "as it was":
-        again["requests"] = grave.requests
-    return pack(grave.source, grave.event, again)
+def _body(dead_letter: DeadLetter, replay: Replay) -> bytes:
+    return dead_letter.requeued_body(as_recorded=replay.mode == "as_recorded")
 
 
-def _new_event(grave: Grave, replay: Replay, destination: mapping.Destination, cooldown_ms: int) -> lanes.NewEvent:
-    place = mapping.ordering_info(grave.event, destination)
+def _new_event(
+    dead_letter: DeadLetter, replay: Replay, destination: mapping.Destination, cooldown_ms: int
+) -> lanes.NewEvent:
+    info = mapping.ordering_info(dead_letter.event, destination)
     return lanes.NewEvent(
-        body=_body(grave, replay),
-        keys=place.keys,
-        message_id=str(grave.event.get("messageId")),
-        cooldown_ms=cooldown_ms if place.needs_cooldown else 0,
-        join=place.join,
-        replaces=grave.sequence,
+        body=_body(dead_letter, replay),
+        keys=info.keys,
+        message_id=str(dead_letter.event.get("messageId")),
+        cooldown_ms=cooldown_ms if info.needs_cooldown else 0,
+        join=info.join,
+        replaces=dead_letter.sequence,
     )
 
 
 def _extent(queue: Queue, wanted: Filter) -> tuple[int, int]:
-    """Return how many letters the filter wants, and the sequence of the last one."""
+    """Return how many dead letters match, and the sequence of the last one."""
     if wanted == Filter():
         return lanes.count_dead_letters(queue)
-    total = upto = 0
-    for grave in query.matching(queue, wanted):
-        total, upto = total + 1, grave.sequence
-    return total, upto
+    total = last_sequence = 0
+    for dead_letter in query.matching(queue, wanted):
+        total, last_sequence = total + 1, dead_letter.sequence
+    return total, last_sequence
 
 
 def _end(queue: Queue, replay_id: str, state: State) -> None:
-    ended: dict[Any, Any] = {"state": state, "ended_at_ms": _now_ms(queue)}
-    queue.client.hset(_key(queue, replay_id), mapping=ended)
+    fields: dict[Any, Any] = {"state": state, "ended_at_ms": _now_ms(queue)}
+    queue.client.hset(_key(queue, replay_id), mapping=fields)
 
 
 def _fields(replay: Replay) -> dict[Any, Any]:
     fields = asdict(replay)
-    del fields["id"], fields["plan"]
+    del fields["id"], fields["figures"]
     return fields | {"wanted": replay.wanted.model_dump_json(exclude_defaults=True)}
 
 
-def _forget_old(queue: Queue) -> None:
-    """Keep the records of the last replays only."""
+def _delete_old(queue: Queue) -> None:
+    """Delete the records of all but the last replays."""
     for replay_id in _names(queue.client.zrange(keys.REPLAYS.of(queue.name), 0, -KEPT - 1)):
         queue.client.delete(_key(queue, replay_id), keys.DRY_RUN.of(queue.name, replay_id))
         queue.client.zrem(keys.REPLAYS.of(queue.name), replay_id)

@@ -1,107 +1,120 @@
-"""The upkeep of dead letters: holds that last too long end, and what is too much or too old goes to spill files.
+"""Keep the dead letters within their limits: move excess and old ones to spill files, end blocking that lasts too long.
 
-Nothing is ever dropped: without a directory for spill files letters stay in Redis, and an alarm says so.
+No dead letter is deleted. Without a directory for spill files all of them stay in Redis, and the text of `exceeded` is
+the alarm.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-
-import orjson
 
 import lanes
 from dead_letters import query, spill_files
-from dead_letters.query import Filter, Grave
+from dead_letters.query import Filter
+from dead_letters.record import DeadLetter, FailureRecord
 from lanes import Queue
 from mapping import Delivery
 
 log = logging.getLogger(__name__)
 
-# A bound that is crossed is restored with a tenth to spare, so that spill files are few.
+# A tenth of the limit is moved beyond what exceeds it, so that few spill files are written.
 _DOWN_TO = 0.9
-_LETTERS_PER_FILE = 20_000
+_DEAD_LETTERS_PER_FILE = 20_000
 _DAY_MS = 86_400_000
 _HOUR_MS = 3_600_000
 
 
-def end_holds(queue: Queue, delivery: Delivery, now_ms: int) -> int:
-    """Let go what is behind letters that have held for too long, and return how many; they stay dead letters."""
-    too_long: dict[int, bytes] = {}
-    held = lanes.blocking_dead_letters(queue)
-    for first in range(0, len(held), query.PAGE):
-        for letter in lanes.get_dead_letters(queue, held[first : first + query.PAGE]):
-            why = orjson.loads(letter.failure)
-            if now_ms - why["buried_at_ms"] > delivery.hold_hours * _HOUR_MS:
-                too_long[letter.sequence] = orjson.dumps(why | {"let_go_at_ms": now_ms})
-    if too_long:
-        lanes.unblock(queue, too_long)
+def unblock_expired(queue: Queue, delivery: Delivery, now_ms: int) -> int:
+    """Unblock the successors of dead letters that have blocked for more than `hold_hours`, and return how many did. The
+    dead letters stay."""
+    expired: dict[int, bytes] = {}
+    blocking = lanes.blocking_dead_letters(queue)
+    for first in range(0, len(blocking), query.PAGE):
+        for stored in lanes.get_dead_letters(queue, blocking[first : first + query.PAGE]):
+            failure = FailureRecord.from_bytes(stored.failure)
+            if now_ms - failure.buried_at_ms > delivery.hold_hours * _HOUR_MS:
+                expired[stored.sequence] = replace(failure, unblocked_at_ms=now_ms).to_bytes()
+    if expired:
+        lanes.unblock(queue, expired)
         log.warning(
-            "%s: %d dead letters held for %d h; what is behind goes on", queue.name, len(too_long), delivery.hold_hours
+            "%s: %d dead letters blocked later events for %d h and were unblocked",
+            queue.name,
+            len(expired),
+            delivery.hold_hours,
         )
-    return len(too_long)
+    return len(expired)
 
 
-def keep_within(queue: Queue, delivery: Delivery, directory: Path, now_ms: int, is_mine: Callable[[], bool]) -> int:
-    """Move the oldest letters to spill files when there are too many or when they are too old; return how many went.
-    `is_mine` is asked before letters leave Redis: whoever lost the right to do so leaves them there."""
+def spill_excess(
+    queue: Queue, delivery: Delivery, directory: Path, now_ms: int, extend_lock: Callable[[], bool]
+) -> int:
+    """Move the oldest dead letters to spill files while a limit is exceeded, and return how many were moved.
+
+    The caller holds the lock `keys.SPILL_LOCK`. `extend_lock` extends it and returns False when it is lost; then the
+    dead letters stay in Redis.
+    """
     finish_spills(queue, directory)
     spilled = 0
-    while exceeded(queue, delivery, now_ms) and is_mine():
-        leaving, as_of = list[int](), lanes.dead_letter_changes(queue)
-        lines = _noting(queue.name, _leaving(queue, delivery, now_ms), leaving)
+    while exceeded(queue, delivery, now_ms) and extend_lock():
+        sequences, as_of = list[int](), lanes.dead_letter_changes(queue)
+        lines = _collecting(queue.name, _excess(queue, delivery, now_ms), sequences)
         file = spill_files.write(directory, queue.name, lines)
-        if not is_mine():
+        if not extend_lock():
             break
         lanes.open_spill(queue, file.name)
-        for first in range(0, len(leaving), query.PAGE):
-            page = leaving[first : first + query.PAGE]
+        for first in range(0, len(sequences), query.PAGE):
+            page = sequences[first : first + query.PAGE]
             spilled += lanes.spill(queue, file.name, page, as_of=as_of)
         finish_spills(queue, directory)
     return spilled
 
 
 def finish_spills(queue: Queue, directory: Path) -> None:
-    """Finish the spill files that were written, just now or before a crash: each keeps what has left Redis for it."""
+    """Finish the spill files that were written, now or before a crash. Each keeps the dead letters that left Redis for
+    it."""
     for file in spill_files.unfinished(directory, queue.name):
-        own = lanes.close_spill(queue, file.name)
-        if finished := spill_files.finish(file, own):
-            log.warning("%s: %d dead letters went to %s", queue.name, len(own), finished)
+        spilled = lanes.close_spill(queue, file.name)
+        if finished := spill_files.finish(file, spilled):
+            log.warning("%s: %d dead letters were moved to %s", queue.name, len(spilled), finished)
         lanes.end_spill(queue, file.name)
 
 
 def exceeded(queue: Queue, delivery: Delivery, now_ms: int) -> str | None:
-    """Return which bound is crossed by letters that do not hold; None when none is."""
-    count = lanes.count_dead_letters(queue)[0] - len(lanes.blocking_dead_letters(queue))
+    """Return a text that names the exceeded limit, or None. Dead letters that block do not count."""
+    count = _count(queue)
     if count > delivery.dead_letters:
         return f"{count:,} dead letters are more than dead_letters = {delivery.dead_letters:,}"
-    oldest = next(_not_holding(queue), None) if count else None
-    if oldest is not None and now_ms - kept_since_ms(oldest) > delivery.dead_letter_days * _DAY_MS:
+    oldest = next(_not_blocking(queue), None) if count else None
+    if oldest is not None and now_ms - oldest.stored_since_ms > delivery.dead_letter_days * _DAY_MS:
         return f"dead letters are older than dead_letter_days = {delivery.dead_letter_days}"
     return None
 
 
-def kept_since_ms(grave: Grave) -> int:
-    """Return when the letter came here: when it was buried, or imported."""
-    return int(grave.why.get("imported_at_ms") or grave.why["buried_at_ms"])
+def _count(queue: Queue) -> int:
+    return lanes.count_dead_letters(queue)[0] - len(lanes.blocking_dead_letters(queue))
 
 
-def _leaving(queue: Queue, delivery: Delivery, now_ms: int) -> Iterator[Grave]:
-    count = lanes.count_dead_letters(queue)[0] - len(lanes.blocking_dead_letters(queue))
+def _excess(queue: Queue, delivery: Delivery, now_ms: int) -> Iterator[DeadLetter]:
+    """Yield the dead letters of the next spill file."""
+    count = _count(queue)
     too_many = count - int(delivery.dead_letters * _DOWN_TO) if count > delivery.dead_letters else 0
     too_old_ms = now_ms - int(delivery.dead_letter_days * _DAY_MS * _DOWN_TO)
-    for number, grave in enumerate(_not_holding(queue)):
-        if number >= _LETTERS_PER_FILE or (number >= too_many and kept_since_ms(grave) > too_old_ms):
+    for number, dead_letter in enumerate(_not_blocking(queue)):
+        stays = number >= too_many and dead_letter.stored_since_ms > too_old_ms
+        if stays or number >= _DEAD_LETTERS_PER_FILE:
             return
-        yield grave
+        yield dead_letter
 
 
-def _not_holding(queue: Queue) -> Iterator[Grave]:
-    return (grave for grave in query.matching(queue, Filter()) if not grave.letter.blocks)
+def _not_blocking(queue: Queue) -> Iterator[DeadLetter]:
+    return (dead_letter for dead_letter in query.matching(queue, Filter()) if not dead_letter.blocks)
 
 
-def _noting(queue: str, graves: Iterator[Grave], sequences: list[int]) -> Iterator[bytes]:
-    for grave in graves:
-        sequences.append(grave.sequence)
-        yield spill_files.line(queue, grave)
+def _collecting(destination: str, dead_letters: Iterator[DeadLetter], sequences: list[int]) -> Iterator[bytes]:
+    """Yield the dead letters as lines, and add their sequences to the list."""
+    for dead_letter in dead_letters:
+        sequences.append(dead_letter.sequence)
+        yield dead_letter.line(destination).to_bytes()

@@ -1,11 +1,11 @@
-"""Spill files: dead letters beyond what Redis shall keep, as JSON lines compressed with Zstandard.
+"""Spill files: dead letters that exceed a limit of Redis, as JSON lines compressed with Zstandard.
 
-A file is written whole and synced before any of its letters leaves Redis, and never changed in place, so a crash tears
-no file and loses no letter. It is finished when all that can have left: it keeps those that did, not one that was
-replayed or skipped first, or that a crash left in Redis. So each letter is in one place.
+A file is written and synced completely before a dead letter leaves Redis for it, and it is never changed in place. A
+crash therefore tears no file and loses no dead letter. A new file is *finished* when its dead letters have left Redis:
+it keeps those that did. Dead letters that were replayed or skipped first are removed from it, and so are those that a
+crash left in Redis. Each dead letter is therefore in one place.
 
-A line is `{"destination", "sequence", "accepted_at_ms", "source", "event", "again", "why"}`; `segue dead export` writes
-the same. `zstdcat FILE` shows them.
+`dead_letters.record.Line` defines the lines, which `segue dead export` prints as well. `zstdcat FILE` prints a file.
 """
 
 from __future__ import annotations
@@ -19,104 +19,91 @@ from time import gmtime, strftime
 from urllib.parse import quote
 from uuid import uuid4
 
-import orjson
 from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError
 
-from dead_letters.query import Grave
-from mapping.envelope import JsonObject
+from dead_letters.record import Line
 
 SUFFIX = ".jsonl.zst"
-_UNFINISHED = ".new"
-_LEAVING = ".leaving"  # of a file whose letters are about to leave Redis
+_DRAFT = ".new"  # of a file that is being written
+_UNFINISHED = ".leaving"  # of a file whose dead letters leave Redis
 _CHUNK = 1 << 16
 
 
 class TornFile(Exception):
-    """The file ends in the middle, or is no spill file."""
+    """The file is truncated, damaged, or not a spill file of this version."""
 
 
-def line(queue: str, grave: Grave) -> bytes:
-    """Return a letter as a line, without the line's end."""
-    return orjson.dumps(
-        {
-            "destination": queue,
-            "sequence": grave.sequence,
-            "accepted_at_ms": grave.letter.accepted_at_ms,
-            "source": grave.source,
-            "event": grave.event,
-            "again": grave.again,
-            "why": grave.why,
-        }
-    )
-
-
-def write(directory: Path, queue: str, lines: Iterable[bytes]) -> Path:
-    """Write the lines to a new file that has to be finished; when this returns they are on the disk."""
-    name = f"{_prefix(queue)}{strftime('%Y%m%dT%H%M%S', gmtime())}-{uuid4().hex[:8]}{SUFFIX}{_LEAVING}"
-    with _sole(directory):
+def write(directory: Path, destination: str, lines: Iterable[bytes]) -> Path:
+    """Write the lines to a new file, sync it and return it. `finish` has to follow."""
+    name = f"{_prefix(destination)}{strftime('%Y%m%dT%H%M%S', gmtime())}-{uuid4().hex[:8]}{SUFFIX}{_UNFINISHED}"
+    with _locked(directory):
         return _write(directory / name, lines)
 
 
-def unfinished(directory: Path, queue: str) -> list[Path]:
-    """Return the files of a destination that were written and not finished."""
-    return sorted(directory.glob(f"{_prefix(queue)}[0-9]*T*{SUFFIX}{_LEAVING}"))
+def unfinished(directory: Path, destination: str) -> list[Path]:
+    """Return the files of a destination that were written but not finished."""
+    return sorted(directory.glob(f"{_prefix(destination)}[0-9]*T*{SUFFIX}{_UNFINISHED}"))
 
 
-def finish(file: Path, own: Container[int]) -> Path | None:
-    """Make a spill file of what was written: of the letters with these sequences. Return it, None without any."""
-    with _sole(file.parent):
+def finish(file: Path, spilled: Container[int]) -> Path | None:
+    """Finish a file: keep the dead letters with these sequences. Return the finished file, None if it has none."""
+    with _locked(file.parent):
         if file.exists():
-            _drop(file, lambda line: line["sequence"] not in own)
+            _remove_lines(file, lambda line: line.sequence not in spilled)
         if not file.exists():
             return None
-        finished = file.replace(file.with_name(file.name.removesuffix(_LEAVING)))
+        finished = file.replace(file.with_name(file.name.removesuffix(_UNFINISHED)))
         _sync(file.parent)
         return finished
 
 
-def files(directory: Path, queue: str) -> list[Path]:
-    """Return the spill files of a destination, the oldest first."""
-    return sorted(directory.glob(f"{_prefix(queue)}[0-9]*T*{SUFFIX}"))
+def files(directory: Path, destination: str) -> list[Path]:
+    """Return the finished files of a destination, the oldest first."""
+    return sorted(directory.glob(f"{_prefix(destination)}[0-9]*T*{SUFFIX}"))
 
 
 def read(file: Path) -> Iterator[bytes]:
-    """Yield the lines of a file; raise TornFile when it is not whole."""
+    """Yield the lines of a file. Raises TornFile when it is truncated or damaged."""
     rest = b""
     for chunk in _chunks(file):
         *lines, rest = (rest + chunk).split(b"\n")
         yield from lines
 
 
-def remove(directory: Path, queue: str, wanted: Callable[[JsonObject], bool]) -> int:
-    """Remove the lines that are wanted from all spill files of a destination, and return how many. Whatever a crash
-    left unfinished goes as well."""
-    removed = 0
+def remove(directory: Path, destination: str, is_removed: Callable[[Line], bool]) -> int:
+    """Remove lines from all finished files of a destination, and return how many. Drafts that a crash left are deleted
+    as well. Raises TornFile when a file cannot be read; the files before it are changed already."""
     if not directory.is_dir():
         return 0
-    with _sole(directory):
-        for unfinished in directory.glob(f"{_prefix(queue)}*{_UNFINISHED}"):
-            unfinished.unlink()
-        for file in files(directory, queue):
-            removed += _drop(file, wanted)
-    return removed
+    with _locked(directory):
+        for draft in directory.glob(f"{_prefix(destination)}*{_DRAFT}"):
+            draft.unlink()
+        return sum(_remove_lines(file, is_removed) for file in files(directory, destination))
 
 
-def _drop(file: Path, wanted: Callable[[JsonObject], bool]) -> int:
-    """Remove the lines that are wanted from a file, and return how many; the file goes with the last one."""
-    is_wanted = [wanted(orjson.loads(one)) for one in read(file)]
-    if all(is_wanted):
+def _remove_lines(file: Path, is_removed: Callable[[Line], bool]) -> int:
+    """Remove lines from a file, and return how many. A file without lines is deleted."""
+    removed = [is_removed(_line(file, text)) for text in read(file)]
+    if all(removed):
         file.unlink()
-    elif any(is_wanted):
-        _write(file, (one for one, leaves in zip(read(file), is_wanted, strict=True) if not leaves))
-    return sum(is_wanted)
+    elif any(removed):
+        _write(file, (text for text, leaves in zip(read(file), removed, strict=True) if not leaves))
+    return sum(removed)
+
+
+def _line(file: Path, text: bytes) -> Line:
+    try:
+        return Line.from_bytes(text)
+    except (KeyError, TypeError, ValueError):
+        raise TornFile(f"{file} has a line that is not a dead letter of this version") from None
 
 
 def _write(file: Path, lines: Iterable[bytes]) -> Path:
-    draft = file.with_name(file.name + _UNFINISHED)
+    draft = file.with_name(file.name + _DRAFT)
     with draft.open("wb") as raw:
         with ZstdCompressor().stream_writer(raw, closefd=False) as compressed:
-            for one in lines:
-                compressed.write(one + b"\n")
+            for line in lines:
+                compressed.write(line + b"\n")
         raw.flush()
         os.fsync(raw.fileno())
     draft.replace(file)
@@ -131,14 +118,14 @@ def _chunks(file: Path) -> Iterator[bytes]:
             while chunk := raw.read(_CHUNK):
                 yield decompressor.decompress(chunk)
         except ZstdError as error:
-            raise TornFile(f"{file} is no spill file, or damaged: {error}") from None
+            raise TornFile(f"{file} is not a spill file, or it is damaged: {error}") from None
     if not decompressor.eof:
-        raise TornFile(f"{file} is torn: it ends in the middle")
+        raise TornFile(f"{file} is torn: its end is missing")
 
 
 @contextmanager
-def _sole(directory: Path) -> Iterator[None]:
-    """Be the only process that writes to the directory, which is made when absent."""
+def _locked(directory: Path) -> Iterator[None]:
+    """Lock the directory, which is made when absent, against other processes that write to it."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -153,5 +140,5 @@ def _sync(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _prefix(queue: str) -> str:
-    return f"{quote(queue, safe='')}-"
+def _prefix(destination: str) -> str:
+    return f"{quote(destination, safe='')}-"

@@ -1,10 +1,15 @@
-"""The gate of a destination: what all workers together may send, how fast, and whether at all.
+"""Admission to a destination: what all of its workers together may send, how fast, and whether at all.
 
-One rate for the whole workspace, kept in Redis: every send takes a turn, retries too. The rate halves when the service
-answers 429, falls by a tenth when answers become slow, and comes back by itself. The gate shuts when the service is
-dead (FAILURES in a row) or the set-up is at fault (credentials, region); then nothing is claimed, so no event spends an
-attempt, and from time to time one deliverer claims a little and probes. The first answer opens it. Nothing is claimed
-either while the service asked for a longer wait than a turn.
+*Rate limit.* One rate for the whole workspace, kept in Redis. Each request acquires a turn, retries too. The rate
+halves when the service responds 429, falls by a tenth when responses become slow, and recovers within 30 s.
+
+*Circuit breaker.* It opens after FAILURES failures in a row. While it is open nothing is claimed, so no event spends an
+attempt. Now and then it is half-open: one deliverer claims a few events and sends them as a probe. The first response
+closes it.
+
+*Pause.* A fault of the set-up (credentials, region) pauses the destination at once, with the reason. Probes go on.
+
+Nothing is claimed either while the next turn is further away than a request waits for one.
 """
 
 from __future__ import annotations
@@ -12,85 +17,92 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from delivery.batching import Request
-from delivery.outcomes import Answer, Outcome, Paused, RetryLater
+from delivery.outcomes import NOT_SENT, Outcome, Paused, RetryLater, Send
 from delivery.scripts import run
 from lanes import Queue, keys
 
-FAILURES = 5
-LONGEST_PROBE_WAIT_S = 30.0
-# A probe that has not come to an end by then has died; the next one may go.
+FAILURES: Final = 5
+LONGEST_PROBE_WAIT_S: Final = 30.0
+# A probe that did not end within this time was lost with its worker; the next one may start.
 _PROBE_S = 30.0
-# Answers have become slow when the last twenty or so take this many times what some hundreds took, and this much more.
-# One alone says nothing: a hundredth of the answers of a healthy service is slow.
+# Responses are slow when the last twenty or so took this many times what some hundreds took, and this much more. A
+# single response says nothing: a hundredth of the responses of a healthy service is slow.
 _SLOW_TIMES, _SLOW_MORE_S = 2.0, 0.25
 _RECENT_WEIGHT, _USUAL_WEIGHT = 0.05, 0.005
 
-Admission = Literal["open", "shut", "probe"]
-Send = Callable[[Request], list[Outcome]]
+Permit = Literal["all", "probe", "none"]
+
+_PERMITS: dict[bytes, Permit] = {b"open": "all", b"probe": "probe"}
 
 
 @dataclass(frozen=True, slots=True)
-class GateState:
-    """How the gate stands, for whoever looks."""
+class AdmissionState:
+    """The state of a destination's admission, for operators."""
 
-    paused: bool  # the set-up is at fault: credentials, region
-    breaker: Literal["closed", "open"]  # open: the service is dead, nothing is sent but probes
+    paused: bool  # a fault of the set-up: credentials, region
+    breaker: Literal["closed", "open"]  # open: the service is down, only probes are sent
     reason: str | None
     since_ms: int | None  # Redis' clock
-    requests_per_s: float | None  # the present rate, when it was cut
+    requests_per_s: float | None  # the current rate; None: it was never cut
 
 
-@dataclass(slots=True)
-class Gate:
-    """The gate as one deliverer uses it. `requests_per_s` is the destination's limit, durations are seconds."""
+@dataclass(slots=True, kw_only=True)
+class Admission:
+    """The admission of a destination, as one process uses it. Threads may share it."""
 
     queue: Queue
-    requests_per_s: float
-    probe_wait_s: float
+    requests_per_s: float  # the destination's limit
+    probe_wait_s: float  # before the first probe; doubles from probe to probe
     turn_s: float  # the longest wait for a turn
     clock: Callable[[], float] = time.monotonic
     _usual_s: float | None = field(default=None, init=False)
     _recent_s: float = field(default=0.0, init=False)
 
-    def admit(self) -> Admission:
-        """Return whether to claim: as usual, not now, or a little, as a probe."""
-        answer: bytes = run(self.queue.client, "admit", _key(self.queue), int(_PROBE_S * 1000), int(self.turn_s * 1000))
-        return "open" if answer == b"open" else "probe" if answer == b"probe" else "shut"
+    def permit(self) -> Permit:
+        """Return what may be claimed now: all, nothing, or a few events as a probe.
+
+        "probe" is given to one caller at a time, and takes effect by being returned.
+        """
+        reply: bytes = run(self.queue.client, "admit", _key(self.queue), int(_PROBE_S * 1000), int(self.turn_s * 1000))
+        return _PERMITS.get(reply, "none")
 
     def guard(self, send: Send) -> Send:
-        """Return `send` in turn, its answers reported; events of a request that cannot be sent now are Paused."""
+        """Return `send` as a function that acquires a turn first and reports the outcome.
+
+        The outcomes of a request that got no turn in time are Paused, as are those of the failure that opens the
+        circuit breaker.
+        """
 
         def guarded(request: Request) -> list[Outcome]:
-            too_long_s, troubled = self._depart()
+            too_long_s, had_failures = self._acquire()
             if too_long_s:
-                answer = Answer(None, "not sent")
-                return [Paused("the rate limit has no room", answer, too_long_s)] * len(request.items)
+                return [Paused("the rate limit has no room", NOT_SENT, too_long_s)] * len(request.items)
             sent_at = self.clock()
             outcomes = send(request)
-            return self._reported(outcomes, self.clock() - sent_at, troubled=troubled)
+            return self._reported(outcomes, self.clock() - sent_at, had_failures=had_failures)
 
         return guarded
 
-    def _depart(self) -> tuple[float, bool]:
-        """Wait until a request may leave.
+    def _acquire(self) -> tuple[float, bool]:
+        """Wait for a turn.
 
-        Return 0, or the seconds that would be too long to wait, and whether a success should be reported. Whoever had
-        to wait asks once more when the turn has come: it may be late, and leave beside those on time.
+        Return 0, or the seconds that would be too long to wait; and whether a success must be reported. A caller that
+        waited asks again when its turn has come: it may be late, and then leaves beside requests that are on time.
         """
         until, turn = self.clock() + self.turn_s, 0
         while True:
             patience_us = max(0, int((until - self.clock()) * 1e6))
-            turn, wait_us, troubled = run(
+            turn, wait_us, had_failures = run(
                 self.queue.client, "depart", _key(self.queue), self.requests_per_s, patience_us, turn
             )
             if wait_us <= 0:
-                return -wait_us / 1e6, bool(troubled)
+                return -wait_us / 1e6, bool(had_failures)
             time.sleep(wait_us / 1e6)
 
-    def _reported(self, outcomes: list[Outcome], elapsed_s: float, *, troubled: bool) -> list[Outcome]:
+    def _reported(self, outcomes: list[Outcome], elapsed_s: float, *, had_failures: bool) -> list[Outcome]:
         first = outcomes[0]
         if isinstance(first, Paused):
             self._report("refused", first.reason)
@@ -98,15 +110,15 @@ class Gate:
             self._report("throttled", after_s=first.after_s or 0.0)
         elif isinstance(first, RetryLater):
             if self._report("failed", first.reason):
-                return [Paused(first.reason, first.answer)] * len(outcomes)
+                return [Paused(first.reason, first.response)] * len(outcomes)
         else:
-            if troubled:
+            if had_failures:
                 self._report("answered")
-            self._notice(elapsed_s)
+            self._watch(elapsed_s)
         return outcomes
 
-    def _notice(self, elapsed_s: float) -> None:
-        """Keep the usual time of an answer and that of the last ones, and report when these are much slower."""
+    def _watch(self, elapsed_s: float) -> None:
+        """Update the usual and the recent response time, and report when the recent one is much longer."""
         if self._usual_s is None:
             self._usual_s = self._recent_s = elapsed_s
         self._usual_s += _USUAL_WEIGHT * (elapsed_s - self._usual_s)
@@ -114,14 +126,14 @@ class Gate:
         if self._recent_s > _SLOW_TIMES * self._usual_s + _SLOW_MORE_S:
             self._report("slow")
 
-    def _report(self, what: str, reason: str = "", after_s: float = 0.0) -> bool:
-        """Report how a send went; return whether the gate is shut now."""
+    def _report(self, result: str, reason: str = "", after_s: float = 0.0) -> bool:
+        """Report the result of a request; return whether the circuit breaker is open or the destination paused now."""
         return bool(
             run(
                 self.queue.client,
                 "report",
                 _key(self.queue),
-                what,
+                result,
                 self.requests_per_s,
                 FAILURES,
                 int(self.probe_wait_s * 1000),
@@ -132,12 +144,12 @@ class Gate:
         )
 
 
-def read(queue: Queue) -> GateState:
-    """Return how the gate of the destination stands."""
+def read(queue: Queue) -> AdmissionState:
+    """Return the state of the destination's admission."""
     state, reason, since, rate = queue.client.hmget(_key(queue), "state", "reason", "since", "rate")
-    return GateState(
-        paused=state == b"refused",
-        breaker="open" if state == b"dead" else "closed",
+    return AdmissionState(
+        paused=state == b"paused",
+        breaker="open" if state == b"open" else "closed",
         reason=str(reason, "utf-8") if isinstance(reason, bytes) else None,
         since_ms=int(since) if since else None,
         requests_per_s=float(rate) if rate else None,

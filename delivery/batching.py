@@ -1,44 +1,47 @@
-"""Packing operations into the requests that carry them: `/api/v2/batch` by bytes and count, all else by itself."""
+"""Packing operations into requests: `/api/v2/batch` by bytes and count, every other path one operation a request."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 
-from mapping import Operation
+from mapping import Effect, Operation
 from mapping.envelope import JsonObject
 from mapping.operation import BATCH_PATH, ENTITY_PATH
 
-# The service takes bodies of up to 500,000 bytes, with the brackets.
-MAX_BODY_BYTES = 490_000
+# The service accepts bodies of up to 500,000 bytes, with the brackets.
+MAX_BODY_BYTES: Final = 490_000
 _ENVELOPE_BYTES = len(b'{"batch":[]}')
 
 
 class Item(NamedTuple):
-    """One operation of one event, encoded once: these very bytes are sent, and sent again. Nothing else is kept of the
-    operation, as a claim has hundreds of them."""
+    """One operation of one event, encoded once: an attempt sends these very bytes again.
+
+    Nothing else is kept of the operation, as a claim has hundreds of them.
+    """
 
     sequence: int  # of the event
-    place: int  # which of the event's operations it is
+    operation_index: int  # among the operations of the event
     action: str
+    effect: Effect
     path: str
-    data: bytes
-    message_id: str = ""  # of the event, behind its source
-    person: str = ""  # of an update: the key of whom it is about
+    data: bytes  # JSON
+    message_id: str = ""  # of the event: SOURCE:MESSAGE ID
+    person: str = ""  # of an update: the key of the person it updates
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call of the service, with the items it carries in order."""
+    """One HTTP request, with the items that it carries in order."""
 
     path: str
     items: tuple[Item, ...]
 
     def body(self) -> bytes:
-        """Return the bytes to send."""
+        """Return the body to send, as JSON."""
         if self.path == BATCH_PATH:
             return b'{"batch":[' + b",".join(item.data for item in self.items) + b"]}"
         return self.items[0].data
@@ -50,19 +53,21 @@ class Request:
 
 
 def encode(
-    sequence: int, place: int, operation: Operation, body: JsonObject, message_id: str = "", person: str = ""
+    sequence: int, operation_index: int, operation: Operation, body: JsonObject, message_id: str = "", person: str = ""
 ) -> Item:
-    """Return the operation as the bytes that stand for it on the wire."""
-    return Item(sequence, place, operation.action, operation.path, written(body), message_id, person)
+    """Return the item of an operation. `body` is sent in place of the operation's own, which lacks what Segue adds."""
+    return Item(
+        sequence, operation_index, operation.action, operation.effect, operation.path, json_of(body), message_id, person
+    )
 
 
-def written(body: JsonObject) -> bytes:
-    """Return the body as JSON; a copy, as what orjson returns occupies 4 KB however short it is."""
+def json_of(body: JsonObject) -> bytes:
+    """Return the body as JSON; a copy, as a result of orjson occupies 4 KB however short it is."""
     return b"%b" % orjson.dumps(body)
 
 
 def pack(items: Iterable[Item], max_items: int) -> Iterator[Request]:
-    """Yield requests that carry `items` in their order, each within the service's bytes and `max_items`."""
+    """Yield requests that carry the items in their order, each within MAX_BODY_BYTES and `max_items`."""
     batch: list[Item] = []
     size = _ENVELOPE_BYTES
     for item in items:

@@ -1,8 +1,9 @@
-"""Which names an update gives: an id and an e-mail address that are one's, a visitor and who they turn out to be.
+"""Which identifiers an update gives a person: an id and an e-mail address that belong together, and the visitor that
+the person was.
 
-Identifiers have no timestamps. While an update that gives somebody a name is under way, another one that gives the name
-to somebody else, or somebody another name, must not be: `look_up.lua` tells such updates from those that say again what
-the last ones said.
+Identifiers have no timestamps. While an update that gives an identifier to a person is in progress, no other update may
+give the same identifier to another person, or another identifier to this one. `look_up.lua` distinguishes such updates
+from those that repeat the identifiers of the last ones.
 """
 
 from __future__ import annotations
@@ -13,35 +14,37 @@ from lanes.records import digest
 from mapping.coercion import text_of
 from mapping.envelope import JsonObject
 
-# How the partner of a name is remembered: see `partner_after` in look_up.lua.
+# How the partner of an identifier is remembered: see `partner_after` in look_up.lua.
 _TOGETHER, _NAMED, _ALONE, _FIRST_COMES = b"=", b".", b"?", b"1"
-_ENOUGH = 3  # bytes of a digest, to tell it from others; too few to tell who it is
+_PARTNER_BYTES = 3  # of a digest: enough to tell partners apart, too few to find out whose they are
 
 
 def updates_only(body: JsonObject) -> bool:
-    """Whether the update makes nobody who is not there."""
+    """Whether the update has no effect on a person that does not exist (`_update`)."""
     return _attributes(body).get("_update") is True
 
 
-def given(body: JsonObject, lanes: Collection[bytes]) -> Iterator[bytes]:
-    """Yield by twos the digest of a name, and how to remember with which other name it is given.
+def partners(body: JsonObject, keys: Collection[bytes]) -> Iterator[bytes]:
+    """Yield for each identifier of the update two values: its digest, and how to remember the identifier that is given
+    with it, its partner.
 
-    Only the names that the event is ordered by: the others are known by nobody, or asked for by everybody.
+    Only identifiers that are among the event's ordering keys (digests) count. The others are ignored keys, which many
+    people share.
     """
-    person, email, visitor = (digest(key) if key else None for key in _names(body))
-    person, email = (name if name in lanes else None for name in (person, email))
+    person, email, visitor = (digest(key) if key else None for key in _identifiers(body))
+    person, email = (identifier if identifier in keys else None for identifier in (person, email))
     if person and email:
-        yield from (person, _TOGETHER + email[:_ENOUGH], email, _TOGETHER + person[:_ENOUGH])
+        yield from (person, _TOGETHER + email[:_PARTNER_BYTES], email, _TOGETHER + person[:_PARTNER_BYTES])
     elif person:
         yield from (person, _NAMED)
     elif email:
         yield from (email, _ALONE)
-    if visitor and visitor in lanes and (claimant := person or email):
-        yield from (visitor, _FIRST_COMES + claimant[:_ENOUGH])
+    if visitor and visitor in keys and (claimant := person or email):
+        yield from (visitor, _FIRST_COMES + claimant[:_PARTNER_BYTES])
 
 
-def _names(body: JsonObject) -> tuple[str | None, str | None, str | None]:
-    """Return the ordering keys of the person, of their address, and of the visitor they were."""
+def _identifiers(body: JsonObject) -> tuple[str | None, str | None, str | None]:
+    """Return the ordering keys of the person, of their e-mail address, and of the visitor that they were."""
     named = _attributes(body) | body.get("identifiers", {})
     person = next((f"{kind}:{text}" for kind in ("cio_id", "id") if (text := text_of(named.get(kind)))), None)
     email, visitor = text_of(named.get("email")), text_of(named.get("anonymous_id"))

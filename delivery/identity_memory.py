@@ -1,67 +1,70 @@
-"""What a destination's workers remember of people: who was merged into whom, who was deleted, when each was last
-updated, and which names belong together. With it, what comes late goes to the person who remains, recreates nobody, and
-never looks older than what was sent before it; and what changes names is told from what says again who is who.
+"""What the workers of a destination remember of identities: which people were merged or deleted, when each was last
+updated, and which identifiers belong together.
 
-Merges and deletions are remembered for the days that the destination says (and up to twice that), the rest for two
-hours. Times run an hour ahead at most, and none is longer ago than an hour, so that an update cannot look older than
-one that is forgotten either.
+So a late event of a merged person goes to the primary, a late event recreates no deleted person, an update never looks
+older than the one sent before it, and an update that changes identifiers is distinguished from one that repeats them.
+
+Merges and deletions are remembered for `remember_days` of the destination, up to twice that; the rest for two hours.
+The time of an update is at most an hour ahead of now and at most an hour old, so that no update looks older than one
+that was forgotten.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
 from delivery.scripts import run
 from lanes import Queue, digest, keys
+from mapping import Effect
 from mapping.envelope import JsonObject
 
-Who = Mapping[str, Any]
+Identifiers = Mapping[str, Any]  # such as {"id": "42"}, as in the body of an operation
 
-_NAMING = ("identifiers", "primary", "secondary")
+_MEMBERS = ("identifiers", "primary", "secondary")
 _KINDS = frozenset({"id", "email", "cio_id"})
-_GONE = frozenset({"delete", "suppress"})
-TIMES_KEPT_S = 7200  # as look_up.lua has it
+TIMES_KEPT_S: Final = 7200  # as in look_up.lua
 _CREATES, _UPDATES = "c", "u"  # one byte each
+_TIME_DIGITS = 10
 
 
 class Update(NamedTuple):
-    """An identify about to be sent: its event, the time it was mapped to, the event's lanes, and its names."""
+    """The updates of a person by one event, which are about to be sent."""
 
-    sequence: int
-    time_s: int
+    sequence: int  # of the event
+    time_s: int  # the latest time they were mapped to
     latest_s: int  # when the event was accepted: a clock that is ahead is not believed
-    lanes: tuple[bytes, ...]
-    names: tuple[bytes, ...] = ()  # see `delivery.identifier_changes.given`
-    updates_only: bool = False  # it makes nobody who is not there
+    keys: tuple[bytes, ...]  # digests of the event's ordering keys
+    partners: tuple[bytes, ...] = ()  # see `delivery.identifier_changes.partners`
+    updates_only: bool = False  # has no effect on a person that does not exist
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Identities:
     """What is remembered of the people of some operations."""
 
-    merged: dict[str, JsonObject] = field(default_factory=dict)  # person's key → identifiers of who remains
+    merged: dict[str, JsonObject] = field(default_factory=dict)  # person's key → identifiers of the primary
     deleted_ms: dict[str, int] = field(default_factory=dict)  # person's key → time of the deletion
-    times_s: dict[int, int] = field(default_factory=dict)  # event's sequence → time of its identifies
-    changing: frozenset[int] = frozenset()  # events that change names, and have to keep a distance not kept yet
+    times_s: dict[int, int] = field(default_factory=dict)  # event's sequence → time of its updates
+    changing: frozenset[int] = frozenset()  # events that change identifiers and have no cooldown yet
 
     def __bool__(self) -> bool:
         return bool(self.merged or self.deleted_ms or self.times_s or self.changing)
 
-    def have_moved(self, people: Iterable[str]) -> bool:
-        """Whether the person of any of these keys is somebody else or nobody now."""
+    def have_changed(self, people: Iterable[str]) -> bool:
+        """Whether the person of any of these keys was merged or deleted."""
         return not (self.merged.keys().isdisjoint(people) and self.deleted_ms.keys().isdisjoint(people))
 
-    def who(self, identifiers: Who) -> Who:
-        """Return the identifiers of the person who these have become."""
+    def current(self, identifiers: Identifiers) -> Identifiers:
+        """Return the identifiers of the person that these name now."""
         return self.merged.get(key_of(identifiers) or "", identifiers)
 
 
-def key_of(identifiers: Who) -> str | None:
-    """Return the key of the person that a body's identifiers name; None for a visitor, an object or nobody."""
+def key_of(identifiers: Identifiers) -> str | None:
+    """Return the key of the person that a body's identifiers name; None for a visitor, an object or no identifier."""
     for kind, value in identifiers.items():
         if kind in _KINDS and type(value) is str:
             return f"{kind}:{value.lower() if kind == 'email' else value}"
@@ -69,11 +72,11 @@ def key_of(identifiers: Who) -> str | None:
 
 
 def named_in(body: JsonObject) -> list[str]:
-    """Return the key of every person whom the body of an operation names."""
+    """Return the key of every person that the body of an operation names, also in its relationships."""
     found = []
-    for member in _NAMING:
-        who = body.get(member)
-        if isinstance(who, dict) and (key := key_of(who)):
+    for member in _MEMBERS:
+        identifiers = body.get(member)
+        if isinstance(identifiers, dict) and (key := key_of(identifiers)):
             found.append(key)
     relationships = body.get("cio_relationships")
     if isinstance(relationships, list):
@@ -82,19 +85,17 @@ def named_in(body: JsonObject) -> list[str]:
     return found
 
 
-def look_up(
-    queue: Queue,
-    named: Iterable[str],
-    updates: Sequence[Update],
-) -> Known:
-    """Return what is known of the people of these keys, and give each update its time; one round trip.
+def register(queue: Queue, named: Iterable[str], updates: Sequence[Update]) -> Identities:
+    """Record the updates, which are about to be sent, and return what is remembered of the people of these keys; one
+    round trip.
 
-    In a queue with a cooldown, an update that changes identifiers and has no cooldown yet is returned in `changing`; it
-    gets no time, nor do its successors.
+    Each update gets its time. An event that was registered before keeps it. In a queue with a cooldown, an event that
+    changes identifiers and has no cooldown yet is returned in `changing`, and is not recorded; it has no time, nor have
+    the events that follow it.
     """
     people = list(dict.fromkeys(named))
     if not people and not updates:
-        return Known()
+        return Identities()
     arguments: list[str | bytes | int] = [
         queue.join_s * 1000,
         int(queue.cooldown_ms > 0),
@@ -102,53 +103,51 @@ def look_up(
     ]
     for update in updates:
         mode = _UPDATES if update.updates_only else _CREATES
-        arguments += (update.sequence, update.time_s, update.latest_s, mode, len(update.lanes), *update.lanes)
-        arguments += (len(update.names) // 2, *update.names)
+        arguments += (update.sequence, update.time_s, update.latest_s, mode, len(update.keys), *update.keys)
+        arguments += (len(update.partners) // 2, *update.partners)
     merged, deleted, times, changing = run(queue.client, "look_up", queue.base, *arguments)
-    return Known(
-        {person: orjson.loads(into) for person, into in zip(people, merged, strict=False) if into},
-        {person: int(at) for person, at in zip(people, deleted, strict=False) if at},
+    return Identities(
+        {person: orjson.loads(primary) for person, primary in zip(people, merged, strict=False) if primary},
+        {person: int(at_ms) for person, at_ms in zip(people, deleted, strict=False) if at_ms},
         {update.sequence: time_s for update, time_s in zip(updates, times, strict=True) if time_s},
         frozenset(map(int, changing)),
     )
 
 
-def remember(queue: Queue, sent: Sequence[tuple[JsonObject, int]]) -> None:
-    """Keep what the delivered operations did to identities; `sent`: bodies and when each happened, ms."""
+def remember(queue: Queue, delivered: Sequence[tuple[Effect, JsonObject, int]]) -> None:
+    """Store what the delivered operations changed of identities: the effect and the body of each, and when its event
+    happened (Unix ms)."""
     arguments: list[str | bytes | int] = []
-    for body, happened_at_ms in sent:
-        arguments += _change(body, happened_at_ms)
+    for effect, body, happened_at_ms in delivered:
+        arguments += _change(effect, body, happened_at_ms)
     if arguments:
         run(queue.client, "remember", queue.base, queue.join_s * 1000, *arguments)
 
 
-def _change(body: JsonObject, happened_at_ms: int) -> tuple[str | bytes | int, ...]:
-    if body.get("type") != "person":
-        return ()
-    action = body["action"]
-    if action == "merge":
+def _change(effect: Effect, body: JsonObject, happened_at_ms: int) -> tuple[str | bytes | int, ...]:
+    if effect == "merge":
         primary, secondary = key_of(body["primary"]), key_of(body["secondary"])
         if primary and secondary:
             return ("merged", digest(secondary), digest(primary) + orjson.dumps(body["primary"]))
     person = key_of(body.get("identifiers", {}))
-    if person and action in _GONE:
+    if person and effect in ("delete", "suppress"):
         return ("deleted", digest(person), happened_at_ms)
-    if person and action == "unsuppress":
+    if person and effect == "unsuppress":
         return ("back", digest(person), "")
     return ()
 
 
-def last_updates_s(queue: Queue, lanes_of_events: Sequence[Sequence[bytes]]) -> list[int]:
-    """Return for each event the time of the last update that was sent for any of its lanes, as far as it is remembered;
-    else 0."""
-    digests = list(dict.fromkeys(digest for lanes_of_event in lanes_of_events for digest in lanes_of_event))
+def last_updates_s(queue: Queue, keys_of_events: Sequence[Sequence[bytes]]) -> list[int]:
+    """Return for each event, by the digests of its ordering keys, the time of the last update that was sent for any of
+    them (Unix seconds), as far as it is remembered; else 0."""
+    digests = list(dict.fromkeys(digest for event in keys_of_events for digest in event))
     if not digests:
-        return [0] * len(lanes_of_events)
+        return [0] * len(keys_of_events)
     generation = int(queue.client.time()[0]) // TIMES_KEPT_S
     times: dict[bytes, int] = {}
     for number in (generation, generation - 1):
         found = cast(list[bytes | None], queue.client.hmget(keys.IDENTIFIED.of(queue.name, number), digests))
-        for lane, value in zip(digests, found, strict=True):
+        for key, value in zip(digests, found, strict=True):
             if value is not None:
-                times[lane] = max(times.get(lane, 0), int(value[:10]))
-    return [max((times.get(lane, 0) for lane in lanes_of_event), default=0) for lanes_of_event in lanes_of_events]
+                times[key] = max(times.get(key, 0), int(value[:_TIME_DIGITS]))
+    return [max((times.get(key, 0) for key in event), default=0) for event in keys_of_events]

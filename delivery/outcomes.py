@@ -1,66 +1,78 @@
-"""What became of one operation, as a value; `workers.claim` interprets it, in one place."""
+"""The outcome of one operation, as a value. `workers.claim` interprets outcomes, in one place."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from delivery.batching import Request
+
+_TOO_MANY_REQUESTS = 429
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the service said: kept with the dead letter."""
+class Response:
+    """The service's response, as far as it is kept with a dead letter."""
 
-    status: int | None  # None: no answer at all
-    body: str  # at most a few kilobytes of it, or the network error's text
-    batch_index: int | None = None  # of the operation, when the answer speaks of one in a batch
+    status: int | None  # HTTP status; None: there was no response
+    body: str  # the first 2,000 bytes of the body, or the text of the network error
+    batch_index: int | None = None  # the operation's index in the batch, when the response names one operation of it
+
+
+NOT_SENT = Response(None, "not sent")
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """Accepted by the service."""
+    """The service accepted the operation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Refused for good: sending it again would be refused again."""
+    """The service refused the operation, and would refuse it again."""
 
     reason: str
-    answer: Answer
+    response: Response
 
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """Not accepted this time, or nobody knows; the same bytes may be sent again."""
+    """The operation was not accepted, or that is unknown. The same bytes may be sent again."""
 
     reason: str
-    answer: Answer
-    after_s: float | None = None  # what the service asked us to wait
+    response: Response
+    after_s: float | None = None  # the service's Retry-After, in seconds
 
     @property
     def is_throttled(self) -> bool:
-        """Whether it was one request too many for the service."""
-        return self.answer.status == 429
+        """Whether the service refused the request for its rate limit."""
+        return self.response.status == _TOO_MANY_REQUESTS
 
     @property
     def counts(self) -> bool:
-        """Whether it was an attempt: that others sent too much is not the event's fault."""
+        """Whether this is an attempt of the event. A request too many is not: other events caused it."""
         return not self.is_throttled
 
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """The event is not at fault (the set-up, a dead service, no turn): wait, and spend no attempt."""
+    """The operation was not sent, or not for a reason of its own: wrong credentials, a service that is down, no turn.
+
+    The event waits and spends no attempt.
+    """
 
     reason: str
-    answer: Answer
-    after_s: float = 0.0  # at least; a shut gate holds it up longer by itself
+    response: Response
+    after_s: float = 0.0  # the least wait, in seconds; an open circuit breaker makes it longer
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The request as a whole was refused as malformed or too large: halves of it may pass."""
+    """The service refused the whole request as malformed or too large. Halves of it may be accepted."""
 
     reason: str
-    answer: Answer
+    response: Response
 
 
 Outcome = Delivered | Rejected | RetryLater | Paused | Split
+Send = Callable[[Request], list[Outcome]]  # sends one request, and returns one outcome per item, in order

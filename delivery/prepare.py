@@ -1,4 +1,9 @@
-"""Events to the items that are sent for them: translated, made safe to repeat, addressed to who the people are now."""
+"""Events to the items that are sent for them, in two steps.
+
+`prepare` maps the events and encodes their operations. It depends on nothing but the event and the destination.
+`address` then reads what is remembered of the people that the operations name. It rewrites the items of people who were
+merged or deleted, and the times of updates.
+"""
 
 from __future__ import annotations
 
@@ -13,143 +18,194 @@ import orjson
 import lanes
 import mapping
 from delivery import identifier_changes, identity_memory, wire
-from delivery.batching import Item, encode, written
-from delivery.identity_memory import Known, Update
+from delivery.batching import Item, encode, json_of
+from delivery.identity_memory import Identities, Update
 from mapping.envelope import JsonObject, message_key, unpack
 
-# Python computes in one thread at a time; those that wait their turn here do not interrupt it, which costs both.
+# Python computes in one thread at a time. Threads that wait here for their turn do not interrupt the one that computes,
+# which would cost both of them time.
 _computing = threading.Lock()
 
 
 class Prepared(NamedTuple):
-    """An event with what is to be sent for it, in order."""
+    """An event with its items in order. The translation itself is not kept: see `operations_of`."""
 
     event: lanes.ClaimedEvent
     items: tuple[Item, ...]
-    people: tuple[str, ...]  # keys of all whom they name, as mapped
-    update: Update | None  # their updates of a person as one
+    people: tuple[str, ...]  # keys of all people that the items name, as mapped
+    update: Update | None  # the items that update a person, as one
     failures: tuple[mapping.Failure, ...]
     timestamp: Any  # the event's own
-    accepted_at_ms: int  # for the first time
-    order: mapping.PrivacyRequest | None  # the event is one: when it is sent, the person is to be forgotten here too
-    message_id: str  # behind its source, as ingest remembers it
-    late: bool = False  # something was left out: it came late for a person who was deleted
-    changes_names: bool = False  # and has to keep a distance that it has not yet: it must not be sent
+    accepted_at_ms: int  # the first time, if the event was replayed
+    privacy_request: mapping.PrivacyRequest | None  # that the event is: when it is delivered, the person is erased here
+    message_id: str  # SOURCE:MESSAGE ID
+    late: bool = False  # an item was dropped, as the event happened before its person was deleted
+    changes_identifiers: bool = False  # and has no cooldown yet: it must not be sent now
 
     @property
     def happened_at_ms(self) -> int:
-        """When it happened: by the event itself, else when it was accepted."""
+        """When the event happened (Unix ms), by its own timestamp, else when it was accepted."""
         try:
             return int(datetime.fromisoformat(self.timestamp).timestamp() * 1000)
         except (TypeError, ValueError, OverflowError):
             return self.accepted_at_ms
 
 
-def prepare(
-    events: Sequence[lanes.ClaimedEvent], queue: lanes.Queue, destination: mapping.Destination
-) -> list[Prepared]:
-    """Return the events prepared, in their order. What is mapped depends on nothing remembered, and on no clock.
-
-    Where what changes names `keeps_distance`, what is behind it may not be sent before it either.
-    """
+def prepare(events: Sequence[lanes.ClaimedEvent], destination: mapping.Destination) -> list[Prepared]:
+    """Return the events mapped and encoded, in their order."""
     with _computing:
-        prepared = [_mapped(event, destination) for event in events]
-    known = identity_memory.look_up(
+        return [_mapped(event, destination) for event in events]
+
+
+def address(prepared: Sequence[Prepared], queue: lanes.Queue, destination: mapping.Destination) -> Sequence[Prepared]:
+    """Return the events as they are to be sent now, in their order; registers their updates.
+
+    Call it with events in the order in which they are sent, after everything that was sent before them was remembered.
+    """
+    identities = identity_memory.register(
         queue,
-        chain.from_iterable([one.people for one in prepared]),
-        [one.update for one in prepared if one.update],
+        chain.from_iterable([event.people for event in prepared]),
+        [event.update for event in prepared if event.update],
     )
-    if not known:
+    if not identities:
         return prepared
     rising = destination.delivery.identify_times == "rising"
     with _computing:
-        return [_addressed(one, known, rising) for one in prepared]
+        return [_addressed(event, identities, rising) for event in prepared]
+
+
+def operations_of(event: lanes.ClaimedEvent, destination: mapping.Destination) -> tuple[mapping.Operation, ...]:
+    """Return the operations of which the event's items were made, by `Item.operation_index`.
+
+    They are mapped again, with the same result. A claim that kept them until they are settled would keep 3 KB an event,
+    too much for the processor's cache: that cost a tenth of a worker's time. Only dead letters need them.
+    """
+    _, content, requeued = unpack(event.body)
+    accepted_at_ms = requeued.get("accepted_at_ms", event.accepted_at_ms)
+    return _translation(content, requeued, destination, accepted_at_ms).operations
+
+
+def _translation(
+    content: JsonObject, requeued: JsonObject, destination: mapping.Destination, accepted_at_ms: int
+) -> mapping.Translation:
+    """Return the translation of an event: mapped, or the recorded requests of a replay that sends these.
+
+    `requeued` is what a replay stored with the event, see `dead_letters.record`.
+    """
+    if "requests" in requeued:
+        return mapping.Translation(tuple(_recorded(request, destination) for request in requeued["requests"]), ())
+    return mapping.translate(content, destination, accepted_at_ms / 1000)
 
 
 def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination) -> Prepared:
-    """Return the event prepared, as if nothing were known of its people."""
-    if not event.body:  # it was forgotten: nothing is left to be sent
-        return Prepared(event, (), (), None, (), None, event.accepted_at_ms, None, "")
-    source, content, again = unpack(event.body)
-    accepted_at_ms = again.get("accepted_at_ms", event.accepted_at_ms)
-    operations, failures = translation_of(content, again, destination, accepted_at_ms)
-    if "requests" in again:
+    """Return the event as if nothing were remembered of its people."""
+    if not event.body:
+        return _erased(event)
+    source, content, requeued = unpack(event.body)
+    accepted_at_ms = requeued.get("accepted_at_ms", event.accepted_at_ms)
+    operations, failures = _translation(content, requeued, destination, accepted_at_ms)
+    if "requests" in requeued:
         bodies = [operation.body for operation in operations]
     else:
         bodies = wire.bodies(operations, source, content, accepted_at_ms)
     message_id = message_key(source, content)
-    items, named = [], []
-    for place, (operation, body) in enumerate(zip(operations, bodies, strict=True)):
-        items.append(encode(event.sequence, place, operation, body, message_id, _updated(body)))
-        named += identity_memory.named_in(body)
+    items, people = [], []
+    for index, (operation, body) in enumerate(zip(operations, bodies, strict=True)):
+        items.append(encode(event.sequence, index, operation, body, message_id, _updated(operation.effect, body)))
+        people += identity_memory.named_in(body)
     return Prepared(
-        event,
-        tuple(items),
-        tuple(named),
-        _update(event, bodies, accepted_at_ms),
-        failures,
-        content.get("timestamp"),
-        accepted_at_ms,
-        mapping.privacy_request_of(content),
-        message_id,
+        event=event,
+        items=tuple(items),
+        people=tuple(people),
+        update=_update(event, operations, bodies, accepted_at_ms),
+        failures=failures,
+        timestamp=content.get("timestamp"),
+        accepted_at_ms=accepted_at_ms,
+        privacy_request=mapping.privacy_request_of(content),
+        message_id=message_id,
     )
 
 
-def _addressed(one: Prepared, known: Known, rising: bool) -> Prepared:
-    """Return the event with its items written anew for who their people are now."""
-    if one.event.sequence in known.changing:
-        one = one._replace(changes_names=True)
-    if not (one.update or known.have_moved(one.people)):
-        return one
+def _erased(event: lanes.ClaimedEvent) -> Prepared:
+    """Return an event that was erased while a claim owned it: nothing is left to be sent."""
+    return Prepared(
+        event=event,
+        items=(),
+        people=(),
+        update=None,
+        failures=(),
+        timestamp=None,
+        accepted_at_ms=event.accepted_at_ms,
+        privacy_request=None,
+        message_id="",
+    )
+
+
+def _addressed(prepared: Prepared, identities: Identities, rising: bool) -> Prepared:
+    """Return the event with its items rewritten for what is remembered of its people."""
+    if prepared.event.sequence in identities.changing:
+        prepared = prepared._replace(changes_identifiers=True)
+    if not (prepared.update or identities.have_changed(prepared.people)):
+        return prepared
     items, late = [], False
-    time_s = known.times_s.get(one.event.sequence) if rising else None
-    happened_at_ms = one.happened_at_ms if known.deleted_ms else 0
-    for item in one.items:
+    time_s = identities.times_s.get(prepared.event.sequence) if rising else None
+    happened_at_ms = prepared.happened_at_ms if identities.deleted_ms else 0
+    for item in prepared.items:
         body = orjson.loads(item.data)
-        sent = wire.addressed(body, known, happened_at_ms, time_s)
+        sent = wire.addressed(item.effect, body, identities, happened_at_ms, time_s)
         if sent is None:
-            late = late or body["action"] != "merge"
+            late = late or item.effect != "merge"
+        elif sent is body:
+            items.append(item)
         else:
-            items.append(item if sent is body else item._replace(data=written(sent), person=_updated(sent)))
-    return one._replace(items=tuple(items), late=late)
+            items.append(item._replace(data=json_of(sent), person=_updated(item.effect, sent)))
+    return prepared._replace(items=tuple(items), late=late)
 
 
-def translation_of(
-    content: JsonObject, again: JsonObject, destination: mapping.Destination, accepted_at_ms: int
-) -> mapping.Translation:
-    """Return what an event comes to: mapped, or the requests that a replay sends as they were."""
-    if "requests" in again:
-        return mapping.Translation(tuple(_as_it_was(request, destination) for request in again["requests"]), ())
-    return mapping.translate(content, destination, accepted_at_ms / 1000)
+def _updated(effect: mapping.Effect, body: JsonObject) -> str:
+    """Return the key of the person that an update is about; an empty text for any other body."""
+    return (effect == "update" and identity_memory.key_of(body.get("identifiers", {}))) or ""
 
 
-def _updated(body: JsonObject) -> str:
-    """Return the key of the person whom an update is about; nothing for any other body."""
-    return (wire.is_update(body) and identity_memory.key_of(body.get("identifiers", {}))) or ""
-
-
-def _update(event: lanes.ClaimedEvent, bodies: Sequence[JsonObject], accepted_at_ms: int) -> Update | None:
+def _update(
+    event: lanes.ClaimedEvent,
+    operations: Sequence[mapping.Operation],
+    bodies: Sequence[JsonObject],
+    accepted_at_ms: int,
+) -> Update | None:
     """Return the event's updates of a person as one; None when there are none.
 
-    A merge counts as one of both people: who remains has the attributes of the other one, with their times.
+    A merge counts as an update of both people: the primary inherits the attributes of the secondary with their times.
     """
     updates, times = [], []
-    for body in bodies:
-        if wire.is_update(body):
+    for operation, body in zip(operations, bodies, strict=True):
+        if operation.effect == "update":
             updates.append(body)
             times.append(int(body["timestamp"]))
-        elif body.get("action") == "merge":
+        elif operation.effect == "merge":
             times.append(0)
     if not times:
         return None
-    given = tuple(chain.from_iterable(identifier_changes.given(body, event.keys) for body in updates))
-    updates_only = any(map(identifier_changes.updates_only, updates))
-    return Update(event.sequence, max(times), accepted_at_ms // 1000, event.keys, given, updates_only)
+    return Update(
+        sequence=event.sequence,
+        time_s=max(times),
+        latest_s=accepted_at_ms // 1000,
+        keys=event.keys,
+        partners=tuple(chain.from_iterable(identifier_changes.partners(body, event.keys) for body in updates)),
+        updates_only=any(map(identifier_changes.updates_only, updates)),
+    )
 
 
-def _as_it_was(stored: JsonObject, destination: mapping.Destination) -> mapping.Operation:
-    """Return the operation of a stored request, see `dead_letters.record`."""
-    named = (one.index for one in destination.subscriptions if one.name == stored["subscription"])
+def _recorded(request: JsonObject, destination: mapping.Destination) -> mapping.Operation:
+    """Return the operation of a recorded request, see `dead_letters.record`."""
+    indexes = (
+        subscription.index for subscription in destination.subscriptions if subscription.name == request["subscription"]
+    )
     return mapping.Operation(
-        next(named, -1), stored["action"], stored["path"], stored["request"], stored.get("payload")
+        subscription=next(indexes, -1),
+        action=request["action"],
+        effect=mapping.effect_of(request["action"]),
+        path=request["path"],
+        body=request["request"],
+        payload=request.get("payload"),
     )

@@ -1,7 +1,7 @@
-"""What updates said of people lately, for those that follow.
+"""The attributes of recent updates, which later updates of the same person repeat.
 
-An update says again what the ones before it said that may not have been applied yet. So nothing is lost where a service
-that applied the later one first drops the earlier one as a whole.
+The service may apply a later update first and then ignore the earlier one as a whole. So an update repeats the
+attributes of the ones before it that may not have been applied yet, and no attribute is lost.
 """
 
 from __future__ import annotations
@@ -10,52 +10,66 @@ from collections.abc import Iterable, Sequence
 
 import orjson
 
-from delivery.batching import Item, written
+from delivery.batching import Item, json_of
 from delivery.prepare import Prepared
 from delivery.scripts import run
 from lanes import Queue, digest
 from mapping.envelope import JsonObject
 
-# What the service takes in one update: 300 attributes and 32 KB, of which some is left for the rest.
+# The service's limits of one update are 300 attributes and 32 KB, of which some is left for the rest of the body.
 _MOST_ATTRIBUTES, _MOST_BYTES = 300, 30_000
-# Names are no attributes, and what changes them keeps a distance.
-_ONCE = frozenset({"id", "email", "phone", "cio_id", "anonymous_id", "_update"})
+# Identifiers are not repeated: an update that changes them has a cooldown.
+_NOT_REPEATED = frozenset({"id", "email", "phone", "cio_id", "anonymous_id", "_update"})
 
 
-def said_again(queue: Queue, prepared: Sequence[Prepared], kept_ms: int) -> Sequence[Prepared]:
-    """Return the events with updates that say as well what was said of the same person within `kept_ms`.
+def repeat(queue: Queue, prepared: Sequence[Prepared], window_ms: int) -> Sequence[Prepared]:
+    """Return the events with updates that repeat the attributes of the same person from the last `window_ms`.
 
-    An update that would be too large with that stays as it is.
+    An update's own attributes win. One that would exceed the service's limits stays as it is. A window of 0 repeats
+    nothing.
     """
-    people = list({item.person for one in prepared if one.update for item in one.items if item.person})
-    if not people or not kept_ms:
+    if not window_ms:
         return prepared
-    found = run(queue.client, "recall", queue.base, kept_ms, *map(digest, people))
-    said = {person: orjson.loads(attributes) for person, attributes in zip(people, found, strict=True) if attributes}
-    if not said:
+    people = list({item.person for event in prepared if event.update for item in event.items if item.person})
+    if not people:
         return prepared
-    return [one._replace(items=tuple(_with(said.get(item.person), item) for item in one.items)) for one in prepared]
+    found = run(queue.client, "recall", queue.base, window_ms, *map(digest, people))
+    recent = {person: orjson.loads(attributes) for person, attributes in zip(people, found, strict=True) if attributes}
+    if not recent:
+        return prepared
+    return [
+        event._replace(items=tuple(_repeating(recent.get(item.person), item) for item in event.items))
+        for event in prepared
+    ]
 
 
-def remember(queue: Queue, delivered: Iterable[Item], kept_ms: int) -> None:
-    """Keep what these items said for `kept_ms`."""
-    said: dict[str, JsonObject] = {}
+def remember(queue: Queue, delivered: Iterable[Item], window_ms: int) -> None:
+    """Store the attributes of these items for `window_ms`."""
+    if not window_ms:
+        return
+    recent: dict[str, JsonObject] = {}
     for item in delivered:
         if item.person:
             attributes = orjson.loads(item.data).get("attributes", {})
-            said.setdefault(item.person, {}).update(
-                (name, value) for name, value in attributes.items() if name not in _ONCE
+            recent.setdefault(item.person, {}).update(
+                (name, value) for name, value in attributes.items() if name not in _NOT_REPEATED
             )
-    arguments = [part for person, one in said.items() if one for part in (digest(person), orjson.dumps(one))]
-    if arguments and kept_ms:
-        run(queue.client, "note", queue.base, kept_ms, *arguments)
+    arguments = [
+        part
+        for person, attributes in recent.items()
+        if attributes
+        for part in (digest(person), orjson.dumps(attributes))
+    ]
+    if arguments:
+        run(queue.client, "note", queue.base, window_ms, *arguments)
 
 
-def _with(said: JsonObject | None, item: Item) -> Item:
-    if said is None:
+def _repeating(recent: JsonObject | None, item: Item) -> Item:
+    """Return the item with the recent attributes added, if it may have them."""
+    if recent is None:
         return item
     body = orjson.loads(item.data)
-    attributes = said | body.get("attributes", {})
-    data = written(body | {"attributes": attributes})
+    attributes = recent | body.get("attributes", {})
+    data = json_of(body | {"attributes": attributes})
     fits = len(attributes) <= _MOST_ATTRIBUTES and len(data) <= _MOST_BYTES
     return item._replace(data=data) if fits else item

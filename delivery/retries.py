@@ -1,11 +1,13 @@
-"""How often and how long we try again.
+"""How often and how long a request and an event are tried again.
 
 Two loops. The inner one sends the same bytes up to IN_PROCESS_ATTEMPTS times within the task, with full jitter: a wait
-is drawn evenly from 0 to base, 2 base, … seconds, and all of it ends well before the lease. The outer one puts the
-event back to its place with a longer wait: drawn from 0 to min(MAX_DELAY_S, base 2^attempt) seconds, never less than
-the service asked for. After MAX_ATTEMPTS of those the event is buried; after LEAST_ATTEMPTS when it is MAX_AGE_S old by
-then. An old event is given those as well: it may have waited behind others, or for the service to live again. What the
-service refuses with 429 is tried for as long as that lasts.
+is drawn evenly from 0 to base, 2 base, … seconds, and all of it ends well before the lease. The outer one returns the
+event to its lanes with a longer wait: drawn from 0 to min(MAX_DELAY_S, base 2^attempt) seconds, never less than the
+service's Retry-After.
+
+After MAX_ATTEMPTS of the outer loop the event is buried; after LEAST_ATTEMPTS when it is MAX_AGE_S old by then. An old
+event gets LEAST_ATTEMPTS as well, as it may have waited behind others or for a service that was down. A response of 429
+is no attempt, however often it comes.
 """
 
 from __future__ import annotations
@@ -13,30 +15,35 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from functools import cache
+from typing import Final
 
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, stop_before_delay
 from tenacity.wait import wait_random_exponential
 
-from delivery.outcomes import Outcome, RetryLater
+from delivery.outcomes import Outcome, RetryLater, Send
 
-IN_PROCESS_ATTEMPTS = 3
-LEAST_ATTEMPTS = 10
-MAX_ATTEMPTS = 30
-MAX_DELAY_S = 300.0
-MAX_AGE_S = 4 * 3600.0
+IN_PROCESS_ATTEMPTS: Final = 3
+LEAST_ATTEMPTS: Final = 10
+MAX_ATTEMPTS: Final = 30
+MAX_DELAY_S: Final = 300.0
+MAX_AGE_S: float = 4 * 3600.0
 
 _jitter = random.Random()
 
 
-def with_retries(send: Callable[[], list[Outcome]], base_s: float, within_s: float) -> list[Outcome]:
-    """Return what `send` came to, tried again while all of its items should be, for at most `within_s` seconds."""
-    return _retrying(base_s, within_s)(send)
+def retrying(send: Send, base_s: float, within_s: float) -> Send:
+    """Return `send` as a function that tries again while all outcomes of a request are RetryLater.
+
+    No attempt begins later than `within_s` seconds after the first one.
+    """
+    policy = _policy(base_s, within_s)
+    return lambda request: policy(send, request)
 
 
-@cache  # one for all threads, as tenacity allows: each is a ring of objects that only a garbage collection frees
-def _retrying(base_s: float, within_s: float) -> Retrying:
+@cache  # threads share it, as tenacity allows; each policy is a cycle of objects that only a garbage collection frees
+def _policy(base_s: float, within_s: float) -> Retrying:
     return Retrying(
-        retry=retry_if_result(_all_may_go_again),
+        retry=retry_if_result(_all_may_be_retried),
         wait=_wait(base_s),
         stop=stop_after_attempt(IN_PROCESS_ATTEMPTS) | stop_before_delay(within_s),
         retry_error_callback=_last_result,
@@ -44,12 +51,17 @@ def _retrying(base_s: float, within_s: float) -> Retrying:
 
 
 def release_delay_s(outcome: RetryLater, attempts: int, base_s: float) -> float:
-    """Return how long to wait before the next try of an event that was released `attempts` times before, in seconds."""
+    """Return the seconds to wait before the next try of an event that was tried `attempts` times before."""
     backoff_s = _jitter.uniform(0, min(MAX_DELAY_S, base_s * 2 ** min(attempts + 1, 30)))
     return max(backoff_s, outcome.after_s or 0.0)
 
 
-def _all_may_go_again(outcomes: list[Outcome]) -> bool:
+def is_exhausted(attempts: int, age_s: float) -> bool:
+    """Whether an event of this age, in seconds, is given up after so many attempts."""
+    return attempts >= MAX_ATTEMPTS or (attempts >= LEAST_ATTEMPTS and age_s > MAX_AGE_S)
+
+
+def _all_may_be_retried(outcomes: list[Outcome]) -> bool:
     return all(isinstance(outcome, RetryLater) for outcome in outcomes)
 
 
@@ -57,12 +69,12 @@ def _wait(base_s: float) -> Callable[[RetryCallState], float]:
     jittered = wait_random_exponential(multiplier=base_s, max=MAX_DELAY_S)
 
     def wait(state: RetryCallState) -> float:
-        return max(jittered(state), _asked_for_s(state))
+        return max(jittered(state), _retry_after_s(state))
 
     return wait
 
 
-def _asked_for_s(state: RetryCallState) -> float:
+def _retry_after_s(state: RetryCallState) -> float:
     outcomes: list[Outcome] = state.outcome.result() if state.outcome else []
     return max((outcome.after_s or 0.0 for outcome in outcomes if isinstance(outcome, RetryLater)), default=0.0)
 

@@ -18,7 +18,7 @@ _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.IGNORECASE)
 
 
 def is_ulid(text: str) -> bool:
-    """Whether the text is a ULID, in either case of letters."""
+    """Whether the text is a ULID, in upper or lower case."""
     return len(text) == 26 and _ULID.fullmatch(text) is not None
 
 

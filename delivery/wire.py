@@ -1,93 +1,88 @@
-"""What Segue adds to an operation on the wire, so that sending it twice or late does no harm.
+"""What Segue adds to an operation on the wire, so that it may be sent twice or late.
 
-The mapped operation is the reference's; these additions make at-least-once delivery effectively once. Every event, page
-and screen of a person gets a deterministic ULID; every identify says when it happened, so that Customer.io can tell an
-older attribute from a newer one; people are addressed as who they have become.
+The mapped operation is the reference's. These additions make at-least-once delivery effectively once: every event, page
+and screen of a person gets a deterministic ULID, by which Customer.io ignores the second one; every update has a time,
+so that Customer.io can tell an older attribute from a newer one; and an operation names the primary of people who were
+merged.
 """
 
 from __future__ import annotations
 
 from typing import TypeGuard
 
-from delivery.identity_memory import Known, Who, key_of
+from delivery.identity_memory import Identifiers, Identities, key_of
 from delivery.ulid import derived_ulid, is_ulid
-from mapping import Operation
+from mapping import CHANGES_IDENTITY, Effect, Operation
 from mapping.envelope import JsonObject
-
-_EVENT_ACTIONS = frozenset({"event", "page", "screen"})
-_WHATEVER_CAME_BEFORE = frozenset({"delete", "suppress", "unsuppress"})
-_RELATIONSHIPS_ONLY = frozenset({"add_relationships", "delete_relationships"})
 
 
 def bodies(operations: tuple[Operation, ...], source: str, event: JsonObject, accepted_at_ms: int) -> list[JsonObject]:
-    """Return the body to send for each operation of one event; the same event always gives the same bodies."""
+    """Return the body to send for each operation of one event. The same event always gives the same bodies."""
     taken: set[str] = set()
     return [_body(operation, source, event, accepted_at_ms, taken) for operation in operations]
 
 
-def is_update(body: JsonObject) -> bool:
-    """Whether the body updates a person's attributes."""
-    return body.get("type") == "person" and body["action"] == "identify"
+def addressed(
+    effect: Effect, body: JsonObject, identities: Identities, happened_at_ms: int, time_s: int | None
+) -> JsonObject | None:
+    """Return the body with the current identifiers of its people and, of an update, the time `time_s` (Unix seconds).
 
-
-def addressed(body: JsonObject, known: Known, happened_at_ms: int, time_s: int | None) -> JsonObject | None:
-    """Return the body addressed to who its people have become, an identify with the time `time_s`.
-
-    None: nothing is left to be done. The people to be merged are one already, or the operation came late for a person
-    who was deleted.
+    None: nothing is left to be done. The two people of a merge are the same one already, or the event happened before
+    its person was deleted.
     """
-    if time_s is not None and is_update(body) and body.get("timestamp") != time_s:
+    if time_s is not None and effect == "update" and body.get("timestamp") != time_s:
         body = body | {"timestamp": time_s}
-    if "action" not in body or not (known.merged or known.deleted_ms):
+    if not (identities.merged or identities.deleted_ms):
         return body
-    if body["action"] == "merge":
-        primary, secondary = known.who(body["primary"]), known.who(body["secondary"])
+    if effect == "merge":
+        primary, secondary = identities.current(body["primary"]), identities.current(body["secondary"])
         return None if primary == secondary else body | {"primary": primary, "secondary": secondary}
     relationships = body.get("cio_relationships")
     if isinstance(relationships, list):
-        related = [_related(one, known) for one in relationships if not _is_late(_who(one), known, happened_at_ms)]
-        if not related and relationships and body["action"] in _RELATIONSHIPS_ONLY:
+        related = _related(relationships, identities, happened_at_ms)
+        if not related and relationships and effect == "removal":
             return None
         body = body | {"cio_relationships": related}
-    who = body.get("identifiers")
-    if body.get("type") != "person" or not isinstance(who, dict):
+    identifiers = body.get("identifiers")
+    if body.get("type") != "person" or not isinstance(identifiers, dict):
         return body
-    if body["action"] not in _WHATEVER_CAME_BEFORE and _is_late(who, known, happened_at_ms):
+    if effect not in CHANGES_IDENTITY and _is_late(identifiers, identities, happened_at_ms):
         return None
-    return body | {"identifiers": known.who(who)}
+    return body | {"identifiers": identities.current(identifiers)}
 
 
-def _who(relationship: JsonObject) -> Who:
-    who = relationship.get("identifiers")
-    return who if isinstance(who, dict) else {}
+def _related(relationships: list[JsonObject], identities: Identities, happened_at_ms: int) -> list[JsonObject]:
+    """Return the relationships with the current identifiers of their people, without those of deleted people."""
+    related = []
+    for relationship in relationships:
+        named = relationship.get("identifiers")
+        identifiers: Identifiers = named if isinstance(named, dict) else {}
+        if not _is_late(identifiers, identities, happened_at_ms):
+            current = {"identifiers": identities.current(identifiers)} if identifiers else {}
+            related.append(relationship | current)
+    return related
 
 
-def _is_late(who: Who, known: Known, happened_at_ms: int) -> bool:
+def _is_late(identifiers: Identifiers, identities: Identities, happened_at_ms: int) -> bool:
+    """Whether the event happened before the person that it names, or their primary, was deleted."""
     return any(
-        happened_at_ms <= known.deleted_ms[key]
-        for key in (key_of(who), key_of(known.who(who)))
-        if key in known.deleted_ms
+        happened_at_ms <= identities.deleted_ms[key]
+        for key in (key_of(identifiers), key_of(identities.current(identifiers)))
+        if key in identities.deleted_ms
     )
-
-
-def _related(relationship: JsonObject, known: Known) -> JsonObject:
-    who = _who(relationship)
-    return relationship | {"identifiers": known.who(who)} if who else relationship
 
 
 def _body(operation: Operation, source: str, event: JsonObject, accepted_at_ms: int, taken: set[str]) -> JsonObject:
     body = operation.body
-    if body.get("type") != "person":
-        return body
-    if body["action"] in _EVENT_ACTIONS:
+    if operation.effect == "event":
         return body | {"id": _event_id(operation, source, event, accepted_at_ms, taken)}
-    if body["action"] == "identify" and not _is_unix_time(body.get("timestamp")):
+    if operation.effect == "update" and not _is_unix_time(body.get("timestamp")):
         return body | {"timestamp": accepted_at_ms // 1000}
     return body
 
 
 def _event_id(operation: Operation, source: str, event: JsonObject, accepted_at_ms: int, taken: set[str]) -> str:
-    """Keep an id that is a ULID already, once per event; derive it from that id or the message id otherwise."""
+    """Return the mapped id if it is a ULID, once for each event; else an id derived from it or from the message id."""
     mapped = str(operation.body.get("id") or event.get("messageId"))
     if is_ulid(mapped) and mapped not in taken:
         taken.add(mapped)

@@ -1,4 +1,4 @@
-"""What is answered to a request that cannot be taken: a status, and a JSON error that names the field."""
+"""The error of every request, or event of a request, that is not accepted: an HTTP status and a JSON object."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from typing import Any
 
 
 class Refusal(Exception):
-    """Why a request, or one event of it, is refused. `field` is the member at fault, if it is one."""
+    """A request or one of its events is refused.
+
+    `status` is the HTTP status, `message` the text for the client, `field` the member or header at fault, if there is
+    one. `retry_after_s` is set when the same request may succeed later: seconds, sent as `Retry-After`.
+    """
 
     def __init__(self, status: int, message: str, field: str | None = None, retry_after_s: int | None = None) -> None:
         super().__init__(message)
@@ -16,6 +20,6 @@ class Refusal(Exception):
         self.retry_after_s = retry_after_s
 
     def json(self, index: int | None = None) -> dict[str, Any]:
-        """Return `{"message", "field"?, "index"?}`; `index` is the event's place in its batch."""
+        """Return `{"message", "field"?, "index"?}`; `index` is the index of the event in its request, from 0."""
         members = {"message": self.message, "field": self.field, "index": index}
         return {name: value for name, value in members.items() if value is not None}

@@ -1,6 +1,8 @@
-"""Events as they come: checked, completed and timed, so that what rests on the queue is what Segment would hand on.
+"""Single events: checked, completed, and timed by the clock of the server.
 
-Source of the rules: Segment's HTTP Tracking API (limits, common fields, the correction of a device's clock).
+The stored event is the one that Segment would send to a destination. Sources of the rules, in segmentio/segment-docs:
+limits and required fields: src/connections/sources/catalog/libraries/server/http-api/index.md; common fields and the
+correction of times: src/connections/spec/common.md ("Timestamps").
 """
 
 from __future__ import annotations
@@ -20,31 +22,32 @@ from mapping.envelope import JsonObject, pack
 MAX_EVENT_BYTES: Final = 32 * 1024
 MAX_BATCH_EVENTS: Final = 2500
 TYPES: Final = ("identify", "track", "page", "screen", "group", "alias", DELETION)
-# A device's clock is corrected when it is off by more than this: less is the time the call took.
-CLOCK_IS_OFF_S: Final = 60.0
+# Times are corrected when the device's clock differs by more than this; a smaller difference is the request's duration.
+MAX_CLOCK_DIFFERENCE_S: Final = 60.0
 
-_TOO_DEEP = "the event cannot be written as JSON again: it is nested too deeply"
+_TOO_DEEP = "the event is nested too deeply"
 
 
 def completed(event: Any, common: Mapping[str, Any], received_at: datetime, *, correct_clock: bool) -> JsonObject:
-    """Return the event with what every event has: `messageId`, `timestamp` and `receivedAt`.
+    """Return a copy of the event that has `messageId`, `timestamp` and `receivedAt`, and no `writeKey`.
 
-    `common` are the members of its batch that count for every event, see `shared`.
-    Raises Refusal naming the field.
+    `common` holds the members of a batch that apply to each of its events, see `shared`; an event's own `context` and
+    `integrations` take precedence, member by member. With `correct_clock`, `sentAt` is compared with `received_at`.
+    Raises Refusal (400) with the field.
     """
     if not isinstance(event, dict):
-        raise Refusal(400, "an event must be a JSON object")
+        raise Refusal(400, "the event must be a JSON object")
     _check_size(event)
     kind = event.get("type")
     if kind not in TYPES:
-        raise Refusal(400, f"type: is {_shown(kind)}, but must be one of {', '.join(TYPES)}", "type")
+        raise _invalid("type", f"one of {', '.join(TYPES)}", kind)
     _check_identity(event, kind)
     _check_text(event, "messageId")
     if kind == "track" and not isinstance(event.get("event"), str):
-        raise Refusal(400, "event: a track call needs the name of the event, a text", "event")
+        raise _invalid("event", "a string, the name of the event", event.get("event"))
     for name in ("context", "properties", "traits", "integrations"):
         if type(event.get(name)) is not dict and event.get(name):
-            raise Refusal(400, f"{name}: must be an object", name)
+            raise _invalid(name, "an object", event[name])
     merged = event.copy()
     merged.pop("writeKey", None)
     for name in ("context", "integrations"):
@@ -53,20 +56,25 @@ def completed(event: Any, common: Mapping[str, Any], received_at: datetime, *, c
     merged["messageId"] = merged.get("messageId") or f"segue-{uuid4()}"
     sent_at = merged.get("sentAt", common.get("sentAt"))
     merged["timestamp"] = _timestamp(merged, sent_at, received_at, correct_clock=correct_clock)
-    merged["receivedAt"] = _written(received_at)
+    merged["receivedAt"] = _iso(received_at)
     return merged
 
 
 def shared(body: JsonObject) -> JsonObject:
-    """Return the members of a batch that count for each of its events; raise Refusal when they are too much."""
+    """Return the members of a batch that apply to each of its events: `{"sentAt"?, "context"?, "integrations"?}`.
+
+    Raises Refusal (400) when they have more than MAX_EVENT_BYTES as JSON.
+    """
     found: JsonObject = {name: body[name] for name in ("sentAt", "context", "integrations") if name in body}
-    if _size(found) > MAX_EVENT_BYTES:
-        raise Refusal(400, f"context: what counts for every event must not exceed {MAX_EVENT_BYTES:,} bytes", "context")
+    size = _size(found)
+    if size > MAX_EVENT_BYTES:
+        limit = f"at most {MAX_EVENT_BYTES:,} bytes with the integrations and sentAt of the batch"
+        raise Refusal(400, f"context: must have {limit}, not {size:,}", "context")
     return found
 
 
 def packed(source: str, event: JsonObject) -> bytes:
-    """Return the event as it rests on the queue; raise Refusal when it cannot be written."""
+    """Return the event as it is stored in the queue; raise Refusal (400) when it is nested too deeply for JSON."""
     try:
         return pack(source, event)
     except (TypeError, RecursionError):
@@ -76,7 +84,7 @@ def packed(source: str, event: JsonObject) -> bytes:
 def _check_size(event: JsonObject) -> None:
     size = _size(event)
     if size > MAX_EVENT_BYTES:
-        raise Refusal(400, f"the event has {size:,} bytes, but must not have more than {MAX_EVENT_BYTES:,}")
+        raise Refusal(400, f"the event must have at most {MAX_EVENT_BYTES:,} bytes, not {size:,}")
 
 
 def _size(value: JsonObject) -> int:
@@ -95,49 +103,55 @@ def _check_identity(event: JsonObject, kind: str) -> None:
                 raise Refusal(400, f"{name}: is missing; an alias needs both userId and previousId", name)
     elif kind == DELETION:
         if not event.get("userId"):
-            raise Refusal(400, "userId: is missing; a deletion needs it", "userId")
+            raise Refusal(400, "userId: is missing; a deletion request needs a userId", "userId")
     elif not (event.get("userId") or event.get("anonymousId")):
         raise Refusal(400, "userId: is missing; an event needs a userId or an anonymousId", "userId")
     if kind == "group" and not event.get("groupId"):
-        raise Refusal(400, "groupId: is missing; a group call needs it", "groupId")
+        raise Refusal(400, "groupId: is missing; a group call needs a groupId", "groupId")
 
 
 def _check_text(event: JsonObject, name: str) -> None:
     value = event.get(name)
     if value is not None and type(value) not in (str, int, float):
-        raise Refusal(400, f"{name}: must be a text, not {_shown(value)}", name)
+        raise _invalid(name, "a string or a number", value)
 
 
 def _timestamp(event: JsonObject, sent_at: Any, received_at: datetime, *, correct_clock: bool) -> str:
-    """Return when it happened by our clock: as told, moved by how far the device's clock is off; else now."""
-    told = event.get("timestamp") or event.get("originalTimestamp")
-    happened_at = _read(told)
+    """Return the time of the event by the server's clock, in ISO 8601.
+
+    It is the event's own time, moved by the difference of the clocks when that is large enough; the time of receipt
+    when the event has none. A time that is not ISO 8601 stays unchanged.
+    """
+    given = event.get("timestamp") or event.get("originalTimestamp")
+    happened_at = _time(given)
     if happened_at is None:
-        return told if isinstance(told, str) and told else _written(received_at)
-    sent = _read(sent_at) if correct_clock else None
-    if sent is None or abs((received_at - sent).total_seconds()) <= CLOCK_IS_OFF_S:
-        return str(told)
+        return given if isinstance(given, str) and given else _iso(received_at)
+    sent = _time(sent_at) if correct_clock else None
+    if sent is None or abs((received_at - sent).total_seconds()) <= MAX_CLOCK_DIFFERENCE_S:
+        return str(given)
     try:
-        return _written(received_at - (sent - happened_at))
+        return _iso(received_at - (sent - happened_at))
     except OverflowError:
-        return str(told)
+        return str(given)
 
 
-def _read(value: Any) -> datetime | None:
+def _time(value: Any) -> datetime | None:
     if type(value) is not str:
         return None
     try:
-        read = datetime.fromisoformat(value)
+        time = datetime.fromisoformat(value)
     except ValueError:
         return None
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-@lru_cache(maxsize=16)  # all events of a request were received at once
-def _written(time: datetime) -> str:
+@lru_cache(maxsize=16)  # all events of a request have the same time of receipt
+def _iso(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _shown(value: Any) -> str:
-    text = repr(value) if value is not None else "missing"
-    return text if len(text) <= 40 else f"{text[:37]}..."
+def _invalid(name: str, wanted: str, value: Any) -> Refusal:
+    if value is None:
+        return Refusal(400, f"{name}: is missing; must be {wanted}", name)
+    text = repr(value)
+    return Refusal(400, f"{name}: must be {wanted}, not {text if len(text) <= 40 else f'{text[:37]}...'}", name)

@@ -1,7 +1,8 @@
-"""The signature of Segment's webhook: hex HMAC-SHA1 of the raw body with a shared secret.
+"""The signature of Segment's webhook: the hexadecimal HMAC-SHA1 of the raw body with a shared secret.
 
-When the body is an array, Segment signs the raw text of its first element only, so the others are unsigned; it is
-checked as it is made. docs/security.md says what that means.
+Of an array, Segment signs the raw text of the first element only (segmentio/segment-docs,
+src/connections/destinations/catalog/webhooks/index.md, "Authentication"). The other elements are therefore unsigned;
+docs/security.md states the consequences.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ _WHITE_SPACE = " \t\r\n"
 
 
 def is_signed(body: bytes, signature: str, secret: str) -> bool:
-    """Return whether `signature` is that of `body`; what is no JSON is not signed."""
+    """Whether `signature`, in either case, is that of the raw `body`; False for a body that cannot be read as JSON."""
     text = signed_text(body)
     if text is None:
         return False
@@ -22,15 +23,18 @@ def is_signed(body: bytes, signature: str, secret: str) -> bool:
 
 
 def signed_text(body: bytes) -> bytes | None:
-    """Return the part of the body that Segment signs: all of it, or the first element of an array as it is written."""
+    """Return the part of the body that is signed: all of it, or the raw first element of an array.
+
+    None when the body is not UTF-8, or an array whose first element is not JSON.
+    """
     try:
         text = body.decode()
     except UnicodeDecodeError:
         return None
-    start = _skipped(text, 0)
+    start = _after_white_space(text, 0)
     if text[start : start + 1] != "[":
         return body
-    start = _skipped(text, start + 1)
+    start = _after_white_space(text, start + 1)
     try:
         _, end = json.JSONDecoder().raw_decode(text, start)
     except (ValueError, RecursionError):
@@ -38,7 +42,7 @@ def signed_text(body: bytes) -> bytes | None:
     return text[start:end].encode()
 
 
-def _skipped(text: str, start: int) -> int:
+def _after_white_space(text: str, start: int) -> int:
     while text[start : start + 1] and text[start] in _WHITE_SPACE:
         start += 1
     return start

@@ -1,21 +1,19 @@
-"""Sources: who may send events, and which destinations they feed; and how many events each has brought."""
+"""Sources: the senders of events, each with its credentials and the destinations that get its events."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
-import redis
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from lanes import keys
 from settings import SettingsError
 
 _Text = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Source(BaseModel):
-    """One `[sources.NAME]`. Without a `webhook_secret` its webhook is refused."""
+    """One table `[sources.NAME]`. Without a `webhook_secret`, requests to its webhook are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -26,7 +24,10 @@ class Source(BaseModel):
 
 
 def sources(document: Mapping[str, Any]) -> tuple[Source, ...]:
-    """Return the sources of the file's tables; raise SettingsError with every fault, each naming its key."""
+    """Return the sources of a configuration: `{"sources": {NAME: table}, "destinations": {NAME: table}}`.
+
+    Raises SettingsError with one line for each fault, which begins with the key.
+    """
     tables = document.get("sources", {})
     if not isinstance(tables, Mapping):
         raise SettingsError("sources: must be tables like [sources.website]")
@@ -41,24 +42,15 @@ def sources(document: Mapping[str, Any]) -> tuple[Source, ...]:
             faults += [_described(name, fault) for fault in error.errors(include_url=False)]
     known = document.get("destinations", {})
     for source in found:
-        for unknown in (one for one in source.destinations if one not in known):
-            there = ", ".join(known) or "none"
-            faults.append(f'sources.{source.name}.destinations: there is no destination "{unknown}"; there are {there}')
-        twin = next((one for one in found if one is not source and one.write_key == source.write_key), None)
-        if twin is not None:
-            faults.append(f"sources.{source.name}.write_key: is that of sources.{twin.name} as well")
+        for unknown in (name for name in source.destinations if name not in known):
+            names = ", ".join(known) or "none"
+            faults.append(f'sources.{source.name}.destinations: there is no destination "{unknown}"; there are {names}')
+        other = next((each for each in found if each is not source and each.write_key == source.write_key), None)
+        if other is not None:
+            faults.append(f"sources.{source.name}.write_key: must differ from the write_key of sources.{other.name}")
     if faults:
         raise SettingsError("\n".join(faults))
     return tuple(found)
-
-
-def totals(client: redis.Redis) -> dict[str, dict[str, int]]:
-    """Return, by source, how many events were accepted, duplicates and rejected."""
-    counted: dict[str, dict[str, int]] = {}
-    for field, count in cast(dict[bytes, bytes], client.hgetall(keys.SOURCES.name)).items():
-        name, _, what = field.decode().rpartition(":")
-        counted.setdefault(name, {})[what] = int(count)
-    return counted
 
 
 def _described(name: str, fault: Any) -> str:

@@ -1,5 +1,7 @@
-"""Wake-ups: asks the workers for a deliverer, or to drop what stands before a deletion. A hint that is lost costs one
-sweep interval, or that this is sent before the deletion; so nobody waits for it.
+"""Wake-ups: messages that ask the workers for a deliverer, or to drop the events before a deletion.
+
+A wake-up is a hint. When one is lost, delivery starts one sweep interval later, or the events before a deletion are
+sent before it. No request therefore waits for a wake-up.
 """
 
 from __future__ import annotations
@@ -12,37 +14,39 @@ from celery import Celery
 
 log = logging.getLogger(__name__)
 
-# The names are those of `workers`, which ingest does not import.
-_DELIVER, _FORGET, _QUEUE, _EXPIRES_S = "deliver", "forget", "segue", 5
+# The names of tasks and queue in `workers`, which ingest does not import.
+_DELIVER, _DISCARD, _QUEUE = "deliver", "discard", "segue"
+_EXPIRES_S = 5
 _TIMEOUTS = {"socket_timeout": 5, "socket_connect_timeout": 2}
 
 
 class Wakeups:
-    """Sends wake-ups from a thread of its own, so that a slow Redis holds up no request."""
+    """Sends wake-ups from a thread, so that a slow Redis does not block a request."""
 
     def __init__(self, redis_url: str) -> None:
         self._celery = Celery("segue-ingest", broker=redis_url)
         self._celery.conf.broker_transport_options = _TIMEOUTS
-        self._wanted: queue.SimpleQueue[tuple[str, list[str | int]] | None] = queue.SimpleQueue()
+        self._pending: queue.SimpleQueue[tuple[str, list[str | int]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._send_all, name="wakeups", daemon=True)
         self._thread.start()
 
     def wake(self, destination: str) -> None:
-        """Ask for a deliverer of the destination."""
-        self._wanted.put((_DELIVER, [destination]))
+        """Request a deliverer of the destination."""
+        self._pending.put((_DELIVER, [destination]))
 
-    def forget(self, destination: str, sequence: int) -> None:
-        """Ask for what stands before the deletion of this sequence to be dropped."""
-        self._wanted.put((_FORGET, [destination, sequence]))
+    def discard_before(self, destination: str, sequence: int) -> None:
+        """Request that the workers drop the events that wait before the deletion with this sequence number."""
+        self._pending.put((_DISCARD, [destination, sequence]))
 
     def close(self) -> None:
-        self._wanted.put(None)
+        """Send what is pending, for 2 s at most, and stop the thread."""
+        self._pending.put(None)
         self._thread.join(timeout=2)
 
     def _send_all(self) -> None:
-        while (wanted := self._wanted.get()) is not None:
-            task, arguments = wanted
+        while (pending := self._pending.get()) is not None:
+            task, arguments = pending
             try:
                 self._celery.send_task(task, args=arguments, queue=_QUEUE, expires=_EXPIRES_S, retry=False)
             except Exception as error:
-                log.warning("%s: a wake-up could not be sent, the next sweep makes up for it: %s", arguments[0], error)
+                log.warning("%s: a wake-up was not sent; the next sweep delivers the events: %s", arguments[0], error)

@@ -53,6 +53,21 @@ def compare_queue(queue: Queue) -> Queue:
     return _agreed(queue, run(queue, "open", _arguments(queue, creating=False)))
 
 
+def configure_queue(queue: Queue) -> dict[str, tuple[int, int]]:
+    """Store the values of this process beside the queue. Return what changed: name → (before, now).
+
+    Processes that use the queue must be stopped: they compute key names and due times from the old values.
+
+    Raises OtherLayout.
+    """
+    try:
+        open_queue(queue)
+    except QueueMismatch as error:
+        queue.client.hset(keys.CONFIG.of(queue.name), mapping=cast(dict[Any, Any], asdict(queue.config)))
+        return error.differences
+    return {}
+
+
 async def open_queue_async(queue: AsyncQueue) -> AsyncQueue:
     """Do what `open_queue` does, with an asyncio client."""
     return _agreed(queue, await run_async(queue, "open", _arguments(queue, creating=True)))

@@ -258,7 +258,7 @@ RECEIPT = Key(
     "one erasure: time, operator, request, state, keyed hashes, counts",
     _FOR_EVER,
     "privacy",
-    personal="keyed hashes",
+    personal="data",
 )
 ERASING = Key(":erasing", "set", "ids of receipts whose erasure is not finished", "until finished", "privacy")
 ERASING_LOCK = Key(":erasing:lock", "string", "a worker finishes erasures", "60 s", "privacy", expires=True)
@@ -339,12 +339,29 @@ AOF_REWRITE_DONE = Key(
 
 CELERY_QUEUE = Key("segue", "list", "messages of Celery that wait for a worker", "until received", "celery")
 CELERY_BINDING = Key("_kombu.binding.{exchange}", "set", "queues of an exchange of Celery", _FOR_EVER, "celery")
-CELERY_UNACKED = Key(
-    "unacked{part}",
-    "hash",
-    "messages of Celery that were received and not acknowledged",
-    "until acknowledged",
+CELERY_PERMANENT = Key(
+    "_kombu.binding_permanent.{exchange}", "set", "those of the queues that do not end", _FOR_EVER, "celery"
+)
+CELERY_DEADLINES = Key(
+    "_kombu.binding_deadlines",
+    "zset",
+    "exchange whose queues end with their workers, by the time in ms at which its queues are forgotten",
+    "until an hour after the last worker",
     "celery",
+)
+CELERY_UNACKED = Key(
+    "unacked", "hash", "messages of Celery that were received and not acknowledged", "until acknowledged", "celery"
+)
+CELERY_UNACKED_INDEX = Key(
+    "unacked_index", "zset", "the same messages, by the time of receipt in s", "until acknowledged", "celery"
+)
+CELERY_UNACKED_MUTEX = Key(
+    "unacked_mutex",
+    "string",
+    "a worker returns messages that were not acknowledged",
+    "5 min",
+    "celery",
+    expires=True,
 )
 
 KEYS: Final = {name: value for name, value in tuple(globals().items()) if isinstance(value, Key)}

@@ -1,21 +1,23 @@
-"""Segment events to Customer.io operations: pure, no store, no network, no clock.
+"""Translate Segment events to Customer.io operations.
 
-    journeys = destinations(document)["journeys"]      # configuration, compiled once
-    ordering_keys(event, journeys)                     # what the event is ordered by
+    journeys = destinations(document)["journeys"]      # the configuration, compiled once
+    ordering_keys(event, journeys)                     # the keys that the event is ordered by
     translate(event, journeys, now_s)                  # filter, map, validate: operations and failures
 
-The behaviour is that of Segment's Customer.io destination action, answer for answer (docs/compatibility.md). The same
-event, destination and clock always give the same result, and no JSON makes `translate` or `ordering_keys` raise.
+The package is pure: it uses no store, no network, no clock and no randomness. The same event, destination and time
+always give the same result. `translate` and `ordering_keys` raise for no JSON value.
+
+The results are those of Segment's Customer.io destination, called *the reference* (docs/compatibility.md).
 """
 
+from mapping.actions import effect_of
 from mapping.configuration import destinations, lint_warnings
 from mapping.delivery import Delivery
 from mapping.destination import Destination, compile_destination
-from mapping.directives import transform, transform_batch
-from mapping.directives.validate import validate_mapping
+from mapping.directives import transform, transform_batch, validate_mapping
 from mapping.errors import ConfigurationError, MappingError
 from mapping.explain import Decision, Explanation, explain
-from mapping.operation import Failure, Operation, Translation
+from mapping.operation import CHANGES_IDENTITY, IRREVERSIBLE, Effect, Failure, Operation, Translation
 from mapping.ordering import OrderingInfo, ordering_info, ordering_keys
 from mapping.privacy_requests import DELETION, Person, PrivacyAction, PrivacyRequest, privacy_request_of
 from mapping.reference_results import (
@@ -28,11 +30,14 @@ from mapping.reference_results import (
 from mapping.translation import translate
 
 __all__ = [
+    "CHANGES_IDENTITY",
     "DELETION",
+    "IRREVERSIBLE",
     "ConfigurationError",
     "Decision",
     "Delivery",
     "Destination",
+    "Effect",
     "Explanation",
     "Failure",
     "MappingError",
@@ -48,6 +53,7 @@ __all__ = [
     "deletion_results",
     "destination_of",
     "destinations",
+    "effect_of",
     "event_results",
     "explain",
     "lint_warnings",

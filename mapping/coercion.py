@@ -1,8 +1,8 @@
-"""A resolved mapping against an action's fields: coerced to the fields' types, or refused in words for people.
+"""Coerce a resolved mapping to the types of an action's fields, or refuse it with readable errors.
 
-The rules are those of ajv with `coerceTypes: "array"`, `allErrors` and `removeAdditional`, and the wording that of
-ajv-human-errors, as the reference sets them up (packages/core/src/schema-validation.ts). Written by hand, since no
-library coerces a list of one to its item, or `null` inside such a list to the empty text.
+The rules are those of ajv with `coerceTypes: "array"`, `allErrors` and `removeAdditional`. The wording is that of
+ajv-human-errors. Both are set up as in the reference (packages/core/src/schema-validation.ts). No library
+coerces a list of one item to that item, or `null` inside such a list to the empty text.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _TYPE_NAMES: Final = {
 
 
 def without_empty(fields: Iterable[Field], resolved: Any) -> Any:
-    """Return the payload without nulls, and without empty texts where the field is no text. Nothing inside objects is
-    touched."""
+    """Return the payload without nulls, and without empty texts in fields that are not texts. Members of objects are
+    kept."""
     if type(resolved) is not dict:
         return UNDEFINED if resolved is None or resolved == "" else resolved
     kept = dict(resolved)
@@ -42,14 +42,14 @@ def without_empty(fields: Iterable[Field], resolved: Any) -> Any:
 
 
 def without_empty_texts(values: Any) -> Any:
-    """Return the payload without any empty text: what a single event loses, and an event of a batch keeps."""
+    """Return the payload without empty texts. The reference removes them from single events, not from batches."""
     if type(values) is not dict:
         return values
     return {key: value for key, value in values.items() if value != ""}
 
 
 def coerce(fields: Iterable[Field], values: Any) -> JsonObject:
-    """Return the payload: unknown fields gone, the others of their type; raises InvalidPayload with every fault."""
+    """Return the payload: unknown fields removed, the others coerced. Raises InvalidPayload with every fault."""
     if type(values) is not dict:
         raise InvalidPayload(f"The root value must be an object but it was {_described(values)}.")
     payload: JsonObject = {}
@@ -70,7 +70,7 @@ def coerce(fields: Iterable[Field], values: Any) -> JsonObject:
 
 
 def text_of(value: Any) -> str | None:
-    """Return the value as the text that a field of type string would hold; None when it can be none."""
+    """Return the value as a field of type string coerces it; None when it cannot be a text."""
     if type(value) is str:
         return value
     text, fits = _to_text(value)
@@ -78,7 +78,7 @@ def text_of(value: Any) -> str | None:
 
 
 def _coerce_field(field: Field, value: Any) -> tuple[Any, list[str]]:
-    """Return the coerced value, or what remains of it, and what is wrong with that, in the order of the schema."""
+    """Return the value, coerced as far as possible, and its faults in the order of the schema."""
     value, fits = _COERCIONS[field.type](value)
     faults = []
     if not fits:
@@ -143,7 +143,8 @@ def _to_object(value: Any) -> tuple[Any, bool]:
 
 
 def _to_date(value: Any) -> tuple[Any, bool]:
-    """Text or number. A list of one text is refused unless that is a number: ajv asks for both types at once there."""
+    """Coerce to a text or a number. A list of one text is refused unless the text is a number, because ajv checks
+    both types together there."""
     if type(value) is str or type(value) is int or type(value) is float:
         return value, True
     was_list = type(value) is list

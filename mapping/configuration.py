@@ -1,14 +1,16 @@
-"""The TOML tables `[destinations.NAME]` to compiled destinations. Every fault of a file at once, each naming its key,
-what is wrong and what would be right; docs/configuration.md is the reference for whoever writes the file.
+"""Compile the TOML tables `[destinations.NAME]` to destinations.
 
-    [destinations.journeys]                        # quick setup: the fifteen presets are on
+A file is refused with all of its faults. Each fault names its key, what is wrong and what would be right.
+docs/configuration.md documents the keys.
+
+    [destinations.journeys]                        # quick setup: all presets are on
     site_id = "${CIO_SITE_ID}"
     api_key = "${CIO_API_KEY}"
 
-    [destinations.journeys.presets]                # customised: one switched off,
+    [destinations.journeys.presets]                # customised: a preset is off,
     "Track Screen View" = false
 
-    [[destinations.journeys.subscriptions]]        # one added; it begins with the action's default mapping
+    [[destinations.journeys.subscriptions]]        # and one subscription more; it starts from the default mapping
     name = "Lead"
     trigger = 'event = "Lead Captured"'
     action = "Create or Update Person"
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -33,20 +35,16 @@ from mapping.destination import (
     Region,
     compile_destination,
 )
-from mapping.directives import ROOT_DIRECTIVE
-from mapping.directives.validate import validate_mapping
+from mapping.directives import ROOT_DIRECTIVE, validate_mapping
 from mapping.envelope import JsonObject
 from mapping.errors import ConfigurationError, InvalidMapping, InvalidPayload
-from mapping.filters.rules import Filter, compile_filter
+from mapping.filters import Filter, compile_filter
 from mapping.fql import FqlError, parse, warnings
 from mapping.ordering_keys import IdentifierScheme
-from mapping.subscription import compile_subscription
+from mapping.subscription import SubscriptionRow, compile_subscription, presets
 
 _SECTIONS = ("sources", "destinations")
-_BY_TITLE: Final = {action.title.casefold(): action for action in ACTIONS.values()}
-_PRESETS: Final = {action.title: action for action in ACTIONS.values()}
-_NOT_IN_2021: Final = {"trackScreenView": "Screen", "createUpdateObject": "Group"}
-# Keys that Segment's own mappings may have beside the fields of the action.
+# Keys that Segment's mappings may have in addition to the fields of the action.
 _PLATFORM_KEYS = frozenset({ROOT_DIRECTIVE, "__segment_internal_sync_mode", "__segment_internal_matching_key"})
 
 _Text = Annotated[str, StringConstraints(min_length=1)]
@@ -72,7 +70,7 @@ class DestinationTable(_Strict):
 
 
 class SubscriptionTable(_Strict):
-    """The keys of `[[destinations.NAME.subscriptions]]`. With a preset's name, what is absent is the preset's."""
+    """The keys of `[[destinations.NAME.subscriptions]]`. Absent keys default to those of the preset of that name."""
 
     name: _Text
     trigger: _Text | None = None
@@ -82,42 +80,44 @@ class SubscriptionTable(_Strict):
 
 
 def destinations(document: Mapping[str, Any]) -> dict[str, Destination]:
-    """Return the destinations of the file's tables, by name; raises ConfigurationError with every fault."""
+    """Return the destinations of a document `{"destinations": {NAME: table}}`, by name.
+
+    Raises ConfigurationError with every fault.
+    """
     faults = [_unknown(key, key, _SECTIONS) for key in document if key not in _SECTIONS]
     tables = document.get("destinations", {})
     if not isinstance(tables, Mapping):
         raise ConfigurationError([*faults, "destinations: must be tables like [destinations.journeys]"])
-    read = {}
+    compiled = {}
     for name, table in tables.items():
-        reading = _Reading(f"destinations.{name}", faults)
-        destination = reading.destination(name, table)
+        destination = _Reader(f"destinations.{name}", faults).destination(name, table)
         if destination is not None:
-            read[name] = destination
+            compiled[name] = destination
     if faults:
         raise ConfigurationError(faults)
-    return read
+    return compiled
 
 
 def lint_warnings(destination: Destination) -> list[str]:
-    """Return what in the triggers of a destination does not do what it says: each with what it really does, what was
-    probably meant, and the place in the trigger."""
+    """Return the lint warnings of all triggers of a destination: what each trigger actually does, a suggestion, and the
+    position in the trigger."""
     return [
-        f'destinations.{destination.name}: the trigger of "{one.name}": {warning}'
-        for one in destination.subscriptions
-        if one.enabled and one.fault is None
-        for warning in warnings(one.trigger)
+        f'destinations.{destination.name}: the trigger of "{subscription.name}": {warning}'
+        for subscription in destination.subscriptions
+        if subscription.enabled and subscription.fault is None
+        for warning in warnings(subscription.trigger)
     ]
 
 
-class _Reading:
-    """The reading of one destination's table: where it stands in the file, and the faults found so far in the whole
-    file."""
+class _Reader:
+    """Reads the table of one destination; `where` is its key, `faults` collects those of the whole file."""
 
     def __init__(self, where: str, faults: list[str]) -> None:
         self.where = where
         self.faults = faults
 
     def destination(self, name: str, table: Any) -> Destination | None:
+        """Return the destination, compiled; None when the file has faults so far."""
         settings = self.table(DestinationTable, self.where, table)
         rows = table.get("subscriptions", []) if isinstance(table, Mapping) else []
         compatibility = table.get("compatibility", "current") if isinstance(table, Mapping) else "current"
@@ -125,24 +125,24 @@ class _Reading:
         chosen = self.presets(switches if isinstance(switches, Mapping) else {}, compatibility)
         for position, row in enumerate(rows if isinstance(rows, list) else []):
             self.subscription(f"{self.where}.subscriptions[{position}]", row, chosen, compatibility, switches)
-        wanted = table.get("filters", []) if isinstance(table, Mapping) else []
+        tables = table.get("filters", []) if isinstance(table, Mapping) else []
         filters = [
             self.filter(f"{self.where}.filters[{position}]", row)
-            for position, row in enumerate(wanted if isinstance(wanted, list) else [])
+            for position, row in enumerate(tables if isinstance(tables, list) else [])
         ]
         if settings is None or self.faults:
             return None
-        compiled = [compile_subscription(index, **one) for index, one in enumerate(chosen.values())]
+        subscriptions = [compile_subscription(index, **row) for index, row in enumerate(chosen.values())]
         return compile_destination(
             name,
-            compiled,
+            subscriptions,
             **settings.model_dump(exclude={"presets", "subscriptions", "delivery", "filters"}),
             delivery=settings.delivery,
-            filters=[one for one in filters if one is not None],
+            filters=[each for each in filters if each is not None],
         )
 
     def table(self, model: type[Any], where: str, table: Any) -> Any:
-        """Return the table as a model; note its faults and return None when there are any."""
+        """Return the table as a model; record its faults and return None when there are any."""
         try:
             return model.model_validate(table)
         except ValidationError as error:
@@ -151,7 +151,7 @@ class _Reading:
             return None
 
     def filter(self, where: str, row: Any) -> Filter | None:
-        """Return the filter of one table; note its faults and return None when there are any."""
+        """Return the filter of one table; record its faults and return None when there are any."""
         if not isinstance(row, Mapping):
             self.faults.append(f"{where}: must be a table, not {row!r}")
             return None
@@ -161,25 +161,27 @@ class _Reading:
             self.faults += [f"{where}.{fault}" for fault in error.faults]
             return None
 
-    def presets(self, switches: Mapping[str, Any], compatibility: str) -> dict[str, dict[str, Any]]:
-        """Return the presets that are on, by name, as arguments of `compile_subscription`."""
+    def presets(self, switches: Mapping[str, Any], compatibility: str) -> dict[str, SubscriptionRow]:
+        """Return the presets that are on, by name."""
+        titles = tuple(_by_title())
         for name in switches:
-            if name not in _PRESETS:
-                self.faults.append(_unknown(f'{self.where}.presets."{name}"', name, tuple(_PRESETS), "preset"))
+            if name not in titles:
+                self.faults.append(_unknown(f'{self.where}.presets."{name}"', name, titles, "preset"))
         return {
-            name: {"name": name, "trigger": action.trigger, "slug": action.slug, "mapping": action.default_mapping}
-            for name, action in _PRESETS.items()
-            if switches.get(name) is not False and not (compatibility == "2021" and action.slug in _NOT_IN_2021)
+            preset["name"]: preset
+            for preset in presets()
+            if switches.get(preset["name"]) is not False
+            and (compatibility == "current" or _is_preset_of_2021(ACTIONS[preset["slug"]]))
         }
 
     def subscription(
-        self, where: str, row: Any, chosen: dict[str, dict[str, Any]], compatibility: str, switches: Any
+        self, where: str, row: Any, chosen: dict[str, SubscriptionRow], compatibility: str, switches: Any
     ) -> None:
-        """Add one subscription to those chosen, in the place of the preset of its name if there is one."""
+        """Add a subscription to those chosen; it replaces the preset of its name if there is one."""
         table = self.table(SubscriptionTable, where, row)
         if table is None:
             return
-        preset = _PRESETS.get(table.name)
+        preset = _by_title().get(table.name)
         if preset is not None and isinstance(switches, Mapping) and switches.get(table.name) is False:
             self.faults.append(f'{where}.name: the preset "{table.name}" is switched off in {self.where}.presets')
         if preset is None and table.name in chosen:
@@ -202,17 +204,21 @@ class _Reading:
         }
 
     def action(self, where: str, table: SubscriptionTable, preset: Action | None) -> Action | None:
+        """Return the action of a subscription, by slug or title; its preset's if it names none; None is a fault."""
         if table.action is None:
             if preset is None:
                 self.faults.append(f"{where}.action: is missing; one of {', '.join(ACTIONS)}")
             return preset
-        action = ACTIONS.get(table.action) or _BY_TITLE.get(table.action.casefold())
+        titles = _by_title()
+        folded = {title.casefold(): action for title, action in titles.items()}
+        action = ACTIONS.get(table.action) or folded.get(table.action.casefold())
         if action is None:
-            known = (*ACTIONS, *_PRESETS)
+            known = (*ACTIONS, *titles)
             self.faults.append(_unknown(f"{where}.action", table.action, known, "action", shown=tuple(ACTIONS)))
         return action
 
     def trigger(self, where: str, table: SubscriptionTable, preset: Action | None) -> str | None:
+        """Return the trigger of a subscription; its preset's if it has none; None is a fault."""
         if table.trigger is None:
             if preset is None:
                 self.faults.append(f"{where}.trigger: is missing; which events, for example 'type = \"track\"'")
@@ -225,6 +231,7 @@ class _Reading:
         return table.trigger
 
     def accepted_in_2021(self, where: str, action: Action, trigger: str) -> None:
+        """Record a fault when the original product has no such action or accepts no such events."""
         types = parse(trigger).types() or frozenset()
         if types & TYPES_AFTER_2021:
             kinds = " and ".join(sorted(kind.capitalize() for kind in types & TYPES_AFTER_2021))
@@ -232,34 +239,34 @@ class _Reading:
                 f'{where}.trigger: {kinds} events are not accepted with compatibility = "2021"; '
                 'use compatibility = "current" or another trigger'
             )
-        elif action.slug == "trackScreenView":
+        elif not action.in_2021:
             self.faults.append(
-                f'{where}.action: {action.title} is not there with compatibility = "2021"; '
+                f'{where}.action: {action.title} is not available with compatibility = "2021"; '
                 'use compatibility = "current" or another action'
             )
 
-    def mapping(self, where: str, given: JsonObject, action: Action) -> JsonObject:
-        """Return the action's default mapping with the given fields in their place, paths and templates spelled out."""
+    def mapping(self, where: str, overrides: JsonObject, action: Action) -> JsonObject:
+        """Return the default mapping of the action, updated with `overrides`, paths and templates expanded."""
         fields = {field.key: field for field in action.fields}
-        for key in given:
+        for key in overrides:
             if key not in fields and key not in _PLATFORM_KEYS:
                 what = f"field of {action.title}"
                 self.faults.append(_unknown(f"{where}.mapping.{key}", key, tuple(fields), what))
-        spelled = {key: _spelled_out(value) for key, value in given.items()}
-        for key, value in spelled.items():
+        expanded = {key: _expanded(value) for key, value in overrides.items()}
+        for key, value in expanded.items():
             if key in fields and fields[key].required and value == "":
                 self.faults.append(
                     f'{where}.mapping.{key}: {action.title} needs its {fields[key].label}; give a path like "$.userId"'
                 )
             self.constant(f"{where}.mapping.{key}", fields.get(key), value)
         try:
-            validate_mapping(spelled)
+            validate_mapping(expanded)
         except InvalidMapping as error:
             self.faults += [f"{where}.mapping: {message}" for message in error.messages]
-        return {**action.default_mapping, **spelled}
+        return {**action.default_mapping, **expanded}
 
     def constant(self, where: str, field: Any, value: Any) -> None:
-        """Note the fault of a constant that would refuse every event."""
+        """Record the fault of a constant that would refuse every event."""
         if field is None or type(value) is dict or type(value) is list:
             return
         try:
@@ -269,8 +276,18 @@ class _Reading:
                 self.faults.append(f"{where}: {error}")
 
 
-def _spelled_out(value: Any) -> Any:
-    """Return a field's mapping with `"$.a.b"` written as a path and `"… {{ a.b }} …"` as a template."""
+def _by_title() -> dict[str, Action]:
+    return {action.title: action for action in ACTIONS.values()}
+
+
+def _is_preset_of_2021(action: Action) -> bool:
+    """Whether the original product has the action and accepts events that its trigger selects."""
+    types = parse(action.trigger).types()
+    return action.in_2021 and (types is None or not types <= TYPES_AFTER_2021)
+
+
+def _expanded(value: Any) -> Any:
+    """Return the mapping of a field with `"$.a.b"` written as `@path` and `"… {{ a.b }} …"` as `@template`."""
     if not isinstance(value, str):
         return value
     if value.startswith("$."):
@@ -279,8 +296,8 @@ def _spelled_out(value: Any) -> Any:
 
 
 def _described(fault: Any, where: str, known: tuple[str, ...]) -> str:
-    """Return one fault that pydantic found as our own sentence."""
-    location, kind, given = fault["loc"], fault["type"], fault["input"]
+    """Return the text for a fault that pydantic found."""
+    location, kind, value = fault["loc"], fault["type"], fault["input"]
     key = where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     context = fault.get("ctx", {})
     match kind:
@@ -289,15 +306,16 @@ def _described(fault: Any, where: str, known: tuple[str, ...]) -> str:
         case "extra_forbidden":
             return _unknown(key, str(location[-1]), known)
         case "literal_error":
-            return f"{key}: is {given!r}, but must be {context['expected']}"
+            return f"{key}: is {value!r}, but must be {context['expected']}"
         case "model_type" | "model_attributes_type":
-            return f"{key}: must be a table, not {given!r}"
+            return f"{key}: must be a table, not {value!r}"
         case "string_too_short":
             return f"{key}: must not be empty"
-    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]} (it is {given!r})"
+    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]} (it is {value!r})"
 
 
 def _unknown(where: str, name: str, known: tuple[str, ...], what: str = "key", shown: tuple[str, ...] = ()) -> str:
+    """Return the fault of an unknown name, with the most similar known name or all of them (`shown`)."""
     nearest = get_close_matches(name, known, n=1, cutoff=0.6)
-    right = f'did you mean "{nearest[0]}"?' if nearest else f"there are {', '.join(shown or known)}"
-    return f'{where}: there is no {what} "{name}"; {right}'
+    suggestion = f'did you mean "{nearest[0]}"?' if nearest else f"there are {', '.join(shown or known)}"
+    return f'{where}: there is no {what} "{name}"; {suggestion}'

@@ -1,6 +1,6 @@
-"""A destination: one Customer.io workspace, compiled from its configuration once, with its subscriptions indexed.
+"""A destination: a Customer.io workspace with its subscriptions, compiled once and indexed by event type and name.
 
-`configuration` reads the TOML tables; `compile_destination` is what both it and the conformance answers end in.
+`configuration` compiles destinations from TOML tables, `reference_results` from the settings of the reference.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
-from mapping.actions import TAKING_AWAY
 from mapping.delivery import DEFAULTS, Delivery
 from mapping.envelope import JsonObject
-from mapping.filters.rules import Filter, in_order
+from mapping.filters import Filter, in_order
+from mapping.operation import NEEDS_COOLDOWN
 from mapping.ordering_keys import IdentifierScheme
 from mapping.subscription import Subscription, compile_subscription, presets
 
@@ -21,24 +21,23 @@ Compatibility = Literal["current", "2021"]
 
 TRACK_URLS: Final[dict[Region, str]] = {"us": "https://track.customer.io", "eu": "https://track-eu.customer.io"}
 
-# What the original product (2021) did not accept: an event of these types sends nothing there.
+# The original product (2021) does not accept events of these types.
 TYPES_AFTER_2021: Final = frozenset({"group", "screen"})
 
 
 class Candidates(NamedTuple):
-    """The subscriptions that may match an event, in their order, and those of them that say where it stands."""
+    """The subscriptions that may match an event, in their order, and those of them that affect its ordering."""
 
     all: tuple[Subscription, ...]
-    placing: tuple[Subscription, ...]
+    ordering: tuple[Subscription, ...]
 
 
 _Row = dict[str | None, Candidates]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """One workspace. `batch_items` is the most items of one batch request; `subscriptions` holds the disabled ones
-    too."""
+    """A workspace. `batch_items` limits the items of a batch request; `subscriptions` includes the disabled ones."""
 
     name: str
     site_id: str
@@ -50,18 +49,19 @@ class Destination:
     subscriptions: tuple[Subscription, ...]
     index: dict[str | None, _Row] = field(repr=False, compare=False)
     delivery: Delivery = DEFAULTS
-    filters: tuple[Filter, ...] = ()  # in the order they work in
+    filters: tuple[Filter, ...] = ()  # in the order in which they are applied
 
     @property
     def url(self) -> str:
+        """The base URL of the Track API in the region."""
         return TRACK_URLS[self.region]
 
     def at(self, region: Region) -> Destination:
-        """Return the same destination in another region."""
+        """Return a copy of the destination in another region."""
         return replace(self, region=region)
 
     def candidates(self, event: JsonObject) -> Candidates:
-        """Return the subscriptions that may match: the others cannot, by the event's type and name."""
+        """Return the subscriptions that may match, by the type and the name of the event."""
         kind, name = event.get("type"), event.get("event")
         row = (self.index.get(kind) if type(kind) is str else None) or self.index[None]
         return (row.get(name) if type(name) is str else None) or row[None]
@@ -80,35 +80,34 @@ def compile_destination(
     delivery: Delivery = DEFAULTS,
     filters: Iterable[Filter] = (),
 ) -> Destination:
-    """Return the destination with the given subscriptions; the fifteen presets without any."""
+    """Return the destination with the given subscriptions, by default the presets."""
     if subscriptions is None:
         subscriptions = [compile_subscription(index, **preset) for index, preset in enumerate(presets())]
     compiled = tuple(subscriptions)
     index = _index(compiled, frozenset() if compatibility == "current" else TYPES_AFTER_2021)
     return Destination(
-        name,
-        site_id,
-        api_key,
-        region,
-        identifiers,
-        compatibility,
-        batch_items,
-        compiled,
-        index,
-        delivery,
-        in_order(filters),
+        name=name,
+        site_id=site_id,
+        api_key=api_key,
+        region=region,
+        identifiers=identifiers,
+        compatibility=compatibility,
+        batch_items=batch_items,
+        subscriptions=compiled,
+        index=index,
+        delivery=delivery,
+        filters=in_order(filters),
     )
 
 
 def _index(subscriptions: Iterable[Subscription], refused_types: frozenset[str]) -> dict[str | None, _Row]:
-    """Return, for each type and event name that any trigger asks for (None: any other), the subscriptions that may
-    match."""
-    live = [one for one in subscriptions if one.enabled and one.fault is None and one.action is not None]
-    types: set[str | None] = {None, *refused_types, *_named(one.types for one in live)}
-    events: set[str | None] = {None, *_named(one.events for one in live)}
+    """Return the subscriptions that may match, for each event type and name in a trigger and for all others (None)."""
+    live = [each for each in subscriptions if each.enabled and each.fault is None and each.action is not None]
+    types: set[str | None] = {None, *refused_types, *_named(each.types for each in live)}
+    events: set[str | None] = {None, *_named(each.events for each in live)}
     return {
         kind: {
-            name: _candidates(one for one in live if kind not in refused_types and _may_match(one, kind, name))
+            name: _candidates(each for each in live if kind not in refused_types and _may_match(each, kind, name))
             for name in events
         }
         for kind in types
@@ -117,7 +116,7 @@ def _index(subscriptions: Iterable[Subscription], refused_types: frozenset[str])
 
 def _candidates(subscriptions: Iterable[Subscription]) -> Candidates:
     found = tuple(subscriptions)
-    return Candidates(found, tuple(one for one in found if one.identities or one.slug in TAKING_AWAY))
+    return Candidates(found, tuple(each for each in found if each.identities or each.effect in NEEDS_COOLDOWN))
 
 
 def _named(restrictions: Iterable[frozenset[str] | None]) -> set[str]:

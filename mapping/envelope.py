@@ -1,11 +1,11 @@
-"""The Segment event as it rests on the queue: the raw call and the name of the source that sent it.
+"""The form in which a Segment event is stored: the raw call and the name of the source that sent it.
 
-Ingest packs, the deliverer and the operators' tools unpack; what lies between them only sees bytes. These are the JSON
-object `{"source": …, "event": …}` compressed by zstd, with a dictionary of what Segment's libraries write: contexts and
-names repeat from event to event, so that a third or less is left. Events that were packed without it stay readable.
+Ingest packs events; workers and the console unpack them; `lanes` sees bytes only. The bytes are the JSON object
+`{"source", "event", "again"?}`, compressed by zstd with a dictionary of the contexts and names that Segment's libraries
+write. This reduces most events to a third or less. Uncompressed JSON can be unpacked too.
 
-`bench/packing.py` trains the dictionary. A frame names the one it was made with, so a new one gets a new id and a file
-of its own, and this one stays as long as events of it rest.
+`bench/packing.py` trains the dictionary. A zstd frame names the dictionary that it needs. A new dictionary therefore
+needs a new id and a new file. This file must stay as long as events that need it are stored.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DICTIONARY.precompute_compress(level=_LEVEL)
 
 
 class _Codec(threading.local):
-    """A compressor and a decompressor for each thread: they must not be shared."""
+    """A compressor and a decompressor for each thread: threads must not share them."""
 
     def __init__(self) -> None:
         self.compress = ZstdCompressor(level=_LEVEL, dict_data=_DICTIONARY).compress
@@ -36,25 +36,26 @@ _codec = _Codec()
 
 
 class Unpacked(NamedTuple):
-    """What `pack` was given."""
+    """The arguments of `pack`."""
 
     source: str
     event: JsonObject
-    again: JsonObject  # what a replayed event brings along from the time before; else nothing
+    again: JsonObject  # of a replayed event: what is kept of its earlier deliveries; else empty
 
 
 def pack(source: str, event: JsonObject, again: JsonObject | None = None) -> bytes:
-    """Return the bytes that the queue keeps; `again` is for what was a dead letter before."""
+    """Return the bytes to store. `again` is for replayed dead letters: `{"accepted_at_ms", "attempts", "original"?,
+    "requests"?}`, as in `dead_letters.replay`."""
     received = {"source": source, "event": event}
     return _codec.compress(orjson.dumps(received | {"again": again} if again else received))
 
 
 def unpack(body: bytes) -> Unpacked:
-    """Return what `pack` made the bytes of, with or without compression."""
+    """Return what `pack` was given, from compressed or uncompressed bytes."""
     received = orjson.loads(body if body.startswith(b"{") else _codec.decompress(body))
     return Unpacked(received["source"], received["event"], received.get("again", {}))
 
 
 def message_key(source: str, event: JsonObject) -> str:
-    """Return what the event is known by when it comes again: its message id, which is one source's own."""
+    """Return the key for deduplication: the message id, which is unique within its source."""
     return f"{source}:{event.get('messageId')}"

@@ -1,15 +1,15 @@
-"""Everything `mapping` raises.
+"""The errors of `mapping`.
 
 MappingError
-├── ConfigurationError    the TOML tables cannot be used: every fault at once, each naming its key
-└── Rejected              one subscription cannot turn one event into an operation; `translate` makes it a Failure
-    ├── InvalidPayload    the payload does not fit the action's fields
-    ├── InvalidMapping    the mapping itself is wrong: every fault with its path
-    ├── FailedDirective   a directive met a value it cannot work with
-    ├── FailedLiquid      a Liquid template does not parse or render
-    └── EngineFault       the reference's JavaScript engine would have thrown here; only the class is meaningful
+├── ConfigurationError    the TOML tables are invalid: all faults, each naming its key
+└── Rejected              a subscription cannot make an operation of an event; `translate` returns it as a Failure
+    ├── InvalidPayload    the payload does not fit the fields of the action
+    ├── InvalidMapping    the mapping itself is invalid: all faults, each with its path
+    ├── FailedDirective   a directive does not accept a value
+    ├── FailedLiquid      a Liquid template cannot be parsed or rendered
+    └── EngineFault       the JavaScript engine of the reference would throw here; only the class is comparable
 
-Each `Rejected` carries the reference's name for it (`error_class`), its wording and, where it has one, its `status`.
+Each `Rejected` has the reference's class (`error_class`), its wording and, where there is one, its `status`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from collections.abc import Iterable
 
 
 class MappingError(Exception):
-    """The root of the tree above."""
+    """The base class of the errors above."""
 
 
 class ConfigurationError(MappingError):
-    """The configuration cannot be used; `faults` has one text per fault, and the message is their lines."""
+    """The configuration is invalid. `faults` has a text for each fault; the message has a line for each."""
 
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = tuple(faults)
@@ -30,7 +30,7 @@ class ConfigurationError(MappingError):
 
 
 class Rejected(MappingError):
-    """A subscription's mapping or its payload was refused for this event; `str(error)` is what went wrong."""
+    """The mapping of a subscription or its payload was refused for an event; `str(error)` is the reason."""
 
     error_class = "Error"
     status: int | None = None
@@ -38,7 +38,7 @@ class Rejected(MappingError):
 
 
 class InvalidPayload(Rejected):
-    """The human error texts of a payload, joined by a space as the reference joins them."""
+    """The faults of a payload, joined by spaces as in the reference."""
 
     error_class = "AggregateAjvError"
     status = 400
@@ -47,8 +47,7 @@ class InvalidPayload(Rejected):
 class InvalidMapping(Rejected):
     """The faults of a mapping, in order, each beginning with its path.
 
-    One fault at the root of the mapping is a ValidationError with status 400; any other is part of an AggregateError,
-    which has no status.
+    A single fault at the root of the mapping is a ValidationError; other faults make an AggregateError.
     """
 
     def __init__(self, messages: Iterable[str], *, at_root: bool = False) -> None:
@@ -59,11 +58,11 @@ class InvalidMapping(Rejected):
 
 
 class FailedDirective(Rejected):
-    """What the directive says of the value it was given."""
+    """A directive does not accept its options or a value."""
 
 
 class FailedLiquid(Rejected):
-    """A Liquid template that was refused; the class is that of the reference's Liquid engine."""
+    """A Liquid template was refused; the class is that of the reference's Liquid engine."""
 
     def __init__(self, message: str, error_class: str) -> None:
         self.error_class = error_class
@@ -71,7 +70,7 @@ class FailedLiquid(Rejected):
 
 
 class EngineFault(Rejected):
-    """Where the reference dies of its own engine's error; the text is not the engine's."""
+    """The reference would fail with an error of its JavaScript engine; the text is ours."""
 
     def __init__(self, message: str, error_class: str = "TypeError") -> None:
         self.error_class = error_class

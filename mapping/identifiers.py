@@ -1,4 +1,4 @@
-"""Which identifier names a person or an object, by the reference's rules (customerio/utils.ts, resolveIdentifiers)."""
+"""The identifiers of a person or an object, by the rules of the reference (customerio/utils.ts, resolveIdentifiers)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ _EMAIL = re.compile(rf"{_LOCAL}(?:\.{_LOCAL})*@(?:{_LABEL}\.)+{_LABEL}", re.IGNO
 
 
 def is_email(text: str) -> bool:
+    """Whether a text is an e-mail address for the reference."""
     return "@" in text and _EMAIL.fullmatch(text) is not None
 
 
-def person(person_id: Any = None, email: Any = None, anonymous_id: Any = None) -> Identifiers | None:
-    """Return what identifies a person: the id (a `cio_` id, an e-mail address or any other), else the e-mail, else the
-    anonymous id."""
+def of_person(person_id: Any = None, email: Any = None, anonymous_id: Any = None) -> Identifiers | None:
+    """Return the identifier of a person: the id, else the e-mail address, else the anonymous id; None without any.
+
+    An id that begins with `cio_` is a `cio_id`; one that is an e-mail address is an `email`. Raises EngineFault for an
+    id that is not a text.
+    """
     if person_id:
         if type(person_id) is not str:
             raise EngineFault("person_id?.startsWith is not a function")
@@ -36,8 +40,8 @@ def person(person_id: Any = None, email: Any = None, anonymous_id: Any = None) -
     return {"anonymous_id": anonymous_id} if anonymous_id else None
 
 
-def thing(object_id: Any, object_type_id: Any) -> Identifiers | None:
-    """Return what identifies an object, None when it has no id or an empty type; an absent type (None) is "1"."""
+def of_object(object_id: Any, object_type_id: Any) -> Identifiers | None:
+    """Return the identifiers of an object; None without an id or with an empty type. A type of None defaults to "1"."""
     if object_type_id is None:
         object_type_id = DEFAULT_OBJECT_TYPE
     if not object_id or not object_type_id:

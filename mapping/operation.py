@@ -1,13 +1,13 @@
-"""The body of one Customer.io v2 entity: the payload of an action, its dates converted, its identifiers chosen.
+"""Operations on entities of Customer.io's v2 API, and the rules for their bodies that all actions share.
 
-The rules all actions share, as the reference's buildPayload has them (customerio/utils.ts). An absent value is None
-here, since no field of a payload can be null.
+The rules are those of buildPayload in the reference (customerio/utils.ts): which dates are converted, which identifier
+is sent. An absent value is None here, because no field of a payload can be null.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from mapping import identifiers
 from mapping.envelope import JsonObject
@@ -18,23 +18,45 @@ ENTITY_PATH: Final = "/api/v2/entity"
 BATCH_PATH: Final = "/api/v2/batch"
 METRICS_PATH: Final = "/api/v1/metrics"
 
-# The reference's framework lets this one field through unseen, so a mapping that has it sends it.
+# The framework of the reference does not validate this field: a mapping that has it sends it.
 EXEMPT_FIELD: Final = "dynamicAuthSettings"
 
 
+# What an operation does to the data at Customer.io. Ordering, delivery and privacy derive their rules from it.
+#   update                              sets attributes of a person
+#   event                               adds an event, a page view or a screen view to a person
+#   device                              adds a device to a person or updates it
+#   object                              creates an object or updates it, and relates a person to it
+#   report                              reports on a message or on content
+#   removal                             removes a device, an object or a relationship
+#   merge, delete, suppress, unsuppress change which person an identifier names, if any
+Effect = Literal[
+    "update", "event", "device", "object", "report", "removal", "merge", "delete", "suppress", "unsuppress"
+]
+
+CHANGES_IDENTITY: Final[frozenset[Effect]] = frozenset({"merge", "delete", "suppress", "unsuppress"})
+# No timestamp corrects these when they are applied early or late: they wait for the cooldown, see `ordering`.
+NEEDS_COOLDOWN: Final[frozenset[Effect]] = CHANGES_IDENTITY | {"removal"}
+IRREVERSIBLE: Final[frozenset[Effect]] = NEEDS_COOLDOWN - {"unsuppress"}
+
+
 class Operation(NamedTuple):
-    """One thing to do at Customer.io: the body goes to `path`, alone or, where that is ENTITY_PATH, in a batch."""
+    """One request to Customer.io: the body goes to `path`, alone or, where that is ENTITY_PATH, in a batch.
+
+    `subscription` is the index of the subscription that made it, -1 for a privacy request; `action` is a slug.
+    """
 
     subscription: int
     action: str
+    effect: Effect
     path: str
     body: JsonObject
-    payload: JsonObject | None = None  # what the body was made of
+    payload: JsonObject | None = None  # from which the body was made
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a subscription that matches made no operation; `error_class` and `message` are the reference's."""
+    """Why a matching subscription made no operation; `error_class` and `message` are those of the reference."""
 
     subscription: int
     name: str
@@ -45,7 +67,7 @@ class Failure:
 
 
 class Translation(NamedTuple):
-    """What one event comes to, in the order of the subscriptions."""
+    """The operations and failures of an event, in the order of the subscriptions."""
 
     operations: tuple[Operation, ...]
     failures: tuple[Failure, ...]
@@ -54,10 +76,12 @@ class Translation(NamedTuple):
 def person_entity(
     action: str, payload: JsonObject, person_id: Any, attributes: JsonObject | None = None, **members: Any
 ) -> JsonObject:
-    """Return an operation on the person that the payload names. `attributes` and `members` are converted when the
-    payload says so."""
+    """Return the body of an operation on the person that the payload identifies; `members` are more members of it.
+
+    With `convert_timestamp` in the payload, ISO dates in `attributes` and `members` become Unix seconds.
+    """
     anonymous_id = payload.get("anonymous_id")
-    who = identifiers.person(person_id, payload.get("email"), anonymous_id)
+    who = identifiers.of_person(person_id, payload.get("email"), anonymous_id)
     return entity("person", action, payload, who, attributes, members)
 
 
@@ -69,9 +93,9 @@ def entity(
     attributes: JsonObject | None,
     members: JsonObject,
 ) -> JsonObject:
-    """Return an operation on a person or an object; without `who` it has no identifiers and Customer.io will refuse it.
+    """Return the body of an operation on a person or an object. Customer.io refuses it without identifiers (`who`).
 
-    The visitor's anonymous id becomes an attribute, even of an object, unless it is what identifies.
+    The anonymous id becomes an attribute, of objects too, unless it is the identifier.
     """
     body: JsonObject = {"type": kind, "action": action}
     if EXEMPT_FIELD in payload:
@@ -101,7 +125,7 @@ def entity(
 
 
 def converted(value: Any) -> Any:
-    """Return the value with its ISO dates as Unix seconds: a text itself, or the members of an object."""
+    """Return the value with ISO dates as Unix seconds: a text, or the texts in an object. Lists are not converted."""
     if type(value) is str:
         seconds = attribute_seconds(value)
         return value if seconds is None else seconds

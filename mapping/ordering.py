@@ -1,69 +1,70 @@
-"""Where an event stands on the queue: what it is ordered by, and whether it keeps a distance from its neighbours.
+"""The ordering of an event: its ordering keys, and whether it needs the cooldown.
 
-It is ordered by every identity it names itself, and every one that its matching subscriptions' mappings name. Two
-events that share a key reach Customer.io in the order they were accepted. A device is a key too: a token that moves
-from one person to another must end with the later one.
+Two events that share an ordering key reach Customer.io in the order in which they were accepted. An event has a key for
+each identity that it names and for each identity that the mappings of its matching subscriptions name. A device is a
+key as well: a token that moves from one person to another must end with the later one.
 
-Some operations no timestamp can mend: applied too early or too late they take away the wrong thing. A merge before its
-primary exists does nothing, a deletion that is overtaken removes what came after it. Events that come to one of these
-stand apart; a merge makes two identities one from there on.
+A timestamp does not correct every operation that Customer.io applies too early or too late. A merge before its primary
+exists does nothing. A deletion that is applied late deletes what was sent after it. Events with such operations need
+the cooldown: the time between them and every event that shares a key. A merge joins the keys of two people.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from mapping.actions import TAKING_AWAY
 from mapping.destination import Destination
 from mapping.errors import Rejected
 from mapping.fql import FqlError
-from mapping.ordering_keys import own_keys, person_key
+from mapping.operation import NEEDS_COOLDOWN
+from mapping.ordering_keys import own_keys, person_key, received_at_s
 from mapping.privacy_requests import privacy_request_of
 
 
 class OrderingInfo(NamedTuple):
-    """The event's distinct ordering keys; whether it and the events sharing a key wait for the cooldown; and, for a
-    merge, the key of the secondary and the key of the primary: later events with the first key get the second as well.
-    """
+    """The ordering of an event."""
 
-    keys: tuple[str, ...]
-    needs_cooldown: bool = False
-    join: tuple[str, str] | None = None
+    keys: tuple[str, ...]  # distinct
+    needs_cooldown: bool = False  # between this event and those that share a key
+    join: tuple[str, str] | None = None  # of a merge: later events with the first key get the second as well
 
 
 def ordering_keys(event: Any, destination: Destination) -> tuple[str, ...]:
-    """Return the distinct keys of the event, those to be ignored too; empty for what names nobody; never raises."""
-    return _place(event, destination).keys
+    """Return the distinct ordering keys of the event, including ignored ones; none if it has no identity.
+
+    `event` may be any JSON value. Never raises.
+    """
+    return _ordering(event, destination).keys
 
 
 def ordering_info(event: Any, destination: Destination) -> OrderingInfo:
-    """Return where the event stands; never raises."""
-    place, delivery = _place(event, destination), destination.delivery
+    """Return the ordering of the event, without ignored keys. `event` may be any JSON value. Never raises."""
+    info, delivery = _ordering(event, destination), destination.delivery
     if delivery.ignored_keys:
-        place = place._replace(keys=tuple(key for key in place.keys if key not in delivery.ignored_keys))
-    return place._replace(needs_cooldown=True) if delivery.order == "applied" else place
+        info = info._replace(keys=tuple(key for key in info.keys if key not in delivery.ignored_keys))
+    return info._replace(needs_cooldown=True) if delivery.order == "applied" else info
 
 
-def _place(event: Any, destination: Destination) -> OrderingInfo:
+def _ordering(event: Any, destination: Destination) -> OrderingInfo:
     if type(event) is not dict:
         return OrderingInfo(())
     scheme = destination.identifiers
-    order = privacy_request_of(event)
-    if order is not None:
-        return OrderingInfo(order.person.keys(scheme), True)
+    request = privacy_request_of(event)
+    if request is not None:
+        return OrderingInfo(request.person.keys(scheme), True)
     keys = own_keys(event, scheme)
     needs_cooldown, join = False, None
-    for subscription in destination.candidates(event).placing:
+    for subscription in destination.candidates(event).ordering:
         try:
             if not subscription.matches(event):
                 continue
-            needs_cooldown = needs_cooldown or subscription.slug in TAKING_AWAY
+            needs_cooldown = needs_cooldown or subscription.effect in NEEDS_COOLDOWN
             for identity in subscription.identities:
                 key = identity(event, scheme)
                 if key is not None:
                     keys[key] = None
-            if subscription.slug == "mergePeople" and join is None:
-                payload = subscription.payload(event)
+            if subscription.effect == "merge" and join is None:
+                payload = subscription.payload(event, received_at_s(event))
                 join = person_key(payload["secondary"], scheme), person_key(payload["primary"], scheme)
         except (Rejected, FqlError, RecursionError):
             continue

@@ -1,6 +1,6 @@
-"""The keys that name who or what an event is about: `id:42`, `email:jo@example.com`, `cio_id:af12`, `anonymous_id:x1`,
-`object:TYPE:ID`, `device:TOKEN`. The same person always gives the same key, whichever member of whichever event names
-them.
+"""Ordering keys: `id:42`, `email:jo@example.com`, `cio_id:af12`, `anonymous_id:x1`, `object:TYPE:ID`, `device:TOKEN`.
+
+An identity has the same key in every member of every event.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from mapping.directives import compile_member
 from mapping.envelope import JsonObject
 from mapping.identifiers import CIO_PREFIX, DEFAULT_OBJECT_TYPE, is_email
 from mapping.javascript import UNDEFINED
+from mapping.liquid import at, holds_liquid
 from mapping.paths import Resolver
+from mapping.timestamps import attribute_seconds
 
 IdentifierScheme = Literal["email_or_id", "id"]
 
-# An event to one key, or None when it names nobody; raises what the mapping raises.
+# An event to a key, None if it has no such identity; raises what the mapping raises.
 Identity = Callable[[Any, IdentifierScheme], str | None]
 
-# What every event is asked anyway, see `own_keys`.
-_ALWAYS_ASKED: Final = ({"@path": "$.userId"}, {"@path": "$.previousId"}, {"@path": "$.anonymousId"})
+# The mappings of members that `own_keys` reads from every event.
+_OWN_MEMBERS: Final = ({"@path": "$.userId"}, {"@path": "$.previousId"}, {"@path": "$.anonymousId"})
 
 
 def person_key(text: str, scheme: IdentifierScheme) -> str:
-    """Return the key of a person's id; in a workspace where e-mail identifies, upper and lower case are one address."""
+    """Return the key of a person's id. E-mail addresses in it are lower-cased where e-mail is an identifier."""
     if text.startswith(CIO_PREFIX):
         return f"cio_id:{text[len(CIO_PREFIX) :]}"
     if scheme == "email_or_id" and is_email(text):
@@ -35,15 +37,17 @@ def person_key(text: str, scheme: IdentifierScheme) -> str:
 
 
 def email_key(text: str, scheme: IdentifierScheme) -> str | None:
-    """Return the key of an e-mail trait; None where it is a plain trait."""
+    """Return the key of an e-mail trait; None where e-mail is not an identifier."""
     return f"email:{text.lower()}" if scheme == "email_or_id" else None
 
 
 def anonymous_key(text: str, _scheme: IdentifierScheme) -> str:
+    """Return the key of an anonymous id."""
     return f"anonymous_id:{text}"
 
 
 def device_key(text: str, _scheme: IdentifierScheme) -> str:
+    """Return the key of a device token."""
     return f"device:{text}"
 
 
@@ -51,7 +55,7 @@ _KEYS: Final = {"person": person_key, "email": email_key, "anonymous": anonymous
 
 
 def own_keys(event: JsonObject, scheme: IdentifierScheme) -> dict[str, None]:
-    """Return the keys of the members that name a person in every event, in order; a dict keeps each once."""
+    """Return the distinct keys, in order, of the members that name a person in every event, whatever its mappings."""
     keys: dict[str, None] = {}
     user_id = text_of(event.get("userId"))
     if user_id:
@@ -74,18 +78,39 @@ def own_keys(event: JsonObject, scheme: IdentifierScheme) -> dict[str, None]:
 
 
 def compile_identities(fields: tuple[Field, ...], mapping: Any) -> tuple[Identity, ...]:
-    """Return what the fields that identify resolve to, without those that the event itself is asked for anyway."""
+    """Return the keys that the mapping of identifying fields resolves to, except those that `own_keys` returns."""
     if not isinstance(mapping, Mapping):
         return ()
     named = {field.names: mapping[field.key] for field in fields if field.names and field.key in mapping}
     identities = [
-        _identity(_KEYS[field.names], compile_member(mapping[field.key]))
+        _identity(_KEYS[field.names], _compile_field(mapping[field.key]))
         for field in fields
-        if field.names in _KEYS and field.key in mapping and mapping[field.key] not in _ALWAYS_ASKED
+        if field.names in _KEYS and field.key in mapping and mapping[field.key] not in _OWN_MEMBERS
     ]
     if "object" in named:
-        identities.append(_object(compile_member(named["object"]), compile_member(named.get("object type", UNDEFINED))))
+        identities.append(_object(_compile_field(named["object"]), _compile_field(named.get("object type", UNDEFINED))))
     return tuple(identities)
+
+
+def received_at_s(event: JsonObject) -> float:
+    """Return the `receivedAt` of the event in Unix seconds; 0 without one.
+
+    Templates in identifying fields are rendered at this time, so that the keys of an event never change.
+    """
+    received_at = event.get("receivedAt")
+    return (type(received_at) is str and attribute_seconds(received_at)) or 0.0
+
+
+def _compile_field(mapping: Any) -> Resolver:
+    resolve = compile_member(mapping)
+    if not holds_liquid(mapping):
+        return resolve
+
+    def resolve_at_reception(event: Any) -> Any:
+        with at(received_at_s(event)):
+            return resolve(event)
+
+    return resolve_at_reception
 
 
 def _identity(key: Callable[[str, IdentifierScheme], str | None], resolve: Resolver) -> Identity:

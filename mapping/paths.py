@@ -1,8 +1,8 @@
-"""Look-up of `$.a.b[0]` in an event, compiled once per path.
+"""Look-up of paths such as `$.a.b[0]` in an event, compiled once per path.
 
-As the reference's `get` has it (segmentio/action-destinations, packages/core/src/get.ts): the first `$.` anywhere is
-cut out; a path is split at `.`, `[` and `]`, brackets only beside a digit or a quote; quotes are dropped; and on the
-way a falsy value *is* the result, so `$.a.x` is 0 when `a` is 0. Texts and lists answer to an index and to `length`.
+The rules are those of `get` in the reference (segmentio/action-destinations, packages/core/src/get.ts). The first `$.`
+is removed, wherever it is. A path is split at `.`, `[` and `]`; at brackets only beside a digit or a quote. Quotes are
+removed. A falsy value on the way is the result: `$.a.x` is 0 when `a` is 0. Texts and lists have indices and `length`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _SEPARATORS = re.compile(r"""\[(?=["'0-9])|\.|(?<=["'0-9])\]+""")
 
 
 def compile_path(path: str) -> Resolver:
-    """Return the look-up of a path as written in `@path`, with or without its leading `$.`."""
+    """Return the look-up of a path as in `@path`, with or without the leading `$.`."""
     return compile_keys(path.replace("$.", "", 1))
 
 
 @lru_cache(maxsize=4096)
 def compile_keys(path: str) -> Resolver:
-    """Return the look-up of a path that has no `$.` (or whose `$.` means nothing, as in a template)."""
+    """Return the look-up of a path as in `@template`, where `$.` has no meaning."""
     if path in ("", "."):
         return _whole
     names = [name.replace("'", "").replace('"', "") for name in _SEPARATORS.split(path) if name]
@@ -34,14 +34,14 @@ def compile_keys(path: str) -> Resolver:
         case []:
             return _whole
         case [first]:
-            return _one(first)
+            return _member_of_event(first)
         case [first, second]:
-            return _two(first, second)
-    return _many(names)
+            return _member_of_member(first, second)
+    return _member_at(names)
 
 
 def member(value: Any, name: str) -> Any:
-    """Return `value[name]` as JavaScript reads it, for a truthy value; UNDEFINED when there is none."""
+    """Return `value[name]` of a truthy value as in JavaScript; UNDEFINED if it has no such member."""
     if type(value) is dict:
         return value.get(name, UNDEFINED)
     if type(value) is str:
@@ -60,7 +60,7 @@ def _whole(event: Any) -> Any:
     return event
 
 
-def _one(name: str) -> Resolver:
+def _member_of_event(name: str) -> Resolver:
     def look_up(event: Any) -> Any:
         if type(event) is dict:
             return event.get(name, UNDEFINED)
@@ -69,7 +69,7 @@ def _one(name: str) -> Resolver:
     return look_up
 
 
-def _two(first: str, second: str) -> Resolver:
+def _member_of_member(first: str, second: str) -> Resolver:
     def look_up(event: Any) -> Any:
         if type(event) is dict:
             found = event.get(first, UNDEFINED)
@@ -82,7 +82,7 @@ def _two(first: str, second: str) -> Resolver:
     return look_up
 
 
-def _many(names: list[str]) -> Resolver:
+def _member_at(names: list[str]) -> Resolver:
     def look_up(event: Any) -> Any:
         found = event
         for name in names:

@@ -1,8 +1,8 @@
-"""An event to the payload of an action: mapped, emptied of what is empty, coerced and validated. Compiled per
-subscription.
+"""An event to the payload of an action: mapped, without empty values, coerced and validated.
 
-Nearly every event has texts where texts are wanted and objects where objects are; those take the quick way, one pass
-over the mapping. Whatever else comes up is left to `coercion`, which knows the rules. Both ways give the same payload.
+Compiled once per subscription. Most events have texts for the fields of type text and objects for those of type object.
+Their payload is built in one pass over the mapping (quick). `coercion` builds the payload of all other events (full).
+Both give the same result.
 """
 
 from __future__ import annotations
@@ -13,42 +13,52 @@ from typing import Any, Final
 from mapping import javascript
 from mapping.actions.action import Field
 from mapping.coercion import coerce, without_empty, without_empty_texts
-from mapping.directives import compile_mapping, compile_member, compile_root, root_of
-from mapping.directives.validate import directive_of, validate_mapping
+from mapping.directives import compile_mapping, compile_member, compile_root, directive_of, root_of, validate_mapping
 from mapping.envelope import JsonObject
 from mapping.errors import EngineFault, Rejected
 from mapping.javascript import UNDEFINED
+from mapping.liquid import at, holds_liquid
 from mapping.paths import Resolver
 
-PayloadOf = Callable[[Any], JsonObject]
+# An event, and the time in Unix seconds, to the payload; raises Rejected.
+PayloadOf = Callable[[Any, float], JsonObject]
 
 _QUICK: Final = {"string": str, "object": dict}
 
-# What leaves a field out of the payload, unless it is required.
+# Values with which a field is absent from the payload, unless it is required.
 _ABSENCES: Final = (UNDEFINED, None, "")
 
-# A field that the event decides: its key, its value, the type that needs no coercion, the values that leave it out.
+# A field that depends on the event: its key, its value, the type that needs no coercion, the values that are absent.
 _Member = tuple[str, Resolver, type, tuple[Any, ...]]
 
 
 def compile_payload(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
-    """Return the payload of a single event; the function raises Rejected."""
-    careful = _compile_careful(fields, mapping)
+    """Return the function from a single event to its payload."""
+    full = _compile_full(fields, mapping)
     quick = _quick_members(fields, mapping)
-    if quick is None:
-        return careful
-    constants, members = quick
+    payload_of = full if quick is None else _compile_quick(*quick, full)
+    return _timed(payload_of) if holds_liquid(mapping) else payload_of
 
-    def payload_of(event: Any) -> JsonObject:
+
+def _timed(payload_of: PayloadOf) -> PayloadOf:
+    def payload_at(event: Any, now_s: float) -> JsonObject:
+        with at(now_s):
+            return payload_of(event, now_s)
+
+    return payload_at
+
+
+def _compile_quick(constants: JsonObject, members: list[_Member], full: PayloadOf) -> PayloadOf:
+    def payload_of(event: Any, now_s: float) -> JsonObject:
         if type(event) is not dict:
-            return careful(event)
+            return full(event, now_s)
         payload = constants.copy()
         for key, resolve, kind, absences in members:
             value = resolve(event)
             if type(value) is kind and (value or kind is dict):
                 payload[key] = value
             elif value not in absences:
-                return careful(event)
+                return full(event, now_s)
         context = event.get("context")
         if type(context) is not dict or "personas" in context:
             refuse_null_context(event)
@@ -58,22 +68,29 @@ def compile_payload(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
 
 
 def refuse_null_context(event: Any) -> None:
-    """Raise EngineFault where the reference dies: it looks for an audience in the context of every valid event."""
+    """Raise EngineFault for a null context or null personas.
+
+    Quirk of the reference: it looks for an audience in the context of every valid event.
+    """
     context = event.get("context", UNDEFINED) if type(event) is dict else UNDEFINED
     if context is None or (type(context) is dict and context.get("personas", UNDEFINED) is None):
         raise EngineFault("the event's context, or its personas, is null")
 
 
 def compile_batch_payload(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
-    """Return the payload of an event that came in a batch: there the reference keeps empty texts."""
+    """Return the function from an event of a batch to its payload. The reference keeps empty texts in batches."""
     resolve = compile_root(mapping)
-    return lambda event: coerce(fields, without_empty(fields, resolve(event)))
+
+    def payload_of(event: Any, _now_s: float) -> JsonObject:
+        return coerce(fields, without_empty(fields, resolve(event)))
+
+    return _timed(payload_of) if holds_liquid(mapping) else payload_of
 
 
-def _compile_careful(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
+def _compile_full(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
     resolve = compile_mapping(mapping)
 
-    def payload_of(event: Any) -> JsonObject:
+    def payload_of(event: Any, _now_s: float) -> JsonObject:
         payload = coerce(fields, without_empty_texts(without_empty(fields, resolve(event))))
         refuse_null_context(event)
         return payload
@@ -82,7 +99,7 @@ def _compile_careful(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
 
 
 def _quick_members(fields: tuple[Field, ...], mapping: Any) -> tuple[JsonObject, list[_Member]] | None:
-    """Return the constant part of the payload and the members to resolve; None when only the careful way will do."""
+    """Return the constant part of the payload and the members to resolve; None when the mapping needs the full way."""
     try:
         root = root_of(mapping)
         validate_mapping(root)

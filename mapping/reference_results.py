@@ -1,15 +1,16 @@
-"""What the reference answers to an event, a batch, a deletion or a test of credentials: the requests it would send and
-what became of each subscription, in the form of tests/conformance/vectors/README.md.
+"""The results of the reference for an event, a batch, a deletion or a test of credentials.
 
-For `segue translate`, the conformance vectors and whoever compares; deliveries use `translate`. Every request is taken
-to succeed. Where the reference's batches differ from single events (empty texts kept, one mapping error refuses all),
-so do these.
+A result is the requests that the reference sends and the status of each subscription, in the form of
+tests/conformance/README.md. All requests are taken to succeed. Batches differ from single events as in the
+reference: they keep empty texts, and a mapping error refuses all events.
+
+`segue translate` and the conformance vectors use this module; deliveries use `translate`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from mapping import javascript
 from mapping.actions.action import Field
@@ -34,7 +35,7 @@ _SETTINGS: Final = (
 
 _ESCAPED_IN_URLS = frozenset(" \"'<>\\^`{|}\t\r\n")
 _ENGINE_ERRORS = frozenset({"TypeError", "RangeError"})
-# A batch for an action that does not exist is an accident of the engine, which comes after every other refusal.
+# A batch for an unknown action fails in the engine. The reference reports this after all other errors.
 _UNKNOWN_IN_BATCH = {"class": "TypeError", "engine_message": True}
 _NOT_BATCHED = {
     "class": "IntegrationError",
@@ -44,12 +45,36 @@ _NOT_BATCHED = {
 }
 
 
-def destination_of(settings: Any, subscriptions: Iterable[Any] | None) -> Destination:
-    """Return the destination that the reference's own settings and subscriptions describe; the fifteen presets without
-    any.
+class Results(TypedDict):
+    """The results of an event or a batch, one for each subscription; `error` is the first."""
 
-    Raises InvalidPayload when the settings are refused. Nothing else is: a bad subscription says so when it meets an
-    event.
+    requests: list[JsonObject]
+    results: list[JsonObject]
+    error: JsonObject | None
+
+
+class DeletionResults(TypedDict):
+    """The result of a deletion request."""
+
+    requests: list[JsonObject]
+    result: JsonObject | None
+    error: JsonObject | None
+
+
+class CredentialsResults(TypedDict):
+    """The result of a test of credentials."""
+
+    requests: list[JsonObject]
+    ok: bool
+    error: JsonObject | None
+
+
+def destination_of(settings: Any, subscriptions: Iterable[Any] | None) -> Destination:
+    """Return the destination of settings and subscriptions in the reference's form, by default with the presets.
+
+    `settings`: `{"siteId", "apiKey", "accountRegion"?}`; a subscription: `{"subscribe", "partnerAction", "mapping",
+    "name"?, "enabled"?}`. Raises InvalidPayload for invalid settings. An invalid subscription is reported
+    for each event.
     """
     known = coerce(_SETTINGS, settings if settings is not None else {})
     compiled = None if subscriptions is None else [_subscription(*numbered) for numbered in enumerate(subscriptions)]
@@ -62,34 +87,38 @@ def destination_of(settings: Any, subscriptions: Iterable[Any] | None) -> Destin
     )
 
 
-def event_results(event: Any, destination: Destination, now_s: float) -> JsonObject:
-    """Return `{"requests", "results", "error"}` for one event; never raises. `now_s` is in Unix seconds."""
-    answer = _Answer(destination)
+def event_results(event: Any, destination: Destination, now_s: float) -> Results:
+    """Return the results of an event; never raises. `now_s` is in Unix seconds."""
+    collector = _Collector(destination)
     for subscription in destination.subscriptions:
         try:
-            if not answer.settled(subscription) and subscription.matches(event if type(event) is dict else {}):
-                answer.execute(subscription, event, now_s)
+            if not collector.is_skipped(subscription) and subscription.matches(event if type(event) is dict else {}):
+                collector.execute(subscription, event, now_s)
         except (Rejected, FqlError, RecursionError) as error:
-            answer.add(subscription, status="error", error=_refusal(as_rejected(error)))
-    return answer.json()
+            collector.add(subscription, status="error", error=_thrown(as_rejected(error)))
+    return collector.collected()
 
 
-def batch_results(events: list[Any], destination: Destination, now_s: float) -> JsonObject:
-    """Return the same for a list of events: a request for each subscription that takes any of them, and a
-    `multistatus`."""
-    answer = _Answer(destination)
+def batch_results(events: list[Any], destination: Destination, now_s: float) -> Results:
+    """Return the results of a batch of events; never raises. `now_s` is in Unix seconds.
+
+    A subscription that matches any of the events sends a request; its result has a `multistatus` of all events.
+    """
+    collector = _Collector(destination)
     for subscription in destination.subscriptions:
         try:
-            if not answer.settled(subscription, events):
-                answer.execute_batch(subscription, events, now_s)
+            if not collector.is_skipped(subscription, events):
+                collector.execute_batch(subscription, events, now_s)
         except (Rejected, FqlError, RecursionError) as error:
-            answer.add(subscription, status="error", error=_refusal(as_rejected(error)))
-    return answer.json()
+            collector.add(subscription, status="error", error=_thrown(as_rejected(error)))
+    return collector.collected()
 
 
-def deletion_results(event: Any, destination: Destination) -> JsonObject:
-    """Return `{"requests", "result", "error"}` for a user deletion request: the id is pasted as it is, quirk of the
-    reference."""
+def deletion_results(event: Any, destination: Destination) -> DeletionResults:
+    """Return the result of a deletion request; never raises.
+
+    Quirk of the reference: the user id is put into the URL without escaping.
+    """
     user_id = event.get("userId", UNDEFINED) if type(event) is dict else UNDEFINED
     url = f"{destination.url}/api/v1/customers/{_as_url(javascript.text(user_id))}"
     return {
@@ -99,45 +128,51 @@ def deletion_results(event: Any, destination: Destination) -> JsonObject:
     }
 
 
-def credentials_results(_destination: Destination) -> JsonObject:
-    """Return `{"requests", "ok", "error"}` for a test of credentials: on the US host whatever the region, quirk of the
-    reference."""
+def credentials_results(_destination: Destination) -> CredentialsResults:
+    """Return the result of a test of credentials.
+
+    Quirk of the reference: it uses the US host in every region.
+    """
     return {"requests": [{"method": "GET", "url": f"{TRACK_URLS['us']}/auth"}], "ok": True, "error": None}
 
 
-def described(error: Rejected) -> JsonObject:
-    """Return the error as `{"class", "message" or "messages", "status"?, "code"?}`."""
-    described: JsonObject = {"class": error.error_class}
+def error_json(error: Rejected) -> JsonObject:
+    """Return the error as `{"class", "message" or "messages", "status"?, "code"?, "engine_message"?}`.
+
+    `engine_message`: the text is that of an engine and is not compared.
+    """
+    json: JsonObject = {"class": error.error_class}
     if isinstance(error, InvalidMapping) and not error.at_root:
-        described["messages"] = list(error.messages)
+        json["messages"] = list(error.messages)
     else:
-        described["message"] = str(error)
+        json["message"] = str(error)
     if error.status is not None:
-        described["status"] = error.status
+        json["status"] = error.status
     if error.code is not None:
-        described["code"] = error.code
+        json["code"] = error.code
     if error.error_class in _ENGINE_ERRORS:
-        described["engine_message"] = True
-    return described
+        json["engine_message"] = True
+    return json
 
 
-def _refusal(error: Rejected) -> JsonObject:
-    """Return the error as the engine rejects with it: one fault at the root of a mapping gets a status there."""
-    refusal = described(error)
+def _thrown(error: Rejected) -> JsonObject:
+    """Return the error as an action throws it: a single fault at the root of a mapping has the status 400."""
+    json = error_json(error)
     if isinstance(error, InvalidMapping) and error.at_root:
-        refusal["status"] = 400
-    return refusal
+        json["status"] = 400
+    return json
 
 
-class _Answer:
-    """The requests and results so far, of one event or one batch."""
+class _Collector:
+    """The requests and results of an event or a batch so far."""
 
     def __init__(self, destination: Destination) -> None:
         self.destination = destination
         self.requests: list[JsonObject] = []
         self.results: list[JsonObject] = []
 
-    def json(self) -> JsonObject:
+    def collected(self) -> Results:
+        """Return all requests and results; `error` is the first error, engine failures of unknown actions last."""
         errors = [result["error"] for result in self.results if "error" in result]
         first = next((error for error in errors if error is not _UNKNOWN_IN_BATCH), errors[0] if errors else None)
         return {"requests": self.requests, "results": self.results, "error": first}
@@ -152,8 +187,8 @@ class _Answer:
         url = f"{self.destination.url}{path}"
         self.requests.append({"subscription": subscription.index, "method": "POST", "url": url, "json": body})
 
-    def settled(self, subscription: Subscription, events: list[Any] | None = None) -> bool:
-        """Whether the subscription need not see the event: it is disabled, or its trigger cannot be used."""
+    def is_skipped(self, subscription: Subscription, events: list[Any] | None = None) -> bool:
+        """Whether the subscription is disabled or its trigger is invalid; then add its result."""
         if not subscription.enabled:
             self.add(subscription, status="disabled")
         elif subscription.fault is None:
@@ -167,60 +202,60 @@ class _Answer:
     def execute(self, subscription: Subscription, event: Any, now_s: float) -> None:
         if subscription.action is None:
             return self.add(subscription, status="unknown_action")
-        payload = subscription.payload(event)
+        payload = subscription.payload(event, now_s)
         try:
             operation = operation_of(subscription, event, payload, now_s)
         except Rejected as error:
-            return self.add(subscription, status="error", error=_refusal(error), payload=payload)
+            return self.add(subscription, status="error", error=_thrown(error), payload=payload)
         self.send(subscription, operation.path, operation.body)
         return self.add(subscription, status="executed", payload=payload)
 
     def execute_batch(self, subscription: Subscription, events: list[Any], now_s: float) -> None:
-        wanted = [subscription.matches(event if type(event) is dict else {}) for event in events]
-        if not any(wanted):
+        matches = [subscription.matches(event if type(event) is dict else {}) for event in events]
+        if not any(matches):
             return None
         if subscription.action is None:
             return self.add(subscription, status="error", error=_UNKNOWN_IN_BATCH)
         if subscription.action.path == METRICS_PATH:
             return self.add(subscription, status="error", error=dict(_NOT_BATCHED))
-        statuses, taken = [], []
-        for event, is_wanted in zip(events, wanted, strict=True):
-            if not is_wanted:
+        statuses, accepted = [], []
+        for event, is_match in zip(events, matches, strict=True):
+            if not is_match:
                 statuses.append(_refused("Payload is either invalid or does not match the subscription"))
                 continue
             try:
-                payload = subscription.batch_payload(event)
+                payload = subscription.batch_payload(event, now_s)
             except Rejected as error:
                 if error.error_class != "AggregateAjvError":
                     raise
                 statuses.append(_refused(str(error)))
                 continue
-            taken.append((event, payload))
+            accepted.append((event, payload))
             statuses.append({"status": 200, "body": {}})
-        if not taken:
+        if not accepted:
             return self.add(subscription, status="batch", multistatus=statuses)
-        for event, is_wanted in zip(events, wanted, strict=True):
-            if is_wanted:
+        for event, is_match in zip(events, matches, strict=True):
+            if is_match:
                 refuse_null_context(event)
-        payloads = [payload for _, payload in taken]
+        payloads = [payload for _, payload in accepted]
         try:
-            bodies = [operation_of(subscription, event, payload, now_s).body for event, payload in taken]
+            bodies = [operation_of(subscription, event, payload, now_s).body for event, payload in accepted]
         except Rejected as error:
-            return self.add(subscription, status="error", error=_refusal(error), payload=payloads)
+            return self.add(subscription, status="error", error=_thrown(error), payload=payloads)
         for batch in _split(bodies):
             self.send(subscription, BATCH_PATH, {"batch": batch})
         return self.add(subscription, status="batch", multistatus=statuses, payload=payloads)
 
 
 def _split(bodies: list[JsonObject]) -> list[list[JsonObject]]:
-    """One batch, or two where objects of anonymous visitors are sent apart; none is empty."""
+    """Return the batches to send, none empty: the reference sends objects of anonymous visitors in a second batch."""
     anonymous = [body for body in bodies if body["action"] == "identify_anonymous"]
     others = [body for body in bodies if body["action"] != "identify_anonymous"]
     return [batch for batch in (others, anonymous) if batch]
 
 
-def _subscription(index: int, given: Any) -> Subscription:
-    row = given if type(given) is dict else {}
+def _subscription(index: int, value: Any) -> Subscription:
+    row = value if type(value) is dict else {}
     return compile_subscription(
         index,
         name=row.get("name") or "",
@@ -241,8 +276,8 @@ def _refused(message: str) -> JsonObject:
 
 
 def _as_url(text: str) -> str:
-    """What the reference's HTTP library makes of the end of a URL: cut, slashes for backslashes, a few characters
-    escaped."""
+    """Return the end of a URL as the HTTP library of the reference sends it: trailing white space removed, backslashes
+    as slashes, a few characters escaped."""
     path, mark, query = text.rstrip().partition("?")
     spelled = path.replace("\\", "/") + mark + query
     return "".join(f"%{ord(character):02X}" if character in _ESCAPED_IN_URLS else character for character in spelled)

@@ -1,27 +1,39 @@
-"""A subscription: which events it takes (trigger), what is done with them (action), and with what (mapping).
+"""A subscription: which events it selects (trigger), what is done with them (action), and the inputs (mapping).
 
-Compiled once: the trigger into a predicate, the mapping into a function from event to payload.
+It is compiled once: the trigger to a predicate, the mapping to a function from event to payload.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from mapping.actions import ACTIONS, Action
 from mapping.envelope import JsonObject
 from mapping.fql import FqlError, parse
+from mapping.operation import Effect
 from mapping.ordering_keys import Identity, compile_identities
 from mapping.payload import PayloadOf, compile_batch_payload, compile_payload
 
 
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """One subscription, compiled. `types` and `events` are the only values of those members it can match; None is any.
+class SubscriptionRow(TypedDict):
+    """The arguments of `compile_subscription`, from the registry of actions or a configuration."""
 
-    `fault` is why the trigger cannot be used, in the reference's words: such a subscription never matches. An `action`
-    of None does not exist. A configured destination has neither; what is translated on request may.
+    name: str
+    trigger: str
+    slug: str
+    mapping: JsonObject
+    enabled: NotRequired[bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """A subscription, compiled.
+
+    `types` and `events` are the only values of an event's `type` and `event` that it can match; None is any value.
+    `fault` is why the trigger is invalid, in the reference's words; such a subscription never matches. `action` is None
+    if there is no such action. A configured destination has neither; `segue translate` may be given both.
     """
 
     index: int
@@ -31,6 +43,7 @@ class Subscription:
     mapping: Any
     enabled: bool
     action: Action | None
+    effect: Effect | None
     fault: str | None
     types: frozenset[str] | None = field(repr=False)
     events: frozenset[str] | None = field(repr=False)
@@ -43,7 +56,7 @@ class Subscription:
 def compile_subscription(
     index: int, *, name: str = "", trigger: Any, slug: Any, mapping: Any, enabled: bool = True
 ) -> Subscription:
-    """Return the subscription, whatever it holds: what is wrong with it shows when it meets an event."""
+    """Return the subscription. Never raises: an invalid trigger or mapping is reported for each event."""
     action = ACTIONS.get(slug) if type(slug) is str else None
     fields = action.fields if action else ()
     types: frozenset[str] | None = frozenset()
@@ -61,29 +74,29 @@ def compile_subscription(
             types, events, matches = condition.types(), condition.events(), condition.predicate()
     mapping = mapping or {}
     return Subscription(
-        index,
-        name,
-        trigger,
-        slug,
-        mapping,
-        enabled,
-        action,
-        fault,
-        types,
-        events,
-        matches,
-        compile_payload(fields, mapping),
-        compile_batch_payload(fields, mapping),
-        compile_identities(fields, mapping),
+        index=index,
+        name=name,
+        trigger=trigger,
+        slug=slug,
+        mapping=mapping,
+        enabled=enabled,
+        action=action,
+        effect=action.effect if action else None,
+        fault=fault,
+        types=types,
+        events=events,
+        matches=matches,
+        payload=compile_payload(fields, mapping),
+        batch_payload=compile_batch_payload(fields, mapping),
+        identities=compile_identities(fields, mapping),
     )
 
 
-def presets(excluded: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """Return the fifteen automatic subscriptions, by name, in display order, without the actions excluded by slug."""
+def presets() -> list[SubscriptionRow]:
+    """Return the preset of each action, in display order."""
     return [
         {"name": action.title, "trigger": action.trigger, "slug": action.slug, "mapping": action.default_mapping}
         for action in ACTIONS.values()
-        if action.slug not in excluded
     ]
 
 

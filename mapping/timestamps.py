@@ -1,7 +1,7 @@
-"""Dates to Unix seconds: the strict reading of attributes and the lenient one of an event's time.
+"""Dates to Unix seconds: strict parsing of attributes, lenient parsing of the time of an event.
 
-Both are the reference's (customerio/utils.ts), which asks dayjs and V8. `v8_milliseconds` is V8's own date parser
-(v8/src/date/dateparser.h): ISO 8601 first, then whatever looks like a date. Zone-less times are UTC.
+Both follow the reference (customerio/utils.ts), which uses dayjs and V8. `javascript.dates` is V8's date parser. Times
+without a zone are UTC.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 
 from mapping.javascript import WHITE_SPACE, dates, number_text, to_number
 
-# Only years whose seconds and microseconds a double can tell apart.
+# Only years in which a double represents seconds and microseconds exactly.
 _COMMON = re.compile(r"(?:1[0-9]|2[0-4])\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 _ISO = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
     r"(?:T[0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
 )
 _NUMERIC = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-# The shape that dayjs 1.10 reads by itself, without asking the engine; it is tried unless the text ends in Z.
+# The shape that dayjs 1.10 parses itself, without the engine, unless the text ends in Z.
 _DAYJS = re.compile(
     r"([0-9]{4})[-/]?([0-9]{1,2})?[-/]?([0-9]{0,2})"
     rf"[Tt{WHITE_SPACE}]*([0-9]{{1,2}})?:?([0-9]{{1,2}})?:?([0-9]{{1,2}})?[.:]?([0-9]+)?"
@@ -28,7 +28,7 @@ _DAYJS = re.compile(
 
 
 def attribute_seconds(value: str) -> int | None:
-    """Return the Unix seconds of a text in one of the ISO shapes that is a valid date; None when it is not one."""
+    """Return the Unix seconds of a valid date in one of the ISO shapes; None for all other texts."""
     if len(value) < 10 or value[4] != "-":
         return None
     seconds = _common_seconds(value)
@@ -40,7 +40,7 @@ def attribute_seconds(value: str) -> int | None:
 
 
 def event_time(value: Any) -> Any:
-    """Return the Unix seconds of anything dayjs or V8 can read; numbers, digits and unreadable texts as they are."""
+    """Return the Unix seconds of a text that dayjs or V8 can parse; other values and digits unchanged."""
     if type(value) is not str:
         return value
     seconds = _common_seconds(value)
@@ -53,8 +53,7 @@ def event_time(value: Any) -> Any:
 
 
 def is_date_like(value: str) -> bool:
-    """Whether the reference's `datetime` fields accept the text: a number as JavaScript writes it, or a date dayjs can
-    read."""
+    """Whether fields of type `datetime` accept the text: a number in JavaScript's form, or a date for dayjs."""
     number = to_number(value)
     if number_text(number) == value:
         return abs(number) <= dates.LARGEST_MS / 1000
@@ -62,8 +61,10 @@ def is_date_like(value: str) -> bool:
 
 
 def with_dates_converted(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return a copy whose ISO dates, at every depth of objects, are Unix seconds. Lists are left alone, quirk of the
-    reference."""
+    """Return a copy with ISO dates as Unix seconds, in nested objects as well.
+
+    Quirk of the reference: dates in lists are not converted.
+    """
     converted = attributes.copy()
     for key, value in attributes.items():
         kind = type(value)
@@ -76,7 +77,7 @@ def with_dates_converted(attributes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _common_seconds(value: str) -> int | None:
-    """The quick way for the shape that nearly every timestamp has; None leaves it to the slow way."""
+    """Return the seconds of a date in the most common shapes (the quick way); None for all other texts."""
     as_javascript_writes_it = len(value) == 24 and value[4:20:3] == "--T::." and value[23] == "Z"
     if not as_javascript_writes_it and _COMMON.fullmatch(value) is None:
         return None

@@ -1,9 +1,10 @@
-"""Forgetting a person, from the order to the receipt.
+"""Erase a person, from the privacy request to the receipt.
 
-Whoever asks (`segue forget`, Segment's deletion request) ends in `purge`. Where Customer.io is to delete or suppress
-the person as well, the order is appended to their lanes first, so that it is durable and has its place; what stands
-before it is dropped unsent; it is sent when nothing of the person is under way any more; and then a worker removes what
-is left, the traces of the sending included.
+Operators (`segue forget`) and Segment (deletion requests) use the same functions, which end in `purge`.
+
+When Customer.io has to delete or suppress the person, the privacy request is appended to the person's lanes first, so
+it is durable and in order. The events before it are discarded unsent. The request is sent when no event of the person
+is in progress. Then a worker removes the remaining data, including the traces of the request.
 """
 
 from __future__ import annotations
@@ -21,116 +22,125 @@ from lanes.records import read_record
 from mapping.envelope import message_key, unpack
 from privacy import purge, receipts
 from privacy.purge import ErasureContext, Removed
-from privacy.receipts import Receipt, What
+from privacy.receipts import Receipt
 
 _SOURCE = "segue"
-_LOOK_S = 0.1
-# Set while a rewrite of the append-only file is wanted, and for a while after one was asked for.
+_POLL_S = 0.1
+# Redis rewrites its append-only file at most once in this time.
 _REWRITE_S = 600
 
 
-def forget(context: ErasureContext, person: mapping.Person, who: str) -> tuple[Receipt, set[str]]:
-    """Forget the person here and now; waits for what is being sent at this moment. Return the receipt, and the ordering
-    keys of other people whom the removed events named."""
+def erase(context: ErasureContext, person: mapping.Person, requested_by: str) -> tuple[Receipt, set[str]]:
+    """Remove the data of a person now, and wait until no event of the person is in progress.
+
+    Return the receipt, and the ordering keys of other people that the removed events named.
+    """
     queue, passes = context.queue, list[Removed]()
     while not passes or passes[-1].claimed:
         if passes:
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
             lanes.reap(queue)
         passes += purge.purge(context, [(person, None)])
     receipt_id = uuid4().hex[:12]
     digests = purge.own_digests(context.destination, person)
-    receipts.begin(queue, receipt_id, who=who, what="forget", digests=digests)
+    receipts.begin(queue, receipt_id, requested_by=requested_by, request="erase", digests=digests)
     for removed in passes:
         receipts.add(queue, receipt_id, removed.counts)
     receipts.finish(queue, receipt_id)
     return _receipt(queue, receipt_id), {other for removed in passes for other in removed.others}
 
 
-def give(
+def request(
     context: ErasureContext,
     person: mapping.Person,
     action: mapping.PrivacyAction,
-    who: str,
+    requested_by: str,
 ) -> tuple[Receipt, set[str]]:
-    """Order a deletion or suppression: what waits of the person is dropped at once, the rest is the workers'. Return
-    what `forget` does."""
-    order, queue = mapping.PrivacyRequest(person, action).event(uuid4().hex), context.queue
-    receipt_id = receipts.identity(queue, message_key(_SOURCE, order))
+    """Request that Customer.io deletes or suppresses a person. The person's waiting events are discarded at once;
+    workers do the rest.
+
+    Return the receipt, and the ordering keys of other people that the removed events named.
+    """
+    event, queue = mapping.PrivacyRequest(person, action).event(uuid4().hex), context.queue
+    receipt_id = receipts.id_of(queue, message_key(_SOURCE, event))
     digests = purge.own_digests(context.destination, person)
-    receipts.begin(queue, receipt_id, who=who, what=_what(action), digests=digests)
+    receipts.begin(queue, receipt_id, requested_by=requested_by, request=_request(action), digests=digests)
     if action == "suppress":
         suppression.suppress(queue, purge.all_digests(context, person))
-    dropped = drop(context, purge.append(context, _SOURCE, order))
-    return _receipt(queue, receipt_id), dropped.others if dropped else set()
+    discarded = discard(context, purge.append(context, _SOURCE, event))
+    return _receipt(queue, receipt_id), discarded.others if discarded else set()
 
 
-def readmit(context: ErasureContext, person: mapping.Person) -> int:
-    """Take events of the person again, and let Customer.io do so; return how many of their keys were barred."""
+def unsuppress(context: ErasureContext, person: mapping.Person) -> int:
+    """Accept events of a suppressed person again, here and at Customer.io. Return how many ordering keys of the person
+    were suppressed."""
     count = suppression.unsuppress(context.queue, purge.all_digests(context, person))
     purge.append(context, _SOURCE, mapping.PrivacyRequest(person, "unsuppress").event(uuid4().hex))
     return count
 
 
-def drop(context: ErasureContext, sequence: int) -> Removed | None:
-    """Drop what stands on the queue before the order of this sequence; None when it has been sent already."""
+def discard(context: ErasureContext, sequence: int) -> Removed | None:
+    """Discard the person's events before the privacy request with this sequence. None: the request was sent already."""
     queue = context.queue
     record = queue.client.hget(keys.EVENT.of(queue.name), str(sequence))
     _, digests, body = read_record(record) if isinstance(record, bytes) else (0, (), b"")
     source, event = unpack(body)[:2] if body else ("", {})
-    order = mapping.privacy_request_of(event)
-    if order is None:
+    privacy_request = mapping.privacy_request_of(event)
+    if privacy_request is None:
         return None
-    receipt_id = begin_receipt(context, order, message_key(source, event))
-    removed = Removed(order.person, frozenset(digests), sequence)
-    purge.take_out(context, removed)
-    purge.forget_message_ids(context, removed)
+    receipt_id = begin_receipt(context, privacy_request, message_key(source, event))
+    removed = Removed(privacy_request.person, frozenset(digests), sequence)
+    purge.erase_queued(context, removed)
+    purge.erase_message_ids(context, removed)
     receipts.add(queue, receipt_id, removed.counts)
     return removed
 
 
-def begin_receipt(context: ErasureContext, order: mapping.PrivacyRequest, message_id: str) -> str:
-    """Write the receipt of an order unless it is there, and return its id."""
+def begin_receipt(context: ErasureContext, privacy_request: mapping.PrivacyRequest, message_id: str) -> str:
+    """Write the receipt of a privacy request, unless it exists, and return its id. `message_id` has its source in
+    front."""
     queue = context.queue
-    receipt_id = receipts.identity(queue, message_id)
-    who = f"source {message_id.partition(':')[0]}"
-    digests = purge.own_digests(context.destination, order.person)
-    receipts.begin(queue, receipt_id, who=who, what=_what(order.action), digests=digests)
+    receipt_id = receipts.id_of(queue, message_id)
+    requested_by = f"source {message_id.partition(':')[0]}"
+    digests = purge.own_digests(context.destination, privacy_request.person)
+    receipts.begin(
+        queue, receipt_id, requested_by=requested_by, request=_request(privacy_request.action), digests=digests
+    )
     return receipt_id
 
 
 def finish(context: ErasureContext) -> None:
-    """Remove what is left of the people about whom receipts are that are sent."""
+    """Remove the remaining data of the people whose privacy requests were sent."""
     queue = context.queue
-    sent = {receipt_id: receipts.order(queue, receipt_id) for receipt_id in receipts.unfinished(queue)}
-    ordered = [(receipt_id, order) for receipt_id, order in sent.items() if order is not None]
-    removed = purge.purge(context, [order for _, order in ordered])
-    for (receipt_id, _), one in zip(ordered, removed, strict=True):
-        receipts.add(queue, receipt_id, one.counts)
-        if not one.claimed:
+    found = {receipt_id: receipts.person_of(queue, receipt_id) for receipt_id in receipts.unfinished(queue)}
+    people = {receipt_id: person for receipt_id, person in found.items() if person is not None}
+    for receipt_id, removed in zip(people, purge.purge(context, list(people.values())), strict=True):
+        receipts.add(queue, receipt_id, removed.counts)
+        if not removed.claimed:
             receipts.finish(queue, receipt_id)
             queue.client.set(keys.AOF_REWRITE.name, "1")
 
 
 def rewrite_history(client: redis.Redis) -> bool:
-    """Have Redis write its append-only file anew, which holds what was removed until then; False when it keeps none."""
+    """Make Redis rewrite its append-only file, which contains removed data until then. Return False when Redis has no
+    such file."""
     if not client.info("persistence").get("aof_enabled"):
         return False
     try:
         client.bgrewriteaof()
-    except ResponseError:  # one is under way: the next one is asked for by a worker
+    except ResponseError:  # a rewrite is running, which may have read the data: a worker starts another one
         client.set(keys.AOF_REWRITE.name, "1")
     return True
 
 
 def rewrite_wanted_history(client: redis.Redis) -> None:
-    """Do so for workers, when it is wanted, once in ten minutes."""
+    """Make Redis rewrite its append-only file if an erasure wants it, at most once in ten minutes."""
     if client.exists(keys.AOF_REWRITE.name) and client.set(keys.AOF_REWRITE_DONE.name, "1", nx=True, ex=_REWRITE_S):
         client.delete(keys.AOF_REWRITE.name)
         rewrite_history(client)
 
 
-def _what(action: mapping.PrivacyAction) -> What:
+def _request(action: mapping.PrivacyAction) -> receipts.Request:
     return "suppress" if action == "suppress" else "delete"
 
 

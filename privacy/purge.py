@@ -1,36 +1,37 @@
-"""Removing people: every place in Segue where an event or an identity of theirs can rest, and how it is emptied.
+"""Remove people from every place in Segue that stores events or identities. docs/privacy.md lists these places.
 
-Many people at once, because the delivery log and the dead letters are read once for all of them. Everything with one of
-their ordering keys goes; identities that were merged are one person. docs/privacy.md tells what is kept where.
+Several people are removed at once, because the delivery log and the dead letters are read once for all of them. An
+event is removed when it has an ordering key of the person. Identities that were merged count as one person.
 """
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
+from redis.exceptions import LockNotOwnedError
 
 import lanes
 import mapping
+from dead_letters import record, retention, spill_files
 from dead_letters import replay as replays
-from dead_letters import retention, spill_files
 from dead_letters.query import Filter
+from dead_letters.record import Line
 from delivery import log as delivery_log
 from delivery.identity_memory import named_in
 from lanes import keys
 from mapping.envelope import JsonObject, message_key, pack, unpack
-from workers.alone import alone
 
-_LOOK_S = 0.1
+_LOCK_S = 5.0
+_POLL_S = 0.1
 _PEOPLE = ("id:", "email:", "cio_id:", "anonymous_id:")
-# Hashes with a field for each key. `finished_at` and `cooling_until` expire within seconds; later events need them.
+# Hashes that remember values by ordering key. `finished_at` and `cooling_until` are kept: they expire within seconds,
+# and later events need them.
 _REMEMBERED = ("join", "merged", "deleted", "identified", "recent_attributes")
-# What a replay's filter says when the one it had named somebody who is forgotten: it wants no letter.
+# The filter that replaces one which names an erased person. It matches no dead letter.
 _NO_FILTER = Filter(ids=(0,)).model_dump_json(exclude_defaults=True)
 
 
@@ -45,31 +46,32 @@ class ErasureContext:
 
 @dataclass(slots=True)
 class Removed:
-    """What was removed of one person; of events those accepted before the sequence `before` if there is one."""
+    """What was removed of one person; of events, those accepted before the sequence `before` if there is one."""
 
     person: mapping.Person
-    digests: frozenset[bytes]  # of all their ordering keys
+    digests: frozenset[bytes]  # of all ordering keys of the person
     before: int | None
-    counts: Counter[str] = field(default_factory=Counter)  # by kind
-    others: set[str] = field(default_factory=set)  # ordering keys of people whom the removed events name besides
-    claimed: int = 0  # events that are being worked on: traces of them may come yet
+    counts: Counter[str] = field(default_factory=Counter)  # by kind, see `privacy.receipts`
+    others: set[str] = field(default_factory=set)  # ordering keys of other people that the removed events named
+    claimed: int = 0  # events in progress: their traces have to be removed later
     message_ids: set[str] = field(default_factory=set)
-    orders: list[tuple[str, JsonObject]] = field(default_factory=list)  # earlier ones, not sent yet, by their sources
+    requests: list[tuple[str, JsonObject]] = field(default_factory=list)  # unsent privacy requests, by their sources
 
-    def owns(self, sequence: int, digests: Sequence[bytes]) -> bool:
-        """Whether an event with these keys is theirs to go."""
+    def includes(self, sequence: int, digests: Sequence[bytes]) -> bool:
+        """Whether an event with this sequence and these digests of ordering keys is to be removed."""
         return (self.before is None or sequence < self.before) and not self.digests.isdisjoint(digests)
 
-    def meet(self, body: bytes, destination: mapping.Destination) -> None:
-        """Note what a removed event says: how it is known, who else is named in it, and whether it is an order."""
+    def collect(self, body: bytes, destination: mapping.Destination) -> None:
+        """Collect the message id of a removed event, the other people that it names, and the event if it is a privacy
+        request."""
         source, event, _ = unpack(body)
         self.message_ids.add(message_key(source, event))
-        self.meet_others(mapping.ordering_keys(event, destination))
+        self.collect_others(mapping.ordering_keys(event, destination))
         if mapping.privacy_request_of(event) is not None:
-            self.orders.append((source, event))
+            self.requests.append((source, event))
 
-    def meet_others(self, keys: Iterable[str]) -> None:
-        """Note who else is named by these ordering keys."""
+    def collect_others(self, keys: Iterable[str]) -> None:
+        """Collect the ordering keys that belong to other people."""
         self.others.update(key for key in keys if key.startswith(_PEOPLE) and lanes.digest(key) not in self.digests)
 
 
@@ -77,95 +79,36 @@ def purge(
     context: ErasureContext,
     people: Sequence[tuple[mapping.Person, int | None]],
 ) -> list[Removed]:
-    """Remove what rests of these people, each with the sequence before which an event is theirs to go (None: any);
-    return what was removed of each. Idempotent."""
+    """Remove the data of people. Each has the sequence before which events are removed, None for all events.
+
+    Return what was removed of each person, in the same order. Idempotent.
+    """
     queue, remembered = context.queue, lanes.remembered_hashes(context.queue)
-    gone = [
+    removals = [
         Removed(person, digests, before)
         for (person, before), digests in zip(people, _all_digests(context, people), strict=True)
     ]
-    owner = _Owners(gone)
-    for one in gone:
-        take_out(context, one)
-    _remove_letters(context, owner)
-    for sequence, digests, message_id, body in delivery_log.remove(queue, owner.has):
-        for one in owner.of(sequence, digests):
-            one.counts["log"] += 1
-            one.message_ids.add(message_id)
-            one.meet_others(_keys_in(body, context.destination))
-    for one in gone:
-        for what in _REMEMBERED:
-            one.counts[what] += lanes.erase_fields(queue, remembered.get(what, ()), one.digests)
-        one.counts["replays"] += _redact_replays(queue, one)
-        forget_message_ids(context, one)
-        one.counts = +one.counts
-    return gone
+    index = _Index(removals)
+    for removed in removals:
+        erase_queued(context, removed)
+    _remove_dead_letters(context, index)
+    for sequence, digests, message_id, body in delivery_log.remove(queue, index.includes):
+        if (removed_of := index.of(sequence, digests)) is not None:
+            removed_of.counts["log"] += 1
+            removed_of.message_ids.add(message_id)
+            removed_of.collect_others(_keys_in(body, context.destination))
+    for removed in removals:
+        for kind in _REMEMBERED:
+            removed.counts[kind] += lanes.erase_fields(queue, remembered.get(kind, ()), removed.digests)
+        removed.counts["replays"] += _redact_replays(queue, removed)
+        erase_message_ids(context, removed)
+        removed.counts = +removed.counts
+    return removals
 
 
 def all_digests(context: ErasureContext, person: mapping.Person) -> frozenset[bytes]:
-    """Return the digests of the person's ordering keys, and of all who were merged with them."""
+    """Return the digests of the person's ordering keys, and of those of merged identities."""
     return _all_digests(context, [(person, None)])[0]
-
-
-def take_out(context: ErasureContext, removed: Removed) -> None:
-    """Remove the person's events from the queue."""
-    gone = lanes.erase(context.queue, removed.digests, before=removed.before)
-    removed.claimed = gone.claimed
-    for event in gone.events:
-        if event.body:
-            removed.counts["letters" if event.how == "dead_letter" else "events"] += 1
-            removed.meet(event.body, context.destination)
-
-
-def forget_message_ids(context: ErasureContext, removed: Removed) -> None:
-    """Forget the message ids of what was removed; orders that had not been sent go behind everything else."""
-    forgotten = lanes.erase_message_ids(context.queue, removed.message_ids)
-    removed.counts["message_ids"] += forgotten
-    for source, order in removed.orders:
-        append(context, source, order)
-
-
-def append(context: ErasureContext, source: str, order: JsonObject) -> int:
-    """Put an order on the queue; return its sequence."""
-    keys, _, _ = mapping.ordering_info(order, context.destination)
-    event = lanes.NewEvent(pack(source, order), keys, message_key(source, order), context.queue.cooldown_ms)
-    return lanes.append(context.queue.without_limit(), [event]).last
-
-
-class _Owners:
-    """Which of many people an event belongs to, by its keys."""
-
-    def __init__(self, people: Sequence[Removed]) -> None:
-        self._people: dict[bytes, list[Removed]] = {}
-        for one in people:
-            for digest in one.digests:
-                self._people.setdefault(digest, []).append(one)
-
-    def of(self, sequence: int, digests: Sequence[bytes]) -> list[Removed]:
-        """Return whose it is to go, the first one; none when it stays."""
-        candidates = (one for digest in digests for one in self._people.get(digest, ()))
-        return [one for one in candidates if one.owns(sequence, digests)][:1]
-
-    def has(self, sequence: int, digests: Sequence[bytes]) -> bool:
-        return bool(self.of(sequence, digests))
-
-    def said_in(self, sequence: int, written: bytes) -> list[Removed]:
-        """Return who is named in what was written, by any identity as a whole text."""
-        people = {id(one): one for several in self._people.values() for one in several}.values()
-        return [
-            one
-            for one in people
-            if (one.before is None or sequence < one.before)
-            and any(orjson.dumps(text) in written for text in one.person.texts())
-        ][:1]
-
-
-def _all_digests(
-    context: ErasureContext, people: Sequence[tuple[mapping.Person, int | None]]
-) -> list[frozenset[bytes]]:
-    remembered = lanes.remembered_hashes(context.queue)
-    ties = [*remembered.get("join", ()), *remembered.get("merged", ())]
-    return lanes.joined_digests(context.queue, ties, [own_digests(context.destination, person) for person, _ in people])
 
 
 def own_digests(destination: mapping.Destination, person: mapping.Person) -> set[bytes]:
@@ -173,82 +116,146 @@ def own_digests(destination: mapping.Destination, person: mapping.Person) -> set
     return {lanes.digest(key) for key in person.keys(destination.identifiers)}
 
 
-def _remove_letters(context: ErasureContext, owner: _Owners) -> None:
-    """Remove the people's dead letters, while none is on its way from Redis to a spill file."""
-    queue, destination = context.queue, context.destination
-    with _nothing_spilling(queue) as keep:
-        for letters in _pages_of_letters(queue, owner):
-            keep()
-            sequences = [letter.sequence for _, letter in letters]
-            lanes.discard(queue, sequences)
-            for one, letter in letters:
-                one.counts["letters"] += 1
-                one.meet(letter.body, destination)
-        if context.spill_dir is not None:
-            retention.finish_spills(queue, context.spill_dir)
-            for one in _of_spilled(context.spill_dir, destination, owner):
-                one.counts["spilled"] += 1
+def erase_queued(context: ErasureContext, removed: Removed) -> None:
+    """Erase the person's events on the queue, including dead letters that block."""
+    erased = lanes.erase(context.queue, removed.digests, before=removed.before)
+    removed.claimed = erased.claimed
+    for event in erased.events:
+        if event.body:
+            removed.counts["dead_letters" if event.how == "dead_letter" else "events"] += 1
+            removed.collect(event.body, context.destination)
 
 
-@contextmanager
-def _nothing_spilling(queue: lanes.Queue) -> Iterator[Callable[[], bool]]:
-    """Wait until no worker moves letters to files, and keep it so; yields what has to be called now and then."""
+def erase_message_ids(context: ErasureContext, removed: Removed) -> None:
+    """Erase the message ids of the removed events. Privacy requests among these are appended again, so that they are
+    sent."""
+    removed.counts["message_ids"] += lanes.erase_message_ids(context.queue, removed.message_ids)
+    for source, event in removed.requests:
+        append(context, source, event)
+
+
+def append(context: ErasureContext, source: str, event: JsonObject) -> int:
+    """Append a privacy request to the queue, whatever its limit, and return its sequence."""
+    info = mapping.ordering_info(event, context.destination)
+    entry = lanes.NewEvent(pack(source, event), info.keys, message_key(source, event), context.queue.cooldown_ms)
+    return lanes.append(context.queue.without_limit(), [entry]).last
+
+
+class _Index:
+    """People by the digests of their ordering keys."""
+
+    def __init__(self, removals: Sequence[Removed]) -> None:
+        self._removals = removals
+        self._by_digest: dict[bytes, list[Removed]] = {}
+        for removed in removals:
+            for digest in removed.digests:
+                self._by_digest.setdefault(digest, []).append(removed)
+
+    def of(self, sequence: int, digests: Sequence[bytes]) -> Removed | None:
+        """Return the first person whose event this is, if it is to be removed; None when it stays."""
+        candidates = (removed for digest in digests for removed in self._by_digest.get(digest, ()))
+        return next((removed for removed in candidates if removed.includes(sequence, digests)), None)
+
+    def includes(self, sequence: int, digests: Sequence[bytes]) -> bool:
+        """Whether an event is to be removed."""
+        return self.of(sequence, digests) is not None
+
+    def mentioned_in(self, sequence: int, json: bytes) -> Removed | None:
+        """Return the first person with an identity that is a string in the JSON, None without one."""
+        for removed in self._removals:
+            if (removed.before is None or sequence < removed.before) and any(
+                orjson.dumps(text) in json for text in removed.person.texts()
+            ):
+                return removed
+        return None
+
+
+def _all_digests(
+    context: ErasureContext, people: Sequence[tuple[mapping.Person, int | None]]
+) -> list[frozenset[bytes]]:
+    remembered = lanes.remembered_hashes(context.queue)
+    joins = [*remembered.get("join", ()), *remembered.get("merged", ())]
+    groups = [own_digests(context.destination, person) for person, _ in people]
+    return lanes.joined_digests(context.queue, joins, groups)
+
+
+def _remove_dead_letters(context: ErasureContext, index: _Index) -> None:
+    """Remove the dead letters of people, in Redis and in spill files.
+
+    The lock keeps dead letters from moving to a file that was searched already. When it is lost, the search is
+    repeated.
+    """
+    queue, destination, spill_dir = context.queue, context.destination, context.spill_dir
     while True:
-        with alone(queue.client, keys.SPILL_LOCK.of(queue.name)) as keep:
-            if keep:
-                yield keep
-                return
-        time.sleep(_LOOK_S)
+        try:
+            with queue.client.lock(keys.SPILL_LOCK.of(queue.name), timeout=_LOCK_S, sleep=_POLL_S) as lock:
+                for page in _pages(queue, index):
+                    lock.reacquire()
+                    lanes.discard(queue, [stored.sequence for _, stored in page])
+                    for removed, stored in page:
+                        removed.counts["dead_letters"] += 1
+                        removed.collect(stored.body, destination)
+                if spill_dir is not None:
+                    retention.finish_spills(queue, spill_dir)
+            break
+        except LockNotOwnedError:
+            continue
+    if spill_dir is not None:
+        for removed in _removed_lines(spill_dir, destination, index):
+            removed.counts["spilled"] += 1
 
 
-def _keys_in(body: JsonObject, destination: mapping.Destination) -> Iterator[str]:
-    """Yield the keys of the people whom an operation names, and of the identities that an update gives them."""
-    yield from named_in(body)
-    said = body.get("attributes")
-    if body.get("action") == "identify" and isinstance(said, dict):
-        event = {"type": "identify", "anonymousId": said.get("anonymous_id"), "traits": {"email": said.get("email")}}
-        yield from mapping.ordering_keys(event, destination)
-
-
-def _pages_of_letters(queue: lanes.Queue, owner: _Owners) -> Iterator[list[tuple[Removed, lanes.DeadLetter]]]:
-    """Yield the people's dead letters page by page: by their keys, and those that were edited by what they say too."""
+def _pages(queue: lanes.Queue, index: _Index) -> Iterator[list[tuple[Removed, lanes.DeadLetter]]]:
+    """Yield the dead letters to be removed in each page of all dead letters. An edited one is found by its contents as
+    well, because its ordering keys may be those of another person."""
     after = 0
     while page := lanes.list_dead_letters(queue, after=after):
         after = page[-1].sequence
-        theirs = []
-        for letter in page:
-            people = owner.of(letter.sequence, letter.keys)
-            if not people:
-                written = orjson.dumps(list(unpack(letter.body))) + letter.failure
-                people = owner.said_in(letter.sequence, written) if b'"original":' in written else []
-            theirs += [(one, letter) for one in people]
-        if theirs:
-            yield theirs
+        found = []
+        for stored in page:
+            removed = index.of(stored.sequence, stored.keys)
+            if removed is None and (dead_letter := record.read(stored)).is_edited:
+                contents = [dead_letter.source, dead_letter.event, dead_letter.requeued.json()]
+                removed = index.mentioned_in(stored.sequence, orjson.dumps(contents) + stored.failure)
+            if removed is not None:
+                found.append((removed, stored))
+        yield found
 
 
-def _of_spilled(directory: Path, destination: mapping.Destination, owner: _Owners) -> Iterator[Removed]:
-    """Remove the people's letters from spill files, and yield whose each was."""
+def _removed_lines(directory: Path, destination: mapping.Destination, index: _Index) -> Iterator[Removed]:
+    """Remove the dead letters of people from spill files, and yield the person of each."""
     found: dict[int, Removed] = {}
 
-    def is_theirs(line: JsonObject) -> bool:
-        events = [line["event"], *(line[kept].get("original") for kept in ("again", "why"))]
-        keys = {key for event in events if event for key in mapping.ordering_keys(event, destination)}
-        people = owner.of(line["sequence"], list(map(lanes.digest, keys)))
-        found.update((line["sequence"], one) for one in people)
-        return bool(people)
+    def is_removed(line: Line) -> bool:
+        keys = {key for event in line.events() for key in mapping.ordering_keys(event, destination)}
+        sequence = line.sequence or 0
+        removed = index.of(sequence, list(map(lanes.digest, keys)))
+        if removed is not None:
+            found[sequence] = removed
+        return removed is not None
 
-    spill_files.remove(directory, destination.name, is_theirs)
+    spill_files.remove(directory, destination.name, is_removed)
     yield from found.values()
 
 
+def _keys_in(body: JsonObject, destination: mapping.Destination) -> Iterator[str]:
+    """Yield the ordering keys of the people that an operation names, and of the identities that an update sets."""
+    yield from named_in(body)
+    attributes = body.get("attributes")
+    if body.get("action") == "identify" and isinstance(attributes, dict):
+        visitor, email = attributes.get("anonymous_id"), attributes.get("email")
+        event = {"type": "identify", "anonymousId": visitor, "traits": {"email": email}}
+        yield from mapping.ordering_keys(event, destination)
+
+
 def _redact_replays(queue: lanes.Queue, removed: Removed) -> int:
-    """Take the person out of the filters of replays; that there was one is kept."""
+    """Remove the person from the filters of replays, and return of how many. The other fields stay."""
     texts, count = [text.casefold() for text in removed.person.texts()], 0
     for replay in replays.history(queue):
-        named, said = replay.wanted.person, (replay.wanted.text or "").casefold()
-        if (named and lanes.digest(named) in removed.digests) or (
-            said and any(said in text or text in said for text in texts)
-        ):
+        key, wanted_text = replay.wanted.person, (replay.wanted.text or "").casefold()
+        names_key = bool(key) and lanes.digest(key or "") in removed.digests
+        names_text = bool(wanted_text) and any(wanted_text in text or text in wanted_text for text in texts)
+        if names_key or names_text:
             queue.client.hset(keys.REPLAY.of(queue.name, replay.id), "wanted", _NO_FILTER)
             count += 1
     return count

@@ -1,14 +1,15 @@
-"""Receipts: that somebody was forgotten, when, by whom, and how much was removed. No personal data: identities stand in
-a receipt as keyed hashes, by which a second run is recognised.
+"""Receipts: the record that a person was erased, when, at whose request, and how much was removed.
 
-A receipt is also the record by which workers bring to its end what has to wait for an answer of Customer.io, whatever
-dies meanwhile: `waiting` for its turn in the person's lanes, `sent`, `done`. Only a receipt that is `sent` names the
-person, for the moment until the last traces are gone.
+A receipt contains no personal data. Identities are stored as keyed hashes, which show that two receipts are about the
+same person.
 
-    :receipt:ID      hash    at_ms, who, what, state, marks, removed:KIND → how many, while sent person and before
-    :receipts        zset    their ids by at_ms; both for ever
-    :forgetting      set     ids of receipts that are sent
-    :forgetting:lock string  a worker is about to finish them; a minute at most
+Workers finish an erasure that has to wait for Customer.io, so a receipt has a state: *waiting* for the privacy request
+to be sent, *sent*, *done*. A receipt in the state *sent* contains the person until the last data is removed.
+
+The hash of a receipt has the fields `at_ms`, `requested_by`, `request`, `state`, `hashes`, `removed:KIND` (a count)
+and, in the state *sent*, `person` and `before`. The kinds are `events`, `dead_letters`, `spilled` (dead letters in
+spill files), `log` (entries of the delivery log), `message_ids`, `replays` (filters of replays) and, for data that is
+remembered by ordering key, the name of the Redis key: `join`, `merged`, `deleted`, `identified`, `recent_attributes`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ import orjson
 import mapping
 from lanes import Queue, keys, suppression
 
-What = Literal["forget", "delete", "suppress"]
+# erase: Segue removes its own data. delete, suppress: Customer.io deletes or suppresses the person first.
+Request = Literal["erase", "delete", "suppress"]
 State = Literal["waiting", "sent", "done"]
 
 _REMOVED = "removed:"
@@ -32,30 +34,37 @@ _REMOVED = "removed:"
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A receipt as it stands."""
+    """A receipt in its present state."""
 
     id: str
     at_ms: int
-    who: str
-    what: What
+    requested_by: str  # operator@machine, or `source NAME` for a deletion request of Segment
+    request: Request
     state: State
-    marks: tuple[str, ...]  # keyed hashes of the person's ordering keys
-    removed: dict[str, int]
+    hashes: tuple[str, ...]  # keyed hashes of the person's ordering keys, in hexadecimal
+    removed: dict[str, int]  # kind → how many
 
     def json(self) -> dict[str, Any]:
+        """Return the fields as JSON members."""
         return asdict(self)
 
 
-def identity(queue: Queue, message_key: str) -> str:
-    """Return the id of the receipt for the order with this message id."""
+def id_of(queue: Queue, message_key: str) -> str:
+    """Return the id of the receipt for the privacy request with this message id."""
     return suppression.keyed_hash(suppression.secret(queue), message_key.encode("utf-8", "surrogatepass"))[:6].hex()
 
 
-def begin(queue: Queue, receipt_id: str, *, who: str, what: What, digests: Iterable[bytes]) -> None:
-    """Write the receipt, unless it is there."""
+def begin(queue: Queue, receipt_id: str, *, requested_by: str, request: Request, digests: Iterable[bytes]) -> None:
+    """Write a new receipt, unless it exists. `digests` are those of the person's ordering keys."""
     secret, now_ms = suppression.secret(queue), time.time_ns() // 1_000_000
-    marks = " ".join(sorted(suppression.keyed_hash(secret, digest).hex() for digest in digests))
-    fields = {"at_ms": now_ms, "who": who, "what": what, "state": "waiting", "marks": marks}
+    hashes = " ".join(sorted(suppression.keyed_hash(secret, digest).hex() for digest in digests))
+    fields = {
+        "at_ms": now_ms,
+        "requested_by": requested_by,
+        "request": request,
+        "state": "waiting",
+        "hashes": hashes,
+    }
     if queue.client.hsetnx(_key(queue, receipt_id), "at_ms", str(now_ms)):
         with queue.client.pipeline(transaction=True) as pipeline:
             pipeline.hset(_key(queue, receipt_id), mapping=cast(dict[Any, Any], fields))
@@ -64,16 +73,16 @@ def begin(queue: Queue, receipt_id: str, *, who: str, what: What, digests: Itera
 
 
 def add(queue: Queue, receipt_id: str, removed: Counter[str]) -> None:
-    """Count what was removed."""
+    """Add counts by kind to a receipt."""
     with queue.client.pipeline(transaction=True) as pipeline:
         for kind, count in removed.items():
             pipeline.hincrby(_key(queue, receipt_id), f"{_REMOVED}{kind}", count)
         pipeline.execute()
 
 
-def note_sent(queue: Queue, receipt_id: str, person: mapping.Person, before: int | None) -> None:
-    """Say that Customer.io has taken the order: what is left of the person, accepted before the sequence `before` if
-    one is given, is to go now."""
+def mark_sent(queue: Queue, receipt_id: str, person: mapping.Person, before: int | None) -> None:
+    """Record that Customer.io accepted the privacy request. The data of the person is to be removed now; of events,
+    those accepted before the sequence `before`, all without one."""
     fields = {"state": "sent", "person": orjson.dumps(asdict(person)), "before": "" if before is None else before}
     with queue.client.pipeline(transaction=True) as pipeline:
         pipeline.hset(_key(queue, receipt_id), mapping=cast(dict[Any, Any], fields))
@@ -82,12 +91,12 @@ def note_sent(queue: Queue, receipt_id: str, person: mapping.Person, before: int
 
 
 def unfinished(queue: Queue) -> list[str]:
-    """Return the ids of the receipts that are sent."""
+    """Return the ids of the receipts in the state *sent*."""
     return sorted(name.decode() for name in cast(set[bytes], queue.client.smembers(keys.ERASING.of(queue.name))))
 
 
-def order(queue: Queue, receipt_id: str) -> tuple[mapping.Person, int | None] | None:
-    """Return whom a receipt that is sent is about, and before which sequence; None when it is not sent."""
+def person_of(queue: Queue, receipt_id: str) -> tuple[mapping.Person, int | None] | None:
+    """Return the arguments of `mark_sent`: the person and `before`. None in another state than *sent*."""
     person, before = cast(list[bytes | None], queue.client.hmget(_key(queue, receipt_id), ["person", "before"]))
     if person is None:
         return None
@@ -96,7 +105,7 @@ def order(queue: Queue, receipt_id: str) -> tuple[mapping.Person, int | None] | 
 
 
 def finish(queue: Queue, receipt_id: str) -> None:
-    """Say that nothing is left, and forget whom it was about."""
+    """Record that the erasure is done, and remove the person from the receipt."""
     with queue.client.pipeline(transaction=True) as pipeline:
         pipeline.hset(_key(queue, receipt_id), "state", "done")
         pipeline.hdel(_key(queue, receipt_id), "person", "before")
@@ -105,20 +114,20 @@ def finish(queue: Queue, receipt_id: str) -> None:
 
 
 def read(queue: Queue, receipt_id: str) -> Receipt | None:
-    """Return the receipt, None when there is none of this id."""
+    """Return the receipt, None when there is none with this id."""
     stored = cast(dict[bytes, bytes], queue.client.hgetall(_key(queue, receipt_id)))
     fields = {name.decode(): value.decode() for name, value in stored.items()}
     if "state" not in fields:
         return None
     removed = {name.removeprefix(_REMOVED): int(count) for name, count in fields.items() if name.startswith(_REMOVED)}
     return Receipt(
-        receipt_id,
-        int(fields["at_ms"]),
-        fields["who"],
-        cast(What, fields["what"]),
-        cast(State, fields["state"]),
-        tuple(fields["marks"].split()),
-        dict(sorted(removed.items())),
+        id=receipt_id,
+        at_ms=int(fields["at_ms"]),
+        requested_by=fields["requested_by"],
+        request=cast(Request, fields["request"]),
+        state=cast(State, fields["state"]),
+        hashes=tuple(fields["hashes"].split()),
+        removed=dict(sorted(removed.items())),
     )
 
 
@@ -129,9 +138,9 @@ def history(queue: Queue) -> list[Receipt]:
 
 
 def earlier(queue: Queue, receipt: Receipt) -> list[str]:
-    """Return the ids of older receipts for one of the same identities."""
-    older = (one for one in history(queue) if one.at_ms < receipt.at_ms)
-    return [one.id for one in older if not set(one.marks).isdisjoint(receipt.marks)]
+    """Return the ids of older receipts that share an identity with this one, the newest first."""
+    older = (other for other in history(queue) if other.at_ms < receipt.at_ms)
+    return [other.id for other in older if not set(other.hashes).isdisjoint(receipt.hashes)]
 
 
 def _key(queue: Queue, receipt_id: str) -> str:

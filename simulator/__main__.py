@@ -1,4 +1,4 @@
-"""`python -m simulator`: a Customer.io workspace on this machine, until SIGTERM."""
+"""`python -m simulator`: a simulated Customer.io workspace over HTTP, until SIGTERM."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ _STOP_WITHIN_S = 1
 
 
 def main() -> None:
+    """Read the options of the command line and serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="simulator", description="A simulated Customer.io workspace.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8090)
-    parser.add_argument("--site-id", default="demo")
-    parser.add_argument("--api-key", default="demo")
-    parser.add_argument("--credentials", action="append", default=[], metavar="SITE:KEY", help="further ones to take")
-    parser.add_argument("--region", choices=("us", "eu"), default="us")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8090, help="TCP port (default: %(default)s)")
+    parser.add_argument("--site-id", default="demo", help="accepted site id (default: %(default)s)")
+    parser.add_argument("--api-key", default="demo", help="accepted API key (default: %(default)s)")
+    parser.add_argument(
+        "--credentials", action="append", default=[], metavar="SITE:KEY", help="an additional accepted pair; repeatable"
+    )
+    parser.add_argument("--region", choices=("us", "eu"), default="us", help="region (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of all random choices (default: %(default)s)")
     given = parser.parse_args()
     pairs = [(given.site_id, given.api_key)]
     pairs += [(site, key) for site, _, key in (pair.partition(":") for pair in given.credentials)]
-    # uvicorn repeats the signal that stopped it when it is done; the answer to that is a usual end.
+    # uvicorn raises the signal that stopped it again after shutdown; the exit code must be 0 then.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         Simulator(Service(given.seed), pairs, given.region),

@@ -1,6 +1,6 @@
-"""The ASGI application: reads a call, lets the faults have their way with it, and says the answer.
+"""The ASGI application: it reads a request, applies the faults that are set, and sends the response.
 
-Plain ASGI: it is also the sink of the benchmarks and must cost little beside what it judges.
+It is plain ASGI because benchmarks use it as well, and its cost must be small beside that of the measured program.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from contextlib import suppress
 from email.utils import formatdate
 from typing import Any
 
-from simulator.answer import OK, UNAUTHORIZED, Answer
 from simulator.control import control
 from simulator.options import Faults
+from simulator.response import OK, UNAUTHORIZED, Response
 from simulator.service import Service
 from simulator.track import Scope, TrackApi, site_id
 
@@ -27,13 +27,14 @@ _LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 class Simulator:
-    """The application around one service."""
+    """The ASGI application of one service."""
 
     def __init__(self, service: Service, credentials: Collection[tuple[str, str]], region: str) -> None:
         self.service = service
         self._track = TrackApi(service, credentials, region)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request: of `/_sim/…`, which has no faults, or of the Track API."""
         body = await _body(receive)
         path: str = scope["path"]
         if path.startswith("/_sim/"):
@@ -55,8 +56,8 @@ class Simulator:
         faults = self.service.faults
         return faults if faults.site_id is None or faults.site_id == site_id(scope) else _NONE
 
-    def _outcome(self, scope: Scope, body: bytes, faults: Faults) -> Answer | str:
-        """Return the answer, or how the connection shall break instead: "reset" or "timeout"."""
+    def _outcome(self, scope: Scope, body: bytes, faults: Faults) -> Response | str:
+        """Return the response, or how the connection breaks instead: "reset" or "timeout"."""
         is_too_much = self.service.is_over_the_limit()
         broken = self._breaks(faults.reset_before, faults.timeout_before)
         if broken is not None:
@@ -69,11 +70,11 @@ class Simulator:
             return "reset"
         return "timeout" if self.service.happens(timeout) else None
 
-    def _over_the_limit(self) -> Answer:
+    def _over_the_limit(self) -> Response:
         return OK if self.service.faults.drop_silently else self._refusal(429, self.service.faults)
 
-    def _taken_or_refused(self, scope: Scope, body: bytes, faults: Faults) -> Answer:
-        """Answer through the refusals that are asked for; whatever they leave is taken."""
+    def _taken_or_refused(self, scope: Scope, body: bytes, faults: Faults) -> Response:
+        """Return a refusal at the rates that are set; otherwise process the request."""
         for status, rate in faults.statuses:
             if self.service.happens(rate):
                 return self._refusal(status, faults)
@@ -82,17 +83,17 @@ class Simulator:
             self._track.answer(scope, body)
         return answer
 
-    def _refusal(self, status: int, faults: Faults) -> Answer:
+    def _refusal(self, status: int, faults: Faults) -> Response:
         if status == 401:
             return UNAUTHORIZED
         body = faults.refusal_body.encode()
         if status != 429 or faults.retry_after_s is None:
-            return Answer(status, body)
+            return Response(status, body)
         if faults.retry_after_form == "seconds":
             after = f"{faults.retry_after_s:g}"
         else:
             after = formatdate(self.service.clock.now() + faults.retry_after_s, usegmt=True)
-        return Answer(429, body, ((b"retry-after", after.encode()),))
+        return Response(429, body, ((b"retry-after", after.encode()),))
 
 
 async def _body(receive: Receive) -> bytes:
@@ -104,8 +105,8 @@ async def _body(receive: Receive) -> bytes:
     return body
 
 
-async def _say(send: Send, answer: Answer, slow_s: float = 0.0) -> None:
-    """Send the answer; byte by byte over `slow_s` seconds when that is given."""
+async def _say(send: Send, answer: Response, slow_s: float = 0.0) -> None:
+    """Send the response; byte by byte over `slow_s` seconds unless that is 0."""
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.all_headers})
     body = answer.body
     if slow_s:
@@ -117,11 +118,11 @@ async def _say(send: Send, answer: Answer, slow_s: float = 0.0) -> None:
 
 
 async def _break(receive: Receive, send: Send, after_s: float) -> None:
-    """Keep the client waiting, for as long as it does, and then reset the connection."""
+    """Send nothing for `after_s` seconds, or until the client disconnects; then reset the connection."""
     with suppress(TimeoutError):
-        await asyncio.wait_for(receive(), after_s)  # nothing but the client's going away can be received now
+        await asyncio.wait_for(receive(), after_s)  # after the body, only the client's disconnect can be received
         return
-    # ASGI has no word for this: `send` is a method of uvicorn's cycle, which knows the connection.
+    # ASGI has no message for a reset: `send` is a method of uvicorn's cycle, which holds the transport.
     transport: asyncio.Transport = send.__self__.transport  # type: ignore[attr-defined]
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
     transport.abort()

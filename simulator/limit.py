@@ -1,4 +1,4 @@
-"""The rate limit of the service (10), and what it saw of the rate."""
+"""The rate limit of the service (rule 10), and the rates at which requests arrived."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections import Counter, deque
 
 
 class Limit:
-    """A token bucket that holds one second's worth; it also keeps how many requests came when."""
+    """A token bucket with the capacity of one second; it also counts the requests per second."""
 
     def __init__(self) -> None:
         self.by_second: Counter[int] = Counter()  # Unix second → requests
-        self.busiest = 0  # most requests within any one second, wherever it begins
+        self.busiest = 0  # most requests within one second, at whatever time it starts
         self._last_second: deque[float] = deque()
         self._spent = 0.0
         self._at = 0.0
 
     def is_exceeded(self, now: float, per_s: float | None) -> bool:
-        """Count a request; return whether it is one too many."""
+        """Count a request at `now` (Unix seconds); return whether it exceeds the limit `per_s`, if there is one."""
         self._look(now)
         if per_s is None:
             return False

@@ -1,6 +1,7 @@
-"""What the service refuses at the door: one operation (a v2 entity) to the fault it is answered with, if any.
+"""The validation of one operation (a v2 entity) when it is received.
 
-Limits are in bytes of UTF-8. Only the form is checked; whether anybody has the identifier shows when it is applied.
+Only the form is validated. Whether a person has the identifier is checked when the operation is applied. Limits are
+bytes of UTF-8.
 """
 
 from __future__ import annotations
@@ -67,19 +68,22 @@ def fault(operation: Any, options: Options) -> Json | None:
 
 
 def size_fault(operation: Any) -> Json | None:
-    """Return the fault of an item that is too large for v2; None for the others."""
+    """Return the fault of an item that is too large for v2; None for another item."""
     if len(orjson.dumps(operation)) <= MAX_ENTITY_BYTES:
         return None
     return _fault("invalid", "", f"must not be larger than {MAX_ENTITY_BYTES} bytes")
 
 
 def take_trace(operation: Json) -> Trace | None:
-    """Remove the trace from the operation's attributes and return its stream and place."""
+    """Remove the trace from the attributes of the operation and return it; None without one.
+
+    Tests add the attribute `segue_trace`, `STREAM:POSITION`, to have the order of a stream checked.
+    """
     attributes = operation.get("attributes")
     if not isinstance(attributes, dict) or TRACE not in attributes:
         return None
-    stream, _, place = str(attributes.pop(TRACE)).rpartition(":")
-    return Trace(stream, int(place)) if place.isdigit() else None
+    stream, _, position = str(attributes.pop(TRACE)).rpartition(":")
+    return Trace(stream, int(position)) if position.isdigit() else None
 
 
 def _fault(reason: str, field: str, message: str) -> Json:
@@ -157,8 +161,8 @@ def _relationships_fault(kind: str, relationships: Any) -> Json | None:
     if not isinstance(relationships, list):
         return _fault("invalid", "cio_relationships", "must be an array")
     needed = ("object_type_id", "object_id") if kind == "person" else ()
-    for index, one in enumerate(relationships):
-        who = one.get("identifiers") if isinstance(one, dict) else None
+    for index, relationship in enumerate(relationships):
+        who = relationship.get("identifiers") if isinstance(relationship, dict) else None
         if not isinstance(who, dict) or not who:
             return _fault("required", f"cio_relationships[{index}].identifiers", "is required")
         missing = next((name for name in needed if not who.get(name) and "cio_object_id" not in who), None)

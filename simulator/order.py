@@ -1,4 +1,4 @@
-"""The check of order: of one stream, operations must be applied in the order in which their events were accepted."""
+"""The check of order: operations of a stream must be applied in the order in which their events were accepted."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from simulator.person import Json, Trace
 @dataclass(slots=True)
 class _Stream:
     latest: int = 0
-    seen: set[tuple[int, str, str]] = field(default_factory=set)  # place, action, name
+    seen: set[tuple[int, str, str]] = field(default_factory=set)  # position, action, name
 
 
 class OrderCheck:
-    """Counts operations applied after a later one of their stream, and events applied twice.
+    """Counts operations that are applied after a later one of their stream, and events that are applied twice.
 
-    An operation that comes again is no violation: an update converges, an event counts as applied twice.
+    A repeated operation is not a violation: a repeated update has no effect, a repeated event counts as applied twice.
     """
 
     def __init__(self) -> None:
@@ -27,12 +27,12 @@ class OrderCheck:
         self._streams: dict[str, _Stream] = defaultdict(_Stream)
 
     def see(self, operation: Json, trace: Trace) -> None:
-        """Note that the operation has just been applied."""
+        """Record that the operation was applied now."""
         stream = self._streams[trace.stream]
-        what = (trace.place, operation["action"], str(operation.get("name", "")))
+        what = (trace.position, operation["action"], str(operation.get("name", "")))
         if what in stream.seen:
             self.applied_twice += operation["action"] in NAMED
             return
         stream.seen.add(what)
-        self.violations += trace.place < stream.latest
-        stream.latest = max(stream.latest, trace.place)
+        self.violations += trace.position < stream.latest
+        stream.latest = max(stream.latest, trace.position)

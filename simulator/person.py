@@ -1,4 +1,4 @@
-"""Somebody in the workspace, and what is known of them."""
+"""A person of the workspace, with attributes, events, devices and relationships."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ NEVER = float("-inf")
 
 
 class Trace(NamedTuple):
-    """Where an operation stands in the stream of events that it came from."""
+    """The position of an operation in a stream of events; set by tests."""
 
     stream: str
-    place: int
+    position: int
 
 
 @dataclass(slots=True, eq=False)
 class Person:
-    """`number` grows with the time of creation; `times` are the timestamps of attributes, also of removed ones, and
-    `traces` say which operations set them. Events are in order of application."""
+    """A person.
+
+    `number` grows with the time of creation. `times` holds the timestamp of each attribute, of removed ones too (Unix
+    seconds); `traces` holds the operation that set it. Events are in the order in which they were applied.
+    """
 
     cio_id: str
     number: int
@@ -39,7 +42,7 @@ class Person:
     exists: bool = True
 
     def inherit(self, other: Person) -> None:
-        """Take over from somebody who is merged into this person whatever is lacking here."""
+        """Add the data of a person who is merged into this one; existing values take precedence."""
         for name, value in other.attributes.items():
             if name not in self.attributes:
                 self.attributes[name] = value
@@ -52,7 +55,7 @@ class Person:
         self.anonymous_ids += other.anonymous_ids
 
     def json(self) -> Json:
-        """Return the person as `/_sim/people` shows them."""
+        """Return the person as in `/_sim/people`, see docs/simulator.md."""
         return {
             "cio_id": self.cio_id,
             "id": self.id,
@@ -70,7 +73,7 @@ class Person:
 
 
 def merge_attributes(into: Json, attributes: Json) -> None:
-    """Set what is given; null and "" remove."""
+    """Set attributes; null and "" remove one."""
     for name, value in attributes.items():
         if value is None or value == "":
             into.pop(name, None)

@@ -1,7 +1,7 @@
-"""The service around the workspace: it accepts, and applies when and in which order it pleases (12-15).
+"""The service around the workspace: it accepts operations and applies them later (rules 12-15).
 
-Seeded, and driven by a clock that can be moved by hand, so that a run can be repeated. Nothing runs in the background:
-whoever looks or sends something first has everything applied that is due by then, each at its own time.
+Random choices have a seed and the clock can be moved by hand, so a run can be repeated. There is no background task:
+each read and each request first applies the operations that are due, each with its own time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Service:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everybody and everything, faults too; options and clock stay."""
+        """Delete all data and faults; keep the options and the clock."""
         self.set_faults(Faults())
         self.workspace = Workspace(self.options)
         self.journal: list[Json] = []
@@ -39,27 +39,32 @@ class Service:
         self.limit = Limit()
         self._order = OrderCheck()
         self._accepted = self._refused = self._applied = 0
-        self._pending: list[tuple[float, int, Json, float]] = []  # when it is due, number, operation, arrival
+        self._pending: list[tuple[float, int, Json, float]] = []  # due time, number, operation, time of arrival
         self._in_order_until = 0.0
 
     def set_options(self, options: Options) -> None:
+        """Replace all options."""
         self.options = options
         self.workspace.set_options(options)
 
     def set_faults(self, faults: Faults) -> None:
-        """Misbehave like that from now on; what is pending keeps its time."""
+        """Replace all faults and restart the random choices; pending operations keep their time."""
         self.faults = faults
         self.dice = random.Random(self._seed if faults.seed is None else faults.seed)
 
     def happens(self, rate: float) -> bool:
+        """Return True with the probability `rate`."""
         return rate > 0 and self.dice.random() < rate
 
     def is_over_the_limit(self) -> bool:
-        """Count a request; return whether it is one too many."""
+        """Count a request; return whether it exceeds the rate limit."""
         return self.limit.is_exceeded(self.clock.now(), self.faults.requests_per_s)
 
     def check(self, operation: Any, *, may_be_large: bool = False) -> Json | None:
-        """Return why an item is refused, by its form, its size or a fault; None when it is accepted."""
+        """Return why an item is refused, `{"reason", "field"?, "message"?}`; None when it is accepted.
+
+        `may_be_large` states that its size must be checked.
+        """
         found = (size_fault(operation) if may_be_large else None) or fault(operation, self.options)
         if found is None and self.happens(self.faults.item_errors):
             found = {"reason": "invalid", "field": "attributes", "message": "refused by the simulator's faults"}
@@ -69,7 +74,7 @@ class Service:
         return found
 
     def accept(self, operations: Sequence[Json]) -> None:
-        """Take the operations of one request: apply them, or put them down for later."""
+        """Accept the operations of one request: apply them now or schedule them."""
         self.catch_up()
         self._accepted += len(operations)
         arrived_at = self.clock.now()
@@ -85,14 +90,14 @@ class Service:
             heapq.heappush(self._pending, (self._due(arrived_at) if is_torn else due, number, operation, arrived_at))
 
     def catch_up(self) -> None:
-        """Apply what is due by now."""
+        """Apply the operations that are due."""
         now = self.clock.now()
         while self._pending and self._pending[0][0] <= now:
             due, _, operation, arrived_at = heapq.heappop(self._pending)
             self._apply(operation, arrived_at, due)
 
     def _due(self, arrived_at: float) -> float:
-        """Return when a request that arrived now is applied."""
+        """Return the time at which a request that arrived at `arrived_at` is applied."""
         faults = self.faults
         if faults.apply == "at_once":
             return max(arrived_at, self._in_order_until)
@@ -108,7 +113,7 @@ class Service:
         trace = take_trace(operation)
         if self.options.keep_journal:
             entry = {"operation": operation, "arrived_at": arrived_at, "applied_at": applied_at}
-            self.journal.append(entry | ({"trace": f"{trace.stream}:{trace.place}"} if trace else {}))
+            self.journal.append(entry | ({"trace": f"{trace.stream}:{trace.position}"} if trace else {}))
         is_new = self.workspace.apply(operation, arrived_at, trace)
         self._applied += 1
         if trace is not None and is_new:

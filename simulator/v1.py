@@ -1,4 +1,4 @@
-"""The Track API v1, said in operations of v2: which method and path stands for which."""
+"""The Track API v1: from method, path and body to operations of v2."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_SEGMENT_IDS = 1000
 
 
 class Malformed(Exception):
-    """The call is refused; `body` is what v1 answers with its 400."""
+    """The request is refused; `body` is the JSON of the 400 that v1 sends."""
 
     def __init__(self, message: str, *, merge: bool = False) -> None:
         super().__init__(message)
@@ -26,9 +26,9 @@ class Malformed(Exception):
 
 
 def operations(method: str, raw_path: str, body: Json) -> list[Json] | None:
-    """Return what the call asks for; an empty list where it is accepted and nothing is simulated, None for 404.
+    """Return the operations of a request; an empty list when it is accepted without effect; None for a 404.
 
-    `raw_path` is everything after `/api/v1/`, still percent-encoded. Raises Malformed.
+    `raw_path` is the path after `/api/v1/`, percent-encoded. Raises Malformed.
     """
     match [method, *raw_path.split("/")]:
         case ["PUT", "customers", who]:
@@ -59,7 +59,7 @@ def operations(method: str, raw_path: str, body: Json) -> list[Json] | None:
 
 
 def identifiers(path_part: str) -> Json:
-    """Return the identifier that a part of a path is, by its shape."""
+    """Return the identifier in a percent-encoded part of a path: `{"cio_id"}`, `{"email"}` or `{"id"}`, by its form."""
     text = unquote(path_part)
     if text.startswith("cio_"):
         return {"cio_id": text.removeprefix("cio_")}
@@ -127,7 +127,7 @@ def _delivery(body: Json, member: str) -> Json:
 
 
 def _segment(body: Json) -> list[Json]:
-    """Manual segments are checked and not kept."""
+    """Check the ids. Manual segments are not simulated."""
     ids = body.get("ids")
     if not isinstance(ids, list) or len(ids) > _MAX_SEGMENT_IDS:
         raise Malformed(f"ids must be an array of at most {_MAX_SEGMENT_IDS}")
@@ -135,7 +135,7 @@ def _segment(body: Json) -> list[Json]:
 
 
 def _form(body: Json) -> Json:
-    """A submitted form acts like an identify."""
+    """Return the identify that a submitted form stands for."""
     data = body.get("data")
     fields = dict(data) if isinstance(data, dict) else {}
     for kind in ("id", "email"):

@@ -1,7 +1,7 @@
-"""People who have not said who they are: their events and relationships wait here until somebody claims them (31-33).
+"""Anonymous visitors: their events and relationships are kept until a person claims the anonymous id (rules 31-33).
 
-The first person to use an anonymous id has it for good. They get what was received before, not older than 30 days, and
-what is received within five minutes after.
+The first person who uses an anonymous id owns it permanently. They get the events that were received in the 30 days
+before, and in the five minutes after.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ KEPT_S = 30 * 86_400.0
 
 @dataclass(slots=True)
 class Visitor:
-    """One anonymous id; events with the time of their receipt."""
+    """One anonymous id. Events are kept with the time of receipt, in Unix seconds."""
 
     events: list[tuple[Json, float]] = field(default_factory=list)
     relationships: dict[ObjectKey, Json] = field(default_factory=dict)
@@ -24,12 +24,12 @@ class Visitor:
     claimed_at: float = 0.0
 
     def claimant(self, received_at: float) -> Person | None:
-        """Return who gets what was received at that time; None when it has to wait."""
+        """Return the person who gets an event received at that time; None when no person does yet."""
         person = self.claimed_by
         return person if person and person.exists and received_at <= self.claimed_at + LATE_S else None
 
     def claim(self, person: Person, at: float, *, reidentify: bool) -> list[Json]:
-        """Return the events that the person gets. With `reidentify` a repeated claim also gets late ones."""
+        """Return the events that the person gets. With `reidentify`, a repeated claim also gets late events."""
         if self.claimed_by is not None and (self.claimed_by is not person or not reidentify):
             return []
         self.claimed_by, self.claimed_at = person, at

@@ -1,7 +1,7 @@
-"""The workspace: people, objects, visitors and what each operation does to them. Pure: time comes from outside.
+"""The workspace: people, objects and visitors, and the effect of each operation. It is pure: callers pass the time.
 
-Numbers are those of the rules in docs/simulator.md. Nothing here fails: the service accepts first and applies later, so
-what cannot be done is done partly or not at all, and noted in the activity log.
+Numbers are those of the rules in docs/simulator.md. Operations do not fail: the service accepts them first and applies
+them later. An operation that cannot be applied has a partial effect or none, and an entry in the activity log.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TOPIC = "cio_subscription_preferences.topics."
 
 
 class Workspace:
-    """Everything that one workspace knows. `counts` are what tests look for: silent failures, and order gone wrong."""
+    """The data of one workspace. `counts` holds what tests check: silent failures and violations of order."""
 
     def __init__(self, options: Options) -> None:
         self.objects = Objects()
@@ -30,24 +30,26 @@ class Workspace:
         self.activity: list[Json] = []
         self._directory = Directory()
         self._device_owners: dict[str, Person] = {}  # by token
-        self._event_ids: dict[str, float] = {}  # by ULID, and person where it counts for one → time of receipt
+        self._event_ids: dict[str, float] = {}  # ULID, with the person in the scope `person` → time of receipt
         self.set_options(options)
 
     def set_options(self, options: Options) -> None:
+        """Replace all options."""
         self.options = options
         self._remember_s = float("inf") if options.dedupe_s is None else options.dedupe_s
         self._directory.set_options(options)
 
     @property
     def people(self) -> dict[str, Person]:
-        """Everybody, by cio_id."""
+        """All people, by cio_id."""
         return self._directory.people
 
     def find(self, identifiers: Json) -> Person | None:
+        """Return the person with this identifier, `{kind: value}`; None without one."""
         return self._directory.find(self._directory.name(identifiers))
 
     def apply(self, operation: Json, received_at: float, trace: Trace | None = None) -> bool:
-        """Do what an accepted operation says; return whether it was new, False for an event that was here before.
+        """Apply an accepted operation; return False for an event that was received before, else True.
 
         `received_at` is in Unix seconds.
         """
@@ -77,12 +79,12 @@ class Workspace:
         return True
 
     def note(self, what: str, **details: Any) -> None:
-        """Count it, and write a line of the activity log (41)."""
+        """Count an entry of the type `what` and write it to the activity log (rule 41)."""
         self.counts[what] += 1
         if self.options.keep_journal:
             self.activity.append({"type": what, **details})
 
-    # Who is who (16-22)
+    # Identities (16-22)
 
     def _is_ignored(self, identifiers: Json) -> bool:
         if not self._directory.is_suppressed(self._directory.name(identifiers)):
@@ -91,7 +93,7 @@ class Workspace:
         return True
 
     def _found_or_made(self, identifiers: Json, received_at: float) -> Person | None:
-        """Return the person, a bare new one when nobody is there; None for an unknown cio_id, or a suppressed one."""
+        """Return the person, created if necessary; None for an unknown cio_id or a suppressed person."""
         if self._is_ignored(identifiers):
             return None
         name = self._directory.name(identifiers)
@@ -103,7 +105,7 @@ class Workspace:
         return person
 
     def _create(self, name: Name, received_at: float, *, is_update: bool) -> Person:
-        """Make a new person. Nobody who was merged away should come back, nor a deleted one by what they did before."""
+        """Create a person; count `recreated` when a merged person returns, or a deleted one without an update."""
         person, left_by = self._directory.create(name, received_at)
         self.note("profile_create", cio_id=person.cio_id, name=name)
         if left_by == "merge" or (left_by and not is_update):
@@ -121,7 +123,7 @@ class Workspace:
         wanted = self._directory.take_identifiers(attributes)
         person = self._identified(self._directory.name(identifiers), wanted, must_exist, received_at)
         if person is None:
-            return self.note("failed_attribute_change", reason="nobody has this identifier", identifiers=identifiers)
+            return self.note("failed_attribute_change", reason="no person has this identifier", identifiers=identifiers)
         self._update(person, attributes, _seconds(operation.get("timestamp"), received_at), trace)
         for relationship in operation.get("cio_relationships") or ():
             self._relate(person, self.objects.key(relationship["identifiers"]), relationship)
@@ -130,7 +132,7 @@ class Workspace:
         return None
 
     def _identified(self, name: Name, wanted: dict[str, str], must_exist: bool, received_at: float) -> Person | None:
-        """The decision table of identities (18): whom an identify is about, with the identifiers they could have."""
+        """Return the person of an identify, with identifiers assigned: the decision table of identities (rule 18)."""
         find = self._directory.find
         kind, value = name
         person = find(name)
@@ -149,19 +151,19 @@ class Workspace:
         return person
 
     def _rename(self, person: Person, kind: str, value: str) -> None:
-        """Somebody found by another identifier gets the one that addressed them, if it is still empty (rows 3, 4)."""
+        """Assign the addressing identifier to a person who was found by another one, if they have none (rows 3, 4)."""
         if getattr(person, kind) is None or self.options.id_conflict == "reassign":
             self._directory.give(person, kind, value)
         else:
             self._failed(kind, value)
 
     def _with_identifier(self, person: Person, addressed_by: str, kind: str, value: str) -> Person:
-        """Return the person with the identifier, if they can have it; whoever both are, if the two are one (5-11)."""
+        """Assign the identifier if possible; return the person, or the result of a merge with its owner (rows 5-11)."""
         owner = self._directory.find((kind, value))
         if owner is person:
             return person
         if owner is not None and self._are_one(person, owner, addressed_by, kind):
-            return self._become_one(person, owner)
+            return self._merge_partial(person, owner)
         may_change = addressed_by == "cio_id" or (
             (addressed_by, kind) == ("id", "email") and self.options.allow_email_update_by_id
         )
@@ -180,9 +182,9 @@ class Workspace:
             and getattr(owner, addressed_by) is None
         )
 
-    def _become_one(self, one: Person, other: Person) -> Person:
-        """Merge two who each have what the other lacks; the older remains, with both identifiers (27)."""
-        primary, secondary = sorted((one, other), key=lambda person: person.number)
+    def _merge_partial(self, person: Person, owner: Person) -> Person:
+        """Merge two people who each lack the identifier of the other; the older remains, with both (rule 27)."""
+        primary, secondary = sorted((person, owner), key=lambda each: each.number)
         for name in self._join(primary, secondary):
             self._directory.give(primary, *name)
         return primary
@@ -203,7 +205,7 @@ class Workspace:
                 continue
             if trace is not None:
                 before = person.traces.get(name)
-                if before and before.stream == trace.stream and before.place > trace.place:
+                if before and before.stream == trace.stream and before.position > trace.position:
                     self.note("stale_attribute_won", cio_id=person.cio_id, attribute=name)
                 person.traces[name] = trace
             person.times[name] = at
@@ -222,7 +224,7 @@ class Workspace:
         else:
             attributes[name] = value
 
-    # The ends of people (26-29)
+    # Merges, deletions and suppressions (26-29)
 
     def _merge(self, operation: Json) -> None:
         primary, secondary = self.find(operation["primary"]), self.find(operation["secondary"])
@@ -234,7 +236,7 @@ class Workspace:
             self._join(primary, secondary)
 
     def _join(self, primary: Person, secondary: Person) -> frozenset[Name]:
-        """Give the primary what it lacks and remove the secondary; return the secondary's identifiers."""
+        """Merge the secondary into the primary and remove it; return the identifiers of the secondary."""
         freed = self._directory.remove(secondary, "merge")
         if self.options.devices_on_merge == "drop":
             secondary.devices = {}
@@ -260,7 +262,7 @@ class Workspace:
             self.note("profile_delete", cio_id=person.cio_id)
         self._directory.suppress(names)
 
-    # What people do (25, 30-36)
+    # Events (25, 30-36)
 
     def _event(self, operation: Json, received_at: float) -> bool:
         identifiers = operation.get("identifiers") or {}
@@ -290,7 +292,7 @@ class Workspace:
         return True
 
     def _is_repeated(self, event_id: Any, identifiers: Json, received_at: float) -> bool:
-        """Whether an event with this ULID was received before (30); other ids identify nothing."""
+        """Whether an event with this ULID was received before (rule 30); other ids are ignored."""
         if not isinstance(event_id, str) or not ULID.fullmatch(event_id):
             return False
         key = event_id.upper()
@@ -308,7 +310,7 @@ class Workspace:
         self.counts[event["type"]] += 1
 
     def _claim(self, anonymous_id: str, person: Person, at: float) -> None:
-        """Give the person what was done under the anonymous id."""
+        """Give the events and relationships of the anonymous id to the person."""
         visitor = self.visitors[anonymous_id]
         if visitor.claimed_by is None:
             person.anonymous_ids.append(anonymous_id)

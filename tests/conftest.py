@@ -1,4 +1,4 @@
-"""Fixtures that every tier shares: a real Redis-compatible server from the wheel, and an empty client to it."""
+"""Fixtures of all tests: a real Redis-compatible server from the wheel, and a client of it that begins empty."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class RedisServer:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A real server for the whole session; tests empty it, they do not share what is in it."""
+    """A real server for the whole session; each test empties it."""
     data_dir: Path = tmp_path_factory.mktemp("redis")
-    # The wheel counts its ports up from 16379, so what another session left running would join in.
+    # By default the wheel counts its ports up from 16379, where processes that another session left may connect.
     with ValkeyServer(
         port=free_port(), data_dir=str(data_dir), save="", **{"maxmemory-policy": "noeviction"}
     ) as server:

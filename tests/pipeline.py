@@ -1,18 +1,22 @@
-"""A whole pipeline as real processes on loopback: simulator, ingest and Celery workers over a given Redis server.
+"""A pipeline of real processes on loopback, for tests and benchmarks: simulator, ingest and Celery workers.
 
-For the tests that kill, count and compare. Everything it starts is stopped with it.
+Redis is the caller's. `bench.support` and `tests.chaos` start their processes in another way, with the same TOML
+document (`configuration`) and the same variables (`environment`).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,7 +30,33 @@ OTHER = "other"  # site id and API key of a second workspace at the simulator
 DEADLINE_S = 60.0
 
 
+def configuration(name: str = QUEUE, *, delivery: Mapping[str, object] | None = None, **destination: object) -> str:
+    """Return a TOML document with one source that feeds one destination.
+
+    `name` is the name of both, the write key, the site id and the API key; the simulator accepts it for "demo".
+    `destination` and `delivery` are keys of the tables of those names, with strings, numbers or booleans as values.
+    """
+    tables: dict[str, Mapping[str, object]] = {
+        f"sources.{name}": {"write_key": name, "destinations": [name]},
+        f"destinations.{name}": {"site_id": name, "api_key": name, **destination},
+        f"destinations.{name}.delivery": delivery or {},
+    }
+    # These values are written in TOML as in JSON.
+    lines = (
+        [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+        for table, keys in tables.items()
+    )
+    return "".join(f"{line}\n" for table in lines for line in table)
+
+
+def environment(redis_url: str, track_url: str, config: Path | None, **variables: str) -> dict[str, str]:
+    """Return the variables that the processes of a pipeline share; `config` is a TOML file, or None for the default."""
+    shared = {"REDIS_URL": redis_url, "SEGUE_TRACK_URL": track_url}
+    return shared | ({"SEGUE_CONFIG": str(config)} if config else {}) | variables
+
+
 def free_port() -> int:
+    """Return a TCP port of loopback that is free at this moment."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -34,7 +64,7 @@ def free_port() -> int:
 
 
 def wait_until(is_so: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Poll until `is_so`, and fail saying `what` never came to be."""
+    """Poll until `is_so()` is true; raise AssertionError with `what` after `deadline_s` seconds."""
     until = time.monotonic() + deadline_s
     while not is_so():
         if time.monotonic() > until:
@@ -43,24 +73,34 @@ def wait_until(is_so: Callable[[], bool], what: str, deadline_s: float = DEADLIN
 
 
 class Pipeline:
-    """Simulator, ingest and `workers` worker processes; `with` starts and stops them."""
+    """Simulator, ingest and `workers` worker processes; `with` empties Redis and starts them, its end stops them.
+
+    `config` is the TOML document of the pipeline; without one it is Segue's default document. `app` is the Celery
+    application that the workers run, with `threads` threads each. All processes inherit the environment of this process
+    except SEGUE_CONFIG; `variables` are added to it.
+    """
 
     def __init__(
-        self, redis_url: str, *, workers: int, threads: int = 4, app: str = "workers.app", **environment: str
+        self,
+        redis_url: str,
+        *,
+        workers: int,
+        threads: int = 4,
+        app: str = "workers.app",
+        config: str = "",
+        **variables: str,
     ) -> None:
         self.redis_url = redis_url
         self.redis = redis.Redis.from_url(redis_url, socket_timeout=10)
         self.simulator_url = f"http://127.0.0.1:{free_port()}"
         self.ingest_url = f"http://127.0.0.1:{free_port()}"
         self.http = httpx.Client(timeout=30)
-        inherited = {name: value for name, value in os.environ.items() if name != "SEGUE_CONFIG"}
-        self._environment = inherited | {
-            "REDIS_URL": redis_url,
-            "SEGUE_TRACK_URL": self.simulator_url,
+        self._document = config
+        self._variables = {
             "SEGUE_INGEST_PORT": self.ingest_url.rpartition(":")[2],
             "SEGUE_RETRY_BASE_S": "0.05",
             "PYTHONWARNINGS": "ignore:You're running the worker with superuser",
-            **environment,
+            **variables,
         }
         self._wanted = workers
         self._threads = threads
@@ -73,6 +113,9 @@ class Pipeline:
         self.redis.flushall()
         with ExitStack() as failing:
             failing.push(self)
+            inherited = {name: value for name, value in os.environ.items() if name != "SEGUE_CONFIG"}
+            shared = environment(self.redis_url, self.simulator_url, self._write_config(), **self._variables)
+            self._environment = inherited | shared
             self._start(
                 "-m", "simulator", "--port", self.simulator_url.rpartition(":")[2], "--credentials", f"{OTHER}:{OTHER}"
             )
@@ -96,59 +139,59 @@ class Pipeline:
     def start_worker(self) -> None:
         """Start one more worker process."""
         self._started += 1
-        celery = [
-            "-m",
-            "celery",
-            "-A",
-            self._app,
-            "--quiet",
-            "worker",
-            "--pool",
-            "threads",
-            "--concurrency",
-            str(self._threads),
-        ]
-        alone = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"w{self._started}@test"]
-        self.workers.append(self._start(*celery, *alone, "--loglevel", "WARNING"))
+        celery = ["-m", "celery", "-A", self._app, "--quiet", "worker"]
+        pool = ["--pool", "threads", "--concurrency", str(self._threads)]
+        single = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"w{self._started}@test"]
+        self.workers.append(self._start(*celery, *pool, *single, "--loglevel", "WARNING"))
 
     def kill_worker(self, index: int) -> None:
-        """Kill a worker process the hard way."""
+        """Kill a worker process with SIGKILL."""
         worker = self.workers.pop(index)
         worker.kill()
         worker.wait()
 
     def send(self, events: Iterable[dict[str, Any]], batch: int = 100, write_key: str = "demo") -> None:
-        """Send events through the HTTP endpoint in their order, some per request."""
+        """Send the events over HTTP in their order, `batch` of them a request."""
         pending = list(events)
         for first in range(0, len(pending), batch):
-            answer = self.http.post(
+            response = self.http.post(
                 f"{self.ingest_url}/v1/batch", json={"batch": pending[first : first + batch]}, auth=(write_key, "")
             )
-            assert answer.status_code == 200, answer.text
+            assert response.status_code == 200, response.text
 
     def faults(self, **faults: Any) -> None:
-        """Tell the simulator to misbehave."""
-        answer = self.http.post(f"{self.simulator_url}/_sim/faults", json=faults)
-        assert answer.status_code == 200, answer.text
+        """Set the faults of the simulator (`/_sim/faults`); those that are not named are off."""
+        response = self.http.post(f"{self.simulator_url}/_sim/faults", json=faults)
+        assert response.status_code == 200, response.text
 
     def drain(self, deadline_s: float = DEADLINE_S) -> None:
-        """Wait until nothing is left on the queue."""
+        """Wait until the queue is empty."""
         wait_until(lambda: self.stats().waiting == 0, "the queue is empty", deadline_s)
 
     def stats(self) -> lanes.Stats:
+        """Return the figures of the queue."""
         return lanes.stats(lanes.Queue(client=self.redis, name=QUEUE))
 
     def journal(self) -> list[dict[str, Any]]:
-        """Every operation that the simulator applied, in order."""
+        """Return every operation that the simulator applied, in order (`/_sim/journal`)."""
         entries: list[dict[str, Any]] = self.http.get(f"{self.simulator_url}/_sim/journal").json()["journal"]
         return entries
 
     def people(self) -> list[dict[str, Any]]:
+        """Return the people of the simulated workspace (`/_sim/people`)."""
         people: list[dict[str, Any]] = self.http.get(f"{self.simulator_url}/_sim/people").json()["people"]
         return people
 
+    def _write_config(self) -> Path | None:
+        if not self._document:
+            return None
+        file = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="segue-"))) / "segue.toml"
+        file.write_text(self._document)
+        return file
+
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen([sys.executable, *arguments], env=self._environment)
+        # Standard output belongs to the figures of a benchmark.
+        process = subprocess.Popen([sys.executable, *arguments], env=self._environment, stdout=2)
         self._stack.callback(_stop, process)
         return process
 

@@ -1,18 +1,24 @@
-"""The Celery application: it carries wake-ups, never events.
+"""The Celery application. It carries wake-ups, never events.
 
 A lost wake-up costs one sweep interval and nothing else, so messages are acknowledged early, expire soon, and no result
-is kept. Start it with `segue worker`; one process per core, a few threads each.
+is kept. `segue worker` starts one process; run one per core, with a few threads each.
 """
 
 from __future__ import annotations
 
+import logging
+
 from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from settings import Settings
 
+log = logging.getLogger(__name__)
+
 QUEUE = "segue"
-# A wake-up older than this has been overtaken by a sweep.
-WAKE_EXPIRES_S = 5
+# A message older than this has been overtaken by a sweep.
+_EXPIRES_S = 5
 
 settings = Settings.load()
 app = Celery("segue", broker=settings.redis_url, include=["workers.tasks"])
@@ -36,3 +42,17 @@ app.conf.update(
         "sweep": {"task": "sweep", "schedule": settings.sweep_s, "options": {"expires": max(settings.sweep_s, 1.0)}}
     },
 )
+
+
+def wake(destination: str) -> None:
+    """Request a deliverer of the destination."""
+    request("deliver", destination)
+
+
+def request(task: str, destination: str, *arguments: str) -> None:
+    """Send a task of `workers.tasks`, by its name. A message that cannot be sent is logged; the next sweep replaces
+    it."""
+    try:
+        app.send_task(task, args=(destination, *arguments), expires=_EXPIRES_S)
+    except (OperationalError, RedisError) as error:
+        log.warning("%s: a wake-up could not be sent: %s", destination, error)

@@ -1,8 +1,13 @@
-"""One claim to its outcomes: prepare, pack, send, settle, wave by wave.
+"""One claim to its outcomes: prepare, pack, send, settle, depth by depth.
 
-Handed its `send`, so that it runs without a network. What it promises: an operation leaves only after the answers to
-all that its event follows (or, where the destination trusts the order within a request, behind them in the same one); a
-lease is checked before each send; an event that is put back takes along, unsent, whatever follows it in this claim.
+It is handed its `send`, so it runs without a network. What it guarantees:
+
+- An operation is sent only after the responses to all operations that its event follows; where the destination trusts
+  the order within a request, it may stand behind them in the same request.
+- No event of the claim is sent after an event with a common key that was not delivered and keeps its position, nor
+  after one that was held back for that reason itself.
+- No event is lost. Each is delivered, released or buried; an event that is none of them follows a released one, and is
+  released with it.
 """
 
 from __future__ import annotations
@@ -11,370 +16,386 @@ import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby, zip_longest
-from typing import Any
 
 import orjson
 
 import lanes
 import mapping
-from dead_letters import record as letters
+from dead_letters import record
 from dead_letters.record import Reason
 from delivery import identity_memory, recent_attributes, retries
-from delivery.admission import Send
 from delivery.batching import Item, Request, pack
-from delivery.outcomes import Answer, Delivered, Outcome, Paused, Rejected, RetryLater, Split
-from delivery.prepare import Prepared, prepare
+from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Send, Split
+from delivery.prepare import Prepared, address, operations_of, prepare
 from privacy import erasure, receipts
 from privacy.purge import ErasureContext
-from workers.lease import Lease
 
 log = logging.getLogger(__name__)
 
-# An event is buried unseen when this many workers died while they had it; the last two times it was claimed alone.
+# An event is buried unsent when so many of its claims expired. The last two of them had no other event.
 MOST_EXPIRED_CLAIMS = 5
-# How long an answer may wait to be settled together with the next ones. Until then what stands behind it outside of its
-# claim goes on waiting, and a worker that dies leaves it to be sent once more.
+# How long a delivered event may wait to be settled together with later ones. Until then events of other claims that
+# follow it wait, and a worker that crashes leaves it to be sent again.
 SETTLE_WITHIN_S = 0.1
-_LATE = "it came after its person was deleted"
-# Left over between the end of a send and the end of the lease.
-_MARGIN_S = 1.0
-# In-process tries of a send have come to an end by then: a worker that shall stop has not much longer.
-_PATIENCE_S = 10.0
-_STOPPING = Paused("the worker stops", Answer(None, "not sent"))
+_LATE = "it is older than the deletion of its person"
 _NOT_YET = (RetryLater, Paused)
-_CHANGES_IDENTITY = frozenset({"mergePeople", "deletePerson", "suppressPerson", "unsuppressPerson"})
 
-Outcomes = dict[int, list[tuple[Item, Outcome]]]  # by the event's sequence, in the order of its items
+Outcomes = dict[
+    int, list[tuple[Item, Outcome]]
+]  # by the event's sequence, in the order of its items; only what was sent
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How patient delivery is."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimContext:
+    """What the events of a claim are delivered with."""
 
+    queue: lanes.Queue
+    destination: mapping.Destination
+    send: Send  # tries again, checks the lease, waits for a turn: see `delivery.sender`
     retry_base_s: float
-    timeout_s: float  # of one send
-    turn_s: float  # the longest wait for a turn to send
-    lease_ms: int
-    configuration: str = ""  # tells versions of it apart
+    worker: str
+    configuration: str  # a hash of the configuration, for dead letters
+    is_stopping: Callable[[], bool]
+    before_settling: Callable[[], None] | None = None
 
 
-@dataclass(slots=True)
-class Verdicts:
-    """What is to be settled."""
+class BlockedKeys:
+    """The keys of events that keep their position, and of the events that follow one of these.
 
-    delivered: list[int] = field(default_factory=list)
-    buried: list[lanes.Burial] = field(default_factory=list)
-    released: list[lanes.Release] = field(default_factory=list)
-
-    @property
-    def staying(self) -> set[int]:
-        """The events that keep their place, so that what is behind them waits."""
-        return {release.sequence for release in self.released} | {one.sequence for one in self.buried if one.blocks}
-
-
-def work_off(
-    claim: lanes.Claim,
-    lease: Lease,
-    destination: mapping.Destination,
-    send: Send,
-    terms: Terms,
-    is_stopping: Callable[[], bool],
-    before_settling: Callable[[], None] = lambda: None,
-) -> None:
-    """Bring every event of the claim to an end or back to its place; raise LeaseLost when the claim is lost.
-
-    What was merely delivered is settled within SETTLE_WITHIN_S, everything else at once.
+    An event with such a key must not be sent in this claim: it would overtake.
     """
 
-    def settle() -> None:
-        before_settling()
-        _settle(lease, verdicts)
+    def __init__(self) -> None:
+        self._keys: set[bytes] = set()
+        self._events: set[int] = set()  # an event may have no key, and several operations
 
-    def send_on(request: Request) -> list[Outcome]:
-        return [_STOPPING] * len(request.items) if is_stopping() else send(request)
+    def __bool__(self) -> bool:
+        return bool(self._events)
 
-    verdicts, settled_at = _deadly(claim, destination, terms), time.monotonic()
-    held: set[bytes] = set()
-    for wave in _waves(claim, lease, destination, held):
-        prepared = list(_sendable(wave, held, lease.queue, verdicts))
-        if is_stopping():
-            verdicts.released += [lanes.Release(one.event.sequence, 0) for one in prepared]
+    def block(self, event: lanes.ClaimedEvent) -> None:
+        """Block the keys of the event, and the event itself."""
+        self._events.add(event.sequence)
+        self._keys.update(event.keys)
+
+    def passes(self, event: lanes.ClaimedEvent) -> bool:
+        """Whether the event may be sent. If it may not, its keys are blocked as well."""
+        if not self._events or (event.sequence not in self._events and self._keys.isdisjoint(event.keys)):
+            return True
+        self.block(event)
+        return False
+
+
+class Settlement:
+    """The results of a claim's events, until they are settled."""
+
+    def __init__(self, claim_id: str, context: ClaimContext) -> None:
+        self.blocked = BlockedKeys()
+        self._claim_id = claim_id
+        self._context = context
+        self._delivered: list[int] = []
+        self._buried: list[lanes.Burial] = []
+        self._released: list[lanes.Release] = []
+        self._settled_at = time.monotonic()
+
+    def deliver(self, event: lanes.ClaimedEvent) -> None:
+        """Add an event of which nothing is left to be sent."""
+        self._delivered.append(event.sequence)
+
+    def release(
+        self, event: lanes.ClaimedEvent, *, delay_s: float = 0, attempt: bytes = b"", cooldown_ms: int = 0
+    ) -> None:
+        """Add an event that returns to its lanes, due after the delay. `attempt`: a line of `record.attempt`."""
+        self._released.append(lanes.Release(event.sequence, int(delay_s * 1000), attempt, cooldown_ms))
+        self.blocked.block(event)
+
+    def bury(self, event: lanes.ClaimedEvent, failure: bytes) -> None:
+        """Add an event that becomes a dead letter. `failure`: of `record.failure`."""
+        blocks = self._context.destination.delivery.after_burial == "hold"
+        self._buried.append(lanes.Burial(event.sequence, failure, blocks))
+        if blocks:
+            self.blocked.block(event)
+
+    def settle_if_due(self) -> None:
+        """Settle at once what was not merely delivered, the rest within SETTLE_WITHIN_S."""
+        if self._buried or self._released or time.monotonic() - self._settled_at > SETTLE_WITHIN_S:
+            self.settle()
+
+    def settle(self) -> None:
+        """Settle all results, after `before_settling`."""
+        if self._context.before_settling is not None:
+            self._context.before_settling()
+        if self._delivered or self._buried or self._released:
+            settled = lanes.settle(
+                self._context.queue,
+                self._claim_id,
+                delivered=self._delivered,
+                buried=self._buried,
+                released=self._released,
+            )
+            if settled.lost:
+                name, count = self._context.queue.name, len(settled.lost)
+                log.warning("%s: the claim lost %d events before it could settle them", name, count)
+        self._delivered, self._buried, self._released = [], [], []
+        self._settled_at = time.monotonic()
+
+
+def deliver_claim(claim: lanes.Claim, context: ClaimContext) -> None:
+    """Deliver, release or bury every event of the claim. Raises what `context.send` raises, such as LeaseLost."""
+    settlement = Settlement(claim.id, context)
+    for wave in _waves(_without_poison(claim.events, context, settlement), context, settlement.blocked):
+        prepared = list(_sendable(wave, context, settlement))
+        if context.is_stopping():
+            for stopped in prepared:
+                settlement.release(stopped.event)
             break
-        _deliver_wave(prepared, lease, destination, send_on, terms, verdicts)
-        if staying := verdicts.staying:
-            held.update(key for event in claim.events if event.sequence in staying for key in event.keys)
-        if verdicts.buried or verdicts.released or time.monotonic() - settled_at > SETTLE_WITHIN_S:
-            settle()
-            verdicts, settled_at = Verdicts(), time.monotonic()
-    settle()
+        _deliver_wave(prepared, context, settlement)
+        settlement.settle_if_due()
+    settlement.settle()
 
 
-def _deadly(claim: lanes.Claim, destination: mapping.Destination, terms: Terms) -> Verdicts:
-    """Return that the events are buried unseen with which too many workers died."""
-    verdicts = Verdicts()
-    for event in claim.events:
-        if len(event.expired_claims) >= MOST_EXPIRED_CLAIMS:
-            text = f"{len(event.expired_claims)} workers died while they had this event"
-            _bury(verdicts, event, Reason.DEADLY, time.time(), destination, terms, message=text)
-    return verdicts
+def _without_poison(
+    events: Sequence[lanes.ClaimedEvent], context: ClaimContext, settlement: Settlement
+) -> Sequence[lanes.ClaimedEvent]:
+    """Bury the events of which too many claims expired, and return the others. An erased event has nothing to bury."""
+    others = []
+    for event in events:
+        expired = len(event.expired_claims)
+        if expired < MOST_EXPIRED_CLAIMS or not event.body:
+            others.append(event)
+        else:
+            _bury(event, Reason.POISON, context, settlement, message=f"{expired} claims of this event expired")
+    return others
 
 
 def _waves(
-    claim: lanes.Claim, lease: Lease, destination: mapping.Destination, held: set[bytes]
+    events: Sequence[lanes.ClaimedEvent], context: ClaimContext, blocked: BlockedKeys
 ) -> Iterator[Sequence[Prepared]]:
-    """Yield what may be under way together: one depth, or everything where the order within a request is trusted.
+    """Yield the events that may be under way together: one depth, or all where the order within a request is trusted.
 
-    All are prepared at one go, unless one of them changes who is who: then each when it is due.
+    All are addressed at once, unless one of them changes identities: then each depth is, after those before it.
     """
-
-    def ready(events: Sequence[lanes.ClaimedEvent]) -> list[Prepared]:
-        return prepare(events, lease.queue, destination)
-
-    prepared = ready([event for event in claim.events if len(event.expired_claims) < MOST_EXPIRED_CLAIMS])
-    if destination.delivery.batch_order == "trust":
-        yield prepared
+    drafts = prepare(events, context.destination)
+    if context.destination.delivery.batch_order == "trust":
+        yield address(drafts, context.queue, context.destination)
         return
-    changes = any(item.action in _CHANGES_IDENTITY for one in prepared for item in one.items)
-    for depth, wave in groupby(prepared, key=lambda one: one.event.depth):
-        if changes and depth > 0:
-            yield ready(list(_not_behind((one.event for one in wave), held)))
-        else:
+    if any(item.effect in mapping.CHANGES_IDENTITY for draft in drafts for item in draft.items):
+        for _, wave in groupby(drafts, key=_depth):
+            free = [draft for draft in wave if blocked.passes(draft.event)]
+            yield address(free, context.queue, context.destination)
+    else:
+        for _, wave in groupby(address(drafts, context.queue, context.destination), key=_depth):
             yield list(wave)
 
 
-def _not_behind(events: Iterable[lanes.ClaimedEvent], held: set[bytes]) -> Iterator[lanes.ClaimedEvent]:
-    """Yield what shares no key with an event that was put back; the others' keys are held as well."""
-    for event in events:
-        if held.isdisjoint(event.keys):
-            yield event
-        else:
-            held.update(event.keys)
+def _depth(prepared: Prepared) -> int:
+    return prepared.event.depth
 
 
-def _sendable(wave: Iterable[Prepared], held: set[bytes], queue: lanes.Queue, verdicts: Verdicts) -> Iterator[Prepared]:
-    """Yield what shares no key with an event that was put back; the others' keys are held as well.
+def _sendable(wave: Iterable[Prepared], context: ClaimContext, settlement: Settlement) -> Iterator[Prepared]:
+    """Yield the events that may be sent now, and add the results of the others.
 
-    What changes names is put back here, to come again by itself when its neighbours have been applied.
+    An event that changes identifiers and has no cooldown yet gets one and is released; it is due when the events that
+    share a key with it have been applied. An event from before its person's deletion may have to be buried.
     """
-    for one in wave:
-        is_free = held.isdisjoint(one.event.keys)
-        if is_free and not one.changes_names:
-            yield one
+    buries_late = context.destination.delivery.after_deletion == "bury"
+    for prepared in wave:
+        if not settlement.blocked.passes(prepared.event):
             continue
-        held.update(one.event.keys)
-        if is_free:
-            verdicts.released.append(lanes.Release(one.event.sequence, 0, cooldown_ms=queue.cooldown_ms))
+        if prepared.changes_identifiers:
+            settlement.release(prepared.event, cooldown_ms=context.queue.cooldown_ms)
+        elif prepared.late and buries_late:
+            _bury(prepared.event, Reason.DELETED, context, settlement, message=_LATE)
+        else:
+            yield prepared
 
 
-def _deliver_wave(
-    prepared: Sequence[Prepared],
-    lease: Lease,
-    destination: mapping.Destination,
-    send: Send,
-    terms: Terms,
-    verdicts: Verdicts,
-) -> None:
-    """Send the wave and add what is to be settled of it."""
-    now_s = time.time()
-    if destination.delivery.after_deletion == "bury":
-        for late in (one for one in prepared if one.late):
-            _bury(verdicts, late.event, Reason.DELETED, now_s, destination, terms, message=_LATE)
-        prepared = [one for one in prepared if not one.late]
-    said_ms = _said_ms(destination, lease.queue)
-    prepared = recent_attributes.said_again(lease.queue, prepared, said_ms)
-    outcomes = _send_all(prepared, lease, destination, send, terms)
-    recent_attributes.remember(lease.queue, _delivered_updates(prepared, outcomes), said_ms)
-    _remember(prepared, outcomes, lease)
-    _note_orders(prepared, outcomes, lease, destination)
-    for one in prepared:
-        _judge(one, outcomes[one.event.sequence], now_s, destination, terms, verdicts)
+def _deliver_wave(prepared: Sequence[Prepared], context: ClaimContext, settlement: Settlement) -> None:
+    """Send the operations of the events and add the results to the settlement."""
+    window_ms = _repeat_window_ms(context)
+    prepared = recent_attributes.repeat(context.queue, prepared, window_ms)
+    outcomes = _send_all(prepared, context)
+    recent_attributes.remember(context.queue, _delivered_updates(prepared, outcomes), window_ms)
+    _remember_identities(prepared, outcomes, context)
+    _begin_erasures(prepared, outcomes, context)
+    for sent in prepared:
+        _interpret(sent, outcomes[sent.event.sequence], context, settlement)
 
 
-def _said_ms(destination: mapping.Destination, queue: lanes.Queue) -> int:
-    """Return for how long updates say again what was said before; 0 where each waits for the one before, or may look
-    older than it."""
-    delivery = destination.delivery
-    follow_at_once = delivery.order == "acknowledged" and delivery.identify_times == "rising"
-    return queue.cooldown_ms if follow_at_once else 0
+def _repeat_window_ms(context: ClaimContext) -> int:
+    """Return for how long updates repeat recent attributes: 0 where each waits for the one before or may look older."""
+    delivery = context.destination.delivery
+    follows_at_once = delivery.order == "acknowledged" and delivery.identify_times == "rising"
+    return context.queue.cooldown_ms if follows_at_once else 0
 
 
 def _delivered_updates(prepared: Sequence[Prepared], outcomes: Outcomes) -> Iterator[Item]:
-    """Yield the items that were delivered of events that update a person."""
-    for one in prepared:
-        if one.update:
-            yield from (item for item, outcome in outcomes[one.event.sequence] if isinstance(outcome, Delivered))
+    """Yield the delivered items of events that update a person."""
+    for sent in prepared:
+        if sent.update:
+            yield from (item for item, outcome in outcomes[sent.event.sequence] if isinstance(outcome, Delivered))
 
 
-def _send_all(
-    prepared: Sequence[Prepared], lease: Lease, destination: mapping.Destination, send: Send, terms: Terms
-) -> Outcomes:
-    """Return what became of each event's items. What follows an item that must go again is not sent and has none.
+def _send_all(prepared: Sequence[Prepared], context: ClaimContext) -> Outcomes:
+    """Return the outcomes of each event's items. An item that follows one that must be sent again is not sent, and has
+    no outcome.
 
-    A request that was refused as a whole goes again in halves, the first before the second.
+    A request that is refused as a whole is sent again in halves, the first before the second.
     """
     outcomes: Outcomes = defaultdict(list)
-    lanes_of = {one.event.sequence: one.event.keys for one in prepared}
-    held: set[bytes] = set()
-    waiting: set[int] = set()
-    for items in _rounds(prepared, destination):
-        requests = deque(pack(items, destination.batch_items))
+    events = {sendable.event.sequence: sendable.event for sendable in prepared}
+    blocked = BlockedKeys()
+    for items in _rounds(prepared, context.destination):
+        requests = deque(pack(items, context.destination.batch_items))
         while requests:
             request = requests.popleft()
-            if waiting:
-                sendable = (
-                    item
-                    for item in request.items
-                    if item.sequence not in waiting and held.isdisjoint(lanes_of[item.sequence])
-                )
-                request = Request(request.path, tuple(sendable))
+            if blocked:
+                passing = tuple(item for item in request.items if blocked.passes(events[item.sequence]))
+                request = Request(request.path, passing)
             if not request.items:
                 continue
-            answered = _send(request, lease, send, terms)
-            if isinstance(answered[0], Split):
+            results = context.send(request)
+            if isinstance(results[0], Split):
                 requests.extendleft(reversed(request.halves()))
                 continue
-            for item, outcome in zip(request.items, answered, strict=True):
+            for item, outcome in zip(request.items, results, strict=True):
                 outcomes[item.sequence].append((item, outcome))
                 if isinstance(outcome, _NOT_YET):
-                    waiting.add(item.sequence)
-                    held.update(lanes_of[item.sequence])
+                    blocked.block(events[item.sequence])
     return outcomes
 
 
 def _rounds(prepared: Sequence[Prepared], destination: mapping.Destination) -> Iterator[Iterable[Item]]:
-    """Yield what may share requests: the first items of all events, then the second ones, and so on; everything in its
-    order where the order within a request is trusted."""
+    """Yield the items that may share requests: the first items of all events, then the second ones, and so on.
+
+    Where the order within a request is trusted, all items may, in their order.
+    """
     if destination.delivery.batch_order == "trust":
-        yield [item for one in prepared for item in one.items]
+        yield [item for sendable in prepared for item in sendable.items]
     else:
-        for items in zip_longest(*(one.items for one in prepared)):
+        for items in zip_longest(*(sendable.items for sendable in prepared)):
             yield [item for item in items if item is not None]
 
 
-def _remember(prepared: Sequence[Prepared], outcomes: Outcomes, lease: Lease) -> None:
-    """Keep what was done to identities before anybody is told that it was."""
-    done = [
-        (orjson.loads(item.data), one.happened_at_ms)
-        for one in prepared
-        for item, outcome in outcomes[one.event.sequence]
-        if item.action in _CHANGES_IDENTITY and isinstance(outcome, Delivered)
+def _remember_identities(prepared: Sequence[Prepared], outcomes: Outcomes, context: ClaimContext) -> None:
+    """Store what the delivered operations changed of identities, before their events are settled."""
+    changes = [
+        (item.effect, orjson.loads(item.data), sent.happened_at_ms)
+        for sent in prepared
+        for item, outcome in outcomes[sent.event.sequence]
+        if item.effect in mapping.CHANGES_IDENTITY and isinstance(outcome, Delivered)
     ]
-    identity_memory.remember(lease.queue, done)
+    identity_memory.remember(context.queue, changes)
 
 
-def _note_orders(
-    prepared: Sequence[Prepared], outcomes: Outcomes, lease: Lease, destination: mapping.Destination
-) -> None:
-    """Have those forgotten here whom Customer.io was told to delete; the suppressed with all that came since."""
-    for one in prepared:
-        if one.order is None or one.order.action == "unsuppress":
+def _begin_erasures(prepared: Sequence[Prepared], outcomes: Outcomes, context: ClaimContext) -> None:
+    """Have the people erased here whose deletion or suppression was delivered.
+
+    After a deletion all that was accepted before it is erased, after a suppression everything.
+    """
+    for sent in prepared:
+        request = sent.privacy_request
+        if request is None or request.action == "unsuppress" or not _is_delivered(sent, outcomes[sent.event.sequence]):
             continue
-        if _is_delivered(one, outcomes[one.event.sequence]):
-            receipt_id = erasure.begin_receipt(ErasureContext(lease.queue, destination), one.order, one.message_id)
-            before = one.event.sequence + 1 if one.order.action == "delete" else None
-            receipts.note_sent(lease.queue, receipt_id, one.order.person, before)
+        receipt_id = erasure.begin_receipt(ErasureContext(context.queue, context.destination), request, sent.message_id)
+        before = sent.event.sequence + 1 if request.action == "delete" else None
+        receipts.mark_sent(context.queue, receipt_id, request.person, before)
 
 
-def _is_delivered(prepared: Prepared, outcomes: list[tuple[Item, Outcome]]) -> bool:
+def _is_delivered(prepared: Prepared, outcomes: Sequence[tuple[Item, Outcome]]) -> bool:
     for _, outcome in outcomes:
         if not isinstance(outcome, Delivered):
             return False
     return len(outcomes) == len(prepared.items)
 
 
-def _send(request: Request, lease: Lease, send: Send, terms: Terms) -> list[Outcome]:
-    """Send under the lease, and again while nothing was accepted."""
-
-    def attempt() -> list[Outcome]:
-        lease.cover(terms.turn_s + terms.timeout_s + _MARGIN_S)
-        return send(request)
-
-    return retries.with_retries(attempt, terms.retry_base_s, within_s=min(terms.lease_ms / 2000, _PATIENCE_S))
-
-
-def _judge(
-    prepared: Prepared,
-    outcomes: list[tuple[Item, Outcome]],
-    now_s: float,
-    destination: mapping.Destination,
-    terms: Terms,
-    verdicts: Verdicts,
+def _interpret(
+    prepared: Prepared, outcomes: Sequence[tuple[Item, Outcome]], context: ClaimContext, settlement: Settlement
 ) -> None:
-    """Interpret the outcomes of one event: the one place that does."""
-    event, failures = prepared.event, prepared.failures
-    if not failures and _is_delivered(prepared, outcomes):
-        verdicts.delivered.append(event.sequence)
+    """Add the result of one event: the one place that interprets outcomes."""
+    if not prepared.failures and _is_delivered(prepared, outcomes):
+        settlement.deliver(prepared.event)
         return
-    refusals = tuple((item, outcome) for item, outcome in outcomes if isinstance(outcome, Rejected))
-    for item, outcome in outcomes:
-        if isinstance(outcome, Paused):
-            verdicts.released.append(lanes.Release(event.sequence, int(outcome.after_s * 1000)))
-            return
-        if isinstance(outcome, RetryLater):
-            if outcome.counts and _is_exhausted(event, now_s):
-                _bury(
-                    verdicts,
-                    event,
-                    Reason.EXHAUSTED,
-                    now_s,
-                    destination,
-                    terms,
-                    failures=failures,
-                    refusals=(*refusals, (item, outcome)),
-                    accepted=_accepted(outcomes),
-                    unsent=prepared.items[len(outcomes) :],
-                    message=outcome.reason,
-                )
-            else:
-                delay_s = retries.release_delay_s(outcome, len(event.attempts), terms.retry_base_s)
-                note = letters.attempt(now_s, outcome.reason) if outcome.counts else b""
-                verdicts.released.append(lanes.Release(event.sequence, int(delay_s * 1000), note))
-            return
-    if len(outcomes) < len(prepared.items):
-        # It stands behind an event that goes again, and has not been sent.
-        verdicts.released.append(lanes.Release(event.sequence, 0))
-        return
-    reason = Reason.INVALID if failures else Reason.REJECTED
-    told: dict[str, Any] = {"failures": failures, "refusals": refusals, "accepted": _accepted(outcomes)}
-    _bury(verdicts, event, reason, now_s, destination, terms, **told)
+    last = outcomes[-1][1] if outcomes else None  # nothing follows an item that must be sent again
+    if isinstance(last, Paused):
+        settlement.release(prepared.event, delay_s=last.after_s)
+    elif isinstance(last, RetryLater):
+        _retry(prepared, outcomes, last, context, settlement)
+    elif len(outcomes) < len(prepared.items):  # it follows an event that must be sent again
+        settlement.release(prepared.event)
+    else:
+        reason = Reason.INVALID if prepared.failures else Reason.REJECTED
+        _bury_sent(prepared, outcomes, reason, context, settlement)
+
+
+def _retry(
+    prepared: Prepared,
+    outcomes: Sequence[tuple[Item, Outcome]],
+    last: RetryLater,
+    context: ClaimContext,
+    settlement: Settlement,
+) -> None:
+    """Release the event with a backoff, or bury it when it was tried too often."""
+    event, now_s = prepared.event, time.time()
+    attempts, age_s = len(event.attempts), now_s - event.accepted_at_ms / 1000
+    if last.counts and retries.is_exhausted(attempts + 1, age_s):
+        _bury_sent(prepared, outcomes, Reason.EXHAUSTED, context, settlement, message=last.reason)
+    else:
+        delay_s = retries.release_delay_s(last, attempts, context.retry_base_s)
+        attempt = record.attempt(now_s, last.reason, context.worker) if last.counts else b""
+        settlement.release(event, delay_s=delay_s, attempt=attempt)
+
+
+def _bury_sent(
+    prepared: Prepared,
+    outcomes: Sequence[tuple[Item, Outcome]],
+    reason: Reason,
+    context: ClaimContext,
+    settlement: Settlement,
+    message: str | None = None,
+) -> None:
+    """Bury an event whose items were sent, with what each of them came to."""
+    _bury(
+        prepared.event,
+        reason,
+        context,
+        settlement,
+        failures=prepared.failures,
+        refusals=tuple((item, outcome) for item, outcome in outcomes if isinstance(outcome, Rejected | RetryLater)),
+        accepted=tuple(item for item, outcome in outcomes if isinstance(outcome, Delivered)),
+        unsent=prepared.items[len(outcomes) :],
+        message=message,
+    )
 
 
 def _bury(
-    verdicts: Verdicts,
     event: lanes.ClaimedEvent,
     reason: Reason,
-    now_s: float,
-    destination: mapping.Destination,
-    terms: Terms,
-    **why: Any,
+    context: ClaimContext,
+    settlement: Settlement,
+    *,
+    failures: tuple[mapping.Failure, ...] = (),
+    refusals: tuple[tuple[Item, Rejected | RetryLater], ...] = (),
+    accepted: tuple[Item, ...] = (),
+    unsent: tuple[Item, ...] = (),
+    message: str | None = None,
 ) -> None:
-    """Add the event to those that are set aside; `why` is what its letter tells besides."""
-    letter = letters.letter(event, destination, now_s, reason, configuration=terms.configuration, **why)
-    blocks = destination.delivery.after_burial == "hold"
-    verdicts.buried.append(lanes.Burial(event.sequence, letter, blocks))
-
-
-def _accepted(outcomes: list[tuple[Item, Outcome]]) -> tuple[Item, ...]:
-    return tuple(item for item, outcome in outcomes if isinstance(outcome, Delivered))
-
-
-def _is_exhausted(event: lanes.ClaimedEvent, now_s: float) -> bool:
-    attempts, age_s = len(event.attempts) + 1, now_s - event.accepted_at_ms / 1000
-    is_old = age_s > retries.MAX_AGE_S and attempts >= retries.LEAST_ATTEMPTS
-    return is_old or attempts >= retries.MAX_ATTEMPTS
-
-
-def _settle(lease: Lease, verdicts: Verdicts) -> None:
-    if not (verdicts.delivered or verdicts.buried or verdicts.released):
-        return
-    settled = lanes.settle(
-        lease.queue,
-        lease.claim_id,
-        delivered=verdicts.delivered,
-        buried=verdicts.buried,
-        released=verdicts.released,
+    """Bury the event. Its operations are mapped again for their payloads, which a claim does not keep: what was sent is
+    in the items."""
+    has_items = bool(refusals or accepted or unsent)
+    failure = record.failure(
+        event,
+        context.destination,
+        time.time(),
+        reason,
+        worker=context.worker,
+        configuration=context.configuration,
+        failures=failures,
+        refusals=refusals,
+        accepted=accepted,
+        unsent=unsent,
+        message=message,
+        operations=operations_of(event, context.destination) if has_items else (),
     )
-    if settled.lost:
-        log.warning("%s: the claim lost %d events before it could settle them", lease.queue.name, len(settled.lost))
+    settlement.bury(event, failure)

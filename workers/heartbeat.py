@@ -1,5 +1,7 @@
-"""Which worker processes live, by the names that Celery has for them: each says so on every tick, and is forgotten when
-it has not for a while."""
+"""The worker processes that run: each sends a heartbeat on every tick, and is removed when it stops or falls silent.
+
+A process has the name that Celery has for it.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +16,27 @@ _SILENCE_S = 5.0
 
 
 def name_of(pid: int) -> str:
-    """Return the name of the worker process on this machine that has this number."""
+    """Return the name of the worker process with this number on this machine."""
     return f"segue-{pid}@{socket.gethostname()}"
 
 
 NAME = name_of(os.getpid())
 
 
-def announce(client: redis.Redis, silence_s: float = _SILENCE_S) -> None:
-    """Say that this process lives, and forget those that were silent for `silence_s` seconds."""
+def send(client: redis.Redis, silence_s: float = _SILENCE_S) -> None:
+    """Record that this process runs, and remove the processes without a heartbeat for `silence_s` seconds."""
     now_s = _now_s(client)
     client.zadd(keys.WORKERS.name, {NAME: now_s})
     client.zremrangebyscore(keys.WORKERS.name, "-inf", now_s - silence_s)
 
 
-def retire(client: redis.Redis) -> None:
-    """Say that this process ends."""
+def remove(client: redis.Redis) -> None:
+    """Remove this process, which stops."""
     client.zrem(keys.WORKERS.name, NAME)
 
 
 def count(client: redis.Redis) -> int:
-    """Return how many worker processes spoke in the last seconds."""
+    """Return how many worker processes sent a heartbeat in the last 5 seconds."""
     return int(client.zcount(keys.WORKERS.name, _now_s(client) - _SILENCE_S, "+inf"))
 
 

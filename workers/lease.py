@@ -1,31 +1,119 @@
-"""The lease of a claim: the time for which its events are ours, counted on the safe side."""
+"""The lease of a claim: the time for which its events are ours, counted on the safe side.
+
+A lease is short, so that the events of a worker that crashed wait for a short time. A request may take longer. While
+one is in progress, a thread of the process extends the lease, for the time that a request can take and no longer. The
+lease of a thread that hangs elsewhere ends, and a process that is stopped extends nothing.
+"""
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from redis.exceptions import RedisError
 
 import lanes
 
+log = logging.getLogger(__name__)
+
+# How often a lease is extended while a request is in progress, in parts of the lease.
+_EXTENSIONS_PER_LEASE = 4
+# How much of a lease must be left when a request begins.
+_LEAST_LEFT = 0.5
+
 
 class LeaseLost(Exception):
-    """The claim is no longer ours; somebody else works on its events, so nothing more may be sent."""
+    """The claim is no longer ours. Another worker may own its events, so nothing more may be sent."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Lease:
-    """The time for which a claim is ours, by this process's clock, counted from before it was asked for."""
+    """The time for which a claim is ours, by this process's clock, counted from before it was requested."""
 
     queue: lanes.Queue
     claim_id: str
     lease_ms: int
-    asked_at: float
+    requested_at: float  # time.monotonic()
+    _needed_until: float = field(default=0.0, init=False)
+    _is_over: bool = field(default=False, init=False)  # lost, or closed
+    _extending: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def cover(self, seconds: float) -> None:
-        """Make sure that the claim is ours for `seconds` more; raise LeaseLost when it is not."""
-        if self.asked_at + self.lease_ms / 1000 - time.monotonic() >= seconds:
-            return
-        asked_at = time.monotonic()
-        if not lanes.extend(self.queue, self.claim_id, lease_ms=self.lease_ms):
+    def ensure(self, seconds: float) -> None:
+        """Make sure that the claim is ours, and have the lease extended for `seconds` from now. Raises LeaseLost.
+
+        When this returns, at least half of the lease is left.
+        """
+        now = time.monotonic()
+        self._needed_until = now + seconds
+        left_s = self.requested_at + self.lease_ms / 1000 - now
+        if (self._is_over or left_s < _LEAST_LEFT * self.lease_ms / 1000) and not self._extend():
             raise LeaseLost
-        self.asked_at = asked_at
+
+    def extend_if_needed(self) -> None:
+        """Extend the lease if a request is in progress."""
+        if self._needed_until > time.monotonic():
+            self._extend()
+
+    def close(self) -> None:
+        """End the extensions; waits for one that is in progress."""
+        with self._extending:
+            self._is_over = True
+
+    def _extend(self) -> bool:
+        """Extend the lease, and return whether the claim is still ours."""
+        with self._extending:
+            if self._is_over:
+                return False
+            requested_at = time.monotonic()
+            if not lanes.extend(self.queue, self.claim_id, lease_ms=self.lease_ms):
+                self._is_over = True
+                return False
+            self.requested_at = requested_at
+            return True
+
+
+class Leases:
+    """The open leases of a process, and the thread that extends them."""
+
+    def __init__(self, lease_s: float) -> None:
+        self.lease_ms = int(lease_s * 1000)
+        self._interval_s = lease_s / _EXTENSIONS_PER_LEASE
+        self._open: set[Lease] = set()
+        self._opening = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def open(self, queue: lanes.Queue, claim_id: str, requested_at: float) -> Iterator[Lease]:
+        """Yield the lease of a claim that was requested at this time (time.monotonic()), and extend it until the block
+        ends."""
+        lease = Lease(queue=queue, claim_id=claim_id, lease_ms=self.lease_ms, requested_at=requested_at)
+        with self._opening:
+            self._open.add(lease)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._extend_for_ever, name="leases", daemon=True)
+                self._thread.start()
+        try:
+            yield lease
+        finally:
+            with self._opening:
+                self._open.discard(lease)
+            lease.close()
+
+    def extend(self) -> None:
+        """Extend the open leases under which a request is in progress."""
+        with self._opening:
+            leases = list(self._open)
+        for lease in leases:
+            try:
+                lease.extend_if_needed()
+            except RedisError as error:
+                log.warning("%s: Redis is unavailable, a lease was not extended: %s", lease.queue.name, error)
+
+    def _extend_for_ever(self) -> None:
+        while True:
+            time.sleep(self._interval_s)
+            self.extend()

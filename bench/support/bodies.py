@@ -1,8 +1,8 @@
 """Events as Segment's libraries write them: analytics.js in a browser, the mobile libraries, and those on servers.
 
-Contexts are complete, as the libraries fill them; what differs from event to event (ids, times, addresses, versions)
-is drawn at random. A vocabulary is what a business talks about: events, properties and traits. Dictionaries are
-trained with one and measured with another, since nobody's own words are known to us.
+Contexts are complete, as the libraries fill them. What differs from event to event (ids, times, addresses, versions)
+is random. A vocabulary has the events, properties and traits of one business. The dictionary is trained with one
+vocabulary and measured with a second one too, because Segue does not know the vocabulary of an installation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What a business talks about."""
+    """The names that one business gives to events, properties and traits, and its words in values."""
 
     host: str
     paths: tuple[str, ...]
@@ -148,7 +148,7 @@ _PHONES = (
 
 
 def events(count: int, seed: int, vocabulary: Vocabulary) -> Iterator[Json]:
-    """Yield events of all kinds of libraries, the same for the same seed."""
+    """Yield events of all kinds of libraries, the same ones for the same seed."""
     dice = random.Random(seed)
     for _ in range(count):
         context = dice.choices((_browser, _mobile, _server), (6, 2, 2))[0](dice, vocabulary)

@@ -1,10 +1,10 @@
-"""The near end of a benchmark: sends events over HTTP as quickly as they are taken, or at a steady rate.
+"""The sender of a benchmark: posts events over HTTP as fast as ingest accepts them, or at a steady rate.
 
     python -m bench.support.load PORT EVENTS BATCH CONNECTIONS PEOPLE [RATE]
 
-Everything is written down before the clock starts, but for the times. A person's events all go over one connection, one
-request after the other, so the order in which they are accepted is known. Prints one JSON line: `{"started_at",
-"ended_at", "refused", "cpu_s"}`.
+All requests are built before the clock starts; only the times of sending are filled in later. All events of a person
+use one connection, one request after the other, so the order in which ingest accepts them is known. Prints one JSON
+line: `{"started_at", "ended_at", "refused", "cpu_s"}`. Times are Unix times; `refused` has the first statuses but 200.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ import orjson
 import uvloop
 
 _RUN = uuid.uuid4().hex[:8]
-_AT = b'"at":1700000000.000000'  # has the place of the time at which the event is sent
+_AT = b'"at":1700000000.000000'  # replaced by the time at which the event is sent
 
 
-def event(number: int, person: int, place: int) -> dict[str, object]:
-    """Return a track call of some 650 bytes, as analytics.js sends them, with two identities."""
+def event(number: int, person: int, index: int) -> dict[str, object]:
+    """Return a track call of some 650 bytes with two identifiers, as analytics.js sends it.
+
+    `index` counts the events of the person.
+    """
     return {
         "type": "track",
         "messageId": f"ajs-next-{_RUN}-{number:012d}",
@@ -32,7 +35,7 @@ def event(number: int, person: int, place: int) -> dict[str, object]:
         "anonymousId": f"5f0c31d8-0000-4000-8000-{person:012d}",
         "event": "Order Completed",
         "properties": {
-            "n": place,
+            "n": index,
             "at": 1700000000.0,
             "order_id": f"o-{number}",
             "total": 129.95,
@@ -49,25 +52,29 @@ def event(number: int, person: int, place: int) -> dict[str, object]:
     }
 
 
-def written(number: int, person: int, place: int) -> bytes:
-    return orjson.dumps(event(number, person, place)).replace(b'"at":1700000000.0', _AT)
+def written(number: int, person: int, index: int) -> bytes:
+    """Return the event as JSON, with the time of sending still to be filled in."""
+    return orjson.dumps(event(number, person, index)).replace(b'"at":1700000000.0', _AT)
 
 
 def requests(events: int, batch: int, connections: int, people: int) -> list[list[bytes]]:
-    """Return the requests of each connection; connection c has the people c, c + connections, …, who take turns. All
-    people have as many events, or one more or less than another."""
+    """Return the requests of each connection.
+
+    Connection c has the people c, c + connections, …, in turns. The numbers of events of two people differ by one at
+    most.
+    """
     numbers = itertools.count()
-    told: list[list[bytes]] = []
+    result: list[list[bytes]] = []
     for connection in range(connections):
         own = range(connection, people, connections)
         rows = [
-            written(next(numbers), person, place)
-            for place in range(-(-events // people))
+            written(next(numbers), person, index)
+            for index in range(-(-events // people))
             for person in own
-            if place * people + person < events
+            if index * people + person < events
         ]
-        told.append([_request(rows[first : first + batch]) for first in range(0, len(rows), batch)])
-    return told
+        result.append([_request(rows[first : first + batch]) for first in range(0, len(rows), batch)])
+    return result
 
 
 def _request(rows: list[bytes]) -> bytes:
@@ -79,10 +86,11 @@ def _request(rows: list[bytes]) -> bytes:
     return head % (path, user) + b"content-length: %d\r\n\r\n" % len(body) + body
 
 
-async def send(port: int, told: list[bytes], every_s: float, refused: list[int]) -> None:
+async def send(port: int, pending: list[bytes], every_s: float, refused: list[int]) -> None:
+    """Send the requests over one connection, at least `every_s` seconds apart; add refusals to `refused`."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
     due = time.monotonic()
-    for request in told:
+    for request in pending:
         if every_s:
             due += every_s
             await asyncio.sleep(max(0.0, due - time.monotonic()))
@@ -96,17 +104,18 @@ async def send(port: int, told: list[bytes], every_s: float, refused: list[int])
 
 
 async def run(port: int, events: int, batch: int, connections: int, people: int, rate: float) -> None:
+    """Send the events and print the figures; `rate` is in events/s, 0 means without a limit."""
     if people < connections:
-        raise SystemExit(f"{people} people cannot be dealt out to {connections} connections")
-    told = requests(events, batch, connections, people)
+        raise SystemExit(f"{connections} connections need as many people, not {people}")
+    pending = requests(events, batch, connections, people)
     every_s = batch * connections / rate if rate else 0.0
     refused: list[int] = []
     started_at, before = time.time(), time.process_time()
-    await asyncio.gather(*(send(port, one, every_s, refused) for one in told))
+    await asyncio.gather(*(send(port, own, every_s, refused) for own in pending))
     figures = {"started_at": started_at, "ended_at": time.time(), "refused": refused[:5]}
     print(orjson.dumps(figures | {"cpu_s": time.process_time() - before}).decode())
 
 
 if __name__ == "__main__":
-    whole = [int(value) for value in sys.argv[1:6]]
-    uvloop.run(run(*whole, float(sys.argv[6]) if len(sys.argv) > 6 else 0.0))
+    numbers = [int(value) for value in sys.argv[1:6]]
+    uvloop.run(run(*numbers, float(sys.argv[6]) if len(sys.argv) > 6 else 0.0))

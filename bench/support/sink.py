@@ -1,10 +1,10 @@
-"""The far end of a benchmark: takes Track API requests, counts every operation and checks its order, at little cost.
+"""The receiver of a benchmark: accepts Track API requests, counts every operation and checks its order, at low cost.
 
     python -m bench.support.sink PORT [LEAST_MS MOST_MS]
 
-Every event of a benchmark carries the attributes `n`, its place among those of its person, and `at`, when it was sent
-(Unix seconds). The answer comes after a latency drawn evenly from LEAST_MS to MOST_MS; timers are coarse, so the mean
-of what it came to is told. `GET /figures` tells what was seen, and what seeing it cost; `POST /reset` forgets it.
+Every event of a benchmark has the attributes `n`, which counts the events of its person, and `at`, the time of sending
+in Unix seconds. The sink answers after a latency drawn evenly from LEAST_MS to MOST_MS. Timers are coarse, so the
+figures contain the mean latency as measured. `GET /figures` returns them (see Seen.figures), `POST /reset` clears them.
 """
 
 from __future__ import annotations
@@ -20,32 +20,36 @@ from typing import Any
 import orjson
 import uvloop
 
-_STEPS_PER_S = 10_000  # waits are kept by tenths of a millisecond, so that memory stays flat
+_STEPS_PER_S = 10_000  # waits are counted in steps of 0.1 ms, so that memory stays flat
 _ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 3\r\n\r\n{}\n"
 
 
 class Seen:
-    """What the sink saw. `disordered` counts operations behind a later one of their person, `repeated` those again."""
+    """What the sink saw since the last reset.
+
+    `disordered` counts operations that came after a later one of the same person, `repeated` those that came twice in
+    succession.
+    """
 
     def __init__(self) -> None:
         self.requests = self.operations = self.disordered = self.repeated = 0
         self.first_at = self.last_at = 0.0
         self.latest: dict[str, int] = {}
-        self.waits: Counter[int] = Counter()  # how many operations waited that many steps, see _STEPS_PER_S
+        self.waits: Counter[int] = Counter()  # operations by steps of waiting, see _STEPS_PER_S
         self.answering_s = 0.0
 
-    def note(self, body: bytes) -> list[float]:
-        """Count a request; return when its operations were sent."""
+    def count(self, body: bytes) -> list[float]:
+        """Count a request; return the times at which its operations were sent."""
         content = orjson.loads(body)
         sent_at = []
         latest = self.latest
         for operation in content.get("batch") or [content]:
             attributes = operation["attributes"]
-            who = next(iter(operation["identifiers"].values()))
-            place, before = attributes["n"], latest.get(who, -1)
-            if place > before:
-                latest[who] = place
-            elif place == before:
+            person = next(iter(operation["identifiers"].values()))
+            index, previous = attributes["n"], latest.get(person, -1)
+            if index > previous:
+                latest[person] = index
+            elif index == previous:
                 self.repeated += 1
             else:
                 self.disordered += 1
@@ -54,7 +58,8 @@ class Seen:
         self.operations += len(sent_at)
         return sent_at
 
-    def answered(self, sent_at: list[float], received_at: float) -> None:
+    def count_answer(self, sent_at: list[float], received_at: float) -> None:
+        """Count the answer to a request that came at `received_at`."""
         now = time.time()
         self.answering_s += now - received_at
         self.first_at = self.first_at or now
@@ -62,6 +67,7 @@ class Seen:
         self.waits.update([int((now - at) * _STEPS_PER_S) for at in sent_at])
 
     def figures(self) -> dict[str, Any]:
+        """Return the counts; `wait_s` has percentiles from sending to the answer, `cpu_s` is of this process."""
         return {
             "requests": self.requests,
             "operations": self.operations,
@@ -75,7 +81,7 @@ class Seen:
         }
 
     def _wait_s(self, percent: int) -> float:
-        """Return the wait that this share of the operations did not exceed."""
+        """Return the percentile of the waits, in seconds."""
         steps = sorted(self.waits)
         reached = accumulate(self.waits[step] for step in steps)
         least = self.waits.total() * percent / 100
@@ -106,13 +112,13 @@ class Connection(asyncio.Protocol):
 
     def _take(self, head: bytes, body: bytes) -> None:
         if head.startswith(b"get /figures"):
-            told = orjson.dumps(self.seen.figures(), option=orjson.OPT_NON_STR_KEYS)
-            self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(told), told))
+            figures = orjson.dumps(self.seen.figures(), option=orjson.OPT_NON_STR_KEYS)
+            self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(figures), figures))
         elif head.startswith(b"post /reset"):
             Connection.seen = Seen()
             self.transport.write(_ANSWER)
         else:
-            received_at, sent_at = time.time(), self.seen.note(body)
+            received_at, sent_at = time.time(), self.seen.count(body)
             wait_s = random.uniform(*self.latency_s)
             if wait_s:
                 asyncio.get_running_loop().call_later(wait_s, self._answer, sent_at, received_at)
@@ -120,12 +126,13 @@ class Connection(asyncio.Protocol):
                 self._answer(sent_at, received_at)
 
     def _answer(self, sent_at: list[float], received_at: float) -> None:
-        self.seen.answered(sent_at, received_at)
+        self.seen.count_answer(sent_at, received_at)
         if not self.transport.is_closing():
             self.transport.write(_ANSWER)
 
 
 async def serve(port: int) -> None:
+    """Listen on loopback until the process is stopped."""
     server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", port, backlog=1024)
     await server.serve_forever()
 

@@ -1,4 +1,4 @@
-"""The processes of a benchmark on loopback, what each of them costs, and how a figure is told."""
+"""The processes of a benchmark on loopback: starting, loading and stopping them, and what each of them costs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -20,32 +21,18 @@ import redis
 
 from console.local import programs
 from console.local.supervisor import Program, Supervisor
+from tests.pipeline import configuration, environment
 
+ROOT = Path(__file__).parents[2]
 _TICKS = os.sysconf("SC_CLK_TCK")
 DEADLINE_S = 180.0
-
-# One workspace without a limit to its rate.
-CONFIG = """
-[sources.demo]
-write_key = "demo"
-destinations = ["demo"]
-[destinations.demo]
-site_id = "demo"
-api_key = "demo"
-batch_items = 100
-[destinations.demo.delivery]
-requests_per_s = 10000
-"""
 
 Figures = dict[str, Any]
 
 
-def report(bench: str, value: float, unit: str, baseline: float | None = None) -> None:
-    """Print one figure; the ratio is the value over the baseline."""
-    line: Figures = {"bench": bench, "value": round(value, 3), "unit": unit}
-    if baseline:
-        line |= {"baseline": round(baseline, 3), "ratio": round(value / baseline, 3)}
-    print(json.dumps(line), flush=True)
+def unlimited(batch_items: int = 100, **delivery: object) -> str:
+    """Return the configuration of one workspace whose rate has no limit that matters here."""
+    return configuration(batch_items=batch_items, delivery={"requests_per_s": 10_000, **delivery})
 
 
 def cpu_s(pid: int) -> float:
@@ -60,13 +47,13 @@ def rss_mb(pid: int) -> float:
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes that it has started, theirs too."""
+    """Return the children of the process and their descendants."""
     own = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return own + [descendant for child in own for descendant in children(child)]
 
 
 def is_ok(address: str) -> Callable[[int], bool]:
-    """Return whether the address answers, as the supervisor asks."""
+    """Return a check for the supervisor: whether the address answers with 2xx."""
 
     def answers(_: int) -> bool:
         try:
@@ -77,31 +64,48 @@ def is_ok(address: str) -> Callable[[int], bool]:
     return answers
 
 
-class Stage:
-    """A Redis that writes its log each second, a sink, and whatever is started beside them."""
+@contextmanager
+def stopped(pids: Iterable[int]) -> Iterator[None]:
+    """Stop the processes with SIGSTOP, and let them continue at the end."""
+    pids = list(pids)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
-    def __init__(self, latency_ms: tuple[float, float] = (0.0, 0.0), **environment: str) -> None:
+
+class Stage:
+    """Redis with an append-only file flushed every second, a sink, and the processes that are started beside them.
+
+    The sink answers after `latency_ms`, drawn evenly between the two. `config` is the TOML document of all that is
+    started; `variables` are added to their environment.
+    """
+
+    def __init__(self, config: str, latency_ms: tuple[float, float] = (0.0, 0.0), **variables: str) -> None:
         self.redis_port, self.sink_port, self.port = (programs.free_port() for _ in range(3))
         self.redis_url = f"redis://127.0.0.1:{self.redis_port}/0"
         self.store = redis.Redis.from_url(self.redis_url, socket_timeout=60)
-        self.environment = {
-            "REDIS_URL": self.redis_url,
-            "SEGUE_TRACK_URL": f"http://127.0.0.1:{self.sink_port}",
-            "SEGUE_CONFIG": "",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-        } | environment
+        self._config = config
+        self._variables = {"PYTHONPATH": str(ROOT)} | variables
         self._latency_ms = latency_ms
         self._stack = ExitStack()
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{self.sink_port}", timeout=60)
 
     def __enter__(self) -> Self:
         self.directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="segue-bench-")))
+        config = self.directory / "segue.toml"
+        config.write_text(self._config)
+        sink_url = f"http://127.0.0.1:{self.sink_port}"
+        self.environment = environment(self.redis_url, sink_url, config, **self._variables)
         log = self._stack.enter_context((self.directory / "log").open("wb"))
         self.supervisor = self._stack.enter_context(Supervisor(lambda line: print(line, file=sys.stderr), output=log))
         sink = [sys.executable, "-m", "bench.support.sink", str(self.sink_port), *map(str, self._latency_ms)]
         self.supervisor.start(
             programs.embedded_redis(self.redis_port, self.directory / "redis"),
-            Program("sink", "sink", sink, self.environment, is_ok(f"http://127.0.0.1:{self.sink_port}/figures")),
+            Program("sink", "sink", sink, self.environment, is_ok(f"{sink_url}/figures")),
         )
         return self
 
@@ -110,92 +114,78 @@ class Stage:
     ) -> None:
         self._stack.close()
 
-    def configure(self, document: str) -> None:
-        """Let what is started from now on read this configuration."""
-        file = self.directory / "segue.toml"
-        file.write_text(document)
-        self.environment["SEGUE_CONFIG"] = str(file)
-
-    def start(self, *names: Program) -> None:
-        self.supervisor.start(*names)
-
     def start_segue(self, workers: int = 2) -> None:
         """Start ingest and that many worker processes."""
-        self.start(
+        self.supervisor.start(
             *programs.workers(workers, self.environment), programs.ingest("127.0.0.1", self.port, self.environment)
         )
 
-    def start_rival(self, name: str, workers: int = 2) -> int:
-        """Start the ingest and the workers of a rival, and return the port of its ingest."""
+    def start_baseline(self, name: str, workers: int = 2) -> int:
+        """Start the ingest and workers of a baseline (bench/support/baselines.py); return the port of its ingest."""
         port = programs.free_port()
-        serve = [
-            sys.executable,
-            "-m",
-            "uvicorn",
-            "--factory",
-            f"bench.support.rivals:{name}_ingest",
-            "--port",
-            str(port),
-        ]
-        address = f"http://127.0.0.1:{port}/ready"
-        ingest = Program(
-            f"ingest-{name}", "ingest", [*serve, "--log-level", "warning"], self.environment, is_ok(address)
-        )
-        self.start(
-            ingest, *(self._stream(name, workers) if name in ("stream", "scripted") else self._celery(name, workers))
-        )
+        serve = [sys.executable, "-m", "uvicorn", "--factory", f"bench.support.baselines:{name}_ingest"]
+        serve += ["--port", str(port), "--log-level", "warning"]
+        is_ready = is_ok(f"http://127.0.0.1:{port}/ready")
+        workers_of = self._stream if name in ("stream", "scripted") else self._celery
+        ingest = Program(f"ingest-{name}", "ingest", serve, self.environment, is_ready)
+        self.supervisor.start(ingest, *workers_of(name, workers))
         return port
 
     def _celery(self, name: str, workers: int) -> list[Program]:
-        """Celery's own pool of that many processes."""
-        command = f"-m celery -A bench.support.rivals --quiet worker -P prefork -c {workers} -Q rival:{name}".split()
-        alone = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"{name}@bench", "-l", "WARNING"]
-        arguments = [sys.executable, *command, *alone]
+        """Return one Celery worker with a pool of that many processes."""
+        command = (
+            f"-m celery -A bench.support.baselines --quiet worker -P prefork -c {workers} -Q baseline:{name}".split()
+        )
+        single = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"{name}@bench", "-l", "WARNING"]
+        arguments = [sys.executable, *command, *single]
         return [Program(name, "worker", arguments, self.environment, lambda pid: len(children(pid)) >= workers)]
 
     def _stream(self, name: str, workers: int) -> list[Program]:
-        """Processes that read the rival's stream, each as a consumer named after its pid."""
-        stream, group = f"rival:{name}", "consumers"
+        """Return processes that read the baseline's stream, each as a consumer named after its process id."""
+        stream, group = f"baseline:{name}", "consumers"
         self.store.xgroup_create(stream, group, id="0", mkstream=True)
 
         def consumes(pid: int) -> bool:
             return any(consumer["name"] == str(pid).encode() for consumer in self.store.xinfo_consumers(stream, group))
 
-        arguments = [sys.executable, "-m", "bench.support.rivals", name]
+        arguments = [sys.executable, "-m", "bench.support.baselines", name]
         return [Program(f"{name}-{n}", "worker", arguments, self.environment, consumes) for n in range(1, workers + 1)]
 
-    def cpu_s(self) -> Figures:
-        """Return the processor seconds of each process so far, by name."""
-        return {
-            name: sum(map(cpu_s, (pid, *children(pid))))
-            for name, pid in self.supervisor.pids.items()
-            if pid is not None
-        }
+    def cpu_s(self) -> dict[str, float]:
+        """Return the processor seconds so far, by role: ingest, redis, sink and workers."""
+        seconds: dict[str, float] = defaultdict(float)
+        for name, pid in self.supervisor.pids.items():
+            kind = name.partition("-")[0]
+            seconds[kind if kind in ("ingest", "redis", "sink") else "workers"] += sum(
+                map(cpu_s, (pid, *children(pid)))
+            )
+        return dict(seconds)
 
     def sink(self) -> Figures:
         """Return what the sink has seen since it was last reset."""
-        told: Figures = self._http.get("/figures").json()
-        return told
+        seen: Figures = self._http.get("/figures").json()
+        return seen
 
     def reset_sink(self) -> None:
+        """Let the sink count from zero."""
         self._http.post("/reset")
 
     def load(
         self, port: int, events: int, *, batch: int, connections: int = 8, people: int = 1000, rate: float = 0
     ) -> Figures:
-        """Send the events and return what the sender says, once all are accepted."""
+        """Send the events; return the figures of `bench.support.load` when all are accepted. `rate` is in events/s."""
         arguments = [port, events, batch, connections, people, rate]
         command = [sys.executable, "-m", "bench.support.load", *map(str, arguments)]
         done = subprocess.run(command, env=os.environ | self.environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stderr)
-        told: Figures = json.loads(done.stdout)
-        if told["refused"]:
-            raise SystemExit(f"refused with {told['refused']}")
-        return told
+        sent: Figures = json.loads(done.stdout)
+        if sent["refused"]:
+            raise SystemExit(f"refused with {sent['refused']}")
+        return sent
 
     def await_operations(self, count: int) -> Figures:
-        """Wait until the sink has seen that many operations, and return what it saw."""
+        """Wait until the sink has seen that many operations, and return its figures."""
         until = time.monotonic() + DEADLINE_S
         while (seen := self.sink())["operations"] < count:
             if time.monotonic() > until:
@@ -204,51 +194,41 @@ class Stage:
         return seen
 
     @contextmanager
-    def alone(self, *systems: str) -> Iterator[None]:
-        """Let only Redis, the sink and the processes of these systems run, so that nobody's idling costs the others."""
-        still = [
+    def only(self, *systems: str) -> Iterator[None]:
+        """Suspend all processes but Redis, the sink and those of these systems: idle processes use time as well."""
+        suspended = [
             pid
             for name, pid in self.supervisor.pids.items()
             if name not in ("redis", "sink") and self._system(name) not in systems
         ]
-        still += [child for pid in still for child in children(pid)]
-        for pid in still:
-            os.kill(pid, signal.SIGSTOP)
-        try:
+        suspended += [child for pid in suspended for child in children(pid)]
+        with stopped(suspended):
             yield
-        finally:
-            for pid in still:
-                os.kill(pid, signal.SIGCONT)
 
     def _system(self, name: str) -> str:
-        """Return whose process it is: "segue", or a rival by name."""
+        """Return the system that the process belongs to: "segue", or a baseline by name."""
         kind, _, rest = name.partition("-")
         return "segue" if kind == "worker" or name == "ingest" else rest if kind == "ingest" else kind
 
     def rate(self, port: int, events: int, *, batch: int = 100, connections: int = 8, rate: float = 0) -> float:
-        """Send the events and return how many a second arrived, from the first request to the sink's last answer."""
+        """Send the events and return the events/s from the first request to the sink's last answer."""
         self.reset_sink()
         sent = self.load(port, events, batch=batch, connections=connections, rate=rate)
         seen = self.await_operations(events)
         return float(events / (seen["last_at"] - sent["started_at"]))
 
     def drain_s(self, workers: str, port: int, events: int, *, people: int = 1000) -> float:
-        """Let the events pile up, and return the seconds that the processes of this role take for them."""
+        """Build up a backlog; return the seconds that the processes whose names begin with `workers` take for it."""
         pids = [pid for name, pid in self.supervisor.pids.items() if name.startswith(workers)]
         pids += [child for pid in pids for child in children(pid)]
         self.reset_sink()
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        try:
+        with stopped(pids):
             self.load(port, events, batch=100, connections=min(people, 8), people=people)
-        finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
         started_at = time.time()
         return float(self.await_operations(events)["last_at"] - started_at)
 
     def check_order(self) -> None:
-        """Give up when the sink has seen an operation behind a later one of its person."""
+        """End the benchmark when the sink has seen an operation after a later one of the same person."""
         disordered = self.sink()["disordered"]
         if disordered:
             raise SystemExit(f"{disordered} operations came out of order")

@@ -1,1 +1,1 @@
-"""`segue demo`: a sample of events through the whole pipeline, every resulting person compared."""
+"""`segue demo`: a sample of events through the whole pipeline, and a check of every resulting person."""

@@ -1,7 +1,8 @@
-"""`segue demo`: the main job on a sample, with a worker killed half-way, and every person compared with the oracle.
+"""`segue demo`: a sample through the whole pipeline, with a worker killed on the way; every person is compared with
+the oracle.
 
-Everything runs as it does in production, as processes of its own on loopback: a real Redis server, a simulated
-Customer.io, the HTTP endpoint, Celery workers. Nothing is left behind.
+The demo runs the processes of production on loopback: a real Redis server, a simulated Customer.io, the HTTP endpoint
+and Celery workers. It stops them and removes their data at the end.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ from console.local.supervisor import Supervisor
 
 _QUEUE = "demo"
 _BATCH = 100
-_LOOK_S = 0.1
-# How much of the processes' own words is shown when something goes wrong.
-_TOLD_BYTES = 4_000
-# What Customer.io itself adds to a person.
-_SET_BY_THE_SERVICE = frozenset({"id", "email", "cio_id", "anonymous_id", "created_at"})
-# With nothing delivered for this long, something hangs.
-_PATIENCE_S = 60.0
-# The people of a demo do not wait: leases end soon after a kill, and the simulator applies at once.
-_IMPATIENT = {
+_POLL_S = 0.1
+# How much of the output of the processes is printed after an error.
+_OUTPUT_BYTES = 4_000
+# Attributes that Customer.io itself sets.
+_SET_BY_CUSTOMERIO = frozenset({"id", "email", "cio_id", "anonymous_id", "created_at"})
+# The demo fails when no event is delivered for this long.
+_STALLED_S = 60.0
+# A demo is short: leases end soon after a kill, and the simulator applies at once.
+_SETTINGS = {
     "SEGUE_LEASE_S": "5",
     "SEGUE_RETRY_BASE_S": "0.1",
     "SEGUE_SETTLE_S": "0.05",
@@ -50,7 +51,7 @@ _IMPATIENT = {
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of a demo. `differences` has one line for each person who is not as the oracle says."""
+    """The result of a demo. `differences` has one line for each person who differs from the oracle."""
 
     sent: int
     delivered: int
@@ -64,30 +65,32 @@ class Report:
 
     @property
     def lost(self) -> int:
+        """Return the number of events that were neither delivered nor buried."""
         return self.sent - self.delivered - self.dead
 
     @property
     def is_right(self) -> bool:
+        """Return whether every event was delivered in order and every person is as expected."""
         return not (self.lost or self.dead or self.order_violations or self.differences)
 
 
 def run(console: Console, *, events: int, seed: int, workers: int) -> Report:
-    """Send at least `events` events, wait until all are delivered, and report; progress goes to `console`.
+    """Send at least `events` events, wait until all are delivered, and return the report. `console` shows the progress.
 
-    Raises CommandError when a process cannot start or when nothing is delivered any more.
+    Raises CommandError: a process cannot start, or no event is delivered for a minute.
     """
-    told = sample.events(events, seed)
+    sent = sample.events(events, seed)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix="segue-demo-") as name, (Path(name) / "log").open("w+b") as log:
         try:
             with Supervisor(lambda line: console.print(line, style="dim"), output=log) as supervisor:
-                console.print("starting Redis, a simulated Customer.io, the endpoint and the workers", style="dim")
+                console.print("starting Redis, a simulated Customer.io, the HTTP endpoint and the workers", style="dim")
                 pipeline = _start(supervisor, Path(name), workers)
-                return _carry(told, pipeline, console)
+                return _deliver(sent, pipeline, console)
         except CommandError as error:
             log.seek(0)
-            said = log.read()[-_TOLD_BYTES:].decode(errors="replace").strip()
-            raise CommandError(f"{error}\n{said}" if said else str(error)) from None
+            output = log.read()[-_OUTPUT_BYTES:].decode(errors="replace").strip()
+            raise CommandError(f"{error}\n{output}" if output else str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ class _Pipeline:
 def _start(supervisor: Supervisor, directory: Path, workers: int) -> _Pipeline:
     host, redis_port, simulator_port, ingest_port = programs.LOOPBACK, *(programs.free_port() for _ in range(3))
     os.environ.pop("SEGUE_CONFIG", None)
-    environment = _IMPATIENT | {
+    environment = _SETTINGS | {
         "REDIS_URL": f"redis://{host}:{redis_port}/0",
         "SEGUE_TRACK_URL": programs.url(host, simulator_port),
     }
@@ -121,96 +124,98 @@ def _start(supervisor: Supervisor, directory: Path, workers: int) -> _Pipeline:
     )
 
 
-def _carry(told: list[sample.Event], pipeline: _Pipeline, console: Console) -> Report:
+def _deliver(events: list[sample.Event], pipeline: _Pipeline, console: Console) -> Report:
     started_at = time.monotonic()
     with _progress(console) as progress:
-        sent = progress.add_task("sent", total=len(told))
-        delivered = progress.add_task("delivered", total=len(told))
+        sent = progress.add_task("sent", total=len(events))
+        delivered = progress.add_task("delivered", total=len(events))
         killed = None
-        for first in range(0, len(told), _BATCH):
-            if killed is None and first >= len(told) / 2:
+        for first in range(0, len(events), _BATCH):
+            if killed is None and first >= len(events) / 2:
                 killed = _kill_a_worker(pipeline, console)
-            batch = told[first : first + _BATCH]
+            batch = events[first : first + _BATCH]
             _post(pipeline.ingest, batch)
-            pipeline.supervisor.mend()
+            pipeline.supervisor.restart_ended()
             progress.advance(sent, len(batch))
             progress.update(delivered, completed=pipeline.stats().delivered_total)
         _drain(pipeline, lambda stats: progress.update(delivered, completed=stats.delivered_total))
-    return _report(told, pipeline, killed, time.monotonic() - started_at)
+    return _report(events, pipeline, killed, time.monotonic() - started_at)
 
 
 def _post(ingest: httpx.Client, batch: list[sample.Event]) -> None:
-    answer = ingest.post("/v1/batch", json={"batch": batch})
-    if not answer.is_success:
-        raise CommandError(f"ingest answered HTTP {answer.status_code}: {answer.text}")
+    response = ingest.post("/v1/batch", json={"batch": batch})
+    if not response.is_success:
+        raise CommandError(f"ingest answered HTTP {response.status_code}: {response.text}")
 
 
 def _kill_a_worker(pipeline: _Pipeline, console: Console) -> int:
     pid = pipeline.supervisor.pids["worker-1"]
     os.kill(pid, signal.SIGKILL)
-    console.print(f"worker-1 (process {pid}) killed with SIGKILL, half-way", style="yellow")
+    console.print(f"worker-1 (process {pid}) killed with SIGKILL", style="yellow")
     return pid
 
 
-def _drain(pipeline: _Pipeline, tell: Callable[[lanes.Stats], None]) -> None:
-    """Wait until nothing is left on the queue; raise CommandError when nothing moves any more."""
+def _drain(pipeline: _Pipeline, show: Callable[[lanes.Stats], None]) -> None:
+    """Wait until the queue is empty. Raises CommandError: no event is delivered for _STALLED_S."""
     done, moved_at = -1, time.monotonic()
     while (stats := pipeline.stats()).waiting:
-        tell(stats)
+        show(stats)
         if stats.delivered_total + stats.buried_total != done:
             done, moved_at = stats.delivered_total + stats.buried_total, time.monotonic()
-        if time.monotonic() - moved_at > _PATIENCE_S:
-            raise CommandError(f"nothing was delivered for {_PATIENCE_S:.0f} s; {stats.waiting} events wait")
-        pipeline.supervisor.mend()
-        time.sleep(_LOOK_S)
-    tell(stats)
+        if time.monotonic() - moved_at > _STALLED_S:
+            raise CommandError(f"no event was delivered for {_STALLED_S:.0f} s; {stats.waiting} events wait")
+        pipeline.supervisor.restart_ended()
+        time.sleep(_POLL_S)
+    show(stats)
 
 
-def _report(told: list[sample.Event], pipeline: _Pipeline, killed: int | None, took_s: float) -> Report:
+def _report(events: list[sample.Event], pipeline: _Pipeline, killed: int | None, took_s: float) -> Report:
     stats = pipeline.stats()
-    seen = pipeline.simulator.get("/_sim/stats").json()
+    counts = pipeline.simulator.get("/_sim/stats").json()
     found = [read_person(entry) for entry in pipeline.simulator.get("/_sim/people").json()["people"]]
     return Report(
-        sent=len(told),
+        sent=len(events),
         delivered=stats.delivered_total,
         dead=stats.dead,
-        requests=sum(seen["requests"].values()),
+        requests=sum(counts["requests"].values()),
         people=len(found),
-        order_violations=seen["order_violations"],
+        order_violations=counts["order_violations"],
         killed=killed,
         took_s=took_s,
-        differences=tuple(differences(oracle.people(told), found)),
+        differences=tuple(differences(oracle.people(events), found)),
     )
 
 
 def read_person(entry: dict[str, Any]) -> Person:
     """Return a person of the simulator in the oracle's form."""
-    deeds: dict[str, list[str]] = {}
+    activities: dict[str, list[str]] = {}
     for event in entry["events"]:
-        deeds.setdefault(event["attributes"]["chapter"], []).append(event["name"])
+        activities.setdefault(event["attributes"]["stream"], []).append(event["name"])
     return Person(
         id=entry["id"],
         email=entry["email"],
-        attributes={name: value for name, value in entry["attributes"].items() if name not in _SET_BY_THE_SERVICE},
+        attributes={name: value for name, value in entry["attributes"].items() if name not in _SET_BY_CUSTOMERIO},
         devices={device["token"]: device["platform"] for device in entry["devices"]},
-        deeds=deeds,
+        activities=activities,
     )
 
 
 def differences(expected: dict[str, Person], found: Sequence[Person]) -> Iterator[str]:
-    """Yield one line for everybody who is missing, or too many, or not as expected: in what, and how."""
+    """Yield one line for each person who is missing, unexpected, or differs, with every difference."""
     by_name = {person.name: person for person in found}
     if len(by_name) != len(found):
-        yield f"{len(found) - len(by_name)} people have the name of another one"
+        yield f"{len(found) - len(by_name)} people have the name of another person"
     for name in sorted(expected.keys() | by_name.keys()):
         if name not in by_name:
             yield f"{name} is missing"
         elif name not in expected:
             yield f"{name} should not exist"
         elif by_name[name] != expected[name]:
-            wanted, got = asdict(expected[name]), asdict(by_name[name])
+            wanted, actual = asdict(expected[name]), asdict(by_name[name])
             yield f"{name}: " + "; ".join(
-                f"{part} should be {wanted[part]}, but is {got[part]}" for part in wanted if wanted[part] != got[part]
+                f"{part} should be {value}, but is {actual[part]}"
+                for part, value in wanted.items()
+                if value != actual[part]
             )
 
 

@@ -1,1 +1,1 @@
-"""`segue up`: every process of a pipeline on this machine, started, watched and stopped."""
+"""`segue up`: starts, supervises and stops every process of a pipeline on this machine."""

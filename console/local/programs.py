@@ -1,6 +1,7 @@
-"""The processes of a pipeline on one machine: what to start for each, and what shows that it works.
+"""The processes of a pipeline on one machine: the command of each, and the check that it is ready.
 
-The embedded Redis is a real server, out of a wheel: every write goes to its log, which reaches the disk each second.
+The embedded Redis is a real server from a wheel. It appends every write to a file, which is synchronised to disk once a
+second.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _PROBE_TIMEOUT_S = 2.0
 
 
 def free_port() -> int:
-    """Return a TCP port of loopback that nobody uses at this moment."""
+    """Return a TCP port of loopback that is free at this moment."""
     with socket.socket() as listener:
         listener.bind((LOOPBACK, 0))
         port: int = listener.getsockname()[1]
@@ -31,15 +32,15 @@ def free_port() -> int:
 
 
 def probe_port(host: str, port: int) -> None:
-    """Raise OSError when one cannot listen there."""
+    """Raise OSError when it is not possible to listen on the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     socket.create_server((host, port), family=family).close()
 
 
 def embedded_redis(port: int, directory: Path, fsync: str = "everysec") -> Program:
-    """A Redis-compatible server on loopback that keeps its data in `directory`, which is made when absent.
+    """Return a Redis-compatible server on loopback with its data in `directory`, which is created if it does not exist.
 
-    `fsync` is Redis' `appendfsync`: when what was written has reached the disk.
+    `fsync` is the value of Redis' `appendfsync`.
     """
     directory.mkdir(parents=True, exist_ok=True)
     options = {
@@ -58,7 +59,7 @@ def embedded_redis(port: int, directory: Path, fsync: str = "everysec") -> Progr
 
 
 def simulator(host: str, port: int, credentials: Iterable[tuple[str, str]]) -> Program:
-    """A simulated workspace that takes each pair of site id and API key."""
+    """Return a simulated workspace that accepts each pair of site id and API key."""
     arguments = [sys.executable, "-m", "simulator", "--host", host, "--port", str(port)]
     for site_id, api_key in credentials:
         arguments += ["--credentials", f"{site_id}:{api_key}"]
@@ -66,7 +67,7 @@ def simulator(host: str, port: int, credentials: Iterable[tuple[str, str]]) -> P
 
 
 def workers(count: int, environment: dict[str, str]) -> list[Program]:
-    """That many worker processes; each answers once it has said in Redis that it lives."""
+    """Return that many worker processes. Each is ready when its heartbeat is in Redis."""
     store = redis.Redis.from_url(environment["REDIS_URL"], socket_timeout=_PROBE_TIMEOUT_S)
     arguments = [sys.executable, "-m", "console.cli", "worker"]
 
@@ -77,16 +78,16 @@ def workers(count: int, environment: dict[str, str]) -> list[Program]:
 
 
 def ingest(host: str, port: int, environment: dict[str, str]) -> Program:
-    """The HTTP endpoint."""
+    """Return the HTTP endpoint."""
     arguments = [sys.executable, "-m", "console.cli", "ingest"]
     environment = environment | {"SEGUE_HOST": host, "SEGUE_INGEST_PORT": str(port)}
     return Program("ingest", "ingest", arguments, environment, lambda _: _is_ok(f"{url(host, port)}/ready"))
 
 
 def url(host: str, port: int) -> str:
-    """Return where this machine reaches what listens on `host`."""
-    reached = LOOPBACK if host in ("0.0.0.0", "::", "") else host
-    return f"http://{f'[{reached}]' if ':' in reached else reached}:{port}"
+    """Return the URL under which this machine reaches a server that listens on `host`."""
+    address = LOOPBACK if host in ("0.0.0.0", "::", "") else host
+    return f"http://{f'[{address}]' if ':' in address else address}:{port}"
 
 
 def _is_ok(address: str) -> bool:

@@ -1,7 +1,6 @@
-"""The `segue up` of a data directory, as others find it: which Redis and which Track API it uses, and its processes.
+"""The record `up.json` of a running `segue up` in its data directory: its processes, ports and shared variables.
 
-`up` writes the file and removes it; the other commands read it when REDIS_URL is not set, so that they join in without
-being told.
+`segue up` writes and removes it. Other commands read it when REDIS_URL is not set, and so use the same Redis.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A running `segue up`: its process, those of its children by name, the ports they listen on by name, and the
-    variables that whoever joins in needs (REDIS_URL; SEGUE_TRACK_URL and SEGUE_CONFIG where they are set)."""
+    """A running `segue up`: its process id, those of its children by name, their ports by name, and the variables that
+    other commands need to use the same queues."""
 
     pid: int
     pids: dict[str, int]
@@ -31,7 +30,7 @@ class Running:
 
 
 def read(data_dir: Path) -> Running | None:
-    """Return what runs on the directory; None when nothing does."""
+    """Return the `segue up` that runs on the directory, None when there is none."""
     try:
         return Running(**orjson.loads(_file(data_dir).read_bytes()))
     except (OSError, orjson.JSONDecodeError, TypeError):
@@ -39,18 +38,19 @@ def read(data_dir: Path) -> Running | None:
 
 
 def write(data_dir: Path, running: Running) -> None:
-    """Say what runs on the directory, all at once for whoever reads meanwhile."""
+    """Write the record atomically: a reader sees the old one or the new one."""
     draft = data_dir / "up.json.new"
     draft.write_bytes(orjson.dumps(asdict(running), option=orjson.OPT_INDENT_2))
     draft.replace(_file(data_dir))
 
 
 @contextmanager
-def sole(data_dir: Path) -> Iterator[int]:
-    """Be the only `up` on the directory, which is made when absent; yield the file that says so, for the children to
-    keep open. `up.json` goes at the end.
+def locked(data_dir: Path) -> Iterator[int]:
+    """Lock the directory, which is created if it does not exist, for one `segue up`; remove `up.json` at the end.
 
-    Raises CommandError when another one runs, or when one was killed and left processes behind.
+    Yields the descriptor of the lock file. Children inherit it, so that the lock lasts until all of them have ended.
+
+    Raises CommandError: another `segue up` has the lock, or the children of a killed one have.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     with (data_dir / "up.lock").open("w") as lock:
@@ -65,7 +65,7 @@ def sole(data_dir: Path) -> Iterator[int]:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Return the variables that join a process to the `up` running here; none when REDIS_URL is set or none runs."""
+    """Return the variables of the `segue up` on the data directory; none when REDIS_URL is set or none is running."""
     running = None if "redis_url" in settings.model_fields_set else read(settings.data_dir)
     return running.environment if running else {}
 
@@ -73,12 +73,12 @@ def environment(settings: Settings) -> dict[str, str]:
 def _occupied(data_dir: Path) -> str:
     other = read(data_dir)
     if other is None:
-        return f"another `segue up` starts or stops on {data_dir}; wait, or set SEGUE_DATA_DIR"
+        return f"another `segue up` is starting or stopping on {data_dir}; wait, or set SEGUE_DATA_DIR"
     try:
         os.kill(other.pid, 0)
     except ProcessLookupError:
         pids = " ".join(str(pid) for pid in other.pids.values())
-        return f"a killed `segue up` left processes that use {data_dir}; end them with: kill {pids}"
+        return f"processes of a killed `segue up` still use {data_dir}; end them with: kill {pids}"
     return f"another `segue up` (process {other.pid}) runs on {data_dir}; stop it, or set SEGUE_DATA_DIR"
 
 

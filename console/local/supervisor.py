@@ -1,8 +1,7 @@
-"""Child processes kept alive: started, asked whether they answer, started again when they die, stopped in order.
+"""A supervisor of child processes: start, wait until ready, restart what ended, stop in order.
 
-A child that dies soon after its start waits longer each time before it is started again. Children are in sessions of
-their own, so that Ctrl-C reaches the supervisor alone and the order of stopping is its own; `kept_open` are files that
-they inherit.
+A child that ends soon after its start is restarted with an increasing delay. Each child has its own session: Ctrl-C
+reaches only the supervisor, which then stops the children in its own order.
 """
 
 from __future__ import annotations
@@ -22,35 +21,36 @@ from console.errors import CommandError
 READY_S = 30.0
 STOP_S = 20.0
 POLL_S = 0.05
-_FIRST_WAIT_S = 0.2
-_LONGEST_WAIT_S = 10.0
-# A child that lived this long had nothing wrong with its start.
-_SETTLED_S = 20.0
+_FIRST_DELAY_S = 0.2
+_LONGEST_DELAY_S = 10.0
+# The delay is reset when a child ran for this long.
+_STABLE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run. `answers(pid)` says whether the process does its work; those of one `role` stop together."""
+    """A command to run. `is_ready(pid)` returns whether the process is ready. Programs of one `role` stop together."""
 
     name: str
     role: str
     arguments: Sequence[str]
     environment: dict[str, str]
-    answers: Callable[[int], bool]
+    is_ready: Callable[[int], bool]
 
 
 class Child:
-    """A program's process, and when it may be started again."""
+    """The process of a program, and the time of its next restart."""
 
     def __init__(self, program: Program, output: IO[bytes] | None, kept_open: Sequence[int]) -> None:
         self.program = program
-        self.wait_s = _FIRST_WAIT_S
+        self.delay_s = _FIRST_DELAY_S
         self.due_at: float | None = None
         self._output = output
         self._kept_open = kept_open
         self.start()
 
     def start(self) -> None:
+        """Start a new process of the program."""
         self.due_at = None
         self.started_at = time.monotonic()
         self.process = subprocess.Popen(
@@ -65,21 +65,22 @@ class Child:
 
     @property
     def is_alive(self) -> bool:
+        """Return whether the process is running."""
         return self.process.poll() is None
 
 
 class Supervisor:
-    """The children, in the order in which they were started; leaving the `with` stops them all.
+    """The children in the order of their start. The end of the `with` block stops all of them.
 
-    `say` is told, in one line each, when a child dies and when it is started again.
+    `report` gets one line when a child ends and one when it is restarted. Children inherit the descriptors `kept_open`.
     """
 
     def __init__(
-        self, say: Callable[[str], None], output: IO[bytes] | None = None, kept_open: Sequence[int] = ()
+        self, report: Callable[[str], None], output: IO[bytes] | None = None, kept_open: Sequence[int] = ()
     ) -> None:
         self.stopping = threading.Event()
         self._children: list[Child] = []
-        self._say = say
+        self._report = report
         self._output = output
         self._kept_open = kept_open
 
@@ -91,50 +92,51 @@ class Supervisor:
 
     @property
     def pids(self) -> dict[str, int]:
-        """The process ids of those that live, by name."""
+        """The process ids of running children, by name."""
         return {child.program.name: child.process.pid for child in self._children if child.is_alive}
 
-    def obey_signals(self) -> None:
+    def handle_signals(self) -> None:
         """Make SIGINT and SIGTERM set `stopping`."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self.stopping.set())
 
     def start(self, *programs: Program) -> None:
-        """Start the programs and return when all of them answer, or when it is time to stop.
+        """Start the programs and wait until all of them are ready, or `stopping` is set.
 
-        Raises CommandError when one ends instead, or does not answer in time.
+        Raises CommandError: a program ends, or is not ready within READY_S.
         """
         started = [Child(program, self._output, self._kept_open) for program in programs]
         self._children += started
         until = time.monotonic() + READY_S
         for child in started:
-            while not child.program.answers(child.process.pid) and not self.stopping.is_set():
+            while not child.program.is_ready(child.process.pid) and not self.stopping.is_set():
                 if not child.is_alive:
-                    raise CommandError(f"{child.program.name} ended at its start ({_ending(child.process.returncode)})")
+                    reason = _ending(child.process.returncode)
+                    raise CommandError(f"{child.program.name} ended during its start ({reason})")
                 if time.monotonic() > until:
-                    raise CommandError(f"{child.program.name} does not answer within {READY_S:.0f} s")
+                    raise CommandError(f"{child.program.name} is not ready after {READY_S:.0f} s")
                 self.stopping.wait(POLL_S)
 
-    def mend(self) -> bool:
-        """Start again whoever died, each after its wait; return whether any process is new."""
+    def restart_ended(self) -> bool:
+        """Restart the children that have ended, each after its delay. Return whether a child was restarted."""
         restarted = False
         for child in self._children:
             now = time.monotonic()
             if child.is_alive:
                 continue
             if child.due_at is None:
-                child.wait_s = _FIRST_WAIT_S if now - child.started_at > _SETTLED_S else child.wait_s
-                child.due_at = now + child.wait_s
-                child.wait_s = min(2 * child.wait_s, _LONGEST_WAIT_S)
-                self._say(f"{child.program.name} ended ({_ending(child.process.returncode)})")
+                child.delay_s = _FIRST_DELAY_S if now - child.started_at > _STABLE_S else child.delay_s
+                child.due_at = now + child.delay_s
+                child.delay_s = min(2 * child.delay_s, _LONGEST_DELAY_S)
+                self._report(f"{child.program.name} ended ({_ending(child.process.returncode)})")
             elif now >= child.due_at:
                 child.start()
-                self._say(f"{child.program.name} started again")
+                self._report(f"{child.program.name} restarted")
                 restarted = True
         return restarted
 
     def stop(self) -> None:
-        """End all children, the last started role first; kill those that do not end in time."""
+        """Terminate all children, the last started role first. Kill those that do not end within STOP_S."""
         for _, role in groupby(reversed(self._children), key=lambda child: child.program.role):
             children = list(role)
             for child in children:
@@ -144,7 +146,7 @@ class Supervisor:
                 try:
                     child.process.wait(max(0.0, until - time.monotonic()))
                 except subprocess.TimeoutExpired:
-                    self._say(f"{child.program.name} did not stop within {STOP_S:.0f} s and is killed")
+                    self._report(f"{child.program.name} did not stop within {STOP_S:.0f} s, killing it")
                     child.process.kill()
                     child.process.wait()
         self._children.clear()

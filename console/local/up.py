@@ -1,7 +1,7 @@
-"""`segue up`: the whole pipeline on this machine, kept running until it is told to stop.
+"""`segue up`: the whole pipeline on this machine, supervised until SIGINT or SIGTERM.
 
-What the environment gives is used, what it does not is embedded: without REDIS_URL a Redis of its own, without a Track
-API (SEGUE_TRACK_URL, or CUSTOMERIO_SITE_ID and CUSTOMERIO_API_KEY) a simulated workspace.
+Without REDIS_URL it starts an embedded Redis. Without a Track API (SEGUE_TRACK_URL, or CUSTOMERIO_SITE_ID and
+CUSTOMERIO_API_KEY) it starts a simulated workspace.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from console.local import programs, running
 from console.local.supervisor import Supervisor
 from settings import Settings
 
-_LOOK_S = 0.2
+_POLL_S = 0.2
+# Settings that other commands need to use the same queues and files.
+_SHARED = ("config", "track_url", "settle_s", "dedupe_s", "queue_limit", "spill_dir")
 _CREDENTIALS = ("CUSTOMERIO_SITE_ID", "CUSTOMERIO_API_KEY")
 _DEFAULT_WITH_CREDENTIALS = """\
-# Written by `segue up`: the default source and destination, with the credentials of the environment.
+# Written by `segue up`: the default source and destination, with credentials from the environment.
 [sources.demo]
 write_key = "demo"
 webhook_secret = "demo-secret"
@@ -34,47 +36,43 @@ api_key = "${CUSTOMERIO_API_KEY}"
 """
 
 
-def run(settings: Settings, say: Callable[[str], None]) -> None:
-    """Start everything, say `ready`, and keep it running until SIGINT or SIGTERM.
+def run(settings: Settings, report: Callable[[str], None]) -> None:
+    """Start every process, report `ready`, and supervise them until SIGINT or SIGTERM.
 
-    Raises CommandError when another `up` has the data directory, a port is taken, or a process cannot start.
+    Raises CommandError: another `segue up` uses the data directory, a port is in use, or a process cannot start.
     """
-    with running.sole(settings.data_dir) as lock:
+    with running.locked(settings.data_dir) as lock:
         ports = _ports(settings)
-        with Supervisor(say, kept_open=[lock]) as supervisor:
-            supervisor.obey_signals()
+        with Supervisor(report, kept_open=[lock]) as supervisor:
+            supervisor.handle_signals()
             environment = _start(supervisor, settings, ports)
             record = partial(_record, supervisor, settings.data_dir, ports, environment)
             record()
             if not supervisor.stopping.is_set():
-                say(_where(settings, ports))
-                say("ready")
-            while not supervisor.stopping.wait(_LOOK_S):
-                if supervisor.mend():
+                report(_addresses(settings, ports))
+                report("ready")
+            while not supervisor.stopping.wait(_POLL_S):
+                if supervisor.restart_ended():
                     record()
-            say("stopping")
-    say("stopped")
+            report("stopping")
+    report("stopped")
 
 
 def _start(supervisor: Supervisor, settings: Settings, ports: dict[str, int]) -> dict[str, str]:
     """Start every process and return the variables that they share."""
     destinations = mapping.destinations(settings.document())
-    environment = {"REDIS_URL": settings.redis_url}
+    environment = shared_variables(settings) | {"REDIS_URL": settings.redis_url}
     if "redis_url" not in settings.model_fields_set:
         port = programs.free_port()
         environment["REDIS_URL"] = f"redis://{programs.LOOPBACK}:{port}/0"
         supervisor.start(programs.embedded_redis(port, settings.data_dir / "redis"))
     else:
         redis.Redis.from_url(settings.redis_url, socket_connect_timeout=5).ping()
-    if settings.track_url:
-        environment["SEGUE_TRACK_URL"] = settings.track_url
-    elif "simulator" in ports:
+    if "simulator" in ports:
         environment["SEGUE_TRACK_URL"] = programs.url(settings.host, ports["simulator"])
-        credentials = [(one.site_id, one.api_key) for one in destinations.values()]
+        credentials = [(destination.site_id, destination.api_key) for destination in destinations.values()]
         supervisor.start(programs.simulator(settings.host, ports["simulator"], credentials))
-    if settings.config is not None:
-        environment["SEGUE_CONFIG"] = str(settings.config.resolve())
-    elif _has_credentials():
+    if settings.config is None and _has_credentials():
         default = settings.data_dir / "default.toml"
         default.write_text(_DEFAULT_WITH_CREDENTIALS, encoding="utf-8")
         environment["SEGUE_CONFIG"] = str(default.resolve())
@@ -85,8 +83,18 @@ def _start(supervisor: Supervisor, settings: Settings, ports: dict[str, int]) ->
     return environment
 
 
+def shared_variables(settings: Settings) -> dict[str, str]:
+    """Return the variables that are set and that other commands need to use the same queues and files."""
+    values = {field: getattr(settings, field) for field in _SHARED if field in settings.model_fields_set}
+    return {
+        f"SEGUE_{field.upper()}": str(value.resolve() if isinstance(value, Path) else value)
+        for field, value in values.items()
+        if value is not None
+    }
+
+
 def _ports(settings: Settings) -> dict[str, int]:
-    """Return the ports to listen on by name; raise CommandError when one cannot be used."""
+    """Return the ports to listen on by name. Raises CommandError: a port is in use."""
     ports = {"ingest": settings.ingest_port}
     if settings.track_url is None and not _has_credentials():
         ports["simulator"] = settings.simulator_port
@@ -94,8 +102,8 @@ def _ports(settings: Settings) -> dict[str, int]:
         try:
             programs.probe_port(settings.host, port)
         except OSError as error:
-            where = f"port {port} of {settings.host}"
-            raise CommandError(f"{where}: {error.strerror}; set SEGUE_{name.upper()}_PORT to another one") from None
+            address = f"port {port} of {settings.host}"
+            raise CommandError(f"{address}: {error.strerror}; set SEGUE_{name.upper()}_PORT to another one") from None
     return ports
 
 
@@ -103,7 +111,7 @@ def _record(supervisor: Supervisor, data_dir: Path, ports: dict[str, int], envir
     running.write(data_dir, running.Running(os.getpid(), supervisor.pids, ports, environment))
 
 
-def _where(settings: Settings, ports: dict[str, int]) -> str:
+def _addresses(settings: Settings, ports: dict[str, int]) -> str:
     return ", ".join(f"{name} on {programs.url(settings.host, port)}" for name, port in ports.items())
 
 

@@ -50,10 +50,10 @@ if what == 'answered' then
 elseif what == 'failed' then
   local failures = redis.call('HINCRBY', GATE, 'failures', 1)
   if failures >= tonumber(ARGV[3]) then
-    shut('dead')
+    shut('open')
   end
 elseif what == 'refused' then
-  shut('refused')
+  shut('paused')
 elseif what == 'throttled' then
   cut(THROTTLED_CUT)
   local turn = tonumber(redis.call('HGET', GATE, 'turn') or 0)

@@ -1,5 +1,7 @@
-"""The fifteen actions, one module each, in display order. A new action is one module, one line here and one vector
-file."""
+"""The actions, one module each, in display order.
+
+A new action needs a module, a line here, its conformance vectors and a row in docs/configuration.md.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +25,7 @@ from mapping.actions import (
     unsuppress_person,
 )
 from mapping.actions.action import Action, Field
+from mapping.operation import Effect
 
 _IN_DISPLAY_ORDER = (
     create_update_person.ACTION,
@@ -44,17 +47,11 @@ _IN_DISPLAY_ORDER = (
 
 ACTIONS: Final[dict[str, Action]] = {action.slug: action for action in _IN_DISPLAY_ORDER}
 
-# The slugs of those that no timestamp can mend: what comes to one of them keeps a distance, see `placement`.
-TAKING_AWAY: Final = frozenset(
-    {
-        "deleteDevice",
-        "deleteObject",
-        "deletePerson",
-        "deleteRelationship",
-        "mergePeople",
-        "suppressPerson",
-        "unsuppressPerson",
-    }
-)
 
-__all__ = ["ACTIONS", "TAKING_AWAY", "Action", "Field"]
+def effect_of(slug: str) -> Effect:
+    """Return the effect of an action by its slug; "report", which has no consequences, when there is no such action."""
+    action = ACTIONS.get(slug)
+    return "report" if action is None else action.effect
+
+
+__all__ = ["ACTIONS", "Action", "Field", "effect_of"]

@@ -8,6 +8,7 @@ from mapping.operation import person_entity
 
 
 def operation(payload: JsonObject) -> JsonObject:
+    """Return the body: `add_device`, with the app version among the attributes of the device."""
     attributes = payload.get("attributes", {})
     if payload.get("app_version"):
         attributes = {**attributes, "app_version": payload["app_version"]}
@@ -21,6 +22,7 @@ ACTION = Action(
     slug="createUpdateDevice",
     title="Create or Update Device",
     trigger='event = "Application Installed" or event = "Application Opened" or event = "Device Created or Updated"',
+    effect="device",
     fields=(
         PERSON,
         Field("device_id", "Device ID", default=path("$.context.device.token"), required=True, names="device"),

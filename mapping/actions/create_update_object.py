@@ -1,4 +1,4 @@
-"""Create an object or update it, and relate a person to it."""
+"""Create or update an object, and relate a person to it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ _NOT_ATTRIBUTES = frozenset({"object_type_id", "objectTypeId", "relationshipAttr
 
 
 def operation(payload: JsonObject) -> JsonObject:
-    """Unlike elsewhere the dates are converted here, in the identifiers too: an object called 2024-01-01 becomes a
-    number."""
+    """Return the body: `identify` on an object, `identify_anonymous` without a user id.
+
+    Quirk of the reference: dates in the identifiers are converted as well, so the id 2024-01-01 becomes a number.
+    """
     convert = converted if payload.get("convert_timestamp") else _unchanged
     user_id, anonymous_id = payload.get("user_id"), payload.get("anonymous_id")
     body: JsonObject = {"anonymous_id": convert(anonymous_id)} if anonymous_id else {}
     if EXEMPT_FIELD in payload:
         body[EXEMPT_FIELD] = convert(payload[EXEMPT_FIELD])
-    who = identifiers.thing(convert(payload["id"]), convert(payload.get("object_type_id"))) or identifiers.person(
-        convert(user_id), anonymous_id=convert(anonymous_id)
-    )
+    named = identifiers.of_object(convert(payload["id"]), convert(payload.get("object_type_id")))
+    who = named or identifiers.of_person(convert(user_id), anonymous_id=convert(anonymous_id))
     created_at = payload.get("created_at") or None
     return entity(
         "object",
@@ -46,7 +47,7 @@ def _attributes(payload: JsonObject, convert: Any) -> JsonObject | None:
 
 
 def _relationships(payload: JsonObject, convert: Any, user_id: Any, anonymous_id: Any) -> list[JsonObject] | None:
-    member = identifiers.person(user_id, anonymous_id=anonymous_id)
+    member = identifiers.of_person(user_id, anonymous_id=anonymous_id)
     if member is None:
         return None
     relationship: JsonObject = {"identifiers": member}
@@ -63,6 +64,7 @@ ACTION = Action(
     slug="createUpdateObject",
     title="Create or Update Object",
     trigger='type = "group"',
+    effect="object",
     fields=(
         Field("id", "Object ID", default=path("$.groupId"), required=True, names="object"),
         Field("created_at", "Created At", default=first_of("$.traits.created_at", "$.traits.createdAt")),

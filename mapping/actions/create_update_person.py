@@ -1,4 +1,4 @@
-"""Create a person or update one, and relate them to an object."""
+"""Create or update a person, and relate the person to an object."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from mapping.envelope import JsonObject
 from mapping.identifiers import DEFAULT_OBJECT_TYPE
 from mapping.operation import person_entity
 
-# Traits that are fields of their own; `objectId` stays an attribute, quirk of the reference.
+# Traits that are fields. Quirk of the reference: `objectId` is a field and stays an attribute.
 _NOT_ATTRIBUTES = frozenset({"createdAt", "created_at", "object_type_id", "objectTypeId", "relationshipAttributes"})
 
 
 def operation(payload: JsonObject) -> JsonObject:
+    """Return the body: `identify`; traits that are fields of their own are no attributes."""
     traits = payload.get("custom_attributes", {})
     attributes = {key: value for key, value in traits.items() if key not in _NOT_ATTRIBUTES}
     for name in ("created_at", "email"):
@@ -47,6 +48,7 @@ ACTION = Action(
     slug="createUpdatePerson",
     title="Create or Update Person",
     trigger='type = "identify"',
+    effect="update",
     fields=(
         Field("id", "Person ID", default=first_of("$.userId", "$.traits.email"), names="person"),
         ANONYMOUS_ID,

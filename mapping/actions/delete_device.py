@@ -8,6 +8,7 @@ from mapping.operation import person_entity
 
 
 def operation(payload: JsonObject) -> JsonObject:
+    """Return the body: `delete_device`."""
     return person_entity("delete_device", payload, payload["person_id"], device={"token": payload["device_id"]})
 
 
@@ -15,6 +16,7 @@ ACTION = Action(
     slug="deleteDevice",
     title="Delete Device",
     trigger='event = "Application Uninstalled" or event = "Device Deleted"',
+    effect="removal",
     fields=(
         PERSON,
         Field("device_id", "Device ID", default=path("$.context.device.token"), required=True, names="device"),

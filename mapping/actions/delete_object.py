@@ -9,7 +9,8 @@ from mapping.operation import entity
 
 
 def operation(payload: JsonObject) -> JsonObject:
-    who = identifiers.thing(payload.get("object_id"), payload.get("object_type_id"))
+    """Return the body: `delete` on an object."""
+    who = identifiers.of_object(payload.get("object_id"), payload.get("object_type_id"))
     return entity("object", "delete", payload, who, None, {})
 
 
@@ -17,6 +18,7 @@ ACTION = Action(
     slug="deleteObject",
     title="Delete Object",
     trigger='event = "Object Deleted"',
+    effect="removal",
     fields=(
         Field("object_id", "Object ID", default=path("$.properties.objectId"), names="object"),
         Field(

@@ -8,6 +8,7 @@ from mapping.operation import person_entity
 
 
 def operation(payload: JsonObject) -> JsonObject:
+    """Return the body: `delete` on a person."""
     return person_entity("delete", payload, payload["person_id"])
 
 
@@ -15,6 +16,7 @@ ACTION = Action(
     slug="deletePerson",
     title="Delete Person",
     trigger='event = "User Deleted"',
+    effect="delete",
     fields=(PERSON, *BATCHING),
     operation=operation,
 )

@@ -1,4 +1,4 @@
-"""Take a person out of an object."""
+"""Remove the relationship between a person and an object."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from mapping.operation import entity
 
 
 def operation(payload: JsonObject) -> JsonObject:
-    member = identifiers.person(payload["person_id"], anonymous_id=payload.get("anonymous_id"))
+    """Return the body: `delete_relationships` on the object."""
+    member = identifiers.of_person(payload["person_id"], anonymous_id=payload.get("anonymous_id"))
     relationship = {} if member is None else {"identifiers": member}
-    # Without an object the reference names the person in its place, which only happens with empty texts in a batch.
-    who = identifiers.thing(payload["object_id"], payload.get("object_type_id")) or member
+    # Quirk of the reference: without an object the person is named instead. Only empty texts in a batch cause this.
+    who = identifiers.of_object(payload["object_id"], payload.get("object_type_id")) or member
     return entity("object", "delete_relationships", payload, who, None, {"cio_relationships": [relationship]})
 
 
@@ -20,6 +21,7 @@ ACTION = Action(
     slug="deleteRelationship",
     title="Delete Relationship",
     trigger='event = "Relationship Deleted"',
+    effect="removal",
     fields=(
         PERSON,
         ANONYMOUS_ID,

@@ -1,4 +1,4 @@
-"""Merge one person into another: the primary remains."""
+"""Merge a person (the secondary) into another (the primary), who remains."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from mapping.envelope import JsonObject
 
 
 def operation(payload: JsonObject) -> JsonObject:
-    people = {name: identifiers.person(payload[name]) for name in ("primary", "secondary")}
+    """Return the body: `merge` of the secondary into the primary."""
+    people = {name: identifiers.of_person(payload[name]) for name in ("primary", "secondary")}
     return {"type": "person", "action": "merge", **{name: who for name, who in people.items() if who is not None}}
 
 
@@ -16,6 +17,7 @@ ACTION = Action(
     slug="mergePeople",
     title="Merge People",
     trigger='type = "alias"',
+    effect="merge",
     fields=(
         Field("primary", "Primary User", default=USER_ID, required=True, names="person"),
         Field("secondary", "Secondary User", default=path("$.previousId"), required=True, names="person"),

@@ -1,4 +1,4 @@
-"""Track that a visitor viewed or clicked in-app content; only the anonymous id identifies."""
+"""Track that a visitor viewed or clicked in-app content. The only identifier is the anonymous id."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from mapping.operation import person_entity
 
 
 def operation(payload: JsonObject) -> JsonObject:
+    """Return the body: `viewed_content` or `clicked_content`, as the payload says."""
     kind, data = payload["actionType"], payload.get("data")
     if data is not None and data.get("actionType"):
         data = {key: value for key, value in data.items() if key != "actionType"}
@@ -27,6 +28,7 @@ ACTION = Action(
     slug="reportContentEvent",
     title="Report Content Event",
     trigger='event = "Report Content Event"',
+    effect="report",
     fields=(
         ANONYMOUS_ID,
         Field(

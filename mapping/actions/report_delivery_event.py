@@ -1,4 +1,4 @@
-"""Report what became of a message that Customer.io sent: delivered, opened, clicked and so on."""
+"""Report the status of a message that Customer.io sent: delivered, opened, clicked and so on."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _METRICS = ("delivered", "opened", "clicked", "converted", "spammed", "bounced",
 
 
 def operation(payload: JsonObject) -> JsonObject:
+    """Return the body of a metric: `{"delivery_id", "metric", "timestamp"?, …}`."""
     body = {"delivery_id": payload["delivery_id"], "metric": payload["metric"]}
     seconds = _seconds(payload.get("timestamp"))
     if seconds is not None:
@@ -27,11 +28,11 @@ def operation(payload: JsonObject) -> JsonObject:
 
 
 def _seconds(timestamp: Any) -> Any:
-    """A date as Unix seconds, a number as it is, digits as the number they are; None when there is none of these."""
-    moment = event_time(timestamp)
-    if type(moment) is not str:
-        return moment
-    number = to_number(moment)
+    """Return a date in Unix seconds, a number unchanged, and digits as a number; None for all else."""
+    time = event_time(timestamp)
+    if type(time) is not str:
+        return time
+    number = to_number(time)
     if math.isnan(number):
         return None
     return int(number) if number.is_integer() else number
@@ -41,6 +42,7 @@ ACTION = Action(
     slug="reportDeliveryEvent",
     title="Report Delivery Event",
     trigger='event = "Report Delivery Event"',
+    effect="report",
     fields=(
         Field("delivery_id", "Delivery ID", default=path("$.properties.deliveryId"), required=True),
         Field("metric", "Metric", default=path("$.properties.metric"), required=True, choices=_METRICS),

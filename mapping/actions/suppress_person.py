@@ -1,4 +1,4 @@
-"""Delete a person and refuse them from now on."""
+"""Delete a person and refuse its identifiers from then on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from mapping.operation import person_entity
 
 
 def operation(payload: JsonObject) -> JsonObject:
+    """Return the body: `suppress`."""
     return person_entity("suppress", payload, payload["person_id"])
 
 
@@ -15,6 +16,7 @@ ACTION = Action(
     slug="suppressPerson",
     title="Suppress Person",
     trigger='event = "User Suppressed"',
+    effect="suppress",
     fields=(PERSON, *BATCHING),
     operation=operation,
 )

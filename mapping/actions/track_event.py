@@ -1,4 +1,4 @@
-"""Track something a person did."""
+"""Track an event of a person."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mapping.actions.action import (
 from mapping.envelope import JsonObject
 from mapping.operation import person_entity
 
-# The events that have an action of their own.
+# Events that have other actions.
 _NOT_TRACKED = (
     "Application Installed",
     "Application Opened",
@@ -35,6 +35,7 @@ _NOT_TRACKED = (
 
 
 def operation(payload: JsonObject) -> JsonObject:
+    """Return the body: `event`."""
     return person_entity(
         "event", payload, payload.get("id"), payload.get("data"), name=payload["name"], id=payload.get("event_id")
     )
@@ -44,6 +45,7 @@ ACTION = Action(
     slug="trackEvent",
     title="Track Event",
     trigger='type = "track"' + "".join(f' and event != "{name}"' for name in _NOT_TRACKED),
+    effect="event",
     fields=(
         Field("id", "Person ID", default=USER_ID, names="person"),
         ANONYMOUS_ID,

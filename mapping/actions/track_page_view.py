@@ -1,4 +1,4 @@
-"""Track a page a person viewed; its name is the URL."""
+"""Track a page that a person viewed. The URL is the name of the page."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from mapping.operation import person_entity
 
 
 def operation(payload: JsonObject) -> JsonObject:
+    """Return the body: `page`."""
     return person_entity(
         "page", payload, payload.get("id"), payload.get("data"), name=payload["url"], id=payload.get("event_id") or None
     )
@@ -28,6 +29,7 @@ ACTION = Action(
     slug="trackPageView",
     title="Track Page View",
     trigger='type = "page"',
+    effect="event",
     fields=(
         Field("id", "Person ID", default=USER_ID, names="person"),
         ANONYMOUS_ID,

@@ -19,6 +19,7 @@ from mapping.operation import person_entity
 
 
 def operation(payload: JsonObject) -> JsonObject:
+    """Return the body: `screen`."""
     return person_entity(
         "screen",
         payload,
@@ -33,6 +34,7 @@ ACTION = Action(
     slug="trackScreenView",
     title="Track Screen View",
     trigger='type = "screen"',
+    effect="event",
     fields=(
         Field("id", "Person ID", default=USER_ID, names="person"),
         ANONYMOUS_ID,
@@ -44,4 +46,5 @@ ACTION = Action(
         *BATCHING,
     ),
     operation=operation,
+    in_2021=False,
 )

@@ -1,4 +1,4 @@
-"""Accept a suppressed person again."""
+"""Accept the identifiers of a suppressed person again."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from mapping.operation import person_entity
 
 
 def operation(payload: JsonObject) -> JsonObject:
+    """Return the body: `unsuppress`."""
     return person_entity("unsuppress", payload, payload["person_id"])
 
 
@@ -15,6 +16,7 @@ ACTION = Action(
     slug="unsuppressPerson",
     title="Unsuppress Person",
     trigger='event = "User Unsuppressed"',
+    effect="unsuppress",
     fields=(PERSON, *BATCHING),
     operation=operation,
 )

@@ -11,6 +11,7 @@ from mapping.directives.compiler import (
     transform,
     transform_batch,
 )
+from mapping.directives.validate import directive_of, validate_mapping
 
 __all__ = [
     "DIRECTIVES",
@@ -19,7 +20,9 @@ __all__ = [
     "compile_member",
     "compile_root",
     "compile_value",
+    "directive_of",
     "root_of",
     "transform",
     "transform_batch",
+    "validate_mapping",
 ]

@@ -1,10 +1,10 @@
-"""The directives of a mapping: one function each, compiled once into a closure over the event.
+"""The directives of a mapping, one function each, compiled once to a function of the event.
 
-A mapping is JSON in which an object with an `@` key is computed from the event. The meaning is that of the reference
-(segmentio/action-destinations, packages/core/src/mapping-kit), with one difference that nobody can see: nothing is ever
-written into the mapping or the event. Compiling never fails; what is wrong fails when, and only when, it is resolved.
+A mapping is JSON in which an object with an `@` key is computed from the event. The semantics are those of the
+reference (segmentio/action-destinations, packages/core/src/mapping-kit). Unlike there, the mapping and the event are
+never changed. Compiling never fails: an invalid directive fails when it is resolved.
 
-`transform(mapping, event)` is the whole way: root directive, validation, resolution, UNDEFINED members removed.
+`transform(mapping, event, now_s)` does all steps: root directive, validation, resolution, removal of UNDEFINED members.
 """
 
 from __future__ import annotations
@@ -19,27 +19,35 @@ from mapping.directives.validate import MAX_PATTERN_LENGTH, MAX_REPLACEMENT_LENG
 from mapping.envelope import JsonObject
 from mapping.errors import EngineFault, FailedDirective, Rejected
 from mapping.javascript import UNDEFINED, strip_undefined, truthy, type_name
-from mapping.liquid import compile_liquid
+from mapping.liquid import at, compile_liquid
 from mapping.paths import Resolver, compile_path
 
 ROOT_DIRECTIVE: Final = "__segment_internal_directive"
 
 
-def transform(mapping: Any, event: Any) -> Any:
-    """Return what the mapping makes of the event; UNDEFINED when a directive at the root finds nothing. Raises
-    Rejected."""
-    return strip_undefined(compile_mapping(mapping)(event))
+def transform(mapping: Any, event: Any, now_s: float) -> Any:
+    """Return the result of the mapping for an event; UNDEFINED if a directive at the root has no value.
+
+    `now_s`: the time in Liquid templates, Unix seconds. Raises Rejected.
+    """
+    with at(now_s):
+        return strip_undefined(compile_mapping(mapping)(event))
 
 
-def transform_batch(mapping: Any, events: list[Any]) -> list[Any]:
-    """Return what the mapping makes of each event; an event that is no object is taken as it is."""
+def transform_batch(mapping: Any, events: list[Any], now_s: float) -> list[Any]:
+    """Return the result of the mapping for each event; None for UNDEFINED. Events may be any JSON value.
+
+    `now_s`: the time in Liquid templates, Unix seconds. Raises Rejected.
+    """
     validate_mapping(root_of(mapping))
     resolve = compile_root(mapping)
-    return [None if made is UNDEFINED else strip_undefined(made) for made in map(resolve, events)]
+    with at(now_s):
+        return [None if result is UNDEFINED else strip_undefined(result) for result in map(resolve, events)]
 
 
 def compile_mapping(mapping: Any) -> Resolver:
-    """Return the mapping as a function of one event, which must be an object (or UNDEFINED: an empty one)."""
+    """Return the mapping as a function of an event. The function raises FailedDirective unless the event is an object
+    or UNDEFINED, which counts as an empty object."""
     resolve = compile_root(mapping)
 
     def resolve_event(event: Any) -> Any:
@@ -53,7 +61,7 @@ def compile_mapping(mapping: Any) -> Resolver:
 
 
 def compile_root(mapping: Any) -> Resolver:
-    """Return the mapping as a function of anything; a mapping that is wrong refuses every event with all its faults."""
+    """Return the mapping as a function of any JSON value. An invalid mapping raises all its faults for every event."""
     try:
         root = root_of(mapping)
         validate_mapping(root)
@@ -64,18 +72,18 @@ def compile_root(mapping: Any) -> Resolver:
     members = [(key, compile_member(root[key])) for key in javascript.keys(root)]
 
     def resolve_members(event: Any) -> JsonObject:
-        made = {}
+        resolved = {}
         for key, resolve in members:
             value = resolve(event)
             if value is not UNDEFINED:
-                made[key] = value
-        return made
+                resolved[key] = value
+        return resolved
 
     return resolve_members
 
 
 def root_of(mapping: Any) -> Any:
-    """Return the mapping to resolve: with a root directive, that directive around all the other members."""
+    """Return the mapping to resolve: a root directive, if there is one, wraps all other members."""
     if mapping is None or mapping is UNDEFINED:
         raise EngineFault("a mapping must not be null")
     members = dict(javascript.entries(mapping))
@@ -96,7 +104,7 @@ def root_of(mapping: Any) -> Any:
 
 
 def compile_value(mapping: Any) -> Resolver:
-    """Return one node of a mapping as a function of the event; its result may hold UNDEFINED members."""
+    """Return a node of a mapping as a function of the event. The result may have UNDEFINED members."""
     if type(mapping) is list:
         items = [compile_value(item) for item in mapping]
         return lambda event: [item(event) for item in items]
@@ -110,8 +118,11 @@ def compile_value(mapping: Any) -> Resolver:
 
 
 def compile_member(mapping: Any) -> Resolver:
-    """Return one field's mapping as a function of the event; only the result as a whole, or the one item of it, may be
-    UNDEFINED: a field that wants a text takes a list of one null, and refuses a list of one missing value."""
+    """Return the mapping of a field as a function of the event. The result has no UNDEFINED members.
+
+    The result itself may be UNDEFINED, and so may the item of a list of one: a field of type text accepts a list of one
+    null and refuses a list of one missing value.
+    """
     resolve = compile_value(mapping)
     if not _holds_undefined(mapping):
         return resolve
@@ -125,8 +136,7 @@ def compile_member(mapping: Any) -> Resolver:
 
 
 def _holds_undefined(mapping: Any) -> bool:
-    """Whether resolving may put UNDEFINED inside an object or a list. What merely reads the event, or makes a text,
-    cannot."""
+    """Whether the result may have UNDEFINED members. Directives that return a value of the event or a text do not."""
     match directive_of(mapping):
         case "@path" | "@template" | "@replace" | "@liquid":
             return False
@@ -174,7 +184,7 @@ def _template(option: Any) -> Resolver:
 
 
 def _text_option(name: str, option: Any, apply: Callable[[str, Any], Any]) -> Resolver:
-    """A directive whose text is itself computed."""
+    """Return the resolver of a directive whose text is computed itself."""
     resolve = compile_value(option)
 
     def resolve_text(event: Any) -> Any:
@@ -191,37 +201,40 @@ def _if(options: Any) -> Resolver:
         return _failing('@if requires an object with an "exists" key')
     if not truthy(options.get("exists")) and not truthy(options.get("blank")):
         return _failing('@if requires an "exists" key or a "blank" key')
-    # A falsy `else` is as good as none (vector map-if-*: 0, "", false).
+    # A falsy `else` counts as absent (vectors map-if-*: 0, "", false).
     otherwise = compile_value(options["else"] if truthy(options.get("else")) else UNDEFINED)
     if directive_of(options.get("exists")) == "@path" and options["exists"] == options.get("then"):
-        return _first_given(compile_value(options["exists"]), otherwise)
-    given = _is_given(options["exists"]) if "exists" in options else _is_not_blank(options["blank"])
+        return _first_of(compile_value(options["exists"]), otherwise)
+    exists = _exists(options["exists"]) if "exists" in options else _is_not_blank(options["blank"])
     then = compile_value(options.get("then", UNDEFINED))
-    return lambda event: then(event) if given(event) else otherwise(event)
+    return lambda event: then(event) if exists(event) else otherwise(event)
 
 
-def _first_given(resolve: Resolver, otherwise: Resolver) -> Resolver:
-    """The usual `@if`: what is asked for is what is taken, so one look-up does for both."""
+def _first_of(resolve: Resolver, otherwise: Resolver) -> Resolver:
+    """Return the resolver of the most common `@if`, in which `exists` and `then` are the same path."""
 
-    def first_given(event: Any) -> Any:
+    def first_of(event: Any) -> Any:
         value = resolve(event)
         return otherwise(event) if value is None or value is UNDEFINED else value
 
-    return first_given
+    return first_of
 
 
-def _is_given(option: Any) -> Resolver:
+def _exists(option: Any) -> Resolver:
     resolve = compile_value(option)
 
-    def is_given(event: Any) -> bool:
+    def exists(event: Any) -> bool:
         value = resolve(event)
         return value is not UNDEFINED and value is not None
 
-    return is_given
+    return exists
 
 
 def _is_not_blank(option: Any) -> Resolver:
-    """The `blank` of the reference means *not* blank: there, and loosely different from the empty text."""
+    """Return whether a value is defined and, by loose comparison, not the empty text.
+
+    Quirk of the reference: `blank` means *not* blank.
+    """
     resolve = compile_value(option)
 
     def is_not_blank(event: Any) -> bool:
@@ -286,7 +299,7 @@ def _replace(options: Any) -> Resolver:
 
 
 def _option(options: JsonObject, name: str, default: Any) -> Any:
-    """An option of `@replace`: null is as good as absent."""
+    """Return an option of `@replace`; null counts as absent."""
     value = options.get(name)
     return default if value is None else value
 
@@ -310,7 +323,8 @@ def _replace_text(value: str, pattern: str, replacement: str, ignore_case: bool,
 
 
 def _folded(character: str) -> str:
-    """22.2.2.7.3 Canonicalize, without the u flag: upper case, where that is one character and keeps ASCII apart."""
+    """Return 22.2.2.7.3 Canonicalize, without the u flag: the upper case if it is one character and not another ASCII
+    one."""
     upper = character.upper()
     if len(upper) != 1 or ord(character) > 0xFFFF or (ord(character) >= 128 > ord(upper)):
         return character
@@ -318,7 +332,7 @@ def _folded(character: str) -> str:
 
 
 def _expand(replacement: str, value: str, start: int, end: int) -> str:
-    """22.1.3.19.1 GetSubstitution, for a pattern without groups: `$$ $& $` $'`."""
+    """Return 22.1.3.19.1 GetSubstitution for a pattern without groups: `$$ $& $` $'`."""
     if "$" not in replacement:
         return replacement
     meanings = {"$": "$", "&": value[start:end], "`": value[:start], "'": value[end:]}

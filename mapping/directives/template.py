@@ -1,7 +1,7 @@
-"""`@template`: text with `{{ path }}` placeholders.
+"""`@template`: text with placeholders `{{ path }}`.
 
-As the reference's placeholders.ts has it: `{{{x}}}` is replaced first and `{{x}}` in the *result*, so that what triple
-braces insert is rendered once more. What is missing or null is nothing; everything else is turned into text.
+The rules are those of placeholders.ts in the reference. `{{{x}}}` is replaced first, then `{{x}}` in the result: text
+that triple braces insert is rendered as well. Missing and null values are empty; all others are converted to text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _DOUBLE = re.compile(r"\{\{([^}]+)\}\}")
 
 
 def compile_template(template: str) -> Resolver:
-    """Return the renderer of a template that is known in advance."""
+    """Return the renderer of a constant template."""
     if _TRIPLE.search(template):
         return lambda event: render(template, event)
     pieces = _DOUBLE.split(template)
@@ -25,7 +25,7 @@ def compile_template(template: str) -> Resolver:
     if not look_ups:
         return lambda _event: template
     if literals == ["", ""]:
-        return _alone(look_ups[0])
+        return _placeholder_only(look_ups[0])
 
     def fill(event: Any) -> str:
         filled = [literals[0]]
@@ -37,7 +37,7 @@ def compile_template(template: str) -> Resolver:
 
 
 def render(template: str, event: Any) -> str:
-    """Render a template that is only known now."""
+    """Return the text of a computed template for an event."""
 
     def fill(match: re.Match[str]) -> str:
         return _shown(compile_keys(match[1].strip(WHITE_SPACE))(event))
@@ -45,7 +45,7 @@ def render(template: str, event: Any) -> str:
     return _DOUBLE.sub(fill, _TRIPLE.sub(fill, template))
 
 
-def _alone(look_up: Resolver) -> Resolver:
+def _placeholder_only(look_up: Resolver) -> Resolver:
     def fill(event: Any) -> str:
         value = look_up(event)
         return value if type(value) is str else _shown(value)

@@ -1,7 +1,7 @@
-"""Is this a mapping? Every fault at once, each beginning with its path (`/f/@path should be …`).
+"""Validate a mapping. All faults are reported, each beginning with its path (`/f/@path should be …`).
 
-As the reference's mapping-kit/validate.ts has it, quirks included: nothing inside a list is looked at, `@merge` begins
-its paths at the root again, and `@if` never looks at `blank`.
+The rules and texts are those of mapping-kit/validate.ts in the reference. Its quirks are kept: the items of lists are
+not validated, the paths in `@merge` begin at the root, and the `blank` of `@if` is not validated.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Check = Callable[[Any, Path], None]
 
 
 def validate_mapping(mapping: Any) -> None:
-    """Return when every directive of the mapping is well formed; raises InvalidMapping with every fault."""
+    """Raise InvalidMapping with every fault unless all directives of the mapping are valid."""
     _validate(mapping, ())
 
 
 def directive_of(value: Any) -> str | None:
-    """Return the name of the directive that the value is, or None: an object whose only keys begin with @ or are
-    `_metadata`."""
+    """Return the name of the directive if the value is one: an object with keys that begin with @, and no others but
+    `_metadata`. Else None."""
     if type(value) is not dict:
         return None
     names = [key for key in javascript.keys(value) if key.startswith("@")]
@@ -145,7 +145,7 @@ def _one_of(*allowed: str) -> Check:
 
 
 def _fields(required: Mapping[str, Check], optional: Mapping[str, Check], order: tuple[str, ...]) -> Check:
-    """Check an object that holds options; `order` is the order of the faults."""
+    """Return the check of an object of options. `order` is the order of the faults."""
 
     def check_option(value: dict[str, Any], name: str, path: Path) -> None:
         if name in value:

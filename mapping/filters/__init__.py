@@ -1,1 +1,17 @@
-"""Destination filters: drop, sample, allow or block, on conditions in the fuller dialect of FQL."""
+"""Destination filters: drop or sample events, block or allow fields, by conditions in the full dialect of FQL."""
+
+from mapping.filters.evaluate import FilterCondition, parse_filter
+from mapping.filters.rules import Filter, allow, apply, block, compile_filter, drop, in_order, sample
+
+__all__ = [
+    "Filter",
+    "FilterCondition",
+    "allow",
+    "apply",
+    "block",
+    "compile_filter",
+    "drop",
+    "in_order",
+    "parse_filter",
+    "sample",
+]

@@ -1,13 +1,14 @@
-"""Destination filters in the fuller FQL: what their expressions mean, compiled to a predicate.
+"""Evaluate expressions of destination filters: compiled to a predicate.
 
     internal = parse_filter("match(traits.email, '*@example.com') or context.ip in ['10.0.0.1']")
     internal(event)                      # True or False, never an error
 
-The meaning is that of Segment's public documentation ("Destination Filter Query Language"): comparisons are strict,
-only numbers are less or greater, an absent value is null, functions take null. What it leaves open is decided so: `!x`
-is true unless x is true; `length`, and the functions of case, are null for what they do not take; `typeof` an object is
-"object"; a key leads into objects only. The conversions (`bool`, `string`, `number`) are refused, because the
-documentation does not say what they do.
+The semantics are those of Segment's public documentation ("Destination Filter Query Language"). Comparisons are strict.
+Only numbers are less or greater. An absent value is null, and functions accept null.
+
+The documentation leaves some cases undefined. Here `!x` is true unless x is true. `length` and the functions of case
+are null for values that they do not support. The `typeof` an object is "object". A key looks into objects only. The
+conversions (`bool`, `string`, `number`) are refused, because the documentation does not describe them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _TYPES = {str: "string", bool: "bool", int: "number", float: "number", list: "li
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FilterCondition:
-    """A filter's condition: call it with an event. Pure, and never raises for a JSON event."""
+    """The condition of a filter: call it with an event. Pure; never raises for a JSON event."""
 
     source: str
     expression: Expression
@@ -40,13 +41,13 @@ class FilterCondition:
 
 
 def parse_filter(source: str) -> FilterCondition:
-    """Return the condition that `source` says. Raises FqlError, pointing at the character."""
+    """Return the condition of `source`. Raises FqlError with the position of the fault."""
     expression = parse(source)
     return FilterCondition(source, expression, predicate(expression))
 
 
 def predicate(expression: Expression) -> Predicate:
-    """Compile an expression that is asked whether it is true: any other value counts as false."""
+    """Compile an expression as a predicate: every value but true counts as false."""
     match expression:
         case And(operands):
             return _all_of([predicate(operand) for operand in operands])
@@ -63,7 +64,7 @@ def predicate(expression: Expression) -> Predicate:
 
 
 def value(expression: Expression) -> Value:
-    """Compile an expression that is asked for its value."""
+    """Compile an expression as a function to its value."""
     match expression:
         case Literal(constant):
             return lambda _event: constant
@@ -138,7 +139,7 @@ def _applied(function: Callable[..., Any], *arguments: Value) -> Value:
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether two JSON values are of one type and equal, all the way down: `1` is `1.0`, and `true` is not `1`."""
+    """Whether two JSON values have the same type and are equal, at every depth: `1` is `1.0`, `true` is not `1`."""
     pairs = [(left, right)]
     while pairs:
         a, b = pairs.pop()
@@ -166,12 +167,12 @@ def _ordered(compare: Callable[[float, float], bool]) -> Callable[[Any, Any], bo
 
 
 def typeof(value: Any) -> str:
-    """Return the documentation's name of the type of a JSON value; "object" for what it does not name."""
+    """Return the documentation's name of the type of a JSON value; "object" for an object, which it does not name."""
     return _TYPES.get(type(value), "object")
 
 
 def _length(value: Any) -> int | None:
-    """The elements of a list, the bytes of a text, nothing in null."""
+    """Return the number of elements of a list or of UTF-8 bytes of a text; 0 of null; None for other values."""
     match value:
         case None:
             return 0
@@ -226,10 +227,10 @@ _GLOB = re.compile(r"\*+|\?|\[(?P<set>[^\]]+)\]|\\(?P<literal>.)|.", re.DOTALL)
 
 @lru_cache(maxsize=1024)
 def _glob(pattern: str) -> re.Pattern[str]:
-    r"""Return the regular expression of a glob: `*` any text, `?` one character, `[a-z]` one of them, `\x` x itself.
+    r"""Return the regular expression of a glob: `*` any text, `?` a character, `[a-z]` one of a set, `\x` x itself.
 
-    What stands between two `*` is found once, at its first place, and never looked for again: no pattern takes more
-    than its length times the text's.
+    The pieces between two `*` are atomic groups: each matches at its first occurrence, without backtracking. A match
+    takes at most the length of the pattern times the length of the text.
     """
     pieces = [""]
     for token in _GLOB.finditer(pattern):
@@ -250,11 +251,11 @@ def _glob(pattern: str) -> re.Pattern[str]:
 
 
 def _set(characters: str) -> str:
-    """Return the regular expression of `[…]`: single characters and ranges, nothing else is special."""
+    """Return the regular expression of `[…]`: characters and ranges; no other character is special."""
     found = re.findall(r"(.)-(.)|(.)", characters, re.DOTALL)
     parts = [
-        f"{re.escape(low)}-{re.escape(high)}" if low else re.escape(one)
-        for low, high, one in found
-        if one or low <= high
+        f"{re.escape(low)}-{re.escape(high)}" if low else re.escape(single)
+        for low, high, single in found
+        if single or low <= high
     ]
     return f"[{''.join(parts)}]" if parts else "(?!)"

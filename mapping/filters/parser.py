@@ -1,13 +1,12 @@
-"""The text of a destination filter, read into expressions: the fuller FQL, with precedence, nesting and functions.
+"""Parse the text of a destination filter to expressions: full FQL, with precedence, nesting and functions.
 
-Source: Segment's public documentation, "Destination Filter Query Language". Where it is silent this is strict: what
-could be read in two ways is an error that points at the character. Nothing here is shared with the dialect of triggers
-but the error.
+Source: Segment's public documentation, "Destination Filter Query Language". The parser is strict: text that the
+documentation leaves ambiguous is an error with its position. The dialect of triggers shares only the error class.
 
-    words      and or in true false null, in small letters; elsewhere than behind a dot they are no names
+    words      and or in true false null, in lower case; names only after a dot
     text       in single or double quotes; a backslash in it is a backslash
-    number     digits, a point and digits, a minus before them
-    path       names joined by dots; a name is letters, digits, `_`, `-`, or any character behind a backslash
+    number     an optional minus, digits, an optional point with digits
+    path       names joined by dots; a name is letters, digits, `_`, `-`, or any character after a backslash
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from typing import Final
 
 from mapping.fql.errors import FqlError
 
-DEEPEST = 50  # parentheses, lists, functions and `!` in one another
+DEEPEST = 50  # levels of nested parentheses, lists, functions and `!`
 
-LONGEST_INTEGER = 300  # digits; a longer number is read as a float, which is infinite
+LONGEST_INTEGER = 300  # digits; a longer number becomes a float, which is infinite
 
-# What each function takes.
+# The number of arguments of each function.
 ARGUMENTS: Final = {
     "contains": 2,
     "match": 2,
@@ -51,7 +50,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """The value at these keys of the event; null when there is none."""
+    """The value at these keys of the event; null if there is none."""
 
     keys: tuple[str, ...]
 
@@ -65,7 +64,7 @@ class ListOf:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function of ARGUMENTS and what it is given."""
+    """A function of ARGUMENTS and its arguments."""
 
     function: str
     arguments: tuple[Expression, ...]
@@ -73,7 +72,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """Two expressions and one of COMPARISONS between them."""
+    """Two expressions and an operator of COMPARISONS."""
 
     left: Expression
     operator: str
@@ -89,14 +88,14 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """`and`: true when all operands are."""
+    """`and`: true if all operands are true."""
 
     operands: tuple[Expression, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """`or`: true when one operand is."""
+    """`or`: true if an operand is true."""
 
     operands: tuple[Expression, ...]
 
@@ -115,7 +114,7 @@ _TOKEN = re.compile(
 )
 _KEY = re.compile(r"(?:[^.\\]|\\.)+", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-_MEANT = {"==": "=", "&&": "and", "||": "or", "AND": "and", "OR": "or", "NOT": "!", "not": "!", "IN": "in"}
+_SUGGESTIONS = {"==": "=", "&&": "and", "||": "or", "AND": "and", "OR": "or", "NOT": "!", "not": "!", "IN": "in"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +125,17 @@ class _Token:
 
     @property
     def symbol(self) -> str:
-        """The sign or the word it is; empty for text, numbers, paths and the end."""
+        """The symbol or word; empty for texts, numbers, paths and the end."""
         return self.text if self.kind in ("symbol", "word") else ""
 
 
 def parse(source: str) -> Expression:
-    """Return what `source` says. Raises FqlError, pointing at the character, when it is no filter."""
+    """Return the expression of `source`. Raises FqlError with the position of the fault."""
     return _Parser(source).filter()
 
 
 def is_condition(expression: Expression) -> bool:
-    """Whether an expression can be true or false: a text, a number, a list or a length cannot."""
+    """Whether an expression can be true or false, unlike a text, a number, a list or a length."""
     match expression:
         case Literal(value):
             return value is None or isinstance(value, bool)
@@ -149,7 +148,7 @@ def is_condition(expression: Expression) -> bool:
 
 
 class _Parser:
-    """The grammar, one rule per method; each returns its expression and where it begins."""
+    """The grammar, a method for each rule; each returns its expression."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -198,13 +197,13 @@ class _Parser:
         start = self._next
         right = self._operand()
         if operator == "in" and not isinstance(right, ListOf | Path):
-            raise self._error("`in` needs a list or a path behind it", start)
+            raise self._error("`in` must be followed by a list or a path", start)
         if self._next.symbol in COMPARISONS:
             raise self._error("comparisons cannot be chained: join two by `and`")
         return Compare(left, operator, right)
 
     def _negated(self) -> Expression:
-        """negated = "!", negated | operand ;    no comparison behind it: `!a = b` could be `(!a) = b` or `!(a = b)`"""
+        """negated = "!", negated | operand ;    no comparison follows: `!a = b` could be `(!a) = b` or `!(a = b)`"""
         start = self._next
         operand = self._term() if start.symbol == "!" else self._operand()
         if self._next.symbol in COMPARISONS:
@@ -226,7 +225,7 @@ class _Parser:
                 return self._call(token)
             case "path", _ if self._next.text == "(":
                 raise self._error(f"there is no such function; there are {', '.join(ARGUMENTS)}", token)
-            case "path", word if word in _MEANT:
+            case "path", word if word in _SUGGESTIONS:
                 raise self._error("", token)
             case "path", path:
                 return Path(tuple(_ESCAPED.sub(r"\1", key) for key in _KEY.findall(path)))
@@ -242,9 +241,10 @@ class _Parser:
         """call = function, "(", operand, { ",", operand }, ")" ;"""
         self._expect("(")
         arguments = self._items(")")
-        wanted = ARGUMENTS[name.text]
-        if len(arguments) != wanted:
-            raise self._error(f"{name.text}() takes {wanted}, not {len(arguments)}", name)
+        count = ARGUMENTS[name.text]
+        if len(arguments) != count:
+            noun = "argument" if count == 1 else "arguments"
+            raise self._error(f"{name.text}() takes {count} {noun}, not {len(arguments)}", name)
         return Call(name.text, arguments)
 
     def _items(self, closing: str) -> tuple[Expression, ...]:
@@ -260,7 +260,7 @@ class _Parser:
 
     def _condition(self, expression: Expression, start: _Token) -> Expression:
         if not is_condition(expression):
-            raise self._error("this can be neither true nor false", start)
+            raise self._error("this is not a condition: it can be neither true nor false", start)
         return expression
 
     @contextmanager
@@ -288,13 +288,13 @@ class _Parser:
 
     def _error(self, reason: str, token: _Token | None = None) -> FqlError:
         token = token or self._next
-        if token.text in _MEANT:
-            reason = f"write `{_MEANT[token.text]}` for `{token.text}`"
+        if token.text in _SUGGESTIONS:
+            reason = f"write `{_SUGGESTIONS[token.text]}` for `{token.text}`"
         return FqlError(reason, self._source, token.start, reason)
 
 
 def _tokens(source: str) -> list[_Token]:
-    """Return the tokens of `source`, the last of which is of the kind `end`."""
+    """Return the tokens of `source`; the last is of the kind `end`."""
     tokens = []
     position = 0
     while position < len(source):
@@ -311,13 +311,13 @@ def _tokens(source: str) -> list[_Token]:
 
 
 def _unreadable(source: str, position: int) -> str:
-    """Say why no token begins here."""
+    """Return the reason why no token begins here."""
     match source[position]:
         case '"' | "'" as quote:
             return f"the closing {quote} is missing"
         case char if char.isdigit() or char == "-":
-            return "a number is digits, with a point and digits behind them or without"
-        case char if source[position : position + 2] in _MEANT:
-            return f"write `{_MEANT[source[position : position + 2]]}` for `{char}{char}`"
+            return "a number is digits, optionally with a point and more digits"
+        case char if source[position : position + 2] in _SUGGESTIONS:
+            return f"write `{_SUGGESTIONS[source[position : position + 2]]}` for `{char}{char}`"
         case char:
             return f"unexpected character {char!r}; in a name, put a backslash before it"

@@ -1,15 +1,18 @@
-"""Destination filters: which events no action of a destination sees, and without which of their fields.
+"""Destination filters: which events the actions of a destination receive, and with which fields.
 
-For the configuration: `compile_filter(table)` takes one table, already read from the file,
+`compile_filter(table)` compiles a table of the configuration,
 
-    if = "type = 'track' and properties.test = true"       # which events: in the dialect of filters, not of triggers
+    if = "type = 'track' and properties.test = true"       # which events, in the dialect of filters
     action = "drop"
 
-or `action = "sample", rate = 0.1, by = "userId"` (let this part through; `by` is `messageId` unless given), or
-`action = "block", fields = { traits = ["ssn"], "context.device" = ["id"] }` (remove these from the objects at these
-paths), or `action = "allow", fields = …` (remove all but these). `in_order` puts the filters of a destination into the
-order they work in; `apply(filters, event)` runs them. Pure: the event given is never changed, and the same event has
-always the same answer.
+with one of these actions:
+
+    action = "sample", rate = 0.1, by = "userId"           # keep this share of the values of `by` (`messageId`)
+    action = "block", fields = { traits = ["ssn"] }        # remove these fields of the objects at these paths
+    action = "allow", fields = { traits = ["plan"] }       # remove all other fields of the objects at these paths
+
+`in_order` sorts the filters of a destination; `apply(filters, event)` applies them. Pure: the event is never changed,
+and the same event always has the same result.
 """
 
 from __future__ import annotations
@@ -35,40 +38,40 @@ _NEEDED: Final = {"drop": (), "sample": ("rate",), "block": ("fields",), "allow"
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A condition and what happens to the events that meet it."""
+    """A condition and the change of events that meet it."""
 
     condition: FilterCondition
     action: Action
     change: Change
 
     def apply(self, event: JsonObject) -> JsonObject | None:
-        """Return the event, or a changed copy, or None when it goes no further."""
+        """Return the event or a changed copy; None if it is dropped."""
         return self.change(event) if self.condition(event) else event
 
 
 def in_order(filters: Iterable[Filter]) -> tuple[Filter, ...]:
-    """Return the filters in the order they work in: those that drop and sample see the event as it came."""
-    return tuple(sorted(filters, key=lambda one: _ORDER.index(one.action)))
+    """Return the filters in the order in which they apply: drop and sample before fields are removed."""
+    return tuple(sorted(filters, key=lambda each: _ORDER.index(each.action)))
 
 
 def apply(filters: Sequence[Filter], event: JsonObject) -> JsonObject | None:
-    """Return what the filters leave of the event; None when one of them drops it."""
-    left: JsonObject | None = event
-    for one in filters:
-        if left is None:
+    """Return the event after the filters; None if a filter drops it."""
+    filtered: JsonObject | None = event
+    for each in filters:
+        if filtered is None:
             return None
-        left = one.apply(left)
-    return left
+        filtered = each.apply(filtered)
+    return filtered
 
 
 def drop(_event: JsonObject) -> None:
-    """Let no event through."""
+    """Drop every event."""
 
 
 def sample(rate: float, by: str = "messageId") -> Change:
-    """Return the change that lets `rate` (0 to 1) of the values at the path `by` through, always the same ones.
+    """Return the change that keeps a share `rate` (0 to 1) of the values at the path `by`, always the same values.
 
-    The value is a text or a number; an event without one is sampled by its messageId, and goes through without that.
+    A value is a text or a number. An event without one is sampled by its messageId. Without both it is kept.
     """
     paths = (by.split("."), ["messageId"])
 
@@ -80,17 +83,17 @@ def sample(rate: float, by: str = "messageId") -> Change:
 
 
 def block(fields: Mapping[str, Sequence[str]]) -> Change:
-    """Return the change that removes these fields from the objects at these paths."""
+    """Return the change that removes fields; `fields`: path of an object to the names of its fields."""
     return _changing(fields, lambda names, parent: {key: parent[key] for key in parent if key not in names})
 
 
 def allow(fields: Mapping[str, Sequence[str]]) -> Change:
-    """Return the change that removes all but these fields from the objects at these paths."""
+    """Return the change that removes all other fields; `fields`: path of an object to the names of its fields."""
     return _changing(fields, lambda names, parent: {key: parent[key] for key in parent if key in names})
 
 
 def compile_filter(table: Mapping[str, Any]) -> Filter:
-    """Return the filter of one table; raises ConfigurationError with every fault, each beginning with its key."""
+    """Return the filter of a table. Raises ConfigurationError with every fault, each beginning with its key."""
     faults = list(_faults(table))
     condition = None
     try:
@@ -125,7 +128,7 @@ def _faults(table: Mapping[str, Any]) -> Iterable[str]:
     if action == "sample":
         rate = table.get("rate")
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
-            yield f"rate: is {rate!r}, but must be the part to let through, from 0 to 1"
+            yield f"rate: is {rate!r}, but must be the share to keep, from 0 to 1"
         if not isinstance(table.get("by", ""), str):
             yield f"by: is {table['by']!r}, but must be a path such as userId"
     if "fields" in known:
@@ -138,7 +141,7 @@ def _faults_of_fields(fields: Any) -> Iterable[str]:
         return
     for path, names in fields.items():
         if path.split(".")[0] not in ROOTS:
-            yield f"fields.{path}: must lie in one of {', '.join(ROOTS)}"
+            yield f"fields.{path}: must be in one of {', '.join(ROOTS)}"
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             yield f"fields.{path}: is {names!r}, but must be a list of field names"
 
@@ -155,7 +158,7 @@ def _changing(fields: Mapping[str, Sequence[str]], keep: Callable[[frozenset[str
 
 
 def _replaced(parent: JsonObject, path: Sequence[str], replace: Callable[[JsonObject], JsonObject]) -> JsonObject:
-    """Return a copy of `parent` with the object at `path` replaced; in a list there, each object of it."""
+    """Return a copy of `parent` with the object at `path` replaced, or each object of a list there."""
     if not path:
         return replace(parent)
     match parent.get(path[0]):
@@ -178,6 +181,6 @@ def _at(event: JsonObject, path: Sequence[str]) -> Any:
 
 
 def _share(value: str | float) -> float:
-    """Return where a value falls between 0 and 1: always the same place, and evenly over many values."""
+    """Return a number from 0 to 1: always the same for a value, and uniformly distributed over values."""
     digest = blake2b(str(value).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64

@@ -3,11 +3,10 @@
     condition = parse('type = "track" and properties.total > 100')
     matches = condition.predicate()      # compile once
     matches(event)                       # for every event
-    condition.types()                    # frozenset({"track"}): events of any other type need not be asked
-    warnings("properties.total >=100")   # what it really does, and what was probably meant
+    condition.types()                    # frozenset({"track"}): no event of another type can match
+    warnings("properties.total >=100")   # lint: what the trigger actually does, and a suggestion
 
-Promise: a trigger carried over from Segment selects the same events. `parse` either returns a condition or raises
-FqlError, whatever the text.
+A trigger selects the same events as in Segment. For any text, `parse` returns a condition or raises FqlError.
 """
 
 from mapping.fql.conditions import Comparison, Condition, Group, Missing, Predicate, from_ast

@@ -1,8 +1,7 @@
-"""The conditions a trigger is made of: values that compile to a predicate, print as FQL and convert to the
-reference's AST.
+"""The conditions of a trigger: they compile to a predicate, print as FQL and convert to the AST of the reference.
 
-A predicate is a closure made for its operator and path, because it runs for every event. The operators are a table:
-a name to the function that makes a test from the expected value, as `destination-subscriptions` 3.37.0 evaluates them.
+A predicate is a function for one operator and one path, because it runs for every event. OPERATORS has a function for
+each operator; it makes the test for an expected value. The semantics are those of `destination-subscriptions` 3.37.0.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ Ast = dict[str, Any]
 Predicate = Callable[[dict[str, Any]], bool]
 Test = Callable[[Any], bool]
 
-# The reference's type of a condition: the field of the event it looks at. Those of `ROOTS` look below it.
+# The reference's type of a condition to the field of the event that it tests. Those in ROOTS test a path below it.
 FIELDS = {
     "event-type": "type",
     "event": "event",
@@ -36,10 +35,10 @@ ROOTS = frozenset({"event-property", "event-trait", "event-context"})
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One field compared with one value: `properties.total > 5`.
+    """A field compared with a value: `properties.total > 5`.
 
-    `type` is one of FIELDS, `name` the path below it for those of ROOTS, `operator` one of OPERATORS; with any
-    other type or operator it is never true. `value` is UNDEFINED for the operators that need none.
+    `type` is a key of FIELDS, `name` the path below the field for those in ROOTS, `operator` a key of OPERATORS. With
+    another type or operator the condition is never true. `value` is UNDEFINED for operators without one.
     """
 
     type: str
@@ -48,16 +47,16 @@ class Comparison:
     value: Any = javascript.UNDEFINED
 
     def predicate(self) -> Predicate:
-        """Return the function that tells whether an event meets this condition. It raises FqlError if `can_fail`."""
+        """Return the function that tests whether an event meets the condition. It raises FqlError if `can_fail`."""
         if self.can_fail:
-            return _failing(f"{self.name!r} is no path", "Cannot read properties of null (reading 'reduce')")
+            return _failing(f"{self.name!r} is not a path", "Cannot read properties of null (reading 'reduce')")
         if self.type not in FIELDS or self.operator not in OPERATORS:
             return _constant(False)
         look, test = self.lookup(), OPERATORS[self.operator](self.value)
         return lambda event: test(look(event))
 
     def lookup(self) -> Lookup:
-        """Return the function that takes an event to the value which is compared."""
+        """Return the function from an event to the value that is compared."""
         if self.type in ROOTS and not self.name:
             return lambda _event: None
         return lookup(FIELDS[self.type], self._keys())
@@ -68,7 +67,7 @@ class Comparison:
         return self.type in ROOTS and bool(self.name) and not self._keys()
 
     def only(self, type: str) -> frozenset[str] | None:
-        """Return the only values which the field of that condition type can have when this is true; None is any."""
+        """Return the only values that the field of that condition type has in a matching event; None is any value."""
         if self.can_fail:
             return None
         if self.type not in FIELDS or self.operator not in OPERATORS:
@@ -78,7 +77,7 @@ class Comparison:
         return None
 
     def to_ast(self) -> Ast:
-        """Return the reference's AST node; a value that is not finite is null, as JSON has it."""
+        """Return the AST node of the reference: `{"type", "operator", "name"?, "value"?}`. Infinite values are null."""
         ast: Ast = {"type": self.type, "operator": self.operator}
         if self.name is not None:
             ast["name"] = self.name
@@ -88,7 +87,7 @@ class Comparison:
         return ast
 
     def to_fql(self) -> str:
-        """Return FQL for this condition as the reference prints it: neither quotes nor backslashes are escaped."""
+        """Return the FQL as the reference prints it, without escapes. Raises FqlError for an unknown type."""
         if self.type not in FIELDS:
             raise FqlError(f"no condition has the type {self.type!r}", "", 0, "Unknown condition type")
         field = FIELDS[self.type]
@@ -106,32 +105,35 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Where the reference has *undefined*: the group `()`. To evaluate or print it is an error."""
+    """The empty group `()`, which is *undefined* in the reference. Evaluating or printing it is an error."""
 
     can_fail = True
 
     def predicate(self) -> Predicate:
+        """Return a function that raises FqlError."""
         return _failing("a group in parentheses is empty", NOTHING_THERE)
 
     def only(self, type: str) -> frozenset[str] | None:  # noqa: ARG002
+        """Return None: any value."""
         return None
 
     def to_ast(self) -> None:
-        return None
+        """Return None, the AST of *undefined*."""
 
     def to_fql(self) -> str:
+        """Raise FqlError."""
         raise FqlError("a group in parentheses is empty", "", 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Conditions joined by one operator: `and`, `or`; with any other it is never true. `and` of nothing is true."""
+    """Conditions joined by `and` or `or`; with another operator never true. `and` without conditions is true."""
 
     operator: str
     children: tuple[Condition, ...]
 
     def predicate(self) -> Predicate:
-        """Return the function that tells whether an event meets this condition; it stops at the first answer."""
+        """Return the function that tests whether an event meets the condition; it stops as soon as that is decided."""
         if self.operator not in ("and", "or"):
             return _constant(False)
         tests = self._tests()
@@ -140,8 +142,8 @@ class Group:
         return _all_of(tests) if self.operator == "and" else _any_of(tests)
 
     def _tests(self) -> tuple[Predicate, ...]:
-        """Return the children's predicates; those of `a != "x" and a != "y"`, or of `a = "x" or a = "y"`, are one."""
-        if self.can_fail:  # then it shows in which order they are asked
+        """Return the predicates of the children; `a != "x" and a != "y"` and `a = "x" or a = "y"` are merged."""
+        if self.can_fail:  # the order of evaluation decides whether it fails
             return tuple(child.predicate() for child in self.children)
         alike: dict[object, list[Condition]] = {}
         for index, child in enumerate(self.children):
@@ -157,15 +159,15 @@ class Group:
         return self.operator in ("and", "or") and any(child.can_fail for child in self.children)
 
     def types(self) -> frozenset[str] | None:
-        """Return the only values of `type` of the events for which this can be true (or fail); None is any."""
+        """Return the only values of `type` in events for which this is true or fails; None is any value."""
         return self.only("event-type")
 
     def events(self) -> frozenset[str] | None:
-        """Return the only values of `event` of the events for which this can be true (or fail); None is any."""
+        """Return the only values of `event` in events for which this is true or fails; None is any value."""
         return self.only("event")
 
     def only(self, type: str) -> frozenset[str] | None:
-        """Return the only values which the field of that condition type can have when this is true; None is any."""
+        """Return the only values that the field of that condition type has in a matching event; None is any value."""
         if self.operator == "and":
             return self._only_of_all(type)
         if self.operator == "or":
@@ -178,7 +180,7 @@ class Group:
             values = child.only(type)
             if values is not None:
                 common = values if common is None else common & values
-            if child.can_fail:  # it fails before what stands behind it is asked
+            if child.can_fail:  # it fails before the next conditions are evaluated
                 break
         return common
 
@@ -192,11 +194,11 @@ class Group:
         return union
 
     def to_ast(self) -> Ast:
-        """Return the reference's AST; an empty group in it is null."""
+        """Return the AST of the reference: `{"type": "group", "operator", "children"}`. Empty groups are null."""
         return {"type": "group", "operator": self.operator, "children": [child.to_ast() for child in self.children]}
 
     def to_fql(self) -> str:
-        """Return FQL as the reference prints it: one outer pair of parentheses goes when there is no other."""
+        """Return the FQL as the reference prints it: an outer pair of parentheses is removed if it is the only one."""
         fql = self._printed()
         if fql.startswith("(") and fql.endswith(")") and fql.count("(") + fql.count(")") == 2:
             return fql[1:-1]
@@ -211,7 +213,7 @@ Condition = Comparison | Missing | Group
 
 
 def from_ast(ast: Ast) -> Group:
-    """Return the condition of the reference's AST, whose root is a group. Raises FqlError when it has another shape."""
+    """Return the condition of an AST of the reference, whose root is a group. Raises FqlError for any other shape."""
     condition = _from_ast(ast)
     if not isinstance(condition, Group):
         raise FqlError("the root of an AST is a group", "", 0)
@@ -306,7 +308,7 @@ _PRINTED = {
 
 
 def _merged(children: Sequence[Condition]) -> Predicate:
-    """Return one predicate for one condition, or for several that compare the same field with texts by one operator."""
+    """Return a predicate for a condition, or for several that compare the same field with texts by one operator."""
     first = children[0]
     if len(children) == 1 or not isinstance(first, Comparison) or first.type not in FIELDS:
         return first.predicate()
@@ -317,8 +319,8 @@ def _merged(children: Sequence[Condition]) -> Predicate:
     return lambda event: type(value := look(event)) is not str or value not in texts
 
 
-def _constant(answer: bool) -> Predicate:
-    return lambda _event: answer
+def _constant(result: bool) -> Predicate:
+    return lambda _event: result
 
 
 def _failing(reason: str, message: str) -> Predicate:

@@ -1,18 +1,18 @@
-"""The one error of FQL: what is wrong, where, and how the reference words it."""
+"""The error of FQL: the reason, the position, and the text of the reference."""
 
 from __future__ import annotations
 
-NOTHING_THERE = "Cannot read properties of undefined (reading 'type')"  # how the reference's engine says most things
+NOTHING_THERE = "Cannot read properties of undefined (reading 'type')"  # the text of most errors of the reference
 
 
 class FqlError(ValueError):
-    """Text that is not FQL, or a condition that cannot be evaluated.
+    """The text is not valid FQL, or the condition cannot be evaluated.
 
-    - `message`: exactly the reference's text, for results and logs that are compared with it;
-    - `reason`: what is wrong, for people;
-    - `source`, `position`: the text and the index of the character it is about.
+    - `message`: the text of the reference, byte for byte;
+    - `reason`: the fault in plain words;
+    - `source`, `position`: the text and the index of the character at fault.
 
-    `str(error)` is the form for people: the reason, the source, and a caret under the character.
+    `str(error)` is the reason, the source, and a caret under the character.
     """
 
     def __init__(self, reason: str, source: str, position: int, message: str = NOTHING_THERE) -> None:
@@ -26,7 +26,7 @@ class FqlError(ValueError):
         return f"{self.reason}\n{self.caret()}"
 
     def caret(self) -> str:
-        """Return the line of the source that is meant and, below it, a caret under the character."""
+        """Return the line of the source at fault and, below it, a caret under the character."""
         return point_at(self.source, self.position)
 
 

@@ -1,7 +1,7 @@
-"""What a trigger says and does not do: warnings for whoever wrote it, or carried it over.
+"""Lint triggers: warn of conditions that do something else than they seem to.
 
-The parser follows the reference, which accepts nearly everything. This goes over the pieces it took (`parser.read`)
-and names those whose meaning surprises, each with what it really does and what was probably meant.
+The parser follows the reference, which accepts nearly every text. The linter checks the pieces that the parser reads
+(`parser.read`). Each warning says what the trigger actually does, and has a suggestion.
 """
 
 from __future__ import annotations
@@ -26,42 +26,42 @@ _FIELDS = "type, event, name, userId, properties.…, traits.… and context.…
 
 @dataclass(frozen=True, slots=True)
 class FqlWarning:
-    """Something in a trigger that surprises: where, what it really does, and what was probably meant.
+    """A warning: the position in the trigger, what it actually does there, and a suggestion.
 
-    `str(warning)` is the form for people: both sentences, the source, and a caret under the character.
+    `str(warning)` has both sentences, the source, and a caret under the character.
     """
 
     source: str
     position: int
-    really: str
-    meant: str
+    actual: str
+    suggestion: str
 
     def __str__(self) -> str:
-        return f"{self.really}; {self.meant}\n{self.caret()}"
+        return f"{self.actual}; {self.suggestion}\n{self.caret()}"
 
     def caret(self) -> str:
-        """Return the line of the source that is meant and, below it, a caret under the character."""
+        """Return the line of the source and, below it, a caret under the character."""
         return point_at(self.source, self.position)
 
 
-Surprise = tuple[int, str, str]  # position, what it really does, what was probably meant
+Finding = tuple[int, str, str]  # position, what the trigger actually does, suggestion
 
 
 def warnings(source: str) -> list[FqlWarning]:
-    """Return what surprises in the trigger `source`, in order of position. Raises FqlError as `parse` does."""
+    """Return the warnings for the trigger `source`, in order of position. Raises FqlError as `parse` does."""
     condition = parse(source)
-    found = [FqlWarning(source, *surprise) for surprise in _of_pieces(read(source))]
+    found = [FqlWarning(source, *finding) for finding in _of_pieces(read(source))]
     if not found and frozenset() in (condition.types(), condition.events()):
         found.append(FqlWarning(source, 0, "no event can ever match", "look for conditions that exclude each other"))
     return sorted(found, key=lambda warning: warning.position)
 
 
-def _of_pieces(pieces: tuple[Piece, ...]) -> Iterator[Surprise]:
+def _of_pieces(pieces: tuple[Piece, ...]) -> Iterator[Finding]:
     yield from _of_joints(pieces)
     for before, piece in pairwise((None, *pieces)):
         match piece:
-            case Piece("condition", (field, operator, value), Comparison() as made):
-                yield from _of_condition(field, operator, value, made)
+            case Piece("condition", (field, operator, value), Comparison() as condition):
+                yield from _of_condition(field, operator, value, condition)
             case Piece("function"):
                 yield from _of_function(piece)
             case Piece("group", (opening, _), Missing()):
@@ -75,57 +75,55 @@ def _of_pieces(pieces: tuple[Piece, ...]) -> Iterator[Surprise]:
             yield _early_end(group)
 
 
-def _of_joints(pieces: tuple[Piece, ...]) -> Iterator[Surprise]:
-    """Two operators in one group, conditions without one between them, operators without two conditions."""
+def _of_joints(pieces: tuple[Piece, ...]) -> Iterator[Finding]:
+    """Warn of two operators in a group, conditions without an operator, and operators without two conditions."""
     joints = [piece.tokens[0] for piece in pieces if piece.rule == "joint"]
-    count = sum(piece.made is not None for piece in pieces)
-    odd = [joint for joint in joints if joint.value != joints[-1].value]
-    if odd and count > 1:
-        really = f"`and` and `or` have no precedence: the last one, `{joints[-1].value}`, joins all {count} conditions"
-        yield odd[0].start, really, "put those that belong together in parentheses, or make two subscriptions"
+    count = sum(piece.condition is not None for piece in pieces)
+    others = [joint for joint in joints if joint.value != joints[-1].value]
+    if others and count > 1:
+        actual = f"`and` and `or` have no precedence: the last one, `{joints[-1].value}`, joins all {count} conditions"
+        yield others[0].start, actual, "group conditions with parentheses, or make two subscriptions"
     for before, after in pairwise((None, *pieces, None)):
-        if before and after and before.made and after.made:
+        if before and after and before.condition and after.condition:
             joint = joints[-1].value if joints else "and"
             yield (
                 after.tokens[0].start,
-                f"nothing joins this to what precedes it: it is joined by `{joint}`",
-                "write it",
+                f"there is no operator before this condition: it is joined by `{joint}`",
+                "write the operator",
             )
         elif before and before.rule == "joint" and (after is None or after.rule == "joint"):
             yield (
                 before.tokens[0].start,
                 "no condition follows this operator",
-                "leave it out, or complete the condition",
+                "remove it, or complete the condition",
             )
         elif before is None and after and after.rule == "joint":
             yield (
                 after.tokens[0].start,
                 "no condition precedes this operator",
-                "leave it out, or complete the condition",
+                "remove it, or complete the condition",
             )
 
 
-def _of_condition(field: Token, operator: Token, value: Token, made: Comparison) -> Iterator[Surprise]:
+def _of_condition(field: Token, operator: Token, value: Token, condition: Comparison) -> Iterator[Finding]:
     if operator.value not in _WRITTEN:
         yield _of_operator(field, operator)
         return
     yield from _of_path(field)
     yield from _of_value(operator, value)
-    if made.type in ("event-type", "event", "name", "userId") and made.operator in ("=", "!="):
-        yield from _of_comparison_with_text(field, value, made)
-    if made.operator == "number_not_equals":
-        really = f"an event without `{field.value}`, or with a text there, does not match"
-        yield (
-            operator.start,
-            really,
-            f"for those, too, write `({field.value} != {value.value} or {field.value} = null)`",
-        )
-    is_nan = made.operator in _ORDER and math.isnan(javascript.number_of(made.value))
+    if condition.type in ("event-type", "event", "name", "userId") and condition.operator in ("=", "!="):
+        yield from _of_comparison_with_text(field, value, condition)
+    if condition.operator == "number_not_equals":
+        actual = f"events without `{field.value}`, or with a text in it, do not match"
+        suggestion = f"to select events without it, write `({field.value} != {value.value} or {field.value} = null)`"
+        yield operator.start, actual, suggestion
+    is_nan = condition.operator in _ORDER and math.isnan(javascript.number_of(condition.value))
     if is_nan and value.kind in ("string", "ident", "null"):
-        yield value.start, f"`{operator.value}` compares numbers, and this is none: it is never true", "write a number"
+        actual = f"`{operator.value}` compares numbers and this is not a number: the condition is never true"
+        yield value.start, actual, "write a number"
 
 
-def _of_path(field: Token) -> Iterator[Surprise]:
+def _of_path(field: Token) -> Iterator[Finding]:
     root, dot, below = field.value.partition(".")
     is_root = FIELD_TYPES.get(root) in ROOTS
     if dot and not is_root:
@@ -134,33 +132,31 @@ def _of_path(field: Token) -> Iterator[Surprise]:
         yield field.start, f"this looks for a field `{root}` in {root}", f"name a field in it: `{root}.…`"
 
 
-def _of_operator(field: Token, operator: Token) -> Surprise:
-    """An operator that is none: nothing, a piece of a path, a function written in between, or anything else."""
+def _of_operator(field: Token, operator: Token) -> Finding:
+    """Warn of an operator that is not one: a piece of a path, the name of a function, or anything else."""
     match operator.value:
         case "." | "[":
-            really = "the path ends here, and the comparison is never true"
-            return (
-                operator.start,
-                really,
-                "put a backslash before what begins with a digit or is a word of FQL: `a.\\0.b`",
-            )
+            actual = "the path ends here, and the comparison is never true"
+            suggestion = "put a backslash before a name that begins with a digit or is a word of FQL: `a.\\0.b`"
+            return operator.start, actual, suggestion
         case "contains" | "starts_with" | "ends_with":
-            really = f"`{operator.value}` between two values works, though nobody promises it"
-            return operator.start, really, f'write `contains({field.value}, "…")` or `match({field.value}, "…*")`'
+            actual = f"`{operator.value}` works as an operator, but is undocumented"
+            return operator.start, actual, f'write `contains({field.value}, "…")` or `match({field.value}, "…*")`'
         case known if known in OPERATORS:
-            return operator.start, f"`{known}` works as an operator, though nobody promises it", "write `=` or `!=`"
+            return operator.start, f"`{known}` works as an operator, but is undocumented", "write `=` or `!=`"
         case other:
-            return operator.start, f"`{other}` is no operator: it is never true", "write one of = != < <= > >="
+            actual = f"`{other}` is not an operator: the condition is never true"
+            return operator.start, actual, "write one of = != < <= > >="
 
 
-def _of_value(operator: Token, value: Token) -> Iterator[Surprise]:
+def _of_value(operator: Token, value: Token) -> Iterator[Finding]:
     match value.kind:
         case "operator" if value.start == operator.end and value.value == "=" and operator.value == "=":
             yield operator.start, "`==` compares with the text `=`, and skips what follows", "write `=`"
         case "operator" if value.start == operator.end and value.value == "=":
             symbol = operator.value + "="
-            really = f"`{symbol}` with no space behind it is `{operator.value}` compared with the text `=`: never true"
-            yield operator.start, really, f"write `{symbol}` and a space"
+            actual = f"without a space after it, `{symbol}` is `{operator.value}` and the text `=`: never true"
+            yield operator.start, actual, f"write a space after `{symbol}`"
         case "dot":
             yield value.start, "this compares with the text `.`", "begin a number with a digit: `0.5`"
         case "eos":
@@ -168,7 +164,7 @@ def _of_value(operator: Token, value: Token) -> Iterator[Surprise]:
         case "string":
             yield from _of_text(value)
         case "number" if math.isnan(javascript.number_of(value.value)):
-            yield value.start, f"`{value.value}` is no number", "write digits"
+            yield value.start, f"`{value.value}` is not a number", "write digits"
         case "ident":
             yield from _of_unquoted(value)
         case "null" | "number":
@@ -177,103 +173,112 @@ def _of_value(operator: Token, value: Token) -> Iterator[Surprise]:
             yield value.start, f"this compares with the text `{value.value}`", "put the value in double quotes"
 
 
-def _of_text(value: Token) -> Iterator[Surprise]:
+def _of_text(value: Token) -> Iterator[Finding]:
     if value.value[0] == "'":
-        really = "text in single quotes keeps them: it is compared with the quotes"
-        yield value.start, really, f'write `"{value.value[1:-1]}"`'
+        actual = "single quotes are part of the text: it is compared with the quotes"
+        yield value.start, actual, f'write `"{value.value[1:-1]}"`'
     if value.value[-2] == "\\":
-        yield value.start, "a backslash escapes nothing in text: it ends at the next quote", "leave the quote out"
+        yield value.start, "a backslash does not escape a quote: the text ends at the next quote", "remove the quote"
     if value.end - value.start < len(value.value):
-        yield value.end, "a closing quote with no space behind it opens another text", "put a space behind it"
+        yield value.end, "a closing quote without a space after it opens another text", "write a space after it"
 
 
-def _of_unquoted(value: Token) -> Iterator[Surprise]:
+def _of_unquoted(value: Token) -> Iterator[Finding]:
     if value.value.lower() in _LITERALS and value.value not in ("true", "false"):
-        meant = value.value.lower() if value.value.lower() in ("true", "false") else "null"
-        yield value.start, f"this compares with the text `{value.value}`", f"write `{meant}`"
+        literal = value.value.lower() if value.value.lower() in ("true", "false") else "null"
+        yield value.start, f"this compares with the text `{value.value}`", f"write `{literal}`"
     elif value.end - value.start > len(value.value) == 1:
-        yield value.start, f"a word this short at the very end is read as `{value.value}`", "put it in double quotes"
+        yield (
+            value.start,
+            f"a word this short at the end of a trigger is read as `{value.value}`",
+            "put it in double quotes",
+        )
 
 
-def _of_comparison_with_text(field: Token, value: Token, made: Comparison) -> Iterator[Surprise]:
+def _of_comparison_with_text(field: Token, value: Token, condition: Comparison) -> Iterator[Finding]:
     is_literal = value.kind in ("null", "number") or (value.kind == "ident" and value.value in ("true", "false"))
     if is_literal:
-        really = f"`{field.value}` is compared with the text `{made.value}`"
-        yield value.start, really, f'write `"{made.value}"` if that is meant; there is no other test of its kind'
-    elif made.type == "event-type" and value.value[0] == '"' and made.value not in EVENT_TYPES:
-        lower = str(made.value).lower()
-        meant = f'write `"{lower}"`' if lower in EVENT_TYPES else f"the types are {', '.join(sorted(EVENT_TYPES))}"
-        yield value.start, f"no event has the type `{made.value}`", meant
+        actual = f"`{field.value}` is compared with the text `{condition.value}`"
+        yield value.start, actual, f'write `"{condition.value}"` to compare with that text; the field has no other test'
+    elif condition.type == "event-type" and value.value[0] == '"' and condition.value not in EVENT_TYPES:
+        lower = str(condition.value).lower()
+        suggestion = f'write `"{lower}"`' if lower in EVENT_TYPES else f"the types are {', '.join(sorted(EVENT_TYPES))}"
+        yield value.start, f"no event has the type `{condition.value}`", suggestion
 
 
-def _of_function(piece: Piece) -> Iterator[Surprise]:
+def _of_function(piece: Piece) -> Iterator[Finding]:
     name, opening, path, comma, value, closing = piece.tokens
-    made = piece.made
+    condition = piece.condition
     form = f'{name.value}(properties.title, "text")'
     if (opening.kind, comma.kind) != ("parenleft", "comma") or closing.kind not in ("parenright", "eos"):
-        yield name.start, f"{name.value} takes the next five words, whatever they are", f"write it like `{form}`"
+        yield name.start, f"{name.value} takes the next five tokens, whatever they are", f"write it like `{form}`"
         return
-    if not isinstance(made, Comparison):
+    if not isinstance(condition, Comparison):
         yield (
             path.start,
-            f"{name.value}() makes no condition of `{path.value}`",
-            f"its form is `{form}`, without `type`",
+            f"{name.value}() does not support `{path.value}`",
+            f"write it like `{form}`",
         )
         return
     root = path.value.split(".")[0]
     if root not in FIELD_TYPES:
-        yield path.start, f"this looks for a field `{path.value}` in {_root_of(made)}", f"write `{_root_of(made)}.…`"
+        yield (
+            path.start,
+            f"this looks for a field `{path.value}` in {_root_of(condition)}",
+            f"write `{_root_of(condition)}.…`",
+        )
     yield from _of_path(path)
     if value.kind == "string":
         yield from _of_text(value)
     if name.value == "match":
         yield from _of_pattern(value)
-    if made.operator.startswith("not_") and made.type not in ("event", "event-type"):
-        really = f"an event without a text in `{path.value}` does not match"
-        yield name.start, really, f"for those, too, write `({path.value} = null or !{name.value}(…))`"
-    elif made.operator.startswith("not_"):
-        yield name.start, f"an event without a text in `{path.value}` does not match", "mind that, or test the type"
+    if condition.operator.startswith("not_") and condition.type not in ("event", "event-type"):
+        actual = f"events without a text in `{path.value}` do not match"
+        suggestion = f"to select events without it, write `({path.value} = null or !{name.value}(…))`"
+        yield name.start, actual, suggestion
+    elif condition.operator.startswith("not_"):
+        yield name.start, f"events without a text in `{path.value}` do not match", "to select them, test `type`"
 
 
-def _root_of(made: Comparison) -> str:
-    return next(field for field, type in FIELD_TYPES.items() if type == made.type)
+def _root_of(condition: Comparison) -> str:
+    return next(field for field, type in FIELD_TYPES.items() if type == condition.type)
 
 
-def _of_pattern(value: Token) -> Iterator[Surprise]:
-    """What `match` does with anything but one `*` at one end."""
+def _of_pattern(value: Token) -> Iterator[Finding]:
+    """Warn of a pattern that is not a text with a single `*` at one end."""
     text = value.value[1:-1] if value.kind == "string" else value.value
     if value.value.endswith('*"'):
         literal = text[:-1]
     elif text.startswith("*"):
         literal = text[1:]
     else:
-        really = f"a pattern without `*` loses its first character: this matches what ends in `{text[1:]}`"
-        yield value.start, really, 'write `= "…"`, or a `*` at the beginning or the end'
+        actual = f"a pattern without `*` loses its first character: this matches texts that end in `{text[1:]}`"
+        yield value.start, actual, 'write `= "…"`, or a `*` at the beginning or the end'
         return
     if any(char in literal for char in "*?["):
-        meant = "for a text in the middle write `contains(…)`; destination filters know whole patterns"
-        yield value.start, f"match knows one `*`, at one end: `{literal}` is taken as it stands", meant
+        actual = f"match supports one `*`, at one end: `{literal}` is compared literally"
+        yield value.start, actual, "write `contains(…)`, or use a destination filter, which supports patterns"
 
 
 def _ends_with_a_function(group: Piece) -> bool:
     return group.rule == "group" and bool(group.inner) and group.inner[-1].rule == "function"
 
 
-def _early_end(group: Piece) -> Surprise:
-    really = "the parenthesis that ends the function ends the group as well: what follows stands outside"
-    return group.tokens[1].start, really, "let one function be the last thing in the group, or make two subscriptions"
+def _early_end(group: Piece) -> Finding:
+    actual = "the parenthesis that ends the function ends the group as well: what follows is outside the group"
+    return group.tokens[1].start, actual, "put the function at the end of the group, or make two subscriptions"
 
 
-def _of_skipped(token: Token, before: Piece | None) -> Iterator[Surprise]:
-    """What the reference skips without a word."""
+def _of_skipped(token: Token, before: Piece | None) -> Iterator[Finding]:
+    """Warn of a token that the reference skips silently."""
     if token.kind == "parenright":
         if before is None or not _ends_with_a_function(before):
-            yield token.start, "this parenthesis closes nothing: it is skipped", "leave it out"
+            yield token.start, "this parenthesis closes no group: it is skipped", "remove it"
     elif token.kind == "operator" and token.value == "!":
-        meant = "write `!=`, or the opposite condition; only contains() and match() can be negated"
-        yield token.start, "this `!` negates nothing: it is skipped", meant
+        suggestion = "write `!=`, or the opposite condition; only contains() and match() can be negated"
+        yield token.start, "this `!` negates no condition: it is skipped", suggestion
     elif before and before.rule == "condition" and _is_cut_short(*before.tokens):
-        pass  # told there: this is the rest of it
+        pass  # the condition has a warning, which covers this token
     elif before and before.tokens[-1].kind == "number" and before.tokens[-1].end == token.start:
         number = before.tokens[-1].value
         yield (
@@ -284,23 +289,23 @@ def _of_skipped(token: Token, before: Piece | None) -> Iterator[Surprise]:
     elif token.kind == "ident":
         yield _of_unknown_word(token)
     else:
-        yield token.start, f"`{token.value}` fits nowhere here: it is skipped", "leave it out"
+        yield token.start, f"`{token.value}` is unexpected here: it is skipped", "remove it"
 
 
 def _is_cut_short(_field: Token, operator: Token, value: Token) -> bool:
-    """Whether the condition ended before the writer thought it would."""
+    """Whether the condition ends earlier than it seems to, so that the rest of it is skipped."""
     is_reopened = value.kind == "string" and value.end - value.start < len(value.value)
     return operator.value not in _WRITTEN or value.kind not in ("string", "number", "ident", "null") or is_reopened
 
 
-def _of_unknown_word(word: Token) -> Surprise:
+def _of_unknown_word(word: Token) -> Finding:
     lower = word.value.lower()
     if lower in ("and", "or"):
-        really = f"this `{word.value}` is skipped, so it does not join what it stands between"
-        return word.start, really, f"write `{lower}`, in small letters and with a space behind it"
+        actual = f"this `{word.value}` is skipped and does not join conditions"
+        return word.start, actual, f"write `{lower}` in lower case, with a space after it"
     if lower in ("not", "length", "lowercase", "uppercase", "typeof", "in"):
-        really = f"triggers know contains() and match() only: `{word.value}` is skipped"
-        return word.start, really, "use a destination filter, whose language has it"
+        actual = f"triggers support contains() and match() only: `{word.value}` is skipped"
+        return word.start, actual, "use a destination filter, which supports it"
     known = {field.lower(): field for field in FIELD_TYPES}.get(lower.split(".")[0].replace("_", ""))
-    meant = f"write `{known}`" if known else f"the fields are {_FIELDS}; a destination filter knows all"
-    return word.start, f"triggers do not know `{word.value}`: this condition is left out, and the rest decides", meant
+    suggestion = f"write `{known}`" if known else f"the fields are {_FIELDS}; destination filters support all fields"
+    return word.start, f"triggers do not support `{word.value}`: this condition is ignored", suggestion

@@ -1,8 +1,8 @@
-"""How a condition looks a value up in the event: `properties.items.0.sku`, compiled to a function.
+"""Look-up of the value of a condition in an event: `properties.items.0.sku`, compiled to a function.
 
-The reference's rules (`destination-subscriptions`, `get`): a path is split at `.`, `[` and `]`; the first value that
-JavaScript calls false is the result, whatever is left of the path (`properties.a.x` is 0 when `a` is 0); lists and
-texts have `length` and members by index. Absent and null are both None: no condition tells them apart.
+The rules are those of the reference (`destination-subscriptions`, `get`). A path is split at `.`, `[` and `]`. A falsy
+value on the way is the result: `properties.a.x` is 0 when `a` is 0. Lists and texts have `length` and indices. Absent
+values and null are both None: no condition distinguishes them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def keys_of(path: str) -> tuple[str, ...]:
 
 
 def lookup(root: str, keys: Sequence[str]) -> Lookup:
-    """Return the function that takes an event to the value at `keys` below its field `root`. It never raises."""
+    """Return the function from an event to the value at `keys` below its field `root`. It never raises."""
     if not keys:
         return lambda event: event.get(root)
     if len(keys) == 1:
@@ -50,7 +50,7 @@ def _deep(root: str, keys: tuple[str, ...]) -> Lookup:
 
 
 def _member(value: Any, key: str) -> Any:
-    """Return the member of something that is no object; a false value stays as it is, so nothing is found below it."""
+    """Return a member of a value that is not an object; a falsy value itself."""
     if isinstance(value, list) or (isinstance(value, str) and value):
         if key == "length":
             return len(value)

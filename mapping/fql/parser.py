@@ -1,9 +1,9 @@
-"""Tokens to a condition, as the reference's `parseFql` reads them: meaning for meaning, leniency included.
+"""Parse the tokens of a trigger to a condition, as leniently as `parseFql` in the reference.
 
-The grammar stands in the docstrings, one rule per function. Three things surprise who reads it as a grammar:
+The docstrings have the grammar, a rule for each method. It is unusual in three ways:
 
-- nothing has precedence: one `and` or `or`, the last one written, joins all the conditions of a group;
-- what fits nowhere is skipped (`...` below): unknown names, a stray `)`, `!` before anything but a function;
+- there is no precedence: the last `and` or `or` of a group joins all its conditions;
+- unexpected tokens are skipped (`...` below): unknown names, a stray `)`, `!` before anything but a function;
 - a condition takes the next two tokens, and a function the next five, whatever they are.
 """
 
@@ -21,7 +21,7 @@ from mapping.fql.tokens import Token, tokenize
 
 FIELD_TYPES = {field: type for type, field in FIELDS.items()}
 FUNCTIONS = frozenset({"contains", "match"})
-# Members which every JavaScript object has: the reference takes them for known fields, and makes no condition of them.
+# Members of every JavaScript object. The reference parses them as fields, but makes no condition of them.
 _INHERITED = frozenset(
     {
         "constructor",
@@ -46,20 +46,20 @@ Rule = Literal["condition", "function", "group", "joint", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What one rule of the grammar took from the text: its tokens in order, and the condition it made of them, if any.
+    """The tokens of a rule of the grammar, in order, and the condition that they make, if any.
 
-    For a function the tokens are always six (name, parenthesis, path, comma, value, parenthesis), whatever they are;
-    for a condition three; for a group the two parentheses, with what is between them in `inner`.
+    A function always has six tokens (name, parenthesis, path, comma, value, parenthesis), whatever they are. A
+    condition has three. A group has the two parentheses; the pieces between them are in `inner`.
     """
 
     rule: Rule
     tokens: tuple[Token, ...]
-    made: Condition | None = None
+    condition: Condition | None = None
     inner: tuple[Piece, ...] = ()
 
 
 def parse(source: str) -> Group:
-    """Return the condition that `source` means. Raises FqlError, whose `message` is the reference's."""
+    """Return the condition of `source`. Raises FqlError."""
     pieces = read(source)
     condition = _joined(pieces)
     if isinstance(condition, Missing):
@@ -68,24 +68,24 @@ def parse(source: str) -> Group:
 
 
 def _why_nothing(pieces: tuple[Piece, ...], source: str) -> tuple[str, str, int]:
-    """Return the reason, source and position of the error that no piece makes a condition."""
+    """Return the reason, source and position of the error for a text without a condition."""
     first = next((piece for piece in pieces if piece.tokens[0].kind == "ident"), None)
     if first is None:
         return "there is no condition here", source, 0
     word = first.tokens[0]
     if first.rule == "function":
         path = first.tokens[2]
-        return f"{word.value}() makes no condition of `{path.value}`", source, path.start
-    return f"triggers do not know `{word.value}`, and nothing else is asked", source, word.start
+        return f"{word.value}() does not support `{path.value}`", source, path.start
+    return f"triggers do not support `{word.value}`, and there is no other condition", source, word.start
 
 
 def read(source: str) -> tuple[Piece, ...]:
-    """Return the pieces that `source` consists of, in order. Raises FqlError."""
+    """Return the pieces of `source`, in order. Raises FqlError."""
     return _Reader(source).expression(deque(_with_paths(tokenize(source))))
 
 
 class _Reader:
-    """The grammar. Each rule takes its tokens from the left of those that are left, and returns its piece."""
+    """The grammar. Each rule removes its tokens from the left of the remaining ones, and returns its piece."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -113,7 +113,7 @@ class _Reader:
         return tuple(pieces)
 
     def _group(self, opening: Token, tokens: deque[Token]) -> Piece:
-        """group = "(", expression, ")" ;    the first ")" ends it, so a group in a group is an error"""
+        """group = "(", expression, ")" ;    the first ")" ends the group, so a nested group is an error"""
         inner: deque[Token] = deque()
         while tokens:
             token = tokens.popleft()
@@ -123,7 +123,7 @@ class _Reader:
                 return Piece("group", (opening, token), _joined(pieces), pieces)
             inner.append(token)
         nested = inner[-1].start < len(self._source)
-        reason = "parentheses cannot stand in parentheses" if nested else "this parenthesis is never closed"
+        reason = "parentheses cannot be nested" if nested else "this parenthesis is never closed"
         raise FqlError(reason, self._source, opening.start)
 
     def _condition(self, field: Token, tokens: deque[Token]) -> Piece:
@@ -144,26 +144,26 @@ class _Reader:
         value = self._take(tokens, name, f"{name.value}() is missing a 2nd argument")
         closing = self._pass(tokens)
         operator, expected = _contains(value) if name.value == "contains" else _match(value)
-        made = _call(path, prefix + operator, expected)
-        return Piece("function", (name, opening, path, comma, value, closing), made)
+        condition = _call(path, prefix + operator, expected)
+        return Piece("function", (name, opening, path, comma, value, closing), condition)
 
     def _take(self, tokens: deque[Token], near: Token, message: str) -> Token:
-        """Return the next token, whatever it is; raise FqlError when there is none."""
+        """Return the next token, whatever it is; raise FqlError if there is none."""
         if tokens:
             return tokens.popleft()
         if called := _CALLED.search(self._source, 0, near.start):
-            reason = f"triggers know the functions contains() and match() only, not {called[1]}()"
+            reason = f"triggers support the functions contains() and match() only, not {called[1]}()"
             raise FqlError(reason, self._source, called.start(), message)
-        raise FqlError(f"`{near.value}` is followed by too little", self._source, near.start, message)
+        raise FqlError(f"tokens are missing after `{near.value}`", self._source, near.start, message)
 
     def _pass(self, tokens: deque[Token]) -> Token:
-        """Return the next token, whatever it is, or one more `eos`."""
+        """Return the next token, whatever it is; another `eos` if there is none."""
         return tokens.popleft() if tokens else Token("eos", "eos", len(self._source), len(self._source))
 
 
 def _joined(pieces: tuple[Piece, ...]) -> Condition:
-    """Return the one condition of the pieces: joined by the last operator among them, by `and` without one."""
-    children = tuple(piece.made for piece in pieces if piece.made is not None)
+    """Return the conditions of the pieces, joined by the last operator, or by `and` without one."""
+    children = tuple(piece.condition for piece in pieces if piece.condition is not None)
     if not children:
         return Missing()
     if len(children) == 1:
@@ -175,8 +175,8 @@ def _joined(pieces: tuple[Piece, ...]) -> Condition:
 def _comparison(field: Token, operator: Token, value: Token) -> Comparison | None:
     """Return the condition of three tokens.
 
-    `type` and `event` compare text, always. Elsewhere null, and but for `name` true and false too, are special;
-    below `properties`, `traits` and `context` a number behind `=` and `!=` is one.
+    `type` and `event` are always compared with a text. For other fields `null` tests existence, and `true` and `false`
+    are booleans except for `name`. Below `properties`, `traits` and `context`, `=` and `!=` compare numbers as numbers.
     """
     root = field.value.split(".")[0]
     type = FIELD_TYPES.get(root)
@@ -200,18 +200,19 @@ def _contains(value: Token) -> tuple[str, str]:
 
 
 def _match(value: Token) -> tuple[str, str]:
-    """Return the operator and what it expects: `"x*"` begins with x; any other value loses its first character."""
+    """Return the operator and the expected text: `"x*"` is a prefix; any other value is a suffix from its second
+    character on."""
     if value.value.endswith('*"'):
         return "starts_with", _text(value)[:-1]
     return "ends_with", _text(value)[1:]
 
 
 def _call(path: Token, operator: str, expected: str) -> Comparison | None:
-    """Return the condition of a function: none for `type` and other fields that the reference does not know there."""
+    """Return the condition of a function; None for `type` and other fields that the reference does not support."""
     if path.value in ("event", "name", "userId"):
         return Comparison(path.value, operator, value=expected)
     for root in ("properties", "traits", "context"):
-        if path.value.startswith(root):  # `propertiesx` too: it looks for a property of that name
+        if path.value.startswith(root):  # `propertiesx` as well: it tests a property of that name
             return Comparison(FIELD_TYPES[root], operator, path.value.removeprefix(root + "."), expected)
     return None
 
@@ -226,7 +227,7 @@ _NUMERIC = {"=": "number_equals", "!=": "number_not_equals"}
 
 
 def _with_paths(tokens: list[Token]) -> list[Token]:
-    """Return the tokens with `name . name` joined to one name: `properties.total`."""
+    """Return the tokens with each `name . name` joined to a name: `properties.total`."""
     joined: list[Token] = []
     index = 0
     while index < len(tokens):

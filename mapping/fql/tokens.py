@@ -1,13 +1,12 @@
-"""The source text of a trigger, cut into tokens, each with its place.
+"""Split the text of a trigger into tokens with their positions.
 
-It cuts as `@segment/fql-ts` 1.10.1 does, odd corners included, because a trigger that is carried over must select the
-same events:
+The rules are those of `@segment/fql-ts` 1.10.1, with all its quirks, because a trigger must select the same events:
 
-- the operators of two characters, and the words `and`, `or`, `null`, end at white space, `,`, `]`, `)` or the end of
-  the text: `>=5` is `>` and `=`; `or(` is an ordinary name;
-- a name ends there too, or before `.`, `(`, `=`, `!`; anything else behind it is an error (`a>5`);
-- text in quotes knows no escapes, and its closing quote needs such an end too; names take any character behind a
-  backslash.
+- operators of two characters and the words `and`, `or`, `null` must be followed by white space, `,`, `]`, `)` or the
+  end of the text: `>=5` is `>` and `=`; `or(` is a name;
+- a name must be followed by one of these, or by `.`, `(`, `=`, `!`; any other character is an error (`a>5`);
+- a text in quotes has no escapes, and its closing quote must be followed by one of these as well;
+- a backslash in a name escapes any character.
 """
 
 from __future__ import annotations
@@ -55,9 +54,9 @@ _NUMBER = re.compile(r"[-+0-9][0-9.]*")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of the source: what it is, its value, and the half-open range of characters it stands for.
+    """A token: its kind, its value, and the half-open range of its characters in the source.
 
-    The value of text keeps its quotes; the value of a name has lost its backslashes.
+    The value of a text includes the quotes; the value of a name does not include backslashes.
     """
 
     kind: Kind
@@ -67,7 +66,7 @@ class Token:
 
 
 def tokenize(source: str) -> list[Token]:
-    """Return the tokens of `source`, `eos` at the end. Raises FqlError at the first character that is out of place."""
+    """Return the tokens of `source`, `eos` at the end. Raises FqlError at the first unexpected character."""
     tokens = []
     position = 0
     while position < len(source):
@@ -117,7 +116,7 @@ def _operator(source: str, start: int) -> Token:
     if char != "=" and source.startswith("=", start + 1) and _ends_at(source, start + 2):
         return Token("operator", char + "=", start, start + 2)
     if char == "!":
-        raise FqlError("`!` must stand before a name or `(`, and `!=` before a space", source, start)
+        raise FqlError("`!` must be followed by a name or `(`, and `!=` by a space", source, start)
     return Token("operator", char, start, start + 1)
 
 
@@ -133,9 +132,10 @@ def _word(source: str, start: int) -> Token:
 
 
 def _is_lost_at_the_end(source: str, start: int) -> bool:
-    """Whether the text ends while the reference still looks for a keyword: it keeps the first letter only.
+    """Whether the text ends while the reference looks for a keyword; it then keeps the first letter only.
 
-    It looks one further after an `a` (for `and`), two after an `n` (for `null`): `ab` at the very end is the name `a`.
+    It looks ahead one character after an `a` (for `and`) and two after an `n` (for `null`): `ab` at the end of the text
+    is the name `a`.
     """
     looked_at = {"a": 1, "n": 2}.get(source[start], 0)
     rest = source[start + 1 : start + 2 + looked_at]
@@ -158,7 +158,7 @@ def _name(source: str, start: int) -> Token:
 
 
 def _number(source: str, start: int) -> Token:
-    """number = ( digit | "+" | "-" ), { digit }, [ ".", { digit } ] ;    a point needs something behind it"""
+    """number = ( digit | "+" | "-" ), { digit }, [ ".", { digit } ] ;    a point must not be the end"""
     match = _NUMBER.match(source, start)
     assert match is not None
     value, end = match.group(), match.end()
@@ -173,7 +173,7 @@ def _number(source: str, start: int) -> Token:
 def _text(source: str, start: int) -> Token:
     """text = '"', { ? any but '"' ? }, '"' | "'", { ? any but "'" ? }, "'" ;
 
-    A closing quote with no `end` behind it opens the next text as well: `"a"b"` is `"a"` and `"b"`.
+    A closing quote that is not followed by `end` also opens the next text: `"a"b"` is `"a"` and `"b"`.
     """
     closing = source.find(source[start], start + 1)
     if closing < 0:

@@ -1,4 +1,4 @@
-"""What the reference inherits from JavaScript: truthiness, conversions, text of values, and `Date` parsing in V8."""
+"""Semantics of JavaScript that the reference depends on: truthiness, conversions, text of values, V8's `Date.parse`."""
 
 from mapping.javascript.values import (
     UNDEFINED,

@@ -1,8 +1,9 @@
-"""V8's `Date.parse`, for the dates that only it can read (`garbage 12`, `Mar 25 2015`, `-5`).
+"""V8's `Date.parse`, for dates that only V8 can parse (`garbage 12`, `Mar 25 2015`, `-5`).
 
-Written after the rules stated in v8/src/date/dateparser.h: an ISO 8601 text is read as such; what remains is read word
-by word: numbers make up the day, numbers before `:` or `.` the time, months are known by three letters, unknown words
-are ignored before the first number, text in parentheses always. Zone-less times are UTC here.
+Written from the rules in v8/src/date/dateparser.h. An ISO 8601 text is parsed as such. Other text is parsed token by
+token (legacy): numbers are parts of the day; numbers before `:` or `.` are parts of the time; the first three letters
+of a word name a month. Unknown words are ignored before the first number, text in parentheses everywhere. Times without
+a zone are UTC here.
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ class _Token(NamedTuple):
 
     @property
     def number(self) -> int:
-        """The first nine significant digits, as V8 keeps them."""
+        """The first nine significant digits, as in V8."""
         return int(self.text.lstrip("0")[:9] or 0)
 
     @property
     def word(self) -> str:
+        """The word in lower case; empty for other tokens."""
         return self.text.lower() if self.kind == "word" else ""
 
 
@@ -45,15 +47,17 @@ _END = _Token("end", "")
 
 
 def milliseconds(text: str) -> float | None:
-    """Return the milliseconds since 1970 that V8 reads in the text; None when it reads no date."""
+    """Return the Unix milliseconds of a text that V8 parses as a date; None for other texts."""
     return _Reader(text).read()
 
 
 def utc_milliseconds(
     year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0, millisecond: int = 0
 ) -> float | None:
-    """Return MakeDay and MakeTime of ECMA-262: what overflows a month or a day carries on into the next; months begin
-    at 1."""
+    """Return the Unix milliseconds by MakeDay and MakeTime of ECMA-262; None if out of range.
+
+    Months begin at 1. Values beyond the end of a month or a day continue in the next.
+    """
     year += (month - 1) // 12
     days = _days_before_year_month(year, (month - 1) % 12) + day - 1
     total = days * _DAY_MS + hour * 3_600_000 + minute * 60_000 + second * 1000 + millisecond
@@ -61,7 +65,7 @@ def utc_milliseconds(
 
 
 def _days_before_year_month(year: int, month: int) -> int:
-    """Days from 1970-01-01 to the first of the month (0 is January) in the proleptic Gregorian calendar, any year."""
+    """Return the days from 1970-01-01 to the first of a month (0 is January) in the proleptic Gregorian calendar."""
     shifted_year = year if month >= 2 else year - 1
     era, year_of_era = divmod(shifted_year, 400)
     day_of_year = (153 * ((month + 10) % 12) + 2) // 5
@@ -69,7 +73,7 @@ def _days_before_year_month(year: int, month: int) -> int:
 
 
 class _Reader:
-    """One reading of one text: its tokens, and the parts of day, time and zone found so far."""
+    """The state of parsing a text: its tokens, and the parts of day, time and zone so far."""
 
     def __init__(self, text: str) -> None:
         self.tokens = _tokens(text)
@@ -109,8 +113,7 @@ class _Reader:
         return token.kind == "number" and len(token.text) == digits and lowest <= token.number <= highest
 
     def iso(self) -> _Token | None:
-        """Read an ISO date; return the token at which that ends (_END when all was read), None when it can be no date
-        at all."""
+        """Read an ISO date; return the next token, _END if all are part of it; None for an invalid date."""
         if self.peek().text in ("+", "-"):
             sign = self.next()
             if not self.is_fixed(6) or (sign.text == "-" and self.peek().number == 0):
@@ -177,7 +180,7 @@ class _Reader:
         return True
 
     def legacy(self, token: _Token) -> bool:
-        """Read what the ISO reading left; return whether it can belong to a date."""
+        """Read the tokens after the ISO part, `token` first; return whether they can be parts of a date."""
         has_read_number = bool(self.day)
         if token is _END:
             token = self.next()
@@ -302,7 +305,7 @@ class _Reader:
 
 
 def _tokens(text: str) -> list[_Token]:
-    """Split the text; parenthesised text, nested or unclosed, is one unknown token."""
+    """Return the tokens of a text; text in parentheses, nested or unclosed, is an unknown token."""
     tokens: list[_Token] = []
     position = 0
     while position < len(text):
@@ -328,5 +331,5 @@ def _after_parentheses(text: str, position: int) -> int:
 
 
 def _thousandths(token: _Token) -> int:
-    """The first three digits of a fraction of a second."""
+    """Return the milliseconds of a fraction of a second: its first three digits."""
     return int(token.text[:3].ljust(3, "0"))

@@ -1,7 +1,7 @@
-"""The few rules of JavaScript that leak through the reference's behaviour, for values read from JSON.
+"""Rules of JavaScript that are visible in the results of the reference, for values parsed from JSON.
 
-A value is None, bool, int, float, str, list or dict; UNDEFINED stands for what is not there. Section numbers are those
-of ECMA-262.
+A value is None, bool, int, float, str, list or dict; UNDEFINED stands for an absent value. Section numbers are those of
+ECMA-262.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-# 12.2 White Space and 12.3 Line Terminators: what trim() removes and \s matches.
+# 12.2 White Space and 12.3 Line Terminators: the characters that trim() removes and \s matches.
 WHITE_SPACE: Final = "".join(
     map(
         chr, (*range(9, 14), 0x20, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000, 0xFEFF)
@@ -27,7 +27,7 @@ _RADIX = {"x": 16, "o": 8, "b": 2}
 
 
 class _Undefined:
-    """The only instance is UNDEFINED; false like its model."""
+    """The class of UNDEFINED, its only instance; false, as in JavaScript."""
 
     __slots__ = ()
 
@@ -48,15 +48,14 @@ UNDEFINED: Final = _Undefined()
 
 
 def truthy(value: Any) -> bool:
-    """7.1.2 ToBoolean: empty objects and lists are true, NaN is false."""
+    """Return 7.1.2 ToBoolean: empty objects and lists are true, NaN is false."""
     if type(value) is dict or type(value) is list:
         return True
     return bool(value) and value == value
 
 
 def type_name(value: Any) -> str:
-    """What `Object.prototype.toString` calls the value, in lower case: "null" and "array" are told apart from
-    "object"."""
+    """Return the name that `Object.prototype.toString` gives a value, in lower case: "null", "array", "object" …"""
     if value is None:
         return "null"
     if value is UNDEFINED:
@@ -65,11 +64,12 @@ def type_name(value: Any) -> str:
 
 
 def article(noun: str) -> str:
+    """Return the indefinite article of a noun."""
     return "an" if noun[:1] in ("a", "e", "i", "o", "u") else "a"
 
 
 def to_float(number: int | float) -> float:
-    """Return the double that JSON.parse makes of the number: infinite when it is too large."""
+    """Return the double of a number as in JSON.parse: infinite if it is too large."""
     try:
         return float(number)
     except OverflowError:
@@ -77,7 +77,7 @@ def to_float(number: int | float) -> float:
 
 
 def number_text(number: int | float) -> str:
-    """6.1.6.1.20 Number::toString, radix 10: `1e21` is "1e+21", `1.0` is "1"."""
+    """Return 6.1.6.1.20 Number::toString, radix 10: `1e21` is "1e+21", `1.0` is "1"."""
     if isinstance(number, int) and -_LARGEST_EXACT_INTEGER <= number <= _LARGEST_EXACT_INTEGER:
         return str(number)
     double = to_float(number)
@@ -109,7 +109,7 @@ def number_text(number: int | float) -> str:
 
 
 def text(value: Any) -> str:
-    """7.1.17 ToString: lists join with commas, their empty places as nothing; an object is "[object Object]"."""
+    """Return 7.1.17 ToString: items of a list are joined by commas; an object is "[object Object]"."""
     match value:
         case str():
             return value
@@ -127,7 +127,7 @@ def text(value: Any) -> str:
 
 
 def to_number(value: str) -> float:
-    """7.1.4.1.1 StringToNumber: surrounding white space is ignored, the empty text is 0, what is no number is NaN."""
+    """Return 7.1.4.1.1 StringToNumber: white space around is ignored, the empty text is 0, other texts are NaN."""
     stripped = value.strip(WHITE_SPACE)
     if not stripped:
         return 0.0
@@ -139,7 +139,7 @@ def to_number(value: str) -> float:
 
 
 def number_of(value: Any) -> float:
-    """Return JavaScript's `Number(value)`, in which the reference compares numbers; NaN for what is none."""
+    """Return `Number(value)`, with which the reference compares numbers; NaN for values that are not numbers."""
     match value:
         case bool() | int() | float():
             return to_float(value)
@@ -152,7 +152,7 @@ def number_of(value: Any) -> float:
 
 
 def keys(mapping: dict[str, Any]) -> list[str]:
-    """10.1.11 OrdinaryOwnPropertyKeys: whole numbers first, in their order, then the rest as written."""
+    """Return 10.1.11 OrdinaryOwnPropertyKeys: array indices first, in ascending order, then the others in theirs."""
     indices = [key for key in mapping if is_array_index(key)]
     if not indices:
         return list(mapping)
@@ -160,11 +160,12 @@ def keys(mapping: dict[str, Any]) -> list[str]:
 
 
 def is_array_index(key: str) -> bool:
+    """Whether a key is an array index (6.1.7): a whole number below 2**32 - 1 without leading zeros."""
     return key[:1].isdigit() and _ARRAY_INDEX.match(key) is not None and int(key) < 2**32 - 1
 
 
 def entries(value: Any) -> Iterator[tuple[str, Any]]:
-    """20.1.2.5 Object.entries, for objects, lists and texts; anything else has none."""
+    """Yield 20.1.2.5 Object.entries of objects, lists and texts; other values have none."""
     if type(value) is dict:
         for key in keys(value):
             yield key, value[key]
@@ -174,12 +175,12 @@ def entries(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def length(value: str) -> int:
-    """The length of a text in UTF-16 code units."""
+    """Return the length of a text in UTF-16 code units."""
     return len(value) if value.isascii() else len(value.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def json_text(value: Any) -> Any:
-    """25.5.2 JSON.stringify without white space; UNDEFINED of UNDEFINED."""
+    """Return 25.5.2 JSON.stringify without white space; UNDEFINED for UNDEFINED."""
     if value is UNDEFINED:
         return UNDEFINED
     return _json_text(value)
@@ -204,7 +205,7 @@ def _json_text(value: Any) -> str:
 
 
 def parse_json(source: str) -> Any:
-    """25.5.1 JSON.parse; raises ValueError. Numbers that a double cannot hold exactly become doubles."""
+    """Return 25.5.1 JSON.parse; raises ValueError. Integers that a double cannot represent become doubles."""
     return json.loads(source, parse_constant=_refuse_constant, parse_int=_parse_int)
 
 
@@ -219,8 +220,7 @@ def _parse_int(digits: str) -> int | float:
 
 
 def strip_undefined(value: Any) -> Any:
-    """Return the value without the members that are UNDEFINED, at every depth; in lists they become None, as in
-    JSON."""
+    """Return the value without UNDEFINED members, at every depth; in lists they become None, as in JSON."""
     if type(value) is dict:
         return {key: strip_undefined(item) for key, item in value.items() if item is not UNDEFINED}
     if type(value) is list:

@@ -1,8 +1,8 @@
-"""`@liquid`: the part of Liquid that the reference admits, on the python-liquid engine.
+"""`@liquid`: the subset of Liquid that the reference supports, on the python-liquid engine.
 
-The tags and filters the reference disables are refused here too, in its words and with line and column; unknown filters
-do nothing; a template has at most 1000 characters and what it builds at most 100 million. Values are written and
-compared as the reference's engine (liquidjs 10.27) writes them: `1.0` is "1", an object is "[object Object]".
+Tags and filters that the reference disables are refused in its words, with line and column. Unknown filters do nothing.
+A template has at most 1000 characters; its output and its variables have at most 100 million. Values are rendered and
+compared as in the engine of the reference (liquidjs 10.27): `1.0` is "1", an object is "[object Object]".
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, NamedTuple, TextIO
 
-from liquid import Environment, Mode, RenderContext, Token, TokenStream, Undefined
+from liquid import BoundTemplate, Environment, Mode, RenderContext, Token, TokenStream, Undefined
 from liquid.builtin.expressions import FilteredExpression, tokenize
 from liquid.builtin.output import Output, OutputNode
 from liquid.builtin.tags.echo_tag import EchoTag
 from liquid.exceptions import FilterArgumentError, LiquidError
 from liquid.token import TOKEN_EXPRESSION, TOKEN_OUTPUT, TOKEN_WORD
+from liquid.utils import ReadOnlyChainMap
 
 from mapping.errors import EngineFault, FailedDirective, FailedLiquid, Rejected
 from mapping.javascript import UNDEFINED, length
@@ -55,7 +56,7 @@ DISABLED_FILTERS: Final = frozenset(
     ]
 )
 
-# The tags that the reference knows, and those that only stand inside or at the end of another.
+# The tags that the reference supports, and those that are valid only inside or at the end of another tag.
 _TAGS = frozenset(
     {"assign", "capture", "comment", "cycle", "decrement", "echo", "if", "increment", "liquid", "raw", "unless", "#"}
 )
@@ -75,7 +76,7 @@ _RESERVED_IN_TAGS = frozenset(
 
 
 class _Markup(NamedTuple):
-    """One `{{ … }}` or `{% … %}`: where it begins, whether it is a tag, and where its content lies, trimmed."""
+    """A `{{ … }}` or `{% … %}`: its start, whether it is a tag, and the range of its content, trimmed."""
 
     begin: int
     is_tag: bool
@@ -84,7 +85,10 @@ class _Markup(NamedTuple):
 
 
 def compile_liquid(template: Any) -> Resolver:
-    """Return the renderer of a template, parsed once; what is wrong with it is raised when it is rendered."""
+    """Return the renderer of a template, parsed once. It raises Rejected, for an invalid template on every call.
+
+    Call it inside `clock.at`.
+    """
     if type(template) is not str:
         return partial(_raise, FailedDirective("liquid template value must be a string"))
     if not template:
@@ -103,7 +107,7 @@ def compile_liquid(template: Any) -> Resolver:
 
     def render(event: Any) -> str:
         try:
-            return parsed.render(**event) if type(event) is dict else parsed.render()
+            return parsed.render(event if type(event) is dict else {})
         except LiquidError as error:
             raise _failed(template, markup, error, "RenderError") from None
         except (OverflowError, ValueError, TypeError, KeyError) as error:
@@ -117,7 +121,7 @@ def _raise(error: Rejected, _event: Any) -> Any:
 
 
 def _scan(template: str) -> Iterator[_Markup]:
-    """Yield the markup of a template in order; raise the reference's TokenizationError for what is not closed."""
+    """Yield the markup of a template in order; raise TokenizationError for unclosed markup."""
     position = 0
     while (found := _MARKUP.search(template, position)) is not None:
         begin = found.start()
@@ -153,14 +157,14 @@ def _end_of(template: str, position: int, is_tag: bool) -> int:
 
 
 def _check(template: str, markup: list[_Markup]) -> None:
-    """Raise what the reference says of the first tag that it does not know or has disabled, or of an output without a
-    value."""
+    """Raise the error of the reference for the first tag that is unknown, disabled or not closed, and for an output
+    without a value."""
     open_tags: list[tuple[str, _Markup]] = []
-    for one in markup:
-        content = template[one.content_begin : one.content_end]
-        if not one.is_tag:
+    for each in markup:
+        content = template[each.content_begin : each.content_end]
+        if not each.is_tag:
             if not (open_tags and open_tags[-1][0] == "comment"):
-                _check_output(template, one, content)
+                _check_output(template, each, content)
             continue
         named = _TAG_NAME.match(content)
         name = named[1] if named else ""
@@ -170,31 +174,31 @@ def _check(template: str, markup: list[_Markup]) -> None:
         elif in_comment:
             continue
         elif name in DISABLED_TAGS:
-            raise _at(template, one.begin, f'tag "{name}" is disabled', "ParseError")
+            raise _at(template, each.begin, f'tag "{name}" is disabled', "ParseError")
         elif name not in _TAGS and not (name in _INNER_TAGS and open_tags):
-            raise _at(template, one.begin, f'tag "{name}" not found', "ParseError")
+            raise _at(template, each.begin, f'tag "{name}" not found', "ParseError")
         elif name in _ENDS:
-            open_tags.append((name, one))
+            open_tags.append((name, each))
     if open_tags:
-        one = open_tags[-1][1]
-        raw = template[one.begin : template.index("%}", one.begin) + 2]
-        raise _at(template, one.begin, f"tag {raw} not closed", "ParseError")
+        begin = open_tags[-1][1].begin
+        raw = template[begin : template.index("%}", begin) + 2]
+        raise _at(template, begin, f"tag {raw} not closed", "ParseError")
 
 
-def _check_output(template: str, one: _Markup, content: str) -> None:
+def _check_output(template: str, output: _Markup, content: str) -> None:
     if not content or content[0] in "{|:,)]}!@#$%^&*=+\\;/`~":
-        shown = _snapshot(template, one.content_begin, one.content_end)
-        raise _at(template, one.content_begin, f"invalid value expression: {shown}", "TokenizationError")
+        shown = _snapshot(template, output.content_begin, output.content_end)
+        raise _at(template, output.content_begin, f"invalid value expression: {shown}", "TokenizationError")
     value = _VALUE.match(content)
     end = value.end() if value else 0
     if content[end : end + 1] not in ("", "|", '"', "'"):
-        raise _at(template, one.content_begin + end + 1, 'expected "|" before filter', "TokenizationError")
+        raise _at(template, output.content_begin + end + 1, 'expected "|" before filter', "TokenizationError")
 
 
 def _failed(template: str, markup: list[_Markup], error: LiquidError, error_class: str) -> FailedLiquid:
-    """Return what the reference says where a filter is disabled or dies; other errors keep the engine's own words."""
+    """Return an error of the engine as the reference reports it, at the markup that it is in."""
     position = error.token.start_index if error.token is not None else 0
-    begin = max((one.begin for one in markup if one.begin <= position), default=0)
+    begin = max((each.begin for each in markup if each.begin <= position), default=0)
     return _at(template, begin, str(error.message), error_class)
 
 
@@ -212,7 +216,7 @@ def _snapshot(template: str, begin: int, end: int) -> str:
 
 
 class _WrittenOutputNode(OutputNode):
-    """`{{ … }}`, its value written as JavaScript writes it."""
+    """`{{ … }}`, with its value as text of JavaScript."""
 
     __slots__ = ()
 
@@ -221,7 +225,7 @@ class _WrittenOutputNode(OutputNode):
 
 
 class _WrittenOutput(Output):
-    """The parser of `{{ … }}`, where the words that are reserved in tags are ordinary names."""
+    """The parser of `{{ … }}`, in which words that are reserved in tags are ordinary names."""
 
     node_class = _WrittenOutputNode
 
@@ -233,16 +237,31 @@ class _WrittenOutput(Output):
 
 
 class _WrittenEcho(EchoTag):
-    """`{% echo … %}`, written like `{{ … }}`."""
+    """`{% echo … %}`, rendered like `{{ … }}`."""
 
-    node_class = _WrittenOutputNode  # type: ignore[assignment]  # both are made of a token and an expression
+    node_class = _WrittenOutputNode  # type: ignore[assignment]  # both have a token and an expression
 
 
 def _as_word(token: Token) -> Token:
     return token._replace(kind=TOKEN_WORD) if token.kind in _RESERVED_IN_TAGS else token
 
 
+class _Context(RenderContext):
+    """A scope without the engine's variables `now` and `today`: they read the clock, and liquidjs has none."""
+
+    __slots__ = ()
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.scope = ReadOnlyChainMap(self.locals, self.globals, self.counters)
+
+
+class _Template(BoundTemplate):
+    context_class = _Context
+
+
 class _Environment(Environment):
+    template_class = _Template
     local_namespace_limit = MAX_MEMORY
     output_stream_limit = MAX_MEMORY
     suppress_blank_control_flow_blocks = False
@@ -259,13 +278,14 @@ class _Environment(Environment):
 
 
 def _filter(apply: Callable[..., Any], left: Any, *arguments: Any, **options: Any) -> Any:
-    """A filter as liquidjs calls it: an option is one more argument, a pair of its name and its value."""
-    given = [plain(argument) for argument in arguments] + [[name, plain(value)] for name, value in options.items()]
+    """Call a filter as liquidjs does: a named argument is an argument `[name, value]` after the others."""
+    positional = [plain(argument) for argument in arguments]
+    named = [[name, plain(value)] for name, value in options.items()]
     try:
-        made = apply(plain(left), *given)
+        result = apply(plain(left), *positional, *named)
     except FilterFault as fault:
         raise FilterArgumentError(str(fault), token=None) from None
-    return _MISSING if made is UNDEFINED else made
+    return _MISSING if result is UNDEFINED else result
 
 
 _MISSING: Final = Undefined("", token=None)

@@ -1,7 +1,7 @@
-"""The conditions of Liquid's `if` and `unless`, as liquidjs compares: texts with texts, everything else as numbers.
+"""The conditions of Liquid's `if` and `unless`, compared as in liquidjs: two texts as texts, other values as numbers.
 
-python-liquid refuses to order values of two kinds, and to look into what is no list or text. JavaScript makes numbers
-of them, and finds nothing there.
+python-liquid refuses to compare values of two types, and `contains` for values that are neither lists nor texts.
+JavaScript converts the former to numbers; the latter contain nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from liquid.expression import Expression
 from mapping import javascript
 from mapping.liquid.filters import equals, plain
 
-_ORDERS: Final[dict[type[Expression], Callable[[Any, Any], bool]]] = {
+_COMPARISONS: Final[dict[type[Expression], Callable[[Any, Any], bool]]] = {
     LtExpression: operator.lt,
     LeExpression: operator.le,
     GtExpression: operator.gt,
@@ -41,6 +41,7 @@ class If(IfTag):
     """`{% if %}` with JavaScript's comparisons."""
 
     def parse(self, stream: TokenStream) -> Node:
+        """Return the tag's node with its conditions rewritten."""
         return _compared_as_in_javascript(super().parse(stream))
 
 
@@ -48,32 +49,33 @@ class Unless(UnlessTag):
     """`{% unless %}` with JavaScript's comparisons."""
 
     def parse(self, stream: TokenStream) -> Node:
+        """Return the tag's node with its conditions rewritten."""
         return _compared_as_in_javascript(super().parse(stream))
 
 
-class _Order(Expression):
-    """One comparison by order; `nil`, `empty` and `blank` are neither more nor less than anything."""
+class _Comparison(Expression):
+    """A comparison by order; with `nil`, `empty` or `blank` it is false."""
 
-    __slots__ = ("holds", "left", "right")
+    __slots__ = ("compare", "left", "right")
 
-    def __init__(self, compared: Any, holds: Callable[[Any, Any], bool]) -> None:
+    def __init__(self, compared: Any, compare: Callable[[Any, Any], bool]) -> None:
         super().__init__(compared.token)
-        self.left, self.right, self.holds = compared.left, compared.right, holds
+        self.left, self.right, self.compare = compared.left, compared.right, compare
 
     def evaluate(self, context: RenderContext) -> bool:
         if isinstance(self.left, Nil | Empty | Blank) or isinstance(self.right, Nil | Empty | Blank):
             return False
         left, right = (_primitive(plain(side.evaluate(context))) for side in (self.left, self.right))
         if isinstance(left, str) and isinstance(right, str):
-            return self.holds(_units(left), _units(right))
-        return self.holds(javascript.number_of(left), javascript.number_of(right))
+            return self.compare(_units(left), _units(right))
+        return self.compare(javascript.number_of(left), javascript.number_of(right))
 
     def children(self) -> list[Expression]:
         return [self.left, self.right]
 
 
 class _Contains(Expression):
-    """Whether a list has an item, or a text another; nothing else contains anything."""
+    """Whether a list contains an item, or a text another text; false for other values."""
 
     __slots__ = ("left", "right")
 
@@ -82,10 +84,10 @@ class _Contains(Expression):
         self.left, self.right = compared.left, compared.right
 
     def evaluate(self, context: RenderContext) -> bool:
-        holder, sought = (plain(side.evaluate(context)) for side in (self.left, self.right))
-        if isinstance(holder, list):
-            return any(equals(item, sought) for item in holder)
-        return isinstance(holder, str) and javascript.text(sought) in holder
+        container, item = (plain(side.evaluate(context)) for side in (self.left, self.right))
+        if isinstance(container, list):
+            return any(equals(other, item) for other in container)
+        return isinstance(container, str) and javascript.text(item) in container
 
     def children(self) -> list[Expression]:
         return [self.left, self.right]
@@ -93,16 +95,16 @@ class _Contains(Expression):
 
 def _compared_as_in_javascript(node: Node) -> Node:
     if isinstance(node, IfNode | UnlessNode):
-        for condition in (node.condition, *(one.expression for one in node.alternatives)):
+        for condition in (node.condition, *(branch.expression for branch in node.alternatives)):
             if isinstance(condition, BooleanExpression):
                 condition.expression = _rewritten(condition.expression)
     return node
 
 
 def _rewritten(expression: Expression) -> Expression:
-    holds = _ORDERS.get(type(expression))
-    if holds is not None:
-        return _Order(expression, holds)
+    compare = _COMPARISONS.get(type(expression))
+    if compare is not None:
+        return _Comparison(expression, compare)
     if isinstance(expression, ContainsExpression):
         return _Contains(expression)
     if isinstance(expression, LogicalAndExpression | LogicalOrExpression):

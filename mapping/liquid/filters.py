@@ -1,7 +1,7 @@
-"""The filters of `@liquid`, one function each, the registry at the bottom, as liquidjs 10.27 defines them.
+"""The filters of `@liquid`, one function each, with the semantics of liquidjs 10.27. FILTERS is the registry.
 
-Each takes the value and its arguments as plain JSON values (UNDEFINED: not there) and returns one; JavaScript's rules
-for numbers and texts hold. Arguments beyond those a filter knows are ignored, as a JavaScript function ignores them.
+A filter takes a value and arguments as JSON values (UNDEFINED: absent) and returns one. Numbers and texts follow the
+rules of JavaScript. Additional arguments are ignored, as in a JavaScript function.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import hmac
 import json
 import math
 import re
-import time
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -24,6 +23,7 @@ from liquid.builtin.expressions.primitive import Blank, Empty
 
 from mapping import javascript
 from mapping.javascript import UNDEFINED, WHITE_SPACE, dates, json_text, truthy
+from mapping.liquid.clock import time_s
 from mapping.paths import compile_keys
 
 _DEFAULT_DATE = "%A, %B %-e, %Y at %-l:%M %P %z"
@@ -35,11 +35,11 @@ _UNESCAPES = {escaped: character for character, escaped in _ESCAPES.items()}
 
 
 class FilterFault(Exception):
-    """A filter refuses its arguments."""
+    """The arguments of a filter are invalid."""
 
 
 def plain(value: Any) -> Any:
-    """Return what the engine hands over as a JSON value: its own undefined, empty and ranges are not."""
+    """Return a value of the engine as a JSON value: its undefined, empty and range objects are converted."""
     if isinstance(value, Undefined):
         return UNDEFINED
     if isinstance(value, range):
@@ -50,7 +50,7 @@ def plain(value: Any) -> Any:
 
 
 def written(value: Any) -> str:
-    """Return the value as it stands in the output: null is nothing, a list its items one after the other."""
+    """Return the text of a value in the output: null is empty, the items of a list are concatenated."""
     if value is None or value is UNDEFINED:
         return ""
     if type(value) is list:
@@ -59,7 +59,7 @@ def written(value: Any) -> str:
 
 
 def _number(value: Any) -> float:
-    """JavaScript's `+value || 0`."""
+    """Return JavaScript's `+value || 0`."""
     number = javascript.number_of(value)
     return 0.0 if math.isnan(number) else number
 
@@ -69,7 +69,7 @@ def _whole(number: float) -> int | float:
 
 
 def _of_numbers(calculate: Callable[..., float]) -> Callable[..., Any]:
-    """A filter of numbers; a missing argument makes it NaN, as in JavaScript."""
+    """Return a filter of numbers; its result is NaN without an argument that it needs."""
 
     def apply(*values: Any) -> Any:
         try:
@@ -158,6 +158,7 @@ def _where(value: Any, name: Any = UNDEFINED, expected: Any = UNDEFINED, *_ignor
 
 
 def equals(left: Any, right: Any) -> bool:
+    """Whether two values are equal in liquidjs: booleans and objects only to themselves."""
     if type(left) is bool or type(right) is bool:
         return left is right
     if type(left) is dict or type(right) is dict:
@@ -309,7 +310,7 @@ def _json(value: Any, indent: Any = UNDEFINED, *_ignored: Any) -> Any:
 
 def _base64_decode(value: Any, *_ignored: Any) -> str:
     encoded = re.sub("[^A-Za-z0-9+/]", "", written(value).replace("-", "+").replace("_", "/"))
-    whole = encoded[:-1] if len(encoded) % 4 == 1 else encoded  # one character alone is no byte
+    whole = encoded[:-1] if len(encoded) % 4 == 1 else encoded  # a single character is not a byte
     return base64.b64decode(whole + "=" * (-len(whole) % 4)).decode("utf-8", "replace")
 
 
@@ -318,12 +319,9 @@ def _hmac(value: Any, key: Any = UNDEFINED, *_ignored: Any) -> str:
 
 
 def _moment(value: Any, offset: Any) -> datetime | None:
-    """The date that a value stands for, as it is on clocks `offset` minutes behind UTC; None when it is no date.
-
-    `now` and `today` are the one place of the mapping that asks for the time.
-    """
+    """Return the date of a value in the zone `offset` minutes behind UTC; None for values that are not dates."""
     if value in ("now", "today"):
-        milliseconds: float | None = time.time() * 1000
+        milliseconds: float | None = time_s() * 1000
     elif type(value) is bool:
         milliseconds = int(value)
     elif type(value) is list:
@@ -393,7 +391,7 @@ def _american(moment: datetime, pattern: str) -> str:
     )
 
 
-# What a letter of a date format writes, and how wide it is padded.
+# The output of each letter of a date format, and the width to which it is padded.
 _DATE_PARTS: Final[dict[str, tuple[Callable[[datetime], Any], int]]] = {
     "a": (lambda moment: f"{moment:%a}", 0),
     "A": (lambda moment: f"{moment:%A}", 0),
@@ -473,7 +471,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "jsonify": _json,
     "last": _item(-1),
     "lstrip": _strip(str.lstrip),
-    "minus": _of_numbers(lambda value, taken, *_: value - taken),
+    "minus": _of_numbers(lambda value, subtrahend, *_: value - subtrahend),
     "modulo": _of_numbers(lambda value, divisor, *_: _modulo(value, divisor)),
     "normalize_whitespace": lambda value, *_: _SPACES.sub(" ", written(value)),
     "number_of_words": _number_of_words,

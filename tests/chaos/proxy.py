@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback whose line can be cut: connections break, and new ones are refused until it is mended."""
+"""A TCP proxy on loopback that can be disconnected: its connections break, and it refuses new ones until restored."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Self
 
 
 class Proxy:
-    """Forwards `port`, which it chooses, to `target_port`; runs in a thread of its own while in its `with`."""
+    """Forwards `port`, which it chooses, to `target_port`; `with` runs it in a thread of its own."""
 
     def __init__(self, target_port: int) -> None:
         self.target_port = target_port
         self.port = 0
-        self._is_cut = False
+        self._is_disconnected = False
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
@@ -36,14 +36,14 @@ class Proxy:
         self._thread.join()
         self._loop.close()
 
-    def cut(self) -> None:
-        """Break every connection, as if the cable were out."""
-        self._is_cut = True
-        self._loop.call_soon_threadsafe(self._break)
+    def disconnect(self) -> None:
+        """Abort every connection and refuse new ones."""
+        self._is_disconnected = True
+        self._loop.call_soon_threadsafe(self._abort)
 
-    def mend(self) -> None:
-        """Let connections through again."""
-        self._is_cut = False
+    def restore(self) -> None:
+        """Accept connections again."""
+        self._is_disconnected = False
 
     async def _close(self) -> None:
         self._server.close()
@@ -52,12 +52,12 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
 
-    def _break(self) -> None:
+    def _abort(self) -> None:
         for writer in self._writers:
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._is_cut:
+        if self._is_disconnected:
             writer.transport.abort()
             return
         try:

@@ -1,4 +1,4 @@
-"""The processes of a chaos run, watched over so that whoever is killed comes back."""
+"""The processes of a chaos run; a supervisor starts again those that were killed."""
 
 from __future__ import annotations
 
@@ -17,24 +17,11 @@ import redis
 import lanes
 from console.local import programs
 from console.local.supervisor import Supervisor
-from tests.queues import queue_of
-
-CONFIG = """
-[sources.demo]
-write_key = "demo"
-destinations = ["demo"]
-[destinations.demo]
-site_id = "demo"
-api_key = "demo"
-batch_items = 10
-[destinations.demo.delivery]
-order = "{order}"
-requests_per_s = 1000
-"""
+from tests.pipeline import configuration, environment
 
 
 class Stage:
-    """Redis and the simulator at once, the rest when told where their lines are."""
+    """Redis and the simulator from the beginning; ingest and workers once the addresses of their proxies are known."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -52,7 +39,7 @@ class Stage:
         log = self._stack.enter_context((self.directory / "log").open("wb"))
         self._supervisor = self._stack.enter_context(Supervisor(lambda _: None, output=log))
         self._supervisor.start(
-            # With "everysec" a busy disk may hold up the writes of a second or two, and a kill lose them.
+            # With "everysec" a kill may lose the writes of the last seconds when the disk is busy.
             programs.embedded_redis(self.redis_port, self.directory / "redis", fsync="always"),
             programs.simulator("127.0.0.1", self.simulator_port, [("demo", "demo")]),
         )
@@ -65,25 +52,25 @@ class Stage:
         self._stack.close()
 
     def start(self, redis_url: str, track_url: str, *, order: str, settle_s: float) -> None:
-        """Start ingest and three workers, and bring back whoever dies from then on."""
+        """Start ingest and three workers; from now on every process that ends is started again."""
         config = self.directory / "segue.toml"
-        config.write_text(CONFIG.format(order=order))
-        environment = {
-            "REDIS_URL": redis_url,
-            "SEGUE_TRACK_URL": track_url,
-            "SEGUE_CONFIG": str(config),
-            "SEGUE_SETTLE_S": str(settle_s),
-            "SEGUE_LEASE_S": "6",
-            "SEGUE_RETRY_BASE_S": "0.2",
-            "SEGUE_SWEEP_S": "0.5",
-        }
+        config.write_text(configuration(batch_items=10, delivery={"order": order, "requests_per_s": 1000}))
+        variables = environment(
+            redis_url,
+            track_url,
+            config,
+            SEGUE_SETTLE_S=str(settle_s),
+            SEGUE_LEASE_S="6",
+            SEGUE_RETRY_BASE_S="0.2",
+            SEGUE_SWEEP_S="0.5",
+        )
         self._supervisor.start(
-            *programs.workers(3, environment), programs.ingest("127.0.0.1", self.ingest_port, environment)
+            *programs.workers(3, variables), programs.ingest("127.0.0.1", self.ingest_port, variables)
         )
         threading.Thread(target=self._watch, daemon=True).start()
 
     def kill(self, name: str) -> None:
-        """Kill a process the hard way, if it lives."""
+        """Kill a process with SIGKILL, if it runs."""
         with self._lock:
             pid = self._supervisor.pids.get(name)
             if pid is not None:
@@ -94,16 +81,16 @@ class Stage:
         until = time.monotonic() + 300
         while self._waiting() or self.simulator.get("/_sim/stats").json()["pending"]:
             if time.monotonic() > until:
-                raise SystemExit(f"not at rest within five minutes; the log is in {self.directory}")
+                raise SystemExit(f"events still wait after five minutes; the log is in {self.directory}")
             time.sleep(0.2)
 
     def _waiting(self) -> int:
         try:
-            return lanes.stats(queue_of(self.store, "demo")).waiting
+            return lanes.stats(lanes.Queue(client=self.store, name="demo")).waiting
         except redis.RedisError:
             return 1
 
     def _watch(self) -> None:
         while not self._over.wait(0.1):
             with self._lock:
-                self._supervisor.mend()
+                self._supervisor.restart_ended()

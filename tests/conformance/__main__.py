@@ -1,9 +1,8 @@
-"""`python -m tests.conformance DIR`: every vector file of DIR through `mapping`; one JSON line per file, exit 1 when
-any failed.
+"""`python -m tests.conformance DIR`: run the vectors of all files in DIR through `mapping`.
 
-`{"file", "passed", "failed", "apart", "failures": [first 20 ids]}`. A vector with one of the flags of vectors/README.md
-is answered like any other; only when it differs is it counted `apart` instead of `failed`. A last line says
-how these did.
+Prints a JSON line per file, `{"file", "passed", "failed", "apart", "failures": [first 20 ids]}`, and exits with 1 if
+any failed. A vector with a flag (README.md) that differs is counted `apart`, not `failed`. The last line counts these
+by flag.
 """
 
 from __future__ import annotations

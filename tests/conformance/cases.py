@@ -1,5 +1,4 @@
-"""What Segue answers to one vector, in the form of the vector's `expected`. Only public functions of `mapping` are
-called."""
+"""The result of Segue for a vector, in the form of the vector's `expected`, by public functions of `mapping` only."""
 
 from __future__ import annotations
 
@@ -10,17 +9,17 @@ import mapping
 from mapping import fql
 from mapping.errors import Rejected
 from mapping.javascript import UNDEFINED
-from mapping.reference_results import described
+from mapping.reference_results import error_json
 from tests.conformance import replies
 
 Json = dict[str, Any]
 
-# 2024-06-01T12:00:00Z: when the answers were recorded.
+# 2024-06-01T12:00:00Z, the time of the recordings.
 NOW_S = 1717243200.0
 
 
-def answer(case: Json) -> Json:
-    """Return our answer to a vector of any of the four files."""
+def result_of(case: Json) -> Json:
+    """Return our result for a vector of any file."""
     return _MODES[_mode_of(case)](case)
 
 
@@ -32,12 +31,12 @@ def _mode_of(case: Json) -> str:
     return next((mode for mode in ("fql", "mapping") if mode in case), "single")
 
 
-def _run(case: Json, ask: Callable[[mapping.Destination], Json]) -> Json:
+def _run(case: Json, results_at: Callable[[mapping.Destination], Any]) -> Json:
     try:
         destination = mapping.destination_of(case.get("settings"), case.get("subscriptions"))
     except Rejected as error:
-        return {"requests": [], "results": [], "settings_error": True, "error": described(error)}
-    return replies.applied(ask(destination), destination, case.get("responses", []))
+        return {"requests": [], "results": [], "settings_error": True, "error": error_json(error)}
+    return replies.applied(results_at(destination), destination, case.get("responses", []))
 
 
 def _single(case: Json) -> Json:
@@ -49,43 +48,43 @@ def _batch(case: Json) -> Json:
 
 
 def _delete(case: Json) -> Json:
-    answered = _run(case, lambda destination: mapping.deletion_results(case.get("event"), destination))
-    return {"requests": answered["requests"], "result": answered.get("result"), "error": answered["error"]}
+    results = _run(case, lambda destination: mapping.deletion_results(case.get("event"), destination))
+    return {"requests": results["requests"], "result": results.get("result"), "error": results["error"]}
 
 
 def _auth(case: Json) -> Json:
-    answered = _run(case, mapping.credentials_results)
-    return {"requests": answered["requests"], "ok": answered.get("ok", False), "error": answered["error"]}
+    results = _run(case, mapping.credentials_results)
+    return {"requests": results["requests"], "ok": results.get("ok", False), "error": results["error"]}
 
 
 def _sequence(case: Json) -> Json:
-    answered: Json = {"steps": [_single({**case, "event": event}) for event in case["events"]]}
+    results: Json = {"steps": [_single({**case, "event": event}) for event in case["events"]]}
     if case.get("also_batch"):
-        answered["batch"] = _batch(case)
-    return answered
+        results["batch"] = _batch(case)
+    return results
 
 
 def _map(case: Json) -> Json:
     event = case.get("event", UNDEFINED)
     try:
-        made = mapping.transform(case["mapping"], event)
+        output = mapping.transform(case["mapping"], event, NOW_S)
     except Rejected as error:
-        return {"error": described(error)}
-    return {"output_undefined": True} if made is UNDEFINED else {"output": made}
+        return {"error": error_json(error)}
+    return {"output_undefined": True} if output is UNDEFINED else {"output": output}
 
 
 def _map_batch(case: Json) -> Json:
     try:
-        return {"output": mapping.transform_batch(case["mapping"], case["events"])}
+        return {"output": mapping.transform_batch(case["mapping"], case["events"], NOW_S)}
     except Rejected as error:
-        return {"error": described(error)}
+        return {"error": error_json(error)}
 
 
 def _map_validate(case: Json) -> Json:
     try:
         mapping.validate_mapping(case["mapping"])
     except Rejected as error:
-        return {"valid": False, "error": described(error)}
+        return {"valid": False, "error": error_json(error)}
     return {"valid": True}
 
 
@@ -95,8 +94,8 @@ def _fql(case: Json) -> Json:
     except fql.FqlError as error:
         refused: Json = {"valid": False, "error": {"class": "Error", "message": error.message}}
         return {**refused, "result": False} if "event" in case else refused
-    answered: Json = {"valid": True, "ast": condition.to_ast()}
-    return {**answered, **_evaluated(condition, case["event"])} if "event" in case else answered
+    results: Json = {"valid": True, "ast": condition.to_ast()}
+    return {**results, **_evaluated(condition, case["event"])} if "event" in case else results
 
 
 def _evaluate(case: Json) -> Json:

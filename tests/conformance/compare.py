@@ -1,4 +1,4 @@
-"""When our answer is the recorded one: the rules of vectors/README.md, "How to compare", and nothing looser."""
+"""Comparison of our results with recorded ones, by the rules in README.md."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 Json = dict[str, Any]
 
 
-def same_answer(expected: Json, actual: Json) -> bool:
-    """Whether an answer of any file is the expected one. `payload` and `headers` count where the vector has headers."""
+def same_result(expected: Json, actual: Json) -> bool:
+    """Whether a result of any file equals the expected one."""
     if "steps" in expected:
         return (
             len(expected["steps"]) == len(actual["steps"])
-            and all(map(same_answer, expected["steps"], actual["steps"]))
+            and all(map(same_result, expected["steps"], actual["steps"]))
             and ("batch" in expected) == ("batch" in actual)
-            and ("batch" not in expected or same_answer(expected["batch"], actual["batch"]))
+            and ("batch" not in expected or same_result(expected["batch"], actual["batch"]))
         )
     members = expected.keys() | actual.keys()
     return all(_same_member(name, expected, actual) for name in members)
@@ -23,15 +23,15 @@ def same_answer(expected: Json, actual: Json) -> bool:
 def _same_member(name: str, expected: Json, actual: Json) -> bool:
     if name not in expected or name not in actual:
         return False
-    wanted, given = expected[name], actual[name]
+    recorded, ours = expected[name], actual[name]
     match name:
         case "requests":
-            return len(wanted) == len(given) and all(map(_same_request, wanted, given))
+            return len(recorded) == len(ours) and all(map(_same_request, recorded, ours))
         case "results":
-            return len(wanted) == len(given) and all(map(_same_result, wanted, given))
+            return len(recorded) == len(ours) and all(map(_same_subscription_result, recorded, ours))
         case "error" | "result_error":
-            return _same_error(wanted, given)
-    return same(wanted, given)
+            return _same_error(recorded, ours)
+    return same(recorded, ours)
 
 
 def _same_request(expected: Json, actual: Json) -> bool:
@@ -39,7 +39,7 @@ def _same_request(expected: Json, actual: Json) -> bool:
     return all(same(expected.get(name), actual.get(name)) for name in compared)
 
 
-def _same_result(expected: Json, actual: Json) -> bool:
+def _same_subscription_result(expected: Json, actual: Json) -> bool:
     if any(expected.get(name) != actual.get(name) for name in ("subscription", "action", "name", "status")):
         return False
     if not _same_statuses(expected.get("multistatus"), actual.get("multistatus")):
@@ -61,8 +61,8 @@ def _same_status(expected: Any, actual: Any) -> bool:
     if not isinstance(expected, dict) or not expected.get("engine_message"):
         return same(expected, actual)
     uncompared = {"engine_message", "errormessage"}
-    wanted, given = ({key: item[key] for key in item.keys() - uncompared} for item in (expected, actual))
-    return same(wanted, given)
+    recorded, ours = ({key: item[key] for key in item.keys() - uncompared} for item in (expected, actual))
+    return same(recorded, ours)
 
 
 def _same_error(expected: Any, actual: Any) -> bool:
@@ -76,7 +76,7 @@ def _same_error(expected: Any, actual: Any) -> bool:
 
 
 def same(expected: Any, actual: Any) -> bool:
-    """JSON equality of values: numbers as doubles, objects without regard to order, true is not 1."""
+    """Whether JSON values are equal: numbers as doubles, objects in any order; true is not 1."""
     if isinstance(expected, bool) or isinstance(actual, bool):
         return expected is actual
     if isinstance(expected, int | float) and isinstance(actual, int | float):

@@ -1,6 +1,6 @@
-"""The stub that answered the reference's requests when the vectors were recorded: what its replies make of our answers.
+"""The responses of the HTTP stub of the recordings, and their effects on our results.
 
-`responses` is the script of one subscription: how its first, second … request is answered; the last one repeats.
+`responses` are those to the first, second … request of a subscription; the last one repeats.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _NODE_PHRASES = {
 }
 
 
-def applied(answer: Json, destination: Destination, responses: list[Json]) -> Json:
-    """Return the answer with the headers of each request, and with what failed replies change."""
-    for request in answer["requests"]:
+def applied(results: Json, destination: Destination, responses: list[Json]) -> Json:
+    """Return the results with the headers of each request, and with the effects of failed responses."""
+    for request in results["requests"]:
         request["headers"] = _headers(destination, has_body="json" in request)
     if responses:
-        if "results" in answer:
-            _reply_all(answer, responses)
-        elif answer["requests"]:
-            _reply_one(answer, responses[0])
-    return answer
+        if "results" in results:
+            _reply_all(results, responses)
+        elif results["requests"]:
+            _reply_one(results, responses[0])
+    return results
 
 
 def _headers(destination: Destination, *, has_body: bool) -> Json:
@@ -44,35 +44,35 @@ def _headers(destination: Destination, *, has_body: bool) -> Json:
     return headers
 
 
-def _reply_all(answer: Json, responses: list[Json]) -> None:
-    for result in answer["results"]:
-        sent = [request for request in answer["requests"] if request["subscription"] == result["subscription"]]
+def _reply_all(results: Json, responses: list[Json]) -> None:
+    for result in results["results"]:
+        sent = [request for request in results["requests"] if request["subscription"] == result["subscription"]]
         replies = [responses[min(position, len(responses) - 1)] for position in range(len(sent))]
         errors = [error for error in map(_error, replies) if error is not None]
         if errors:
             result["status"] = "error"
             result["error"] = errors[0]
             result.pop("multistatus", None)
-            answer["error"] = answer["error"] or errors[0]
+            results["error"] = results["error"] or errors[0]
         elif replies and "multistatus" in result and result["action"] != "createUpdateObject":
             for item in result["multistatus"]:
                 if item["status"] == 200:
                     item.update(status=replies[0].get("status", 200), body=replies[0].get("body", {}))
 
 
-def _reply_one(answer: Json, response: Json) -> None:
+def _reply_one(results: Json, response: Json) -> None:
     error = _error(response)
     if error is None:
-        if "result" in answer:
-            answer["result"] = {"status": response.get("status", 200), "data": response.get("body", {})}
+        if "result" in results:
+            results["result"] = {"status": response.get("status", 200), "data": response.get("body", {})}
         return
-    if "ok" in answer:
-        answer["ok"] = False
+    if "ok" in results:
+        results["ok"] = False
         message = f"Credentials are invalid: {error.get('status', '')} {error['message']}"
         error = {"class": "Error", "message": message}
     else:
-        answer["result"] = None
-    answer["error"] = error
+        results["result"] = None
+    results["error"] = error
 
 
 def _error(response: Json) -> Json | None:

@@ -1,4 +1,4 @@
-"""One vector file, run: which vectors pass, which fail, which differ only where the vector says that may be."""
+"""Run a vector file: which vectors pass, which fail, and which differ where a flag permits it."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.conformance.cases import answer
-from tests.conformance.compare import same_answer
+from tests.conformance.cases import result_of
+from tests.conformance.compare import same_result
 
 Json = dict[str, Any]
 
-# The flags of vectors/README.md, and what is done about each.
+# The flags of README.md, and how each is handled.
 HANDLED: dict[str, Json] = {
-    "clock_dependent": {"done": "the clock is passed in: 1717243200, as when the answers were recorded"},
-    "engine_date": {"done": "V8's date parser is rebuilt from its stated rules (mapping/javascript/dates.py)"},
-    "library_dependent": {"done": "the characters that the recorded HTTP library escapes in a URL are escaped"},
-    "javascript_only": {"done": "members that only JavaScript objects have are taken to be absent"},
+    "clock_dependent": {"done": "the time is an argument: 1717243200, as in the recordings"},
+    "engine_date": {"done": "V8's date parser is implemented from its stated rules (mapping/javascript/dates.py)"},
+    "library_dependent": {"done": "a URL is escaped as by the HTTP library of the recordings"},
+    "javascript_only": {"done": "members that only JavaScript objects have are absent"},
 }
 
 
 @dataclass(slots=True)
 class Report:
-    """How one file did. `flagged` and `differing` count vectors by flag."""
+    """The counts of a file; `flagged` and `differing` are by flag."""
 
     file: str
     passed: int = 0
@@ -45,7 +45,7 @@ class Report:
 
 
 def run_file(path: Path) -> Report:
-    """Return how the vectors of a file did; an answer that raises is a failure like any other."""
+    """Return the report of a file. A vector that raises an exception is a failure."""
     report = Report(path.name)
     for case in read(path):
         flags = [flag for flag in HANDLED if case.get(flag)]
@@ -70,6 +70,6 @@ def read(path: Path) -> Iterator[Json]:
 
 def passes(case: Json) -> bool:
     try:
-        return same_answer(case["expected"], answer(case))
+        return same_result(case["expected"], result_of(case))
     except Exception:
         return False

@@ -1,4 +1,4 @@
-"""What kind of difference it is, and which kinds docs/compatibility.md explains."""
+"""Classes of differences, and those that docs/compatibility.md explains."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mapping.javascript import length
 
 Json = dict[str, Any]
 
-# The classes that docs/compatibility.md explains, by the names they have there.
+# The classes that docs/compatibility.md explains, by their names there.
 EXPLAINED = frozenset({"half a character"})
 
 
 def class_of(case: Json, theirs: Json, ours: Json) -> str:
-    """Return the kind of case, the members of the answer that differ and, for mappings, the directives involved."""
+    """Return the class of a difference: the kind of case, the members that differ and, for mappings, the directives."""
     kind = case["id"].split("-")[0]
     if "raised" in ours:
         return f"{kind}: raises"
@@ -24,17 +24,17 @@ def class_of(case: Json, theirs: Json, ours: Json) -> str:
     if _has_half_a_character(theirs) or _has_text_for_a_root(case.get("mapping")):
         return "half a character"
     if "@merge" in directives and any(character > "\uffff" for character in json.dumps(case, ensure_ascii=False)):
-        return "half a character"  # of which the other text has written over the halves
+        return "half a character"  # whose halves the other text has overwritten
     members = [name for name in sorted(theirs.keys() | ours.keys()) if theirs.get(name) != ours.get(name)]
     return f"{kind}: {' '.join(members)} {' '.join(directives)}".strip()
 
 
-def _has_half_a_character(answer: Json) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in json.dumps(answer, ensure_ascii=False))
+def _has_half_a_character(result: Json) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in json.dumps(result, ensure_ascii=False))
 
 
 def _has_text_for_a_root(mapping: Any) -> bool:
-    """Whether the root directive is a text beyond the basic plane, whose halves the reference takes for members."""
+    """Whether the root directive is a text beyond the basic plane, whose halves the reference treats as members."""
     root = mapping.get(ROOT_DIRECTIVE) if isinstance(mapping, dict) else None
     return isinstance(root, str) and length(root) != len(root)
 

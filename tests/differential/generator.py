@@ -1,8 +1,8 @@
-"""Cases for both sides, from a seed: odd events, mappings of every directive, every action, batches and triggers; and
-neighbours of the recorded cases.
+"""Generate cases from a seed: unusual events, mappings of every directive, every action, batches, triggers, variants of
+recorded cases.
 
-A case is one line as the reference's oracle reads it (`{"id", "mode"?, "event" | "events", "settings",
-"subscriptions"?}`, or `{"mapping", "event"}`, or `{"fql", "event"}`). The same seed always gives the same cases.
+A case is a line of input for the oracle of the reference: `{"id", "mode"?, "event" | "events", "settings",
+"subscriptions"?}`, `{"mapping", "event"}` or `{"fql", "event"}`. The same seed always gives the same cases.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from mapping.actions import ACTIONS, Action, Field
 from mapping.liquid.filters import FILTERS
-from tests.differential.neighbours import Neighbours
+from tests.differential.variants import Variants
 
 Json = dict[str, Any]
 
@@ -54,7 +54,7 @@ LIQUID = (
     "{{ properties.list | join: '-' }}", "{{ properties.list | size }}", "{{ traits.email | split: '@' | first }}",
     "{{ properties.a | plus: 1 }}", "{% assign x = properties.b %}{{ x }}", "{{ properties.a | date: '%Y-%m-%d' }}",
     "{{ event | truncate: 5 }}", "{% for i in properties.list %}{{ i }}{% endfor %}", "{{ nothing.at.all }}",
-    "{{ properties.a | times: 2 | round }}", "{% unless userId %}nobody{% endunless %}", "{{ event | slice: 0, 3 }}",
+    "{{ properties.a | times: 2 | round }}", "{% unless userId %}absent{% endunless %}", "{{ event | slice: 0, 3 }}",
     "{% comment %}{{ a{b }}{% endcomment %}", "{{ event | escape }}", "{{ properties | json }}",
     "{{ event | sort }}", "{{ event", "{% unknown %}", "plain",
 )  # fmt: skip
@@ -73,14 +73,14 @@ TRIGGERS = (
 
 
 class Generator:
-    """One stream of cases; every choice comes from the one seeded source."""
+    """A stream of cases; the seed determines all choices."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        self.neighbours = Neighbours(self.random)
+        self.variants = Variants(self.random)
 
     def cases(self, count: int) -> Iterator[Json]:
-        """Yield that many cases, each kind in its share."""
+        """Yield `count` cases of all kinds, by their shares."""
         kinds = list(_SHARES)
         for number in range(count):
             kind = self.random.choices(kinds, weights=list(_SHARES.values()))[0]
@@ -115,8 +115,8 @@ class Generator:
             "settings": self.settings(),
         }
 
-    def near(self) -> Json:
-        return self.neighbours.case()
+    def variant(self) -> Json:
+        return self.variants.case()
 
     def chance(self, share: float) -> bool:
         return self.random.random() < share
@@ -129,7 +129,7 @@ class Generator:
         return settings if self.chance(0.3) else {**settings, "accountRegion": self.pick(REGIONS)}
 
     def value(self, depth: int = 3) -> Any:
-        """Any JSON value, dates and identifiers more often than chance would have them."""
+        """Return any JSON value; dates and identifiers are frequent."""
         shape = self.random.random()
         if depth > 0 and shape < 0.16:
             return {self.pick(NAMES): self.value(depth - 1) for _ in range(self.random.randint(0, 3))}
@@ -144,7 +144,7 @@ class Generator:
         return [self.event() for _ in range(self.random.randint(1, 5))]
 
     def event(self) -> Json:
-        """An event as sources send it, of which each member may be missing or be anything."""
+        """Return an event as sources send it; each member may be absent or have any value."""
         event: Json = {
             "type": self.pick(TYPES),
             "event": self.pick(EVENT_NAMES),
@@ -214,7 +214,7 @@ class Generator:
         return {**subscription, "enabled": False} if self.chance(0.03) else subscription
 
     def action_mapping(self, action: Action) -> Json:
-        """The preset's mapping with some fields mapped otherwise or left out."""
+        """Return the mapping of the preset with some fields changed or removed."""
         mapping = {}
         for field in action.fields:
             if self.chance(0.1):
@@ -243,7 +243,7 @@ class Generator:
         return self.directive(3) if self.chance(0.15) else fields
 
     def node(self, depth: int) -> Any:
-        """A piece of a mapping: mostly a directive, else a plain value or an object of pieces."""
+        """Return a node of a mapping: a directive in most cases, else a value or an object of nodes."""
         shape = self.random.random()
         if shape < 0.7:
             return self.directive(depth)
@@ -254,7 +254,7 @@ class Generator:
         return [self.node(depth - 1) for _ in range(self.random.randint(0, 2))]
 
     def directive(self, depth: int) -> Json:
-        """One directive, well formed nineteen times in twenty."""
+        """Return a directive, valid in nineteen of twenty cases."""
         name = self.pick(("@path", "@template", "@liquid", "@literal")) if depth <= 0 else self.pick(tuple(_DIRECTIVES))
         directive = {name: _DIRECTIVES[name](self, depth - 1)}
         if self.chance(0.03):
@@ -266,7 +266,7 @@ class Generator:
         return directive
 
     def options(self, **options: Any) -> Json:
-        """Options of a directive, of which one in twenty is missing or is anything."""
+        """Return the options of a directive; one in twenty is absent or has any value."""
         for name in list(options):
             if self.chance(0.03):
                 del options[name]
@@ -362,9 +362,9 @@ _MAKERS: dict[str, Callable[[Generator], Json]] = {
     "mapValidate": Generator.map_validate,
     "fql": Generator.fql,
     "delete": Generator.delete,
-    "near": Generator.near,
+    "variant": Generator.variant,
 }
 _SHARES = {
     "presets": 20, "custom": 18, "batch": 12, "map": 13, "mapBatch": 2, "mapValidate": 2, "fql": 2, "delete": 1,
-    "near": 30,
+    "variant": 30,
 }  # fmt: skip

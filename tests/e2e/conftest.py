@@ -1,4 +1,4 @@
-"""`segue` commands as processes, as an operator starts them: free ports, a data directory of their own, no terminal."""
+"""`segue` commands as processes, as an operator starts them: with free ports, a new data directory, and no terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COMMAND_S = 180.0
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
-    """This process's environment without what would lead a command elsewhere."""
+    """Return the environment of this process without variables that Segue reads, plus `variables`."""
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -90,17 +90,17 @@ class Up:
             raise
 
     def lines(self) -> list[str]:
-        """What it has printed so far."""
+        """Return the lines of output so far."""
         return self._output.read_text().splitlines()
 
     def pids(self) -> dict[str, int]:
-        """The process ids of the children, by name."""
+        """Return the process ids of the children, by name."""
         running = read(self.data_dir)
         assert running is not None
         return running.pids
 
     def shared(self) -> dict[str, str]:
-        """The variables that its processes share."""
+        """Return the variables that its processes share."""
         running = read(self.data_dir)
         assert running is not None
         return running.environment
@@ -112,7 +112,7 @@ class Up:
         return status
 
     def people(self) -> dict[str, dict[str, Any]]:
-        """Everybody at the simulator, by id."""
+        """Return the people at the simulator, by id."""
         people = httpx.get(f"{self.simulator_url}/_sim/people").json()["people"]
         return {person["id"]: person for person in people}
 

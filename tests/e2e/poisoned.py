@@ -1,4 +1,4 @@
-"""The workers' Celery application, but whoever maps the event POISON dies on the spot; for `celery -A`."""
+"""The Celery application of the workers, in which the process that maps the event POISON is killed; for `celery -A`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["app"]
 translate = mapping.translate
 
 
-def deadly_translate(event: Any, destination: mapping.Destination, now_s: float) -> mapping.Translation:
+def translate_or_die(event: Any, destination: mapping.Destination, now_s: float) -> mapping.Translation:
     if event.get("event") == POISON:
         os.kill(os.getpid(), signal.SIGKILL)
     return translate(event, destination, now_s)
 
 
-mapping.translate = deadly_translate
+mapping.translate = translate_or_die

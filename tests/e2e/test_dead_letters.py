@@ -1,4 +1,4 @@
-"""Dead letters from end to end: they fail in five ways, are read, mended and replayed while people go on living.
+"""Dead letters from end to end: events fail in five ways, are read, edited and replayed while live events arrive.
 
 DEAD_EVENTS is how many events the big run has; 10,000 take about a minute.
 """
@@ -28,26 +28,15 @@ from dead_letters.query import Filter
 from tests.chaos.stage import Stage
 from tests.conftest import RedisServer
 from tests.e2e.conftest import clean_environment
-from tests.pipeline import Pipeline, wait_until
+from tests.pipeline import Pipeline, configuration, wait_until
 from tests.queues import queue_in
 
 EVENTS = int(os.environ.get("DEAD_EVENTS", "3000"))
 FAILED = EVENTS // 10
 PEOPLE = 150
 
-CONFIG = """
-[sources.demo]
-write_key = "demo"
-destinations = ["demo"]
-[destinations.demo]
-site_id = "demo"
-api_key = "demo"
-[destinations.demo.delivery]
-requests_per_s = 1000
-after_burial = "{after_burial}"
-"""
 # What the mapping should have been.
-MENDED = """
+CORRECTED = """
 [[destinations.demo.subscriptions]]
 name = "Track Page View"
 mapping.url = "$.properties.wanted"
@@ -76,7 +65,7 @@ WAYS: list[Callable[[int], dict[str, Any]]] = [
         "properties": {"wanted": "ios"},
         "context": {"device": {"token": f"token {n}", "type": "toaster"}},
     },
-    lambda n: {"type": "identify", "traits": {"bio": "b" * 1200, "mended": n}},  # too long a value
+    lambda n: {"type": "identify", "traits": {"bio": "b" * 1200, "edited": n}},  # too long a value
 ]
 
 
@@ -84,8 +73,8 @@ def of(n: int, event: dict[str, Any]) -> dict[str, Any]:
     return event | {"userId": f"user {n % PEOPLE}", "messageId": f"m{n}"}
 
 
-def told() -> list[dict[str, Any]]:
-    """Somebody's events: some deeds (e), some that fail (d), some updates."""
+def events() -> list[dict[str, Any]]:
+    """Return events: track events (e), events that fail (d), updates."""
     return [
         of(n, WAYS[n // 10 % len(WAYS)](n))
         if n % 10 == 0
@@ -123,7 +112,7 @@ def wanted_people(events: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def found_people(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
     return {
         person["id"]: {
-            "attributes": {name: person["attributes"].get(name) for name in ("before", "mended", "live")},
+            "attributes": {name: person["attributes"].get(name) for name in ("before", "edited", "live")},
             "deeds": [event["name"] for event in person["events"]],
             "devices": [device["token"] for device in person["devices"]],
         }
@@ -134,12 +123,12 @@ def found_people(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "segue.toml"
-    path.write_text(CONFIG.format(after_burial="go_on"))
+    path.write_text(configuration(delivery={"requests_per_s": 1000, "after_burial": "go_on"}))
     return path
 
 
 class Operator:
-    """Somebody with the command line of a running pipeline."""
+    """The command line of a running pipeline."""
 
     def __init__(self, pipeline: Pipeline, config: Path) -> None:
         self.environment = clean_environment(REDIS_URL=pipeline.redis_url, SEGUE_CONFIG=str(config))
@@ -161,7 +150,7 @@ class Operator:
         return [orjson.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_what_failed_is_grouped_mended_and_replayed_once_in_order_while_people_go_on(
+def test_failed_events_are_grouped_and_replayed_once_in_order_while_live_events_arrive(
     redis_server: RedisServer, config: Path
 ) -> None:
     """Ctrl-C at three random moments and kill -9 of all workers in the middle make no difference."""
@@ -169,21 +158,21 @@ def test_what_failed_is_grouped_mended_and_replayed_once_in_order_while_people_g
     variables = {"SEGUE_CONFIG": str(config), "SEGUE_SETTLE_S": "0.1", "SEGUE_LEASE_S": "3"}
     with Pipeline(redis_server.url, workers=2, **variables) as pipeline:
         operator = Operator(pipeline, config)
-        before = told()
+        before = events()
         pipeline.send(before)
         pipeline.drain(deadline_s=120)
         (groups,) = operator.lines("list", "--group", "--json")
         listed = operator.lines("list", "--json")
 
-        config.write_text(config.read_text() + MENDED)
+        config.write_text(config.read_text() + CORRECTED)
         for _ in range(2):
             pipeline.kill_worker(0)
             pipeline.start_worker()
-        (plan,) = operator.lines("replay", "--dry-run", "--json")
+        (counts,) = operator.lines("replay", "--dry-run", "--json")
 
         with living(pipeline) as sent:
             interruptions = [interrupted(operator, FAILED // 60, dice.uniform(0, 1)) for _ in range(3)]
-            wait_until(lambda: pipeline.stats().dead < FAILED, "letters are put back")
+            wait_until(lambda: pipeline.stats().dead < FAILED, "dead letters are requeued")
             for _ in range(2):
                 pipeline.kill_worker(0)
                 pipeline.start_worker()
@@ -199,26 +188,31 @@ def test_what_failed_is_grouped_mended_and_replayed_once_in_order_while_people_g
         ("rejected", "createUpdateDevice", FAILED // 5),
         ("rejected", "createUpdatePerson", FAILED // 5),
     }
-    assert [one["event"]["messageId"] for one in listed] == [f"m{n}" for n in range(0, EVENTS, 10)]
-    assert (plan["letters"], plan["fail_again"], plan["changed"]) == (FAILED, 0, FAILED // 5 * 3)
-    assert plan["changes"] == dict.fromkeys(("attributes.bio", "device.platform", "name"), FAILED // 5)
+    assert [dead_letter["event"]["messageId"] for dead_letter in listed] == [f"m{n}" for n in range(0, EVENTS, 10)]
+    assert (counts["dead_letters"], counts["fail_again"], counts["changed"]) == (
+        FAILED,
+        0,
+        FAILED // 5 * 3,
+    )
+    assert counts["changes"] == dict.fromkeys(("attributes.bio", "device.platform", "name"), FAILED // 5)
     kinds = ("add_device", "event", "identify", "page", "screen")
-    assert plan["operations"] == {f"person {kind}": FAILED // 5 for kind in kinds}
+    assert counts["operations"] == {f"person {kind}": FAILED // 5 for kind in kinds}
 
     replay, dry_run = history
     assert interruptions == [130] * 3, "each time it was under way, and joined again"
     assert (replay["state"], replay["mode"], replay["filter"], replay["done"]) == ("done", "mapped", {}, FAILED)
-    assert (replay["gone"], dry_run["mode"]) == (0, "dry run")
+    assert (replay["missing"], dry_run["mode"]) == (0, "dry_run")
     assert "@" in replay["who"]
     assert (figures.dead, figures.waiting) == (0, 0)
 
-    good = [event for event in before if event["messageId"] not in {one["event"]["messageId"] for one in listed}]
-    failed = [one["event"] for one in listed]
+    failed = [dead_letter["event"] for dead_letter in listed]
+    failed_ids = {event["messageId"] for event in failed}
+    good = [event for event in before if event["messageId"] not in failed_ids]
     assert people.keys() == {f"user {n}" for n in range(PEOPLE)}
     for name, person in wanted_people([*good, *failed, *sent]).items():
         found = people[name]
         assert found["attributes"] == person["attributes"] | dict.fromkeys(
-            {"before", "mended", "live"} - person["attributes"].keys()
+            {"before", "edited", "live"} - person["attributes"].keys()
         )
         assert Counter(found["deeds"]) == Counter(person["deeds"])
         assert sorted(found["devices"]) == sorted(person["devices"])
@@ -236,8 +230,8 @@ def in_order(journal: list[dict[str, Any]]) -> bool:
         kind, number = str(operation.get("name", ""))[:1], str(operation.get("name", ""))[1:]
         if kind in ("e", "d", "l"):
             numbers[operation["identifiers"]["id"], kind].append(int(number))
-    firsts = [list(dict.fromkeys(one)) for one in numbers.values()]
-    return len(firsts) >= PEOPLE and all(one == sorted(one) for one in firsts)
+    firsts = [list(dict.fromkeys(repeated)) for repeated in numbers.values()]
+    return len(firsts) >= PEOPLE and all(first == sorted(first) for first in firsts)
 
 
 @contextmanager
@@ -274,21 +268,21 @@ def interrupted(operator: Operator, rate: int, after_s: float) -> int:
         return process.wait(30)
 
 
-def test_a_replay_survives_kill_9_of_redis_and_of_whoever_carries_it_on(tmp_path: Path) -> None:
-    letters = 400
+def test_a_replay_survives_kill_9_of_redis_and_of_its_worker(tmp_path: Path) -> None:
+    count = 400
     with Stage(tmp_path) as stage:
         address = f"redis://127.0.0.1:{stage.redis_port}/0"
         stage.start(address, f"http://127.0.0.1:{stage.simulator_port}", order="acknowledged", settle_s=0.1)
-        batch = [of(n, {"type": "page", "properties": {}}) for n in range(letters)]
-        for first in range(0, letters, 100):
+        batch = [of(n, {"type": "page", "properties": {}}) for n in range(count)]
+        for first in range(0, count, 100):
             stage.ingest.post("/v1/batch", json={"batch": batch[first : first + 100]}).raise_for_status()
-        wait_until(lambda: lanes.stats(queue_in(stage.store, "demo")).dead == letters, "all are dead letters")
-        for grave in query.matching(queue_in(stage.store, "demo"), Filter()):
-            url = {"url": f"d{grave.event['messageId'][1:]}"}
-            assert query.edit(queue_in(stage.store, "demo"), grave, grave.event | {"properties": url})
+        wait_until(lambda: lanes.stats(queue_in(stage.store, "demo")).dead == count, "all are dead letters")
+        for dead_letter in query.matching(queue_in(stage.store, "demo"), Filter()):
+            url = {"url": f"d{dead_letter.event['messageId'][1:]}"}
+            assert query.edit(queue_in(stage.store, "demo"), dead_letter, dead_letter.event | {"properties": url})
 
         begun = replays.begin(queue_in(stage.store, "demo"), Filter(), who="jo@here", per_s=100)
-        wait_until(lambda: lanes.stats(queue_in(stage.store, "demo")).dead < letters, "it has begun")
+        wait_until(lambda: lanes.stats(queue_in(stage.store, "demo")).dead < count, "it has begun")
         for name in ("worker-1", "worker-2", "worker-3"):
             stage.kill(name)
         stage.kill("redis")
@@ -302,9 +296,9 @@ def test_a_replay_survives_kill_9_of_redis_and_of_whoever_carries_it_on(tmp_path
         journal = stage.simulator.get("/_sim/journal").json()["journal"]
 
     assert replay is not None
-    assert (replay.done, replay.gone, figures.dead) == (letters, 0, 0)
+    assert (replay.done, replay.missing, figures.dead) == (count, 0, 0)
     deeds = Counter(event["name"] for person in people for event in person["events"])
-    assert deeds == {f"d{n}": 1 for n in range(letters)}
+    assert deeds == {f"d{n}": 1 for n in range(count)}
     assert in_order(journal)
 
 
@@ -316,24 +310,24 @@ def ended(stage: Stage, replay_id: str) -> bool:
     return replay is not None and replay.state == "done"
 
 
-def test_a_letter_that_holds_lets_the_person_go_on_in_order_after_replay_or_skip(
+def test_events_behind_a_blocking_dead_letter_are_delivered_in_order_after_replay_or_skip(
     redis_server: RedisServer, config: Path
 ) -> None:
-    config.write_text(CONFIG.format(after_burial="hold"))
+    config.write_text(configuration(delivery={"requests_per_s": 1000, "after_burial": "hold"}))
     with Pipeline(redis_server.url, workers=1, SEGUE_CONFIG=str(config), SEGUE_SETTLE_S="0.1") as pipeline:
         operator = Operator(pipeline, config)
-        for user in ("mended", "skipped"):
+        for user in ("edited", "skipped"):
             pipeline.send([{"type": "page", "properties": {}, "userId": user, "messageId": f"{user} bad"}])
             pipeline.send([{"type": "track", "event": f"after {n}", "userId": user} for n in range(3)])
         pipeline.send([{"type": "track", "event": "free", "userId": "other"}])
-        wait_until(lambda: pipeline.stats().blocking == 2, "both letters hold")
+        wait_until(lambda: pipeline.stats().blocking == 2, "both dead letters block")
         wait_until(lambda: pipeline.stats().delivered_total == 1, "others are not delayed")
         assert pipeline.stats().blocked == 6
-        by_user = {one["event"]["userId"]: one["sequence"] for one in operator.lines("list", "--json")}
+        by_user = {found["event"]["userId"]: found["sequence"] for found in operator.lines("list", "--json")}
 
-        patch = '{"properties": {"url": "https://example.com/mended"}}'
-        assert operator.command("edit", str(by_user["mended"]), "--patch", patch).returncode == 0
-        assert operator.command("replay", str(by_user["mended"])).returncode == 0
+        patch = '{"properties": {"url": "https://example.com/edited"}}'
+        assert operator.command("edit", str(by_user["edited"]), "--patch", patch).returncode == 0
+        assert operator.command("replay", str(by_user["edited"])).returncode == 0
         assert operator.command("skip", str(by_user["skipped"])).returncode == 0
         pipeline.drain()
         happened = defaultdict(list)
@@ -345,6 +339,6 @@ def test_a_letter_that_holds_lets_the_person_go_on_in_order_after_replay_or_skip
     assert dead == 0
     assert happened == {
         "other": ["free"],
-        "mended": ["https://example.com/mended", *after],
+        "edited": ["https://example.com/edited", *after],
         "skipped": after,
     }

@@ -7,7 +7,7 @@ import re
 from tests.e2e.conftest import clean_environment, segue
 
 
-def test_the_demo_delivers_everything_in_order_although_a_worker_is_killed() -> None:
+def test_the_demo_delivers_everything_in_order_with_a_worker_killed() -> None:
     shown = segue("demo", environment=clean_environment(COLUMNS="100"))
 
     assert shown.returncode == 0, shown.stdout + shown.stderr

@@ -1,5 +1,6 @@
-"""Whoever is forgotten is nowhere any more: neither in what Redis writes to disk nor in any file, also inside what is
-compressed; a receipt tells that it was done, and a second run finds nothing.
+"""An erased person is in no byte that Redis writes to disk and in no other file, also not in compressed data.
+
+A receipt records the erasure, and a second run finds nothing.
 """
 
 from __future__ import annotations
@@ -22,9 +23,8 @@ from dead_letters import query, spill_files
 from dead_letters import replay as replays
 from dead_letters.query import Filter
 from delivery import log as delivery_log
-from ingest import sources
+from ingest import counters
 from lanes.keys import base
-from mapping.envelope import unpack
 from privacy import receipts
 from tests.conftest import RedisServer
 from tests.e2e.conftest import clean_environment, segue
@@ -33,14 +33,14 @@ from tests.queues import queue_in
 
 USER, EMAIL, VISITOR, FORMER = "jo-id-4711", "jo.mueller@example.com", "jo-visitor-8d1c", "jo-former-id-12"
 KEYS = (f"id:{USER}", f"email:{EMAIL}", f"anonymous_id:{VISITOR}", f"id:{FORMER}")
-WHOM = ("--user-id", USER, "--user-id", FORMER, "--email", EMAIL, "--anonymous-id", VISITOR)
+IDENTITIES = ("--user-id", USER, "--user-id", FORMER, "--email", EMAIL, "--anonymous-id", VISITOR)
 OTHER = "al-id-1"
 ZSTD = b"\x28\xb5\x2f\xfd"
 PAGE = {"type": "page", "properties": {}}  # refused: a page view has a URL
 
 
 class Operator:
-    """Somebody with the command line of a running pipeline."""
+    """The command line of a running pipeline."""
 
     def __init__(self, pipeline: Pipeline, **variables: str) -> None:
         self.environment = clean_environment(REDIS_URL=pipeline.redis_url, SEGUE_SETTLE_S="0.1", **variables)
@@ -93,7 +93,7 @@ def _unpacked(content: bytes) -> Iterator[bytes]:
 
 
 def found(everything: bytes) -> set[str]:
-    """What of the person is there: identities, and digests of ordering keys, plain or in hex."""
+    """Return the identities of the person that are there, and the ordering keys with a digest there, also in hex."""
     texts = {text for text in (USER, EMAIL, VISITOR, FORMER) if text.encode() in everything}
     digests = {
         key for key in KEYS if (digest := lanes.digest(key)) in everything or digest.hex().encode() in everything
@@ -102,7 +102,7 @@ def found(everything: bytes) -> set[str]:
 
 
 def state(client: redis.Redis) -> dict[bytes, bytes]:
-    """Everything but receipts, and what passes by itself within seconds."""
+    """Return all keys but receipts, and those that expire within seconds."""
     passing = (
         ":receipt",
         ":wakeup",
@@ -119,7 +119,7 @@ def state(client: redis.Redis) -> dict[bytes, bytes]:
     return {name: client.dump(name) for name in names}
 
 
-def test_a_forgotten_person_is_in_no_byte_that_redis_writes_and_others_stay(server: RedisServer, disk: Path) -> None:
+def test_an_erased_person_is_in_no_byte_that_redis_writes_and_others_stay(server: RedisServer, disk: Path) -> None:
     with Pipeline(server.url, workers=1, SEGUE_SETTLE_S="0.1") as pipeline:
         client, operator = pipeline.redis, Operator(pipeline, SEGUE_SPILL_DIR=str(disk / "spill"))
         pipeline.send(
@@ -136,9 +136,10 @@ def test_a_forgotten_person_is_in_no_byte_that_redis_writes_and_others_stay(serv
         )
         pipeline.drain()
         pipeline.kill_worker(0)
-        letters = lanes.list_dead_letters(queue_in(client, QUEUE))
-        spilled = [spill_files.line(QUEUE, query.read(letter)) for letter in letters]
-        spill_files.finish(spill_files.write(disk / "spill", QUEUE, spilled), [letter.sequence for letter in letters])
+        dead_letters = list(query.matching(queue_in(client, QUEUE), Filter()))
+        spilled = [dead_letter.line(QUEUE).to_bytes() for dead_letter in dead_letters]
+        sequences = [dead_letter.sequence for dead_letter in dead_letters]
+        spill_files.finish(spill_files.write(disk / "spill", QUEUE, spilled), sequences)
         replays.begin(queue_in(client, QUEUE), Filter(person=f"id:{USER}", text="jo."), who="op", per_s=1)
         pipeline.send([{"type": "track", "event": f"e{n}", "userId": USER} for n in range(3)])
         pipeline.send([{"type": "track", "event": "visit", "anonymousId": VISITOR, "userId": "third-id"}])
@@ -147,15 +148,15 @@ def test_a_forgotten_person_is_in_no_byte_that_redis_writes_and_others_stay(serv
             queue_in(client, QUEUE), lease_ms=1500, max_events=1, max_bytes=10**6, max_depth=0, poll_ms=0
         )
         assert len(under_way.events) == 1
-        wait_until(lambda: not client.keys(f"{base(QUEUE)}:cooling_until:*"), "distances have passed")
+        wait_until(lambda: not client.keys(f"{base(QUEUE)}:cooling_until:*"), "cooldowns have ended")
         assert found(written(client, disk)) == {USER, EMAIL, VISITOR, FORMER, *KEYS}
 
-        receipt = operator.forget(*WHOM)
+        receipt = operator.forget(*IDENTITIES)
 
         assert receipt["state"] == "done"
         kinds = (
             "events",
-            "letters",
+            "dead_letters",
             "spilled",
             "log",
             "message_ids",
@@ -167,28 +168,27 @@ def test_a_forgotten_person_is_in_no_byte_that_redis_writes_and_others_stay(serv
         )
         assert {kind: receipt["removed"].get(kind, 0) > 0 for kind in kinds} == dict.fromkeys(kinds, True)
         assert receipt["others"] == ["id:third-id"]
-        wait_until(lambda: not client.keys(f"{base(QUEUE)}:finished_at:*"), "finishes are not remembered any more")
+        wait_until(lambda: not client.keys(f"{base(QUEUE)}:finished_at:*"), "finish times have expired")
         everything = written(client, disk)
         assert found(everything) == set()
         assert receipt["id"].encode() in everything
         assert OTHER.encode() in everything
         assert lanes.inspect(queue_in(client, QUEUE), f"id:{OTHER}") is not None
-        assert {
-            one.item["action"] for one in delivery_log.sent_for(queue_in(client, QUEUE), lanes.digest(f"id:{OTHER}"), 9)
-        } == {"identify"}
+        logged = delivery_log.sent_for(queue_in(client, QUEUE), lanes.digest(f"id:{OTHER}"), 9)
+        assert {sent.item["action"] for sent in logged} == {"identify"}
         (file,) = spill_files.files(disk / "spill", QUEUE)
         assert list(spill_files.read(file)) == [line for line in spilled if USER.encode() not in line]
-        (letter,) = lanes.list_dead_letters(queue_in(client, QUEUE))
-        assert unpack(letter.body)[1]["userId"] == OTHER
+        (dead_letter,) = query.matching(queue_in(client, QUEUE), Filter())
+        assert dead_letter.event["userId"] == OTHER
 
         before = state(client)
-        again = operator.forget(*WHOM)
+        again = operator.forget(*IDENTITIES)
         assert (again["removed"], again["earlier"], again["state"]) == ({}, [receipt["id"]], "done")
         assert state(client) == before
         assert found(written(client, disk)) == set()
 
 
-def test_what_waits_is_dropped_then_customer_io_is_told_and_the_suppressed_are_refused(
+def test_waiting_events_are_discarded_then_the_request_is_sent_and_suppressed_people_are_refused(
     server: RedisServer, disk: Path
 ) -> None:
     with Pipeline(server.url, workers=1, SEGUE_SETTLE_S="0.1") as pipeline:
@@ -198,27 +198,30 @@ def test_what_waits_is_dropped_then_customer_io_is_told_and_the_suppressed_are_r
         pipeline.workers[0].terminate()
         pipeline.workers[0].wait()
         pipeline.send([{"type": "track", "event": f"unsent {n}", "userId": USER} for n in range(3)])
-        ordered = operator.forget("--user-id", USER, "--email", EMAIL, "--suppress")
-        assert (ordered["state"], ordered["removed"]["events"]) == ("waiting", 3)
-        assert "no worker runs" in ordered["waits_for"]
+        requested = operator.forget("--user-id", USER, "--email", EMAIL, "--suppress")
+        assert (requested["state"], requested["removed"]["events"]) == ("waiting", 3)
+        assert "no worker is running" in requested["waits_for"]
 
         pipeline.start_worker()
-        finished(client, ordered["id"])
+        finished(client, requested["id"])
 
         assert actions(pipeline, USER) == ["identify", "suppress"]
         pipeline.send([{"type": "track", "event": "refused", "userId": USER}] * 2)
         pipeline.send([{"type": "track", "event": "other", "userId": OTHER}])
         pipeline.drain()
-        wait_until(lambda: sources.totals(client)["demo"].get("suppressed") == 2, "they are counted")
-        wait_until(lambda: found(written(client, disk)) == set(), "nothing is left, in the append-only file neither")
+        wait_until(lambda: counters.totals(client)["demo"].get("suppressed") == 2, "they are counted")
+        wait_until(lambda: found(written(client, disk)) == set(), "nothing is left, also in the append-only file")
 
         assert segue("unsuppress", "--user-id", USER, environment=operator.environment).returncode == 0
-        wait_until(lambda: taken(pipeline, {"type": "track", "event": "back", "userId": USER}), "they are taken again")
+        wait_until(
+            lambda: accepted(pipeline, {"type": "track", "event": "back", "userId": USER}),
+            "their events are accepted again",
+        )
         pipeline.drain()
         assert actions(pipeline, USER)[:4] == ["identify", "suppress", "unsuppress", "event"]
 
 
-def test_segment_s_deletion_request_deletes_there_and_forgets_here(server: RedisServer, disk: Path) -> None:
+def test_a_deletion_request_of_segment_deletes_at_customer_io_and_erases_here(server: RedisServer, disk: Path) -> None:
     with Pipeline(server.url, workers=1, SEGUE_SETTLE_S="0.1") as pipeline:
         client = pipeline.redis
         pipeline.send([{"type": "identify", "userId": USER, "anonymousId": VISITOR}, PAGE | {"userId": USER}])
@@ -235,12 +238,12 @@ def test_segment_s_deletion_request_deletes_there_and_forgets_here(server: Redis
         (receipt,) = receipts.history(queue_in(client, QUEUE))
         finished(client, receipt.id)
         pipeline.drain()
-        assert (receipt.who, receipt.what) == ("source demo", "delete")
+        assert (receipt.requested_by, receipt.request) == ("source demo", "delete")
         assert actions(pipeline, USER) == ["identify", "delete"]
         assert {person["id"] for person in pipeline.people()} == {OTHER}
-        wait_until(lambda: not client.keys(f"{base(QUEUE)}:finished_at:*"), "finishes are not remembered any more")
-        wait_until(lambda: not client.keys(f"{base(QUEUE)}:cooling_until:*"), "distances have passed")
-        wait_until(lambda: found(written(client, disk)) == set(), "nothing is left, in the append-only file neither")
+        wait_until(lambda: not client.keys(f"{base(QUEUE)}:finished_at:*"), "finish times have expired")
+        wait_until(lambda: not client.keys(f"{base(QUEUE)}:cooling_until:*"), "cooldowns have ended")
+        wait_until(lambda: found(written(client, disk)) == set(), "nothing is left, also in the append-only file")
 
         pipeline.send([{"type": "identify", "userId": USER}])
         pipeline.drain()
@@ -258,11 +261,11 @@ def finished(client: redis.Redis, receipt_id: str) -> None:
 def actions(pipeline: Pipeline, user_id: str) -> list[str]:
     """The operations on a person that the simulator applied, in order."""
     operations = [entry["operation"] for entry in pipeline.journal()]
-    return [one["action"] for one in operations if one.get("identifiers", {}).get("id") == user_id]
+    return [operation["action"] for operation in operations if operation.get("identifiers", {}).get("id") == user_id]
 
 
-def taken(pipeline: Pipeline, event: dict[str, Any]) -> bool:
-    """Send the event and say whether it was put on the queue."""
+def accepted(pipeline: Pipeline, event: dict[str, Any]) -> bool:
+    """Send the event; return whether it was appended to the queue."""
     before = pipeline.stats().accepted_total
     pipeline.send([event])
     return pipeline.stats().accepted_total > before

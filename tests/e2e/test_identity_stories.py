@@ -1,7 +1,6 @@
-"""A thousand stories of identities, delivered to a service that applies at once, late, or late and shuffled: everybody
-must be who the story makes them.
+"""A thousand generated stories of identities, with a service that applies at once, late, or late and shuffled.
 
-STORIES sets how many are told.
+The people of the workspace must be those of an oracle. The environment variable STORIES sets the number of stories.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ import redis
 from simulator.options import Faults, Options
 from tests.stories import delivery
 from tests.stories.delivery import LAG_MS, SETTLE_S
+from tests.stories.generator import Story, stories
 from tests.stories.oracle import World
-from tests.stories.telling import Story, stories
 
 COUNT = int(os.environ.get("STORIES", "1000"))
 
@@ -30,17 +29,17 @@ Stale = Literal["attribute", "profile"]
 
 
 class Known(NamedTuple):
-    """Somebody, as they are compared."""
+    """A person, in the form that is compared."""
 
     id: str | None
     email: str | None
-    deeds: tuple[str, ...]  # in no order
+    deeds: tuple[str, ...]  # names of events, sorted
     attributes: str
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A story that ended with other people than the oracle's."""
+    """A story whose people differ from those of the oracle."""
 
     story: Story
     found: list[Known]
@@ -48,67 +47,72 @@ class Difference:
 
 
 @pytest.fixture(scope="module")
-def told() -> list[Story]:
+def generated() -> list[Story]:
     return stories(COUNT, seed=1, start=datetime.now(UTC) - timedelta(seconds=2400))
 
 
-# Both modes of either switch; where all is applied in its order they have nothing to do with each other.
+# Both values of both options. They are independent of each other when operations are applied in order.
 both_modes = pytest.mark.parametrize(("id_conflict", "stale_updates"), [("fail", "attribute"), ("reassign", "profile")])
 
 
 @both_modes
 @pytest.mark.parametrize("apply", ["at_once", "in_order"])
-def test_everybody_is_right_where_what_is_accepted_is_applied_in_its_order(
-    redis_client: redis.Redis, told: list[Story], apply: Apply, id_conflict: Conflict, stale_updates: Stale
+def test_people_are_right_when_operations_are_applied_in_order(
+    redis_client: redis.Redis, generated: list[Story], apply: Apply, id_conflict: Conflict, stale_updates: Stale
 ) -> None:
     options = Options(id_conflict=id_conflict, stale_updates=stale_updates, keep_journal=False)
-    assert not differing(redis_client, told, options, apply, "acknowledged", SETTLE_S)
+    assert not differing(redis_client, generated, options, apply, "acknowledged", SETTLE_S)
 
 
 @both_modes
-def test_everybody_is_right_after_a_shuffle_where_each_operation_waits_until_the_one_before_is_applied(
-    redis_client: redis.Redis, told: list[Story], id_conflict: Conflict, stale_updates: Stale
+def test_people_are_right_after_a_shuffle_when_each_dependent_operation_waits(
+    redis_client: redis.Redis, generated: list[Story], id_conflict: Conflict, stale_updates: Stale
 ) -> None:
     options = Options(id_conflict=id_conflict, stale_updates=stale_updates, keep_journal=False)
-    assert not differing(redis_client, told, options, "shuffled", "applied", SETTLE_S)
+    assert not differing(redis_client, generated, options, "shuffled", "applied", SETTLE_S)
 
 
 @pytest.mark.parametrize("id_conflict", ["fail", "reassign"])
 @pytest.mark.parametrize("stale_updates", ["attribute", "profile"])
-def test_everybody_is_right_after_a_shuffle_by_default(
-    redis_client: redis.Redis, told: list[Story], id_conflict: Conflict, stale_updates: Stale
+def test_people_are_right_after_a_shuffle_by_default(
+    redis_client: redis.Redis, generated: list[Story], id_conflict: Conflict, stale_updates: Stale
 ) -> None:
     options = Options(id_conflict=id_conflict, stale_updates=stale_updates, keep_journal=False)
-    assert not differing(redis_client, told, options, "shuffled", "acknowledged", SETTLE_S)
+    assert not differing(redis_client, generated, options, "shuffled", "acknowledged", SETTLE_S)
 
 
-def test_after_a_shuffle_people_are_wrong_without_the_settle_time(redis_client: redis.Redis, told: list[Story]) -> None:
-    wrong = differing(redis_client, told[:200], Options(keep_journal=False), "shuffled", "acknowledged", settle_s=0)
+def test_people_are_wrong_after_a_shuffle_without_the_settle_time(
+    redis_client: redis.Redis, generated: list[Story]
+) -> None:
+    options = Options(keep_journal=False)
 
-    assert {one.story.conflicts for one in wrong} == {True, False}
+    wrong = differing(redis_client, generated[:200], options, "shuffled", "acknowledged", settle_s=0)
+
+    assert {difference.story.conflicts for difference in wrong} == {True, False}
 
 
 def differing(
-    client: redis.Redis, told: list[Story], options: Options, apply: Apply, order: str, settle_s: float
+    client: redis.Redis, generated: list[Story], options: Options, apply: Apply, order: str, settle_s: float
 ) -> list[Difference]:
-    """Return the stories that ended with other people than the oracle's."""
+    """Return the stories whose people differ from those of the oracle."""
     faults = Faults(apply=apply, shuffle_batches=apply == "shuffled", lag_ms=LAG_MS, lag_tail=0)
-    found = by_story(map(delivered, delivery.people(client, told, options, faults, order, settle_s)))
-    compared = [Difference(story, found[story.number], expected(story, options)) for story in told]
-    return [one for one in compared if one.found != one.wanted]
+    found = by_story(map(delivered, delivery.people(client, generated, options, faults, order, settle_s)))
+    compared = [Difference(story, found[story.number], expected(story, options)) for story in generated]
+    return [difference for difference in compared if difference.found != difference.wanted]
 
 
 def expected(story: Story, options: Options) -> list[Known]:
     world = World(reassign=options.id_conflict == "reassign")
-    world.tell(story.phases)
+    world.apply_all(story.phases)
     return in_order(
-        known(one.names.get("id"), one.names.get("email"), one.attributes, one.deeds) for one in world.people
+        known(person.identifiers.get("id"), person.identifiers.get("email"), person.attributes, person.deeds)
+        for person in world.people
     )
 
 
 def delivered(person: dict[str, Any]) -> Known:
     attributes = {name: value for name, value in person["attributes"].items() if name != "created_at"}
-    return known(person["id"], person["email"], attributes, [one["attributes"]["deed"] for one in person["events"]])
+    return known(person["id"], person["email"], attributes, [event["attributes"]["deed"] for event in person["events"]])
 
 
 def known(user_id: str | None, email: str | None, attributes: dict[str, Any], deeds: list[str]) -> Known:
@@ -120,9 +124,9 @@ def in_order(people: Iterable[Known]) -> list[Known]:
 
 
 def by_story(people: Iterable[Known]) -> dict[int, list[Known]]:
-    """The people by the number that their names begin with."""
+    """Return the people by story: the number at the start of their identifiers."""
     found: defaultdict[int, list[Known]] = defaultdict(list)
     for person in people:
         name = person.id or person.email or ""
         found[int(name.partition("-")[0].removeprefix("s"))].append(person)
-    return defaultdict(list, {number: in_order(those) for number, those in found.items()})
+    return defaultdict(list, {number: in_order(group) for number, group in found.items()})

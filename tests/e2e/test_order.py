@@ -1,4 +1,4 @@
-"""The three sequences that break when order is lost, two hundred times each, over three workers and a slow service."""
+"""Three sequences that end wrong when their order is lost, 200 times each, with three workers and a slow service."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Event = dict[str, Any]
 
 
 def identify_then_merge(n: int) -> list[Event]:
-    """A person becomes known under a second id, which an alias then makes the first one's."""
+    """A person is identified under a second id, and an alias merges it into the first."""
     return [
         {"type": "identify", "userId": f"new {n}", "traits": {"plan": "pro"}},
         {"type": "identify", "userId": f"old {n}", "traits": {"colour": "red"}},
@@ -28,7 +28,7 @@ def identify_then_merge(n: int) -> list[Event]:
 
 
 def lead_to_customer(n: int) -> list[Event]:
-    """A lead known by e-mail only gets an id, and does things under both."""
+    """A lead with only an e-mail address gets an id; there are events under both."""
     email = f"lead{n}@example.com"
     return [
         {"type": "identify", "anonymousId": f"lead {n}", "traits": {"email": email, "stage": "lead"}},
@@ -39,7 +39,7 @@ def lead_to_customer(n: int) -> list[Event]:
 
 
 def anonymous_then_identify(n: int) -> list[Event]:
-    """A visitor looks around and then says who it is."""
+    """A visitor has events before they are identified."""
     visitor = f"visitor {n}"
     return [
         {"type": "page", "anonymousId": visitor, "properties": {"url": "https://shop.example/"}},
@@ -49,32 +49,32 @@ def anonymous_then_identify(n: int) -> list[Event]:
     ]
 
 
-def sent(tell: Any) -> Iterator[Event]:
-    """The story told by `TIMES` people at once: first everybody's first event, then everybody's second, …"""
-    stories = [tell(n) for n in range(TIMES)]
+def interleaved(sequence: Any) -> Iterator[Event]:
+    """Yield the events of TIMES people: the first event of each person, then the second of each, and so on."""
+    stories = [sequence(n) for n in range(TIMES)]
     for n, event in enumerate(chain.from_iterable(zip_longest(*stories))):
-        yield event | {"messageId": f"{tell.__name__}-{n}"}
+        yield event | {"messageId": f"{sequence.__name__}-{n}"}
 
 
-@pytest.mark.parametrize("tell", [identify_then_merge, lead_to_customer, anonymous_then_identify])
-def test_every_story_arrives_as_it_was_told(redis_server: RedisServer, tell: Any) -> None:
+@pytest.mark.parametrize("sequence", [identify_then_merge, lead_to_customer, anonymous_then_identify])
+def test_each_person_s_operations_arrive_in_the_order_of_their_events(redis_server: RedisServer, sequence: Any) -> None:
     with Pipeline(redis_server.url, workers=3, SEGUE_SETTLE_S="1") as pipeline:
         pipeline.faults(latency_ms=[0, 50], seed=1)
-        pipeline.send(sent(tell), batch=50)
+        pipeline.send(interleaved(sequence), batch=50)
         pipeline.drain()
         journal, people = pipeline.journal(), pipeline.people()
 
     arrived = defaultdict(list)
     for entry in journal:
-        arrived[story_of(entry["operation"])].append(entry["operation"]["action"])
+        arrived[number_of(entry["operation"])].append(entry["operation"]["action"])
     wanted = {"track": "event", "alias": "merge"}
     assert dict(arrived) == {
-        str(n): [wanted.get(event["type"], event["type"]) for event in tell(n)] for n in range(TIMES)
+        str(n): [wanted.get(event["type"], event["type"]) for event in sequence(n)] for n in range(TIMES)
     }
-    assert len(people) == TIMES, "each story ends with one person"
+    assert len(people) == TIMES, "each sequence ends with one person"
 
 
-def story_of(operation: dict[str, Any]) -> str:
-    """The number of the story that an operation belongs to: the digits of its person's name."""
+def number_of(operation: dict[str, Any]) -> str:
+    """Return the number of the person of an operation: the digits of the identifier."""
     who = operation.get("identifiers") or operation["primary"]
-    return "".join(letter for letter in next(iter(who.values())) if letter.isdigit())
+    return "".join(character for character in next(iter(who.values())) if character.isdigit())

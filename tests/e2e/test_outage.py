@@ -1,4 +1,4 @@
-"""A service that is dead for ten minutes and comes back, in virtual time: nothing is buried, and all of it arrives."""
+"""An outage of the service for ten minutes, in virtual time: no event is buried, and all events arrive after it."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import lanes
 from lanes.keys import base
 from simulator.service import Service
 from tests.queues import queue_in
-from tests.stories.delivery import QUEUE, SETTLE_S, Way
+from tests.stories.delivery import QUEUE, SETTLE_S, Pipeline
 
 EVENTS, PEOPLE = 600, 100
-DEAD_S = 600
-MOST_PROBES = 40
+OUTAGE_S = 600
+MAX_PROBES = 40
 
 
-def test_a_service_that_was_dead_for_ten_minutes_gets_everything_when_it_is_back(redis_client: redis.Redis) -> None:
+def test_all_events_arrive_after_an_outage_of_ten_minutes(redis_client: redis.Redis) -> None:
     service = Service(seed=1)
-    way = Way(redis_client, service, "acknowledged", SETTLE_S)
-    dead_until = service.clock.now() + DEAD_S
-    spent: list[int] = []
+    pipeline = Pipeline(redis_client, service, "acknowledged", SETTLE_S)
+    down_until = service.clock.now() + OUTAGE_S
+    attempts: list[int] = []
     probes = 0
 
     def is_down() -> bool:
         nonlocal probes
-        if service.clock.now() >= dead_until:
+        if service.clock.now() >= down_until:
             return False
-        spent[:] = [len(lines.splitlines()) for lines in redis_client.hvals(f"{base(QUEUE)}:attempts")]
+        attempts[:] = [len(lines.splitlines()) for lines in redis_client.hvals(f"{base(QUEUE)}:attempts")]
         probes += 1
         return True
 
-    way.line.is_down = is_down
+    pipeline.transport.is_down = is_down
     events = [
         {
             "type": "track",
@@ -44,13 +44,13 @@ def test_a_service_that_was_dead_for_ten_minutes_gets_everything_when_it_is_back
         for n in range(EVENTS)
     ]
 
-    way.deliver(events)
+    pipeline.deliver(events)
 
     figures = lanes.stats(queue_in(redis_client, QUEUE))
     assert (figures.delivered_total, figures.dead) == (EVENTS, 0)
-    assert set(spent) <= {1}, "only the failures that shut the gate were attempts"
-    assert dead_until <= service.clock.now() < dead_until + 60, "it was noticed soon"
-    assert probes < MOST_PROBES, "a dead service is left alone"
+    assert set(attempts) <= {1}, "only the failures that opened the circuit breaker are attempts"
+    assert down_until <= service.clock.now() < down_until + 60, "the breaker closes soon after the outage"
+    assert probes < MAX_PROBES, "the service gets few requests during the outage"
     for user in range(PEOPLE):
-        (person,) = [one for one in service.workspace.people.values() if one.id == f"user {user}"]
+        (person,) = [person for person in service.workspace.people.values() if person.id == f"user {user}"]
         assert [event["name"] for event in person.events] == [f"e{n}" for n in range(user, EVENTS, PEOPLE)]

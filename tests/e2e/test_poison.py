@@ -1,7 +1,7 @@
-"""An event that kills whoever maps it, among the events of others: it is told apart, set aside, and nobody else is.
+"""A poison message, an event that kills the worker that maps it: it becomes a dead letter, and no other event does.
 
-One process with several threads and a slow service is the hard case: whatever its other threads have under way dies
-with the poison, again and again.
+One process with several threads and a slow service is the hard case: each time, the claims of the other threads expire
+together with that of the poison message.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from tests.pipeline import QUEUE, Pipeline, wait_until
 from workers.claim import MOST_EXPIRED_CLAIMS
 
 PEOPLE = 60
-POISON = "Poison"  # tests.e2e.poisoned dies of it; importing it would poison this process
+POISON = "Poison"  # as in tests.e2e.poisoned, which would change this process if it were imported
 EVENTS = 5  # of each person
-VICTIM = 30  # the person whose middle event is the poison
+VICTIM = 30  # the person whose middle event is the poison message
 
 
-def test_a_poisonous_event_becomes_a_dead_letter_and_everybody_else_is_delivered(redis_server: RedisServer) -> None:
+def test_a_poison_message_becomes_a_dead_letter_and_all_other_events_are_delivered(redis_server: RedisServer) -> None:
     events = [
         {"type": "track", "userId": f"user {user}", "event": f"e{n}", "messageId": f"{user}-{n}"}
         for n in range(EVENTS)
@@ -29,16 +29,16 @@ def test_a_poisonous_event_becomes_a_dead_letter_and_everybody_else_is_delivered
     ]
     poison = next(event for event in events if event["messageId"] == f"{VICTIM}-{EVENTS // 2}")
     poison["event"] = POISON
-    deaths = 0
+    killed = 0
 
     with Pipeline(
         redis_server.url, workers=1, app="tests.e2e.poisoned", SEGUE_LEASE_S="2", SEGUE_SWEEP_S="0.25"
     ) as pipeline:
 
         def is_empty() -> bool:
-            nonlocal deaths
+            nonlocal killed
             for worker in [worker for worker in pipeline.workers if worker.poll() is not None]:
-                deaths += 1
+                killed += 1
                 pipeline.workers.remove(worker)
                 pipeline.start_worker()
             return pipeline.stats().waiting == 0
@@ -46,17 +46,17 @@ def test_a_poisonous_event_becomes_a_dead_letter_and_everybody_else_is_delivered
         pipeline.faults(latency_ms=[300, 400])
         pipeline.send(events)
         wait_until(is_empty, "everything is delivered or buried")
-        letters = [orjson.loads(letter) for letter in pipeline.redis.hgetall(f"{base(QUEUE)}:failure").values()]
+        failures = [orjson.loads(failure) for failure in pipeline.redis.hgetall(f"{base(QUEUE)}:failure").values()]
         seen = defaultdict(list)
         for entry in pipeline.journal():
             operation = entry["operation"]
             seen[operation["identifiers"]["id"]].append(operation["name"])
 
-    assert deaths == MOST_EXPIRED_CLAIMS
-    (letter,) = letters
-    assert letter["class"] == "deadly"
-    assert len({attempt["worker"] for attempt in letter["attempts"]}) == MOST_EXPIRED_CLAIMS
-    assert letter["message"] == f"{MOST_EXPIRED_CLAIMS} workers died while they had this event"
+    assert killed == MOST_EXPIRED_CLAIMS
+    (failure,) = failures
+    assert failure["class"] == "poison"
+    assert len({attempt["worker"] for attempt in failure["attempts"]}) == MOST_EXPIRED_CLAIMS
+    assert failure["message"] == f"{MOST_EXPIRED_CLAIMS} claims of this event expired"
     for user in range(PEOPLE):
-        told = [f"e{n}" for n in range(EVENTS) if (user, n) != (VICTIM, EVENTS // 2)]
-        assert list(dict.fromkeys(seen[f"user {user}"])) == told, f"first arrivals of user {user}"
+        expected = [f"e{n}" for n in range(EVENTS) if (user, n) != (VICTIM, EVENTS // 2)]
+        assert list(dict.fromkeys(seen[f"user {user}"])) == expected, f"first arrivals of user {user}"

@@ -1,44 +1,32 @@
-"""One rate for all workers: eight processes share a limit of 50 requests a second, and find it again after a storm.
+"""One rate limit for all workers: eight processes share 50 requests a second, also after a time of 429 responses.
 
-RATE_SECONDS sets for how long it is watched.
+RATE_SECONDS is the time of the measurement in seconds.
 """
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from tests.conftest import RedisServer
-from tests.pipeline import Pipeline, wait_until
+from tests.pipeline import Pipeline, configuration, wait_until
 from workers import heartbeat
 
 LIMIT = 50
 WORKERS = 8
 SECONDS = int(os.environ.get("RATE_SECONDS", "10"))
-NOISE_S = 60  # for so long others may keep the machine busy
+NOISE_S = 60  # other programs may slow the machine down for so long
 STORM_S = 2
 RECOVERY_S = 40
-CONFIG = f"""
-[sources.demo]
-write_key = "demo"
-destinations = ["demo"]
-[destinations.demo]
-site_id = "demo"
-api_key = "demo"
-batch_items = 1
-delivery.requests_per_s = {LIMIT}
-"""
+CONFIG = configuration(batch_items=1, delivery={"requests_per_s": LIMIT})
 
 
-def test_eight_processes_keep_to_the_limit_use_it_and_find_it_again(redis_server: RedisServer, tmp_path: Path) -> None:
-    config = tmp_path / "segue.toml"
-    config.write_text(CONFIG)
+def test_eight_processes_keep_to_the_limit_use_it_and_return_to_it(redis_server: RedisServer) -> None:
     events = [
         {"type": "track", "event": "Seen", "userId": f"user {n}", "messageId": f"m{n}"}
         for n in range(LIMIT * (SECONDS + NOISE_S + STORM_S + RECOVERY_S))
     ]
-    with Pipeline(redis_server.url, workers=WORKERS, SEGUE_CONFIG=str(config)) as pipeline:
-        wait_until(lambda: heartbeat.count(pipeline.redis) == WORKERS, "all workers are there")
+    with Pipeline(redis_server.url, workers=WORKERS, config=CONFIG) as pipeline:
+        wait_until(lambda: heartbeat.count(pipeline.redis) == WORKERS, "all workers run")
         pipeline.send(events)
         wait_until(
             lambda: most_within(SECONDS, full_seconds(pipeline)) >= 0.95 * LIMIT * SECONDS,
@@ -47,12 +35,12 @@ def test_eight_processes_keep_to_the_limit_use_it_and_find_it_again(redis_server
         )
 
         pipeline.faults(status_429=1)
-        wait_until(lambda: refused(pipeline) > LIMIT // 2, "the service refuses")
+        wait_until(lambda: refused(pipeline) > LIMIT // 2, "the service answers 429")
         stormy_until = max(seen(pipeline)) + STORM_S
-        wait_until(lambda: max(seen(pipeline)) > stormy_until, "the storm has lasted")
+        wait_until(lambda: max(seen(pipeline)) > stormy_until, "the 429 responses lasted for STORM_S")
         cut = full_seconds(pipeline)[-1]
         pipeline.faults()
-        wait_until(lambda: full_seconds(pipeline)[-1] >= 0.95 * LIMIT, "the rate is what it was", RECOVERY_S)
+        wait_until(lambda: full_seconds(pipeline)[-1] >= 0.95 * LIMIT, "the rate has recovered", RECOVERY_S)
         counts = list(seen(pipeline).values())
 
     assert max(counts) <= LIMIT * 1.02
@@ -60,21 +48,22 @@ def test_eight_processes_keep_to_the_limit_use_it_and_find_it_again(redis_server
 
 
 def seen(pipeline: Pipeline) -> dict[int, int]:
-    """How many requests arrived in which second, the one under way included."""
+    """Return the number of requests by Unix second, the current second included."""
     seconds: dict[str, int] = pipeline.http.get(f"{pipeline.simulator_url}/_sim/seconds").json()
     return {int(second): count for second, count in seconds.items()}
 
 
 def full_seconds(pipeline: Pipeline) -> list[int]:
-    """The counts of the seconds from end to end: neither the first one nor the one under way."""
+    """Return the numbers of requests in full seconds: neither the first nor the current one."""
     return list(seen(pipeline).values())[1:-1]
 
 
 def most_within(seconds: int, counts: list[int]) -> int:
-    """Return the most that came within so many seconds; 0 when there were fewer."""
+    """Return the maximum over a number of consecutive seconds; 0 when there are fewer."""
     return max((sum(counts[first : first + seconds]) for first in range(len(counts) - seconds + 1)), default=0)
 
 
 def refused(pipeline: Pipeline) -> int:
+    """Return the number of 429 responses."""
     requests: dict[str, int] = pipeline.http.get(f"{pipeline.simulator_url}/_sim/stats").json()["requests"]
     return requests.get("429", 0)

@@ -1,25 +1,24 @@
-"""Two destinations, one of them dead: the other does not notice.
+"""Two destinations, one of them unavailable: it does not slow the other one down.
 
-The dead one does not answer, and hangs on to as many deliverers as it gets: the living one has everything before the
-first try at the dead one comes to its end. `bench/two_destinations.py` compares its throughput with that alone, and
-`test_outage.py` tells what becomes of the dead one when it is back.
+The unavailable destination does not respond, and occupies all of its slots. The other one receives all of its events
+before the first request to the unavailable one times out. `bench/two_destinations.py` compares the throughput with that
+of a single destination; `test_outage.py` tests the end of an outage.
 """
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import lanes
 from delivery import admission
 from tests.conftest import RedisServer
 from tests.pipeline import OTHER, Pipeline, wait_until
 from tests.queues import queue_in
-from workers.tasks import CLAIM_EVENTS
+from workers.deliverer import CLAIM_EVENTS
 
-WORKERS, SEATS = 2, 4  # SEATS of each destination in each worker
-TO_THE_DEAD, TO_THE_LIVING = 2 * WORKERS * SEATS * CLAIM_EVENTS, 200
-LEASE_S = 60  # a send that is not answered takes a third of it
+WORKERS, SLOTS = 2, 4  # SLOTS per destination and worker
+DEAD_EVENTS, LIVING_EVENTS = 2 * WORKERS * SLOTS * CLAIM_EVENTS, 200
+LEASE_S = 60  # a request without a response times out after 20 s
 CONFIG = f"""
 [sources.demo]
 write_key = "demo"
@@ -42,38 +41,40 @@ delivery.requests_per_s = 1000
 """
 
 
-def test_a_dead_destination_slows_nobody(redis_server: RedisServer, tmp_path: Path) -> None:
-    config = tmp_path / "segue.toml"
-    config.write_text(CONFIG)
-    environment = {"SEGUE_CONFIG": str(config), "SEGUE_CONCURRENCY": str(SEATS), "SEGUE_LEASE_S": str(LEASE_S)}
-    with Pipeline(redis_server.url, workers=WORKERS, threads=2 * SEATS, **environment) as pipeline:
+def test_an_unavailable_destination_does_not_slow_the_other_one(redis_server: RedisServer) -> None:
+    variables = {"SEGUE_CONCURRENCY": str(SLOTS), "SEGUE_LEASE_S": str(LEASE_S)}
+    with Pipeline(redis_server.url, workers=WORKERS, threads=2 * SLOTS, config=CONFIG, **variables) as pipeline:
         pipeline.faults(site_id=OTHER, timeout_before=1)
-        pipeline.send(told("dead", TO_THE_DEAD), write_key="other")
-        wait_until(lambda: claims(pipeline) == WORKERS * SEATS, "the dead one has all its seats")
+        pipeline.send(events("dead", DEAD_EVENTS), write_key="other")
+        wait_until(lambda: claims(pipeline) == WORKERS * SLOTS, "the unavailable destination occupies all of its slots")
 
-        delivered_in(pipeline, "demo", "living", TO_THE_LIVING)
+        delivered_in(pipeline, "demo", "living", LIVING_EVENTS)
 
         living, dead = lanes.stats(queue_in(pipeline.redis, "living")), lanes.stats(queue_in(pipeline.redis, "dead"))
         breaker = admission.read(queue_in(pipeline.redis, "dead")).breaker
         while pipeline.workers:
-            pipeline.kill_worker(0)  # they would wait for answers
+            pipeline.kill_worker(0)  # they would wait for responses
 
-    assert breaker == "closed", "the first tries are still under way"
-    assert (living.delivered_total, living.dead) == (TO_THE_LIVING, 0)
-    assert (dead.waiting, dead.delivered_total, dead.dead) == (TO_THE_DEAD, 0, 0)
+    assert breaker == "closed", "the first requests have not timed out yet"
+    assert (living.delivered_total, living.dead) == (LIVING_EVENTS, 0)
+    assert (dead.waiting, dead.delivered_total, dead.dead) == (DEAD_EVENTS, 0, 0)
 
 
 def claims(pipeline: Pipeline) -> int:
+    """Return the number of open claims of the destination `dead`."""
     return lanes.stats(queue_in(pipeline.redis, "dead")).claims
 
 
 def delivered_in(pipeline: Pipeline, write_key: str, name: str, count: int) -> float:
-    """Return the seconds from the first event sent until the living destination has them all."""
+    """Send events; return the seconds until the destination `living` has received all of them."""
     began_at = time.monotonic()
-    pipeline.send(told(name, count), write_key=write_key)
-    wait_until(lambda: lanes.stats(queue_in(pipeline.redis, "living")).waiting == 0, "the living one has everything")
+    pipeline.send(events(name, count), write_key=write_key)
+    wait_until(
+        lambda: lanes.stats(queue_in(pipeline.redis, "living")).waiting == 0,
+        "the destination living has received all events",
+    )
     return time.monotonic() - began_at
 
 
-def told(name: str, count: int) -> list[dict[str, object]]:
+def events(name: str, count: int) -> list[dict[str, object]]:
     return [{"type": "track", "event": name, "userId": f"{name} {n}", "messageId": f"{name} {n}"} for n in range(count)]

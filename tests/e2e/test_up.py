@@ -1,4 +1,4 @@
-"""`segue up` as a newcomer meets it: real clients, killed children, a clean stop."""
+"""`segue up` as processes: real clients, killed children, commands in another shell, a clean stop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from segment.analytics.client import Client
 
 from tests.conftest import RedisServer
-from tests.e2e.conftest import Up, segue
+from tests.e2e.conftest import Up, clean_environment, segue
 from tests.pipeline import wait_until
 
 LINE = '{"id": "1", "event": {"type": "identify", "userId": "ada", "traits": {}}}'
@@ -56,13 +56,21 @@ def test_a_signed_webhook_reaches_customer_io_and_an_unsigned_one_does_not(up: U
     assert up.people()["grace"]["attributes"]["rank"] == "admiral"
 
 
-def test_a_killed_child_is_started_again_and_work_goes_on(up: Up) -> None:
+def test_the_workers_print_no_warning_as_root(up: Up) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("this test needs root: Celery warns root only")
+
+    assert "ready" in up.lines()
+    assert [line for line in up.lines() if "superuser" in line or "Warning" in line] == []
+
+
+def test_a_killed_child_is_restarted_and_delivery_continues(up: Up) -> None:
     before = up.pids()
     for name in ("worker-1", "ingest"):
         os.kill(before[name], signal.SIGKILL)
     wait_until(
         lambda: all(up.pids().get(name) not in (None, before[name]) for name in ("worker-1", "ingest")),
-        "both are started again",
+        "both are restarted",
     )
     wait_until(lambda: is_ready(up), "ingest answers again")
 
@@ -80,7 +88,7 @@ def test_status_finds_the_embedded_redis_and_counts(up: Up) -> None:
     wait_until(lambda: "counted" in up.people(), "the event is delivered")
     wait_until(lambda: up.status()["destinations"][0]["waiting"] == 0, "the delivery is settled")
 
-    wait_until(lambda: up.status()["workers"] == 2, "both workers are there, and a killed one is forgotten")
+    wait_until(lambda: up.status()["workers"] == 2, "the heartbeats of both workers, without that of a killed one")
 
     after = up.status()
     assert grown(before["sources"], after["sources"], "accepted_total", "duplicates_total", "rejected_total") == [
@@ -98,7 +106,7 @@ def test_status_finds_the_embedded_redis_and_counts(up: Up) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_leaves_no_process_and_the_data_is_there_the_next_time(tmp_path: Path, number: int) -> None:
+def test_a_stop_leaves_no_process_and_keeps_the_data(tmp_path: Path, number: int) -> None:
     with Up(tmp_path) as first:
         httpx.post(
             f"{first.ingest_url}/v1/batch",
@@ -122,7 +130,7 @@ def test_a_stop_leaves_no_process_and_the_data_is_there_the_next_time(tmp_path: 
         assert second.status()["destinations"][0]["delivered_total"] == 1
 
 
-def test_what_the_environment_gives_is_not_embedded(tmp_path: Path, redis_server: RedisServer) -> None:
+def test_what_the_environment_provides_is_not_embedded(tmp_path: Path, redis_server: RedisServer) -> None:
     given = {"REDIS_URL": redis_server.url, "CUSTOMERIO_SITE_ID": "my site", "CUSTOMERIO_API_KEY": "my key"}
     with Up(tmp_path, **given) as up:
         assert sorted(up.pids()) == ["ingest", "worker-1", "worker-2"]
@@ -134,7 +142,7 @@ def test_what_the_environment_gives_is_not_embedded(tmp_path: Path, redis_server
     assert "https://track.customer.io/api/v2/entity" in checked.stdout
 
 
-def test_the_event_tester_sends_only_when_told_to(up: Up) -> None:
+def test_the_event_tester_sends_only_with_send(up: Up) -> None:
     event = '{"type": "identify", "userId": "tried", "traits": {}}'
     environment = up.environment | {"SEGUE_TRACK_URL": up.simulator_url}
 
@@ -153,7 +161,7 @@ def test_a_second_up_on_the_same_data_is_refused(up: Up) -> None:
     assert f"another `segue up` (process {up.process.pid}) runs on" in refused.stderr
 
 
-def test_a_taken_port_is_named(tmp_path: Path) -> None:
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -180,7 +188,38 @@ def test_every_destination_of_a_file_is_simulated_with_its_own_credentials(tmp_p
         checked = segue("check", "--credentials", environment=up.environment | {"SEGUE_TRACK_URL": up.simulator_url})
 
     assert checked.returncode == 0, checked.stderr
-    assert checked.stdout.count("Customer.io takes the credentials") == 2
+    assert checked.stdout.count("Customer.io accepts the credentials") == 2
+
+
+def test_commands_in_another_shell_use_the_queue_of_the_up(tmp_path: Path) -> None:
+    """The shell has nothing but the data directory: no configuration, and no value of the queue."""
+    config = tmp_path / "segue.toml"
+    config.write_text(
+        '[sources.shop]\nwrite_key = "shop"\ndestinations = ["journeys"]\n'
+        '[destinations.journeys]\nsite_id = "s"\napi_key = "k"\n'
+    )
+    variables = {"SEGUE_CONFIG": str(config), "SEGUE_DEDUPE_S": "600", "SEGUE_QUEUE_LIMIT": "5000"}
+    with Up(tmp_path, **variables, SEGUE_SPILL_DIR=str(tmp_path / "spill")) as up:
+        shell = clean_environment(SEGUE_DATA_DIR=str(up.data_dir))
+        invalid = {"type": "page", "properties": {}, "userId": "ada", "messageId": "m"}
+        httpx.post(f"{up.ingest_url}/v1/batch", json={"batch": [invalid]}, auth=("shop", ""))
+        wait_until(lambda: up.status()["destinations"][0]["dead"] == 1, "the event is a dead letter")
+
+        status = segue("status", "--json", environment=shell)
+        stats = segue("dead", "stats", "--json", environment=shell)
+        forgotten = segue("forget", "--user-id", "ada", "--json", environment=shell)
+        differing = segue("dead", "stats", environment=shell | {"SEGUE_DEDUPE_S": "60"})
+        shared = up.shared()
+
+    assert (status.returncode, stats.returncode, forgotten.returncode) == (0, 0, 0), stats.stderr + forgotten.stderr
+    assert [(row["name"], row["dead"]) for row in orjson.loads(status.stdout)["destinations"]] == [("journeys", 1)]
+    assert (orjson.loads(stats.stdout)["destination"], orjson.loads(stats.stdout)["dead"]) == ("journeys", 1)
+    (receipt,) = orjson.loads(forgotten.stdout)["receipts"]
+    assert receipt["removed"]["message_ids"] == 1, "found under the SEGUE_DEDUPE_S of the queue"
+    assert differing.returncode == 2
+    assert "SEGUE_DEDUPE_S is 60 here and 600 in Redis" in differing.stderr
+    assert {name: shared[name] for name in variables} == variables
+    assert {"SEGUE_SETTLE_S", "SEGUE_SPILL_DIR", "REDIS_URL", "SEGUE_TRACK_URL"} <= shared.keys()
 
 
 def grown(before: list[dict[str, Any]], after: list[dict[str, Any]], *figures: str) -> list[int]:

@@ -1,7 +1,7 @@
-"""Each operation that keeps a distance, and each change of names that does, has a reason: a story that comes out right
-with the wait, and wrong when that alone does not wait.
+"""The reason of each cooldown: a story that ends right with the cooldown, and wrong without this one cooldown.
 
-The service applies late and shuffled; every story is told of PEOPLE at once.
+There is a story for each operation with a cooldown, and for each change of identifiers with one. The service applies
+operations late and shuffled. Each story happens to PEOPLE people at the same time.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ import pytest
 import redis
 
 from delivery import identifier_changes, recent_attributes
+from mapping.actions import ACTIONS
+from mapping.operation import NEEDS_COOLDOWN
 from simulator.options import Faults, Options
 from simulator.service import Service
 from simulator.workspace import Workspace
-from tests.stories.delivery import LAG_MS, SETTLE_S, Way
-from tests.stories.telling import Event
+from tests.stories.delivery import LAG_MS, SETTLE_S, Pipeline
+from tests.stories.generator import Event
 
-placement = import_module("mapping.ordering")  # the package has a function of that name
+ordering = import_module("mapping.ordering")  # for monkeypatch
 
 PEOPLE = 40
 BEGAN_AT = datetime.now(UTC) - timedelta(seconds=600)
 
-Telling = Callable[[str], list[Event]]
-Story = tuple[Telling, Callable[[Workspace, str], bool]]
+Script = Callable[[str], list[Event]]  # from a person to the events of the story
+Story = tuple[Script, Callable[[Workspace, str], bool]]
 
 
 def address(who: str) -> str:
@@ -47,7 +49,7 @@ def has_a_phone(name: str, who: str) -> Event:
     return track(name, who, context={"device": {"token": f"phone of {who}", "type": "ios"}})
 
 
-def belongs(who: str) -> Event:
+def joins(who: str) -> Event:
     return {"type": "group", "userId": who, "groupId": f"club of {who}", "traits": {}}
 
 
@@ -55,7 +57,7 @@ def leaves(name: str, who: str) -> Event:
     return track(name, who, properties={"objectId": f"club of {who}"})
 
 
-# By the operation: what is told, and whether the workspace is as it must be then.
+# Slug of an action → the events of the story, and whether the workspace is right at its end.
 STORIES: dict[str, Story] = {
     "mergePeople": (
         lambda who: [
@@ -70,7 +72,7 @@ STORIES: dict[str, Story] = {
         lambda workspace, who: not exists(workspace, who),
     ),
     "suppressPerson": (
-        # Applied first it would block the id alone: nobody knows the address by then.
+        # Applied first, it suppresses the id alone: the address does not belong to the person yet.
         lambda who: [identify(who, email=address(who)), track("User Suppressed", who)],
         lambda workspace, who: not exists(workspace, who) and is_suppressed(workspace, address(who)),
     ),
@@ -83,11 +85,11 @@ STORIES: dict[str, Story] = {
         lambda workspace, who: not found(workspace, who).devices,
     ),
     "deleteObject": (
-        lambda who: [belongs(who), leaves("Object Deleted", who)],
-        lambda workspace, who: f"club of {who}" not in {one["object_id"] for one in workspace.objects.json()},
+        lambda who: [joins(who), leaves("Object Deleted", who)],
+        lambda workspace, who: f"club of {who}" not in {found["object_id"] for found in workspace.objects.json()},
     ),
     "deleteRelationship": (
-        lambda who: [belongs(who), leaves("Relationship Deleted", who)],
+        lambda who: [joins(who), leaves("Relationship Deleted", who)],
         lambda workspace, who: not found(workspace, who).relationships,
     ),
 }
@@ -97,9 +99,9 @@ def visitor(who: str) -> str:
     return f"visitor {who}"
 
 
-# By the change: how a name of it is remembered, and which of the names of an update it is; what is told, and whether
-# the workspace is as it must be then.
-CHANGES: dict[str, tuple[bytes, int, Telling, Callable[[Workspace, str], bool]]] = {
+# Change of identifiers → how the identifier is remembered, and its index among those of an update; the events of the
+# story, and whether the workspace is right at its end.
+CHANGES: dict[str, tuple[bytes, int, Script, Callable[[Workspace, str], bool]]] = {
     "a changed address": (
         b"=",
         0,
@@ -113,7 +115,7 @@ CHANGES: dict[str, tuple[bytes, int, Telling, Callable[[Workspace, str], bool]]]
         lambda workspace, who: exists(workspace, who) and found(workspace, who).email == address(who),
     ),
     "a lead who becomes a customer": (
-        # Applied last the second would make two people one, of whom the lead is the older.
+        # Applied last, the second update merges two people; the lead is the older.
         b"?",
         0,
         lambda who: [
@@ -136,93 +138,93 @@ CHANGES: dict[str, tuple[bytes, int, Telling, Callable[[Workspace, str], bool]]]
 }
 
 
-def test_there_is_a_story_for_every_operation_that_waits() -> None:
-    assert STORIES.keys() == placement.TAKING_AWAY
+def test_every_action_with_a_cooldown_has_a_story() -> None:
+    assert STORIES.keys() == {slug for slug, action in ACTIONS.items() if action.effect in NEEDS_COOLDOWN}
 
 
 @pytest.mark.parametrize("slug", sorted(STORIES))
-def test_a_story_that_goes_wrong_without_the_wait(
+def test_the_story_of_an_action_ends_wrong_without_its_cooldown(
     redis_client: redis.Redis, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not gone_wrong(redis_client, *STORIES[slug])
+    assert not wrong_people(redis_client, *STORIES[slug])
 
-    monkeypatch.setattr(placement, "TAKING_AWAY", placement.TAKING_AWAY - {slug})
+    monkeypatch.setattr(ordering, "NEEDS_COOLDOWN", NEEDS_COOLDOWN - {ACTIONS[slug].effect})
 
-    assert gone_wrong(redis_client, *STORIES[slug])
+    assert wrong_people(redis_client, *STORIES[slug])
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_of_names_that_goes_wrong_without_the_wait(
+def test_the_story_of_a_change_of_identifiers_ends_wrong_without_its_cooldown(
     redis_client: redis.Redis, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rule, number, *story = CHANGES[change]
-    assert not gone_wrong(redis_client, *story)
+    assert not wrong_people(redis_client, *story)
 
-    given = identifier_changes.given
+    partners = identifier_changes.partners
 
-    def all_but_this(body: Event, lanes: Collection[bytes]) -> Iterator[bytes]:
-        flat = iter(given(body, lanes))
+    def all_but_this(body: Event, keys: Collection[bytes]) -> Iterator[bytes]:
+        flat = iter(partners(body, keys))
         return chain.from_iterable(
             pair for at, pair in enumerate(zip(flat, flat, strict=True)) if at != number or pair[1][:1] != rule
         )
 
-    monkeypatch.setattr(identifier_changes, "given", all_but_this)
+    monkeypatch.setattr(identifier_changes, "partners", all_but_this)
 
-    assert gone_wrong(redis_client, *story)
+    assert wrong_people(redis_client, *story)
 
 
-def test_an_update_only_that_goes_wrong_without_the_wait(
+def test_an_update_of_existing_people_only_ends_wrong_without_its_cooldown(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Applied last, it finds somebody."""
+    """Applied last, it finds the person that the other update creates."""
     story: Story = (
         lambda who: [identify(who, _update=True, first=True), identify(who)],
         lambda workspace, who: "first" not in found(workspace, who).attributes,
     )
-    assert not gone_wrong(redis_client, *story)
+    assert not wrong_people(redis_client, *story)
 
     monkeypatch.setattr(identifier_changes, "updates_only", lambda _body: False)
 
-    assert gone_wrong(redis_client, *story)
+    assert wrong_people(redis_client, *story)
 
 
-def test_an_update_that_is_dropped_as_a_whole_is_lost_unless_the_next_one_says_it_again(
+def test_an_update_that_is_dropped_as_a_whole_is_lost_unless_the_next_one_repeats_it(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """This one waits for nothing."""
+    """There is no cooldown here."""
     story: Story = (
         lambda who: [identify(who, first=True), identify(who)],
         lambda workspace, who: "first" in found(workspace, who).attributes,
     )
-    assert not gone_wrong(redis_client, *story, stale_updates="profile")
+    assert not wrong_people(redis_client, *story, stale_updates="profile")
 
     monkeypatch.setattr(recent_attributes, "remember", lambda *_args: None)
 
-    assert gone_wrong(redis_client, *story, stale_updates="profile")
+    assert wrong_people(redis_client, *story, stale_updates="profile")
 
 
-def gone_wrong(
+def wrong_people(
     client: redis.Redis,
-    telling: Telling,
+    script: Script,
     is_right: Callable[[Workspace, str], bool],
     stale_updates: Literal["attribute", "profile"] = "attribute",
 ) -> list[str]:
-    """Return for whom the story came to another end."""
-    everybody = [f"user {number}" for number in range(PEOPLE)]
+    """Return the people whose story did not end right."""
+    people = [f"user {number}" for number in range(PEOPLE)]
     client.flushall()
     service = Service(seed=1)
     service.set_options(Options(stale_updates=stale_updates))
     service.set_faults(Faults(apply="shuffled", shuffle_batches=True, lag_ms=LAG_MS, lag_tail=0))
-    told = chain.from_iterable(zip(*map(telling, everybody), strict=True))
-    Way(client, service, "acknowledged", SETTLE_S).deliver(
+    events = chain.from_iterable(zip(*map(script, people), strict=True))
+    Pipeline(client, service, "acknowledged", SETTLE_S).deliver(
         [
             event | {"messageId": f"m{number}", "timestamp": (BEGAN_AT + timedelta(seconds=number)).isoformat()}
-            for number, event in enumerate(told)
+            for number, event in enumerate(events)
         ]
     )
     service.clock.advance(60)
     service.catch_up()
-    return [who for who in everybody if not is_right(service.workspace, who)]
+    return [who for who in people if not is_right(service.workspace, who)]
 
 
 def found(workspace: Workspace, who: str) -> Any:
@@ -234,7 +236,7 @@ def exists(workspace: Workspace, who: str) -> bool:
 
 
 def is_suppressed(workspace: Workspace, email: str) -> bool:
-    """Whether the service ignores what comes for this address."""
+    """Whether the service ignores events for this address."""
     before = workspace.counts["ignored"]
     workspace.apply({"type": "person", "action": "event", "name": "Late", "identifiers": {"email": email}}, 0.0)
     return workspace.counts["ignored"] == before + 1

@@ -1,6 +1,6 @@
 """The official `customerio` client, unchanged but for its address, against the simulator over a real socket.
 
-It always speaks TLS; the only thing mended here is the scheme of its addresses.
+It always speaks TLS; this test changes only the scheme of its addresses.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class World:
 
     def __init__(self, port: int) -> None:
         self.client = OverHttp("demo", "demo", host="127.0.0.1", port=port)
-        self.stranger = OverHttp("demo", "wrong", host="127.0.0.1", port=port)
+        self.intruder = OverHttp("demo", "wrong", host="127.0.0.1", port=port)
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"authorization": "Bearer demo"})
 
     def answers(self) -> bool:
@@ -60,7 +60,7 @@ def process() -> Iterator[World]:
     world = World(port)
     wait_until(world.answers, "the simulator answers")
     yield world
-    for client in (world.client, world.stranger, world.http):
+    for client in (world.client, world.intruder, world.http):
         client.close()
     simulator.terminate()
     simulator.wait(timeout=10)
@@ -68,7 +68,7 @@ def process() -> Iterator[World]:
 
 @pytest.fixture
 def world(process: World) -> World:
-    """A workspace where nobody is."""
+    """A workspace without people."""
     process.http.post("/_sim/reset")
     return process
 
@@ -141,7 +141,7 @@ def test_what_was_written_is_read_through_the_app_api(world: World) -> None:
 
 def test_the_client_tells_of_wrong_credentials_and_of_bad_calls(world: World) -> None:
     with pytest.raises(CustomerIOException, match=r"^401: .*Unauthorized request"):
-        world.stranger.identify(id="ada")
+        world.intruder.identify(id="ada")
     with pytest.raises(CustomerIOException, match=r"^400: .*platform"):
         world.client.add_device(customer_id="ada", device_id="t", platform="web")
     assert world.people() == []

@@ -1,4 +1,4 @@
-"""The laws of both dialects of FQL: total on any text, true to their print, and honest about what they can match."""
+"""Laws of both dialects of FQL: parsing is total, printing round-trips, and `types` and `events` are complete."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mapping.filters.parser import parse as parse_expression
 from mapping.filters.rules import allow, block, sample
 from mapping.fql import Comparison, FqlError, Group, Missing, from_ast, parse, warnings
 
-# Pieces which, thrown together, come near to every corner of both grammars.
+# Pieces whose combinations reach most of both grammars.
 SEPARATED = """
 type event name userId properties traits context properties.total properties.a.b traits.plan . , ( ) [ ] ! != = == <
 <= > >= and or null true false in AND or( contains( match( !contains( contains match length( typeof( foo "track" "x*"
@@ -56,7 +56,7 @@ events = st.fixed_dictionaries(
 class TestTriggers:
     @given(texts)
     def test_any_text_is_a_condition_or_an_fql_error(self, text: str) -> None:
-        error = _refusal(parse, text)
+        error = _error(parse, text)
 
         if error:
             assert 0 <= error.position <= len(text)
@@ -65,7 +65,7 @@ class TestTriggers:
             assert all(0 <= warning.position <= len(text) for warning in warnings(text))
 
     @given(texts, events)
-    def test_a_condition_is_true_or_false_and_fails_only_where_it_says_so(self, text: str, event: Any) -> None:
+    def test_a_condition_is_true_or_false_and_raises_only_if_can_fail(self, text: str, event: Any) -> None:
         condition = _parsed(text)
         try:
             assert condition.predicate()(event) in (True, False)
@@ -73,34 +73,34 @@ class TestTriggers:
             assert condition.can_fail
 
     @given(texts, events)
-    def test_it_is_true_only_for_the_types_and_events_it_names(self, text: str, event: Any) -> None:
+    def test_a_condition_is_true_only_for_its_types_and_events(self, text: str, event: Any) -> None:
         condition = _parsed(text)
         try:
-            answer = condition.predicate()(event)
+            may_match = condition.predicate()(event)
         except FqlError:
-            answer = True  # an event for which it fails must be asked, too
+            may_match = True  # events for which it fails must not be excluded
 
-        if answer:
+        if may_match:
             assert condition.types() is None or event.get("type") in condition.types()
             assert condition.events() is None or event.get("event") in condition.events()
 
     @given(texts, events)
-    def test_the_compiled_predicate_agrees_with_a_plain_reading_of_the_tree(self, text: str, event: Any) -> None:
+    def test_the_compiled_predicate_agrees_with_an_evaluation_of_the_tree(self, text: str, event: Any) -> None:
         condition = _parsed(text)
         if not condition.can_fail:
-            assert condition.predicate()(event) is _meets(condition, event)
+            assert condition.predicate()(event) is _evaluated(condition, event)
 
     @given(texts)
-    def test_an_ast_of_finite_numbers_comes_back(self, text: str) -> None:
+    def test_an_ast_of_finite_numbers_round_trips(self, text: str) -> None:
         ast = _parsed(text).to_ast()
 
         if not re.search("'value': None", repr(ast)):
             assert from_ast(ast).to_ast() == ast
 
 
-# Printing escapes no quotes and only some of what a path needs, so the law holds for what the printer can express:
-# texts without double quotes; path components that begin with a letter or with what gets a backslash, and are no words;
-# numbers without an exponent; in a group in parentheses no function but at its end, and never more than one such level.
+# Printing does not escape quotes and escapes only some characters of a path. The law holds for what it can express:
+# texts without double quotes; path components that are not words and begin with A to Z or an escaped character;
+# numbers without an exponent; functions only at the end of a group in parentheses; and one level of such groups.
 words = st.text(
     alphabet=st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"], exclude_characters='"'), max_size=8
 )
@@ -112,7 +112,7 @@ numbers = st.integers(-(10**9), 10**9) | st.floats(0.001, 1e9)
 below = st.sampled_from(["event-property", "event-trait", "event-context"])
 plain = st.sampled_from(["name", "userId"])
 fields = st.tuples(below, paths) | st.tuples(plain, st.none())
-# A text that is printed with a star at one end must not gain one at the other.
+# A text that is printed with a star at one end must not have one at the other.
 endings = words.filter(lambda text: text and not text.endswith("*"))
 
 comparisons = st.one_of(
@@ -152,11 +152,11 @@ printable = st.builds(
 
 
 @given(printable)
-def test_what_is_printed_parses_to_what_was_printed(condition: Group) -> None:
+def test_a_printed_condition_parses_to_the_condition(condition: Group) -> None:
     assert parse(condition.to_fql()) == condition
 
 
-# Expressions of filters, of which every one can be written.
+# Expressions of filters; all of them can be written.
 filter_words = st.text(alphabet=st.characters(exclude_characters="'", exclude_categories=["Cs"]), max_size=5)
 literals = st.builds(
     Literal, filter_words | st.integers(-(10**6), 10**6) | st.floats(0.001, 1e6) | st.booleans() | st.none()
@@ -195,25 +195,25 @@ expressions = st.recursive(
 class TestFilters:
     @given(texts | st.lists(st.sampled_from([*PIECES, "'x'", "&&", "['a', 1]"]), max_size=9).map(" ".join))
     def test_any_text_is_a_filter_or_an_fql_error(self, text: str) -> None:
-        error = _refusal(parse_filter, text)
+        error = _error(parse_filter, text)
 
         assert error is None or 0 <= error.position <= len(text)
 
     @given(expressions)
-    def test_written_with_the_fewest_parentheses_it_reads_as_the_same_tree(self, expression: Expression) -> None:
+    def test_the_print_with_the_fewest_parentheses_parses_to_the_same_tree(self, expression: Expression) -> None:
         assert parse_expression(_written(expression)) == expression
 
     @given(expressions, events)
-    def test_and_binds_tighter_than_or_and_not_tighter_than_both(self, expression: Expression, event: Any) -> None:
+    def test_not_binds_tighter_than_and_which_binds_tighter_than_or(self, expression: Expression, event: Any) -> None:
         compiled = parse_filter(_written(expression))
 
-        assert compiled(event) is _holds(expression, event)
+        assert compiled(event) is _is_true(expression, event)
 
     @given(filter_words, st.text(alphabet="ab*?[]-\\x", max_size=8))
-    def test_a_glob_agrees_with_one_that_tries_every_way(self, text: str, pattern: str) -> None:
+    def test_a_glob_agrees_with_an_exhaustive_match(self, text: str, pattern: str) -> None:
         for subject in (text, pattern, "ab" + text):
             matches = parse_filter("match(event, properties.a)")({"event": subject, "properties": {"a": pattern}})
-            assert matches is _tries(pattern, subject)
+            assert matches is _matches_exhaustively(pattern, subject)
 
 
 names = st.dictionaries(
@@ -225,7 +225,7 @@ names = st.dictionaries(
 
 class TestActions:
     @given(names, events)
-    def test_what_is_blocked_and_what_is_allowed_never_touch_the_event_given(self, fields: Any, event: Any) -> None:
+    def test_block_and_allow_do_not_change_the_event(self, fields: Any, event: Any) -> None:
         before = deepcopy(event)
 
         block(fields)(event)
@@ -234,21 +234,21 @@ class TestActions:
         assert event == before
 
     @given(names, events)
-    def test_nothing_is_left_to_block_or_to_allow_the_second_time(self, fields: Any, event: Any) -> None:
+    def test_block_and_allow_are_idempotent(self, fields: Any, event: Any) -> None:
         for change in (block(fields), allow(fields)):
             once = change(event)
             assert once is not None
             assert change(once) == once
 
     @given(st.floats(0, 1), st.floats(0, 1), events)
-    def test_a_larger_sample_holds_the_smaller(self, one: float, other: float, event: Any) -> None:
-        if sample(min(one, other))(event) is not None:
-            assert sample(max(one, other))(event) is not None
+    def test_a_larger_sample_includes_a_smaller_one(self, first: float, second: float, event: Any) -> None:
+        if sample(min(first, second))(event) is not None:
+            assert sample(max(first, second))(event) is not None
 
 
-def _refusal(read: Callable[[str], object], text: str) -> FqlError | None:
+def _error(parse_text: Callable[[str], object], text: str) -> FqlError | None:
     try:
-        read(text)
+        parse_text(text)
     except FqlError as error:
         return error
     return None
@@ -261,13 +261,13 @@ def _parsed(text: str) -> Group:
         return Group("and", ())
 
 
-def _meets(condition: Any, event: dict[str, Any]) -> bool:
-    """Evaluate the tree child by child, each condition by itself."""
+def _evaluated(condition: Any, event: dict[str, Any]) -> bool:
+    """Evaluate the tree child by child, each condition separately."""
     match condition:
         case Group("and", children):
-            return all(_meets(child, event) for child in children)
+            return all(_evaluated(child, event) for child in children)
         case Group("or", children):
-            return any(_meets(child, event) for child in children)
+            return any(_evaluated(child, event) for child in children)
         case Comparison():
             return condition.predicate()(event)
         case Missing() | Group():
@@ -276,7 +276,7 @@ def _meets(condition: Any, event: dict[str, Any]) -> bool:
 
 
 def _written(expression: Expression, within: int = 0) -> str:
-    """Return the expression as text; `within` is how tightly what is around it binds: 1 `or`, 2 `and`, 3 `!`."""
+    """Return the expression as text; `within` is the precedence of the context: 1 in `or`, 2 in `and`, 3 in `!`."""
     match expression:
         case Literal(str(text)):
             return f"'{text}'"
@@ -302,33 +302,35 @@ def _written(expression: Expression, within: int = 0) -> str:
     return f"({text})" if within >= binds else text
 
 
-def _holds(expression: Expression, event: dict[str, Any]) -> bool:
-    """Evaluate the boolean part of the tree by Python's own operators, and each leaf by itself."""
+def _is_true(expression: Expression, event: dict[str, Any]) -> bool:
+    """Evaluate the boolean part of the tree with Python's operators, and each leaf separately."""
     match expression:
         case And(operands):
-            return all(_holds(operand, event) for operand in operands)
+            return all(_is_true(operand, event) for operand in operands)
         case Or(operands):
-            return any(_holds(operand, event) for operand in operands)
+            return any(_is_true(operand, event) for operand in operands)
         case Not(operand):
-            return not _holds(operand, event)
+            return not _is_true(operand, event)
         case leaf:
             return predicate(leaf)(event)
 
 
-def _tries(pattern: str, text: str) -> bool:
-    """Match a glob by trying every length for each `*`."""
+def _matches_exhaustively(pattern: str, text: str) -> bool:
+    """Match a glob with every length for each `*`."""
     if not pattern:
         return not text
     head, rest = pattern[0], pattern[1:]
     end = pattern.find("]", 2)
     if head == "*":
-        return any(_tries(rest, text[cut:]) for cut in range(len(text) + 1))
+        return any(_matches_exhaustively(rest, text[cut:]) for cut in range(len(text) + 1))
     if head == "[" and end > 0 and pattern[1] != "]":
-        return bool(text) and _is_one_of(text[0], pattern[1:end]) and _tries(pattern[end + 1 :], text[1:])
+        return (
+            bool(text) and _is_one_of(text[0], pattern[1:end]) and _matches_exhaustively(pattern[end + 1 :], text[1:])
+        )
     if head == "\\" and rest:
         head, rest = rest[0], rest[1:]
-        return text[:1] == head and _tries(rest, text[1:])
-    return bool(text) and head in ("?", text[0]) and _tries(rest, text[1:])
+        return text[:1] == head and _matches_exhaustively(rest, text[1:])
+    return bool(text) and head in ("?", text[0]) and _matches_exhaustively(rest, text[1:])
 
 
 def _is_one_of(char: str, characters: str) -> bool:

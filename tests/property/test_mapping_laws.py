@@ -1,4 +1,4 @@
-"""The laws of the mapping: pure, total, blind to the order of subscriptions, and ordered by whomever it names."""
+"""Laws of mapping: it is pure and total, independent of the order of subscriptions, and complete in its keys."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from mapping.liquid.filters import FILTERS
 from mapping.operation import Operation, Translation
 
 NOW_S = 1717243200.0
+NOW = "2024-06-01T12:00:00Z"
 SETTINGS = {"siteId": "s", "apiKey": "k"}
 
 scalars = st.one_of(
@@ -54,7 +55,10 @@ attributes = st.dictionaries(
     max_size=4,
 )
 events = st.fixed_dictionaries(
-    {"type": st.sampled_from(["track", "identify", "page", "screen", "group", "alias"]) | scalars},
+    {
+        "type": st.sampled_from(["track", "identify", "page", "screen", "group", "alias"]) | scalars,
+        "receivedAt": st.just(NOW),
+    },
     optional={
         "event": event_names | json_values,
         "messageId": scalars,
@@ -90,9 +94,25 @@ pieces = st.recursive(
 )
 LIQUID = """{{ }} {% %} a userId | upcase date: '%Y' if endif : assign x = 1 . [ ] == plus: traits.email - é raw endraw
     {%if a<userId%} {%else%} {%endif%} {%echo a%} {{userId}} {{a|size}} contains > >= or and nil blank empty"""
+NOW_DATE = "'now' | date: '%s%L'"
 filtered = st.builds(
     lambda value, filters: {"@liquid": "{{ " + " | ".join([value, *filters]) + " }}"},
-    st.sampled_from(["a", "userId", "properties", "traits.email", "missing", "1.5", "'x y'", "nil", "true", "(1..3)"]),
+    st.sampled_from(
+        [
+            "a",
+            "userId",
+            "properties",
+            "traits.email",
+            "missing",
+            "1.5",
+            "'x y'",
+            "nil",
+            "true",
+            "(1..3)",
+            "now",
+            NOW_DATE,
+        ]
+    ),
     st.lists(
         st.sampled_from(sorted(FILTERS)).flatmap(lambda name: st.sampled_from([name, f"{name}: 1", f"{name}: a, 'x'"])),
         max_size=3,
@@ -121,7 +141,7 @@ PRESETS = compile_destination("presets")
 class TestTranslate:
     @settings(max_examples=10_000)
     @given(events | json_values)
-    def test_any_event_is_operations_or_failures_of_our_own_and_stays_as_it_was(self, event: Any) -> None:
+    def test_any_event_is_translated_without_other_errors_and_unchanged(self, event: Any) -> None:
         before = deepcopy(event)
         translation = translate(event, PRESETS, NOW_S)
         assert all(isinstance(failure.error, Rejected) for failure in translation.failures)
@@ -129,45 +149,44 @@ class TestTranslate:
         assert event == before
 
     @given(events)
-    def test_every_body_can_be_sent_as_json(self, event: Any) -> None:
+    def test_every_body_can_be_encoded_as_json(self, event: Any) -> None:
         for operation in translate(event, PRESETS, NOW_S).operations:
             assert orjson.loads(orjson.dumps(operation.body)) is not None
 
     @given(events, st.lists(subscriptions(), min_size=1, max_size=3))
-    def test_a_second_translation_is_the_first(self, event: Any, given_subscriptions: list[Any]) -> None:
-        destination = destination_of(SETTINGS, given_subscriptions)
+    def test_a_translation_is_repeatable(self, event: Any, rows: list[Any]) -> None:
+        destination = destination_of(SETTINGS, rows)
         first, second = (translate(event, destination, NOW_S) for _ in range(2))
         assert first.operations == second.operations
         assert reasons(first) == reasons(second)
 
     @given(events, st.lists(subscriptions(), min_size=2, max_size=4), st.randoms())
     def test_the_order_of_subscriptions_does_not_change_the_operations(
-        self, event: Any, given_subscriptions: list[Any], random: Any
+        self, event: Any, rows: list[Any], random: Any
     ) -> None:
-        shuffled = random.sample(given_subscriptions, len(given_subscriptions))
-        one, other = (
-            translate(event, destination_of(SETTINGS, listed), NOW_S).operations
-            for listed in (given_subscriptions, shuffled)
+        shuffled = random.sample(rows, len(rows))
+        first, second = (
+            translate(event, destination_of(SETTINGS, listed), NOW_S).operations for listed in (rows, shuffled)
         )
-        assert sorted(map(sent, one)) == sorted(map(sent, other))
+        assert sorted(map(sent, first)) == sorted(map(sent, second))
 
 
-class TestAnswers:
+class TestResults:
     @settings(max_examples=1_000)
     @given(events | json_values, st.lists(subscriptions() | json_values, max_size=3), st.booleans())
-    def test_any_json_is_answered_as_event_as_mapping_and_as_batch(
-        self, event: Any, given_subscriptions: list[Any], in_batch: bool
+    def test_any_json_value_has_results_as_event_as_mapping_and_as_batch(
+        self, event: Any, rows: list[Any], in_batch: bool
     ) -> None:
-        destination = destination_of(SETTINGS, given_subscriptions)
-        answer = (
+        destination = destination_of(SETTINGS, rows)
+        results = (
             batch_results([event, event], destination, NOW_S) if in_batch else event_results(event, destination, NOW_S)
         )
-        assert answer.keys() == {"requests", "results", "error"}
+        assert results.keys() == {"requests", "results", "error"}
 
     @given(json_values)
-    def test_any_json_as_settings_is_a_destination_or_refused(self, given_settings: Any) -> None:
+    def test_any_json_value_as_settings_is_a_destination_or_refused(self, value: Any) -> None:
         try:
-            destination = destination_of(given_settings, [])
+            destination = destination_of(value, [])
         except InvalidPayload:
             return
         assert destination.url.startswith("https://track")
@@ -176,24 +195,24 @@ class TestAnswers:
 class TestOrderingKeys:
     @settings(max_examples=2_000)
     @given(events | json_values)
-    def test_whoever_an_operation_names_is_a_key_of_its_event(self, event: Any) -> None:
-        assert_named(event, PRESETS)
+    def test_every_person_in_an_operation_is_a_key_of_its_event(self, event: Any) -> None:
+        assert_keys_are_complete(event, PRESETS)
 
     @given(events, st.lists(subscriptions(), min_size=1, max_size=3))
-    def test_nor_does_a_mapping_of_any_kind_hide_anyone_or_make_it_raise(
-        self, event: Any, given_subscriptions: list[Any]
+    def test_every_person_in_an_operation_of_any_mapping_is_a_key_of_its_event(
+        self, event: Any, rows: list[Any]
     ) -> None:
-        destination = destination_of(SETTINGS, given_subscriptions)
-        found = ordering_keys(event, destination)
-        assert len(set(found)) == len(found)
-        assert_named(event, destination)
+        destination = destination_of(SETTINGS, rows)
+        keys = ordering_keys(event, destination)
+        assert len(set(keys)) == len(keys)
+        assert_keys_are_complete(event, destination)
 
 
-def assert_named(event: Any, destination: Destination) -> None:
-    found = ordering_keys(event, destination)
+def assert_keys_are_complete(event: Any, destination: Destination) -> None:
+    keys = ordering_keys(event, destination)
     for operation in translate(event, destination, NOW_S).operations:
         for scheme, value in people_of(operation):
-            assert key_of(scheme, value) in found
+            assert key_of(scheme, value) in keys
 
 
 def reasons(translation: Translation) -> list[tuple[int, str, str]]:
@@ -205,11 +224,11 @@ def sent(operation: Operation) -> str:
 
 
 def people_of(operation: Operation) -> list[tuple[str, Any]]:
-    """Every person identifier in the body: its own, and those of a merge."""
+    """Return every identifier of a person in the body: its own, those of a merge and those in relationships."""
     named = [operation.body.get(name) for name in ("identifiers", "primary", "secondary")]
     related = [each.get("identifiers") for each in operation.body.get("cio_relationships") or ()]
-    found = [one for one in [*named, *related] if type(one) is dict and "object_id" not in one]
-    return [pair for one in found for pair in one.items() if pair[0] in ("id", "email", "cio_id", "anonymous_id")]
+    people = [who for who in [*named, *related] if type(who) is dict and "object_id" not in who]
+    return [pair for who in people for pair in who.items() if pair[0] in ("id", "email", "cio_id", "anonymous_id")]
 
 
 def key_of(scheme: str, value: str) -> str:

@@ -1,8 +1,8 @@
-"""Who must be there after a story: its events applied one by one, each of them wholly before the next.
+"""The people that must exist after a story: its events applied one by one, each completely before the next.
 
-Written from what Segment and Customer.io say that the events mean (Track API reference, sections 8 and 9), and sharing
-nothing with the code that it judges. Two rules are Segue's own promises: what names somebody who was merged away means
-who remains, and what happened before a deletion but comes after it means nothing.
+It follows what Segment and Customer.io say about the events (Track API reference, sections 8 and 9), and shares nothing
+with the code that it judges. Two rules are Segue's own: an event of a merged person is an event of the primary, and an
+event from before a deletion that arrives after it has no effect.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from tests.stories.telling import CIO_OF, LEAP_S, Event
+from tests.stories.generator import CIO_OF, LEAP_S, Event
 
 FIVE_MINUTES_S = 300
 
 
-class Name(NamedTuple):
+class Identifier(NamedTuple):
     """An identifier: kind (`id`, `email`, `cio_id`) and value."""
 
     kind: str
@@ -26,10 +26,10 @@ class Name(NamedTuple):
 
 @dataclass(eq=False)
 class Person:
-    """Somebody; `names` by kind, deeds in no particular order."""
+    """A person; `identifiers` by kind, deeds in no particular order."""
 
     born: int
-    names: dict[str, str] = field(default_factory=dict)
+    identifiers: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
     deeds: list[str] = field(default_factory=list)
 
@@ -42,28 +42,28 @@ class Visitor:
 
 
 class World:
-    """The people of one story. `reassign`: a new id for somebody whose address has another one takes its place."""
+    """The people of one story. `reassign`: a new id for an address that has another id replaces it."""
 
     def __init__(self, *, reassign: bool) -> None:
         self.reassign = reassign
         self.people: list[Person] = []
         self.visitors: dict[str, Visitor] = {}
-        self.suppressed: dict[Name, set[Name]] = {}
-        self.became: dict[Name, Name] = {}
-        self.deleted: dict[Name, datetime] = {}
+        self.suppressed: dict[Identifier, set[Identifier]] = {}
+        self.became: dict[Identifier, Identifier] = {}
+        self.deleted: dict[Identifier, datetime] = {}
         self.by_cio_id: dict[str, Person] = {}
         self.now_s = 0
         self.born = 0
 
-    def tell(self, phases: Sequence[Sequence[Event]]) -> None:
+    def apply_all(self, phases: Sequence[Sequence[Event]]) -> None:
         """Apply the events; phases are LEAP_S apart."""
         for number, events in enumerate(phases):
             self.now_s = number * LEAP_S
-            asked = {event["userId"] for event in events if str(event.get("userId", "")).startswith(CIO_OF)}
-            for name in asked:
-                found = self.find(Name("id", name.removeprefix(CIO_OF)))
+            wanted = {event["userId"] for event in events if str(event.get("userId", "")).startswith(CIO_OF)}
+            for identifier in wanted:
+                found = self.find(Identifier("id", identifier.removeprefix(CIO_OF)))
                 assert found is not None
-                self.by_cio_id[name] = found
+                self.by_cio_id[identifier] = found
             for event in events:
                 self.apply(event)
 
@@ -72,7 +72,9 @@ class World:
             case "identify", _:
                 self.identify(event)
             case "alias", _:
-                self.merge(self.now(name_of(event["userId"])), self.now(name_of(event["previousId"])))
+                self.merge(
+                    self.current(identifier_of(event["userId"])), self.current(identifier_of(event["previousId"]))
+                )
             case "track", "User Deleted":
                 self.delete(event)
             case "track", "User Suppressed":
@@ -82,40 +84,42 @@ class World:
             case _:
                 self.act(event)
 
-    # Names
+    # Identifiers
 
-    def now(self, name: Name) -> Name:
-        """Who this name stands for after all merges."""
-        while name in self.became:
-            name = self.became[name]
-        return name
+    def current(self, identifier: Identifier) -> Identifier:
+        """Return the identifier of the primary after all merges."""
+        while identifier in self.became:
+            identifier = self.became[identifier]
+        return identifier
 
-    def find(self, name: Name) -> Person | None:
-        if name.kind == "cio_id":
-            person = self.by_cio_id.get(name.value)
+    def find(self, identifier: Identifier) -> Person | None:
+        if identifier.kind == "cio_id":
+            person = self.by_cio_id.get(identifier.value)
             return person if person in self.people else None
-        return next((person for person in self.people if person.names.get(name.kind) == name.value), None)
+        return next(
+            (person for person in self.people if person.identifiers.get(identifier.kind) == identifier.value), None
+        )
 
-    def is_late(self, event: Event, *names: Name) -> bool:
+    def is_late(self, event: Event, *identifiers: Identifier) -> bool:
         happened_at = datetime.fromisoformat(event["timestamp"])
-        return any(name in self.deleted and happened_at <= self.deleted[name] for name in names)
+        return any(identifier in self.deleted and happened_at <= self.deleted[identifier] for identifier in identifiers)
 
-    def create(self, name: Name) -> Person:
+    def create(self, identifier: Identifier) -> Person:
         self.born += 1
-        self.people.append(Person(self.born, {name.kind: name.value}))
+        self.people.append(Person(self.born, {identifier.kind: identifier.value}))
         return self.people[-1]
 
-    # What events mean
+    # Events
 
     def identify(self, event: Event) -> None:
         traits = dict(event["traits"])
-        told = name_of(event.get("userId") or traits["email"])
-        name = self.now(told)
-        if self.is_late(event, told, name) or name in self.suppressed:
+        given = identifier_of(event.get("userId") or traits["email"])
+        identifier = self.current(given)
+        if self.is_late(event, given, identifier) or identifier in self.suppressed:
             return
-        wanted = [Name(kind, traits.pop(kind)) for kind in ("id", "email") if kind in traits]
-        wanted = [Name(kind, value.lower() if kind == "email" else value) for kind, value in wanted]
-        person = self.identified(name, [other for other in wanted if other.kind != name.kind], traits)
+        wanted = [Identifier(kind, traits.pop(kind)) for kind in ("id", "email") if kind in traits]
+        wanted = [Identifier(kind, value.lower() if kind == "email" else value) for kind, value in wanted]
+        person = self.identified(identifier, [other for other in wanted if other.kind != identifier.kind], traits)
         if person is None:
             return
         for attribute, value in traits.items():
@@ -126,39 +130,39 @@ class World:
         if "anonymousId" in event:
             self.claim(event["anonymousId"], person)
 
-    def identified(self, name: Name, others: list[Name], traits: Event) -> Person | None:
+    def identified(self, identifier: Identifier, others: list[Identifier], traits: Event) -> Person | None:
         """The rows of table 8.2."""
-        person = self.find(name)
+        person = self.find(identifier)
         if person is None:
-            if name.kind == "cio_id":
+            if identifier.kind == "cio_id":
                 return None  # 12
             person = next((found for other in others if (found := self.find(other))), None)
             if person is not None:
-                if name.kind not in person.names or self.reassign:  # 3, 4
-                    person.names[name.kind] = name.value
+                if identifier.kind not in person.identifiers or self.reassign:  # 3, 4
+                    person.identifiers[identifier.kind] = identifier.value
             elif traits.get("_update"):
                 return None  # 13
             else:
-                person = self.create(name)  # 1
+                person = self.create(identifier)  # 1
         for other in others:
-            person = self.with_name(person, name, other)
+            person = self.with_identifier(person, identifier, other)
         return person
 
-    def with_name(self, person: Person, by: Name, other: Name) -> Person:
+    def with_identifier(self, person: Person, by: Identifier, other: Identifier) -> Person:
         owner = self.find(other)
         if owner is person or other in self.suppressed:
             return person
         if owner is None:
             may_change = by.kind == "cio_id" or (by.kind, other.kind) == ("id", "email")
-            if other.kind not in person.names or may_change:  # 5, 6, 9, 11; else 10
-                person.names[other.kind] = other.value
+            if other.kind not in person.identifiers or may_change:  # 5, 6, 9, 11; else 10
+                person.identifiers[other.kind] = other.value
             return person
-        if by.kind == "cio_id" or other.kind in person.names or by.kind in owner.names:
+        if by.kind == "cio_id" or other.kind in person.identifiers or by.kind in owner.identifiers:
             return person  # 7
-        older, younger = sorted((person, owner), key=lambda one: one.born)  # 8
-        names = person.names | owner.names
+        older, younger = sorted((person, owner), key=lambda each: each.born)  # 8
+        identifiers = person.identifiers | owner.identifiers
         self.unite(older, younger)
-        older.names = names
+        older.identifiers = identifiers
         return older
 
     def act(self, event: Event) -> None:
@@ -170,11 +174,11 @@ class World:
             elif self.now_s <= visitor.claimed_at + FIVE_MINUTES_S:
                 visitor.claimed_by.deeds.append(deed)
             return
-        told = name_of(event["userId"])
-        name = self.now(told)
-        if self.is_late(event, told, name) or name in self.suppressed:
+        given = identifier_of(event["userId"])
+        identifier = self.current(given)
+        if self.is_late(event, given, identifier) or identifier in self.suppressed:
             return
-        (self.find(name) or self.create(name)).deeds.append(deed)
+        (self.find(identifier) or self.create(identifier)).deeds.append(deed)
 
     def claim(self, anonymous_id: str, person: Person) -> None:
         visitor = self.visitors.setdefault(anonymous_id, Visitor())
@@ -182,14 +186,14 @@ class World:
             visitor.claimed_by, visitor.claimed_at = person, self.now_s
             person.deeds += visitor.deeds
 
-    def merge(self, remains: Name, leaves: Name) -> None:
-        if remains == leaves:
+    def merge(self, remaining: Identifier, merged: Identifier) -> None:
+        if remaining == merged:
             return
-        primary, secondary = self.find(remains), self.find(leaves)
-        assert primary is not None, "no story merges into nobody"
+        primary, secondary = self.find(remaining), self.find(merged)
+        assert primary is not None, "no story merges into a person that does not exist"
         if secondary is not None:
             self.unite(primary, secondary)
-        self.became[leaves] = remains
+        self.became[merged] = remaining
 
     def unite(self, primary: Person, secondary: Person) -> None:
         self.people.remove(secondary)
@@ -200,30 +204,30 @@ class World:
                 visitor.claimed_by = primary
 
     def delete(self, event: Event) -> None:
-        name = self.now(name_of(event["userId"]))
-        person = self.find(name)
+        identifier = self.current(identifier_of(event["userId"]))
+        person = self.find(identifier)
         if person is not None:
             self.people.remove(person)
-        self.deleted[name] = datetime.fromisoformat(event["timestamp"])
+        self.deleted[identifier] = datetime.fromisoformat(event["timestamp"])
 
     def suppress(self, event: Event) -> None:
-        name = self.now(name_of(event["userId"]))
-        person = self.find(name)
-        names = {name} | {Name(*pair) for pair in (person.names.items() if person else ())}
-        self.suppressed |= dict.fromkeys(names, names)
+        identifier = self.current(identifier_of(event["userId"]))
+        person = self.find(identifier)
+        identifiers = {identifier} | {Identifier(*pair) for pair in (person.identifiers.items() if person else ())}
+        self.suppressed |= dict.fromkeys(identifiers, identifiers)
         self.delete(event)
 
     def unsuppress(self, event: Event) -> None:
-        name = self.now(name_of(event["userId"]))
-        for other in self.suppressed.pop(name, set()):
+        identifier = self.current(identifier_of(event["userId"]))
+        for other in self.suppressed.pop(identifier, set()):
             self.suppressed.pop(other, None)
-        self.deleted.pop(name, None)
+        self.deleted.pop(identifier, None)
 
 
-def name_of(text: str) -> Name:
-    """What a userId stands for, by its form."""
+def identifier_of(text: str) -> Identifier:
+    """Return the identifier that a userId is, by its form."""
     if text.startswith(CIO_OF):
-        return Name("cio_id", text)
+        return Identifier("cio_id", text)
     if text.startswith("cio_"):
-        return Name("cio_id", text.removeprefix("cio_"))
-    return Name("email", text.lower()) if "@" in text else Name("id", text)
+        return Identifier("cio_id", text.removeprefix("cio_"))
+    return Identifier("email", text.lower()) if "@" in text else Identifier("id", text)

@@ -1,4 +1,4 @@
-"""The environment is read once, and fails loudly."""
+"""Settings: the environment and the configuration file, and the errors for both."""
 
 from __future__ import annotations
 
@@ -62,20 +62,20 @@ def test_texts_take_values_from_the_environment_but_mappings_do_not(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[destinations", "is not TOML"),
         ('[destinations.a]\nsite_id = "${NOT_SET_ANYWHERE}"', "destinations.a.site_id: the environment variable"),
     ],
 )
-def test_a_bad_file_says_where_and_what(tmp_path: Path, text: str, said: str) -> None:
+def test_a_bad_file_is_an_error_with_the_key_and_the_reason(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "segue.toml"
     file.write_text(text)
 
-    with pytest.raises(SettingsError, match=re.escape(said)):
+    with pytest.raises(SettingsError, match=re.escape(message)):
         read_document(file)
 
 
-def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be read"):
         read_document(tmp_path / "none.toml")

@@ -1,4 +1,4 @@
-"""What Customer.io's answer to the question for a region means for the credentials."""
+"""The test of the credentials: what each response of Customer.io means."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_credentials_are_right_when_the_region_is_the_configured_one() -> None:
         (httpx.MockTransport(unreachable), "did not answer: timed out"),
     ],
 )
-def test_anything_else_is_told_in_words(transport: httpx.MockTransport, words: str) -> None:
+def test_any_other_response_is_a_fault(transport: httpx.MockTransport, words: str) -> None:
     fault = checking.credentials(DESTINATION, Settings(), transport)
 
     assert fault is not None

@@ -1,4 +1,4 @@
-"""The commands, run in this process: what they print, how they end, and that no fault of the set-up is a traceback."""
+"""The commands, run in this process: output and exit codes. An error of the set-up is never a traceback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import lanes
 from console import cli
 from delivery import log as delivery_log
 from delivery.batching import Item, Request
-from delivery.outcomes import Answer, Rejected
+from delivery.outcomes import Rejected, Response
 from mapping.envelope import pack
 from mapping.operation import BATCH_PATH
 from tests.queues import queue_of
@@ -52,6 +52,12 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Pa
     return file
 
 
+def test_version_is_one_line_and_exit_code_0() -> None:
+    result = runner.invoke(cli.app, ["--version"])
+
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "segue 0.1.0\n", "")
+
+
 def test_a_bad_setting_is_one_text_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,13 +69,13 @@ def test_a_bad_setting_is_one_text_and_exit_code_2(
     assert "Traceback" not in error
 
 
-def test_redis_away_is_one_text_and_exit_code_2(
+def test_unavailable_redis_is_one_text_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
 
     assert main(["status"], monkeypatch) == 2
-    assert capsys.readouterr().err.startswith("segue: Redis cannot be used: ")
+    assert capsys.readouterr().err.startswith("segue: Redis is unavailable: ")
 
 
 def test_a_missing_configuration_file_is_named(
@@ -82,18 +88,16 @@ def test_a_missing_configuration_file_is_named(
 
 
 @pytest.mark.parametrize("command", ["up", "worker", "ingest"])
-def test_nothing_starts_with_a_faulty_configuration(
+def test_no_process_starts_with_an_invalid_configuration(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     configured(tmp_path, monkeypatch, '[destinations.one]\nsite_id = "s"\n')
 
     assert main([command], monkeypatch) == 2
-    assert capsys.readouterr().err == (
-        "segue: the configuration cannot be used:\ndestinations.one.api_key: is missing\n"
-    )
+    assert capsys.readouterr().err == ("segue: the configuration is invalid:\ndestinations.one.api_key: is missing\n")
 
 
-def test_check_tells_every_fault_and_exits_with_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_check_prints_every_fault_and_exits_with_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     configured(
         tmp_path,
         monkeypatch,
@@ -107,7 +111,7 @@ def test_check_tells_every_fault_and_exits_with_1(monkeypatch: pytest.MonkeyPatc
         assert key in result.stderr
 
 
-def test_check_sums_up_a_sound_configuration() -> None:
+def test_check_prints_a_summary_of_a_valid_configuration() -> None:
     result = runner.invoke(cli.app, ["check"])
 
     assert result.exit_code == 0
@@ -150,24 +154,24 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
 
 
 @pytest.mark.usefixtures("store")
-def test_status_is_one_screen_for_people() -> None:
-    result = runner.invoke(cli.app, ["status"], env={"COLUMNS": "120"})
+def test_status_prints_the_screen() -> None:
+    result = runner.invoke(cli.app, ["status"], env={"COLUMNS": "80"})
 
     assert result.exit_code == 0
-    for word in ("waiting", "oldest", "delivering", "duplicates", "Workers: 0"):
-        assert word in result.stdout
+    for words in ("destination demo: delivering", "waiting", "oldest event", "source demo", "workers: 0"):
+        assert words in result.stdout
 
 
-def test_status_tells_of_a_lane_that_everybody_seems_to_share(store: redis.Redis) -> None:
+def test_status_warns_of_a_lane_that_unrelated_people_seem_to_share(store: redis.Redis) -> None:
     events = [lanes.NewEvent(pack("demo", {"type": "track"}), ("anonymous_id:kiosk",), f"m{n}") for n in range(1100)]
     lanes.append(queue_of(store, "demo"), events)
 
     result = runner.invoke(cli.app, ["status"], env={"COLUMNS": "160"})
 
-    assert "demo: a lane of 1,100 events" in result.stdout
+    assert "hot lane: 1,100 events share one ordering key" in result.stdout
 
 
-def test_lanes_show_says_what_a_person_waits_for(store: redis.Redis) -> None:
+def test_lanes_show_prints_why_the_events_of_a_person_wait(store: redis.Redis) -> None:
     for number, keys in enumerate([("id:old",), ("id:old", "id:42"), ("id:42",)], start=1):
         event = {"type": "track", "event": f"Step {number}"}
         lanes.append(queue_of(store, "demo"), [lanes.NewEvent(pack("demo", event), keys, f"m{number}")])
@@ -177,44 +181,44 @@ def test_lanes_show_says_what_a_person_waits_for(store: redis.Redis) -> None:
     (lane,) = json.loads(result.stdout)
     assert (lane["key"], lane["destination"], lane["length"]) == ("id:42", "demo", 2)
     assert [(step["name"], step["state"]) for step in lane["steps"]] == [("Step 2", "waiting"), ("Step 1", "ready")]
-    told = runner.invoke(cli.app, ["lanes", "show", "id:42"], env={"COLUMNS": "200"}).stdout.splitlines()
-    assert told[0] == "demo: 2 events of id:42 are waiting; the first:"
-    assert "#1 track Step 1" in told[2]
-    assert told[2].endswith("no worker has taken it yet")
+    lines = runner.invoke(cli.app, ["lanes", "show", "id:42"], env={"COLUMNS": "200"}).stdout.splitlines()
+    assert lines[0] == "demo: 2 events of id:42 are waiting; the first:"
+    assert "#1 track Step 1" in lines[2]
+    assert lines[2].endswith("no worker has claimed it yet")
 
 
-def test_lanes_show_tells_what_was_sent_and_what_was_answered(store: redis.Redis) -> None:
+def test_lanes_show_prints_what_was_sent_and_the_response(store: redis.Redis) -> None:
     event = lanes.ClaimedEvent(7, 0, 0, 0, 1_700_000_000_000, (lanes.digest("id:42"),), b"")
-    recorder = delivery_log.Recorder(queue_of(store, "demo"), lanes.Claim("c", (event,), None, False))
-    send = recorder.recording(lambda _: [Rejected("name: too long", Answer(207, ""))])
-    send(Request(BATCH_PATH, (Item(7, 0, "trackEvent", "", b'{"name":"Bought"}', "web:m7"),)))
+    recorder = delivery_log.Recorder(queue_of(store, "demo"), lanes.Claim("c", (event,), None, False), "worker")
+    send = recorder.recording(lambda _: [Rejected("name: too long", Response(207, ""))])
+    send(Request(BATCH_PATH, (Item(7, 0, "trackEvent", "event", "", b'{"name":"Bought"}', "web:m7"),)))
     recorder.write()
 
     (lane,) = json.loads(runner.invoke(cli.app, ["lanes", "show", "id:42", "--json"]).stdout)
-    told = runner.invoke(cli.app, ["lanes", "show", "id:42"], env={"COLUMNS": "300"}).stdout.splitlines()
+    lines = runner.invoke(cli.app, ["lanes", "show", "id:42"], env={"COLUMNS": "300"}).stdout.splitlines()
 
     (sent,) = lane["sent"]
     assert (sent["sequence"], sent["item"], sent["refusal"]) == (7, {"name": "Bought"}, "name: too long")
-    assert sent["accepted_ms"] < sent["claimed_ms"] <= sent["sent_ms"] <= sent["answered_ms"]
-    assert told[0] == "demo: no event of id:42 is waiting"
-    assert told[1].startswith("#7 web:m7 accepted 2023-11-14 22:13:20.000 UTC, claimed +")
-    assert told[1].endswith(": name: too long")
-    assert told[2] == '  /api/v2/batch {"name":"Bought"}'
+    assert sent["accepted_ms"] < sent["claimed_ms"] <= sent["sent_ms"] <= sent["responded_ms"]
+    assert lines[0] == "demo: no event of id:42 is waiting"
+    assert lines[1].startswith("#7 web:m7 accepted 2023-11-14 22:13:20.000 UTC, claimed +")
+    assert lines[1].endswith(": name: too long")
+    assert lines[2] == '  /api/v2/batch {"name":"Bought"}'
 
 
 @pytest.mark.usefixtures("store")
-def test_an_empty_lane_is_said_to_be_empty() -> None:
+def test_lanes_show_of_an_empty_lane() -> None:
     assert runner.invoke(cli.app, ["lanes", "show", "id:42"]).stdout == "demo: no event of id:42 is waiting\n"
 
 
-def test_an_unknown_destination_is_told_the_known_ones(
+def test_the_error_for_an_unknown_destination_names_the_known_ones(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["lanes", "show", "id:42", "--destination", "nowhere"], monkeypatch) == 2
     assert capsys.readouterr().err == 'segue: there is no destination "nowhere"; there are demo\n'
 
 
-def test_translate_answers_line_by_line() -> None:
+def test_translate_prints_one_line_for_each_line() -> None:
     lines = [
         {"id": "1", "event": {"type": "identify", "userId": "42", "traits": {}}},
         {"id": "2", "event": {"type": "track", "userId": "42", "event": "Bought"}},
@@ -227,7 +231,7 @@ def test_translate_answers_line_by_line() -> None:
     assert answers[1]["requests"][0]["json"]["name"] == "Bought"
 
 
-def test_translate_takes_the_destination_of_a_file(tmp_path: Path) -> None:
+def test_translate_uses_the_destination_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "eu.toml"
     file.write_text('[destinations.one]\nsite_id = "s"\napi_key = "k"\nregion = "eu"\n')
     line = json.dumps({"id": "1", "event": {"type": "identify", "userId": "42", "traits": {}}})
@@ -243,13 +247,13 @@ def test_test_shows_the_request_and_sends_nothing(tmp_path: Path) -> None:
 
     shown = runner.invoke(cli.app, ["test", str(file)]).stdout
 
-    assert "ordered by id:42" in shown
+    assert "ordering keys: id:42" in shown
     assert "✓ Create or Update Person (createUpdatePerson) → POST /api/v2/entity" in shown
     assert '"plan": "[bold]pro"' in shown
     assert "nothing was sent" in shown
 
 
-def test_test_shows_why_an_event_comes_to_nothing() -> None:
+def test_test_shows_why_nothing_would_be_sent() -> None:
     page = json.dumps({"type": "page", "userId": "42", "name": "https://x.com"})
 
     shown = runner.invoke(cli.app, ["test"], input=page, env={"COLUMNS": "200"}).stdout
@@ -257,15 +261,15 @@ def test_test_shows_why_an_event_comes_to_nothing() -> None:
     assert "The root value is missing the required field 'url'." in shown
 
 
-def test_test_says_when_no_subscription_takes_the_event() -> None:
-    told = runner.invoke(cli.app, ["test"], input='{"type": "unknown"}').stdout
+def test_test_names_the_conditions_that_are_not_met() -> None:
+    shown = runner.invoke(cli.app, ["test"], input='{"type": "unknown"}').stdout
 
-    assert "nothing would be sent" in told
-    assert 'type = "identify" does not hold, there is "unknown"' in told.replace("\n", " ")
+    assert "nothing would be sent" in shown
+    assert 'type = "identify" is not met; the value is "unknown"' in shown
 
 
 @pytest.mark.parametrize("text", ["{", "[]"])
-def test_test_refuses_what_is_no_event(
+def test_test_refuses_an_invalid_event(
     text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     file = tmp_path / "event.json"

@@ -1,4 +1,4 @@
-"""`segue forget`, `unsuppress` and `receipts` in this process: bad input, what is told, and who is admitted again."""
+"""`segue forget`, `unsuppress` and `receipts` in this process: bad input, the report, a suppression removed."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def append(store: redis.Redis, name: str, **event: object) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["forget"], "say who: --user-id, --email or --anonymous-id"),
+        (["forget"], "name the person: --user-id, --email or --anonymous-id"),
         (["forget", "--user-id", ""], "--user-id: must not be empty"),
         (["forget", "--email", "42"], "--email: must be an address like jo@example.com"),
         (["forget", "--user-id", "1", "--destination", "moon"], 'there is no destination "moon"; there are demo'),
-        (["forget", "--user-id", "1", "--delete", "--suppress"], "--delete, --suppress: say one of them"),
-        (["forget", "--anonymous-id", "1", "--delete"], "--delete: Customer.io knows no anonymous ids"),
-        (["unsuppress"], "say who: --user-id, --email or --anonymous-id"),
+        (["forget", "--user-id", "1", "--delete", "--suppress"], "--delete and --suppress exclude each other"),
+        (["forget", "--anonymous-id", "1", "--delete"], "--delete: Customer.io does not know anonymous ids"),
+        (["unsuppress"], "name the person: --user-id, --email or --anonymous-id"),
         (["unsuppress", "--anonymous-id", ""], "--anonymous-id: must not be empty"),
         (["receipts", "--destination", "moon"], 'there is no destination "moon"; there are demo'),
     ],
 )
-def test_bad_input_is_told_and_changes_nothing(
+def test_bad_input_is_an_error_and_changes_nothing(
     store: redis.Redis,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -55,39 +55,45 @@ def test_bad_input_is_told_and_changes_nothing(
     assert store.keys("*") == []
 
 
-def test_forgetting_tells_what_was_removed_and_whom_it_met(store: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forget_reports_what_was_erased_and_other_people(store: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "info", lambda *_: {"aof_enabled": 0})
     append(store, "a", userId="1", anonymousId="v")
     append(store, "b", userId="2")
 
-    told = runner.invoke(cli.app, ["forget", "--user-id", "1"]).stdout
+    first = runner.invoke(cli.app, ["forget", "--user-id", "1"]).stdout
     again = runner.invoke(cli.app, ["forget", "--user-id", "1"]).stdout
 
-    assert "1 events on the queue removed" in told
-    assert "forget them too: anonymous_id:v" in told
-    assert "nothing was there" in again
+    assert "events on the queue: 1 erased" in first
+    assert "erased events also named anonymous_id:v; if these are the same person" in first
+    assert "nothing to erase" in again
     assert lanes.stats(queue_of(store, "demo")).waiting == 1
     rows = json.loads(runner.invoke(cli.app, ["receipts", "--json"]).stdout)
-    assert [(row["what"], row["state"]) for row in rows] == [("forget", "done")] * 2
+    assert [(row["request"], row["state"]) for row in rows] == [("erase", "done")] * 2
     assert rows[0]["id"] in again
-    assert f"again after {rows[1]['id']}" in again
-    assert rows[0]["marks"] == rows[1]["marks"]
-    assert rows[1]["id"] in runner.invoke(cli.app, ["receipts"], env={"COLUMNS": "160"}).stdout
+    assert f"earlier receipts: {rows[1]['id']}" in again
+    assert rows[0]["hashes"] == rows[1]["hashes"]
+    for width in (40, 80, 160):
+        listed = runner.invoke(cli.app, ["receipts"], env={"COLUMNS": str(width)}).stdout
+        assert all(len(line) <= width for line in listed.splitlines())
+        for row in rows:
+            assert f"{row['id']} 20" in " ".join(listed.split())
+            assert f"requested by {row['requested_by']}" in " ".join(listed.split())
+        assert "demo: erase, done, 2 erased" in " ".join(listed.split())
 
 
-def test_a_suppression_waits_for_workers_and_unsuppress_takes_it_back(
+def test_a_suppression_waits_for_workers_and_unsuppress_removes_it(
     store: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "info", lambda *_: {"aof_enabled": 0})
     append(store, "a", userId="1")
 
-    told = runner.invoke(cli.app, ["forget", "--user-id", "1", "--suppress"]).stdout
+    ordered = runner.invoke(cli.app, ["forget", "--user-id", "1", "--suppress"]).stdout
 
-    assert "waiting" in told
-    assert "no worker runs" in told
-    assert lanes.stats(queue_of(store, "demo")).waiting == 1, "the order alone"
+    assert "waiting" in ordered
+    assert "no worker is running" in ordered
+    assert lanes.stats(queue_of(store, "demo")).waiting == 1, "only the request to Customer.io"
     mark = suppression.keyed_hash(suppression.secret(queue_of(store, "demo")), lanes.digest("id:1"))
     assert store.smembers("segue:{demo}:suppressed") == {mark}
-    freed = runner.invoke(cli.app, ["unsuppress", "--user-id", "1"]).stdout
-    assert freed == "demo: 1 identities were refused and are taken again; Customer.io is told\n"
+    unsuppressed = runner.invoke(cli.app, ["unsuppress", "--user-id", "1"]).stdout
+    assert unsuppressed == "demo: 1 identities are no longer suppressed; the request to Customer.io is on the queue\n"
     assert not store.exists("segue:{demo}:suppressed")

@@ -1,4 +1,4 @@
-"""Replays and dry runs over an imitation server: what is put back, in which order, how it is counted."""
+"""Replays and dry runs over an imitation server: what is requeued, in which order, and how it is counted."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ import redis
 
 import lanes
 import mapping
-from dead_letters import query
+from dead_letters import query, record
 from dead_letters import replay as replays
 from dead_letters.query import Filter
-from dead_letters.replay import Means
+from dead_letters.record import DeadLetter
+from dead_letters.replay import ReplayContext
 from delivery.batching import Request
-from delivery.outcomes import Answer, Delivered, Outcome, Rejected, RetryLater
+from delivery.outcomes import Delivered, Outcome, Rejected, Response, RetryLater
 from mapping.envelope import pack, unpack
+from tests.claims import deliver_one
 from tests.queues import queue_of
-from workers.claim import Terms, work_off
-from workers.lease import Lease
 
 QUEUE = "journeys"
-TERMS = Terms(retry_base_s=0.001, timeout_s=1.0, turn_s=1.0, lease_ms=60_000)
 LONG_AGO = "2024-03-05T10:20:30Z"
 
 
@@ -41,8 +40,8 @@ def configured(**delivery: Any) -> mapping.Destination:
 
 
 def send_events(client: redis.Redis, *events: dict[str, Any]) -> None:
-    for number, told in enumerate(events):
-        event = {"timestamp": LONG_AGO, "messageId": f"m{number}", "userId": "jo"} | told
+    for number, members in enumerate(events):
+        event = {"timestamp": LONG_AGO, "messageId": f"m{number}", "userId": "jo"} | members
         body = pack("website", event)
         lanes.append(queue_of(client, QUEUE), [lanes.NewEvent(body, (f"id:{event['userId']}",), event["messageId"])])
 
@@ -52,7 +51,7 @@ def track(name: str, **more: Any) -> dict[str, Any]:
 
 
 def work(client: redis.Redis, destination: mapping.Destination, **answers: Outcome) -> list[dict[str, Any]]:
-    """Work everything off; an operation is answered by its name. Return what was sent."""
+    """Deliver everything; `answers` has the outcomes of operations by name. Return what was sent."""
     sent: list[dict[str, Any]] = []
 
     def send(request: Request) -> list[Outcome]:
@@ -60,24 +59,13 @@ def work(client: redis.Redis, destination: mapping.Destination, **answers: Outco
         sent.extend(bodies)
         return [answers.get(str(body.get("name")), Delivered()) for body in bodies]
 
-    while True:
-        claim = lanes.claim(
-            queue_of(client, QUEUE), lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=20, poll_ms=0
-        )
-        if not claim.events:
-            return sent
-        work_off(
-            claim,
-            Lease(queue_of(client, QUEUE), claim.id, 60_000, time.monotonic()),
-            destination,
-            send,
-            TERMS,
-            lambda: False,
-        )
+    while deliver_one(queue_of(client, QUEUE), destination, send).events:
+        pass
+    return sent
 
 
 def refused(text: str = "name: no (invalid)") -> Rejected:
-    return Rejected(text, Answer(207, "{}", 0))
+    return Rejected(text, Response(207, "{}", 0))
 
 
 def replay(
@@ -88,19 +76,19 @@ def replay(
     steps: int = 100,
     limit: int = 1000,
 ) -> replays.Replay:
-    """Carry a replay on for some steps, to its end unless told otherwise."""
+    """Make some steps of a replay, until its end by default."""
     begun = replays.begin(queue_of(client, QUEUE), wanted, who="jo@here", per_s=1000, mode=mode)
-    means = Means(lambda _: None, lambda _: None)
+    context = ReplayContext(lambda _: None, lambda _: None)
     queue = replace(queue_of(client, QUEUE), limit=limit)
     for _ in range(steps):
-        if not replays.step(queue, begun.id, destination, means):
+        if not replays.step(queue, begun.id, destination, context):
             break
     ended = replays.read(queue_of(client, QUEUE), begun.id)
     assert ended is not None
     return ended
 
 
-def graves(client: redis.Redis) -> list[query.Grave]:
+def dead_letters(client: redis.Redis) -> list[DeadLetter]:
     return list(query.matching(queue_of(client, QUEUE), Filter()))
 
 
@@ -108,100 +96,101 @@ def test_a_replayed_event_keeps_its_age_its_attempts_and_its_original(client: re
     destination = configured()
     send_events(client, track("bad"))
     work(client, destination, bad=refused())
-    (first,) = graves(client)
-    query.edit(queue_of(client, QUEUE), first, first.event | {"properties": {"mended": True}})
+    (first,) = dead_letters(client)
+    query.edit(queue_of(client, QUEUE), first, first.event | {"properties": {"edited": True}})
 
     assert replay(client, destination).done == 1
     work(client, destination, bad=refused("still bad"))
 
-    (second,) = graves(client)
+    (second,) = dead_letters(client)
     assert second.sequence > first.sequence
-    assert second.why["accepted_at_ms"] == first.why["accepted_at_ms"]
-    assert [attempt["reason"] for attempt in second.why["attempts"]] == ["name: no (invalid)", "still bad"]
-    assert second.why["original"] == first.event
-    assert second.event["properties"] == {"mended": True}
+    assert second.failure.accepted_at_ms == first.failure.accepted_at_ms
+    assert [attempt["reason"] for attempt in second.failure.attempts] == ["name: no (invalid)", "still bad"]
+    assert second.failure.original == first.event
+    assert second.event["properties"] == {"edited": True}
 
 
-def test_an_edit_while_a_letter_is_being_replayed_is_what_is_sent_or_is_refused(
-    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_edit_during_a_replay_is_sent_or_is_refused(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     destination = configured()
     send_events(client, track("bad"))
     work(client, destination, bad=refused())
-    (first,) = graves(client)
+    (first,) = dead_letters(client)
     read_page = query.page
     edits: list[bool] = []
 
     def edited_meanwhile(*arguments: Any, **more: Any) -> Any:
         page = read_page(*arguments, **more)
-        edits.append(query.edit(queue_of(client, QUEUE), first, first.event | {"event": f"mended {len(edits)}"}))
+        edits.append(query.edit(queue_of(client, QUEUE), first, first.event | {"event": f"edited {len(edits)}"}))
         return page
 
     monkeypatch.setattr(query, "page", edited_meanwhile)
     ended = replay(client, destination)
 
-    assert edits == [True, False], "once it was edited, it is another one than the operator has read"
-    assert (ended.passed, ended.done) == (1, 1)
-    assert [body["name"] for body in work(client, destination)] == ["mended 0"]
-    assert not query.edit(queue_of(client, QUEUE), first, first.event), "it is gone"
+    assert edits == [True, False], "after the first edit it differs from what the operator has read"
+    assert (ended.processed, ended.done) == (1, 1)
+    assert [body["name"] for body in work(client, destination)] == ["edited 0"]
+    assert not query.edit(queue_of(client, QUEUE), first, first.event), "it was replayed"
 
 
-def test_the_letter_has_the_whole_record(client: redis.Redis) -> None:
+def test_the_failure_has_the_whole_record(client: redis.Redis) -> None:
     send_events(client, track("bad", properties={"price": 3}))
     work(client, configured(), bad=refused())
 
-    (grave,) = graves(client)
-    (fault,) = grave.why["faults"]
-    assert (fault["subscription"], fault["action"], fault["path"]) == ("Track Event", "trackEvent", "/api/v2/entity")
-    assert fault["payload"]["data"] == {"price": 3}
-    assert fault["request"]["attributes"] == {"price": 3}
-    assert fault["answer"] == {"status": 207, "body": "{}", "batch_index": 0}
-    assert (grave.source, grave.why["keys"], grave.why["unsent"]) == ("website", ["id:jo"], [])
-    assert len(grave.why["attempts"]) == 1
+    (dead_letter,) = dead_letters(client)
+    failure = dead_letter.failure
+    (fault,) = failure.faults
+    assert (fault.subscription, fault.action, fault.path) == ("Track Event", "trackEvent", "/api/v2/entity")
+    assert fault.payload is not None
+    assert fault.request is not None
+    assert fault.payload["data"] == {"price": 3}
+    assert fault.request["attributes"] == {"price": 3}
+    assert fault.response == {"status": 207, "body": "{}", "batch_index": 0}
+    assert (dead_letter.source, failure.keys, failure.unsent) == ("website", ("id:jo",), ())
+    assert len(failure.attempts) == 1
 
 
-def test_what_was_refused_goes_again_as_it_was(client: redis.Redis) -> None:
+def test_the_recorded_requests_are_sent_again(client: redis.Redis) -> None:
     """The event is mapped to something else by now."""
     send_events(client, track("bad", properties={"price": 3}))
     (before,) = work(client, configured(), bad=refused())
     switched_off = {"site_id": "s", "api_key": "k", "presets": {"Track Event": False}}
     destination = mapping.destinations({"destinations": {QUEUE: switched_off}})[QUEUE]
 
-    ended = replay(client, destination, mode="as it was")
+    ended = replay(client, destination, mode="as_recorded")
 
-    assert (ended.done, ended.left) == (1, 0)
+    assert (ended.done, ended.skipped) == (1, 0)
     assert work(client, destination) == [before]
     assert lanes.stats(queue_of(client, QUEUE)).dead == 0
 
 
-def test_a_letter_without_a_request_stays_when_it_shall_go_as_it_was(client: redis.Redis) -> None:
+def test_a_dead_letter_without_a_request_is_skipped_by_a_replay_as_recorded(client: redis.Redis) -> None:
     destination = configured()
     send_events(client, {"type": "page", "properties": {}})
     work(client, destination)
 
-    ended = replay(client, destination, mode="as it was")
+    ended = replay(client, destination, mode="as_recorded")
 
-    assert (ended.done, ended.left, ended.state) == (0, 1, "done")
+    assert (ended.done, ended.skipped, ended.state) == (0, 1, "done")
     assert lanes.stats(queue_of(client, QUEUE)).dead == 1
 
 
-def test_operations_behind_one_that_was_tried_too_often_go_again_with_it(client: redis.Redis) -> None:
-    """They were never sent, so they are part of what the letter has to make good."""
+def test_the_unsent_operations_are_sent_again_behind_the_exhausted_one(client: redis.Redis) -> None:
+    """They were never sent."""
     subscription = {"name": "Twice", "trigger": 'type = "track"', "action": "Track Event", "mapping": {"name": "twice"}}
     table = {"site_id": "s", "api_key": "k", "subscriptions": [subscription]}
     destination = mapping.destinations({"destinations": {QUEUE: table}})[QUEUE]
     send_events(client, track("bad"))
     client.hset(f"segue:{{{QUEUE}}}:attempts", "1", b'[1,"w","HTTP 503"]\n' * 29)
-    work(client, destination, bad=RetryLater("HTTP 503", Answer(503, "")))
-    (grave,) = graves(client)
-    assert [one["request"]["name"] for one in grave.why["unsent"]] == ["twice"]
+    work(client, destination, bad=RetryLater("HTTP 503", Response(503, "")))
+    (dead_letter,) = dead_letters(client)
+    assert [unsent.request["name"] for unsent in dead_letter.failure.unsent] == ["twice"]
 
-    replay(client, destination, mode="as it was")
+    replay(client, destination, mode="as_recorded")
 
     assert [body["name"] for body in work(client, destination)] == ["bad", "twice"]
 
 
-def test_letters_of_one_person_come_back_in_their_order_behind_what_is_live(client: redis.Redis) -> None:
+def test_dead_letters_of_a_person_are_requeued_in_order_behind_live_events(client: redis.Redis) -> None:
     destination = configured()
     send_events(client, *(track(f"bad{n}") for n in range(3)))
     work(client, destination, **{f"bad{n}": refused() for n in range(3)})
@@ -220,7 +209,7 @@ def test_the_same_replay_is_joined_and_another_one_waits_for_it(client: redis.Re
     first = replays.begin(queue_of(client, QUEUE), Filter(), who="jo", per_s=9)
     again = replays.begin(queue_of(client, QUEUE), Filter(), who="al", per_s=5)
     other = replays.begin(queue_of(client, QUEUE), Filter(person="id:al"), who="al", per_s=9)
-    dry = replays.begin(queue_of(client, QUEUE), Filter(), who="al", per_s=9, mode="dry run")
+    dry = replays.begin(queue_of(client, QUEUE), Filter(), who="al", per_s=9, mode="dry_run")
 
     assert (again.id, again.who, again.per_s) == (first.id, "jo", 5)
     assert again == replays.read(queue_of(client, QUEUE), first.id)
@@ -232,8 +221,8 @@ def test_the_same_replay_is_joined_and_another_one_waits_for_it(client: redis.Re
     assert cancelled.state == "cancelled"
 
 
-def test_a_page_done_twice_is_put_back_once_and_told_apart(client: redis.Redis) -> None:
-    """Two operators with overlapping filters: the second finds what the first has left."""
+def test_overlapping_replays_requeue_each_dead_letter_once(client: redis.Redis) -> None:
+    """The second operator gets what the first one has not replayed."""
     destination = configured()
     send_events(client, *(track("bad", userId=f"u{n}") for n in range(4)))
     work(client, destination, bad=refused())
@@ -254,29 +243,27 @@ def test_a_full_or_busy_queue_goes_first(client: redis.Redis) -> None:
     assert replay(client, destination).done == 1
 
 
-def test_every_letter_is_looked_at_once_whatever_the_filter_wants(
-    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_dead_letter_is_read_once_for_any_filter(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     destination = configured()
     send_events(client, *(track("rare" if n % 50 == 49 else "bad", userId=f"u{n}") for n in range(90)))
     send_events(client, *(track("bad", userId=f"v{n}", messageId=f"v{n}") for n in range(90)))
     work(client, destination, bad=refused(), rare=refused())
     begun = replays.begin(queue_of(client, QUEUE), Filter(event="rare"), who="jo", per_s=1000)
     read: list[int] = []
-    reading = query.read
-    monkeypatch.setattr(query, "read", lambda letter: read.append(letter.sequence) or reading(letter))
+    reading = record.read
+    monkeypatch.setattr(record, "read", lambda stored: read.append(stored.sequence) or reading(stored))
     monkeypatch.setattr(replays, "PAGE", 10)
 
-    while replays.step(queue_of(client, QUEUE), begun.id, destination, Means(lambda _: None, lambda _: None)):
+    while replays.step(queue_of(client, QUEUE), begun.id, destination, ReplayContext(lambda _: None, lambda _: None)):
         pass
 
     ended = replays.read(queue_of(client, QUEUE), begun.id)
     assert ended is not None
     assert (ended.done, ended.state) == (1, "done")
-    assert len(read) == len(set(read)) <= 60, "it ends with the page of the last letter that it wants"
+    assert len(read) == len(set(read)) <= 60, "it ends with the page of the last match"
 
 
-def test_a_dry_run_tells_what_would_be_sent_and_changes_nothing(client: redis.Redis) -> None:
+def test_a_dry_run_counts_what_would_be_sent_and_changes_nothing(client: redis.Redis) -> None:
     destination = configured()
     send_events(
         client,
@@ -287,14 +274,14 @@ def test_a_dry_run_tells_what_would_be_sent_and_changes_nothing(client: redis.Re
     )
     sent = {"bad": refused(), "None": refused()}
     work(client, destination, **sent)
-    first = graves(client)[0]
+    first = dead_letters(client)[0]
     query.edit(queue_of(client, QUEUE), first, first.event | {"properties": {"price": 4}})
     before = {key: client.dump(key) for key in client.keys("*:dead")}
 
-    ended = replay(client, destination, mode="dry run")
+    ended = replay(client, destination, mode="dry_run")
 
-    assert (ended.state, ended.passed) == ("done", 4)
-    assert ended.plan == {
+    assert (ended.state, ended.processed) == ("done", 4)
+    assert ended.figures == {
         "fail_again": 1,
         "changed": 1,
         "operation:person event": 1,
@@ -303,10 +290,27 @@ def test_a_dry_run_tells_what_would_be_sent_and_changes_nothing(client: redis.Re
         "change:attributes.price": 1,
         "risk:more than 72 h old: it triggers no campaign": 1,
         "risk:older than the hours for which updates are remembered: it may overwrite newer values": 1,
-        "risk:a delete cannot be taken back": 1,
+        "risk:a delete cannot be undone": 1,
     }
     assert {key: client.dump(key) for key in client.keys("*:dead")} == before
     assert lanes.stats(queue_of(client, QUEUE)).waiting == 0
+
+
+def test_a_dry_run_of_a_refused_privacy_request_compares_each_of_its_operations(client: redis.Redis) -> None:
+    """Its operations belong to no subscription."""
+    destination = configured()
+    person = mapping.Person(("jo",), ("jo@example.com",))
+    send_events(client, mapping.PrivacyRequest(person, "delete").event("request") | {"userId": "jo"})
+    work(client, destination, **{"None": refused()})
+
+    ended = replay(client, destination, mode="dry_run")
+
+    assert ended.figures == {
+        "fail_again": 0,
+        "changed": 0,
+        "operation:person delete": 2,
+        "risk:a delete cannot be undone": 1,
+    }
 
 
 def test_an_update_that_is_older_than_one_sent_since_is_a_risk(client: redis.Redis) -> None:
@@ -317,12 +321,12 @@ def test_an_update_that_is_older_than_one_sent_since_is_a_risk(client: redis.Red
     send_events(client, {"type": "identify", "traits": {"name": "Joe"}, "timestamp": now, "messageId": "newer"})
     work(client, destination)
 
-    risks = [name for name in replay(client, destination, mode="dry run").plan if name.startswith("risk:")]
+    risks = [name for name in replay(client, destination, mode="dry_run").figures if name.startswith("risk:")]
 
     assert risks == ["risk:older than an update that was sent since: it would overwrite newer values"]
 
 
-def test_a_letter_that_holds_goes_on_in_its_place_with_what_it_brings_along(client: redis.Redis) -> None:
+def test_a_dead_letter_that_blocks_keeps_its_position_and_its_attempts(client: redis.Redis) -> None:
     destination = configured(after_burial="hold")
     send_events(client, track("bad"), track("next", messageId="next"))
     work(client, destination, bad=refused())

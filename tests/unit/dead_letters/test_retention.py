@@ -1,7 +1,8 @@
-"""The bounds on dead letters, and the files that take what is beyond them."""
+"""The limits of dead letters, and the files for those that exceed them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import redis
 import lanes
 from dead_letters import query, retention, spill_files
 from dead_letters.query import Filter
+from dead_letters.record import FailureRecord, Line, Reason
 from mapping import Delivery
 from mapping.envelope import pack
 from tests.queues import queue_of
 
-QUEUE = "a/b"  # no name of a destination may lead a file astray
+QUEUE = "a/b"  # the name of a destination is not a path
 DAY_MS = 86_400_000
 NOW_MS = 100 * DAY_MS
 
@@ -27,30 +29,31 @@ def client() -> redis.Redis:
     return fakeredis.FakeStrictRedis()
 
 
-def why(buried_at_ms: int = NOW_MS, **more: Any) -> bytes:
-    told = {"class": "invalid", "message": "no url", "faults": [], "buried_at_ms": buried_at_ms}
-    return orjson.dumps(told | more)
+def failure(buried_at_ms: int = NOW_MS, **more: Any) -> bytes:
+    return FailureRecord(
+        reason=Reason.INVALID, message="no url", faults=(), buried_at_ms=buried_at_ms, **more
+    ).to_bytes()
 
 
 def bury(client: redis.Redis, *users: str, buried_at_ms: int = NOW_MS, **more: Any) -> None:
-    letters = [
-        lanes.ImportedDeadLetter(None, 1, (f"id:{user}",), pack("web", {"userId": user}), why(buried_at_ms, **more))
+    imported = [
+        lanes.ImportedDeadLetter(None, 1, (f"id:{user}",), pack("web", {"userId": user}), failure(buried_at_ms, **more))
         for user in users
     ]
-    lanes.import_dead_letters(queue_of(client, QUEUE), letters)
+    lanes.import_dead_letters(queue_of(client, QUEUE), imported)
 
 
-def hold(client: redis.Redis, *names: str, buried_at_ms: int = NOW_MS) -> None:
-    """Let the first of these events of one person be a letter that holds the others up."""
+def block(client: redis.Redis, *names: str, buried_at_ms: int = NOW_MS) -> None:
+    """Append these events of one person, and bury the first one so that it blocks the others."""
     events = [lanes.NewEvent(pack("web", {"userId": name}), ("id:held",), name) for name in names]
     lanes.append(queue_of(client, QUEUE), events)
     claim = lanes.claim(queue_of(client, QUEUE), lease_ms=1000, max_events=1, max_bytes=10**6, max_depth=0, poll_ms=0)
-    burial = lanes.Burial(claim.events[0].sequence, why(buried_at_ms), blocks=True)
+    burial = lanes.Burial(claim.events[0].sequence, failure(buried_at_ms), blocks=True)
     lanes.settle(queue_of(client, QUEUE), claim.id, buried=[burial])
 
 
 def users(client: redis.Redis) -> list[str]:
-    return [grave.event["userId"] for grave in query.matching(queue_of(client, QUEUE), Filter())]
+    return [dead_letter.event["userId"] for dead_letter in query.matching(queue_of(client, QUEUE), Filter())]
 
 
 def spilled(directory: Path) -> list[str]:
@@ -58,40 +61,40 @@ def spilled(directory: Path) -> list[str]:
     return [line["event"]["userId"] for line in lines]
 
 
-def keep_within(client: redis.Redis, directory: Path, *, is_mine: bool = True, **delivery: int) -> int:
-    return retention.keep_within(queue_of(client, QUEUE), Delivery(**delivery), directory, NOW_MS, lambda: is_mine)
+def spill_excess(client: redis.Redis, directory: Path, *, has_lock: bool = True, **delivery: int) -> int:
+    return retention.spill_excess(queue_of(client, QUEUE), Delivery(**delivery), directory, NOW_MS, lambda: has_lock)
 
 
-def test_the_oldest_of_too_many_letters_go_to_a_file_and_those_that_hold_stay(
+def test_the_oldest_excess_dead_letters_move_to_a_file_and_those_that_block_stay(
     client: redis.Redis, tmp_path: Path
 ) -> None:
-    hold(client, "held", "waits")
+    block(client, "held", "waits")
     bury(client, *(f"u{n}" for n in range(11)))
 
-    assert keep_within(client, tmp_path, dead_letters=10) == 2
-    assert keep_within(client, tmp_path, dead_letters=10) == 0
+    assert spill_excess(client, tmp_path, dead_letters=10) == 2
+    assert spill_excess(client, tmp_path, dead_letters=10) == 0
 
     assert spilled(tmp_path) == ["u0", "u1"]
     assert users(client) == ["held", *(f"u{n}" for n in range(2, 11))]
     assert lanes.stats(queue_of(client, QUEUE)).spilled_total == 2
 
 
-def test_letters_that_are_too_old_go_and_imported_ones_count_from_their_return(
+def test_old_dead_letters_move_and_the_age_of_imported_ones_starts_at_the_import(
     client: redis.Redis, tmp_path: Path
 ) -> None:
     bury(client, "old", buried_at_ms=NOW_MS - 31 * DAY_MS)
     bury(client, "old but back", buried_at_ms=NOW_MS - 40 * DAY_MS, imported_at_ms=NOW_MS - DAY_MS)
     bury(client, "young", buried_at_ms=NOW_MS - 2 * DAY_MS)
 
-    assert keep_within(client, tmp_path, dead_letter_days=30) == 1
+    assert spill_excess(client, tmp_path, dead_letter_days=30) == 1
 
     assert (spilled(tmp_path), users(client)) == (["old"], ["old but back", "young"])
 
 
-def test_whoever_is_no_longer_alone_spills_nothing(client: redis.Redis, tmp_path: Path) -> None:
+def test_a_worker_that_lost_the_lock_spills_nothing(client: redis.Redis, tmp_path: Path) -> None:
     bury(client, "a", "b")
 
-    assert keep_within(client, tmp_path, is_mine=False, dead_letters=1) == 0
+    assert spill_excess(client, tmp_path, has_lock=False, dead_letters=1) == 0
 
     assert (users(client), spilled(tmp_path)) == (["a", "b"], [])
 
@@ -100,10 +103,10 @@ def test_whoever_is_no_longer_alone_spills_nothing(client: redis.Redis, tmp_path
     ("crashing", "to_file"),
     [("open_spill", []), ("spill", []), ("close_spill", ["a", "b"]), ("end_spill", ["a", "b"])],
 )
-def test_a_crash_leaves_every_letter_in_one_place(
+def test_a_crash_leaves_every_dead_letter_in_one_place(
     client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crashing: str, to_file: list[str]
 ) -> None:
-    """Whether it had left for the file is decided when it leaves Redis, so a replay meanwhile changes nothing."""
+    """A file keeps what left Redis for it, so a replay meanwhile changes nothing."""
     bury(client, "a", "b")
 
     def crash(*_: Any, **__: Any) -> int:
@@ -112,18 +115,17 @@ def test_a_crash_leaves_every_letter_in_one_place(
     with monkeypatch.context() as patched:
         patched.setattr(lanes, crashing, crash)
         with pytest.raises(KeyboardInterrupt):
-            keep_within(client, tmp_path, dead_letters=1)
+            spill_excess(client, tmp_path, dead_letters=1)
     in_redis = users(client)
-    for grave in query.matching(queue_of(client, QUEUE), Filter(ids=(1,))):
-        lanes.discard(queue_of(client, QUEUE), [grave.sequence])
+    lanes.discard(queue_of(client, QUEUE), [1])
 
-    assert keep_within(client, tmp_path, dead_letters=9) == 0
+    assert spill_excess(client, tmp_path, dead_letters=9) == 0
 
     assert (spilled(tmp_path), in_redis) == (to_file, [name for name in ("a", "b") if name not in to_file])
     assert spill_files.unfinished(tmp_path, QUEUE) == []
 
 
-def test_a_crash_between_two_pages_leaves_every_letter_in_one_place(
+def test_a_crash_between_two_pages_leaves_every_dead_letter_in_one_place(
     client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bury(client, *"abcd")
@@ -138,32 +140,32 @@ def test_a_crash_between_two_pages_leaves_every_letter_in_one_place(
     with monkeypatch.context() as patched:
         patched.setattr(lanes, "spill", crash_at_the_second)
         with pytest.raises(KeyboardInterrupt):
-            keep_within(client, tmp_path, dead_letters=1, dead_letter_days=1)
+            spill_excess(client, tmp_path, dead_letters=1, dead_letter_days=1)
     retention.finish_spills(queue_of(client, QUEUE), tmp_path)
 
     assert (spilled(tmp_path), users(client)) == (["a", "b"], ["c", "d"])
 
 
-def test_a_letter_that_is_edited_while_its_file_is_written_goes_as_edited(
+def test_a_dead_letter_that_is_edited_while_its_file_is_written_moves_as_edited(
     client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bury(client, "a", "b", "c")
-    write, edits = spill_files.write, iter([{"userId": "mended"}])
+    write, edits = spill_files.write, iter([{"userId": "edited"}])
 
     def edited_meanwhile(*arguments: Any) -> Path:
         file = write(*arguments)
         for event in edits:
-            (grave,) = query.matching(queue_of(client, QUEUE), Filter(ids=(1,)))
-            assert query.edit(queue_of(client, QUEUE), grave, event)
+            (dead_letter,) = query.matching(queue_of(client, QUEUE), Filter(ids=(1,)))
+            assert query.edit(queue_of(client, QUEUE), dead_letter, event)
         return file
 
     monkeypatch.setattr(spill_files, "write", edited_meanwhile)
-    assert keep_within(client, tmp_path, dead_letters=2) == 2
+    assert spill_excess(client, tmp_path, dead_letters=2) == 2
 
-    assert (spilled(tmp_path), users(client)) == (["mended", "b"], ["c"])
+    assert (spilled(tmp_path), users(client)) == (["edited", "b"], ["c"])
 
 
-def test_a_letter_that_is_replayed_while_its_file_is_written_is_not_in_it(
+def test_a_dead_letter_that_is_replayed_while_its_file_is_written_is_not_in_it(
     client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bury(client, "a", "b", "c")
@@ -175,32 +177,36 @@ def test_a_letter_that_is_replayed_while_its_file_is_written_is_not_in_it(
         return file
 
     monkeypatch.setattr(spill_files, "write", replayed_meanwhile)
-    assert keep_within(client, tmp_path, dead_letters=2) == 1
+    assert spill_excess(client, tmp_path, dead_letters=2) == 1
 
     assert (spilled(tmp_path), users(client)) == (["b"], ["c"])
 
 
-def finished(directory: Path, queue: str, lines: list[dict[str, Any]]) -> Path:
-    """A spill file of these lines."""
-    numbered = [line | {"sequence": sequence} for sequence, line in enumerate(lines)]
-    file = spill_files.finish(spill_files.write(directory, queue, map(orjson.dumps, numbered)), range(len(lines)))
+def finished(directory: Path, queue: str, users: Iterable[str]) -> Path:
+    """Write a spill file with a dead letter of each user."""
+    record = FailureRecord.from_bytes(failure())
+    lines = [
+        Line(source="web", event={"userId": user}, failure=record, sequence=sequence).to_bytes()
+        for sequence, user in enumerate(users)
+    ]
+    file = spill_files.finish(spill_files.write(directory, queue, lines), range(len(lines)))
     assert file is not None
     return file
 
 
-def test_a_hold_that_lasts_too_long_ends(client: redis.Redis) -> None:
-    hold(client, "bad", "next", buried_at_ms=NOW_MS - 73 * 3_600_000)
+def test_blocking_ends_after_hold_hours(client: redis.Redis) -> None:
+    block(client, "bad", "next", buried_at_ms=NOW_MS - 73 * 3_600_000)
 
-    assert retention.end_holds(queue_of(client, QUEUE), Delivery(hold_hours=74), NOW_MS) == 0
-    assert retention.end_holds(queue_of(client, QUEUE), Delivery(hold_hours=72), NOW_MS) == 1
-    assert retention.end_holds(queue_of(client, QUEUE), Delivery(hold_hours=72), NOW_MS) == 0
+    assert retention.unblock_expired(queue_of(client, QUEUE), Delivery(hold_hours=74), NOW_MS) == 0
+    assert retention.unblock_expired(queue_of(client, QUEUE), Delivery(hold_hours=72), NOW_MS) == 1
+    assert retention.unblock_expired(queue_of(client, QUEUE), Delivery(hold_hours=72), NOW_MS) == 0
 
-    (grave,) = query.matching(queue_of(client, QUEUE), Filter())
-    assert (grave.letter.blocks, grave.why["let_go_at_ms"]) == (False, NOW_MS)
+    (dead_letter,) = query.matching(queue_of(client, QUEUE), Filter())
+    assert (dead_letter.blocks, dead_letter.failure.unblocked_at_ms) == (False, NOW_MS)
     assert lanes.stats(queue_of(client, QUEUE)).ready == 1
 
 
-def test_what_a_crash_left_unfinished_is_no_spill_file(tmp_path: Path) -> None:
+def test_a_draft_that_a_crash_left_is_not_a_spill_file(tmp_path: Path) -> None:
     def torn() -> Any:
         yield b'{"a": 1}'
         raise OSError("no space left")
@@ -213,10 +219,10 @@ def test_what_a_crash_left_unfinished_is_no_spill_file(tmp_path: Path) -> None:
     assert list(tmp_path.glob("*.new")) == []
 
 
-def test_a_file_that_was_cut_or_is_none_is_told(tmp_path: Path) -> None:
-    file = finished(tmp_path, QUEUE, [{} for _ in range(1000)])
+def test_a_truncated_or_foreign_file_is_an_error_that_names_it(tmp_path: Path) -> None:
+    file = finished(tmp_path, QUEUE, map(str, range(1000)))
     whole = file.read_bytes()
-    for bad, text in [(whole[: len(whole) // 2], "torn"), (b"hello", "no spill file")]:
+    for bad, text in [(whole[: len(whole) // 2], "torn"), (b"hello", "not a spill file")]:
         file.write_bytes(bad)
         with pytest.raises(spill_files.TornFile, match=text):
             list(spill_files.read(file))
@@ -224,13 +230,13 @@ def test_a_file_that_was_cut_or_is_none_is_told(tmp_path: Path) -> None:
 
 def test_lines_of_a_person_are_removed_from_all_files_of_the_destination(tmp_path: Path) -> None:
     for people in (["jo", "al"], ["jo"], ["al"]):
-        finished(tmp_path, QUEUE, [{"event": {"userId": person}} for person in people])
-    finished(tmp_path, "another", [{"event": {"userId": "jo"}}])
+        finished(tmp_path, QUEUE, people)
+    finished(tmp_path, "another", ["jo"])
 
-    assert spill_files.remove(tmp_path, QUEUE, lambda line: line["event"]["userId"] == "jo") == 2
-    assert spill_files.remove(tmp_path, QUEUE, lambda line: line["event"]["userId"] == "jo") == 0
+    assert spill_files.remove(tmp_path, QUEUE, lambda line: line.event["userId"] == "jo") == 2
+    assert spill_files.remove(tmp_path, QUEUE, lambda line: line.event["userId"] == "jo") == 0
 
     assert sorted(spilled(tmp_path)) == ["al", "al"]
-    assert len(spill_files.files(tmp_path, QUEUE)) == 2, "an empty file goes"
+    assert len(spill_files.files(tmp_path, QUEUE)) == 2, "a file without lines is deleted"
     assert len(spill_files.files(tmp_path, "another")) == 1
     assert spill_files.remove(tmp_path / "absent", QUEUE, lambda _: True) == 0

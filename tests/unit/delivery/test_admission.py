@@ -1,4 +1,4 @@
-"""One rate and one breaker for all workers, over an imitation server whose clock is the machine's."""
+"""One rate limit and one circuit breaker for all workers, over fakeredis, whose clock is the machine's."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import fakeredis
 import pytest
 import redis
 
-from delivery import admission as gates
+from delivery import admission as admissions
 from delivery import scripts
-from delivery.admission import FAILURES, Gate
+from delivery.admission import FAILURES, Admission
 from delivery.batching import Item, Request
-from delivery.outcomes import Answer, Delivered, Outcome, Paused, Rejected, RetryLater
+from delivery.outcomes import Delivered, Outcome, Paused, Rejected, Response, RetryLater
 from tests.queues import queue_of
 
 QUEUE = "journeys"
 KEY = "segue:{journeys}:admission"
-DEAD = RetryLater("no answer: ConnectError", Answer(None, "ConnectError"))
-REQUEST = Request("/api/v2/entity", (Item(1, 0, "trackEvent", "/api/v2/entity", b"{}"),))
+DOWN = RetryLater("no response: ConnectError", Response(None, "ConnectError"))
+REQUEST = Request("/api/v2/entity", (Item(1, 0, "trackEvent", "event", "/api/v2/entity", b"{}"),))
 
 
 @pytest.fixture
@@ -26,89 +26,103 @@ def client() -> redis.Redis:
     return fakeredis.FakeStrictRedis()
 
 
-def gate(client: redis.Redis, requests_per_s: float = 1000, probe_wait_s: float = 60, turn_s: float = 1) -> Gate:
-    return Gate(queue_of(client, QUEUE), requests_per_s, probe_wait_s, turn_s)
+def admission(
+    client: redis.Redis, requests_per_s: float = 1000, probe_wait_s: float = 60, turn_s: float = 1
+) -> Admission:
+    return Admission(
+        queue=queue_of(client, QUEUE), requests_per_s=requests_per_s, probe_wait_s=probe_wait_s, turn_s=turn_s
+    )
 
 
-def send(one: Gate, outcome: Outcome) -> Outcome:
-    return one.guard(lambda _request: [outcome])(REQUEST)[0]
+def send(by: Admission, outcome: Outcome) -> Outcome:
+    """Send one request that has this outcome; return the outcome that the caller gets."""
+    return by.guard(lambda _request: [outcome])(REQUEST)[0]
 
 
-def probe_is_due(client: redis.Redis) -> None:
+def state_of(client: redis.Redis) -> admissions.AdmissionState:
+    return admissions.read(queue_of(client, QUEUE))
+
+
+def make_probe_due(client: redis.Redis) -> None:
     client.hset(KEY, "probe_at", 0)
 
 
-def test_a_dead_service_shuts_the_gate_and_spends_no_attempt_from_then_on(client: redis.Redis) -> None:
-    outcomes = [send(gate(client), DEAD) for _ in range(FAILURES)]
+def test_failures_in_a_row_open_the_circuit_breaker_and_the_last_one_spends_no_attempt(client: redis.Redis) -> None:
+    outcomes = [send(admission(client), DOWN) for _ in range(FAILURES)]
 
-    assert outcomes[:-1] == [DEAD] * (FAILURES - 1)
+    assert outcomes[:-1] == [DOWN] * (FAILURES - 1)
     assert isinstance(outcomes[-1], Paused)
-    assert gate(client).admit() == "shut"
-    state = gates.read(queue_of(client, QUEUE))
-    assert (state.breaker, state.paused, state.reason) == ("open", False, DEAD.reason)
+    assert admission(client).permit() == "none"
+    state = state_of(client)
+    assert (state.breaker, state.paused, state.reason) == ("open", False, DOWN.reason)
+    assert client.hget(KEY, "state") == b"open"
 
 
-def test_an_answer_between_failures_keeps_the_gate_open(client: redis.Redis) -> None:
+def test_a_response_between_failures_keeps_the_circuit_breaker_closed(client: redis.Redis) -> None:
     for _ in range(3 * FAILURES):
-        send(gate(client), DEAD)
-        send(gate(client), Delivered())
+        send(admission(client), DOWN)
+        send(admission(client), Delivered())
 
-    assert gate(client).admit() == "open"
+    assert admission(client).permit() == "all"
 
 
-def test_a_refusal_of_an_item_is_an_answer(client: redis.Redis) -> None:
+def test_a_rejection_of_an_item_is_a_response(client: redis.Redis) -> None:
     for _ in range(FAILURES):
-        send(gate(client), DEAD)
+        send(admission(client), DOWN)
 
-    send(gate(client), Rejected("HTTP 400", Answer(400, "")))
+    send(admission(client), Rejected("HTTP 400", Response(400, "")))
 
-    assert gates.read(queue_of(client, QUEUE)).breaker == "closed"
+    assert state_of(client).breaker == "closed"
 
 
-def test_refused_credentials_pause_at_once_with_a_reason(client: redis.Redis) -> None:
-    send(gate(client), Paused("the credentials were refused (HTTP 401)", Answer(401, "")))
+def test_refused_credentials_pause_the_destination_at_once_with_the_reason(client: redis.Redis) -> None:
+    send(admission(client), Paused("the credentials were refused (HTTP 401)", Response(401, "")))
 
-    state = gates.read(queue_of(client, QUEUE))
+    state = state_of(client)
     assert (state.paused, state.breaker, state.reason) == (True, "closed", "the credentials were refused (HTTP 401)")
-    assert gate(client).admit() == "shut"
+    assert admission(client).permit() == "none"
+    assert client.hget(KEY, "state") == b"paused"
 
 
-def test_one_deliverer_probes_when_it_is_time_and_its_success_opens_the_gate(client: redis.Redis) -> None:
+def test_one_deliverer_probes_when_a_probe_is_due_and_its_success_closes_the_circuit_breaker(
+    client: redis.Redis,
+) -> None:
     for _ in range(FAILURES):
-        send(gate(client), DEAD)
-    probe_is_due(client)
+        send(admission(client), DOWN)
+    make_probe_due(client)
 
-    assert [gate(client).admit() for _ in range(3)] == ["probe", "shut", "shut"]
+    assert [admission(client).permit() for _ in range(3)] == ["probe", "none", "none"]
 
-    send(gate(client), Delivered())
-    assert gate(client).admit() == "open"
+    send(admission(client), Delivered())
+    assert admission(client).permit() == "all"
 
 
-def test_each_failed_probe_doubles_the_wait_and_what_was_under_way_does_not(client: redis.Redis) -> None:
+def test_a_failed_probe_doubles_the_wait_and_a_request_that_was_in_progress_does_not(client: redis.Redis) -> None:
     for _ in range(FAILURES + 3):
-        send(gate(client, probe_wait_s=1), DEAD)
+        send(admission(client, probe_wait_s=1), DOWN)
     assert client.hget(KEY, "probe_wait") == b"1000"
 
-    probe_is_due(client)
-    gate(client).admit()
-    send(gate(client, probe_wait_s=1), DEAD)
+    make_probe_due(client)
+    admission(client).permit()
+    send(admission(client, probe_wait_s=1), DOWN)
 
     assert client.hget(KEY, "probe_wait") == b"2000"
-    assert gate(client).admit() == "shut"
+    assert admission(client).permit() == "none"
 
 
 def test_turns_are_spaced_by_the_rate_over_all_workers(client: redis.Redis) -> None:
-    send(gate(client, requests_per_s=10, turn_s=0), Delivered())
+    send(admission(client, requests_per_s=10, turn_s=0), Delivered())
 
-    outcome = send(gate(client, requests_per_s=10, turn_s=0), Delivered())
+    outcome = send(admission(client, requests_per_s=10, turn_s=0), Delivered())
 
     assert isinstance(outcome, Paused)
     assert 0 < outcome.after_s <= 1 / (10 * 0.97)
 
 
 @pytest.mark.parametrize("limit", [0.5, 1, 2.5, 40])
-def test_those_who_come_late_to_their_turns_never_leave_above_the_limit(client: redis.Redis, limit: float) -> None:
-    """A machine that was busy wakes all at once whose turns have passed; without the second look all would leave."""
+def test_requests_that_come_late_to_their_turns_never_exceed_the_limit(client: redis.Redis, limit: float) -> None:
+    """A machine that was busy wakes all threads at once whose turns have passed. Without the second question all of
+    their requests would leave together."""
     most = math.ceil(limit)
     late = [scripts.run(client, "depart", KEY, limit, 10_000_000, 1)[1] for _ in range(most + 1)]
 
@@ -116,59 +130,61 @@ def test_those_who_come_late_to_their_turns_never_leave_above_the_limit(client: 
     assert 0 < late[-1] <= most / limit * 1_000_000
 
 
-def test_whoever_waited_for_a_turn_leaves_at_it(client: redis.Redis) -> None:
+def test_a_request_that_waited_for_its_turn_leaves_when_it_has_come(client: redis.Redis) -> None:
     turns = [scripts.run(client, "depart", KEY, 20, 10_000_000, 0) for _ in range(2)]
 
-    outcome = send(gate(client, requests_per_s=20), Delivered())
+    outcome = send(admission(client, requests_per_s=20), Delivered())
 
     assert [wait for _, wait, _ in turns] == [0, pytest.approx(51_546, abs=20_000)]
     assert outcome == Delivered()
     assert client.time()[0] * 1_000_000 + client.time()[1] >= turns[-1][0] + 51_546
 
 
-def test_a_429_halves_the_rate_once_a_second_and_holds_everybody_as_long_as_it_says(client: redis.Redis) -> None:
-    storm = RetryLater("HTTP 429", Answer(429, ""), after_s=30)
+def test_a_429_halves_the_rate_once_a_second_and_stops_all_workers_for_its_retry_after(client: redis.Redis) -> None:
+    throttled = RetryLater("HTTP 429", Response(429, ""), after_s=30)
 
     for _ in range(5):
         client.hdel(KEY, "turn")
-        send(gate(client, requests_per_s=100), storm)
+        send(admission(client, requests_per_s=100), throttled)
 
-    assert gates.read(queue_of(client, QUEUE)).requests_per_s == 50
-    held = send(gate(client, requests_per_s=100), Delivered())
-    assert isinstance(held, Paused)
-    assert held.after_s > 25
-    assert gate(client).admit() == "shut", "nothing is claimed only to be put back"
-    assert gates.read(queue_of(client, QUEUE)).breaker == "closed"
+    assert state_of(client).requests_per_s == 50
+    outcome = send(admission(client, requests_per_s=100), Delivered())
+    assert isinstance(outcome, Paused)
+    assert outcome.after_s > 25
+    assert admission(client).permit() == "none", "nothing is claimed only to be released"
+    assert state_of(client).breaker == "closed"
 
 
-def test_answers_that_become_slow_lower_the_rate_by_a_tenth_and_one_alone_does_not(client: redis.Redis) -> None:
+def test_responses_that_become_slow_lower_the_rate_by_a_tenth_and_a_single_one_does_not(client: redis.Redis) -> None:
     now = 0.0
-    one = Gate(queue_of(client, QUEUE), requests_per_s=1000, probe_wait_s=60, turn_s=1, clock=lambda: now)
+    slowing = Admission(
+        queue=queue_of(client, QUEUE), requests_per_s=1000, probe_wait_s=60, turn_s=1, clock=lambda: now
+    )
 
-    def answers(times: int, *, took_s: float) -> None:
-        def answer(_: Request) -> list[Outcome]:
+    def respond(times: int, *, elapsed_s: float) -> None:
+        def responding(_: Request) -> list[Outcome]:
             nonlocal now
-            now += took_s
+            now += elapsed_s
             return [Delivered()]
 
         for _ in range(times):
-            one.guard(answer)(REQUEST)
+            slowing.guard(responding)(REQUEST)
 
     for _ in range(3):
-        answers(30, took_s=0.1)
-        answers(2, took_s=2.0)
-    assert gates.read(queue_of(client, QUEUE)).requests_per_s is None
+        respond(30, elapsed_s=0.1)
+        respond(2, elapsed_s=2.0)
+    assert state_of(client).requests_per_s is None
 
-    answers(10, took_s=2.0)
-    assert gates.read(queue_of(client, QUEUE)).requests_per_s == 900
+    respond(10, elapsed_s=2.0)
+    assert state_of(client).requests_per_s == 900
 
 
-def test_a_rate_that_was_cut_comes_back_within_half_a_minute(client: redis.Redis) -> None:
-    send(gate(client, requests_per_s=100), RetryLater("HTTP 429", Answer(429, "")))
+def test_a_rate_that_was_cut_recovers_within_half_a_minute(client: redis.Redis) -> None:
+    send(admission(client, requests_per_s=100), RetryLater("HTTP 429", Response(429, "")))
     seconds, microseconds = client.time()
     client.hset(KEY, mapping={"rate_at": (seconds - 30) * 1_000_000 + microseconds, "cut_at": 0, "turn": 0})
 
-    send(gate(client, requests_per_s=100), Delivered())
-    send(gate(client, requests_per_s=100), RetryLater("HTTP 429", Answer(429, "")))
+    send(admission(client, requests_per_s=100), Delivered())
+    send(admission(client, requests_per_s=100), RetryLater("HTTP 429", Response(429, "")))
 
-    assert gates.read(queue_of(client, QUEUE)).requests_per_s == 50
+    assert state_of(client).requests_per_s == 50

@@ -1,4 +1,4 @@
-"""Packing: order is kept, limits hold, and what cannot share a request travels alone."""
+"""Packing keeps the order and the limits, and gives other paths a request of their own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mapping.operation import BATCH_PATH
 
 def item(sequence: int, size: int = 10, path: str = "/api/v2/entity") -> Item:
     body = {"name": "x" * size}
-    return encode(sequence, 0, Operation(0, "trackEvent", path, body), body)
+    return encode(sequence, 0, Operation(0, "trackEvent", "event", path, body), body)
 
 
 def test_items_are_packed_in_order_up_to_the_count() -> None:
@@ -23,7 +23,7 @@ def test_items_are_packed_in_order_up_to_the_count() -> None:
 
 
 @given(st.lists(st.integers(1, 40_000), max_size=60), st.integers(1, 100))
-def test_every_body_keeps_within_the_limits_and_nothing_is_lost(sizes: list[int], most: int) -> None:
+def test_every_body_keeps_within_the_limits_and_no_item_is_lost(sizes: list[int], most: int) -> None:
     items = [item(at, size) for at, size in enumerate(sizes)]
 
     requests = list(pack(items, most))
@@ -35,7 +35,7 @@ def test_every_body_keeps_within_the_limits_and_nothing_is_lost(sizes: list[int]
         assert orjson.loads(request.body()) == {"batch": [orjson.loads(each.data) for each in request.items]}
 
 
-def test_an_operation_of_another_path_travels_alone() -> None:
+def test_an_operation_of_another_path_has_a_request_of_its_own() -> None:
     metrics = item(2, path="/api/v1/metrics")
 
     requests = list(pack([item(1), metrics, item(3)], 100))
@@ -44,7 +44,7 @@ def test_an_operation_of_another_path_travels_alone() -> None:
     assert orjson.loads(requests[0].body()) == orjson.loads(metrics.data)
 
 
-def test_halves_keep_the_order() -> None:
+def test_the_halves_of_a_request_keep_the_order() -> None:
     first, second = Request(BATCH_PATH, tuple(item(n) for n in range(5))).halves()
 
     assert [each.sequence for each in (*first.items, *second.items)] == [0, 1, 2, 3, 4]

@@ -1,9 +1,8 @@
-"""What becomes of updates that change names, and of those that follow one another: claims worked off over an imitation
-server, with a `send` that takes everything."""
+"""Updates that change identifiers, and updates that repeat recent attributes: claims delivered over fakeredis, with a
+`send` that accepts every operation."""
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,12 +14,11 @@ import redis
 import lanes
 import mapping
 from delivery.batching import Request
-from delivery.outcomes import Answer, Delivered, Outcome, Rejected
+from delivery.outcomes import Delivered, Outcome, Rejected, Response
 from lanes.keys import base
 from mapping.envelope import pack
+from tests.claims import deliver_one
 from tests.queues import queue_of
-from workers.claim import Terms, work_off
-from workers.lease import Lease
 
 QUEUE = "journeys"
 COOLDOWN_MS = 60_000
@@ -33,63 +31,50 @@ def client() -> redis.Redis:
 
 
 class Worker:
-    """Works off a destination; `bodies` are what it sent, `refuses` the plan that the service does not take."""
+    """Delivers the events of a destination. `bodies`: what it sent; `rejects`: the plan that the service rejects."""
 
-    def __init__(self, client: redis.Redis, cooldown_ms: int = COOLDOWN_MS, refuses: str = "", **delivery: Any) -> None:
+    def __init__(self, client: redis.Redis, cooldown_ms: int = COOLDOWN_MS, rejects: str = "", **delivery: Any) -> None:
         table = {"site_id": "s", "api_key": "k", "delivery": delivery}
-        self.client, self.refuses = client, refuses
+        self.client, self.rejects = client, rejects
         self.queue = queue_of(client, QUEUE, cooldown_ms=cooldown_ms)
         self.destination = mapping.destinations({"destinations": {QUEUE: table}})[QUEUE]
-        self.terms = Terms(0.001, timeout_s=1, turn_s=1, lease_ms=60_000)
         self.bodies: list[dict[str, Any]] = []
-        self.taken = 0
+        self.accepted = 0
 
-    def take(self, *events: dict[str, Any]) -> None:
+    def append(self, *events: dict[str, Any]) -> None:
         entries = []
         for event in events:
-            self.taken += 1
-            whole = event | {"messageId": f"m{self.taken}", "timestamp": HAPPENED_AT}
-            place = mapping.ordering_info(whole, self.destination)
-            cooldown_ms = self.queue.cooldown_ms if place.needs_cooldown else 0
-            entries.append(lanes.NewEvent(pack("web", whole), place.keys, whole["messageId"], cooldown_ms, place.join))
+            self.accepted += 1
+            whole = event | {"messageId": f"m{self.accepted}", "timestamp": HAPPENED_AT}
+            info = mapping.ordering_info(whole, self.destination)
+            cooldown_ms = self.queue.cooldown_ms if info.needs_cooldown else 0
+            entries.append(lanes.NewEvent(pack("web", whole), info.keys, whole["messageId"], cooldown_ms, info.join))
         lanes.append(self.queue, entries)
 
     def send(self, request: Request) -> list[Outcome]:
         bodies = [orjson.loads(item.data) for item in request.items]
         self.bodies += bodies
-        return [self.answer(body) for body in bodies]
+        return [self.outcome(body) for body in bodies]
 
-    def answer(self, body: dict[str, Any]) -> Outcome:
-        is_refused = self.refuses and body.get("attributes", {}).get("plan") == self.refuses
-        return Rejected("no such plan", Answer(207, "{}")) if is_refused else Delivered()
+    def outcome(self, body: dict[str, Any]) -> Outcome:
+        is_rejected = self.rejects and body.get("attributes", {}).get("plan") == self.rejects
+        return Rejected("no such plan", Response(207, "{}")) if is_rejected else Delivered()
 
-    def work(self) -> int:
-        """Work off one claim; return how many events it had."""
-        asked_at = time.monotonic()
-        claim = lanes.claim(
-            self.queue,
-            lease_ms=60_000,
-            max_events=100,
-            max_bytes=10**6,
-            max_depth=20,
-            poll_ms=0,
-        )
-        if claim.events:
-            lease = Lease(self.queue, claim.id, 60_000, asked_at)
-            work_off(claim, lease, self.destination, self.send, self.terms, lambda: False)
-        return len(claim.events)
+    def deliver_one(self) -> int:
+        """Deliver one claim; return how many events it had."""
+        return len(deliver_one(self.queue, self.destination, self.send).events)
 
-    def work_off(self) -> None:
-        """Work off what is due; nothing may come again and again."""
+    def deliver(self) -> None:
+        """Deliver what is due; no event may be released again and again."""
         for _ in range(20):
-            if not self.work():
+            if not self.deliver_one():
                 return
-        raise AssertionError("there is always something due")
+        raise AssertionError("an event is due again and again")
 
     def sent(self) -> list[Any]:
-        """Work off what is due, and return what was sent of it: addresses of updates, names of events."""
+        """Deliver what is due, and return what was sent: addresses of updates, names of events."""
         before = len(self.bodies)
-        self.work_off()
+        self.deliver()
         return [
             body["name"] if body["action"] == "event" else body["attributes"].get("email")
             for body in self.bodies[before:]
@@ -103,7 +88,7 @@ def make_due(client: redis.Redis) -> None:
     for name in client.zrange(f"{base(QUEUE)}:ready", 0, -1):
         client.zadd(f"{base(QUEUE)}:ready", {name: 0})
     for key in client.keys(f"{base(QUEUE)}:*"):
-        if key.split(b":")[-2] in (b"apart", b"rested"):
+        if b":cooling_until:" in key or b":finished_at:" in key:
             client.delete(key)
 
 
@@ -120,13 +105,13 @@ CHANGE = (identify("a", email="1@x"), track("early", "a"), identify("a", email="
 
 @pytest.mark.parametrize("batch_order", ["barrier", "trust"])
 @pytest.mark.parametrize("identify_times", ["rising", "mapped"])
-def test_an_update_that_changes_names_leaves_when_its_neighbours_are_applied_and_they_wait_for_it(
+def test_a_change_of_identifiers_waits_for_the_cooldown_before_it_and_after_it(
     client: redis.Redis, batch_order: str, identify_times: str
 ) -> None:
     worker = Worker(client, batch_order=batch_order, identify_times=identify_times)
-    worker.take(*CHANGE, track("stranger", "b"))
+    worker.append(*CHANGE, track("independent", "b"))
 
-    assert sorted(worker.sent()) == ["1@x", "early", "stranger"]
+    assert sorted(worker.sent()) == ["1@x", "early", "independent"]
     assert (worker.stats().delayed, worker.stats().blocked) == (1, 1)
     assert not client.exists(f"{base(QUEUE)}:attempts")
 
@@ -138,9 +123,9 @@ def test_an_update_that_changes_names_leaves_when_its_neighbours_are_applied_and
     assert worker.sent() == ["late"]
 
 
-def test_an_update_that_changes_names_survives_a_worker_that_dies_with_it(client: redis.Redis) -> None:
+def test_a_change_of_identifiers_survives_a_worker_that_crashes(client: redis.Redis) -> None:
     worker = Worker(client)
-    worker.take(*CHANGE)
+    worker.append(*CHANGE)
     worker.sent()
     make_due(client)
     lanes.claim(queue_of(client, QUEUE), lease_ms=1, max_events=9, max_bytes=10**6, max_depth=9, poll_ms=0)
@@ -151,10 +136,10 @@ def test_an_update_that_changes_names_survives_a_worker_that_dies_with_it(client
     assert worker.sent() == ["2@x"]
 
 
-def test_what_is_behind_a_change_of_names_is_never_older_than_it(client: redis.Redis) -> None:
-    """Also where each depth is prepared when it is due, as somebody else is merged in the same claim."""
+def test_an_update_that_follows_a_change_of_identifiers_is_newer_than_it(client: redis.Redis) -> None:
+    """Also where each depth is addressed when it is due, as other people are merged in the same claim."""
     worker = Worker(client)
-    worker.take(
+    worker.append(
         identify("a", email="1@x"),
         identify("a", email="2@x"),
         identify("a", plan="pro") | {"anonymousId": "v"},
@@ -162,7 +147,7 @@ def test_what_is_behind_a_change_of_names_is_never_older_than_it(client: redis.R
     )
 
     for _ in range(3):
-        worker.work_off()
+        worker.deliver()
         make_due(client)
 
     times = [body["timestamp"] for body in worker.bodies if body["action"] == "identify"]
@@ -170,10 +155,10 @@ def test_what_is_behind_a_change_of_names_is_never_older_than_it(client: redis.R
     assert times[0] < times[1] < times[2]
 
 
-def test_the_ordinary_path_never_waits(client: redis.Redis) -> None:
+def test_ordinary_updates_never_wait(client: redis.Redis) -> None:
     worker = Worker(client)
     visit = {"type": "page", "anonymousId": "v", "properties": {"url": "https://x/"}}
-    worker.take(
+    worker.append(
         visit,
         identify("a", email="1@x", plan="free") | {"anonymousId": "v"},
         track("bought", "a"),
@@ -185,15 +170,15 @@ def test_the_ordinary_path_never_waits(client: redis.Redis) -> None:
         identify("b", email="b@x"),
     )
 
-    worker.work_off()
+    worker.deliver()
 
     assert len(worker.bodies) == 9
     assert (worker.stats().delivered_total, worker.stats().released_total) == (9, 0)
 
 
-def test_without_a_settle_time_nothing_keeps_a_distance_and_nothing_is_said_again(client: redis.Redis) -> None:
+def test_without_a_cooldown_no_update_waits_and_none_repeats_attributes(client: redis.Redis) -> None:
     worker = Worker(client, cooldown_ms=0)
-    worker.take(identify("a", email="1@x", plan="free"), identify("a", email="2@x"))
+    worker.append(identify("a", email="1@x", plan="free"), identify("a", email="2@x"))
 
     assert worker.sent() == ["1@x", "2@x"]
 
@@ -201,9 +186,9 @@ def test_without_a_settle_time_nothing_keeps_a_distance_and_nothing_is_said_agai
     assert not client.keys(f"{base(QUEUE)}:recent_attributes:*")
 
 
-def test_an_update_says_again_what_was_said_of_its_person_lately(client: redis.Redis) -> None:
+def test_an_update_repeats_the_recent_attributes_of_its_person(client: redis.Redis) -> None:
     worker = Worker(client)
-    worker.take(
+    worker.append(
         identify("a", email="1@x", plan="free", seats=1),
         identify("a", plan="pro"),
         identify("b", colour="red"),
@@ -220,48 +205,48 @@ def test_an_update_says_again_what_was_said_of_its_person_lately(client: redis.R
     assert [body["attributes"] for body in worker.bodies if body["identifiers"] == {"id": "b"}] == [{"colour": "red"}]
 
 
-def test_what_was_said_before_the_settle_time_is_not_said_again(client: redis.Redis) -> None:
+def test_attributes_from_before_the_cooldown_are_not_repeated(client: redis.Redis) -> None:
     worker = Worker(client)
-    worker.take(identify("a", plan="free"))
+    worker.append(identify("a", plan="free"))
     worker.sent()
     for name in client.keys(f"{base(QUEUE)}:recent_attributes:*"):
-        for person, noted in client.hgetall(name).items():
-            client.hset(name, person, b"%013d" % (int(noted[:13]) - COOLDOWN_MS) + noted[13:])
+        for person, value in client.hgetall(name).items():
+            client.hset(name, person, b"%013d" % (int(value[:13]) - COOLDOWN_MS) + value[13:])
 
-    worker.take(identify("a", colour="green"))
+    worker.append(identify("a", colour="green"))
     worker.sent()
 
     assert worker.bodies[-1]["attributes"] == {"colour": "green"}
 
 
-def test_what_was_refused_is_not_said_again(client: redis.Redis) -> None:
-    """It would take the next update along."""
-    worker = Worker(client, refuses="wrong")
-    worker.take(identify("a", plan="wrong"), identify("a", colour="green"))
+def test_rejected_attributes_are_not_repeated(client: redis.Redis) -> None:
+    """The next update would be rejected as well."""
+    worker = Worker(client, rejects="wrong")
+    worker.append(identify("a", plan="wrong"), identify("a", colour="green"))
     worker.sent()
 
     assert worker.bodies[-1]["attributes"] == {"colour": "green"}
     assert worker.stats().buried_total == 1
 
 
-def test_an_update_grows_no_larger_than_the_service_takes(client: redis.Redis) -> None:
+def test_an_update_never_exceeds_the_limits_of_the_service(client: redis.Redis) -> None:
     worker = Worker(client)
-    worker.take(identify("a", **{f"n{n}": n for n in range(200)}), identify("a", **{f"m{n}": n for n in range(101)}))
-    worker.take(identify("b", **{f"n{n}": "x" * 900 for n in range(20)}))
-    worker.take(identify("b", **{f"m{n}": "x" * 900 for n in range(20)}))
+    worker.append(identify("a", **{f"n{n}": n for n in range(200)}), identify("a", **{f"m{n}": n for n in range(101)}))
+    worker.append(identify("b", **{f"n{n}": "x" * 900 for n in range(20)}))
+    worker.append(identify("b", **{f"m{n}": "x" * 900 for n in range(20)}))
     worker.sent()
 
     assert sorted(len(body["attributes"]) for body in worker.bodies) == [20, 20, 101, 200]
 
 
 @pytest.mark.parametrize("delivery", [{"order": "applied"}, {"identify_times": "mapped"}])
-def test_nothing_is_said_again_where_updates_wait_for_one_another_or_may_look_older(
+def test_attributes_are_not_repeated_where_updates_wait_for_one_another_or_may_look_older(
     client: redis.Redis, delivery: dict[str, str]
 ) -> None:
     worker = Worker(client, **delivery)
-    worker.take(identify("a", plan="free"))
+    worker.append(identify("a", plan="free"))
     worker.sent()
-    worker.take(identify("a", colour="green"))
+    worker.append(identify("a", colour="green"))
     make_due(client)
     worker.sent()
 

@@ -1,4 +1,4 @@
-"""The delivery log: every request as it was sent and answered, found by person, bounded, and emptied of a person."""
+"""The delivery log: every request with its response, found by ordering key, bounded, and removed by person."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import redis
 import lanes
 from delivery import log as delivery_log
 from delivery.batching import Item, Request
-from delivery.outcomes import Answer, Delivered, Outcome, Rejected
+from delivery.outcomes import Delivered, Outcome, Rejected, Response
 from lanes.keys import base
 from mapping.operation import BATCH_PATH
 from tests.queues import queue_of
@@ -29,7 +29,7 @@ def client() -> redis.Redis:
 
 
 def item(sequence: int, name: str) -> Item:
-    return Item(sequence, 0, "trackEvent", "/api/v2/entity", orjson.dumps({"name": name}), f"web:{name}")
+    return Item(sequence, 0, "trackEvent", "event", "/api/v2/entity", orjson.dumps({"name": name}), f"web:{name}")
 
 
 def sender(client: redis.Redis, *outcomes: Outcome) -> Callable[..., list[Outcome]]:
@@ -37,20 +37,20 @@ def sender(client: redis.Redis, *outcomes: Outcome) -> Callable[..., list[Outcom
     keys = {1: (JO,), 2: (AL,), 3: (JO, AL)}
     events = tuple(lanes.ClaimedEvent(number, 0, 0, 0, 1_000 + number, keys[number], b"") for number in keys)
     claim = lanes.Claim("c", events, None, False)
-    recorder = delivery_log.Recorder(queue_of(client, QUEUE), claim)
+    recorder = delivery_log.Recorder(queue_of(client, QUEUE), claim, "worker")
     recorded = recorder.recording(lambda _request: list(outcomes))
 
     def send(request: Request) -> list[Outcome]:
-        answered = recorded(request)
+        results = recorded(request)
         recorder.write()
-        return answered
+        return results
 
     return send
 
 
-def test_what_was_sent_for_a_person_is_told_newest_first_with_the_exact_item(client: redis.Redis) -> None:
+def test_the_items_of_an_ordering_key_are_read_newest_first_with_the_exact_body(client: redis.Redis) -> None:
     before_ms = time.time_ns() // 1_000_000
-    sender(client, Delivered(), Rejected("no such thing", Answer(207, "")))(
+    sender(client, Delivered(), Rejected("no such thing", Response(207, "")))(
         Request(BATCH_PATH, (item(1, "a"), item(2, "b")))
     )
     sender(client, Delivered())(Request(BATCH_PATH, (item(3, "c"),)))
@@ -60,7 +60,7 @@ def test_what_was_sent_for_a_person_is_told_newest_first_with_the_exact_item(cli
 
     assert (newest.sequence, newest.item, newest.refusal) == (3, {"name": "c"}, None)
     assert (oldest.sequence, oldest.accepted_ms, oldest.message_id, oldest.path) == (1, 1_001, "web:a", BATCH_PATH)
-    assert before_ms <= oldest.claimed_ms <= oldest.sent_ms <= oldest.answered_ms
+    assert before_ms <= oldest.claimed_ms <= oldest.sent_ms <= oldest.responded_ms
     assert (refused.sequence, refused.refusal) == (2, "no such thing")
     assert delivery_log.sent_for(queue_of(client, QUEUE), JO, 1) == [newest]
     assert delivery_log.sent_for(queue_of(client, QUEUE), lanes.digest("id:bo"), 10) == []
@@ -81,7 +81,7 @@ def test_the_log_is_bounded_by_number_and_age(client: redis.Redis, monkeypatch: 
     assert client.llen(LOG) == 0
 
 
-def test_a_person_s_items_are_removed_and_the_others_stay_in_their_order(client: redis.Redis) -> None:
+def test_the_items_of_a_person_are_removed_and_the_others_keep_their_order(client: redis.Redis) -> None:
     both = Request(BATCH_PATH, (item(1, "a"), item(2, "b")))
     for number in range(250):
         sender(client, Delivered(), Delivered())(both)
@@ -89,11 +89,11 @@ def test_a_person_s_items_are_removed_and_the_others_stay_in_their_order(client:
     sender(client, Delivered())(Request(BATCH_PATH, (item(1, "alone"),)))
     sender(client, Delivered())(Request(BATCH_PATH, (item(3, "later"),)))
 
-    def is_gone(sequence: int, digests: Sequence[bytes]) -> bool:
+    def is_removed(sequence: int, digests: Sequence[bytes]) -> bool:
         return JO in digests and sequence < 3
 
-    removed = delivery_log.remove(queue_of(client, QUEUE), is_gone)
-    assert delivery_log.remove(queue_of(client, QUEUE), is_gone) == []
+    removed = delivery_log.remove(queue_of(client, QUEUE), is_removed)
+    assert delivery_log.remove(queue_of(client, QUEUE), is_removed) == []
 
     assert len(removed) == 251
     assert {message_id for _, _, message_id, _ in removed} == {"web:a", "web:alone"}

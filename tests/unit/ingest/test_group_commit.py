@@ -1,4 +1,4 @@
-"""Gathering: many requests, one append, and each hears of its own."""
+"""Group commit: concurrent requests share an append, and each gets its own results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import lanes
 import mapping
 from ingest import group_commit
 from ingest.errors import Refusal
-from ingest.group_commit import Fate, GroupCommit
+from ingest.group_commit import Entry, GroupCommit, Result
 from lanes import suppression
 from mapping.envelope import pack
 from tests.queues import DAY_S, queue_of
@@ -20,8 +20,8 @@ from tests.queues import DAY_S, queue_of
 DOCUMENT = {"destinations": {"d": {"site_id": "s", "api_key": "k"}}}
 
 
-class Woken:
-    """Remembers wake-ups instead of sending them."""
+class RecordedWakeups:
+    """Records wake-ups instead of sending them."""
 
     def __init__(self) -> None:
         self.destinations: list[str] = []
@@ -30,25 +30,25 @@ class Woken:
     def wake(self, destination: str) -> None:
         self.destinations.append(destination)
 
-    def forget(self, destination: str, sequence: int) -> None:
+    def discard_before(self, destination: str, sequence: int) -> None:
         self.deletions.append((destination, sequence))
 
 
-def group_commit_of(client: Any, woken: Woken | None = None, **values: int) -> GroupCommit:
+def group_commit_of(client: Any, wakeups: RecordedWakeups | None = None, **values: int) -> GroupCommit:
     destination = mapping.destinations(DOCUMENT)["d"]
     queue = lanes.AsyncQueue(client=client, name="d", **{"join_s": 30 * DAY_S, **values})
-    return GroupCommit(queue, destination, woken or Woken())  # type: ignore[arg-type]
+    return GroupCommit(queue, destination, wakeups or RecordedWakeups())  # type: ignore[arg-type]
 
 
-def entry(door: GroupCommit, content: dict[str, Any]) -> lanes.NewEvent:
-    return door.entry("web", content, pack("web", content))
+def entry(commits: GroupCommit, content: dict[str, Any]) -> Entry:
+    return commits.entry("web", content, pack("web", content))
 
 
 def event(name: str, **more: Any) -> dict[str, Any]:
     return {"type": "track", "event": "x", "userId": "1", "messageId": name} | more
 
 
-def test_requests_in_flight_share_appends_and_each_hears_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_requests_share_an_append_and_each_gets_its_own_results(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     append_async = lanes.append_async
 
@@ -58,75 +58,126 @@ def test_requests_in_flight_share_appends_and_each_hears_of_its_own(monkeypatch:
 
     monkeypatch.setattr(group_commit.lanes, "append_async", counted)
 
-    async def run() -> list[list[Fate]]:
+    async def run() -> list[list[Result]]:
         client = fakeredis.FakeAsyncRedis()
-        door = group_commit_of(client)
-        requests = [[entry(door, event(f"m{n}"))] for n in range(50)]
-        requests.append([entry(door, event("m1")), entry(door, event("new"))])
-        return await asyncio.gather(*(door.append(entries) for entries in requests))
+        commits = group_commit_of(client)
+        requests = [[entry(commits, event(f"m{n}"))] for n in range(50)]
+        requests.append([entry(commits, event("m1")), entry(commits, event("new"))])
+        return await asyncio.gather(*(commits.append(entries) for entries in requests))
 
-    answers = asyncio.run(run())
+    results = asyncio.run(run())
 
-    assert answers == [["accepted"]] * 50 + [["duplicates", "accepted"]]
+    assert results == [["accepted"]] * 50 + [["duplicates", "accepted"]]
     assert len(sizes) == 1
     assert sum(sizes) == 52
 
 
-def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
+def test_a_full_queue_refuses_with_the_time_to_retry() -> None:
     async def run() -> Refusal:
-        door = group_commit_of(fakeredis.FakeAsyncRedis(), limit=1)
-        await door.append([entry(door, event("a"))])
+        commits = group_commit_of(fakeredis.FakeAsyncRedis(), limit=1)
+        await commits.append([entry(commits, event("a"))])
         with pytest.raises(Refusal) as refused:
-            await door.append([entry(door, event("b"))])
+            await commits.append([entry(commits, event("b"))])
         return refused.value
 
     refusal = asyncio.run(run())
 
     assert (refusal.status, refusal.retry_after_s) == (503, group_commit.RETRY_AFTER_S)
+    assert refusal.message == "the queue is full; send the request again"
 
 
-def test_redis_away_refuses_and_the_next_request_is_tried_again() -> None:
+def test_requests_are_refused_while_redis_is_unavailable_and_accepted_after_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def run() -> list[Any]:
         server = fakeredis.FakeServer()
-        door = group_commit_of(fakeredis.FakeAsyncRedis(server=server))
+        commits = group_commit_of(fakeredis.FakeAsyncRedis(server=server))
         server.connected = False
-        with pytest.raises(Refusal) as refused:
-            await door.append([entry(door, event("a"))])
+        for _ in range(2):
+            with pytest.raises(Refusal) as refused:
+                await commits.append([entry(commits, event("a"))])
         server.connected = True
-        return [refused.value.status, *await door.append([entry(door, event("a"))])]
+        return [refused.value.status, *await commits.append([entry(commits, event("a"))])]
 
     assert asyncio.run(run()) == [503, "accepted"]
+    unavailable, available = caplog.messages
+    assert unavailable.startswith("d: Redis is unavailable: ")
+    assert available == "d: the queue can be used again"
 
 
-def test_new_work_asks_for_a_deliverer() -> None:
-    woken = Woken()
+def test_a_process_with_other_values_than_the_queue_is_refused_without_the_values(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = fakeredis.FakeServer()
+
+    async def run() -> Refusal:
+        commits = group_commit_of(fakeredis.FakeAsyncRedis(server=server), cooldown_ms=1000)
+        for _ in range(2):
+            with pytest.raises(Refusal) as refused:
+                await commits.append([entry(commits, event("a"))])
+        return refused.value
+
+    queue_of(fakeredis.FakeStrictRedis(server=server), "d", cooldown_ms=5000)
+
+    refusal = asyncio.run(run())
+
+    assert (refusal.status, refusal.retry_after_s) == (503, group_commit.RETRY_AFTER_S)
+    assert refusal.message == "this endpoint cannot use the queue; send the request again"
+    (line,) = caplog.messages
+    assert "cooldown_ms is 5000 in Redis and 1000 here" in line
+
+
+def test_each_change_of_the_fault_of_a_queue_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    server = fakeredis.FakeServer()
+    operator = fakeredis.FakeStrictRedis(server=server)
 
     async def run() -> None:
-        door = group_commit_of(fakeredis.FakeAsyncRedis(), woken)
-        await door.append([entry(door, event("a"))])
+        commits = group_commit_of(fakeredis.FakeAsyncRedis(server=server), cooldown_ms=1000)
+        for stored_ms in (2000, 2000, 3000):
+            operator.flushall()
+            queue_of(operator, "d", cooldown_ms=stored_ms)
+            with pytest.raises(Refusal):
+                await commits.append([entry(commits, event("a"))])
+        operator.flushall()
+        await commits.append([entry(commits, event("a"))])
 
     asyncio.run(run())
 
-    assert woken.destinations == ["d"]
+    other, another, usable = caplog.messages
+    assert "2000 in Redis" in other
+    assert "3000 in Redis" in another
+    assert usable == "d: the queue can be used again"
 
 
-def test_what_takes_something_away_keeps_its_distance_and_a_merge_joins_two_lanes() -> None:
-    door = group_commit_of(fakeredis.FakeAsyncRedis(), cooldown_ms=5000)
+def test_ready_events_request_a_deliverer() -> None:
+    wakeups = RecordedWakeups()
 
-    plain = entry(door, event("a"))
-    deletion = entry(door, event("b", event="User Deleted"))
-    merge = entry(door, event("c", type="alias", previousId="old"))
+    async def run() -> None:
+        commits = group_commit_of(fakeredis.FakeAsyncRedis(), wakeups)
+        await commits.append([entry(commits, event("a"))])
+
+    asyncio.run(run())
+
+    assert wakeups.destinations == ["d"]
+
+
+def test_a_removal_has_a_cooldown_and_a_merge_joins_two_lanes() -> None:
+    commits = group_commit_of(fakeredis.FakeAsyncRedis(), cooldown_ms=5000)
+
+    plain, _ = entry(commits, event("a"))
+    removal, _ = entry(commits, event("b", event="User Deleted"))
+    merge, _ = entry(commits, event("c", type="alias", previousId="old"))
 
     assert (plain.cooldown_ms, plain.join) == (0, None)
-    assert (deletion.cooldown_ms, deletion.join) == (5000, None)
+    assert (removal.cooldown_ms, removal.join) == (5000, None)
     assert (merge.cooldown_ms, merge.join) == (5000, ("id:old", "id:1"))
 
 
-def test_of_a_group_that_does_not_fit_those_are_let_in_for_whom_there_is_room() -> None:
-    async def run() -> list[list[Fate] | BaseException]:
-        door = group_commit_of(fakeredis.FakeAsyncRedis(), limit=2)
-        requests = [[entry(door, event(f"{n}{m}")) for m in range(n)] for n in (2, 3, 1)]
-        return await asyncio.gather(*(door.append(entries) for entries in requests), return_exceptions=True)
+def test_requests_of_a_group_are_appended_one_by_one_when_the_queue_has_no_room_for_all() -> None:
+    async def run() -> list[list[Result] | BaseException]:
+        commits = group_commit_of(fakeredis.FakeAsyncRedis(), limit=2)
+        requests = [[entry(commits, event(f"{n}{m}")) for m in range(n)] for n in (2, 3, 1)]
+        return await asyncio.gather(*(commits.append(entries) for entries in requests), return_exceptions=True)
 
     first, *others = asyncio.run(run())
 
@@ -134,47 +185,70 @@ def test_of_a_group_that_does_not_fit_those_are_let_in_for_whom_there_is_room() 
     assert [getattr(other, "status", None) for other in others] == [503, 503]
 
 
-def test_nobody_is_left_waiting_when_an_append_fails_as_nobody_thought(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_request_ends_when_an_append_raises_an_unhandled_exception(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     async def broken(*_: Any, **__: Any) -> lanes.Appended:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(group_commit.lanes, "append_async", broken)
 
     async def run() -> None:
-        door = group_commit_of(fakeredis.FakeAsyncRedis())
+        commits = group_commit_of(fakeredis.FakeAsyncRedis())
         with pytest.raises(RuntimeError):
-            await asyncio.wait_for(door.append([entry(door, event("a"))]), timeout=10)
+            await asyncio.wait_for(commits.append([entry(commits, event("a"))]), timeout=10)
 
     asyncio.run(run())
 
+    assert caplog.messages == ["d: unhandled exception in an append"]
 
-def test_whoever_is_barred_is_dropped_and_counted_until_admitted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+
+def test_events_of_a_suppressed_person_are_dropped_until_the_person_is_unsuppressed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     server = fakeredis.FakeServer()
     operator = fakeredis.FakeStrictRedis(server=server)
     monkeypatch.setattr(suppression, "FRESH_S", 0.0)
 
-    async def run() -> list[list[Fate]]:
-        door = group_commit_of(fakeredis.FakeAsyncRedis(server=server))
-        before = await door.append([entry(door, event("a"))])
+    async def run() -> list[list[Result]]:
+        commits = group_commit_of(fakeredis.FakeAsyncRedis(server=server))
+        before = await commits.append([entry(commits, event("a"))])
         suppression.suppress(queue_of(operator, "d"), [lanes.digest("id:1")])
-        barring = await door.append([entry(door, event("b")), entry(door, event("c", userId="2"))])
+        during = await commits.append([entry(commits, event("b")), entry(commits, event("c", userId="2"))])
         suppression.unsuppress(queue_of(operator, "d"), [lanes.digest("id:1")])
-        return [before, barring, await door.append([entry(door, event("b"))])]
+        return [before, during, await commits.append([entry(commits, event("b"))])]
 
     assert asyncio.run(run()) == [["accepted"], ["suppressed", "accepted"], ["accepted"]]
     assert lanes.stats(queue_of(operator, "d")).accepted_total == 3
 
 
-def test_a_deletion_asks_for_what_stands_before_it_to_be_dropped() -> None:
-    woken = Woken()
+def test_a_new_deletion_requests_that_earlier_events_are_dropped() -> None:
+    wakeups = RecordedWakeups()
 
     async def run() -> None:
-        door = group_commit_of(fakeredis.FakeAsyncRedis(), woken, cooldown_ms=5000)
-        deletion = entry(door, event("b", type="delete"))
-        assert (deletion.keys, deletion.cooldown_ms) == (("id:1",), 5000)
-        await door.append([entry(door, event("a")), deletion, entry(door, event("c"))])
-        await door.append([deletion])
+        commits = group_commit_of(fakeredis.FakeAsyncRedis(), wakeups, cooldown_ms=5000)
+        deletion = entry(commits, event("b", type="delete"))
+        assert (deletion.event.keys, deletion.event.cooldown_ms, deletion.is_deletion) == (("id:1",), 5000, True)
+        await commits.append([entry(commits, event("a")), deletion, entry(commits, event("c"))])
+        await commits.append([deletion])
 
     asyncio.run(run())
 
-    assert woken.deletions == [("d", 2)]
+    assert wakeups.deletions == [("d", 2)], "once, and not for the repetition"
+
+
+def test_a_deletion_that_was_refused_leaves_nothing_behind() -> None:
+    wakeups = RecordedWakeups()
+
+    async def run() -> None:
+        server = fakeredis.FakeServer()
+        commits = group_commit_of(fakeredis.FakeAsyncRedis(server=server), wakeups)
+        server.connected = False
+        with pytest.raises(Refusal):
+            await commits.append([entry(commits, event("b", type="delete"))])
+        server.connected = True
+        await commits.append([entry(commits, event("b"))])
+
+    asyncio.run(run())
+
+    assert wakeups.deletions == []

@@ -1,4 +1,4 @@
-"""Segment's signature: of the whole body, or of the raw text of an array's first element."""
+"""Segment's signature: of the whole body, or of the raw first element of an array."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def sign(text: bytes) -> str:
     return hmac.new(SECRET.encode(), text, "sha1").hexdigest()
 
 
-def test_a_single_event_is_signed_as_it_is_written() -> None:
+def test_the_raw_text_of_a_single_event_is_signed() -> None:
     body = b' {"type": "track",  "event": "x"}\n'
 
     assert is_signed(body, sign(body), SECRET)
@@ -34,12 +34,12 @@ def test_a_single_event_is_signed_as_it_is_written() -> None:
         (b"[1]", b"1"),
     ],
 )
-def test_of_an_array_the_raw_text_of_the_first_element_is_signed(body: bytes, first: bytes) -> None:
+def test_the_raw_first_element_of_an_array_is_signed(body: bytes, first: bytes) -> None:
     assert signed_text(body) == first
     assert is_signed(body, sign(first), SECRET)
     assert not is_signed(body, sign(body), SECRET)
 
 
 @pytest.mark.parametrize("body", [b"[", b"[]", b"[nope]", b"\xff\xfe", b"[" * 100_000])
-def test_what_is_no_json_is_not_signed(body: bytes) -> None:
+def test_a_body_that_is_not_json_has_no_valid_signature(body: bytes) -> None:
     assert not is_signed(body, sign(body), SECRET)

@@ -1,17 +1,15 @@
-"""Sources as the configuration file names them: every fault with its key; and what they have brought."""
+"""The sources of the configuration file: every fault is reported with its key."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import fakeredis
 import pytest
 
-from ingest.sources import sources, totals
-from lanes import keys
+from ingest.sources import sources
 from settings import DEFAULT_DOCUMENT, SettingsError
 
-GOOD = {"write_key": "w", "destinations": ["d"]}
+VALID = {"write_key": "w", "destinations": ["d"]}
 
 
 def document(**tables: Any) -> dict[str, Any]:
@@ -28,28 +26,21 @@ def test_the_default_document_has_one_source() -> None:
     ("table", "fault"),
     [
         ({"destinations": ["d"]}, "sources.web.write_key: is missing"),
-        (GOOD | {"write_key": ""}, "sources.web.write_key: string should have at least 1 character"),
-        (GOOD | {"destinations": ["e"]}, 'sources.web.destinations: there is no destination "e"; there are d'),
-        (GOOD | {"destinations": []}, "sources.web.destinations: list should have at least 1 item"),
-        (GOOD | {"destination": "d"}, "sources.web.destination: there is no such key"),
-        (GOOD | {"webhook_secret": 5}, "sources.web.webhook_secret: input should be a valid string (it is 5)"),
+        (VALID | {"write_key": ""}, "sources.web.write_key: string should have at least 1 character"),
+        (VALID | {"destinations": ["e"]}, 'sources.web.destinations: there is no destination "e"; there are d'),
+        (VALID | {"destinations": []}, "sources.web.destinations: list should have at least 1 item"),
+        (VALID | {"destination": "d"}, "sources.web.destination: there is no such key"),
+        (VALID | {"webhook_secret": 5}, "sources.web.webhook_secret: input should be a valid string (it is 5)"),
         ("text", "sources.web: must be a table"),
     ],
 )
-def test_a_fault_is_named_by_its_key(table: Any, fault: str) -> None:
+def test_a_fault_begins_with_its_key(table: Any, fault: str) -> None:
     with pytest.raises(SettingsError) as refused:
         sources(document(web=table))
 
     assert fault in str(refused.value)
 
 
-def test_two_sources_may_not_share_a_write_key() -> None:
-    with pytest.raises(SettingsError, match=r"sources\.one\.write_key: is that of sources\.two as well"):
-        sources(document(one=GOOD, two=GOOD))
-
-
-def test_totals_are_told_by_source() -> None:
-    client = fakeredis.FakeStrictRedis()
-    client.hset(keys.SOURCES.name, mapping={"web:accepted": 3, "a:b:rejected": 1})
-
-    assert totals(client) == {"web": {"accepted": 3}, "a:b": {"rejected": 1}}
+def test_two_sources_cannot_share_a_write_key() -> None:
+    with pytest.raises(SettingsError, match=r"sources\.web\.write_key: must differ from the write_key of sources\.app"):
+        sources(document(web=VALID, app=VALID))

@@ -1,4 +1,4 @@
-"""The configuration file: what it comes to; and every fault names its key, what is wrong, what would be right."""
+"""The configuration file: its destinations, and its faults with the key, what is wrong and what would be right."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SUBSCRIPTION = HEAD + "[[destinations.journeys.subscriptions]]\n"
 LEAD = SUBSCRIPTION + 'name = "Lead"\naction = "createUpdatePerson"\ntrigger = \'event = "Lead"\'\n'
 FILTER = HEAD + "[[destinations.journeys.filters]]\n"
 
-# A bad file, and what its fault must say: the key, what is wrong, what would be right.
-BAD = {
+# An invalid file, and a part of its fault.
+INVALID = {
     "no credentials": (
         HEAD.replace('site_id = "s"\n', ""),
         "destinations.journeys.site_id: is missing",
@@ -88,29 +88,29 @@ BAD = {
     "a bad filter": (FILTER + 'if = "type == \'track\'"\naction = "drop"', "destinations.journeys.filters[0].if: "),
     "a filter of part of an event that has none": (
         FILTER + 'if = "type = \'track\'"\naction = "block"\nfields = { anonymousId = ["x"] }',
-        "filters[0].fields.anonymousId: must lie in one of properties, traits, context",
+        "filters[0].fields.anonymousId: must be in one of properties, traits, context",
     ),
     "an unknown order": (
         HEAD + '[destinations.journeys.delivery]\norder = "strict"',
         "delivery.order: is 'strict', but must be 'acknowledged' or 'applied'",
     ),
-    "a source that feeds nobody": (
+    "a source with an unknown destination": (
         HEAD.replace('["journeys"]', '["journey"]'),
         'sources.web.destinations: there is no destination "journey"; there are journeys',
     ),
 }
 
 
-@pytest.mark.parametrize("what", BAD)
-def test_a_bad_file_is_refused_with_the_key_and_what_would_be_right(what: str) -> None:
-    text, fault = BAD[what]
+@pytest.mark.parametrize("what", INVALID)
+def test_an_invalid_file_is_refused_with_the_key_and_a_correction(what: str) -> None:
+    text, fault = INVALID[what]
 
     faults = checking.faults(tomllib.loads(text))
 
-    assert any(fault in one for one in faults), faults
+    assert any(fault in found for found in faults), faults
 
 
-def test_every_fault_of_a_file_is_told_at_once() -> None:
+def test_all_faults_of_a_file_are_reported() -> None:
     text = LEAD.replace('site_id = "s"\n', "").replace('event = "Lead"', "(") + 'mapping.emial = "x"'
 
     assert [fault.split(": ")[0] for fault in checking.faults(tomllib.loads(text))] == [
@@ -130,7 +130,7 @@ def test_every_fault_of_a_file_is_told_at_once() -> None:
         ),
     ],
 )
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str, fault: str) -> None:
+def test_an_unreadable_file_is_refused_with_its_name(tmp_path: Path, text: str, fault: str) -> None:
     path = tmp_path / "segue.toml"
     path.write_text(text)
 
@@ -138,20 +138,20 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str, fault: s
         read_document(path)
 
 
-def test_a_bad_trigger_points_at_the_character() -> None:
+def test_the_fault_of_a_trigger_points_at_the_character() -> None:
     (fault,) = checking.faults(tomllib.loads(LEAD.replace('event = "Lead"', 'event = "Lead" and (')))
 
     assert "^" in fault
 
 
-def test_quick_setup_has_the_fifteen_presets_on() -> None:
+def test_quick_setup_enables_all_presets() -> None:
     destination = mapping.destinations(tomllib.loads(HEAD))["journeys"]
 
     assert len(destination.subscriptions) == 15
     assert all(subscription.enabled for subscription in destination.subscriptions)
 
 
-def test_a_filter_drops_events_before_any_action_and_changes_none_of_the_keys() -> None:
+def test_a_filter_applies_before_all_actions_and_does_not_change_ordering_keys() -> None:
     text = FILTER + 'if = "type = \'track\' and properties.test = true"\naction = "drop"\n'
     text += "[[destinations.journeys.filters]]\nif = \"type = 'identify'\"\n"
     text += 'action = "block"\nfields = { traits = ["ssn"] }\n'
@@ -166,7 +166,7 @@ def test_a_filter_drops_events_before_any_action_and_changes_none_of_the_keys() 
     assert operation.body["attributes"] == {"plan": "pro"}
 
 
-def test_ignored_keys_order_nothing_and_still_name_somebody() -> None:
+def test_an_event_is_not_ordered_by_ignored_keys() -> None:
     text = HEAD + '[destinations.journeys.delivery]\nignored_keys = ["anonymous_id:kiosk"]'
     destination = mapping.destinations(tomllib.loads(text))["journeys"]
 
@@ -176,7 +176,7 @@ def test_ignored_keys_order_nothing_and_still_name_somebody() -> None:
     assert mapping.ordering_keys(event, destination) == ("id:1", "anonymous_id:kiosk")
 
 
-def test_a_trigger_that_surprises_is_told_with_what_it_really_does() -> None:
+def test_a_trigger_has_lint_warnings() -> None:
     text = LEAD.replace('event = "Lead"', 'properties.total >=5 and event = "Lead"')
     (warning,) = mapping.lint_warnings(mapping.destinations(tomllib.loads(text))["journeys"])
 
@@ -185,7 +185,7 @@ def test_a_trigger_that_surprises_is_told_with_what_it_really_does() -> None:
     assert "^" in warning
 
 
-def test_the_examples_of_the_documentation_can_be_used() -> None:
+def test_the_examples_of_the_documentation_are_valid() -> None:
     examples = re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
 
     assert len(examples) >= 4
@@ -193,7 +193,7 @@ def test_the_examples_of_the_documentation_can_be_used() -> None:
         assert checking.faults(tomllib.loads(example)) == [], example
 
 
-def test_the_documentation_names_every_key() -> None:
+def test_the_documentation_describes_every_key() -> None:
     text = DOCS.read_text(encoding="utf-8")
 
     for model in (DestinationTable, SubscriptionTable, Delivery):
@@ -201,19 +201,17 @@ def test_the_documentation_names_every_key() -> None:
             assert f"`{key}`" in text, key
 
 
-def test_the_leads_of_the_documentation_are_identified_by_their_address() -> None:
+def test_the_example_of_leads_identifies_them_by_email() -> None:
     examples = re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
     text = next(example for example in examples if "Lead Captured" in example)
     destination = mapping.destinations(tomllib.loads(text))["journeys"]
     lead = {"type": "track", "event": "Lead Captured", "anonymousId": "a", "context": {"traits": {"email": "jo@x.com"}}}
     page = {"type": "page", "userId": "1", "name": "https://example.com/a"}
 
-    assert {"email": "jo@x.com"} in [
-        one.body["identifiers"] for one in mapping.translate(lead, destination, 0.0).operations
-    ]
-    assert [one.body["name"] for one in mapping.translate(page, destination, 0.0).operations] == [
-        "https://example.com/a"
-    ]
+    leads = [operation.body for operation in mapping.translate(lead, destination, 0.0).operations]
+    pages = [operation.body for operation in mapping.translate(page, destination, 0.0).operations]
+    assert {"email": "jo@x.com"} in [body["identifiers"] for body in leads]
+    assert [body["name"] for body in pages] == ["https://example.com/a"]
     (failure,) = mapping.translate(page | {"name": None}, destination, 0.0).failures
     assert failure.message == "The root value is missing the required field 'url'."
 
@@ -231,7 +229,7 @@ def segment_presets() -> list[dict[str, object]]:
     ]
 
 
-def test_an_imported_setup_does_the_same() -> None:
+def test_imported_subscriptions_have_the_same_results() -> None:
     import orjson
 
     rows = segment_presets()
@@ -243,7 +241,7 @@ def test_an_imported_setup_does_the_same() -> None:
 
     destination = mapping.destinations(read)["journeys"]
 
-    by_name = {one.name: one for one in destination.subscriptions}
+    by_name = {subscription.name: subscription for subscription in destination.subscriptions}
     assert len(by_name) == 13
     for row in rows[2:12]:
         assert by_name[row["name"]].mapping == row["settings"]
@@ -268,7 +266,7 @@ def test_an_imported_setup_does_the_same() -> None:
         (b'[{"partnerAction": "trackEvent", "trigger": "x", "settings": {"a": [null]}}]', "null in a list"),
     ],
 )
-def test_a_setup_that_cannot_be_imported_says_why(text: bytes, fault: str) -> None:
+def test_subscriptions_that_cannot_be_imported_are_refused_with_the_reason(text: bytes, fault: str) -> None:
     from console.errors import CommandError
 
     with pytest.raises(CommandError, match=fault):

@@ -1,4 +1,4 @@
-"""`@liquid`: what renders, what is refused and in which words."""
+"""`@liquid`: the output of templates, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def refusal(template: Any) -> str:
         ("{{ list }}", "a2"),
         ("{{ object }}", "[object Object]"),
         ("{% if name == 'Jo' %}y{% else %}n{% endif %}", "y"),
-        ("{% unless name %}nobody{% endunless %}", ""),
+        ("{% unless name %}absent{% endunless %}", ""),
         ("{% assign x = name %}{{ x }}", "Jo"),
         ("{% comment %}{{ a{b }}{% endcomment %}x", "x"),
         ("{% raw %}{{ name }}{% endraw %}", "{{ name }}"),
@@ -49,7 +49,7 @@ def refusal(template: Any) -> str:
         ("{{ missing | date: '%Y' | json }}", ""),
     ],
 )
-def test_a_template_renders_as_the_reference_renders_it(template: str, text: str) -> None:
+def test_a_template_renders_as_in_the_reference(template: str, text: str) -> None:
     assert rendered(template) == text
 
 
@@ -69,7 +69,7 @@ def test_a_template_renders_as_the_reference_renders_it(template: str, text: str
         ("name contains 'o'", True),
     ],
 )
-def test_values_of_two_kinds_are_compared_as_javascript_compares_them(condition: str, holds: bool) -> None:
+def test_values_of_different_types_are_compared_as_in_javascript(condition: str, holds: bool) -> None:
     event = EVENT | {"none": None}
 
     assert rendered(f"{{% if {condition} %}}y{{% else %}}n{{% endif %}}", event) == ("y" if holds else "n")
@@ -77,16 +77,16 @@ def test_values_of_two_kinds_are_compared_as_javascript_compares_them(condition:
 
 
 @pytest.mark.parametrize("name", sorted(DISABLED_TAGS))
-def test_a_disabled_tag_is_refused_by_its_name(name: str) -> None:
+def test_a_disabled_tag_is_refused_by_name(name: str) -> None:
     assert refusal(f"{{% {name} x %}}") == f'tag "{name}" is disabled, line:1, col:1'
 
 
 @pytest.mark.parametrize("name", sorted(DISABLED_FILTERS))
-def test_a_disabled_filter_is_refused_by_its_name(name: str) -> None:
+def test_a_disabled_filter_is_refused_by_name(name: str) -> None:
     assert f'filter "{name}" is disabled' in refusal(f"{{{{ name | {name} }}}}")
 
 
-def test_a_fault_is_given_with_line_and_column() -> None:
+def test_a_fault_has_a_line_and_a_column() -> None:
     assert refusal("a\n{% nope %}") == 'tag "nope" not found, line:2, col:1'
     assert refusal("{{ name{b }}") == 'expected "|" before filter, line:1, col:9'
 
@@ -97,11 +97,15 @@ def test_a_template_has_at_most_a_thousand_characters() -> None:
 
 
 @pytest.mark.parametrize("template", [None, 5, [], {}])
-def test_a_template_is_a_text(template: Any) -> None:
+def test_a_template_must_be_a_text(template: Any) -> None:
     assert refusal(template) == "liquid template value must be a string"
 
 
-def test_rendering_changes_nothing() -> None:
+def test_rendering_does_not_change_the_event() -> None:
     event = {"list": [1]}
     rendered("{% assign list = 2 %}{{ list }}", event)
     assert event == {"list": [1]}
+
+
+def test_a_member_may_have_any_name() -> None:
+    assert rendered("{{ self }}", {"self": 1}) == "1"

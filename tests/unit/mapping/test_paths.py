@@ -1,4 +1,4 @@
-"""How `$.a.b[0]` finds its value, quirks of the reference included."""
+"""Look-up of paths such as `$.a.b[0]`, with the quirks of the reference."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def found(path: str, event: Any = EVENT) -> Any:
         ("$.properties.list.length", 2),
     ],
 )
-def test_a_path_leads_through_objects_and_lists(path: str, value: Any) -> None:
+def test_a_path_traverses_objects_and_lists(path: str, value: Any) -> None:
     assert found(path) == value
 
 
 @pytest.mark.parametrize("path", ["", ".", "$."])
-def test_a_path_of_nothing_is_the_whole_event(path: str) -> None:
+def test_an_empty_path_is_the_whole_event(path: str) -> None:
     assert found(path) is EVENT
 
 
 @pytest.mark.parametrize(
     "path", ["$.nothing", "$.properties.nothing.at.all", "$.properties.list[7]", "$.properties.a.b"]
 )
-def test_what_is_not_there_is_undefined(path: str) -> None:
+def test_an_absent_value_is_undefined(path: str) -> None:
     assert found(path) is UNDEFINED
 
 
@@ -59,12 +59,12 @@ def test_a_text_has_members_by_index_and_a_length_in_utf_16_units() -> None:
     assert found("$.properties.text.length") == 3
 
 
-def test_only_the_first_dollar_and_dot_is_cut_wherever_it_stands() -> None:
+def test_only_the_first_dollar_and_dot_is_removed() -> None:
     assert found("user$.Id") == "u"
     assert found("$.$.userId") is UNDEFINED
 
 
-def test_an_index_with_leading_zeros_is_no_index() -> None:
+def test_a_number_with_leading_zeros_is_not_an_index() -> None:
     assert found("$.properties.list.01") is UNDEFINED
 
 
@@ -72,6 +72,6 @@ def test_members_that_only_javascript_objects_have_are_absent() -> None:
     assert found("$.properties.constructor") is UNDEFINED
 
 
-def test_an_event_that_is_no_object_has_no_members() -> None:
+def test_an_event_that_is_not_an_object_has_no_members() -> None:
     assert found("$.a", 5) is UNDEFINED
     assert found("$.a", None) is None

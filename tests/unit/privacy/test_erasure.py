@@ -1,4 +1,4 @@
-"""Forgetting at the workers: orders that wait are not lost, letters that were edited are found, merges are followed."""
+"""Erasure at the workers: no privacy request is lost, edited dead letters are found, merged identities are erased."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import redis
 
 import lanes
 import mapping
-from dead_letters import query, spill_files
+from dead_letters import query, record, spill_files
+from dead_letters.record import FailureRecord, Line, Reason, RequeueRecord
 from delivery import identity_memory
 from delivery import log as delivery_log
 from delivery.batching import Request
@@ -20,9 +21,9 @@ from delivery.outcomes import Delivered, Outcome
 from lanes.keys import base
 from mapping.envelope import pack
 from privacy import erasure, purge, receipts
+from tests.claims import deliver_events
 from tests.queues import queue_of
-from tests.unit.workers.test_claim import QUEUE, TERMS, Service, work
-from workers.claim import work_off
+from tests.unit.workers.test_claim import QUEUE, Service, deliver
 from workers.lease import Lease
 
 DESTINATION = mapping.destinations({"destinations": {QUEUE: {"site_id": "s", "api_key": "k"}}})[QUEUE]
@@ -40,23 +41,23 @@ def client() -> redis.Redis:
 
 def append(client: redis.Redis, name: str, source: str = "web", **event: object) -> int:
     body = {"type": "track", "event": name, "messageId": name, **event}
-    place = mapping.ordering_info(body, DESTINATION)
-    entry = lanes.NewEvent(pack(source, body), place.keys, f"{source}:{name}", join=place.join)
+    info = mapping.ordering_info(body, DESTINATION)
+    entry = lanes.NewEvent(pack(source, body), info.keys, f"{source}:{name}", join=info.join)
     return lanes.append(queue_of(client, QUEUE), [entry]).last
 
 
 def sent(client: redis.Redis) -> list[str]:
-    """Work everything off; the operations that were sent, as `action who`."""
-    told: list[str] = []
+    """Deliver everything; return the operations that were sent, as `action identifiers`."""
+    operations: list[str] = []
 
     def send(request: Request) -> list[Outcome]:
         bodies = [orjson.loads(item.data) for item in request.items]
-        told.extend(f"{body['action']} {orjson.dumps(body.get('identifiers')).decode()}" for body in bodies)
+        operations.extend(f"{body['action']} {orjson.dumps(body.get('identifiers')).decode()}" for body in bodies)
         return [Delivered()] * len(bodies)
 
-    while work(client, DESTINATION, send).events:
+    while deliver(client, DESTINATION, send).events:
         pass
-    return told
+    return operations
 
 
 def finish_all(client: redis.Redis) -> None:
@@ -69,42 +70,42 @@ def remove(client: redis.Redis, spill_dir: Path | None = None, before: int | Non
     return removed
 
 
-def test_an_order_that_waits_is_not_lost_to_the_next_one(client: redis.Redis) -> None:
+def test_a_waiting_privacy_request_survives_the_next_one(client: redis.Redis) -> None:
     append(client, "unsent", userId="jo")
-    first, _ = erasure.give(context(client), JO, "suppress", "op")
+    first, _ = erasure.request(context(client), JO, "suppress", "op")
     append(client, "unsent too", userId="jo")
 
-    second, _ = erasure.give(context(client), JO, "delete", "op")
+    second, _ = erasure.request(context(client), JO, "delete", "op")
 
     assert (first.removed["events"], second.removed["events"]) == (1, 2)
     assert sent(client) == ['delete {"id":"jo"}', 'suppress {"id":"jo"}']
     finish_all(client)
-    states = {receipt.id: (receipt.what, receipt.state) for receipt in receipts.history(queue_of(client, QUEUE))}
+    states = {receipt.id: (receipt.request, receipt.state) for receipt in receipts.history(queue_of(client, QUEUE))}
     assert states == {first.id: ("suppress", "done"), second.id: ("delete", "done")}
     assert lanes.stats(queue_of(client, QUEUE)).waiting == 0
 
 
-def test_segment_s_request_drops_what_stands_before_it_and_keeps_what_comes_after(client: redis.Redis) -> None:
+def test_a_deletion_request_of_segment_discards_earlier_events_and_keeps_later_ones(client: redis.Redis) -> None:
     append(client, "before", userId="jo")
-    order = append(client, "d1", type="delete", userId="jo")
+    request = append(client, "d1", type="delete", userId="jo")
     append(client, "after", userId="jo", timestamp="2199-01-01T00:00:00Z")
 
-    dropped = erasure.drop(context(client), order)
-    assert dropped is not None
-    assert dropped.counts == {"events": 1, "message_ids": 1}
+    discarded = erasure.discard(context(client), request)
+    assert discarded is not None
+    assert discarded.counts == {"events": 1, "message_ids": 1}
     assert sent(client) == ['delete {"id":"jo"}', 'event {"id":"jo"}']
     finish_all(client)
 
-    assert erasure.drop(context(client), order) is None
+    assert erasure.discard(context(client), request) is None
     (receipt,) = receipts.history(queue_of(client, QUEUE))
-    assert (receipt.who, receipt.what, receipt.state) == ("source web", "delete", "done")
+    assert (receipt.requested_by, receipt.request, receipt.state) == ("source web", "delete", "done")
     assert receipt.removed["events"] == 1
-    assert receipts.order(queue_of(client, QUEUE), receipt.id) is None
+    assert receipts.person_of(queue_of(client, QUEUE), receipt.id) is None
 
 
-def test_whoever_was_merged_is_the_same_person(client: redis.Redis) -> None:
+def test_merged_identities_are_the_same_person(client: redis.Redis) -> None:
     merge = {"type": "person", "action": "merge", "primary": {"id": "jo"}, "secondary": {"id": "old"}}
-    identity_memory.remember(queue_of(client, QUEUE), [(merge, 1)])
+    identity_memory.remember(queue_of(client, QUEUE), [("merge", merge, 1)])
     append(client, "late", userId="old")
     append(client, "other", userId="al")
 
@@ -114,13 +115,14 @@ def test_whoever_was_merged_is_the_same_person(client: redis.Redis) -> None:
     assert sent(client) == ['event {"id":"al"}']
 
 
-def test_the_log_tells_who_else_was_named(client: redis.Redis) -> None:
+def test_the_log_names_other_people(client: redis.Redis) -> None:
     append(client, "update", type="identify", userId="jo", anonymousId="an", traits={"email": "Jo@example.com"})
     claim = lanes.claim(queue_of(client, QUEUE), lease_ms=60_000, max_events=9, max_bytes=10**6, max_depth=9, poll_ms=0)
-    recorder = delivery_log.Recorder(queue_of(client, QUEUE), claim)
+    recorder = delivery_log.Recorder(queue_of(client, QUEUE), claim, "worker")
     send = recorder.recording(lambda request: [Delivered()] * len(request.items))
-    lease = Lease(queue_of(client, QUEUE), claim.id, 60_000, time.monotonic())
-    work_off(claim, lease, DESTINATION, send, TERMS, lambda: False, before_settling=recorder.write)
+    queue = queue_of(client, QUEUE)
+    lease = Lease(queue=queue, claim_id=claim.id, lease_ms=60_000, requested_at=time.monotonic())
+    deliver_events(claim, queue, DESTINATION, send, lease=lease, before_settling=recorder.write)
 
     removed = remove(client)
 
@@ -128,23 +130,24 @@ def test_the_log_tells_who_else_was_named(client: redis.Redis) -> None:
     assert removed.others == {"email:jo@example.com", "anonymous_id:an"}
 
 
-def test_a_letter_that_was_edited_is_found_by_what_it_says(client: redis.Redis) -> None:
+def test_an_edited_dead_letter_is_found_by_its_contents(client: redis.Redis) -> None:
     append(client, "bad", type="page", userId="al", properties={})
-    work(client, DESTINATION, Service())
-    (letter,) = lanes.list_dead_letters(queue_of(client, QUEUE))
-    grave = query.read(letter)
+    deliver(client, DESTINATION, Service())
+    (stored,) = lanes.list_dead_letters(queue_of(client, QUEUE))
+    dead_letter = record.read(stored)
     assert remove(client).counts == {}
-    query.edit(queue_of(client, QUEUE), grave, grave.event | {"userId": "jo"})
+    query.edit(queue_of(client, QUEUE), dead_letter, dead_letter.event | {"userId": "jo"})
 
-    assert remove(client).counts == {"letters": 1, "message_ids": 1}
+    assert remove(client).counts == {"dead_letters": 1, "message_ids": 1}
     assert lanes.list_dead_letters(queue_of(client, QUEUE)) == []
 
 
 def test_a_person_s_lines_leave_the_spill_files_and_the_others_stay(client: redis.Redis, tmp_path: Path) -> None:
     events = [{"type": "track", "event": "x", "userId": user} for user in ("jo", "al", "jo", "al")]
-    lines = [{"sequence": n, "event": event, "again": {}, "why": {}} for n, event in enumerate(events, start=1)]
-    lines[3]["again"] = {"original": events[0]}
-    spill_files.finish(spill_files.write(tmp_path, QUEUE, map(orjson.dumps, lines)), range(5))
+    failure = FailureRecord(reason=Reason.INVALID, message="no url", faults=(), buried_at_ms=1)
+    lines = [Line(source="web", event=event, failure=failure, sequence=n) for n, event in enumerate(events, start=1)]
+    lines[3].requeued = RequeueRecord(original=events[0])
+    spill_files.finish(spill_files.write(tmp_path, QUEUE, (line.to_bytes() for line in lines)), range(5))
 
     assert remove(client, tmp_path, before=3).counts == {"spilled": 1}
     assert remove(client, tmp_path).counts == {"spilled": 2}
@@ -152,17 +155,41 @@ def test_a_person_s_lines_leave_the_spill_files_and_the_others_stay(client: redi
     assert [orjson.loads(line)["event"]["userId"] for line in spill_files.read(file)] == ["al"]
 
 
-def test_letters_are_removed_once_none_is_on_its_way_to_a_file(client: redis.Redis) -> None:
-    """Else a letter could be gone from Redis, and come to rest in a file that was searched already."""
+def test_dead_letters_are_removed_while_no_worker_moves_any_to_a_file(client: redis.Redis) -> None:
+    """Otherwise a dead letter could leave Redis for a file that was searched already."""
     append(client, "bad", type="page", userId="jo", properties={})
-    work(client, DESTINATION, Service())
+    deliver(client, DESTINATION, Service())
     client.set(f"{base(QUEUE)}:spill:lock", "a worker", px=300)
 
-    assert remove(client).counts["letters"] == 1
+    assert remove(client).counts["dead_letters"] == 1
     assert not client.exists(f"{base(QUEUE)}:spill:lock")
 
 
-def test_what_was_emptied_while_it_was_claimed_is_not_sent_again(client: redis.Redis) -> None:
+def test_dead_letters_are_searched_again_when_the_lock_is_lost(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker may have moved some to a file meanwhile."""
+    append(client, "bad", type="page", userId="jo", properties={})
+    append(client, "late", type="page", userId="jo", properties={})
+    deliver(client, DESTINATION, Service())
+    lock, searches = f"{base(QUEUE)}:spill:lock", list[int]()
+    list_dead_letters = lanes.list_dead_letters
+
+    def losing_the_lock_at_first(queue: lanes.Queue, *, after: int) -> list[lanes.DeadLetter]:
+        searches.append(after)
+        if len(searches) == 1:
+            client.set(lock, "a worker", px=100)
+        return list_dead_letters(queue, after=after)
+
+    monkeypatch.setattr(lanes, "list_dead_letters", losing_the_lock_at_first)
+    removed = remove(client)
+
+    assert removed.counts["dead_letters"] == 2, "each is counted once"
+    assert searches[:2] == [0, 0]
+    assert not client.exists(lock)
+
+
+def test_an_event_that_was_erased_while_claimed_is_not_sent_again(client: redis.Redis) -> None:
     append(client, "dies", userId="jo")
     claim = lanes.claim(queue_of(client, QUEUE), lease_ms=1, max_events=9, max_bytes=10**6, max_depth=0, poll_ms=0)
     assert remove(client).claimed == 1
@@ -173,12 +200,12 @@ def test_what_was_emptied_while_it_was_claimed_is_not_sent_again(client: redis.R
     assert lanes.stats(queue_of(client, QUEUE)).waiting == 0
 
 
-def test_many_people_are_removed_at_once_and_each_is_counted_apart(client: redis.Redis) -> None:
-    order = append(client, "d1", type="delete", userId="jo")
+def test_many_people_are_removed_at_once_and_counted_separately(client: redis.Redis) -> None:
+    request = append(client, "d1", type="delete", userId="jo")
     for name, user in [("a", "jo"), ("b", "al"), ("c", "al"), ("d", "bo")]:
         append(client, name, userId=user)
 
-    removed = purge.purge(context(client), [(JO, order), (mapping.Person(("al",)), None)])
+    removed = purge.purge(context(client), [(JO, request), (mapping.Person(("al",)), None)])
 
-    assert [one.counts for one in removed] == [{}, {"events": 2, "message_ids": 2}]
+    assert [person.counts for person in removed] == [{}, {"events": 2, "message_ids": 2}]
     assert lanes.stats(queue_of(client, QUEUE)).waiting == 3

@@ -1,4 +1,4 @@
-"""A simulator in a process of its own, and the Track API called without a socket."""
+"""A simulator as a process, and the Track API called without a socket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import httpx
 import orjson
 import pytest
 
-from simulator.answer import Answer
+from simulator.response import Response
 from simulator.service import Service
 from simulator.track import TrackApi
 from tests.pipeline import free_port, wait_until
@@ -28,8 +28,8 @@ class Api:
         self.service = Service(seed=1)
         self._track = TrackApi(self.service, [("demo", "demo"), ("other", "secret")], region)
 
-    def call(self, method: str, url: str, body: Any = b"", host: str = "127.0.0.1:8090", auth: str = DEMO) -> Answer:
-        """Call it; a body that is not bytes is sent as JSON."""
+    def call(self, method: str, url: str, body: Any = b"", host: str = "127.0.0.1:8090", auth: str = DEMO) -> Response:
+        """Send a request; a body that is not bytes is sent as JSON."""
         scope = {
             "method": method,
             "raw_path": urlsplit(url).path.encode(),
@@ -46,7 +46,7 @@ def api() -> Api:
 
 @dataclass(frozen=True)
 class Running:
-    """A simulator that listens, and a client with its credentials."""
+    """A running simulator, and a client with its credentials."""
 
     process: subprocess.Popen[bytes]
     http: httpx.Client
@@ -74,12 +74,12 @@ def process() -> Iterator[Running]:
         wait_until(answers, "the simulator answers")
         yield Running(process, http)
     process.terminate()
-    assert process.wait(timeout=10) == 0, "SIGTERM is a usual end"
+    assert process.wait(timeout=10) == 0, "the exit code after SIGTERM is 0"
 
 
 @pytest.fixture
 def running(process: Running) -> Running:
-    """The process, as if just started."""
+    """The process in its initial state."""
     process.http.post("/_sim/reset")
     process.http.post("/_sim/options", json={})
     return process

@@ -1,4 +1,4 @@
-"""Operations said shortly, and a workspace that applies them one after the other."""
+"""Short functions for operations, and a workspace that applies operations in order."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def device(action: str, who: Who, token: str = "t") -> Json:
     return person(action, who, device={"token": token, "platform": "ios"})
 
 
-def thing(action: str, name: str = "acme", **members: Any) -> Json:
+def obj(action: str, name: str = "acme", **members: Any) -> Json:
     return {"type": "object", "action": action, "identifiers": {"object_type_id": "1", "object_id": name}} | members
 
 
 class World:
-    """A workspace at a time that only tests move."""
+    """A workspace whose time is set by tests."""
 
     def __init__(self, **options: Any) -> None:
         self.workspace = Workspace(Options(**options))
@@ -58,7 +58,7 @@ class World:
 
     def get(self, **who: str) -> Person:
         found = self.find(**who)
-        assert found is not None, f"nobody is {who}"
+        assert found is not None, f"no person is {who}"
         return found
 
     @property

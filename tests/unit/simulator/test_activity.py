@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.simulator.saying import DAY_S, ULID, World, device, event, identify, merge, person, thing
+from tests.unit.simulator.saying import DAY_S, ULID, World, device, event, identify, merge, obj, person
 
 ADA, BOB, VISITOR = {"id": "ada"}, {"id": "bob"}, {"anonymous_id": "v"}
 
 
 def deeds(world: World, **who: str) -> list[str]:
-    return [one["name"] for one in world.get(**who).events]
+    return [deed["name"] for deed in world.get(**who).events]
 
 
 @pytest.mark.parametrize("who", [ADA, {"email": "ada@example.com"}])
-def test_an_event_of_nobody_known_makes_a_bare_person(who: dict[str, str]) -> None:
+def test_an_event_of_an_unknown_person_creates_the_person(who: dict[str, str]) -> None:
     world = World()
     world.apply(event(who, " Bought "))
     assert deeds(world, **who) == ["Bought"]
@@ -40,7 +40,7 @@ def test_a_ulid_may_count_once_for_each_person_only() -> None:
     assert [len(world.get(**who).events) for who in (ADA, BOB)] == [1, 1]
 
 
-def test_a_person_may_keep_so_many_devices_only() -> None:
+def test_the_number_of_devices_per_person_can_be_limited() -> None:
     world = World(most_devices=2)
     world.apply(*(device("add_device", ADA, token) for token in "abcb"))
     assert list(world.get(**ADA).devices) == ["b", "c"]
@@ -57,10 +57,10 @@ def test_the_memory_for_ulids_can_be_short() -> None:
 def test_an_event_older_than_72_hours_triggers_nothing() -> None:
     world = World()
     world.apply(event(ADA, timestamp=world.now - 3 * DAY_S + 1), event(ADA, timestamp=world.now - 3 * DAY_S - 1))
-    assert [one["may_trigger"] for one in world.get(**ADA).events] == [True, False]
+    assert [deed["may_trigger"] for deed in world.get(**ADA).events] == [True, False]
 
 
-def test_a_visitor_is_nobody_until_somebody_claims_what_they_did() -> None:
+def test_the_events_of_a_visitor_belong_to_no_person_until_one_claims_them() -> None:
     world = World()
     world.apply(event(VISITOR, "Looked", timestamp=5))
     assert world.count == 0
@@ -70,7 +70,7 @@ def test_a_visitor_is_nobody_until_somebody_claims_what_they_did() -> None:
     assert "anonymous_id" not in world.get(**ADA).attributes
 
 
-def test_what_is_received_within_five_minutes_after_the_claim_is_attached_and_no_later_one() -> None:
+def test_events_within_five_minutes_after_the_claim_are_attached_and_later_ones_are_not() -> None:
     world = World()
     world.apply(identify(ADA, anonymous_id="v"))
     world.now += 300
@@ -91,7 +91,7 @@ def test_the_five_minutes_count_from_receipt_even_when_the_claim_is_applied_late
     assert deeds(world, **ADA) == ["In time"]
 
 
-def test_by_the_old_rule_another_identify_attaches_what_came_late() -> None:
+def test_with_reidentify_another_identify_attaches_late_events() -> None:
     world = World(late_anonymous="reidentify")
     world.apply(identify(ADA, anonymous_id="v"))
     world.now += 301
@@ -99,7 +99,7 @@ def test_by_the_old_rule_another_identify_attaches_what_came_late() -> None:
     assert deeds(world, **ADA) == ["Late"]
 
 
-def test_what_a_visitor_did_is_kept_for_thirty_days() -> None:
+def test_the_events_of_a_visitor_are_kept_for_thirty_days() -> None:
     world = World()
     world.apply(event(VISITOR, "Forgotten"))
     world.now += 30 * DAY_S
@@ -109,7 +109,7 @@ def test_what_a_visitor_did_is_kept_for_thirty_days() -> None:
     assert deeds(world, **ADA) == ["Kept"]
 
 
-def test_an_anonymous_id_belongs_to_the_first_who_claims_it() -> None:
+def test_an_anonymous_id_belongs_to_the_first_person_who_claims_it() -> None:
     world = World()
     world.apply(identify(ADA, anonymous_id="v"), identify(BOB, anonymous_id="v"), event(VISITOR))
     assert (deeds(world, **ADA), deeds(world, **BOB)) == (["Bought"], [])
@@ -134,7 +134,7 @@ def test_a_device_belongs_to_the_last_person_who_added_it() -> None:
     assert world.get(**BOB).devices == {"t": {"platform": "ios", "last_used": 1_000_000}}
 
 
-def test_a_device_that_came_by_a_merge_moves_on_like_any_other() -> None:
+def test_a_device_from_a_merge_moves_like_any_other() -> None:
     world = World()
     world.apply(identify(ADA), device("add_device", BOB), merge(ADA, BOB), device("add_device", {"id": "cy"}))
     assert (world.get(**ADA).devices, list(world.get(id="cy").devices)) == ({}, ["t"])
@@ -146,7 +146,7 @@ def test_a_device_can_be_shared_where_tokens_are_not_unique() -> None:
     assert world.get(**ADA).devices.keys() == world.get(**BOB).devices.keys() == {"t"}
 
 
-def test_an_unknown_device_is_deleted_without_complaint() -> None:
+def test_the_deletion_of_an_unknown_device_has_no_effect() -> None:
     world = World()
     world.apply(device("delete_device", ADA), identify(ADA), device("delete_device", ADA))
     world.apply(device("add_device", ADA), device("delete_device", ADA))
@@ -156,17 +156,17 @@ def test_an_unknown_device_is_deleted_without_complaint() -> None:
 def test_an_object_has_attributes_and_people_related_to_it_until_it_is_deleted() -> None:
     world = World()
     related = [{"identifiers": ADA, "relationship_attributes": {"role": "owner"}}]
-    world.apply(thing("identify", attributes={"name": "Acme", "size": 3}, cio_relationships=related))
-    world.apply(thing("identify", attributes={"size": None}))
+    world.apply(obj("identify", attributes={"name": "Acme", "size": 3}, cio_relationships=related))
+    world.apply(obj("identify", attributes={"size": None}))
     assert world.workspace.objects.attributes == {("1", "acme"): {"name": "Acme"}}
     assert world.get(**ADA).relationships == {("1", "acme"): {"role": "owner"}}
-    world.apply(thing("delete"))
+    world.apply(obj("delete"))
     assert (world.workspace.objects.json(), world.get(**ADA).relationships) == ([], {})
 
 
-def test_an_object_is_updated_by_its_cio_object_id_and_not_made_by_one() -> None:
+def test_a_cio_object_id_updates_an_object_and_never_creates_one() -> None:
     world = World()
-    world.apply(thing("identify"))
+    world.apply(obj("identify"))
     (known,) = world.workspace.objects.json()
     by_cio_id = {"type": "object", "action": "identify", "attributes": {"name": "Acme"}}
     for cio_id in (known["cio_object_id"], "unknown"):
@@ -182,7 +182,7 @@ def test_relationships_are_added_and_deleted_from_both_sides(side: str) -> None:
     def related(action: str) -> dict[str, object]:
         if side == "person":
             return person(action, ADA, cio_relationships=[{"identifiers": key}])
-        return thing(action, cio_relationships=[{"identifiers": ADA}])
+        return obj(action, cio_relationships=[{"identifiers": ADA}])
 
     world.apply(related("add_relationships"))
     assert world.get(**ADA).relationships == {("1", "acme"): {}}
@@ -190,8 +190,8 @@ def test_relationships_are_added_and_deleted_from_both_sides(side: str) -> None:
     assert world.get(**ADA).relationships == {}
 
 
-def test_the_relationship_of_a_visitor_is_carried_over_by_the_claim() -> None:
+def test_a_claim_moves_the_relationships_of_the_visitor_to_the_person() -> None:
     world = World()
-    world.apply(thing("identify_anonymous", cio_relationships=[{"identifiers": VISITOR}]))
+    world.apply(obj("identify_anonymous", cio_relationships=[{"identifiers": VISITOR}]))
     world.apply(identify(ADA, anonymous_id="v"))
     assert world.get(**ADA).relationships == {("1", "acme"): {}}

@@ -1,4 +1,4 @@
-"""Which update of an attribute wins, and what values mean."""
+"""Which update of an attribute wins, and the meaning of values."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def test_an_older_update_can_be_skipped_as_a_whole() -> None:
     assert "city" not in world.get(**ADA).attributes
 
 
-def test_of_equal_times_the_later_applied_wins() -> None:
+def test_of_updates_with_equal_times_the_one_applied_later_wins() -> None:
     world = World()
     world.apply(identify(ADA, 200, plan="pro"), identify(ADA, 200, plan="free"))
     assert world.get(**ADA).attributes["plan"] == "free"
 
 
 @pytest.mark.parametrize("timestamp", [None, "2026-01-01T00:00:00Z", True])
-def test_a_time_that_is_no_unix_time_is_that_of_receipt(timestamp: Any) -> None:
+def test_a_timestamp_that_is_not_unix_time_is_replaced_by_the_time_of_receipt(timestamp: Any) -> None:
     world = World()
     world.apply(identify(ADA, world.now - 1, plan="old"), identify(ADA, timestamp, plan="new"))
     world.apply(identify(ADA, world.now - 1, plan="stale"))
@@ -39,29 +39,29 @@ def test_a_time_that_is_no_unix_time_is_that_of_receipt(timestamp: Any) -> None:
 
 
 @pytest.mark.parametrize("empty", [None, ""])
-def test_nothing_as_a_value_removes_the_attribute_and_older_updates_do_not_bring_it_back(empty: Any) -> None:
+def test_an_empty_value_removes_the_attribute_and_older_updates_do_not_restore_it(empty: Any) -> None:
     world = World()
     world.apply(identify(ADA, 100, plan="pro"), identify(ADA, 200, plan=empty), identify(ADA, 150, plan="free"))
     assert "plan" not in world.get(**ADA).attributes
 
 
-def test_nothing_as_a_value_can_be_kept_as_one() -> None:
+def test_an_empty_value_can_be_kept() -> None:
     world = World(empty_removes=False)
     world.apply(identify(ADA, plan=""))
     assert world.get(**ADA).attributes["plan"] == ""
 
 
-def test_the_time_of_creation_is_given_unless_it_is_told() -> None:
+def test_created_at_is_set_unless_the_operation_has_one() -> None:
     world = World()
     world.apply(identify(ADA), identify({"id": "bob"}, 100, created_at=50))
     assert (world.get(**ADA).attributes["created_at"], world.get(id="bob").attributes["created_at"]) == (1_000_000, 50)
 
 
-@pytest.mark.parametrize(("said", "meant"), [(True, True), ("TRUE", True), (1, True), ("1", True), ("yes", False)])
-def test_some_words_mean_unsubscribed(said: Any, meant: bool) -> None:
+@pytest.mark.parametrize(("value", "expected"), [(True, True), ("TRUE", True), (1, True), ("1", True), ("yes", False)])
+def test_some_values_mean_unsubscribed(value: Any, expected: bool) -> None:
     world = World()
-    world.apply(identify(ADA, unsubscribed=said))
-    assert world.get(**ADA).attributes["unsubscribed"] is meant
+    world.apply(identify(ADA, unsubscribed=value))
+    assert world.get(**ADA).attributes["unsubscribed"] is expected
 
 
 def test_one_topic_of_the_preferences_is_updated_by_its_dotted_name() -> None:

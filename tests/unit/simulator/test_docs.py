@@ -1,4 +1,4 @@
-"""Whatever can be set or read is described."""
+"""Every option, fault and figure is documented."""
 
 from __future__ import annotations
 

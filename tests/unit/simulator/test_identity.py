@@ -1,4 +1,4 @@
-"""Who is who: the fourteen rows of the table of identities, and the modes of a workspace."""
+"""Identities: the fourteen rows of the table of identities, and the options of a workspace."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ MAIL = {"email": "ada@example.com"}
 
 
 def names(world: World) -> list[tuple[str | None, str | None]]:
-    return [(one.id, one.email) for one in world.workspace.people.values()]
+    return [(found.id, found.email) for found in world.workspace.people.values()]
 
 
-def test_nobody_has_either_identifier_so_somebody_with_both_is_made() -> None:
+def test_a_person_with_both_identifiers_is_created_when_neither_is_known() -> None:
     world = World()
     world.apply(identify(ADA, email="Ada@Example.com", plan="pro"))
     assert names(world) == [("ada", "ada@example.com")]
@@ -54,7 +54,7 @@ def test_an_address_is_changed_by_id_only_where_that_is_allowed(allowed: bool, e
     assert world.get(**ADA).attributes["plan"] == "pro"
 
 
-def test_an_address_that_somebody_else_has_fails_and_the_rest_is_applied() -> None:
+def test_an_address_of_another_person_fails_and_the_rest_is_applied() -> None:
     world = World()
     world.apply(identify(ADA, email="ada@example.com"), identify(BOB, email="bob@example.com"))
     world.apply(identify(BOB, email="ada@example.com", plan="pro"))
@@ -64,14 +64,14 @@ def test_an_address_that_somebody_else_has_fails_and_the_rest_is_applied() -> No
     assert failure["attributes"]["email"]["value"] == "ada@example.com"
 
 
-def test_one_without_an_address_does_not_become_somebody_who_has_another_id() -> None:
+def test_a_person_without_an_address_is_not_merged_into_the_owner_of_an_address_who_has_an_id() -> None:
     world = World()
     world.apply(identify(ADA), identify(BOB, email="bob@example.com"), identify(ADA, email="bob@example.com"))
     assert names(world) == [("ada", None), ("bob", "bob@example.com")]
 
 
 @pytest.mark.parametrize("first", [ADA, MAIL])
-def test_one_with_only_an_id_and_one_with_only_an_address_become_the_older_one(first: dict[str, str]) -> None:
+def test_a_person_with_only_an_id_and_one_with_only_an_address_become_the_older_one(first: dict[str, str]) -> None:
     world = World()
     second = MAIL if first is ADA else ADA
     world.apply(identify(first, plan="old", city="Oslo"), identify(second, plan="new", colour="red"))
@@ -82,7 +82,7 @@ def test_one_with_only_an_id_and_one_with_only_an_address_become_the_older_one(f
     assert {"plan": "old", "city": "Oslo", "colour": "red"}.items() <= older.attributes.items()
 
 
-def test_without_merging_by_identifiers_the_two_stay_apart() -> None:
+def test_two_people_are_not_merged_by_identifiers_where_that_is_off() -> None:
     world = World(multi_identifier_merge=False)
     world.apply(identify(ADA), identify(MAIL), identify(ADA, email="ada@example.com"))
     assert names(world) == [("ada", None), (None, "ada@example.com")]
@@ -97,13 +97,13 @@ def test_an_id_is_not_changed_by_address_but_by_cio_id() -> None:
     assert world.find(**ADA) is None
 
 
-def test_an_unknown_cio_id_makes_nobody() -> None:
+def test_an_unknown_cio_id_creates_no_person() -> None:
     world = World()
     world.apply(identify({"cio_id": "ffff"}, plan="pro"), event({"cio_id": "ffff"}))
     assert world.count == 0
 
 
-def test_an_update_only_identify_makes_nobody_and_updates_who_is_there() -> None:
+def test_an_identify_with_update_creates_no_person_and_updates_an_existing_one() -> None:
     world = World()
     world.apply(identify(ADA, plan="pro", _update=True))
     assert (world.count, world.noted("failed_attribute_change")) == (0, 1)
@@ -125,7 +125,7 @@ def test_where_only_ids_identify_an_address_may_be_shared_and_is_an_id_itself() 
     assert world.get(**BOB).attributes["email"] == "x@example.com"
 
 
-def test_where_only_addresses_identify_an_id_names_nobody() -> None:
+def test_an_id_identifies_no_person_where_only_addresses_identify() -> None:
     world = World(identifiers="email")
     world.apply(identify(MAIL, id="ada"), event(ADA))
     assert (world.count, world.get(**MAIL).attributes["id"]) == (1, "ada")
@@ -143,8 +143,8 @@ def test_a_merge_gives_the_primary_what_it_lacks_and_frees_the_identifiers_of_th
     world.apply(event(BOB), person("add_device", BOB, device={"token": "t", "platform": "ios"}), merge(ADA, BOB))
     ada = world.get(**ADA)
     assert {"plan": "pro", "city": "Oslo"}.items() <= ada.attributes.items()
-    assert ([one["name"] for one in ada.events], list(ada.devices)) == (["Bought"], ["t"])
-    assert not ada.events[0]["may_trigger"], "what is inherited starts no campaign"
+    assert ([deed["name"] for deed in ada.events], list(ada.devices)) == (["Bought"], ["t"])
+    assert not ada.events[0]["may_trigger"], "an inherited event triggers no campaign"
     assert (world.find(**BOB), ada.email) == (None, None)
     world.apply(identify(BOB))
     assert (world.count, world.noted("recreated")) == (2, 1)
@@ -158,7 +158,7 @@ def test_a_merge_gives_the_primary_what_it_lacks_and_frees_the_identifiers_of_th
         (ADA, ADA, "merge_without_secondary"),
     ],
 )
-def test_a_merge_does_nothing_unless_both_are_there(
+def test_a_merge_does_nothing_unless_both_people_exist(
     primary: dict[str, str], secondary: dict[str, str], noted: str
 ) -> None:
     world = World()
@@ -172,7 +172,7 @@ def test_devices_can_be_lost_in_a_merge() -> None:
     assert world.get(**ADA).devices == {}
 
 
-def test_whatever_comes_after_a_deletion_makes_another_person() -> None:
+def test_an_operation_after_a_deletion_creates_another_person() -> None:
     world = World()
     world.apply(identify(ADA, plan="pro"))
     before = world.get(**ADA)
@@ -182,7 +182,7 @@ def test_whatever_comes_after_a_deletion_makes_another_person() -> None:
     assert world.noted("recreated") == 1
 
 
-def test_who_comes_back_by_an_identify_is_not_counted_as_recreated() -> None:
+def test_a_person_who_returns_by_an_identify_is_not_counted_as_recreated() -> None:
     world = World()
     world.apply(identify(ADA), person("delete", ADA), identify(ADA), event(ADA), person("delete", BOB))
     assert (world.count, world.noted("recreated")) == (1, 0)
@@ -194,7 +194,7 @@ def test_suppression_deletes_and_blocks_both_identifiers_until_it_is_lifted() ->
     world.apply(identify(ADA), event(MAIL), person("add_device", MAIL, device={"token": "t", "platform": "ios"}))
     assert (world.count, world.noted("ignored")) == (0, 3)
     world.apply(identify(BOB, email="ada@example.com"))
-    assert world.get(**BOB).email is None, "a suppressed address is given to nobody"
+    assert world.get(**BOB).email is None, "a suppressed address is given to no person"
     world.apply(person("unsuppress", MAIL))
     assert world.count == 1
     world.apply(event(ADA), identify({"id": "eve"}, email="ada@example.com"))

@@ -1,4 +1,4 @@
-"""Laws of the service, whatever is sent: delay alone changes nothing, and timestamps make up for disorder."""
+"""Properties of the service for any operations: delay alone changes nothing, and timestamps correct disorder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OPERATIONS = st.one_of(
 
 
 def people_after(operations: list[Json], clock_at: float, **faults: Any) -> list[Json]:
-    """Who there is when each was sent a second after the one before and everything was applied."""
+    """Return the people after operations that were sent one second apart, when all are applied."""
     service = Service(seed=1)
     service.clock.set_virtual(True)
     service.clock.advance(clock_at - service.clock.now())
@@ -44,25 +44,25 @@ def people_after(operations: list[Json], clock_at: float, **faults: Any) -> list
         service.clock.advance(1)
     service.clock.advance(120)
     service.catch_up()
-    found = [one.json() for one in service.workspace.people.values()]
-    assert all(one["id"] or one["email"] for one in found), "everybody has a name"
-    names = [(kind, one[kind]) for one in found for kind in ("id", "email") if one[kind]]
-    assert len(names) == len(set(names)), "and nobody has another's"
+    found = [each.json() for each in service.workspace.people.values()]
+    assert all(each["id"] or each["email"] for each in found), "each person has an identifier"
+    names = [(kind, each[kind]) for each in found for kind in ("id", "email") if each[kind]]
+    assert len(names) == len(set(names)), "no two people share one"
     return found
 
 
 @given(st.lists(OPERATIONS, max_size=25))
-def test_what_is_applied_late_but_in_order_ends_as_if_it_were_applied_at_once(operations: list[Json]) -> None:
+def test_late_application_in_order_ends_as_application_at_once(operations: list[Json]) -> None:
     assert people_after(operations, 1e9) == people_after(operations, 1e9, apply="in_order", lag_tail=0.1)
 
 
 @given(st.lists(OPERATIONS, max_size=25), st.integers(0, 99))
-def test_nobody_is_confused_with_another_in_any_order(operations: list[Json], seed: int) -> None:
+def test_no_two_people_share_an_identifier_in_any_order(operations: list[Json], seed: int) -> None:
     people_after(operations, 1e9, apply="shuffled", lag_tail=0.1, seed=seed)
 
 
 @given(st.lists(TRAITS, max_size=15), st.integers(0, 99))
-def test_updates_of_one_person_with_their_times_end_alike_in_any_order(traits: list[Json], seed: int) -> None:
+def test_updates_with_timestamps_have_the_same_result_in_any_order(traits: list[Json], seed: int) -> None:
     updates = [
         identify({"id": "a"}, at, created_at=0, plan=trait.get("plan"), n=at)
         for at, trait in enumerate(traits, start=1)

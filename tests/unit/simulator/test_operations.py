@@ -1,4 +1,4 @@
-"""What is refused at the door, and with which words."""
+"""The validation of operations: which are refused, and the fault that is reported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from simulator.operations import MAX_ENTITY_BYTES, fault, size_fault, take_trace
 from simulator.options import Options
-from tests.unit.simulator.saying import ULID, Json, device, event, identify, merge, person, thing
+from tests.unit.simulator.saying import ULID, Json, device, event, identify, merge, obj, person
 
 ADA = {"id": "ada"}
 
@@ -33,13 +33,13 @@ def field_of(operation: Any, **options: Any) -> str | None:
         device("add_device", ADA),
         device("delete_device", ADA),
         merge(ADA, {"email": "a@b.c"}),
-        thing("identify", cio_relationships=[{"identifiers": ADA}]),
-        thing("delete"),
+        obj("identify", cio_relationships=[{"identifiers": ADA}]),
+        obj("delete"),
         person("add_relationships", ADA, cio_relationships=[{"identifiers": {"cio_object_id": "1"}}]),
         {"type": "delivery", "action": "event", "identifiers": {"id": "d"}, "name": "opened"},
     ],
 )
-def test_what_is_well_formed_is_accepted(operation: Json) -> None:
+def test_a_valid_operation_is_accepted(operation: Json) -> None:
     assert fault(operation, Options()) is None
 
 
@@ -70,22 +70,22 @@ def test_what_is_well_formed_is_accepted(operation: Json) -> None:
         (merge({}, ADA), "primary"),
         (merge(ADA, {"id": "1", "email": "a@b.c"}), "secondary"),
         (merge(ADA, {"anonymous_id": "v"}), "secondary.anonymous_id"),
-        (thing("identify", ""), "identifiers.object_id"),
+        (obj("identify", ""), "identifiers.object_id"),
         (person("add_relationships", ADA), "cio_relationships"),
         (identify(ADA) | {"cio_relationships": {}}, "cio_relationships"),
         (
             identify(ADA) | {"cio_relationships": [{"identifiers": ADA}]},
             "cio_relationships[0].identifiers.object_type_id",
         ),
-        (thing("identify", cio_relationships=[{}]), "cio_relationships[0].identifiers"),
+        (obj("identify", cio_relationships=[{}]), "cio_relationships[0].identifiers"),
         ({"type": "delivery", "action": "event", "identifiers": {"id": "d"}, "name": "bounced"}, "name"),
     ],
 )
-def test_what_is_malformed_is_refused_by_the_name_of_its_field(operation: Any, field: str) -> None:
+def test_an_invalid_operation_is_refused_with_the_field(operation: Any, field: str) -> None:
     assert field_of(operation) == field
 
 
-def test_limits_are_met_by_the_last_byte() -> None:
+def test_values_of_the_maximum_length_are_accepted() -> None:
     assert field_of(identify({"id": "é" * 75}, **{"é" * 75: "é" * 500})) is None
     assert field_of(event(ADA, "é" * 50)) is None
 
@@ -97,18 +97,18 @@ def test_an_item_may_be_32_kilobytes_large() -> None:
     assert size_fault(event(ADA, attributes={"text": "x" * (room + 1)})) is not None
 
 
-def test_an_event_id_that_is_no_ulid_is_refused_only_where_that_is_switched_on() -> None:
+def test_an_event_id_that_is_not_a_ulid_is_refused_only_by_option() -> None:
     assert field_of(event(ADA, id="order 7"), invalid_ulid="reject") == "id"
     assert field_of(event(ADA, id=ULID), invalid_ulid="reject") is None
 
 
-def test_an_object_type_must_be_there_unless_types_are_made_on_demand() -> None:
+def test_an_object_type_must_exist_unless_types_are_created_on_demand() -> None:
     planet = {"type": "object", "action": "identify", "identifiers": {"object_type_id": "9", "object_id": "mars"}}
     assert field_of(planet) == "identifiers.object_type_id"
     assert field_of(planet, auto_create_object_types=True) is None
 
 
-def test_the_trace_is_taken_out_of_the_attributes() -> None:
+def test_the_trace_is_removed_from_the_attributes() -> None:
     operation = identify(ADA, plan="pro", segue_trace="story:1:7")
     assert take_trace(operation) == ("story:1", 7)
     assert operation["attributes"] == {"plan": "pro"}

@@ -1,4 +1,4 @@
-"""The simulator as a process: its faults as a client meets them, and what `/_sim` says and takes."""
+"""The simulator as a process: its faults as a client sees them, and the paths of `/_sim`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from simulator.options import Faults, Options
 from tests.unit.simulator.conftest import Running
-from tests.unit.simulator.saying import ULID, event, identify, thing
+from tests.unit.simulator.saying import ULID, event, identify, obj
 
 ADA = {"id": "ada"}
 
@@ -20,18 +20,18 @@ def send(running: Running, *operations: Any, **options: Any) -> httpx.Response:
     return running.http.post("/api/v2/batch", json={"batch": operations or [event(ADA)]}, **options)
 
 
-def test_what_was_sent_is_seen_in_people_objects_journal_and_activity(running: Running) -> None:
+def test_operations_are_visible_in_people_objects_journal_and_activity(running: Running) -> None:
     send(
         running,
         identify(ADA, email="ada@example.com", plan="pro"),
         event(ADA, attributes={"sum": 3}),
-        thing("identify"),
+        obj("identify"),
     )
     (person,) = running.http.get("/_sim/people").json()["people"]
     assert (person["id"], person["email"], person["attributes"]["plan"]) == ("ada", "ada@example.com", "pro")
-    assert [(one["name"], one["attributes"]) for one in person["events"]] == [("Bought", {"sum": 3})]
-    (thing_there,) = running.http.get("/_sim/objects").json()["objects"]
-    assert thing_there["object_id"] == "acme"
+    assert [(deed["name"], deed["attributes"]) for deed in person["events"]] == [("Bought", {"sum": 3})]
+    (found,) = running.http.get("/_sim/objects").json()["objects"]
+    assert found["object_id"] == "acme"
     journal = running.http.get("/_sim/journal").json()["journal"]
     assert [entry["operation"]["action"] for entry in journal] == ["identify", "event", "identify"]
     assert all(entry["arrived_at"] <= entry["applied_at"] for entry in journal)
@@ -40,37 +40,39 @@ def test_what_was_sent_is_seen_in_people_objects_journal_and_activity(running: R
 
 
 @pytest.mark.parametrize("status", [401, 403, 413, 429, 500, 502, 503, 504])
-def test_every_refusal_that_is_asked_for_takes_nothing(running: Running, status: int) -> None:
+def test_a_refused_request_has_no_effect(running: Running, status: int) -> None:
     running.faults(**{f"status_{status}": 1})
-    answer = send(running)
-    assert (answer.status_code, "retry-after" in answer.headers) == (status, False)
+    response = send(running)
+    assert (response.status_code, "retry-after" in response.headers) == (status, False)
     assert (running.stats()["operations"], running.stats()["requests"]) == (0, {str(status): 1})
 
 
-def test_a_429_says_when_to_come_back_if_told_to(running: Running) -> None:
+def test_a_429_has_a_retry_after_header_by_option(running: Running) -> None:
     running.faults(status_429=1, retry_after_s=2)
     assert send(running).headers["retry-after"] == "2"
     running.faults(status_429=1, retry_after_s=90, retry_after_form="date", refusal_body="<h1>Slow down</h1>")
-    answer = send(running)
-    wait = parsedate_to_datetime(answer.headers["retry-after"]) - datetime.now(UTC)
+    response = send(running)
+    wait = parsedate_to_datetime(response.headers["retry-after"]) - datetime.now(UTC)
     assert 60 < wait.total_seconds() <= 90
-    assert answer.text == "<h1>Slow down</h1>"
+    assert response.text == "<h1>Slow down</h1>"
 
 
 @pytest.mark.parametrize(("drop_silently", "status"), [(False, 429), (True, 200)])
-def test_over_the_limit_there_is_a_429_or_silence(running: Running, drop_silently: bool, status: int) -> None:
+def test_a_request_over_the_limit_gets_a_429_or_a_200_without_effect(
+    running: Running, drop_silently: bool, status: int
+) -> None:
     running.http.post("/_sim/clock", json={"virtual": True})
     running.faults(requests_per_s=3, drop_silently=drop_silently)
-    answers = [send(running).status_code for _ in range(5)]
+    statuses = [send(running).status_code for _ in range(5)]
     running.http.post("/_sim/clock", json={"virtual": False})
-    assert answers == [200] * 3 + [status] * 2
+    assert statuses == [200] * 3 + [status] * 2
     assert running.stats()["operations"] == 3
     assert running.stats()["most_requests_in_a_second"] == 5
     assert sum(running.http.get("/_sim/seconds").json().values()) == 5
 
 
 @pytest.mark.parametrize(
-    ("fault", "taken", "seen"),
+    ("fault", "accepted", "outcome"),
     [
         ("reset_before", 0, "reset"),
         ("reset_after", 1, "reset"),
@@ -78,21 +80,23 @@ def test_over_the_limit_there_is_a_429_or_silence(running: Running, drop_silentl
         ("timeout_after", 1, "timeout"),
     ],
 )
-def test_connections_break_before_or_after_the_commit(running: Running, fault: str, taken: int, seen: str) -> None:
+def test_connections_break_before_or_after_the_commit(
+    running: Running, fault: str, accepted: int, outcome: str
+) -> None:
     running.faults(**{fault: 1, "timeout_s": 0.05})
     with pytest.raises(httpx.TransportError):
         send(running)
-    assert (running.stats()["operations"], running.stats()["requests"]) == (taken, {seen: 1})
+    assert (running.stats()["operations"], running.stats()["requests"]) == (accepted, {outcome: 1})
 
 
-def test_faults_may_be_those_of_one_workspace_only(running: Running) -> None:
-    running.faults(status_503=1, site_id="somebody else")
+def test_faults_can_be_limited_to_one_site_id(running: Running) -> None:
+    running.faults(status_503=1, site_id="another")
     assert send(running).status_code == 200
     running.faults(status_503=1, site_id="demo")
     assert send(running).status_code == 503
 
 
-def test_a_request_that_breaks_counts_for_the_rate_as_well(running: Running) -> None:
+def test_a_request_whose_connection_breaks_counts_for_the_rate(running: Running) -> None:
     running.faults(reset_before=1)
     for _ in range(3):
         with pytest.raises(httpx.TransportError):
@@ -100,28 +104,28 @@ def test_a_request_that_breaks_counts_for_the_rate_as_well(running: Running) -> 
     assert sum(running.http.get("/_sim/seconds").json().values()) == 3
 
 
-def test_a_client_that_does_not_wait_meets_its_own_timeout(running: Running) -> None:
+def test_a_client_with_a_short_timeout_gets_its_own_timeout(running: Running) -> None:
     running.faults(timeout_after=1)
     with pytest.raises(httpx.ReadTimeout):
         send(running, timeout=0.1)
     assert running.stats()["operations"] == 1
 
 
-def test_a_slow_answer_comes_whole_in_the_end(running: Running) -> None:
+def test_a_slow_response_is_complete(running: Running) -> None:
     running.faults(slow_loris=1, slow_loris_s=0.03, latency_ms=[1, 2])
-    with running.http.stream("POST", "/api/v2/batch", json={"batch": [event(ADA)]}) as answer:
-        assert [len(part) for part in answer.iter_raw()] == [1, 1, 1]
+    with running.http.stream("POST", "/api/v2/batch", json={"batch": [event(ADA)]}) as response:
+        assert [len(part) for part in response.iter_raw()] == [1, 1, 1]
 
 
-def test_what_is_delivered_twice_is_told_apart_by_its_ulid(running: Running) -> None:
+def test_a_repeated_event_is_recognised_by_its_ulid(running: Running) -> None:
     running.faults(duplicate=1)
     send(running, event(ADA), event(ADA, "Once", id=ULID))
     (person,) = running.http.get("/_sim/people").json()["people"]
-    assert [one["name"] for one in person["events"]] == ["Bought", "Once", "Bought"]
+    assert [deed["name"] for deed in person["events"]] == ["Bought", "Once", "Bought"]
     assert running.stats()["duplicate_event"] == 1
 
 
-def test_what_is_accepted_is_pending_until_the_clock_is_moved_on(running: Running) -> None:
+def test_an_accepted_operation_is_pending_until_the_clock_moves(running: Running) -> None:
     running.http.post("/_sim/clock", json={"virtual": True})
     running.faults(apply="in_order", lag_ms=[1000, 2000], lag_tail=0)
     send(running)
@@ -144,9 +148,9 @@ def test_what_is_unknown_or_impossible_is_refused_by_name(
     running: Running, what: str, body: dict[str, Any], named: str
 ) -> None:
     before = running.http.get("/_sim/faults").json()
-    answer = running.http.post(f"/_sim/{what}", json=body)
-    assert answer.status_code == 400
-    assert answer.json()["errors"][0].startswith(f"{named}: ")
+    response = running.http.post(f"/_sim/{what}", json=body)
+    assert response.status_code == 400
+    assert response.json()["errors"][0].startswith(f"{named}: ")
     assert running.http.get("/_sim/faults").json() == before
 
 

@@ -1,4 +1,4 @@
-"""When and in which order what was accepted is applied, and what is noticed of it."""
+"""The time and order in which accepted operations are applied, and the figures about them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ADA = {"id": "ada"}
 
 @pytest.fixture
 def service() -> Service:
-    """A service whose time stands still."""
+    """A service with a stopped clock."""
     service = Service(seed=1)
     service.clock.set_virtual(True)
     return service
@@ -42,13 +42,13 @@ def numbered(requests: int, items: int = 1) -> Iterator[str]:
     return (f"{request}.{item}" for request in range(requests) for item in range(items))
 
 
-def test_usually_everything_is_applied_when_it_arrives(service: Service) -> None:
+def test_by_default_operations_are_applied_on_arrival(service: Service) -> None:
     accept_numbered(service, 3, 2)
     assert applied(service) == list(numbered(3, 2))
     assert service.journal[0]["arrived_at"] == service.journal[0]["applied_at"] == service.clock.now()
 
 
-def test_late_but_in_order_is_applied_after_a_while_in_order_of_arrival(service: Service) -> None:
+def test_in_order_applies_operations_late_in_the_order_of_arrival(service: Service) -> None:
     service.set_faults(Faults(apply="in_order"))
     accept_numbered(service, 50, 2)
     assert (applied(service), service.stats()["pending"]) == ([], 100)
@@ -57,7 +57,7 @@ def test_late_but_in_order_is_applied_after_a_while_in_order_of_arrival(service:
     assert (service.stats()["pending"], service.stats()["applied"]) == (0, 100)
 
 
-def test_late_and_shuffled_mixes_requests_and_keeps_each_one_together(service: Service) -> None:
+def test_shuffled_mixes_requests_and_keeps_each_request_together(service: Service) -> None:
     service.set_faults(Faults(apply="shuffled"))
     accept_numbered(service, 50, 2)
     advance(service, 61)
@@ -67,7 +67,7 @@ def test_late_and_shuffled_mixes_requests_and_keeps_each_one_together(service: S
 
 
 @pytest.mark.parametrize("apply", ["at_once", "in_order", "shuffled"])
-def test_the_items_of_one_request_are_shuffled_only_when_told_to(service: Service, apply: Any) -> None:
+def test_the_items_of_one_request_are_shuffled_only_by_option(service: Service, apply: Any) -> None:
     for shuffle in (False, True):
         service.reset()
         service.set_faults(Faults(apply=apply, shuffle_batches=shuffle))
@@ -76,7 +76,7 @@ def test_the_items_of_one_request_are_shuffled_only_when_told_to(service: Servic
         assert (applied(service) != list(numbered(1, 50))) == shuffle
 
 
-def test_nothing_is_applied_before_it_arrives_and_each_thing_at_its_own_time(service: Service) -> None:
+def test_each_operation_is_applied_at_its_own_time_after_arrival(service: Service) -> None:
     service.set_faults(Faults(apply="shuffled", lag_ms=(1000, 2000), lag_tail=0))
     accept_numbered(service, 20)
     advance(service, 3600)
@@ -85,7 +85,7 @@ def test_nothing_is_applied_before_it_arrives_and_each_thing_at_its_own_time(ser
     assert lags == sorted(lags)
 
 
-def test_some_of_it_takes_a_minute_and_everything_can_be_scaled(service: Service) -> None:
+def test_a_share_of_delays_is_long_and_all_delays_can_be_scaled(service: Service) -> None:
     service.set_faults(Faults(apply="shuffled", lag_tail=0.1, lag_scale=0.01))
     accept_numbered(service, 500)
     advance(service, 0.0201)
@@ -106,7 +106,7 @@ def test_the_same_seed_gives_the_same_order(service: Service) -> None:
     assert orders[0] == orders[1] != orders[2]
 
 
-def test_applying_at_once_again_does_not_overtake_what_is_pending(service: Service) -> None:
+def test_application_at_once_does_not_overtake_pending_operations(service: Service) -> None:
     service.set_faults(Faults(apply="in_order", lag_ms=(1000, 1000), lag_tail=0))
     service.accept([event(ADA, "first")])
     service.set_faults(Faults())
@@ -115,7 +115,7 @@ def test_applying_at_once_again_does_not_overtake_what_is_pending(service: Servi
     assert applied(service) == ["first", "second"]
 
 
-def test_whoever_looks_sees_what_is_due_by_then(service: Service) -> None:
+def test_a_read_applies_the_operations_that_are_due(service: Service) -> None:
     service.set_faults(Faults(apply="in_order", lag_ms=(1000, 1000), lag_tail=0))
     service.accept([event(ADA)])
     assert b'"ada"' not in control(service, "GET", "people", b"").body
@@ -123,7 +123,7 @@ def test_whoever_looks_sees_what_is_due_by_then(service: Service) -> None:
     assert b'"ada"' in control(service, "GET", "people", b"").body
 
 
-def test_receipt_and_not_application_dates_what_carries_no_time(service: Service) -> None:
+def test_an_event_without_a_time_gets_the_time_of_receipt(service: Service) -> None:
     service.set_faults(Faults(apply="in_order", lag_ms=(1000, 1000), lag_tail=0))
     arrived_at = service.clock.now()
     service.accept([event(ADA)])
@@ -139,7 +139,7 @@ def test_an_operation_applied_after_a_later_one_of_its_stream_is_a_violation(ser
     assert service.journal[0]["trace"] == "a:1"
 
 
-def test_an_update_that_comes_again_is_harmless_and_an_event_is_applied_twice(service: Service) -> None:
+def test_a_repeated_update_has_no_effect_and_a_repeated_event_is_applied_twice(service: Service) -> None:
     once = [identify(ADA, segue_trace="a:1"), event(ADA, attributes={"segue_trace": "a:2"})]
     service.accept(once)
     again = [identify(ADA, segue_trace="a:1"), event(ADA, attributes={"segue_trace": "a:2"})]
@@ -148,7 +148,7 @@ def test_an_update_that_comes_again_is_harmless_and_an_event_is_applied_twice(se
     assert (stats["order_violations"], stats["applied_twice"]) == (0, 1)
 
 
-def test_an_event_that_the_workspace_knew_by_its_ulid_is_not_applied_twice(service: Service) -> None:
+def test_a_repeated_event_with_a_ulid_is_not_applied_twice(service: Service) -> None:
     service.accept([event(ADA, id=ULID, attributes={"segue_trace": "a:2"})])
     service.accept([event(ADA, attributes={"segue_trace": "a:3"})])
     service.accept([event(ADA, id=ULID, attributes={"segue_trace": "a:2"})])
@@ -170,13 +170,13 @@ def test_only_counts_are_kept_without_a_journal(service: Service) -> None:
 def test_a_share_of_the_items_can_be_refused_with_or_without_a_reason(service: Service) -> None:
     service.set_faults(Faults(item_errors=0.5))
     found = [service.check(event(ADA)) for _ in range(100)]
-    assert 20 < sum(one is not None for one in found) < 80
-    assert all(one is None or one.keys() == {"reason", "field", "message"} for one in found)
+    assert 20 < sum(fault is not None for fault in found) < 80
+    assert all(fault is None or fault.keys() == {"reason", "field", "message"} for fault in found)
     service.set_faults(Faults(item_errors=1, item_errors_bare=True))
     assert service.check(event(ADA)) == {"reason": "invalid"}
 
 
-def test_a_reset_forgets_everything_but_the_options(service: Service) -> None:
+def test_a_reset_deletes_all_but_the_options(service: Service) -> None:
     service.set_options(Options(identifiers="id"))
     service.set_faults(Faults(apply="in_order"))
     service.accept([event(ADA)])
@@ -185,7 +185,7 @@ def test_a_reset_forgets_everything_but_the_options(service: Service) -> None:
     assert service.workspace.options.identifiers == "id"
 
 
-def test_the_limit_lets_one_seconds_worth_through_at_once_and_then_its_rate() -> None:
+def test_the_limit_allows_the_requests_of_one_second_at_once_and_then_its_rate() -> None:
     limit = Limit()
     assert [limit.is_exceeded(100.0, 10) for _ in range(12)] == [False] * 10 + [True] * 2
     assert not limit.is_exceeded(100.11, 10)
@@ -193,16 +193,16 @@ def test_the_limit_lets_one_seconds_worth_through_at_once_and_then_its_rate() ->
     assert not any(limit.is_exceeded(200 + n / 10, 10) for n in range(100))
 
 
-def test_the_busiest_second_is_found_wherever_it_begins() -> None:
+def test_the_busiest_second_may_start_at_any_time() -> None:
     limit = Limit()
     for at in (10.6, 10.8, 11.1, 11.5, 11.7):
         limit.is_exceeded(at, None)
     assert (limit.busiest, limit.by_second) == (4, {10: 2, 11: 3})
 
 
-def test_time_goes_on_from_where_it_was_held(service: Service) -> None:
-    held = service.clock.now()
-    assert service.clock.now() == held
+def test_the_clock_continues_from_the_time_at_which_it_was_stopped(service: Service) -> None:
+    stopped_at = service.clock.now()
+    assert service.clock.now() == stopped_at
     service.clock.advance(3600)
     service.clock.set_virtual(False)
-    assert held + 3600 <= service.clock.now() < held + 3660
+    assert stopped_at + 3600 <= service.clock.now() < stopped_at + 3660

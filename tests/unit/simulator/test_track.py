@@ -1,4 +1,4 @@
-"""The Track API, v1 and v2: who may call, what is answered, which operation a call stands for."""
+"""The Track API v1 and v2: authentication, responses, and the operations of a request."""
 
 from __future__ import annotations
 
@@ -7,63 +7,63 @@ from typing import Any
 import orjson
 import pytest
 
-from simulator.answer import Answer
 from simulator.options import Faults, Options
+from simulator.response import Response
 from tests.unit.simulator.conftest import Api
 from tests.unit.simulator.saying import ULID, event, identify, person
 
 ADA = {"id": "ada"}
 
 
-def json(answer: Answer) -> Any:
-    return orjson.loads(answer.body)
+def json(response: Response) -> Any:
+    return orjson.loads(response.body)
 
 
 def operation(api: Api) -> dict[str, Any]:
     (entry,) = api.service.journal
-    taken: dict[str, Any] = entry["operation"]
-    return taken
+    accepted: dict[str, Any] = entry["operation"]
+    return accepted
 
 
 @pytest.mark.parametrize("auth", ["", "Basic ZGVtbzp3cm9uZw==", "Bearer demo"])
 @pytest.mark.parametrize(("method", "url"), [("POST", "/api/v2/batch"), ("GET", "/auth"), ("POST", "/nowhere")])
 def test_wrong_credentials_are_refused(api: Api, method: str, url: str, auth: str) -> None:
-    answer = api.call(method, url, {"batch": [event(ADA)]}, auth=auth)
-    assert (answer.status, json(answer)) == (401, {"meta": {"error": "Unauthorized request"}})
+    response = api.call(method, url, {"batch": [event(ADA)]}, auth=auth)
+    assert (response.status, json(response)) == (401, {"meta": {"error": "Unauthorized request"}})
     assert api.service.journal == []
 
 
-def test_further_credentials_open_the_same_workspace(api: Api) -> None:
+def test_additional_credentials_give_access_to_the_same_workspace(api: Api) -> None:
     assert api.call("POST", "/api/v2/entity", event(ADA), auth="Basic b3RoZXI6c2VjcmV0").status == 200
     assert len(api.service.workspace.people) == 1
 
 
-def test_a_good_request_is_answered_as_the_service_does(api: Api) -> None:
-    answer = api.call("POST", "/api/v2/batch", {"batch": [identify(ADA), event(ADA)]})
-    assert (answer.status, answer.body) == (200, b"{}\n")
-    assert (b"content-length", b"3") in answer.all_headers
+def test_a_valid_request_gets_the_response_of_the_service(api: Api) -> None:
+    response = api.call("POST", "/api/v2/batch", {"batch": [identify(ADA), event(ADA)]})
+    assert (response.status, response.body) == (200, b"{}\n")
+    assert (b"content-length", b"3") in response.all_headers
     assert len(api.service.journal) == 2
 
 
-def test_credentials_and_region_can_be_asked_for(api: Api) -> None:
+def test_credentials_and_region_can_be_checked(api: Api) -> None:
     assert json(api.call("GET", "/auth")) == {"meta": {"message": "nice credentials."}}
     expected = {"url": "https://track.customer.io", "region": "us", "environment_id": 1}
     assert json(api.call("GET", "/api/v1/accounts/region", host="track-eu.customer.io")) == expected
 
 
-def test_the_other_region_sends_away_or_refuses(api: Api) -> None:
+def test_the_other_region_redirects_or_refuses(api: Api) -> None:
     assert api.call("POST", "/api/v2/entity", event(ADA), host="track-eu.customer.io").status == 401
     assert api.call("POST", "/api/v2/entity", event(ADA), host="track.customer.io").status == 200
-    answer = Api("eu").call("POST", "/api/v2/entity", event(ADA), host="track.customer.io")
-    assert answer.status == 307
-    assert (b"location", b"https://track-eu.customer.io/api/v2/entity") in answer.all_headers
+    response = Api("eu").call("POST", "/api/v2/entity", event(ADA), host="track.customer.io")
+    assert response.status == 307
+    assert (b"location", b"https://track-eu.customer.io/api/v2/entity") in response.all_headers
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"7", b"{}", b'{"batch": {}}', b'{"batch": []}'])
-def test_a_batch_that_is_none_is_refused_as_a_whole(api: Api, body: bytes) -> None:
-    answer = api.call("POST", "/api/v2/batch", body)
-    assert answer.status == 400
-    assert json(answer)["errors"][0].keys() == {"reason", "field", "message"}
+def test_an_invalid_batch_is_refused_as_a_whole(api: Api, body: bytes) -> None:
+    response = api.call("POST", "/api/v2/batch", body)
+    assert response.status == 400
+    assert json(response)["errors"][0].keys() == {"reason", "field", "message"}
 
 
 def test_an_empty_batch_can_be_accepted(api: Api) -> None:
@@ -71,10 +71,10 @@ def test_an_empty_batch_can_be_accepted(api: Api) -> None:
     assert api.call("POST", "/api/v2/batch", {"batch": []}).status == 200
 
 
-def test_bad_items_are_told_by_their_place_and_the_others_are_taken(api: Api) -> None:
-    answer = api.call("POST", "/api/v2/batch", {"batch": [{}, event(ADA), identify({})]})
-    assert answer.status == 207
-    assert [(error["batch_index"], error["field"]) for error in json(answer)["errors"]] == [
+def test_invalid_items_are_reported_by_index_and_the_others_are_accepted(api: Api) -> None:
+    response = api.call("POST", "/api/v2/batch", {"batch": [{}, event(ADA), identify({})]})
+    assert response.status == 207
+    assert [(error["batch_index"], error["field"]) for error in json(response)["errors"]] == [
         (0, "type"),
         (2, "identifiers"),
     ]
@@ -83,15 +83,15 @@ def test_bad_items_are_told_by_their_place_and_the_others_are_taken(api: Api) ->
 
 def test_the_errors_of_items_may_come_with_a_200(api: Api) -> None:
     api.service.set_faults(Faults(item_errors_status=200))
-    answer = api.call("POST", "/api/v2/batch", {"batch": [{}]})
-    assert (answer.status, json(answer)["errors"][0]["batch_index"]) == (200, 0)
+    response = api.call("POST", "/api/v2/batch", {"batch": [{}]})
+    assert (response.status, json(response)["errors"][0]["batch_index"]) == (200, 0)
 
 
-def test_a_bad_entity_is_a_400_with_its_error(api: Api) -> None:
-    answer = api.call("POST", "/api/v2/entity", identify(ADA, plan="x" * 1001))
+def test_an_invalid_entity_is_a_400_with_its_error(api: Api) -> None:
+    response = api.call("POST", "/api/v2/entity", identify(ADA, plan="x" * 1001))
     message = "property value cannot be longer than 1000 bytes"
-    assert answer.status == 400
-    assert json(answer) == {"errors": [{"reason": "invalid", "field": "attributes.plan", "message": message}]}
+    assert response.status == 400
+    assert json(response) == {"errors": [{"reason": "invalid", "field": "attributes.plan", "message": message}]}
     assert api.call("POST", "/api/v2/entity", b"{").status == 400
 
 
@@ -149,7 +149,7 @@ def test_requests_that_are_too_large_are_refused(api: Api, status: Any) -> None:
         ),
     ],
 )
-def test_a_call_of_v1_is_an_operation_of_v2(
+def test_a_request_of_v1_becomes_an_operation_of_v2(
     api: Api, method: str, path: str, body: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     assert api.call(method, f"/api/v1/{path}", body).status == 200
@@ -172,21 +172,21 @@ def test_a_call_of_v1_is_an_operation_of_v2(
         ("POST", "forms/1/submit", {"data": {}}, "errors"),
     ],
 )
-def test_a_bad_call_of_v1_is_refused_in_the_words_of_v1(
+def test_an_invalid_request_of_v1_gets_an_error_in_the_form_of_v1(
     api: Api, method: str, path: str, body: Any, member: str
 ) -> None:
-    answer = api.call(method, f"/api/v1/{path}", body)
-    assert answer.status == 400
-    assert json(answer)["meta"].keys() == {member}
+    response = api.call(method, f"/api/v1/{path}", body)
+    assert response.status == 400
+    assert json(response)["meta"].keys() == {member}
     assert api.service.journal == []
 
 
 def test_an_event_of_v1_may_be_larger_than_one_of_v2(api: Api) -> None:
-    answer = api.call("POST", "/api/v1/customers/ada/events", {"name": "x", "data": {"text": "x" * 90_000}})
-    assert answer.status == 200
+    response = api.call("POST", "/api/v1/customers/ada/events", {"name": "x", "data": {"text": "x" * 90_000}})
+    assert response.status == 200
 
 
-def test_calls_that_leave_no_trace_in_people_are_answered(api: Api) -> None:
+def test_requests_without_effect_on_people_get_a_response(api: Api) -> None:
     assert api.call("POST", "/api/v1/forms/1/submit", {"data": {"email": "a@b.c", "plan": "pro"}}).status == 204
     assert api.call("POST", "/api/v1/segments/1/add_customers", {"ids": ["1"]}).status == 200
     assert api.call("POST", "/api/v1/events", {"name": "Invited", "data": {"recipient": "a@b.c"}}).status == 200
@@ -194,7 +194,7 @@ def test_calls_that_leave_no_trace_in_people_are_answered(api: Api) -> None:
     assert api.call("POST", "/api/v1/nothing", {}).status == 404
 
 
-def test_what_is_read_is_the_old_state_until_the_new_one_is_applied(api: Api) -> None:
+def test_a_read_returns_the_old_state_until_the_operation_is_applied(api: Api) -> None:
     api.service.clock.set_virtual(True)
     api.service.set_faults(Faults(apply="in_order", lag_ms=(1000, 1000), lag_tail=0))
     api.call("POST", "/api/v2/entity", identify(ADA))
@@ -203,7 +203,7 @@ def test_what_is_read_is_the_old_state_until_the_new_one_is_applied(api: Api) ->
     assert api.call("GET", "/v1/customers/ada/attributes", auth="Bearer demo").status == 200
 
 
-def test_people_can_be_read_as_the_app_api_shows_them(api: Api) -> None:
+def test_people_can_be_read_in_the_form_of_the_app_api(api: Api) -> None:
     api.call("POST", "/api/v2/entity", identify({"id": "a/b"}, email="Ada@example.com", age=7, plan="pro"))
     (cio_id,) = api.service.workspace.people
     found = json(api.call("GET", "/v1/customers?email=ada%40EXAMPLE.com", auth="Bearer demo"))
@@ -216,6 +216,6 @@ def test_people_can_be_read_as_the_app_api_shows_them(api: Api) -> None:
         customer = json(api.call("GET", f"/v1/customers/{url}", auth="Bearer demo"))["customer"]
         assert customer["identifiers"] == {"cio_id": cio_id, "id": "a/b", "email": "ada@example.com"}
         assert {"age": "7", "plan": "pro"}.items() <= customer["attributes"].items()
-    assert api.call("GET", "/v1/customers/nobody/attributes", auth="Bearer demo").status == 404
+    assert api.call("GET", "/v1/customers/unknown/attributes", auth="Bearer demo").status == 404
     assert json(api.call("GET", "/v1/customers?email=x%40y", auth="Bearer demo")) == {"results": []}
     assert api.call("GET", "/v1/customers", auth="Bearer wrong").status == 401

@@ -2,47 +2,127 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+import threading
+from typing import Any
 
 import fakeredis
 import pytest
 import redis
 
 import lanes
+from dead_letters import replay as replays
+from dead_letters.query import Filter
+from lanes import keys
 from lanes.keys import base
 from mapping.envelope import pack
-from workers import heartbeat, tasks
+from settings import Settings
+from workers import app, heartbeat, tasks
+from workers import runtime as runtimes
+from workers.runtime import Runtime
 
 QUEUE = "demo"
-CLAIMS = f"{base(QUEUE)}:claims"
 
 
 @pytest.fixture
-def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
-    """The store of the tasks, of the default configuration."""
-    imitation = fakeredis.FakeStrictRedis()
-    monkeypatch.setattr(tasks, "store", lambda: imitation)
-    for cached in (tasks.gate, tasks.queues):
-        cached.cache_clear()
-    yield imitation
-    for cached in (tasks.gate, tasks.queues):
-        cached.cache_clear()
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Runtime:
+    """The runtime of this process, of the default configuration, over fakeredis."""
+    built = Runtime.build(Settings(), fakeredis.FakeStrictRedis(), threading.Event())
+    monkeypatch.setattr(runtimes, "_runtime", built)
+    return built
 
 
-def test_a_claim_that_ends_with_an_error_is_soon_given_up(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("nobody thought of this")
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The tasks that were requested, with their arguments."""
+    sent: list[tuple[str, ...]] = []
+    monkeypatch.setattr(app.app, "send_task", lambda name, args, **_: sent.append((name, *args)))
+    return sent
 
-    monkeypatch.setattr(tasks, "work_off", fail)
-    body = pack("website", {"type": "track", "event": "e", "userId": "a", "messageId": "m"})
-    lanes.append(tasks.queues()[QUEUE], [lanes.NewEvent(body, ("id:a",), "m")])
 
-    assert tasks.deliver_once(QUEUE, listening=False)
+def append(runtime: Runtime) -> None:
+    body = pack("web", {"type": "track", "event": "e", "userId": "a", "messageId": "m"})
+    lanes.append(runtime.queues[QUEUE], [lanes.NewEvent(body, ("id:a",), "m")])
 
-    ((name, until_ms),) = client.zrange(CLAIMS, 0, -1, withscores=True)
-    assert until_ms <= time.time() * 1000 + tasks.GIVEN_UP_MS
-    client.zadd(CLAIMS, {name: 0})
-    assert lanes.reap(tasks.queues()[QUEUE]).events == 1
-    claim = lanes.claim(tasks.queues()[QUEUE], lease_ms=1, max_events=9, max_bytes=9999, max_depth=0, poll_ms=0)
-    assert [[death.by for death in event.expired_claims] for event in claim.events] == [[heartbeat.NAME]]
+
+def test_a_sweep_returns_expired_claims_and_requests_a_deliverer(
+    runtime: Runtime, requests: list[tuple[str, ...]]
+) -> None:
+    append(runtime)
+    claim = lanes.claim(runtime.queues[QUEUE], lease_ms=1, max_events=9, max_bytes=10**6, max_depth=0, poll_ms=0)
+    runtime.client.zadd(f"{base(QUEUE)}:claims", {claim.id: 0})
+    runtime.client.delete(keys.WAKEUP.of(QUEUE))
+
+    tasks.sweep()
+
+    assert ("deliver", QUEUE) in requests
+    assert lanes.stats(runtime.queues[QUEUE]).reaped_total == 1
+
+
+def test_a_sweep_requests_the_check_of_dead_letters_once_in_a_while(
+    runtime: Runtime, requests: list[tuple[str, ...]]
+) -> None:
+    tasks.sweep()
+    tasks.sweep()
+
+    assert requests.count(("retention", QUEUE)) == 1
+    assert 0 < runtime.client.ttl(keys.RETENTION_DONE.of(QUEUE)) <= tasks.RETENTION_S
+
+
+def test_a_replay_is_carried_on_by_one_worker_at_a_time(runtime: Runtime, requests: list[tuple[str, ...]]) -> None:
+    queue = runtime.queues[QUEUE]
+    dead_letter = b'{"class": "rejected", "message": "no", "faults": [], "buried_at_ms": 1}'
+    append(runtime)
+    claim = lanes.claim(queue, lease_ms=1000, max_events=9, max_bytes=10**6, max_depth=0, poll_ms=0)
+    lanes.settle(queue, claim.id, buried=[lanes.Burial(claim.events[0].sequence, dead_letter)])
+    begun = replays.begin(queue, Filter(), who="op", per_s=100)
+    lock = replays.lock(queue, begun.id)
+
+    runtime.client.set(lock, "another worker", ex=5)
+    tasks.replay(QUEUE, begun.id)
+    assert lanes.stats(queue).dead == 1
+
+    runtime.client.delete(lock, keys.WAKEUP.of(QUEUE))
+    tasks.replay(QUEUE, begun.id)
+    assert (lanes.stats(queue).dead, lanes.stats(queue).waiting) == (0, 1)
+    assert not runtime.client.exists(lock)
+    assert ("deliver", QUEUE) in requests
+
+
+@pytest.mark.usefixtures("runtime")
+def test_an_error_of_redis_is_one_log_line_that_begins_with_the_destination(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise redis.ConnectionError("connection refused")
+
+    monkeypatch.setattr(tasks.deliverer, "deliver", fail)
+
+    tasks.deliver(QUEUE)
+
+    assert [record.getMessage() for record in caplog.records] == ["demo: Redis is unavailable: connection refused"]
+
+
+def test_a_message_that_cannot_be_sent_is_one_log_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise redis.ConnectionError("connection refused")
+
+    monkeypatch.setattr(app.app, "send_task", fail)
+
+    app.wake(QUEUE)
+
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == ["demo: a wake-up could not be sent: connection refused"]
+
+
+def test_a_heartbeat_removes_the_workers_that_fell_silent() -> None:
+    client = fakeredis.FakeStrictRedis()
+    client.zadd(keys.WORKERS.name, {"silent": client.time()[0] - 60})
+
+    heartbeat.send(client)
+
+    assert client.zrange(keys.WORKERS.name, 0, -1) == [heartbeat.NAME.encode()]
+    assert heartbeat.count(client) == 1
+    heartbeat.remove(client)
+    assert heartbeat.count(client) == 0

@@ -7,7 +7,7 @@ from collections import defaultdict
 from console.demo.run import sample
 
 
-def test_a_seed_always_tells_the_same_events() -> None:
+def test_the_same_seed_gives_the_same_events() -> None:
     assert sample.events(1000, 7) == sample.events(1000, 7)
     assert sample.events(1000, 7) != sample.events(1000, 8)
 
@@ -19,26 +19,26 @@ def test_there_are_at_least_as_many_events_as_asked_for_and_no_message_id_twice(
     assert len({event["messageId"] for event in events}) == len(events)
 
 
-def test_every_chapter_is_told_in_its_order() -> None:
-    told = defaultdict(list)
+def test_every_stream_is_in_order() -> None:
+    traces = defaultdict(list)
     for event in sample.events(5000, 1):
         for carrier in ("traits", "properties"):
             if "segue_trace" in event.get(carrier, {}):
-                chapter, _, place = event[carrier]["segue_trace"].partition(":")
-                told[chapter].append((int(place), event["timestamp"]))
+                stream, _, number = event[carrier]["segue_trace"].partition(":")
+                traces[stream].append((int(number), event["timestamp"]))
 
-    assert len(told) > 300
-    assert all(places == sorted(places) for places in told.values())
+    assert len(traces) > 300
+    assert all(numbers == sorted(numbers) for numbers in traces.values())
 
 
-def test_the_sample_has_every_kind_of_story() -> None:
+def test_the_sample_has_every_kind_of_event() -> None:
     kinds = {event.get("event", event["type"]) for event in sample.events(5000, 1)}
 
     assert {"page", "identify", "alias", "group"} <= kinds
     assert {"Application Installed", "Application Uninstalled", "User Deleted", "Order Placed"} <= kinds
 
 
-def test_stories_are_interleaved() -> None:
+def test_lifecycles_are_interleaved() -> None:
     first = [event["messageId"].rpartition("-")[0] for event in sample.events(1000, 1)[:100]]
 
     assert len({name.split("-")[1] for name in first}) > 30

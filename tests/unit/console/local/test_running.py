@@ -1,4 +1,4 @@
-"""How commands find the `segue up` of a data directory, and how a second one is told that there is one."""
+"""How commands find the `segue up` of a data directory, and the refusal of a second one."""
 
 from __future__ import annotations
 
@@ -32,36 +32,36 @@ def test_a_command_joins_the_up_of_its_data_directory(tmp_path: Path) -> None:
     assert running.environment(Settings.load()) == UP.environment
 
 
-def test_a_redis_url_in_the_environment_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_url_in_the_environment_has_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     running.write(tmp_path, UP)
     monkeypatch.setenv("REDIS_URL", "redis://elsewhere:6379/0")
 
     assert running.environment(Settings.load()) == {}
 
 
-def test_a_damaged_file_counts_as_none(tmp_path: Path) -> None:
+def test_a_damaged_file_is_no_record(tmp_path: Path) -> None:
     (tmp_path / "up.json").write_text('{"pid": 1')
 
     assert running.read(tmp_path) is None
 
 
 def test_a_second_up_is_refused_with_the_first_ones_process(tmp_path: Path) -> None:
-    with running.sole(tmp_path):
+    with running.locked(tmp_path):
         running.write(tmp_path, UP)
-        with pytest.raises(CommandError, match=f"process {os.getpid()}.*SEGUE_DATA_DIR"), running.sole(tmp_path):
+        with pytest.raises(CommandError, match=f"process {os.getpid()}.*SEGUE_DATA_DIR"), running.locked(tmp_path):
             pass
 
-    assert running.read(tmp_path) is None, "the file goes with the up that wrote it"
-    with running.sole(tmp_path):
+    assert running.read(tmp_path) is None, "the file is removed by the `up` that wrote it"
+    with running.locked(tmp_path):
         pass
 
 
-def test_what_a_killed_up_left_behind_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_processes_of_a_killed_up_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def is_gone(*_: int) -> None:
         raise ProcessLookupError
 
-    with running.sole(tmp_path):
+    with running.locked(tmp_path):
         running.write(tmp_path, UP)
         monkeypatch.setattr(os, "kill", is_gone)
-        with pytest.raises(CommandError, match="end them with: kill 7"), running.sole(tmp_path):
+        with pytest.raises(CommandError, match="end them with: kill 7"), running.locked(tmp_path):
             pass

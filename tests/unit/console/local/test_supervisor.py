@@ -1,4 +1,4 @@
-"""The supervisor, over real processes that do next to nothing."""
+"""The supervisor, over real processes."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from console.local.supervisor import Program, Supervisor
 from tests.pipeline import wait_until
 
 IDLE = "import signal; signal.pause()"
-STUBBORN = (
+IGNORES_SIGTERM = (
     "import signal, pathlib, sys; signal.signal(15, signal.SIG_IGN); pathlib.Path(sys.argv[1]).touch(); signal.pause()"
 )
 
 
 def program(
-    name: str, code: str = IDLE, role: str = "role", answers: Callable[[int], bool] = lambda _: True
+    name: str, code: str = IDLE, role: str = "role", is_ready: Callable[[int], bool] = lambda _: True
 ) -> Program:
-    return Program(name, role, [sys.executable, "-c", code], {}, answers)
+    return Program(name, role, [sys.executable, "-c", code], {}, is_ready)
 
 
-def mended(supervisor: Supervisor) -> Callable[[], bool]:
-    return supervisor.mend
+def restarted(supervisor: Supervisor) -> Callable[[], bool]:
+    return supervisor.restart_ended
 
 
 def is_alive(pid: int) -> bool:
@@ -40,31 +40,31 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def test_a_child_that_dies_is_started_again_and_that_is_said() -> None:
-    said: list[str] = []
-    with Supervisor(said.append) as supervisor:
+def test_a_child_that_ends_is_restarted_and_reported() -> None:
+    lines: list[str] = []
+    with Supervisor(lines.append) as supervisor:
         supervisor.start(program("one"))
         first = supervisor.pids["one"]
 
         os.kill(first, signal.SIGKILL)
-        wait_until(mended(supervisor), "the child is started again")
+        wait_until(restarted(supervisor), "the child is restarted")
 
         assert supervisor.pids["one"] != first
-    assert said == ["one ended (killed by SIGKILL)", "one started again"]
+    assert lines == ["one ended (killed by SIGKILL)", "one restarted"]
 
 
-def test_a_child_that_keeps_dying_is_started_ever_more_rarely() -> None:
+def test_the_delay_before_a_restart_grows() -> None:
     with Supervisor(lambda _: None) as supervisor:
         supervisor.start(program("one", "raise SystemExit(3)"))
-        waits = []
+        delays = []
         for _ in range(3):
-            wait_until(mended(supervisor), "the child is started again")
-            waits.append(supervisor._children[0].wait_s)
+            wait_until(restarted(supervisor), "the child is restarted")
+            delays.append(supervisor._children[0].delay_s)
 
-    assert waits == [0.4, 0.8, 1.6]
+    assert delays == [0.4, 0.8, 1.6]
 
 
-def test_leaving_stops_every_child() -> None:
+def test_the_end_of_the_block_stops_every_child() -> None:
     with Supervisor(lambda _: None) as supervisor:
         supervisor.start(program("one"), program("two"))
         pids = list(supervisor.pids.values())
@@ -75,18 +75,18 @@ def test_leaving_stops_every_child() -> None:
 
 def test_a_child_that_does_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "STOP_S", 0.3)
-    said: list[str] = []
+    lines: list[str] = []
     up = tmp_path / "up"
-    stubborn = Program("one", "role", [sys.executable, "-c", STUBBORN, str(up)], {}, lambda _: up.exists())
-    with Supervisor(said.append) as supervisor:
-        supervisor.start(stubborn)
+    child = Program("one", "role", [sys.executable, "-c", IGNORES_SIGTERM, str(up)], {}, lambda _: up.exists())
+    with Supervisor(lines.append) as supervisor:
+        supervisor.start(child)
         pid = supervisor.pids["one"]
 
     assert not is_alive(pid)
-    assert any("is killed" in line for line in said)
+    assert any("killing it" in line for line in lines)
 
 
-def test_roles_stop_one_after_the_other_the_last_first(tmp_path: Path) -> None:
+def test_roles_stop_in_reverse_order_of_their_start(tmp_path: Path) -> None:
     code = (
         "import signal, sys, pathlib\n"
         "def stop(*_):\n"
@@ -98,34 +98,34 @@ def test_roles_stop_one_after_the_other_the_last_first(tmp_path: Path) -> None:
     )
     log = tmp_path / "log"
 
-    def teller(name: str) -> Program:
+    def logger(name: str) -> Program:
         arguments = [sys.executable, "-c", code, str(log), name]
         return Program(name, name, arguments, {}, lambda _: Path(f"{log}{name}").exists())
 
     with Supervisor(lambda _: None) as supervisor:
-        supervisor.start(teller("redis"), teller("worker"), teller("ingest"))
+        supervisor.start(logger("redis"), logger("worker"), logger("ingest"))
 
     assert log.read_text().split() == ["ingest", "worker", "redis"]
 
 
-def test_a_child_that_ends_instead_of_answering_is_told_at_once() -> None:
+def test_a_child_that_ends_during_its_start_is_an_error_at_once() -> None:
     with (
         Supervisor(lambda _: None) as supervisor,
-        pytest.raises(CommandError, match=r"one ended at its start .*code 3"),
+        pytest.raises(CommandError, match=r"one ended during its start .*code 3"),
     ):
-        supervisor.start(program("one", "raise SystemExit(3)", answers=lambda _: False))
+        supervisor.start(program("one", "raise SystemExit(3)", is_ready=lambda _: False))
 
 
-def test_a_child_that_never_answers_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_is_never_ready_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "READY_S", 0.1)
-    with Supervisor(lambda _: None) as supervisor, pytest.raises(CommandError, match="one does not answer"):
-        supervisor.start(program("one", answers=lambda _: False))
+    with Supervisor(lambda _: None) as supervisor, pytest.raises(CommandError, match="one is not ready"):
+        supervisor.start(program("one", is_ready=lambda _: False))
 
 
-def test_a_stop_while_children_start_ends_the_wait() -> None:
+def test_stopping_ends_the_wait_for_children() -> None:
     with Supervisor(lambda _: None) as supervisor:
         started_at = time.monotonic()
         supervisor.stopping.set()
-        supervisor.start(program("one", answers=lambda _: False))
+        supervisor.start(program("one", is_ready=lambda _: False))
 
         assert time.monotonic() - started_at < module.READY_S

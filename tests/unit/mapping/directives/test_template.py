@@ -1,4 +1,4 @@
-"""`@template`: what stands in the braces, and what stays text."""
+"""`@template`: placeholders in braces, and text."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def test_a_template_is_always_text(template: str, text: str) -> None:
     assert render(template, EVENT) == text
 
 
-def test_triple_braces_are_rendered_once_more() -> None:
+def test_the_text_of_triple_braces_is_rendered_again() -> None:
     assert compile_template("{{{inner}}}!")(EVENT) == "x!"
 
 
-def test_double_braces_are_not() -> None:
+def test_the_text_of_double_braces_is_not_rendered_again() -> None:
     assert compile_template("{{inner}}!")(EVENT) == "{{a}}!"

@@ -1,4 +1,4 @@
-"""Destination filters: the examples of Segment's documentation, what it leaves open, and errors at the character."""
+"""Expressions of filters: the examples of Segment's documentation, cases that it leaves undefined, and errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from mapping.filters.evaluate import parse_filter
 from mapping.fql.errors import FqlError
 
-# The event of the documentation's examples, with a few fields more.
+# The event of the examples in the documentation, with more fields.
 EVENT = {
     "event": "Button Clicked",
     "type": "track",
@@ -44,7 +44,7 @@ EVENT = {
         (r"properties.product\ 1.price = '19.99'", True),
     ],
 )
-def test_the_examples_of_the_documentation_come_out_as_it_says(text: str, expected: bool) -> None:
+def test_the_examples_of_the_documentation_have_the_documented_results(text: str, expected: bool) -> None:
     assert parse_filter(text)(EVENT) is expected
 
 
@@ -83,7 +83,7 @@ def test_the_examples_of_the_documentation_come_out_as_it_says(text: str, expect
         ("(type = 'track') = properties.on", True),
     ],
 )
-def test_what_the_documentation_describes_or_leaves_open(text: str, expected: bool) -> None:
+def test_documented_and_undefined_cases(text: str, expected: bool) -> None:
     assert parse_filter(text)(EVENT) is expected
 
 
@@ -117,7 +117,7 @@ def test_globs_match_the_whole_text(text: str, pattern: str, expected: bool) -> 
 
 
 @pytest.mark.parametrize("event", [{}, {"event": None}, {"event": 5}, {"event": ["Button"]}])
-def test_what_is_no_text_matches_no_pattern(event: dict[str, Any]) -> None:
+def test_a_value_that_is_not_a_text_matches_no_pattern(event: dict[str, Any]) -> None:
     assert not parse_filter("match(event, '*')")(event)
     assert not parse_filter("match('x', event)")(event)
 
@@ -137,21 +137,21 @@ def test_what_is_no_text_matches_no_pattern(event: dict[str, Any]) -> None:
         ("(a", 2, "expected `)`"),
         ("[a b] = c", 3, "expected `,` or `]`"),
         ("contains(a, b", 13, "expected `,` or `)`"),
-        ("contains(a)", 0, "contains() takes 2, not 1"),
+        ("contains(a)", 0, "contains() takes 2 arguments, not 1"),
         ("a or bool(b)", 5, "there is no such function; there are contains, match"),
-        ("type in 'track'", 8, "`in` needs a list or a path behind it"),
+        ("type in 'track'", 8, "`in` must be followed by a list or a path"),
         ('userId = oops"', 13, 'the closing " is missing'),
         ("a = 1e2", 4, "a number is digits"),
         ("a = 1.2.3", 4, "a number is digits"),
         ("properties.größe = 1", 13, "unexpected character 'ö'; in a name, put a backslash before it"),
-        ("a or 'x'", 5, "this can be neither true nor false"),
-        ("length(a) and b", 0, "this can be neither true nor false"),
-        ("!5", 1, "this can be neither true nor false"),
+        ("a or 'x'", 5, "this is not a condition"),
+        ("length(a) and b", 0, "this is not a condition"),
+        ("!5", 1, "this is not a condition"),
         ("(" * 51 + "a" + ")" * 51, 51, "nested deeper than 50"),
         ("!" * 5000 + "a", 51, "nested deeper than 50"),
     ],
 )
-def test_what_is_no_filter_is_refused_at_the_character(text: str, position: int, reason: str) -> None:
+def test_an_invalid_filter_is_refused_at_the_character(text: str, position: int, reason: str) -> None:
     with pytest.raises(FqlError) as caught:
         parse_filter(text)
 
@@ -159,5 +159,5 @@ def test_what_is_no_filter_is_refused_at_the_character(text: str, position: int,
     assert caught.value.reason.startswith(reason)
 
 
-def test_a_number_too_long_for_an_integer_is_read_all_the_same() -> None:
+def test_a_number_too_long_for_an_integer_can_be_compared() -> None:
     assert parse_filter(f"properties.n < {'9' * 5000}")(EVENT)

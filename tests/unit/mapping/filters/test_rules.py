@@ -1,4 +1,4 @@
-"""What destination filters do to events, and how a bad one is refused."""
+"""The effects of destination filters on events, and the faults of invalid ones."""
 
 from __future__ import annotations
 
@@ -23,58 +23,60 @@ def filtered(event: dict[str, Any] = EVENT, condition: str = "type = 'identify'"
     return compile_filter({"if": condition, **table}).apply(event)
 
 
-def test_drop_lets_no_event_through_that_meets_the_condition() -> None:
+def test_drop_drops_events_that_meet_the_condition() -> None:
     assert filtered(action="drop") is None
     assert filtered(condition="type = 'track'", action="drop") is EVENT
 
 
-def test_block_removes_the_fields_and_leaves_the_event_given_alone() -> None:
+def test_block_removes_fields_in_a_copy_of_the_event() -> None:
     before = deepcopy(EVENT)
 
-    left = filtered(action="block", fields={"traits": ["ssn", "absent"], "context.device": ["id"], "properties": ["x"]})
+    event = filtered(
+        action="block", fields={"traits": ["ssn", "absent"], "context.device": ["id"], "properties": ["x"]}
+    )
 
-    assert left["traits"] == {"name": "Jo", "cards": EVENT["traits"]["cards"]}
-    assert left["context"] == {"ip": "1.1.1.1", "device": {"model": "m"}}
-    assert "properties" not in left
+    assert event["traits"] == {"name": "Jo", "cards": EVENT["traits"]["cards"]}
+    assert event["context"] == {"ip": "1.1.1.1", "device": {"model": "m"}}
+    assert "properties" not in event
     assert before == EVENT
 
 
-def test_allow_removes_all_the_others() -> None:
-    left = filtered(action="allow", fields={"traits": ["name"]})
+def test_allow_removes_all_other_fields() -> None:
+    event = filtered(action="allow", fields={"traits": ["name"]})
 
-    assert left == {**EVENT, "traits": {"name": "Jo"}}
-
-
-def test_fields_of_the_objects_in_a_list_are_removed_in_each() -> None:
-    left = filtered(action="block", fields={"traits.cards": ["number"]})
-
-    assert left["traits"]["cards"] == [{"kind": "visa"}, "x"]
+    assert event == {**EVENT, "traits": {"name": "Jo"}}
 
 
-def test_sample_lets_the_given_part_through_and_always_the_same() -> None:
-    one = compile_filter({"if": "type = 'track'", "action": "sample", "rate": 0.25})
+def test_fields_are_removed_from_each_object_of_a_list() -> None:
+    event = filtered(action="block", fields={"traits.cards": ["number"]})
+
+    assert event["traits"]["cards"] == [{"kind": "visa"}, "x"]
+
+
+def test_sample_keeps_its_share_and_always_the_same_events() -> None:
+    sampling = compile_filter({"if": "type = 'track'", "action": "sample", "rate": 0.25})
     events = [{"type": "track", "messageId": f"m-{number}"} for number in range(10_000)]
 
-    passed = [event["messageId"] for event in events if one.apply(event)]
+    kept = [event["messageId"] for event in events if sampling.apply(event)]
 
-    assert 2_300 < len(passed) < 2_700
-    assert passed == [event["messageId"] for event in events if one.apply(dict(event))]
+    assert 2_300 < len(kept) < 2_700
+    assert kept == [event["messageId"] for event in events if sampling.apply(dict(event))]
 
 
 def test_sample_by_a_path_keeps_or_drops_all_events_of_one_value() -> None:
-    one = compile_filter({"if": "type = 'track'", "action": "sample", "rate": 0.5, "by": "context.device.id"})
+    sampling = compile_filter({"if": "type = 'track'", "action": "sample", "rate": 0.5, "by": "context.device.id"})
     events = [
         {"type": "track", "messageId": f"m-{number}", "context": {"device": {"id": number % 20}}}
         for number in range(200)
     ]
 
-    passed = [event["context"]["device"]["id"] for event in events if one.apply(event)]
+    kept = [event["context"]["device"]["id"] for event in events if sampling.apply(event)]
 
-    assert all(passed.count(device) == 10 for device in passed)
-    assert 0 < len(passed) < 200
+    assert all(kept.count(device) == 10 for device in kept)
+    assert 0 < len(kept) < 200
 
 
-def test_an_event_without_the_value_is_sampled_by_its_message_id_and_without_that_goes_through() -> None:
+def test_an_event_without_the_value_is_sampled_by_message_id_and_without_both_is_kept() -> None:
     by_user = compile_filter({"if": "type = 'track'", "action": "sample", "rate": 0.5, "by": "userId"})
     by_message = compile_filter({"if": "type = 'track'", "action": "sample", "rate": 0.5})
     events = [{"type": "track", "messageId": f"m-{number}"} for number in range(50)]
@@ -84,11 +86,11 @@ def test_an_event_without_the_value_is_sampled_by_its_message_id_and_without_tha
 
 
 @pytest.mark.parametrize("rate", [0, 1])
-def test_a_rate_of_one_is_all_and_of_zero_none(rate: int) -> None:
+def test_a_rate_of_one_keeps_all_events_and_zero_none(rate: int) -> None:
     assert (filtered(action="sample", rate=rate) is None) is (rate == 0)
 
 
-def test_filters_that_drop_see_the_event_before_fields_are_removed() -> None:
+def test_drop_applies_before_fields_are_removed() -> None:
     block = compile_filter({"if": "type = 'identify'", "action": "block", "fields": {"traits": ["ssn"]}})
     drop = compile_filter({"if": "traits.ssn = '1'", "action": "drop"})
 
@@ -104,15 +106,15 @@ def test_filters_that_drop_see_the_event_before_fields_are_removed() -> None:
         ({"if": "type == 'x'", "action": "drop"}, ["if: write `=` for `==`\n    type == 'x'\n         ^"]),
         ({"if": "a", "action": "Drop"}, ["action: is 'Drop', but must be one of"]),
         ({"if": "a", "action": "drop", "rate": 1}, ["rate: a filter with the action drop has no such key"]),
-        ({"if": "a", "action": "sample"}, ["rate: is None, but must be the part to let through, from 0 to 1"]),
+        ({"if": "a", "action": "sample"}, ["rate: is None, but must be the share to keep, from 0 to 1"]),
         ({"if": "a", "action": "sample", "rate": 10, "by": 5}, ["rate: is 10", "by: is 5"]),
         ({"if": "a", "action": "sample", "rate": True}, ["rate: is True"]),
         ({"if": "a", "action": "block"}, ["fields: is None, but must be a table"]),
-        ({"if": "a", "action": "allow", "fields": {"userId": ["x"]}}, ["fields.userId: must lie in one of properties"]),
+        ({"if": "a", "action": "allow", "fields": {"userId": ["x"]}}, ["fields.userId: must be in one of properties"]),
         ({"if": "a", "action": "allow", "fields": {"traits": "x"}}, ["fields.traits: is 'x', but must be a list"]),
     ],
 )
-def test_every_fault_of_a_table_is_named_with_its_key(table: dict[str, Any], faults: list[str]) -> None:
+def test_every_fault_of_a_table_has_its_key(table: dict[str, Any], faults: list[str]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         compile_filter(table)
 

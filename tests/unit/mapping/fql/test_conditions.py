@@ -1,4 +1,4 @@
-"""Conditions as values: what they look up, which events they can be for, their AST and their print."""
+"""Conditions: look-up, the events that can match, the AST and printing."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from mapping.fql import Comparison, FqlError, Group, from_ast, parse
         ("length", "text", "4"),
     ],
 )
-def test_a_path_is_looked_up_as_javascript_would(path: str, properties: Any, value: str) -> None:
+def test_a_path_is_looked_up_as_in_javascript(path: str, properties: Any, value: str) -> None:
     assert parse(f"properties.{path} = {value}").predicate()({"properties": properties})
 
 
-def test_true_is_no_number() -> None:
+def test_true_is_not_a_number() -> None:
     assert not parse("properties.a = 1 or properties.a > 0").predicate()({"properties": {"a": True}})
 
 
@@ -53,7 +53,7 @@ def test_true_is_no_number() -> None:
         ('type = "track" and ()', {"track"}, None),
     ],
 )
-def test_types_and_events_are_those_it_can_be_true_for(
+def test_types_and_events_are_those_of_events_that_can_match(
     trigger: str, types: set[str] | None, events: set[str] | None
 ) -> None:
     condition = parse(trigger)
@@ -62,7 +62,7 @@ def test_types_and_events_are_those_it_can_be_true_for(
     assert condition.events() == (None if events is None else frozenset(events))
 
 
-def test_several_texts_of_one_field_are_one_look_up_with_the_same_answer() -> None:
+def test_merged_comparisons_of_a_field_have_the_same_result() -> None:
     others = parse('event != "a" and type = "track" and event != "b"').predicate()
     some = parse('event = "a" or event = "b"').predicate()
 
@@ -74,7 +74,7 @@ def test_several_texts_of_one_field_are_one_look_up_with_the_same_answer() -> No
     assert not some({"event": ["b"]})
 
 
-def test_an_ast_comes_back_as_it_went_in() -> None:
+def test_an_ast_round_trips() -> None:
     ast = {
         "type": "group",
         "operator": "or",
@@ -93,18 +93,18 @@ def test_an_ast_of_another_shape_is_refused(ast: Any) -> None:
         from_ast(ast)
 
 
-def test_a_number_that_json_cannot_hold_is_null_in_the_ast() -> None:
+def test_an_infinite_number_is_null_in_the_ast() -> None:
     assert parse("properties.a = -").to_ast()["children"][0]["value"] is None
 
 
-def test_values_are_compared_and_printed_as_javascript_makes_text_of_them() -> None:
+def test_values_are_compared_and_printed_as_texts_of_javascript() -> None:
     group = Group("and", (Comparison("event", "=", value=1e21), Comparison("name", "<", value=["7"])))
 
     assert group.to_fql() == "event = 1e+21 and name < 7"
     assert group.events() == {"1e+21"}
 
 
-def test_one_outer_pair_of_parentheses_goes_when_there_is_no_other() -> None:
+def test_an_outer_pair_of_parentheses_is_removed_if_it_is_the_only_one() -> None:
     inner = Group("or", (Comparison("event", "=", value="a"), Comparison("event", "=", value="b")))
     call = Comparison("event", "contains", value="c")
 
@@ -112,7 +112,7 @@ def test_one_outer_pair_of_parentheses_goes_when_there_is_no_other() -> None:
     assert Group("and", (Group("or", (*inner.children, call)),)).to_fql().startswith("(event")
 
 
-def test_what_is_no_condition_cannot_be_printed() -> None:
+def test_unknown_conditions_and_empty_groups_cannot_be_printed() -> None:
     with pytest.raises(FqlError) as caught:
         Group("and", (Comparison("mystery", "=", value=1),)).to_fql()
     assert caught.value.message == "Unknown condition type"
@@ -120,7 +120,7 @@ def test_what_is_no_condition_cannot_be_printed() -> None:
         parse('type = "a" and ()').to_fql()
 
 
-def test_what_the_reference_does_not_know_is_never_true() -> None:
+def test_unknown_types_and_operators_are_never_true() -> None:
     event = {"type": "track"}
 
     assert not from_ast({"type": "group", "operator": "xor", "children": []}).predicate()(event)

@@ -1,4 +1,4 @@
-"""How triggers are read: the quirks that decide which events match, and errors that point at the character."""
+"""Parsing of triggers: the quirks that decide which events match, and errors that point at the character."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def refused(trigger: str) -> FqlError:
         ('properties.title contains "ho"', True),
         ('match(properties.title, "Sh*") and match(properties.title, "*oe") and match(properties.title, "Xhoe")', True),
         ('!contains(properties.absent, "x")', False),
-        ('contains(type, "x") or type = "track"', True),  # no condition comes of the function
+        ('contains(type, "x") or type = "track"', True),  # the function makes no condition
         ("event = null or name = null", True),
         ('(contains(event, "Or") or type = "page") and type = "page"', False),  # the group ends at the function's `)`
     ],
 )
-def test_a_trigger_means_what_it_means_to_the_reference(trigger: str, expected: bool) -> None:
+def test_a_trigger_matches_the_same_events_as_in_the_reference(trigger: str, expected: bool) -> None:
     assert matches(trigger) is expected
 
 
@@ -58,20 +58,20 @@ def test_a_trigger_means_what_it_means_to_the_reference(trigger: str, expected: 
     ("trigger", "position", "reason"),
     [
         ("properties.total>5", 16, "a name must be followed by a space, not by '>'"),
-        ('type!="track"', 4, "`!` must stand before a name or `(`, and `!=` before a space"),
+        ('type!="track"', 4, "`!` must be followed by a name or `(`, and `!=` by a space"),
         ('event = "Order', 8, 'the closing " is missing'),
         ("properties.total = 1.5.2", 22, "a number has one decimal point"),
         ("properties.total = 1.", 20, "digits must follow the decimal point"),
         ("type = $", 7, "unexpected character '$'"),
         ("type = \\", 7, "a backslash must be followed by the character it escapes"),
-        ('type = "track" and ((event = "a"))', 20, "parentheses cannot stand in parentheses"),
+        ('type = "track" and ((event = "a"))', 20, "parentheses cannot be nested"),
         ('(type = "track"', 0, "this parenthesis is never closed"),
-        ('foo = "x"', 0, "triggers do not know `foo`, and nothing else is asked"),
+        ('foo = "x"', 0, "triggers do not support `foo`, and there is no other condition"),
         ("", 0, "there is no condition here"),
-        ('contains(type, "x")', 9, "contains() makes no condition of `type`"),
+        ('contains(type, "x")', 9, "contains() does not support `type`"),
     ],
 )
-def test_an_error_points_at_the_character_and_keeps_the_wording_of_the_reference(
+def test_an_error_points_at_the_character_and_has_the_message_of_the_reference(
     trigger: str, position: int, reason: str
 ) -> None:
     error = refused(trigger)
@@ -80,15 +80,15 @@ def test_an_error_points_at_the_character_and_keeps_the_wording_of_the_reference
     assert error.message == "Cannot read properties of undefined (reading 'type')"
 
 
-def test_a_function_that_triggers_do_not_know_is_named() -> None:
+def test_an_unsupported_function_is_named() -> None:
     error = refused('type = "track" and length(event) > 5')
 
     assert error.message == "Value token is missing"
-    assert error.reason == "triggers know the functions contains() and match() only, not length()"
+    assert error.reason == "triggers support the functions contains() and match() only, not length()"
     assert error.position == 19
 
 
-def test_a_function_without_arguments_is_refused_in_the_words_of_the_reference() -> None:
+def test_a_function_without_arguments_has_the_message_of_the_reference() -> None:
     assert refused("match").message == "match() is missing a 1st argument"
     assert refused("contains(").message == "contains() is missing a 2nd argument"
 
@@ -99,7 +99,7 @@ def test_an_error_shows_its_line_with_a_caret_under_the_character() -> None:
     assert str(error) == "a name must be followed by a space, not by '>'\n    \tand event>5\n    \t         ^"
 
 
-def test_evaluating_an_empty_group_is_an_error_when_it_is_reached() -> None:
+def test_evaluating_an_empty_group_is_an_error() -> None:
     reached = parse('type = "track" and ()').predicate()
 
     assert reached({"type": "page"}) is False
@@ -107,18 +107,18 @@ def test_evaluating_an_empty_group_is_an_error_when_it_is_reached() -> None:
         reached({"type": "track"})
 
 
-def test_a_word_cut_off_by_the_end_of_the_text_keeps_its_first_letter() -> None:
-    """The reference is still looking for `and` or `null` there."""
+def test_a_short_word_at_the_end_of_the_text_is_its_first_character() -> None:
+    """The reference looks for `and` or `null` there."""
     assert matches("type = ab", {"type": "a"})
     assert matches("type = nul", {"type": "n"})
     assert matches("type = abc", {"type": "abc"})
 
 
-def test_a_closing_quote_with_nothing_to_end_it_opens_another_text() -> None:
+def test_a_closing_quote_without_an_end_opens_another_text() -> None:
     assert parse('type = "track"and event = "x"') == parse('type = "track"')
 
 
-def test_names_numbers_and_texts_end_at_a_hundred_thousand_characters() -> None:
+def test_names_numbers_and_texts_have_less_than_a_hundred_thousand_characters() -> None:
     parse(f'event = "{"x" * 99_999}"')
 
     assert "longer than" in refused(f'event = "{"x" * 100_000}"').reason

@@ -1,4 +1,4 @@
-"""V8's `Date.parse`; every expected value was answered by Node 20 in UTC."""
+"""V8's `Date.parse`; the expected values are results of Node 20 in UTC."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from mapping.javascript import dates
         ("marching 5 2024", 1709596800000),
     ],
 )
-def test_what_v8_reads_is_read(text: str, milliseconds: int) -> None:
+def test_dates_of_v8_are_parsed(text: str, milliseconds: int) -> None:
     assert dates.milliseconds(text) == milliseconds
 
 
@@ -55,10 +55,10 @@ def test_what_v8_reads_is_read(text: str, milliseconds: int) -> None:
         "12 garbage",
     ],
 )
-def test_what_v8_refuses_is_no_date(text: str) -> None:
+def test_texts_that_v8_refuses_are_not_dates(text: str) -> None:
     assert dates.milliseconds(text) is None
 
 
-def test_no_date_lies_beyond_what_javascript_can_tell() -> None:
+def test_dates_out_of_the_range_of_javascript_are_not_dates() -> None:
     assert dates.utc_milliseconds(275760, 9, 13) == dates.LARGEST_MS
     assert dates.utc_milliseconds(275760, 9, 13, millisecond=1) is None

@@ -1,4 +1,4 @@
-"""The rules of JavaScript that show: numbers as text, texts as numbers, truth, order of keys."""
+"""Rules of JavaScript: numbers as texts, texts as numbers, truth, the order of keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mapping.javascript import UNDEFINED
         (2**53 + 1, "9007199254740992"), (10**400, "Infinity"), (-(10**400), "-Infinity"), (math.nan, "NaN"),
     ],
 )  # fmt: skip
-def test_a_number_is_written_as_javascript_writes_it(number: float, text: str) -> None:
+def test_a_number_has_the_text_of_javascript(number: float, text: str) -> None:
     assert javascript.number_text(number) == text
 
 
@@ -38,39 +38,39 @@ def test_a_number_is_written_as_javascript_writes_it(number: float, text: str) -
         ("+1", 1),
     ],
 )
-def test_a_text_is_read_as_a_number(text: str, number: float) -> None:
+def test_a_text_is_converted_to_a_number(text: str, number: float) -> None:
     assert javascript.to_number(text) == number
 
 
 @pytest.mark.parametrize("text", ["x", "1,5", "1_000", "-0x1f", "infinity", "١"])
-def test_what_is_no_number_is_nan(text: str) -> None:
+def test_other_texts_are_nan(text: str) -> None:
     assert math.isnan(javascript.to_number(text))
 
 
 @pytest.mark.parametrize("value", [{}, [], "0", -1, True])
-def test_these_are_true(value: Any) -> None:
+def test_truthy_values(value: Any) -> None:
     assert javascript.truthy(value)
 
 
 @pytest.mark.parametrize("value", [None, UNDEFINED, "", 0, 0.0, math.nan, False])
-def test_these_are_false(value: Any) -> None:
+def test_falsy_values(value: Any) -> None:
     assert not javascript.truthy(value)
 
 
-def test_whole_numbers_come_first_among_the_keys_in_their_order() -> None:
+def test_array_indices_come_first_among_keys_in_ascending_order() -> None:
     assert javascript.keys({"b": 1, "10": 1, "2": 1, "01": 1}) == ["2", "10", "b", "01"]
 
 
-def test_a_text_is_as_long_as_its_utf_16() -> None:
+def test_the_length_of_a_text_is_in_utf_16_units() -> None:
     assert javascript.length("a🎉é") == 4
 
 
-def test_json_is_written_without_space_and_without_what_is_undefined() -> None:
+def test_json_text_has_no_white_space_and_no_undefined_members() -> None:
     assert javascript.json_text({"a": [1.0, UNDEFINED, "é"], "b": UNDEFINED}) == '{"a":[1,null,"é"]}'
     assert javascript.json_text(UNDEFINED) is UNDEFINED
 
 
-def test_only_json_is_read_as_json() -> None:
+def test_parse_json_refuses_constants_that_are_not_json() -> None:
     with pytest.raises(ValueError, match="NaN"):
         javascript.parse_json("[NaN]")
     assert javascript.parse_json("12345678901234567890") == 12345678901234567890.0
@@ -80,5 +80,5 @@ def test_only_json_is_read_as_json() -> None:
     ("value", "text"),
     [(None, "null"), (UNDEFINED, "undefined"), (True, "true"), ([1, [2, None], {}], "1,2,,[object Object]")],
 )
-def test_anything_has_a_text(value: Any, text: str) -> None:
+def test_every_value_has_a_text(value: Any, text: str) -> None:
     assert javascript.text(value) == text

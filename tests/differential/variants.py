@@ -1,6 +1,6 @@
-"""Cases beside the recorded ones: a vector of which a few things are changed, taken away or borrowed from another.
+"""Variants of recorded cases: a vector with one to three values changed, removed or copied from another vector.
 
-So every kind of case that was ever recorded is asked about again, with values that were not.
+They test every kind of recorded case with values that were not recorded.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 from tests.conformance.suite import read
 
 Json = dict[str, Any]
-Place = tuple[Any, Any]  # a list or an object, and an index or a key of it
+Slot = tuple[Any, Any]  # a list or an object, and an index or a key of it
 
 VECTORS = Path(__file__).parents[1] / "conformance" / "vectors"
 FILES = ("actions", "fql", "mapping", "sequences")
 
-# Not part of the question.
-_ANSWERS = frozenset({"id", "group", "note", "expected", "clock_dependent", "engine_date", "library_dependent"})
-# Parts of a case in which something is changed, besides lists of such parts; a script of answers is only borrowed.
+# Members of a vector that are not input.
+_NOT_INPUT = frozenset({"id", "group", "note", "expected", "clock_dependent", "engine_date", "library_dependent"})
+# Parts of a case in which values are changed, besides lists of such parts; `responses` are only copied as a whole.
 _PARTS = ("event", "settings", "mapping", "fql")
 _PIECES = (
     "(", ")", " ", "and", "or", "!", "=", "!=", "<", ">=", ".", ",", '"', "'", "\\", "*", "contains(", "match(", "null",
@@ -30,25 +30,24 @@ _PIECES = (
 )  # fmt: skip
 
 
-class Neighbours:
-    """Neighbours of the recorded cases; every choice comes from the given source."""
+class Variants:
+    """Variants of the recorded cases; `random` makes all choices."""
 
     def __init__(self, random: Random) -> None:
         self.random = random
         self._recorded: dict[str, dict[str, list[Json]]] = {}  # by file and group
-        self._scalars: dict[str, list[Any]] = {}  # everything said anywhere in the questions of a file
+        self._scalars: dict[str, list[Any]] = {}  # all scalars in the inputs of a file
         for file in FILES:
             groups: dict[str, list[Json]] = {}
             for vector in read(VECTORS / f"{file}.jsonl"):
                 if "javascript_only" not in vector:
-                    question = {name: value for name, value in vector.items() if name not in _ANSWERS}
-                    groups.setdefault(vector["group"], []).append(question)
+                    case = {name: value for name, value in vector.items() if name not in _NOT_INPUT}
+                    groups.setdefault(vector["group"], []).append(case)
             self._recorded[file] = groups
-            questions = [question for group in groups.values() for question in group]
-            self._scalars[file] = list(_scalars(questions))
+            self._scalars[file] = list(_scalars([case for group in groups.values() for case in group]))
 
     def case(self) -> Json:
-        """Return a neighbour; each group of each file is as likely as any other of its file."""
+        """Return a variant; all groups of a file are equally likely."""
         file = self.random.choices(FILES, weights=(10, 6, 6, 1))[0]
         group = self.random.choice(list(self._recorded[file].values()))
         case = copy.deepcopy(self.random.choice(group))
@@ -58,26 +57,26 @@ class Neighbours:
 
     def _change(self, case: Json, file: str, group: list[Json]) -> None:
         if self.random.random() < 0.15:
-            return self._borrow(case, self.random.choice(group))
-        places = list(_changeable(case))
-        if not places:
+            return self._copy_part(case, self.random.choice(group))
+        slots = list(_changeable(case))
+        if not slots:
             return None
-        holder, at = self.random.choice(places)
+        container, key = self.random.choice(slots)
         shape = self.random.random()
-        if holder is case or (isinstance(holder[at], str) and shape < 0.5):
-            holder[at] = self._respelled(holder[at])
+        if container is case or (isinstance(container[key], str) and shape < 0.5):
+            container[key] = self._edited(container[key])
         elif shape < 0.85:
-            holder[at] = self._another(holder[at], file)
+            container[key] = self._another(container[key], file)
         else:
-            del holder[at]
+            del container[key]
         return None
 
-    def _borrow(self, case: Json, other: Json) -> None:
-        """Take a whole part of a case of the same group."""
+    def _copy_part(self, case: Json, other: Json) -> None:
+        """Copy a whole part from a case of the same group."""
         part = self.random.choice(sorted(case.keys() & other.keys() - {"mode"}))
         case[part] = copy.deepcopy(other[part])
 
-    def _respelled(self, text: str) -> str:
+    def _edited(self, text: str) -> str:
         first = self.random.randint(0, len(text))
         last = self.random.randint(first, min(len(text), first + 3))
         return text[:first] + self.random.choice((*_PIECES, "")) + text[last:]
@@ -87,8 +86,8 @@ class Neighbours:
         return self.random.choice((scalar, scalar, scalar, [scalar], {"a": scalar}, [value], [], {}, None))
 
 
-def _changeable(case: Json) -> Iterator[Place]:
-    """Yield every place whose value may be another: an event stays an object, a list of subscriptions a list."""
+def _changeable(case: Json) -> Iterator[Slot]:
+    """Yield every slot whose value may change: an event stays an object, a list of subscriptions a list."""
     for part in _PARTS:
         if isinstance(case.get(part), str):
             yield case, part
@@ -105,15 +104,19 @@ def _changeable(case: Json) -> Iterator[Place]:
             yield comparison, "value"
 
 
-def _below(value: Any) -> Iterator[Place]:
-    for at in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
-        yield value, at
-        yield from _below(value[at])
+def _below(value: Any) -> Iterator[Slot]:
+    for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield value, key
+        yield from _below(value[key])
 
 
 def _comparisons(ast: Any) -> Iterator[Json]:
     if isinstance(ast, dict):
-        yield from [ast] if "children" not in ast else (one for child in ast["children"] for one in _comparisons(child))
+        if "children" not in ast:
+            yield ast
+        else:
+            for child in ast["children"]:
+                yield from _comparisons(child)
 
 
 def _scalars(value: Any) -> Iterator[Any]:

@@ -1,10 +1,9 @@
-"""Stories of identities, generated from a seed: what one person does under the names they have, one Segment event after
-the other.
+"""Stories of identities, generated from a seed: the Segment events of one person under the identifiers they have.
 
-A story begins with somebody's arrival and goes on with chapters: the rows of the identity table (section 8.2 of the
-Track API reference), aliases and chains of them, deletions, suppressions, visitors around the five-minute rule. It is
-told in phases LEAP_S apart; a phase begins when all of the one before was applied. Names are told apart by `sN-`, the
-number of the story.
+A story begins with an arrival and continues with chapters: the rows of the identity table (section 8.2 of the Track API
+reference), aliases and chains of them, deletions, suppressions, visitors around the five-minute rule. It has phases,
+LEAP_S apart; a phase begins when all of the one before was applied. Identifiers begin with `sN-`, the number of the
+story.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ Event = dict[str, Any]
 
 PHASES = 6
 LEAP_S = 160
-# Stands for the cio_id of whoever has this id when the phase begins.
+# Stands for the cio_id of the person who has this id when the phase begins.
 CIO_OF = "cio_of "
 
 _PLANS = ("free", "pro", "team")
@@ -29,8 +28,11 @@ _COLOURS = ("red", "green", None)
 
 @dataclass
 class Story:
-    """The events of each phase. `conflicts`: several people claim a name, or a name changes; who has it in the end
-    depends on the order in which the service applies what no timestamp mends."""
+    """The events of each phase.
+
+    `conflicts`: several people claim an identifier, or an identifier changes. Who has it in the end depends on the
+    order in which the service applies operations that no timestamp corrects.
+    """
 
     number: int
     phases: list[list[Event]] = field(default_factory=lambda: [[] for _ in range(PHASES)])
@@ -39,23 +41,23 @@ class Story:
 
 
 def stories(count: int, seed: int, start: datetime) -> list[Story]:
-    """Return the stories, half of them without conflicts. Events happen from `start` on."""
+    """Return the stories, half of them without conflicts. Their events happen from `start` on."""
     dice = random.Random(seed)
-    return [_Telling(dice, number, start).tell() for number in range(count)]
+    return [_Generator(dice, number, start).generate() for number in range(count)]
 
 
-class _Telling:
+class _Generator:
     def __init__(self, dice: random.Random, number: int, start: datetime) -> None:
         self.dice = dice
         self.story = Story(number)
         self.start = start
         self.phase = 0
         self.at_s = 0
-        self.told = 0
-        self.names = 0
+        self.events = 0
+        self.identifiers = 0
         self.user, self.email, self.visitor = self.new_id(), self.new_email(), self.new_visitor()
 
-    def tell(self) -> Story:
+    def generate(self) -> Story:
         possible = _PEACEFUL + _CONFLICTS if self.happens() else _PEACEFUL
         chapters = self.dice.sample(possible, self.dice.randint(1, 2))
         for chapter in (self.dice.choice(_ARRIVALS), *chapters):
@@ -67,7 +69,7 @@ class _Telling:
             self.goes_on()
         return self.story
 
-    # Arrivals: afterwards there is somebody with the id `user` and the e-mail address `email`.
+    # Arrivals: afterwards there is a person with the id `user` and the e-mail address `email`.
 
     def visitor_lead_customer(self) -> None:
         """Rows 1 and 3."""
@@ -93,7 +95,7 @@ class _Telling:
         self.identify({"id": self.user}, userId=self.email)
 
     def is_known_by_deeds(self) -> None:
-        """An event comes before anything else is known."""
+        """An event comes before any other fact about the person."""
         self.acts(userId=self.user, least=1)
         self.identify({"email": self.email}, userId=self.user)
 
@@ -127,16 +129,16 @@ class _Telling:
         self.acts(userId=other)
 
     def turns_out_to_be_two(self) -> None:
-        """Row 8. Nothing orders the two before somebody says that they are one, so the second comes later."""
-        one, address = self.new_id(), self.new_email()
-        first, second = self.dice.sample([one, address], 2)
+        """Row 8. The two share no key before an event says that they are one person, so the second comes later."""
+        user, address = self.new_id(), self.new_email()
+        first, second = self.dice.sample([user, address], 2)
         self.identify({}, userId=first)
         self.acts(userId=first)
         self.next_phase()
         self.identify({}, userId=second)
         self.acts(userId=second)
-        self.identify({"email": address}, userId=one)
-        self.acts(userId=one)
+        self.identify({"email": address}, userId=user)
+        self.acts(userId=user)
 
     def is_given_another_id_by_address(self) -> None:
         """Row 10."""
@@ -154,10 +156,10 @@ class _Telling:
 
     def is_updated_only(self) -> None:
         """Row 13."""
-        nobody = self.new_id()
-        self.identify({"_update": True}, userId=nobody)
+        absent = self.new_id()
+        self.identify({"_update": True}, userId=absent)
         if self.happens():
-            self.identify({}, userId=nobody)
+            self.identify({}, userId=absent)
         self.identify({"_update": True}, userId=self.user)
 
     def is_suppressed(self) -> None:
@@ -169,7 +171,7 @@ class _Telling:
             self.track("User Unsuppressed", userId=self.user)
             self.identify({"email": self.email}, userId=self.user)
         else:
-            self.becomes_somebody_else()
+            self.becomes_another_person()
 
     def is_deleted(self) -> None:
         self.track("User Deleted", userId=self.user)
@@ -179,23 +181,23 @@ class _Telling:
         if self.happens():
             self.identify({"email": self.email}, userId=self.user)
         else:
-            self.becomes_somebody_else()
+            self.becomes_another_person()
 
     def had_older_accounts(self) -> None:
-        """A chain of aliases; what comes late for any of them is this person's."""
+        """A chain of aliases; late events of any of them are events of this person."""
         older = [self.new_id() for _ in range(self.dice.randint(1, 3))]
-        for name in older:
-            self.identify({}, userId=name)
-            self.acts(userId=name)
-        links = list(pairwise([self.user, *older]))
-        for remains, leaves in self.dice.sample(links, len(links)):
-            self.event("alias", userId=remains, previousId=leaves)
-            self.track("Late", userId=leaves)
-        for name in older:
-            self.identify({}, userId=name)
+        for account in older:
+            self.identify({}, userId=account)
+            self.acts(userId=account)
+        aliases = list(pairwise([self.user, *older]))
+        for primary, secondary in self.dice.sample(aliases, len(aliases)):
+            self.event("alias", userId=primary, previousId=secondary)
+            self.track("Late", userId=secondary)
+        for account in older:
+            self.identify({}, userId=account)
 
     def was_a_visitor_for_minutes(self) -> None:
-        """Just after the claim, a phase after it, and two: too late."""
+        """Events just after the claim, a phase after it, and two phases after it, which is too late."""
         self.visitor = self.new_visitor()
         self.acts(anonymousId=self.visitor)
         self.identify({}, userId=self.user, anonymousId=self.visitor)
@@ -205,7 +207,7 @@ class _Telling:
         self.acts(anonymousId=self.visitor, least=1)
 
     def shares_a_device(self) -> None:
-        """Two people claim one visitor: who came first keeps it."""
+        """Two people claim one visitor: the first one keeps it."""
         shared, second = self.new_visitor(), self.new_id()
         self.acts(anonymousId=shared, least=1)
         self.identify({}, userId=self.user, anonymousId=shared)
@@ -213,9 +215,9 @@ class _Telling:
         self.identify({}, userId=second, anonymousId=shared)
         self.acts(anonymousId=shared, least=1)
 
-    # Words
+    # Events
 
-    def becomes_somebody_else(self) -> None:
+    def becomes_another_person(self) -> None:
         self.user, self.email = self.new_id(), self.new_email()
         self.signs_up()
 
@@ -230,15 +232,15 @@ class _Telling:
         self.event("track", late_s, event=name, properties={}, **who)
 
     def identify(self, traits: Event, late_s: int = 0, **who: Any) -> None:
-        attributes = {"plan": self.dice.choice(_PLANS), "colour": self.dice.choice(_COLOURS), f"n{self.told % 4}": 1}
+        attributes = {"plan": self.dice.choice(_PLANS), "colour": self.dice.choice(_COLOURS), f"n{self.events % 4}": 1}
         some = self.dice.sample(sorted(attributes), 2)
         self.event("identify", late_s, traits=traits | {name: attributes[name] for name in some}, **who)
 
     def event(self, kind: str, late_s: int = 0, **members: Any) -> None:
-        self.told += 1
+        self.events += 1
         self.at_s += self.dice.randint(2, 5)
         happened_at = self.start + timedelta(seconds=self.at_s - late_s)
-        name = f"s{self.story.number}-{self.told}"
+        name = f"s{self.story.number}-{self.events}"
         if "properties" in members:
             members["properties"] |= {"deed": name}
         event = {"type": kind, "messageId": name, "timestamp": happened_at.isoformat(), **members}
@@ -258,42 +260,42 @@ class _Telling:
         return f"s{self.story.number}-v{self.number()}"
 
     def number(self) -> int:
-        self.names += 1
-        return self.names
+        self.identifiers += 1
+        return self.identifiers
 
     def happens(self) -> bool:
         return self.dice.random() < 0.5
 
 
-_Chapter = Callable[[_Telling], None]
+_Chapter = Callable[[_Generator], None]
 
 _ARRIVALS: tuple[_Chapter, ...] = (
-    _Telling.visitor_lead_customer,
-    _Telling.signs_up,
-    _Telling.gets_an_address,
-    _Telling.gets_an_id,
-    _Telling.is_known_by_deeds,
+    _Generator.visitor_lead_customer,
+    _Generator.signs_up,
+    _Generator.gets_an_address,
+    _Generator.gets_an_id,
+    _Generator.is_known_by_deeds,
 )
 _CONFLICTS: tuple[_Chapter, ...] = (
-    _Telling.takes_a_new_address,
-    _Telling.takes_an_id_too_many,
-    _Telling.wants_the_address_of_another,
-    _Telling.turns_out_to_be_two,
-    _Telling.is_given_another_id_by_address,
-    _Telling.is_named_by_cio_id,
-    _Telling.is_updated_only,
-    _Telling.shares_a_device,
+    _Generator.takes_a_new_address,
+    _Generator.takes_an_id_too_many,
+    _Generator.wants_the_address_of_another,
+    _Generator.turns_out_to_be_two,
+    _Generator.is_given_another_id_by_address,
+    _Generator.is_named_by_cio_id,
+    _Generator.is_updated_only,
+    _Generator.shares_a_device,
 )
 _PEACEFUL: tuple[_Chapter, ...] = (
-    _Telling.is_suppressed,
-    _Telling.is_deleted,
-    _Telling.had_older_accounts,
-    _Telling.was_a_visitor_for_minutes,
+    _Generator.is_suppressed,
+    _Generator.is_deleted,
+    _Generator.had_older_accounts,
+    _Generator.was_a_visitor_for_minutes,
 )
 _PHASES_OF: dict[_Chapter, int] = {
-    _Telling.takes_an_id_too_many: 2,
-    _Telling.turns_out_to_be_two: 1,
-    _Telling.is_given_another_id_by_address: 2,
-    _Telling.is_named_by_cio_id: 2,
-    _Telling.was_a_visitor_for_minutes: 2,
+    _Generator.takes_an_id_too_many: 2,
+    _Generator.turns_out_to_be_two: 1,
+    _Generator.is_given_another_id_by_address: 2,
+    _Generator.is_named_by_cio_id: 2,
+    _Generator.was_a_visitor_for_minutes: 2,
 }

@@ -1,0 +1,132 @@
+"""The screen of `segue status`: every figure with its whole name at any width, and the important facts first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from console import status
+
+REASON = "Customer.io refuses the credentials [HTTP 401] of :key:"
+ALARM = "5 dead letters are more than dead_letters = 4"
+DESTINATION = {
+    "name": "journeys",
+    "waiting": 1_001_234_567,
+    "ready": 1_000_000_012,
+    "delayed": 200,
+    "claimed": 12_345,
+    "blocked": 1_222_010,
+    "dead": 13,
+    "blocking": 7,
+    "delivered_total": 123_456_789,
+    "buried_total": 31,
+    "oldest_age_s": 90.0,
+    "paused": True,
+    "breaker": "closed",
+    "reason": REASON,
+    "alarm": ALARM,
+    "hot": [{"digest": "0a1b2c3d4e5f6071", "length": 1_100}],
+}
+SOURCE = {
+    "name": "website",
+    "accepted_total": 12_345_678,
+    "duplicates_total": 31,
+    "suppressed_total": 0,
+    "rejected_total": 1_234,
+}
+FIGURES = {
+    "waiting": "1,001,234,567",
+    "oldest event": "90 s",
+    "dead letters": "13",
+    "blocking": "7",
+    "delivered": "123,456,789",
+    "ready": "1,000,000,012",
+    "delayed": "200",
+    "claimed": "12,345",
+    "blocked": "1,222,010",
+    "buried": "31",
+    "accepted": "12,345,678",
+    "duplicates": "31",
+    "suppressed": "0",
+    "rejected": "1,234",
+}
+
+
+def screen(width: int, destinations: list[dict[str, Any]], sources: list[dict[str, Any]]) -> list[str]:
+    """Return the lines that a terminal of this width shows, printed as the command prints."""
+    shown = Console(width=width, highlight=False, markup=False, emoji=False)
+    with shown.capture() as capture:
+        shown.print(status.render({"destinations": destinations, "sources": sources, "workers": 2}))
+    return capture.get().splitlines()
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+def test_every_figure_has_its_whole_name_and_value_at_any_width(width: int) -> None:
+    lines = screen(width, [DESTINATION], [SOURCE])
+
+    assert all(len(line) <= width for line in lines)
+    assert "…" not in "".join(lines)
+    words = [" ".join(line.split()) for line in lines]
+    for name, value in FIGURES.items():
+        assert any(f" {name} {value} " in f" {line} " for line in words), name
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+def test_texts_are_wrapped_and_whole(width: int) -> None:
+    """A reason may hold what Rich takes for markup or an emoji."""
+    text = " ".join(" ".join(screen(width, [DESTINATION], [SOURCE])).split())
+
+    assert f"destination journeys: paused: {REASON} alarm: {ALARM}" in text
+    assert "1,100 events share one ordering key (digest 0a1b2c3d4e5f6071)" in text
+
+
+def test_state_and_alarms_are_above_the_figures_and_what_waits_is_first() -> None:
+    lines = [line.strip() for line in screen(80, [DESTINATION], [])]
+
+    assert lines[0].startswith("destination journeys: paused")
+    first = next(number for number, line in enumerate(lines) if line.startswith("waiting"))
+    assert [line.split("  ")[0] for line in lines[first : first + 5]] == [
+        "waiting",
+        "oldest event",
+        "dead letters",
+        "blocking",
+        "delivered",
+    ]
+    assert any(line.startswith("alarm: ") for line in lines[:first])
+
+
+def test_figures_of_several_destinations_align() -> None:
+    small = DESTINATION | {"name": "small", "waiting": 0, "ready": 0, "delivered_total": 5}
+
+    lines = screen(80, [DESTINATION | {"waiting": 1, "ready": 1}, small], [SOURCE])
+
+    ends = {line.index("delayed") for line in lines if "delayed" in line}
+    assert len(ends) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        ({"paused": False, "reason": None}, "destination journeys: delivering"),
+        ({"paused": False, "breaker": "open", "reason": "HTTP 503"}, "destination journeys: breaker open: HTTP 503"),
+        ({"paused": True, "reason": "HTTP 401"}, "destination journeys: paused: HTTP 401"),
+    ],
+)
+def test_the_state_names_its_reason(state: dict[str, Any], text: str) -> None:
+    assert screen(120, [DESTINATION | state], [])[0].rstrip() == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7_199, "120 min"), (7_200, "2 h"), (172_800, "2 d")],
+)
+def test_a_duration_has_the_largest_unit_of_which_there_are_two(seconds: float, text: str) -> None:
+    assert status.duration(seconds) == text
+
+
+def test_nothing_waits_so_nothing_is_oldest() -> None:
+    lines = screen(80, [DESTINATION | {"waiting": 0}], [])
+
+    assert any(line.split()[:3] == ["oldest", "event", "–"] for line in lines)

@@ -1,0 +1,56 @@
+"""Imports: what they leave behind in Redis. `tests/unit/console/test_dead.py` has the lines that are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import fakeredis
+import orjson
+import pytest
+import redis
+
+import mapping
+from dead_letters import import_export, query
+from dead_letters.query import Filter
+from tests.queues import queue_of
+
+DESTINATION = mapping.destinations({"destinations": {"journeys": {"site_id": "s", "api_key": "k"}}})["journeys"]
+NOW_MS = 1_700_000_000_000
+FAILURE = {"class": "invalid", "message": "no url", "faults": [], "buried_at_ms": NOW_MS - 1}
+
+
+@pytest.fixture
+def client() -> redis.Redis:
+    return fakeredis.FakeStrictRedis()
+
+
+def imported(client: redis.Redis, *lines: dict[str, object]) -> tuple[int, int]:
+    def texts() -> Iterator[bytes]:
+        yield from map(orjson.dumps, lines)
+
+    return import_export.import_lines(queue_of(client, "journeys"), DESTINATION, texts, NOW_MS)
+
+
+def test_an_imported_dead_letter_has_what_its_line_has(client: redis.Redis) -> None:
+    requeued = {"accepted_at_ms": 7, "original": {"userId": "al"}}
+    line = {"source": "web", "event": {"userId": "jo"}, "requeued": requeued, "failure": FAILURE}
+
+    imported(client, line)
+
+    (dead_letter,) = query.matching(queue_of(client, "journeys"), Filter(person="id:jo"))
+    assert (dead_letter.source, dead_letter.event, dead_letter.stored_since_ms) == ("web", {"userId": "jo"}, NOW_MS)
+    assert dead_letter.requeued.json() == requeued
+    assert dead_letter.failure.json().items() >= {"class": "invalid", "imported_at_ms": NOW_MS}.items()
+
+
+def test_any_event_that_json_can_say_is_imported(client: redis.Redis) -> None:
+    """Lines are validated without limits on the depth of an event or on the size of its numbers."""
+    nested: list[object] = []
+    for _ in range(230):
+        nested = [nested]
+    event = {"userId": "jo", "properties": {"nested": nested, "big": 2**64 - 1}}
+
+    assert imported(client, {"source": "web", "event": event, "failure": FAILURE}) == (1, 0)
+
+    (dead_letter,) = query.matching(queue_of(client, "journeys"), Filter())
+    assert dead_letter.event == event

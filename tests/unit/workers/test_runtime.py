@@ -1,0 +1,66 @@
+"""A process builds its runtime once, and not at all where it must not run."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import fakeredis
+import pytest
+
+import lanes
+from settings import Settings
+from workers import runtime as runtimes
+from workers import tasks
+from workers.runtime import Runtime
+
+
+@pytest.fixture
+def _no_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = fakeredis.FakeStrictRedis()
+    monkeypatch.setattr(runtimes, "_runtime", None)
+    monkeypatch.setattr(runtimes, "_connect", lambda _url: client)
+
+
+@pytest.mark.usefixtures("_no_runtime")
+def test_threads_that_need_the_runtime_at_once_get_the_same_one() -> None:
+    """Two would have slots and poll locks of their own."""
+    barrier = threading.Barrier(8)
+
+    def get(_: int) -> Runtime:
+        barrier.wait()
+        return runtimes.runtime()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len({id(runtime) for runtime in threads.map(get, range(8))}) == 1
+
+
+@pytest.mark.usefixtures("_no_runtime")
+def test_a_process_that_disagrees_with_a_queue_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    runtimes.runtime()
+    monkeypatch.setattr(runtimes, "_runtime", None)
+    monkeypatch.setattr(runtimes, "settings", Settings(settle_s=7))
+
+    with pytest.raises(lanes.QueueMismatch):
+        runtimes.runtime()
+    with pytest.raises(SystemExit) as exited:
+        tasks.check_set_up()
+
+    assert exited.value.code == 1
+    assert "cooldown_ms is 5000 in Redis and 7000 here" in caplog.text
+
+
+def test_the_runtime_has_everything_of_each_destination() -> None:
+    runtime = Runtime.build(Settings(), fakeredis.FakeStrictRedis(), threading.Event())
+
+    for of_destinations in (
+        runtime.queues,
+        runtime.admissions,
+        runtime.track_apis,
+        runtime.slots,
+        runtime.poll_locks,
+    ):
+        assert of_destinations.keys() == runtime.destinations.keys()
+    assert runtime.erasure_context("demo").queue is runtime.queues["demo"]

@@ -1,0 +1,134 @@
+"""A deliverer: a thread that claims the events of one destination and delivers them, for a slice of time."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from redis.exceptions import RedisError
+
+import lanes
+from delivery.admission import Permit
+from delivery.log import Recorder
+from delivery.sender import sender
+from workers import heartbeat
+from workers.app import wake
+from workers.claim import ClaimContext, deliver_claim
+from workers.lease import Lease, LeaseLost
+from workers.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+# One task's slice of time: then it makes room for another destination's.
+SLICE_S = 10.0
+# How long a deliverer that finds nothing polls for more, and how often.
+POLL_S = 0.5
+POLL_INTERVAL_S = 0.02
+CLAIM_EVENTS = 500
+CLAIM_BYTES = 2_000_000
+PROBE_EVENTS = 5
+# How far a chain is followed: one request for each depth, unless the destination trusts the order within a request.
+CLAIM_DEPTH = {"barrier": 50, "trust": 500}
+# How many claims share few people with long chains: with trust they pack, map and send side by side; otherwise each
+# waits for responses most of the time, and more of them would only be more requests.
+CLAIM_SHARING = {"barrier": 2, "trust": 4}
+# After an unhandled exception the claim's events are claimed again after this time: an error that every event causes
+# must not fill the dead letters.
+GIVEN_UP_MS = 5_000
+
+
+def deliver(runtime: Runtime, name: str) -> None:
+    """Deliver what is ready for the destination, for SLICE_S at most. Does nothing while all of its slots are taken."""
+    slots = runtime.slots[name]
+    if not slots.acquire(blocking=False):
+        return
+    try:
+        until = time.monotonic() + SLICE_S
+        while not runtime.stopping.is_set() and time.monotonic() < until:
+            if not deliver_once(runtime, name, polling=True) and not poll(runtime, name):
+                return
+        wake(name)
+    finally:
+        slots.release()
+
+
+def poll(runtime: Runtime, name: str) -> bool:
+    """Poll for more events for POLL_S, unless another deliverer of the process does; return whether some were
+    delivered."""
+    poll_lock, until = runtime.poll_locks[name], time.monotonic() + POLL_S
+    if not poll_lock.acquire(blocking=False):
+        return False
+    try:
+        while not runtime.stopping.wait(POLL_INTERVAL_S):
+            polling = time.monotonic() < until
+            if deliver_once(runtime, name, polling=polling):
+                return True
+            if not polling:
+                return False
+        return False
+    finally:
+        poll_lock.release()
+
+
+def deliver_once(runtime: Runtime, name: str, *, polling: bool) -> bool:
+    """Deliver one claim; return whether there was anything to claim. `polling`: the caller calls again soon."""
+    permit = runtime.admissions[name].permit()
+    if permit == "none":
+        return False
+    requested_at = time.monotonic()
+    claim = _claim(runtime, name, permit, polling=polling)
+    for _ in range(claim.wake):
+        wake(name)
+    if not claim.events:
+        return False
+    try:
+        with runtime.leases.open(runtime.queues[name], claim.id, requested_at) as lease:
+            deliver_claim(claim, _context(runtime, name, claim, lease))
+    except LeaseLost:
+        log.warning("%s: a lease ended before its claim was delivered; nothing more was sent", name)
+    except RedisError:
+        raise
+    except Exception:
+        # The claim expires soon, as if this worker had crashed. So an event that causes the exception is isolated, and
+        # buried as a poison message in the end.
+        log.exception("%s: unhandled exception, a claim could not be delivered", name)
+        lanes.extend(runtime.queues[name], claim.id, lease_ms=GIVEN_UP_MS)
+    return True
+
+
+def _claim(runtime: Runtime, name: str, permit: Permit, *, polling: bool) -> lanes.Claim:
+    batch_order = runtime.destinations[name].delivery.batch_order
+    return lanes.claim(
+        runtime.queues[name],
+        lease_ms=runtime.leases.lease_ms,
+        max_events=CLAIM_EVENTS if permit == "all" else PROBE_EVENTS,
+        max_bytes=CLAIM_BYTES,
+        max_depth=CLAIM_DEPTH[batch_order],
+        max_sharing=CLAIM_SHARING[batch_order],
+        poll_ms=int(5000 * POLL_INTERVAL_S) if polling else 0,
+        by=heartbeat.NAME,
+        batch_wait_ms=int(1000 * POLL_INTERVAL_S),
+    )
+
+
+def _context(runtime: Runtime, name: str, claim: lanes.Claim, lease: Lease) -> ClaimContext:
+    """Return what the claim is delivered with: `send` and the log are its own, as both know its events."""
+    destination, queue = runtime.destinations[name], runtime.queues[name]
+    recorder = Recorder(queue, claim, heartbeat.NAME) if destination.delivery.log_requests else None
+    return ClaimContext(
+        queue=queue,
+        destination=destination,
+        send=sender(
+            runtime.track_apis[name].send,
+            limits=runtime.limits,
+            ensure_lease=lease.ensure,
+            is_stopping=runtime.stopping.is_set,
+            admission=runtime.admissions[name],
+            recorder=recorder,
+        ),
+        retry_base_s=runtime.limits.retry_base_s,
+        worker=heartbeat.NAME,
+        configuration=runtime.configuration,
+        is_stopping=runtime.stopping.is_set,
+        before_settling=recorder.write if recorder else None,
+    )
