@@ -29,7 +29,7 @@ import bench
 import lanes
 from bench.support import embedded
 from bench.support.bodies import UNKNOWN, events
-from lanes import keys
+from lanes import keys, records
 from mapping.envelope import pack
 
 BODY = os.urandom(300)  # the packed size of an event of 1 KB with unknown words, see bench/packing.py
@@ -220,8 +220,8 @@ def message_ids(client: redis.Redis) -> None:
 
     One in 64 of the buckets is filled as all would be, and only message ids of these buckets are looked up.
     """
-    fingerprint, dice = keys.fingerprint, random.Random(1)
-    keys.fingerprint = lambda message_id: (
+    fingerprint, dice = records.fingerprint, random.Random(1)
+    records.fingerprint = lambda message_id: (
         b"\0" + bytes((fingerprint(message_id)[1] % 64,)) + fingerprint(message_id)[2:]
     )
     try:
@@ -244,7 +244,7 @@ def message_ids(client: redis.Redis) -> None:
         rounds = [queue.round_us()[0] for _ in range(ROUNDS)]
         bench.figure("lanes.append.at_24_hours_of_message_ids", median(rounds), "redis_us/event", empty_us)
     finally:
-        keys.fingerprint = fingerprint
+        records.fingerprint = fingerprint
 
 
 def depth(client: redis.Redis) -> None:

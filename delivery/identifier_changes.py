@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from lanes.keys import digest
+from lanes.records import digest
 from mapping.coercion import text_of
 from mapping.envelope import JsonObject
 

@@ -62,8 +62,9 @@ from lanes.erase import (
     remembered_hashes,
 )
 from lanes.inspection import HotLane, Lane, Stats, Step, Waiting, inspect, lane_events, stats
-from lanes.keys import digest
 from lanes.queue import NO_LIMIT, AsyncQueue, Queue, QueueConfig
+from lanes.records import digest
+from lanes.scripts import ScriptError
 from lanes.verify import Verification, Violation, verify
 
 __all__ = [
@@ -92,6 +93,7 @@ __all__ = [
     "Reaped",
     "Release",
     "Requeued",
+    "ScriptError",
     "Settled",
     "Stats",
     "Step",

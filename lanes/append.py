@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
 
-from lanes import keys
+from lanes import keys, records
 from lanes.queue import AsyncQueue, NamedQueue, Queue
 from lanes.scripts import Argument, run, run_async
 
-# Three past generations of message ids are searched besides the current one, so a third of the window each.
-_GENERATIONS = 3
+logger = logging.getLogger("lanes")
+
 # Ready events that one open claim is expected to take care of before another deliverer is asked for. It starts with
 # twice as many at most.
 EVENTS_PER_CLAIM = 100
@@ -40,6 +41,7 @@ class Appended:
     accepted: tuple[bool, ...]  # by index; False: a duplicate, dropped
     wake: int  # how many deliverers the caller should request
     last: int  # sequence of the last event that was accepted; 0 without any
+    missing: tuple[int, ...] = ()  # last events of lanes, without a record: these lanes begin anew
 
     def sequences(self) -> tuple[int | None, ...]:
         """Return the sequence of each event, by index; None for a duplicate."""
@@ -54,17 +56,19 @@ def append(queue: Queue, events: Sequence[NewEvent]) -> Appended:
     No event's cooldown exceeds that of the queue. Raises QueueFull when more events than the queue's limit would be
     unfinished. Keep to a few hundred events a call: Redis does nothing else meanwhile.
     """
-    return _appended(run(queue, "append", append_arguments(queue, events)))
+    return appended(queue, run(queue, "append", append_arguments(queue, events)))
 
 
 async def append_async(queue: AsyncQueue, events: Sequence[NewEvent]) -> Appended:
     """Do what `append` does, with an asyncio client."""
-    return _appended(await run_async(queue, "append", append_arguments(queue, events)))
+    return appended(queue, await run_async(queue, "append", append_arguments(queue, events)))
 
 
 def generation_ms(dedupe_s: int) -> int:
-    """Return the length of one generation of message ids, ms."""
-    return -(-dedupe_s * 1000 // _GENERATIONS)
+    """Return the length of one generation of message ids, ms. With the current one, the past generations cover the
+    window.
+    """
+    return -(-dedupe_s * 1000 // keys.GENERATIONS)
 
 
 def append_arguments(queue: NamedQueue, events: Sequence[NewEvent]) -> list[Argument]:
@@ -76,19 +80,30 @@ def append_arguments(queue: NamedQueue, events: Sequence[NewEvent]) -> list[Argu
         queue.cooldown_ms,
         queue.join_s * 1000,
         len(events),
-        b"".join(keys.fingerprint(event.message_id) for event in events),
+        b"".join(records.fingerprint(event.message_id) for event in events),
     ]
-    arguments += [keys.undated(dict.fromkeys(map(keys.digest, event.keys)), event.body) for event in events]
+    arguments += [records.undated(dict.fromkeys(map(records.digest, event.keys)), event.body) for event in events]
     for index, event in enumerate(events, start=1):
         if event.cooldown_ms or event.join or event.replaces is not None:
-            join = b"".join(map(keys.digest, event.join)) if event.join else b""
+            join = b"".join(map(records.digest, event.join)) if event.join else b""
             replaces = "" if event.replaces is None else event.replaces
             arguments += (index, event.cooldown_ms, join, replaces)
     return arguments
 
 
-def _appended(reply: Any) -> Appended:
+def appended(queue: NamedQueue, reply: Any) -> Appended:
+    """Return what the reply of `append.lua` says; raise QueueFull when it appended nothing."""
     if reply is None:
         raise QueueFull
-    flags, wake, last = reply
-    return Appended(tuple(flag == 0x31 for flag in flags), wake, last)
+    flags, wake, last, missing = reply
+    if missing:
+        logger.error(
+            "queue %s: the records of events %s are missing; their lanes begin anew", queue.name, listed(missing)
+        )
+    return Appended(tuple(flag == 0x31 for flag in flags), wake, last, tuple(map(int, missing)))
+
+
+def listed(sequences: Sequence[bytes]) -> str:
+    """Return sequences as a log line names them, the first ten."""
+    names = ", ".join(map(bytes.decode, sequences[:10]))
+    return names if len(sequences) <= 10 else f"{names} and {len(sequences) - 10} more"

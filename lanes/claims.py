@@ -8,8 +8,8 @@ from itertools import chain, repeat
 from typing import NamedTuple
 from uuid import uuid4
 
-from lanes import keys
-from lanes.append import EVENTS_PER_CLAIM
+from lanes import records
+from lanes.append import EVENTS_PER_CLAIM, listed, logger
 from lanes.queue import Queue
 from lanes.scripts import Argument, run
 
@@ -41,6 +41,7 @@ class Claim:
     events: tuple[ClaimedEvent, ...]
     next_due_ms: int | None  # when nothing was claimed: time until there may be an event, if the queue has any
     wake: int  # how many more deliverers the caller should request
+    missing: tuple[int, ...] = ()  # events that were set aside, since they have no record
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,9 @@ class Release:
 class Settled:
     """The result of settling."""
 
-    lost: tuple[int, ...]  # events that the claim no longer owned, or whose predecessor is unfinished: unchanged
+    # Events that the claim no longer owned, or whose predecessor is unfinished: unchanged. An event without a record is
+    # lost too: it has left the claim with its successors, and the next claim sets it aside.
+    lost: tuple[int, ...]
     ready: int  # events of the queue that could be claimed now
 
 
@@ -99,23 +102,32 @@ def claim(
     suppresses other wake-ups meanwhile; 0 says that it stops polling. While other claims are open, a few events wait
     `batch_wait_ms` for more: in large claims each event costs less. Where chains are long, up to `max_sharing` claims
     share what is due.
+
+    An event without a record is set aside: it is removed, its successors go on as if it had finished, it is counted
+    (`Stats.missing_total`) and logged. When nothing else was due, `next_due_ms` is 0.
     """
     claim_id, limits = f"{uuid4().hex}/{by}", (max_events, max_bytes, max_depth)
     arguments = (claim_id, lease_ms, *limits, poll_ms, EVENTS_PER_CLAIM, queue.cooldown_ms, batch_wait_ms, max_sharing)
-    due, wake, at_depth, sequences, records, attempts, expired = run(queue, "claim", arguments)
+    due, wake, at_depth, sequences, stored, attempts, expired, missing = run(queue, "claim", arguments)
+    if missing:
+        logger.error(
+            "queue %s: the records of events %s are missing; they were set aside and their successors freed",
+            queue.name,
+            listed(missing),
+        )
     depths = chain.from_iterable(repeat(depth, count) for depth, count in enumerate(at_depth))
-    rows = zip(sequences, depths, attempts or repeat(b""), expired or repeat(b""), records, strict=False)
+    rows = zip(sequences, depths, attempts or repeat(b""), expired or repeat(b""), stored, strict=False)
     events = tuple(
         ClaimedEvent(
             int(sequence),
             depth,
             tuple(attempts.splitlines()),
             _expired_claims(expired) if expired else (),
-            *keys.read_record(record),
+            *records.read_record(record),
         )
         for sequence, depth, attempts, expired, record in rows
     )
-    return Claim(claim_id, events, None if due < 0 else due, wake)
+    return Claim(claim_id, events, None if due < 0 else due, wake, tuple(map(int, missing)))
 
 
 def claimant(claim_id: str) -> str:

@@ -13,12 +13,13 @@ from typing import Any, cast
 
 import redis
 from redis.client import Pipeline
+from redis.exceptions import ResponseError
 
-from lanes import keys
+from lanes import keys, records
 from lanes.append import NewEvent, append_arguments
 from lanes.claims import Burial, Release, settle_arguments
 from lanes.queue import Queue
-from lanes.scripts import Argument, queue_up, run
+from lanes.scripts import Argument, queue_up, raise_named, run
 
 _BLOCKING_CLAIM = "blocking"
 
@@ -73,10 +74,10 @@ def get_dead_letters(queue: Queue, sequences: Sequence[int]) -> list[DeadLetter]
         pipeline.hmget(keys.DEAD.of(queue.name), names)
         pipeline.hmget(keys.FAILURE.of(queue.name), names)
         pipeline.smismember(keys.BLOCKING.of(queue.name), names)
-        records, failures, blocking = pipeline.execute()
+        found, failures, blocking = pipeline.execute()
     return [
-        DeadLetter(sequence, *keys.read_record(record), failure, bool(blocks))
-        for sequence, record, failure, blocks in zip(sequences, records, failures, blocking, strict=True)
+        DeadLetter(sequence, *records.read_record(record), failure, bool(blocks))
+        for sequence, record, failure, blocks in zip(sequences, found, failures, blocking, strict=True)
         if record is not None and failure is not None
     ]
 
@@ -106,20 +107,20 @@ def requeue(
 
     Raises DeadLettersChanged when `dead_letter_changes` is no longer `as_of`.
     """
-    records = {letter.sequence: keys.record(letter.accepted_at_ms, letter.keys, letter.body) for letter in blocking}
+    stored = {letter.sequence: records.record(letter.accepted_at_ms, letter.keys, letter.body) for letter in blocking}
 
     def put(pipeline: Pipeline, present: set[int]) -> None:
         released = [Release(sequence, 0) for sequence in present]
         queue_up(pipeline, "settle", queue, settle_arguments(queue, _BLOCKING_CLAIM, released=released))
         for sequence in present:
-            pipeline.hset(keys.EVENT.of(queue.name), str(sequence), records[sequence])
+            pipeline.hset(keys.EVENT.of(queue.name), str(sequence), stored[sequence])
         _remove(pipeline, queue, present)
         _uncount(pipeline, queue, present, "buried")
         queue_up(pipeline, "append", queue, append_arguments(queue.without_limit(), appended))
         pipeline.hset(record[0], mapping=cast(dict[Any, Any], record[1]))
 
-    present, replies = _in_one_step(queue, records, put, as_of)
-    flags, wake, _last = replies[-2]
+    present, replies = _in_one_step("requeue", queue, stored, put, as_of)
+    flags, wake, _last, _missing = replies[-2]
     return Requeued(len(present) + flags.count(b"1"), bool(wake or present))
 
 
@@ -131,7 +132,7 @@ def discard(queue: Queue, sequences: Collection[int]) -> int:
         _uncount(pipeline, queue, blocking, "delivered")
         _remove(pipeline, queue, sequences)
 
-    return int(_in_one_step(queue, sequences, remove)[1][-1])
+    return int(_in_one_step("discard", queue, sequences, remove)[1][-1])
 
 
 def unblock(queue: Queue, failures: Mapping[int, bytes]) -> None:
@@ -143,7 +144,7 @@ def unblock(queue: Queue, failures: Mapping[int, bytes]) -> None:
         _uncount(pipeline, queue, blocking, "buried")
         pipeline.incrby(keys.DEAD_CHANGES.of(queue.name), len(blocking))
 
-    _in_one_step(queue, failures, leave)
+    _in_one_step("unblock", queue, failures, leave)
 
 
 def blocking_dead_letters(queue: Queue) -> list[int]:
@@ -181,8 +182,8 @@ def import_dead_letters(queue: Queue, letters: Sequence[ImportedDeadLetter]) -> 
     """Add dead letters from elsewhere and return how many; one that exists already is not added again."""
     arguments: list[Argument] = []
     for letter in letters:
-        digests = list(dict.fromkeys(map(keys.digest, letter.keys)))
-        record = keys.record(letter.accepted_at_ms, digests, letter.body)
+        digests = list(dict.fromkeys(map(records.digest, letter.keys)))
+        record = records.record(letter.accepted_at_ms, digests, letter.body)
         arguments += ("" if letter.sequence is None else letter.sequence, record, letter.failure)
     return int(run(queue, "import", arguments))
 
@@ -193,13 +194,17 @@ def edit_dead_letter(queue: Queue, read: DeadLetter, body: bytes, failure: bytes
 
 
 def _in_one_step(
+    verb: str,
     queue: Queue,
     sequences: Collection[int],
     commands: Callable[[Pipeline, set[int]], None],
     as_of: int | None = None,
 ) -> tuple[set[int], list[Any]]:
-    """Run a transaction whose commands depend on which of the dead letters block; return those, and the replies. Raises
-    DeadLettersChanged when one was changed since `as_of`."""
+    """Run a transaction whose commands depend on which of the dead letters block; return those, and the replies.
+
+    Raises DeadLettersChanged when one was changed since `as_of`. A Redis that is out of memory refuses the transaction
+    as a whole, since each has a command that Redis refuses before it runs any (HSET, HINCRBY).
+    """
     blocking: set[int] = set()
 
     def step(pipeline: Pipeline) -> None:
@@ -214,7 +219,10 @@ def _in_one_step(
         commands(pipeline, blocking)
 
     watched = keys.BLOCKING.of(queue.name), keys.DEAD_CHANGES.of(queue.name)
-    replies: list[Any] = queue.client.transaction(step, *watched) or []
+    try:
+        replies: list[Any] = queue.client.transaction(step, *watched) or []
+    except ResponseError as error:
+        raise_named(error, verb, queue.base)
     return blocking, replies
 
 

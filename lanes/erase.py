@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from lanes import keys
+from lanes import keys, records
 from lanes.append import generation_ms
 from lanes.queue import Queue
 from lanes.scripts import Argument, run
@@ -64,7 +64,7 @@ def erase(queue: Queue, digests: Iterable[bytes], *, before: int | None = None) 
 
 
 def _event(sequence: bytes, how: bytes, record: bytes) -> ErasedEvent:
-    _, digests, body = keys.read_record(record)
+    _, digests, body = records.read_record(record)
     return ErasedEvent(int(sequence), how.decode(), digests, body)
 
 
@@ -107,7 +107,7 @@ def erase_fields(queue: Queue, hashes: Iterable[bytes], digests: Collection[byte
 
 def erase_message_ids(queue: Queue, message_ids: Collection[str]) -> int:
     """Remove these message ids from the de-duplication window; return how many were there."""
-    arguments: list[Argument] = [generation_ms(queue.dedupe_s), *map(keys.fingerprint, message_ids)]
+    arguments: list[Argument] = [generation_ms(queue.dedupe_s), *map(records.fingerprint, message_ids)]
     return int(run(queue, "erase_ids", arguments))
 
 

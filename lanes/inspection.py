@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from lanes import keys
+from lanes import keys, records
 from lanes.claims import claimant
 from lanes.queue import Queue
 from lanes.scripts import run
@@ -43,6 +43,7 @@ class Stats:
     reaped_total: int
     spilled_total: int
     erased_total: int  # removed unsent, see `erase`
+    missing_total: int  # set aside because their record was missing, see `claim`
     hot: tuple[HotLane, ...] = field(default=())  # the longest first
 
 
@@ -52,7 +53,8 @@ class Step:
 
     sequence: int
     digest: bytes  # of the lane's key
-    state: str  # ready | delayed | claimed | blocking (a dead letter) | waiting (for the next step)
+    # ready | delayed | claimed | blocking (a dead letter) | missing (without a record) | waiting (for the next step)
+    state: str
     # ready: ms since it was due; delayed: ms until then; claimed: ms until the lease ends; waiting: in how many lanes
     figure: int
     claim: str | None
@@ -105,13 +107,14 @@ def stats(queue: Queue) -> Stats:
         reaped_total=total.get("reaped", 0),
         spilled_total=total.get("spilled", 0),
         erased_total=total.get("erased", 0),
+        missing_total=total.get("missing", 0),
         hot=tuple(HotLane(digest, int(length)) for digest, length in _pairs(hot)),
     )
 
 
 def inspect(queue: Queue, key: str | bytes) -> Lane | None:
     """Return what the lane of this ordering key, or of its digest, waits for; None when it is empty."""
-    reply = run(queue, "inspect", (key if isinstance(key, bytes) else keys.digest(key), _STEPS))
+    reply = run(queue, "inspect", (key if isinstance(key, bytes) else records.digest(key), _STEPS))
     if not reply:
         return None
     length, tail, *steps = reply
@@ -122,22 +125,22 @@ def lane_events(queue: Queue, digest: bytes, *, most: int) -> list[Waiting]:
     """Return the unfinished events of a lane in their order, the first `most` of them."""
     found: list[Waiting] = []
     lane = cast(bytes | None, queue.client.hget(keys.LANE.of(queue.name), digest))
-    name = keys.head(lane) if lane else None
-    while name is not None and len(found) < most:
+    sequence = records.read_lane(lane).head if lane else None
+    while sequence is not None and len(found) < most:
         with queue.client.pipeline(transaction=True) as pipeline:
-            pipeline.hget(keys.EVENT.of(queue.name), name)
-            pipeline.hget(keys.LINKS.of(queue.name), name)
+            pipeline.hget(keys.EVENT.of(queue.name), str(sequence))
+            pipeline.hget(keys.LINKS.of(queue.name), str(sequence))
             record, links = pipeline.execute()
         if record is None:
             break  # it left meanwhile
-        accepted_at_ms, digests, body = keys.read_record(record)
-        found.append(Waiting(int(name), accepted_at_ms, body))
-        name = keys.successor(links or b"", digests.index(digest))
+        accepted_at_ms, digests, body = records.read_record(record)
+        found.append(Waiting(sequence, accepted_at_ms, body))
+        sequence = records.read_links(links).successor(digests.index(digest))
     return found
 
 
 def _step(sequence: int, digest: bytes, record: bytes, state: bytes, figure: int | bytes, claim: bytes = b"") -> Step:
-    accepted_at_ms, _, body = keys.read_record(record)
+    accepted_at_ms, _, body = records.read_record(record) if record else (0, (), b"")
     return Step(sequence, digest, state.decode(), int(figure), claim.decode() or None, accepted_at_ms, body)
 
 

@@ -1,40 +1,30 @@
-"""The layout of a queue: every Redis key that Segue uses, and how an event is stored.
+"""The registry of every Redis key of every package, and the numbers that Lua and Python share.
 
 One queue (one destination) has one hash tag, so all of its keys are in one slot of a Redis Cluster. Scripts get the
-base name `segue:{QUEUE}` as KEYS[1] and build the other names by suffix. `REGISTRY` lists every key of every package:
-name, type, meaning, lifetime and owner. Unless an entry says otherwise, a field or a member is the sequence number of
-an event.
-
-Record: 13 digits of accepted-at (ms, Redis' clock), a byte: the number of keys, 8 bytes a key, then the body. An event
-that was erased while a claim owned it has no body.
-Sequence in a value: a byte: the number of digits, then the digits.
-Lane: a byte: which key of its last event this is, from 0; the sequence of that event; when there are several events,
-then the sequence of the first, and the number of events, in digits. Links: a byte: the number of lanes in which the
-event is not the head; then, for each lane in which it is not the last, a byte: which of its keys, and the sequence of
-its successor there.
-
-Ordering keys are stored as 8-byte digests: they are small, and no identity is in Redis outside an event. If two keys
-had the same digest, two people would wait for each other; no event would be lost or out of order.
+base name `segue:{QUEUE}` as KEYS[1]; `lanes.scripts` writes the other names and the numbers into them, by the names
+that they have here. Unless an entry says otherwise, a field or a member is the sequence number of an event; how an
+event is stored is in `lanes/records.py`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
-from hashlib import blake2b
-from struct import Struct
 from typing import Final, Literal
 
-DIGEST_BYTES = 8
-_ACCEPTED_AT = slice(0, 13)
-_KEY_COUNT = 13
-_KEYS_START = 14
-_COUNTS = [bytes((count,)) for count in range(256)]
-_DIGESTS = [Struct(f"{DIGEST_BYTES}s" * count) for count in range(256)]  # by their number
-_DIGEST = blake2b(digest_size=DIGEST_BYTES)  # a copy costs two thirds of making one
-_FINGERPRINT = blake2b(digest_size=9)
-_FIRST = [bytes((byte % 16,)) for byte in range(256)]  # of 3 bytes of a hash, 20 bits choose the bucket
+# Numbers that Lua and Python share. A script that names one finds its value at its head.
+TIME_DIGITS = 13  # of a time in ms
+DIGEST_BYTES = 8  # of an ordering key
+KEY_COUNT = TIME_DIGITS + 1  # where a record has its number of keys, from 1
+BUCKET_BYTES, FINGERPRINT_BYTES = 3, 6  # of a message id
+GENERATIONS = 3  # past generations of message ids that are searched besides the current one
+SHARDS = 16  # texts in which the times of finished keys are kept
+HOT_LENGTH = 1000  # events of a lane that is counted as hot
+WAKEUP_MS = 200  # for how long a requested deliverer may take to arrive before another one is requested
+MOST_WAKEUPS = 4  # deliverers requested at once
+MISSING_KEPT_S = 30 * 86_400  # for how long an event that was set aside is remembered
+
+NUMBERS: Final = {name: value for name, value in tuple(globals().items()) if isinstance(value, int)}
 
 
 def base(queue: str) -> str:
@@ -44,20 +34,26 @@ def base(queue: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One Redis key, or a family of them. A `name` that begins with `:` stands behind a queue's base name. `{part}`
-    varies.
-    """
+    """A Redis key, or a family of them. A `name` that begins with `:` follows a queue's base name. `{part}` varies."""
 
     name: str
     type: Literal["string", "hash", "list", "set", "zset"]
     meaning: str
     lifetime: str
     owner: str  # the package that writes it
+    expires: bool = False  # Redis deletes it when its time is over
+    # What it says of people: nothing, hashes that a guess can be compared with, keyed hashes, or their data.
+    personal: Literal["no", "digests", "keyed hashes", "data"] = "no"
 
     def of(self, queue: str, *parts: str | int) -> str:
         """Return the name of the key in this queue, with `parts` in the places that vary."""
         values = iter(parts)
         return base(queue) + _PART.sub(lambda _: str(next(values)), self.name)
+
+    @property
+    def prefix(self) -> str:
+        """The name up to the first part that varies."""
+        return self.name.partition("{")[0]
 
     def matches(self, name: str) -> bool:
         """Whether `name` is this key, in any queue."""
@@ -68,57 +64,48 @@ class Key:
         prefix = r"segue:\{.+?\}" if self.name.startswith(":") else ""
         return re.fullmatch(prefix + pattern, name, re.DOTALL) is not None
 
-    @property
-    def expires(self) -> bool:
-        """Whether Redis deletes it when its time is over."""
-        return self in _EXPIRING
-
-    @property
-    def personal(self) -> Personal:
-        """What it says of people."""
-        return PERSONAL.get(self, "no")
-
-
-# Nothing; hashes that a guess can be compared with; keyed hashes; their data.
-Personal = Literal["no", "digests", "keyed hashes", "data"]
 
 _PART = re.compile(r"\{\w+\}")
 _PATTERNS = {"{generation}": r"\d+", "{shard}": r"\d+", "{id}": r"[^:]+", "{claim}": r"[0-9a-f]{32}/.*"}
 _FOR_EVER, _UNFINISHED, _KEPT = "never deleted", "while the event is unfinished", "while the dead letter is kept"
-_REMEMBERED = "remember_days of the destination, up to twice that"
+_COOLING, _REMEMBERED = "cooldown_ms, up to twice that", "remember_days of the destination, up to twice that"
+_REPLAYED = "the last 200 replays"
+
+# The queue itself
 
 LAYOUT = Key(":layout", "string", "version of the layout of all keys of the queue", _FOR_EVER, "lanes")
 CONFIG = Key(
     ":config", "hash", "values that all processes share: cooldown_ms, dedupe_s, join_s, limit", _FOR_EVER, "lanes"
 )
 SEQ = Key(":seq", "string", "the last sequence number given", _FOR_EVER, "lanes")
-EVENT = Key(":event", "hash", "event → record", _UNFINISHED, "lanes")
-LANE = Key(":lane", "hash", "digest of an ordering key → its unfinished events", "while the lane has an event", "lanes")
-LINKS = Key(":links", "hash", "event → number of lanes in which it waits, and its successors", _UNFINISHED, "lanes")
-COOLDOWN = Key(
-    ":cooldown", "hash", "event → ms between it and each event that shares a key with it", _UNFINISHED, "lanes"
+TOTAL = Key(
+    ":total",
+    "hash",
+    "accepted, duplicates, delivered, buried, released, reaped, spilled, erased, missing → number of events",
+    _FOR_EVER,
+    "lanes",
 )
-FINISHED_AT = Key(
-    ":finished_at:{generation}:{shard}",
+WAKEUP = Key(
+    ":wakeup",
     "string",
-    "digests, each with the Redis time in ms at which an event with this key finished",
-    "cooldown_ms, up to twice that",
+    "a deliverer was requested, or one polls",
+    "a fraction of a second",
     "lanes",
+    expires=True,
 )
-COOLING_UNTIL = Key(
-    ":cooling_until:{generation}",
+
+# Events and their order
+
+EVENT = Key(":event", "hash", "event → record", _UNFINISHED, "lanes", personal="data")
+LANE = Key(
+    ":lane",
     "hash",
-    "digest → the Redis time in ms until which events with this key wait, after an event with a cooldown",
-    "cooldown_ms, up to twice that",
+    "digest of an ordering key → its unfinished events",
+    "while the lane has an event",
     "lanes",
+    personal="digests",
 )
-JOIN = Key(
-    ":join:{generation}",
-    "hash",
-    "digest → digest of the key that later events get as well",
-    _REMEMBERED,
-    "lanes",
-)
+LINKS = Key(":links", "hash", "event → number of lanes in which it waits, and its successors", _UNFINISHED, "lanes")
 READY = Key(
     ":ready",
     "zset",
@@ -140,10 +127,14 @@ CLAIM = Key(
     "until settled or reaped",
     "lanes",
 )
-BLOCKING = Key(
-    ":claim:blocking", "set", "dead letters that block later events of their keys", "until replayed or skipped", "lanes"
+ATTEMPTS = Key(
+    ":attempts",
+    "hash",
+    "event → a line for each attempt, in the caller's bytes",
+    _UNFINISHED,
+    "lanes",
+    personal="data",
 )
-ATTEMPTS = Key(":attempts", "hash", "event → a line for each attempt, in the caller's bytes", _UNFINISHED, "lanes")
 EXPIRED_CLAIMS = Key(
     ":expired_claims",
     "hash",
@@ -151,10 +142,78 @@ EXPIRED_CLAIMS = Key(
     _UNFINISHED,
     "lanes",
 )
-DEAD = Key(":dead", "hash", "dead letter → record", _KEPT, "lanes")
-FAILURE = Key(":failure", "hash", "dead letter → why it was buried, in the caller's bytes", _KEPT, "lanes")
+AGE = Key(":age", "hash", "second → number of unfinished events that were accepted in it", _UNFINISHED, "lanes")
+AGES = Key(":ages", "zset", "the same seconds, by themselves", _UNFINISHED, "lanes")
+HOT = Key(
+    ":hot",
+    "zset",
+    "digest of a lane of 1,000 events or more, by the length that it reached",
+    "while the lane is as long",
+    "lanes",
+    personal="digests",
+)
+MISSING = Key(
+    ":missing",
+    "set",
+    "events that were set aside because their record was missing",
+    "30 days after the last one",
+    "lanes",
+    expires=True,
+)
+
+# Cooldowns, joins and message ids
+
+COOLDOWN = Key(
+    ":cooldown", "hash", "event → ms between it and each event that shares a key with it", _UNFINISHED, "lanes"
+)
+FINISHED_AT = Key(
+    ":finished_at:{generation}:{shard}",
+    "string",
+    "digests, each with the Redis time in ms at which an event with this key finished",
+    _COOLING,
+    "lanes",
+    expires=True,
+    personal="digests",
+)
+COOLING_UNTIL = Key(
+    ":cooling_until:{generation}",
+    "hash",
+    "digest → the Redis time in ms until which events with this key wait, after an event with a cooldown",
+    _COOLING,
+    "lanes",
+    expires=True,
+    personal="digests",
+)
+JOIN = Key(
+    ":join:{generation}",
+    "hash",
+    "digest → digest of the key that later events get as well",
+    _REMEMBERED,
+    "lanes",
+    expires=True,
+    personal="digests",
+)
+SEEN = Key(
+    ":seen:{generation}",
+    "hash",
+    "bucket → fingerprints of message ids",
+    "dedupe_s, up to two thirds more",
+    "lanes",
+    expires=True,
+    personal="digests",
+)
+
+# Dead letters
+
+DEAD = Key(":dead", "hash", "dead letter → record", _KEPT, "lanes", personal="data")
+FAILURE = Key(
+    ":failure", "hash", "dead letter → why it was buried, in the caller's bytes", _KEPT, "lanes", personal="data"
+)
 DEAD_INDEX = Key(":dead_index", "zset", "dead letter, by its sequence", _KEPT, "lanes")
 DEAD_CHANGES = Key(":dead_changes", "string", "how often a dead letter was edited or unblocked", _FOR_EVER, "lanes")
+BLOCKING = Key(
+    ":claim:blocking", "set", "dead letters that block later events of their keys", "until replayed or skipped", "lanes"
+)
 SPILLED = Key(
     ":spilled:{file}",
     "set",
@@ -162,33 +221,61 @@ SPILLED = Key(
     "until the file is finished",
     "lanes",
 )
-AGES = Key(":ages", "zset", "a second in which unfinished events were accepted, by itself", _UNFINISHED, "lanes")
-AGE = Key(":age", "hash", "the same second → number of unfinished events", _UNFINISHED, "lanes")
-HOT = Key(
-    ":hot", "zset", "digest of a lane of 1,000 events or more, by its length", "while the lane is as long", "lanes"
+REPLAYS = Key(
+    ":replays", "zset", "id of a replay, by the Redis time in ms at which it began", _REPLAYED, "dead_letters"
 )
-SEEN = Key(
-    ":seen:{generation}", "hash", "bucket → fingerprints of message ids", "dedupe_s, up to two thirds more", "lanes"
+REPLAY = Key(":replay:{id}", "hash", "a replay and how far it is", _REPLAYED, "dead_letters", personal="data")
+DRY_RUN = Key(":replay:{id}:dry_run", "hash", "what a dry run counted", _REPLAYED, "dead_letters")
+DRY_RUN_LOCK = Key(
+    ":replay:{id}:lock", "string", "a worker carries the dry run on", "seconds", "dead_letters", expires=True
 )
-WAKEUP = Key(":wakeup", "string", "a wake-up was requested, or a deliverer polls", "a fraction of a second", "lanes")
+REPLAY_LOCK = Key(
+    ":replays:lock", "string", "a worker carries the oldest replay on", "seconds", "dead_letters", expires=True
+)
+SPILL_LOCK = Key(
+    ":spill:lock", "string", "a worker moves dead letters to files", "seconds", "dead_letters", expires=True
+)
+RETENTION_DONE = Key(
+    ":retention:done", "string", "the retention of dead letters was checked", "30 s", "dead_letters", expires=True
+)
+
+# Suppression and erasure
+
 SUPPRESSED = Key(
-    ":suppressed", "set", "keyed hashes of digests; events with such a key are refused", "until unsuppressed", "lanes"
+    ":suppressed",
+    "set",
+    "keyed hashes of digests; events with such a key are refused",
+    "until unsuppressed",
+    "lanes",
+    personal="keyed hashes",
 )
 SUPPRESSED_CHANGES = Key(":suppressed:changes", "string", "how often the suppression list changed", _FOR_EVER, "lanes")
 SECRET = Key(":secret", "string", "the key of those hashes", _FOR_EVER, "lanes")
-TOTAL = Key(
-    ":total",
+RECEIPTS = Key(":receipts", "zset", "id of a receipt, by its time in ms", _FOR_EVER, "privacy")
+RECEIPT = Key(
+    ":receipt:{id}",
     "hash",
-    "accepted, duplicates, delivered, buried, released, reaped, spilled, erased → number of events",
+    "one erasure: time, operator, request, state, keyed hashes, counts",
     _FOR_EVER,
-    "lanes",
+    "privacy",
+    personal="data",
 )
+ERASING = Key(":erasing", "set", "ids of receipts whose erasure is not finished", "until finished", "privacy")
+ERASING_LOCK = Key(":erasing:lock", "string", "a worker finishes erasures", "60 s", "privacy", expires=True)
+
+# Delivery
+
 ADMISSION = Key(":admission", "hash", "circuit breaker, pause and rate of the destination", _FOR_EVER, "delivery")
 DEPARTED = Key(
     ":admission:departed", "list", "times of the last requests of a second in µs, newest first", _FOR_EVER, "delivery"
 )
 LOG = Key(
-    ":log", "list", "the last requests with their responses, newest first", "3 days, log_requests entries", "delivery"
+    ":log",
+    "list",
+    "the last requests with their responses, newest first",
+    "3 days, log_requests entries",
+    "delivery",
+    personal="data",
 )
 MERGED = Key(
     ":merged:{generation}",
@@ -196,9 +283,17 @@ MERGED = Key(
     "digest of a merged person → digest and identifiers of the primary",
     _REMEMBERED,
     "delivery",
+    expires=True,
+    personal="data",
 )
 DELETED = Key(
-    ":deleted:{generation}", "hash", "digest of a deleted person → time of the deletion in ms", _REMEMBERED, "delivery"
+    ":deleted:{generation}",
+    "hash",
+    "digest of a deleted person → time of the deletion in ms",
+    _REMEMBERED,
+    "delivery",
+    expires=True,
+    personal="digests",
 )
 IDENTIFIED = Key(
     ":identified:{generation}",
@@ -206,33 +301,20 @@ IDENTIFIED = Key(
     "digest → time and partner of the last update of a person",
     "2 to 4 hours",
     "delivery",
+    expires=True,
+    personal="digests",
 )
 RECENT_ATTRIBUTES = Key(
     ":recent_attributes:{generation}",
     "hash",
     "digest of a person → attributes of recent updates",
-    "cooldown_ms, up to twice that",
+    _COOLING,
     "delivery",
+    expires=True,
+    personal="data",
 )
-REPLAYS = Key(
-    ":replays",
-    "zset",
-    "id of a replay, by the Redis time in ms at which it began",
-    "the last 200 replays",
-    "dead_letters",
-)
-REPLAY = Key(":replay:{id}", "hash", "a replay and how far it is", "the last 200 replays", "dead_letters")
-DRY_RUN = Key(":replay:{id}:dry_run", "hash", "what a dry run counted", "the last 200 replays", "dead_letters")
-DRY_RUN_LOCK = Key(":replay:{id}:lock", "string", "a worker carries the dry run on", "seconds", "dead_letters")
-REPLAY_LOCK = Key(":replays:lock", "string", "a worker carries the oldest replay on", "seconds", "dead_letters")
-SPILL_LOCK = Key(":spill:lock", "string", "a worker moves dead letters to files", "seconds", "dead_letters")
-RETENTION_DONE = Key(":retention:done", "string", "the retention of dead letters was checked", "30 s", "dead_letters")
-RECEIPTS = Key(":receipts", "zset", "id of a receipt, by its time in ms", _FOR_EVER, "privacy")
-RECEIPT = Key(
-    ":receipt:{id}", "hash", "one erasure: time, operator, request, state, keyed hashes, counts", _FOR_EVER, "privacy"
-)
-ERASING = Key(":erasing", "set", "ids of receipts whose erasure is not finished", "until finished", "privacy")
-ERASING_LOCK = Key(":erasing:lock", "string", "a worker finishes erasures", "60 s", "privacy")
+
+# Beside the queues
 
 SOURCES = Key(
     "segue:sources",
@@ -245,13 +327,15 @@ WORKERS = Key(
     "segue:workers",
     "zset",
     "name of a worker process, by the Redis time in seconds of its heartbeat",
-    "while it runs",
+    "while a worker runs",
     "workers",
 )
 AOF_REWRITE = Key(
     "segue:aof_rewrite", "string", "a rewrite of the append-only file is wanted", "until requested", "privacy"
 )
-AOF_REWRITE_DONE = Key("segue:aof_rewrite:done", "string", "a rewrite was requested recently", "10 min", "privacy")
+AOF_REWRITE_DONE = Key(
+    "segue:aof_rewrite:done", "string", "a rewrite was requested recently", "10 min", "privacy", expires=True
+)
 
 CELERY_QUEUE = Key("segue", "list", "messages of Celery that wait for a worker", "until received", "celery")
 CELERY_BINDING = Key("_kombu.binding.{exchange}", "set", "queues of an exchange of Celery", _FOR_EVER, "celery")
@@ -272,109 +356,13 @@ CELERY_UNACKED_INDEX = Key(
     "unacked_index", "zset", "the same messages, by the time of receipt in s", "until acknowledged", "celery"
 )
 CELERY_UNACKED_MUTEX = Key(
-    "unacked_mutex", "string", "a worker returns messages that were not acknowledged", "5 min", "celery"
+    "unacked_mutex",
+    "string",
+    "a worker returns messages that were not acknowledged",
+    "5 min",
+    "celery",
+    expires=True,
 )
 
-REGISTRY: Final = tuple(value for value in tuple(globals().values()) if isinstance(value, Key))
-
-_EXPIRING: Final = frozenset(
-    {
-        FINISHED_AT,
-        COOLING_UNTIL,
-        JOIN,
-        SEEN,
-        WAKEUP,
-        MERGED,
-        DELETED,
-        IDENTIFIED,
-        RECENT_ATTRIBUTES,
-        DRY_RUN_LOCK,
-        REPLAY_LOCK,
-        SPILL_LOCK,
-        RETENTION_DONE,
-        ERASING_LOCK,
-        AOF_REWRITE_DONE,
-        CELERY_UNACKED_MUTEX,
-    }
-)
-
-# The table of docs/privacy.md has a row for each of these.
-PERSONAL: Final[dict[Key, Personal]] = {
-    EVENT: "data",
-    ATTEMPTS: "data",
-    DEAD: "data",
-    FAILURE: "data",
-    LOG: "data",
-    MERGED: "data",
-    RECENT_ATTRIBUTES: "data",
-    REPLAY: "data",
-    RECEIPT: "data",
-    LANE: "digests",
-    HOT: "digests",
-    FINISHED_AT: "digests",
-    COOLING_UNTIL: "digests",
-    JOIN: "digests",
-    SEEN: "digests",
-    DELETED: "digests",
-    IDENTIFIED: "digests",
-    SUPPRESSED: "keyed hashes",
-}
-
-
-def digest(key: str) -> bytes:
-    """Return the 8 bytes that stand for an ordering key."""
-    hashed = _DIGEST.copy()
-    hashed.update(key.encode("utf-8", "surrogatepass"))
-    return hashed.digest()
-
-
-def fingerprint(message_id: str) -> bytes:
-    """Return what stands for a message id among those seen: 3 bytes for one of a million buckets, 6 that tell it apart.
-
-    A bucket is one text of fingerprints. A million is as many as make both the buckets and what each adds small at a
-    thousand events a second; 68 bits in all.
-    """
-    hashed = _FINGERPRINT.copy()
-    hashed.update(message_id.encode("utf-8", "surrogatepass"))
-    print = hashed.digest()
-    return _FIRST[print[0]] + print[1:]
-
-
-def record(accepted_at_ms: int, digests: Collection[bytes], body: bytes) -> bytes:
-    """Return an event as it is written down; `digests` are those of its distinct keys."""
-    return b"%013d%b" % (accepted_at_ms, undated(digests, body))
-
-
-def undated(digests: Collection[bytes], body: bytes) -> bytes:
-    """Return a record without its time."""
-    return b"".join((_COUNTS[len(digests)], *digests, body))
-
-
-def read_record(record: bytes) -> tuple[int, tuple[bytes, ...], bytes]:
-    """Return when the event was accepted (ms), the digests of its keys, and its body."""
-    digests = _DIGESTS[record[_KEY_COUNT]]
-    return int(record[_ACCEPTED_AT]), digests.unpack_from(record, _KEYS_START), record[_KEYS_START + digests.size :]
-
-
-def head(lane: bytes) -> str:
-    """Return the first event of a lane."""
-    tail, at = _sequence(lane, 1)
-    return _sequence(lane, at)[0] if at < len(lane) else tail
-
-
-def successor(links: bytes, key: int) -> str | None:
-    """Return the event that comes next in the lane of this key, numbered as in the event's record; None behind the
-    last."""
-    at = 1
-    while at < len(links):
-        number = links[at]
-        sequence, at = _sequence(links, at + 1)
-        if number == key:
-            return sequence
-    return None
-
-
-def _sequence(value: bytes, at: int) -> tuple[str, int]:
-    """Return the sequence that stands at this place of a value, and where it ends."""
-    end = at + 1 + value[at]
-    return value[at + 1 : end].decode(), end
+KEYS: Final = {name: value for name, value in tuple(globals().items()) if isinstance(value, Key)}
+REGISTRY: Final = tuple(KEYS.values())

@@ -1,55 +1,132 @@
-"""The Lua scripts, one file a verb: run by their digest, and sent whole when the server does not know them yet."""
+"""The Lua scripts: composed when they are loaded, run by their digest, sent whole when the server does not know them.
+
+A script is one file, `lua/VERB.lua`. A line `-- uses clock, bulk` in its head puts the shared pieces of `lua/lib` in
+front, in that order. In front of these the loader writes what every script has (the base name of the queue and the
+string functions), and each key and number of `lanes.keys` that the script or a piece of it names. `delivery` loads its
+scripts by the same code. docs/internals/lua.md explains how to write a script.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any
+from typing import Any, NoReturn
 
+import redis
 from redis.client import Pipeline
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
+from lanes import keys
 from lanes.queue import AsyncQueue, Queue
 
-Argument = str | bytes | int
+Argument = str | bytes | int | float
+
+_PRELUDE = """\
+local base, call = KEYS[1], redis.call
+local sub, byte, char, find, format = string.sub, string.byte, string.char, string.find, string.format
+"""
+_USES = re.compile(r"^-- uses ([\w, ]+)$", re.MULTILINE)
+_COMMENT, _NAME = re.compile(r"--.*"), re.compile(r"\b[A-Z][A-Z_]+\b")
+_LINE = re.compile(r"(?:user_script|\[string \"<python>\"\]):(\d+)")
+# States of the server, not faults of a script. The client has no exception of its own for these.
+_SERVER_STATES = ("BUSY ", "MISCONF ", "NOREPLICAS ", "UNKILLABLE ")
+_QUEUE = re.compile(r"\{(.+?)\}")
+
+
+class ScriptError(ResponseError):
+    """A script failed. It names the verb, the queue and, where known, the line of the script's file.
+
+    Nothing was written, unless a key of the queue has a wrong type: scripts read and decide before they write.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A verb's text, and the digest by which the server remembers it."""
+    """A script as it is sent, and the digest by which the server remembers it."""
 
+    verb: str
     text: str
     sha: str
+    parts: tuple[tuple[str, int], ...]  # the files that it was composed of, each with its number of lines
+
+    def position(self, line: int) -> str:
+        """Return FILE:LINE for a line of the text."""
+        for file, length in self.parts:
+            if line <= length:
+                return f"{file}:{line}"
+            line -= length
+        return f"{self.verb}.lua"
 
 
 @cache
-def script(verb: str) -> Script:
-    """Return the script in `lua/VERB.lua`."""
-    text = files("lanes").joinpath("lua", f"{verb}.lua").read_text(encoding="utf-8")
-    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+def load(package: str, verb: str) -> Script:
+    """Return the script in the folder `lua` of a package, with the pieces that it uses."""
+    folder, library = files(package).joinpath("lua"), files("lanes").joinpath("lua", "lib")
+    body = folder.joinpath(f"{verb}.lua").read_text(encoding="utf-8")
+    uses = _USES.search(body)
+    pieces = [piece.strip() for piece in uses[1].split(",")] if uses else []
+    parts = [(f"lib/{piece}.lua", library.joinpath(f"{piece}.lua").read_text(encoding="utf-8")) for piece in pieces]
+    parts.append((f"{verb}.lua", body))
+    names = dict.fromkeys(_NAME.findall(_COMMENT.sub("", "".join(text for _, text in parts))))
+    parts.insert(0, ("prelude", _PRELUDE + "".join(_definitions(names))))
+    text = "".join(text for _, text in parts)
+    sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
+    return Script(verb, text, sha, tuple((file, text.count("\n")) for file, text in parts))
+
+
+def _definitions(names: Iterable[str]) -> Iterator[str]:
+    """Yield a line of Lua for each key and each number of `lanes.keys` among the names."""
+    for name in names:
+        if name in keys.KEYS:
+            yield f"local {name} = base .. '{keys.KEYS[name].prefix}'\n"
+        elif name in keys.NUMBERS:
+            yield f"local {name} = {keys.NUMBERS[name]}\n"
 
 
 def run(queue: Queue, verb: str, arguments: Sequence[Argument]) -> Any:
-    """Return the raw reply of the verb on `queue`."""
-    wanted = script(verb)
+    """Return the raw reply of the verb on `queue`; raise ScriptError when the script fails."""
+    return run_script(queue.client, load("lanes", verb), queue.base, arguments)
+
+
+def run_script(client: redis.Redis, script: Script, key: str, arguments: Sequence[Argument]) -> Any:
+    """Return the raw reply of a script on one key; raise ScriptError when it fails."""
     try:
-        return queue.client.evalsha(wanted.sha, 1, queue.base, *arguments)
-    except NoScriptError:
-        return queue.client.eval(wanted.text, 1, queue.base, *arguments)
+        try:
+            return client.evalsha(script.sha, 1, key, *arguments)
+        except NoScriptError:
+            return client.eval(script.text, 1, key, *arguments)
+    except ResponseError as error:
+        raise_named(error, script.verb, key, script)
 
 
 def queue_up(pipeline: Pipeline, verb: str, queue: Queue, arguments: Sequence[Argument]) -> None:
     """Add the verb on `queue` to a transaction; its raw reply is among those of the transaction."""
-    pipeline.eval(script(verb).text, 1, queue.base, *arguments)
+    pipeline.eval(load("lanes", verb).text, 1, queue.base, *arguments)
 
 
 async def run_async(queue: AsyncQueue, verb: str, arguments: Sequence[Argument]) -> Any:
-    """Return the raw reply of the verb on `queue`, for an asyncio client."""
-    wanted = script(verb)
+    """Return the raw reply of the verb on `queue`, for an asyncio client; raise ScriptError when the script fails."""
+    script = load("lanes", verb)
     try:
-        return await queue.client.evalsha(wanted.sha, 1, queue.base, *arguments)
-    except NoScriptError:
-        return await queue.client.eval(wanted.text, 1, queue.base, *arguments)
+        try:
+            return await queue.client.evalsha(script.sha, 1, queue.base, *arguments)
+        except NoScriptError:
+            return await queue.client.eval(script.text, 1, queue.base, *arguments)
+    except ResponseError as error:
+        raise_named(error, verb, queue.base, script)
+
+
+def raise_named(error: ResponseError, verb: str, key: str, script: Script | None = None) -> NoReturn:
+    """Raise ScriptError in place of the reply to a script that failed; what the server itself refuses is raised as it
+    is.
+    """
+    text = str(error)
+    if type(error) is not ResponseError or text.startswith(_SERVER_STATES):
+        raise error
+    line, queue = _LINE.search(text), _QUEUE.search(key)
+    position = f"{script.position(int(line[1]))}: " if script and line else ""
+    raise ScriptError(f"{verb} on queue {queue[1] if queue else key}: {position}{text}") from error

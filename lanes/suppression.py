@@ -15,7 +15,7 @@ from typing import cast
 
 from redis.client import Pipeline
 
-from lanes import keys
+from lanes import keys, records
 from lanes.queue import AsyncQueue, Queue
 
 # The longest delay of a change, seconds.
@@ -88,4 +88,4 @@ class SuppressionList:
 
     def matches(self, ordering_keys: Iterable[str]) -> bool:
         """Whether one of the keys is suppressed."""
-        return any(keyed_hash(self._secret, keys.digest(key)) in self._hashes for key in ordering_keys)
+        return any(keyed_hash(self._secret, records.digest(key)) in self._hashes for key in ordering_keys)

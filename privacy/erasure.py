@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 import lanes
 import mapping
 from lanes import Queue, keys, suppression
-from lanes.keys import read_record
+from lanes.records import read_record
 from mapping.envelope import message_key, unpack
 from privacy import purge, receipts
 from privacy.purge import ErasureContext, Removed

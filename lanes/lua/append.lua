@@ -1,167 +1,122 @@
--- Append events in order, all of them or none. Duplicates are dropped, each event joins the lane of each of its keys, and
--- the lanes that these were joined to.
+-- Append events in order, all of them or none. Duplicates are dropped. Each event joins the lane of each of its keys, and
+-- the lanes to which these keys were joined.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  limit: the most unfinished events the queue may hold
--- ARGV[2]  length of one de-duplication generation, ms
--- ARGV[3]  ready events that one open claim is expected to take care of
--- ARGV[4]  longest hold, ms
+-- ARGV[2]  length of one generation of message ids, ms
+-- ARGV[3]  ready events that one open claim is expected to take
+-- ARGV[4]  cooldown of the queue, ms
 -- ARGV[5]  how long a join lasts, ms
--- ARGV[6]  how many events
+-- ARGV[6]  number of events
 -- ARGV[7]  bucket and fingerprint of each event's message id, in one text
--- ARGV[8…] what each event's record has behind the time: a byte: how many distinct keys, their digests, the body
--- ARGV[…]  four per event that has any of these: its place among the events (from 1), hold (ms), join ('' or the digests
---          of two keys: what comes later with the first has the second as well), and '' or the sequence of the dead letter
---          whose place it takes: then that one is no more, and the message id is not asked
+-- ARGV[8…] the record of each event without its time: a byte: how many distinct keys, their digests, the body
+-- ARGV[…]  four per event that has any of these: its index among the events (from 1); its cooldown, ms; '' or a join: the
+--          digests of two keys, later events with the first get the second as well; '' or the sequence of the dead letter
+--          that it replaces: that one is removed, and the message id is not compared
 --
--- Returns  false when the queue is full (nothing was written), else {flags, wake, last}: flags a text with '1' for each
---          event accepted and '0' for each duplicate; wake: how many deliverers to ask for; last: the
---          sequence of the last event accepted, 0 without any.
+-- Returns  false when the queue is full (nothing was written), else {flags, wake, last, missing}: flags: a text with '1'
+--          for each event accepted and '0' for each duplicate; wake: how many deliverers to request; last: the sequence of
+--          the last event accepted, 0 without any; missing: last events of lanes that have no record: their lanes begin
+--          anew
 -- Clock    Redis' own.
-local base, call = KEYS[1], redis.call
-local sub, byte, char, find, format = string.sub, string.byte, string.char, string.find, string.format
-local EVENT, LANE, PLACE, READY = base .. ':event', base .. ':lane', base .. ':links', base .. ':ready'
-local DIGEST, BUCKET, PRINT, HOT_LENGTH = 8, 3, 6, 1000
-local GENERATIONS, SHARDS, HINT_MS, MOST_WAKES, ARGUMENTS, MOST_JOINS = 3, 16, 200, 4, 4000, 20
-
-local time = call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-
+-- uses clock, layout, bulk, cooldown
+local MOST_JOINS = 20
 local offered = tonumber(ARGV[6])
 local IDS, EVENTS, REST = ARGV[7], 7, 7 + offered
+
+---- Read and decide: which events are new ----
+
 if call('HLEN', EVENT) + offered > tonumber(ARGV[1]) then
   return false
 end
 
-local function look_up(key, names)
-  if #names == 0 then
-    return {}
-  end
-  local found = call('HMGET', key, unpack(names, 1, math.min(ARGUMENTS, #names)))
-  for first = ARGUMENTS + 1, #names, ARGUMENTS do
-    for i, value in ipairs(call('HMGET', key, unpack(names, first, math.min(first + ARGUMENTS - 1, #names)))) do
-      found[first + i - 1] = value
-    end
-  end
-  return found
-end
-
-local function bulk(command, key, values)
-  for first = 1, #values, ARGUMENTS do
-    call(command, key, unpack(values, first, math.min(first + ARGUMENTS - 1, #values)))
-  end
-end
-
--- Redis keeps a small hash as a list that is searched from its start, which is slow for hundreds of fields a call; one
--- long value makes a table of it.
-local function write(key, values)
-  if #values > 0 and call('EXISTS', key) == 0 then
-    call('HSET', key, 'table', string.rep('-', 65))
-    bulk('HSET', key, values)
-    call('HDEL', key, 'table')
-  else
-    bulk('HSET', key, values)
-  end
-end
-
-local holds_of, join_of, letter_of = {}, {}, {}
+local cooldown_of, join_of, replaced_by = {}, {}, {}
 for at = REST + 1, #ARGV, 4 do
-  local place, join, letter = tonumber(ARGV[at]), ARGV[at + 2], ARGV[at + 3]
-  holds_of[place] = tonumber(ARGV[at + 1])
-  join_of[place] = join ~= '' and join or nil
-  letter_of[place] = letter ~= '' and letter or nil
+  local index, join, replaces = tonumber(ARGV[at]), ARGV[at + 2], ARGV[at + 3]
+  cooldown_of[index] = tonumber(ARGV[at + 1])
+  join_of[index] = join ~= '' and join or nil
+  replaced_by[index] = replaces ~= '' and replaces or nil
 end
 
--- A message id is remembered in the generation of its arrival, and found there for three more.
+-- A message id is remembered in the generation of its arrival, and found there during the three that follow.
 local generation = math.floor(now / ARGV[2])
 local function seen(back)
-  return base .. ':seen:' .. generation - back
+  return SEEN .. generation - back
 end
 local buckets = {}
-for place = 1, offered do
-  local start = (place - 1) * (BUCKET + PRINT)
-  buckets[place] = sub(IDS, start + 1, start + BUCKET)
+for index = 1, offered do
+  local start = (index - 1) * (BUCKET_BYTES + FINGERPRINT_BYTES)
+  buckets[index] = sub(IDS, start + 1, start + BUCKET_BYTES)
 end
 local is_new_generation = call('EXISTS', seen(0)) == 0
-local current, older = is_new_generation and {} or look_up(seen(0), buckets), {}
+local current, older = is_new_generation and {} or read_all('HMGET', seen(0), buckets), {}
 for back = 1, GENERATIONS do
   if call('EXISTS', seen(back)) == 1 then
-    older[#older + 1] = look_up(seen(back), buckets)
+    older[#older + 1] = read_all('HMGET', seen(back), buckets)
   end
 end
-local function holds_print(prints, print)
-  local at = find(prints, print, 1, true)
-  while at and at % PRINT ~= 1 do
-    at = find(prints, print, at + 1, true)
+local function has_fingerprint(fingerprints, fingerprint)
+  local at = find(fingerprints, fingerprint, 1, true)
+  while at and at % FINGERPRINT_BYTES ~= 1 do
+    at = find(fingerprints, fingerprint, at + 1, true)
   end
   return at
 end
 local added, remembered, remembered_count = {}, {}, 0
-local function is_duplicate(place)
-  local id_end = place * (BUCKET + PRINT)
-  local bucket, print = buckets[place], sub(IDS, id_end - PRINT + 1, id_end)
+local function is_duplicate(index)
+  local id_end = index * (BUCKET_BYTES + FINGERPRINT_BYTES)
+  local bucket, fingerprint = buckets[index], sub(IDS, id_end - FINGERPRINT_BYTES + 1, id_end)
   for back = 1, #older do
-    local prints = older[back][place]
-    if prints and holds_print(prints, print) then
+    local fingerprints = older[back][index]
+    if fingerprints and has_fingerprint(fingerprints, fingerprint) then
       return true
     end
   end
-  local prints = added[bucket] or current[place]
-  if prints and holds_print(prints, print) then
+  local fingerprints = added[bucket] or current[index]
+  if fingerprints and has_fingerprint(fingerprints, fingerprint) then
     return true
   end
-  prints = prints and prints .. print or print
-  added[bucket] = prints
-  remembered[remembered_count + 1], remembered[remembered_count + 2] = bucket, prints
+  fingerprints = fingerprints and fingerprints .. fingerprint or fingerprint
+  added[bucket] = fingerprints
+  remembered[remembered_count + 1], remembered[remembered_count + 2] = bucket, fingerprints
   remembered_count = remembered_count + 2
   return false
 end
 
 local flags, fresh, count = {}, {}, 0
-for place = 1, offered do
-  local letter, duplicate = letter_of[place], nil
-  if letter then
-    duplicate = call('HDEL', base .. ':dead', letter) == 0
-    call('HDEL', base .. ':failure', letter)
-    call('ZREM', base .. ':dead_index', letter)
+local replaced, is_replaced = {}, {}
+for index = 1, offered do
+  local dead_letter, drop = replaced_by[index], nil
+  if dead_letter then
+    drop = is_replaced[dead_letter] or call('HEXISTS', DEAD, dead_letter) == 0
+    is_replaced[dead_letter] = true
+    replaced[#replaced + 1] = not drop and dead_letter or nil
   else
-    duplicate = is_duplicate(place)
+    drop = is_duplicate(index)
   end
-  flags[place] = duplicate and '0' or '1'
-  if not duplicate then
+  flags[index] = drop and '0' or '1'
+  if not drop then
     count = count + 1
-    fresh[count] = place
+    fresh[count] = index
   end
-end
-if count < offered then
-  call('HINCRBY', base .. ':total', 'duplicates', offered - count)
 end
 if count == 0 then
-  return { table.concat(flags), 0, 0 }
+  call('HINCRBY', TOTAL, 'duplicates', offered)
+  return { table.concat(flags), 0, 0, {} }
 end
 
-bulk('HSET', seen(0), remembered)
-if is_new_generation then
-  call('PEXPIRE', seen(0), (GENERATIONS + 2) * ARGV[2])
-  call('UNLINK', seen(GENERATIONS + 1))
-end
+---- Read and decide: the keys of each event ----
 
-local function digests_of(event)
+local function keys_of(event)
   local digests = {}
-  for at = 2, byte(event) * DIGEST, DIGEST do
-    digests[#digests + 1] = sub(event, at, at + DIGEST - 1)
+  for at = 2, byte(event) * DIGEST_BYTES, DIGEST_BYTES do
+    digests[#digests + 1] = sub(event, at, at + DIGEST_BYTES - 1)
   end
   return digests
 end
 
--- What is remembered for a length of time stands in the generation of that length, and is looked for in two.
-local function recent(suffix, length)
-  local generation = math.floor(now / math.max(tonumber(length), 1))
-  return { base .. suffix .. generation, base .. suffix .. generation - 1 }
-end
-
--- A key that was joined to another brings that one along, and so on; the joins of this call count from their event on.
-local joins, joined = {}, recent(':join:', ARGV[5])
+-- A key that was joined to another one adds that one, and so on. A join of this call counts from its event on.
+local joins, join_names = {}, generations(JOIN, ARGV[5])
 local function read_joins()
   local asked, is_asked = {}, {}
   local function ask(digest)
@@ -170,21 +125,21 @@ local function read_joins()
       asked[#asked + 1] = digest
     end
   end
-  for _, place in ipairs(fresh) do
-    for _, digest in ipairs(digests_of(ARGV[EVENTS + place])) do
+  for _, index in ipairs(fresh) do
+    for _, digest in ipairs(keys_of(ARGV[EVENTS + index])) do
       ask(digest)
     end
-    if join_of[place] then
-      ask(sub(join_of[place], DIGEST + 1))
+    if join_of[index] then
+      ask(sub(join_of[index], DIGEST_BYTES + 1))
     end
   end
   while #asked > 0 do
-    local now_asked = asked
+    local asked_now = asked
     asked = {}
-    for _, name in ipairs(joined) do
-      for i, other in ipairs(look_up(name, now_asked)) do
-        if other and not joins[now_asked[i]] then
-          joins[now_asked[i]] = other
+    for _, name in ipairs(join_names) do
+      for i, other in ipairs(read_all('HMGET', name, asked_now)) do
+        if other and not joins[asked_now[i]] then
+          joins[asked_now[i]] = other
           ask(other)
         end
       end
@@ -193,77 +148,40 @@ local function read_joins()
 end
 
 local function with_joins(event)
-  local digests, all, met = digests_of(event), {}, {}
+  local digests, all, is_added = keys_of(event), {}, {}
   for _, digest in ipairs(digests) do
-    while digest and not met[digest] and #all < MOST_JOINS + #digests do
-      met[digest] = true
+    while digest and not is_added[digest] and #all < MOST_JOINS + #digests do
+      is_added[digest] = true
       all[#all + 1] = digest
       digest = joins[digest]
     end
   end
-  return char(#all) .. table.concat(all) .. sub(event, 2 + #digests * DIGEST)
+  return char(#all) .. table.concat(all) .. sub(event, 2 + #digests * DIGEST_BYTES)
 end
 
-local event_of = {} -- with what was joined to its keys
-if next(join_of) or call('EXISTS', unpack(joined)) > 0 then
+local event_of, new_joins = {}, {} -- event_of: with the keys that were joined
+if next(join_of) or call('EXISTS', unpack(join_names)) > 0 then
   read_joins()
-  for _, place in ipairs(fresh) do
-    event_of[place] = with_joins(ARGV[EVENTS + place])
-    local join = join_of[place]
+  for _, index in ipairs(fresh) do
+    event_of[index] = with_joins(ARGV[EVENTS + index])
+    local join = join_of[index]
     if join then
-      local from, to = sub(join, 1, DIGEST), sub(join, DIGEST + 1)
+      local from, to = sub(join, 1, DIGEST_BYTES), sub(join, DIGEST_BYTES + 1)
       joins[from] = to
-      call('HSET', joined[1], from, to)
-      call('PEXPIRE', joined[1], 2 * ARGV[5])
+      new_joins[#new_joins + 1] = from
+      new_joins[#new_joins + 1] = to
     end
   end
 end
 
--- Nobody starts sooner after a neighbour than the hold of either says, also when that one has left.
-local apart = recent(':cooling_until:', ARGV[4])
-local some_are_apart = call('EXISTS', unpack(apart)) > 0
-local function apart_until(digests)
-  local time = 0
-  for _, name in ipairs(apart) do
-    for _, found in ipairs(call('HMGET', name, unpack(digests))) do
-      time = math.max(time, tonumber(found or 0))
-    end
-  end
-  return time
-end
-local rested = {}
-local function rested_at(digest)
-  local shard, time = ':' .. byte(digest) % SHARDS, 0
-  for _, generation in ipairs(recent(':finished_at:', ARGV[4])) do
-    local name = generation .. shard
-    rested[name] = rested[name] or call('GET', name) or ''
-    local at = find(rested[name], digest, 1, true)
-    while at do
-      if at % (DIGEST + 13) == 1 then
-        time = math.max(time, tonumber(sub(rested[name], at + DIGEST, at + DIGEST + 12)))
-      end
-      at = find(rested[name], digest, at + 1, true)
-    end
-  end
-  return time
-end
-local function due_of(event, hold)
-  local due, digests = now, digests_of(event)
-  if #digests > 0 and some_are_apart then
-    due = math.max(due, apart_until(digests))
-  end
-  for _, digest in ipairs(hold > 0 and digests or {}) do
-    due = math.max(due, rested_at(digest) + hold)
-  end
-  return due
-end
+---- Read and decide: the lanes ----
 
 -- The digests of all lanes, each once; and for each key of each event, one after the other, which lane it is.
 local digests, lane_of, lane_count, lane_by, key_count = {}, {}, 0, {}, 0
 for i = 1, count do
   local event = event_of[fresh[i]] or ARGV[EVENTS + fresh[i]]
-  for at = 2, byte(event) * DIGEST, DIGEST do
-    local digest = sub(event, at, at + DIGEST - 1)
+  for at = 2, byte(event) * DIGEST_BYTES, DIGEST_BYTES do
+    local digest = sub(event, at, at + DIGEST_BYTES - 1)
     local lane = lane_by[digest]
     if not lane then
       lane_count = lane_count + 1
@@ -274,65 +192,123 @@ for i = 1, count do
     lane_of[key_count] = lane
   end
 end
-local lanes = look_up(LANE, digests)
+local seq, now_text = tonumber(call('GET', SEQ) or 0), format('%d', now)
+local cooling = generations(COOLING_UNTIL, ARGV[4])
+cooling = call('EXISTS', unpack(cooling)) > 0 and cooling or nil
 
--- A look at a table is cheaper than a call of char.
+-- The last events of lanes that nothing would ever free: without predecessors they are ready or claimed, unless they have
+-- no record.
+local function without_record(tails, tail_links)
+  local heads, missing = {}, {}
+  for i = 1, #tails do
+    local links = tail_links[i]
+    if (not links or byte(links) == 0) and tonumber(tails[i]) <= seq then
+      heads[#heads + 1] = tails[i]
+    end
+  end
+  for i, is_ready in ipairs(read_all('ZMSCORE', READY, heads)) do
+    missing[#missing + 1] = not is_ready and call('HEXISTS', EVENT, heads[i]) == 0 and heads[i] or nil
+  end
+  return missing
+end
+
+-- An index of a table is cheaper than a call of char.
 local as_byte = setmetatable({}, {
   __index = function(made, number)
     made[number] = char(number)
     return made[number]
   end,
 })
-local seq = call('INCRBY', base .. ':seq', count) - count
-local now_text, key = format('%d', now), 0
-local events, ready, ready_count, holds, links = {}, {}, 0, {}, {}
-local waiting, behinds, waiting_count = {}, {}, 0
-local heads, lengths = {}, {} -- of the lanes that have several events: the first one, as it stands in a value; how many
-for i = 1, count do
-  local place = fresh[i]
-  local name, event = format('%d', seq + i), event_of[place] or ARGV[EVENTS + place]
-  local behind, hold = 0, holds_of[place] or 0
-  for own_key = 0, byte(event) - 1 do
-    key = key + 1
-    local lane = lane_of[key]
-    local last = lanes[lane]
-    if last then
-      local last_key, digits = byte(last, 1, 2)
-      local last_end = 2 + digits
-      if lengths[lane] then
-        lengths[lane] = lengths[lane] + 1
-      elseif #last > last_end then -- as it was read
-        local head_end = last_end + 1 + byte(last, last_end + 1)
-        heads[lane], lengths[lane] = sub(last, last_end + 1, head_end), sub(last, head_end + 1) + 1
-      else
-        heads[lane], lengths[lane] = sub(last, 2), 2
-      end
-      local before = sub(last, 3, last_end)
-      links[before] = (links[before] or '') .. as_byte[last_key] .. as_byte[#name] .. name
-      behind = behind + 1
+local lanes, events, ready, newly_due, cooldowns, link_values
+local first_of, lengths -- of the lanes that have several events: the first one, as it is stored; how many
+local missing, is_missing, begun_anew, is_sound = {}, {}, {}, false
+while not is_sound do -- once more when a lane ends in an event without a record
+  lanes = read_all('HMGET', LANE, digests)
+  for lane = 1, #missing > 0 and lane_count or 0 do
+    if lanes[lane] and is_missing[sub(lanes[lane], 3, 2 + byte(lanes[lane], 2))] then
+      lanes[lane] = false
+      begun_anew[#begun_anew + 1] = digests[lane]
     end
-    lanes[lane] = as_byte[own_key] .. as_byte[#name] .. name
   end
-  events[2 * i - 1], events[2 * i] = name, now_text .. event
-  if behind > 0 then
-    waiting_count = waiting_count + 1
-    waiting[waiting_count], behinds[waiting_count] = name, behind
-  else
-    ready[ready_count + 1] = (hold > 0 or some_are_apart) and due_of(event, hold) or now_text
-    ready[ready_count + 2] = name
-    ready_count = ready_count + 2
+
+  events, ready, newly_due, cooldowns, first_of, lengths = {}, {}, 0, {}, {}, {}
+  local links, waiting, waits_of, key, ready_count, waiting_count = {}, {}, {}, 0, 0, 0
+  for i = 1, count do
+    local index = fresh[i]
+    local name, event = format('%d', seq + i), event_of[index] or ARGV[EVENTS + index]
+    local waits, cooldown = 0, cooldown_of[index] or 0
+    for own_key = 0, byte(event) - 1 do
+      key = key + 1
+      local lane = lane_of[key]
+      local last = lanes[lane]
+      if last then
+        local last_key, digits = byte(last, 1, 2)
+        local last_end = 2 + digits
+        if lengths[lane] then
+          lengths[lane] = lengths[lane] + 1
+        elseif #last > last_end then -- as it was read
+          local first_end = last_end + 1 + byte(last, last_end + 1)
+          first_of[lane], lengths[lane] = sub(last, last_end + 1, first_end), sub(last, first_end + 1) + 1
+        else
+          first_of[lane], lengths[lane] = sub(last, 2), 2
+        end
+        local before = sub(last, 3, last_end)
+        links[before] = (links[before] or '') .. as_byte[last_key] .. as_byte[#name] .. name
+        waits = waits + 1
+      end
+      lanes[lane] = as_byte[own_key] .. as_byte[#name] .. name
+    end
+    events[2 * i - 1], events[2 * i] = name, now_text .. event
+    if waits > 0 then
+      waiting_count = waiting_count + 1
+      waiting[waiting_count], waits_of[waiting_count] = name, waits
+    else
+      local due = now
+      if cooldown > 0 or cooling then
+        due = due_as_head(keys_of(event), cooldown, cooling, ARGV[4])
+      end
+      newly_due = newly_due + (due == now and 1 or 0)
+      ready[ready_count + 1], ready[ready_count + 2] = due == now and now_text or due, name
+      ready_count = ready_count + 2
+    end
+    if cooldown > 0 then
+      cooldowns[#cooldowns + 1] = name
+      cooldowns[#cooldowns + 1] = cooldown
+    end
   end
-  if hold > 0 then
-    holds[#holds + 1] = name
-    holds[#holds + 1] = hold
+
+  link_values = {}
+  for i = 1, waiting_count do
+    local name = waiting[i]
+    link_values[2 * i - 1], link_values[2 * i] = name, as_byte[waits_of[i]] .. (links[name] or '')
+    links[name] = nil
   end
+  local tails = {} -- the others that have a successor now
+  for name in pairs(links) do
+    tails[#tails + 1] = name
+  end
+  local tail_links = read_all('HMGET', LINKS, tails)
+  for i = 1, #tails do
+    link_values[#link_values + 1] = tails[i]
+    link_values[#link_values + 1] = (tail_links[i] or as_byte[0]) .. links[tails[i]]
+  end
+
+  local found = without_record(tails, tail_links)
+  is_sound = #found == 0
+  for i = 1, #found do
+    missing[#missing + 1], is_missing[found[i]] = found[i], true
+  end
+end
+local missing_count = #missing
+for _, is_known in ipairs(read_all('SMISMEMBER', MISSING, missing)) do
+  missing_count = missing_count - is_known
 end
 
 local lane_values, hot_values = {}, {}
 for lane = 1, lane_count do
   local value, length = lanes[lane], lengths[lane]
   if length then
-    value = value .. heads[lane] .. format('%d', length)
+    value = value .. first_of[lane] .. format('%d', length)
     if length >= HOT_LENGTH then
       hot_values[#hot_values + 1] = length
       hot_values[#hot_values + 1] = digests[lane]
@@ -341,34 +317,61 @@ for lane = 1, lane_count do
   lane_values[2 * lane - 1], lane_values[2 * lane] = digests[lane], value
 end
 
-local places = {}
-for i = 1, waiting_count do
-  local name = waiting[i]
-  places[2 * i - 1], places[2 * i] = name, as_byte[behinds[i]] .. (links[name] or '')
-  links[name] = nil
-end
-local tails = {} -- the others that have somebody behind them now
-for name in pairs(links) do
-  tails[#tails + 1] = name
-end
-for i, place in ipairs(look_up(PLACE, tails)) do
-  local name = tails[i]
-  places[#places + 1] = name
-  places[#places + 1] = (place or char(0)) .. links[name]
+local lanes_are_new, links_are_new = call('EXISTS', LANE) == 0, call('EXISTS', LINKS) == 0
+local due_count = call('ZCOUNT', READY, '-inf', now_text) + newly_due
+local wanted = math.min(math.ceil(due_count / ARGV[3]) - call('ZCARD', CLAIMS), MOST_WAKEUPS)
+
+---- Write ----
+
+-- Redis keeps a small hash as a list that is searched from its start, which is slow for hundreds of fields a call; one
+-- long value makes a table of it.
+local function write_table(key, values, is_new)
+  if #values > 0 and is_new then
+    call('HSET', key, 'table', string.rep('-', 65))
+    write_all('HSET', key, values)
+    call('HDEL', key, 'table')
+  else
+    write_all('HSET', key, values)
+  end
 end
 
-bulk('HSET', EVENT, events)
-write(LANE, lane_values)
-write(PLACE, places)
-bulk('HSET', base .. ':cooldown', holds)
-bulk('ZADD', READY, ready)
-bulk('ZADD', base .. ':hot', hot_values)
-if call('HINCRBY', base .. ':age', time[1], count) == count then
-  call('ZADD', base .. ':ages', time[1], time[1])
+write_all('HSET', EVENT, events)
+if #missing > 0 then
+  write_all('ZREM', HOT, begun_anew)
+  write_all('SADD', MISSING, missing)
+  call('EXPIRE', MISSING, MISSING_KEPT_S)
+  call('HINCRBY', TOTAL, 'missing', missing_count)
 end
-call('HINCRBY', base .. ':total', 'accepted', count)
+call('INCRBY', SEQ, count)
+write_table(LANE, lane_values, lanes_are_new)
+write_table(LINKS, link_values, links_are_new)
+write_all('HSET', COOLDOWN, cooldowns)
+write_all('ZADD', READY, ready)
+write_all('ZADD', HOT, hot_values)
+if call('HINCRBY', AGE, time[1], count) == count then
+  call('ZADD', AGES, time[1], time[1])
+end
+call('HINCRBY', TOTAL, 'accepted', count)
+if count < offered then
+  call('HINCRBY', TOTAL, 'duplicates', offered - count)
+end
 
-local due = call('ZCOUNT', READY, '-inf', now_text)
-local wanted = math.min(math.ceil(due / ARGV[3]) - call('ZCARD', base .. ':claims'), MOST_WAKES)
-local wake = wanted > 0 and call('SET', base .. ':wakeup', '1', 'PX', HINT_MS, 'NX')
-return { table.concat(flags), wake and wanted or 0, seq + count }
+write_all('HSET', seen(0), remembered)
+if is_new_generation then
+  call('PEXPIRE', seen(0), (GENERATIONS + 2) * ARGV[2])
+  call('UNLINK', seen(GENERATIONS + 1))
+end
+if #new_joins > 0 then
+  write_all('HSET', join_names[1], new_joins)
+  call('PEXPIRE', join_names[1], 2 * ARGV[5])
+end
+if #replaced > 0 then
+  write_all('HDEL', DEAD, replaced)
+  write_all('HDEL', FAILURE, replaced)
+  write_all('ZREM', DEAD_INDEX, replaced)
+end
+
+---- Wake ----
+
+local wake = wanted > 0 and call('SET', WAKEUP, '1', 'PX', WAKEUP_MS, 'NX')
+return { table.concat(flags), wake and wanted or 0, seq + count, missing }

@@ -1,15 +1,15 @@
--- Give a claim more time, if it still exists.
+-- Extend the lease of a claim, if the claim still exists.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  claim id
 -- ARGV[2]  lease from now, ms
 --
--- Returns  1, or 0 when the claim is gone (reaped, or all of it settled)
+-- Returns  1, or 0 when there is no such claim (it was reaped, or all of it was settled)
 -- Clock    Redis' own.
-local claims = KEYS[1] .. ':claims'
-if not redis.call('ZSCORE', claims, ARGV[1]) then
+-- uses clock
+if not call('ZSCORE', CLAIMS, ARGV[1]) then
   return 0
 end
-local time = redis.call('TIME')
-redis.call('ZADD', claims, string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2]), ARGV[1])
+call('ZREM', CLAIMS, ARGV[1]) -- removing comes first, see settle.lua
+call('ZADD', CLAIMS, now + ARGV[2], ARGV[1])
 return 1

@@ -1,35 +1,41 @@
--- Add dead letters from elsewhere. A letter keeps its sequence unless something else has it; one that is there is left.
+-- Add dead letters from elsewhere. Each keeps its sequence unless another event has it; one that exists is not added.
 --
 -- KEYS[1]  base name of the queue
--- ARGV[…]  three per letter: its sequence or '', its record, the letter
+-- ARGV[…]  three per dead letter: its sequence or '', its record, its failure
 --
 -- Returns  how many were added
-local base = KEYS[1]
-local DEAD, ACCEPTED_AT = base .. ':dead', 13
+-- uses bulk
+local before = tonumber(call('GET', SEQ) or 0)
+local last = before
+local dead, failures, index, added = {}, {}, {}, {} -- added: records by sequence
 
-local function is_there(name, record)
-  local known = redis.call('HGET', DEAD, name)
-  return known and string.sub(known, 1, ACCEPTED_AT) == string.sub(record, 1, ACCEPTED_AT)
+local function is_same(one, other)
+  return one and sub(one, 1, TIME_DIGITS) == sub(other, 1, TIME_DIGITS)
 end
 
-local function own(name)
-  if name == '' or redis.call('HEXISTS', DEAD, name) == 1 or redis.call('HEXISTS', base .. ':event', name) == 1 then
-    return string.format('%d', redis.call('INCR', base .. ':seq'))
-  end
-  if tonumber(name) > tonumber(redis.call('GET', base .. ':seq') or 0) then
-    redis.call('SET', base .. ':seq', name)
-  end
-  return name
-end
+---- Read and decide ----
 
-local added = 0
 for at = 1, #ARGV, 3 do
-  if ARGV[at] == '' or not is_there(ARGV[at], ARGV[at + 1]) then
-    local name = own(ARGV[at])
-    redis.call('HSET', DEAD, name, ARGV[at + 1])
-    redis.call('HSET', base .. ':failure', name, ARGV[at + 2])
-    redis.call('ZADD', base .. ':dead_index', name, name)
-    added = added + 1
+  local name, record = ARGV[at], ARGV[at + 1]
+  local known = name ~= '' and (added[name] or call('HGET', DEAD, name))
+  if not is_same(known, record) then
+    if name == '' or known or call('HEXISTS', EVENT, name) == 1 then
+      name = format('%d', last + 1)
+    end
+    last = math.max(last, tonumber(name))
+    added[name] = record
+    dead[#dead + 1], dead[#dead + 2] = name, record
+    failures[#failures + 1], failures[#failures + 2] = name, ARGV[at + 2]
+    index[#index + 1], index[#index + 2] = name, name
   end
 end
-return added
+
+---- Write ----
+
+write_all('HSET', DEAD, dead)
+write_all('HSET', FAILURE, failures)
+write_all('ZADD', DEAD_INDEX, index)
+if last > before then
+  call('INCRBY', SEQ, format('%d', last - before))
+end
+return #dead / 2

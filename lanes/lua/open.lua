@@ -7,19 +7,17 @@
 --
 -- Returns  {layout, name, value, …}: what is stored. Layout 0: the queue has keys but no layout. An empty array: the queue
 --          is new, and nothing was stored.
-local base, call = KEYS[1], redis.call
-local LAYOUT, CONFIG = base .. ':layout', base .. ':config'
-
 local layout = call('GET', LAYOUT)
-if not layout then
-  if call('EXISTS', base .. ':seq', base .. ':event', base .. ':dead', base .. ':total', base .. ':secret') > 0 then
-    return { 0 }
-  end
-  if ARGV[2] ~= '1' then
-    return {}
-  end
-  call('SET', LAYOUT, ARGV[1])
-  call('HSET', CONFIG, unpack(ARGV, 3))
-  layout = ARGV[1]
+if layout then
+  return { tonumber(layout), unpack(call('HGETALL', CONFIG)) }
 end
-return { tonumber(layout), unpack(call('HGETALL', CONFIG)) }
+if call('EXISTS', SEQ, EVENT, DEAD, TOTAL, SECRET) > 0 then
+  return { 0 }
+end
+if ARGV[2] ~= '1' then
+  return {}
+end
+
+call('SET', LAYOUT, ARGV[1])
+call('HSET', CONFIG, unpack(ARGV, 3))
+return { tonumber(ARGV[1]), unpack(ARGV, 3) }

@@ -1,36 +1,45 @@
--- Return the events of expired leases to their place, each with one more death to its name: when the lease ended, and
--- whose claim it was.
+-- Return the events of expired claims to their lanes. Each keeps a line for the claim: when its lease ended, and its id.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  most claims to reap in this call
 --
--- Returns  {events returned, wake}: wake 1 when there is ready work that nobody was asked for just now
+-- Returns  {events returned, wake}: wake 1 when there is ready work for which no deliverer was requested just now
 -- Clock    Redis' own.
-local base = KEYS[1]
-local READY, HINT_MS = base .. ':ready', 200
+-- uses clock, bulk
 
-local time = redis.call('TIME')
-local now = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+---- Read and decide ----
 
-local returned = 0
-local expired = redis.call('ZRANGEBYSCORE', base .. ':claims', '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[1])
+local expired = call('ZRANGEBYSCORE', CLAIMS, '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[1])
+local claims, names, lines = {}, {}, {}
 for at = 1, #expired, 2 do
-  local claim, death = expired[at], string.format('%d %s\n', expired[at + 1], expired[at])
-  for _, name in ipairs(redis.call('SMEMBERS', base .. ':claim:' .. claim)) do
-    redis.call('HSET', base .. ':expired_claims', name, (redis.call('HGET', base .. ':expired_claims', name) or '') .. death)
-    local place = redis.call('HGET', base .. ':links', name)
-    if not place or string.byte(place) == 0 then
-      redis.call('ZADD', READY, now, name)
-    end
-    returned = returned + 1
+  local claim, line = expired[at], format('%d %s\n', expired[at + 1], expired[at])
+  claims[#claims + 1] = claim
+  for _, name in ipairs(call('SMEMBERS', CLAIM .. claim)) do
+    names[#names + 1], lines[#lines + 1] = name, line
   end
-  redis.call('DEL', base .. ':claim:' .. claim)
-  redis.call('ZREM', base .. ':claims', claim)
 end
-if returned > 0 then
-  redis.call('HINCRBY', base .. ':total', 'reaped', string.format('%d', returned))
+local earlier, ready, line_values = read_all('HMGET', EXPIRED_CLAIMS, names), {}, {}
+for i, links in ipairs(read_all('HMGET', LINKS, names)) do
+  line_values[2 * i - 1], line_values[2 * i] = names[i], (earlier[i] or '') .. lines[i]
+  if not links or byte(links) == 0 then
+    ready[#ready + 1], ready[#ready + 2] = now, names[i]
+  end
+end
+local due_count = call('ZCOUNT', READY, '-inf', now) + #ready / 2
+
+---- Write. Removing comes first, see settle.lua ----
+
+write_all('ZREM', CLAIMS, claims)
+for _, claim in ipairs(claims) do
+  call('DEL', CLAIM .. claim)
+end
+write_all('HSET', EXPIRED_CLAIMS, line_values)
+write_all('ZADD', READY, ready)
+if #names > 0 then
+  call('HINCRBY', TOTAL, 'reaped', #names)
 end
 
-local due = redis.call('ZCOUNT', READY, '-inf', now)
-local wake = due > 0 and redis.call('SET', base .. ':wakeup', '1', 'PX', HINT_MS, 'NX')
-return { returned, wake and 1 or 0 }
+---- Wake ----
+
+local wake = due_count > 0 and call('SET', WAKEUP, '1', 'PX', WAKEUP_MS, 'NX')
+return { #names, wake and 1 or 0 }

@@ -220,7 +220,13 @@ class Scenario:
         self.pipeline.workers.pop(0).wait()
         self.pipeline.send([{"type": "track", "event": f"e{n}", "userId": "hot"} for n in range(HOT_LENGTH)])
         self._command("forget", "--user-id", "hot", "--destination", QUEUE)
+        self._lose_a_record()
         self.pipeline.start_worker()
+
+    def _lose_a_record(self) -> None:
+        """Delete the record of a ready event, which the next claim sets aside. Segue itself never does that."""
+        self.pipeline.send([{"type": "track", "event": "lost", "userId": "lost"}])
+        self.client.hdel(keys.EVENT.of(QUEUE), self.client.get(keys.SEQ.of(QUEUE)))
 
     def _request_privacy(self) -> None:
         """A deletion request of Segment, and a suppression by an operator."""

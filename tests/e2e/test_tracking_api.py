@@ -12,7 +12,8 @@ import httpx
 import orjson
 import pytest
 
-from lanes.keys import base, read_record
+from lanes.keys import base
+from lanes.records import read_record
 from mapping.envelope import unpack
 from tests.conftest import RedisServer
 from tests.pipeline import QUEUE, Pipeline

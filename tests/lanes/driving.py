@@ -100,6 +100,11 @@ def expire_claims(client: redis.Redis, *which: int, times: int = 3) -> None:
     client.hset(keys.EXPIRED_CLAIMS.of(QUEUE), mapping=dict.fromkeys(map(str, which), b"1 id/worker\n" * times))
 
 
+def lose_record(client: redis.Redis, *which: int) -> None:
+    """Delete the records of these events, as nothing in Segue does."""
+    client.hdel(keys.EVENT.of(QUEUE), *map(str, which))
+
+
 def make_due(client: redis.Redis) -> None:
     """Let every delay end now."""
     delayed = client.zrange(keys.READY.of(QUEUE), 0, -1)

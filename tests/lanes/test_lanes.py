@@ -490,7 +490,7 @@ def test_message_ids_are_remembered_in_older_generations_and_forgotten_in_the_en
 def test_a_message_id_is_not_found_across_two_others(client: redis.Redis) -> None:
     append(client, event("other", "jo"))
     seen = next(iter(client.scan_iter(f"{base(QUEUE)}:seen:*")))
-    bucket, fingerprint = lanes.keys.fingerprint("a")[:3], lanes.keys.fingerprint("a")[3:]
+    bucket, fingerprint = lanes.records.fingerprint("a")[:3], lanes.records.fingerprint("a")[3:]
     client.hset(seen, bucket, b"\0" + fingerprint + b"\0" * 5)
 
     assert append(client, event("a", "jo")).accepted == (True,)

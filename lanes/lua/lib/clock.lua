@@ -1,0 +1,3 @@
+-- Redis' clock: `now` is the time in ms, the same for the whole script.
+local time = call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,0 +1,219 @@
+-- Finish events: they leave their lanes, and each of their successors waits for one event less. All that is needed is read
+-- at once, changed in tables and written at once: this is most of what settling costs. Uses bulk, layout and cooldown.
+
+-- What finishing does, decided but not written. `names`: sequences in ascending order, all owned by the claim;
+-- `failure_of`: why those of them that are buried are; `cooldown_ms`: the queue's.
+local function decide_finish(names, failure_of, cooldown_ms)
+  local sub, byte, DIGEST_BYTES, KEY_COUNT = sub, byte, DIGEST_BYTES, KEY_COUNT -- the loop reads its own ones quicker
+  local records, links_of = read_all('HMGET', EVENT, names), read_all('HMGET', LINKS, names)
+  local some_cooldown = call('EXISTS', COOLDOWN) == 1
+  local cooldown_of = some_cooldown and read_all('HMGET', COOLDOWN, names) or {}
+
+  local event_count, finished_count = call('HLEN', EVENT), 0
+  local finished, buried, blocked, missing, ages = {}, {}, {}, {}, {}
+  local cooling_until_of, cooling_values, cools_all = {}, {}, {}
+  local successors, passed = {}, {} -- passed: the lanes that were passed on to each that has not finished itself
+  -- The lanes that had several events and lost some, by number: digest, head now or false, how many left it.
+  local digests, heads, left, lane_by, lane_count = {}, {}, {}, {}, 0
+  local empty_lanes, empty_count = {}, 0
+  local without_links, own_lanes = {}, {} -- own_lanes: of the event at hand, by the number of its key
+  for i = 1, #names do
+    local name, record, links, cooldown = names[i], records[i], links_of[i], cooldown_of[i]
+    if not record then -- a dead letter that blocks has its record there too
+      record, event_count = call('HGET', DEAD, name), event_count + 1
+    end
+    if links and byte(links) > (passed[name] or 0) then
+      blocked[#blocked + 1] = name
+    elseif not record then
+      missing[#missing + 1] = name
+    else
+      for key = 0, byte(record, KEY_COUNT) - 1 do
+        local at = KEY_COUNT + 1 + key * DIGEST_BYTES
+        local digest = sub(record, at, at + DIGEST_BYTES - 1)
+        if links then
+          local lane = lane_by[digest]
+          if not lane then
+            lane_count = lane_count + 1
+            lane = lane_count
+            digests[lane], left[lane], lane_by[digest] = digest, 0, lane
+          end
+          heads[lane], left[lane], own_lanes[key] = false, left[lane] + 1, lane
+        else -- it was alone
+          empty_count = empty_count + 1
+          empty_lanes[empty_count] = digest
+        end
+        if cooldown then
+          cooling_until_of[digest] = now + cooldown
+          cooling_values[#cooling_values + 1] = digest
+          cooling_values[#cooling_values + 1] = now + cooldown
+          cools_all[digest] = tonumber(cooldown) >= cooldown_ms
+        end
+      end
+      if links then
+        local at = 2
+        while at < #links do
+          local key, digits = byte(links, at, at + 1)
+          local successor = sub(links, at + 2, at + 1 + digits)
+          local passed_so_far = passed[successor]
+          if not passed_so_far then
+            successors[#successors + 1] = successor
+          end
+          heads[own_lanes[key]], passed[successor] = successor, (passed_so_far or 0) + 1
+          at = at + 2 + digits
+        end
+        passed[name] = nil
+        without_links[#without_links + 1] = name
+      end
+      local second = sub(record, 1, 10)
+      ages[second] = (ages[second] or 0) + 1
+      finished_count = finished_count + 1
+      finished[finished_count] = name
+      if failure_of[name] then
+        buried[name] = record
+      end
+    end
+  end
+
+  local lane_values, long_lanes, long_digests, cold = {}, {}, {}, {}
+  for lane = 1, lane_count do
+    if heads[lane] then
+      long_lanes[#long_lanes + 1] = lane
+      long_digests[#long_digests + 1] = digests[lane]
+    else
+      empty_count = empty_count + 1
+      empty_lanes[empty_count] = digests[lane]
+      if left[lane] >= HOT_LENGTH then
+        cold[#cold + 1] = digests[lane]
+      end
+    end
+  end
+  for i, text in ipairs(read_all('HMGET', LANE, long_digests)) do
+    local lane, digest, tail_end = long_lanes[i], long_digests[i], 2 + byte(text, 2)
+    local length = tonumber(sub(text, tail_end + 2 + byte(text, tail_end + 1)))
+    local remaining, head = length - left[lane], heads[lane]
+    lane_values[2 * i - 1] = digest
+    lane_values[2 * i] = sub(text, 1, tail_end)
+      .. (remaining > 1 and char(#head) .. head .. format('%d', remaining) or '')
+    if length >= HOT_LENGTH and remaining < HOT_LENGTH then
+      cold[#cold + 1] = digest
+    end
+  end
+
+  -- The successors of what finished wait for less, some for nothing: those are freed.
+  local waiting, link_values, freed = {}, {}, {}
+  for i = 1, #successors do
+    if passed[successors[i]] then
+      waiting[#waiting + 1] = successors[i]
+    end
+  end
+  for i, links in ipairs(read_all('HMGET', LINKS, waiting)) do
+    local successor = waiting[i]
+    local waits = links and byte(links) - passed[successor]
+    if waits == 0 then
+      freed[#freed + 1] = successor
+    end
+    if waits == 0 and #links == 1 then
+      without_links[#without_links + 1] = successor
+    elseif waits then
+      link_values[#link_values + 1] = successor
+      link_values[#link_values + 1] = char(waits) .. sub(links, 2)
+    end
+  end
+
+  return {
+    names = finished,
+    buried = buried, -- the records of those that are
+    blocked = blocked, -- a predecessor is unfinished
+    missing = missing, -- without a record
+    freed = freed,
+    cooldowns = some_cooldown and read_all('HMGET', COOLDOWN, freed) or {}, -- of the freed
+    cooling_until = cooling_until_of,
+    cooling_values = cooling_values,
+    cools_all = cools_all,
+    passed = passed,
+    ages = ages,
+    empty_lanes = empty_lanes,
+    long_digests = long_digests,
+    lane_values = lane_values,
+    link_values = link_values,
+    without_links = without_links,
+    cold = cold,
+    is_last = event_count == finished_count, -- no event is left
+    some_attempts = call('EXISTS', ATTEMPTS) == 1,
+    some_cooldown = some_cooldown,
+    some_expired = call('EXISTS', EXPIRED_CLAIMS) == 1,
+  }
+end
+
+-- When each freed event is due: its own cooldown counts from now, that of the events before it from when they finished.
+local function due_of_freed(finish, cooling)
+  local due, some_cooling = {}, cooling or #finish.cooling_values > 0
+  local records = some_cooling and read_all('HMGET', EVENT, finish.freed) or {}
+  for i = 1, #finish.freed do
+    due[i] = now + (finish.cooldowns[i] or 0)
+    local digests = records[i] and digests_of(records[i]) or {}
+    due[i] = math.max(due[i], cooling and cooling_until(cooling, digests) or 0)
+    for _, digest in ipairs(digests) do
+      due[i] = math.max(due[i], finish.cooling_until[digest] or 0)
+    end
+  end
+  return due
+end
+
+-- When a key was last used is only asked for an event with a cooldown, which is rare: so it is written as cheaply as can
+-- be, in one text for one of 16 parts of all keys, `DIGEST TIME` after `DIGEST TIME`. A key that all events wait for anyway
+-- needs no time.
+local function write_finished_at(finish, cooldown_ms, generation)
+  local shards, now_text, cools_all = {}, format('%d', now), finish.cools_all
+  for _, digests in ipairs({ finish.empty_lanes, finish.long_digests }) do
+    for i = 1, #digests do
+      local digest = digests[i]
+      if not cools_all[digest] then
+        local shard = byte(digest) % SHARDS
+        local entries = shards[shard]
+        if entries then
+          entries[#entries + 1] = digest
+        else
+          shards[shard] = { digest }
+        end
+      end
+    end
+  end
+  for shard, entries in pairs(shards) do
+    local key = FINISHED_AT .. generation .. ':' .. shard
+    local text = table.concat(entries, now_text) .. now_text
+    if call('APPEND', key, text) == #text then
+      call('PEXPIRE', key, 2 * cooldown_ms)
+    end
+  end
+end
+
+local function write_finish(finish, cooldown_ms)
+  if cooldown_ms > 0 then
+    local generation = math.floor(now / cooldown_ms)
+    write_finished_at(finish, cooldown_ms, generation)
+    if #finish.cooling_values > 0 then
+      write_all('HSET', COOLING_UNTIL .. generation, finish.cooling_values)
+      call('PEXPIRE', COOLING_UNTIL .. generation, 2 * cooldown_ms)
+    end
+  end
+  if finish.is_last then -- what events without records left behind goes too
+    call('UNLINK', EVENT, LANE, LINKS, HOT, AGE, AGES, ATTEMPTS, COOLDOWN, EXPIRED_CLAIMS)
+    return
+  end
+  write_all('HSET', LANE, finish.lane_values)
+  write_all('HDEL', LANE, finish.empty_lanes)
+  write_all('ZREM', HOT, finish.cold)
+  write_all('HSET', LINKS, finish.link_values)
+  write_all('HDEL', LINKS, finish.without_links)
+  write_all('HDEL', EVENT, finish.names)
+  write_all('HDEL', ATTEMPTS, finish.some_attempts and finish.names or {})
+  write_all('HDEL', COOLDOWN, finish.some_cooldown and finish.names or {})
+  write_all('HDEL', EXPIRED_CLAIMS, finish.some_expired and finish.names or {})
+  for second, count in pairs(finish.ages) do
+    if call('HINCRBY', AGE, second, -count) == 0 then
+      call('HDEL', AGE, second)
+      call('ZREM', AGES, second)
+    end
+  end
+end

@@ -1,0 +1,60 @@
+-- How an event, its links and its lanes are stored: see lanes/records.py. The loops of append, claim and settle over
+-- all events of a call read and write the same in place, since a call of a function costs more than what it does.
+
+-- The digests of a record's keys, and the position of the last byte before the body.
+local function digests_of(record)
+  local digests, keys_end = {}, KEY_COUNT + byte(record, KEY_COUNT) * DIGEST_BYTES
+  for at = KEY_COUNT + 1, keys_end, DIGEST_BYTES do
+    digests[#digests + 1] = sub(record, at, at + DIGEST_BYTES - 1)
+  end
+  return digests, keys_end
+end
+
+-- Whether the event was erased while a claim owned it.
+local function is_empty(record)
+  return #record == KEY_COUNT + byte(record, KEY_COUNT) * DIGEST_BYTES
+end
+
+-- The sequence at a position of a value, and the position behind it.
+local function sequence_at(value, at)
+  local sequence_end = at + byte(value, at)
+  return sub(value, at + 1, sequence_end), sequence_end + 1
+end
+
+local function sequence_text(sequence)
+  return char(#sequence) .. sequence
+end
+
+-- In how many lanes an event waits, and its successors by the number of the key. `links` is false when it has none.
+local function read_links(links)
+  local successors, at = {}, 2
+  while links and at <= #links do
+    local key = byte(links, at)
+    successors[key], at = sequence_at(links, at + 1)
+  end
+  return links and byte(links) or 0, successors
+end
+
+-- The links as they are stored; false when there is nothing to store.
+local function links_text(waits, successors)
+  local parts = { char(waits) }
+  for key, successor in pairs(successors) do
+    parts[#parts + 1] = char(key) .. sequence_text(successor)
+  end
+  return (waits > 0 or #parts > 1) and table.concat(parts)
+end
+
+-- The head, the tail and the length of a lane, and by which of its keys the tail is in it.
+local function read_lane(lane)
+  local tail, at = sequence_at(lane, 2)
+  if at > #lane then
+    return tail, tail, 1, byte(lane)
+  end
+  local head, length_at = sequence_at(lane, at)
+  return head, tail, tonumber(sub(lane, length_at)), byte(lane)
+end
+
+local function lane_text(head, tail, length, tail_key)
+  local rest = length > 1 and sequence_text(head) .. format('%d', length) or ''
+  return char(tail_key) .. sequence_text(tail) .. rest
+end

@@ -1,0 +1,119 @@
+"""How an event, its lanes and its links are stored, and the digests and fingerprints of keys and message ids.
+
+`lanes/lua/lib/layout.lua` reads and writes the same. Numbers and sequences are text, but for counts of one byte.
+
+Record: 13 digits of accepted-at (ms, Redis' clock), a byte: the number of keys, 8 bytes a key, then the body. An event
+that was erased while a claim owned it has no body.
+
+Sequence in a value: a byte: the number of digits, then the digits.
+
+Lane: a byte: which key of its last event this is, from 0; the sequence of that event; when there are several events,
+then the sequence of the first, and the number of events, in digits.
+
+Links of an event: a byte: the number of lanes in which it is not the head; then, for each lane in which it is not the
+last, a byte: which of its keys, and the sequence of its successor there. An event without either has none.
+
+Ordering keys are stored as 8-byte digests: they are small, and no identity is in Redis outside an event. If two keys
+had the same digest, two people would wait for each other; no event would be lost or out of order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from hashlib import blake2b
+from struct import Struct
+from typing import NamedTuple
+
+from lanes.keys import BUCKET_BYTES, DIGEST_BYTES, FINGERPRINT_BYTES, TIME_DIGITS
+
+_ACCEPTED_AT = slice(0, TIME_DIGITS)
+_KEY_COUNT = TIME_DIGITS
+_KEYS_START = TIME_DIGITS + 1
+_COUNTS = [bytes((count,)) for count in range(256)]
+_DIGESTS = [Struct(f"{DIGEST_BYTES}s" * count) for count in range(256)]  # by their number
+_DIGEST = blake2b(digest_size=DIGEST_BYTES)  # a copy costs two thirds of making one
+_FINGERPRINT = blake2b(digest_size=BUCKET_BYTES + FINGERPRINT_BYTES)
+_FIRST = [bytes((byte % 16,)) for byte in range(256)]  # of 3 bytes of a hash, 20 bits choose the bucket
+
+
+def digest(key: str) -> bytes:
+    """Return the 8 bytes that stand for an ordering key."""
+    hashed = _DIGEST.copy()
+    hashed.update(key.encode("utf-8", "surrogatepass"))
+    return hashed.digest()
+
+
+def fingerprint(message_id: str) -> bytes:
+    """Return what stands for a message id: 3 bytes for one of a million buckets, 6 that tell it apart in its bucket.
+
+    A bucket is one text of fingerprints. A million is as many as make both the buckets and what each adds small at a
+    thousand events a second; 68 bits in all.
+    """
+    hashed = _FINGERPRINT.copy()
+    hashed.update(message_id.encode("utf-8", "surrogatepass"))
+    print = hashed.digest()
+    return _FIRST[print[0]] + print[1:]
+
+
+def record(accepted_at_ms: int, digests: Collection[bytes], body: bytes) -> bytes:
+    """Return an event as it is stored; `digests` are those of its distinct keys."""
+    return b"%013d%b" % (accepted_at_ms, undated(digests, body))
+
+
+def undated(digests: Collection[bytes], body: bytes) -> bytes:
+    """Return a record without its time, which append.lua puts in front."""
+    return b"".join((_COUNTS[len(digests)], *digests, body))
+
+
+def read_record(record: bytes) -> tuple[int, tuple[bytes, ...], bytes]:
+    """Return when the event was accepted (ms), the digests of its keys, and its body."""
+    digests = _DIGESTS[record[_KEY_COUNT]]
+    return int(record[_ACCEPTED_AT]), digests.unpack_from(record, _KEYS_START), record[_KEYS_START + digests.size :]
+
+
+class LaneValue(NamedTuple):
+    """A lane as it is stored."""
+
+    head: int  # sequence of its first event
+    tail: int
+    length: int  # number of events
+    tail_key: int  # which key of the tail, from 0
+
+
+def read_lane(lane: bytes) -> LaneValue:
+    """Return what the value of a lane says."""
+    tail, at = _sequence(lane, 1)
+    if at == len(lane):
+        return LaneValue(tail, tail, 1, lane[0])
+    head, at = _sequence(lane, at)
+    return LaneValue(head, tail, int(lane[at:]), lane[0])
+
+
+class Links(NamedTuple):
+    """The links of an event as they are stored."""
+
+    waits: int  # number of lanes in which it is not the head
+    successors: tuple[tuple[int, int], ...]  # which of its keys, and the sequence of the next event in that lane
+
+    def successor(self, key: int) -> int | None:
+        """Return the next event in the lane of this key, by its number in the record; None behind the last."""
+        return next((sequence for number, sequence in self.successors if number == key), None)
+
+
+def read_links(links: bytes | None) -> Links:
+    """Return what the links of an event say; None stands for an event without any."""
+    return Links(links[0], tuple(_successors(links))) if links else Links(0, ())
+
+
+def _successors(links: bytes) -> Iterator[tuple[int, int]]:
+    at = 1
+    while at < len(links):
+        key = links[at]
+        sequence, at = _sequence(links, at + 1)
+        yield key, sequence
+
+
+def _sequence(value: bytes, at: int) -> tuple[int, int]:
+    """Return the sequence that is at this position of a value, and where it ends."""
+    end = at + 1 + value[at]
+    return int(value[at + 1 : end]), end

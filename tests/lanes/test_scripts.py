@@ -1,0 +1,267 @@
+"""How the scripts are composed, what a failing one says, and that each of them does all or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import fakeredis
+import pytest
+import redis
+import redis.exceptions
+
+import delivery
+import lanes
+from lanes import keys, scripts
+from tests.lanes.driving import COOLDOWN_MS, QUEUE, append, bury, claim, event, expire, queue_of, sequences
+
+FILES = sorted(Path(lanes.__file__).parent.glob("lua/**/*.lua")) + sorted(
+    Path(delivery.__file__).parent.glob("lua/*.lua")
+)
+VERBS = [file for file in FILES if file.parent.name == "lua"]
+
+
+def test_a_script_begins_with_the_pieces_and_the_names_that_it_uses() -> None:
+    text = scripts.load("lanes", "extend").text
+
+    assert text.startswith("local base, call = KEYS[1], redis.call\n")
+    assert "local CLAIMS = base .. ':claims'\n" in text
+    assert "local now = " in text
+    assert "READY" not in text
+
+
+@pytest.mark.parametrize("file", VERBS, ids=lambda file: f"{file.parts[-3]}-{file.stem}")
+def test_every_name_of_a_script_is_known(file: Path) -> None:
+    """A name in capitals is a key, a number of lanes.keys, an argument, or the script's own constant."""
+    text = re.sub(r"--.*|'[^']*'", "", scripts.load(file.parts[-3], file.stem).text)
+
+    defined = {name for names in re.findall(r"local ([\w, ]+?) =", text) for name in names.split(", ")}
+    assert set(re.findall(r"\b[A-Z][A-Z_]+\b", text)) - defined <= {"KEYS", "ARGV"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parts[-3]}-{file.stem}")
+def test_no_script_spells_a_key_or_repeats_a_shared_number(file: Path) -> None:
+    code = re.sub(r"--.*", "", file.read_text())
+
+    assert not re.findall(r"'(:\w[\w:]+)'", code), "keys are named as in lanes.keys"
+    assert not re.findall(rf"local ({'|'.join(keys.NUMBERS)}) = \d", code)
+
+
+@pytest.mark.parametrize("file", VERBS, ids=lambda file: f"{file.parts[-3]}-{file.stem}")
+def test_a_script_says_what_it_takes_and_returns(file: Path) -> None:
+    head = file.read_text().partition("\nlocal ")[0]
+
+    assert "-- KEYS[1]" in head
+    assert "-- Returns" in head
+
+
+def append_by_asyncio(client: redis.Redis) -> None:
+    connection = client.connection_pool.connection_kwargs
+
+    async def scenario() -> None:
+        async with redis.asyncio.Redis(host=connection["host"], port=connection["port"]) as asynchronous:
+            await lanes.append_async(lanes.AsyncQueue(client=asynchronous, name=QUEUE), [event("a", "jo")])
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("run", [append_by_asyncio, lambda client: append(client, event("a", "jo"))])
+def test_a_failing_script_names_verb_queue_and_line(
+    redis_client: redis.Redis, run: Callable[[redis.Redis], Any]
+) -> None:
+    redis_client.set(keys.READY.of(QUEUE), "not a sorted set")
+
+    text = rf"^append on queue {QUEUE}: (append|lib/bulk).lua:\d+: WRONGTYPE "
+    with pytest.raises(lanes.ScriptError, match=text) as caught:
+        run(redis_client)
+
+    assert isinstance(caught.value, redis.exceptions.ResponseError)
+
+
+def test_a_failing_script_names_verb_and_queue_on_the_imitation() -> None:
+    client = fakeredis.FakeStrictRedis()
+    client.set(keys.READY.of(QUEUE), "not a sorted set")
+
+    with pytest.raises(lanes.ScriptError, match=rf"^claim on queue {QUEUE}: "):
+        claim(client)
+
+
+def test_a_transaction_that_fails_names_verb_and_queue(client: redis.Redis) -> None:
+    append(client, event("a", "jo"))
+    bury(client, claim(client), "a")
+    client.delete(keys.CLAIMS.of(QUEUE))
+    client.set(keys.CLAIMS.of(QUEUE), "not a sorted set")
+
+    with pytest.raises(lanes.ScriptError, match=rf"^discard on queue {QUEUE}: "):
+        lanes.discard(queue_of(client), [1])
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (
+            redis.exceptions.ReadOnlyError("You can't write against a read only replica."),
+            redis.exceptions.ReadOnlyError,
+        ),
+        (redis.exceptions.OutOfMemoryError("command not allowed"), redis.exceptions.OutOfMemoryError),
+        (redis.exceptions.BusyLoadingError("Redis is loading"), redis.exceptions.BusyLoadingError),
+        (redis.exceptions.ResponseError("BUSY Redis is busy running a script."), redis.exceptions.ResponseError),
+        (redis.exceptions.ResponseError("MISCONF Redis is configured to save"), redis.exceptions.ResponseError),
+        (redis.exceptions.ConnectionError("gone"), redis.exceptions.ConnectionError),
+    ],
+    ids=lambda value: str(value).split(" ")[0] if isinstance(value, Exception) else "",
+)
+def test_what_the_server_itself_refuses_stays_of_its_kind(
+    monkeypatch: pytest.MonkeyPatch, reply: Exception, error: type[Exception]
+) -> None:
+    """Retry logic tells these apart."""
+    client = fakeredis.FakeStrictRedis()
+
+    def refuse(*_arguments: Any) -> None:
+        raise reply
+
+    monkeypatch.setattr(client, "evalsha", refuse)
+    with pytest.raises(error) as caught:
+        append(client, event("a", "jo"))
+
+    assert caught.value is reply
+
+
+# All or nothing
+
+
+def a_busy_queue(client: redis.Redis) -> tuple[lanes.Claim, lanes.Claim]:
+    """A queue with every kind of state; return an open claim and one that has expired."""
+    append(client, event("buried", "xx"), event("blocks", "yy"), event("behind", "yy"))
+    first = claim(client, depth=0)
+    blocking = lanes.Burial(sequences(first)["blocks"], b"failure", blocks=True)
+    lanes.settle(queue_of(client), first.id, buried=[lanes.Burial(1, b"failure"), blocking])
+    append(client, event("expired", "zz"))
+    expired = claim(client, events=1)
+    expire(client, expired)
+    append(client, *(event(f"e{n}", "jo", f"page {n % 2}") for n in range(5)))
+    append(client, event("cooling", "al", cooldown_ms=COOLDOWN_MS, join=("al", "bo")), event("late", "al"))
+    return claim(client, events=4), expired
+
+
+def verbs(client: redis.Redis, mine: lanes.Claim) -> dict[str, Callable[[], Any]]:
+    """Every verb that writes, each with something to do."""
+    queue = queue_of(client)
+    lanes.open_spill(queue, "file")
+    dead = {letter.sequence: letter for letter in lanes.list_dead_letters(queue)}
+    first, *others = [one.sequence for one in mine.events]
+
+    def requeue() -> None:
+        again = lanes.NewEvent(b"again", ("xx",), "", replaces=1)
+        lanes.requeue(queue, blocking=[dead[2]], appended=[again], as_of=0, record=("note", {"n": 1}))
+
+    def settle() -> None:
+        released = [lanes.Release(sequence, 0, b"tried", COOLDOWN_MS) for sequence in others[:1]]
+        burials = [lanes.Burial(sequence, b"failure", blocks=True) for sequence in others[1:2]]
+        lanes.settle(queue, mine.id, delivered=[first], buried=burials, released=released)
+
+    return {
+        "append": lambda: append(client, event("new", "jo", "al", "bo"), event("new", "x"), event("newer", "jo")),
+        "claim": lambda: claim(client),
+        "settle": settle,
+        "extend": lambda: lanes.extend(queue, mine.id, lease_ms=120_000),
+        "reap": lambda: lanes.reap(queue),
+        "erase": lambda: lanes.erase(queue, [lanes.digest("yy"), lanes.digest("jo")]),
+        "erase_ids": lambda: lanes.erase_message_ids(queue, ["e1", "e2"]),
+        "import": lambda: lanes.import_dead_letters(queue, [lanes.ImportedDeadLetter(None, 1, ("a",), b"b", b"f")]),
+        "edit": lambda: lanes.edit_dead_letter(queue, dead[2], b"body", b"failure"),
+        "spill": lambda: lanes.spill(queue, "file", [1], as_of=0),
+        "requeue": requeue,
+        "discard": lambda: lanes.discard(queue, [1, 2]),
+        "unblock": lambda: lanes.unblock(queue, {2: b"failure"}),
+    }
+
+
+REFUSED_WITHOUT_MEMORY = ["append", "import", "edit", "requeue", "discard", "unblock"]
+DONE_WITHOUT_MEMORY = ["claim", "settle", "extend", "reap", "erase", "erase_ids", "spill"]
+
+
+def contents(client: redis.Redis) -> dict[bytes, bytes | None]:
+    return {key: client.dump(key) for key in client.scan_iter()}
+
+
+@contextmanager
+def no_memory(client: redis.Redis) -> Iterator[None]:
+    client.config_set("maxmemory", 1)
+    try:
+        yield
+    finally:
+        client.config_set("maxmemory", 0)
+
+
+@pytest.mark.parametrize("verb", REFUSED_WITHOUT_MEMORY)
+def test_a_verb_that_redis_has_no_memory_for_writes_nothing(redis_client: redis.Redis, verb: str) -> None:
+    mine, _ = a_busy_queue(redis_client)
+    run = verbs(redis_client, mine)[verb]
+    before = contents(redis_client)
+
+    with no_memory(redis_client), pytest.raises((redis.exceptions.OutOfMemoryError, redis.exceptions.ExecAbortError)):
+        run()
+
+    assert contents(redis_client) == before
+    run()
+    assert contents(redis_client) != before
+
+
+@pytest.mark.parametrize("verb", DONE_WITHOUT_MEMORY)
+def test_a_queue_is_worked_on_when_redis_has_no_memory(redis_client: redis.Redis, verb: str) -> None:
+    """Else a Redis that is full would stay full: nothing could be claimed or settled."""
+    mine, _ = a_busy_queue(redis_client)
+    run = verbs(redis_client, mine)[verb]
+    before = contents(redis_client)
+
+    with no_memory(redis_client):
+        run()
+        idle = claim(redis_client)  # nothing is due, but for what `run` freed
+
+    assert idle.id
+    assert contents(redis_client) != before
+
+
+@contextmanager
+def commands_of_scripts(client: redis.Redis) -> Iterator[list[list[str]]]:
+    """Yield what will be, for each script that ran, the names of the commands that it called, in order."""
+    calls: list[list[str]] = []
+
+    def listen() -> None:
+        for command in monitor.listen():
+            name = command["command"].split()[0].upper()
+            if name == "ECHO":
+                return
+            if command["client_type"] == "lua":
+                calls[-1].append(name)
+            elif name in ("EVAL", "EVALSHA"):
+                calls.append([])
+
+    with client.monitor() as monitor:
+        listener = Thread(target=listen)
+        listener.start()
+        yield calls
+        client.echo("done")
+        listener.join(timeout=10)
+
+
+@pytest.mark.parametrize("verb", REFUSED_WITHOUT_MEMORY + DONE_WITHOUT_MEMORY)
+def test_a_script_reads_and_decides_before_it_writes(redis_client: redis.Redis, verb: str) -> None:
+    """What fails while it reads has written nothing; what writes has nothing left that may fail."""
+    mine, _ = a_busy_queue(redis_client)
+    run = verbs(redis_client, mine)[verb]
+    flags = {name.upper(): found["flags"] for name, found in redis_client.command().items()}
+
+    with commands_of_scripts(redis_client) as calls:
+        run()
+
+    assert any(calls)
+    for commands in calls:
+        writes = ["write" in flags[name] for name in commands]
+        assert writes == sorted(writes), f"a read after a write: {commands}"
