@@ -17,7 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from delivery.batching import Request
 from delivery.outcomes import NOT_SENT, Outcome, Paused, RetryLater, Send
@@ -34,8 +34,6 @@ _SLOW_TIMES, _SLOW_MORE_S = 2.0, 0.25
 _RECENT_WEIGHT, _USUAL_WEIGHT = 0.05, 0.005
 
 Permit = Literal["all", "probe", "none"]
-
-_PERMITS: dict[bytes, Permit] = {b"open": "all", b"probe": "probe"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +64,8 @@ class Admission:
 
         "probe" is given to one caller at a time, and takes effect by being returned.
         """
-        reply: bytes = run(self.queue.client, "admit", _key(self.queue), int(_PROBE_S * 1000), int(self.turn_s * 1000))
-        return _PERMITS.get(reply, "none")
+        reply: bytes = run(self.queue, "permit", int(_PROBE_S * 1000), int(self.turn_s * 1000))
+        return cast(Permit, reply.decode())
 
     def guard(self, send: Send) -> Send:
         """Return `send` as a function that acquires a turn first and reports the outcome.
@@ -95,9 +93,7 @@ class Admission:
         until, turn = self.clock() + self.turn_s, 0
         while True:
             patience_us = max(0, int((until - self.clock()) * 1e6))
-            turn, wait_us, had_failures = run(
-                self.queue.client, "depart", _key(self.queue), self.requests_per_s, patience_us, turn
-            )
+            turn, wait_us, had_failures = run(self.queue, "acquire", self.requests_per_s, patience_us, turn)
             if wait_us <= 0:
                 return -wait_us / 1e6, bool(had_failures)
             time.sleep(wait_us / 1e6)
@@ -105,7 +101,7 @@ class Admission:
     def _reported(self, outcomes: list[Outcome], elapsed_s: float, *, had_failures: bool) -> list[Outcome]:
         first = outcomes[0]
         if isinstance(first, Paused):
-            self._report("refused", first.reason)
+            self._report("misconfigured", first.reason)
         elif isinstance(first, RetryLater) and first.is_throttled:
             self._report("throttled", after_s=first.after_s or 0.0)
         elif isinstance(first, RetryLater):
@@ -113,7 +109,7 @@ class Admission:
                 return [Paused(first.reason, first.response)] * len(outcomes)
         else:
             if had_failures:
-                self._report("answered")
+                self._report("responded")
             self._watch(elapsed_s)
         return outcomes
 
@@ -130,9 +126,8 @@ class Admission:
         """Report the result of a request; return whether the circuit breaker is open or the destination paused now."""
         return bool(
             run(
-                self.queue.client,
+                self.queue,
                 "report",
-                _key(self.queue),
                 result,
                 self.requests_per_s,
                 FAILURES,
@@ -146,7 +141,8 @@ class Admission:
 
 def read(queue: Queue) -> AdmissionState:
     """Return the state of the destination's admission."""
-    state, reason, since, rate = queue.client.hmget(_key(queue), "state", "reason", "since", "rate")
+    name = keys.ADMISSION.of(queue.name)
+    state, reason, since, rate = queue.client.hmget(name, "state", "reason", "since", "rate")
     return AdmissionState(
         paused=state == b"paused",
         breaker="open" if state == b"open" else "closed",
@@ -154,7 +150,3 @@ def read(queue: Queue) -> AdmissionState:
         since_ms=int(since) if since else None,
         requests_per_s=float(rate) if rate else None,
     )
-
-
-def _key(queue: Queue) -> str:
-    return keys.ADMISSION.of(queue.name)

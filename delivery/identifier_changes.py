@@ -2,7 +2,7 @@
 the person was.
 
 Identifiers have no timestamps. While an update that gives an identifier to a person is in progress, no other update may
-give the same identifier to another person, or another identifier to this one. `look_up.lua` distinguishes such updates
+give the same identifier to another person, or another identifier to this one. `register.lua` distinguishes such updates
 from those that repeat the identifiers of the last ones.
 """
 
@@ -14,7 +14,7 @@ from lanes.records import digest
 from mapping.coercion import text_of
 from mapping.envelope import JsonObject
 
-# How the partner of an identifier is remembered: see `partner_after` in look_up.lua.
+# How the partner of an identifier is remembered: see `partner_after` in register.lua.
 _TOGETHER, _NAMED, _ALONE, _FIRST_COMES = b"=", b".", b"?", b"1"
 _PARTNER_BYTES = 3  # of a digest: enough to tell partners apart, too few to find out whose they are
 

@@ -26,7 +26,7 @@ Identifiers = Mapping[str, Any]  # such as {"id": "42"}, as in the body of an op
 
 _MEMBERS = ("identifiers", "primary", "secondary")
 _KINDS = frozenset({"id", "email", "cio_id"})
-TIMES_KEPT_S: Final = 7200  # as in look_up.lua
+TIMES_KEPT_S: Final = keys.TIMES_KEPT_S
 _CREATES, _UPDATES = "c", "u"  # one byte each
 _TIME_DIGITS = 10
 
@@ -105,7 +105,7 @@ def register(queue: Queue, named: Iterable[str], updates: Sequence[Update]) -> I
         mode = _UPDATES if update.updates_only else _CREATES
         arguments += (update.sequence, update.time_s, update.latest_s, mode, len(update.keys), *update.keys)
         arguments += (len(update.partners) // 2, *update.partners)
-    merged, deleted, times, changing = run(queue.client, "look_up", queue.base, *arguments)
+    merged, deleted, times, changing = run(queue, "register", *arguments)
     return Identities(
         {person: orjson.loads(primary) for person, primary in zip(people, merged, strict=False) if primary},
         {person: int(at_ms) for person, at_ms in zip(people, deleted, strict=False) if at_ms},
@@ -121,7 +121,7 @@ def remember(queue: Queue, delivered: Sequence[tuple[Effect, JsonObject, int]]) 
     for effect, body, happened_at_ms in delivered:
         arguments += _change(effect, body, happened_at_ms)
     if arguments:
-        run(queue.client, "remember", queue.base, queue.join_s * 1000, *arguments)
+        run(queue, "remember_identities", queue.join_s * 1000, *arguments)
 
 
 def _change(effect: Effect, body: JsonObject, happened_at_ms: int) -> tuple[str | bytes | int, ...]:

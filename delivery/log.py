@@ -153,7 +153,7 @@ def remove(queue: Queue, is_removed: IsRemoved) -> list[RemovedItem]:
 
 def trim(queue: Queue, requests: int) -> None:
     """Remove the entries beyond the last `requests`, and those older than KEPT_S seconds."""
-    run(queue.client, "trim_log", _key(queue), requests, KEPT_S * 1000)
+    run(queue, "trim_log", requests, KEPT_S * 1000)
 
 
 def _with_items(queue: Queue, is_removed: IsRemoved) -> Iterator[tuple[bytes, JsonObject, list[Any]]]:

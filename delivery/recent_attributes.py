@@ -33,7 +33,7 @@ def repeat(queue: Queue, prepared: Sequence[Prepared], window_ms: int) -> Sequen
     people = list({item.person for event in prepared if event.update for item in event.items if item.person})
     if not people:
         return prepared
-    found = run(queue.client, "recall", queue.base, window_ms, *map(digest, people))
+    found = run(queue, "read_attributes", window_ms, *map(digest, people))
     recent = {person: orjson.loads(attributes) for person, attributes in zip(people, found, strict=True) if attributes}
     if not recent:
         return prepared
@@ -61,7 +61,7 @@ def remember(queue: Queue, delivered: Iterable[Item], window_ms: int) -> None:
         for part in (digest(person), orjson.dumps(attributes))
     ]
     if arguments:
-        run(queue.client, "note", queue.base, window_ms, *arguments)
+        run(queue, "remember_attributes", window_ms, *arguments)
 
 
 def _repeating(recent: JsonObject | None, item: Item) -> Item:

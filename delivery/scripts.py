@@ -1,20 +1,15 @@
-"""The workers' own Lua scripts, one file each in `lua/`: what all workers of a destination have to agree on at once."""
+"""The Lua scripts of delivery, one file each in `lua/`: what all workers of a destination have to agree on at once.
+
+They are composed and run as those of the lanes are (`lanes/scripts.py`), and use the same keys, numbers and pieces.
+"""
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-import redis
-from redis.commands.core import Script
+from lanes import Queue, scripts
 
 
-def run(client: redis.Redis, name: str, key: str, *arguments: str | bytes | int | float) -> Any:
-    """Return the raw reply of the script in `lua/NAME.lua`."""
-    return _script(client, name)(keys=[key], args=list(arguments))
-
-
-@cache
-def _script(client: redis.Redis, name: str) -> Script:
-    return client.register_script(files("delivery").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8"))
+def run(queue: Queue, verb: str, *arguments: scripts.Argument) -> Any:
+    """Return the raw reply of the script in `lua/VERB.lua`; raise `lanes.ScriptError` when it fails."""
+    return scripts.run_script(queue.client, scripts.load("delivery", verb), queue.base, arguments)

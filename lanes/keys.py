@@ -22,6 +22,7 @@ SHARDS = 16  # texts in which the times of finished keys are kept
 HOT_LENGTH = 1000  # events of a lane that is counted as hot
 WAKEUP_MS = 200  # for how long a requested deliverer may take to arrive before another one is requested
 MOST_WAKEUPS = 4  # deliverers requested at once
+TIMES_KEPT_S = 7200  # for how long the time and the partner of an update are remembered
 MISSING_KEPT_S = 30 * 86_400  # for how long an event that was set aside is remembered
 
 NUMBERS: Final = {name: value for name, value in tuple(globals().items()) if isinstance(value, int)}
@@ -266,8 +267,8 @@ ERASING_LOCK = Key(":erasing:lock", "string", "a worker finishes erasures", "60 
 # Delivery
 
 ADMISSION = Key(":admission", "hash", "circuit breaker, pause and rate of the destination", _FOR_EVER, "delivery")
-DEPARTED = Key(
-    ":admission:departed", "list", "times of the last requests of a second in µs, newest first", _FOR_EVER, "delivery"
+ACQUIRED = Key(
+    ":admission:acquired", "list", "times of the last requests of a second in µs, newest first", _FOR_EVER, "delivery"
 )
 LOG = Key(
     ":log",

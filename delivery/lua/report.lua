@@ -1,64 +1,81 @@
--- Report how a send went: the gate shuts when the service is dead or the set-up is at fault, opens with the first answer,
--- and the rate falls when the service says or shows that it is too much.
+-- Report the result of a request. The circuit breaker opens after failures in a row, and a fault of the set-up pauses the
+-- destination; a response ends both. The rate is cut when the service says or shows that it is too high.
 --
--- KEYS[1]  the gate
--- ARGV[1]  'answered', 'failed', 'refused', 'throttled' or 'slow'
+-- KEYS[1]  base name of the queue
+-- ARGV[1]  'responded', 'failed', 'misconfigured', 'throttled' or 'slow'
 -- ARGV[2]  the most requests per second
--- ARGV[3]  failures in a row that shut the gate
+-- ARGV[3]  failures in a row that open the circuit breaker
 -- ARGV[4]  wait before the first probe, ms; it doubles from probe to probe
 -- ARGV[5]  longest wait before a probe, ms
 -- ARGV[6]  throttled: how long the service asked us to wait, ms
--- ARGV[7]  failed, refused: why, in words
+-- ARGV[7]  failed, misconfigured: the reason, in words
 --
--- Returns  1 when the gate is shut now
+-- Returns  1 when the circuit breaker is open or the destination is paused now
 -- Clock    Redis' own.
-local GATE, what, limit = KEYS[1], ARGV[1], tonumber(ARGV[2])
+-- uses clock
 local RECOVERY_S, CUT_EVERY_MS, LOWEST_RATE = 30, 1000, 1
 local THROTTLED_CUT, SLOW_CUT = 0.5, 0.9
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local result, limit = ARGV[1], tonumber(ARGV[2])
 
-local function number(n)
-  return string.format('%d', n)
+---- Read and decide ----
+
+local names = { 'state', 'probing', 'probe_wait', 'rate', 'rate_at', 'cut_at', 'failures', 'turn' }
+local state, probing, probe_wait, rate, rate_at, cut_at, failures, turn = unpack(call('HMGET', ADMISSION, unpack(names)))
+local changes = {}
+local function change(name, value)
+  changes[#changes + 1] = name
+  changes[#changes + 1] = type(value) == 'number' and format('%d', value) or value
 end
 
--- What was under way when the gate was shut fails as well, and says nothing new; only a probe does.
-local function shut(state)
-  local was, probing, wait = unpack(redis.call('HMGET', GATE, 'state', 'probing', 'probe_wait'))
-  if was and not probing then
-    return
+-- Requests that were in progress when the breaker opened fail as well, which is no news; only the failure of a probe is.
+local function stop(new_state)
+  local is_news = not state or probing
+  if is_news then
+    local wait = math.min(state and tonumber(probe_wait) * 2 or tonumber(ARGV[4]), tonumber(ARGV[5]))
+    change('state', new_state)
+    change('reason', ARGV[7])
+    change('probe_wait', wait)
+    change('probe_at', now + wait)
   end
-  wait = math.min(was and tonumber(wait) * 2 or tonumber(ARGV[4]), tonumber(ARGV[5]))
-  redis.call('HSET', GATE, 'state', state, 'reason', ARGV[7], 'probe_wait', number(wait), 'probe_at', number(now + wait))
-  redis.call('HSETNX', GATE, 'since', number(now))
-  redis.call('HDEL', GATE, 'probing')
+  return is_news
 end
 
 local function cut(share)
-  local rate, rate_at, cut_at = unpack(redis.call('HMGET', GATE, 'rate', 'rate_at', 'cut_at'))
-  if now - tonumber(cut_at or 0) < CUT_EVERY_MS then
-    return
+  if now - tonumber(cut_at or 0) >= CUT_EVERY_MS then
+    local elapsed_s = rate_at and (now * 1000 - rate_at) / 1000000 or 0
+    local current = math.min(limit, tonumber(rate or limit) + limit * elapsed_s / RECOVERY_S)
+    change('rate', tostring(math.max(current * share, LOWEST_RATE)))
+    change('rate_at', now * 1000)
+    change('cut_at', now)
   end
-  local elapsed_s = rate_at and (now * 1000 - rate_at) / 1000000 or 0
-  local current = math.min(limit, tonumber(rate or limit) + limit * elapsed_s / RECOVERY_S)
-  redis.call('HSET', GATE, 'rate', tostring(math.max(current * share, LOWEST_RATE)), 'rate_at', number(now * 1000),
-    'cut_at', number(now))
 end
 
-if what == 'answered' then
-  redis.call('HDEL', GATE, 'state', 'reason', 'since', 'probing', 'probe_at', 'probe_wait', 'failures')
-elseif what == 'failed' then
-  local failures = redis.call('HINCRBY', GATE, 'failures', 1)
-  if failures >= tonumber(ARGV[3]) then
-    shut('open')
-  end
-elseif what == 'refused' then
-  shut('paused')
-elseif what == 'throttled' then
+local stops, is_stopped = false, state
+if result == 'responded' then
+  is_stopped = false
+elseif result == 'failed' then
+  failures = tonumber(failures or 0) + 1
+  change('failures', failures)
+  stops = failures >= tonumber(ARGV[3]) and stop('open')
+elseif result == 'misconfigured' then
+  stops = stop('paused')
+elseif result == 'throttled' then
   cut(THROTTLED_CUT)
-  local turn = tonumber(redis.call('HGET', GATE, 'turn') or 0)
-  redis.call('HSET', GATE, 'turn', number(math.max(turn, (now + ARGV[6]) * 1000)))
+  change('turn', math.max(tonumber(turn or 0), (now + ARGV[6]) * 1000))
 else
   cut(SLOW_CUT)
 end
-return redis.call('HEXISTS', GATE, 'state')
+
+---- Write ----
+
+if result == 'responded' then
+  call('HDEL', ADMISSION, 'state', 'reason', 'since', 'probing', 'probe_at', 'probe_wait', 'failures')
+end
+if #changes > 0 then
+  call('HSET', ADMISSION, unpack(changes))
+end
+if stops then
+  call('HSETNX', ADMISSION, 'since', format('%d', now))
+  call('HDEL', ADMISSION, 'probing')
+end
+return (is_stopped or stops) and 1 or 0

@@ -1,25 +1,25 @@
--- Drop from the end of the delivery log what is too much and what is too old.
+-- Remove from the end of the delivery log what exceeds the number of entries, and what is too old.
 --
--- KEYS[1]  the log: a list, the newest entry first, each beginning with its time in ms, 13 digits
+-- KEYS[1]  base name of the queue. The log has the newest entry first, each begins with its time in ms
 -- ARGV[1]  the most entries
 -- ARGV[2]  the greatest age, ms
 --
 -- Returns  1
 -- Clock    Redis' own.
+-- uses clock
 local MOST_AT_ONCE = 1000
-local most = tonumber(ARGV[1])
-if most == 0 then
-  redis.call('DEL', KEYS[1])
-  return 1
-end
-redis.call('LTRIM', KEYS[1], 0, most - 1)
-local time = redis.call('TIME')
-local oldest = time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[2]
-for _ = 1, MOST_AT_ONCE do
-  local last = redis.call('LINDEX', KEYS[1], -1)
-  if not last or tonumber(string.sub(last, 1, 13)) >= oldest then
-    return 1
+local length, oldest = call('LLEN', LOG), now - ARGV[2]
+local kept = math.min(length, tonumber(ARGV[1]))
+for _ = 1, math.min(kept, MOST_AT_ONCE) do
+  if tonumber(sub(call('LINDEX', LOG, kept - 1 - length), 1, TIME_DIGITS)) >= oldest then
+    break
   end
-  redis.call('RPOP', KEYS[1])
+  kept = kept - 1
+end
+
+if kept == 0 then
+  call('DEL', LOG)
+elseif kept < length then
+  call('LTRIM', LOG, 0, kept - 1)
 end
 return 1

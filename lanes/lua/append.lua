@@ -19,7 +19,7 @@
 --          the last event accepted, 0 without any; missing: last events of lanes that have no record: their lanes begin
 --          anew
 -- Clock    Redis' own.
--- uses clock, layout, bulk, cooldown
+-- uses clock, layout, bulk, generations, cooldown
 local MOST_JOINS = 20
 local offered = tonumber(ARGV[6])
 local IDS, EVENTS, REST = ARGV[7], 7, 7 + offered

@@ -14,7 +14,7 @@
 -- Returns  {lost sequences, events that are ready now}. An event without a record is lost too: it is ready again, and the
 --          next claim sets it aside.
 -- Clock    Redis' own.
--- uses clock, bulk, layout, cooldown, finish, release
+-- uses clock, bulk, layout, generations, cooldown, finish, release
 local cooldown_ms = tonumber(ARGV[2])
 local owned = CLAIM .. ARGV[1]
 

@@ -1,11 +1,5 @@
 -- Cooldowns: an event with a cooldown is due that long after the events before it that share a key with it finished, and
--- the events behind it are due that long after it finished. Uses clock and layout.
-
--- The keys of the two generations in which a value that is remembered for a length of time may be, the current one first.
-local function generations(prefix, length_ms)
-  local current = math.floor(now / math.max(tonumber(length_ms), 1))
-  return { prefix .. current, prefix .. current - 1 }
-end
+-- the events behind it are due that long after it finished. Uses clock and generations.
 
 -- The time until which the cooldowns of finished events make these keys wait; 0 without any. `names`: the generations of
 -- COOLING_UNTIL.

@@ -124,14 +124,14 @@ def test_requests_that_come_late_to_their_turns_never_exceed_the_limit(client: r
     """A machine that was busy wakes all threads at once whose turns have passed. Without the second question all of
     their requests would leave together."""
     most = math.ceil(limit)
-    late = [scripts.run(client, "depart", KEY, limit, 10_000_000, 1)[1] for _ in range(most + 1)]
+    late = [scripts.run(queue_of(client, QUEUE), "acquire", limit, 10_000_000, 1)[1] for _ in range(most + 1)]
 
     assert late[:-1] == [0] * most
     assert 0 < late[-1] <= most / limit * 1_000_000
 
 
 def test_a_request_that_waited_for_its_turn_leaves_when_it_has_come(client: redis.Redis) -> None:
-    turns = [scripts.run(client, "depart", KEY, 20, 10_000_000, 0) for _ in range(2)]
+    turns = [scripts.run(queue_of(client, QUEUE), "acquire", 20, 10_000_000, 0) for _ in range(2)]
 
     outcome = send(admission(client, requests_per_s=20), Delivered())
 

@@ -67,7 +67,7 @@ class Steps:
 
     def turns(self) -> int:
         """How many requests took a turn of the rate limit."""
-        return int(self.queue.client.llen(f"{self.queue.base}:admission:departed"))
+        return int(self.queue.client.llen(f"{self.queue.base}:admission:acquired"))
 
 
 @pytest.fixture

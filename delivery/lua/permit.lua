@@ -1,0 +1,23 @@
+-- Return what a deliverer may claim: all while the circuit breaker is closed, nothing while it is open or the destination
+-- is paused, a few events as a probe when one is due. It is nothing too while the next turn is further away than a request
+-- waits for one.
+--
+-- KEYS[1]  base name of the queue
+-- ARGV[1]  for how long no other probe may begin, ms
+-- ARGV[2]  the longest wait for a turn, ms
+--
+-- Returns  'all', 'none' or 'probe'
+-- Clock    Redis' own.
+-- uses clock
+local state, probe_at, turn = unpack(call('HMGET', ADMISSION, 'state', 'probe_at', 'turn'))
+if turn and tonumber(turn) / 1000 - now > tonumber(ARGV[2]) then
+  return 'none'
+end
+if not state then
+  return 'all'
+end
+if now < tonumber(probe_at) then
+  return 'none'
+end
+call('HSET', ADMISSION, 'probing', '1', 'probe_at', format('%d', now + ARGV[1]))
+return 'probe'
