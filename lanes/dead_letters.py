@@ -107,7 +107,7 @@ def requeue(
 
     Raises DeadLettersChanged when `dead_letter_changes` is no longer `as_of`.
     """
-    stored = {letter.sequence: records.record(letter.accepted_at_ms, letter.keys, letter.body) for letter in blocking}
+    stored = {dead.sequence: records.record(dead.accepted_at_ms, dead.keys, dead.body) for dead in blocking}
 
     def put(pipeline: Pipeline, present: set[int]) -> None:
         released = [Release(sequence, 0) for sequence in present]
@@ -178,13 +178,13 @@ def end_spill(queue: Queue, file: str) -> None:
     queue.client.unlink(keys.SPILLED.of(queue.name, file))
 
 
-def import_dead_letters(queue: Queue, letters: Sequence[ImportedDeadLetter]) -> int:
+def import_dead_letters(queue: Queue, dead_letters: Sequence[ImportedDeadLetter]) -> int:
     """Add dead letters from elsewhere and return how many; one that exists already is not added again."""
     arguments: list[Argument] = []
-    for letter in letters:
-        digests = list(dict.fromkeys(map(records.digest, letter.keys)))
-        record = records.record(letter.accepted_at_ms, digests, letter.body)
-        arguments += ("" if letter.sequence is None else letter.sequence, record, letter.failure)
+    for dead in dead_letters:
+        digests = list(dict.fromkeys(map(records.digest, dead.keys)))
+        record = records.record(dead.accepted_at_ms, digests, dead.body)
+        arguments += ("" if dead.sequence is None else dead.sequence, record, dead.failure)
     return int(run(queue, "import", arguments))
 
 

@@ -9,8 +9,8 @@ local before = tonumber(call('GET', SEQ) or 0)
 local last = before
 local dead, failures, index, added = {}, {}, {}, {} -- added: records by sequence
 
-local function is_same(one, other)
-  return one and sub(one, 1, TIME_DIGITS) == sub(other, 1, TIME_DIGITS)
+local function is_same(known, record)
+  return known and sub(known, 1, TIME_DIGITS) == sub(record, 1, TIME_DIGITS)
 end
 
 ---- Read and decide ----

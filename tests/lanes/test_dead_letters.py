@@ -1,4 +1,4 @@
-"""Dead letters: read in order, tried again once, skipped, mended; and what a letter that holds does to others."""
+"""Dead letters: read in order, requeued once, discarded, edited; and what a blocking one does to its successors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def bury_all(client: redis.Redis, *which: str) -> None:
     bury(client, claim(client), *which)
 
 
-def hold(client: redis.Redis, claimed: lanes.Claim, name: str) -> None:
+def block(client: redis.Redis, claimed: lanes.Claim, name: str) -> None:
     burial = lanes.Burial(sequences(claimed)[name], b"failure", blocks=True)
     lanes.settle(queue_of(client), claimed.id, buried=[burial])
 
@@ -42,44 +42,49 @@ def hold(client: redis.Redis, claimed: lanes.Claim, name: str) -> None:
 def bodies(client: redis.Redis) -> list[bytes]:
     first = lanes.list_dead_letters(queue_of(client), most=2)
     return [
-        letter.body
-        for letter in first + lanes.list_dead_letters(queue_of(client), after=first[-1].sequence if first else 0)
+        dead_letter.body
+        for dead_letter in first + lanes.list_dead_letters(queue_of(client), after=first[-1].sequence if first else 0)
     ]
 
 
-def replay(client: redis.Redis, *letters: lanes.DeadLetter, as_of: int | None = None) -> int:
-    """Put the letters back and return how many were there; those that hold with the body "again"."""
+def replay(client: redis.Redis, *dead_letters: lanes.DeadLetter, as_of: int | None = None) -> int:
+    """Requeue the dead letters and return how many there were; those that block with the body "again"."""
     back = lanes.requeue(
         queue_of(client),
-        blocking=[replace(letter, body=b"again") for letter in letters if letter.blocks],
+        blocking=[replace(dead_letter, body=b"again") for dead_letter in dead_letters if dead_letter.blocks],
         appended=[
-            lanes.NewEvent(letter.body, ("jo",), "seen", replaces=letter.sequence)
-            for letter in letters
-            if not letter.blocks
+            lanes.NewEvent(dead_letter.body, ("jo",), "seen", replaces=dead_letter.sequence)
+            for dead_letter in dead_letters
+            if not dead_letter.blocks
         ],
         as_of=lanes.dead_letter_changes(queue_of(client)) if as_of is None else as_of,
-        record=(NOTE, {"cursor": letters[-1].sequence}),
+        record=(NOTE, {"cursor": dead_letters[-1].sequence}),
     )
     return back.count
 
 
-def test_letters_are_read_in_the_order_of_acceptance_page_by_page(client: redis.Redis) -> None:
+def test_dead_letters_are_read_in_the_order_of_acceptance_page_by_page(client: redis.Redis) -> None:
     bury_all(client, "a", "b", "c")
     bury_all(client, "d", "e")
 
     assert bodies(client) == [b"a", b"b", b"c", b"d", b"e"]
-    (letter,) = lanes.get_dead_letters(queue_of(client), [2, 99])
-    assert (letter.body, letter.failure, letter.keys, letter.blocks) == (b"b", b"failure", (lanes.digest("b"),), False)
+    (dead_letter,) = lanes.get_dead_letters(queue_of(client), [2, 99])
+    assert (dead_letter.body, dead_letter.failure, dead_letter.keys, dead_letter.blocks) == (
+        b"b",
+        b"failure",
+        (lanes.digest("b"),),
+        False,
+    )
     assert lanes.count_dead_letters(queue_of(client)) == (5, 5)
 
 
-def test_a_letter_is_replayed_once_behind_what_is_live(client: redis.Redis) -> None:
+def test_a_dead_letter_is_requeued_once_behind_live_events(client: redis.Redis) -> None:
     bury_all(client, "a", "b")
     append(client, event("live", "jo"))
-    letters = lanes.list_dead_letters(queue_of(client))
+    dead_letters = lanes.list_dead_letters(queue_of(client))
 
-    assert replay(client, *letters) == 2
-    assert replay(client, *letters) == 0
+    assert replay(client, *dead_letters) == 2
+    assert replay(client, *dead_letters) == 0
     assert client.hgetall(NOTE) == {b"cursor": b"2"}
 
     again = claim(client)
@@ -89,7 +94,7 @@ def test_a_letter_is_replayed_once_behind_what_is_live(client: redis.Redis) -> N
     assert leftovers(client) == set()
 
 
-def test_a_discarded_letter_is_gone(client: redis.Redis) -> None:
+def test_a_discarded_dead_letter_is_gone(client: redis.Redis) -> None:
     bury_all(client, "a", "b")
 
     assert lanes.discard(queue_of(client), [1, 77]) == 1
@@ -98,10 +103,10 @@ def test_a_discarded_letter_is_gone(client: redis.Redis) -> None:
     assert leftovers(client) == {":dead", ":failure", ":dead_index"}
 
 
-def test_a_letter_that_holds_keeps_its_lane_and_nobody_else_s(client: redis.Redis) -> None:
+def test_a_blocking_dead_letter_keeps_its_lane_and_no_other(client: redis.Redis) -> None:
     append(client, event("bad", "jo"), event("next", "jo"), event("other", "al"))
     first = claim(client)
-    hold(client, first, "bad")
+    block(client, first, "bad")
     deliver(client, first, "other")
 
     figures = stats(client)
@@ -113,25 +118,25 @@ def test_a_letter_that_holds_keeps_its_lane_and_nobody_else_s(client: redis.Redi
     assert lanes.reap(queue_of(client)).events == 0
 
 
-def test_a_worker_that_lost_its_claim_can_hold_nothing_up(client: redis.Redis) -> None:
+def test_a_worker_that_lost_its_claim_can_block_nothing(client: redis.Redis) -> None:
     append(client, event("a", "jo"))
     first = claim(client)
     expire(client, first)
     lanes.reap(queue_of(client))
 
-    hold(client, first, "a")
+    block(client, first, "a")
 
     assert (stats(client).blocking, stats(client).dead, stats(client).buried_total) == (0, 0, 0)
     assert names(claim(client)) == ["a"]
 
 
-def test_a_letter_that_holds_is_resumed_in_its_place_once(client: redis.Redis) -> None:
+def test_a_blocking_dead_letter_is_requeued_in_its_position_once(client: redis.Redis) -> None:
     append(client, event("bad", "jo"), event("next", "jo"))
-    hold(client, claim(client), "bad")
+    block(client, claim(client), "bad")
 
-    letters = lanes.list_dead_letters(queue_of(client))
-    assert replay(client, *letters) == 1
-    assert replay(client, *letters) == 0
+    dead_letters = lanes.list_dead_letters(queue_of(client))
+    assert replay(client, *dead_letters) == 1
+    assert replay(client, *dead_letters) == 0
 
     again = claim(client)
     assert names(again) == ["again", "next"]
@@ -141,9 +146,9 @@ def test_a_letter_that_holds_is_resumed_in_its_place_once(client: redis.Redis) -
     assert leftovers(client) == set()
 
 
-def test_skipping_a_letter_that_holds_lets_the_others_go_on(client: redis.Redis) -> None:
+def test_discarding_a_blocking_dead_letter_frees_its_successors(client: redis.Redis) -> None:
     append(client, event("bad", "jo"), event("next", "jo"))
-    hold(client, claim(client), "bad")
+    block(client, claim(client), "bad")
 
     assert lanes.discard(queue_of(client), [1]) == 1
     assert lanes.discard(queue_of(client), [1]) == 0
@@ -156,78 +161,78 @@ def test_skipping_a_letter_that_holds_lets_the_others_go_on(client: redis.Redis)
     assert leftovers(client) == set()
 
 
-def test_a_mended_letter_is_what_is_tried_again(client: redis.Redis) -> None:
+def test_an_edited_dead_letter_is_requeued_as_edited(client: redis.Redis) -> None:
     append(client, event("bad", "jo"), event("worse", "al"))
     first = claim(client)
-    hold(client, first, "bad")
+    block(client, first, "bad")
     bury(client, first, "worse")
 
     as_read = lanes.list_dead_letters(queue_of(client))
-    for letter in as_read:
-        assert lanes.edit_dead_letter(queue_of(client), letter, b"good", b"mended")
-        assert not lanes.edit_dead_letter(queue_of(client), letter, b"better", b"mended again"), (
-            "it is another one by now"
+    for dead_letter in as_read:
+        assert lanes.edit_dead_letter(queue_of(client), dead_letter, b"good", b"edited")
+        assert not lanes.edit_dead_letter(queue_of(client), dead_letter, b"better", b"edited again"), (
+            "it has changed since"
         )
 
-    letters = lanes.list_dead_letters(queue_of(client))
-    assert [(letter.body, letter.failure) for letter in letters] == [(b"good", b"mended")] * 2
-    assert replay(client, *letters) == 2
+    dead_letters = lanes.list_dead_letters(queue_of(client))
+    assert [(dead_letter.body, dead_letter.failure) for dead_letter in dead_letters] == [(b"good", b"edited")] * 2
+    assert replay(client, *dead_letters) == 2
     assert names(claim(client)) == ["again", "good"]
     assert client.hlen(f"{base(QUEUE)}:dead") == 0
-    assert not lanes.edit_dead_letter(queue_of(client), letters[0], b"late", b"late"), "it is gone"
+    assert not lanes.edit_dead_letter(queue_of(client), dead_letters[0], b"late", b"late"), "it no longer exists"
 
 
-def test_what_is_read_before_a_letter_is_mended_is_not_put_back(client: redis.Redis) -> None:
+def test_dead_letters_that_were_edited_since_they_were_read_are_not_requeued(client: redis.Redis) -> None:
     append(client, event("bad", "jo"), event("worse", "al"))
     first = claim(client)
-    hold(client, first, "bad")
+    block(client, first, "bad")
     bury(client, first, "worse")
 
     for n in range(2):
-        as_of, letters = lanes.dead_letter_changes(queue_of(client)), lanes.list_dead_letters(queue_of(client))
-        assert lanes.edit_dead_letter(queue_of(client), letters[n], b"good", b"mended")
+        as_of, dead_letters = lanes.dead_letter_changes(queue_of(client)), lanes.list_dead_letters(queue_of(client))
+        assert lanes.edit_dead_letter(queue_of(client), dead_letters[n], b"good", b"edited")
         with pytest.raises(lanes.DeadLettersChanged):
-            replay(client, *letters, as_of=as_of)
+            replay(client, *dead_letters, as_of=as_of)
 
     assert bodies(client) == [b"good", b"good"]
     assert (stats(client).blocking, names(claim(client)), client.exists(NOTE)) == (1, [], 0)
 
 
-def test_a_letter_that_is_mended_in_the_last_moment_is_not_put_back(
+def test_a_dead_letter_that_is_edited_at_the_last_moment_is_not_requeued(
     client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is to be put back was compared, and is about to be; the mending comes through another connection."""
+    """The edit arrives through another connection, after the comparison and before the transaction."""
     bury_all(client, "bad")
-    (letter,) = lanes.list_dead_letters(queue_of(client))
+    (dead_letter,) = lanes.list_dead_letters(queue_of(client))
     module = import_module("lanes.dead_letters")
     append_arguments = module.append_arguments
 
-    def mend_first(*arguments: Any) -> Any:
-        lanes.edit_dead_letter(queue_of(client), letter, b"good", b"mended")
+    def edit_first(*arguments: Any) -> Any:
+        lanes.edit_dead_letter(queue_of(client), dead_letter, b"good", b"edited")
         return append_arguments(*arguments)
 
-    monkeypatch.setattr(module, "append_arguments", mend_first)
+    monkeypatch.setattr(module, "append_arguments", edit_first)
     with pytest.raises(lanes.DeadLettersChanged):
-        replay(client, letter)
+        replay(client, dead_letter)
 
     assert (bodies(client), names(claim(client))) == ([b"good"], [])
 
 
-def test_what_is_read_before_a_letter_lets_go_is_not_put_back(client: redis.Redis) -> None:
+def test_dead_letters_that_were_unblocked_since_they_were_read_are_not_requeued(client: redis.Redis) -> None:
     append(client, event("bad", "jo"), event("next", "jo"))
-    hold(client, claim(client), "bad")
-    as_of, letters = lanes.dead_letter_changes(queue_of(client)), lanes.list_dead_letters(queue_of(client))
+    block(client, claim(client), "bad")
+    as_of, dead_letters = lanes.dead_letter_changes(queue_of(client)), lanes.list_dead_letters(queue_of(client))
     lanes.unblock(queue_of(client), {1: b"too long"})
 
     with pytest.raises(lanes.DeadLettersChanged):
-        replay(client, *letters, as_of=as_of)
+        replay(client, *dead_letters, as_of=as_of)
 
     assert bodies(client) == [b"bad"]
 
 
-def test_a_letter_lets_go_and_stays(client: redis.Redis) -> None:
+def test_an_unblocked_dead_letter_stays(client: redis.Redis) -> None:
     append(client, event("bad", "jo"), event("next", "jo"))
-    hold(client, claim(client), "bad")
+    block(client, claim(client), "bad")
     assert lanes.blocking_dead_letters(queue_of(client)) == [1]
 
     lanes.unblock(queue_of(client), {1: b"too long"})
@@ -235,11 +240,11 @@ def test_a_letter_lets_go_and_stays(client: redis.Redis) -> None:
 
     assert lanes.blocking_dead_letters(queue_of(client)) == []
     assert names(claim(client)) == ["next"]
-    (letter,) = lanes.list_dead_letters(queue_of(client))
-    assert (letter.failure, letter.blocks, stats(client).buried_total) == (b"too long", False, 1)
+    (dead_letter,) = lanes.list_dead_letters(queue_of(client))
+    assert (dead_letter.failure, dead_letter.blocks, stats(client).buried_total) == (b"too long", False, 1)
 
 
-def test_what_follows_a_released_event_of_its_claim_cannot_hold(client: redis.Redis) -> None:
+def test_a_successor_of_a_released_event_of_its_claim_cannot_block(client: redis.Redis) -> None:
     append(client, event("first", "jo"), event("second", "jo"))
     claimed = claim(client)
 
@@ -254,10 +259,10 @@ def test_what_follows_a_released_event_of_its_claim_cannot_hold(client: redis.Re
     assert names(claim(client)) == ["first", "second"]
 
 
-def test_spilled_letters_leave_but_for_those_that_hold(client: redis.Redis) -> None:
+def test_spilled_dead_letters_leave_except_those_that_block(client: redis.Redis) -> None:
     append(client, event("bad", "jo"), event("next", "jo"), event("other", "al"))
     claimed = claim(client)
-    hold(client, claimed, "bad")
+    block(client, claimed, "bad")
     bury(client, claimed, "other")
 
     lanes.open_spill(queue_of(client), "file")
@@ -269,7 +274,7 @@ def test_spilled_letters_leave_but_for_those_that_hold(client: redis.Redis) -> N
 
 
 def test_nothing_is_spilled_to_a_file_that_is_closed(client: redis.Redis) -> None:
-    """Somebody else finished it, without what had not left yet: whoever was slow must not remove that."""
+    """Another worker closed the file without the rest: a worker that is slow must not remove that."""
     bury_all(client, "a", "b")
     lanes.open_spill(queue_of(client), "file")
     lanes.spill(queue_of(client), "file", [1], as_of=0)
@@ -283,13 +288,17 @@ def test_nothing_is_spilled_to_a_file_that_is_closed(client: redis.Redis) -> Non
     assert leftovers(client) == {":dead", ":failure", ":dead_index"}
 
 
-def test_letters_come_back_to_their_place_once(client: redis.Redis) -> None:
+def test_imported_dead_letters_keep_their_sequence_and_are_added_once(client: redis.Redis) -> None:
     bury_all(client, "a", "b", "c")
     a, _, c = (
         lanes.ImportedDeadLetter(
-            letter.sequence, letter.accepted_at_ms, (letter.body.decode(),), letter.body, letter.failure
+            dead_letter.sequence,
+            dead_letter.accepted_at_ms,
+            (dead_letter.body.decode(),),
+            dead_letter.body,
+            dead_letter.failure,
         )
-        for letter in lanes.list_dead_letters(queue_of(client))
+        for dead_letter in lanes.list_dead_letters(queue_of(client))
     )
     lanes.discard(queue_of(client), [1, 3])
 
@@ -300,21 +309,25 @@ def test_letters_come_back_to_their_place_once(client: redis.Redis) -> None:
     assert lanes.list_dead_letters(queue_of(client))[0].keys == (lanes.digest("a"),)
 
 
-def test_a_letter_from_elsewhere_takes_nobody_s_place(client: redis.Redis) -> None:
+def test_an_imported_dead_letter_takes_no_sequence_that_another_event_has(client: redis.Redis) -> None:
     bury_all(client, "mine")
     append(client, event("live", "live"))
     from_elsewhere = [lanes.ImportedDeadLetter(sequence, 1, ("a",), b"old", b"failure") for sequence in (1, 2, 9, None)]
 
     assert lanes.import_dead_letters(queue_of(client), from_elsewhere) == 4
 
-    assert [letter.sequence for letter in lanes.list_dead_letters(queue_of(client))] == [1, 3, 4, 9, 10]
+    assert [dead_letter.sequence for dead_letter in lanes.list_dead_letters(queue_of(client))] == [1, 3, 4, 9, 10]
     append(client, event("next", "next"))
     assert sequences(claim(client)) == {"live": 2, "next": 11}
 
 
-def test_the_events_of_a_lane_are_told_in_their_order(client: redis.Redis) -> None:
+def test_the_events_of_a_lane_are_returned_in_their_order(client: redis.Redis) -> None:
     append(client, event("a1", "a", "b"), event("b", "b"), event("a2", "a"), event("a3", "c", "a"))
 
-    assert [one.body for one in lanes.lane_events(queue_of(client), lanes.digest("a"), most=9)] == [b"a1", b"a2", b"a3"]
-    assert [one.body for one in lanes.lane_events(queue_of(client), lanes.digest("a"), most=2)] == [b"a1", b"a2"]
-    assert lanes.lane_events(queue_of(client), lanes.digest("nobody"), most=9) == []
+    assert [event.body for event in lanes.lane_events(queue_of(client), lanes.digest("a"), most=9)] == [
+        b"a1",
+        b"a2",
+        b"a3",
+    ]
+    assert [event.body for event in lanes.lane_events(queue_of(client), lanes.digest("a"), most=2)] == [b"a1", b"a2"]
+    assert lanes.lane_events(queue_of(client), lanes.digest("unknown"), most=9) == []

@@ -1,4 +1,4 @@
-"""Forgetting: what has a key leaves the queue wherever it stands, and nobody else notices."""
+"""Erasing: each event with a key leaves the queue whatever its state, and no other event is changed."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ from tests.lanes.driving import (
 ERASE = import_module("lanes.erase")  # the package has a function of that name
 
 
-def forget(client: redis.Redis, *keys: str, before: int | None = None) -> dict[str, str]:
-    """What became of each event that was forgotten, by its name."""
+def erase(client: redis.Redis, *keys: str, before: int | None = None) -> dict[str, str]:
+    """How each event was erased, by its name."""
     digests = [lanes.digest(key) for key in keys]
     gone = lanes.erase(queue_of(client), digests, before=before)
     return {event.body.decode(): event.how for event in gone.events}
 
 
-def test_a_ready_event_is_taken_and_the_next_one_becomes_ready(client: redis.Redis) -> None:
+def test_a_ready_event_is_removed_and_the_next_one_becomes_ready(client: redis.Redis) -> None:
     append(client, event("gone", "jo", "al"), event("stays", "al"))
 
-    assert forget(client, "jo") == {"gone": "removed"}
-    assert forget(client, "jo") == {}
+    assert erase(client, "jo") == {"gone": "removed"}
+    assert erase(client, "jo") == {}
 
     assert names(claim(client)) == ["stays"]
     assert (stats(client).erased_total, stats(client).waiting) == (1, 1)
 
 
-def test_all_that_has_the_key_goes_however_long_its_lane(client: redis.Redis) -> None:
+def test_every_event_with_the_key_is_removed_however_long_its_lane(client: redis.Redis) -> None:
     append(client, *(event(f"e{n}", "jo", f"page {n % 7}") for n in range(450)), event("other", "page 3"))
 
-    assert len(forget(client, "jo")) == 450
+    assert len(erase(client, "jo")) == 450
 
     assert names(claim(client)) == ["other"]
     assert leftovers(client) >= {":event", ":lane"}
@@ -60,10 +60,10 @@ def test_all_that_has_the_key_goes_however_long_its_lane(client: redis.Redis) ->
     assert not client.exists(f"{base(QUEUE)}:links", f"{base(QUEUE)}:cooldown")
 
 
-def test_a_lane_closes_behind_an_event_taken_from_its_middle(client: redis.Redis) -> None:
+def test_a_lane_is_linked_around_an_event_removed_from_its_middle(client: redis.Redis) -> None:
     append(client, event("a", "al"), event("gone", "jo", "al"), event("b", "al"), event("last", "jo", "al"))
 
-    assert forget(client, "jo") == {"gone": "removed", "last": "removed"}
+    assert erase(client, "jo") == {"gone": "removed", "last": "removed"}
 
     lane = lanes.inspect(queue_of(client), "al")
     assert lane is not None
@@ -75,10 +75,10 @@ def test_a_lane_closes_behind_an_event_taken_from_its_middle(client: redis.Redis
     assert leftovers(client) == set()
 
 
-def test_what_is_behind_an_event_in_two_lanes_waits_for_what_is_left_in_either(client: redis.Redis) -> None:
+def test_a_successor_in_two_lanes_waits_for_the_events_left_in_either(client: redis.Redis) -> None:
     append(client, event("a", "al"), event("gone", "jo", "al", "bo"), event("behind", "al", "bo"))
 
-    forget(client, "jo")
+    erase(client, "jo")
 
     first = claim(client, depth=0)
     assert names(first) == ["a"]
@@ -86,10 +86,10 @@ def test_what_is_behind_an_event_in_two_lanes_waits_for_what_is_left_in_either(c
     assert names(claim(client)) == ["behind"]
 
 
-def test_only_what_came_before_is_forgotten(client: redis.Redis) -> None:
+def test_only_earlier_events_are_erased(client: redis.Redis) -> None:
     append(client, event("old", "jo"), event("order", "jo"), event("new", "jo"))
 
-    assert forget(client, "jo", before=2) == {"old": "removed"}
+    assert erase(client, "jo", before=2) == {"old": "removed"}
 
     assert names(claim(client)) == ["order", "new"]
 
@@ -108,11 +108,11 @@ def test_a_claimed_event_is_emptied_and_nothing_overtakes_it(client: redis.Redis
     assert names(claim(client)) == ["order"]
 
 
-def test_an_emptied_event_leaves_no_letter(client: redis.Redis) -> None:
+def test_an_emptied_event_leaves_no_dead_letter(client: redis.Redis) -> None:
     append(client, event("under way", "jo"))
     mine = claim(client)
     by_name = sequences(mine)
-    forget(client, "jo")
+    erase(client, "jo")
 
     burial = lanes.Burial(by_name["under way"], b"failure", blocks=True)
     assert lanes.settle(queue_of(client), mine.id, buried=[burial]).lost == ()
@@ -124,60 +124,60 @@ def test_an_emptied_event_leaves_no_letter(client: redis.Redis) -> None:
     assert leftovers(client) == set()
 
 
-def test_an_emptied_event_that_comes_back_is_empty_and_can_be_taken(client: redis.Redis) -> None:
+def test_an_emptied_event_that_is_returned_is_empty_and_can_be_removed(client: redis.Redis) -> None:
     append(client, event("dies", "jo"), event("tried again", "al"))
     mine = claim(client)
-    forget(client, "jo", "al")
+    erase(client, "jo", "al")
     release(client, mine, "tried again")
     expire(client, mine)
     lanes.reap(queue_of(client))
 
     assert [event.body for event in claim(client, events=1).events] == [b""]
-    assert forget(client, "al", "jo") == {"": "removed"}
+    assert erase(client, "al", "jo") == {"": "removed"}
 
 
-def test_a_letter_that_holds_goes_and_what_is_behind_it_goes_on(client: redis.Redis) -> None:
+def test_a_blocking_dead_letter_is_erased_and_its_successors_are_freed(client: redis.Redis) -> None:
     append(client, event("bad", "jo", "al"), event("next", "al"))
     mine = claim(client, depth=0)
     lanes.settle(queue_of(client), mine.id, buried=[lanes.Burial(sequences(mine)["bad"], b"failure", blocks=True)])
 
-    assert forget(client, "jo") == {"bad": "dead_letter"}
+    assert erase(client, "jo") == {"bad": "dead_letter"}
 
     figures = stats(client)
     assert (figures.dead, figures.blocking, figures.buried_total, figures.erased_total) == (0, 0, 1, 0)
     assert names(claim(client)) == ["next"]
 
 
-def test_letters_that_hold_nothing_up_are_not_on_the_queue(client: redis.Redis) -> None:
+def test_dead_letters_that_do_not_block_are_not_on_the_queue(client: redis.Redis) -> None:
     append(client, event("bad", "jo"))
     bury(client, claim(client), "bad")
 
-    assert forget(client, "jo") == {}
+    assert erase(client, "jo") == {}
 
 
-def test_a_delayed_event_is_taken(client: redis.Redis) -> None:
+def test_a_delayed_event_is_removed(client: redis.Redis) -> None:
     append(client, event("again", "jo"), event("behind", "jo"))
     release(client, claim(client), "again", delay_ms=60_000)
 
-    assert forget(client, "jo") == {"again": "removed", "behind": "removed"}
+    assert erase(client, "jo") == {"again": "removed", "behind": "removed"}
     assert leftovers(client) == set()
 
 
-def test_what_becomes_ready_keeps_its_distance_from_what_has_left(client: redis.Redis) -> None:
+def test_an_event_that_becomes_ready_waits_for_the_cooldown_after_finished_events(client: redis.Redis) -> None:
     append(client, event("left", "al"))
     deliver(client, claim(client))
     append(client, event("gone", "jo", "al", cooldown_ms=COOLDOWN_MS), event("held", "al", cooldown_ms=COOLDOWN_MS))
     make_due(client)
 
-    forget(client, "jo")
+    erase(client, "jo")
 
     assert COOLDOWN_MS - 5_000 < due_in_ms(client, 3) <= COOLDOWN_MS
 
 
-def test_an_event_deep_in_lanes_of_others_is_taken_in_several_steps(
+def test_an_event_deep_in_other_lanes_is_removed_in_several_calls(
     client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of them bounded, and none of them loses the way in one lane over that in another."""
+    """Each of them is bounded, and the search in one lane does not end that in another."""
     append(client, *(event(f"e{n}", "kiosk", "page") for n in range(30)))
     append(client, event("gone", "jo", "page", "kiosk"), event("after", "kiosk"), event("too", "page", "jo"))
     steps, script = list[int](), ERASE.run
@@ -188,7 +188,7 @@ def test_an_event_deep_in_lanes_of_others_is_taken_in_several_steps(
 
     monkeypatch.setattr(ERASE, "_MOST_STEPS", 7)
     monkeypatch.setattr(ERASE, "run", counted)
-    assert forget(client, "jo") == {"gone": "removed", "too": "removed"}
+    assert erase(client, "jo") == {"gone": "removed", "too": "removed"}
 
     assert len(steps) > 2 * 30 // 7
     assert max(steps) == 7
@@ -199,7 +199,7 @@ def test_an_event_deep_in_lanes_of_others_is_taken_in_several_steps(
     assert leftovers(client) == set()
 
 
-def test_the_way_through_a_lane_is_found_again_when_what_it_had_come_to_has_left(
+def test_a_search_begins_again_when_the_event_that_it_reached_has_left(
     client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append(client, *(event(f"e{n}", "kiosk") for n in range(30)), event("gone", "jo", "kiosk"), event("after", "kiosk"))
@@ -213,26 +213,26 @@ def test_the_way_through_a_lane_is_found_again_when_what_it_had_come_to_has_left
 
     monkeypatch.setattr(ERASE, "_MOST_STEPS", 7)
     monkeypatch.setattr(ERASE, "run", delivering)
-    assert forget(client, "jo") == {"gone": "removed"}
+    assert erase(client, "jo") == {"gone": "removed"}
 
     monkeypatch.undo()
     deliver(client, claim(client))
     assert leftovers(client) == set()
 
 
-def test_keys_that_were_joined_are_one_whichever_way(client: redis.Redis) -> None:
+def test_joined_keys_are_one_in_either_direction(client: redis.Redis) -> None:
     append(client, event("alias", "old", "new", join=("old", "new")), event("again", join=("older", "old")))
     joins = lanes.remembered_hashes(queue_of(client))["join"]
 
-    wanted, stranger = lanes.joined_digests(queue_of(client), joins, [[lanes.digest("new")], [lanes.digest("al")]])
+    wanted, independent = lanes.joined_digests(queue_of(client), joins, [[lanes.digest("new")], [lanes.digest("al")]])
 
     assert wanted == {lanes.digest(key) for key in ("new", "old", "older")}
-    assert stranger == {lanes.digest("al")}
+    assert independent == {lanes.digest("al")}
     assert lanes.erase_fields(queue_of(client), joins, wanted) == 2
     assert lanes.remembered_hashes(queue_of(client)).get("join", []) == []
 
 
-def test_a_forgotten_message_id_is_new_again(client: redis.Redis) -> None:
+def test_an_erased_message_id_is_new_again(client: redis.Redis) -> None:
     append(client, event("a", "jo"), event("b", "al"))
 
     assert lanes.erase_message_ids(queue_of(client), ["a", "never seen"]) == 1
@@ -240,7 +240,7 @@ def test_a_forgotten_message_id_is_new_again(client: redis.Redis) -> None:
     assert append(client, event("a", "jo"), event("b", "al")).accepted == (True, False)
 
 
-def test_each_accepted_event_is_told_its_sequence(client: redis.Redis) -> None:
+def test_each_accepted_event_has_its_sequence(client: redis.Redis) -> None:
     assert append(client, event("a"), event("b")).sequences() == (1, 2)
     assert append(client, event("a"), event("c"), event("b"), event("d")).sequences() == (None, 3, None, 4)
     assert append(client, event("a")).sequences() == (None,)

@@ -110,7 +110,7 @@ def test_a_few_long_chains_are_shared_between_claims(client: redis.Redis) -> Non
 
     assert [event.depth for event in first.events] == [depth for depth in range(12) for _ in range(10)]
     assert first.wake == 1
-    assert [len(one.events) for one in others] == [60, 60]
+    assert [len(claimed.events) for claimed in others] == [60, 60]
 
 
 def test_no_more_claims_than_asked_for_share_long_chains(client: redis.Redis) -> None:
@@ -118,7 +118,7 @@ def test_no_more_claims_than_asked_for_share_long_chains(client: redis.Redis) ->
 
     claims = [claim(client, events=500, max_sharing=2) for _ in range(3)]
 
-    assert [len(one.events) for one in claims] == [120, 120, 0]
+    assert [len(claimed.events) for claimed in claims] == [120, 120, 0]
 
 
 def test_a_few_short_chains_are_one_claim(client: redis.Redis) -> None:
@@ -180,7 +180,7 @@ def test_a_released_event_keeps_its_place_until_it_is_due(client: redis.Redis) -
     assert [event.attempts for event in again.events] == [(b"tried",), ()]
 
 
-def test_releasing_an_event_lets_go_of_what_follows_it_in_the_claim(client: redis.Redis) -> None:
+def test_releasing_an_event_releases_its_successors_in_the_claim(client: redis.Redis) -> None:
     """Else another worker could claim the predecessor while this one still holds the successor."""
     append(client, event("a", "jo"), event("b", "jo"), event("c", "jo"), event("other", "al"))
     first = claim(client)
@@ -199,7 +199,7 @@ def test_a_claim_owns_nothing_of_a_chain_it_has_released(client: redis.Redis) ->
     assert (stats(client).claims, stats(client).claimed, stats(client).blocked) == (0, 0, 2)
 
 
-def test_releasing_a_follower_alone_leaves_it_behind_its_predecessor(client: redis.Redis) -> None:
+def test_releasing_a_successor_alone_leaves_it_behind_its_predecessor(client: redis.Redis) -> None:
     append(client, event("a", "jo"), event("b", "jo"))
     first = claim(client)
 
@@ -247,7 +247,7 @@ def test_an_event_that_is_named_twice_is_settled_once(client: redis.Redis) -> No
     assert deliver(client, first, "b").lost == ()
 
 
-def test_a_buried_event_frees_its_lane_and_is_kept_with_its_letter(client: redis.Redis) -> None:
+def test_a_buried_event_frees_its_lane_and_is_kept_with_its_failure(client: redis.Redis) -> None:
     append(client, event("a", "jo"), event("b", "jo"))
     bury(client, claim(client, depth=0), "a")
 
@@ -272,35 +272,37 @@ def test_a_chain_may_be_buried_and_delivered_in_one_go(client: redis.Redis) -> N
     assert (stats(client).delivered_total, stats(client).buried_total) == (1, 2)
 
 
-def test_a_hold_passes_before_an_event_and_after_it(client: redis.Redis) -> None:
-    append(client, event("a", "jo"), event("held", "jo", cooldown_ms=COOLDOWN_MS), event("after", "jo"))
+def test_a_cooldown_passes_before_an_event_and_after_it(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), event("cools", "jo", cooldown_ms=COOLDOWN_MS), event("after", "jo"))
     first = claim(client)
     assert names(first) == ["a"]
 
     deliver(client, first)
     assert COOLDOWN_MS - 5_000 < due_in_ms(client, 2) <= COOLDOWN_MS
     make_due(client)
-    held = claim(client)
-    assert names(held) == ["held"]
+    cooling = claim(client)
+    assert names(cooling) == ["cools"]
 
-    deliver(client, held)
+    deliver(client, cooling)
     assert COOLDOWN_MS - 5_000 < due_in_ms(client, 3) <= COOLDOWN_MS
     make_due(client)
     assert names(claim(client)) == ["after"]
 
 
-def test_a_held_event_waits_for_neighbours_that_left_before_it_came(client: redis.Redis) -> None:
+def test_an_event_with_a_cooldown_waits_for_events_that_finished_before_it_came(client: redis.Redis) -> None:
     append(client, event("a", "jo"))
     deliver(client, claim(client))
 
-    append(client, event("held", "jo", "al", cooldown_ms=COOLDOWN_MS), event("stranger", "bo", cooldown_ms=COOLDOWN_MS))
+    append(
+        client, event("cools", "jo", "al", cooldown_ms=COOLDOWN_MS), event("independent", "bo", cooldown_ms=COOLDOWN_MS)
+    )
 
-    assert names(claim(client)) == ["stranger"]
+    assert names(claim(client)) == ["independent"]
     assert COOLDOWN_MS - 5_000 < due_in_ms(client, 2) <= COOLDOWN_MS
 
 
-def test_an_event_that_is_put_back_with_a_hold_waits_from_when_its_neighbours_left(client: redis.Redis) -> None:
-    append(client, event("a", "jo"), event("held", "jo", "al"), event("after", "al"), event("alone", "bo"))
+def test_an_event_that_is_released_with_a_cooldown_waits_from_the_last_finish_of_its_keys(client: redis.Redis) -> None:
+    append(client, event("a", "jo"), event("cools", "jo", "al"), event("after", "al"), event("alone", "bo"))
     claimed = claim(client)
     of = sequences(claimed)
 
@@ -308,31 +310,31 @@ def test_an_event_that_is_put_back_with_a_hold_waits_from_when_its_neighbours_le
         queue_of(client),
         claimed.id,
         delivered=[of["a"]],
-        released=[lanes.Release(of[name], 0, cooldown_ms=COOLDOWN_MS) for name in ("held", "alone")],
+        released=[lanes.Release(of[name], 0, cooldown_ms=COOLDOWN_MS) for name in ("cools", "alone")],
     )
 
-    assert COOLDOWN_MS - 5_000 < due_in_ms(client, of["held"]) <= COOLDOWN_MS
+    assert COOLDOWN_MS - 5_000 < due_in_ms(client, of["cools"]) <= COOLDOWN_MS
     assert names(claim(client)) == ["alone"]
     make_due(client)
-    held = claim(client)
-    assert names(held) == ["held"]
-    deliver(client, held)
+    cooling = claim(client)
+    assert names(cooling) == ["cools"]
+    deliver(client, cooling)
     assert COOLDOWN_MS - 5_000 < due_in_ms(client, of["after"]) <= COOLDOWN_MS
 
 
-def test_an_event_waits_for_a_held_neighbour_that_left_before_it_came(client: redis.Redis) -> None:
-    append(client, event("held", "jo", cooldown_ms=COOLDOWN_MS))
+def test_an_event_waits_for_one_with_a_cooldown_that_finished_before_it_came(client: redis.Redis) -> None:
+    append(client, event("cools", "jo", cooldown_ms=COOLDOWN_MS))
     deliver(client, claim(client))
 
-    append(client, event("after", "al", "jo"), event("stranger", "al"), event("other", "bo"))
+    append(client, event("after", "al", "jo"), event("independent", "al"), event("other", "bo"))
 
     assert names(claim(client)) == ["other"]
     assert COOLDOWN_MS - 5_000 < due_in_ms(client, 2) <= COOLDOWN_MS
 
 
-def test_a_chain_is_followed_no_further_than_to_a_held_neighbour(client: redis.Redis) -> None:
+def test_a_chain_is_followed_no_further_than_to_a_key_in_its_cooldown(client: redis.Redis) -> None:
     """The predecessor of "b" in this claim is answered soon, but what has "al" waits for longer."""
-    append(client, event("held", "al", cooldown_ms=COOLDOWN_MS))
+    append(client, event("cools", "al", cooldown_ms=COOLDOWN_MS))
     deliver(client, claim(client))
     append(client, event("a", "jo"), event("b", "jo", "al"), event("c", "jo"))
     first = claim(client)
@@ -343,16 +345,16 @@ def test_a_chain_is_followed_no_further_than_to_a_held_neighbour(client: redis.R
     assert COOLDOWN_MS - 5_000 < due_in_ms(client, 3) <= COOLDOWN_MS
 
 
-def test_holds_and_joins_are_remembered_for_as_long_as_they_may_last(client: redis.Redis) -> None:
-    """Each is written down in the generation of its length in which it happened, and looked for in two."""
+def test_cooldowns_and_joins_are_remembered_for_as_long_as_they_may_last(client: redis.Redis) -> None:
+    """Each is written in the generation of its length in which it happened, and looked for in two."""
     append(
-        client, event("held", "jo", cooldown_ms=COOLDOWN_MS), event("a", "al"), event("alias", "bo", join=("bo", "cy"))
+        client, event("cools", "jo", cooldown_ms=COOLDOWN_MS), event("a", "al"), event("alias", "bo", join=("bo", "cy"))
     )
     deliver(client, claim(client))
     for what in ("finished_at", "cooling_until", "join"):
         grow_old(client, what)
 
-    append(client, event("after", "jo"), event("held too", "al", cooldown_ms=COOLDOWN_MS))
+    append(client, event("after", "jo"), event("cools too", "al", cooldown_ms=COOLDOWN_MS))
     append(client, event("old name", "bo"), event("new name", "cy"))
 
     assert depths(claim(client)) == {"old name": 0, "new name": 1}
@@ -360,10 +362,10 @@ def test_holds_and_joins_are_remembered_for_as_long_as_they_may_last(client: red
     assert COOLDOWN_MS - 5_000 < due_in_ms(client, 5) <= COOLDOWN_MS
 
 
-def test_a_chain_is_followed_no_further_than_to_a_neighbour_that_was_held_a_while_ago(client: redis.Redis) -> None:
-    append(client, event("held", "al", cooldown_ms=COOLDOWN_MS))
+def test_a_chain_is_followed_no_further_than_to_a_cooldown_of_the_generation_before(client: redis.Redis) -> None:
+    append(client, event("cools", "al", cooldown_ms=COOLDOWN_MS))
     deliver(client, claim(client))
-    grow_old(client, "apart")
+    grow_old(client, "cooling_until")
     append(client, event("a", "jo"), event("b", "jo", "al"))
 
     first = claim(client)
@@ -375,11 +377,11 @@ def test_a_chain_is_followed_no_further_than_to_a_neighbour_that_was_held_a_whil
 def test_an_event_stands_in_the_lanes_that_its_keys_were_joined_to(client: redis.Redis) -> None:
     append(client, event("early", "old"), event("alias", "old", "new", join=("old", "new")))
     append(client, event("next alias", "new", "newest", join=("new", "newest")), event("late", "old"))
-    append(client, event("last", "newest"), event("stranger", "al"))
+    append(client, event("last", "newest"), event("independent", "al"))
 
     order = depths(claim(client))
 
-    assert order == {"early": 0, "alias": 1, "next alias": 2, "late": 3, "last": 4, "stranger": 0}
+    assert order == {"early": 0, "alias": 1, "next alias": 2, "late": 3, "last": 4, "independent": 0}
 
 
 def test_keys_joined_in_a_ring_are_one_lane(client: redis.Redis) -> None:
@@ -397,7 +399,7 @@ def test_an_expired_claim_is_reaped_to_its_place(client: redis.Redis) -> None:
     assert lanes.reap(queue_of(client)).events == 2
     again = claim(client)
     assert names(again) == ["a", "b"]
-    assert [[death.by for death in event.expired_claims] for event in again.events] == [["a worker"]] * 2
+    assert [[expired.by for expired in event.expired_claims] for event in again.events] == [["a worker"]] * 2
 
 
 def test_a_second_worker_cannot_be_overruled_by_the_first_ones_late_answer(client: redis.Redis) -> None:
@@ -422,13 +424,13 @@ def test_an_extended_claim_is_not_reaped(client: redis.Redis) -> None:
     assert deliver(client, mine).lost == ()
 
 
-def test_the_more_often_its_claims_died_the_fewer_events_share_an_events_next_claim(client: redis.Redis) -> None:
-    """So that one poisonous event cannot take the same hundreds of others down for ever."""
+def test_the_more_claims_of_an_event_expired_the_fewer_events_share_its_next_one(client: redis.Redis) -> None:
+    """Otherwise a poison message would expire the same hundreds of others for ever."""
     append(client, *(event(f"e{n}") for n in range(100)))
 
     sizes = []
-    for deaths in range(4):
-        expire_claims(client, *range(1, 101), times=deaths)
+    for expired in range(4):
+        expire_claims(client, *range(1, 101), times=expired)
         claimed = claim(client)
         sizes.append(len(claimed.events))
         release(client, claimed)
@@ -436,16 +438,16 @@ def test_the_more_often_its_claims_died_the_fewer_events_share_an_events_next_cl
     assert sizes == [100, 50, 5, 1]
 
 
-def test_a_claim_that_expires_is_a_death_of_each_of_its_events(client: redis.Redis) -> None:
+def test_a_claim_that_expires_is_recorded_at_each_of_its_events(client: redis.Redis) -> None:
     append(client, event("a", "jo"), event("b", "al"))
     dying = claim(client)
     expire(client, dying)
     lanes.reap(queue_of(client))
 
-    assert [len(one.expired_claims) for one in claim(client).events] == [1, 1]
+    assert [len(event.expired_claims) for event in claim(client).events] == [1, 1]
 
 
-def test_a_suspect_is_claimed_alone_and_nobody_waits_for_it(client: redis.Redis) -> None:
+def test_a_suspect_is_claimed_alone_and_independent_events_do_not_wait(client: redis.Redis) -> None:
     append(client, event("poison", "jo"), event("behind", "jo"), event("other", "al"))
     expire_claims(client, 1)
 
@@ -517,7 +519,7 @@ def test_a_deliverer_is_asked_for_once_until_one_has_come_and_gone(client: redis
     assert append(client, event("c", "jo")).wake
 
 
-def test_nobody_is_woken_while_a_deliverer_listens(client: redis.Redis) -> None:
+def test_no_deliverer_is_requested_while_one_polls(client: redis.Redis) -> None:
     lanes.claim(queue_of(client), lease_ms=1, max_events=1, max_bytes=1, max_depth=0, poll_ms=60_000)
 
     assert not append(client, event("a", "jo")).wake
@@ -539,7 +541,7 @@ def test_an_open_claim_takes_care_of_a_few_and_more_work_wants_more_deliverers(c
 
 def test_a_few_events_wait_for_company_while_others_are_at_work(client: redis.Redis) -> None:
     append(client, event("a", "jo"))
-    assert names(claim(client, batch_wait_ms=60_000)) == ["a"], "nobody else is at work"
+    assert names(claim(client, batch_wait_ms=60_000)) == ["a"], "no other claim is open"
     append(client, event("b", "mo"), event("c", "bo"))
 
     left = claim(client, batch_wait_ms=60_000)
@@ -592,7 +594,7 @@ def test_a_long_lane_is_named_as_hot_while_it_is_long(client: redis.Redis) -> No
     assert stats(client).hot == ()
 
 
-def test_a_lane_tells_through_whom_it_waits(client: redis.Redis) -> None:
+def test_a_lane_says_for_which_events_it_waits(client: redis.Redis) -> None:
     append(client, event("a", "al"), event("meet", "al", "jo"), event("b", "jo"))
     mine = claim(client, depth=0)
 
@@ -603,7 +605,7 @@ def test_a_lane_tells_through_whom_it_waits(client: redis.Redis) -> None:
     assert [(step.body, step.state) for step in lane.steps] == [(b"meet", "waiting"), (b"a", "claimed")]
     assert lane.steps[-1].claim == mine.id
     assert lane.steps[-1].digest == lanes.digest("al")
-    assert lanes.inspect(queue_of(client), "nobody") is None
+    assert lanes.inspect(queue_of(client), "unknown") is None
 
 
 def test_a_delayed_or_ready_head_is_told_as_such(client: redis.Redis) -> None:

@@ -132,7 +132,7 @@ def test_burying_beside_a_missing_record_buries_the_others_once(client: redis.Re
     assert settled.lost == (2,)
     figures = stats(client)
     assert (figures.dead, figures.buried_total, figures.waiting, figures.claimed) == (2, 2, 0, 0)
-    assert [letter.body for letter in lanes.list_dead_letters(queue_of(client))] == [b"bad", b"worse"]
+    assert [dead.body for dead in lanes.list_dead_letters(queue_of(client))] == [b"bad", b"worse"]
 
 
 @pytest.mark.parametrize("cooldown_ms", [0, COOLDOWN_MS])
@@ -260,8 +260,8 @@ def test_a_missing_event_is_told_in_the_log(client: redis.Redis, caplog: pytest.
     claim(client)
     append(client, event("next", "jo"))
 
-    told = [record.getMessage() for record in caplog.records if record.name == "lanes"]
-    assert told == [
+    logged = [record.getMessage() for record in caplog.records if record.name == "lanes"]
+    assert logged == [
         "queue q: the records of events 1 are missing; they were set aside and their successors freed",
         "queue q: the records of events 1 are missing; their lanes begin anew",
     ]

@@ -153,8 +153,8 @@ def verbs(client: redis.Redis, mine: lanes.Claim) -> dict[str, Callable[[], Any]
     """Every verb that writes, each with something to do."""
     queue = queue_of(client)
     lanes.open_spill(queue, "file")
-    dead = {letter.sequence: letter for letter in lanes.list_dead_letters(queue)}
-    first, *others = [one.sequence for one in mine.events]
+    dead = {dead_letter.sequence: dead_letter for dead_letter in lanes.list_dead_letters(queue)}
+    first, *others = [event.sequence for event in mine.events]
 
     def requeue() -> None:
         again = lanes.NewEvent(b"again", ("xx",), "", replaces=1)

@@ -26,8 +26,8 @@ local function set_aside(names, cooldown_ms)
       behind[#behind + 1] = not lanes_behind[successor] and successor or nil
       lanes_behind[successor] = (lanes_behind[successor] or 0) + 1
     end
-    table.sort(behind, function(one, other)
-      return tonumber(one) < tonumber(other)
+    table.sort(behind, function(a, b)
+      return tonumber(a) < tonumber(b)
     end)
     for _, successor in ipairs(behind) do
       local record = call('HGET', EVENT, successor)
