@@ -12,11 +12,6 @@
 --          walk: {next, is_anew, head, length, erased, sequences, violations}: next: the event at which the walk goes on, ''
 --          at its end; is_anew 1: it began at the head; erased: how many events were erased so far
 --          else: violations: three per violation: the object, the name of the invariant, and what does not hold
-local base, call = KEYS[1], redis.call
-local sub, byte, format = string.sub, string.byte, string.format
-local EVENT, LANE, LINKS, READY = base .. ':event', base .. ':lane', base .. ':links', base .. ':ready'
-local CLAIMS, CLAIM, BLOCKING, TOTAL = base .. ':claims', base .. ':claim:', base .. ':claim:blocking', base .. ':total'
-local DIGEST_BYTES, KEY_COUNT, HOT_LENGTH = 8, 14, 1000
 local steps_left = tonumber(ARGV[3])
 
 local violations = {}
@@ -178,19 +173,22 @@ local function check_event(name)
   local blocking, links = call('SISMEMBER', BLOCKING, name) == 1, call('HGET', LINKS, name)
   if not record then
     local names = {}
-    names[1] = due and ':ready' or nil
+    names[1] = due and READY or nil
     for _, owner in ipairs(owners) do
-      names[#names + 1] = ':claim:' .. owner
+      names[#names + 1] = CLAIM .. owner
     end
     if blocking then
-      names[#names + 1] = ':claim:blocking'
+      names[#names + 1] = BLOCKING
     end
-    for _, suffix in ipairs({ ':links', ':cooldown', ':attempts', ':expired_claims' }) do
-      if call('HEXISTS', base .. suffix, name) == 1 then
-        names[#names + 1] = suffix
+    for _, key in ipairs({ LINKS, COOLDOWN, ATTEMPTS, EXPIRED_CLAIMS }) do
+      if call('HEXISTS', key, name) == 1 then
+        names[#names + 1] = key
       end
     end
     if #names > 0 then
+      for i, key in ipairs(names) do
+        names[i] = sub(key, #base + 1)
+      end
       report(name, 'record', 'no record in :event, but in ' .. table.concat(names, ', '))
     end
     return
@@ -202,7 +200,7 @@ local function check_event(name)
   elseif not waits then
     return report(name, 'links', 'its links are malformed')
   end
-  if tonumber(name) > tonumber(call('GET', base .. ':seq') or 0) then
+  if tonumber(name) > tonumber(call('GET', SEQ) or 0) then
     report(name, 'sequence', 'greater than :seq, the last sequence that was given')
   end
   check_successors(name, digests, successors)
@@ -211,7 +209,7 @@ local function check_event(name)
 end
 
 local function check_hot(digest, length)
-  local is_listed = call('ZSCORE', base .. ':hot', digest)
+  local is_listed = call('ZSCORE', HOT, digest)
   if length >= HOT_LENGTH and not is_listed then
     report(digest, 'hot', format('%d events, but not in :hot', length))
   elseif length < HOT_LENGTH and is_listed then
@@ -276,13 +274,13 @@ local function check_lane(digest)
 end
 
 local function check_dead_letter(name)
-  local record, failure = call('HGET', base .. ':dead', name), call('HGET', base .. ':failure', name)
-  local index, blocks = call('ZSCORE', base .. ':dead_index', name), call('SISMEMBER', BLOCKING, name) == 1
+  local record, failure = call('HGET', DEAD, name), call('HGET', FAILURE, name)
+  local index, blocks = call('ZSCORE', DEAD_INDEX, name), call('SISMEMBER', BLOCKING, name) == 1
   local event = call('HGET', EVENT, name)
   if record or failure or index then
-    for suffix, found in pairs({ [':dead'] = record, [':failure'] = failure, [':dead_index'] = index }) do
+    for key, found in pairs({ [DEAD] = record, [FAILURE] = failure, [DEAD_INDEX] = index }) do
       if not found then
-        report(name, 'dead_letter', 'not in ' .. suffix)
+        report(name, 'dead_letter', 'not in ' .. sub(key, #base + 1))
       end
     end
     if index and tonumber(index) ~= tonumber(name) then
@@ -310,7 +308,7 @@ local function check_claim(id)
 end
 
 local function check_second(second)
-  local count, at = call('HGET', base .. ':age', second), call('ZSCORE', base .. ':ages', second)
+  local count, at = call('HGET', AGE, second), call('ZSCORE', AGES, second)
   if count and not at then
     report(second, 'ages', 'in :age, but not in :ages')
   elseif at and not count then
@@ -323,8 +321,8 @@ local function check_second(second)
 end
 
 local function check_queue()
-  local layout, config = call('EXISTS', base .. ':layout'), call('EXISTS', base .. ':config')
-  if layout + config == 0 and call('EXISTS', base .. ':seq', EVENT, base .. ':dead', TOTAL, base .. ':secret') == 0 then
+  local layout, config = call('EXISTS', LAYOUT), call('EXISTS', CONFIG)
+  if layout + config == 0 and call('EXISTS', SEQ, EVENT, DEAD, TOTAL, SECRET) == 0 then
     return -- it is new
   end
   if layout == 0 then

@@ -335,6 +335,7 @@ def test_the_events_of_a_lane_are_returned_in_their_order(client: redis.Redis) -
 
 def test_an_event_behind_an_unfinished_one_cannot_block(client: redis.Redis) -> None:
     """It would be ready when its predecessor finishes, and a dead letter that blocks at the same time."""
+    lanes.open_queue(queue_of(client))
     append(client, event("a", "jo"), event("b", "jo"))
     claimed = claim(client)
 
