@@ -50,6 +50,7 @@ def erase(queue: Queue, digests: Iterable[bytes], *, before: int | None = None) 
     """
     events: list[ErasedEvent] = []
     wanted, steps, reached = tuple(digests), _MOST_STEPS, dict[bytes, bytes]()
+    farthest: dict[bytes, int] = {}  # by lane, the last sequence that any call reached
     while True:
         bounds = (_MOST_EVENTS, steps, queue.cooldown_ms, "" if before is None else before)
         arguments = (*bounds, len(wanted), *wanted, *chain.from_iterable(reached.items()))
@@ -58,9 +59,11 @@ def erase(queue: Queue, digests: Iterable[bytes], *, before: int | None = None) 
         events += [_event(*values) for values in zip(fields, fields, fields, strict=True)]
         if not more:
             return Erased(tuple(events), claimed)
-        farther = dict(zip(pairs, pairs, strict=True))
-        steps = _MOST_STEPS if reply or farther != reached else 2 * steps
-        reached = farther
+        reached = dict(zip(pairs, pairs, strict=True))
+        advanced = {lane: int(name) for lane, name in reached.items() if int(name) > farthest.get(lane, 0)}
+        farthest |= advanced
+        # A call that erased nothing and came no farther would come as far again: it needs more steps.
+        steps = _MOST_STEPS if reply or advanced else 2 * steps
 
 
 def _event(sequence: bytes, how: bytes, record: bytes) -> ErasedEvent:
