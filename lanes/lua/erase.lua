@@ -1,8 +1,8 @@
 -- Erase events by key, whatever their state, a bounded part of them a call. Each lane then links the predecessor of an
 -- event to its successor. A claimed event may be in a request at this moment: its body is removed and its position stays
--- until the claim ends, so that no later event overtakes it. It is delivered without being sent. A lane is linked forwards
--- only: the search for a predecessor deep in a lane is done in several calls, each of which goes on where the one before
--- stopped.
+-- until the claim ends, so that no later event overtakes it. It is delivered without being sent. The same is done with an
+-- event behind a missing record, which does not say where it is linked. A lane is linked forwards only: the search for a
+-- predecessor deep in a lane takes several calls, each of which goes on where the one before stopped.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  most events to erase in this call
@@ -37,24 +37,27 @@ local function key_number(record, digest)
   end
 end
 
--- The next event of a lane. Where an event has no record, it is the first of its successors that has the key; one that has
--- no record either may be.
+-- The next event of a lane; nil behind the last one, and where the event has no record.
 local function successor(name, digest)
   local _, successors = read_links(get(LINKS, name))
-  local record = get(EVENT, name)
-  if record then
-    return next(successors) and successors[key_number(record, digest)]
+  local record = next(successors) and get(EVENT, name)
+  return record and successors[key_number(record, digest)]
+end
+
+-- The events that may come next in a lane: where an event has no record, each of its successors.
+local function next_in(name, digest)
+  if get(EVENT, name) then
+    return { successor(name, digest) }
   end
-  local found, unknown = nil, nil
+  local _, successors = read_links(get(LINKS, name))
+  local found = {}
   for _, candidate in pairs(successors) do
-    local other = get(EVENT, candidate)
-    if other and key_number(other, digest) then
-      found = math.min(found or math.huge, tonumber(candidate))
-    elseif not other then
-      unknown = math.min(unknown or math.huge, tonumber(candidate))
+    local record = get(EVENT, candidate)
+    if not record or key_number(record, digest) then
+      found[#found + 1] = candidate
     end
   end
-  return (found or unknown) and format('%d', found or unknown)
+  return found
 end
 
 local claims = call('ZRANGE', CLAIMS, 0, -1)
@@ -75,8 +78,8 @@ local function start_of_search(digest, name)
   return (read_lane(get(LANE, digest)))
 end
 
--- The predecessor of an event in each of its lanes, false where it is the head; nil when that takes too many steps, false
--- when a lane does not lead to it, since records are missing. A dead letter that blocks is the head of all of its lanes.
+-- The predecessor of an event in each of its lanes, false where it is the head. Instead of all that: nil when it takes too
+-- many steps; false when a record on the way is missing. A dead letter that blocks is the head of all of its lanes.
 local function predecessors(name, digests)
   local found = {}
   for _, digest in ipairs(digests) do
@@ -123,16 +126,11 @@ local function unlink(name, digest, before, next_name)
   end
   if before then
     local waits, successors = read_links(get(LINKS, before))
-    local own_key = get(EVENT, before) and key_number(get(EVENT, before), digest)
-    for key, other in pairs(own_key and {} or successors) do
-      own_key = other == name and key or own_key
-    end
-    if own_key then
-      successors[own_key] = next_name
-      put(LINKS, before, links_text(waits, successors))
-    end
+    local own_key = key_number(get(EVENT, before), digest)
+    successors[own_key] = next_name
+    put(LINKS, before, links_text(waits, successors))
     if not next_name then
-      tail, tail_key = before, own_key or 0
+      tail, tail_key = before, own_key
     end
   else
     head = next_name
@@ -201,16 +199,21 @@ local function erase(name)
 end
 
 for i = 6, last_digest do
-  local lane = reply[1] == 0 and get(LANE, ARGV[i])
-  local name = lane and read_lane(lane)
-  while name and tonumber(name) < before_sequence do
+  local lane, is_visited = get(LANE, ARGV[i]), {}
+  local pending = lane and { (read_lane(lane)) } or {}
+  while reply[1] == 0 and #pending > 0 do
+    local name = table.remove(pending)
     steps_left = steps_left - 1
-    local next_name = successor(name, ARGV[i])
-    if events_left <= 0 or steps_left <= 0 or not erase(name) then
+    local behind = next_in(name, ARGV[i])
+    if tonumber(name) >= before_sequence or is_visited[name] then
+      behind = {}
+    elseif events_left <= 0 or steps_left <= 0 or not erase(name) then
       reply[1] = 1
-      break
     end
-    name = next_name
+    is_visited[name] = true
+    for _, next_name in ipairs(behind) do
+      pending[#pending + 1] = next_name
+    end
   end
 end
 if reply[1] == 1 then

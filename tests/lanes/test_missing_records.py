@@ -223,14 +223,14 @@ def test_an_event_behind_a_claimed_one_is_not_taken_for_the_first(client: redis.
     assert names(claim(client)) == ["b"]
 
 
-def test_erasing_passes_a_missing_event(client: redis.Redis) -> None:
+def test_erasing_goes_on_behind_a_missing_event(client: redis.Redis) -> None:
     append(client, event("a", "jo"), event("lost", "jo", "al"), event("b", "jo", "al"), event("c", "al"))
     lose_record(client, 2)
 
     erased = lanes.erase(queue_of(client), [lanes.digest("jo")])
 
-    assert [event.body for event in erased.events] == [b"a", b"b"]
-    assert claim_all(client) == ["c"]
+    assert [(event.body, event.how) for event in erased.events] == [(b"a", "removed"), (b"b", "emptied")]
+    assert claim_all(client) == ["", "c"]
     assert leftovers(client) == {":missing"}
 
 
@@ -240,8 +240,8 @@ def test_erasing_finds_an_event_behind_a_missing_one_in_a_lane_of_others(client:
 
     erased = lanes.erase(queue_of(client), [lanes.digest("jo")])
 
-    assert [event.body for event in erased.events] == [b"gone"]
-    assert claim_all(client) == ["first", "last"]
+    assert [(event.body, event.how) for event in erased.events] == [(b"gone", "emptied")]
+    assert claim_all(client) == ["first", "", "last"]
 
 
 def test_a_lane_says_that_it_waits_for_a_missing_event(client: redis.Redis) -> None:

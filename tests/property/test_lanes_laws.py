@@ -1,14 +1,18 @@
-"""The promises of the lanes, held against a model through random histories over both servers.
+"""The promises of the lanes, compared with a model through random histories over both servers.
 
 A history appends events with overlapping keys (some twice), claims them in any portion, settles any part of any claim
-in any way and any order, lets leases and delays end, lets workers vanish without a word and answer late, forgets what
-has a key; some events have a hold, some are given one when they are put back, some join two keys. The model is a list
-of events in order of acceptance; it knows no tails, links or counts, only who shares a key with whom. A hold is longer
-than any history, but for the rule that ends the delays.
+in any way and any order, ends leases and delays, lets workers disappear and respond late, and erases by key. Some
+events have a cooldown, some are given one when they are released, some join two keys. The model is a list of events in
+order of acceptance; it has no tails, links or counts, only which events share a key. A cooldown is longer than any
+history, except for the rule that ends the delays.
+
+In a damaged history, records disappear as well. Nothing fails then, and every other event is delivered, in order.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import ClassVar
@@ -28,36 +32,49 @@ from hypothesis.stateful import (
 )
 
 import lanes
-from tests.lanes.driving import COOLDOWN_MS, append, claim, expire, leftovers, line_up, make_due, queue_of, stats
+from lanes.keys import READY
+from tests.lanes.driving import (
+    COOLDOWN_MS,
+    QUEUE,
+    append,
+    claim,
+    expire,
+    leftovers,
+    line_up,
+    lose_record,
+    make_due,
+    queue_of,
+    stats,
+)
 
 ERASE = import_module("lanes.erase")  # the package has a function of that name
 
 KEYS = st.frozensets(st.sampled_from("abcde"), max_size=3)
 WHICH = st.integers(0, 20)
 JOINS = st.one_of(st.none(), st.none(), st.none(), st.tuples(st.sampled_from("abcde"), st.sampled_from("abcde")))
-HOLDS = st.sampled_from([False, False, False, True])
-OUTCOMES = st.lists(st.sampled_from(["deliver", "bury", "release", "hold", "keep"]), min_size=6, max_size=6)
+COOLDOWNS = st.sampled_from([False, False, False, True])
+OUTCOMES = st.lists(st.sampled_from(["deliver", "bury", "release", "cool", "keep"]), min_size=6, max_size=6)
 
 
 @dataclass
 class Modelled:
-    """An accepted event as the model sees it."""
+    """An accepted event in the model."""
 
     sequence: int
     keys: frozenset[str]
-    hold: bool
+    cools: bool
     owner: str | None = None  # the claim that owns it
     expired_claims: int = 0  # claims that ended while they owned it
     delayed: bool = False
-    finished: str | None = None  # deliver | bury | forget
-    empty: bool = False  # forgotten while a claim owned it
+    finished: str | None = None  # deliver | bury | erase
+    empty: bool = False  # erased while a claim owned it
 
 
 class Histories(RuleBasedStateMachine):
-    """Random histories of one queue beside the model of what must be."""
+    """Random histories of one queue, compared with the model."""
 
     connected: ClassVar[redis.Redis]
-    told: ClassVar[int] = 0
+    histories: ClassVar[int] = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,15 +83,15 @@ class Histories(RuleBasedStateMachine):
         self.message_ids: set[str] = set()
         self.claims: list[lanes.Claim] = []
         self.joins: dict[str, str] = {}
-        self.rested: set[str] = set()  # the keys of all that finished
-        self.apart: set[str] = set()  # the keys of what finished and had a hold
+        self.finished_keys: set[str] = set()  # of all events that finished
+        self.cooling_keys: set[str] = set()  # of those with a cooldown
 
     @initialize()
     def start_empty(self) -> None:
         self.client.flushall()
-        type(self).told += 1
+        type(self).histories += 1
 
-    # What the model knows
+    # The model
 
     def unfinished(self) -> list[Modelled]:
         return [event for event in self.events if not event.finished]
@@ -86,7 +103,7 @@ class Histories(RuleBasedStateMachine):
         return not (event.finished or event.owner or event.delayed or self.predecessors(event))
 
     def may_start_a_claim(self, event: Modelled) -> bool:
-        """Of the events whose claims died three times, one is under way at a time."""
+        """Of the events with three expired claims, one is claimed at a time."""
         return event.expired_claims < 3 or not any(other.owner and other.expired_claims >= 3 for other in self.events)
 
     def some_claim(self, which: int) -> lanes.Claim:
@@ -96,47 +113,47 @@ class Histories(RuleBasedStateMachine):
         return [event for event in self.events if event.owner == claim_id]
 
     def with_joins(self, keys: frozenset[str]) -> frozenset[str]:
-        """The keys, and those they were joined to, and so on."""
+        """Return the keys, those they were joined to, and so on."""
         further = keys | {self.joins[key] for key in keys if key in self.joins}
         return keys if further == keys else self.with_joins(further)
 
     def must_wait(self, event: Modelled) -> bool:
-        return bool(event.keys & self.apart or (event.hold and event.keys & self.rested))
+        return bool(event.keys & self.cooling_keys or (event.cools and event.keys & self.finished_keys))
 
     def finish(self, event: Modelled, how: str) -> None:
         behind = [other for other in self.unfinished() if event in self.predecessors(other)]
         event.finished, event.owner = how, None
-        if how != "forget":
-            self.rested |= event.keys
-            if event.hold:
-                self.apart |= event.keys
+        if how != "erase":
+            self.finished_keys |= event.keys
+            if event.cools:
+                self.cooling_keys |= event.keys
         for other in behind:
             if not other.owner and not self.predecessors(other):
                 other.delayed = self.must_wait(other)
 
-    def let_go(self, event: Modelled) -> None:
-        """Take an event out of its claim, and whatever follows it there."""
+    def release(self, event: Modelled) -> None:
+        """Let an event and its successors in the claim leave the claim."""
         claim_id, event.owner = event.owner, None
         for other in self.owned(claim_id or ""):
             if event in self.predecessors(other):
-                self.let_go(other)
+                self.release(other)
 
-    # What can happen
+    # Rules
 
-    @rule(batch=st.lists(st.tuples(KEYS, st.integers(0, 40), HOLDS, JOINS), min_size=1, max_size=5))
+    @rule(batch=st.lists(st.tuples(KEYS, st.integers(0, 40), COOLDOWNS, JOINS), min_size=1, max_size=5))
     def events_arrive(self, batch: list[tuple[frozenset[str], int, bool, tuple[str, str] | None]]) -> None:
         offered = [
-            lanes.NewEvent(b"body", tuple(keys), f"m{name}", cooldown_ms=COOLDOWN_MS if hold else 0, join=join)
-            for keys, name, hold, join in batch
+            lanes.NewEvent(b"body", tuple(keys), f"m{name}", cooldown_ms=COOLDOWN_MS if cools else 0, join=join)
+            for keys, name, cools, join in batch
         ]
 
         appended = append(self.client, *offered)
 
-        for (keys, name, hold, join), accepted in zip(batch, appended.accepted, strict=True):
+        for (keys, name, cools, join), accepted in zip(batch, appended.accepted, strict=True):
             assert accepted == (f"m{name}" not in self.message_ids), "exactly the known message ids are duplicates"
             self.message_ids.add(f"m{name}")
             if accepted:
-                event = Modelled(len(self.events) + 1, self.with_joins(keys), hold)
+                event = Modelled(len(self.events) + 1, self.with_joins(keys), cools)
                 self.events.append(event)
                 event.delayed = not self.predecessors(event) and self.must_wait(event)
                 if join:
@@ -161,7 +178,7 @@ class Histories(RuleBasedStateMachine):
             assert depths[sequence] or self.is_ready(event)
             for other in self.predecessors(event):
                 assert depths.get(other.sequence, 99) < depths[sequence], "order per key: predecessors first, and here"
-                assert not any((event.hold, other.hold)), "a hold keeps neighbours apart"
+                assert not any((event.cools, other.cools)), "a cooldown passes between events that share a key"
             assert depths[sequence] == 0 or not self.must_wait(event)
         for sequence in depths:
             self.events[sequence - 1].owner = claimed.id
@@ -188,11 +205,11 @@ class Histories(RuleBasedStateMachine):
             + [
                 lanes.Release(sequence, 0, cooldown_ms=COOLDOWN_MS)
                 for sequence, outcome in outcomes.items()
-                if outcome == "hold"
+                if outcome == "cool"
             ],
         )
 
-        assert set(settled.lost) == self.settle_model(claimed.id, outcomes), "the fence holds"
+        assert set(settled.lost) == self.settle_model(claimed.id, outcomes), "only events of the claim are settled"
 
     def settle_model(self, claim_id: str, outcomes: dict[int, str]) -> set[int]:
         """Apply the outcomes to the model and return what must be reported as lost."""
@@ -209,16 +226,16 @@ class Histories(RuleBasedStateMachine):
             event = self.events[sequence - 1]
             if named[sequence] == "release":
                 event.delayed = not self.predecessors(event)
-                self.let_go(event) if event.owner else None
-            elif named[sequence] == "hold":
-                event.hold = True
+                self.release(event) if event.owner else None
+            elif named[sequence] == "cool":
+                event.cools = True
                 event.delayed = not self.predecessors(event) and self.must_wait(event)
-                self.let_go(event) if event.owner else None
+                self.release(event) if event.owner else None
         return lost
 
     @precondition(lambda self: self.claims)
     @rule(which=WHICH)
-    def a_worker_dies(self, which: int) -> None:
+    def a_claim_expires(self, which: int) -> None:
         dead = self.some_claim(which)
         owned = self.owned(dead.id)
         expire(self.client, dead)
@@ -237,19 +254,19 @@ class Histories(RuleBasedStateMachine):
         assert lanes.extend(queue_of(self.client), asking, lease_ms=60_000) == bool(self.owned(asking))
 
     @rule(key=st.sampled_from("abcde"), before=st.integers(1, 30))
-    def a_key_is_forgotten(self, key: str, before: int) -> None:
-        forgotten = lanes.erase(queue_of(self.client), [lanes.digest(key)], before=before)
+    def a_key_is_erased(self, key: str, before: int) -> None:
+        erased = lanes.erase(queue_of(self.client), [lanes.digest(key)], before=before)
 
-        how = {event.sequence: event.how for event in forgotten.events}
+        how = {event.sequence: event.how for event in erased.events}
         for event in self.unfinished():
             if key not in event.keys or event.sequence >= before:
-                assert event.sequence not in how, "nobody else is touched"
+                assert event.sequence not in how, "no other event is changed"
             elif event.owner:
                 assert how.get(event.sequence) == (None if event.empty else "emptied")
                 event.empty = True
             else:
                 assert how.get(event.sequence) == "removed"
-                self.finish(event, "forget")
+                self.finish(event, "erase")
 
     @rule()
     def delays_end(self) -> None:
@@ -257,7 +274,7 @@ class Histories(RuleBasedStateMachine):
         for event in self.events:
             event.delayed = False
 
-    # What always holds
+    # Invariants
 
     @invariant()
     def the_figures_are_the_models(self) -> None:
@@ -276,7 +293,7 @@ class Histories(RuleBasedStateMachine):
         assert figures.blocked == len(unfinished) - len(claimed) - len(delayed) - len(ready)
         assert figures.dead == figures.buried_total == sum(event.finished == "bury" for event in self.events)
         assert figures.delivered_total == sum(event.finished == "deliver" for event in self.events)
-        assert figures.erased_total == sum(event.finished == "forget" for event in self.events)
+        assert figures.erased_total == sum(event.finished == "erase" for event in self.events)
         assert figures.claims == len({event.owner for event in claimed})
 
     @invariant()
@@ -287,7 +304,7 @@ class Histories(RuleBasedStateMachine):
                 assert owner.setdefault(key, event.owner or "") == event.owner
 
     def teardown(self) -> None:
-        """Whatever happened, everything can be delivered in the end, in order, and nothing stays behind."""
+        """In the end everything can be delivered, in order, and nothing is left."""
         for each in self.claims:
             expire(self.client, each)
         lanes.reap(queue_of(self.client))
@@ -310,23 +327,140 @@ class Histories(RuleBasedStateMachine):
         assert leftovers(self.client) <= {":dead", ":failure", ":dead_index"}
 
 
+class DamagedHistories(RuleBasedStateMachine):
+    """Random histories in which records disappear. The order and the delivery of the other events are compared."""
+
+    connected: ClassVar[redis.Redis]
+    histories: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client: redis.Redis = self.connected
+        self.keys: dict[int, frozenset[str]] = {}  # of each accepted event, by its sequence
+        self.records: set[int] = set()  # of the unfinished events
+        self.claims: list[lanes.Claim] = []
+        self.delivered: list[int] = []
+
+    @initialize()
+    def start_empty(self) -> None:
+        self.client.flushall()
+        type(self).histories += 1
+
+    @rule(batch=st.lists(st.tuples(KEYS, COOLDOWNS), min_size=1, max_size=5))
+    def events_arrive(self, batch: list[tuple[frozenset[str], bool]]) -> None:
+        offered = [
+            lanes.NewEvent(b"body", tuple(keys), f"m{len(self.keys) + n}", cooldown_ms=COOLDOWN_MS if cools else 0)
+            for n, (keys, cools) in enumerate(batch)
+        ]
+        sequences = append(self.client, *offered).sequences()
+        for sequence, (keys, _) in zip(sequences, batch, strict=True):
+            assert sequence is not None
+            self.keys[sequence] = keys
+            self.records.add(sequence)
+
+    @rule(most=st.integers(1, 6), depth=st.integers(0, 3))
+    def a_worker_claims(self, most: int, depth: int) -> None:
+        self.claims.append(claim(self.client, events=most, depth=depth))
+
+    @precondition(lambda self: self.claims)
+    @rule(which=WHICH, drawn=OUTCOMES)
+    def a_worker_settles(self, which: int, drawn: list[str]) -> None:
+        claimed = self.claims[which % len(self.claims)]
+        outcomes = {event.sequence: outcome for event, outcome in zip(claimed.events, drawn, strict=False)}
+        finished = [sequence for sequence, outcome in outcomes.items() if outcome in ("deliver", "bury")]
+        released = [
+            lanes.Release(sequence, 0, b"tried", COOLDOWN_MS if outcome == "cool" else 0)
+            for sequence, outcome in outcomes.items()
+            if outcome in ("release", "cool")
+        ]
+        settled = lanes.settle(queue_of(self.client), claimed.id, delivered=finished, released=released)
+        self.finish(sequence for sequence in finished if sequence not in settled.lost)
+
+    def finish(self, sequences: Iterable[int]) -> None:
+        for sequence in sorted(sequences):
+            earlier = {other for other in self.records if other < sequence and self.keys[other] & self.keys[sequence]}
+            assert not earlier, "order per key"
+            self.records.remove(sequence)
+            self.delivered.append(sequence)
+
+    @precondition(lambda self: self.records)
+    @rule(which=WHICH)
+    def a_record_disappears(self, which: int) -> None:
+        sequence = sorted(self.records)[which % len(self.records)]
+        lose_record(self.client, sequence)
+        self.records.remove(sequence)
+
+    @precondition(lambda self: self.claims)
+    @rule(which=WHICH)
+    def a_claim_expires(self, which: int) -> None:
+        expire(self.client, self.claims[which % len(self.claims)])
+        lanes.reap(queue_of(self.client))
+
+    @rule(key=st.sampled_from("abcde"))
+    def a_key_is_erased(self, key: str) -> None:
+        erased = lanes.erase(queue_of(self.client), [lanes.digest(key)])
+        for event in erased.events:
+            assert key in self.keys[event.sequence]
+            if event.how == "removed":
+                self.records.remove(event.sequence)
+
+    @rule()
+    def delays_end(self) -> None:
+        make_due(self.client)
+
+    @invariant()
+    def a_lane_can_be_inspected(self) -> None:
+        lanes.inspect(queue_of(self.client), "a")
+        assert stats(self.client).waiting == len(self.records)
+
+    def teardown(self) -> None:
+        """In the end every event that has a record is delivered."""
+        for each in self.claims:
+            expire(self.client, each)
+        lanes.reap(queue_of(self.client))
+        for _ in range(10 * len(self.keys) + 1):
+            make_due(self.client)
+            claimed = claim(self.client)
+            sequences = [event.sequence for event in claimed.events]
+            settled = lanes.settle(queue_of(self.client), claimed.id, delivered=sequences)
+            assert settled.lost == ()
+            self.finish(sequences)
+            if not self.client.exists(READY.of(QUEUE)):
+                break
+        assert not self.records
+        assert stats(self.client).waiting == 0
+
+
 @pytest.fixture(autouse=True)
-def forgetting_takes_several_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_log_of_missing_records(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, logger="lanes")
+
+
+@pytest.fixture(autouse=True)
+def erasing_takes_several_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ERASE, "_MOST_STEPS", 8)
 
 
-def run_histories(client: redis.Redis, examples: int) -> None:
-    machine = type("Histories", (Histories,), {"connected": client})
+def run_histories(histories: type[RuleBasedStateMachine], client: redis.Redis, examples: int) -> None:
+    machine = type(histories.__name__, (histories,), {"connected": client})
     profile = settings(
         max_examples=examples, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
     )
     run_state_machine_as_test(machine, settings=profile)
-    assert machine.told >= examples
+    assert machine.histories >= examples
 
 
 def test_every_history_keeps_the_promises_on_the_imitation() -> None:
-    run_histories(fakeredis.FakeStrictRedis(), examples=300)
+    run_histories(Histories, fakeredis.FakeStrictRedis(), examples=300)
 
 
 def test_every_history_keeps_the_promises_on_a_real_server(redis_client: redis.Redis) -> None:
-    run_histories(redis_client, examples=1700)
+    run_histories(Histories, redis_client, examples=1700)
+
+
+def test_records_that_disappear_hold_no_other_event_up_on_the_imitation() -> None:
+    run_histories(DamagedHistories, fakeredis.FakeStrictRedis(), examples=60)
+
+
+def test_records_that_disappear_hold_no_other_event_up_on_a_real_server(redis_client: redis.Redis) -> None:
+    run_histories(DamagedHistories, redis_client, examples=240)
