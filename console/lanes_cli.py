@@ -50,3 +50,21 @@ def configure(destination: Destination = None) -> None:
             print_line(f"{name}: {setting} was {old} and is {new}")
         if not changes:
             print_line(f"{name}: nothing to change")
+
+
+@app.command()
+def verify(destination: Destination = None, as_json: AsJson = False) -> None:
+    """Check every invariant of a queue, beside live traffic. Exit code 1 when one does not hold.
+
+    Each line names an object and what does not hold. `--json` prints a line for each queue: `{"destination", "checked",
+    "violations": [{"object", "invariant", "text"}]}`.
+    """
+    session = Session.join()
+    found = [(queue.name, lanes.verify(queue)) for queue in session.queues(session.chosen(destination))]
+    for name, verification in found:
+        if as_json:
+            print_json(lanes_view.verification_json(name, verification))
+        else:
+            print_lines(lanes_view.verification_lines(name, verification))
+    if any(verification.violations for _, verification in found):
+        raise typer.Exit(1)

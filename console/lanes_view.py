@@ -1,4 +1,4 @@
-"""`segue lanes show`: why the events of one ordering key wait, and what was sent for it recently."""
+"""What `segue lanes` prints: why the events of one ordering key wait and what was sent for it, and a verification."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 import lanes
+from console.output import counted
 from delivery import log as delivery_log
 from mapping.envelope import unpack
 
@@ -40,6 +41,27 @@ def render(lane: dict[str, Any]) -> Iterator[str]:
     yield from _waiting(lane)
     for sent in reversed(lane["sent"]):
         yield from _sent(sent)
+
+
+def verification_json(destination: str, verification: lanes.Verification) -> dict[str, Any]:
+    """Return `{"destination", "checked": {"events", "lanes", "claims", "dead_letters"}, "violations"}`; a violation is
+    `{"object", "invariant", "text"}`.
+    """
+    violations = [
+        {"object": violation.subject, "invariant": violation.invariant, "text": violation.text}
+        for violation in verification.violations
+    ]
+    return {"destination": destination, "checked": verification.checked, "violations": violations}
+
+
+def verification_lines(destination: str, verification: lanes.Verification) -> Iterator[str]:
+    """Yield a line for each violation, and one with the figures."""
+    for violation in verification.violations:
+        yield f"{violation.subject}: {violation.text}"
+    nouns = {"events": "event", "lanes": "lane", "dead_letters": "dead letter"}
+    checked = ", ".join(counted(verification.checked[name], noun) for name, noun in nouns.items())
+    number = len(verification.violations)
+    yield f"queue {destination}: {checked} checked: {counted(number, 'violation') if number else 'nothing wrong'}"
 
 
 def _waiting(lane: dict[str, Any]) -> Iterator[str]:

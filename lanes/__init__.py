@@ -65,6 +65,7 @@ from lanes.inspection import HotLane, Lane, Stats, Step, Waiting, inspect, lane_
 from lanes.queue import NO_LIMIT, AsyncQueue, Queue, QueueConfig
 from lanes.records import digest
 from lanes.scripts import ScriptError
+from lanes.verify import Verification, Violation, verify
 
 __all__ = [
     "LAYOUT",
@@ -96,6 +97,8 @@ __all__ = [
     "Settled",
     "Stats",
     "Step",
+    "Verification",
+    "Violation",
     "Waiting",
     "append",
     "append_async",
@@ -131,4 +134,5 @@ __all__ = [
     "stats",
     "stored_config",
     "unblock",
+    "verify",
 ]

@@ -1,0 +1,1 @@
+"""Claims events and delivers them to Customer.io: Celery tasks, deliverers, one claim to its outcomes, leases."""

@@ -42,9 +42,8 @@ SETTLE_WITHIN_S = 0.1
 _LATE = "it is older than the deletion of its person"
 _NOT_YET = (RetryLater, Paused)
 
-Outcomes = dict[
-    int, list[tuple[Item, Outcome]]
-]  # by the event's sequence, in the order of its items; only what was sent
+# By the event's sequence: the items that were sent, in their order.
+Outcomes = dict[int, list[tuple[Item, Outcome]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

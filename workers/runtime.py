@@ -65,20 +65,9 @@ class Runtime:
             limits=limits,
             queues=queues,
             admissions={
-                name: Admission(
-                    queue=queues[name],
-                    requests_per_s=destination.delivery.requests_per_s,
-                    probe_wait_s=limits.retry_base_s,
-                    turn_s=limits.turn_s,
-                )
-                for name, destination in destinations.items()
+                name: _admission(queues[name], destination, limits) for name, destination in destinations.items()
             },
-            track_apis={
-                name: TrackApi(
-                    settings.track_url or destination.url, destination.site_id, destination.api_key, limits.timeout_s
-                )
-                for name, destination in destinations.items()
-            },
+            track_apis={name: _track_api(settings, destination, limits) for name, destination in destinations.items()},
             leases=Leases(limits.lease_s),
             slots={name: threading.BoundedSemaphore(settings.concurrency) for name in destinations},
             poll_locks={name: threading.Lock() for name in destinations},
@@ -107,6 +96,20 @@ def _connect(url: str) -> redis.Redis:
     """Return a client that tries a command again for some seconds while Redis is unavailable."""
     retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), 10)
     return redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5, retry=retry)
+
+
+def _admission(queue: lanes.Queue, destination: mapping.Destination, limits: DeliveryLimits) -> Admission:
+    return Admission(
+        queue=queue,
+        requests_per_s=destination.delivery.requests_per_s,
+        probe_wait_s=limits.retry_base_s,
+        turn_s=limits.turn_s,
+    )
+
+
+def _track_api(settings: Settings, destination: mapping.Destination, limits: DeliveryLimits) -> TrackApi:
+    url = settings.track_url or destination.url
+    return TrackApi(url, destination.site_id, destination.api_key, limits.timeout_s)
 
 
 def _open_queue(settings: Settings, client: redis.Redis, destination: mapping.Destination) -> lanes.Queue:

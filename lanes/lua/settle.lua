@@ -111,6 +111,8 @@ for _, at in ipairs(blocking) do
     local record = call('HGET', EVENT, name)
     if not record or is_empty(record) then
       release(leaving, name, 0, 0, cooldown_ms)
+    elseif links_after(finish, name) > 0 then -- a predecessor is unfinished: the event is not at its turn
+      lost[#lost + 1] = name
     else
       leave(leaving, name)
       keep_dead_letter(name, record, ARGV[at + 1])

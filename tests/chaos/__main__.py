@@ -164,11 +164,15 @@ def is_accepted(stage: Stage, batch: list[sample.Event]) -> bool:
 
 
 def judge(events: list[sample.Event], stage: Stage, plan: Plan) -> dict[str, Any]:
-    """Return the figures of the run, and print the differences of people from the oracle.
+    """Return the figures of the run; print the differences of people from the oracle, and violations in the queue.
 
     Where Customer.io may apply operations in another order, the events of a person are compared by their timestamps.
     """
-    stats = lanes.stats(queue_in(stage.store, "demo"))
+    queue = queue_in(stage.store, "demo")
+    stats = lanes.stats(queue)
+    violations = lanes.verify(queue).violations
+    for violation in violations[:10]:
+        print(f"{violation.subject}: {violation.text}", file=sys.stderr)
     seen = stage.simulator.get("/_sim/stats").json()
     people = stage.simulator.get("/_sim/people").json()["people"]
     for person in people if plan.may_be_disordered else ():
@@ -193,12 +197,21 @@ def judge(events: list[sample.Event], stage: Stage, plan: Plan) -> dict[str, Any
         "people": len(found),
         "people_differ": len(wrong),
         "reaped": stats.reaped_total,
+        "violations": len(violations),
     }
 
 
 def is_right(figures: dict[str, Any], plan: Plan) -> bool:
     """Return whether every guarantee was kept."""
-    zero = ["lost", "buried", "applied_twice", "stale_attribute_won", "people_differ", "merge_without_primary"]
+    zero = [
+        "lost",
+        "buried",
+        "applied_twice",
+        "stale_attribute_won",
+        "people_differ",
+        "merge_without_primary",
+        "violations",
+    ]
     if not plan.may_be_disordered:
         # Otherwise an event after a deletion may be applied before the update that creates the person again.
         zero += ["order_violations", "recreated"]

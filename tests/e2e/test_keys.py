@@ -192,7 +192,7 @@ class Scenario:
         self.pipeline.kill_worker(0)
         self.pipeline.faults()
         self.pipeline.start_worker()
-        self._wait_for(keys.EXPIRED_CLAIMS)
+        wait_until(lambda: self.pipeline.stats().reaped_total > 0, "the event of the expired claim is returned")
         self.pipeline.drain()
 
     def _bury_and_spill(self) -> None:

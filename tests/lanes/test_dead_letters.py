@@ -331,3 +331,16 @@ def test_the_events_of_a_lane_are_returned_in_their_order(client: redis.Redis) -
     ]
     assert [event.body for event in lanes.lane_events(queue_of(client), lanes.digest("a"), most=2)] == [b"a1", b"a2"]
     assert lanes.lane_events(queue_of(client), lanes.digest("unknown"), most=9) == []
+
+
+def test_an_event_behind_an_unfinished_one_cannot_block(client: redis.Redis) -> None:
+    """It would be ready when its predecessor finishes, and a dead letter that blocks at the same time."""
+    lanes.open_queue(queue_of(client))
+    append(client, event("a", "jo"), event("b", "jo"))
+    claimed = claim(client)
+
+    settled = lanes.settle(queue_of(client), claimed.id, buried=[lanes.Burial(2, b"failure", blocks=True)])
+
+    assert (settled.lost, stats(client).blocking) == ((2,), 0)
+    assert deliver(client, claimed, "a").lost == ()
+    assert lanes.verify(queue_of(client)).violations == ()

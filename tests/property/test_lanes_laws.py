@@ -53,6 +53,7 @@ KEYS = st.frozensets(st.sampled_from("abcde"), max_size=3)
 WHICH = st.integers(0, 20)
 JOINS = st.one_of(st.none(), st.none(), st.none(), st.tuples(st.sampled_from("abcde"), st.sampled_from("abcde")))
 COOLDOWNS = st.sampled_from([False, False, False, True])
+RULES_PER_VERIFICATION = 6
 OUTCOMES = st.lists(st.sampled_from(["deliver", "bury", "release", "cool", "keep"]), min_size=6, max_size=6)
 
 
@@ -83,12 +84,14 @@ class Histories(RuleBasedStateMachine):
         self.message_ids: set[str] = set()
         self.claims: list[lanes.Claim] = []
         self.joins: dict[str, str] = {}
+        self.rules = 0
         self.finished_keys: set[str] = set()  # of all events that finished
         self.cooling_keys: set[str] = set()  # of those with a cooldown
 
     @initialize()
     def start_empty(self) -> None:
         self.client.flushall()
+        lanes.open_queue(queue_of(self.client))
         type(self).histories += 1
 
     # The model
@@ -303,8 +306,16 @@ class Histories(RuleBasedStateMachine):
             for key in event.keys if event.owner else ():
                 assert owner.setdefault(key, event.owner or "") == event.owner
 
+    @invariant()
+    def the_stored_queue_is_sound(self) -> None:
+        """Checked after some of the rules, since it reads everything."""
+        self.rules += 1
+        if self.rules % RULES_PER_VERIFICATION == 0:
+            assert lanes.verify(queue_of(self.client)).violations == ()
+
     def teardown(self) -> None:
         """In the end everything can be delivered, in order, and nothing is left."""
+        assert lanes.verify(queue_of(self.client)).violations == ()
         for each in self.claims:
             expire(self.client, each)
         lanes.reap(queue_of(self.client))
@@ -324,6 +335,7 @@ class Histories(RuleBasedStateMachine):
         assert figures.waiting == 0
         ends = figures.delivered_total + figures.buried_total + figures.erased_total
         assert figures.accepted_total == len(self.events) == ends
+        assert lanes.verify(queue_of(self.client)).violations == ()
         assert leftovers(self.client) <= {":dead", ":failure", ":dead_index"}
 
 

@@ -16,6 +16,7 @@ from console import cli
 from delivery import log as delivery_log
 from delivery.batching import Item, Request
 from delivery.outcomes import Rejected, Response
+from lanes.keys import READY
 from mapping.envelope import pack
 from mapping.operation import BATCH_PATH
 from tests.queues import queue_of
@@ -185,6 +186,32 @@ def test_lanes_show_prints_why_the_events_of_a_person_wait(store: redis.Redis) -
     assert lines[0] == "demo: 2 events of id:42 are waiting; the first:"
     assert "#1 track Step 1" in lines[2]
     assert lines[2].endswith("no worker has claimed it yet")
+
+
+def test_lanes_verify_prints_what_does_not_hold(store: redis.Redis) -> None:
+    event = lanes.NewEvent(pack("demo", {"type": "track"}), ("id:42",), "m1")
+    lanes.append(queue_of(store, "demo"), [event])
+
+    sound = runner.invoke(cli.app, ["lanes", "verify"])
+
+    text = "queue demo: 1 event, 1 lane, 0 dead letters checked: nothing wrong\n"
+    assert (sound.exit_code, sound.stdout) == (0, text)
+
+    store.zrem(READY.of("demo"), "1")
+    damaged = runner.invoke(cli.app, ["lanes", "verify", "--destination", "demo"])
+
+    text = "neither in :ready, nor claimed, nor blocked, nor a blocking dead letter"
+    last = "queue demo: 1 event, 1 lane, 0 dead letters checked: 1 violation"
+    assert (damaged.exit_code, damaged.stdout.splitlines()) == (1, [f"event 1: {text}", last])
+
+    as_json = runner.invoke(cli.app, ["lanes", "verify", "--json"])
+
+    assert as_json.exit_code == 1
+    assert json.loads(as_json.stdout) == {
+        "destination": "demo",
+        "checked": {"events": 1, "lanes": 1, "claims": 0, "dead_letters": 0},
+        "violations": [{"object": "event 1", "invariant": "state", "text": text}],
+    }
 
 
 def test_lanes_show_prints_what_was_sent_and_the_response(store: redis.Redis) -> None:
