@@ -8,11 +8,9 @@ import typer
 
 import lanes
 from console import lanes_view
-from console.errors import CommandError
 from console.options import AsJson, Destination
-from console.output import print_json, print_line, print_lines
-from console.session import Session, setting_of
-from workers import heartbeat
+from console.output import print_json, print_lines
+from console.session import Session
 
 app = typer.Typer(help="Inspect and configure the ordered queue.", no_args_is_help=True)
 
@@ -34,22 +32,23 @@ def show(
 
 
 @app.command()
-def configure(destination: Destination = None) -> None:
-    """Store the queue-wide values of this environment beside the queue. Stop ingest and the workers first.
+def configure(
+    destination: Destination = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Store the values of this environment.")] = False,
+) -> None:
+    """Print the queue-wide values that are stored beside the queue, and those of this environment.
 
-    The values are SEGUE_SETTLE_S, SEGUE_DEDUPE_S, SEGUE_QUEUE_LIMIT, and `remember_days` of the destination.
+    The values are SEGUE_SETTLE_S, SEGUE_DEDUPE_S, SEGUE_QUEUE_LIMIT, and `remember_days` of the destination. With
+    `--apply` those of this environment are stored. Stop ingest and the workers before. Message ids, joins, merges and
+    deletions stay remembered.
     """
     session = Session.join()
-    running = heartbeat.count(session.client)
-    if running:
-        raise CommandError(f"{running:,} workers are running; stop ingest and every worker first")
     for name in session.chosen(destination):
-        changes = lanes.configure_queue(session.own_queue(name))
-        for value, (before, now) in changes.items():
-            setting, (old, new) = setting_of(name, value, before, now)
-            print_line(f"{name}: {setting} was {old} and is {new}")
-        if not changes:
-            print_line(f"{name}: nothing to change")
+        queue = session.own_queue(name)
+        if apply:
+            print_lines(lanes_view.changed_lines(name, lanes.reconfigure(queue)))
+        else:
+            print_lines(lanes_view.config_lines(name, lanes.stored_config(session.client, name), queue.config))
 
 
 @app.command()

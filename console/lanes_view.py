@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +12,7 @@ import orjson
 
 import lanes
 from console.output import counted
+from console.session import setting_of
 from delivery import log as delivery_log
 from mapping.envelope import unpack
 
@@ -41,6 +42,26 @@ def render(lane: dict[str, Any]) -> Iterator[str]:
     yield from _waiting(lane)
     for sent in reversed(lane["sent"]):
         yield from _sent(sent)
+
+
+def config_lines(destination: str, stored: lanes.QueueConfig | None, own: lanes.QueueConfig) -> Iterator[str]:
+    """Yield a line for each queue-wide value: the stored one, and the one of this environment."""
+    if stored is None:
+        yield f"{destination}: no values are stored: no process has used the queue yet"
+        return
+    before = asdict(stored)
+    for value, now in asdict(own).items():
+        setting, (old, new) = setting_of(destination, value, before[value], now)
+        yield f"{destination}: {setting} is {old} in Redis and {new} here" + ("" if old == new else "; it differs")
+
+
+def changed_lines(destination: str, changes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
+    """Yield a line for each value that was changed: name → (before, now)."""
+    for value, (before, now) in changes.items():
+        setting, (old, new) = setting_of(destination, value, before, now)
+        yield f"{destination}: {setting} was {old} and is {new}"
+    if not changes:
+        yield f"{destination}: nothing to change"
 
 
 def verification_json(destination: str, verification: lanes.Verification) -> dict[str, Any]:

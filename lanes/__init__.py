@@ -26,8 +26,8 @@ from lanes.config import (
     OtherLayout,
     QueueError,
     QueueMismatch,
+    QueueReconfiguring,
     compare_queue,
-    configure_queue,
     open_queue,
     open_queue_async,
     stored_config,
@@ -63,6 +63,7 @@ from lanes.erase import (
 )
 from lanes.inspection import HotLane, Lane, Stats, Step, Waiting, inspect, lane_events, stats
 from lanes.queue import NO_LIMIT, AsyncQueue, Queue, QueueConfig
+from lanes.reconfigure import QueueInUse, reconfigure
 from lanes.records import digest
 from lanes.scripts import ScriptError
 from lanes.verify import Verification, Violation, verify
@@ -89,7 +90,9 @@ __all__ = [
     "QueueConfig",
     "QueueError",
     "QueueFull",
+    "QueueInUse",
     "QueueMismatch",
+    "QueueReconfiguring",
     "Reaped",
     "Release",
     "Requeued",
@@ -106,7 +109,6 @@ __all__ = [
     "claim",
     "close_spill",
     "compare_queue",
-    "configure_queue",
     "count_dead_letters",
     "dead_letter_changes",
     "digest",
@@ -127,6 +129,7 @@ __all__ = [
     "open_queue_async",
     "open_spill",
     "reap",
+    "reconfigure",
     "remembered_hashes",
     "requeue",
     "settle",

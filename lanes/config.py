@@ -17,6 +17,7 @@ from lanes.scripts import Argument, run, run_async
 
 # The layout of keys and values that this code reads and writes (lanes/keys.py).
 LAYOUT = 1
+_RECONFIGURING = -1  # in place of a layout, see open.lua
 
 
 class QueueError(Exception):
@@ -34,7 +35,19 @@ class QueueMismatch(QueueError):
         self.queue = queue
         self.differences = dict(differences)
         texts = [f"{name} is {stored} in Redis and {own} here" for name, (stored, own) in self.differences.items()]
-        super().__init__(f"queue {queue}: {', '.join(texts)}; every process must have the same value")
+        super().__init__(
+            f"queue {queue}: {', '.join(texts)}; every process must have the same value "
+            "(`segue lanes configure` changes the stored one)"
+        )
+
+
+class QueueReconfiguring(QueueError):
+    """The values of the queue are being changed, or that was interrupted."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(
+            f"queue {queue}: its values are being changed; if that was interrupted, run `segue lanes configure --apply`"
+        )
 
 
 Opened = TypeVar("Opened", Queue, AsyncQueue)
@@ -43,7 +56,8 @@ Opened = TypeVar("Opened", Queue, AsyncQueue)
 def open_queue(queue: Queue) -> Queue:
     """Return the queue after comparing its values with the stored ones, which are written when there are none.
 
-    Raises QueueMismatch when they differ, OtherLayout when the keys in Redis are of another version.
+    Raises QueueMismatch when they differ, OtherLayout when the keys in Redis are of another version, QueueReconfiguring
+    while `lanes.reconfigure` changes them.
     """
     return _agreed(queue, run(queue, "open", _arguments(queue, creating=True)))
 
@@ -51,21 +65,6 @@ def open_queue(queue: Queue) -> Queue:
 def compare_queue(queue: Queue) -> Queue:
     """Do what `open_queue` does, but write nothing when there are no stored values."""
     return _agreed(queue, run(queue, "open", _arguments(queue, creating=False)))
-
-
-def configure_queue(queue: Queue) -> dict[str, tuple[int, int]]:
-    """Store the values of this process beside the queue. Return what changed: name → (before, now).
-
-    Processes that use the queue must be stopped: they compute key names and due times from the old values.
-
-    Raises OtherLayout.
-    """
-    try:
-        open_queue(queue)
-    except QueueMismatch as error:
-        queue.client.hset(keys.CONFIG.of(queue.name), mapping=cast(dict[Any, Any], asdict(queue.config)))
-        return error.differences
-    return {}
 
 
 async def open_queue_async(queue: AsyncQueue) -> AsyncQueue:
@@ -90,6 +89,8 @@ def _agreed(queue: Opened, reply: list[Any]) -> Opened:
     if not reply:
         return queue
     layout, *stored = reply
+    if int(layout) == _RECONFIGURING:
+        raise QueueReconfiguring(queue.name)
     if int(layout) != LAYOUT:
         found = f"layout {int(layout)}" if int(layout) else "no layout number: an older version of Segue filled it"
         raise OtherLayout(

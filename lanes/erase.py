@@ -7,7 +7,6 @@ event of the same person overtakes it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -74,7 +73,7 @@ def _event(sequence: bytes, how: bytes, record: bytes) -> ErasedEvent:
 def remembered_hashes(queue: Queue) -> dict[str, list[bytes]]:
     """Return the hashes in which values are remembered by key for a while (`join`, `merged`, …), all generations."""
     found: dict[str, list[bytes]] = {}
-    for name in queue.client.scan_iter(match=f"{_escaped(queue.base)}:*:*", count=_PAGE, _type="hash"):
+    for name in queue.client.scan_iter(match=f"{keys.escaped(queue.base)}:*:*", count=_PAGE, _type="hash"):
         what, _, generation = name.decode().removeprefix(f"{queue.base}:").partition(":")
         if generation.isdigit():
             found.setdefault(what, []).append(name)
@@ -112,7 +111,3 @@ def erase_message_ids(queue: Queue, message_ids: Collection[str]) -> int:
     """Remove these message ids from the de-duplication window; return how many were there."""
     arguments: list[Argument] = [generation_ms(queue.dedupe_s), *map(records.fingerprint, message_ids)]
     return int(run(queue, "erase_ids", arguments))
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"([*?\[\]\\^])", r"\\\1", text)

@@ -20,6 +20,7 @@ BUCKET_BYTES, FINGERPRINT_BYTES = 3, 6  # of a message id
 GENERATIONS = 3  # past generations of message ids that are searched besides the current one
 SHARDS = 16  # texts in which the times of finished keys are kept
 HOT_LENGTH = 1000  # events of a lane that is counted as hot
+HEARTBEAT_S = 5  # a worker process without a heartbeat for that long does not run
 WAKEUP_MS = 200  # for how long a requested deliverer may take to arrive before another one is requested
 MOST_WAKEUPS = 4  # deliverers requested at once
 TIMES_KEPT_S = 7200  # for how long the time and the partner of an update are remembered
@@ -31,6 +32,11 @@ NUMBERS: Final = {name: value for name, value in tuple(globals().items()) if isi
 def base(queue: str) -> str:
     """Return the base name of every key of `queue`, with its hash tag."""
     return f"segue:{{{queue}}}"
+
+
+def escaped(text: str) -> str:
+    """Return a pattern of SCAN that matches only this text."""
+    return re.sub(r"([*?\[\]\\^])", r"\\\1", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,13 @@ _REPLAYED = "the last 200 replays"
 LAYOUT = Key(":layout", "string", "version of the layout of all keys of the queue", _FOR_EVER, "lanes")
 CONFIG = Key(
     ":config", "hash", "values that all processes share: cooldown_ms, dedupe_s, join_s, limit", _FOR_EVER, "lanes"
+)
+REGROUPING = Key(
+    ":regrouping",
+    "hash",
+    "the values that `segue lanes configure --apply` is about to store, and when it began (ms)",
+    "until it is done",
+    "lanes",
 )
 SEQ = Key(":seq", "string", "the last sequence number given", _FOR_EVER, "lanes")
 TOTAL = Key(

@@ -12,7 +12,7 @@ import redis
 
 from lanes import keys
 
-_SILENCE_S = 5.0
+_SILENCE_S = float(keys.HEARTBEAT_S)
 
 
 def name_of(pid: int) -> str:

@@ -1,9 +1,8 @@
 -- Erase events by key, whatever their state, a bounded part of them a call. Each lane then links the predecessor of an
 -- event to its successor. A claimed event may be in a request at this moment: its body is removed and its position stays
--- until the claim ends, so that no later event overtakes it. It is delivered without being sent. The same is done where a
--- record of an event before it is missing. A lane is linked forwards
--- only: the search for a predecessor deep in a lane is done in several calls, each of which goes on where the one before
--- stopped.
+-- until the claim ends, so that no later event overtakes it. It is delivered without being sent. The same is done with an
+-- event behind a missing record, which does not say where it is linked. A lane is linked forwards only: the search for a
+-- predecessor deep in a lane takes several calls, each of which goes on where the one before stopped.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  most events to erase in this call
@@ -199,9 +198,8 @@ local function erase(name)
   return true
 end
 
-local is_visited = {}
 for i = 6, last_digest do
-  local lane = get(LANE, ARGV[i])
+  local lane, is_visited = get(LANE, ARGV[i]), {}
   local pending = lane and { (read_lane(lane)) } or {}
   while reply[1] == 0 and #pending > 0 do
     local name = table.remove(pending)

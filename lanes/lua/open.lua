@@ -5,8 +5,11 @@
 -- ARGV[2]  1: store the caller's values when the queue is new
 -- ARGV[3…] two per value: its name, and what the caller has
 --
--- Returns  {layout, name, value, …}: what is stored. Layout 0: the queue has keys but no layout. An empty array: the queue
---          is new, and nothing was stored.
+-- Returns  {layout, name, value, …}: what is stored. Layout 0: the queue has keys but no layout; -1: its values are being
+--          changed. An empty array: the queue is new, and nothing was stored.
+if call('EXISTS', REGROUPING) == 1 then
+  return { -1 }
+end
 local layout = call('GET', LAYOUT)
 if layout then
   return { tonumber(layout), unpack(call('HGETALL', CONFIG)) }

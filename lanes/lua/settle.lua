@@ -125,15 +125,19 @@ end
 
 local cooling = generations(COOLING_UNTIL, cooldown_ms)
 local due = due_of_freed(finish, call('EXISTS', unpack(cooling)) > 0 and cooling or nil)
-local ready = leaving.ready
-for i, is_in_claim in ipairs(read_all('SMISMEMBER', owned, finish.freed)) do
-  if is_in_claim == 0 then
-    ready[#ready + 1], ready[#ready + 2] = due[i], finish.freed[i]
-  end
-end
-local ready_count = call('ZCOUNT', READY, '-inf', now)
+local ready, ready_count, freed = leaving.ready, call('ZCOUNT', READY, '-inf', now), finish.freed
 for i = 1, #ready, 2 do
   ready_count = ready_count + (ready[i] <= now and 1 or 0)
+end
+local last = #ready
+for i, is_in_claim in ipairs(read_all('SMISMEMBER', owned, freed)) do
+  if is_in_claim == 0 then
+    ready[last + 1], ready[last + 2] = due[i], freed[i]
+    last = last + 2
+    if due[i] == now then
+      ready_count = ready_count + 1
+    end
+  end
 end
 local is_settled = call('SCARD', owned) == #finish.names + #leaving.names
 

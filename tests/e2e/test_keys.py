@@ -221,6 +221,8 @@ class Scenario:
         self.pipeline.send([{"type": "track", "event": f"e{n}", "userId": "hot"} for n in range(HOT_LENGTH)])
         self._command("forget", "--user-id", "hot", "--destination", QUEUE)
         self._lose_a_record()
+        self._command("lanes", "configure", "--apply", SEGUE_QUEUE_LIMIT="5000")
+        self._command("lanes", "configure", "--apply")
         self.pipeline.start_worker()
 
     def _lose_a_record(self) -> None:
@@ -249,8 +251,8 @@ class Scenario:
         name = key.of(queue) if key.name.startswith(":") else key.name
         wait_until(lambda: bool(self.client.exists(name)), f"{name} exists")
 
-    def _command(self, *arguments: str) -> None:
-        done = segue(*arguments, environment=self._environment)
+    def _command(self, *arguments: str, **variables: str) -> None:
+        done = segue(*arguments, environment=self._environment | variables)
         assert done.returncode == 0, done.stderr
 
 

@@ -108,6 +108,14 @@ def test_a_claimed_event_is_emptied_and_nothing_overtakes_it(client: redis.Redis
     assert names(claim(client)) == ["order"]
 
 
+def test_the_events_behind_an_emptied_one_are_erased_in_each_of_its_lanes(client: redis.Redis) -> None:
+    append(client, event("under way", "jo", "al"))
+    claim(client)
+    append(client, event("next", "al"), event("other", "bo"))
+
+    assert erase(client, "jo", "al") == {"under way": "emptied", "next": "removed"}
+
+
 def test_an_emptied_event_leaves_no_dead_letter(client: redis.Redis) -> None:
     append(client, event("under way", "jo"))
     mine = claim(client)

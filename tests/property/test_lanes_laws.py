@@ -11,6 +11,7 @@ In a damaged history, records disappear as well. Nothing fails then, and every o
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
@@ -31,6 +32,7 @@ from hypothesis.stateful import (
 )
 
 import lanes
+from lanes.keys import READY
 from tests.lanes.driving import (
     COOLDOWN_MS,
     QUEUE,
@@ -338,9 +340,7 @@ class Histories(RuleBasedStateMachine):
 
 
 class DamagedHistories(RuleBasedStateMachine):
-    """Random histories in which records disappear. Only the order of the other events and their delivery are
-    compared.
-    """
+    """Random histories in which records disappear. The order and the delivery of the other events are compared."""
 
     connected: ClassVar[redis.Redis]
     histories: ClassVar[int] = 0
@@ -422,8 +422,7 @@ class DamagedHistories(RuleBasedStateMachine):
 
     @invariant()
     def a_lane_can_be_inspected(self) -> None:
-        for key in "abcde":
-            lanes.inspect(queue_of(self.client), key)
+        lanes.inspect(queue_of(self.client), "a")
         assert stats(self.client).waiting == len(self.records)
 
     def teardown(self) -> None:
@@ -438,10 +437,15 @@ class DamagedHistories(RuleBasedStateMachine):
             settled = lanes.settle(queue_of(self.client), claimed.id, delivered=sequences)
             assert settled.lost == ()
             self.finish(sequences)
-            if not self.client.exists(lanes.keys.READY.of(QUEUE)):
+            if not self.client.exists(READY.of(QUEUE)):
                 break
         assert not self.records
         assert stats(self.client).waiting == 0
+
+
+@pytest.fixture(autouse=True)
+def no_log_of_missing_records(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, logger="lanes")
 
 
 @pytest.fixture(autouse=True)
@@ -467,8 +471,8 @@ def test_every_history_keeps_the_promises_on_a_real_server(redis_client: redis.R
 
 
 def test_records_that_disappear_hold_no_other_event_up_on_the_imitation() -> None:
-    run_histories(DamagedHistories, fakeredis.FakeStrictRedis(), examples=100)
+    run_histories(DamagedHistories, fakeredis.FakeStrictRedis(), examples=60)
 
 
 def test_records_that_disappear_hold_no_other_event_up_on_a_real_server(redis_client: redis.Redis) -> None:
-    run_histories(DamagedHistories, redis_client, examples=500)
+    run_histories(DamagedHistories, redis_client, examples=240)

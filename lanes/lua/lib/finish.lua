@@ -6,7 +6,7 @@
 local function decide_finish(names, failure_of, cooldown_ms)
   local sub, byte, DIGEST_BYTES, KEY_COUNT = sub, byte, DIGEST_BYTES, KEY_COUNT -- the loop reads its own ones quicker
   local records, links_of = read_all('HMGET', EVENT, names), read_all('HMGET', LINKS, names)
-  local some_cooldown = call('EXISTS', COOLDOWN) == 1
+  local some_cooldown, some_failures = call('EXISTS', COOLDOWN) == 1, next(failure_of) ~= nil
   local cooldown_of = some_cooldown and read_all('HMGET', COOLDOWN, names) or {}
 
   local event_count, finished_count = call('HLEN', EVENT), 0
@@ -68,7 +68,7 @@ local function decide_finish(names, failure_of, cooldown_ms)
       ages[second] = (ages[second] or 0) + 1
       finished_count = finished_count + 1
       finished[finished_count] = name
-      if failure_of[name] then
+      if some_failures and failure_of[name] then
         buried[name] = record
       end
     end
@@ -147,11 +147,15 @@ end
 
 -- When each freed event is due: its own cooldown counts from now, that of the events before it from when they finished.
 local function due_of_freed(finish, cooling)
-  local due, some_cooling = {}, cooling or #finish.cooling_values > 0
-  local records = some_cooling and read_all('HMGET', EVENT, finish.freed) or {}
-  for i = 1, #finish.freed do
-    due[i] = now + (finish.cooldowns[i] or 0)
-    local digests = records[i] and digests_of(records[i]) or {}
+  local due, freed, cooldowns = {}, finish.freed, finish.cooldowns
+  for i = 1, #freed do
+    due[i] = now + (cooldowns[i] or 0)
+  end
+  if not cooling and #finish.cooling_values == 0 then
+    return due
+  end
+  for i, record in ipairs(read_all('HMGET', EVENT, freed)) do
+    local digests = record and digests_of(record) or {}
     due[i] = math.max(due[i], cooling and cooling_until(cooling, digests) or 0)
     for _, digest in ipairs(digests) do
       due[i] = math.max(due[i], finish.cooling_until[digest] or 0)

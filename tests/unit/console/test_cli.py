@@ -188,6 +188,35 @@ def test_lanes_show_prints_why_the_events_of_a_person_wait(store: redis.Redis) -
     assert lines[2].endswith("no worker has claimed it yet")
 
 
+def test_lanes_configure_prints_both_values_and_keeps_message_ids(
+    store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert runner.invoke(cli.app, ["lanes", "configure"]).stdout == (
+        "demo: no values are stored: no process has used the queue yet\n"
+    )
+    queue = queue_of(store, "demo", cooldown_ms=5000)
+    lanes.append(queue, [lanes.NewEvent(b"body", (), "m1")])
+    monkeypatch.setenv("SEGUE_DEDUPE_S", "600")
+
+    printed = runner.invoke(cli.app, ["lanes", "configure", "--destination", "demo"])
+
+    assert printed.exit_code == 0
+    assert printed.stdout.splitlines() == [
+        "demo: SEGUE_SETTLE_S is 5 in Redis and 5 here",
+        "demo: SEGUE_DEDUPE_S is 86400 in Redis and 600 here; it differs",
+        "demo: destinations.demo.delivery.remember_days is 30 in Redis and 30 here",
+        "demo: SEGUE_QUEUE_LIMIT is 1000000 in Redis and 1000000 here",
+    ]
+    assert lanes.stored_config(store, "demo") == queue.config
+
+    applied = runner.invoke(cli.app, ["lanes", "configure", "--apply"])
+
+    assert (applied.exit_code, applied.stdout) == (0, "demo: SEGUE_DEDUPE_S was 86400 and is 600\n")
+    assert runner.invoke(cli.app, ["lanes", "configure", "--apply"]).stdout == "demo: nothing to change\n"
+    again = queue_of(store, "demo")
+    assert lanes.append(again, [lanes.NewEvent(b"body", (), "m1")]).accepted == (False,)
+
+
 def test_lanes_verify_prints_what_does_not_hold(store: redis.Redis) -> None:
     event = lanes.NewEvent(pack("demo", {"type": "track"}), ("id:42",), "m1")
     lanes.append(queue_of(store, "demo"), [event])

@@ -224,8 +224,8 @@ def test_lanes_configure_stores_the_values_of_the_environment(
     queue_of(store, "demo", cooldown_ms=50, limit=1_000_000)
     monkeypatch.setenv("SEGUE_QUEUE_LIMIT", "2000000")
 
-    first = runner.invoke(cli.app, ["lanes", "configure"])
-    again = runner.invoke(cli.app, ["lanes", "configure"])
+    first = runner.invoke(cli.app, ["lanes", "configure", "--apply"])
+    again = runner.invoke(cli.app, ["lanes", "configure", "--apply"])
 
     assert first.stdout.splitlines() == [
         "demo: SEGUE_SETTLE_S was 0.05 and is 5",
@@ -243,9 +243,9 @@ def test_lanes_configure_is_refused_while_workers_run(
     queue_of(store, "demo", cooldown_ms=50)
     heartbeat.send(store)
 
-    assert main(["lanes", "configure"], monkeypatch) == 2
+    assert main(["lanes", "configure", "--apply"], monkeypatch) == 2
 
-    assert capsys.readouterr().err == "segue: 1 workers are running; stop ingest and every worker first\n"
+    assert capsys.readouterr().err == "segue: queue demo: 1 workers are running; stop ingest and every worker\n"
     stored = lanes.stored_config(store, "demo")
     assert stored is not None
     assert stored.cooldown_ms == 50
