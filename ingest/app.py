@@ -65,7 +65,7 @@ class Ingest:
         self._settings = settings
         self._destinations = mapping.destinations(document)
         self._counters = Counters()
-        self._calls = Calls(sources(document), self._entries, self._counters)
+        self._calls = Calls(sources(document), self._entries, self._counters, settings)
 
     async def __call__(self, scope: Scope, receive: bodies.Receive, send: Send) -> None:
         """Serve one HTTP request, or the lifespan of the server."""
@@ -168,6 +168,8 @@ class Ingest:
         if entries:
             for result, count in Counter(await self._append(source, entries)).items():
                 self._counters.add(source.name, result, count)
+                if result == "reordered":
+                    self._counters.add(source.name, "accepted", count)
         if not rejected:
             return _SUCCESS
         faults = [refusal.json(index) for index, refusal in rejected]
@@ -175,9 +177,9 @@ class Ingest:
             return Response(200, {"success": True, "rejected": faults})
         return Response(rejected[0][1].status, {"success": False, "error": faults[0], "rejected": faults})
 
-    def _entries(self, source: Source, event: JsonObject, body: bytes) -> Entries:
+    def _entries(self, source: Source, event: JsonObject, body: bytes, rank: bytes) -> Entries:
         """Return the entries of an event, packed as `body`, for the queues of its source."""
-        return tuple([self._commits[name].entry(source.name, event, body) for name in source.destinations])
+        return tuple([self._commits[name].entry(source.name, event, body, rank) for name in source.destinations])
 
     async def _append(self, source: Source, events: list[Entries]) -> Iterable[Result]:
         """Append to every queue of the source; return for each event the best of its results."""

@@ -11,7 +11,7 @@ import base64
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import mapping
 from ingest import bodies, signature
@@ -19,8 +19,10 @@ from ingest.counters import Counters
 from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS, completed, packed, shared
 from ingest.group_commit import Entry
+from ingest.ranks import Ranks
 from ingest.sources import Source
 from mapping.envelope import JsonObject
+from settings import Settings
 
 # The last part of a path → the type of its event. The one-letter parts are those of analytics.js.
 EVENT_PATHS: Final = {
@@ -30,6 +32,9 @@ EVENT_PATHS: Final = {
 }
 # The last parts of paths that take a batch. `import` is for history: the clock of the sender is not corrected.
 BATCH_PATHS: Final = frozenset({"batch", "import", "b"})
+
+# How long events wait for earlier ones, by how they come. Segment's webhook sends requests side by side, and again.
+DEFAULT_REORDER_MS: Final = {"call": 1000, "webhook": 2000}
 
 Entries = tuple[Entry, ...]  # one event: an entry for each queue of its source
 
@@ -45,19 +50,22 @@ class Offer(NamedTuple):
 class Calls:
     """Reads the calls to the sources of one configuration.
 
-    `entries` returns the entries of an event for the queues of a source; its last argument is the packed event.
+    `entries` returns the entries of an event for the queues of a source; it is given the packed event and its rank.
     """
 
     def __init__(
         self,
         sources: Iterable[Source],
-        entries: Callable[[Source, JsonObject, bytes], Entries],
+        entries: Callable[[Source, JsonObject, bytes, bytes], Entries],
         counters: Counters,
+        settings: Settings,
     ) -> None:
         self._sources = {source.name: source for source in sources}
         self._by_write_key = {source.write_key: source for source in self._sources.values()}
         self._entries = entries
         self._counters = counters
+        self._reorder_ms = settings.reorder_ms
+        self._ranks = Ranks(counters, settings.reorder_late_s)
 
     def has_write_key(self, write_key: str) -> bool:
         """Whether a source has this write key."""
@@ -80,7 +88,8 @@ class Calls:
             raise Refusal(400, "batch: must be an array with at least one event", "batch")
         if len(events) > MAX_BATCH_EVENTS:
             raise Refusal(413, f"batch: must have at most {MAX_BATCH_EVENTS:,} events, not {len(events):,}", "batch")
-        return self._read_events(source, events, shared(body), received_at, correct_clock=path != "import")
+        wait_ms = self._wait_ms(source, "import" if path == "import" else "call")
+        return self._read_events(source, events, shared(body), received_at, wait_ms, correct_clock=path != "import")
 
     def read_webhook(self, name: str, signed: str, raw: bytes, received_at: datetime) -> Offer:
         """Return the offer of a request of Segment's webhook to the source `name`: one event, or an array.
@@ -97,7 +106,8 @@ class Calls:
         events = content if isinstance(content, list) else [content]
         if len(events) > MAX_BATCH_EVENTS:
             raise Refusal(413, f"the array must have at most {MAX_BATCH_EVENTS:,} events, not {len(events):,}")
-        return self._read_events(source, events, {}, received_at, correct_clock=False)
+        wait_ms = self._wait_ms(source, "webhook")
+        return self._read_events(source, events, {}, received_at, wait_ms, correct_clock=False)
 
     def _authenticated(self, authorization: str, body: JsonObject) -> Source:
         """Return the source of the write key: the user name, or a member of the body or of the first event in it."""
@@ -114,33 +124,54 @@ class Calls:
         return source
 
     def _read_one(self, source: Source, event: JsonObject, received_at: datetime) -> Offer:
+        (rank,) = self._ranks.of(source.name, [event], {}, _ms(received_at), self._wait_ms(source, "call"))
         try:
-            return Offer(source, [self._checked(source, event, {}, received_at, correct_clock=True)], [])
+            return Offer(source, [self._checked(source, event, {}, received_at, rank, correct_clock=True)], [])
         except Refusal:
             self._counters.add(source.name, "rejected")
             raise
 
     def _read_events(
-        self, source: Source, events: list[Any], common: JsonObject, received_at: datetime, *, correct_clock: bool
+        self,
+        source: Source,
+        events: list[Any],
+        common: JsonObject,
+        received_at: datetime,
+        wait_ms: int,
+        *,
+        correct_clock: bool,
     ) -> Offer:
         entries: list[Entries] = []
         rejected: list[tuple[int, Refusal]] = []
-        for index, event in enumerate(events):
+        ranks = self._ranks.of(source.name, events, common, _ms(received_at), wait_ms)
+        for index, (event, rank) in enumerate(zip(events, ranks, strict=True)):
             try:
-                entries.append(self._checked(source, event, common, received_at, correct_clock=correct_clock))
+                entries.append(self._checked(source, event, common, received_at, rank, correct_clock=correct_clock))
             except Refusal as refusal:
                 rejected.append((index, refusal))
         self._counters.add(source.name, "rejected", len(rejected))
         return Offer(source, entries, rejected)
 
     def _checked(
-        self, source: Source, event: Any, common: JsonObject, received_at: datetime, *, correct_clock: bool
+        self, source: Source, event: Any, common: JsonObject, received_at: datetime, rank: bytes, *, correct_clock: bool
     ) -> Entries:
         """Return the entries of one event; raise Refusal when it is not valid."""
         if isinstance(event, dict) and event.get("writeKey", source.write_key) != source.write_key:
             raise Refusal(401, "writeKey: must be the write key of the request", "writeKey")
         event = completed(event, common, received_at, correct_clock=correct_clock)
-        return self._entries(source, event, packed(source.name, event))
+        return self._entries(source, event, packed(source.name, event), rank)
+
+    def _wait_ms(self, source: Source, kind: Literal["call", "import", "webhook"]) -> int:
+        """Return how long the events of a request wait for earlier ones. History is not sorted unless asked for."""
+        if source.reorder_ms is not None:
+            return source.reorder_ms
+        if kind == "import":
+            return 0
+        return DEFAULT_REORDER_MS[kind] if self._reorder_ms is None else self._reorder_ms
+
+
+def _ms(time: datetime) -> int:
+    return int(time.timestamp() * 1000)
 
 
 def _user_name(authorization: str) -> str | None:

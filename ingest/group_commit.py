@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 import lanes
 import mapping
+from lanes import records
 from ingest.errors import Refusal
 from ingest.wakeups import Wakeups
 from lanes.suppression import SuppressionList
@@ -26,9 +27,10 @@ log = logging.getLogger(__name__)
 MAX_GROUP_EVENTS = 200  # of one append; a request with more events is a group of its own
 RETRY_AFTER_S = 2
 
-# The result for one event, the best first. `suppressed`: dropped, because its person is on the suppression list.
-Result = Literal["accepted", "duplicates", "suppressed"]
-RESULTS: Final[tuple[Result, ...]] = ("accepted", "duplicates", "suppressed")
+# The result for one event, the best first. `reordered`: accepted, and put before events that happened later;
+# `suppressed`: dropped, because its person is on the suppression list.
+Result = Literal["accepted", "reordered", "duplicates", "suppressed"]
+RESULTS: Final[tuple[Result, ...]] = ("accepted", "reordered", "duplicates", "suppressed")
 
 
 class Entry(NamedTuple):
@@ -54,11 +56,11 @@ class GroupCommit:
         self._task: asyncio.Task[None] | None = None
         self._fault: str | None = None  # what the log says last about the queue; None while it can be used
 
-    def entry(self, source: str, event: JsonObject, body: bytes) -> Entry:
+    def entry(self, source: str, event: JsonObject, body: bytes, rank: bytes) -> Entry:
         """Return the entry of an event, packed as `body`: with its ordering keys, cooldown and joined keys."""
         keys, needs_cooldown, join = mapping.ordering_info(event, self._destination)
         cooldown_ms = self._queue.cooldown_ms if needs_cooldown else 0
-        new_event = lanes.NewEvent(body, keys, message_key(source, event), cooldown_ms, join)
+        new_event = lanes.NewEvent(body, keys, message_key(source, event), cooldown_ms, join, rank=rank)
         return Entry(new_event, event["type"] == mapping.DELETION)
 
     async def append(self, entries: Sequence[Entry]) -> list[Result]:
@@ -124,7 +126,10 @@ class GroupCommit:
             _refuse(group, error)
 
     async def _append_group(self, group: list[Request]) -> None:
-        entries = [entry for entries, _ in group for entry in entries]
+        # Events that are appended together are in the order of their ranks; those of one request keep theirs.
+        received = [entry for entries, _ in group for entry in entries]
+        order = sorted(range(len(received)), key=lambda index: records.order(received[index].event.rank))
+        entries = [received[index] for index in order]
         appended = await lanes.append_async(self._queue, [entry.event for entry in entries])
         if self._fault is not None:
             log.warning("%s: the queue can be used again", self._destination.name)
@@ -132,7 +137,9 @@ class GroupCommit:
         for _ in range(appended.wake):
             self._wakeups.wake(self._destination.name)
         self._request_discards(entries, appended)
-        results: list[Result] = ["accepted" if is_new else "duplicates" for is_new in appended.accepted]
+        results: list[Result] = ["accepted"] * len(entries)
+        for index, result in zip(order, appended.results, strict=True):
+            results[index] = result
         start = 0
         for request_entries, future in group:
             end = start + len(request_entries)

@@ -21,6 +21,7 @@ class Source(BaseModel):
     write_key: _Text
     webhook_secret: _Text | None = None
     destinations: list[_Text] = Field(min_length=1)
+    reorder_ms: int | None = Field(default=None, ge=0, lt=10_000)
 
 
 def sources(document: Mapping[str, Any]) -> tuple[Source, ...]:
