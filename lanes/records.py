@@ -59,8 +59,8 @@ def fingerprint(message_id: str) -> bytes:
     return _FIRST[print[0]] + print[1:]
 
 
-# The rank of an event that does not wait: nothing goes before it, and it goes before nothing.
-UNRANKED = b"%05d%b%b" % (0, bytes(CLIENT_BYTES), b"9" * RANK_DIGITS)
+# In place of a rank: nothing goes before the event, and it goes before nothing.
+UNRANKED = b"%b%b%b" % (b"-" * WAIT_DIGITS, bytes(CLIENT_BYTES), b"9" * RANK_DIGITS)
 
 
 def rank(wait_ms: int, client: bytes, happened_at_ms: int, tie: bytes) -> bytes:

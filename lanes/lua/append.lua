@@ -9,7 +9,8 @@
 -- ARGV[5]  how long a join lasts, ms
 -- ARGV[6]  number of events
 -- ARGV[7]  bucket and fingerprint of each event's message id, in one text
--- ARGV[8]  '' or the rank of each event, in one text: how long it waits for earlier events, ms, 5 digits; its client; the rank
+-- ARGV[8]  '' or the rank of each event, in one text: how long it waits for earlier events, ms, 5 digits; its client; the
+--          rank; or records.UNRANKED
 -- ARGV[9…] the record of each event without its time: a byte: how many distinct keys, their digests, the body
 -- ARGV[…]  four per event that has any of these: its index among the events (from 1); its cooldown, ms; '' or a join: the
 --          digests of two keys, later events with the first get the second as well; '' or the sequence of the dead letter
@@ -250,7 +251,8 @@ local function rank_behind(rank, last)
   if not accepted_at[last] then
     accepted_at[last] = sub(call('HGET', EVENT, last) or '', 1, TIME_DIGITS)
   end
-  return sub(rank, 1, TIME_DIGITS) < accepted_at[last] and accepted_at[last] .. LATEST or rank
+  local other = accepted_at[last] .. LATEST
+  return other > rank and other or rank
 end
 
 local lanes, events, ready, newly_due, cooldowns, link_values, rank_values, late
@@ -266,7 +268,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
   end
 
   events, ready, newly_due, cooldowns, first_of, lengths = {}, {}, 0, {}, {}, {}
-  rank_values, late = {}, {} -- late: of those that go before others, their number
+  rank_values, late = {}, {} -- late: the first event that goes before others, and all behind it in this call
   local late_tails = {}
   if has_ranks then
     local lasts = {}
@@ -280,7 +282,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
   for i = 1, count do
     local index = fresh[i]
     local name, event = format('%d', seq + i), event_of[index] or ARGV[EVENTS + index]
-    local rank, client, wait = nil, nil, 0
+    local rank, client, wait = nil, nil, nil
     if has_ranks then
       rank, client, wait = offered_rank(index)
       for own_key = 1, byte(event) do
@@ -288,7 +290,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
         rank = last and rank and rank_behind(rank, sub(last, 3, 2 + byte(last, 2))) or (not last and rank)
       end
     end
-    if has_ranks and not rank then
+    if has_ranks and (not rank or #late > 0) then
       for own_key = 1, byte(event) do
         local last = lanes[lane_of[key + own_key]]
         late_tails[#late_tails + 1] = last and sub(last, 3, 2 + byte(last, 2)) or nil
@@ -323,12 +325,12 @@ while not is_sound do -- once more when a lane ends in an event without a record
       end
       events[#events + 1] = name
       events[#events + 1] = now_text .. event
-      local until_ms = now + wait
+      local until_ms = now + (wait or 0)
       if rank then
-        local mark = cooldown > 0 and 'c' or '-'
+        local mark = wait and cooldown > 0 and 'c' or '-'
         local stored = format('%d', until_ms) .. mark .. client .. rank .. table.concat(predecessors)
         ranks.stored[name] = stored
-        if wait > 0 or cooldown > 0 then
+        if until_ms > now or mark == 'c' then
           local rank_name = rank_key(math.max(until_ms, now + math.min(cooldown, LONGEST_WAIT_MS)))
           ranks.key_of[name] = rank_name
           local values = rank_values[rank_name]
@@ -443,12 +445,15 @@ local function insert_late()
       digests = keys_of(event),
       client = client,
       rank = rank,
-      mark = cooldown > 0 and 'c' or '-',
-      until_ms = now + wait,
-      kept_until_ms = now + math.max(wait, math.min(cooldown, LONGEST_WAIT_MS)),
+      mark = wait and cooldown > 0 and 'c' or '-',
+      until_ms = now + (wait or 0),
+      kept_until_ms = now + math.max(wait or 0, math.min(cooldown, LONGEST_WAIT_MS)),
     }
     local went_before, waits, long = insert(ranks, due_of, inserted)
-    rank_values[ranks.key_of[name]] = rank_values[ranks.key_of[name]] or {}
+    local rank_name = ranks.key_of[name]
+    if rank_name then
+      rank_values[rank_name] = rank_values[rank_name] or {}
+    end
     flag_of[index] = went_before and '2' or nil
     if cooldown > 0 then
       put(COOLDOWN, name, cooldown)

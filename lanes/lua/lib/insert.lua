@@ -173,8 +173,11 @@ local function insert(ranks, ready, event)
   if links then
     put(LINKS, event.name, links)
   end
-  ranks.stored[event.name] = format('%013d', event.until_ms) .. event.mark .. event.client .. event.rank .. table.concat(predecessors)
-  ranks.key_of[event.name] = rank_key(event.kept_until_ms)
-  put(ranks.key_of[event.name], event.name, ranks.stored[event.name])
+  local stored = format('%d', event.until_ms) .. event.mark .. event.client .. event.rank
+  ranks.stored[event.name] = stored .. table.concat(predecessors)
+  if event.until_ms > now or event.mark == 'c' then
+    ranks.key_of[event.name] = rank_key(event.kept_until_ms)
+    put(ranks.key_of[event.name], event.name, ranks.stored[event.name])
+  end
   return went_before, waits, lengths
 end
