@@ -1,0 +1,145 @@
+"""The ids in an event: which are refused, which keep all their digits, and which are unlikely to identify a person.
+
+The mapping follows JavaScript, where a number is a double: 9007199254740993 becomes 9007199254740992, another person.
+A whole number whose digits would change is therefore stored as the text of its digits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any, Final
+
+from ingest.errors import Refusal, invalid
+from mapping import DELETION
+from mapping.envelope import JsonObject
+from mapping.identifiers import is_email
+from mapping.javascript import number_text
+
+MEMBERS: Final = ("userId", "anonymousId", "previousId", "groupId")
+
+# Ids inside other members: the type of the event or the name of a track → the member, and the ids in it.
+_NESTED: Final = {
+    "identify": ("traits", ("id", "objectId")),
+    "Object Deleted": ("properties", ("objectId",)),
+    "Relationship Deleted": ("properties", ("objectId",)),
+}
+_SMALLEST_INEXACT: Final = 2**53
+_SMALLEST_UNREAD: Final = 2.0**63  # the JSON parser reads larger whole numbers as doubles
+
+# What a program writes in place of an id that it does not have. PostHog refuses the first three lines
+# (PostHog/posthog, nodejs/src/common/persons/person-utils.ts); case, quotes and white space around are ignored.
+_UNLIKELY: Final = frozenset(
+    (
+        *("", "anonymous", "guest", "distinctid", "distinct_id", "id", "not_authenticated", "email"),
+        *("undefined", "true", "false"),
+        *("[object object]", "nan", "none", "null", "0"),
+        *("-1", "nil", "<nil>", "<null>", "(null)", "[object undefined]", "[object null]", "unknown", "n/a"),
+        *("userid", "user_id", "anonymousid", "anonymous_id"),
+        *("00000000-0000-0000-0000-000000000000", "00000000000000000000000000000000"),
+    )
+)
+_AROUND: Final = " \t\r\n\v\f\u00a0\ufeff'\"`"
+
+
+def check(event: JsonObject, kind: str) -> None:
+    """Raise Refusal (400) when an id is neither a text nor a number, or when one that the type needs is missing."""
+    for name in MEMBERS:
+        check_id(event, name)
+    if kind == "alias":
+        for name in ("userId", "previousId"):
+            if _is_missing(event, name):
+                raise Refusal(400, f"{name}: is missing; an alias needs both userId and previousId", name)
+    elif kind == DELETION:
+        if _is_missing(event, "userId"):
+            raise Refusal(400, "userId: is missing; a deletion request needs a userId", "userId")
+    elif _is_missing(event, "userId") and _is_missing(event, "anonymousId"):
+        raise Refusal(400, "userId: is missing; an event needs a userId or an anonymousId", "userId")
+    if kind == "group" and _is_missing(event, "groupId"):
+        raise Refusal(400, "groupId: is missing; a group call needs a groupId", "groupId")
+
+
+def check_id(event: JsonObject, name: str) -> None:
+    """Raise Refusal (400) when this member of the event is there and is neither a text nor a finite number."""
+    value = event.get(name)
+    kind = type(value)
+    if kind is str or value is None or kind is int or (kind is float and isfinite(value)):
+        return
+    raise invalid(name, "a string or a number", value)
+
+
+def keep_digits(event: JsonObject, kind: str) -> None:
+    """Replace each id of the event that JavaScript would round by the text of its digits."""
+    for name in MEMBERS:
+        if type(event.get(name)) is int and _is_rounded(event[name]):
+            event[name] = str(event[name])
+    nested = _NESTED.get(event["event"] if kind == "track" else kind)
+    if nested is None:
+        return
+    member, names = nested
+    values = event.get(member)
+    if type(values) is not dict:
+        return
+    exact = {name: str(values[name]) for name in names if type(values.get(name)) is int and _is_rounded(values[name])}
+    if exact:
+        event[member] = values | exact
+
+
+def restore_digits(content: Any, raw: bytes) -> None:
+    """Give ids of more than 64 bits their digits back, which the JSON parser dropped.
+
+    `content` is the parsed body of a request, `raw` its text. It is parsed again only when such an id is there.
+    """
+    events = _events_in(content)
+    if not any(map(_has_unread_id, events)):
+        return
+    try:
+        exact_events = _events_in(json.loads(raw, parse_int=str))
+    except (ValueError, RecursionError):
+        return
+    for event, exact in zip(events, exact_events, strict=False):
+        if _has_unread_id(event) and type(exact) is dict:
+            event |= {name: exact[name] for name in MEMBERS if _is_unread(event.get(name)) and name in exact}
+
+
+def unlikely(event: JsonObject) -> str | None:
+    """Return the name of the first member whose id is unlikely to identify a person or a group; None without one."""
+    for name in MEMBERS:
+        value = event.get(name)
+        if value is not None and value != "" and _text(value).strip(_AROUND).lower() in _UNLIKELY:
+            return name
+    return None
+
+
+def names_one_person(alias: JsonObject) -> bool:
+    """Whether both ids of an alias are the same person: analytics.js writes such an alias of an identified person."""
+    user_id, previous_id = _text(alias["userId"]), _text(alias["previousId"])
+    return user_id == previous_id or (is_email(user_id) and user_id.lower() == previous_id.lower())
+
+
+def _text(value: Any) -> str:
+    return value if type(value) is str else number_text(value)
+
+
+def _is_missing(event: JsonObject, name: str) -> bool:
+    value = event.get(name)
+    return value is None or value == ""
+
+
+def _is_rounded(number: int) -> bool:
+    return abs(number) >= _SMALLEST_INEXACT and number_text(number) != str(number)
+
+
+def _events_in(content: Any) -> Sequence[Any]:
+    if type(content) is dict:
+        content = content.get("batch", content)
+    return content if type(content) is list else [content]
+
+
+def _has_unread_id(event: Any) -> bool:
+    return type(event) is dict and any(_is_unread(event.get(name)) for name in MEMBERS)
+
+
+def _is_unread(value: Any) -> bool:
+    return type(value) is float and abs(value) >= _SMALLEST_UNREAD
