@@ -18,9 +18,10 @@ import mapping
 from ingest import bodies, identities, signature
 from ingest.counters import Counters
 from ingest.errors import Refusal
-from ingest.events import MAX_BATCH_EVENTS, Reception, completed, packed, shared
+from ingest.events import MAX_BATCH_EVENTS, Origin, Reception, completed, packed, shared
 from ingest.group_commit import Entry
 from ingest.sources import Source
+from ingest.times import instant
 from mapping.envelope import JsonObject
 
 log = logging.getLogger(__name__)
@@ -129,11 +130,11 @@ class Calls:
         if len(events) > MAX_BATCH_EVENTS:
             raise Refusal(413, f"batch: must have at most {MAX_BATCH_EVENTS:,} events, not {len(events):,}", "batch")
         common = shared(body)
-        if path != "import":
-            reception = Reception(received_at, common=common, ip=ip)
-        else:
-            # With `sentAt` it comes from a library for phones, which sends its live events there.
-            reception = Reception(received_at, "import", common, ip if "sentAt" in common else "")
+        sent_at = instant(common.get("sentAt"))
+        # An import with `sentAt` comes from a library for phones, which sends its live events there.
+        is_live = path != "import" or sent_at is not None
+        origin: Origin = "import" if path == "import" else "call"
+        reception = Reception(received_at, origin, common, sent_at, ip if is_live else "")
         return self._read_events(source, events, reception, own_key)
 
     def _read_one(self, source: Source, event: JsonObject, reception: Reception) -> Offer:

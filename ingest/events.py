@@ -38,19 +38,22 @@ _TOO_DEEP = "the event is nested too deeply"
 # receipt.
 Remark = Literal["unlikely_ids", "unreadable_times", "future_times"]
 
+Origin = Literal["call", "import", "webhook"]
+
 
 @dataclass(frozen=True, slots=True)
 class Reception:
     """How a request arrived: what applies to each of its events.
 
     `origin` is "import" for history, whose events keep their times; the events of "webhook" went through Segment.
-    `common` holds the members of a batch that apply to its events, see `shared`. `ip` is the address of the client,
-    empty when it is not to be stored.
+    `common` holds the members of a batch that apply to its events, see `shared`, and `sent_at` is its `sentAt`. `ip` is
+    the address of the client, empty when it is not to be stored.
     """
 
     received_at: datetime  # in UTC
-    origin: Literal["call", "import", "webhook"] = "call"
+    origin: Origin = "call"
     common: JsonObject = field(default_factory=dict)
+    sent_at: datetime | None = None
     ip: str = ""
 
 
@@ -181,12 +184,11 @@ def _set_timestamp(event: JsonObject, reception: Reception, *, has_passed: bool)
     An event without a time, or with a time after the receipt, gets that of the receipt. So does one whose time cannot
     be read, except in an import: Refusal (400).
     """
-    common = reception.common
-    if common.get("sentAt") is not None and event.get("sentAt") is None:
-        event["sentAt"] = common["sentAt"]
-    name = "timestamp" if _is_given(event.get("timestamp")) else "originalTimestamp"
-    given = event.get(name)
-    if not _is_given(given):
+    sent_at = _set_sent_at(event, reception)
+    name, given = "timestamp", event.get("timestamp")
+    if given is None or given == "":
+        name, given = "originalTimestamp", event.get("originalTimestamp")
+    if given is None or given == "":
         event["timestamp"] = _received_at(reception.received_at)
         return None
     if event.get("originalTimestamp") is None:
@@ -197,7 +199,7 @@ def _set_timestamp(event: JsonObject, reception: Reception, *, has_passed: bool)
             raise invalid(name, "a time, such as 2026-01-05T12:00:00Z, or a number of seconds since 1970", given)
         event["timestamp"] = _received_at(reception.received_at)
         return "unreadable_times"
-    time = own if has_passed else corrected(own, _sent_at(event, reception), reception.received_at)
+    time = own if has_passed or sent_at is None else corrected(own, sent_at, reception.received_at)
     if is_future(time, reception.received_at):
         event["timestamp"] = _received_at(reception.received_at)
         return "future_times"
@@ -205,26 +207,18 @@ def _set_timestamp(event: JsonObject, reception: Reception, *, has_passed: bool)
     return None
 
 
-def _sent_at(event: JsonObject, reception: Reception) -> datetime | None:
-    """Return the time of sending by the clock that is to be corrected; None for history and for Segment's webhook.
+def _set_sent_at(event: JsonObject, reception: Reception) -> datetime | None:
+    """Set the `sentAt` of the batch where the event has none; return the time by the clock that is to be corrected.
 
-    In an import it is that of the batch, which the sender writes; that of an event belongs to the history.
+    In an import that is the time of the batch, which the sender writes: that of an event belongs to the history.
     """
-    match reception.origin:
-        case "call":
-            return _sending(event.get("sentAt"))
-        case "import":
-            return _sending(reception.common.get("sentAt"))
-    return None
+    own = event.get("sentAt")
+    if own is None:
+        if "sentAt" in reception.common:
+            event["sentAt"] = reception.common["sentAt"]
+    elif reception.origin == "call":
+        return instant(own)
+    return reception.sent_at
 
 
-def _is_given(time: Any) -> bool:
-    return time is not None and time != ""
-
-
-def _sending(value: Any) -> datetime | None:
-    return _instant(value) if type(value) is str else instant(value)
-
-
-_instant = lru_cache(maxsize=64)(instant)  # the events of a batch have the same time of sending
-_received_at = lru_cache(maxsize=16)(iso)  # and all events of a request the same time of receipt
+_received_at = lru_cache(maxsize=16)(iso)  # all events of a request have the same time of receipt

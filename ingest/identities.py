@@ -40,13 +40,15 @@ _UNLIKELY: Final = frozenset(
         *("00000000-0000-0000-0000-000000000000", "00000000000000000000000000000000"),
     )
 )
+_ZEROS: Final = "00000000"
 _AROUND: Final = " \t\r\n\v\f\u00a0\ufeff'\"`"
 
 
 def check(event: JsonObject, kind: str) -> None:
     """Raise Refusal (400) when an id is neither a text nor a number, or when one that the type needs is missing."""
     for name in MEMBERS:
-        check_id(event, name)
+        if type(event.get(name)) is not str:
+            check_id(event, name)
     if kind == "alias":
         for name in ("userId", "previousId"):
             if _is_missing(event, name):
@@ -63,8 +65,10 @@ def check(event: JsonObject, kind: str) -> None:
 def check_id(event: JsonObject, name: str) -> None:
     """Raise Refusal (400) when this member of the event is there and is neither a text nor a finite number."""
     value = event.get(name)
+    if value is None:
+        return
     kind = type(value)
-    if kind is str or value is None or kind is int or (kind is float and isfinite(value)):
+    if kind is str or kind is int or (kind is float and isfinite(value)):
         return
     raise invalid(name, "a string or a number", value)
 
@@ -107,7 +111,11 @@ def unlikely(event: JsonObject) -> str | None:
     """Return the name of the first member whose id is unlikely to identify a person or a group; None without one."""
     for name in MEMBERS:
         value = event.get(name)
-        if value is not None and value != "" and _text(value).strip(_AROUND).lower() in _UNLIKELY:
+        if value is None or value == "":
+            continue
+        text = value if type(value) is str else number_text(value)
+        # Most ids are long, and of the long ones only the UUID of zeros is unlikely.
+        if (len(text) < 32 or _ZEROS in text) and text.strip(_AROUND).lower() in _UNLIKELY:
             return name
     return None
 

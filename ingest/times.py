@@ -66,6 +66,8 @@ def _of_text(text: str) -> datetime | None:
 def _of_iso(text: str) -> datetime | None:
     try:
         time = datetime.fromisoformat(text)
+        if time.tzinfo is UTC:
+            return time
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError):
         return None

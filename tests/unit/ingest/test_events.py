@@ -9,13 +9,15 @@ import pytest
 
 from ingest.errors import Refusal
 from ingest.events import Reception, completed, packed, shared
+from ingest.times import instant
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 TRACK = {"type": "track", "event": "Bought", "userId": "1"}
 
 
 def complete(event: Any, shared: dict[str, Any] | None = None, **how: Any) -> dict[str, Any]:
-    return completed(event, Reception(NOW, common=shared or {}, **how)).event
+    common = shared or {}
+    return completed(event, Reception(NOW, common=common, sent_at=instant(common.get("sentAt")), **how)).event
 
 
 def remarks(event: Any, **how: Any) -> tuple[str, ...]:
