@@ -76,12 +76,11 @@ def completed(event: Any, reception: Reception) -> Completed:
     kind = event.get("type")
     if kind not in TYPES:
         raise invalid("type", f"one of {', '.join(TYPES)}", kind)
-    identities.check(event, kind)
-    identities.check_id(event, "messageId")
     if kind == "track" and not isinstance(event.get("event"), str):
         raise invalid("event", "a string, the name of the event", event.get("event"))
     merged = event.copy()
     merged.pop("writeKey", None)
+    identities.check(merged, kind)
     merged["messageId"] = merged.get("messageId") or f"segue-{uuid4()}"
     has_passed = _set_received_at(merged, reception)
     _set_context(merged, reception, "" if has_passed else reception.ip)

@@ -19,12 +19,8 @@ from mapping.javascript import number_text
 
 MEMBERS: Final = ("userId", "anonymousId", "previousId", "groupId")
 
-# Ids inside other members: the type of the event or the name of a track → the member, and the ids in it.
-_NESTED: Final = {
-    "identify": ("traits", ("id", "objectId")),
-    "Object Deleted": ("properties", ("objectId",)),
-    "Relationship Deleted": ("properties", ("objectId",)),
-}
+_EXACT: Final = (*MEMBERS, "messageId")  # two events whose ids are rounded to one would be taken for repetitions
+_OBJECT_EVENTS: Final = ("Object Deleted", "Relationship Deleted")  # with the id of the object in `properties`
 _SMALLEST_INEXACT: Final = 2**53
 _SMALLEST_UNREAD: Final = 2.0**63  # the JSON parser reads larger whole numbers as doubles
 
@@ -45,10 +41,14 @@ _AROUND: Final = " \t\r\n\v\f\u00a0\ufeff'\"`"
 
 
 def check(event: JsonObject, kind: str) -> None:
-    """Raise Refusal (400) when an id is neither a text nor a number, or when one that the type needs is missing."""
-    for name in MEMBERS:
-        if type(event.get(name)) is not str:
-            check_id(event, name)
+    """Check the ids, and replace each number that JavaScript would round by the text of its digits.
+
+    Raises Refusal (400) for an id that is neither a text nor a finite number, and for a missing one.
+    """
+    for name in _EXACT:
+        value = event.get(name)
+        if value is not None and type(value) is not str:
+            event[name] = _checked(name, value)
     if kind == "alias":
         for name in ("userId", "previousId"):
             if _is_missing(event, name):
@@ -62,32 +62,20 @@ def check(event: JsonObject, kind: str) -> None:
         raise Refusal(400, "groupId: is missing; a group call needs a groupId", "groupId")
 
 
-def check_id(event: JsonObject, name: str) -> None:
-    """Raise Refusal (400) when this member of the event is there and is neither a text nor a finite number."""
-    value = event.get(name)
-    if value is None:
-        return
-    kind = type(value)
-    if kind is str or kind is int or (kind is float and isfinite(value)):
-        return
-    raise invalid(name, "a string or a number", value)
-
-
 def keep_digits(event: JsonObject, kind: str) -> None:
-    """Replace each id of the event that JavaScript would round by the text of its digits."""
-    for name in MEMBERS:
-        if type(event.get(name)) is int and _is_rounded(event[name]):
-            event[name] = str(event[name])
-    nested = _NESTED.get(event["event"] if kind == "track" else kind)
-    if nested is None:
+    """Do the same for the ids inside other members: those of people and objects in traits, of objects in properties."""
+    names: tuple[str, ...]
+    if kind == "identify":
+        member, names = "traits", ("id", "objectId")
+    elif kind == "track" and event["event"] in _OBJECT_EVENTS:
+        member, names = "properties", ("objectId",)
+    else:
         return
-    member, names = nested
     values = event.get(member)
-    if type(values) is not dict:
-        return
-    exact = {name: str(values[name]) for name in names if type(values.get(name)) is int and _is_rounded(values[name])}
-    if exact:
-        event[member] = values | exact
+    if type(values) is dict:
+        rounded = [name for name in names if type(values.get(name)) is int and _is_rounded(values[name])]
+        if rounded:
+            event[member] = values | {name: str(values[name]) for name in rounded}
 
 
 def restore_digits(content: Any, raw: bytes) -> None:
@@ -104,7 +92,7 @@ def restore_digits(content: Any, raw: bytes) -> None:
         return
     for event, exact in zip(events, exact_events, strict=False):
         if _has_unread_id(event) and type(exact) is dict:
-            event |= {name: exact[name] for name in MEMBERS if _is_unread(event.get(name)) and name in exact}
+            event |= {name: exact[name] for name in _EXACT if _is_unread(event.get(name)) and name in exact}
 
 
 def unlikely(event: JsonObject) -> str | None:
@@ -135,6 +123,15 @@ def _is_missing(event: JsonObject, name: str) -> bool:
     return value is None or value == ""
 
 
+def _checked(name: str, value: Any) -> str | int | float:
+    kind = type(value)
+    if kind is int:
+        return str(value) if _is_rounded(value) else value
+    if kind is float and isfinite(value):
+        return value
+    raise invalid(name, "a string or a number", value)
+
+
 def _is_rounded(number: int) -> bool:
     return abs(number) >= _SMALLEST_INEXACT and number_text(number) != str(number)
 
@@ -146,7 +143,11 @@ def _events_in(content: Any) -> Sequence[Any]:
 
 
 def _has_unread_id(event: Any) -> bool:
-    return type(event) is dict and any(_is_unread(event.get(name)) for name in MEMBERS)
+    if type(event) is not dict:
+        return False
+    get = event.get
+    kinds = type(get("userId")), type(get("anonymousId")), type(get("previousId")), type(get("groupId"))
+    return (float in kinds or type(get("messageId")) is float) and any(_is_unread(get(name)) for name in _EXACT)
 
 
 def _is_unread(value: Any) -> bool:

@@ -14,7 +14,7 @@ ODD = 2**53 + 1
 
 
 @pytest.mark.parametrize("value", [True, {"a": 1}, [1], float("nan"), float("inf")])
-@pytest.mark.parametrize("name", ["userId", "anonymousId", "previousId", "groupId"])
+@pytest.mark.parametrize("name", ["userId", "anonymousId", "previousId", "groupId", "messageId"])
 def test_an_id_is_a_text_or_a_number(name: str, value: Any) -> None:
     with pytest.raises(Refusal, match=f"{name}: must be a string or a number") as refused:
         check({"userId": "1", "anonymousId": "a", name: value}, "track")
@@ -35,13 +35,13 @@ def test_an_id_is_a_text_or_a_number(name: str, value: Any) -> None:
         (1.5e300, 1.5e300),
     ],
 )
-@pytest.mark.parametrize("name", ["userId", "anonymousId", "previousId", "groupId"])
+@pytest.mark.parametrize("name", ["userId", "anonymousId", "previousId", "groupId", "messageId"])
 def test_a_number_that_javascript_rounds_becomes_the_text_of_its_digits(name: str, number: Any, stored: Any) -> None:
-    event = {name: number}
+    event = {"userId": "1", name: number}
 
-    keep_digits(event, "identify")
+    check(event, "identify")
 
-    assert event == {name: stored}
+    assert event == {"userId": "1", name: stored}
     assert type(event[name]) is type(stored)
 
 
@@ -65,11 +65,13 @@ def test_an_id_inside_another_member_keeps_its_digits(event: dict[str, Any], mem
 
 
 def test_a_property_that_is_no_id_stays_a_number() -> None:
-    event = {"type": "track", "event": "Bought", "properties": {"objectId": ODD, "id": ODD}}
+    for name in ("Bought", "identify"):
+        members = {"properties": {"objectId": ODD, "id": ODD}, "traits": {"id": ODD}}
+        event = {"type": "track", "event": name, **members}
 
-    keep_digits(event, "track")
+        keep_digits(event, "track")
 
-    assert event["properties"] == {"objectId": ODD, "id": ODD}
+        assert event.items() >= members.items()
 
 
 @pytest.mark.parametrize("form", ["%s", '{"batch": [{"userId": "1"}, %s]}', "[%s]"])
