@@ -124,10 +124,9 @@ def _is_missing(event: JsonObject, name: str) -> bool:
 
 
 def _checked(name: str, value: Any) -> str | int | float:
-    kind = type(value)
-    if kind is int:
+    if type(value) is int:
         return str(value) if _is_rounded(value) else value
-    if kind is float and isfinite(value):
+    if type(value) is float and isfinite(value):
         return value
     raise invalid(name, "a string or a number", value)
 
