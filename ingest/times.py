@@ -15,6 +15,7 @@ from typing import Any, Final
 from mapping.javascript import WHITE_SPACE
 from mapping.timestamps import event_milliseconds
 
+_MAX_LENGTH: Final = 100  # JavaScript writes up to about 80 characters; some patterns below are slow on long texts
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # The smallest number of each unit, and its length in microseconds. 1e11 s are in the year 5138, 1e11 ms in 1973.
 _UNITS: Final = ((1e17, 0.001), (1e14, 1), (1e11, 1_000), (0, 1_000_000))
@@ -40,9 +41,12 @@ def instant(value: Any) -> datetime | None:
     size; 0 is no time. A leap second is the second after it.
     """
     kind = type(value)
-    if kind is str:
-        return _of_text(value)
-    return _of_number(value) if kind is int or kind is float else None
+    try:
+        if kind is str:
+            return _of_text(value)
+        return _of_number(value) if kind is int or kind is float else None
+    except OverflowError:  # beyond the years 1 to 9999
+        return None
 
 
 def iso(time: datetime) -> str:
@@ -69,11 +73,13 @@ def _of_iso(text: str) -> datetime | None:
         if time.tzinfo is UTC:
             return time
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
 
 
 def _of_unusual(text: str) -> datetime | None:
+    if len(text) > _MAX_LENGTH:
+        return None
     if dotnet := _DOTNET.fullmatch(text):
         return _after_epoch(int(dotnet[1]), 1_000)
     if _NUMBER.fullmatch(text) and not _BASIC_DATE.fullmatch(text):
@@ -94,8 +100,5 @@ def _of_number(number: int | float) -> datetime | None:
     return _after_epoch(number, next(length for least, length in _UNITS if abs(number) >= least))
 
 
-def _after_epoch(count: int | float, microseconds: float) -> datetime | None:
-    try:
-        return _EPOCH + timedelta(microseconds=count * microseconds)
-    except OverflowError:
-        return None
+def _after_epoch(count: int | float, microseconds: float) -> datetime:
+    return _EPOCH + timedelta(microseconds=count * microseconds)

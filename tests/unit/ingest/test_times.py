@@ -95,6 +95,9 @@ def test_a_time_is_read(value: Any, expected: str) -> None:
         "2016-07-18T25:34:56Z",
         "/Date(99999999999999999999)/",
         "-271821-04-20",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:60Z",
+        "2016-07-18" + "[" * 30_000,
     ],
 )
 def test_what_is_no_time_is_not_read(value: Any) -> None:
