@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 import mapping
 from ingest import bodies, identities, signature
+from ingest.clocks import Clocks
 from ingest.counters import Counters
 from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS, Origin, Reception, completed, packed, shared
@@ -62,6 +63,7 @@ class Calls:
         self._by_write_key = {source.write_key: source for source in self._sources.values()}
         self._entries = entries
         self._counters = counters
+        self._clocks = {name: Clocks() for name in self._sources}
         self._warned: set[str] = set()  # names of the sources whose unlikely ids the log has mentioned
 
     def has_write_key(self, write_key: str) -> bool:
@@ -83,7 +85,8 @@ class Calls:
             ip = ""
         if path in BATCH_PATHS:
             return self._read_batch(path, source, body, own_key, received_at, ip)
-        return self._read_one(source, body | {"type": EVENT_PATHS[path]}, Reception(received_at, ip=ip))
+        reception = Reception(received_at, ip=ip, clocks=self._clocks[source.name])
+        return self._read_one(source, body | {"type": EVENT_PATHS[path]}, reception)
 
     def read_webhook(self, name: str, signed: str, raw: bytes, received_at: datetime) -> Offer:
         """Return the offer of a request of Segment's webhook to the source `name`: one event, or an array.
@@ -134,7 +137,8 @@ class Calls:
         # An import with `sentAt` comes from a library for phones, which sends its live events there.
         is_live = path != "import" or sent_at is not None
         origin: Origin = "import" if path == "import" else "call"
-        reception = Reception(received_at, origin, common, sent_at, ip if is_live else "")
+        clocks = self._clocks[source.name]
+        reception = Reception(received_at, origin, common, sent_at, ip if is_live else "", clocks)
         return self._read_events(source, events, reception, own_key)
 
     def _read_one(self, source: Source, event: JsonObject, reception: Reception) -> Offer:

@@ -17,7 +17,7 @@ import orjson
 
 from ingest import identities
 from ingest.addresses import with_ip
-from ingest.clocks import corrected, is_future
+from ingest.clocks import Clocks, corrected, is_future
 from ingest.errors import Refusal, invalid
 from ingest.times import instant, is_canonical, iso
 from mapping import DELETION
@@ -55,6 +55,7 @@ class Reception:
     common: JsonObject = field(default_factory=dict)
     sent_at: datetime | None = None
     ip: str = ""
+    clocks: Clocks = field(default_factory=Clocks)  # of the source
 
 
 class Completed(NamedTuple):
@@ -198,7 +199,10 @@ def _set_timestamp(event: JsonObject, reception: Reception, *, has_passed: bool)
             raise invalid(name, "a time, such as 2026-01-05T12:00:00Z, or a number of seconds since 1970", given)
         event["timestamp"] = _received_at(reception.received_at)
         return "unreadable_times"
-    time = own if has_passed or sent_at is None else corrected(own, sent_at, reception.received_at)
+    time = own
+    if sent_at is not None and not has_passed:
+        client = event.get("anonymousId") or event.get("userId") or ""
+        time = corrected(own, sent_at, reception.clocks.error(client, sent_at, reception.received_at))
     if is_future(time, reception.received_at):
         event["timestamp"] = _received_at(reception.received_at)
         return "future_times"
