@@ -142,6 +142,19 @@ def test_the_clock_of_the_sender_is_corrected(path: str) -> None:
     assert (event["timestamp"], event["sentAt"]) == ("2026-01-05T10:00:00.000Z", "2026-01-05T13:00:00Z")
 
 
+def test_a_batch_that_is_sent_again_late_keeps_its_times() -> None:
+    """The first request shows that the clock of the client is right; clients of other sources show nothing of it."""
+    reader = calls()
+    right = TRACK | {"sentAt": "2026-01-05T12:00:00Z", "timestamp": "2026-01-05T11:59:59Z"}
+    late = orjson.dumps({"batch": [LATE | {"timestamp": "2026-01-05T08:59:59Z"}], "sentAt": "2026-01-05T09:00:00Z"})
+
+    reader.read_call("track", basic("w"), orjson.dumps(right), NOW)
+
+    for write_key, expected in (("w", "2026-01-05T08:59:59.000Z"), ("v", "2026-01-05T11:59:59.000Z")):
+        (event,) = events_of(reader.read_call("batch", basic(write_key), late, NOW))
+        assert event["timestamp"] == expected
+
+
 def test_a_time_that_cannot_be_read_rejects_the_event_of_an_import() -> None:
     batch = {"batch": [TRACK | {"timestamp": 1700000000}, TRACK | {"timestamp": "soon"}, TRACK]}
     offer = read(batch, "import")
