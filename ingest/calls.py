@@ -16,8 +16,8 @@ from typing import Any, Final, NamedTuple
 
 import mapping
 from ingest import bodies, identities, signature
-from ingest.clocks import Clocks
 from ingest.counters import Counters
+from ingest.device_clocks import DeviceClocks
 from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS, Origin, Reception, completed, packed, shared
 from ingest.group_commit import Entry
@@ -63,7 +63,7 @@ class Calls:
         self._by_write_key = {source.write_key: source for source in self._sources.values()}
         self._entries = entries
         self._counters = counters
-        self._clocks = {name: Clocks() for name in self._sources}
+        self._clocks = {name: DeviceClocks() for name in self._sources}
         self._warned: set[str] = set()  # names of the sources whose unlikely ids the log has mentioned
 
     def has_write_key(self, write_key: str) -> bool:
@@ -77,7 +77,6 @@ class Calls:
         address of the client. Raises Refusal: the whole request is refused.
         """
         body = bodies.parsed(raw)
-        identities.restore_digits(body, raw)
         if not isinstance(body, dict):
             raise Refusal(400, "the body must be a JSON object")
         source, own_key = self._authenticated(authorization, body)
@@ -100,7 +99,6 @@ class Calls:
             text = "X-Signature: must be the hexadecimal HMAC-SHA1 of the body with the webhook secret of the source"
             raise Refusal(401, text, "X-Signature")
         content = bodies.parsed(raw)
-        identities.restore_digits(content, raw)
         events = content if isinstance(content, list) else [content]
         if len(events) > MAX_BATCH_EVENTS:
             raise Refusal(413, f"the array must have at most {MAX_BATCH_EVENTS:,} events, not {len(events):,}")

@@ -17,7 +17,7 @@ import orjson
 
 from ingest import identities
 from ingest.addresses import with_ip
-from ingest.clocks import Clocks, corrected, is_future
+from ingest.device_clocks import DeviceClocks, corrected, is_future
 from ingest.errors import Refusal, invalid
 from ingest.times import instant, is_canonical, iso
 from mapping import DELETION
@@ -55,7 +55,7 @@ class Reception:
     common: JsonObject = field(default_factory=dict)
     sent_at: datetime | None = None
     ip: str = ""
-    clocks: Clocks = field(default_factory=Clocks)  # of the source
+    clocks: DeviceClocks = field(default_factory=DeviceClocks)  # of the source
 
 
 class Completed(NamedTuple):

@@ -6,8 +6,6 @@ A whole number whose digits would change is therefore stored as the text of its 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from math import isfinite
 from typing import Any, Final
 
@@ -17,12 +15,11 @@ from mapping.envelope import JsonObject
 from mapping.identifiers import is_email
 from mapping.javascript import number_text
 
-MEMBERS: Final = ("userId", "anonymousId", "previousId", "groupId")
+_MEMBERS: Final = ("userId", "anonymousId", "previousId", "groupId")
 
-_EXACT: Final = (*MEMBERS, "messageId")  # two events whose ids are rounded to one would be taken for repetitions
+_EXACT: Final = (*_MEMBERS, "messageId")  # two events whose ids are rounded to one would be taken for repetitions
 _OBJECT_EVENTS: Final = ("Object Deleted", "Relationship Deleted")  # with the id of the object in `properties`
 _SMALLEST_INEXACT: Final = 2**53
-_SMALLEST_UNREAD: Final = 2.0**63  # the JSON parser reads larger whole numbers as doubles
 
 # What a program writes in place of an id that it does not have. PostHog refuses the first three lines
 # (PostHog/posthog, nodejs/src/common/persons/person-utils.ts); case, quotes and white space around are ignored.
@@ -78,26 +75,9 @@ def keep_digits(event: JsonObject, kind: str) -> None:
             event[member] = values | {name: str(values[name]) for name in rounded}
 
 
-def restore_digits(content: Any, raw: bytes) -> None:
-    """Give ids of more than 64 bits their digits back, which the JSON parser dropped.
-
-    `content` is the parsed body of a request, `raw` its text. It is parsed again only when such an id is there.
-    """
-    events = _events_in(content)
-    if not any(map(_has_unread_id, events)):
-        return
-    try:
-        exact_events = _events_in(json.loads(raw, parse_int=str))
-    except (ValueError, RecursionError):
-        return
-    for event, exact in zip(events, exact_events, strict=False):
-        if _has_unread_id(event) and type(exact) is dict:
-            event |= {name: exact[name] for name in _EXACT if _is_unread(event.get(name)) and name in exact}
-
-
 def unlikely(event: JsonObject) -> str | None:
     """Return the name of the first member whose id is unlikely to identify a person or a group; None without one."""
-    for name in MEMBERS:
+    for name in _MEMBERS:
         value = event.get(name)
         if value is None or value == "":
             continue
@@ -133,21 +113,3 @@ def _checked(name: str, value: Any) -> str | int | float:
 
 def _is_rounded(number: int) -> bool:
     return abs(number) >= _SMALLEST_INEXACT and number_text(number) != str(number)
-
-
-def _events_in(content: Any) -> Sequence[Any]:
-    if type(content) is dict:
-        content = content.get("batch", content)
-    return content if type(content) is list else [content]
-
-
-def _has_unread_id(event: Any) -> bool:
-    if type(event) is not dict:
-        return False
-    get = event.get
-    kinds = type(get("userId")), type(get("anonymousId")), type(get("previousId")), type(get("groupId"))
-    return (float in kinds or type(get("messageId")) is float) and any(_is_unread(get(name)) for name in _EXACT)
-
-
-def _is_unread(value: Any) -> bool:
-    return type(value) is float and abs(value) >= _SMALLEST_UNREAD

@@ -17,6 +17,7 @@ from mapping.timestamps import event_milliseconds
 
 _MAX_LENGTH: Final = 100  # JavaScript writes up to about 80 characters; some patterns below are slow on long texts
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 # The smallest number of each unit, and its length in microseconds. 1e11 s are in the year 5138, 1e11 ms in 1973.
 _UNITS: Final = ((1e17, 0.001), (1e14, 1), (1e11, 1_000), (0, 1_000_000))
 
@@ -47,6 +48,12 @@ def instant(value: Any) -> datetime | None:
         return _of_number(value) if kind is int or kind is float else None
     except OverflowError:  # beyond the years 1 to 9999
         return None
+
+
+def milliseconds(value: Any) -> int | None:
+    """Return the time in Unix ms; None when the value is no time."""
+    time = instant(value)
+    return None if time is None else (time - _EPOCH) // _MILLISECOND
 
 
 def iso(time: datetime) -> str:

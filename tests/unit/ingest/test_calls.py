@@ -164,14 +164,6 @@ def test_a_time_that_cannot_be_read_rejects_the_event_of_an_import() -> None:
     assert len(read(batch).entries) == 3
 
 
-def test_ids_of_any_length_keep_their_digits() -> None:
-    raw = b'{"batch": [{"type": "identify", "userId": %d}, {"type": "delete", "userId": %d}]}' % (2**53 + 1, 10**24 + 1)
-
-    offer = calls().read_call("batch", basic("w"), raw, NOW)
-
-    assert [event["userId"] for event in events_of(offer)] == ["9007199254740993", "1000000000000000000000001"]
-
-
 @pytest.mark.parametrize(
     ("settings", "path", "members", "expected"),
     [

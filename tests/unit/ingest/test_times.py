@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ingest.times import instant, is_canonical, iso
+from ingest.times import instant, is_canonical, iso, milliseconds
 
 
 @pytest.mark.parametrize(
@@ -102,6 +102,12 @@ def test_a_time_is_read(value: Any, expected: str) -> None:
 )
 def test_what_is_no_time_is_not_read(value: Any) -> None:
     assert instant(value) is None
+
+
+def test_milliseconds_are_counted_from_1970() -> None:
+    assert milliseconds("2016-07-18T14:34:56.789999+02:00") == 1468845296789
+    assert milliseconds("1969-12-31T23:59:59.999Z") == -1
+    assert milliseconds("soon") is None
 
 
 @pytest.mark.parametrize(

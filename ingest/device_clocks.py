@@ -36,7 +36,7 @@ class _Clock(NamedTuple):
     error: timedelta | None
 
 
-class Clocks:
+class DeviceClocks:
     """The clocks of a source's clients, as this process knows them. When they are too many, all are forgotten."""
 
     def __init__(self, max_clients: int = _MAX_CLIENTS) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ingest.clocks import Clocks, corrected, is_future
+from ingest.device_clocks import DeviceClocks, corrected, is_future
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 DAY_S = 86_400
@@ -18,7 +18,7 @@ def at(seconds: float) -> datetime:
 
 def errors(*requests: tuple[float, float]) -> list[float]:
     """Return the error in seconds after each request of one client, given as its `sentAt` and its receipt."""
-    clocks = Clocks()
+    clocks = DeviceClocks()
     return [clocks.error("c", at(sent), at(received)).total_seconds() for sent, received in requests]
 
 
@@ -69,7 +69,7 @@ def test_a_clock_that_was_set_is_judged_anew() -> None:
 
 
 def test_clients_are_judged_by_their_own_requests() -> None:
-    clocks = Clocks()
+    clocks = DeviceClocks()
     clocks.error("right", NOW, NOW)
 
     assert clocks.error("right", at(-7200), NOW) == timedelta(0)
@@ -77,7 +77,7 @@ def test_clients_are_judged_by_their_own_requests() -> None:
 
 
 def test_too_many_clients_are_forgotten() -> None:
-    clocks = Clocks(max_clients=2)
+    clocks = DeviceClocks(max_clients=2)
     for client in ("a", "b", "c"):
         clocks.error(client, NOW, NOW)
 
