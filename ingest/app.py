@@ -152,7 +152,8 @@ class Ingest:
     async def _accept_call(self, path: str, scope: Scope, receive: bodies.Receive) -> Response:
         received_at = datetime.now(UTC)
         raw = await bodies.read(receive, _header(scope, b"content-encoding"))
-        return await self._accept(self._calls.read_call(path, _header(scope, b"authorization"), raw, received_at))
+        authorization, ip = _header(scope, b"authorization"), _client_ip(scope)
+        return await self._accept(self._calls.read_call(path, authorization, raw, received_at, ip))
 
     async def _accept_webhook(self, name: str, scope: Scope, receive: bodies.Receive) -> Response:
         received_at = datetime.now(UTC)
@@ -200,6 +201,12 @@ def create_app() -> Ingest:
 
 def _header(scope: Scope, name: bytes) -> str:
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+def _client_ip(scope: Scope) -> str:
+    """Return the address of the client; the server puts that of a trusted proxy's `X-Forwarded-For` here."""
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 async def _write(send: Send, response: Response) -> None:

@@ -16,9 +16,9 @@ from redis.exceptions import RedisError
 
 import lanes
 import mapping
-from lanes import records
 from ingest.errors import Refusal
 from ingest.wakeups import Wakeups
+from lanes import records
 from lanes.suppression import SuppressionList
 from mapping.envelope import JsonObject, message_key
 

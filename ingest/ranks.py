@@ -8,15 +8,18 @@ keep their order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
-from ingest.clocks import Clocks
 from ingest.counters import Counters
 from ingest.lateness import Lateness
 from ingest.times import milliseconds
 from lanes import digest, records
+from mapping.envelope import JsonObject
+
+# A clock that is off by more than this is not believed.
+_MAX_CLOCK_ERROR_MS: Final = 3_600_000
 
 # Libraries that run on the device of one person: one clock for each device. A server has one clock for all people.
 _DEVICE_LIBRARIES: Final = (
@@ -40,62 +43,63 @@ class Ranks:
     def __init__(self, counters: Counters, late_s: float) -> None:
         self._counters = counters
         self._late_ms = int(late_s * 1000)
-        self._clocks = Clocks()
         self._lateness = Lateness(counters)
 
-    def of(
-        self, source: str, events: Sequence[Any], common: Mapping[str, Any], received_at_ms: int, wait_ms: int
-    ) -> list[bytes]:
+    def of(self, source: str, events: Sequence[JsonObject], received_at_ms: int, wait_ms: int) -> list[bytes]:
         """Return the rank of each event of a request, as `lanes.NewEvent` has it. Without a wait there are none.
 
-        `events` may be invalid; `common` holds the members of the batch that apply to all of them.
+        `events` are completed (`ingest.events`), in their order.
         """
-        if wait_ms == 0:
+        if wait_ms == 0 or not events:
             return [b""] * len(events)
-        sent_at_ms = _sent_at_ms(events, common)
-        clients, times, previous_ms = [], [], 0
+        times: list[int] = []
+        latest_ms = 0
         for event in events:
-            client, person, own_ms = _sender(source, event, common)
-            offset_ms = self._clocks.offset_ms(client, sent_at_ms, received_at_ms)
-            previous_ms = max(previous_ms, self._believed_ms(source, own_ms, offset_ms, received_at_ms))
-            self._lateness.note(source, person, previous_ms, received_at_ms, wait_ms)
-            clients.append(client)
-            times.append(previous_ms)
-        tie = records.tie(times[0], times[-1], sent_at_ms or 0)
+            latest_ms = max(latest_ms, self._believed_ms(source, event, received_at_ms))
+            times.append(latest_ms)
+            person = event.get("userId") or event.get("anonymousId")
+            self._lateness.note(source, f"{source}:{person}", latest_ms, received_at_ms, wait_ms)
+        tie = records.tie(times[0], times[-1], max(milliseconds(events[0].get("sentAt")) or 0, 0))
         return [
-            records.rank(wait_ms, _digest(client), happened_at_ms, tie)
-            for client, happened_at_ms in zip(clients, times, strict=True)
+            records.rank(wait_ms, _digest(_client(source, event)), happened_at_ms, tie)
+            for event, happened_at_ms in zip(events, times, strict=True)
         ]
 
-    def _believed_ms(self, source: str, own_ms: int | None, offset_ms: int | None, received_at_ms: int) -> int:
-        if own_ms is None:
+    def _believed_ms(self, source: str, event: JsonObject, received_at_ms: int) -> int:
+        """Return when the event happened, if that can be, else when it was received.
+
+        `timestamp` is the client's own time, moved by whole seconds where its clock is wrong. Segment moves each
+        request by another difference, so of what it passed on the time counts that the client wrote.
+        """
+        own_ms = milliseconds(event["timestamp"])
+        written = event.get("originalTimestamp")
+        if written is not None and written != event["timestamp"]:
+            written_ms = milliseconds(written)
+            if written_ms is not None and own_ms is not None:
+                if abs(written_ms - own_ms) > _MAX_CLOCK_ERROR_MS:
+                    self._counters.add(source, "clock_off")
+                    return received_at_ms
+                own_ms = written_ms if _was_passed_on(event) else own_ms
+        if own_ms is None or not received_at_ms - self._late_ms <= own_ms <= received_at_ms:
             return received_at_ms
-        if offset_ms is None:
-            self._counters.add(source, "clock_off")
-            return received_at_ms
-        happened_at_ms = own_ms + offset_ms
-        return happened_at_ms if received_at_ms - self._late_ms <= happened_at_ms <= received_at_ms else received_at_ms
+        return own_ms
 
 
-def _sent_at_ms(events: Sequence[Any], common: Mapping[str, Any]) -> int | None:
-    sent_at = common.get("sentAt") or (events[0].get("sentAt") if isinstance(events[0], dict) else None)
-    return milliseconds(sent_at) if sent_at else None
-
-
-def _sender(source: str, event: Any, common: Mapping[str, Any]) -> tuple[str, str, int | None]:
-    """Return the client of an event, the person that it names, and its own time (Unix ms)."""
-    if not isinstance(event, dict):
-        return source, "", None
+def _client(source: str, event: JsonObject) -> str:
+    """Return the client: a device by its anonymous id, else the source, since a server's events have one clock."""
     anonymous_id = event.get("anonymousId")
-    client = f"{source}:{anonymous_id}" if anonymous_id and _is_of_a_device(event, common) else source
-    own = event.get("originalTimestamp") or event.get("timestamp")
-    return client, f"{source}:{event.get('userId') or anonymous_id}", milliseconds(own) if own else None
+    return f"{source}:{anonymous_id}" if anonymous_id and _is_of_a_device(event) else source
 
 
-def _is_of_a_device(event: Mapping[str, Any], common: Mapping[str, Any]) -> bool:
+def _was_passed_on(event: JsonObject) -> bool:
+    """Whether Segment passed the event on: it adds the time of its own receipt."""
+    return event.get("version") is not None or event.get("projectId") is not None
+
+
+def _is_of_a_device(event: JsonObject) -> bool:
     if event.get("channel") in _DEVICE_CHANNELS:
         return True
-    context = event.get("context") or common.get("context")
+    context = event.get("context")
     library = context.get("library") if isinstance(context, dict) else None
     name = library.get("name") if isinstance(library, dict) else None
     return isinstance(name, str) and name.startswith(_DEVICE_LIBRARIES)

@@ -345,7 +345,7 @@ RECENT_ATTRIBUTES = Key(
 SOURCES = Key(
     "segue:sources",
     "hash",
-    "SOURCE:accepted, :duplicates, :suppressed, :rejected → number of events",
+    "SOURCE:accepted, :duplicates, :rejected and others (`ingest.counters`) → number of events",
     _FOR_EVER,
     "ingest",
 )

@@ -28,7 +28,15 @@ from hashlib import blake2b
 from struct import Struct
 from typing import NamedTuple
 
-from lanes.keys import BUCKET_BYTES, CLIENT_BYTES, DIGEST_BYTES, FINGERPRINT_BYTES, RANK_DIGITS, TIME_DIGITS, WAIT_DIGITS
+from lanes.keys import (
+    BUCKET_BYTES,
+    CLIENT_BYTES,
+    DIGEST_BYTES,
+    FINGERPRINT_BYTES,
+    RANK_DIGITS,
+    TIME_DIGITS,
+    WAIT_DIGITS,
+)
 
 _ACCEPTED_AT = slice(0, TIME_DIGITS)
 _KEY_COUNT = TIME_DIGITS

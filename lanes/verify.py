@@ -287,7 +287,9 @@ class _Verifier:
                     self._confirm_walk(digest, names)
                     return None
                 if not seen.isdisjoint(map(int, names)):
-                    self._report(self._subject("lane", digest), "lane", f"leads in a circle to event {names[0].decode()}")
+                    self._report(
+                        self._subject("lane", digest), "lane", f"leads in a circle to event {names[0].decode()}"
+                    )
                     return None
                 walked += map(int, names)
                 seen.update(walked[-len(names) :])

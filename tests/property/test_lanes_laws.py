@@ -39,8 +39,8 @@ from lanes.keys import READY
 from tests.lanes.driving import (
     COOLDOWN_MS,
     QUEUE,
-    append,
     accepted_at_ms,
+    append,
     claim,
     end_waits,
     expire,
