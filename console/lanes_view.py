@@ -129,6 +129,8 @@ def _reason(step: lanes.Step) -> str:
             return f"ready for {seconds:.1f} s, no worker has claimed it yet"
         case "delayed":
             return f"due in {seconds:.1f} s: it is being retried, or in its cooldown"
+        case "reordering":
+            return f"waits {seconds:.1f} s more for earlier events"
         case "claimed":
             return f"being delivered by {step.by}; its lease ends in {seconds:.1f} s"
         case "blocking":

@@ -21,24 +21,25 @@ from console import output
 from console.session import Session
 from dead_letters import retention
 from delivery import admission
-from ingest import counters, sources
+from ingest import counters, lateness, sources
 from settings import Settings
 from workers import heartbeat
 
 _WAITING = ("ready", "delayed", "claimed", "blocked")  # the parts of `waiting`
-_TOTALS = ("delivered_total", "buried_total", "erased_total", "spilled_total")
+_TOTALS = ("reordered_total", "delivered_total", "buried_total", "erased_total", "spilled_total")
 _RESULTS = ("accepted", "duplicates", "suppressed", "rejected", "dropped")  # of the events of a source
-_REMARKS = ("unlikely_ids", "unreadable_times", "future_times")  # on some of them
+_REMARKS = ("unlikely_ids", "unreadable_times", "future_times", "reordered", "too_late", "clock_off")  # on some of them
 
 
 def gather(session: Session) -> dict[str, Any]:
     """Return `{"destinations": [...], "sources": [...], "workers": n}`; ages in seconds."""
+    by_source = _sources(session.client, session.settings)
     return {
         "destinations": [
-            _destination(session.queue(name), destination.delivery)
+            _destination(session.queue(name), destination.delivery) | _too_late(name, by_source)
             for name, destination in session.destinations.items()
         ],
-        "sources": _sources(session.client, session.settings),
+        "sources": by_source,
         "workers": heartbeat.count(session.client),
     }
 
@@ -57,7 +58,7 @@ def render(status: dict[str, Any]) -> RenderableType:
         parts += [*_headings(row), _blocks(_first_block(row), _second_block(row)), ""]
     for row in status["sources"]:
         results, remarks = (_source_block(row, names) for names in (_RESULTS, _REMARKS))
-        parts += [Text(f"source {row['name']}", style="bold"), _blocks(results, remarks), ""]
+        parts += [Text(f"source {row['name']}", style="bold"), _blocks(results, remarks), *_late(row), ""]
     return Group(*parts, f"workers: {status['workers']}")
 
 
@@ -94,6 +95,13 @@ def _source_block(row: dict[str, Any], names: tuple[str, ...]) -> list[tuple[str
     return [(name.replace("_", " "), f"{row[f'{name}_total']:,}") for name in names]
 
 
+def _late(row: dict[str, Any]) -> Iterator[RenderableType]:
+    """Yield how late events came after later ones of the same person, if any did."""
+    if any(row["late"].values()):
+        counts = [f"{name.replace('_', ' ')} ms: {count:,}" for name, count in row["late"].items() if count]
+        yield _indented(Text(f"late after a later event, up to {', '.join(counts)}"))
+
+
 def _blocks(*blocks: list[tuple[str, str]]) -> RenderableType:
     """Place the blocks side by side where the width allows it, else below each other."""
     return _indented(Columns(map(output.figures, blocks), padding=(0, 4)))
@@ -123,11 +131,19 @@ def _destination(queue: lanes.Queue, delivery: mapping.Delivery) -> dict[str, An
     }
 
 
+def _too_late(destination: str, by_source: list[dict[str, Any]]) -> dict[str, int]:
+    """Return how many events of the destination's sources were received after the wait of a later event."""
+    feeding = [row for row in by_source if destination in row["destinations"]]
+    return {"too_late_total": sum(row["too_late_total"] for row in feeding)}
+
+
 def _sources(client: redis.Redis, settings: Settings) -> list[dict[str, Any]]:
     totals = counters.totals(client)
     return [
         {
             "name": source.name,
+            "destinations": source.destinations,
+            "late": {name: totals.get(source.name, {}).get(f"late_{name}", 0) for name in lateness.BUCKETS},
             **{f"{figure}_total": totals.get(source.name, {}).get(figure, 0) for figure in (*_RESULTS, *_REMARKS)},
         }
         for source in sources.sources(settings.document())

@@ -11,7 +11,7 @@ from ingest.counters import Counters
 
 # Upper bounds of the histogram, ms. The last bucket has none.
 BOUNDS_MS: Final = (25, 100, 300, 1_000, 2_000, 5_000, 10_000)
-_NAMES: Final = (*(f"late_{bound}" for bound in BOUNDS_MS), "late_more")
+BUCKETS: Final = (*map(str, BOUNDS_MS), "more")
 _MOST_PEOPLE: Final = 50_000
 
 
@@ -28,7 +28,7 @@ class Lateness:
         last = self._recent.get(person) or self._older.get(person)
         if last is not None and happened_at_ms < last[0]:
             late_ms = max(received_at_ms - last[1], 0)
-            self._counters.add(source, _NAMES[bisect_left(BOUNDS_MS, late_ms)])
+            self._counters.add(source, f"late_{BUCKETS[bisect_left(BOUNDS_MS, late_ms)]}")
             if late_ms >= wait_ms:
                 self._counters.add(source, "too_late")
             return

@@ -76,7 +76,7 @@ class Ranks:
         if written is not None and written != event["timestamp"]:
             written_ms = milliseconds(written)
             if written_ms is not None and own_ms is not None:
-                if abs(written_ms - own_ms) > _MAX_CLOCK_ERROR_MS:
+                if abs(written_ms - own_ms) > _MAX_CLOCK_ERROR_MS and event["timestamp"] != event["receivedAt"]:
                     self._counters.add(source, "clock_off")
                     return received_at_ms
                 own_ms = written_ms if _was_passed_on(event) else own_ms

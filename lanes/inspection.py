@@ -54,9 +54,11 @@ class Step:
 
     sequence: int
     digest: bytes  # of the lane's key
-    # ready | delayed | claimed | blocking (a dead letter) | missing (without a record) | waiting (for the next step)
+    # ready | delayed | reordering (waits for earlier events) | claimed | blocking (a dead letter) |
+    # missing (without a record) | waiting (for the next step)
     state: str
-    # ready: ms since it was due; delayed: ms until then; claimed: ms until the lease ends; waiting: in how many lanes
+    # ready: ms since it was due; delayed, reordering: ms until then; claimed: ms until the lease ends; waiting: in how
+    # many lanes
     figure: int
     claim: str | None
     accepted_at_ms: int

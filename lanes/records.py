@@ -14,8 +14,8 @@ Links of an event: a byte: the number of lanes in which it is not the head; then
 last, a byte: which of its keys, and the sequence of its successor there. An event without either has none.
 
 Rank of an event that earlier events may go before: 13 digits: until when (ms, Redis' clock); `c` when the event has a
-cooldown, else `-`; 8 bytes: its client; the rank, 52 digits (see `rank`); then, for each of its keys, the sequence of its
-predecessor in that lane, or a zero byte.
+cooldown, else `-`; 8 bytes: its client; the rank, 52 digits (see `rank`); then, for each of its keys, the sequence of
+its predecessor in that lane, or a zero byte.
 
 Ordering keys are stored as 8-byte digests: they are small, and no identity is in Redis outside an event. If two keys
 had the same digest, two people would wait for each other; no event would be lost or out of order.

@@ -224,7 +224,7 @@ local as_byte = setmetatable({}, {
 })
 
 -- The rank of an event behind the last events of its lanes; nil when one of these happened later and may still be
--- overtaken. `first_key`: the number of its first key among those of all events.
+-- overtaken.
 local has_ranks = RANKS ~= ''
 local ranks = { names = has_ranks and rank_keys(now - RANK_GENERATION_MS) or {}, stored = {}, key_of = {} }
 local OFFERED_BYTES = WAIT_DIGITS + CLIENT_BYTES + RANK_DIGITS
@@ -295,7 +295,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
         local last = lanes[lane_of[key + own_key]]
         late_tails[#late_tails + 1] = last and sub(last, 3, 2 + byte(last, 2)) or nil
       end
-      late[#late + 1] = { i = i, first_key = key }
+      late[#late + 1] = i
       key = key + byte(event)
     else
       local waits, cooldown, predecessors = 0, cooldown_of[index] or 0, {}
@@ -435,8 +435,8 @@ local function insert_late()
   for at = 1, #ready, 2 do
     due_of[ready[at + 1]] = tonumber(ready[at])
   end
-  for _, one in ipairs(late) do
-    local index, name = fresh[one.i], format('%d', seq + one.i)
+  for _, i in ipairs(late) do
+    local index, name = fresh[i], format('%d', seq + i)
     local event, cooldown = event_of[index] or ARGV[EVENTS + index], cooldown_of[index] or 0
     local rank, client, wait = offered_rank(index)
     local inserted = {

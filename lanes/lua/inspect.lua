@@ -6,12 +6,12 @@
 -- ARGV[2]  most steps to follow
 --
 -- Returns  {} when no unfinished event has the key, else {length, tail sequence, step, …}; a step is
---          {sequence, digest, record, 'ready', ms since} | {…, 'delayed', ms left} | {…, 'claimed', ms of lease left, claim
+--          {sequence, digest, record, 'ready', ms since} | {…, 'delayed', ms left} | {…, 'reordering', ms left}: it waits for earlier events | {…, 'claimed', ms of lease left, claim
 --          id} | {…, 'blocking', 0}: a dead letter whose successors wait | {sequence, digest, '', 'missing', 0}: there is no
 --          record | {…, 'waiting', lanes in which it waits}; after 'waiting' the next step is the head of the first such
 --          lane
 -- Clock    Redis' own.
--- uses clock, layout
+-- uses clock, bulk, layout, rank
 local function claim_of(name)
   for _, claim in ipairs(call('ZRANGE', CLAIMS, 0, -1)) do
     if call('SISMEMBER', CLAIM .. claim, name) == 1 then
@@ -55,7 +55,9 @@ for _ = 1, ARGV[2] do
     return reply
   end
   if due then
-    step[4], step[5] = due - now > 0 and 'delayed' or 'ready', math.abs(due - now)
+    local until_ms = waits_until(rank_keys(now), { head })[head]
+    local state = until_ms and until_ms >= tonumber(due) and 'reordering' or 'delayed'
+    step[4], step[5] = due - now > 0 and state or 'ready', math.abs(due - now)
     return reply
   end
   step[4], step[5] = 'waiting', (read_links(call('HGET', LINKS, head)))

@@ -3,8 +3,8 @@
 A history appends events with overlapping keys (some twice), claims them in any portion, settles any part of any claim
 in any way and any order, ends leases and delays, lets workers disappear and respond late, and erases by key. Some
 events have a cooldown, some are given one when they are released, some join two keys. The model is a list of events in
-order of acceptance, and for each key a list in the order of the lane; it has no tails, links or counts. A cooldown and a
-wait for earlier events are longer than any history, except for the rules that end them.
+order of acceptance, and for each key a list in the order of the lane; it has no tails, links or counts. A cooldown and
+a wait for earlier events are longer than any history, except for the rules that end them.
 
 In a damaged history, records disappear as well. Nothing fails then, and every other event is delivered, in order.
 """

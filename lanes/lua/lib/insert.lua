@@ -86,8 +86,8 @@ local function position(ranks, ready, digest, event)
     elseif not may_be_overtaken(stored, ready, at) then
       return after, other > greatest and other or greatest
     end
-    local distance = sub(other, 1, TIME_DIGITS) - sub(event.rank, 1, TIME_DIGITS)
-    if sub(stored, MARK + 1, CLIENT_END) == event.client or distance >= CLOSE_MS then
+    local difference_ms = sub(other, 1, TIME_DIGITS) - sub(event.rank, 1, TIME_DIGITS)
+    if sub(stored, MARK + 1, CLIENT_END) == event.client or difference_ms >= CLOSE_MS then
       after, greatest = at, ''
     elseif greatest == '' then
       greatest = other

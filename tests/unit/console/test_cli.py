@@ -138,6 +138,8 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
         "blocked": 0,
         "dead": 0,
         "blocking": 0,
+        "reordered_total": 0,
+        "too_late_total": 0,
         "delivered_total": 0,
         "buried_total": 0,
         "erased_total": 0,
@@ -159,6 +161,11 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
             "unlikely_ids_total": 0,
             "unreadable_times_total": 0,
             "future_times_total": 0,
+            "reordered_total": 0,
+            "too_late_total": 0,
+            "clock_off_total": 0,
+            "destinations": ["demo"],
+            "late": dict.fromkeys(["25", "100", "300", "1000", "2000", "5000", "10000", "more"], 0),
         }
     ]
     assert status["workers"] == 0

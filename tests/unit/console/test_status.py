@@ -39,6 +39,10 @@ SOURCE = {
     "unlikely_ids_total": 41_000,
     "unreadable_times_total": 57,
     "future_times_total": 8,
+    "reordered_total": 4_711,
+    "too_late_total": 12,
+    "clock_off_total": 2,
+    "late": {"25": 4_000, "100": 0, "more": 5},
 }
 FIGURES = {
     "waiting": "1,001,234,567",
@@ -58,6 +62,9 @@ FIGURES = {
     "dropped": "3",
     "unlikely ids": "41,000",
     "unreadable times": "57",
+    "reordered": "4,711",
+    "too late": "12",
+    "clock off": "2",
     "future times": "8",
 }
 

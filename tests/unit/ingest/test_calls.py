@@ -17,6 +17,7 @@ from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS
 from ingest.group_commit import Entry
 from ingest.sources import Source
+from settings import Settings
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 WEB = Source(name="web", write_key="w", webhook_secret="s", destinations=["d"])
@@ -37,8 +38,9 @@ def calls(source: Source = WEB, counters: Counters | None = None) -> Calls:
     """Calls whose entries hold the event as JSON."""
     return Calls(
         [source, SERVER],
-        lambda source, event, _: (Entry(lanes.NewEvent(orjson.dumps(event), (), source.name), False),),
+        lambda source, event, _, __: (Entry(lanes.NewEvent(orjson.dumps(event), (), source.name), False),),
         counters or Counters(),
+        Settings(),
     )
 
 

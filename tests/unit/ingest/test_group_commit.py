@@ -41,7 +41,7 @@ def group_commit_of(client: Any, wakeups: RecordedWakeups | None = None, **value
 
 
 def entry(commits: GroupCommit, content: dict[str, Any]) -> Entry:
-    return commits.entry("web", content, pack("web", content))
+    return commits.entry("web", content, pack("web", content), b"")
 
 
 def event(name: str, **more: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ingest.calls import Calls, Offer
 from ingest.counters import Counters
 from ingest.group_commit import Entry
 from ingest.sources import Source
+from settings import Settings
 
 NOW = datetime(2026, 11, 28, 15, 0, 2, tzinfo=UTC)
 WEBSITE = Source(name="website", write_key="w", webhook_secret="s", destinations=["d"])
@@ -23,8 +24,9 @@ DESTINATION = mapping.destinations({"destinations": {"d": {"site_id": "s", "api_
 
 CALLS = Calls(
     [WEBSITE],
-    lambda source, event, _: (Entry(lanes.NewEvent(orjson.dumps(event), (), source.name), False),),
+    lambda source, event, _, __: (Entry(lanes.NewEvent(orjson.dumps(event), (), source.name), False),),
     Counters(),
+    Settings(),
 )
 
 
