@@ -23,9 +23,14 @@ def with_ip(context: Any, ip: str) -> Any:
     """Return the context with the address of the connection, if a library for devices sent it without `ip`."""
     if type(context) is not dict or "ip" in context:
         return context
-    library: JsonObject | Any = context.get("library")
+    return context | {"ip": ip} if is_of_device(context) else context
+
+
+def is_of_device(context: JsonObject) -> bool:
+    """Whether a library for devices made this context."""
+    library = context.get("library")
     name = library.get("name") if type(library) is dict else None
-    return context | {"ip": ip} if type(name) is str and _is_for_devices(name) else context
+    return type(name) is str and _is_for_devices(name)
 
 
 @lru_cache(maxsize=256)

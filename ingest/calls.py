@@ -44,6 +44,12 @@ DEFAULT_REORDER_MS: Final = {"call": 1000, "webhook": 2000}
 Entries = tuple[Entry, ...]  # one event: an entry for each queue of its source
 
 
+class _Valid(NamedTuple):
+    event: JsonObject
+    happened_at: datetime
+    body: bytes
+
+
 class Offer(NamedTuple):
     """The result of reading one request."""
 
@@ -158,7 +164,7 @@ class Calls:
     def _read_events(
         self, source: Source, events: list[Any], reception: Reception, own_key: str | None = None
     ) -> Offer:
-        valid: list[tuple[JsonObject, bytes]] = []
+        valid: list[_Valid] = []
         rejected: list[tuple[int, Refusal]] = []
         for index, event in enumerate(events):
             try:
@@ -173,18 +179,13 @@ class Calls:
         return self._offer(source, valid, rejected, reception)
 
     def _offer(
-        self,
-        source: Source,
-        valid: Sequence[tuple[JsonObject, bytes]],
-        rejected: list[tuple[int, Refusal]],
-        reception: Reception,
+        self, source: Source, valid: Sequence[_Valid], rejected: list[tuple[int, Refusal]], reception: Reception
     ) -> Offer:
-        """Return the offer of these events, each with the packed event."""
-        received_at_ms = int(reception.received_at.timestamp() * 1000)
-        ranks = self._ranks.of(
-            source.name, [event for event, _ in valid], received_at_ms, self._wait_ms(source, reception)
-        )
-        entries = [self._entries(source, event, body, rank) for (event, body), rank in zip(valid, ranks, strict=True)]
+        happened = [(event, happened_at) for event, happened_at, _ in valid]
+        ranks = self._ranks.of(source.name, happened, reception.received_at, self._wait_ms(source, reception))
+        entries = [
+            self._entries(source, event, body, rank) for (event, _, body), rank in zip(valid, ranks, strict=True)
+        ]
         return Offer(source, entries, rejected)
 
     def _wait_ms(self, source: Source, reception: Reception) -> int:
@@ -195,9 +196,9 @@ class Calls:
             return 0
         return DEFAULT_REORDER_MS[reception.origin] if self._reorder_ms is None else self._reorder_ms
 
-    def _checked(self, source: Source, event: Any, reception: Reception) -> tuple[JsonObject, bytes] | None:
+    def _checked(self, source: Source, received: Any, reception: Reception) -> _Valid | None:
         """Return an event completed and packed, None if it is dropped; raise Refusal when it is not valid."""
-        event, remarks = completed(event, reception)
+        event, happened_at, remarks = completed(received, reception)
         for remark in remarks:
             self._counters.add(source.name, remark)
             if remark == "unlikely_ids":
@@ -206,7 +207,7 @@ class Calls:
             log.info("%s: dropped an alias: its userId and previousId are the same person", source.name)
             self._counters.add(source.name, "dropped")
             return None
-        return event, packed(source.name, event)
+        return _Valid(event, happened_at, packed(source.name, event, received))
 
     def _judge_unlikely_id(self, source: Source, event: JsonObject) -> None:
         """Raise Refusal if the source refuses such ids; else warn of the first one."""

@@ -21,7 +21,7 @@ from ingest.device_clocks import DeviceClocks, corrected, is_future
 from ingest.errors import Refusal, invalid
 from ingest.times import instant, is_canonical, iso
 from mapping import DELETION
-from mapping.envelope import JsonObject, pack
+from mapping.envelope import JsonObject, as_json, compressed
 
 MAX_EVENT_BYTES: Final = 32 * 1024
 MAX_BATCH_EVENTS: Final = 2500
@@ -59,9 +59,10 @@ class Reception:
 
 
 class Completed(NamedTuple):
-    """An event as it is stored, and what is counted of it."""
+    """An event as it is stored, when it happened (its `timestamp`), and what is counted of it."""
 
     event: JsonObject
+    happened_at: datetime
     remarks: tuple[Remark, ...]
 
 
@@ -73,7 +74,6 @@ def completed(event: Any, reception: Reception) -> Completed:
     """
     if not isinstance(event, dict):
         raise Refusal(400, "the event must be a JSON object")
-    _check_size(event)
     kind = event.get("type")
     if kind not in TYPES:
         raise invalid("type", f"one of {', '.join(TYPES)}", kind)
@@ -87,10 +87,10 @@ def completed(event: Any, reception: Reception) -> Completed:
     _set_context(merged, reception, "" if has_passed else reception.ip)
     _set_content(merged, kind)
     identities.keep_digits(merged, kind)
-    time_remark = _set_timestamp(merged, reception, has_passed=has_passed)
+    happened_at, remark = _set_timestamp(merged, reception, has_passed=has_passed)
     if identities.unlikely(merged):
-        return Completed(merged, ("unlikely_ids", time_remark) if time_remark else ("unlikely_ids",))
-    return Completed(merged, (time_remark,) if time_remark else ())
+        return Completed(merged, happened_at, ("unlikely_ids", remark) if remark else ("unlikely_ids",))
+    return Completed(merged, happened_at, (remark,) if remark else ())
 
 
 def shared(body: JsonObject) -> JsonObject:
@@ -106,18 +106,19 @@ def shared(body: JsonObject) -> JsonObject:
     return found
 
 
-def packed(source: str, event: JsonObject) -> bytes:
-    """Return the event as it is stored in the queue; raise Refusal (400) when it is nested too deeply for JSON."""
+def packed(source: str, event: JsonObject, received: JsonObject) -> bytes:
+    """Return the completed event as it is stored in the queue.
+
+    Raises Refusal (400) when it is nested too deeply for JSON, or when it has more than MAX_EVENT_BYTES as it was
+    received.
+    """
     try:
-        return pack(source, event)
+        stored = as_json(source, event)
     except (TypeError, RecursionError):
         raise Refusal(400, _TOO_DEEP) from None
-
-
-def _check_size(event: JsonObject) -> None:
-    size = _size(event)
-    if size > MAX_EVENT_BYTES:
+    if len(stored) > MAX_EVENT_BYTES and (size := _size(received)) > MAX_EVENT_BYTES:
         raise Refusal(400, f"the event must have at most {MAX_EVENT_BYTES:,} bytes, not {size:,}")
+    return compressed(stored)
 
 
 def _size(value: JsonObject) -> int:
@@ -178,8 +179,10 @@ def _set_content(event: JsonObject, kind: str) -> None:
             event["traits"] = traits
 
 
-def _set_timestamp(event: JsonObject, reception: Reception, *, has_passed: bool) -> Remark | None:
+def _set_timestamp(event: JsonObject, reception: Reception, *, has_passed: bool) -> tuple[datetime, Remark | None]:
     """Set the time of the event by the server's clock, and `originalTimestamp`, the time as the client wrote it.
+
+    Return the time, and what is counted of it.
 
     An event without a time, or with a time after the receipt, gets that of the receipt. So does one whose time cannot
     be read, except in an import: Refusal (400).
@@ -190,7 +193,7 @@ def _set_timestamp(event: JsonObject, reception: Reception, *, has_passed: bool)
         name, given = "originalTimestamp", event.get("originalTimestamp")
     if given is None or given == "":
         event["timestamp"] = _received_at(reception.received_at)
-        return None
+        return reception.received_at, None
     if event.get("originalTimestamp") is None:
         event["originalTimestamp"] = given
     own = instant(given)
@@ -198,16 +201,16 @@ def _set_timestamp(event: JsonObject, reception: Reception, *, has_passed: bool)
         if reception.origin == "import":
             raise invalid(name, "a time, such as 2026-01-05T12:00:00Z, or a number of seconds since 1970", given)
         event["timestamp"] = _received_at(reception.received_at)
-        return "unreadable_times"
+        return reception.received_at, "unreadable_times"
     time = own
     if sent_at is not None and not has_passed:
         client = event.get("anonymousId") or event.get("userId") or ""
         time = corrected(own, sent_at, reception.clocks.error(client, sent_at, reception.received_at))
     if is_future(time, reception.received_at):
         event["timestamp"] = _received_at(reception.received_at)
-        return "future_times"
+        return reception.received_at, "future_times"
     event["timestamp"] = given if time is own and is_canonical(given) else iso(time)
-    return None
+    return time, None
 
 
 def _set_sent_at(event: JsonObject, reception: Reception) -> datetime | None:

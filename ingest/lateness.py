@@ -5,9 +5,11 @@ much. These are the figures from which `reorder_ms` is chosen.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from typing import Final
 
 from ingest.counters import Counters
+from mapping.envelope import JsonObject
 
 # Upper bounds of the histogram, ms. The last bucket has none.
 BOUNDS_MS: Final = (25, 100, 300, 1_000, 2_000, 5_000, 10_000)
@@ -23,15 +25,23 @@ class Lateness:
         self._recent: dict[str, tuple[int, int]] = {}  # person → when their last event happened, and its receipt
         self._older: dict[str, tuple[int, int]] = {}
 
-    def note(self, source: str, person: str, happened_at_ms: int, received_at_ms: int, wait_ms: int) -> None:
-        """Count an event that is late: received after an event that happened later."""
-        last = self._recent.get(person) or self._older.get(person)
-        if last is not None and happened_at_ms < last[0]:
-            late_ms = max(received_at_ms - last[1], 0)
-            self._counters.add(source, f"late_{BUCKETS[bisect_left(BOUNDS_MS, late_ms)]}")
-            if late_ms >= wait_ms:
-                self._counters.add(source, "too_late")
-            return
-        if len(self._recent) >= _MOST_PEOPLE:
-            self._recent, self._older = {}, self._recent
-        self._recent[person] = (happened_at_ms, received_at_ms)
+    def note(self, source: str, events: Iterable[tuple[JsonObject, int]], received_at_ms: int, wait_ms: int) -> None:
+        """Count the late events of a request, each with when it happened (Unix ms).
+
+        An event is late that was received after an event of the same person that happened later.
+        """
+        recent, older = self._recent, self._older
+        for event, happened_at_ms in events:
+            person = f"{source}:{event.get('userId') or event.get('anonymousId')}"
+            last = recent.get(person) or older.get(person)
+            if last is None or happened_at_ms >= last[0]:
+                recent[person] = (happened_at_ms, received_at_ms)
+            else:
+                self._count(source, max(received_at_ms - last[1], 0), wait_ms)
+        if len(recent) >= _MOST_PEOPLE:
+            self._recent, self._older = {}, recent
+
+    def _count(self, source: str, late_ms: int, wait_ms: int) -> None:
+        self._counters.add(source, f"late_{BUCKETS[bisect_left(BOUNDS_MS, late_ms)]}")
+        if late_ms >= wait_ms:
+            self._counters.add(source, "too_late")

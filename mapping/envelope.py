@@ -46,8 +46,18 @@ class Unpacked(NamedTuple):
 def pack(source: str, event: JsonObject, again: JsonObject | None = None) -> bytes:
     """Return the bytes to store. `again` is for replayed dead letters: `{"accepted_at_ms", "attempts", "original"?,
     "requests"?}`, as in `dead_letters.replay`."""
+    return compressed(as_json(source, event, again))
+
+
+def as_json(source: str, event: JsonObject, again: JsonObject | None = None) -> bytes:
+    """Return the JSON that `pack` compresses; raise TypeError when the event is nested too deeply."""
     received = {"source": source, "event": event}
-    return _codec.compress(orjson.dumps(received | {"again": again} if again else received))
+    return orjson.dumps(received | {"again": again} if again else received)
+
+
+def compressed(stored: bytes) -> bytes:
+    """Return the JSON of `as_json` compressed, as it is stored."""
+    return _codec.compress(stored)
 
 
 def unpack(body: bytes) -> Unpacked:

@@ -52,7 +52,7 @@ def remarks(event: Any, **how: Any) -> tuple[str, ...]:
 )
 def test_an_invalid_event_is_refused_with_the_field(event: Any, field: str | None, text: str) -> None:
     with pytest.raises(Refusal) as refused:
-        complete(event)
+        packed("web", complete(event), event)
 
     assert (refused.value.status, refused.value.field) == (400, field)
     assert text in refused.value.message
@@ -269,4 +269,4 @@ def test_an_event_that_is_nested_too_deeply_is_refused() -> None:
         deep = {"a": deep}
 
     with pytest.raises(Refusal, match="nested too deeply"):
-        packed("web", complete(TRACK | {"properties": deep}))
+        packed("web", complete(TRACK | {"properties": deep}), TRACK)

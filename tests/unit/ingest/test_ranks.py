@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -38,7 +39,13 @@ def event(ms_before: int | None = None, **members: Any) -> dict[str, Any]:
 
 
 def ranked(*events: dict[str, Any], counters: Counters | None = None, wait_ms: int = 1_000) -> list[bytes]:
-    return Ranks(counters or Counters(), late_s=60).of("web", events, NOW_MS, wait_ms)
+    return of(Ranks(counters or Counters(), late_s=60), *events, wait_ms=wait_ms)
+
+
+def of(ranks: Ranks, *events: dict[str, Any], after_ms: int = 0, wait_ms: int = 1_000) -> list[bytes]:
+    """Return the ranks of a request that was received so long after NOW_MS."""
+    happened = [(event, datetime.fromisoformat(event["timestamp"])) for event in events]
+    return ranks.of("web", happened, datetime.fromtimestamp((NOW_MS + after_ms) / 1000, UTC), wait_ms)
 
 
 def before_ms(rank: bytes) -> int:
@@ -107,10 +114,10 @@ def test_equal_times_go_by_the_times_of_the_request_and_by_when_it_was_sent() ->
 def test_lateness_is_counted_by_the_time_since_the_later_event() -> None:
     counters = Counts()
     ranks = Ranks(counters, late_s=60)
-    ranks.of("web", [event(100)], NOW_MS, 1_000)
+    of(ranks, event(100))
 
-    ranks.of("web", [event(300)], NOW_MS + 40, 1_000)
-    ranks.of("web", [event(200)], NOW_MS + 1_500, 1_000)
-    ranks.of("web", [event(200, userId="tom")], NOW_MS + 1_500, 1_000)
+    of(ranks, event(300), after_ms=40)
+    of(ranks, event(200), after_ms=1_500)
+    of(ranks, event(200, userId="tom"), after_ms=1_500)
 
     assert counters.counts == {"web:late_100": 1, "web:late_2000": 1, "web:too_late": 1}
