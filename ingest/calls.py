@@ -19,6 +19,7 @@ from ingest.counters import Counters
 from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS, completed, packed, shared
 from ingest.group_commit import Entry
+from ingest.partial_json import Unreadable
 from ingest.sources import Source
 from mapping.envelope import JsonObject
 
@@ -59,9 +60,9 @@ class Calls:
         self._entries = entries
         self._counters = counters
 
-    def has_write_key(self, write_key: str) -> bool:
-        """Whether a source has this write key."""
-        return write_key in self._by_write_key
+    def source_of(self, write_key: str) -> Source | None:
+        """Return the source with this write key; None when there is none."""
+        return self._by_write_key.get(write_key)
 
     def read_call(self, path: str, authorization: str, raw: bytes, received_at: datetime) -> Offer:
         """Return the offer of a call to `/v1/PATH`, a key of EVENT_PATHS or a member of BATCH_PATHS.
@@ -101,7 +102,7 @@ class Calls:
 
     def _authenticated(self, authorization: str, body: JsonObject) -> Source:
         """Return the source of the write key: the user name, or a member of the body or of the first event in it."""
-        write_key = _user_name(authorization) or body.get("writeKey")
+        write_key = self._key_of(authorization) or body.get("writeKey")
         if not write_key and isinstance(body.get("batch"), list) and body["batch"]:
             first = body["batch"][0]
             write_key = first.get("writeKey") if isinstance(first, dict) else None
@@ -112,6 +113,16 @@ class Calls:
         if source is None:
             raise Refusal(401, "writeKey: no source has this write key", "writeKey")
         return source
+
+    def _key_of(self, authorization: str) -> str | None:
+        """Return the user name of basic authentication, or the bearer token where it is a write key.
+
+        Another bearer token is of OAuth (Segment's HTTP API): the write key is in the body then.
+        """
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() == "bearer":
+            return token.strip() if token.strip() in self._by_write_key else None
+        return _user_name(authorization)
 
     def _read_one(self, source: Source, event: JsonObject, received_at: datetime) -> Offer:
         try:
@@ -137,6 +148,8 @@ class Calls:
         self, source: Source, event: Any, common: JsonObject, received_at: datetime, *, correct_clock: bool
     ) -> Entries:
         """Return the entries of one event; raise Refusal when it is not valid."""
+        if isinstance(event, Unreadable):
+            raise Refusal(400, event.message)
         if isinstance(event, dict) and event.get("writeKey", source.write_key) != source.write_key:
             raise Refusal(401, "writeKey: must be the write key of the request", "writeKey")
         event = completed(event, common, received_at, correct_clock=correct_clock)

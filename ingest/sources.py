@@ -21,6 +21,7 @@ class Source(BaseModel):
     write_key: _Text
     webhook_secret: _Text | None = None
     destinations: list[_Text] = Field(min_length=1)
+    browser_batch_ms: int = Field(default=300, ge=0)  # for how long analytics.js collects events; 0: it does not
 
 
 def sources(document: Mapping[str, Any]) -> tuple[Source, ...]:
@@ -59,5 +60,5 @@ def _described(name: str, fault: Any) -> str:
         case "missing":
             return f"{key}: is missing"
         case "extra_forbidden":
-            return f"{key}: there is no such key; there are write_key, webhook_secret, destinations"
+            return f"{key}: there is no such key; there are write_key, webhook_secret, destinations, browser_batch_ms"
     return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]} (it is {fault['input']!r})"

@@ -82,13 +82,15 @@ def test_a_full_queue_refuses_with_the_time_to_retry() -> None:
 
     refusal = asyncio.run(run())
 
-    assert (refusal.status, refusal.retry_after_s) == (503, group_commit.RETRY_AFTER_S)
+    assert (refusal.status, refusal.retry_after_s, refusal.code) == (429, 2, "queue_full")
     assert refusal.message == "the queue is full; send the request again"
 
 
 def test_requests_are_refused_while_redis_is_unavailable_and_accepted_after_it(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(group_commit, "BLIP_S", 0.0)
+
     async def run() -> list[Any]:
         server = fakeredis.FakeServer()
         commits = group_commit_of(fakeredis.FakeAsyncRedis(server=server))
@@ -99,7 +101,7 @@ def test_requests_are_refused_while_redis_is_unavailable_and_accepted_after_it(
         server.connected = True
         return [refused.value.status, *await commits.append([entry(commits, event("a"))])]
 
-    assert asyncio.run(run()) == [503, "accepted"]
+    assert asyncio.run(run()) == [429, "accepted"]
     unavailable, available = caplog.messages
     assert unavailable.startswith("d: Redis is unavailable: ")
     assert available == "d: the queue can be used again"
@@ -121,7 +123,7 @@ def test_a_process_with_other_values_than_the_queue_is_refused_without_the_value
 
     refusal = asyncio.run(run())
 
-    assert (refusal.status, refusal.retry_after_s) == (503, group_commit.RETRY_AFTER_S)
+    assert (refusal.status, refusal.retry_after_s) == (503, 2)
     assert refusal.message == "this endpoint cannot use the queue; send the request again"
     (line,) = caplog.messages
     assert "cooldown_ms is 5000 in Redis and 1000 here" in line
@@ -182,7 +184,7 @@ def test_requests_of_a_group_are_appended_one_by_one_when_the_queue_has_no_room_
     first, *others = asyncio.run(run())
 
     assert first == ["accepted", "accepted"]
-    assert [getattr(other, "status", None) for other in others] == [503, 503]
+    assert [getattr(other, "status", None) for other in others] == [429, 429]
 
 
 def test_every_request_ends_when_an_append_raises_an_unhandled_exception(
@@ -237,7 +239,8 @@ def test_a_new_deletion_requests_that_earlier_events_are_dropped() -> None:
     assert wakeups.deletions == [("d", 2)], "once, and not for the repetition"
 
 
-def test_a_deletion_that_was_refused_leaves_nothing_behind() -> None:
+def test_a_deletion_that_was_refused_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "BLIP_S", 0.0)
     wakeups = RecordedWakeups()
 
     async def run() -> None:
