@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 class Protocol(HttpToolsProtocol):
     """uvicorn's connection, for requests that offer an upgrade too.
 
-    The parser stops behind the head of such a request. It then gets the head again, without the offer, and the rest.
+    The parser stops behind the head of such a request. Another one gets the head without the offer, and what follows.
     """
 
     def data_received(self, data: bytes) -> None:
@@ -28,6 +28,7 @@ class Protocol(HttpToolsProtocol):
                     self._refuse()
                     return
                 data = self._head() + data[offer.args[0] :]
+                self._begin_anew()
             except httptools.HttpParserError:
                 self._refuse()
                 return
@@ -48,6 +49,10 @@ class Protocol(HttpToolsProtocol):
         lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
         lines += [b"%b: %b" % (name, value) for name, value in self.headers if name != b"upgrade"]
         return b"\r\n".join([*lines, b"", b""])
+
+    def _begin_anew(self) -> None:
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in uvicorn's own constructor
 
     def _refuse(self) -> None:
         text = "Invalid HTTP request received."
