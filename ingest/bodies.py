@@ -26,7 +26,7 @@ _LONG = b"0" * 18
 _NUMERIC = bytes(0x30 if character in b"0123456789.eE+-" else 0x20 for character in range(256))
 # An identity with such a number. In JSON no string contains these quotes without a backslash.
 _LONG_IDENTITY = re.compile(
-    rb'("(?:userId|anonymousId|previousId|groupId|messageId)"[ \t\r\n]*:[ \t\r\n]*)'
+    rb'("(?:userId|anonymousId|previousId|groupId|messageId|objectId|id)"[ \t\r\n]*:[ \t\r\n]*)'
     rb"(-?[0-9][0-9.eE+-]{17,63})(?=[ \t\r\n]*[,}])"
 )
 # One half of a surrogate pair, or both, as escapes. The first group holds escaped backslashes.

@@ -117,6 +117,28 @@ def test_a_full_queue_refuses_with_the_time_to_retry() -> None:
     assert refusal.message == "the queue is full; send the request again"
 
 
+def test_the_time_to_retry_grows_while_the_queue_is_full_and_is_short_after_it() -> None:
+    now = [0.0]
+
+    async def refused(commits: GroupCommit, name: str) -> int | None:
+        with pytest.raises(Refusal) as caught:
+            await commits.append([entry(commits, event(name))])
+        return caught.value.retry_after_s
+
+    async def run() -> list[int | None]:
+        client = fakeredis.FakeAsyncRedis()
+        commits = group_commit_of(client, clock=lambda: now[0], limit=1)
+        await commits.append([entry(commits, event("a"))])
+        waits = []
+        for now[0] in (0.0, 3.0, 10.0, 30.0):
+            waits.append(await refused(commits, "b"))
+        await client.flushall()
+        await commits.append([entry(commits, event("b"))])
+        return [*waits, await refused(commits, "c")]
+
+    assert asyncio.run(run()) == [2, 5, 15, 60, 2]
+
+
 def test_requests_are_refused_while_redis_is_unavailable_and_accepted_after_it(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

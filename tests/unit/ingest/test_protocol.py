@@ -6,7 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
+import uvicorn
+from typer.testing import CliRunner
 
+from console import cli
+from ingest.protocol import Protocol
 from tests.unit.ingest.endpoint import Connection, Reply, connection, served
 
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
@@ -98,3 +102,12 @@ def test_what_cannot_be_served_is_answered_with_400(raw: bytes) -> None:
     (reply,) = exchanged(raw, replies=1)
 
     assert reply.status == 400
+
+
+def test_segue_ingest_serves_with_this_protocol_and_ends_when_it_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {}
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setattr(uvicorn, "run", lambda _, **given: options.update(given))
+
+    assert CliRunner().invoke(cli.app, ["ingest"]).exit_code == 0
+    assert (options["http"], options["ws"], options["lifespan"]) == (Protocol, "none", "on")
