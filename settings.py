@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     spill_dir: Path | None = None
     queue_limit: int = Field(default=1_000_000, ge=1)
     dedupe_s: int = Field(default=24 * 3600, ge=1)
+    reorder_ms: int | None = Field(default=None, ge=0, lt=10_000)
+    reorder_late_s: float = Field(default=60.0, ge=0)
 
     @classmethod
     def load(cls, joined: Mapping[str, str] = MappingProxyType({})) -> Settings:

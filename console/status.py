@@ -27,7 +27,8 @@ from workers import heartbeat
 
 _WAITING = ("ready", "delayed", "claimed", "blocked")  # the parts of `waiting`
 _TOTALS = ("delivered_total", "buried_total", "erased_total", "spilled_total")
-_SOURCE_TOTALS = ("accepted", "duplicates", "suppressed", "rejected")
+_RESULTS = ("accepted", "duplicates", "suppressed", "rejected", "dropped")  # of the events of a source
+_REMARKS = ("unlikely_ids", "unreadable_times", "future_times")  # on some of them
 
 
 def gather(session: Session) -> dict[str, Any]:
@@ -55,8 +56,8 @@ def render(status: dict[str, Any]) -> RenderableType:
     for row in status["destinations"]:
         parts += [*_headings(row), _blocks(_first_block(row), _second_block(row)), ""]
     for row in status["sources"]:
-        accepted, duplicates, *others = ((name, f"{row[f'{name}_total']:,}") for name in _SOURCE_TOTALS)
-        parts += [Text(f"source {row['name']}", style="bold"), _blocks([accepted, duplicates], others), ""]
+        results, remarks = (_source_block(row, names) for names in (_RESULTS, _REMARKS))
+        parts += [Text(f"source {row['name']}", style="bold"), _blocks(results, remarks), ""]
     return Group(*parts, f"workers: {status['workers']}")
 
 
@@ -87,6 +88,10 @@ def _first_block(row: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _second_block(row: dict[str, Any]) -> list[tuple[str, str]]:
     return [*((figure, f"{row[figure]:,}") for figure in _WAITING), ("buried", f"{row['buried_total']:,}")]
+
+
+def _source_block(row: dict[str, Any], names: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [(name.replace("_", " "), f"{row[f'{name}_total']:,}") for name in names]
 
 
 def _blocks(*blocks: list[tuple[str, str]]) -> RenderableType:
@@ -123,7 +128,7 @@ def _sources(client: redis.Redis, settings: Settings) -> list[dict[str, Any]]:
     return [
         {
             "name": source.name,
-            **{f"{figure}_total": totals.get(source.name, {}).get(figure, 0) for figure in _SOURCE_TOTALS},
+            **{f"{figure}_total": totals.get(source.name, {}).get(figure, 0) for figure in (*_RESULTS, *_REMARKS)},
         }
         for source in sources.sources(settings.document())
     ]

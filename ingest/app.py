@@ -48,7 +48,7 @@ class Ingest:
         self._scripts = analytics_js.scripts(settings.analytics_js)
         self._destinations = mapping.destinations(document)
         self._counters = Counters()
-        self._calls = Calls(sources(document), self._entries, self._counters)
+        self._calls = Calls(sources(document), self._entries, self._counters, settings)
 
     async def __call__(self, scope: Scope, receive: bodies.Receive, send: Send) -> None:
         """Serve one HTTP request, or the lifespan of the server."""
@@ -154,14 +154,15 @@ class Ingest:
     async def _accept_call(self, path: str, scope: Scope, receive: bodies.Receive) -> Response:
         received_at = datetime.now(UTC)
         raw = await bodies.read(receive, _header(scope, b"content-encoding"))
-        return await self._accept(self._calls.read_call(path, _credentials(scope), raw, received_at))
+        return await self._accept(self._calls.read_call(path, _credentials(scope), raw, received_at, _client_ip(scope)))
 
     async def _accept_pixel(self, path: str, scope: Scope) -> Response:
         """Accept the event of a pixel. An image is the only answer, so an event that is refused is lost and counted."""
         event_path = paths.call(["v1", path])
         if scope["method"] == "GET" and event_path is not None:
             with suppress(Refusal):
-                offer = self._calls.read_call(event_path, "", pixel.body(scope["query_string"]), datetime.now(UTC))
+                raw, ip = pixel.body(scope["query_string"]), _client_ip(scope)
+                offer = self._calls.read_call(event_path, "", raw, datetime.now(UTC), ip)
                 try:
                     await self._accept(offer)
                 except Exception as error:
@@ -184,6 +185,8 @@ class Ingest:
         if entries:
             for result, count in Counter(await self._append(source, entries)).items():
                 self._counters.add(source.name, result, count)
+                if result == "reordered":
+                    self._counters.add(source.name, "accepted", count)
         if not rejected:
             return SUCCESS
         if entries:
@@ -191,9 +194,9 @@ class Ingest:
             return json_response(200, {"success": True, "rejected": faults})
         return refused(rejected[0][1], rejected)
 
-    def _entries(self, source: Source, event: JsonObject, body: bytes) -> Entries:
+    def _entries(self, source: Source, event: JsonObject, body: bytes, rank: bytes) -> Entries:
         """Return the entries of an event, packed as `body`, for the queues of its source."""
-        return tuple([self._commits[name].entry(source.name, event, body) for name in source.destinations])
+        return tuple([self._commits[name].entry(source.name, event, body, rank) for name in source.destinations])
 
     async def _append(self, source: Source, events: list[Entries]) -> Iterable[Result]:
         """Append to every queue of the source; return for each event the best of its results."""
@@ -219,3 +222,9 @@ def _header(scope: Scope, name: bytes) -> str:
 def _credentials(scope: Scope) -> str:
     """Return the header `Authorization`. Without it `X-Write-Key`, Jitsu's header, counts as a bearer token."""
     return _header(scope, b"authorization") or f"Bearer {_header(scope, b'x-write-key')}"
+
+
+def _client_ip(scope: Scope) -> str:
+    """Return the address of the client; the server puts that of a trusted proxy's `X-Forwarded-For` here."""
+    client = scope.get("client")
+    return client[0] if client else ""

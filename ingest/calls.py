@@ -8,20 +8,27 @@ and proves it by its signature. Functions here do not wait: they read and check 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import mapping
-from ingest import bodies, signature
+from ingest import bodies, identities, signature
 from ingest.counters import Counters
+from ingest.device_clocks import DeviceClocks
 from ingest.errors import Refusal
-from ingest.events import MAX_BATCH_EVENTS, completed, packed, shared
+from ingest.events import MAX_BATCH_EVENTS, Origin, Reception, completed, packed, shared
 from ingest.group_commit import Entry
 from ingest.partial_json import Unreadable
+from ingest.ranks import Ranks
 from ingest.sources import Source
+from ingest.times import instant
 from mapping.envelope import JsonObject
+from settings import Settings
+
+log = logging.getLogger(__name__)
 
 # The last part of a path → the type of its event. The one-letter parts are those of analytics.js.
 EVENT_PATHS: Final = {
@@ -29,8 +36,11 @@ EVENT_PATHS: Final = {
     **{kind[0]: kind for kind in ("identify", "track", "page", "screen", "group", "alias")},
     mapping.DELETION: mapping.DELETION,
 }
-# The last parts of paths that take a batch. `import` is for history: the clock of the sender is not corrected.
+# The last parts of paths that take a batch. `import` is for history.
 BATCH_PATHS: Final = frozenset({"batch", "import", "b"})
+
+# How long events wait for earlier ones, by how they come. Segment's webhook sends requests side by side, and again.
+DEFAULT_REORDER_MS: Final = {"call": 1000, "webhook": 2000}
 
 Entries = tuple[Entry, ...]  # one event: an entry for each queue of its source
 
@@ -46,42 +56,45 @@ class Offer(NamedTuple):
 class Calls:
     """Reads the calls to the sources of one configuration.
 
-    `entries` returns the entries of an event for the queues of a source; its last argument is the packed event.
+    `entries` returns the entries of an event for the queues of a source; it is given the packed event and its rank.
     """
 
     def __init__(
         self,
         sources: Iterable[Source],
-        entries: Callable[[Source, JsonObject, bytes], Entries],
+        entries: Callable[[Source, JsonObject, bytes, bytes], Entries],
         counters: Counters,
+        settings: Settings,
     ) -> None:
         self._sources = {source.name: source for source in sources}
         self._by_write_key = {source.write_key: source for source in self._sources.values()}
         self._entries = entries
         self._counters = counters
+        self._reorder_ms = settings.reorder_ms
+        self._ranks = Ranks(counters, settings.reorder_late_s)
+        self._clocks = {name: DeviceClocks() for name in self._sources}
+        self._warned: set[str] = set()  # names of the sources whose unlikely ids the log has mentioned
 
     def source_of(self, write_key: str) -> Source | None:
         """Return the source with this write key; None when there is none."""
         return self._by_write_key.get(write_key)
 
-    def read_call(self, path: str, authorization: str, raw: bytes, received_at: datetime) -> Offer:
+    def read_call(self, path: str, authorization: str, raw: bytes, received_at: datetime, ip: str = "") -> Offer:
         """Return the offer of a call to `/v1/PATH`, a key of EVENT_PATHS or a member of BATCH_PATHS.
 
-        `authorization` is the header of that name, empty without one; `raw` is the uncompressed body. Raises Refusal:
-        the whole request is refused.
+        `authorization` is the header of that name, empty without one; `raw` is the uncompressed body; `ip` is the
+        address of the client. Raises Refusal: the whole request is refused.
         """
         body = bodies.parsed(raw)
         if not isinstance(body, dict):
             raise Refusal(400, "the body must be a JSON object")
-        source = self._authenticated(authorization, body)
-        if path not in BATCH_PATHS:
-            return self._read_one(source, body | {"type": EVENT_PATHS[path]}, received_at)
-        events = body.get("batch")
-        if not isinstance(events, list) or not events:
-            raise Refusal(400, "batch: must be an array with at least one event", "batch")
-        if len(events) > MAX_BATCH_EVENTS:
-            raise Refusal(413, f"batch: must have at most {MAX_BATCH_EVENTS:,} events, not {len(events):,}", "batch")
-        return self._read_events(source, events, shared(body), received_at, correct_clock=path != "import")
+        source, own_key = self._authenticated(authorization, body)
+        if not source.collect_ip:
+            ip = ""
+        if path in BATCH_PATHS:
+            return self._read_batch(path, source, body, own_key, received_at, ip)
+        reception = Reception(received_at, ip=ip, clocks=self._clocks[source.name])
+        return self._read_one(source, body | {"type": EVENT_PATHS[path]}, reception)
 
     def read_webhook(self, name: str, signed: str, raw: bytes, received_at: datetime) -> Offer:
         """Return the offer of a request of Segment's webhook to the source `name`: one event, or an array.
@@ -98,21 +111,25 @@ class Calls:
         events = content if isinstance(content, list) else [content]
         if len(events) > MAX_BATCH_EVENTS:
             raise Refusal(413, f"the array must have at most {MAX_BATCH_EVENTS:,} events, not {len(events):,}")
-        return self._read_events(source, events, {}, received_at, correct_clock=False)
+        return self._read_events(source, events, Reception(received_at, "webhook"))
 
-    def _authenticated(self, authorization: str, body: JsonObject) -> Source:
-        """Return the source of the write key: the user name, or a member of the body or of the first event in it."""
-        write_key = self._key_of(authorization) or body.get("writeKey")
+    def _authenticated(self, authorization: str, body: JsonObject) -> tuple[Source, str | None]:
+        """Return the source of the write key: the user name, or a member of the body or of the first event in it.
+
+        Also the key when only the first event has it: then the other events must not have another. Else their
+        `writeKey` is that of another pipeline, such as the source at Segment.
+        """
+        write_key, own_key = self._key_of(authorization) or body.get("writeKey"), None
         if not write_key and isinstance(body.get("batch"), list) and body["batch"]:
             first = body["batch"][0]
-            write_key = first.get("writeKey") if isinstance(first, dict) else None
+            write_key = own_key = first.get("writeKey") if isinstance(first, dict) else None
         if not write_key:
             text = "writeKey: is missing; send it as the user name of basic authentication, or in the body"
             raise Refusal(401, text, "writeKey")
         source = self._by_write_key.get(write_key) if isinstance(write_key, str) else None
         if source is None:
             raise Refusal(401, "writeKey: no source has this write key", "writeKey")
-        return source
+        return source, own_key
 
     def _key_of(self, authorization: str) -> str | None:
         """Return the user name of basic authentication, or the bearer token where it is a write key.
@@ -124,36 +141,96 @@ class Calls:
             return token.strip() if token.strip() in self._by_write_key else None
         return _user_name(authorization)
 
-    def _read_one(self, source: Source, event: JsonObject, received_at: datetime) -> Offer:
+    def _read_batch(
+        self, path: str, source: Source, body: JsonObject, own_key: str | None, received_at: datetime, ip: str
+    ) -> Offer:
+        events = body.get("batch")
+        if not isinstance(events, list) or not events:
+            raise Refusal(400, "batch: must be an array with at least one event", "batch")
+        if len(events) > MAX_BATCH_EVENTS:
+            raise Refusal(413, f"batch: must have at most {MAX_BATCH_EVENTS:,} events, not {len(events):,}", "batch")
+        common = shared(body)
+        sent_at = instant(common.get("sentAt"))
+        # An import with `sentAt` comes from a library for phones, which sends its live events there.
+        is_live = path != "import" or sent_at is not None
+        origin: Origin = "import" if path == "import" else "call"
+        clocks = self._clocks[source.name]
+        reception = Reception(received_at, origin, common, sent_at, ip if is_live else "", clocks)
+        return self._read_events(source, events, reception, own_key)
+
+    def _read_one(self, source: Source, event: JsonObject, reception: Reception) -> Offer:
         try:
-            return Offer(source, [self._checked(source, event, {}, received_at, correct_clock=True)], [])
+            checked = self._checked(source, event, reception)
         except Refusal:
             self._counters.add(source.name, "rejected")
             raise
+        return self._offer(source, [] if checked is None else [checked], [], reception)
 
     def _read_events(
-        self, source: Source, events: list[Any], common: JsonObject, received_at: datetime, *, correct_clock: bool
+        self, source: Source, events: list[Any], reception: Reception, own_key: str | None = None
     ) -> Offer:
-        entries: list[Entries] = []
+        valid: list[tuple[JsonObject, bytes]] = []
         rejected: list[tuple[int, Refusal]] = []
         for index, event in enumerate(events):
             try:
-                entries.append(self._checked(source, event, common, received_at, correct_clock=correct_clock))
+                if own_key is not None and isinstance(event, dict) and event.get("writeKey", own_key) != own_key:
+                    raise Refusal(401, "writeKey: must be the write key of the request", "writeKey")
+                checked = self._checked(source, event, reception)
+                if checked is not None:
+                    valid.append(checked)
             except Refusal as refusal:
                 rejected.append((index, refusal))
         self._counters.add(source.name, "rejected", len(rejected))
+        return self._offer(source, valid, rejected, reception)
+
+    def _offer(
+        self,
+        source: Source,
+        valid: Sequence[tuple[JsonObject, bytes]],
+        rejected: list[tuple[int, Refusal]],
+        reception: Reception,
+    ) -> Offer:
+        """Return the offer of these events, each with the packed event."""
+        received_at_ms = int(reception.received_at.timestamp() * 1000)
+        ranks = self._ranks.of(
+            source.name, [event for event, _ in valid], received_at_ms, self._wait_ms(source, reception)
+        )
+        entries = [self._entries(source, event, body, rank) for (event, body), rank in zip(valid, ranks, strict=True)]
         return Offer(source, entries, rejected)
 
-    def _checked(
-        self, source: Source, event: Any, common: JsonObject, received_at: datetime, *, correct_clock: bool
-    ) -> Entries:
-        """Return the entries of one event; raise Refusal when it is not valid."""
+    def _wait_ms(self, source: Source, reception: Reception) -> int:
+        """Return how long the events of a request wait for earlier ones. History is not sorted unless asked for."""
+        if source.reorder_ms is not None:
+            return source.reorder_ms
+        if reception.origin == "import":
+            return 0
+        return DEFAULT_REORDER_MS[reception.origin] if self._reorder_ms is None else self._reorder_ms
+
+    def _checked(self, source: Source, event: Any, reception: Reception) -> tuple[JsonObject, bytes] | None:
+        """Return an event completed and packed, None if it is dropped; raise Refusal when it is not valid."""
         if isinstance(event, Unreadable):
             raise Refusal(400, event.message)
-        if isinstance(event, dict) and event.get("writeKey", source.write_key) != source.write_key:
-            raise Refusal(401, "writeKey: must be the write key of the request", "writeKey")
-        event = completed(event, common, received_at, correct_clock=correct_clock)
-        return self._entries(source, event, packed(source.name, event))
+        event, remarks = completed(event, reception)
+        for remark in remarks:
+            self._counters.add(source.name, remark)
+            if remark == "unlikely_ids":
+                self._judge_unlikely_id(source, event)
+        if event["type"] == "alias" and identities.names_one_person(event):
+            log.info("%s: dropped an alias: its userId and previousId are the same person", source.name)
+            self._counters.add(source.name, "dropped")
+            return None
+        return event, packed(source.name, event)
+
+    def _judge_unlikely_id(self, source: Source, event: JsonObject) -> None:
+        """Raise Refusal if the source refuses such ids; else warn of the first one."""
+        name = identities.unlikely(event)
+        if name is None:
+            return
+        if source.unlikely_ids == "refuse":
+            raise Refusal(400, f"{name}: must identify one person or group, which {event[name]!r} does not", name)
+        if source.name not in self._warned:
+            self._warned.add(source.name)
+            log.warning("%s: an event has an unlikely %s; `segue status` counts such events", source.name, name)
 
 
 def _user_name(authorization: str) -> str | None:

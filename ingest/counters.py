@@ -1,7 +1,8 @@
 """Numbers of events per source: counted in memory, added to one Redis hash (`lanes.keys.SOURCES`) several times a
 second.
 
-A field is `SOURCE:RESULT`; RESULT is `accepted`, `duplicates`, `suppressed` or `rejected`. The counts of the last
+A field is `SOURCE:RESULT`. RESULT is what became of the event (`accepted`, `duplicates`, `suppressed`, `rejected`,
+`dropped`), or what is remarkable about it (`unlikely_ids`, `unreadable_times`, `future_times`). The counts of the last
 interval are lost when the process is killed.
 """
 

@@ -42,3 +42,11 @@ class Refusal(Exception):
         """Return `{"message", "field"?, "index"?}`; `index` is the index of the event in its request, from 0."""
         members = {"message": self.message, "field": self.field, "index": index}
         return {name: value for name, value in members.items() if value is not None}
+
+
+def invalid(name: str, wanted: str, value: Any) -> Refusal:
+    """Return the refusal (400) of a member that is missing, or that is not what is `wanted`."""
+    if value is None:
+        return Refusal(400, f"{name}: is missing; must be {wanted}", name)
+    text = repr(value)
+    return Refusal(400, f"{name}: must be {wanted}, not {text if len(text) <= 40 else f'{text[:37]}...'}", name)

@@ -1,63 +1,96 @@
 """Single events: checked, completed, and timed by the clock of the server.
 
 The stored event is the one that Segment would send to a destination. Sources of the rules, in segmentio/segment-docs:
-limits and required fields: src/connections/sources/catalog/libraries/server/http-api/index.md; common fields and the
-correction of times: src/connections/spec/common.md ("Timestamps").
+limits and required fields: src/connections/sources/catalog/libraries/server/http-api/index.md; common fields:
+src/connections/spec/common.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 from uuid import uuid4
 
 import orjson
 
-from ingest.errors import Refusal
+from ingest import identities
+from ingest.addresses import with_ip
+from ingest.device_clocks import DeviceClocks, corrected, is_future
+from ingest.errors import Refusal, invalid
+from ingest.times import instant, is_canonical, iso
 from mapping import DELETION
 from mapping.envelope import JsonObject, pack
 
 MAX_EVENT_BYTES: Final = 32 * 1024
 MAX_BATCH_EVENTS: Final = 2500
 TYPES: Final = ("identify", "track", "page", "screen", "group", "alias", DELETION)
-# Times are corrected when the device's clock differs by more than this; a smaller difference is the request's duration.
-MAX_CLOCK_DIFFERENCE_S: Final = 60.0
+# The member that the presets read as an object, by type. The shape of other members refuses no event.
+_CONTENT: Final = {
+    **dict.fromkeys(("identify", "group"), "traits"),
+    **dict.fromkeys(("track", "page", "screen"), "properties"),
+}
 
 _TOO_DEEP = "the event is nested too deeply"
 
+# What is counted of an event that is accepted: an id that many people may share, a time that is none, a time after the
+# receipt.
+Remark = Literal["unlikely_ids", "unreadable_times", "future_times"]
 
-def completed(event: Any, common: Mapping[str, Any], received_at: datetime, *, correct_clock: bool) -> JsonObject:
-    """Return a copy of the event that has `messageId`, `timestamp` and `receivedAt`, and no `writeKey`.
+Origin = Literal["call", "import", "webhook"]
 
-    `common` holds the members of a batch that apply to each of its events, see `shared`; an event's own `context` and
-    `integrations` take precedence, member by member. With `correct_clock`, `sentAt` is compared with `received_at`.
-    Raises Refusal (400) with the field.
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """How a request arrived: what applies to each of its events.
+
+    `origin` is "import" for history, whose events keep their times; the events of "webhook" went through Segment.
+    `common` holds the members of a batch that apply to its events, see `shared`, and `sent_at` is its `sentAt`. `ip` is
+    the address of the client, empty when it is not to be stored.
+    """
+
+    received_at: datetime  # in UTC
+    origin: Origin = "call"
+    common: JsonObject = field(default_factory=dict)
+    sent_at: datetime | None = None
+    ip: str = ""
+    clocks: DeviceClocks = field(default_factory=DeviceClocks)  # of the source
+
+
+class Completed(NamedTuple):
+    """An event as it is stored, and what is counted of it."""
+
+    event: JsonObject
+    remarks: tuple[Remark, ...]
+
+
+def completed(event: Any, reception: Reception) -> Completed:
+    """Return a copy of the event with `messageId`, `timestamp`, `originalTimestamp`, `receivedAt`, without `writeKey`.
+
+    An event's own `context` and `integrations` take precedence over those of its batch, member by member. Raises
+    Refusal (400) with the field.
     """
     if not isinstance(event, dict):
         raise Refusal(400, "the event must be a JSON object")
     _check_size(event)
     kind = event.get("type")
     if kind not in TYPES:
-        raise _invalid("type", f"one of {', '.join(TYPES)}", kind)
-    _check_identity(event, kind)
-    _check_text(event, "messageId")
+        raise invalid("type", f"one of {', '.join(TYPES)}", kind)
     if kind == "track" and not isinstance(event.get("event"), str):
-        raise _invalid("event", "a string, the name of the event", event.get("event"))
-    for name in ("context", "properties", "traits", "integrations"):
-        if type(event.get(name)) is not dict and event.get(name):
-            raise _invalid(name, "an object", event[name])
+        raise invalid("event", "a string, the name of the event", event.get("event"))
     merged = event.copy()
     merged.pop("writeKey", None)
-    for name in ("context", "integrations"):
-        if isinstance(common.get(name), dict):
-            merged[name] = common[name] | (merged.get(name) or {})
+    identities.check(merged, kind)
     merged["messageId"] = merged.get("messageId") or f"segue-{uuid4()}"
-    sent_at = merged.get("sentAt", common.get("sentAt"))
-    merged["timestamp"] = _timestamp(merged, sent_at, received_at, correct_clock=correct_clock)
-    merged["receivedAt"] = _iso(received_at)
-    return merged
+    has_passed = _set_received_at(merged, reception)
+    _set_context(merged, reception, "" if has_passed else reception.ip)
+    _set_content(merged, kind)
+    identities.keep_digits(merged, kind)
+    time_remark = _set_timestamp(merged, reception, has_passed=has_passed)
+    if identities.unlikely(merged):
+        return Completed(merged, ("unlikely_ids", time_remark) if time_remark else ("unlikely_ids",))
+    return Completed(merged, (time_remark,) if time_remark else ())
 
 
 def shared(body: JsonObject) -> JsonObject:
@@ -94,64 +127,101 @@ def _size(value: JsonObject) -> int:
         raise Refusal(400, _TOO_DEEP) from None
 
 
-def _check_identity(event: JsonObject, kind: str) -> None:
-    for name in ("userId", "anonymousId", "previousId"):
-        _check_text(event, name)
-    if kind == "alias":
-        for name in ("userId", "previousId"):
-            if not event.get(name):
-                raise Refusal(400, f"{name}: is missing; an alias needs both userId and previousId", name)
-    elif kind == DELETION:
-        if not event.get("userId"):
-            raise Refusal(400, "userId: is missing; a deletion request needs a userId", "userId")
-    elif not (event.get("userId") or event.get("anonymousId")):
-        raise Refusal(400, "userId: is missing; an event needs a userId or an anonymousId", "userId")
-    if kind == "group" and not event.get("groupId"):
-        raise Refusal(400, "groupId: is missing; a group call needs a groupId", "groupId")
+def _set_received_at(event: JsonObject, reception: Reception) -> bool:
+    """Set `receivedAt`; return whether the event has its own, which Segment adds to the events that it passes on."""
+    own = instant(event["receivedAt"]) if "receivedAt" in event else None
+    event["receivedAt"] = _received_at(reception.received_at) if own is None else iso(own)
+    return own is not None
 
 
-def _check_text(event: JsonObject, name: str) -> None:
-    value = event.get(name)
-    if value is not None and type(value) not in (str, int, float):
-        raise _invalid(name, "a string or a number", value)
+def _set_context(event: JsonObject, reception: Reception, ip: str) -> None:
+    """Merge `context` and `integrations` with those of the batch.
 
-
-def _timestamp(event: JsonObject, sent_at: Any, received_at: datetime, *, correct_clock: bool) -> str:
-    """Return the time of the event by the server's clock, in ISO 8601.
-
-    It is the event's own time, moved by the difference of the clocks when that is large enough; the time of receipt
-    when the event has none. A time that is not ISO 8601 stays unchanged.
+    A context that is no object is none, and personas that are null are none: the reference fails on a null there.
     """
-    given = event.get("timestamp") or event.get("originalTimestamp")
-    happened_at = _time(given)
-    if happened_at is None:
-        return given if isinstance(given, str) and given else _iso(received_at)
-    sent = _time(sent_at) if correct_clock else None
-    if sent is None or abs((received_at - sent).total_seconds()) <= MAX_CLOCK_DIFFERENCE_S:
-        return str(given)
-    try:
-        return _iso(received_at - (sent - happened_at))
-    except OverflowError:
-        return str(given)
+    context, common = event.get("context"), reception.common
+    if type(context) is not dict:
+        context = None
+    if type(common.get("context")) is dict:
+        context = common["context"] | (context or {})
+    if ip:
+        context = with_ip(context, ip)
+    if context is None:
+        event.pop("context", None)
+    elif "personas" in context and context["personas"] is None:
+        event["context"] = {name: value for name, value in context.items() if name != "personas"}
+    else:
+        event["context"] = context
+    if type(common.get("integrations")) is dict:
+        own = event.get("integrations")
+        event["integrations"] = common["integrations"] | own if type(own) is dict else common["integrations"]
 
 
-def _time(value: Any) -> datetime | None:
-    if type(value) is not str:
+def _set_content(event: JsonObject, kind: str) -> None:
+    """Check the member that the presets read; RudderStack's libraries write the traits of an identify in its context.
+
+    A value that is empty and no object says nothing, such as the `[]` of PHP, and is removed.
+    """
+    name = _CONTENT.get(kind)
+    if name is None:
+        return
+    value = event.get(name)
+    if type(value) is dict:
+        return
+    if value:
+        raise invalid(name, "an object", value)
+    event.pop(name, None)
+    if kind == "identify":
+        context = event.get("context")
+        traits = context.get("traits") if context else None
+        if type(traits) is dict:
+            event["traits"] = traits
+
+
+def _set_timestamp(event: JsonObject, reception: Reception, *, has_passed: bool) -> Remark | None:
+    """Set the time of the event by the server's clock, and `originalTimestamp`, the time as the client wrote it.
+
+    An event without a time, or with a time after the receipt, gets that of the receipt. So does one whose time cannot
+    be read, except in an import: Refusal (400).
+    """
+    sent_at = _set_sent_at(event, reception)
+    name, given = "timestamp", event.get("timestamp")
+    if given is None or given == "":
+        name, given = "originalTimestamp", event.get("originalTimestamp")
+    if given is None or given == "":
+        event["timestamp"] = _received_at(reception.received_at)
         return None
-    try:
-        time = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    if event.get("originalTimestamp") is None:
+        event["originalTimestamp"] = given
+    own = instant(given)
+    if own is None:
+        if reception.origin == "import":
+            raise invalid(name, "a time, such as 2026-01-05T12:00:00Z, or a number of seconds since 1970", given)
+        event["timestamp"] = _received_at(reception.received_at)
+        return "unreadable_times"
+    time = own
+    if sent_at is not None and not has_passed:
+        client = event.get("anonymousId") or event.get("userId") or ""
+        time = corrected(own, sent_at, reception.clocks.error(client, sent_at, reception.received_at))
+    if is_future(time, reception.received_at):
+        event["timestamp"] = _received_at(reception.received_at)
+        return "future_times"
+    event["timestamp"] = given if time is own and is_canonical(given) else iso(time)
+    return None
 
 
-@lru_cache(maxsize=16)  # all events of a request have the same time of receipt
-def _iso(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _set_sent_at(event: JsonObject, reception: Reception) -> datetime | None:
+    """Set the `sentAt` of the batch where the event has none; return the time by the clock that is to be corrected.
+
+    In an import that is the time of the batch, which the sender writes: that of an event belongs to the history.
+    """
+    own = event.get("sentAt")
+    if own is None:
+        if "sentAt" in reception.common:
+            event["sentAt"] = reception.common["sentAt"]
+    elif reception.origin == "call":
+        return instant(own)
+    return reception.sent_at
 
 
-def _invalid(name: str, wanted: str, value: Any) -> Refusal:
-    if value is None:
-        return Refusal(400, f"{name}: is missing; must be {wanted}", name)
-    text = repr(value)
-    return Refusal(400, f"{name}: must be {wanted}, not {text if len(text) <= 40 else f'{text[:37]}...'}", name)
+_received_at = lru_cache(maxsize=16)(iso)  # all events of a request have the same time of receipt

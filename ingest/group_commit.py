@@ -22,7 +22,7 @@ from ingest import redis_errors
 from ingest.errors import Refusal
 from ingest.outage import RETRY_AFTER_S, Outage
 from ingest.wakeups import Wakeups
-from lanes import keys
+from lanes import keys, records
 from lanes.suppression import SuppressionList
 from mapping.envelope import JsonObject, message_key
 
@@ -36,9 +36,10 @@ _EVENT_BYTES = 1024  # memory that an event takes beside its packed body, roughl
 
 T = TypeVar("T")
 
-# The result for one event, the best first. `suppressed`: dropped, because its person is on the suppression list.
-Result = Literal["accepted", "duplicates", "suppressed"]
-RESULTS: Final[tuple[Result, ...]] = ("accepted", "duplicates", "suppressed")
+# The result for one event, the best first. `reordered`: accepted, and put before events that happened later;
+# `suppressed`: dropped, because its person is on the suppression list.
+Result = Literal["accepted", "reordered", "duplicates", "suppressed"]
+RESULTS: Final[tuple[Result, ...]] = ("accepted", "reordered", "duplicates", "suppressed")
 
 
 class Entry(NamedTuple):
@@ -73,11 +74,11 @@ class GroupCommit:
         self._outage = Outage(clock)
         self._fault: str | None = None  # what the log says last about the queue; None while it can be used
 
-    def entry(self, source: str, event: JsonObject, body: bytes) -> Entry:
+    def entry(self, source: str, event: JsonObject, body: bytes, rank: bytes) -> Entry:
         """Return the entry of an event, packed as `body`: with its ordering keys, cooldown and joined keys."""
         keys, needs_cooldown, join = mapping.ordering_info(event, self._destination)
         cooldown_ms = self._queue.cooldown_ms if needs_cooldown else 0
-        new_event = lanes.NewEvent(body, keys, message_key(source, event), cooldown_ms, join)
+        new_event = lanes.NewEvent(body, keys, message_key(source, event), cooldown_ms, join, rank=rank)
         return Entry(new_event, event["type"] == mapping.DELETION)
 
     async def append(self, entries: Sequence[Entry]) -> list[Result]:
@@ -203,12 +204,18 @@ class GroupCommit:
         results = iter(await self._append_entries(others) if others else ())
         return ["suppressed" if is_suppressed else next(results) for is_suppressed in suppressed]
 
-    async def _append_entries(self, entries: Sequence[Entry]) -> list[Result]:
+    async def _append_entries(self, received: Sequence[Entry]) -> list[Result]:
+        # Events that are appended together are in the order of their ranks; those of one request keep theirs.
+        order = sorted(range(len(received)), key=lambda index: records.order(received[index].event.rank))
+        entries = [received[index] for index in order]
         appended = await lanes.append_async(self._queue, [entry.event for entry in entries])
         for _ in range(appended.wake):
             self._wakeups.wake(self._destination.name)
         self._request_discards(entries, appended)
-        return ["accepted" if is_new else "duplicates" for is_new in appended.accepted]
+        results: list[Result] = ["accepted"] * len(entries)
+        for index, result in zip(order, appended.results, strict=True):
+            results[index] = result
+        return results
 
     def _request_discards(self, entries: Sequence[Entry], appended: lanes.Appended) -> None:
         """Request for each new deletion that earlier events of its person are dropped, not sent."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -13,7 +13,11 @@ _Text = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Source(BaseModel):
-    """One table `[sources.NAME]`. Without a `webhook_secret`, requests to its webhook are refused."""
+    """One table `[sources.NAME]`. Without a `webhook_secret`, requests to its webhook are refused.
+
+    `unlikely_ids`: what happens to an event whose id is one that many people may share, such as `undefined`.
+    `collect_ip`: whether the address of a device is stored in its events.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -21,6 +25,9 @@ class Source(BaseModel):
     write_key: _Text
     webhook_secret: _Text | None = None
     destinations: list[_Text] = Field(min_length=1)
+    unlikely_ids: Literal["count", "refuse"] = "count"
+    collect_ip: bool = True
+    reorder_ms: int | None = Field(default=None, ge=0, lt=10_000)
     browser_batch_ms: int = Field(default=300, ge=0)  # for how long analytics.js collects events; 0: it does not
 
 
@@ -60,5 +67,6 @@ def _described(name: str, fault: Any) -> str:
         case "missing":
             return f"{key}: is missing"
         case "extra_forbidden":
-            return f"{key}: there is no such key; there are write_key, webhook_secret, destinations, browser_batch_ms"
+            known = ", ".join(name for name in Source.model_fields if name != "name")
+            return f"{key}: there is no such key; there are {known}"
     return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]} (it is {fault['input']!r})"

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from lanes import keys, records
 from lanes.queue import AsyncQueue, NamedQueue, Queue
@@ -17,6 +17,9 @@ logger = logging.getLogger("lanes")
 # Ready events that one open claim is expected to take care of before another deliverer is asked for. It starts with
 # twice as many at most.
 EVENTS_PER_CLAIM = 100
+
+Result = Literal["accepted", "reordered", "duplicates"]
+_RESULTS: Final[dict[int, Result]] = {0x30: "duplicates", 0x31: "accepted", 0x32: "reordered"}  # by flag of append.lua
 
 
 class QueueFull(Exception):
@@ -32,16 +35,23 @@ class NewEvent(NamedTuple):
     cooldown_ms: int = 0  # time between it and each event that shares a key with it, before it and after it
     join: tuple[str, str] | None = None  # later events with the first of these keys get the second as well
     replaces: int | None = None  # the dead letter that it replaces; when that is missing, the event is dropped
+    rank: bytes = b""  # see `records.rank`; without one it does not wait and goes behind what was accepted before it
 
 
 @dataclass(frozen=True, slots=True)
 class Appended:
     """What became of the events of one append."""
 
-    accepted: tuple[bool, ...]  # by index; False: a duplicate, dropped
+    # By index: accepted; accepted and put before events with a greater rank; or a duplicate, dropped.
+    results: tuple[Result, ...]
     wake: int  # how many deliverers the caller should request
     last: int  # sequence of the last event that was accepted; 0 without any
     missing: tuple[int, ...] = ()  # last events of lanes, without a record: these lanes begin anew
+
+    @property
+    def accepted(self) -> tuple[bool, ...]:
+        """Whether each event was accepted, by index."""
+        return tuple(result != "duplicates" for result in self.results)
 
     def sequences(self) -> tuple[int | None, ...]:
         """Return the sequence of each event, by index; None for a duplicate."""
@@ -52,6 +62,9 @@ class Appended:
 
 def append(queue: Queue, events: Sequence[NewEvent]) -> Appended:
     """Append `events` in their order, all of them or none; durable as far as Redis is when this returns.
+
+    An event with a rank waits as long as its rank says. Meanwhile an event that is appended later, has a smaller rank
+    and shares a key with it goes before it. Order events with ranks by these.
 
     No event's cooldown exceeds that of the queue. Raises QueueFull when more events than the queue's limit would be
     unfinished. Keep to a few hundred events a call: Redis does nothing else meanwhile.
@@ -82,6 +95,8 @@ def append_arguments(queue: NamedQueue, events: Sequence[NewEvent]) -> list[Argu
         len(events),
         b"".join(records.fingerprint(event.message_id) for event in events),
     ]
+    some_ranks = any(event.rank for event in events)
+    arguments.append(b"".join(event.rank or records.UNRANKED for event in events) if some_ranks else b"")
     arguments += [records.undated(dict.fromkeys(map(records.digest, event.keys)), event.body) for event in events]
     for index, event in enumerate(events, start=1):
         if event.cooldown_ms or event.join or event.replaces is not None:
@@ -100,7 +115,12 @@ def appended(queue: NamedQueue, reply: Any) -> Appended:
         logger.error(
             "queue %s: the records of events %s are missing; their lanes begin anew", queue.name, listed(missing)
         )
-    return Appended(tuple(flag == 0x31 for flag in flags), wake, last, tuple(map(int, missing)))
+    return Appended(
+        results=tuple([_RESULTS[flag] for flag in flags]),
+        wake=wake,
+        last=last,
+        missing=tuple(map(int, missing)),
+    )
 
 
 def listed(sequences: Sequence[bytes]) -> str:

@@ -42,6 +42,7 @@ class Stats:
     released_total: int
     reaped_total: int
     spilled_total: int
+    reordered_total: int  # put before events that were accepted earlier and happened later
     erased_total: int  # removed unsent, see `erase`
     missing_total: int  # set aside because their record was missing, see `claim`
     hot: tuple[HotLane, ...] = field(default=())  # the longest first
@@ -106,6 +107,7 @@ def stats(queue: Queue) -> Stats:
         released_total=total.get("released", 0),
         reaped_total=total.get("reaped", 0),
         spilled_total=total.get("spilled", 0),
+        reordered_total=total.get("reordered", 0),
         erased_total=total.get("erased", 0),
         missing_total=total.get("missing", 0),
         hot=tuple(HotLane(digest, int(length)) for digest, length in _pairs(hot)),

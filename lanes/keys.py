@@ -25,6 +25,9 @@ WAKEUP_MS = 200  # for how long a requested deliverer may take to arrive before 
 MOST_WAKEUPS = 4  # deliverers requested at once
 TIMES_KEPT_S = 7200  # for how long the time and the partner of an update are remembered
 MISSING_KEPT_S = 30 * 86_400  # for how long an event that was set aside is remembered
+WAIT_DIGITS, CLIENT_BYTES, RANK_DIGITS = 5, 8, 4 * TIME_DIGITS  # of an offered rank
+RANK_GENERATION_MS = 1000  # of a generation of ranks
+LONGEST_WAIT_MS = 10_000  # for which earlier events may go before an event
 
 NUMBERS: Final = {name: value for name, value in tuple(globals().items()) if isinstance(value, int)}
 
@@ -95,7 +98,7 @@ SEQ = Key(":seq", "string", "the last sequence number given", _FOR_EVER, "lanes"
 TOTAL = Key(
     ":total",
     "hash",
-    "accepted, duplicates, delivered, buried, released, reaped, spilled, erased, missing → number of events",
+    "accepted, reordered, duplicates, delivered, buried, released, reaped, spilled, erased, missing → number of events",
     _FOR_EVER,
     "lanes",
 )
@@ -158,6 +161,15 @@ EXPIRED_CLAIMS = Key(
 )
 AGE = Key(":age", "hash", "second → number of unfinished events that were accepted in it", _UNFINISHED, "lanes")
 AGES = Key(":ages", "zset", "the same seconds, by themselves", _UNFINISHED, "lanes")
+RANK = Key(
+    ":rank:{generation}",
+    "hash",
+    "event → until when earlier events go before it (ms), its client, its rank, and its predecessors",
+    "until then, and 3 s more",
+    "lanes",
+    expires=True,
+    personal="digests",
+)
 HOT = Key(
     ":hot",
     "zset",
@@ -333,7 +345,7 @@ RECENT_ATTRIBUTES = Key(
 SOURCES = Key(
     "segue:sources",
     "hash",
-    "SOURCE:accepted, :duplicates, :suppressed, :rejected → number of events",
+    "SOURCE:accepted, :duplicates, :rejected and others (`ingest.counters`) → number of events",
     _FOR_EVER,
     "ingest",
 )

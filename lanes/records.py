@@ -13,6 +13,10 @@ then the sequence of the first, and the number of events, in digits.
 Links of an event: a byte: the number of lanes in which it is not the head; then, for each lane in which it is not the
 last, a byte: which of its keys, and the sequence of its successor there. An event without either has none.
 
+Rank of an event that earlier events may go before: 13 digits: until when (ms, Redis' clock); `c` when the event has a
+cooldown, else `-`; 8 bytes: its client; the rank, 52 digits (see `rank`); then, for each of its keys, the sequence of its
+predecessor in that lane, or a zero byte.
+
 Ordering keys are stored as 8-byte digests: they are small, and no identity is in Redis outside an event. If two keys
 had the same digest, two people would wait for each other; no event would be lost or out of order.
 """
@@ -24,7 +28,15 @@ from hashlib import blake2b
 from struct import Struct
 from typing import NamedTuple
 
-from lanes.keys import BUCKET_BYTES, DIGEST_BYTES, FINGERPRINT_BYTES, TIME_DIGITS
+from lanes.keys import (
+    BUCKET_BYTES,
+    CLIENT_BYTES,
+    DIGEST_BYTES,
+    FINGERPRINT_BYTES,
+    RANK_DIGITS,
+    TIME_DIGITS,
+    WAIT_DIGITS,
+)
 
 _ACCEPTED_AT = slice(0, TIME_DIGITS)
 _KEY_COUNT = TIME_DIGITS
@@ -53,6 +65,34 @@ def fingerprint(message_id: str) -> bytes:
     hashed.update(message_id.encode("utf-8", "surrogatepass"))
     print = hashed.digest()
     return _FIRST[print[0]] + print[1:]
+
+
+# In place of a rank: nothing goes before the event, and it goes before nothing.
+UNRANKED = b"%b%b%b" % (b"-" * WAIT_DIGITS, bytes(CLIENT_BYTES), b"9" * RANK_DIGITS)
+
+
+def rank(wait_ms: int, client: bytes, happened_at_ms: int, tie: bytes) -> bytes:
+    """Return the rank of an event as `NewEvent` has it.
+
+    It waits `wait_ms`, less than 10 s, for events with a smaller rank. The rank is when the event happened, then `tie`,
+    see `tie`. `client` is the digest of the client that sent it: between two clients, times closer than 250 ms say
+    nothing.
+    """
+    return b"%05d%b%013d%b" % (wait_ms, client, happened_at_ms, tie)
+
+
+_ORDER = slice(WAIT_DIGITS + CLIENT_BYTES, None)
+_LAST = b"9" * RANK_DIGITS
+
+
+def order(rank: bytes) -> bytes:
+    """Return by what events are ordered that are appended together; those without a rank come last."""
+    return rank[_ORDER] or _LAST
+
+
+def tie(first_ms: int, last_ms: int, sent_at_ms: int) -> bytes:
+    """Return what orders events of equal times: the first and the last time in their request, and when it was sent."""
+    return b"%013d%013d%013d" % (first_ms, last_ms, sent_at_ms)
 
 
 def record(accepted_at_ms: int, digests: Collection[bytes], body: bytes) -> bytes:

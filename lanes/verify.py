@@ -272,24 +272,32 @@ class _Verifier:
 
     def _walk(self, digest: bytes) -> tuple[set[int], int] | None:
         """Return the events of a lane and its stored length, at the moment when the walk came to the last event; None
-        when that is unknown, because events were erased meanwhile or the lane is broken.
+        when that is unknown, because the lane was changed in the middle meanwhile or is broken.
 
-        Events join a lane behind its last one. They leave it at its head, unless they are erased.
+        Events join a lane behind its last one, unless they are put before others. They leave it at its head, unless
+        they are erased.
         """
-        walked, position, erased_then = set[int](), b"", b""
+        walked, seen, position, changes_then = list[int](), set[int](), b"", 0
         for _ in range(_MOST_WALKS):
             while True:
-                position, is_anew, head, length, erased, names, broken = self._run("walk", digest, position)
+                position, is_anew, head, length, changes, names, broken = self._run("walk", digest, position)
                 if is_anew:
-                    walked, erased_then = set(), erased
-                walked.update(map(int, names))
+                    walked, seen, changes_then = [], set(), changes
                 if broken:
                     self._confirm_walk(digest, names)
                     return None
+                if not seen.isdisjoint(map(int, names)):
+                    self._report(
+                        self._subject("lane", digest), "lane", f"leads in a circle to event {names[0].decode()}"
+                    )
+                    return None
+                walked += map(int, names)
+                seen.update(walked[-len(names) :])
                 if not position:
                     break
-            if erased == erased_then:
-                return {event for event in walked if event >= int(head)}, int(length)
+            if changes == changes_then:
+                first = walked.index(int(head)) if int(head) in walked else 0
+                return set(walked[first:]), int(length)
         return None
 
     def _confirm_walk(self, digest: bytes, names: list[bytes]) -> None:

@@ -52,6 +52,12 @@ def event_time(value: Any) -> Any:
     return value if seconds is None else seconds
 
 
+def event_milliseconds(value: str) -> float | None:
+    """Return the Unix milliseconds of a text that dayjs or V8 can parse; None for all other texts."""
+    shape = None if value[-1:] in ("Z", "z") else _DAYJS.fullmatch(value)
+    return dates.milliseconds(value) if shape is None else _shape_milliseconds(shape)
+
+
 def is_date_like(value: str) -> bool:
     """Whether fields of type `datetime` accept the text: a number in JavaScript's form, or a date for dayjs."""
     number = to_number(value)
@@ -88,8 +94,7 @@ def _common_seconds(value: str) -> int | None:
 
 
 def _dayjs_seconds(value: str) -> int | None:
-    shape = None if value[-1:] in ("Z", "z") else _DAYJS.fullmatch(value)
-    milliseconds = dates.milliseconds(value) if shape is None else _shape_milliseconds(shape)
+    milliseconds = event_milliseconds(value)
     return None if milliseconds is None else floor(milliseconds / 1000)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
@@ -24,6 +25,8 @@ SLICE_S = 10.0
 # How long a deliverer that finds nothing polls for more, and how often.
 POLL_S = 0.5
 POLL_INTERVAL_S = 0.02
+# It polls on for an event that is due within this time: most events wait that long for earlier ones at most.
+POLL_AHEAD_MS = 2_500
 CLAIM_EVENTS = 500
 CLAIM_BYTES = 2_000_000
 PROBE_EVENTS = 5
@@ -45,7 +48,7 @@ def deliver(runtime: Runtime, name: str) -> None:
     try:
         until = time.monotonic() + SLICE_S
         while not runtime.stopping.is_set() and time.monotonic() < until:
-            if not deliver_once(runtime, name, polling=True) and not poll(runtime, name):
+            if not deliver_once(runtime, name, polling=True).delivered and not poll(runtime, name):
                 return
         wake(name)
     finally:
@@ -53,16 +56,19 @@ def deliver(runtime: Runtime, name: str) -> None:
 
 
 def poll(runtime: Runtime, name: str) -> bool:
-    """Poll for more events for POLL_S, unless another deliverer of the process does; return whether some were
-    delivered."""
+    """Poll for more events for POLL_S, or until the next one is due, unless another deliverer of the process does;
+    return whether some were delivered."""
     poll_lock, until = runtime.poll_locks[name], time.monotonic() + POLL_S
     if not poll_lock.acquire(blocking=False):
         return False
     try:
         while not runtime.stopping.wait(POLL_INTERVAL_S):
             polling = time.monotonic() < until
-            if deliver_once(runtime, name, polling=polling):
+            turn = deliver_once(runtime, name, polling=polling)
+            if turn.delivered:
                 return True
+            if turn.next_due_ms is not None and turn.next_due_ms <= POLL_AHEAD_MS:
+                until = max(until, time.monotonic() + turn.next_due_ms / 1000 + POLL_INTERVAL_S)
             if not polling:
                 return False
         return False
@@ -70,17 +76,24 @@ def poll(runtime: Runtime, name: str) -> bool:
         poll_lock.release()
 
 
-def deliver_once(runtime: Runtime, name: str, *, polling: bool) -> bool:
-    """Deliver one claim; return whether there was anything to claim. `polling`: the caller calls again soon."""
+class Turn(NamedTuple):
+    """The result of one try to claim."""
+
+    delivered: bool  # whether there was anything to claim
+    next_due_ms: int | None = None  # without a claim: time until there may be an event, if that is known
+
+
+def deliver_once(runtime: Runtime, name: str, *, polling: bool) -> Turn:
+    """Deliver one claim, if there is anything to claim. `polling`: the caller calls again soon."""
     permit = runtime.admissions[name].permit()
     if permit == "none":
-        return False
+        return Turn(delivered=False)
     requested_at = time.monotonic()
     claim = _claim(runtime, name, permit, polling=polling)
     for _ in range(claim.wake):
         wake(name)
     if not claim.events:
-        return False
+        return Turn(delivered=False, next_due_ms=claim.next_due_ms)
     try:
         with runtime.leases.open(runtime.queues[name], claim.id, requested_at) as lease:
             deliver_claim(claim, _context(runtime, name, claim, lease))
@@ -93,7 +106,7 @@ def deliver_once(runtime: Runtime, name: str, *, polling: bool) -> bool:
         # buried as a poison message in the end.
         log.exception("%s: unhandled exception, a claim could not be delivered", name)
         lanes.extend(runtime.queues[name], claim.id, lease_ms=GIVEN_UP_MS)
-    return True
+    return Turn(delivered=True)
 
 
 def _claim(runtime: Runtime, name: str, permit: Permit, *, polling: bool) -> lanes.Claim:

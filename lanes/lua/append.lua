@@ -9,20 +9,23 @@
 -- ARGV[5]  how long a join lasts, ms
 -- ARGV[6]  number of events
 -- ARGV[7]  bucket and fingerprint of each event's message id, in one text
--- ARGV[8…] the record of each event without its time: a byte: how many distinct keys, their digests, the body
+-- ARGV[8]  '' or the rank of each event, in one text: how long it waits for earlier events, ms, 5 digits; its client; the
+--          rank; or records.UNRANKED
+-- ARGV[9…] the record of each event without its time: a byte: how many distinct keys, their digests, the body
 -- ARGV[…]  four per event that has any of these: its index among the events (from 1); its cooldown, ms; '' or a join: the
 --          digests of two keys, later events with the first get the second as well; '' or the sequence of the dead letter
 --          that it replaces: that one is removed, and the message id is not compared
+-- Events are in the order of their ranks, as far as they have any.
 --
 -- Returns  false when the queue is full (nothing was written), else {flags, wake, last, missing}: flags: a text with '1'
---          for each event accepted and '0' for each duplicate; wake: how many deliverers to request; last: the sequence of
+--          for each event accepted, '2' for one that went before others, '0' for each duplicate; wake: how many deliverers to request; last: the sequence of
 --          the last event accepted, 0 without any; missing: last events of lanes that have no record: their lanes begin
 --          anew
 -- Clock    Redis' own.
--- uses clock, layout, bulk, generations, cooldown
+-- uses clock, layout, bulk, generations, cooldown, rank, staged, insert
 local MOST_JOINS = 20
 local offered = tonumber(ARGV[6])
-local IDS, EVENTS, REST = ARGV[7], 7, 7 + offered
+local IDS, RANKS, EVENTS, REST = ARGV[7], ARGV[8], 8, 8 + offered
 
 ---- Read and decide: which events are new ----
 
@@ -219,7 +222,40 @@ local as_byte = setmetatable({}, {
     return made[number]
   end,
 })
-local lanes, events, ready, newly_due, cooldowns, link_values
+
+-- The rank of an event behind the last events of its lanes; nil when one of these happened later and may still be
+-- overtaken. `first_key`: the number of its first key among those of all events.
+local has_ranks = RANKS ~= ''
+local ranks = { names = has_ranks and rank_keys(now - RANK_GENERATION_MS) or {}, stored = {}, key_of = {} }
+local OFFERED_BYTES = WAIT_DIGITS + CLIENT_BYTES + RANK_DIGITS
+local function offered_rank(index)
+  local at = (index - 1) * OFFERED_BYTES + WAIT_DIGITS
+  local rank = sub(RANKS, at + CLIENT_BYTES + 1, index * OFFERED_BYTES)
+  if sub(rank, 1, TIME_DIGITS) > now_text then
+    rank = now_text .. sub(rank, TIME_DIGITS + 1)
+  end
+  return rank, sub(RANKS, at + 1, at + CLIENT_BYTES), tonumber(sub(RANKS, at - WAIT_DIGITS + 1, at))
+end
+
+local accepted_at = {} -- by name, of last events whose rank is not stored any more
+local function rank_behind(rank, last)
+  local stored = ranks.stored[last]
+  if stored then
+    local other = sub(stored, CLIENT_END + 1, RANK_END)
+    if other <= rank then
+      return rank
+    end
+    local may_wait = sub(stored, MARK, MARK) == 'c' or tonumber(sub(stored, 1, UNTIL_END)) > now
+    return not may_wait and other or nil
+  end
+  if not accepted_at[last] then
+    accepted_at[last] = sub(call('HGET', EVENT, last) or '', 1, TIME_DIGITS)
+  end
+  local other = accepted_at[last] .. LATEST
+  return other > rank and other or rank
+end
+
+local lanes, events, ready, newly_due, cooldowns, link_values, rank_values, late
 local first_of, lengths -- of the lanes that have several events: the first one, as it is stored; how many
 local missing, is_missing, begun_anew, is_sound = {}, {}, {}, false
 while not is_sound do -- once more when a lane ends in an event without a record
@@ -232,48 +268,96 @@ while not is_sound do -- once more when a lane ends in an event without a record
   end
 
   events, ready, newly_due, cooldowns, first_of, lengths = {}, {}, 0, {}, {}, {}
+  rank_values, late = {}, {} -- late: the first event that goes before others, and all behind it in this call
+  local late_tails = {}
+  if has_ranks then
+    local lasts = {}
+    ranks.stored = {}
+    for lane = 1, lane_count do
+      lasts[#lasts + 1] = lanes[lane] and sub(lanes[lane], 3, 2 + byte(lanes[lane], 2)) or nil
+    end
+    read_ranks(ranks, lasts)
+  end
   local links, waiting, waits_of, key, ready_count, waiting_count = {}, {}, {}, 0, 0, 0
   for i = 1, count do
     local index = fresh[i]
     local name, event = format('%d', seq + i), event_of[index] or ARGV[EVENTS + index]
-    local waits, cooldown = 0, cooldown_of[index] or 0
-    for own_key = 0, byte(event) - 1 do
-      key = key + 1
-      local lane = lane_of[key]
-      local last = lanes[lane]
-      if last then
-        local last_key, digits = byte(last, 1, 2)
-        local last_end = 2 + digits
-        if lengths[lane] then
-          lengths[lane] = lengths[lane] + 1
-        elseif #last > last_end then -- as it was read
-          local first_end = last_end + 1 + byte(last, last_end + 1)
-          first_of[lane], lengths[lane] = sub(last, last_end + 1, first_end), sub(last, first_end + 1) + 1
-        else
-          first_of[lane], lengths[lane] = sub(last, 2), 2
-        end
-        local before = sub(last, 3, last_end)
-        links[before] = (links[before] or '') .. as_byte[last_key] .. as_byte[#name] .. name
-        waits = waits + 1
+    local rank, client, wait = nil, nil, nil
+    if has_ranks then
+      rank, client, wait = offered_rank(index)
+      for own_key = 1, byte(event) do
+        local last = lanes[lane_of[key + own_key]]
+        rank = last and rank and rank_behind(rank, sub(last, 3, 2 + byte(last, 2))) or (not last and rank)
       end
-      lanes[lane] = as_byte[own_key] .. as_byte[#name] .. name
     end
-    events[2 * i - 1], events[2 * i] = name, now_text .. event
-    if waits > 0 then
-      waiting_count = waiting_count + 1
-      waiting[waiting_count], waits_of[waiting_count] = name, waits
+    if has_ranks and (not rank or #late > 0) then
+      for own_key = 1, byte(event) do
+        local last = lanes[lane_of[key + own_key]]
+        late_tails[#late_tails + 1] = last and sub(last, 3, 2 + byte(last, 2)) or nil
+      end
+      late[#late + 1] = { i = i, first_key = key }
+      key = key + byte(event)
     else
-      local due = now
-      if cooldown > 0 or cooling then
-        due = due_as_head(keys_of(event), cooldown, cooling, ARGV[4])
+      local waits, cooldown, predecessors = 0, cooldown_of[index] or 0, {}
+      for own_key = 0, byte(event) - 1 do
+        key = key + 1
+        local lane = lane_of[key]
+        local last = lanes[lane]
+        if last then
+          local last_key, digits = byte(last, 1, 2)
+          local last_end = 2 + digits
+          if lengths[lane] then
+            lengths[lane] = lengths[lane] + 1
+          elseif #last > last_end then -- as it was read
+            local first_end = last_end + 1 + byte(last, last_end + 1)
+            first_of[lane], lengths[lane] = sub(last, last_end + 1, first_end), sub(last, first_end + 1) + 1
+          else
+            first_of[lane], lengths[lane] = sub(last, 2), 2
+          end
+          local before = sub(last, 3, last_end)
+          links[before] = (links[before] or '') .. as_byte[last_key] .. as_byte[#name] .. name
+          waits = waits + 1
+          predecessors[own_key + 1] = sub(last, 2, last_end)
+        else
+          predecessors[own_key + 1] = as_byte[0]
+        end
+        lanes[lane] = as_byte[own_key] .. as_byte[#name] .. name
       end
-      newly_due = newly_due + (due == now and 1 or 0)
-      ready[ready_count + 1], ready[ready_count + 2] = due == now and now_text or due, name
-      ready_count = ready_count + 2
-    end
-    if cooldown > 0 then
-      cooldowns[#cooldowns + 1] = name
-      cooldowns[#cooldowns + 1] = cooldown
+      events[#events + 1] = name
+      events[#events + 1] = now_text .. event
+      local until_ms = now + (wait or 0)
+      if rank then
+        local mark = wait and cooldown > 0 and 'c' or '-'
+        local stored = format('%d', until_ms) .. mark .. client .. rank .. table.concat(predecessors)
+        ranks.stored[name] = stored
+        if until_ms > now or mark == 'c' then
+          local rank_name = rank_key(math.max(until_ms, now + math.min(cooldown, LONGEST_WAIT_MS)))
+          ranks.key_of[name] = rank_name
+          local values = rank_values[rank_name]
+          if values then
+            values[#values + 1] = name
+            values[#values + 1] = stored
+          else
+            rank_values[rank_name] = { name, stored }
+          end
+        end
+      end
+      if waits > 0 then
+        waiting_count = waiting_count + 1
+        waiting[waiting_count], waits_of[waiting_count] = name, waits
+      else
+        local due = until_ms
+        if cooldown > 0 or cooling then
+          due = math.max(due, due_as_head(keys_of(event), cooldown, cooling, ARGV[4]))
+        end
+        newly_due = newly_due + (due == now and 1 or 0)
+        ready[ready_count + 1], ready[ready_count + 2] = due == now and now_text or due, name
+        ready_count = ready_count + 2
+      end
+      if cooldown > 0 then
+        cooldowns[#cooldowns + 1] = name
+        cooldowns[#cooldowns + 1] = cooldown
+      end
     end
   end
 
@@ -294,6 +378,9 @@ while not is_sound do -- once more when a lane ends in an event without a record
   end
 
   local found = without_record(tails, tail_links)
+  for _, name in ipairs(without_record(late_tails, read_all('HMGET', LINKS, late_tails))) do
+    found[#found + 1] = name
+  end
   is_sound = #found == 0
   for i = 1, #found do
     missing[#missing + 1], is_missing[found[i]] = found[i], true
@@ -304,22 +391,106 @@ for _, is_known in ipairs(read_all('SMISMEMBER', MISSING, missing)) do
   missing_count = missing_count - is_known
 end
 
-local lane_values, hot_values = {}, {}
+local lane_values, hot_values, lane_value_count = {}, {}, 0
 for lane = 1, lane_count do
   local value, length = lanes[lane], lengths[lane]
-  if length then
+  if value and length then
     value = value .. first_of[lane] .. format('%d', length)
     if length >= HOT_LENGTH then
       hot_values[#hot_values + 1] = length
       hot_values[#hot_values + 1] = digests[lane]
     end
   end
-  lane_values[2 * lane - 1], lane_values[2 * lane] = digests[lane], value
+  if value then -- else only late events have this key
+    lane_values[lane_value_count + 1], lane_values[lane_value_count + 2] = digests[lane], value
+    lane_value_count = lane_value_count + 2
+  end
+end
+
+---- Decide: the events that go before others ----
+
+-- What was decided so far is staged, since they go before those of this call too.
+local flag_of, not_ready = {}, {}
+local function stage(key, values)
+  staged[key] = staged[key] or {}
+  for at = 1, #values, 2 do
+    put(key, values[at], values[at + 1])
+  end
+end
+
+local function insert_late()
+  stage(LANE, lane_values)
+  stage(LINKS, link_values)
+  stage(EVENT, events)
+  stage(COOLDOWN, cooldowns)
+  for name, values in pairs(rank_values) do
+    stage(name, values)
+  end
+  for _, digest in ipairs(begun_anew) do
+    if not staged[LANE][digest] then
+      put(LANE, digest, false)
+    end
+  end
+  local due_of = {}
+  for at = 1, #ready, 2 do
+    due_of[ready[at + 1]] = tonumber(ready[at])
+  end
+  for _, one in ipairs(late) do
+    local index, name = fresh[one.i], format('%d', seq + one.i)
+    local event, cooldown = event_of[index] or ARGV[EVENTS + index], cooldown_of[index] or 0
+    local rank, client, wait = offered_rank(index)
+    local inserted = {
+      name = name,
+      record = now_text .. event,
+      digests = keys_of(event),
+      client = client,
+      rank = rank,
+      mark = wait and cooldown > 0 and 'c' or '-',
+      until_ms = now + (wait or 0),
+      kept_until_ms = now + math.max(wait or 0, math.min(cooldown, LONGEST_WAIT_MS)),
+    }
+    local went_before, waits, long = insert(ranks, due_of, inserted)
+    local rank_name = ranks.key_of[name]
+    if rank_name then
+      rank_values[rank_name] = rank_values[rank_name] or {}
+    end
+    flag_of[index] = went_before and '2' or nil
+    if cooldown > 0 then
+      put(COOLDOWN, name, cooldown)
+    end
+    if waits == 0 then
+      due_of[name] = math.max(inserted.until_ms, due_as_head(inserted.digests, cooldown, cooling, ARGV[4]))
+    end
+    for key, length in ipairs(long) do
+      if length >= HOT_LENGTH then
+        hot_values[#hot_values + 1] = length
+        hot_values[#hot_values + 1] = inserted.digests[key]
+      end
+    end
+  end
+  ready = {}
+  for name, due in pairs(due_of) do
+    if due then
+      ready[#ready + 1] = due
+      ready[#ready + 1] = name
+    else
+      not_ready[#not_ready + 1] = name
+    end
+  end
+end
+if #late > 0 then
+  insert_late()
+end
+for index, flag in pairs(flag_of) do
+  flags[index] = flag
 end
 
 local lanes_are_new, links_are_new = call('EXISTS', LANE) == 0, call('EXISTS', LINKS) == 0
 local due_count = call('ZCOUNT', READY, '-inf', now_text) + newly_due
-local wanted = math.min(math.ceil(due_count / ARGV[3]) - call('ZCARD', CLAIMS), MOST_WAKEUPS)
+local open_claims = call('ZCARD', CLAIMS)
+local wanted = math.min(math.ceil(due_count / ARGV[3]) - open_claims, MOST_WAKEUPS)
+-- One that is due soon needs a deliverer that waits for it.
+wanted = math.max(wanted, #ready > 0 and open_claims == 0 and 1 or 0)
 
 ---- Write ----
 
@@ -335,7 +506,12 @@ local function write_table(key, values, is_new)
   end
 end
 
-write_all('HSET', EVENT, events)
+write_all('ZREM', READY, not_ready)
+if #late > 0 then
+  flush()
+else
+  write_all('HSET', EVENT, events)
+end
 if #missing > 0 then
   write_all('ZREM', HOT, begun_anew)
   write_all('SADD', MISSING, missing)
@@ -343,15 +519,28 @@ if #missing > 0 then
   call('HINCRBY', TOTAL, 'missing', missing_count)
 end
 call('INCRBY', SEQ, count)
-write_table(LANE, lane_values, lanes_are_new)
-write_table(LINKS, link_values, links_are_new)
-write_all('HSET', COOLDOWN, cooldowns)
+if #late == 0 then
+  write_table(LANE, lane_values, lanes_are_new)
+  write_table(LINKS, link_values, links_are_new)
+  write_all('HSET', COOLDOWN, cooldowns)
+end
+for name, values in pairs(rank_values) do
+  write_all('HSET', name, #late == 0 and values or {})
+  call('PEXPIRE', name, LONGEST_WAIT_MS + 3 * RANK_GENERATION_MS)
+end
 write_all('ZADD', READY, ready)
 write_all('ZADD', HOT, hot_values)
 if call('HINCRBY', AGE, time[1], count) == count then
   call('ZADD', AGES, time[1], time[1])
 end
 call('HINCRBY', TOTAL, 'accepted', count)
+if next(flag_of) then
+  local reordered = 0
+  for _ in pairs(flag_of) do
+    reordered = reordered + 1
+  end
+  call('HINCRBY', TOTAL, 'reordered', reordered)
+end
 if count < offered then
   call('HINCRBY', TOTAL, 'duplicates', offered - count)
 end

@@ -1,6 +1,7 @@
 -- Claim events that are due, then follow the chains: a successor is claimed too when all it waits for is in this claim.
 -- Events of one depth may be sent together, since no two of them share a key. An event with a cooldown is claimed without
--- its successors: they have to wait, and a claim has no time for that. Not all that is due is taken, so that other claims
+-- its successors: they have to wait, and a claim has no time for that. An event that still waits for earlier ones ends a
+-- chain too. Not all that is due is taken, so that other claims
 -- find something too: while one waits for Redis or the service, another computes.
 --
 -- KEYS[1]  base name of the queue
@@ -24,7 +25,7 @@
 -- poison message is told from the events around it, and they are delivered. Threads of one process die together, so of the
 -- events that are claimed alone only one is in a claim at a time.
 -- Clock    Redis' own.
--- uses clock, bulk, layout, generations, cooldown, staged, set_aside
+-- uses clock, bulk, layout, generations, cooldown, rank, staged, set_aside
 local claim_id, cooldown_ms = ARGV[1], ARGV[8]
 local most_events, most_bytes, greatest_depth = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local MAY_SHARE = { [0] = most_events, 50, 5 } -- by the number of expired claims
@@ -176,10 +177,22 @@ local function without_cooldown(names)
   return free
 end
 
+local rank_names = rank_keys(now)
+local function without_wait(names)
+  if #rank_names == 0 or #names == 0 then
+    return names
+  end
+  local until_of, free = waits_until(rank_names, names), {}
+  for i = 1, #names do
+    free[#free + 1] = not until_of[names[i]] and names[i] or nil
+  end
+  return free
+end
+
 local cooling = generations(COOLING_UNTIL, cooldown_ms)
 local some_cooling = call('EXISTS', unpack(cooling)) > 0
 local function next_depth(names)
-  local free = without_cooldown(successors(without_cooldown(names)))
+  local free = without_wait(without_cooldown(successors(without_cooldown(names))))
   if #free == 0 or not some_cooling then
     return free
   end
@@ -210,7 +223,7 @@ for i = #missing, set_aside_count + 1, -1 do
 end
 local freed, cold, missing_count = {}, {}, 0
 if #missing > 0 then
-  freed, cold = set_aside(missing, cooldown_ms)
+  freed, cold = set_aside(missing, cooldown_ms, rank_names)
   for _, is_known in ipairs(read_all('SMISMEMBER', MISSING, missing)) do
     missing_count = missing_count + 1 - is_known
   end

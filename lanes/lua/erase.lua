@@ -16,7 +16,7 @@
 --          lane, for the next call; claimed: events without a body that claims own; three per event: 'removed',
 --          'dead_letter' (one that blocked) or 'emptied', and the record as it was
 -- Clock    Redis' own.
--- uses clock, bulk, layout, generations, cooldown, staged
+-- uses clock, bulk, layout, generations, cooldown, rank, staged
 local events_left, steps_left, cooldown_ms = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local before_sequence = tonumber(ARGV[4]) or math.huge
 local last_digest = 5 + ARGV[5]
@@ -28,14 +28,6 @@ end
 ---- Read and decide. Changes are staged ----
 
 local ready, seconds, blocking, cold, erased_count = {}, {}, {}, {}, 0 -- ready: by event its due time, false: not ready
-
-local function key_number(record, digest)
-  for i, own in ipairs(digests_of(record)) do
-    if own == digest then
-      return i - 1
-    end
-  end
-end
 
 -- The next event of a lane; nil behind the last one, and where the event has no record.
 local function successor(name, digest)
@@ -70,6 +62,8 @@ local function is_claimed(name)
   return false
 end
 
+-- The event at which the search for a predecessor begins. Most lanes ascend: then an earlier event that was passed before
+-- is in front of this one. Otherwise the search comes to the end of the lane, and begins again at its head.
 local function start_of_search(digest, name)
   local passed = reached[digest]
   if passed and tonumber(passed) < tonumber(name) and get(EVENT, passed) then
@@ -87,9 +81,12 @@ local function predecessors(name, digests)
       return false
     end
     local at, before = start_of_search(digest, name), false
+    local is_from_head = at == read_lane(get(LANE, digest))
     while at ~= name do
-      if not at then
+      if not at and is_from_head then
         return false
+      elseif not at then
+        at, before, is_from_head = read_lane(get(LANE, digest)), false, true
       end
       steps_left = steps_left - 1
       reached[digest] = at
@@ -103,7 +100,7 @@ local function predecessors(name, digests)
   return found
 end
 
-local cooling = generations(COOLING_UNTIL, cooldown_ms)
+local cooling, rank_names = generations(COOLING_UNTIL, cooldown_ms), rank_keys(now)
 local function free(name)
   local waits, successors = read_links(get(LINKS, name))
   put(LINKS, name, links_text(waits - 1, successors))
@@ -111,7 +108,8 @@ local function free(name)
     return
   end
   local record, own = get(EVENT, name), tonumber(get(COOLDOWN, name) or 0)
-  ready[name] = due_as_head(record and digests_of(record) or {}, own, cooling, cooldown_ms)
+  local due = due_as_head(record and digests_of(record) or {}, own, cooling, cooldown_ms)
+  ready[name] = math.max(due, waits_until(rank_names, { name })[name] or 0)
 end
 
 -- Take an event from a lane.
@@ -198,16 +196,19 @@ local function erase(name)
   return true
 end
 
+-- An event that was accepted later may be before one that was accepted earlier, but not before many of them.
+local MOST_AHEAD = 200
 for i = 6, last_digest do
-  local lane, is_visited = get(LANE, ARGV[i]), {}
+  local lane, is_visited, ahead = get(LANE, ARGV[i]), {}, 0
   local pending = lane and { (read_lane(lane)) } or {}
   while reply[1] == 0 and #pending > 0 do
     local name = table.remove(pending)
     steps_left = steps_left - 1
     local behind = next_in(name, ARGV[i])
-    if tonumber(name) >= before_sequence or is_visited[name] then
+    ahead = tonumber(name) >= before_sequence and ahead + 1 or 0
+    if ahead > MOST_AHEAD or is_visited[name] then
       behind = {}
-    elseif events_left <= 0 or steps_left <= 0 or not erase(name) then
+    elseif ahead == 0 and ( events_left <= 0 or steps_left <= 0 or not erase(name)) then
       reply[1] = 1
     end
     is_visited[name] = true

@@ -4,7 +4,7 @@
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  claim id
 -- ARGV[2]  cooldown of the queue, ms; for that long the last finish of a key is remembered
--- ARGV[3]  how many events leave their lanes, then their sequences in ascending order
+-- ARGV[3]  how many events leave their lanes, then their sequences
 -- ARGV[…]  how many of these are buried, then for each its sequence and its failure: the others are delivered
 -- ARGV[…]  how many become dead letters that block, then for each its sequence and its failure: the claim "blocking", which
 --          never ends, owns it from now on
@@ -14,7 +14,7 @@
 -- Returns  {lost sequences, events that are ready now}. An event without a record is lost too: it is ready again, and the
 --          next claim sets it aside.
 -- Clock    Redis' own.
--- uses clock, bulk, layout, generations, cooldown, finish, release
+-- uses clock, bulk, layout, generations, cooldown, rank, finish, release
 local cooldown_ms = tonumber(ARGV[2])
 local owned = CLAIM .. ARGV[1]
 

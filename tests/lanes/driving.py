@@ -112,6 +112,24 @@ def make_due(client: redis.Redis) -> None:
         client.zadd(keys.READY.of(QUEUE), dict.fromkeys(delayed, 0))
 
 
+def end_waits(client: redis.Redis) -> None:
+    """Let no event wait for earlier ones any more. What is due stays as it is."""
+    for key in client.keys(f"{keys.base(QUEUE)}:rank:*"):
+        over = {event: b"0" * 13 + rank[13:] for event, rank in client.hgetall(key).items()}
+        client.hset(key, mapping=over)
+
+
+def forget_ranks(client: redis.Redis) -> None:
+    """Let the ranks of all events be forgotten."""
+    for key in client.keys(f"{keys.base(QUEUE)}:rank:*"):
+        client.delete(key)
+
+
+def accepted_at_ms(client: redis.Redis, sequence: int) -> int:
+    """When an unfinished event was accepted, Redis' clock."""
+    return int(client.hget(keys.EVENT.of(QUEUE), str(sequence))[:13])
+
+
 def due_in_ms(client: redis.Redis, sequence: int) -> float:
     """How long until this event, neither blocked nor claimed, is due."""
     seconds, microseconds = client.time()
@@ -140,7 +158,7 @@ def leftovers(client: redis.Redis) -> set[str]:
     """The suffixes of what an empty queue still keeps, but for counters and what it forgets in a while."""
     prefix = keys.base(QUEUE)
     found = {key.decode().removeprefix(prefix): client.pttl(key) for key in client.keys(f"{prefix}*")}
-    remembered = (":seen:", ":finished_at:", ":cooling_until:", ":join:", ":wakeup")
+    remembered = (":rank:", ":seen:", ":finished_at:", ":cooling_until:", ":join:", ":wakeup")
     for_ever = -1
     in_time = {suffix for suffix, ttl_ms in found.items() if suffix.startswith(remembered) and ttl_ms != for_ever}
     return {suffix for suffix in found.keys() - in_time if suffix not in (":seq", ":total", ":layout", ":config")}

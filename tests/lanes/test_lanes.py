@@ -647,7 +647,7 @@ def test_an_asyncio_client_appends_the_same(redis_client: redis.Redis) -> None:
             queue = lanes.AsyncQueue(client=asynchronous, name=QUEUE)
             return await lanes.append_async(queue, [event("a", "jo")])
 
-    assert asyncio.run(scenario()) == lanes.Appended((True,), wake=True, last=1)
+    assert asyncio.run(scenario()) == lanes.Appended(("accepted",), wake=True, last=1)
     assert names(claim(redis_client)) == ["a"]
 
 

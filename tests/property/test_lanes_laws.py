@@ -3,8 +3,8 @@
 A history appends events with overlapping keys (some twice), claims them in any portion, settles any part of any claim
 in any way and any order, ends leases and delays, lets workers disappear and respond late, and erases by key. Some
 events have a cooldown, some are given one when they are released, some join two keys. The model is a list of events in
-order of acceptance; it has no tails, links or counts, only which events share a key. A cooldown is longer than any
-history, except for the rule that ends the delays.
+order of acceptance, and for each key a list in the order of the lane; it has no tails, links or counts. A cooldown and a
+wait for earlier events are longer than any history, except for the rules that end them.
 
 In a damaged history, records disappear as well. Nothing fails then, and every other event is delivered, in order.
 """
@@ -12,10 +12,12 @@ In a damaged history, records disappear as well. Nothing fails then, and every o
 from __future__ import annotations
 
 import logging
+import time
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import fakeredis
 import pytest
@@ -32,13 +34,17 @@ from hypothesis.stateful import (
 )
 
 import lanes
+from lanes import records
 from lanes.keys import READY
 from tests.lanes.driving import (
     COOLDOWN_MS,
     QUEUE,
+    accepted_at_ms,
     append,
     claim,
+    end_waits,
     expire,
+    forget_ranks,
     leftovers,
     line_up,
     lose_record,
@@ -53,6 +59,9 @@ KEYS = st.frozensets(st.sampled_from("abcde"), max_size=3)
 WHICH = st.integers(0, 20)
 JOINS = st.one_of(st.none(), st.none(), st.none(), st.tuples(st.sampled_from("abcde"), st.sampled_from("abcde")))
 COOLDOWNS = st.sampled_from([False, False, False, True])
+# When an event happened, in steps of 100 ms; whether it waits for earlier ones; its client.
+RANKS = st.one_of(st.none(), st.tuples(st.integers(0, 9), st.booleans(), st.sampled_from(["a", "b"])))
+WAIT_MS, STEP_MS, CLOSE_MS = 9_000, 100, 250
 RULES_PER_VERIFICATION = 6
 OUTCOMES = st.lists(st.sampled_from(["deliver", "bury", "release", "cool", "keep"]), min_size=6, max_size=6)
 
@@ -67,6 +76,12 @@ class Modelled:
     owner: str | None = None  # the claim that owns it
     expired_claims: int = 0  # claims that ended while they owned it
     delayed: bool = False
+    waits: bool = False  # for earlier events
+    cools_early: bool = False  # it has had its cooldown from the start
+    client: str = ""
+    rank: tuple[int, int] = (0, 0)  # ms, and what orders equal times
+    is_known: bool = True  # the rank is not forgotten
+    is_fresh: bool = True  # arrived in this very call
     finished: str | None = None  # deliver | bury | erase
     empty: bool = False  # erased while a claim owned it
 
@@ -87,11 +102,14 @@ class Histories(RuleBasedStateMachine):
         self.rules = 0
         self.finished_keys: set[str] = set()  # of all events that finished
         self.cooling_keys: set[str] = set()  # of those with a cooldown
+        self.lanes: dict[str, list[Modelled]] = defaultdict(list)  # in their order, with what has finished
+        self.start_ms = 0
 
     @initialize()
     def start_empty(self) -> None:
         self.client.flushall()
         lanes.open_queue(queue_of(self.client))
+        self.start_ms = int(time.time() * 1000) - 5_000
         type(self).histories += 1
 
     # The model
@@ -100,10 +118,53 @@ class Histories(RuleBasedStateMachine):
         return [event for event in self.events if not event.finished]
 
     def predecessors(self, event: Modelled) -> list[Modelled]:
-        return [other for other in self.unfinished() if other.sequence < event.sequence and other.keys & event.keys]
+        """Return the unfinished events that are before this one in a lane, each once."""
+        found = {}
+        for key in event.keys:
+            lane = self.lanes[key]
+            for other in lane[: lane.index(event)]:
+                found[other.sequence] = other
+        return [other for other in found.values() if not other.finished]
 
     def is_ready(self, event: Modelled) -> bool:
-        return not (event.finished or event.owner or event.delayed or self.predecessors(event))
+        return not (event.finished or event.owner or event.delayed or event.waits or self.predecessors(event))
+
+    def may_be_overtaken(self, event: Modelled) -> bool:
+        if event.owner or event.finished or not event.is_known:
+            return False
+        return event.waits or (event.cools_early and bool(event.delayed or self.predecessors(event)))
+
+    def position(self, event: Modelled, key: str) -> tuple[int, tuple[int, int]]:
+        """Return where the event belongs in a lane, and the greatest rank of those that stay before it."""
+        lane = self.lanes[key]
+        index, greatest = len(lane), (0, 0)
+        for at in range(len(lane) - 1, -1, -1):
+            other = lane[at]
+            if other.finished:
+                continue
+            if other.rank <= event.rank or not self.may_be_overtaken(other):
+                return index, max(greatest, other.rank)
+            if other.client == event.client or other.rank[0] - event.rank[0] >= CLOSE_MS:
+                index, greatest = at, (0, 0)
+            else:
+                greatest = max(greatest, other.rank)
+        return index, greatest
+
+    def enter(self, event: Modelled) -> None:
+        """Put an event into its lanes. One that goes before another waits no longer than that one."""
+        positions: dict[str, int] = {}
+        for _ in range(len(self.events) + 1):  # until its rank is that of all that stay before it
+            found = {key: self.position(event, key) for key in sorted(event.keys)}
+            positions = {key: index for key, (index, _) in found.items()}
+            greatest = max((rank for _, rank in found.values()), default=(0, 0))
+            if greatest <= event.rank:
+                break
+            event.rank = greatest
+        for key, index in positions.items():
+            behind = next((other for other in self.lanes[key][index:] if not other.finished), None)
+            if behind:
+                behind.delayed = False  # it is due when this one has finished
+            self.lanes[key].insert(index, event)
 
     def may_start_a_claim(self, event: Modelled) -> bool:
         """Of the events with three expired claims, one is claimed at a time."""
@@ -143,24 +204,45 @@ class Histories(RuleBasedStateMachine):
 
     # Rules
 
-    @rule(batch=st.lists(st.tuples(KEYS, st.integers(0, 40), COOLDOWNS, JOINS), min_size=1, max_size=5))
-    def events_arrive(self, batch: list[tuple[frozenset[str], int, bool, tuple[str, str] | None]]) -> None:
+    @rule(batch=st.lists(st.tuples(KEYS, st.integers(0, 40), COOLDOWNS, JOINS, RANKS), min_size=1, max_size=5))
+    def events_arrive(self, batch: list[tuple[frozenset[str], int, bool, tuple[str, str] | None, Any]]) -> None:
+        batch = sorted(batch, key=lambda row: records.order(self.stored_rank(row[4])))
         offered = [
-            lanes.NewEvent(b"body", tuple(keys), f"m{name}", cooldown_ms=COOLDOWN_MS if cools else 0, join=join)
-            for keys, name, cools, join in batch
+            lanes.NewEvent(
+                b"body", tuple(keys), f"m{name}", COOLDOWN_MS if cools else 0, join, rank=self.stored_rank(rank)
+            )
+            for keys, name, cools, join, rank in batch
         ]
 
         appended = append(self.client, *offered)
 
-        for (keys, name, cools, join), accepted in zip(batch, appended.accepted, strict=True):
+        for (keys, name, cools, join, rank), accepted in zip(batch, appended.accepted, strict=True):
             assert accepted == (f"m{name}" not in self.message_ids), "exactly the known message ids are duplicates"
             self.message_ids.add(f"m{name}")
             if accepted:
                 event = Modelled(len(self.events) + 1, self.with_joins(keys), cools)
+                accepted_ms = accepted_at_ms(self.client, event.sequence)
+                event.rank, event.is_known, event.cools_early = (accepted_ms, 1), rank is not None, cools
+                if rank is not None:
+                    event.rank = (self.start_ms + rank[0] * STEP_MS, 0)
+                    event.waits, event.client = rank[1], rank[2]
+                self.enter(event)
                 self.events.append(event)
                 event.delayed = not self.predecessors(event) and self.must_wait(event)
                 if join:
                     self.joins[join[0]] = join[1]
+        for event in self.events:
+            if not (event.finished or event.waits or event.cools_early) and event.is_known and event.is_fresh:
+                event.is_known = False  # the rank of an event that nothing may go before is not kept
+                event.rank = (accepted_at_ms(self.client, event.sequence), 1)
+            event.is_fresh = False
+
+    def stored_rank(self, rank: tuple[int, bool, str] | None) -> bytes:
+        if rank is None:
+            return b""
+        at, waits, client = rank
+        tie = records.tie(0, 0, 0)
+        return records.rank(WAIT_MS if waits else 0, client.encode() * 8, self.start_ms + at * STEP_MS, tie)
 
     @rule(most=st.integers(1, 6), depth=st.integers(0, 3))
     def a_worker_claims(self, most: int, depth: int) -> None:
@@ -178,6 +260,7 @@ class Histories(RuleBasedStateMachine):
             assert not event.finished
             assert event.owner is None, "no event is claimed twice"
             assert not event.delayed
+            assert not event.waits, "no event is claimed before it has waited for earlier ones"
             assert depths[sequence] or self.is_ready(event)
             for other in self.predecessors(event):
                 assert depths.get(other.sequence, 99) < depths[sequence], "order per key: predecessors first, and here"
@@ -218,13 +301,13 @@ class Histories(RuleBasedStateMachine):
         """Apply the outcomes to the model and return what must be reported as lost."""
         named = {sequence: outcome for sequence, outcome in outcomes.items() if outcome != "keep"}
         lost = {sequence for sequence in named if self.events[sequence - 1].owner != claim_id}
-        for sequence in sorted(named.keys() - lost):
-            event = self.events[sequence - 1]
-            if named[sequence] in ("deliver", "bury"):
-                if self.predecessors(event):
-                    lost.add(sequence)
-                else:
-                    self.finish(event, "deliver" if event.empty else named[sequence])
+        finishing = {sequence for sequence in named.keys() - lost if named[sequence] in ("deliver", "bury")}
+        while free := [s for s in finishing if not self.predecessors(self.events[s - 1])]:
+            for sequence in sorted(free):
+                event = self.events[sequence - 1]
+                self.finish(event, "deliver" if event.empty else named[sequence])
+            finishing -= set(free)
+        lost |= finishing
         for sequence in sorted(named.keys() - lost):
             event = self.events[sequence - 1]
             if named[sequence] == "release":
@@ -274,8 +357,31 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def delays_end(self) -> None:
         make_due(self.client)
+        self.all_waits_end()
         for event in self.events:
             event.delayed = False
+
+    def all_waits_end(self) -> None:
+        end_waits(self.client)
+        heads = [event for event in self.unfinished() if event.waits and not self.predecessors(event)]
+        due = {event.sequence: 0 for event in heads if not event.delayed}
+        if due:
+            self.client.zadd(READY.of(QUEUE), due, xx=True)
+        for event in self.events:
+            event.waits = False
+
+    @rule()
+    def waits_end(self) -> None:
+        self.all_waits_end()
+
+    @rule()
+    def ranks_are_forgotten(self) -> None:
+        """Some time after their waits have ended."""
+        self.all_waits_end()
+        forget_ranks(self.client)
+        for event in self.unfinished():
+            event.is_known = False
+            event.rank = (accepted_at_ms(self.client, event.sequence), 1)
 
     # Invariants
 
@@ -284,7 +390,8 @@ class Histories(RuleBasedStateMachine):
         figures = stats(self.client)
         unfinished = self.unfinished()
         claimed = [event for event in unfinished if event.owner]
-        delayed = [event for event in unfinished if event.delayed and not event.owner]
+        heads = [event for event in unfinished if not event.owner and not self.predecessors(event)]
+        delayed = [event for event in heads if event.delayed or event.waits]
         ready = [event for event in unfinished if self.is_ready(event)]
 
         assert (figures.waiting, figures.claimed, figures.delayed, figures.ready) == (
@@ -319,18 +426,21 @@ class Histories(RuleBasedStateMachine):
         for each in self.claims:
             expire(self.client, each)
         lanes.reap(queue_of(self.client))
-        last: dict[str, int] = {}
+        end_waits(self.client)
+        order: dict[str, list[int]] = defaultdict(list)
         for _ in range(10 * len(self.events) + 1):
             make_due(self.client)
             claimed = claim(self.client)
             for event in claimed.events:
                 assert bool(event.body) != self.events[event.sequence - 1].empty
                 for key in self.events[event.sequence - 1].keys:
-                    assert last.get(key, 0) < event.sequence
-                    last[key] = event.sequence
+                    order[key].append(event.sequence)
             lanes.settle(queue_of(self.client), claimed.id, delivered=[event.sequence for event in claimed.events])
             if stats(self.client).waiting == 0:
                 break
+        for key, lane in self.lanes.items():
+            expected = [event.sequence for event in lane if not event.finished]
+            assert order[key] == expected, "order per key: by rank among those whose waits overlapped"
         figures = stats(self.client)
         assert figures.waiting == 0
         ends = figures.delivered_total + figures.buried_total + figures.erased_total

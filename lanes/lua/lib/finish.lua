@@ -1,7 +1,7 @@
 -- Finish events: they leave their lanes, and each of their successors waits for one event less. All that is needed is read
--- at once, changed in tables and written at once: this is most of what settling costs. Uses bulk, layout and cooldown.
+-- at once, changed in tables and written at once: this is most of what settling costs. Uses bulk, layout, cooldown and rank.
 
--- What finishing does, decided but not written. `names`: sequences in ascending order, all owned by the claim;
+-- What finishing does, decided but not written. `names`: sequences, all owned by the claim;
 -- `failure_of`: why those of them that are buried are; `cooldown_ms`: the queue's.
 local function decide_finish(names, failure_of, cooldown_ms)
   local sub, byte, DIGEST_BYTES, KEY_COUNT = sub, byte, DIGEST_BYTES, KEY_COUNT -- the loop reads its own ones quicker
@@ -10,68 +10,81 @@ local function decide_finish(names, failure_of, cooldown_ms)
   local cooldown_of = some_cooldown and read_all('HMGET', COOLDOWN, names) or {}
 
   local event_count, finished_count = call('HLEN', EVENT), 0
-  local finished, buried, blocked, missing, ages = {}, {}, {}, {}, {}
+  local finished, buried, missing, ages = {}, {}, {}, {}
   local cooling_until_of, cooling_values, cools_all = {}, {}, {}
   local successors, passed = {}, {} -- passed: the lanes that were passed on to each that has not finished itself
   -- The lanes that had several events and lost some, by number: digest, head now or false, how many left it.
   local digests, heads, left, lane_by, lane_count = {}, {}, {}, {}, 0
   local empty_lanes, empty_count = {}, 0
   local without_links, own_lanes = {}, {} -- own_lanes: of the event at hand, by the number of its key
-  for i = 1, #names do
-    local name, record, links, cooldown = names[i], records[i], links_of[i], cooldown_of[i]
-    if not record then -- a dead letter that blocks has its record there too
-      record, event_count = call('HGET', DEAD, name), event_count + 1
-    end
-    if links and byte(links) > (passed[name] or 0) then
-      blocked[#blocked + 1] = name
-    elseif not record then
-      missing[#missing + 1] = name
-    else
-      for key = 0, byte(record, KEY_COUNT) - 1 do
-        local at = KEY_COUNT + 1 + key * DIGEST_BYTES
-        local digest = sub(record, at, at + DIGEST_BYTES - 1)
+  -- Most predecessors have a smaller sequence, so one round finishes all. An event that was put before an earlier one has
+  -- not: what waits for it finishes in the next round.
+  local todo, blocked = nil, nil
+  repeat
+    local finished_before = finished_count
+    blocked = {}
+    for at = 1, todo and #todo or #names do
+      local i = todo and todo[at] or at
+      local name, record, links, cooldown = names[i], records[i], links_of[i], cooldown_of[i]
+      local is_blocked = links and byte(links) > (passed[name] or 0)
+      if not record and not is_blocked then -- a dead letter that blocks has its record there too
+        record, event_count = call('HGET', DEAD, name), event_count + 1
+      end
+      if is_blocked then
+        blocked[#blocked + 1] = i
+      elseif not record then
+        missing[#missing + 1] = name
+      else
+        for key = 0, byte(record, KEY_COUNT) - 1 do
+          local at = KEY_COUNT + 1 + key * DIGEST_BYTES
+          local digest = sub(record, at, at + DIGEST_BYTES - 1)
+          if links then
+            local lane = lane_by[digest]
+            if not lane then
+              lane_count = lane_count + 1
+              lane = lane_count
+              digests[lane], left[lane], lane_by[digest] = digest, 0, lane
+            end
+            heads[lane], left[lane], own_lanes[key] = false, left[lane] + 1, lane
+          else -- it was alone
+            empty_count = empty_count + 1
+            empty_lanes[empty_count] = digest
+          end
+          if cooldown then
+            cooling_until_of[digest] = now + cooldown
+            cooling_values[#cooling_values + 1] = digest
+            cooling_values[#cooling_values + 1] = now + cooldown
+            cools_all[digest] = tonumber(cooldown) >= cooldown_ms
+          end
+        end
         if links then
-          local lane = lane_by[digest]
-          if not lane then
-            lane_count = lane_count + 1
-            lane = lane_count
-            digests[lane], left[lane], lane_by[digest] = digest, 0, lane
+          local at = 2
+          while at < #links do
+            local key, digits = byte(links, at, at + 1)
+            local successor = sub(links, at + 2, at + 1 + digits)
+            local passed_so_far = passed[successor]
+            if not passed_so_far then
+              successors[#successors + 1] = successor
+            end
+            heads[own_lanes[key]], passed[successor] = successor, (passed_so_far or 0) + 1
+            at = at + 2 + digits
           end
-          heads[lane], left[lane], own_lanes[key] = false, left[lane] + 1, lane
-        else -- it was alone
-          empty_count = empty_count + 1
-          empty_lanes[empty_count] = digest
+          passed[name] = nil
+          without_links[#without_links + 1] = name
         end
-        if cooldown then
-          cooling_until_of[digest] = now + cooldown
-          cooling_values[#cooling_values + 1] = digest
-          cooling_values[#cooling_values + 1] = now + cooldown
-          cools_all[digest] = tonumber(cooldown) >= cooldown_ms
+        local second = sub(record, 1, 10)
+        ages[second] = (ages[second] or 0) + 1
+        finished_count = finished_count + 1
+        finished[finished_count] = name
+        if some_failures and failure_of[name] then
+          buried[name] = record
         end
-      end
-      if links then
-        local at = 2
-        while at < #links do
-          local key, digits = byte(links, at, at + 1)
-          local successor = sub(links, at + 2, at + 1 + digits)
-          local passed_so_far = passed[successor]
-          if not passed_so_far then
-            successors[#successors + 1] = successor
-          end
-          heads[own_lanes[key]], passed[successor] = successor, (passed_so_far or 0) + 1
-          at = at + 2 + digits
-        end
-        passed[name] = nil
-        without_links[#without_links + 1] = name
-      end
-      local second = sub(record, 1, 10)
-      ages[second] = (ages[second] or 0) + 1
-      finished_count = finished_count + 1
-      finished[finished_count] = name
-      if some_failures and failure_of[name] then
-        buried[name] = record
       end
     end
+    todo = blocked
+  until #blocked == 0 or finished_count == finished_before
+  for at = 1, #blocked do
+    blocked[at] = names[blocked[at]]
   end
 
   local lane_values, long_lanes, long_digests, cold = {}, {}, {}, {}
@@ -145,11 +158,13 @@ local function decide_finish(names, failure_of, cooldown_ms)
   }
 end
 
--- When each freed event is due: its own cooldown counts from now, that of the events before it from when they finished.
+-- When each freed event is due: its own cooldown counts from now, that of the events before it from when they finished. It
+-- may still wait for earlier ones.
 local function due_of_freed(finish, cooling)
   local due, freed, cooldowns = {}, finish.freed, finish.cooldowns
+  local until_of = waits_until(rank_keys(now), freed)
   for i = 1, #freed do
-    due[i] = now + (cooldowns[i] or 0)
+    due[i] = math.max(now + (cooldowns[i] or 0), until_of[freed[i]] or 0)
   end
   if not cooling and #finish.cooling_values == 0 then
     return due

@@ -10,6 +10,15 @@ local function digests_of(record)
   return digests, keys_end
 end
 
+-- Which of a record's keys has this digest, from 0; nil without it.
+local function key_number(record, digest)
+  for i, own in ipairs(digests_of(record)) do
+    if own == digest then
+      return i - 1
+    end
+  end
+end
+
 -- Whether the event was erased while a claim owned it.
 local function is_empty(record)
   return #record == KEY_COUNT + byte(record, KEY_COUNT) * DIGEST_BYTES

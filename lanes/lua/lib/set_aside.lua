@@ -1,5 +1,6 @@
 -- Set aside events that have no record. They are the heads of their lanes; which lanes these are, only their successors
--- tell. Uses clock, bulk, layout, cooldown and staged.
+-- tell. Uses clock, bulk, layout, cooldown, rank and
+-- staged.
 
 -- Make `successor` the head of a lane that begins with `name`, or with another event that was set aside before.
 local function take_over(digest, name, successor)
@@ -16,8 +17,8 @@ local function take_over(digest, name, successor)
 end
 
 -- Stage what setting these events aside changes. Return the successors that are freed, as score and member of READY, and
--- the digests of lanes that are no longer hot.
-local function set_aside(names, cooldown_ms)
+-- the digests of lanes that are no longer hot. `rank_names`: of `rank_keys(now)`.
+local function set_aside(names, cooldown_ms, rank_names)
   local ready, cold, cooling = {}, {}, generations(COOLING_UNTIL, cooldown_ms)
   for _, name in ipairs(names) do
     local _, successors = read_links(get(LINKS, name))
@@ -42,7 +43,8 @@ local function set_aside(names, cooldown_ms)
       end
       if waits == 0 then
         local own = tonumber(call('HGET', COOLDOWN, successor) or 0)
-        ready[#ready + 1] = due_as_head(digests, own, cooling, cooldown_ms)
+        local due = due_as_head(digests, own, cooling, cooldown_ms)
+        ready[#ready + 1] = math.max(due, waits_until(rank_names, { successor })[successor] or 0)
         ready[#ready + 1] = successor
       end
     end

@@ -149,7 +149,17 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
         "hot": [],
     }
     assert status["sources"] == [
-        {"name": "demo", "accepted_total": 1, "duplicates_total": 1, "suppressed_total": 0, "rejected_total": 2}
+        {
+            "name": "demo",
+            "accepted_total": 1,
+            "duplicates_total": 1,
+            "suppressed_total": 0,
+            "rejected_total": 2,
+            "dropped_total": 0,
+            "unlikely_ids_total": 0,
+            "unreadable_times_total": 0,
+            "future_times_total": 0,
+        }
     ]
     assert status["workers"] == 0
 

@@ -35,6 +35,10 @@ SOURCE = {
     "duplicates_total": 31,
     "suppressed_total": 0,
     "rejected_total": 1_234,
+    "dropped_total": 3,
+    "unlikely_ids_total": 41_000,
+    "unreadable_times_total": 57,
+    "future_times_total": 8,
 }
 FIGURES = {
     "waiting": "1,001,234,567",
@@ -51,6 +55,10 @@ FIGURES = {
     "duplicates": "31",
     "suppressed": "0",
     "rejected": "1,234",
+    "dropped": "3",
+    "unlikely ids": "41,000",
+    "unreadable times": "57",
+    "future times": "8",
 }
 
 

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 import lanes
-from ingest.calls import Calls
+from ingest.calls import Calls, Offer
 from ingest.counters import Counters
 from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS
@@ -25,13 +25,25 @@ TRACK = {"type": "track", "event": "Bought", "userId": "1"}
 LATE = TRACK | {"timestamp": "2026-01-05T11:00:00Z"}
 
 
-def calls() -> Calls:
+class Counts(Counters):
+    """Counters that a test can read."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return dict(+self._counts)
+
+
+def calls(source: Source = WEB, counters: Counters | None = None) -> Calls:
     """Calls whose entries hold the event as JSON."""
     return Calls(
-        [WEB, SERVER],
+        [source, SERVER],
         lambda source, event, _: (Entry(lanes.NewEvent(orjson.dumps(event), (), source.name), False),),
-        Counters(),
+        counters or Counters(),
     )
+
+
+def events_of(offer: Offer) -> list[dict[str, Any]]:
+    return [orjson.loads(entry.event.body) for (entry,) in offer.entries]
 
 
 def basic(user: str) -> str:
@@ -76,12 +88,31 @@ def test_a_call_without_a_valid_write_key_is_refused(authorization: str, body: A
     assert (refused.value.status, refused.value.field) == (401, "writeKey")
 
 
-def test_an_event_with_the_write_key_of_another_source_is_rejected() -> None:
-    offer = read({"batch": [TRACK, TRACK | {"writeKey": "v"}, TRACK | {"writeKey": "w"}]})
+def test_write_keys_of_events_count_where_nothing_else_authenticates() -> None:
+    keyed = [TRACK | {"writeKey": "w"}, TRACK | {"writeKey": "v"}, TRACK]
+    offer = read({"batch": keyed}, authorization="")
 
     ((index, refusal),) = offer.rejected
     assert (index, refusal.status, refusal.message) == (1, 401, "writeKey: must be the write key of the request")
     assert len(offer.entries) == 2
+    for authorization, members in ((basic("w"), {}), ("", {"writeKey": "w"})):
+        assert not read({"batch": keyed, **members}, authorization=authorization).rejected
+
+
+@pytest.mark.parametrize("write_key", ["keyOfTheSegmentSource", "v", 5, None, ["w"]])
+def test_the_write_key_of_another_pipeline_is_dropped(write_key: Any) -> None:
+    event = TRACK | {"writeKey": write_key}
+    signed = hmac.new(b"s", orjson.dumps(event), "sha1").hexdigest()
+    offers = [
+        read(event, "track"),
+        *(read({"batch": [event]}, path) for path in ("batch", "import")),
+        calls().read_webhook("web", signed, orjson.dumps(event), NOW),
+    ]
+
+    for offer in offers:
+        (stored,) = events_of(offer)
+        assert offer.source.name == "web"
+        assert "writeKey" not in stored
 
 
 def test_an_event_that_is_not_json_is_rejected_with_its_index() -> None:
@@ -116,11 +147,102 @@ def test_a_batch_is_an_array_of_limited_length(batch: Any, status: int, text: st
     assert (refused.value.status, refused.value.message, refused.value.field) == (status, text, "batch")
 
 
-@pytest.mark.parametrize(("path", "timestamp"), [("batch", "2026-01-05T10:00:00.000Z"), ("import", LATE["timestamp"])])
-def test_the_clock_of_the_sender_is_corrected_except_in_an_import(path: str, timestamp: str) -> None:
-    ((entry,),) = read({"batch": [LATE], "sentAt": "2026-01-05T13:00:00Z"}, path).entries
+@pytest.mark.parametrize("path", ["batch", "import"])
+def test_the_clock_of_the_sender_is_corrected(path: str) -> None:
+    (event,) = events_of(read({"batch": [LATE], "sentAt": "2026-01-05T13:00:00Z"}, path))
 
-    assert orjson.loads(entry.event.body)["timestamp"] == timestamp
+    assert (event["timestamp"], event["sentAt"]) == ("2026-01-05T10:00:00.000Z", "2026-01-05T13:00:00Z")
+
+
+def test_a_batch_that_is_sent_again_late_keeps_its_times() -> None:
+    """The first request shows that the clock of the client is right; clients of other sources show nothing of it."""
+    reader = calls()
+    right = TRACK | {"sentAt": "2026-01-05T12:00:00Z", "timestamp": "2026-01-05T11:59:59Z"}
+    late = orjson.dumps({"batch": [LATE | {"timestamp": "2026-01-05T08:59:59Z"}], "sentAt": "2026-01-05T09:00:00Z"})
+
+    reader.read_call("track", basic("w"), orjson.dumps(right), NOW)
+
+    for write_key, expected in (("w", "2026-01-05T08:59:59.000Z"), ("v", "2026-01-05T11:59:59.000Z")):
+        (event,) = events_of(reader.read_call("batch", basic(write_key), late, NOW))
+        assert event["timestamp"] == expected
+
+
+def test_a_time_that_cannot_be_read_rejects_the_event_of_an_import() -> None:
+    batch = {"batch": [TRACK | {"timestamp": 1700000000}, TRACK | {"timestamp": "soon"}, TRACK]}
+    offer = read(batch, "import")
+
+    assert events_of(offer)[0]["timestamp"] == "2023-11-14T22:13:20.000Z"
+    assert [(index, refusal.field) for index, refusal in offer.rejected] == [(1, "timestamp")]
+    assert len(read(batch).entries) == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "path", "members", "expected"),
+    [
+        ({}, "batch", {}, "8.8.8.8"),
+        ({"collect_ip": False}, "batch", {}, None),
+        ({}, "import", {}, None),
+        ({}, "import", {"sentAt": "2026-01-05T12:00:00Z"}, "8.8.8.8"),
+    ],
+)
+def test_the_address_of_the_client_is_stored_in_live_events(
+    settings: dict[str, Any], path: str, members: dict[str, Any], expected: str | None
+) -> None:
+    body = {"batch": [TRACK | {"context": {"library": {"name": "analytics.js"}}}], **members}
+    source = WEB.model_copy(update=settings)
+
+    offer = calls(source).read_call(path, basic("w"), orjson.dumps(body), NOW, "8.8.8.8")
+
+    (event,) = events_of(offer)
+    assert event["context"].get("ip") == expected
+
+
+def test_an_alias_of_a_person_with_the_same_person_is_dropped_and_counted() -> None:
+    counters = Counts()
+    alias = {"type": "alias", "userId": "u", "previousId": "u"}
+
+    for path, body in (("alias", alias), ("batch", {"batch": [alias, TRACK]})):
+        offer = calls(counters=counters).read_call(path, basic("w"), orjson.dumps(body), NOW)
+        assert offer.rejected == []
+        assert [event["type"] for event in events_of(offer)] == ([] if path == "alias" else ["track"])
+    assert counters.counts == {"web:dropped": 2}
+
+
+def test_an_unlikely_id_is_counted_and_the_log_warns_once(caplog: pytest.LogCaptureFixture) -> None:
+    counters = Counts()
+    body = orjson.dumps({"batch": [TRACK | {"userId": "undefined"}, TRACK | {"anonymousId": "null"}]})
+
+    offer = calls(counters=counters).read_call("batch", basic("w"), body, NOW)
+
+    assert len(offer.entries) == 2
+    assert counters.counts == {"web:unlikely_ids": 2}
+    assert [record.getMessage() for record in caplog.records] == [
+        "web: an event has an unlikely userId; `segue status` counts such events"
+    ]
+
+
+def test_a_source_can_refuse_unlikely_ids() -> None:
+    counters = Counts()
+    source = WEB.model_copy(update={"unlikely_ids": "refuse"})
+    body = orjson.dumps({"batch": [TRACK | {"userId": "undefined"}, TRACK]})
+
+    offer = calls(source, counters).read_call("batch", basic("w"), body, NOW)
+
+    ((index, refusal),) = offer.rejected
+    assert (index, refusal.status, refusal.field) == (0, 400, "userId")
+    assert refusal.message == "userId: must identify one person or group, which 'undefined' does not"
+    assert counters.counts == {"web:unlikely_ids": 1, "web:rejected": 1}
+    with pytest.raises(Refusal, match="userId: must identify"):
+        calls(source).read_call("track", basic("w"), orjson.dumps(TRACK | {"userId": "NaN"}), NOW)
+
+
+def test_times_are_counted() -> None:
+    counters = Counts()
+    body = orjson.dumps({"batch": [TRACK | {"timestamp": "soon"}, TRACK | {"timestamp": "2099-01-01T00:00:00Z"}]})
+
+    calls(counters=counters).read_call("batch", basic("w"), body, NOW)
+
+    assert counters.counts == {"web:unreadable_times": 1, "web:future_times": 1}
 
 
 def test_a_webhook_needs_a_source_with_a_secret_and_a_valid_signature() -> None:
@@ -128,6 +250,7 @@ def test_a_webhook_needs_a_source_with_a_secret_and_a_valid_signature() -> None:
     signed = hmac.new(b"s", orjson.dumps(TRACK), "sha1").hexdigest()
 
     assert len(calls().read_webhook("web", signed, raw, NOW).entries) == 2
+    assert len(calls().read_webhook("web", hmac.new(b"s", raw, "sha1").hexdigest(), raw, NOW).entries) == 2
     for name, text in (("server", "no source with this name has a webhook secret"), ("web", "X-Signature: must be")):
         with pytest.raises(Refusal, match=text) as refused:
             calls().read_webhook(name, "", raw, NOW)

@@ -1,4 +1,4 @@
-"""One event: which are refused and with which text, what is added, and how a wrong clock is corrected."""
+"""One event: which are refused and with which text, what is added, and which time it gets."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ from typing import Any
 import pytest
 
 from ingest.errors import Refusal
-from ingest.events import completed, packed, shared
+from ingest.events import Reception, completed, packed, shared
+from ingest.times import instant
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 TRACK = {"type": "track", "event": "Bought", "userId": "1"}
 
 
-def complete(event: Any, shared: dict[str, Any] | None = None, correct_clock: bool = True) -> dict[str, Any]:
-    return completed(event, shared or {}, NOW, correct_clock=correct_clock)
+def complete(event: Any, shared: dict[str, Any] | None = None, **how: Any) -> dict[str, Any]:
+    common = shared or {}
+    return completed(event, Reception(NOW, common=common, sent_at=instant(common.get("sentAt")), **how)).event
+
+
+def remarks(event: Any, **how: Any) -> tuple[str, ...]:
+    return completed(event, Reception(NOW, **how)).remarks
 
 
 @pytest.mark.parametrize(
@@ -36,6 +42,10 @@ def complete(event: Any, shared: dict[str, Any] | None = None, correct_clock: bo
         ({"type": "delete", "anonymousId": "1"}, "userId", "userId: is missing; a deletion request needs a userId"),
         ({"type": "segue privacy request", "userId": "1"}, "type", "must be one of"),
         (TRACK | {"properties": "x"}, "properties", "properties: must be an object, not 'x'"),
+        ({"type": "page", "userId": "1", "properties": [1]}, "properties", "properties: must be an object, not [1]"),
+        ({"type": "identify", "userId": "1", "traits": ["a"]}, "traits", "traits: must be an object, not ['a']"),
+        ({"type": "group", "userId": "1", "groupId": 1, "traits": True}, "traits", "traits: must be an object"),
+        ({"type": "identify", "userId": True, "anonymousId": "a"}, "userId", "userId: must be a string or a number"),
         (TRACK | {"messageId": [1]}, "messageId", "messageId: must be a string or a number, not [1]"),
         (TRACK | {"properties": {"a": "x" * 32_768}}, None, "the event must have at most 32,768 bytes, not 32,836"),
     ],
@@ -73,29 +83,173 @@ def test_the_context_of_a_batch_applies_to_its_events_below_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("timestamp", "sent_at", "expected"),
+    "members",
     [
-        ("2026-01-05T11:00:00Z", None, "2026-01-05T11:00:00Z"),
-        ("2026-01-05T11:00:00Z", "2026-01-05T11:59:30Z", "2026-01-05T11:00:00Z"),
-        ("2026-01-05T12:50:00Z", "2026-01-05T13:00:00Z", "2026-01-05T11:50:00.000Z"),
-        ("1999-01-01T00:00:00Z", "1999-01-01T00:00:10Z", "2026-01-05T11:59:50.000Z"),
-        ("0001-01-01T00:00:00Z", "9999-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
-        ("half past nine", "2026-01-05T13:00:00Z", "half past nine"),
-        (None, "2026-01-05T13:00:00Z", "2026-01-05T12:00:00.000Z"),
+        {"traits": ["a"]},
+        {"traits": "x", "integrations": True},
+        {"context": ["a"]},
+        {"context": "x"},
+        {"integrations": ["All"]},
+        {"properties": []},
+        {"properties": ""},
+        {"properties": None},
+        {"type": "identify", "properties": [1]},
+        {"type": "identify", "traits": []},
+        {"type": "alias", "previousId": "2", "traits": "x", "properties": 5},
+        {"type": "delete", "traits": 1, "properties": 1, "context": 1},
     ],
 )
-def test_the_wrong_clock_of_a_device_is_corrected(timestamp: str | None, sent_at: str | None, expected: str) -> None:
+@pytest.mark.parametrize("shared", [{}, {"context": {"locale": "de"}, "integrations": {"All": True}}])
+def test_a_shape_that_no_mapping_uses_refuses_no_event(members: dict[str, Any], shared: dict[str, Any]) -> None:
+    event = complete(TRACK | members, shared)
+
+    assert event["userId"] == "1"
+    assert isinstance(event.get("context", {}), dict)
+    assert isinstance(event.get("properties", {}), dict) or event["type"] != "track"
+    assert isinstance(event.get("traits", {}), dict) or event["type"] != "identify"
+
+
+@pytest.mark.parametrize("context", [None, [], 0, False, ""])
+def test_a_context_that_is_no_object_is_none(context: Any) -> None:
+    assert "context" not in complete(TRACK | {"context": context})
+    assert complete(TRACK | {"context": context}, {"context": {"locale": "de"}})["context"] == {"locale": "de"}
+    assert "context" not in complete(TRACK, {"context": context})
+
+
+def test_personas_that_are_null_are_none() -> None:
+    assert complete(TRACK | {"context": {"personas": None, "locale": "de"}})["context"] == {"locale": "de"}
+    assert complete(TRACK, {"context": {"personas": None}})["context"] == {}
+
+
+def test_the_address_of_a_device_is_added_to_a_live_event() -> None:
+    event = TRACK | {"context": {"library": {"name": "analytics.js"}}}
+
+    assert complete(event, ip="8.8.8.8")["context"]["ip"] == "8.8.8.8"
+    assert complete(TRACK, {"context": event["context"]}, ip="8.8.8.8")["context"]["ip"] == "8.8.8.8"
+    assert (
+        complete(event | {"context": event["context"] | {"ip": "1.1.1.1"}}, ip="8.8.8.8")["context"]["ip"] == "1.1.1.1"
+    )
+    assert "ip" not in complete(event | {"receivedAt": "2026-01-05T11:00:00Z"}, ip="8.8.8.8")["context"]
+    assert "ip" not in complete(event)["context"]
+
+
+def test_the_traits_of_an_identify_may_be_in_its_context() -> None:
+    context = {"traits": {"email": "r1@shop.example", "id": 2**53 + 1}}
+    identify = {"type": "identify", "userId": "r1"}
+
+    for event in (identify, identify | {"traits": None}):
+        assert complete(event | {"context": context})["traits"] == context["traits"] | {"id": "9007199254740993"}
+    assert complete(identify, {"context": context})["traits"]["email"] == "r1@shop.example"
+    assert complete(identify | {"context": context, "traits": {}})["traits"] == {}
+    assert "traits" not in complete(TRACK | {"context": context})
+    assert "traits" not in complete(identify | {"context": {"traits": "x"}})
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "sent_at", "expected"),
+    [
+        ("2026-01-05T11:00:00Z", None, "2026-01-05T11:00:00.000Z"),
+        ("2026-01-05T11:00:00.500+01:00", None, "2026-01-05T10:00:00.500Z"),
+        (1767610800, None, "2026-01-05T11:00:00.000Z"),
+        ("2026-01-05T11:00:00Z", "2026-01-05T11:59:30Z", "2026-01-05T11:00:00.000Z"),
+        ("2026-01-05T11:49:00Z", "2026-01-05T11:50:00Z", "2026-01-05T11:49:00.000Z"),
+        ("2026-01-05T12:50:00Z", "2026-01-05T13:00:00Z", "2026-01-05T11:50:00.000Z"),
+        ("2026-01-05T12:50:00Z", 1767618000000, "2026-01-05T11:50:00.000Z"),
+        ("1999-01-01T00:00:00Z", "1999-01-01T00:00:10Z", "2026-01-05T11:59:50.000Z"),
+        ("0001-01-01T00:00:00Z", "9999-01-01T00:00:00Z", "0001-01-01T00:00:00.000Z"),
+        ("half past nine", "2026-01-05T13:00:00Z", "2026-01-05T12:00:00.000Z"),
+        (None, "2026-01-05T13:00:00Z", "2026-01-05T12:00:00.000Z"),
+        ("", None, "2026-01-05T12:00:00.000Z"),
+    ],
+)
+def test_the_time_of_an_event_is_by_the_clock_of_the_server(timestamp: Any, sent_at: Any, expected: str) -> None:
     event = {name: value for name, value in (TRACK | {"timestamp": timestamp}).items() if value is not None}
 
     assert complete(event, {"sentAt": sent_at})["timestamp"] == expected
+    assert complete(event | {"sentAt": sent_at})["timestamp"] == expected
 
 
-def test_an_import_keeps_the_times_of_its_events() -> None:
-    event = complete(
-        TRACK | {"timestamp": "2020-01-01T00:00:00Z"}, {"sentAt": "2020-01-01T00:00:00Z"}, correct_clock=False
-    )
+def test_the_time_as_the_client_wrote_it_is_kept() -> None:
+    raw = "2026-01-05T12:50:00+00:00"
+    event = complete(TRACK | {"timestamp": raw}, {"sentAt": "2026-01-05T13:00:00Z"})
 
-    assert event["timestamp"] == "2020-01-01T00:00:00Z"
+    assert event["originalTimestamp"] == raw
+    assert event["sentAt"] == "2026-01-05T13:00:00Z"
+    assert complete(TRACK | {"timestamp": 1767610800})["originalTimestamp"] == 1767610800
+    assert complete(TRACK | {"originalTimestamp": raw, "timestamp": "2026-01-05T11:00:00Z"})["originalTimestamp"] == raw
+    assert complete(TRACK | {"sentAt": "a"}, {"sentAt": "b"})["sentAt"] == "a"
+    assert not {"originalTimestamp", "sentAt"} & complete(TRACK).keys()
+
+
+def test_a_time_may_be_in_original_timestamp_only() -> None:
+    event = complete(TRACK | {"originalTimestamp": "2026-01-05T11:00:00Z", "timestamp": None})
+
+    assert event["timestamp"] == "2026-01-05T11:00:00.000Z"
+
+
+@pytest.mark.parametrize("timestamp", ["2099-01-01T00:00:00Z", "2026-01-19T12:00:00Z", 4070908800, 4070908800000])
+@pytest.mark.parametrize("how", [{}, {"origin": "import"}, {"origin": "webhook"}])
+@pytest.mark.parametrize("kind", ["identify", "track", "page", "screen", "group", "alias", "delete"])
+def test_a_time_after_the_receipt_is_that_of_the_receipt(timestamp: Any, how: dict[str, Any], kind: str) -> None:
+    event = TRACK | {"type": kind, "previousId": "2", "groupId": "3", "timestamp": timestamp}
+
+    assert complete(event, **how)["timestamp"] == "2026-01-05T12:00:00.000Z"
+    assert complete(event, **how)["originalTimestamp"] == timestamp
+    assert remarks(event, **how) == ("future_times",)
+    assert remarks(event | {"timestamp": "2026-01-05T12:00:01Z"}, **how) == ()
+
+
+@pytest.mark.parametrize("timestamp", ["half past nine", 0, True, [1], "2016-07-18T25:00:00Z"])
+def test_a_time_that_cannot_be_read_is_counted_and_refused_in_an_import(timestamp: Any) -> None:
+    for name in ("timestamp", "originalTimestamp"):
+        for how in ({}, {"origin": "webhook"}):
+            assert remarks(TRACK | {name: timestamp}, **how) == ("unreadable_times",)
+        with pytest.raises(Refusal, match=f"{name}: must be a time") as refused:
+            complete(TRACK | {name: timestamp}, origin="import")
+        assert (refused.value.status, refused.value.field) == (400, name)
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "own", "common", "expected"),
+    [
+        # history: without `sentAt`, with that of the archive, and older than the library that sends it
+        ("2020-01-01T00:00:00Z", None, None, "2020-01-01T00:00:00.000Z"),
+        ("2020-01-01T00:00:00Z", "2020-01-01T00:00:05Z", None, "2020-01-01T00:00:00.000Z"),
+        ("2020-01-01T00:00:00Z", "2020-01-01T00:00:05Z", "2026-01-05T12:00:00Z", "2020-01-01T00:00:00.000Z"),
+        ("2020-01-01T00:00:00Z", None, "2026-01-05T14:00:00Z", "2020-01-01T00:00:00.000Z"),
+        # live events of a phone whose clock is wrong
+        ("2026-01-05T13:50:00Z", None, "2026-01-05T14:00:00Z", "2026-01-05T11:50:00.000Z"),
+        ("2026-01-04T11:50:00Z", None, "2026-01-04T12:00:00Z", "2026-01-05T11:50:00.000Z"),
+    ],
+)
+def test_an_import_keeps_history_and_corrects_the_clock_of_a_phone(
+    timestamp: str, own: str | None, common: str | None, expected: str
+) -> None:
+    event = TRACK | {"timestamp": timestamp} | ({"sentAt": own} if own else {})
+
+    assert complete(event, {"sentAt": common} if common else {}, origin="import")["timestamp"] == expected
+
+
+@pytest.mark.parametrize("origin", ["call", "import", "webhook"])
+def test_an_event_that_segment_passed_on_keeps_its_times(origin: str) -> None:
+    event = TRACK | {
+        "originalTimestamp": "2026-01-05T13:50:00.000Z",
+        "timestamp": "2026-01-05T11:50:00.000Z",
+        "sentAt": "2026-01-05T14:00:00.000Z",
+        "receivedAt": "2026-01-05T12:00:00.000Z",
+    }
+
+    assert complete(event, origin=origin).items() >= event.items()
+
+
+@pytest.mark.parametrize("own", [None, "", "soon", [1]])
+def test_a_received_at_that_is_no_time_is_replaced(own: Any) -> None:
+    assert complete(TRACK | {"receivedAt": own}, origin="webhook")["receivedAt"] == "2026-01-05T12:00:00.000Z"
+
+
+def test_an_unlikely_id_is_counted() -> None:
+    assert remarks(TRACK | {"userId": "undefined", "timestamp": "soon"}) == ("unlikely_ids", "unreadable_times")
+    assert remarks(TRACK) == ()
 
 
 def test_the_shared_members_of_a_batch_are_limited_in_size() -> None:

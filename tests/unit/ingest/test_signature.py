@@ -1,4 +1,4 @@
-"""Segment's signature: of the whole body, or of the raw first element of an array."""
+"""Segment's signature: of the whole body, or else of the raw first element of an array."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hmac
 
 import pytest
 
-from ingest.signature import is_signed, signed_text
+from ingest.signature import first_element, is_signed
 
 SECRET = "s3cret"
 
@@ -34,12 +34,23 @@ def test_the_raw_text_of_a_single_event_is_signed() -> None:
         (b"[1]", b"1"),
     ],
 )
-def test_the_raw_first_element_of_an_array_is_signed(body: bytes, first: bytes) -> None:
-    assert signed_text(body) == first
+def test_an_array_is_signed_as_a_whole_or_by_its_raw_first_element(body: bytes, first: bytes) -> None:
+    assert first_element(body) == first
     assert is_signed(body, sign(first), SECRET)
-    assert not is_signed(body, sign(body), SECRET)
+    assert is_signed(body, sign(body), SECRET)
+    assert not is_signed(body, sign(first + b" "), SECRET)
 
 
-@pytest.mark.parametrize("body", [b"[", b"[]", b"[nope]", b"\xff\xfe", b"[" * 100_000])
-def test_a_body_that_is_not_json_has_no_valid_signature(body: bytes) -> None:
-    assert not is_signed(body, sign(body), SECRET)
+def test_a_byte_order_mark_belongs_to_no_element() -> None:
+    assert first_element(b"\xef\xbb\xbf[1, 2]") == b"1"
+
+
+@pytest.mark.parametrize("body", [b"[", b"[]", b"[nope]", b"\xff\xfe", b"[" * 100_000, b'{"a": 1}'])
+def test_only_an_array_of_json_has_a_first_element(body: bytes) -> None:
+    assert first_element(body) is None
+    assert not is_signed(body, sign(b""), SECRET)
+    assert not is_signed(body, sign(body[1:]), SECRET)
+
+
+def test_bytes_that_are_not_utf_8_are_signed_as_a_whole() -> None:
+    assert is_signed(b"\xff\xfe", sign(b"\xff\xfe"), SECRET)

@@ -90,7 +90,7 @@ def test_a_claim_that_raises_expires_soon_so_that_its_event_is_isolated(
     monkeypatch.setattr(mapping, "translate", fail)
     append(runtime, "a")
 
-    assert deliverer.deliver_once(runtime, QUEUE, polling=False)
+    assert deliverer.deliver_once(runtime, QUEUE, polling=False).delivered
 
     ((name, until_ms),) = runtime.client.zrange(CLAIMS, 0, -1, withscores=True)
     assert until_ms <= time.time() * 1000 + deliverer.GIVEN_UP_MS
@@ -122,10 +122,10 @@ def test_a_probe_claims_a_few_events_only(runtime: Runtime, api: Api) -> None:
     item = Item(1, 0, "trackEvent", "event", "/api/v2/entity", b"{}")
     for _ in range(FAILURES):
         runtime.admissions[QUEUE].guard(lambda _: [down])(Request("/api/v2/entity", (item,)))
-    assert not deliverer.deliver_once(runtime, QUEUE, polling=False), "the circuit breaker is open"
+    assert not deliverer.deliver_once(runtime, QUEUE, polling=False).delivered, "the circuit breaker is open"
 
     runtime.client.hset(f"{base(QUEUE)}:admission", "probe_at", 0)
-    assert deliverer.deliver_once(runtime, QUEUE, polling=False)
+    assert deliverer.deliver_once(runtime, QUEUE, polling=False).delivered
 
     assert api.requests == [deliverer.PROBE_EVENTS]
 

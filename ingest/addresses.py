@@ -1,0 +1,33 @@
+"""The address of a device, `context.ip`.
+
+Segment's servers fill it in for client-side events only (segmentio/segment-docs, src/connections/spec/common.md,
+"Context Fields Automatically Collected"): the address of a server says nothing about a person.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from mapping.envelope import JsonObject
+
+# In `context.library.name`, of the libraries for browsers and phones by Segment, RudderStack, Customer.io and Jitsu.
+_DEVICE_LIBRARY = re.compile(
+    r"analytics\.js|javascript|browser|jitsu/js|react-?native|flutter|\b(?:ios|android|swift|kotlin|unity|xamarin)\b",
+    re.IGNORECASE,
+)
+
+
+def with_ip(context: Any, ip: str) -> Any:
+    """Return the context with the address of the connection, if a library for devices sent it without `ip`."""
+    if type(context) is not dict or "ip" in context:
+        return context
+    library: JsonObject | Any = context.get("library")
+    name = library.get("name") if type(library) is dict else None
+    return context | {"ip": ip} if type(name) is str and _is_for_devices(name) else context
+
+
+@lru_cache(maxsize=256)
+def _is_for_devices(library: str) -> bool:
+    return _DEVICE_LIBRARY.search(library) is not None

@@ -1,0 +1,115 @@
+"""The ids in an event: which are refused, which keep all their digits, and which are unlikely to identify a person.
+
+The mapping follows JavaScript, where a number is a double: 9007199254740993 becomes 9007199254740992, another person.
+A whole number whose digits would change is therefore stored as the text of its digits.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any, Final
+
+from ingest.errors import Refusal, invalid
+from mapping import DELETION
+from mapping.envelope import JsonObject
+from mapping.identifiers import is_email
+from mapping.javascript import number_text
+
+_MEMBERS: Final = ("userId", "anonymousId", "previousId", "groupId")
+
+_EXACT: Final = (*_MEMBERS, "messageId")  # two events whose ids are rounded to one would be taken for repetitions
+_OBJECT_EVENTS: Final = ("Object Deleted", "Relationship Deleted")  # with the id of the object in `properties`
+_SMALLEST_INEXACT: Final = 2**53
+
+# What a program writes in place of an id that it does not have. PostHog refuses the first three lines
+# (PostHog/posthog, nodejs/src/common/persons/person-utils.ts); case, quotes and white space around are ignored.
+_UNLIKELY: Final = frozenset(
+    (
+        *("", "anonymous", "guest", "distinctid", "distinct_id", "id", "not_authenticated", "email"),
+        *("undefined", "true", "false"),
+        *("[object object]", "nan", "none", "null", "0"),
+        *("-1", "nil", "<nil>", "<null>", "(null)", "[object undefined]", "[object null]", "unknown", "n/a"),
+        *("userid", "user_id", "anonymousid", "anonymous_id"),
+        *("00000000-0000-0000-0000-000000000000", "00000000000000000000000000000000"),
+    )
+)
+_ZEROS: Final = "00000000"
+_AROUND: Final = " \t\r\n\v\f\u00a0\ufeff'\"`"
+
+
+def check(event: JsonObject, kind: str) -> None:
+    """Check the ids, and replace each number that JavaScript would round by the text of its digits.
+
+    Raises Refusal (400) for an id that is neither a text nor a finite number, and for a missing one.
+    """
+    for name in _EXACT:
+        value = event.get(name)
+        if value is not None and type(value) is not str:
+            event[name] = _checked(name, value)
+    if kind == "alias":
+        for name in ("userId", "previousId"):
+            if _is_missing(event, name):
+                raise Refusal(400, f"{name}: is missing; an alias needs both userId and previousId", name)
+    elif kind == DELETION:
+        if _is_missing(event, "userId"):
+            raise Refusal(400, "userId: is missing; a deletion request needs a userId", "userId")
+    elif _is_missing(event, "userId") and _is_missing(event, "anonymousId"):
+        raise Refusal(400, "userId: is missing; an event needs a userId or an anonymousId", "userId")
+    if kind == "group" and _is_missing(event, "groupId"):
+        raise Refusal(400, "groupId: is missing; a group call needs a groupId", "groupId")
+
+
+def keep_digits(event: JsonObject, kind: str) -> None:
+    """Do the same for the ids inside other members: those of people and objects in traits, of objects in properties."""
+    names: tuple[str, ...]
+    if kind == "identify":
+        member, names = "traits", ("id", "objectId")
+    elif kind == "track" and event["event"] in _OBJECT_EVENTS:
+        member, names = "properties", ("objectId",)
+    else:
+        return
+    values = event.get(member)
+    if type(values) is dict:
+        rounded = [name for name in names if type(values.get(name)) is int and _is_rounded(values[name])]
+        if rounded:
+            event[member] = values | {name: str(values[name]) for name in rounded}
+
+
+def unlikely(event: JsonObject) -> str | None:
+    """Return the name of the first member whose id is unlikely to identify a person or a group; None without one."""
+    for name in _MEMBERS:
+        value = event.get(name)
+        if value is None or value == "":
+            continue
+        text = value if type(value) is str else number_text(value)
+        # Most ids are long, and of the long ones only the UUID of zeros is unlikely.
+        if (len(text) < 32 or _ZEROS in text) and text.strip(_AROUND).lower() in _UNLIKELY:
+            return name
+    return None
+
+
+def names_one_person(alias: JsonObject) -> bool:
+    """Whether both ids of an alias are the same person: analytics.js writes such an alias of an identified person."""
+    user_id, previous_id = _text(alias["userId"]), _text(alias["previousId"])
+    return user_id == previous_id or (is_email(user_id) and user_id.lower() == previous_id.lower())
+
+
+def _text(value: Any) -> str:
+    return value if type(value) is str else number_text(value)
+
+
+def _is_missing(event: JsonObject, name: str) -> bool:
+    value = event.get(name)
+    return value is None or value == ""
+
+
+def _checked(name: str, value: Any) -> str | int | float:
+    if type(value) is int:
+        return str(value) if _is_rounded(value) else value
+    if type(value) is float and isfinite(value):
+        return value
+    raise invalid(name, "a string or a number", value)
+
+
+def _is_rounded(number: int) -> bool:
+    return abs(number) >= _SMALLEST_INEXACT and number_text(number) != str(number)

@@ -1,0 +1,36 @@
+-- Ranks: while an event waits for earlier ones, events that happened before it are put before it. How a rank is stored is in
+-- lanes/records.py. Ranks are in the generation in which the wait ends. Uses clock and bulk.
+local UNTIL_END, MARK, CLIENT_END = TIME_DIGITS, TIME_DIGITS + 1, TIME_DIGITS + 1 + CLIENT_BYTES
+local RANK_END = CLIENT_END + RANK_DIGITS
+
+local function rank_key(at_ms)
+  return RANK .. format('%d', math.floor(at_ms / RANK_GENERATION_MS))
+end
+
+-- The keys that exist of the generations from a time on.
+local function rank_keys(first_ms)
+  local names, existing = {}, {}
+  for at = first_ms, now + LONGEST_WAIT_MS + RANK_GENERATION_MS, RANK_GENERATION_MS do
+    names[#names + 1] = rank_key(at)
+  end
+  if call('EXISTS', unpack(names)) > 0 then
+    for _, name in ipairs(names) do
+      existing[#existing + 1] = call('EXISTS', name) == 1 and name or nil
+    end
+  end
+  return existing
+end
+
+-- Until when these events wait, by name; without those that do not wait. `rank_names`: of `rank_keys(now)`.
+local function waits_until(rank_names, names)
+  local until_of = {}
+  for _, key in ipairs(rank_names) do
+    for i, rank in ipairs(read_all('HMGET', key, names)) do
+      local at = rank and tonumber(sub(rank, 1, UNTIL_END))
+      if at and at > now then
+        until_of[names[i]] = at
+      end
+    end
+  end
+  return until_of
+end

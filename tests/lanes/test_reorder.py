@@ -1,0 +1,209 @@
+"""The reorder window: events wait for earlier ones, which go before them."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import redis
+
+import lanes
+from lanes import records
+from tests.lanes.driving import COOLDOWN_MS, QUEUE, append, claim, deliver, names, queue_of, stats
+
+WAIT_MS = 600
+A, B = b"client-a", b"client-b"
+
+
+def now_ms(client: redis.Redis) -> int:
+    seconds, microseconds = client.time()
+    return int(seconds * 1000 + microseconds // 1000)
+
+
+class Sender:
+    """Appends events that happened some time before the sender was made."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self.client = client
+        self.start_ms = now_ms(client) - 2_000
+
+    def event(
+        self,
+        name: str,
+        *keys: str,
+        at: int,
+        wait_ms: int = WAIT_MS,
+        by: bytes = A,
+        tie: bytes = records.tie(0, 0, 0),
+        cooldown_ms: int = 0,
+    ) -> lanes.NewEvent:
+        rank = records.rank(wait_ms, by, self.start_ms + at, tie)
+        return lanes.NewEvent(name.encode(), keys, name, cooldown_ms, rank=rank)
+
+    def send(self, *events: lanes.NewEvent) -> lanes.Appended:
+        return append(self.client, *events)
+
+
+@pytest.fixture
+def sender(client: redis.Redis) -> Sender:
+    lanes.open_queue(queue_of(client))
+    return Sender(client)
+
+
+def delivered(client: redis.Redis, count: int, *, events: int = 100, deadline_s: float = 20) -> list[str]:
+    """Claim and deliver until that many events were delivered; return their names in order."""
+    order: list[str] = []
+    until = time.monotonic() + deadline_s
+    while len(order) < count and time.monotonic() < until:
+        claimed = claim(client, events=events)
+        order += names(claimed)
+        deliver(client, claimed)
+    assert len(order) == count, order
+    assert lanes.verify(queue_of(client)).violations == ()
+    return order
+
+
+def test_an_event_is_not_claimed_before_its_wait_is_over(client: redis.Redis, sender: Sender) -> None:
+    sender.send(sender.event("a", "sue", at=0))
+    claimed = claim(client)
+    assert claimed.events == ()
+    assert claimed.next_due_ms is not None
+    assert 0 < claimed.next_due_ms <= WAIT_MS
+    assert delivered(client, 1) == ["a"]
+
+
+def test_an_earlier_event_goes_before_one_that_waits(client: redis.Redis, sender: Sender) -> None:
+    sender.send(sender.event("later", "sue", at=100))
+    appended = sender.send(sender.event("earlier", "sue", at=0))
+    assert appended.results == ("reordered",)
+    assert stats(client).reordered_total == 1
+    assert delivered(client, 2) == ["earlier", "later"]
+
+
+def test_an_event_goes_between_others(client: redis.Redis, sender: Sender) -> None:
+    for at in (0, 300, 100, 200, 50):
+        sender.send(sender.event(str(at), "sue", at=at))
+    assert lanes.verify(queue_of(client)).violations == ()
+    assert delivered(client, 5) == ["0", "50", "100", "200", "300"]
+
+
+def test_events_of_other_keys_are_not_touched(client: redis.Redis, sender: Sender) -> None:
+    sender.send(sender.event("sue", "sue", at=100))
+    assert sender.send(sender.event("tom", "tom", at=0)).results == ("accepted",)
+    assert set(delivered(client, 2)) == {"sue", "tom"}
+
+
+def test_an_event_whose_wait_is_over_is_not_overtaken(client: redis.Redis, sender: Sender) -> None:
+    sender.send(sender.event("later", "sue", at=100, wait_ms=0))
+    assert sender.send(sender.event("earlier", "sue", at=0)).results == ("accepted",)
+    assert delivered(client, 2) == ["later", "earlier"]
+
+
+def test_an_event_that_goes_before_another_waits_no_longer_than_it(client: redis.Redis, sender: Sender) -> None:
+    sender.send(sender.event("later", "sue", at=100, wait_ms=300))
+    sender.send(sender.event("earlier", "sue", at=0, wait_ms=9_000))
+    assert delivered(client, 2, deadline_s=8) == ["earlier", "later"]
+
+
+def test_several_keys_make_no_circle(client: redis.Redis, sender: Sender) -> None:
+    """`c` would go before `a` in one lane; there is `b`, behind which it must stay in the other."""
+    sender.send(sender.event("a", "sue", at=200))
+    sender.send(sender.event("b", "sue", "tom", at=300, wait_ms=0))
+    sender.send(sender.event("c", "sue", "tom", at=100))
+    sender.send(sender.event("d", "tom", at=250))
+    assert delivered(client, 4) == ["a", "b", "c", "d"]
+
+
+def test_an_event_with_several_keys_goes_before_others_in_each(client: redis.Redis, sender: Sender) -> None:
+    sender.send(sender.event("visitor", "anon", at=100))
+    sender.send(sender.event("person", "sue", at=200))
+    sender.send(sender.event("identify", "anon", "sue", at=50))
+    order = delivered(client, 3)
+    assert order[0] == "identify"
+
+
+def test_one_claim_takes_the_chain_in_its_order(client: redis.Redis, sender: Sender) -> None:
+    for at in (300, 100, 200):
+        sender.send(sender.event(str(at), "sue", at=at))
+    time.sleep(WAIT_MS / 1000)
+    claimed = claim(client)
+    assert names(claimed) == ["100", "200", "300"]
+    assert lanes.settle(queue_of(client), claimed.id, delivered=[e.sequence for e in claimed.events]).lost == ()
+
+
+def test_equal_times_go_by_request_then_by_acceptance(client: redis.Redis, sender: Sender) -> None:
+    first, second = records.tie(1_000, 1_005, 7), records.tie(1_000, 1_009, 7)
+    sender.send(sender.event("second", "sue", at=0, tie=second))
+    sender.send(sender.event("first", "sue", at=0, tie=first))
+    sender.send(sender.event("first too", "sue", at=0, tie=first))
+    assert delivered(client, 3) == ["first", "first too", "second"]
+
+
+def test_close_times_of_two_clients_say_nothing(client: redis.Redis, sender: Sender) -> None:
+    sender.send(sender.event("server", "sue", at=300, by=B))
+    sender.send(sender.event("close", "sue", at=100, by=A))
+    sender.send(sender.event("far", "sue", at=0, by=A))
+    assert delivered(client, 3) == ["far", "server", "close"]
+
+
+def test_the_order_within_a_client_counts_more_than_closeness(client: redis.Redis, sender: Sender) -> None:
+    sender.send(sender.event("a2", "sue", at=100, by=A))
+    sender.send(sender.event("b", "sue", at=150, by=B))
+    sender.send(sender.event("a1", "sue", at=50, by=A))
+    assert delivered(client, 3) == ["a1", "a2", "b"]
+
+
+def test_a_time_after_the_acceptance_is_not_believed(client: redis.Redis, sender: Sender) -> None:
+    sender.send(sender.event("future", "sue", at=50_000))
+    sender.send(sender.event("now", "sue", at=60_000))
+    sender.send(sender.event("now too", "sue", at=55_000))
+    assert delivered(client, 3) == ["future", "now", "now too"]
+
+
+def test_an_earlier_event_goes_before_a_removal_that_waits_for_its_cooldown(
+    client: redis.Redis, sender: Sender
+) -> None:
+    sender.send(sender.event("track", "sue", at=0, wait_ms=0))
+    assert delivered(client, 1) == ["track"]
+    sender.send(sender.event("removal", "sue", at=200, wait_ms=100, cooldown_ms=COOLDOWN_MS))
+    time.sleep(0.2)
+    assert sender.send(sender.event("earlier", "sue", at=100, wait_ms=100)).results == ("reordered",)
+    assert delivered(client, 1) == ["earlier"]
+    assert stats(client).delayed == 1
+
+
+def test_an_event_before_unfinished_ones_of_an_old_rank(client: redis.Redis, sender: Sender) -> None:
+    """The rank of an event is forgotten some time after its wait; then it counts as late as its acceptance."""
+    sender.send(sender.event("old", "sue", at=0, wait_ms=1))
+    for key in client.keys(f"segue:{{{QUEUE}}}:rank:*"):
+        client.delete(key)
+    time.sleep(0.01)
+    sender.send(sender.event("later", "sue", at=1_500))
+    assert sender.send(sender.event("earlier", "sue", at=1_000)).results == ("accepted",)
+    assert delivered(client, 3) == ["old", "later", "earlier"]
+
+
+def test_duplicates_are_dropped(client: redis.Redis, sender: Sender) -> None:
+    sender.send(sender.event("later", "sue", at=100))
+    sender.send(sender.event("earlier", "sue", at=0))
+    assert sender.send(sender.event("earlier", "sue", at=0)).results == ("duplicates",)
+    assert delivered(client, 2) == ["earlier", "later"]
+
+
+def test_a_lane_of_reordered_events_can_be_erased(client: redis.Redis, sender: Sender) -> None:
+    for at in (300, 100, 200, 50):
+        sender.send(sender.event(str(at), "sue", f"own {at}", at=at))
+    erased = lanes.erase(queue_of(client), [lanes.digest("own 200")])
+    assert [event.body for event in erased.events] == [b"200"]
+    assert lanes.verify(queue_of(client)).violations == ()
+    sender.send(sender.event("60", "sue", at=60))
+    assert lanes.verify(queue_of(client)).violations == ()
+    assert sorted(delivered(client, 4)) == ["100", "300", "50", "60"]
+
+
+def test_nothing_is_left_when_the_queue_is_empty(client: redis.Redis, sender: Sender) -> None:
+    sender.send(sender.event("later", "sue", at=100))
+    sender.send(sender.event("earlier", "sue", at=0))
+    delivered(client, 2)
+    kept = [key for key in client.keys("*:rank:*") if client.pttl(key) <= 0]
+    assert kept == []
