@@ -21,15 +21,7 @@ def settings_document(write_key: str, api_host: str, protocol: str, batch_ms: in
     of events is switched off. Customer.io's browser client reads its own key. It does not retry a batch, so it sends
     single events.
     """
-    endpoint: JsonObject = {
-        "apiKey": write_key,
-        "apiHost": api_host,
-        "protocol": protocol,
-        "addBundledMetadata": True,
-        "unbundledIntegrations": [],
-        "maybeBundledConfigIds": {},
-        "versionSettings": {"version": "4.4.7", "componentTypes": ["browser"]},
-    }
+    endpoint = _endpoint(write_key, api_host, protocol)
     batching = {"strategy": "batching", "config": {"size": _BATCH_EVENTS, "timeout": batch_ms}}
     return {
         "integrations": {
@@ -44,6 +36,18 @@ def settings_document(write_key: str, api_host: str, protocol: str, batch_ms: in
         "metrics": {"sampleRate": 0},
         "legacyVideoPluginsEnabled": False,
         "remotePlugins": [],
+    }
+
+
+def _endpoint(write_key: str, api_host: str, protocol: str) -> JsonObject:
+    return {
+        "apiKey": write_key,
+        "apiHost": api_host,
+        "protocol": protocol,
+        "addBundledMetadata": True,
+        "unbundledIntegrations": [],
+        "maybeBundledConfigIds": {},
+        "versionSettings": {"version": "4.4.7", "componentTypes": ["browser"]},
     }
 
 

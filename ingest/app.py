@@ -174,7 +174,15 @@ class Ingest:
     async def _accept_webhook(self, name: str, scope: Scope, receive: bodies.Receive) -> Response:
         received_at = datetime.now(UTC)
         raw = await bodies.read(receive, _header(scope, b"content-encoding"))
-        return await self._accept(self._calls.read_webhook(name, _header(scope, b"x-signature"), raw, received_at))
+        offer = self._calls.read_webhook(name, _header(scope, b"x-signature"), raw, received_at)
+        try:
+            return await self._accept(offer)
+        except Refusal as refusal:
+            if refusal.status != 429:
+                raise
+            # Segment's webhook repeats a request after 5xx only (segmentio/segment-docs,
+            # src/connections/destinations/catalog/webhooks/index.md, "Retries").
+            raise refusal.with_status(503) from None
 
     async def _accept(self, offer: Offer) -> Response:
         """Append the valid events of an offer; list the others in the response.

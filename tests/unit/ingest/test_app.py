@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hmac
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -257,6 +258,24 @@ def test_a_redis_without_memory_is_named_in_the_refusal_and_is_not_ready(
     assert post.json["message"] == "Redis is out of memory; send the request again"
     assert (ready.status, ready.json["message"]) == (503, "Redis is out of memory")
     assert again.status == 200
+
+
+def test_the_webhook_gets_503_in_an_outage_because_segment_repeats_it_only_then(
+    redis_server: RedisServer, redis_client: redis.Redis
+) -> None:
+    body = b'{"type": "track", "event": "x", "userId": "1"}'
+    signature = hmac.new(b"demo-secret", body, "sha1").hexdigest()
+
+    async def use(client: Connection) -> Reply:
+        redis_client.config_set("maxmemory", 1)
+        try:
+            return await client.request("POST", "/v1/webhook/demo", body, X_Signature=signature)
+        finally:
+            redis_client.config_set("maxmemory", 0)
+
+    reply = with_endpoint(redis_server, use)
+
+    assert (reply.status, reply.headers["retry-after"], reply.json["code"]) == (503, "2", "redis_out_of_memory")
 
 
 def test_after_a_failover_the_endpoint_connects_to_the_new_primary(

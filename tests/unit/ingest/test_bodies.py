@@ -64,7 +64,7 @@ def test_half_of_a_surrogate_pair_becomes_the_replacement_character(text: bytes,
         (b"12345678901234567891E+1", "123456789012345678910"),
     ],
 )
-@pytest.mark.parametrize("name", ["userId", "anonymousId", "previousId", "groupId", "messageId"])
+@pytest.mark.parametrize("name", ["userId", "anonymousId", "previousId", "groupId", "messageId", "objectId", "id"])
 def test_a_whole_number_that_identifies_keeps_its_digits(name: str, number: bytes, digits: str) -> None:
     single = parsed(b'{"%b" : %b, "properties": {"n": %b}}' % (name.encode(), number, number))
     (first, *_) = parsed(b'{"batch": [{"context": {"%b":%b}}], "x": "\\ud83c"}' % (name.encode(), number))["batch"]
