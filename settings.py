@@ -13,9 +13,10 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # The configuration without a file: one source, one destination, and the credentials that the simulator accepts.
@@ -31,6 +32,14 @@ class SettingsError(Exception):
     """A variable or the configuration file is invalid. The message names the variable or the key, one fault a line."""
 
 
+def _base_url(url: str) -> str:
+    """Return the URL if paths can be added to it; raise ValueError otherwise."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
+        raise ValueError("must be like https://events.example.com, with or without a path")
+    return url
+
+
 class Settings(BaseSettings):
     """The environment variables as typed values. Durations are seconds, ports are TCP ports on `host`."""
 
@@ -43,6 +52,8 @@ class Settings(BaseSettings):
     ingest_port: int = 8080
     simulator_port: int = 8090
     console_port: int = 8081
+    public_url: Annotated[str, AfterValidator(_base_url)] | None = None
+    analytics_js: Path | None = None
     workers: int = Field(default=2, ge=1)
     concurrency: int = Field(default=4, ge=1)
     track_url: str | None = None

@@ -94,12 +94,16 @@ def ingest() -> None:
     import uvicorn
 
     from ingest.app import Ingest
+    from ingest.protocol import Protocol
 
     settings = _startable().settings
     uvicorn.run(
         Ingest(settings),
         host=settings.host,
         port=settings.ingest_port,
+        http=Protocol,
+        ws="none",
+        lifespan="on",
         access_log=False,
         log_level="warning",
         timeout_graceful_shutdown=10,

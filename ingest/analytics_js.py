@@ -1,28 +1,33 @@
-"""The settings document: analytics.js loads it before it sends, and learns from it where to send."""
+"""What analytics.js loads: the settings document, which tells it where to send, and the script itself."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Final
+
 from mapping.envelope import JsonObject
+from settings import SettingsError
+
+SCRIPT: Final = "analytics.min.js"
+_BATCH_EVENTS = 10
 
 
-def settings_document(write_key: str, host: str, protocol: str) -> JsonObject:
+def settings_document(write_key: str, api_host: str, protocol: str, batch_ms: int) -> JsonObject:
     """Return the settings of a source, with this endpoint as the destination of its events.
 
-    `host` is the value of the `Host` header, `protocol` is `http` or `https`. analytics.js sends to
-    `PROTOCOL://HOST/v1/…` from then on. The members are those of `CDNSettings` in segmentio/analytics-next,
-    packages/browser/src/browser/settings.ts; everything except the delivery of events is switched off.
+    analytics.js sends to `PROTOCOL://API_HOST/…` from then on, where `api_host` ends in `/v1`. It sends the events of
+    `batch_ms` milliseconds in one request, so they arrive in order; 0: each by itself. The members are those of
+    `CDNSettings` in segmentio/analytics-next, packages/browser/src/browser/settings.ts; everything except the delivery
+    of events is switched off. Customer.io's browser client reads its own key. It does not retry a batch, so it sends
+    single events.
     """
-    segment = {
-        "apiKey": write_key,
-        "apiHost": f"{host}/v1",
-        "protocol": protocol,
-        "addBundledMetadata": True,
-        "unbundledIntegrations": [],
-        "maybeBundledConfigIds": {},
-        "versionSettings": {"version": "4.4.7", "componentTypes": ["browser"]},
-    }
+    endpoint = _endpoint(write_key, api_host, protocol)
+    batching = {"strategy": "batching", "config": {"size": _BATCH_EVENTS, "timeout": batch_ms}}
     return {
-        "integrations": {"Segment.io": segment},
+        "integrations": {
+            "Segment.io": endpoint | ({"deliveryStrategy": batching} if batch_ms else {}),
+            "Customer.io Data Pipelines": endpoint,
+        },
         "plan": {"track": {"__default": {"enabled": True, "integrations": {}}}},
         "edgeFunction": {},
         "analyticsNextEnabled": True,
@@ -32,3 +37,29 @@ def settings_document(write_key: str, host: str, protocol: str) -> JsonObject:
         "legacyVideoPluginsEnabled": False,
         "remotePlugins": [],
     }
+
+
+def _endpoint(write_key: str, api_host: str, protocol: str) -> JsonObject:
+    return {
+        "apiKey": write_key,
+        "apiHost": api_host,
+        "protocol": protocol,
+        "addBundledMetadata": True,
+        "unbundledIntegrations": [],
+        "maybeBundledConfigIds": {},
+        "versionSettings": {"version": "4.4.7", "componentTypes": ["browser"]},
+    }
+
+
+def scripts(file: Path | None) -> dict[str, bytes]:
+    """Return the file that SEGUE_ANALYTICS_JS names, as SCRIPT, and the bundles beside it by their names.
+
+    analytics.js loads a bundle when a page uses a feature that is rare. Raises SettingsError: a file cannot be read.
+    """
+    if file is None:
+        return {}
+    try:
+        bundles = {path.name: path.read_bytes() for path in file.parent.glob("*.bundle.*.js")}
+        return bundles | {SCRIPT: file.read_bytes()}
+    except OSError as error:
+        raise SettingsError(f"SEGUE_ANALYTICS_JS: {file} cannot be read: {error.strerror}") from None

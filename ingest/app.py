@@ -10,23 +10,22 @@ import asyncio
 import gc
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 import redis.asyncio
-from redis.exceptions import RedisError
 
 import lanes
 import mapping
-from ingest import bodies
-from ingest.analytics_js import settings_document
-from ingest.calls import BATCH_PATHS, EVENT_PATHS, Calls, Entries, Offer
+from ingest import analytics_js, bodies, paths, pixel, responses
+from ingest.calls import Calls, Entries, Offer
 from ingest.counters import Counters
 from ingest.errors import Refusal
-from ingest.group_commit import RESULTS, RETRY_AFTER_S, GroupCommit, Result
+from ingest.group_commit import RESULTS, GroupCommit, Result
+from ingest.public_url import PublicUrl
+from ingest.responses import SUCCESS, Response, Send, json_response, refused
 from ingest.sources import Source, sources
 from ingest.wakeups import Wakeups
 from mapping.envelope import JsonObject
@@ -34,27 +33,9 @@ from settings import Settings
 
 log = logging.getLogger(__name__)
 
-_CORS = (
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
-    (b"access-control-allow-headers", b"authorization, content-type, content-encoding"),
-    (b"access-control-max-age", b"86400"),
-)
+_READING = ("GET", "HEAD")
 
 Scope = Mapping[str, Any]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A response with a JSON body; an empty body when `body` is None."""
-
-    status: int
-    body: JsonObject | None = None
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
-_SUCCESS = Response(200, {"success": True})
 
 
 class Ingest:
@@ -63,6 +44,8 @@ class Ingest:
     def __init__(self, settings: Settings) -> None:
         document = settings.document()
         self._settings = settings
+        self._public_url = PublicUrl(settings.public_url)
+        self._scripts = analytics_js.scripts(settings.analytics_js)
         self._destinations = mapping.destinations(document)
         self._counters = Counters()
         self._calls = Calls(sources(document), self._entries, self._counters, settings)
@@ -73,19 +56,15 @@ class Ingest:
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
             response = await self._respond(scope, receive)
-            await _write(send, response)
+            await responses.write(send, response)
 
     async def _lifespan(self, receive: bodies.Receive, send: Send) -> None:
         await receive()
-        self._client = redis.asyncio.Redis.from_url(
-            self._settings.redis_url, socket_timeout=5, socket_connect_timeout=2
-        )
-        self._wakeups = Wakeups(self._settings.redis_url)
-        self._commits = {
-            name: GroupCommit(self._queue(name, destination), destination, self._wakeups)
-            for name, destination in self._destinations.items()
-        }
-        counting = asyncio.create_task(self._counters.write_regularly(self._client))
+        try:
+            counting = self._start()
+        except Exception as error:
+            await send({"type": "lifespan.startup.failed", "message": f"ingest cannot start: {error}"})
+            return
         # What is loaded now stays. A request allocates many small objects without cycles, which end with it: full
         # collections would find nothing and cost time.
         gc.freeze()
@@ -99,6 +78,18 @@ class Ingest:
         await self._client.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
+    def _start(self) -> asyncio.Task[None]:
+        """Make what requests use; return the task that writes the counts."""
+        self._client = redis.asyncio.Redis.from_url(
+            self._settings.redis_url, socket_timeout=5, socket_connect_timeout=2
+        )
+        self._wakeups = Wakeups(self._settings.redis_url)
+        self._commits = {
+            name: GroupCommit(self._queue(name, destination), destination, self._wakeups)
+            for name, destination in self._destinations.items()
+        }
+        return asyncio.create_task(self._counters.write_regularly(self._client))
+
     def _queue(self, name: str, destination: mapping.Destination) -> lanes.AsyncQueue:
         values = self._settings.queue_config(destination.delivery.remember_days)
         return lanes.AsyncQueue(client=self._client, name=name, **values)
@@ -107,58 +98,91 @@ class Ingest:
         try:
             return await self._route(scope, receive)
         except Refusal as refusal:
-            after = ((b"retry-after", b"%d" % refusal.retry_after_s),) if refusal.retry_after_s else ()
-            return Response(refusal.status, {"success": False, "error": refusal.json()}, after)
+            return refused(refusal)
         except Exception:
             log.exception("unhandled exception in %s %s", scope["method"], scope["path"])
-            return Response(500, {"success": False, "error": {"message": "internal error; send the request again"}})
+            return refused(Refusal(500, "internal error; send the request again", code="internal_error"))
 
     async def _route(self, scope: Scope, receive: bodies.Receive) -> Response:
-        method = scope["method"]
-        match scope["path"].strip("/").split("/"):
+        method, parts = scope["method"], self._public_url.parts(scope["path"])
+        if method == "OPTIONS":
+            return responses.preflight(_header(scope, b"access-control-request-headers"))
+        call = paths.call(parts)
+        if call is not None and method == "POST":
+            return await self._accept_call(call, scope, receive)
+        match parts:
             case ["health"]:
-                return Response(200, {"status": "ok"})
+                return json_response(200, {"status": "ok"})
             case ["ready"]:
                 return await self._readiness()
-            case ["v1", *_] if method == "OPTIONS":
-                return Response(204)
-            case ["v1", "projects", write_key, "settings"] if method in ("GET", "HEAD"):
+            case ["v1", "projects", write_key, "settings"] if method in _READING:
                 return self._settings_document(write_key, scope)
+            case ["analytics.js", "v1", _, analytics_js.SCRIPT as name] if method in _READING:
+                return self._script(name)
+            case ["analytics-next", "bundles", name] if method in _READING:
+                return self._script(name)
+            case ["v1", "pixel", path] if method in _READING:
+                return await self._accept_pixel(path, scope)
             case ["v1", "m"] if method == "POST":
                 await bodies.read(receive, "")
-                return _SUCCESS
+                return SUCCESS
             case ["v1", "webhook", name] if method == "POST":
                 return await self._accept_webhook(name, scope, receive)
-            case ["v1", path] if method == "POST" and (path in EVENT_PATHS or path in BATCH_PATHS):
-                return await self._accept_call(path, scope, receive)
-            case ["health" | "ready"] | ["v1", "m"] | ["v1", "webhook", _] | ["v1", "projects", _, "settings"]:
-                raise Refusal(405, f"{method} is not allowed at this path")
-            case ["v1", path] if path in EVENT_PATHS or path in BATCH_PATHS:
-                raise Refusal(405, f"{method} is not allowed at this path; use POST")
-        raise Refusal(404, f"the path {scope['path']} does not exist; send events to /v1/batch, or to /v1/TYPE")
+        raise paths.refusal(method, parts, scope["path"])
 
     async def _readiness(self) -> Response:
-        try:
-            await self._client.ping()
-        except (RedisError, OSError):
-            raise Refusal(503, "the queue is unavailable", retry_after_s=RETRY_AFTER_S) from None
-        return Response(200, {"status": "ready"})
+        for commits in self._commits.values():
+            await commits.check()
+        return json_response(200, {"status": "ready"})
 
     def _settings_document(self, write_key: str, scope: Scope) -> Response:
-        if not self._calls.has_write_key(write_key):
+        source = self._calls.source_of(write_key)
+        if source is None:
             raise Refusal(404, "no source has this write key")
-        return Response(200, settings_document(write_key, _header(scope, b"host"), scope["scheme"]))
+        protocol, api_host = self._public_url.api_address(
+            _header(scope, b"host"), scope["scheme"], _header(scope, b"x-forwarded-proto")
+        )
+        return json_response(
+            200, analytics_js.settings_document(write_key, api_host, protocol, source.browser_batch_ms)
+        )
+
+    def _script(self, name: str) -> Response:
+        if name not in self._scripts:
+            raise Refusal(404, f"there is no {name} here; SEGUE_ANALYTICS_JS names the script, see docs/ingest.md")
+        return Response(200, self._scripts[name], b"text/javascript; charset=utf-8")
 
     async def _accept_call(self, path: str, scope: Scope, receive: bodies.Receive) -> Response:
         received_at = datetime.now(UTC)
         raw = await bodies.read(receive, _header(scope, b"content-encoding"))
-        authorization, ip = _header(scope, b"authorization"), _client_ip(scope)
-        return await self._accept(self._calls.read_call(path, authorization, raw, received_at, ip))
+        return await self._accept(self._calls.read_call(path, _credentials(scope), raw, received_at, _client_ip(scope)))
+
+    async def _accept_pixel(self, path: str, scope: Scope) -> Response:
+        """Accept the event of a pixel. An image is the only answer, so an event that is refused is lost and counted."""
+        event_path = paths.call(["v1", path])
+        if scope["method"] == "GET" and event_path is not None:
+            with suppress(Refusal):
+                raw, ip = pixel.body(scope["query_string"]), _client_ip(scope)
+                offer = self._calls.read_call(event_path, "", raw, datetime.now(UTC), ip)
+                try:
+                    await self._accept(offer)
+                except Exception as error:
+                    self._counters.add(offer.source.name, "rejected", len(offer.entries))
+                    if not isinstance(error, Refusal):
+                        log.exception("unhandled exception in %s", scope["path"])
+        return responses.PIXEL
 
     async def _accept_webhook(self, name: str, scope: Scope, receive: bodies.Receive) -> Response:
         received_at = datetime.now(UTC)
         raw = await bodies.read(receive, _header(scope, b"content-encoding"))
-        return await self._accept(self._calls.read_webhook(name, _header(scope, b"x-signature"), raw, received_at))
+        offer = self._calls.read_webhook(name, _header(scope, b"x-signature"), raw, received_at)
+        try:
+            return await self._accept(offer)
+        except Refusal as refusal:
+            if refusal.status != 429:
+                raise
+            # Segment's webhook repeats a request after 5xx only (segmentio/segment-docs,
+            # src/connections/destinations/catalog/webhooks/index.md, "Retries").
+            raise refusal.with_status(503) from None
 
     async def _accept(self, offer: Offer) -> Response:
         """Append the valid events of an offer; list the others in the response.
@@ -172,11 +196,11 @@ class Ingest:
                 if result == "reordered":
                     self._counters.add(source.name, "accepted", count)
         if not rejected:
-            return _SUCCESS
-        faults = [refusal.json(index) for index, refusal in rejected]
+            return SUCCESS
         if entries:
-            return Response(200, {"success": True, "rejected": faults})
-        return Response(rejected[0][1].status, {"success": False, "error": faults[0], "rejected": faults})
+            faults = [refusal.json(index) for index, refusal in rejected]
+            return json_response(200, {"success": True, "rejected": faults})
+        return refused(rejected[0][1], rejected)
 
     def _entries(self, source: Source, event: JsonObject, body: bytes, rank: bytes) -> Entries:
         """Return the entries of an event, packed as `body`, for the queues of its source."""
@@ -203,19 +227,12 @@ def _header(scope: Scope, name: bytes) -> str:
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
 
 
+def _credentials(scope: Scope) -> str:
+    """Return the header `Authorization`. Without it `X-Write-Key`, Jitsu's header, counts as a bearer token."""
+    return _header(scope, b"authorization") or f"Bearer {_header(scope, b'x-write-key')}"
+
+
 def _client_ip(scope: Scope) -> str:
     """Return the address of the client; the server puts that of a trusted proxy's `X-Forwarded-For` here."""
     client = scope.get("client")
     return client[0] if client else ""
-
-
-async def _write(send: Send, response: Response) -> None:
-    body = b"" if response.body is None else orjson.dumps(response.body)
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        *_CORS,
-        *response.headers,
-    ]
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -6,17 +6,36 @@ src/connections/sources/catalog/libraries/server/http-api/index.md, "Max request
 
 from __future__ import annotations
 
-import zlib
+import re
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any, Final
 
 import orjson
 
+from ingest import partial_json
+from ingest.compression import ENCODINGS, uncompressed
 from ingest.errors import Refusal
 
 MAX_BODY_BYTES: Final = 500 * 1024
 _TOO_LARGE = f"the body must have at most {MAX_BODY_BYTES:,} bytes"
-_GZIP = 31  # zlib's number for "a gzip header and the largest window"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+# Numbers that the parser rounds have 18 characters or more: integers beyond 64 bits, others beyond 2^53.
+_LONG = b"0" * 18
+_NUMERIC = bytes(0x30 if character in b"0123456789.eE+-" else 0x20 for character in range(256))
+# An identity with such a number. In JSON no string contains these quotes without a backslash.
+_LONG_IDENTITY = re.compile(
+    rb'("(?:userId|anonymousId|previousId|groupId|messageId|objectId|id)"[ \t\r\n]*:[ \t\r\n]*)'
+    rb"(-?[0-9][0-9.eE+-]{17,63})(?=[ \t\r\n]*[,}])"
+)
+# One half of a surrogate pair, or both, as escapes. The first group holds escaped backslashes.
+_SURROGATES = re.compile(
+    rb"(?<!\\)((?:\\\\)*+)"
+    rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+_PAIR_BYTES = 12
+_MOST_DIGITS = 64  # of an identity
 
 Receive = Callable[[], Awaitable[Any]]
 
@@ -25,42 +44,61 @@ async def read(receive: Receive, encoding: str) -> bytes:
     """Return the whole body, uncompressed. `encoding` is the header `Content-Encoding`, empty without one.
 
     Raises Refusal: 413 when the body has more than MAX_BODY_BYTES, compressed or not; 415 for an unknown encoding; 400
-    when the body is incomplete or is not gzip although the header says so.
+    when the body is incomplete or does not have the encoding that the header states.
     """
-    body = b""
+    received = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Refusal(400, "the body is incomplete: the connection was closed")
-        body += bytes(message.get("body", b""))
-        if len(body) > MAX_BODY_BYTES:
+        received += message.get("body", b"")
+        if len(received) > MAX_BODY_BYTES:
             raise Refusal(413, _TOO_LARGE)
         if not message.get("more_body"):
             break
-    match encoding.strip().lower():
-        case "" | "identity":
-            return body
-        case "gzip":
-            return _uncompressed(body)
-    raise Refusal(415, f"Content-Encoding: must be gzip or absent, not {encoding}")
+    name = encoding.strip().lower()
+    if name in ENCODINGS:
+        return uncompressed(bytes(received), name, MAX_BODY_BYTES)
+    if name in ("", "identity"):
+        return bytes(received)
+    raise Refusal(415, f"Content-Encoding: must be gzip, deflate or absent, not {encoding}")
 
 
 def parsed(body: bytes) -> Any:
-    """Return the JSON value of the body; raise Refusal (400) with the place of the error when it is not JSON."""
+    """Return the JSON value of the body; raise Refusal (400) with the place of the error when it is not JSON.
+
+    Whole numbers that identify people keep all of their digits: those that the parser would round become strings. A
+    half of a surrogate pair becomes U+FFFD. NUL bytes around the body are ignored. Of a batch that is not JSON the
+    events are read one by one, and those that are not JSON are `partial_json.Unreadable`.
+    """
+    body = body.removeprefix(_BYTE_ORDER_MARK)
+    if _LONG in body.translate(_NUMERIC):
+        body = _LONG_IDENTITY.sub(_with_digits, body)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise Refusal(400, f"the body is not JSON: {error}") from None
-
-
-def _uncompressed(body: bytes) -> bytes:
+        fault = error
+    body = _SURROGATES.sub(_without_halves, body).strip(b" \t\r\n\0")
     try:
-        decompressor = zlib.decompressobj(_GZIP)
-        plain = decompressor.decompress(body, MAX_BODY_BYTES + 1)
-    except zlib.error:
-        raise Refusal(400, "the body is not gzip, but Content-Encoding is gzip") from None
-    if len(plain) > MAX_BODY_BYTES:
-        raise Refusal(413, f"{_TOO_LARGE} after decompression")
-    if not decompressor.eof:
-        raise Refusal(400, "the gzip body is incomplete")
-    return plain
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return partial_json.read(body)
+    except ValueError:
+        raise Refusal(400, f"the body is not JSON: {fault}") from None
+
+
+def _with_digits(identity: re.Match[bytes]) -> bytes:
+    """Return the member with its number as a string of digits; unchanged when the number is not a whole one."""
+    try:
+        number = Decimal(identity[2].decode())
+    except ArithmeticError:
+        return identity[0]
+    if number.adjusted() >= _MOST_DIGITS or number != number.to_integral_value():
+        return identity[0]
+    return identity[1] + b'"%b"' % f"{number:f}".partition(".")[0].encode()
+
+
+def _without_halves(escape: re.Match[bytes]) -> bytes:
+    return escape[0] if len(escape[2]) == _PAIR_BYTES else escape[1] + rb"\ufffd"

@@ -21,6 +21,7 @@ from ingest.device_clocks import DeviceClocks
 from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS, Origin, Reception, completed, packed, shared
 from ingest.group_commit import Entry
+from ingest.partial_json import Unreadable
 from ingest.ranks import Ranks
 from ingest.sources import Source
 from ingest.times import instant
@@ -80,9 +81,9 @@ class Calls:
         self._clocks = {name: DeviceClocks() for name in self._sources}
         self._warned: set[str] = set()  # names of the sources whose unlikely ids the log has mentioned
 
-    def has_write_key(self, write_key: str) -> bool:
-        """Whether a source has this write key."""
-        return write_key in self._by_write_key
+    def source_of(self, write_key: str) -> Source | None:
+        """Return the source with this write key; None when there is none."""
+        return self._by_write_key.get(write_key)
 
     def read_call(self, path: str, authorization: str, raw: bytes, received_at: datetime, ip: str = "") -> Offer:
         """Return the offer of a call to `/v1/PATH`, a key of EVENT_PATHS or a member of BATCH_PATHS.
@@ -124,7 +125,7 @@ class Calls:
         Also the key when only the first event has it: then the other events must not have another. Else their
         `writeKey` is that of another pipeline, such as the source at Segment.
         """
-        write_key, own_key = _user_name(authorization) or body.get("writeKey"), None
+        write_key, own_key = self._key_of(authorization) or body.get("writeKey"), None
         if not write_key and isinstance(body.get("batch"), list) and body["batch"]:
             first = body["batch"][0]
             write_key = own_key = first.get("writeKey") if isinstance(first, dict) else None
@@ -135,6 +136,16 @@ class Calls:
         if source is None:
             raise Refusal(401, "writeKey: no source has this write key", "writeKey")
         return source, own_key
+
+    def _key_of(self, authorization: str) -> str | None:
+        """Return the user name of basic authentication, or the bearer token where it is a write key.
+
+        Another bearer token is of OAuth (Segment's HTTP API): the write key is in the body then.
+        """
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() == "bearer":
+            return token.strip() if token.strip() in self._by_write_key else None
+        return _user_name(authorization)
 
     def _read_batch(
         self, path: str, source: Source, body: JsonObject, own_key: str | None, received_at: datetime, ip: str
@@ -198,6 +209,8 @@ class Calls:
 
     def _checked(self, source: Source, received: Any, reception: Reception) -> _Valid | None:
         """Return an event completed and packed, None if it is dropped; raise Refusal when it is not valid."""
+        if isinstance(received, Unreadable):
+            raise Refusal(400, received.message)
         event, happened_at, remarks = completed(received, reception)
         for remark in remarks:
             self._counters.add(source.name, remark)

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+# HTTP status → the word for it in the response. Clients that read `code` know a refusal from a broken network.
+_CODES: Final = {
+    400: "invalid_request",
+    401: "invalid_credentials",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_encoding",
+}
 
 
 class Refusal(Exception):
     """A request or one of its events is refused.
 
     `status` is the HTTP status, `message` the text for the client, `field` the member or header at fault, if there is
-    one. `retry_after_s` is set when the same request may succeed later: seconds, sent as `Retry-After`.
+    one. `retry_after_s` is set when the same request may succeed later: seconds, sent as `Retry-After`. `code` is a
+    word in snake_case for programs; without one it follows from the status.
     """
 
-    def __init__(self, status: int, message: str, field: str | None = None, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        field: str | None = None,
+        retry_after_s: int | None = None,
+        code: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.field = field
         self.retry_after_s = retry_after_s
+        self.code = code or _CODES.get(status, "refused")
+
+    def with_status(self, status: int) -> Refusal:
+        """Return the same refusal with another status."""
+        return Refusal(status, self.message, self.field, self.retry_after_s, self.code)
 
     def json(self, index: int | None = None) -> dict[str, Any]:
         """Return `{"message", "field"?, "index"?}`; `index` is the index of the event in its request, from 0."""

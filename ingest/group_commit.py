@@ -8,24 +8,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
-from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
+from typing import Final, Literal, NamedTuple, TypeVar
 
-from redis.exceptions import RedisError
+from redis.exceptions import MasterDownError, ReadOnlyError
 
 import lanes
 import mapping
+from ingest import redis_errors
 from ingest.errors import Refusal
+from ingest.outage import RETRY_AFTER_S, Outage
 from ingest.wakeups import Wakeups
-from lanes import records
+from lanes import keys, records
 from lanes.suppression import SuppressionList
 from mapping.envelope import JsonObject, message_key
 
 log = logging.getLogger(__name__)
 
 MAX_GROUP_EVENTS = 200  # of one append; a request with more events is a group of its own
-RETRY_AFTER_S = 2
+BLIP_S: Final = 1.0  # for so long an append is tried again before its requests are refused
+_PAUSE_S = 0.05  # between two tries; there is none before the second one
+MAX_PENDING_BYTES = 64 * 1024 * 1024  # of the events that wait for Redis; a request beyond it is refused
+_EVENT_BYTES = 1024  # memory that an event takes beside its packed body, roughly
+
+T = TypeVar("T")
 
 # The result for one event, the best first. `reordered`: accepted, and put before events that happened later;
 # `suppressed`: dropped, because its person is on the suppression list.
@@ -46,14 +55,23 @@ Request = tuple[Sequence[Entry], "asyncio.Future[list[Result]]"]  # a request th
 class GroupCommit:
     """Appends to the queue of one destination."""
 
-    def __init__(self, queue: lanes.AsyncQueue, destination: mapping.Destination, wakeups: Wakeups) -> None:
+    def __init__(
+        self,
+        queue: lanes.AsyncQueue,
+        destination: mapping.Destination,
+        wakeups: Wakeups,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._queue = queue
         self._is_open = False
         self._destination = destination
         self._wakeups = wakeups
+        self._clock = clock
         self._suppressed = SuppressionList()
         self._waiting: deque[Request] = deque()
+        self._pending_bytes = 0
         self._task: asyncio.Task[None] | None = None
+        self._outage = Outage(clock)
         self._fault: str | None = None  # what the log says last about the queue; None while it can be used
 
     def entry(self, source: str, event: JsonObject, body: bytes, rank: bytes) -> Entry:
@@ -66,22 +84,41 @@ class GroupCommit:
     async def append(self, entries: Sequence[Entry]) -> list[Result]:
         """Append the entries of one request; return the result of each of them after they are durable.
 
-        Raises Refusal (503) when the queue is full, when Redis is unavailable, or when this process cannot use the
-        queue. Then no entry was appended, except after a lost connection to Redis, when all of them may have been.
+        Raises Refusal: 429 when the queue is full, Redis is unavailable or refuses writes, or too many events wait; 503
+        when this process cannot use the queue. Then no entry was appended, except after a lost connection to Redis,
+        when all of them may have been.
+        """
+        size = sum([len(entry.event.body) + _EVENT_BYTES for entry in entries])
+        if self._pending_bytes + size > MAX_PENDING_BYTES:
+            text = "too many events wait for Redis; send the request again"
+            raise Refusal(429, text, retry_after_s=RETRY_AFTER_S[0], code="overloaded")
+        results: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((entries, results))
+        self._pending_bytes += size
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._append_groups())
+        try:
+            return await results
+        finally:
+            self._pending_bytes -= size
+
+    async def check(self) -> None:
+        """Test what an append needs: a queue that this process can use, and a Redis that takes writes.
+
+        Raises Refusal (503).
         """
         try:
-            await self._refresh()
-        except (RedisError, OSError) as error:
-            raise self._unavailable(error) from None
-        except lanes.QueueError as error:
-            self._report(str(error))
-            raise _later("this endpoint cannot use the queue") from None
-        if not self._suppressed:
-            return await self._results(entries)
-        suppressed = [self._suppressed.matches(entry.event.keys) for entry in entries]
-        others = [entry for entry, is_suppressed in zip(entries, suppressed, strict=True) if not is_suppressed]
-        results = iter(await self._results(others) if others else ())
-        return ["suppressed" if is_suppressed else next(results) for is_suppressed in suppressed]
+            await self._patiently(self._probe)
+        except lanes.QueueError:
+            raise Refusal(503, "this endpoint cannot use the queue", code="queue_unusable") from None
+        except redis_errors.ERRORS as error:
+            code, text = redis_errors.fault(error)
+            raise Refusal(503, text, retry_after_s=RETRY_AFTER_S[0], code=code) from None
+
+    async def _probe(self) -> None:
+        await self._refresh()
+        # An empty text changes nothing. Redis refuses the command whenever it would refuse an append.
+        await self._queue.client.setrange(keys.LAYOUT.of(self._queue.name), 0, "")
 
     async def _refresh(self) -> None:
         """Open the queue before its first use; read the suppression list when it is due."""
@@ -90,14 +127,26 @@ class GroupCommit:
             self._is_open = True
         await self._suppressed.refresh(self._queue)
 
-    async def _results(self, entries: Sequence[Entry]) -> list[Result]:
-        results: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((entries, results))
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._append_all())
-        return await results
+    async def _patiently(self, use: Callable[[], Awaitable[T]]) -> T:
+        """Return what `use` returns; repeat it for BLIP_S while Redis is unavailable, once in a known outage.
 
-    async def _append_all(self) -> None:
+        An append may be repeated: what was stored before the connection was lost is recognised by its message id.
+        """
+        until = self._clock() + BLIP_S
+        retries = 0
+        while True:
+            try:
+                return await use()
+            except redis_errors.PASSING as error:
+                if isinstance(error, ReadOnlyError | MasterDownError):
+                    # After a failover the name leads to the new primary, and this connection to the old one.
+                    await self._queue.client.connection_pool.disconnect(inuse_connections=False)
+                if self._clock() >= until or (retries and self._outage.is_on):
+                    raise
+            await asyncio.sleep(_PAUSE_S if retries else 0)
+            retries += 1
+
+    async def _append_groups(self) -> None:
         while self._waiting:
             await self._commit(self._next_group())
 
@@ -115,37 +164,58 @@ class GroupCommit:
             await self._append_group(group)
         except lanes.QueueFull:
             if len(group) == 1:
-                _refuse(group, _later("the queue is full"))
+                _refuse(group, self._outage.refusal("queue_full", "the queue is full"))
                 return
             for request in group:
                 await self._commit([request])
-        except (RedisError, OSError) as error:
+        except lanes.QueueError as error:
+            self._report(str(error))
+            _refuse(group, self._outage.refusal("queue_unusable", "this endpoint cannot use the queue", 503))
+        except redis_errors.PASSING as error:
+            # What waits came during the same outage. One request after the other would wait for its own error.
+            unavailable = self._unavailable(error)
+            _refuse([*group, *self._waiting], unavailable)
+            self._waiting.clear()
+        except redis_errors.ERRORS as error:
             _refuse(group, self._unavailable(error))
         except Exception as error:
             log.exception("%s: unhandled exception in an append", self._destination.name)
             _refuse(group, error)
 
     async def _append_group(self, group: list[Request]) -> None:
-        # Events that are appended together are in the order of their ranks; those of one request keep theirs.
-        received = [entry for entries, _ in group for entry in entries]
-        order = sorted(range(len(received)), key=lambda index: records.order(received[index].event.rank))
-        entries = [received[index] for index in order]
-        appended = await lanes.append_async(self._queue, [entry.event for entry in entries])
+        entries = [entry for entries, _ in group for entry in entries]
+        results = iter(await self._patiently(lambda: self._append(entries)))
+        self._outage.end()
         if self._fault is not None:
             log.warning("%s: the queue can be used again", self._destination.name)
             self._fault = None
+        for request_entries, future in group:
+            own = list(islice(results, len(request_entries)))
+            if not future.done():
+                future.set_result(own)
+
+    async def _append(self, entries: Sequence[Entry]) -> list[Result]:
+        """Append the entries whose people are not suppressed; return the result of each entry."""
+        await self._refresh()
+        if not self._suppressed:
+            return await self._append_entries(entries)
+        suppressed = [self._suppressed.matches(entry.event.keys) for entry in entries]
+        others = [entry for entry, is_suppressed in zip(entries, suppressed, strict=True) if not is_suppressed]
+        results = iter(await self._append_entries(others) if others else ())
+        return ["suppressed" if is_suppressed else next(results) for is_suppressed in suppressed]
+
+    async def _append_entries(self, received: Sequence[Entry]) -> list[Result]:
+        # Events that are appended together are in the order of their ranks; those of one request keep theirs.
+        order = sorted(range(len(received)), key=lambda index: records.order(received[index].event.rank))
+        entries = [received[index] for index in order]
+        appended = await lanes.append_async(self._queue, [entry.event for entry in entries])
         for _ in range(appended.wake):
             self._wakeups.wake(self._destination.name)
         self._request_discards(entries, appended)
         results: list[Result] = ["accepted"] * len(entries)
         for index, result in zip(order, appended.results, strict=True):
             results[index] = result
-        start = 0
-        for request_entries, future in group:
-            end = start + len(request_entries)
-            if not future.done():
-                future.set_result(results[start:end])
-            start = end
+        return results
 
     def _request_discards(self, entries: Sequence[Entry], appended: lanes.Appended) -> None:
         """Request for each new deletion that earlier events of its person are dropped, not sent."""
@@ -156,8 +226,9 @@ class GroupCommit:
                 self._wakeups.discard_before(self._destination.name, sequence)
 
     def _unavailable(self, error: Exception) -> Refusal:
-        self._report("Redis is unavailable", error)
-        return _later("the queue is unavailable")
+        code, text = redis_errors.fault(error)
+        self._report(text, error)
+        return self._outage.refusal(code, text)
 
     def _report(self, fault: str, error: Exception | None = None) -> None:
         """Log the fault once, until it changes or the queue can be used again."""
@@ -170,7 +241,3 @@ def _refuse(group: list[Request], error: Exception) -> None:
     for _, future in group:
         if not future.done():
             future.set_exception(error)
-
-
-def _later(reason: str) -> Refusal:
-    return Refusal(503, f"{reason}; send the request again", retry_after_s=RETRY_AFTER_S)

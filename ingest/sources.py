@@ -28,6 +28,7 @@ class Source(BaseModel):
     unlikely_ids: Literal["count", "refuse"] = "count"
     collect_ip: bool = True
     reorder_ms: int | None = Field(default=None, ge=0, lt=10_000)
+    browser_batch_ms: int = Field(default=300, ge=0)  # for how long analytics.js collects events; 0: it does not
 
 
 def sources(document: Mapping[str, Any]) -> tuple[Source, ...]:

@@ -158,7 +158,7 @@ def is_accepted(stage: Stage, batch: list[sample.Event]) -> bool:
         response = stage.ingest.post("/v1/batch", json={"batch": batch})
     except httpx.HTTPError:
         return False
-    if 400 <= response.status_code < 500:
+    if 400 <= response.status_code < 500 and response.status_code != httpx.codes.TOO_MANY_REQUESTS:
         raise SystemExit(f"ingest refused a batch: {response.text}")
     return response.is_success
 

@@ -39,6 +39,18 @@ def test_a_bad_variable_is_named_with_its_value(monkeypatch: pytest.MonkeyPatch)
     assert "SEGUE_LEASE_S" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url", ["events.example.com", "ftp://a.example", "https://", "https://u:p@a.example", "https://a/?b"]
+)
+def test_a_public_address_is_a_url_to_which_paths_can_be_added(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGUE_PUBLIC_URL", "https://events.example.com:8443/segment/")
+    assert Settings.load().public_url == "https://events.example.com:8443/segment/"
+    monkeypatch.setenv("SEGUE_PUBLIC_URL", url)
+
+    with pytest.raises(SettingsError, match=r"SEGUE_PUBLIC_URL: .*must be like https://events.example.com"):
+        Settings.load()
+
+
 def test_without_a_file_there_is_one_source_and_one_destination(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEGUE_CONFIG", raising=False)
 

@@ -1,13 +1,48 @@
-"""The settings document of analytics.js."""
+"""What analytics.js loads: the settings document and the script."""
 
 from __future__ import annotations
 
-from ingest.analytics_js import settings_document
+from pathlib import Path
+
+import pytest
+
+from ingest.analytics_js import scripts, settings_document
+from settings import SettingsError
 
 
-def test_analytics_js_sends_to_the_host_and_protocol_of_its_request() -> None:
-    document = settings_document("w1", "events.example:8443", "https")
+def test_analytics_js_sends_to_the_stated_address_and_batches() -> None:
+    document = settings_document("w1", "events.example:8443/v1", "https", 300)
 
     segment = document["integrations"]["Segment.io"]
     assert (segment["apiKey"], segment["apiHost"], segment["protocol"]) == ("w1", "events.example:8443/v1", "https")
-    assert list(document["integrations"]) == ["Segment.io"], "no other integration is loaded"
+    assert segment["deliveryStrategy"] == {"strategy": "batching", "config": {"size": 10, "timeout": 300}}
+
+
+def test_without_a_time_analytics_js_sends_single_events() -> None:
+    document = settings_document("w1", "events.example/v1", "https", 0)
+
+    assert "deliveryStrategy" not in document["integrations"]["Segment.io"]
+
+
+def test_the_browser_client_of_customerio_gets_the_address_and_sends_single_events() -> None:
+    integrations = settings_document("w1", "events.example/v1", "https", 300)["integrations"]
+
+    expected = {name: value for name, value in integrations["Segment.io"].items() if name != "deliveryStrategy"}
+    assert integrations["Customer.io Data Pipelines"] == expected
+    assert list(integrations) == ["Segment.io", "Customer.io Data Pipelines"], "no other integration is loaded"
+
+
+def test_the_script_is_read_with_the_bundles_beside_it(tmp_path: Path) -> None:
+    for name in ("standalone.js", "ajs-destination.bundle.1a2b.js", "notes.txt", "ajs-destination.bundle.1a2b.js.map"):
+        (tmp_path / name).write_text(name)
+
+    assert scripts(tmp_path / "standalone.js") == {
+        "analytics.min.js": b"standalone.js",
+        "ajs-destination.bundle.1a2b.js": b"ajs-destination.bundle.1a2b.js",
+    }
+    assert scripts(None) == {}
+
+
+def test_a_script_that_cannot_be_read_is_an_error_of_the_setting(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^SEGUE_ANALYTICS_JS: .* cannot be read: No such file"):
+        scripts(tmp_path / "none.js")

@@ -64,6 +64,8 @@ def read(body: Any, path: str = "batch", authorization: str = basic("w")) -> Any
         ("", {"batch": [TRACK], "writeKey": "v"}, "server"),
         ("", {"batch": [TRACK | {"writeKey": "v"}]}, "server"),
         ("Bearer x", {"batch": [TRACK], "writeKey": "v"}, "server"),
+        ("Bearer v", {"batch": [TRACK]}, "server"),
+        ("bearer v ", {"batch": [TRACK], "writeKey": "w"}, "server"),
         ("Basic %%%", {"batch": [TRACK], "writeKey": "v"}, "server"),
         (basic("w"), {"batch": [TRACK], "writeKey": "v"}, "web"),
     ],
@@ -113,6 +115,16 @@ def test_the_write_key_of_another_pipeline_is_dropped(write_key: Any) -> None:
         (stored,) = events_of(offer)
         assert offer.source.name == "web"
         assert "writeKey" not in stored
+
+
+def test_an_event_that_is_not_json_is_rejected_with_its_index() -> None:
+    raw = b'{"batch": [%b, {"v": NaN}, %b]}' % (orjson.dumps(TRACK), orjson.dumps(TRACK))
+
+    offer = calls().read_call("batch", basic("w"), raw, NOW)
+
+    ((index, refusal),) = offer.rejected
+    assert (index, refusal.status, len(offer.entries)) == (1, 400, 2)
+    assert refusal.message.startswith("the event is not JSON: ")
 
 
 def test_an_offer_holds_the_valid_events_in_their_order_and_the_others_with_their_index() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import Any
 
 import fakeredis
 import pytest
+from redis.exceptions import ConnectionError, ReadOnlyError, RedisError
 
 import lanes
 import mapping
@@ -34,10 +37,38 @@ class RecordedWakeups:
         self.deletions.append((destination, sequence))
 
 
-def group_commit_of(client: Any, wakeups: RecordedWakeups | None = None, **values: int) -> GroupCommit:
+class Failing:
+    """An append that fails with each of the errors in turn, and then succeeds. Each try takes `try_s` of its clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *errors: Exception, try_s: float = 0.0) -> None:
+        self.now = 0.0
+        self.tries = 0
+        self._append = lanes.append_async
+        self._errors = list(errors)
+        self._try_s = try_s
+        monkeypatch.setattr(group_commit.lanes, "append_async", self.append)
+        monkeypatch.setattr(group_commit, "_PAUSE_S", 0.0)
+
+    def clock(self) -> float:
+        return self.now
+
+    async def append(self, queue: lanes.AsyncQueue, events: Any) -> lanes.Appended:
+        self.tries += 1
+        self.now += self._try_s
+        if self._errors:
+            raise self._errors.pop(0)
+        return await self._append(queue, events)
+
+
+def group_commit_of(
+    client: Any,
+    wakeups: RecordedWakeups | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    **values: int,
+) -> GroupCommit:
     destination = mapping.destinations(DOCUMENT)["d"]
     queue = lanes.AsyncQueue(client=client, name="d", **{"join_s": 30 * DAY_S, **values})
-    return GroupCommit(queue, destination, wakeups or RecordedWakeups())  # type: ignore[arg-type]
+    return GroupCommit(queue, destination, wakeups or RecordedWakeups(), clock)  # type: ignore[arg-type]
 
 
 def entry(commits: GroupCommit, content: dict[str, Any]) -> Entry:
@@ -82,13 +113,37 @@ def test_a_full_queue_refuses_with_the_time_to_retry() -> None:
 
     refusal = asyncio.run(run())
 
-    assert (refusal.status, refusal.retry_after_s) == (503, group_commit.RETRY_AFTER_S)
+    assert (refusal.status, refusal.retry_after_s, refusal.code) == (429, 2, "queue_full")
     assert refusal.message == "the queue is full; send the request again"
 
 
+def test_the_time_to_retry_grows_while_the_queue_is_full_and_is_short_after_it() -> None:
+    now = [0.0]
+
+    async def refused(commits: GroupCommit, name: str) -> int | None:
+        with pytest.raises(Refusal) as caught:
+            await commits.append([entry(commits, event(name))])
+        return caught.value.retry_after_s
+
+    async def run() -> list[int | None]:
+        client = fakeredis.FakeAsyncRedis()
+        commits = group_commit_of(client, clock=lambda: now[0], limit=1)
+        await commits.append([entry(commits, event("a"))])
+        waits = []
+        for now[0] in (0.0, 3.0, 10.0, 30.0):
+            waits.append(await refused(commits, "b"))
+        await client.flushall()
+        await commits.append([entry(commits, event("b"))])
+        return [*waits, await refused(commits, "c")]
+
+    assert asyncio.run(run()) == [2, 5, 15, 60, 2]
+
+
 def test_requests_are_refused_while_redis_is_unavailable_and_accepted_after_it(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(group_commit, "BLIP_S", 0.0)
+
     async def run() -> list[Any]:
         server = fakeredis.FakeServer()
         commits = group_commit_of(fakeredis.FakeAsyncRedis(server=server))
@@ -99,7 +154,7 @@ def test_requests_are_refused_while_redis_is_unavailable_and_accepted_after_it(
         server.connected = True
         return [refused.value.status, *await commits.append([entry(commits, event("a"))])]
 
-    assert asyncio.run(run()) == [503, "accepted"]
+    assert asyncio.run(run()) == [429, "accepted"]
     unavailable, available = caplog.messages
     assert unavailable.startswith("d: Redis is unavailable: ")
     assert available == "d: the queue can be used again"
@@ -121,7 +176,7 @@ def test_a_process_with_other_values_than_the_queue_is_refused_without_the_value
 
     refusal = asyncio.run(run())
 
-    assert (refusal.status, refusal.retry_after_s) == (503, group_commit.RETRY_AFTER_S)
+    assert (refusal.status, refusal.retry_after_s) == (503, 2)
     assert refusal.message == "this endpoint cannot use the queue; send the request again"
     (line,) = caplog.messages
     assert "cooldown_ms is 5000 in Redis and 1000 here" in line
@@ -182,7 +237,7 @@ def test_requests_of_a_group_are_appended_one_by_one_when_the_queue_has_no_room_
     first, *others = asyncio.run(run())
 
     assert first == ["accepted", "accepted"]
-    assert [getattr(other, "status", None) for other in others] == [503, 503]
+    assert [getattr(other, "status", None) for other in others] == [429, 429]
 
 
 def test_every_request_ends_when_an_append_raises_an_unhandled_exception(
@@ -237,7 +292,8 @@ def test_a_new_deletion_requests_that_earlier_events_are_dropped() -> None:
     assert wakeups.deletions == [("d", 2)], "once, and not for the repetition"
 
 
-def test_a_deletion_that_was_refused_leaves_nothing_behind() -> None:
+def test_a_deletion_that_was_refused_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "BLIP_S", 0.0)
     wakeups = RecordedWakeups()
 
     async def run() -> None:
@@ -252,3 +308,152 @@ def test_a_deletion_that_was_refused_leaves_nothing_behind() -> None:
     asyncio.run(run())
 
     assert wakeups.deletions == []
+
+
+def test_a_blip_of_redis_is_waited_out(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    failing = Failing(monkeypatch, *(ConnectionError("gone") for _ in range(9)), try_s=0.1)
+
+    async def run() -> list[list[Result]]:
+        commits = group_commit_of(fakeredis.FakeAsyncRedis(), clock=failing.clock)
+        return await asyncio.gather(*(commits.append([entry(commits, event(name))]) for name in "ab"))
+
+    assert asyncio.run(run()) == [["accepted"], ["accepted"]]
+    assert caplog.messages == []
+
+
+def test_a_longer_outage_refuses_all_that_wait_and_each_request_after_them_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group_commit, "MAX_GROUP_EVENTS", 1)
+    failing = Failing(monkeypatch, *(ConnectionError("gone") for _ in range(6)), try_s=0.25)
+
+    async def run() -> list[Any]:
+        commits = group_commit_of(fakeredis.FakeAsyncRedis(), clock=failing.clock)
+        requests = (commits.append([entry(commits, event(name))]) for name in "abc")
+        first = await asyncio.gather(*requests, return_exceptions=True)
+        tries = failing.tries
+        with pytest.raises(Refusal) as refused:
+            await commits.append([entry(commits, event("d"))])
+        return [*first, refused.value, tries, failing.tries]
+
+    *refusals, before, after = asyncio.run(run())
+
+    assert [(refusal.status, refusal.retry_after_s) for refusal in refusals] == [(429, 2)] * 4
+    assert {refusal.message for refusal in refusals} == {"Redis is unavailable; send the request again"}
+    assert (before, after) == (4, 6), "the group is tried for 1 s; a request in the outage is tried twice"
+
+
+def test_an_append_that_took_long_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = Failing(monkeypatch, ConnectionError("timeout"), try_s=5.0)
+
+    async def run() -> None:
+        commits = group_commit_of(fakeredis.FakeAsyncRedis(), clock=failing.clock)
+        with pytest.raises(Refusal):
+            await commits.append([entry(commits, event("a"))])
+
+    asyncio.run(run())
+
+    assert failing.tries == 1
+
+
+def test_an_event_whose_append_was_stored_before_the_connection_was_lost_is_stored_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = fakeredis.FakeServer()
+    append_async = lanes.append_async
+    replies: list[Exception | None] = [ConnectionError("lost"), None]
+
+    async def losing(queue: lanes.AsyncQueue, events: Any) -> lanes.Appended:
+        appended = await append_async(queue, events)
+        if (error := replies.pop(0)) is not None:
+            raise error
+        return appended
+
+    monkeypatch.setattr(group_commit.lanes, "append_async", losing)
+
+    async def run() -> list[Result]:
+        commits = group_commit_of(fakeredis.FakeAsyncRedis(server=server))
+        return await commits.append([entry(commits, event("a"))])
+
+    assert asyncio.run(run()) == ["duplicates"]
+    assert lanes.stats(queue_of(fakeredis.FakeStrictRedis(server=server), "d")).waiting == 1
+
+
+def test_requests_beyond_a_bound_of_memory_are_refused_while_others_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = asyncio.Event()
+    append_async = lanes.append_async
+
+    async def slow(queue: lanes.AsyncQueue, events: Any) -> lanes.Appended:
+        await release.wait()
+        return await append_async(queue, events)
+
+    monkeypatch.setattr(group_commit.lanes, "append_async", slow)
+    monkeypatch.setattr(group_commit, "MAX_PENDING_BYTES", 5000)
+
+    async def run() -> list[Any]:
+        commits = group_commit_of(fakeredis.FakeAsyncRedis())
+        waiting = [asyncio.create_task(commits.append([entry(commits, event(name))])) for name in "abc"]
+        await asyncio.sleep(0)
+        with pytest.raises(Refusal) as refused:
+            await commits.append([entry(commits, event(name)) for name in "def"])
+        release.set()
+        results = await asyncio.gather(*waiting)
+        later = await commits.append([entry(commits, event(name)) for name in "def"])
+        return [refused.value, results, later]
+
+    refusal, results, later = asyncio.run(run())
+
+    assert (refusal.status, refusal.retry_after_s, refusal.code) == (429, 2, "overloaded")
+    assert refusal.message == "too many events wait for Redis; send the request again"
+    assert (results, later) == ([["accepted"]] * 3, ["accepted"] * 3)
+
+
+def test_a_fault_of_redis_that_does_not_pass_refuses_only_its_own_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "MAX_GROUP_EVENTS", 1)
+    failing = Failing(monkeypatch, RedisError("broken"))
+
+    async def run() -> list[Any]:
+        commits = group_commit_of(fakeredis.FakeAsyncRedis(), clock=failing.clock)
+        requests = (commits.append([entry(commits, event(name))]) for name in "ab")
+        return await asyncio.gather(*requests, return_exceptions=True)
+
+    first, second = asyncio.run(run())
+
+    assert (first.status, second) == (429, ["accepted"])
+
+
+def test_the_check_needs_a_redis_that_takes_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = fakeredis.FakeAsyncRedis()
+    writes: list[str] = []
+
+    async def refused(*_: Any) -> int:
+        writes.append("tried")
+        raise ReadOnlyError("You can't write against a read only replica.")
+
+    async def run() -> Refusal:
+        commits = group_commit_of(client)
+        await commits.check()
+        assert await client.get("segue:{d}:layout") == b"%d" % lanes.LAYOUT, "the check changes nothing"
+        monkeypatch.setattr(client, "setrange", refused)
+        monkeypatch.setattr(group_commit, "BLIP_S", 0.0)
+        with pytest.raises(Refusal) as caught:
+            await commits.check()
+        return caught.value
+
+    refusal = asyncio.run(run())
+
+    assert (refusal.status, refusal.message, writes) == (503, "Redis is a read-only replica", ["tried"])
+
+
+def test_the_check_needs_a_queue_that_this_process_can_use() -> None:
+    server = fakeredis.FakeServer()
+    queue_of(fakeredis.FakeStrictRedis(server=server), "d", cooldown_ms=5000)
+
+    async def run() -> Refusal:
+        with pytest.raises(Refusal) as caught:
+            await group_commit_of(fakeredis.FakeAsyncRedis(server=server), cooldown_ms=1000).check()
+        return caught.value
+
+    refusal = asyncio.run(run())
+
+    assert (refusal.status, refusal.code) == (503, "queue_unusable")

@@ -1,0 +1,80 @@
+"""Responses: what the endpoint sends back, with the headers that let pages of every origin read it (CORS)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from ingest.errors import Refusal
+from mapping.envelope import JsonObject
+
+Header = tuple[bytes, bytes]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+_CORS: Final[tuple[Header, ...]] = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"retry-after"),
+)
+_USUAL_HEADERS = "authorization, content-type, content-encoding"
+# The smallest GIF: one transparent pixel.
+_PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response with a body of the type `content_type`."""
+
+    status: int
+    body: bytes = b""
+    content_type: bytes = b"application/json"
+    headers: tuple[Header, ...] = ()
+
+
+def json_response(status: int, document: JsonObject, headers: tuple[Header, ...] = ()) -> Response:
+    """Return a response with the document as its JSON body."""
+    return Response(status, orjson.dumps(document), headers=headers)
+
+
+SUCCESS: Final = json_response(200, {"success": True})
+PIXEL: Final = Response(200, _PIXEL, b"image/gif", ((b"cache-control", b"no-store"),))
+
+
+def refused(refusal: Refusal, rejected: list[tuple[int, Refusal]] | None = None) -> Response:
+    """Return `{"success": false, "code", "message", "error", "rejected"?}` and, when it has a time, `Retry-After`.
+
+    `rejected` are the events of the request with their index; `refusal` is then that of the first of them.
+    """
+    faults = [each.json(index) for index, each in rejected or ()]
+    error = faults[0] if faults else refusal.json()
+    document = {"success": False, "code": refusal.code, "message": refusal.message, "error": error}
+    after = ((b"retry-after", b"%d" % refusal.retry_after_s),) if refusal.retry_after_s else ()
+    return json_response(refusal.status, document | ({"rejected": faults} if faults else {}), after)
+
+
+def preflight(asked: str) -> Response:
+    """Return the answer to the preflight request of a browser.
+
+    `asked` is the header `Access-Control-Request-Headers`. All of these headers are allowed: SDKs, consent tools and
+    proxies add their own, and none of them changes what a request may do.
+    """
+    headers = (
+        (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+        (b"access-control-allow-headers", (asked or _USUAL_HEADERS).encode("latin-1")),
+        (b"access-control-max-age", b"86400"),
+    )
+    return Response(204, headers=headers)
+
+
+async def write(send: Send, response: Response) -> None:
+    """Send the response to the client."""
+    headers = [
+        (b"content-type", response.content_type),
+        (b"content-length", b"%d" % len(response.body)),
+        *_CORS,
+        *response.headers,
+    ]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})
