@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: install demo test check bench chaos differential lock clean
+.PHONY: install demo test clients check bench chaos differential lock clean
 
 install: $(STAMP)
 
@@ -19,6 +19,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# The npm packages of tests/clients. Needs Node 20 and npm; the tests of browsers also need Chromium.
+clients:
+	npm ci --prefix tests/clients --ignore-scripts --no-audit --no-fund
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -46,5 +50,5 @@ lock:
 	$(COMPILE) --extra build --extra dev --output-file requirements-dev.lock
 
 clean:
-	rm -rf .venv .segue build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .segue build tests/clients/node_modules *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

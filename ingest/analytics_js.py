@@ -40,6 +40,7 @@ def settings_document(write_key: str, api_host: str, protocol: str, batch_ms: in
 
 
 def _endpoint(write_key: str, api_host: str, protocol: str) -> JsonObject:
+    # Without `versionSettings`: clients load a script for each key that has them and is not their own.
     return {
         "apiKey": write_key,
         "apiHost": api_host,
@@ -47,7 +48,6 @@ def _endpoint(write_key: str, api_host: str, protocol: str) -> JsonObject:
         "addBundledMetadata": True,
         "unbundledIntegrations": [],
         "maybeBundledConfigIds": {},
-        "versionSettings": {"version": "4.4.7", "componentTypes": ["browser"]},
     }
 
 

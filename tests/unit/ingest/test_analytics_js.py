@@ -32,6 +32,13 @@ def test_the_browser_client_of_customerio_gets_the_address_and_sends_single_even
     assert list(integrations) == ["Segment.io", "Customer.io Data Pipelines"], "no other integration is loaded"
 
 
+def test_no_browser_client_loads_the_script_of_an_integration() -> None:
+    """Clients load the script of an integration that has a browser component, other than their own."""
+    integrations = settings_document("w1", "events.example/v1", "https", 300)["integrations"]
+
+    assert not any("versionSettings" in each or each.get("type") == "browser" for each in integrations.values())
+
+
 def test_the_script_is_read_with_the_bundles_beside_it(tmp_path: Path) -> None:
     for name in ("standalone.js", "ajs-destination.bundle.1a2b.js", "notes.txt", "ajs-destination.bundle.1a2b.js.map"):
         (tmp_path / name).write_text(name)

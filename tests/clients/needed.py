@@ -1,0 +1,28 @@
+"""What the clients need of the machine."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+FOLDER: Final = Path(__file__).parent
+SCRIPT: Final = FOLDER / "node_modules/@segment/analytics-next/dist/umd/standalone.js"
+CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+_NODE_VERSION: Final = 20
+
+
+def why_not(*, browser: bool = False) -> str:
+    """Return what is missing and how to install it; empty when the clients can run."""
+    node = shutil.which("node")
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout if node else ""
+    number = re.match(r"v(\d+)", version)
+    if number is None or int(number[1]) < _NODE_VERSION:
+        return f"Node {_NODE_VERSION} is missing: install it, then run `make clients`"
+    if not SCRIPT.exists():
+        return "the npm packages of tests/clients are missing: run `make clients`"
+    if browser and not CHROMIUM:
+        return "Chromium is missing: run `apt-get install chromium`"
+    return ""
