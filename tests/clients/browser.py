@@ -28,15 +28,21 @@ from tests.pipeline import QUEUE, Pipeline, wait_until
 PEOPLE = 40
 LOSSY = Faults(resets=0.01, refusals=0.01)
 _MOST_PAUSE_MS = 60
-# analytics.js gives a visitor a new anonymous id when the user id changes. To ingest that is another client, and times of
-# two clients that are closer than 250 ms say nothing.
+# analytics.js gives a visitor a new anonymous id when the user id changes. To ingest that is another client, and times
+# of two clients that are closer than 250 ms say nothing.
 _LOGIN_MS = 300
 
 
 def pipeline(url: str, reorder_ms: int, browser_batch_ms: int | None = None) -> Pipeline:
     """Return a pipeline that also serves the script of analytics.js."""
-    variables = {"SEGUE_REORDER_MS": str(reorder_ms), "SEGUE_SETTLE_S": "0.2", "SEGUE_ANALYTICS_JS": str(SCRIPT)}
-    return Pipeline(url, workers=2, config=configuration(browser_batch_ms), **variables)
+    return Pipeline(
+        url,
+        workers=2,
+        config=configuration(browser_batch_ms),
+        SEGUE_REORDER_MS=str(reorder_ms),
+        SEGUE_SETTLE_S="0.2",
+        SEGUE_ANALYTICS_JS=str(SCRIPT),
+    )
 
 
 def run(running: Pipeline, seed: int, faults: Faults, count: int = PEOPLE) -> Run:

@@ -26,6 +26,11 @@ PEOPLE = 30
 _DEADLINE_S = 60.0
 
 
+def pipeline(url: str, reorder_ms: int) -> Pipeline:
+    """Return a pipeline whose events wait for that long."""
+    return Pipeline(url, workers=2, SEGUE_REORDER_MS=str(reorder_ms), SEGUE_SETTLE_S="0.2")
+
+
 def run(running: Pipeline, seed: int, most_pause_ms: int) -> Run:
     """Let people act that have not acted in a run with another seed, and compare what took effect.
 
@@ -68,8 +73,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if reason := why_not():
         parser.error(reason)
-    variables = {"SEGUE_REORDER_MS": str(options.reorder_ms), "SEGUE_SETTLE_S": "0.2"}
-    with redis_url() as url, Pipeline(url, workers=2, **variables) as running:
+    with redis_url() as url, pipeline(url, options.reorder_ms) as running:
         is_right = report(
             options.runs,
             lambda seed: run(running, seed, options.pause_ms),
