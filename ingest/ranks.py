@@ -15,6 +15,7 @@ from typing import Final
 
 from ingest.addresses import is_of_device
 from ingest.counters import Counters
+from ingest.id_chains import IdChains
 from ingest.lateness import Lateness
 from ingest.times import milliseconds
 from lanes import digest, records
@@ -32,6 +33,7 @@ class Ranks:
         self._counters = counters
         self._late_ms = int(late_s * 1000)
         self._lateness = Lateness(counters)
+        self._chains = IdChains()
 
     def of(
         self, source: str, events: Sequence[tuple[JsonObject, datetime]], received_at: datetime, wait_ms: int
@@ -48,11 +50,16 @@ class Ranks:
             latest_ms = max(latest_ms, self._believed_ms(source, event, _ms(happened_at), received_at_ms))
             times.append(latest_ms)
         self._lateness.note(source, zip([event for event, _ in events], times, strict=True), received_at_ms, wait_ms)
-        tie = records.tie(times[0], times[-1], max(milliseconds(events[0][0].get("sentAt")) or 0, 0))
+        tie = self._tie(source, [event for event, _ in events], times)
         return [
             records.rank(wait_ms, _client(source, event), time_ms, tie)
             for (event, _), time_ms in zip(events, times, strict=True)
         ]
+
+    def _tie(self, source: str, events: Sequence[JsonObject], times: Sequence[int]) -> bytes:
+        compared = times[0], times[-1], max(milliseconds(events[0].get("sentAt")) or 0, 0)
+        first_id, last_id = str(events[0]["messageId"]), str(events[-1]["messageId"])
+        return records.tie(*compared, self._chains.position(source, compared, first_id, last_id))
 
     def _believed_ms(self, source: str, event: JsonObject, happened_at_ms: int, received_at_ms: int) -> int:
         """Return when the event happened, if that can be, else when it was received.

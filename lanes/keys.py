@@ -25,7 +25,7 @@ WAKEUP_MS = 200  # for how long a requested deliverer may take to arrive before 
 MOST_WAKEUPS = 4  # deliverers requested at once
 TIMES_KEPT_S = 7200  # for how long the time and the partner of an update are remembered
 MISSING_KEPT_S = 30 * 86_400  # for how long an event that was set aside is remembered
-WAIT_DIGITS, CLIENT_BYTES, RANK_DIGITS = 5, 8, 4 * TIME_DIGITS  # of an offered rank
+WAIT_DIGITS, CLIENT_BYTES, RANK_DIGITS = 5, 8, 4 * TIME_DIGITS + 4  # of an offered rank
 RANK_GENERATION_MS = 1000  # of a generation of ranks
 LONGEST_WAIT_MS = 10_000  # for which earlier events may go before an event
 

@@ -14,7 +14,7 @@ Links of an event: a byte: the number of lanes in which it is not the head; then
 last, a byte: which of its keys, and the sequence of its successor there. An event without either has none.
 
 Rank of an event that earlier events may go before: 13 digits: until when (ms, Redis' clock); `c` when the event has a
-cooldown, else `-`; 8 bytes: its client; the rank, 52 digits (see `rank`); then, for each of its keys, the sequence of
+cooldown, else `-`; 8 bytes: its client; the rank, 56 digits (see `rank`); then, for each of its keys, the sequence of
 its predecessor in that lane, or a zero byte.
 
 Ordering keys are stored as 8-byte digests: they are small, and no identity is in Redis outside an event. If two keys
@@ -90,9 +90,10 @@ def order(rank: bytes) -> bytes:
     return rank[_ORDER] or _LAST
 
 
-def tie(first_ms: int, last_ms: int, sent_at_ms: int) -> bytes:
-    """Return what orders events of equal times: the first and the last time in their request, and when it was sent."""
-    return b"%013d%013d%013d" % (first_ms, last_ms, sent_at_ms)
+def tie(first_ms: int, last_ms: int, sent_at_ms: int, position: int = 0) -> bytes:
+    """Return what orders events of equal times: the first and the last time in their request, when it was sent, and its
+    position among requests with the same, of four digits."""
+    return b"%013d%013d%013d%04d" % (first_ms, last_ms, sent_at_ms, position)
 
 
 def record(accepted_at_ms: int, digests: Collection[bytes], body: bytes) -> bytes:

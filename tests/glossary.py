@@ -136,7 +136,9 @@ def _files(root: Path) -> list[Path]:
     found = [path for path in root.iterdir() if path.is_file() and not path.name.startswith(".")]
     for folder in FOLDERS:
         found += (path for path in (root / folder).rglob("*") if path.is_file())
-    return sorted(path for path in found if path.suffix in SUFFIXES and "vectors" not in path.parts)
+    return sorted(
+        path for path in found if path.suffix in SUFFIXES and not {"vectors", "node_modules"} & set(path.parts)
+    )
 
 
 def _allows(entry: Allowed, finding: Finding) -> bool:

@@ -2,8 +2,8 @@
 @segment/analytics-node.
 
 30 people act at the same time, and the client sends batches of ten events side by side. Prints a JSON line for each
-run, and one with the sums. Exits with 1 when a call is lost, or a person is out of order or wrong although the requests
-tell the order of their calls.
+run, and one with the sums. Exits with 1 when a call is lost, or a person is out of order or wrong although the times in
+the requests show the order of their calls.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from tests.pipeline import QUEUE, Pipeline, free_port
 class Run:
     """The people who acted, and what took effect.
 
-    `indistinguishable`: people with two calls whose order nothing in the requests tells.
+    `indistinguishable`: people with two calls whose order no time in the requests shows.
     """
 
     people: range
@@ -32,7 +32,7 @@ class Run:
 
     @property
     def harmed(self) -> frozenset[int]:
-        """People who are out of order or wrong although their requests tell the order of their calls."""
+        """People who are out of order or wrong although their requests show the order of their calls."""
         return (self.effects.out_of_order | self.effects.wrong) - self.indistinguishable
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ingest.counters import Counters
+from ingest.id_chains import UNCHAINED
 from ingest.ranks import Ranks
 from lanes import digest, records
 from lanes.keys import CLIENT_BYTES, TIME_DIGITS, WAIT_DIGITS
@@ -35,7 +36,13 @@ def at(ms_before: int) -> str:
 def event(ms_before: int | None = None, **members: Any) -> dict[str, Any]:
     """Return a completed event that was written so long before NOW_MS."""
     time = NOW if ms_before is None else at(ms_before)
-    return {"userId": "sue", "timestamp": time, "originalTimestamp": time, "receivedAt": NOW} | members
+    return {
+        "userId": "sue",
+        "messageId": "m1",
+        "timestamp": time,
+        "originalTimestamp": time,
+        "receivedAt": NOW,
+    } | members
 
 
 def ranked(*events: dict[str, Any], counters: Counters | None = None, wait_ms: int = 1_000) -> list[bytes]:
@@ -60,7 +67,26 @@ def client_of(rank: bytes) -> bytes:
 def test_a_rank_is_the_wait_the_client_and_the_time() -> None:
     (rank,) = ranked(event(250))
 
-    assert rank == records.rank(1_000, digest("web"), NOW_MS - 250, records.tie(NOW_MS - 250, NOW_MS - 250, 0))
+    tie = records.tie(NOW_MS - 250, NOW_MS - 250, 0, UNCHAINED)
+    assert rank == records.rank(1_000, digest("web"), NOW_MS - 250, tie)
+
+
+def test_requests_of_equal_times_go_by_the_chain_of_their_message_ids() -> None:
+    ranks = Ranks(Counters(), late_s=60)
+    first, second, other = (
+        of(ranks, event(250, messageId=message_id))
+        for message_id in (
+            "node-next-1-c57a96bf-b124-4287-941b-0d8f0a5b6c7d",
+            "node-next-1-96bfb124-c287-441b-8d8f-0a5b6c7d8e9f",
+            "node-next-1-00112233-4455-4677-8899-aabbccddeeff",
+        )
+    )
+
+    later = of(ranks, event(250, messageId=12))
+
+    assert first < second
+    assert later == first, "a message id may be a number"
+    assert other == first, "nothing tells which was first, so the order of acceptance counts"
 
 
 def test_a_source_that_does_not_wait_has_no_ranks() -> None:
@@ -74,7 +100,7 @@ def test_events_of_one_request_keep_their_order() -> None:
 
 @pytest.mark.parametrize("time", ["2027-01-15T07:58:59.000Z", "2027-01-15T08:00:00.001Z", "2020-01-01T00:00:00.000Z"])
 def test_a_time_that_cannot_be_is_that_of_the_receipt(time: str) -> None:
-    (rank,) = ranked({"userId": "sue", "timestamp": time, "originalTimestamp": time, "receivedAt": NOW})
+    (rank,) = ranked(event(timestamp=time, originalTimestamp=time))
 
     assert before_ms(rank) == 0
 

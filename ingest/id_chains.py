@@ -1,0 +1,73 @@
+"""Chains of message ids: which of two requests with equal times a client made first.
+
+Segment's JavaScript clients draw message ids from one row of random bytes, and move on by one or two bytes for each
+(lukeed/uuid, src/index.js). So an id ends with the bytes with which the next one begins. That is an accident of these
+clients: it decides only where times say nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+UNCHAINED: Final = 5_000
+"""The position of a request that is in no chain, of four digits."""
+
+_Times = tuple[str, tuple[int, int, int]]  # with the source
+
+_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$")
+_BYTES: Final = 16
+_FIXED: Final = frozenset({6, 8})  # the bytes of an id that hold its version and variant
+_MOST_TIES: Final = 16  # requests with equal times that are compared
+_MOST_REQUESTS: Final = 10_000
+
+
+class _Request(NamedTuple):
+    position: int
+    first_id: str
+    last_id: str
+
+
+class IdChains:
+    """Remembers the last 10,000 to 20,000 requests."""
+
+    def __init__(self) -> None:
+        self._recent: dict[_Times, tuple[_Request, ...]] = {}
+        self._older: dict[_Times, tuple[_Request, ...]] = {}
+
+    def position(self, source: str, times: tuple[int, int, int], first_id: str, last_id: str) -> int:
+        """Return the position of a request among those of the source with equal times.
+
+        It is next to that of the request before or behind it in their chain, where that was received earlier. `times`
+        are the first, the last and that of sending; the ids are those of the first and the last event.
+        """
+        key = source, times
+        ties = self._recent.get(key) or self._older.get(key, ())
+        position = next((found for each in ties if (found := _next_to(each, first_id, last_id))), UNCHAINED)
+        if len(ties) < _MOST_TIES:
+            self._recent[key] = (*ties, _Request(position, first_id, last_id))
+        if len(self._recent) >= _MOST_REQUESTS:
+            self._recent, self._older = {}, self._recent
+        return position
+
+
+def _next_to(other: _Request, first_id: str, last_id: str) -> int | None:
+    if _is_next(other.last_id, first_id):
+        return other.position + 1
+    return other.position - 1 if _is_next(last_id, other.first_id) else None
+
+
+def _is_next(message_id: str, later_id: str) -> bool:
+    """Whether the second id was drawn one or two bytes behind the first."""
+    first, later = _UUID.search(message_id), _UUID.search(later_id)
+    if first is None or later is None:
+        return False
+    row, later_row = (bytes.fromhex(each[0].replace("-", "")) for each in (first, later))
+    return any(
+        all(
+            row[at + shift] == later_row[at]
+            for at in range(_BYTES - shift)
+            if at not in _FIXED and at + shift not in _FIXED
+        )
+        for shift in (1, 2)
+    )
