@@ -18,11 +18,13 @@ from ingest.counters import Counters
 from ingest.lateness import Lateness
 from ingest.times import milliseconds
 from lanes import digest, records
+from lanes.keys import TIME_DIGITS
 from mapping.envelope import JsonObject
 
 # A clock that is off by more than this is not believed.
 _MAX_CLOCK_ERROR_MS: Final = 3_600_000
-_DEVICE_CHANNELS: Final = frozenset({"client", "web", "browser", "mobile"})  # of an event: Segment's and RudderStack's
+_LAST_MS: Final = 10**TIME_DIGITS - 1  # of the times that a rank can hold
+_DEVICE_CHANNELS: Final = ("client", "web", "browser", "mobile")  # of an event: Segment's and RudderStack's
 
 
 class Ranks:
@@ -48,7 +50,8 @@ class Ranks:
             latest_ms = max(latest_ms, self._believed_ms(source, event, _ms(happened_at), received_at_ms))
             times.append(latest_ms)
         self._lateness.note(source, zip([event for event, _ in events], times, strict=True), received_at_ms, wait_ms)
-        tie = records.tie(times[0], times[-1], max(milliseconds(events[0][0].get("sentAt")) or 0, 0))
+        sent_at_ms = min(max(milliseconds(events[0][0].get("sentAt")) or 0, 0), _LAST_MS)
+        tie = records.tie(times[0], times[-1], sent_at_ms)
         return [
             records.rank(wait_ms, _client(source, event), time_ms, tie)
             for (event, _), time_ms in zip(events, times, strict=True)
