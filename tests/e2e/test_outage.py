@@ -44,7 +44,8 @@ def test_all_events_arrive_after_an_outage_of_ten_minutes(redis_client: redis.Re
         for n in range(EVENTS)
     ]
 
-    pipeline.deliver(events)
+    pipeline.append(events)
+    pipeline.deliver()
 
     figures = lanes.stats(queue_in(redis_client, QUEUE))
     assert (figures.delivered_total, figures.dead) == (EVENTS, 0)
