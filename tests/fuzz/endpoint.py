@@ -60,7 +60,7 @@ region = "eu"
 batch_items = 1
 
 [destinations.other.delivery]
-ignored_keys = ["user_id:u1"]
+ignored_keys = ["id:u1"]
 """
 
 
