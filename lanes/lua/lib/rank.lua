@@ -1,7 +1,7 @@
 -- Ranks: while an event waits for earlier ones, events that happened before it are put before it. How a rank is stored is in
 -- lanes/records.py. Ranks are in the generation in which the wait ends. Uses clock and bulk.
-local UNTIL_END, MARK, CLIENT_END = TIME_DIGITS, TIME_DIGITS + 1, TIME_DIGITS + 1 + CLIENT_BYTES
-local RANK_END = CLIENT_END + RANK_DIGITS
+local UNTIL_END, CLIENT_END = TIME_DIGITS, TIME_DIGITS + CLIENT_BYTES
+local RANK_END, MARK = CLIENT_END + RANK_DIGITS, CLIENT_END + RANK_DIGITS + 1
 
 local function rank_key(at_ms)
   return RANK .. format('%d', math.floor(at_ms / RANK_GENERATION_MS))
