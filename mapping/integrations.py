@@ -7,8 +7,9 @@
 
 At Segment the platform does this, not the destination. So the reference does not look at `integrations`, and neither
 does `segue translate`. Source of the rules: segmentio/segment-docs, src/guides/filtering-data.md ("Filtering with the
-Integrations Object"). A name has priority over `All`, and names are case-sensitive. Libraries write "Segment.io": false
-by themselves; it is the name of another destination.
+Integrations Object"): a name has priority over `All`, and names are case-sensitive. The page on the library for Python
+writes `all` (…/libraries/server/python/index.md, "Selecting Destinations"; segmentio/analytics-python#41). Libraries
+write "Segment.io": false by themselves; it is the name of another destination.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import Final
 
 from mapping.envelope import JsonObject
 
-# Segment's names of this destination, of its predecessor and of the action destination's first version.
+# Segment's names of this destination, and of the older one that it replaced.
 DEFAULT_NAMES: Final = ("Customer.io (Actions)", "Actions Customerio", "Customer.io")
+_ALL: Final = ("All", "all")
 
 
 def exclusion(event: JsonObject, names: Iterable[str]) -> str | None:
@@ -35,4 +37,6 @@ def exclusion(event: JsonObject, names: Iterable[str]) -> str | None:
     for name, value in values.items():
         if value is False:
             return f'integrations."{name}" is false'
-    return "integrations.All is false" if integrations.get("All") is False and not values else None
+    if values:
+        return None
+    return next((f"integrations.{name} is false" for name in _ALL if integrations.get(name) is False), None)

@@ -23,6 +23,8 @@ def destination(text: str) -> mapping.Destination:
     [
         {"All": False},
         {"All": False, "Amplitude": True},
+        {"all": False},  # of the library for Python
+        {"all": False, "All": True},
         {"All": False, "Customer.io": None},
         {"Customer.io": False},
         {"Customer.io (Actions)": False},
@@ -49,12 +51,12 @@ def test_nothing_is_sent_for_an_event_that_excludes_the_destination(integrations
         {},
         {"All": True},
         {"All": None},
-        {"all": False},  # names have their case
-        {"customer.io": False},
+        {"customer.io": False},  # names have their case
         {"Segment.io": False},  # libraries write it by themselves
         {"Amplitude": False},
         {"Customer.io": None},
         {"All": False, "Customer.io": True},
+        {"all": False, "Customer.io": True},
         {"All": False, "Customer.io (Actions)": {}},
         {"All": False, "Actions Customerio": {"listen": True}},
     ],
