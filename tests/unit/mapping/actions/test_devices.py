@@ -68,6 +68,16 @@ def test_an_identifier_that_the_mapping_of_the_operator_does_not_find_is_a_failu
     assert len(translation.failures) == 1
 
 
+def test_a_field_with_a_mapping_of_its_own_is_not_looked_for_where_the_preset_finds_it() -> None:
+    own = destination('name = "Create or Update Device"\nmapping.person_id = "$.context.traits.email"')
+    device = event(context={"device": DEVICE, "traits": {"email": "jo@example.com"}})
+    without_person = event()
+
+    (operation,) = mapping.translate(device, own, 0.0).operations
+    assert operation.body["identifiers"] == {"email": "jo@example.com"}
+    assert len(mapping.translate(without_person, own, 0.0).failures) == 1
+
+
 def test_the_mapping_of_another_field_does_not_matter() -> None:
     own = destination('name = "Create or Update Device"\nmapping.platform = "$.context.os.name"')
 
