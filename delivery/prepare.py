@@ -17,7 +17,7 @@ import orjson
 
 import lanes
 import mapping
-from delivery import identifier_changes, identity_memory, wire
+from delivery import identifier_changes, identity_memory, unsent, wire
 from delivery.batching import Item, encode, json_of
 from delivery.identity_memory import Identities, Update
 from mapping.envelope import JsonObject, message_key, unpack
@@ -41,6 +41,7 @@ class Prepared(NamedTuple):
     message_id: str  # SOURCE:MESSAGE ID
     late: bool = False  # an item was dropped, as the event happened before its person was deleted
     changes_identifiers: bool = False  # and has no cooldown yet: it must not be sent now
+    unsent: tuple[str, ...] = ()  # why nothing is sent for it, of `delivery.unsent`
 
     @property
     def happened_at_ms(self) -> int:
@@ -103,7 +104,8 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination) -> Prep
         return _erased(event)
     source, content, requeued = unpack(event.body)
     accepted_at_ms = requeued.get("accepted_at_ms", event.accepted_at_ms)
-    operations, failures = _translation(content, requeued, destination, accepted_at_ms)
+    translation = _translation(content, requeued, destination, accepted_at_ms)
+    operations = translation.operations
     if "requests" in requeued:
         bodies = [operation.body for operation in operations]
     else:
@@ -118,11 +120,12 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination) -> Prep
         items=tuple(items),
         people=tuple(people),
         update=_update(event, operations, bodies, accepted_at_ms),
-        failures=failures,
+        failures=translation.failures,
         timestamp=content.get("timestamp"),
         accepted_at_ms=accepted_at_ms,
         privacy_request=mapping.privacy_request_of(content),
         message_id=message_id,
+        unsent=unsent.reasons(translation),
     )
 
 

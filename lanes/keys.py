@@ -295,6 +295,13 @@ ADMISSION = Key(":admission", "hash", "circuit breaker, pause and rate of the de
 ACQUIRED = Key(
     ":admission:acquired", "list", "times of the last requests of a second in µs, newest first", _FOR_EVER, "delivery"
 )
+UNSENT = Key(
+    ":unsent",
+    "hash",
+    "filtered, not_applicable:SUBSCRIPTION → number of events for which nothing was sent",
+    _FOR_EVER,
+    "delivery",
+)
 LOG = Key(
     ":log",
     "list",
