@@ -22,7 +22,7 @@
 --          the last event accepted, 0 without any; missing: last events of lanes that have no record: their lanes begin
 --          anew
 -- Clock    Redis' own.
--- uses clock, layout, bulk, generations, cooldown, rank, staged, insert
+-- uses clock, layout, bulk, generations, cooldown, rank, offered, staged, insert
 local MOST_JOINS = 20
 local offered = tonumber(ARGV[6])
 local IDS, RANKS, EVENTS, REST = ARGV[7], ARGV[8], 8, 8 + offered
@@ -195,7 +195,7 @@ for i = 1, count do
     lane_of[key_count] = lane
   end
 end
-local seq, now_text = tonumber(call('GET', SEQ) or 0), format('%d', now)
+local seq = tonumber(call('GET', SEQ) or 0)
 local cooling = generations(COOLING_UNTIL, ARGV[4])
 cooling = call('EXISTS', unpack(cooling)) > 0 and cooling or nil
 
@@ -223,36 +223,9 @@ local as_byte = setmetatable({}, {
   end,
 })
 
--- Ranks, as they are offered: how long the event waits, its client, its rank. Events are in their order, so the last one is
--- the greatest; none may be later than now.
 local has_ranks = RANKS ~= ''
+local offered_rank, offered_client, offered_wait, is_clamped = offered_ranks(RANKS)
 local ranks = { names = has_ranks and rank_keys(now - RANK_GENERATION_MS) or {}, stored = {}, key_of = {} }
-local OFFERED_BYTES = WAIT_DIGITS + CLIENT_BYTES + RANK_DIGITS
-local some_later = has_ranks and sub(RANKS, -RANK_DIGITS, -RANK_DIGITS + TIME_DIGITS - 1) > now_text
-local function offered_rank(index)
-  local rank = sub(RANKS, index * OFFERED_BYTES - RANK_DIGITS + 1, index * OFFERED_BYTES)
-  if some_later and sub(rank, 1, TIME_DIGITS) > now_text then
-    return now_text .. sub(rank, TIME_DIGITS + 1)
-  end
-  return rank
-end
-local function offered_client(index)
-  local at = (index - 1) * OFFERED_BYTES + WAIT_DIGITS
-  return sub(RANKS, at + 1, at + CLIENT_BYTES)
-end
--- By the digits of a wait: until when it lasts, as a number and as text; whether the event is ranked at all.
-local end_of_wait = setmetatable({}, {
-  __index = function(made, digits)
-    local wait = tonumber(digits)
-    local ends = { at = now + (wait or 0), text = format('%d', now + (wait or 0)), is_ranked = wait ~= nil }
-    made[digits] = ends
-    return ends
-  end,
-})
-local function offered_wait(index)
-  local at = (index - 1) * OFFERED_BYTES
-  return end_of_wait[sub(RANKS, at + 1, at + WAIT_DIGITS)]
-end
 
 -- By lane: the rank of its last event, and whether that event may be overtaken. A rank that is not stored any more is at
 -- most that of the acceptance.
@@ -313,7 +286,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
   for i = 1, count do
     local index = fresh[i]
     local name, event = format('%d', seq + i), event_of[index] or ARGV[EVENTS + index]
-    local rank, is_raised, is_late = nil, some_later, #late > 0
+    local rank, is_raised, is_late = nil, is_clamped, #late > 0
     for own_key = 1, has_ranks and byte(event) or 0 do
       local lane = lane_of[key + own_key]
       local last = lanes[lane]
@@ -449,13 +422,6 @@ end
 
 -- What was decided so far is staged, since they go before those of this call too.
 local flag_of, not_ready = {}, {}
-local function stage(key, values)
-  staged[key] = staged[key] or {}
-  for at = 1, #values, 2 do
-    put(key, values[at], values[at + 1])
-  end
-end
-
 local function insert_late()
   stage(LANE, lane_values)
   stage(LINKS, link_values)
