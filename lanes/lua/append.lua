@@ -248,8 +248,8 @@ local rank_values, values_at = {}, {}
 local function rank_values_at(kept_until_ms)
   local values = values_at[kept_until_ms]
   if not values then
-    local name = rank_key(kept_until_ms)
-    values = rank_values[name] or { name = name, count = 0 }
+    local name, expires_at_ms = rank_key(kept_until_ms)
+    values = rank_values[name] or { name = name, count = 0, expires_at_ms = expires_at_ms }
     values_at[kept_until_ms], rank_values[name] = values, values
   end
   return values
@@ -454,9 +454,8 @@ local function insert_late()
       kept_until_ms = math.max(wait.at, now + math.min(cooldown, LONGEST_WAIT_MS)),
     }
     local went_before, waits, long = insert(ranks, due_of, inserted)
-    local rank_name = ranks.key_of[name]
-    if rank_name then
-      rank_values[rank_name] = rank_values[rank_name] or {}
+    if ranks.key_of[name] then
+      rank_values_at(inserted.kept_until_ms)
     end
     flag_of[index] = went_before and '2' or nil
     if cooldown > 0 then
@@ -530,7 +529,7 @@ if #late == 0 then
 end
 for name, values in pairs(rank_values) do
   write_all('HSET', name, #late == 0 and values or {})
-  call('PEXPIRE', name, LONGEST_WAIT_MS + 3 * RANK_GENERATION_MS)
+  call('PEXPIREAT', name, values.expires_at_ms)
 end
 write_all('ZADD', READY, ready)
 write_all('ZADD', HOT, hot_values)

@@ -181,7 +181,7 @@ local function insert(ranks, ready, event)
   local stored = format('%d', event.until_ms) .. event.client .. event.rank .. event.mark
   ranks.stored[event.name] = stored .. table.concat(predecessors)
   if event.until_ms > now or event.mark == 'c' then
-    ranks.key_of[event.name] = rank_key(event.kept_until_ms)
+    ranks.key_of[event.name] = (rank_key(event.kept_until_ms))
     put(ranks.key_of[event.name], event.name, ranks.stored[event.name])
   end
   return went_before, waits, lengths
