@@ -120,10 +120,13 @@ def _risks(
     happened_at_s = _seconds(dead_letter.event.get("timestamp"), dead_letter.accepted_at_ms / 1000)
     effects = {operation.effect for operation in operations}
     if effects & {"update", "object"} and destination.delivery.identify_times == "rising":
+        overwrites = "object" in effects  # its attributes have no times
         if max(happened_at_s, _refused_at_s(dead_letter)) < last_update_s:
-            yield "older than an update that was sent since: it would overwrite newer values"
+            effect = "it would overwrite newer values" if overwrites else "newer values are not overwritten"
+            yield f"older than an update that was sent since: {effect}"
         elif now_s - happened_at_s > TIMES_KEPT_S:
-            yield "older than the hours for which updates are remembered: it may overwrite newer values"
+            effect = "it may overwrite newer values" if overwrites else "Customer.io may drop it as a whole"
+            yield f"older than the hours for which updates are remembered: {effect}"
     if "event" in effects and now_s - happened_at_s > _CAMPAIGNS_S:
         yield "more than 72 h old: it triggers no campaign"
     irreversible = {operation.body["action"] for operation in operations if operation.effect in mapping.IRREVERSIBLE}

@@ -30,7 +30,8 @@ class Item(NamedTuple):
     path: str
     data: bytes  # JSON
     message_id: str = ""  # of the event: SOURCE:MESSAGE ID
-    person: str = ""  # of an update: the key of the person it updates
+    person: bytes = b""  # of an update: under which digest recent attributes of its person are remembered, if at all
+    own: bytes = b""  # JSON without the attributes of other updates that `data` repeats, if it repeats any
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,11 @@ class Request:
 
 
 def encode(
-    sequence: int, operation_index: int, operation: Operation, body: JsonObject, message_id: str = "", person: str = ""
+    sequence: int, operation_index: int, operation: Operation, body: JsonObject, message_id: str = ""
 ) -> Item:
     """Return the item of an operation. `body` is sent in place of the operation's own, which lacks what Segue adds."""
     return Item(
-        sequence, operation_index, operation.action, operation.effect, operation.path, json_of(body), message_id, person
+        sequence, operation_index, operation.action, operation.effect, operation.path, json_of(body), message_id
     )
 
 

@@ -31,7 +31,7 @@ def partners(body: JsonObject, keys: Collection[bytes]) -> Iterator[bytes]:
     Only identifiers that are among the event's ordering keys (digests) count. The others are ignored keys, which many
     people share.
     """
-    person, email, visitor = (digest(key) if key else None for key in _identifiers(body))
+    person, email, visitor = (digest(key) if key else None for key in identifiers(body))
     person, email = (identifier if identifier in keys else None for identifier in (person, email))
     if person and email:
         yield from (person, _TOGETHER + email[:_PARTNER_BYTES], email, _TOGETHER + person[:_PARTNER_BYTES])
@@ -43,7 +43,7 @@ def partners(body: JsonObject, keys: Collection[bytes]) -> Iterator[bytes]:
         yield from (visitor, _FIRST_COMES + claimant[:_PARTNER_BYTES])
 
 
-def _identifiers(body: JsonObject) -> tuple[str | None, str | None, str | None]:
+def identifiers(body: JsonObject) -> tuple[str | None, str | None, str | None]:
     """Return the ordering keys of the person, of their e-mail address, and of the visitor that they were."""
     named = _attributes(body) | body.get("identifiers", {})
     person = next((f"{kind}:{text}" for kind in ("cio_id", "id") if (text := text_of(named.get(kind)))), None)

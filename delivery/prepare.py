@@ -2,14 +2,13 @@
 
 `prepare` maps the events and encodes their operations. It depends on nothing but the event and the destination.
 `address` then reads what is remembered of the people that the operations name. It rewrites the items of people who were
-merged or deleted, and the times of updates.
+merged or deleted, and the times of updates, and removes attributes of which a newer value was sent.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ import orjson
 
 import lanes
 import mapping
-from delivery import identifier_changes, identity_memory, wire
+from delivery import attribute_clocks, identifier_changes, identity_memory, wire
 from delivery.batching import Item, encode, json_of
 from delivery.identity_memory import Identities, Update
 from mapping.envelope import JsonObject, message_key, unpack
@@ -44,11 +43,8 @@ class Prepared(NamedTuple):
 
     @property
     def happened_at_ms(self) -> int:
-        """When the event happened (Unix ms), by its own timestamp, else when it was accepted."""
-        try:
-            return int(datetime.fromisoformat(self.timestamp).timestamp() * 1000)
-        except (TypeError, ValueError, OverflowError):
-            return self.accepted_at_ms
+        """When the event happened (Unix ms), by its own timestamp, at most when it was accepted."""
+        return attribute_clocks.client_time_ms(self.timestamp, self.accepted_at_ms)
 
 
 def prepare(events: Sequence[lanes.ClaimedEvent], destination: mapping.Destination) -> list[Prepared]:
@@ -104,20 +100,21 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination) -> Prep
     source, content, requeued = unpack(event.body)
     accepted_at_ms = requeued.get("accepted_at_ms", event.accepted_at_ms)
     operations, failures = _translation(content, requeued, destination, accepted_at_ms)
-    if "requests" in requeued:
+    is_recorded = "requests" in requeued
+    if is_recorded:
         bodies = [operation.body for operation in operations]
     else:
         bodies = wire.bodies(operations, source, content, accepted_at_ms)
     message_id = message_key(source, content)
     items, people = [], []
     for index, (operation, body) in enumerate(zip(operations, bodies, strict=True)):
-        items.append(encode(event.sequence, index, operation, body, message_id, _updated(operation.effect, body)))
+        items.append(encode(event.sequence, index, operation, body, message_id))
         people += identity_memory.named_in(body)
     return Prepared(
         event=event,
         items=tuple(items),
         people=tuple(people),
-        update=_update(event, operations, bodies, accepted_at_ms),
+        update=_update(event, operations, bodies, content.get("timestamp"), accepted_at_ms, is_recorded=is_recorded),
         failures=failures,
         timestamp=content.get("timestamp"),
         accepted_at_ms=accepted_at_ms,
@@ -147,41 +144,47 @@ def _addressed(prepared: Prepared, identities: Identities, rising: bool) -> Prep
         prepared = prepared._replace(changes_identifiers=True)
     if not (prepared.update or identities.have_changed(prepared.people)):
         return prepared
-    items, late = [], False
-    time_s = identities.times_s.get(prepared.event.sequence) if rising else None
+    items, late, sequence = [], False, prepared.event.sequence
+    time_s = identities.times_s.get(sequence) if rising else None
     happened_at_ms = prepared.happened_at_ms if identities.deleted_ms else 0
+    kept, owners = iter(identities.kept.get(sequence, b"")), iter(identities.owners.get(sequence, ()))
     for item in prepared.items:
         body = orjson.loads(item.data)
-        sent = wire.addressed(item.effect, body, identities, happened_at_ms, time_s)
+        person, newest = b"", body
+        if item.effect == "update" and attribute_clocks.has_clocks(body):
+            person, newest = next(owners, b""), attribute_clocks.without_stale(body, kept)
+        sent = wire.addressed(item.effect, newest, identities, happened_at_ms, time_s)
         if sent is None:
             late = late or item.effect != "merge"
-        elif sent is body:
-            items.append(item)
         else:
-            items.append(item._replace(data=json_of(sent), person=_updated(item.effect, sent)))
+            items.append(item._replace(data=item.data if sent is body else json_of(sent), person=person))
     return prepared._replace(items=tuple(items), late=late)
-
-
-def _updated(effect: mapping.Effect, body: JsonObject) -> str:
-    """Return the key of the person that an update is about; an empty text for any other body."""
-    return (effect == "update" and identity_memory.key_of(body.get("identifiers", {}))) or ""
 
 
 def _update(
     event: lanes.ClaimedEvent,
     operations: Sequence[mapping.Operation],
     bodies: Sequence[JsonObject],
+    timestamp: Any,
     accepted_at_ms: int,
+    *,
+    is_recorded: bool,
 ) -> Update | None:
     """Return the event's updates of a person as one; None when there are none.
 
     A merge counts as an update of both people: the primary inherits the attributes of the secondary with their times.
+    A recorded request has the time at which it was sent before; its attributes have that of the event.
     """
-    updates, times = [], []
+    updates, times, people = [], [], []
     for operation, body in zip(operations, bodies, strict=True):
         if operation.effect == "update":
             updates.append(body)
             times.append(int(body["timestamp"]))
+            if attribute_clocks.has_clocks(body):
+                at_ms = attribute_clocks.client_time_ms(timestamp, accepted_at_ms)
+                if not is_recorded:
+                    at_ms = attribute_clocks.time_of(body, at_ms, accepted_at_ms)
+                people.append(attribute_clocks.described(body, event.keys, at_ms))
         elif operation.effect == "merge":
             times.append(0)
     if not times:
@@ -193,6 +196,7 @@ def _update(
         keys=event.keys,
         partners=tuple(chain.from_iterable(identifier_changes.partners(body, event.keys) for body in updates)),
         updates_only=any(map(identifier_changes.updates_only, updates)),
+        people=tuple(people),
     )
 
 

@@ -2,6 +2,9 @@
 
 The service may apply a later update first and then ignore the earlier one as a whole. So an update repeats the
 attributes of the ones before it that may not have been applied yet, and no attribute is lost.
+
+They are the newest by the attribute clocks, as no older one is sent, and are remembered under the digest that has the
+clocks of the person. History neither repeats attributes nor is repeated: its values may be older than the service's.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import orjson
 from delivery.batching import Item, json_of
 from delivery.prepare import Prepared
 from delivery.scripts import run
-from lanes import Queue, digest
+from lanes import Queue
 from mapping.envelope import JsonObject
 
 # The service's limits of one update are 300 attributes and 32 KB, of which some is left for the rest of the body.
@@ -33,7 +36,7 @@ def repeat(queue: Queue, prepared: Sequence[Prepared], window_ms: int) -> Sequen
     people = list({item.person for event in prepared if event.update for item in event.items if item.person})
     if not people:
         return prepared
-    found = run(queue, "read_attributes", window_ms, *map(digest, people))
+    found = run(queue, "read_attributes", window_ms, *people)
     recent = {person: orjson.loads(attributes) for person, attributes in zip(people, found, strict=True) if attributes}
     if not recent:
         return prepared
@@ -47,7 +50,7 @@ def remember(queue: Queue, delivered: Iterable[Item], window_ms: int) -> None:
     """Store the attributes of these items for `window_ms`."""
     if not window_ms:
         return
-    recent: dict[str, JsonObject] = {}
+    recent: dict[bytes, JsonObject] = {}
     for item in delivered:
         if item.person:
             attributes = orjson.loads(item.data).get("attributes", {})
@@ -58,7 +61,7 @@ def remember(queue: Queue, delivered: Iterable[Item], window_ms: int) -> None:
         part
         for person, attributes in recent.items()
         if attributes
-        for part in (digest(person), orjson.dumps(attributes))
+        for part in (person, orjson.dumps(attributes))
     ]
     if arguments:
         run(queue, "remember_attributes", window_ms, *arguments)
@@ -72,4 +75,4 @@ def _repeating(recent: JsonObject | None, item: Item) -> Item:
     attributes = recent | body.get("attributes", {})
     data = json_of(body | {"attributes": attributes})
     fits = len(attributes) <= _MOST_ATTRIBUTES and len(data) <= _MOST_BYTES
-    return item._replace(data=data) if fits else item
+    return item._replace(data=data, own=item.data) if fits else item

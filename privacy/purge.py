@@ -30,7 +30,7 @@ _POLL_S = 0.1
 _PEOPLE = ("id:", "email:", "cio_id:", "anonymous_id:")
 # Hashes that remember values by ordering key. `finished_at` and `cooling_until` are kept: they expire within seconds,
 # and later events need them.
-_REMEMBERED = ("join", "merged", "deleted", "identified", "recent_attributes")
+_REMEMBERED = ("join", "merged", "deleted", "identified", "attribute_clocks", "recent_attributes")
 # The filter that replaces one which names an erased person. It matches no dead letter.
 _NO_FILTER = Filter(ids=(0,)).model_dump_json(exclude_defaults=True)
 
