@@ -55,7 +55,7 @@ def time_of(body: JsonObject, happened_at_ms: int, accepted_at_ms: int) -> int:
 
 
 def has_clocks(body: JsonObject) -> bool:
-    """Whether the update is about a person, and not about a visitor, of whom nothing is stored."""
+    """Whether the update is about a person. Customer.io stores no attributes of a visitor."""
     named = body.get("identifiers", {})
     return any(kind in _OF_PEOPLE and type(value) is str and value != "" for kind, value in named.items())
 

@@ -1,5 +1,5 @@
 -- Remember which people were merged and which were deleted, so that a late event recreates none of them. The attribute clocks
--- of merged people are merged; those of deleted people end.
+-- of merged people are merged; those of people who are deleted, or suppressed no more, end.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  for how long, ms (up to twice that)
@@ -44,12 +44,14 @@ for at = 2, #ARGV, 4 do
     end
     unset(merged, primary)
     set(merged, digest, value)
-  elseif what == 'deleted' then
+  else
     clear_clock(owner_of(digest))
     clear_clock(digest)
-    set(deleted, digest, value)
-  else
-    unset(deleted, digest)
+    if what == 'deleted' then
+      set(deleted, digest, value)
+    else -- what was sent while the person was suppressed had no effect
+      unset(deleted, digest)
+    end
   end
 end
 

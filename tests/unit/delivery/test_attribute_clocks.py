@@ -273,7 +273,7 @@ def test_people_who_share_a_visitor_have_clocks_of_their_own(client: redis.Redis
 
 def test_an_address_that_moves_to_another_person_takes_no_clocks_along(client: redis.Redis) -> None:
     world = World(client)
-    world.happens(identify(5, "al", email="shared@x.com", plan="pro"))
+    world.happens(identify(5, "al", email="shared@x.com", plan="pro"), identify(60, "bo"))
 
     world.happens(identify(9, "bo", email="shared@x.com", plan="trial"))
 
@@ -284,6 +284,17 @@ def test_a_deleted_person_begins_anew(client: redis.Redis) -> None:
     world = World(client)
     world.happens(identify(0, plan="before"))
     world.happens({"type": "track", "event": "User Deleted", "userId": "jo", "timestamp": at(30)})
+
+    world.happens(identify(20, plan="after"))
+
+    assert world.attributes() == {"plan": "after"}
+
+
+def test_updates_of_a_suppressed_person_leave_no_clocks(client: redis.Redis) -> None:
+    world = World(client)
+    suppression = {"type": "track", "event": "User Suppressed", "userId": "jo", "timestamp": at(60)}
+    world.happens(suppression, identify(0, plan="ignored"))
+    world.happens(suppression | {"event": "User Unsuppressed", "timestamp": at(40)})
 
     world.happens(identify(20, plan="after"))
 
@@ -494,9 +505,9 @@ def test_an_old_dead_letter_brings_no_stale_value_back(client: redis.Redis, ago_
     lanes.append(world.queue, entries)
     deliver_one(world.queue, world.pipeline.destination, world.pipeline.send)
     world.applies()
-    (letter,) = query.matching(world.queue, Filter())
-    assert letter.failure.faults[0].request is not None
-    assert "city" not in letter.failure.faults[0].request["attributes"], "repeated attributes are not recorded"
+    (buried,) = query.matching(world.queue, Filter())
+    assert buried.failure.faults[0].request is not None
+    assert "city" not in buried.failure.faults[0].request["attributes"], "repeated attributes are not recorded"
 
     live = world.stored(identify(0, plan="pro", city="Oslo"))
     lanes.append(world.queue, [world.pipeline.entry(event) for event in live])
@@ -599,5 +610,5 @@ def test_an_update_that_waits_for_its_cooldown_leaves_no_clock(client: redis.Red
 
     deliver_one(world.queue, world.pipeline.destination, world.pipeline.send)
 
-    assert lanes.stats(world.queue).delayed == 1
+    assert lanes.stats(world.queue).released_total == 1
     assert stored(client) == before
