@@ -28,6 +28,7 @@ _OF_PEOPLE: Final = frozenset({"id", "email", "cio_id"})
 _NO_ADDRESS: Final = bytes(DIGEST_BYTES)
 _NONE, _GIVEN, _ADDRESSED = b"0", b"1", b"2"  # whether the address is an attribute, or names the person
 _STALE: Final = ord("0")
+_TIME: Final = slice(2 * DIGEST_BYTES + 1, 2 * DIGEST_BYTES + 1 + CLOCK_TIME_BYTES)  # in a described update
 _LATEST_MS: Final = 256**CLOCK_TIME_BYTES - 1
 
 
@@ -72,12 +73,25 @@ def described(body: JsonObject, keys: Collection[bytes], at_ms: int) -> bytes:
         role = _GIVEN if names[:1] == [_EMAIL] else _ADDRESSED
     else:
         address = _NO_ADDRESS
-    return b"".join((owner, address, role, stored_time(at_ms), *map(_hash_of_name, names)))
+    return b"".join((owner, address, role, stored_time(at_ms), *map(hash_of_name, names)))
+
+
+def time_in(described: bytes) -> int:
+    """Return the client time (Unix ms) of a described update."""
+    return int.from_bytes(described[_TIME])
 
 
 def stored_time(at_ms: int) -> bytes:
     """Return a client time as clocks store it."""
     return min(max(at_ms, 0), _LATEST_MS).to_bytes(CLOCK_TIME_BYTES)
+
+
+def read_clocks(stored: bytes) -> dict[bytes, int]:
+    """Return the client times (Unix ms) of a person's attributes as they are stored, by the hashes of their names."""
+    entries = range(0, len(stored), CLOCK_NAME_BYTES + CLOCK_TIME_BYTES)
+    names = [stored[at : at + CLOCK_NAME_BYTES] for at in entries]
+    times = [stored[at + CLOCK_NAME_BYTES : at + CLOCK_NAME_BYTES + CLOCK_TIME_BYTES] for at in entries]
+    return {name: int.from_bytes(time) for name, time in zip(names, times, strict=True)}
 
 
 def names_of(body: JsonObject) -> list[str]:
@@ -106,5 +120,6 @@ def without_stale(body: JsonObject, kept: Iterator[int]) -> JsonObject:
 
 
 @lru_cache(maxsize=10_000)
-def _hash_of_name(name: str) -> bytes:
+def hash_of_name(name: str) -> bytes:
+    """Return what stands for the name of an attribute."""
     return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=CLOCK_NAME_BYTES).digest()

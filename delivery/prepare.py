@@ -148,16 +148,18 @@ def _addressed(prepared: Prepared, identities: Identities, rising: bool) -> Prep
     time_s = identities.times_s.get(sequence) if rising else None
     happened_at_ms = prepared.happened_at_ms if identities.deleted_ms else 0
     kept, owners = iter(identities.kept.get(sequence, b"")), iter(identities.owners.get(sequence, ()))
+    described = iter(prepared.update.people if prepared.update else ())
     for item in prepared.items:
         body = orjson.loads(item.data)
-        person, newest = b"", body
+        newest = body
         if item.effect == "update" and attribute_clocks.has_clocks(body):
-            person, newest = next(owners, b""), attribute_clocks.without_stale(body, kept)
+            item = item._replace(person=next(owners, b""), at_ms=attribute_clocks.time_in(next(described)))
+            newest = attribute_clocks.without_stale(body, kept)
         sent = wire.addressed(item.effect, newest, identities, happened_at_ms, time_s)
         if sent is None:
             late = late or item.effect != "merge"
         else:
-            items.append(item._replace(data=item.data if sent is body else json_of(sent), person=person))
+            items.append(item if sent is body else item._replace(data=json_of(sent)))
     return prepared._replace(items=tuple(items), late=late)
 
 

@@ -1,7 +1,7 @@
 -- Register updates that are about to be sent, and return what is remembered of the people of a claim. Each update gets its
 -- time, and of its attributes those are chosen that are to be sent.
 --
--- Time: later than the last one registered for its keys, but not further ahead of now than MOST_AHEAD_S; there they are
+-- Time: later than the last one registered for its keys and its people, but not further ahead of now than MOST_AHEAD_S; there they are
 -- equal. OLDEST_S and MOST_AHEAD_S together are TIMES_KEPT_S, so that a time that was forgotten is never later than the one
 -- given next. History keeps its own time: an update older than OLDEST_S, of which no attribute to be sent is remembered.
 -- The service may have newer values, and keeps them. One that is at most SLACK_S older than the last update is an ordinary
@@ -115,13 +115,19 @@ while at <= last do
     end
   end
 end
+read_clocks(people_of)
+for _, digest in ipairs(people_of) do
+  local owner = owner_of(digest)
+  if found[owner] == nil then
+    found[owner], asked[#asked + 1] = false, owner
+  end
+end
 for _, name in ipairs(names) do
   local values = read_all('HMGET', name, asked)
   for i = 1, #asked do
     found[asked[i]] = found[asked[i]] or values[i]
   end
 end
-read_clocks(people_of)
 
 local function is_own_key(partner, from, to)
   for i = from, to do
@@ -238,6 +244,14 @@ local function how_given(digest, how, choices)
   return how
 end
 
+-- What is remembered of a key with a later time of its last update. Its event keeps the time that it was given.
+local function with_time(remembered, time_s)
+  local of, its_time, its_mask = match(remembered, REGISTERED, SEQUENCE)
+  its_time = its_time ~= '' and its_time or format('%d', tonumber(sub(remembered, 1, MODE - 1)))
+  local mask = its_mask ~= '' and '/' .. its_mask or ''
+  return format('%010d', time_s) .. sub(remembered, MODE, PARTNER_END) .. of .. '/' .. its_time .. mask
+end
+
 -- The time of an update. `own`: that of its event; `before`: of the last update, 0 without one; `is_known`: whether an
 -- attribute that is to be sent is remembered; `is_merge`: it has no attributes, and only passes times on.
 local function time_after(own, before, is_known, is_merge)
@@ -281,8 +295,9 @@ while at <= last do
   local choices, sent, is_known = {}, {}, false
   for i = first_person, next_at - 1 do
     local choice = choose(ARGV[i])
+    local remembered = found[choice.owner]
     choices[#choices + 1], sent[#sent + 1] = choice, table.concat(choice.sent)
-    is_known = is_known or choice.is_known
+    is_known, before = is_known or choice.is_known, math.max(before, remembered and sub(remembered, 1, MODE - 1) or 0)
   end
   local chosen = table.concat(sent)
   if not mask or (mask ~= '' and #mask ~= #chosen) then -- new, or mapped otherwise since
@@ -337,6 +352,12 @@ while at <= last do
       end
       local partner = partner_of[digest] or (remembered and sub(remembered, PARTNER, PARTNER_END)) or UNKNOWN
       found[digest], is_new[digest] = format('%010d', latest) .. mode .. partner .. sequence .. suffix, true
+    end
+    for _, choice in ipairs(choices) do
+      local remembered = found[choice.owner]
+      if remembered and tonumber(sub(remembered, 1, MODE - 1)) < latest then
+        found[choice.owner], is_new[choice.owner] = with_time(remembered, latest), true
+      end
     end
   end
   at = next_at
