@@ -33,10 +33,10 @@ local OLDEST_S, MOST_AHEAD_S, SLACK_S, MOST_MERGES = 3600, 3600, 60, 20
 local TOGETHER, NAMED, FIRST_CLAIMS = '=', '.', '1' -- and '?': alone
 local UNKNOWN, NO_PARTNER, ANY_PARTNER = '...', '---', '***'
 local MODE, PARTNER, PARTNER_END, SEQUENCE = 11, 12, 14, 15
-local REGISTERED = '^(%d+)/?(%-?%d*)/?([01]*)$' -- from SEQUENCE on, see `found` below
+local REGISTERED = '^(%d+)/(%-?%d+)/?([01]*)$' -- from SEQUENCE on, see `found` below
 local TIME_OF = 'time of ' -- longer than a digest with whatever follows
 local NO_ADDRESS, GIVEN, ADDRESSED = string.rep('\0', DIGEST_BYTES), '1', '2'
-local SENT, STALE = '1', '0'
+local SENT, STALE, SENT_BYTE = '1', '0', byte('1')
 local ADDRESS, ROLE = DIGEST_BYTES + 1, 2 * DIGEST_BYTES + 1
 local NAMES = ROLE + CLOCK_TIME_BYTES + 1
 local match = string.match
@@ -90,8 +90,8 @@ end
 ---- Read and decide: the updates ----
 
 -- What is remembered of a key: 10 digits of the time of its last update; a byte: how that treats people that do not exist;
--- 3 bytes of its partner; the sequence of its event. Where these differ follow `/` and the time that this event was given,
--- and, where some of its attributes were left out, `/` and a byte for each. All are read at once, and written at once.
+-- 3 bytes of its partner; the sequence of its event. `/` and the time that this event was given follow where that is an
+-- earlier one or attributes are left out; in this case also `/` and a byte for each. All are read and written at once.
 local names = generations(IDENTIFIED, TIMES_KEPT_S * 1000)
 local found, asked, people_of = {}, {}, {}
 local first, last = 4, #ARGV
@@ -109,9 +109,12 @@ while at <= last do
   end
   at = first_person + ARGV[first_person - 1]
   for i = first_person, at - 1 do
-    for _, digest in ipairs({ sub(ARGV[i], 1, DIGEST_BYTES), sub(ARGV[i], ADDRESS, ROLE - 1) }) do
-      people_of[#people_of + 1] = digest
-      people_of[#people_of + 1] = some_merged and select(2, primary_of(digest)) or nil
+    local person, address = sub(ARGV[i], 1, ADDRESS - 1), sub(ARGV[i], ADDRESS, ROLE - 1)
+    people_of[#people_of + 1] = person
+    people_of[#people_of + 1] = address ~= NO_ADDRESS and address or nil
+    if some_merged then
+      people_of[#people_of + 1] = select(2, primary_of(person))
+      people_of[#people_of + 1] = select(2, primary_of(address))
     end
   end
 end
@@ -127,6 +130,14 @@ for _, name in ipairs(names) do
   for i = 1, #asked do
     found[asked[i]] = found[asked[i]] or values[i]
   end
+end
+
+-- The sequence of the event that is remembered of a key, the time that it was given, and which attributes it sends.
+local function registered(remembered)
+  if find(remembered, '/', SEQUENCE, true) then
+    return match(remembered, REGISTERED, SEQUENCE)
+  end
+  return sub(remembered, SEQUENCE), sub(remembered, 1, MODE - 1), ''
 end
 
 local function is_own_key(partner, from, to)
@@ -164,7 +175,7 @@ end
 
 -- Whether a value of this client time is to be sent, and whether one was sent before. `clocks`: those of all the people that
 -- the person was.
-local function compared(clocks, name, ms)
+local function compare(clocks, name, ms)
   local is_newest, is_known = true, false
   for i = 1, #clocks do
     local stored = clocks[i][name]
@@ -175,6 +186,11 @@ local function compared(clocks, name, ms)
   return is_newest, is_known
 end
 
+local function add_clock(clocks, owner)
+  local clock = clock_of(owner)
+  clocks[#clocks + 1] = next(clock) and clock or nil
+end
+
 -- Which attributes of a person are to be sent. `text`: the digest of the person; that of the address that belongs to the
 -- person by this update, or NO_ADDRESS; a byte: GIVEN when the first attribute is that address, ADDRESSED when the update
 -- names the person by it; the client time; the hash of the name of each attribute.
@@ -183,36 +199,42 @@ end
 -- must be newer than the values of the lead, but for the address: the lead is found by it. A person who is named by an
 -- address and has an id already keeps it.
 local function choose(text)
-  local person, address = sub(text, 1, DIGEST_BYTES), sub(text, ADDRESS, ROLE - 1)
-  local time, is_given, names_at = sub(text, ROLE + 1, NAMES - 1), sub(text, ROLE, ROLE) == GIVEN, NAMES
-  if sub(text, ROLE, ROLE) == ADDRESSED and owner_of(address) ~= address then
+  local person, address, role = sub(text, 1, ADDRESS - 1), sub(text, ADDRESS, ROLE - 1), sub(text, ROLE, ROLE)
+  local time, names_at, sent, is_known, stale_address = sub(text, ROLE + 1, NAMES - 1), NAMES, '', false, nil
+  if role == ADDRESSED and owner_of(address) ~= address then
     person, address = address, NO_ADDRESS
   end
   local primary = some_merged and select(2, primary_of(person)) or person
-  local owner, ms = owner_of(primary), ms_of(time)
-  local clocks = { clock_of(owner), primary ~= person and clock_of(owner_of(person)) or nil }
-  local sent, is_known, has_address, stale_address = {}, false, address ~= NO_ADDRESS, nil
-  local function add(name)
-    local is_newest, was_sent = compared(clocks, name, ms)
-    sent[#sent + 1], is_known = is_newest and SENT or STALE, is_known or is_newest and was_sent
-    return is_newest
+  local owner, ms, clocks = owner_of(primary), ms_of(time), {}
+  add_clock(clocks, owner)
+  if primary ~= person then
+    add_clock(clocks, owner_of(person))
   end
-  if is_given then
-    has_address, names_at = add(sub(text, NAMES, NAMES + CLOCK_NAME_BYTES - 1)), NAMES + CLOCK_NAME_BYTES
-    stale_address = not has_address and address or nil
+  if role == GIVEN then
+    names_at = NAMES + CLOCK_NAME_BYTES
+    local is_newest, was_sent = compare(clocks, sub(text, NAMES, names_at - 1), ms)
+    sent, is_known, stale_address = is_newest and SENT or STALE, is_newest and was_sent, not is_newest and address or nil
   end
-  if has_address and owner_of(address) == address then
-    clocks[#clocks + 1] = clock_of(address)
+  local gains_address = address ~= NO_ADDRESS and address ~= owner and not stale_address
+  if gains_address and owner_of(address) == address then
+    add_clock(clocks, address)
   end
-  for at = names_at, #text, CLOCK_NAME_BYTES do
-    add(sub(text, at, at + CLOCK_NAME_BYTES - 1))
+  if #clocks == 0 then
+    sent = sent .. string.rep(SENT, (#text - names_at + 1) / CLOCK_NAME_BYTES)
+  else
+    local each = { sent }
+    for at = names_at, #text, CLOCK_NAME_BYTES do
+      local is_newest, was_sent = compare(clocks, sub(text, at, at + CLOCK_NAME_BYTES - 1), ms)
+      each[#each + 1], is_known = is_newest and SENT or STALE, is_known or is_newest and was_sent
+    end
+    sent = table.concat(each)
   end
   return {
     owner = owner,
-    address = has_address and address ~= owner and address,
+    address = gains_address and address,
     stale_address = stale_address,
+    text = text,
     time = time,
-    names = text,
     sent = sent,
     is_known = is_known,
   }
@@ -223,12 +245,14 @@ local function keep(choice)
   if choice.address then
     give_address(choice.address, choice.owner)
   end
-  for i, sent in ipairs(choice.sent) do
-    if sent == SENT then
-      local at = NAMES + (i - 1) * CLOCK_NAME_BYTES
-      set_clock(choice.owner, sub(choice.names, at, at + CLOCK_NAME_BYTES - 1), choice.time)
+  local clock, text, sent, time = clock_of(choice.owner), choice.text, choice.sent, choice.time
+  for i = 1, #sent do
+    if byte(sent, i) == SENT_BYTE then
+      local name_at = NAMES + (i - 1) * CLOCK_NAME_BYTES
+      clock[sub(text, name_at, name_at + CLOCK_NAME_BYTES - 1)] = time
     end
   end
+  changed_clocks[choice.owner] = next(clock) and true or nil
 end
 
 -- How an identifier is given by an event of these choices: nil for an address that is not sent, and its person has none.
@@ -246,8 +270,7 @@ end
 
 -- What is remembered of a key with a later time of its last update. Its event keeps the time that it was given.
 local function with_time(remembered, time_s)
-  local of, its_time, its_mask = match(remembered, REGISTERED, SEQUENCE)
-  its_time = its_time ~= '' and its_time or format('%d', tonumber(sub(remembered, 1, MODE - 1)))
+  local of, its_time, its_mask = registered(remembered)
   local mask = its_mask ~= '' and '/' .. its_mask or ''
   return format('%010d', time_s) .. sub(remembered, MODE, PARTNER_END) .. of .. '/' .. its_time .. mask
 end
@@ -282,21 +305,20 @@ while at <= last do
     local remembered = found[ARGV[i]]
     must_wait = must_wait or is_behind[ARGV[i]]
     if remembered then
-      local of, its_time, its_mask = match(remembered, REGISTERED, SEQUENCE)
-      local time_s = sub(remembered, 1, MODE - 1)
+      local of, its_time, its_mask = registered(remembered)
       if of == sequence then
-        sent_at, mask = its_time ~= '' and its_time or time_s, its_mask
+        sent_at, mask = its_time, its_mask
       end
-      before = math.max(before, tonumber(time_s))
+      before = math.max(before, tonumber(sub(remembered, 1, MODE - 1)))
     end
   end
   local same_event = sent_at ~= nil
 
-  local choices, sent, is_known = {}, {}, false
+  local choices, sent, is_known, some_stale = {}, {}, false, false
   for i = first_person, next_at - 1 do
     local choice = choose(ARGV[i])
     local remembered = found[choice.owner]
-    choices[#choices + 1], sent[#sent + 1] = choice, table.concat(choice.sent)
+    choices[#choices + 1], sent[#sent + 1], some_stale = choice, choice.sent, some_stale or choice.stale_address
     is_known, before = is_known or choice.is_known, math.max(before, remembered and sub(remembered, 1, MODE - 1) or 0)
   end
   local chosen = table.concat(sent)
@@ -306,7 +328,8 @@ while at <= last do
 
   if not must_wait and ARGV[2] == '1' then
     for i = first_identifier, last_identifier, 2 do
-      local remembered, how = found[ARGV[i]], how_given(ARGV[i], ARGV[i + 1], choices)
+      local remembered = found[ARGV[i]]
+      local how = some_stale and how_given(ARGV[i], ARGV[i + 1], choices) or not some_stale and ARGV[i + 1]
       if remembered and how and changes_identifier(remembered, mode, how, from, to) then
         must_wait = call('HEXISTS', COOLDOWN, sequence) == 0
         changing[#changing + 1] = must_wait and sequence or nil
@@ -337,7 +360,8 @@ while at <= last do
     end
     local partner_of = {}
     for i = first_identifier, last_identifier, 2 do
-      local remembered, how = found[ARGV[i]], how_given(ARGV[i], ARGV[i + 1], choices)
+      local remembered = found[ARGV[i]]
+      local how = some_stale and how_given(ARGV[i], ARGV[i + 1], choices) or not some_stale and ARGV[i + 1]
       local had = remembered and sub(remembered, PARTNER, PARTNER_END) or UNKNOWN
       partner_of[ARGV[i]] = how and partner_after(had, how, from, to)
     end
@@ -346,7 +370,7 @@ while at <= last do
     for i = from, to do
       local digest = ARGV[i]
       local remembered = found[digest]
-      local of = remembered and match(remembered, REGISTERED, SEQUENCE)
+      local of = remembered and registered(remembered)
       if of and given[of] then
         values[#values + 1], values[#values + 2] = TIME_OF .. of, given[of]
       end

@@ -1,10 +1,10 @@
 -- Attribute clocks: by person and attribute, the client time of the value that was sent last. Uses clock, bulk and
 -- generations.
 --
--- What is stored of a person: for each attribute the first CLOCK_NAME_BYTES of a hash of its name, and CLOCK_TIME_BYTES of
--- its time (Unix ms, big-endian). What is stored of an address that was given to a person: the digest of that person, its
--- owner, who has the clocks of both. The lengths tell the two apart.
-local CLOCK = CLOCK_NAME_BYTES + CLOCK_TIME_BYTES
+-- What is stored of a person: for each time CLOCK_TIME_BYTES of it (Unix ms, big-endian), a byte: the number of attributes,
+-- and CLOCK_NAME_BYTES of a hash of the name of each. What is stored of an address that was given to a person: the digest
+-- of that person, its owner, who has the clocks of both. The lengths tell the two apart.
+local MOST_OF_A_TIME = 255
 local clock_generations = generations(ATTRIBUTE_CLOCKS, TIMES_KEPT_S * 1000)
 local stored_clocks, clocks = {}, {} -- by digest: what is stored, or false; the times by name
 local changed_clocks, cleared_clocks = {}, {}
@@ -42,9 +42,13 @@ local function clock_of(owner)
   local clock = clocks[owner]
   if not clock then
     clock = {}
-    local found = stored_clocks[owner] or ''
-    for at = 1, #found, CLOCK do
-      clock[sub(found, at, at + CLOCK_NAME_BYTES - 1)] = sub(found, at + CLOCK_NAME_BYTES, at + CLOCK - 1)
+    local found, at = stored_clocks[owner] or '', 1
+    while at < #found do
+      local stored, names_at = sub(found, at, at + CLOCK_TIME_BYTES - 1), at + CLOCK_TIME_BYTES + 1
+      at = names_at + byte(found, names_at - 1) * CLOCK_NAME_BYTES
+      for name_at = names_at, at - 1, CLOCK_NAME_BYTES do
+        clock[sub(found, name_at, name_at + CLOCK_NAME_BYTES - 1)] = stored
+      end
     end
     clocks[owner] = clock
   end
@@ -105,17 +109,26 @@ end
 
 -- An owner as it is stored: of too many attributes those with the latest times.
 local function packed_clock(clock)
-  local names, pieces = {}, {}
-  for name in pairs(clock) do
+  local times, names_of, pieces, left = {}, {}, {}, MOST_CLOCKS
+  for name, stored in pairs(clock) do
+    local names = names_of[stored]
+    if not names then
+      names = {}
+      times[#times + 1], names_of[stored] = stored, names
+    end
     names[#names + 1] = name
   end
-  if #names > MOST_CLOCKS then
-    table.sort(names, function(a, b)
-      return ms_of(clock[a]) > ms_of(clock[b])
-    end)
-  end
-  for i = 1, math.min(#names, MOST_CLOCKS) do
-    pieces[i] = names[i] .. clock[names[i]]
+  table.sort(times, function(a, b)
+    return ms_of(a) > ms_of(b)
+  end)
+  for _, stored in ipairs(times) do
+    local names = names_of[stored]
+    local last = math.min(#names, left)
+    left = left - last
+    for from = 1, last, MOST_OF_A_TIME do
+      local to = math.min(last, from + MOST_OF_A_TIME - 1)
+      pieces[#pieces + 1] = stored .. char(to - from + 1) .. table.concat(names, '', from, to)
+    end
   end
   return table.concat(pieces)
 end
