@@ -30,7 +30,7 @@ _NO_ADDRESS: Final = bytes(DIGEST_BYTES)
 _NONE, _GIVEN, _ADDRESSED = b"0", b"1", b"2"  # whether the address is an attribute, or names the person
 _STALE: Final = ord("0")
 _TIME: Final = slice(2 * DIGEST_BYTES + 1, 2 * DIGEST_BYTES + 1 + CLOCK_TIME_BYTES)  # in a described update
-_LATEST_MS: Final = 256**CLOCK_TIME_BYTES - 1
+_LATEST_MS: Final[int] = 256**CLOCK_TIME_BYTES - 1
 
 
 def client_time_ms(timestamp: Any, accepted_at_ms: int) -> int:
@@ -89,7 +89,8 @@ def stored_time(at_ms: int) -> bytes:
 
 def read_clocks(stored: bytes) -> dict[bytes, int]:
     """Return the client times (Unix ms) of a person's attributes as they are stored, by the hashes of their names."""
-    clocks, at = {}, 0
+    clocks: dict[bytes, int] = {}
+    at = 0
     while at < len(stored):
         names_at = at + CLOCK_TIME_BYTES + 1
         time_ms, count = int.from_bytes(stored[at : names_at - 1]), stored[names_at - 1]

@@ -55,9 +55,7 @@ class Request:
         return Request(self.path, self.items[:middle]), Request(self.path, self.items[middle:])
 
 
-def encode(
-    sequence: int, operation_index: int, operation: Operation, body: JsonObject, message_id: str = ""
-) -> Item:
+def encode(sequence: int, operation_index: int, operation: Operation, body: JsonObject, message_id: str = "") -> Item:
     """Return the item of an operation. `body` is sent in place of the operation's own, which lacks what Segue adds."""
     return Item(
         sequence, operation_index, operation.action, operation.effect, operation.path, json_of(body), message_id

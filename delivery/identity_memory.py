@@ -2,8 +2,8 @@
 updated, which of their attributes were sent when, and which identifiers belong together.
 
 So a late event of a merged person goes to the primary, a late event recreates no deleted person, an update never looks
-older than the one sent before it, a late update overwrites no newer attribute, and an update that changes identifiers is
-distinguished from one that repeats them.
+older than the one sent before it, a late update overwrites no newer attribute, and an update that changes identifiers
+is distinguished from one that repeats them.
 
 Merges and deletions are remembered for `remember_days` of the destination, up to twice that; the rest for two hours.
 The time of an update is at most an hour ahead of now, so that no update of the last hour looks older than one that was

@@ -88,7 +88,7 @@ def _newest(recent: _Recent, stored_clocks: bytes) -> _Recent:
 
 
 def _remove_own(recent: _Recent | None, item: Item) -> None:
-    """Remove the attributes of the item. Another item of the same person, sent with it, must not repeat older values."""
+    """Remove the attributes of the item: no other item that is sent with it may repeat older values of them."""
     if recent:
         for name in orjson.loads(item.data).get("attributes", {}):
             recent.pop(name, None)

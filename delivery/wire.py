@@ -2,8 +2,8 @@
 
 The mapped operation is the reference's. These additions make at-least-once delivery effectively once: every event, page
 and screen of a person gets a deterministic ULID, by which Customer.io ignores the second one; every update has a time,
-so that Customer.io can tell an older attribute from a newer one, and none is later than its acceptance; and an operation names the primary of people who were
-merged.
+so that Customer.io can tell an older attribute from a newer one, and this time is not later than its acceptance; and an
+operation names the primary of people who were merged.
 """
 
 from __future__ import annotations

@@ -323,8 +323,7 @@ IDENTIFIED = Key(
 ATTRIBUTE_CLOCKS = Key(
     ":attribute_clocks:{generation}",
     "hash",
-    "digest of a person → hash of the name and client time of each attribute that was sent; digest of an address → that "
-    "of its person",
+    "digest of a person → times and hashed names of the attributes that were sent; of an address → that of its person",
     "2 to 4 hours",
     "delivery",
     expires=True,

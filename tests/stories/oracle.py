@@ -2,8 +2,8 @@
 
 It follows what Segment and Customer.io say about the events (Track API reference, sections 8 and 9), and shares nothing
 with the code that it judges. Three rules are Segue's own: an event of a merged person is an event of the primary, an
-event from before a deletion that arrives after it has no effect, and of an update that arrives late only those attributes
-have an effect that happened after the ones before it.
+event from before a deletion that arrives after it has no effect, and an update that arrives late changes no attribute
+that a newer one has set.
 """
 
 from __future__ import annotations

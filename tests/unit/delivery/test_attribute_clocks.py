@@ -382,7 +382,9 @@ def test_history_comes_in_any_order(client: redis.Redis) -> None:
     world = World(client)
 
     years = (2020, 2023, 2021, 2022)
-    world.happens(*(identify(year=year, **{f"y{year}": 1}) | {"timestamp": f"{year}-01-01T00:00:00Z"} for year in years))
+    world.happens(
+        *(identify(year=year, **{f"y{year}": 1}) | {"timestamp": f"{year}-01-01T00:00:00Z"} for year in years)
+    )
 
     assert world.attributes() == {"year": 2023} | {f"y{year}": 1 for year in years}
 
