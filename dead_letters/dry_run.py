@@ -120,11 +120,10 @@ def _risks(
     happened_at_s = _seconds(dead_letter.event.get("timestamp"), dead_letter.accepted_at_ms / 1000)
     effects = {operation.effect for operation in operations}
     if effects & {"update", "object"} and destination.delivery.identify_times == "rising":
-        overwrites = "object" in effects  # its attributes have no times
         if max(happened_at_s, _refused_at_s(dead_letter)) < last_update_s:
-            effect = "it would overwrite newer values" if overwrites else "newer values are not overwritten"
-            yield f"older than an update that was sent since: {effect}"
+            yield "older than an update that was sent since: newer values are not overwritten"
         elif now_s - happened_at_s > TIMES_KEPT_S:
+            overwrites = "object" in effects  # Customer.io knows no times of its attributes
             effect = "it may overwrite newer values" if overwrites else "Customer.io may drop it as a whole"
             yield f"older than the hours for which updates are remembered: {effect}"
     if "event" in effects and now_s - happened_at_s > _CAMPAIGNS_S:

@@ -1,18 +1,18 @@
-"""A clock per attribute: of each person and attribute, the client time of the value that was sent last.
+"""A clock per attribute: of each person or object and each attribute, the client time of the value that was sent last.
 
 An update that comes late must not overwrite what is newer. `register.lua` compares its attributes with the clocks of
-its person, and returns which of them are to be sent. Here an update is described for that comparison, and its older
-attributes are removed.
+its person or object, and returns which of them are to be sent. Here an update is described for that comparison, and its
+older attributes are removed.
 
 The client time is the event's own, to the millisecond, and never later than its acceptance. Of equal times the later
 accepted one wins. The clocks are remembered for two hours, of up to MOST_CLOCKS attributes a person: 5 bytes for each
-attribute, and 7 for each time.
+attribute, and 7 for each time. An object is remembered like a person.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
@@ -20,12 +20,18 @@ from typing import Any, Final
 from delivery import identifier_changes
 from lanes import digest
 from lanes.keys import CLOCK_NAME_BYTES, CLOCK_TIME_BYTES, DIGEST_BYTES
+from mapping import Effect
+from mapping.coercion import text_of
 from mapping.envelope import JsonObject
 
 # These name a person, or say how the update is applied. They are sent whatever their time.
 _ALWAYS_SENT: Final = frozenset({"id", "cio_id", "anonymous_id", "_update"})
 _EMAIL: Final = "email"
 _OF_PEOPLE: Final = frozenset({"id", "email", "cio_id"})
+_OBJECT_TYPE, _OBJECT_ID = "object_type_id", "object_id"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_EARLIEST_S: Final = -62_135_596_800  # the year 1
 _NO_ADDRESS: Final = bytes(DIGEST_BYTES)
 _NONE, _GIVEN, _ADDRESSED = b"0", b"1", b"2"  # whether the address is an attribute, or names the person
 _STALE: Final = ord("0")
@@ -42,8 +48,8 @@ def client_time_ms(timestamp: Any, accepted_at_ms: int) -> int:
         happened_at = datetime.fromisoformat(timestamp)
         if happened_at.tzinfo is None:
             happened_at = happened_at.replace(tzinfo=UTC)
-        return min(int(happened_at.timestamp() * 1000), accepted_at_ms)
-    except (TypeError, ValueError, OverflowError):
+        return min((happened_at - _EPOCH) // _MILLISECOND, accepted_at_ms)
+    except (TypeError, ValueError):
         return accepted_at_ms
 
 
@@ -52,14 +58,36 @@ def time_of(body: JsonObject, happened_at_ms: int, accepted_at_ms: int) -> int:
 
     It is the event's own time, unless another member of the event is mapped.
     """
-    mapped = body["timestamp"]
-    return happened_at_ms if int(mapped) == happened_at_ms // 1000 else min(int(mapped * 1000), accepted_at_ms)
+    mapped = mapped_time_s(body)
+    return happened_at_ms if mapped == happened_at_ms // 1000 else min(mapped * 1000, accepted_at_ms)
 
 
-def has_clocks(body: JsonObject) -> bool:
-    """Whether the update is about a person. Customer.io stores no attributes of a visitor."""
+def mapped_time_s(body: JsonObject) -> int:
+    """Return the time of an update as it is mapped, in whole Unix seconds, from the year 1 on."""
+    return max(int(body["timestamp"]), _EARLIEST_S)
+
+
+def has_clocks(effect: Effect, body: JsonObject) -> bool:
+    """Whether the operation updates a person or an object. Customer.io stores no attributes of a visitor."""
+    if effect == "object":
+        return object_key(body) is not None
+    if effect != "update":
+        return False
     named = body.get("identifiers", {})
     return any(kind in _OF_PEOPLE and type(value) is str and value != "" for kind, value in named.items())
+
+
+def object_key(body: JsonObject) -> str | None:
+    """Return the ordering key of the object that an operation names; None without one."""
+    named = body.get("identifiers", {})
+    kind, name = text_of(named.get(_OBJECT_TYPE)), text_of(named.get(_OBJECT_ID))
+    return f"object:{kind}:{name}" if kind and name else None
+
+
+def described_object(body: JsonObject, at_ms: int) -> bytes:
+    """Return the update of an object as `choose` in register.lua reads it."""
+    names = map(hash_of_name, names_of(body))
+    return b"".join((digest(object_key(body) or ""), _NO_ADDRESS, _NONE, stored_time(at_ms), *names))
 
 
 def described(body: JsonObject, keys: Collection[bytes], at_ms: int) -> bytes:
@@ -104,7 +132,7 @@ def names_of(body: JsonObject) -> list[str]:
     attributes, named = body.get("attributes"), body.get("identifiers", {})
     if not isinstance(attributes, dict):
         return []
-    exempt = _ALWAYS_SENT if "cio_id" not in named else _ALWAYS_SENT - {"id"}
+    exempt = _ALWAYS_SENT - {"id"} if "cio_id" in named or _OBJECT_ID in named else _ALWAYS_SENT
     names = [name for name in attributes if name not in exempt and name not in named]
     if _EMAIL in attributes and _EMAIL not in named:
         names.remove(_EMAIL)

@@ -34,7 +34,7 @@ _TIME_DIGITS = 10
 
 
 class Update(NamedTuple):
-    """The updates of a person by one event, which are about to be sent."""
+    """The updates of people and objects by one event, which are about to be sent."""
 
     sequence: int  # of the event
     time_s: int  # the latest time they were mapped to
@@ -42,7 +42,7 @@ class Update(NamedTuple):
     keys: tuple[bytes, ...]  # digests of the event's ordering keys
     partners: tuple[bytes, ...] = ()  # see `delivery.identifier_changes.partners`
     updates_only: bool = False  # has no effect on a person that does not exist
-    people: tuple[bytes, ...] = ()  # each update with its attributes, see `delivery.attribute_clocks.described`
+    described: tuple[bytes, ...] = ()  # each with its attributes, see `delivery.attribute_clocks.described`
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def register(queue: Queue, named: Iterable[str], updates: Sequence[Update]) -> I
     for update in updates:
         mode = _UPDATES if update.updates_only else _CREATES
         arguments += (update.sequence, update.time_s, update.latest_s, mode, len(update.keys), *update.keys)
-        arguments += (len(update.partners) // 2, *update.partners, len(update.people), *update.people)
+        arguments += (len(update.partners) // 2, *update.partners, len(update.described), *update.described)
     merged, deleted, times, changing, kept, owners = run(queue, "register", *arguments)
     sequences = [update.sequence for update in updates]
     return Identities(

@@ -19,6 +19,7 @@ import mapping
 from delivery import attribute_clocks, identifier_changes, identity_memory, wire
 from delivery.batching import Item, encode, json_of
 from delivery.identity_memory import Identities, Update
+from lanes import digest
 from mapping.envelope import JsonObject, message_key, unpack
 
 # Python computes in one thread at a time. Threads that wait here for their turn do not interrupt the one that computes,
@@ -32,7 +33,7 @@ class Prepared(NamedTuple):
     event: lanes.ClaimedEvent
     items: tuple[Item, ...]
     people: tuple[str, ...]  # keys of all people that the items name, as mapped
-    update: Update | None  # the items that update a person, as one
+    update: Update | None  # the items that update people and objects, as one
     failures: tuple[mapping.Failure, ...]
     timestamp: Any  # the event's own
     accepted_at_ms: int  # the first time, if the event was replayed
@@ -148,13 +149,16 @@ def _addressed(prepared: Prepared, identities: Identities, rising: bool) -> Prep
     time_s = identities.times_s.get(sequence) if rising else None
     happened_at_ms = prepared.happened_at_ms if identities.deleted_ms else 0
     kept, owners = iter(identities.kept.get(sequence, b"")), iter(identities.owners.get(sequence, ()))
-    described = iter(prepared.update.people if prepared.update else ())
+    described = iter(prepared.update.described if prepared.update else ())
     for item in prepared.items:
         body = orjson.loads(item.data)
         newest = body
-        if item.effect == "update" and attribute_clocks.has_clocks(body):
-            item = item._replace(person=next(owners, b""), at_ms=attribute_clocks.time_in(next(described)))
-            newest = attribute_clocks.without_stale(body, kept)
+        if attribute_clocks.has_clocks(item.effect, body):
+            owner, at_ms = next(owners, b""), attribute_clocks.time_in(next(described))
+            if item.effect == "update":
+                item = item._replace(person=owner, at_ms=at_ms)
+            if sequence in identities.kept:
+                newest = attribute_clocks.without_stale(body, kept)
         sent = wire.addressed(item.effect, newest, identities, happened_at_ms, time_s)
         if sent is None:
             late = late or item.effect != "merge"
@@ -172,33 +176,37 @@ def _update(
     *,
     is_recorded: bool,
 ) -> Update | None:
-    """Return the event's updates of a person as one; None when there are none.
+    """Return the event's updates of people and objects as one; None when there are none.
 
     A merge counts as an update of both people: the primary inherits the attributes of the secondary with their times.
-    A recorded request has the time at which it was sent before; its attributes have that of the event.
+    A recorded request has the time at which it was sent before; its attributes have that of the event. An event that
+    updates an object alone is registered under the key of the object, without a time: it changes no times of people.
     """
-    updates, times, people = [], [], []
+    updates, times, described, objects = [], [], [], []
     for operation, body in zip(operations, bodies, strict=True):
-        if operation.effect == "update":
+        effect, has_clocks = operation.effect, attribute_clocks.has_clocks(operation.effect, body)
+        at_ms = attribute_clocks.client_time_ms(timestamp, accepted_at_ms) if has_clocks else 0
+        if effect == "update":
             updates.append(body)
-            times.append(int(body["timestamp"]))
-            if attribute_clocks.has_clocks(body):
-                at_ms = attribute_clocks.client_time_ms(timestamp, accepted_at_ms)
-                if not is_recorded:
-                    at_ms = attribute_clocks.time_of(body, at_ms, accepted_at_ms)
-                people.append(attribute_clocks.described(body, event.keys, at_ms))
-        elif operation.effect == "merge":
+            times.append(attribute_clocks.mapped_time_s(body))
+            if has_clocks:
+                at_ms = at_ms if is_recorded else attribute_clocks.time_of(body, at_ms, accepted_at_ms)
+                described.append(attribute_clocks.described(body, event.keys, at_ms))
+        elif effect == "merge":
             times.append(0)
-    if not times:
+        elif has_clocks:
+            objects.append(digest(attribute_clocks.object_key(body) or ""))
+            described.append(attribute_clocks.described_object(body, at_ms))
+    if not times and not objects:
         return None
     return Update(
         sequence=event.sequence,
-        time_s=max(times),
+        time_s=max(times, default=0),
         latest_s=accepted_at_ms // 1000,
-        keys=event.keys,
+        keys=event.keys if times else tuple(dict.fromkeys(objects)),
         partners=tuple(chain.from_iterable(identifier_changes.partners(body, event.keys) for body in updates)),
         updates_only=any(map(identifier_changes.updates_only, updates)),
-        people=tuple(people),
+        described=tuple(described),
     )
 
 

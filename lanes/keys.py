@@ -323,7 +323,7 @@ IDENTIFIED = Key(
 ATTRIBUTE_CLOCKS = Key(
     ":attribute_clocks:{generation}",
     "hash",
-    "digest of a person → times and hashed names of the attributes that were sent; of an address → that of its person",
+    "digest of a person or object → times and hashed names of its attributes; of an address → digest of its person",
     "2 to 4 hours",
     "delivery",
     expires=True,

@@ -1,11 +1,11 @@
 -- Register updates that are about to be sent, and return what is remembered of the people of a claim. Each update gets its
 -- time, and of its attributes those are chosen that are to be sent.
 --
--- Time: later than the last one registered for its keys and its people, but not further ahead of now than MOST_AHEAD_S; there they are
--- equal. OLDEST_S and MOST_AHEAD_S together are TIMES_KEPT_S, so that a time that was forgotten is never later than the one
--- given next. History keeps its own time: an update older than OLDEST_S, of which no attribute to be sent is remembered.
--- The service may have newer values, and keeps them. One that is at most SLACK_S older than the last update is an ordinary
--- update that waited long.
+-- Time: later than the last one registered for its keys and its people, but not further ahead of now than MOST_AHEAD_S;
+-- there they are equal. OLDEST_S and MOST_AHEAD_S together are TIMES_KEPT_S, so that a time that was forgotten is never later
+-- than the one given next. History keeps its own time: an update older than OLDEST_S, of which no attribute to be sent is
+-- remembered. The service may have newer values, and keeps them. One that is at most SLACK_S older than the last update is
+-- an ordinary update that waited long.
 --
 -- Attributes: one is left out when a value with a later client time was sent (attribute_clocks.lua).
 --

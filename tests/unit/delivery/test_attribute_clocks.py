@@ -302,6 +302,36 @@ def test_updates_of_a_suppressed_person_leave_no_clocks(client: redis.Redis) -> 
     assert world.attributes() == {"plan": "after"}
 
 
+# Objects
+
+
+def group(ago_s: float, user: str = "jo", **attributes: Any) -> Event:
+    traits = {"objectAttributes": attributes, "relationshipAttributes": {"role": "owner"}}
+    return {"type": "group", "userId": user, "groupId": "acme", "traits": traits, "timestamp": at(ago_s)}
+
+
+@pytest.mark.parametrize("late_s", LATENESS_S)
+def test_an_older_value_of_an_object_that_comes_late_never_wins(client: redis.Redis, late_s: float) -> None:
+    world = World(client)
+
+    world.happens(group(0, plan="pro"), group(late_s, "al", plan="trial", city="Rome"), identify(5, plan="of a person"))
+
+    (acme,) = world.service.workspace.objects.json()
+    assert acme["attributes"] == {"plan": "pro", "city": "Rome"}
+    assert world.attributes() == {"plan": "of a person"}
+    people = [world.service.workspace.find({"id": user}) for user in ("jo", "al")]
+    assert [len(person.relationships) for person in people if person] == [1, 1]
+
+
+def test_an_object_changes_no_times_of_people(client: redis.Redis) -> None:
+    world = World(client)
+
+    world.happens(group(0, plan="pro"), identify(60, city="Rome"), identify(30, "al", city="Bern", objectId="acme"))
+
+    times = {body["identifiers"]["id"]: body["timestamp"] for body in world.updates() if body["type"] == "person"}
+    assert times == {"jo": int(NOW_S - 60), "al": int(NOW_S - 30)}
+
+
 # Merges
 
 
@@ -611,7 +641,7 @@ def update(sequence: int, *names: str, at_ms: int = 0, person: str = "id:jo", ag
     body = {"identifiers": {"id": person.removeprefix("id:")}, "attributes": dict.fromkeys(names, 1)}
     owned = (lanes.digest(person),)
     described = attribute_clocks.described(body, owned, now_s * 1000 + at_ms)
-    return Update(sequence, now_s - ago_s, now_s, owned, people=(described,))
+    return Update(sequence, now_s - ago_s, now_s, owned, described=(described,))
 
 
 def register(client: redis.Redis, *updates: Update) -> Identities:
