@@ -30,10 +30,10 @@ class Item(NamedTuple):
     path: str
     data: bytes  # JSON
     message_id: str = ""  # of the event: SOURCE:MESSAGE ID
-    person: bytes = b""  # of an update: under which digest recent attributes of its person are remembered, if at all
+    person: bytes = b""  # of an update: the digest under which recent attributes of its person are remembered
     at_ms: int = 0  # of such an update: its client time
     own: bytes = b""  # JSON without the attributes of other updates that `data` repeats, if it repeats any
-    repeated: bytes = b""  # these attributes, as `delivery.recent_attributes` stores them
+    repeated: bytes = b""  # recent attributes of its person, as `delivery.recent_attributes` stores them
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,7 @@ class Identities:
     changing: frozenset[int] = frozenset()  # events that change identifiers and have no cooldown yet
     # Event's sequence → a byte for each attribute, `1` when it is to be sent; events that send all of them have none.
     kept: dict[int, bytes] = field(default_factory=dict)
-    # Event's sequence → digest of each person that it updates, under which recent attributes are remembered; history
-    # has none.
+    # Event's sequence → digest of each person and object that it updates, under which recent attributes are remembered.
     owners: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:

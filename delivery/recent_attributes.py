@@ -3,8 +3,8 @@
 The service may apply a later update first and then ignore the earlier one as a whole. So an update repeats the
 attributes of the ones before it that may not have been applied yet, and no attribute is lost.
 
-An attribute is repeated as long as it is the newest by its clock. History neither repeats attributes nor is repeated:
-its values may be older than the service's.
+An attribute is repeated as long as it is the newest by its clock, and with a time that is at most an hour later than
+its own: a value of history may be older than the service's.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _Recent = dict[str, tuple[Any, int]]
 
 # The service's limits of one update are 300 attributes and 32 KB, of which some is left for the rest of the body.
 _MOST_ATTRIBUTES, _MOST_BYTES = 300, 30_000
+_MOST_LATER_MS = 3_600_000
 # Identifiers are not repeated: an update that changes them has a cooldown.
 _NOT_REPEATED = frozenset({"id", "email", "phone", "cio_id", "anonymous_id", "_update"})
 
@@ -58,7 +59,7 @@ def repeat(queue: Queue, prepared: Sequence[Prepared], window_ms: int) -> Sequen
 
 
 def remember(queue: Queue, delivered: Iterable[Item], window_ms: int) -> None:
-    """Store the attributes of these items for `window_ms`, those that they repeat as well."""
+    """Store the attributes of these items for `window_ms`, and those that the next update may still have to repeat."""
     if not window_ms:
         return
     recent: dict[bytes, _Recent] = {}
@@ -99,8 +100,10 @@ def _repeating(recent: _Recent | None, item: Item) -> Item:
     if not recent:
         return item
     body = orjson.loads(item.data)
-    attributes = {name: value for name, (value, _) in recent.items()} | body.get("attributes", {})
+    sent_at_ms, own = body["timestamp"] * 1000 + 999, body.get("attributes", {})
+    near = {name: value for name, (value, at_ms) in recent.items() if 0 <= sent_at_ms - at_ms <= _MOST_LATER_MS}
+    attributes = near | own
     data = json_of(body | {"attributes": attributes})
-    if len(attributes) > _MOST_ATTRIBUTES or len(data) > _MOST_BYTES:
+    if len(recent) + len(own) > _MOST_ATTRIBUTES or len(data) > _MOST_BYTES:
         return item
     return item._replace(data=data, own=item.data, repeated=json_of(recent))

@@ -20,13 +20,14 @@
 -- ARGV[…]  for each event with updates: its sequence; its time and the latest it may have (Unix seconds); a byte: how it
 --          treats people that do not exist; how many keys the event has, and the digest of each; how many identifiers it
 --          gives, and two for each: its digest, and a byte (see `partner_after`) with the first 3 of the digest of its
---          partner, the identifier given with it; how many people it updates, and a text for each (see `choose`)
+--          partner, the identifier given with it; how many people and objects it updates, and a text for each (see
+--          `choose`)
 --
 -- Returns  {merged, deleted, times, changing, kept, owners}: by person, '' or the JSON of the primary, '' or the time of
 --          the deletion in ms (an empty array when no person was merged or deleted); by event, the time to send, Unix
 --          seconds, or 0; the sequences of those that change identifiers and have no cooldown yet; by event, '' or a
---          byte for each attribute, '1' when it is to be sent; by event, the digest for each person that it updates under
---          which their recent attributes are remembered, '' when it has the time of history
+--          byte for each attribute, '1' when it is to be sent; by event, for each person and object that it updates the
+--          digest under which their recent attributes are remembered
 -- Clock    Redis' own.
 -- uses clock, bulk, generations, attribute_clocks
 local OLDEST_S, MOST_AHEAD_S, SLACK_S, MOST_MERGES = 3600, 3600, 60, 20
@@ -275,16 +276,14 @@ local function with_time(remembered, time_s)
   return format('%010d', time_s) .. sub(remembered, MODE, PARTNER_END) .. of .. '/' .. its_time .. mask
 end
 
--- The time of an update. `own`: that of its event; `before`: of the last update, 0 without one; `is_known`: whether an
--- attribute that is to be sent is remembered; `is_merge`: it has no attributes, and only passes times on.
-local function time_after(own, before, is_known, is_merge)
-  local is_old = own < now_s - OLDEST_S
-  if is_old and is_merge then
-    own = now_s - OLDEST_S
-  elseif is_old and not is_known and (before == 0 or own < before - SLACK_S) then
+-- The time of an update. `own`: that of its event, 0 for a merge and for objects, which only pass times on; `before`: of the
+-- last update, 0 without one; `is_known`: whether an attribute that is to be sent is remembered.
+local function time_after(own, before, is_known)
+  local is_history = own < now_s - OLDEST_S and not is_known and own < before - SLACK_S
+  if own == 0 or before == 0 or is_history then
     return own
   end
-  return before == 0 and own or math.max(own, before, math.min(before + 1, now_s + MOST_AHEAD_S))
+  return math.max(own, before, math.min(before + 1, now_s + MOST_AHEAD_S))
 end
 
 -- An event keeps its time and its attributes, as it may be sent again: the last one of a key in the key's field, those that
@@ -346,11 +345,11 @@ while at <= last do
     end
   else
     local own = math.min(ARGV[at + 1], ARGV[at + 2])
-    sent_at = math.floor(tonumber(sent_at) or time_after(own, before, is_known, #choices == 0))
+    sent_at = math.floor(tonumber(sent_at) or time_after(own, before, is_known))
     mask = find(mask, STALE, 1, true) and mask or ''
     times[event], kept[event] = sent_at, mask
     given[sequence] = format('%d', sent_at) .. (mask ~= '' and '/' .. mask or '')
-    for _, choice in ipairs(sent_at >= now_s - OLDEST_S and choices or {}) do
+    for _, choice in ipairs(choices) do
       owners[event] = owners[event] .. choice.owner
     end
   end

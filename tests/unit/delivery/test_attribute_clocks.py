@@ -442,7 +442,7 @@ def test_a_repeated_attribute_is_the_newest_whatever_identifier_named_its_person
     assert world.attributes() == {"plan": "by id", "city": "Rome"}
 
 
-def test_attributes_of_history_are_not_repeated(client: redis.Redis) -> None:
+def test_attributes_of_history_are_repeated_by_history_alone(client: redis.Redis) -> None:
     """Their values may be older than those of the service, and would get the time of now."""
     world = World(client)
 
@@ -451,7 +451,7 @@ def test_attributes_of_history_are_not_repeated(client: redis.Redis) -> None:
     assert [body["attributes"] for body in world.updates()] == [
         {"plan": "of the past"},
         {"city": "Rome"},
-        {"seats": 1},
+        {"seats": 1, "plan": "of the past"},
     ]
 
 
