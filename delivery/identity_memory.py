@@ -12,7 +12,7 @@ forgotten. An older update is history: it keeps its own time, unless it is known
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, cast
 
@@ -31,6 +31,7 @@ _KINDS = frozenset({"id", "email", "cio_id"})
 TIMES_KEPT_S: Final = keys.TIMES_KEPT_S
 _CREATES, _UPDATES = "c", "u"  # one byte each
 _TIME_DIGITS = 10
+_PAGE = 1000
 
 
 class Update(NamedTuple):
@@ -151,6 +152,19 @@ def _change(effect: Effect, body: JsonObject, happened_at_ms: int) -> tuple[str 
     if person and effect == "unsuppress":
         return ("back", digest(person), "", "")
     return ()
+
+
+def erase_addresses(queue: Queue, clocks: Iterable[bytes], owners: Collection[bytes]) -> int:
+    """Remove the addresses of these people (digests) from the hashes of attribute clocks; return how many there were.
+
+    What is stored of an address is the digest of its person.
+    """
+    erased = 0
+    for name in clocks:
+        found = queue.client.hscan_iter(name, count=_PAGE)
+        addresses = [address for address, owner in found if owner in owners]
+        erased += int(queue.client.hdel(name, *addresses)) if addresses else 0
+    return erased
 
 
 def last_updates_s(queue: Queue, keys_of_events: Sequence[Sequence[bytes]]) -> list[int]:
