@@ -17,7 +17,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
-from delivery import identifier_changes
+from delivery.identifier_changes import Identifiers
 from lanes import digest
 from lanes.keys import CLOCK_NAME_BYTES, CLOCK_TIME_BYTES, DIGEST_BYTES
 from mapping import Effect
@@ -90,18 +90,16 @@ def described_object(body: JsonObject, at_ms: int) -> bytes:
     return b"".join((digest(object_key(body) or ""), _NO_ADDRESS, _NONE, stored_time(at_ms), *names))
 
 
-def described(body: JsonObject, keys: Collection[bytes], at_ms: int) -> bytes:
+def described(body: JsonObject, named: Identifiers, keys: Collection[bytes], at_ms: int) -> bytes:
     """Return the update of a person as `choose` in register.lua reads it.
 
-    `keys` are the digests of the event's ordering keys: an address that is an ignored key belongs to many people.
+    `named` are the identifiers that it gives. `keys` are the digests of the event's ordering keys: an address that is
+    an ignored key belongs to many people.
     """
-    person, email, _ = identifier_changes.identifiers(body)
-    owner, names = digest(person or email or ""), names_of(body)
-    address, role = digest(email) if person and email else _NO_ADDRESS, _NONE
-    if address in keys:
-        role = _GIVEN if names[:1] == [_EMAIL] else _ADDRESSED
-    else:
-        address = _NO_ADDRESS
+    names, address, role = names_of(body), _NO_ADDRESS, _NONE
+    if named.person and named.email and named.email in keys:
+        address, role = named.email, _GIVEN if names[:1] == [_EMAIL] else _ADDRESSED
+    owner = named.person or named.email or _NO_ADDRESS
     return b"".join((owner, address, role, stored_time(at_ms), *map(hash_of_name, names)))
 
 

@@ -183,15 +183,18 @@ def _update(
     updates an object alone is registered under the key of the object, without a time: it changes no times of people.
     """
     updates, times, described, objects = [], [], [], []
+    partners: list[bytes] = []
     for operation, body in zip(operations, bodies, strict=True):
         effect, has_clocks = operation.effect, attribute_clocks.has_clocks(operation.effect, body)
         at_ms = attribute_clocks.client_time_ms(timestamp, accepted_at_ms) if has_clocks else 0
         if effect == "update":
             updates.append(body)
+            named = identifier_changes.identifiers(body)
+            partners += identifier_changes.partners(named, event.keys)
             times.append(attribute_clocks.mapped_time_s(body))
             if has_clocks:
                 at_ms = at_ms if is_recorded else attribute_clocks.time_of(body, at_ms, accepted_at_ms)
-                described.append(attribute_clocks.described(body, event.keys, at_ms))
+                described.append(attribute_clocks.described(body, named, event.keys, at_ms))
         elif effect == "merge":
             times.append(0)
         elif has_clocks:
@@ -204,7 +207,7 @@ def _update(
         time_s=max(times, default=0),
         latest_s=accepted_at_ms // 1000,
         keys=event.keys if times else tuple(dict.fromkeys(objects)),
-        partners=tuple(chain.from_iterable(identifier_changes.partners(body, event.keys) for body in updates)),
+        partners=tuple(partners),
         updates_only=any(map(identifier_changes.updates_only, updates)),
         described=tuple(described),
     )

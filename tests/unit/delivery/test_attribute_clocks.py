@@ -26,6 +26,7 @@ from dead_letters.query import Filter
 from dead_letters.replay import ReplayContext
 from delivery import attribute_clocks, identity_memory
 from delivery.batching import Request
+from delivery.identifier_changes import identifiers
 from delivery.identity_memory import Identities, Update
 from delivery.outcomes import Outcome, Rejected, Response, RetryLater, Send
 from lanes import keys
@@ -649,7 +650,7 @@ def update(sequence: int, *names: str, at_ms: int = 0, person: str = "id:jo", ag
     now_s = int(time.time())
     body = {"identifiers": {"id": person.removeprefix("id:")}, "attributes": dict.fromkeys(names, 1)}
     owned = (lanes.digest(person),)
-    described = attribute_clocks.described(body, owned, now_s * 1000 + at_ms)
+    described = attribute_clocks.described(body, identifiers(body), owned, now_s * 1000 + at_ms)
     return Update(sequence, now_s - ago_s, now_s, owned, described=(described,))
 
 

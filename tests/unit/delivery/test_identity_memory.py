@@ -152,7 +152,7 @@ def identify(
         NOW - 50,
         NOW,
         keys,
-        tuple(identifier_changes.partners(body, keys)),
+        tuple(identifier_changes.partners(identifier_changes.identifiers(body), keys)),
         identifier_changes.updates_only(body),
     )
 
@@ -263,7 +263,11 @@ def test_identifiers_that_are_ignored_keys_change_nothing(client: redis.Redis) -
     for number in range(3):
         keys = (digest(f"id:user {number}"),)
         body = person("identify", id=f"user {number}") | {"attributes": {"email": "all@x", "anonymous_id": "kiosk"}}
-        claims.append(Update(number, NOW, NOW, keys, tuple(identifier_changes.partners(body, keys))))
+        claims.append(
+            Update(
+                number, NOW, NOW, keys, tuple(identifier_changes.partners(identifier_changes.identifiers(body), keys))
+            )
+        )
 
     assert register(client, updates=tuple(claims)).changing == frozenset()
 
