@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -25,6 +25,8 @@ from mapping.envelope import JsonObject, message_key, unpack
 # Python computes in one thread at a time. Threads that wait here for their turn do not interrupt the one that computes,
 # which would cost both of them time.
 _computing = threading.Lock()
+# Effects of operations that change times or clocks.
+_REGISTERED: Final = frozenset({"update", "merge", "object"})
 
 
 class Prepared(NamedTuple):
@@ -182,33 +184,32 @@ def _update(
     A recorded request has the time at which it was sent before; its attributes have that of the event. An event that
     updates an object alone is registered under the key of the object, without a time: it changes no times of people.
     """
-    updates, times, described, objects = [], [], [], []
-    partners: list[bytes] = []
-    for operation, body in zip(operations, bodies, strict=True):
-        effect, has_clocks = operation.effect, attribute_clocks.has_clocks(operation.effect, body)
-        at_ms = attribute_clocks.client_time_ms(timestamp, accepted_at_ms) if has_clocks else 0
-        if effect == "update":
-            updates.append(body)
-            named = identifier_changes.identifiers(body)
-            partners += identifier_changes.partners(named, event.keys)
-            times.append(attribute_clocks.mapped_time_s(body))
-            if has_clocks:
-                at_ms = at_ms if is_recorded else attribute_clocks.time_of(body, at_ms, accepted_at_ms)
-                described.append(attribute_clocks.described(body, named, event.keys, at_ms))
-        elif effect == "merge":
-            times.append(0)
-        elif has_clocks:
-            objects.append(digest(attribute_clocks.object_key(body) or ""))
-            described.append(attribute_clocks.described_object(body, at_ms))
-    if not times and not objects:
+    effects = [operation.effect for operation in operations]
+    if _REGISTERED.isdisjoint(effects):
         return None
+    at_ms = attribute_clocks.client_time_ms(timestamp, accepted_at_ms)
+    times, partners, described, objects, updates_only = list[int](), list[bytes](), list[bytes](), list[bytes](), False
+    for effect, body in zip(effects, bodies, strict=True):
+        if effect == "merge":
+            times.append(0)
+        elif effect == "update":
+            named = identifier_changes.identifiers(body)
+            times.append(attribute_clocks.mapped_time_s(body))
+            partners += identifier_changes.partners(named, event.keys)
+            updates_only = updates_only or identifier_changes.updates_only(body)
+            if attribute_clocks.has_clocks(effect, body):
+                own_ms = at_ms if is_recorded else attribute_clocks.time_of(body, at_ms, accepted_at_ms)
+                described.append(attribute_clocks.described(body, named, event.keys, own_ms))
+        elif effect == "object" and (key := attribute_clocks.object_key(body)):
+            objects.append(digest(key))
+            described.append(attribute_clocks.described_object(body, at_ms))
     return Update(
         sequence=event.sequence,
         time_s=max(times, default=0),
         latest_s=accepted_at_ms // 1000,
         keys=event.keys if times else tuple(dict.fromkeys(objects)),
         partners=tuple(partners),
-        updates_only=any(map(identifier_changes.updates_only, updates)),
+        updates_only=updates_only,
         described=tuple(described),
     )
 

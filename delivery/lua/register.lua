@@ -35,6 +35,7 @@ local TOGETHER, NAMED, FIRST_CLAIMS = '=', '.', '1' -- and '?': alone
 local UNKNOWN, NO_PARTNER, ANY_PARTNER = '...', '---', '***'
 local MODE, PARTNER, PARTNER_END, SEQUENCE = 11, 12, 14, 15
 local REGISTERED = '^(%d+)/(%-?%d+)/?([01]*)$' -- from SEQUENCE on, see `found` below
+local UPDATES_ONLY = 'u'
 local TIME_OF = 'time of ' -- longer than a digest with whatever follows
 local NO_ADDRESS, GIVEN, ADDRESSED = string.rep('\0', DIGEST_BYTES), '1', '2'
 local SENT, STALE, SENT_BYTE = '1', '0', byte('1')
@@ -355,7 +356,9 @@ while at <= last do
   end
   if not must_wait and not same_event then
     for _, choice in ipairs(choices) do
-      keep(choice)
+      if mode ~= UPDATES_ONLY or next(clock_of(choice.owner)) then -- else there may be no such person, and no effect
+        keep(choice)
+      end
     end
     local partner_of = {}
     for i = first_identifier, last_identifier, 2 do

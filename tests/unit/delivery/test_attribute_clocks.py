@@ -228,6 +228,18 @@ def test_an_update_of_which_nothing_is_left_still_names_its_person(client: redis
     assert world.updates()[-1]["attributes"] == {"anonymous_id": "visitor", "plan": "pro"}, "repeated, not its own"
 
 
+def test_an_update_of_existing_people_leaves_no_clock_of_a_person_that_may_not_exist(client: redis.Redis) -> None:
+    world = World(client)
+    world.happens(identify(0, plan="no effect", _update=True))
+
+    world.happens(identify(30, plan="the first"))
+    assert world.attributes() == {"plan": "the first"}
+
+    world.happens(identify(10, plan="of the person", _update=True))
+    world.happens(identify(20, plan="late"))
+    assert world.attributes() == {"plan": "of the person"}
+
+
 def test_a_late_lead_does_not_overwrite_the_customer(client: redis.Redis) -> None:
     world = World(client)
     world.happens(identify(0, email="jo@x.com", plan="customer"))
