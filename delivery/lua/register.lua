@@ -281,7 +281,7 @@ end
 -- last update, 0 without one; `is_known`: whether an attribute that is to be sent is remembered.
 local function time_after(own, before, is_known)
   local is_history = own < now_s - OLDEST_S and not is_known and own < before - SLACK_S
-  if own == 0 or before == 0 or is_history then
+  if before == 0 or is_history then
     return own
   end
   return math.max(own, before, math.min(before + 1, now_s + MOST_AHEAD_S))

@@ -268,6 +268,40 @@ def test_a_person_has_the_same_clocks_by_id_and_by_address(client: redis.Redis) 
     assert world.attributes() == {"plan": "by id", "city": "by address"}
 
 
+def test_the_times_of_a_person_rise_whatever_identifier_names_them(client: redis.Redis) -> None:
+    world = World(client)
+    by_address = {"userId": "jo@x.com", "type": "identify", "timestamp": at(5)}
+    world.happens(identify(60, email="jo@x.com"))
+
+    world.happens(*(identify(5, plan=number) for number in range(5)))
+    world.happens(by_address | {"traits": {"plan": "by address"}})
+    assert world.attributes() == {"plan": "by address"}
+
+    world.happens(*(by_address | {"traits": {"plan": number}} for number in range(9)))
+    world.happens(identify(5, plan="by id"))
+    assert world.attributes() == {"plan": "by id"}
+
+
+def test_a_customer_has_the_clocks_of_the_lead(client: redis.Redis) -> None:
+    world = World(client)
+    world.happens(lead(10, plan="lead"), identify(5, email="jo@x.com", city="Rome"))
+
+    world.happens(identify(15, plan="late", city="Oslo", seats=1))
+
+    assert world.attributes() == {"plan": "lead", "city": "Rome", "seats": 1}
+
+
+def test_an_update_by_address_with_another_id_is_about_the_person_who_has_the_address(client: redis.Redis) -> None:
+    world = World(client)
+    world.happens(identify(60, email="jo@x.com"))
+    world.happens({"type": "identify", "userId": "jo@x.com", "traits": {"id": "b", "plan": "new"}, "timestamp": at(0)})
+    world.happens(identify(0, city="Rome"))
+
+    world.happens(identify(10, plan="late"))
+
+    assert world.attributes() == {"plan": "new", "city": "Rome"}
+
+
 def test_an_older_address_that_comes_late_changes_nothing(client: redis.Redis) -> None:
     world = World(client)
     world.happens(identify(60, email="old@x.com"))
@@ -379,6 +413,18 @@ def test_the_primary_inherits_clocks(client: redis.Redis) -> None:
     assert world.attributes() == {"plan": "pro", "city": "Bonn"}
 
 
+def test_a_merge_that_is_sent_again_changes_no_clocks(client: redis.Redis) -> None:
+    world = World(client)
+    world.happens(identify(60, "old", city="Rome"), identify(90, plan="pro"))
+    world.happens(alias("old", "jo", 30))
+    (merge,) = (body for body in world.sent if body["action"] == "merge")
+    identity_memory.remember(world.queue, [("merge", merge, int((NOW_S - 30) * 1000))])
+
+    world.happens(identify(50, "old", city="Bonn"))
+
+    assert world.attributes() == {"plan": "pro", "city": "Bonn"}
+
+
 def test_a_late_update_of_the_primary_is_compared_with_its_own_values(client: redis.Redis) -> None:
     world = World(client)
     world.happens(identify(60, "old", plan="of the secondary"), identify(90, plan="of the primary"))
@@ -446,6 +492,18 @@ def test_a_burst_that_waited_for_hours_has_rising_times(client: redis.Redis) -> 
 
     assert world.attributes() == {"plan": "b", "city": "Rome"}
     assert [body["timestamp"] - world.updates()[0]["timestamp"] for body in world.updates()] == [0, 1, 2]
+
+
+def test_an_old_value_that_is_newer_than_the_one_sent_last_wins(client: redis.Redis) -> None:
+    """Also when the times of a burst are far ahead of its own."""
+    burst = [update(number, "plan", at_ms=number - 9_000_000, ago_s=9000) for number in range(1, 100)]
+    last = register(client, *burst).times_s[99]
+
+    newer = update(100, "plan", at_ms=100 - 9_000_000, ago_s=9000)
+    other = update(101, "city", at_ms=101 - 9_000_000, ago_s=9000)
+
+    assert register(client, newer).times_s == {100: last + 1}
+    assert register(client, other).times_s == {101: other.time_s}
 
 
 # Recent attributes
