@@ -164,12 +164,17 @@ def send(events: list[sample.Event], stage: Stage, started_at: float, seconds: f
 
 
 def dated(events: list[sample.Event], first_ms: int) -> list[sample.Event]:
-    """Return the events with the times at which they happen: the first at this Unix time, each 1 ms after the other."""
-    times = (datetime.fromtimestamp((first_ms + number) / 1000, UTC) for number in range(len(events)))
-    return [
-        event | {"timestamp": time.isoformat(timespec="milliseconds")}
-        for event, time in zip(events, times, strict=True)
-    ]
+    """Return the events with the times at which they happen: the first at this Unix time, each 1 ms after the other.
+
+    The properties have the time too, as Customer.io's own is in seconds.
+    """
+    return [_dated(event, happened_ms) for happened_ms, event in enumerate(events, first_ms)]
+
+
+def _dated(event: sample.Event, happened_ms: int) -> sample.Event:
+    timestamp = datetime.fromtimestamp(happened_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    own = {"properties": event["properties"] | {"happened_ms": happened_ms}} if "properties" in event else {}
+    return event | {"timestamp": timestamp} | own
 
 
 def is_accepted(stage: Stage, batch: list[sample.Event]) -> bool:
@@ -186,8 +191,7 @@ def is_accepted(stage: Stage, batch: list[sample.Event]) -> bool:
 def judge(events: list[sample.Event], stage: Stage, plan: Plan) -> dict[str, Any]:
     """Return the figures of the run; print the differences of people from the oracle, and violations in the queue.
 
-    Where Customer.io may apply operations in another order, the events of a person are compared by their timestamps,
-    which are in seconds, and by their numbers.
+    Where Customer.io may apply operations in another order, the events of a person are compared by their times.
     """
     queue = queue_in(stage.store, "demo")
     stats = lanes.stats(queue)
@@ -197,7 +201,7 @@ def judge(events: list[sample.Event], stage: Stage, plan: Plan) -> dict[str, Any
     seen = stage.simulator.get("/_sim/stats").json()
     people = stage.simulator.get("/_sim/people").json()["people"]
     for person in people if plan.may_be_disordered else ():
-        person["events"].sort(key=time_and_number)
+        person["events"].sort(key=times)
     found = [read_person(person) for person in people]
     wrong = list(differences(oracle.people(events), found))
     for line in wrong[:10]:
@@ -223,9 +227,9 @@ def judge(events: list[sample.Event], stage: Stage, plan: Plan) -> dict[str, Any
     }
 
 
-def time_and_number(event: dict[str, Any]) -> tuple[float, int]:
-    """Return what sorts the events of a stream as they happened, if their times are right."""
-    return event["timestamp"], int(event["attributes"]["segue_trace"].rpartition(":")[2])
+def times(event: dict[str, Any]) -> tuple[float, int]:
+    """Return the times by which the events of a person are compared."""
+    return event["timestamp"], event["attributes"]["happened_ms"]
 
 
 def is_right(figures: dict[str, Any], plan: Plan) -> bool:
