@@ -98,14 +98,14 @@ def test_people_are_wrong_after_a_shuffle_without_the_settle_time(
 def test_people_are_right_when_requests_overtake_each_other_within_the_window(
     redis_client: redis.Redis, generated: list[Story], reorder_ms: int
 ) -> None:
-    """The requests do overtake each other: with a window of 0 the people of 63 of the 150 stories are wrong."""
+    """The requests do overtake each other: with a window of 0 the people of 41 of the 150 stories are wrong."""
     moments = arrival.in_moments(generated[:ARRIVING], datetime.now(UTC) - timedelta(seconds=2400))
     options = Options(keep_journal=False)
 
     found = by_story(map(delivered, arrival.people(redis_client, moments, options, Faults(), SETTLE_S, reorder_ms)))
     wrong = [story for story in moments if found[story.number] != expected(story, options)]
 
-    assert not wrong if reorder_ms else len(wrong) > ARRIVING / 4
+    assert not wrong if reorder_ms else len(wrong) > ARRIVING / 10
 
 
 def differing(

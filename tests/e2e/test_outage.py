@@ -44,8 +44,7 @@ def test_all_events_arrive_after_an_outage_of_ten_minutes(redis_client: redis.Re
         for n in range(EVENTS)
     ]
 
-    pipeline.append(events)
-    pipeline.deliver()
+    pipeline.deliver(events)
 
     figures = lanes.stats(queue_in(redis_client, QUEUE))
     assert (figures.delivered_total, figures.dead) == (EVENTS, 0)

@@ -216,14 +216,12 @@ def wrong_people(
     service.set_options(Options(stale_updates=stale_updates))
     service.set_faults(Faults(apply="shuffled", shuffle_batches=True, lag_ms=LAG_MS, lag_tail=0))
     events = chain.from_iterable(zip(*map(script, people), strict=True))
-    pipeline = Pipeline(client, service, "acknowledged", SETTLE_S)
-    pipeline.append(
+    Pipeline(client, service, "acknowledged", SETTLE_S).deliver(
         [
             event | {"messageId": f"m{number}", "timestamp": (BEGAN_AT + timedelta(seconds=number)).isoformat()}
             for number, event in enumerate(events)
         ]
     )
-    pipeline.deliver()
     service.clock.advance(60)
     service.catch_up()
     return [who for who in people if not is_right(service.workspace, who)]

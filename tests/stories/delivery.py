@@ -133,11 +133,16 @@ class Pipeline:
 
     def end_phase(self) -> None:
         """Deliver all events that were appended, and have them applied before the next phase begins."""
-        self.deliver()
+        self.drain()
         self.clock.advance(LEAP_S)
         self.service.catch_up()
 
-    def deliver(self) -> None:
+    def deliver(self, events: Sequence[Event]) -> None:
+        """Append the events and deliver them, until none is left."""
+        self.append(events)
+        self.drain()
+
+    def drain(self) -> None:
         """Deliver until no event is left."""
         due_ms: int | None = 0
         while due_ms is not None:
