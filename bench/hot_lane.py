@@ -25,7 +25,7 @@ import lanes
 from bench.support import embedded
 from mapping.envelope import pack
 from tests.pipeline import QUEUE, Pipeline, configuration, wait_until
-from tests.queues import queue_in
+from tests.queues import default_queue
 
 EVENTS = int(os.environ.get("EVENTS", "100000"))
 BATCH_ITEMS = 100
@@ -49,12 +49,13 @@ def waiting(batch_order: str, **people: int) -> Iterator[Pipeline]:
 
 def append(pipeline: Pipeline, name: str, people: int) -> None:
     """Append events of that many people to the queue; ingest is not part of the measurement."""
+    queue = default_queue(pipeline.redis, QUEUE).without_limit()
     for first in range(0, EVENTS, 500):
         events = [
             lanes.NewEvent(pack("demo", event(name, n, people)), (f"id:{name} {n % people}",), f"{name} {n}")
             for n in range(first, min(first + 500, EVENTS))
         ]
-        lanes.append(queue_in(pipeline.redis, QUEUE).without_limit(), events)
+        lanes.append(queue, events)
 
 
 def event(name: str, number: int, people: int) -> dict[str, Any]:

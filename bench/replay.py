@@ -34,8 +34,8 @@ from bench.support.stage import ROOT, is_ok, rss_mb
 from console.local import programs
 from console.local.supervisor import Program, Supervisor
 from mapping.envelope import pack
-from settings import Settings
 from tests.pipeline import configuration, environment
+from tests.queues import default_queue
 
 DEAD_LETTERS = int(os.environ.get("DEAD_LETTERS", "30000"))
 RATE = int(os.environ.get("RATE", "500"))
@@ -43,7 +43,6 @@ LIVE_PER_S = int(os.environ.get("LIVE_PER_S", "50"))
 BASELINE_S = float(os.environ.get("BASELINE_S", "15"))
 PEOPLE = 100_000
 QUEUE = "bench"
-REMEMBER_DAYS = 30  # the default of a destination
 CONFIG = configuration(QUEUE, delivery={"requests_per_s": 1000, "dead_letters": 100_000_000})
 
 
@@ -75,11 +74,6 @@ def run_sink(port: int) -> None:
     uvicorn.run(sink, host=programs.LOOPBACK, port=port, access_log=False, log_level="warning", lifespan="off")
 
 
-def queue_of(client: redis.Redis) -> lanes.Queue:
-    """Return the queue, with the values of the workers that will open it."""
-    return lanes.open_queue(lanes.Queue(client=client, name=QUEUE, **Settings().queue_config(REMEMBER_DAYS)))
-
-
 def make_dead_letters(client: redis.Redis) -> None:
     """Make the dead letters, as a wrong mapping would have made them."""
     now_ms = int(time.time() * 1000)
@@ -103,7 +97,7 @@ def make_dead_letters(client: redis.Redis) -> None:
             user = f"user {n % PEOPLE}"
             event = {"type": "track", "event": "Old", "userId": user, "messageId": f"m{n}", "timestamp": stamp}
             page.append(lanes.ImportedDeadLetter(None, now_ms, (f"id:{user}",), pack("bench", event), failure))
-        lanes.import_dead_letters(queue_of(client), page)
+        lanes.import_dead_letters(default_queue(client, QUEUE), page)
 
 
 @contextmanager
@@ -153,13 +147,13 @@ def measure(client: redis.Redis, variables: dict[str, str], workers: list[int], 
         )
         after_a_tenth: tuple[float, float] | None = None
         while console.poll() is None:
-            left = lanes.stats(queue_of(client)).dead
+            left = lanes.stats(default_queue(client, QUEUE)).dead
             if left:
                 memory = largest_mb(workers), rss_mb(console.pid)
             if after_a_tenth is None and left <= DEAD_LETTERS * 0.9:
                 after_a_tenth = memory
             time.sleep(0.2)
-        while lanes.stats(queue_of(client)).waiting > LIVE_PER_S:
+        while lanes.stats(default_queue(client, QUEUE)).waiting > LIVE_PER_S:
             time.sleep(0.05)
         elapsed_s = time.monotonic() - started_at
         meanwhile = httpx.get(sink).json()

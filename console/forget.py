@@ -35,6 +35,7 @@ _KINDS = {
     "join": "links between identities",
     "deleted": "times of deletions",
     "identified": "times of updates",
+    "attribute_clocks": "attribute clocks",
     "recent_attributes": "recent attributes",
     "replays": "filters of replays",
 }

@@ -20,7 +20,7 @@ import mapping
 from console import output
 from console.session import Session
 from dead_letters import retention
-from delivery import admission
+from delivery import admission, unsent
 from ingest import counters, lateness, sources
 from settings import Settings
 from workers import heartbeat
@@ -55,7 +55,7 @@ def render(status: dict[str, Any]) -> RenderableType:
     """Return the screen: a block for each destination, first its state, reason and alarms, then its figures."""
     parts: list[RenderableType] = []
     for row in status["destinations"]:
-        parts += [*_headings(row), _blocks(_first_block(row), _second_block(row)), ""]
+        parts += [*_headings(row), _blocks(_first_block(row), _second_block(row)), *_notes(row), ""]
     for row in status["sources"]:
         results, remarks = (_source_block(row, names) for names in (_RESULTS, _REMARKS))
         parts += [Text(f"source {row['name']}", style="bold"), _blocks(results, remarks), *_late(row), ""]
@@ -88,7 +88,13 @@ def _first_block(row: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _second_block(row: dict[str, Any]) -> list[tuple[str, str]]:
-    return [*((figure, f"{row[figure]:,}") for figure in _WAITING), ("buried", f"{row['buried_total']:,}")]
+    totals = (("buried", f"{row['buried_total']:,}"), ("filtered", f"{row['filtered_total']:,}"))
+    return [*((figure, f"{row[figure]:,}") for figure in _WAITING), *totals]
+
+
+def _notes(row: dict[str, Any]) -> Iterator[RenderableType]:
+    for subscription, count in row["not_applicable"].items():
+        yield _indented(Text(f'not applicable: {count:,} events for "{subscription}"', style="dim"))
 
 
 def _source_block(row: dict[str, Any], names: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -120,10 +126,12 @@ def duration(seconds: float) -> str:
 
 
 def _destination(queue: lanes.Queue, delivery: mapping.Delivery) -> dict[str, Any]:
-    stats = lanes.stats(queue)
+    stats, counted = lanes.stats(queue), unsent.totals(queue)
     return {
         "name": queue.name,
         **{figure: getattr(stats, figure) for figure in ("waiting", *_WAITING, "dead", "blocking", *_TOTALS)},
+        "filtered_total": counted.filtered,
+        "not_applicable": counted.not_applicable,
         "oldest_age_s": stats.oldest_age_s,
         "alarm": retention.exceeded(queue, delivery, int(time.time() * 1000)),
         "hot": [{"digest": lane.digest.hex(), "length": lane.length} for lane in stats.hot],

@@ -20,6 +20,7 @@ from delivery.outcomes import Delivered, Outcome
 from settings import Settings
 
 _TIMEOUT_S = 20.0
+_NAME_BYTES = 100  # of events, pages and screens
 
 
 def read_event(text: str | bytes) -> dict[str, Any]:
@@ -46,7 +47,8 @@ def report(
     yield Text(f"{destination.name} ({url})", style="bold")
     yield Text(f"ordering keys: {', '.join(explanation.ordering.keys) or 'none'}")
     if explanation.event is None:
-        yield Text("a filter drops this event: nothing would be sent")
+        yield Text(f"filtered: {explanation.filtered}")
+        yield Text("nothing would be sent")
         return
     bodies = iter(wire.bodies(explanation.operations, "test", explanation.event, int(now_s * 1000)))
     requests = []
@@ -55,6 +57,7 @@ def report(
         if decision.operation is not None:
             requests.append(Request(decision.operation.path, (encode(0, 0, decision.operation, next(bodies)),)))
             yield JSON(requests[-1].body().decode())
+            yield from _warnings(decision.operation.body)
     if not requests:
         yield Text("nothing would be sent")
     elif not send:
@@ -75,6 +78,14 @@ def _decision(decision: mapping.Decision) -> Iterator[Text]:
     for unmet in decision.unmet:
         actual = orjson.dumps(unmet.actual, default=str).decode()
         yield Text(f"– {subscription}: {unmet.condition} is not met; the value is {actual}", style="dim")
+
+
+def _warnings(body: dict[str, Any]) -> Iterator[Text]:
+    """Yield what Customer.io refuses of the body, or may refuse."""
+    name = body.get("name")
+    size = len(name.encode(errors="replace")) if isinstance(name, str) else 0
+    if size > _NAME_BYTES:
+        yield Text(f"warning: the name has {size} bytes; Customer.io accepts at most {_NAME_BYTES}", style="yellow")
 
 
 def _outcome(request: Request, outcome: Outcome) -> Text:

@@ -121,9 +121,11 @@ def _risks(
     effects = {operation.effect for operation in operations}
     if effects & {"update", "object"} and destination.delivery.identify_times == "rising":
         if max(happened_at_s, _refused_at_s(dead_letter)) < last_update_s:
-            yield "older than an update that was sent since: it would overwrite newer values"
+            yield "older than an update that was sent since: newer values are not overwritten"
         elif now_s - happened_at_s > TIMES_KEPT_S:
-            yield "older than the hours for which updates are remembered: it may overwrite newer values"
+            overwrites = "object" in effects  # Customer.io knows no times of its attributes
+            effect = "it may overwrite newer values" if overwrites else "Customer.io may drop it as a whole"
+            yield f"older than the hours for which updates are remembered: {effect}"
     if "event" in effects and now_s - happened_at_s > _CAMPAIGNS_S:
         yield "more than 72 h old: it triggers no campaign"
     irreversible = {operation.body["action"] for operation in operations if operation.effect in mapping.IRREVERSIBLE}

@@ -456,7 +456,7 @@ def failure(
 
     def request(item: Item) -> Request:
         operation = operations[item.operation_index]
-        body: JsonObject = orjson.loads(item.data)
+        body: JsonObject = orjson.loads(item.own or item.data)  # what is repeated may be old at a replay
         return Request.from_json(
             {
                 "subscription": names.get(operation.subscription),

@@ -30,7 +30,10 @@ class Item(NamedTuple):
     path: str
     data: bytes  # JSON
     message_id: str = ""  # of the event: SOURCE:MESSAGE ID
-    person: str = ""  # of an update: the key of the person it updates
+    person: bytes = b""  # of an update: the digest under which recent attributes of its person are remembered
+    at_ms: int = 0  # of such an update: its client time
+    own: bytes = b""  # JSON without the attributes of other updates that `data` repeats, if it repeats any
+    repeated: bytes = b""  # recent attributes of its person, as `delivery.recent_attributes` stores them
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,10 @@ class Request:
         return Request(self.path, self.items[:middle]), Request(self.path, self.items[middle:])
 
 
-def encode(
-    sequence: int, operation_index: int, operation: Operation, body: JsonObject, message_id: str = "", person: str = ""
-) -> Item:
+def encode(sequence: int, operation_index: int, operation: Operation, body: JsonObject, message_id: str = "") -> Item:
     """Return the item of an operation. `body` is sent in place of the operation's own, which lacks what Segue adds."""
     return Item(
-        sequence, operation_index, operation.action, operation.effect, operation.path, json_of(body), message_id, person
+        sequence, operation_index, operation.action, operation.effect, operation.path, json_of(body), message_id
     )
 
 

@@ -9,6 +9,7 @@ from those that repeat the identifiers of the last ones.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 from lanes.records import digest
 from mapping.coercion import text_of
@@ -24,31 +25,43 @@ def updates_only(body: JsonObject) -> bool:
     return _attributes(body).get("_update") is True
 
 
-def partners(body: JsonObject, keys: Collection[bytes]) -> Iterator[bytes]:
-    """Yield for each identifier of the update two values: its digest, and how to remember the identifier that is given
+class Identifiers(NamedTuple):
+    """The digests of the identifiers that an update gives to one person, None for those that it does not name."""
+
+    person: bytes | None  # by id or cio_id
+    email: bytes | None
+    visitor: bytes | None
+
+
+def partners(named: Identifiers, keys: Collection[bytes]) -> Iterator[bytes]:
+    """Yield for each identifier of an update two values: its digest, and how to remember the identifier that is given
     with it, its partner.
 
     Only identifiers that are among the event's ordering keys (digests) count. The others are ignored keys, which many
     people share.
     """
-    person, email, visitor = (digest(key) if key else None for key in _identifiers(body))
-    person, email = (identifier if identifier in keys else None for identifier in (person, email))
+    person, email = (identifier if identifier in keys else None for identifier in (named.person, named.email))
     if person and email:
         yield from (person, _TOGETHER + email[:_PARTNER_BYTES], email, _TOGETHER + person[:_PARTNER_BYTES])
     elif person:
         yield from (person, _NAMED)
     elif email:
         yield from (email, _ALONE)
+    visitor = named.visitor
     if visitor and visitor in keys and (claimant := person or email):
         yield from (visitor, _FIRST_COMES + claimant[:_PARTNER_BYTES])
 
 
-def _identifiers(body: JsonObject) -> tuple[str | None, str | None, str | None]:
-    """Return the ordering keys of the person, of their e-mail address, and of the visitor that they were."""
+def identifiers(body: JsonObject) -> Identifiers:
+    """Return the identifiers that the update gives, by the digests of their ordering keys."""
     named = _attributes(body) | body.get("identifiers", {})
     person = next((f"{kind}:{text}" for kind in ("cio_id", "id") if (text := text_of(named.get(kind)))), None)
     email, visitor = text_of(named.get("email")), text_of(named.get("anonymous_id"))
-    return person, f"email:{email.lower()}" if email else None, f"anonymous_id:{visitor}" if visitor else None
+    return Identifiers(
+        digest(person) if person else None,
+        digest(f"email:{email.lower()}") if email else None,
+        digest(f"anonymous_id:{visitor}") if visitor else None,
+    )
 
 
 def _attributes(body: JsonObject) -> JsonObject:

@@ -1,22 +1,24 @@
 """What the workers of a destination remember of identities: which people were merged or deleted, when each was last
-updated, and which identifiers belong together.
+updated, which of their attributes were sent when, and which identifiers belong together.
 
 So a late event of a merged person goes to the primary, a late event recreates no deleted person, an update never looks
-older than the one sent before it, and an update that changes identifiers is distinguished from one that repeats them.
+older than the one sent before it, a late update overwrites no newer attribute, and an update that changes identifiers
+is distinguished from one that repeats them.
 
 Merges and deletions are remembered for `remember_days` of the destination, up to twice that; the rest for two hours.
-The time of an update is at most an hour ahead of now and at most an hour old, so that no update looks older than one
-that was forgotten.
+The time of an update is at most an hour ahead of now, so that no update of the last hour looks older than one that was
+forgotten. An older update is history: it keeps its own time, unless it is known to be newer than what was sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
+from delivery import attribute_clocks
 from delivery.scripts import run
 from lanes import Queue, digest, keys
 from mapping import Effect
@@ -29,10 +31,11 @@ _KINDS = frozenset({"id", "email", "cio_id"})
 TIMES_KEPT_S: Final = keys.TIMES_KEPT_S
 _CREATES, _UPDATES = "c", "u"  # one byte each
 _TIME_DIGITS = 10
+_PAGE = 1000
 
 
 class Update(NamedTuple):
-    """The updates of a person by one event, which are about to be sent."""
+    """The updates of people and objects by one event, which are about to be sent."""
 
     sequence: int  # of the event
     time_s: int  # the latest time they were mapped to
@@ -40,6 +43,7 @@ class Update(NamedTuple):
     keys: tuple[bytes, ...]  # digests of the event's ordering keys
     partners: tuple[bytes, ...] = ()  # see `delivery.identifier_changes.partners`
     updates_only: bool = False  # has no effect on a person that does not exist
+    described: tuple[bytes, ...] = ()  # each with its attributes, see `delivery.attribute_clocks.described`
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,10 @@ class Identities:
     deleted_ms: dict[str, int] = field(default_factory=dict)  # person's key → time of the deletion
     times_s: dict[int, int] = field(default_factory=dict)  # event's sequence → time of its updates
     changing: frozenset[int] = frozenset()  # events that change identifiers and have no cooldown yet
+    # Event's sequence → a byte for each attribute, `1` when it is to be sent; events that send all of them have none.
+    kept: dict[int, bytes] = field(default_factory=dict)
+    # Event's sequence → digest of each person and object that it updates, under which recent attributes are remembered.
+    owners: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.merged or self.deleted_ms or self.times_s or self.changing)
@@ -89,7 +97,8 @@ def register(queue: Queue, named: Iterable[str], updates: Sequence[Update]) -> I
     """Record the updates, which are about to be sent, and return what is remembered of the people of these keys; one
     round trip.
 
-    Each update gets its time. An event that was registered before keeps it. In a queue with a cooldown, an event that
+    Each update gets its time, and of its attributes those are chosen that are to be sent. An event that was registered
+    before keeps both. In a queue with a cooldown, an event that
     changes identifiers and has no cooldown yet is returned in `changing`, and is not recorded; it has no time, nor have
     the events that follow it.
     """
@@ -104,14 +113,21 @@ def register(queue: Queue, named: Iterable[str], updates: Sequence[Update]) -> I
     for update in updates:
         mode = _UPDATES if update.updates_only else _CREATES
         arguments += (update.sequence, update.time_s, update.latest_s, mode, len(update.keys), *update.keys)
-        arguments += (len(update.partners) // 2, *update.partners)
-    merged, deleted, times, changing = run(queue, "register", *arguments)
+        arguments += (len(update.partners) // 2, *update.partners, len(update.described), *update.described)
+    merged, deleted, times, changing, kept, owners = run(queue, "register", *arguments)
+    sequences = [update.sequence for update in updates]
     return Identities(
         {person: orjson.loads(primary) for person, primary in zip(people, merged, strict=False) if primary},
         {person: int(at_ms) for person, at_ms in zip(people, deleted, strict=False) if at_ms},
-        {update.sequence: time_s for update, time_s in zip(updates, times, strict=True) if time_s},
+        {sequence: time_s for sequence, time_s in zip(sequences, times, strict=True) if time_s},
         frozenset(map(int, changing)),
+        {sequence: mask for sequence, mask in zip(sequences, kept, strict=True) if mask},
+        {sequence: _digests(found) for sequence, found in zip(sequences, owners, strict=True) if found},
     )
+
+
+def _digests(joined: bytes) -> tuple[bytes, ...]:
+    return tuple(joined[at : at + keys.DIGEST_BYTES] for at in range(0, len(joined), keys.DIGEST_BYTES))
 
 
 def remember(queue: Queue, delivered: Sequence[tuple[Effect, JsonObject, int]]) -> None:
@@ -128,13 +144,27 @@ def _change(effect: Effect, body: JsonObject, happened_at_ms: int) -> tuple[str 
     if effect == "merge":
         primary, secondary = key_of(body["primary"]), key_of(body["secondary"])
         if primary and secondary:
-            return ("merged", digest(secondary), digest(primary) + orjson.dumps(body["primary"]))
+            value = digest(primary) + orjson.dumps(body["primary"])
+            return ("merged", digest(secondary), value, attribute_clocks.stored_time(happened_at_ms))
     person = key_of(body.get("identifiers", {}))
     if person and effect in ("delete", "suppress"):
-        return ("deleted", digest(person), happened_at_ms)
+        return ("deleted", digest(person), happened_at_ms, "")
     if person and effect == "unsuppress":
-        return ("back", digest(person), "")
+        return ("back", digest(person), "", "")
     return ()
+
+
+def erase_addresses(queue: Queue, clocks: Iterable[bytes], owners: Collection[bytes]) -> int:
+    """Remove the addresses of these people (digests) from the hashes of attribute clocks; return how many there were.
+
+    What is stored of an address is the digest of its person.
+    """
+    erased = 0
+    for name in clocks:
+        found = queue.client.hscan_iter(name, count=_PAGE)
+        addresses = [address for address, owner in found if owner in owners]
+        erased += int(queue.client.hdel(name, *addresses)) if addresses else 0
+    return erased
 
 
 def last_updates_s(queue: Queue, keys_of_events: Sequence[Sequence[bytes]]) -> list[int]:

@@ -2,29 +2,31 @@
 
 `prepare` maps the events and encodes their operations. It depends on nothing but the event and the destination.
 `address` then reads what is remembered of the people that the operations name. It rewrites the items of people who were
-merged or deleted, and the times of updates.
+merged or deleted, and the times of updates, and removes attributes of which a newer value was sent.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from datetime import datetime
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 import lanes
 import mapping
-from delivery import identifier_changes, identity_memory, wire
+from delivery import attribute_clocks, identifier_changes, identity_memory, unsent, wire
 from delivery.batching import Item, encode, json_of
 from delivery.identity_memory import Identities, Update
+from lanes import digest
 from mapping.envelope import JsonObject, message_key, unpack
 
 # Python computes in one thread at a time. Threads that wait here for their turn do not interrupt the one that computes,
 # which would cost both of them time.
 _computing = threading.Lock()
+# Effects of operations that change times or clocks.
+_REGISTERED: Final = frozenset({"update", "merge", "object"})
 
 
 class Prepared(NamedTuple):
@@ -33,7 +35,7 @@ class Prepared(NamedTuple):
     event: lanes.ClaimedEvent
     items: tuple[Item, ...]
     people: tuple[str, ...]  # keys of all people that the items name, as mapped
-    update: Update | None  # the items that update a person, as one
+    update: Update | None  # the items that update people and objects, as one
     failures: tuple[mapping.Failure, ...]
     timestamp: Any  # the event's own
     accepted_at_ms: int  # the first time, if the event was replayed
@@ -41,14 +43,12 @@ class Prepared(NamedTuple):
     message_id: str  # SOURCE:MESSAGE ID
     late: bool = False  # an item was dropped, as the event happened before its person was deleted
     changes_identifiers: bool = False  # and has no cooldown yet: it must not be sent now
+    unsent: tuple[str, ...] = ()  # why nothing is sent for it, of `delivery.unsent`
 
     @property
     def happened_at_ms(self) -> int:
-        """When the event happened (Unix ms), by its own timestamp, else when it was accepted."""
-        try:
-            return int(datetime.fromisoformat(self.timestamp).timestamp() * 1000)
-        except (TypeError, ValueError, OverflowError):
-            return self.accepted_at_ms
+        """When the event happened (Unix ms), by its own timestamp, at most when it was accepted."""
+        return attribute_clocks.client_time_ms(self.timestamp, self.accepted_at_ms)
 
 
 def prepare(events: Sequence[lanes.ClaimedEvent], destination: mapping.Destination) -> list[Prepared]:
@@ -103,26 +103,28 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination) -> Prep
         return _erased(event)
     source, content, requeued = unpack(event.body)
     accepted_at_ms = requeued.get("accepted_at_ms", event.accepted_at_ms)
-    operations, failures = _translation(content, requeued, destination, accepted_at_ms)
-    if "requests" in requeued:
+    translation = _translation(content, requeued, destination, accepted_at_ms)
+    operations, is_recorded = translation.operations, "requests" in requeued
+    if is_recorded:
         bodies = [operation.body for operation in operations]
     else:
         bodies = wire.bodies(operations, source, content, accepted_at_ms)
     message_id = message_key(source, content)
     items, people = [], []
     for index, (operation, body) in enumerate(zip(operations, bodies, strict=True)):
-        items.append(encode(event.sequence, index, operation, body, message_id, _updated(operation.effect, body)))
+        items.append(encode(event.sequence, index, operation, body, message_id))
         people += identity_memory.named_in(body)
     return Prepared(
         event=event,
         items=tuple(items),
         people=tuple(people),
-        update=_update(event, operations, bodies, accepted_at_ms),
-        failures=failures,
+        update=_update(event, operations, bodies, content.get("timestamp"), accepted_at_ms, is_recorded=is_recorded),
+        failures=translation.failures,
         timestamp=content.get("timestamp"),
         accepted_at_ms=accepted_at_ms,
         privacy_request=mapping.privacy_request_of(content),
         message_id=message_id,
+        unsent=unsent.reasons(translation),
     )
 
 
@@ -147,52 +149,70 @@ def _addressed(prepared: Prepared, identities: Identities, rising: bool) -> Prep
         prepared = prepared._replace(changes_identifiers=True)
     if not (prepared.update or identities.have_changed(prepared.people)):
         return prepared
-    items, late = [], False
-    time_s = identities.times_s.get(prepared.event.sequence) if rising else None
+    items, late, sequence = [], False, prepared.event.sequence
+    time_s = identities.times_s.get(sequence) if rising else None
     happened_at_ms = prepared.happened_at_ms if identities.deleted_ms else 0
+    kept, owners = iter(identities.kept.get(sequence, b"")), iter(identities.owners.get(sequence, ()))
+    described = iter(prepared.update.described if prepared.update else ())
     for item in prepared.items:
         body = orjson.loads(item.data)
-        sent = wire.addressed(item.effect, body, identities, happened_at_ms, time_s)
+        newest = body
+        if attribute_clocks.has_clocks(item.effect, body):
+            owner, at_ms = next(owners, b""), attribute_clocks.time_in(next(described))
+            if item.effect == "update":
+                item = item._replace(person=owner, at_ms=at_ms)
+            if sequence in identities.kept:
+                newest = attribute_clocks.without_stale(body, kept)
+        sent = wire.addressed(item.effect, newest, identities, happened_at_ms, time_s)
         if sent is None:
             late = late or item.effect != "merge"
-        elif sent is body:
-            items.append(item)
         else:
-            items.append(item._replace(data=json_of(sent), person=_updated(item.effect, sent)))
+            items.append(item if sent is body else item._replace(data=json_of(sent)))
     return prepared._replace(items=tuple(items), late=late)
-
-
-def _updated(effect: mapping.Effect, body: JsonObject) -> str:
-    """Return the key of the person that an update is about; an empty text for any other body."""
-    return (effect == "update" and identity_memory.key_of(body.get("identifiers", {}))) or ""
 
 
 def _update(
     event: lanes.ClaimedEvent,
     operations: Sequence[mapping.Operation],
     bodies: Sequence[JsonObject],
+    timestamp: Any,
     accepted_at_ms: int,
+    *,
+    is_recorded: bool,
 ) -> Update | None:
-    """Return the event's updates of a person as one; None when there are none.
+    """Return the event's updates of people and objects as one; None when there are none.
 
     A merge counts as an update of both people: the primary inherits the attributes of the secondary with their times.
+    A recorded request has the time at which it was sent before; its attributes have that of the event. An event that
+    updates an object alone is registered under the key of the object, without a time: it changes no times of people.
     """
-    updates, times = [], []
-    for operation, body in zip(operations, bodies, strict=True):
-        if operation.effect == "update":
-            updates.append(body)
-            times.append(int(body["timestamp"]))
-        elif operation.effect == "merge":
-            times.append(0)
-    if not times:
+    effects = [operation.effect for operation in operations]
+    if _REGISTERED.isdisjoint(effects):
         return None
+    at_ms = attribute_clocks.client_time_ms(timestamp, accepted_at_ms)
+    times, partners, described, objects, updates_only = list[int](), list[bytes](), list[bytes](), list[bytes](), False
+    for effect, body in zip(effects, bodies, strict=True):
+        if effect == "merge":
+            times.append(0)
+        elif effect == "update":
+            named = identifier_changes.identifiers(body)
+            times.append(attribute_clocks.mapped_time_s(body))
+            partners += identifier_changes.partners(named, event.keys)
+            updates_only = updates_only or identifier_changes.updates_only(body)
+            if attribute_clocks.has_clocks(effect, body):
+                own_ms = at_ms if is_recorded else attribute_clocks.time_of(body, at_ms, accepted_at_ms)
+                described.append(attribute_clocks.described(body, named, event.keys, own_ms))
+        elif effect == "object" and (key := attribute_clocks.object_key(body)):
+            objects.append(digest(key))
+            described.append(attribute_clocks.described_object(body, at_ms))
     return Update(
         sequence=event.sequence,
-        time_s=max(times),
+        time_s=max(times, default=0),
         latest_s=accepted_at_ms // 1000,
-        keys=event.keys,
-        partners=tuple(chain.from_iterable(identifier_changes.partners(body, event.keys) for body in updates)),
-        updates_only=any(map(identifier_changes.updates_only, updates)),
+        keys=event.keys if times else tuple(dict.fromkeys(objects)),
+        partners=tuple(partners),
+        updates_only=updates_only,
+        described=tuple(described),
     )
 
 

@@ -2,8 +2,8 @@
 
 The mapped operation is the reference's. These additions make at-least-once delivery effectively once: every event, page
 and screen of a person gets a deterministic ULID, by which Customer.io ignores the second one; every update has a time,
-so that Customer.io can tell an older attribute from a newer one; and an operation names the primary of people who were
-merged.
+so that Customer.io can tell an older attribute from a newer one, and this time is not later than its acceptance; and an
+operation names the primary of people who were merged.
 """
 
 from __future__ import annotations
@@ -76,8 +76,10 @@ def _body(operation: Operation, source: str, event: JsonObject, accepted_at_ms: 
     body = operation.body
     if operation.effect == "event":
         return body | {"id": _event_id(operation, source, event, accepted_at_ms, taken)}
-    if operation.effect == "update" and not _is_unix_time(body.get("timestamp")):
-        return body | {"timestamp": accepted_at_ms // 1000}
+    if operation.effect == "update":
+        time = body.get("timestamp")
+        if not _is_unix_time(time) or time > accepted_at_ms / 1000:  # a clock that is ahead is not believed
+            return body | {"timestamp": accepted_at_ms // 1000}
     return body
 
 

@@ -33,6 +33,14 @@ def is_of_device(context: JsonObject) -> bool:
     return type(name) is str and _is_for_devices(name)
 
 
+def is_of_react_native(event: JsonObject) -> bool:
+    """Whether Segment's library for React Native made this event."""
+    context = event.get("context")
+    library = context.get("library") if context else None
+    name = library.get("name") if type(library) is dict else None
+    return type(name) is str and "react-native" in name
+
+
 @lru_cache(maxsize=256)
 def _is_for_devices(library: str) -> bool:
     return _DEVICE_LIBRARY.search(library) is not None

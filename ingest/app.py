@@ -111,9 +111,9 @@ class Ingest:
         if call is not None and method == "POST":
             return await self._accept_call(call, scope, receive)
         match parts:
-            case ["health"]:
+            case ["health"] if method in _READING:
                 return json_response(200, {"status": "ok"})
-            case ["ready"]:
+            case ["ready"] if method in _READING:
                 return await self._readiness()
             case ["v1", "projects", write_key, "settings"] if method in _READING:
                 return self._settings_document(write_key, scope)

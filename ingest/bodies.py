@@ -97,7 +97,7 @@ def _with_digits(identity: re.Match[bytes]) -> bytes:
         return identity[0]
     if number.adjusted() >= _MOST_DIGITS or number != number.to_integral_value():
         return identity[0]
-    return identity[1] + b'"%b"' % f"{number:f}".partition(".")[0].encode()
+    return identity[1] + b'"%d"' % int(number)  # `0e-99999999` has that many digits in other forms
 
 
 def _without_halves(escape: re.Match[bytes]) -> bytes:

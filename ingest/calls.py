@@ -12,10 +12,12 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from itertools import chain, groupby
 from typing import Any, Final, NamedTuple
 
 import mapping
 from ingest import bodies, identities, signature
+from ingest.addresses import is_of_react_native
 from ingest.counters import Counters
 from ingest.device_clocks import DeviceClocks
 from ingest.errors import Refusal
@@ -192,6 +194,8 @@ class Calls:
     def _offer(
         self, source: Source, valid: Sequence[_Valid], rejected: list[tuple[int, Refusal]], reception: Reception
     ) -> Offer:
+        if valid and is_of_react_native(valid[0].event):
+            valid = _identifies_first(valid)
         happened = [(event, happened_at) for event, happened_at, _ in valid]
         ranks = self._ranks.of(source.name, happened, reception.received_at, self._wait_ms(source, reception))
         entries = [
@@ -232,6 +236,24 @@ class Calls:
         if source.name not in self._warned:
             self._warned.add(source.name)
             log.warning("%s: an event has an unlikely %s; `segue status` counts such events", source.name, name)
+
+
+def _identifies_first(events: Sequence[_Valid]) -> list[_Valid]:
+    """Return the events with each identify before the other events of the same time.
+
+    React Native's library queues an identify and a track of one tick in the other order
+    (segmentio/analytics-react-native#584). Other libraries keep the order of the calls.
+    """
+    runs = (sorted(run, key=_is_no_identify) for _, run in groupby(events, key=_happened_at))
+    return list(chain.from_iterable(runs))
+
+
+def _happened_at(event: _Valid) -> datetime:
+    return event.happened_at
+
+
+def _is_no_identify(event: _Valid) -> bool:
+    return bool(event.event["type"] != "identify")
 
 
 def _user_name(authorization: str) -> str | None:

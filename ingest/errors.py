@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reprlib import Repr
 from typing import Any, Final
 
 # HTTP status → the word for it in the response. Clients that read `code` know a refusal from a broken network.
@@ -13,6 +14,9 @@ _CODES: Final = {
     413: "too_large",
     415: "unsupported_encoding",
 }
+
+_shown: Final = Repr()  # `repr` fails on a value that is nested too deeply
+_shown.maxstring = _shown.maxother = 100
 
 
 class Refusal(Exception):
@@ -52,5 +56,5 @@ def invalid(name: str, wanted: str, value: Any) -> Refusal:
     """Return the refusal (400) of a member that is missing, or that is not what is `wanted`."""
     if value is None:
         return Refusal(400, f"{name}: is missing; must be {wanted}", name)
-    text = repr(value)
+    text = _shown.repr(value)
     return Refusal(400, f"{name}: must be {wanted}, not {text if len(text) <= 40 else f'{text[:37]}...'}", name)

@@ -28,7 +28,8 @@ def refusal(method: str, parts: Sequence[str], path: str) -> Refusal:
         return Refusal(405, f"{method} is not allowed at this path; use POST")
     match parts:
         case (
-            ["v1", "m"]
+            ["health" | "ready"]
+            | ["v1", "m"]
             | ["v1", "webhook" | "pixel", _]
             | ["v1", "projects", _, "settings"]
             | ["analytics.js", "v1", _, "analytics.min.js"]

@@ -19,11 +19,13 @@ from ingest.id_chains import IdChains
 from ingest.lateness import Lateness
 from ingest.times import milliseconds
 from lanes import digest, records
+from lanes.keys import TIME_DIGITS
 from mapping.envelope import JsonObject
 
 # A clock that is off by more than this is not believed.
 _MAX_CLOCK_ERROR_MS: Final = 3_600_000
-_DEVICE_CHANNELS: Final = frozenset({"client", "web", "browser", "mobile"})  # of an event: Segment's and RudderStack's
+_LAST_MS: Final = 10**TIME_DIGITS - 1  # of the times that a rank can hold
+_DEVICE_CHANNELS: Final = ("client", "web", "browser", "mobile")  # of an event: Segment's and RudderStack's
 
 
 class Ranks:
@@ -57,7 +59,8 @@ class Ranks:
         ]
 
     def _tie(self, source: str, events: Sequence[JsonObject], times: Sequence[int]) -> bytes:
-        compared = times[0], times[-1], max(milliseconds(events[0].get("sentAt")) or 0, 0)
+        sent_at_ms = min(max(milliseconds(events[0].get("sentAt")) or 0, 0), _LAST_MS)
+        compared = times[0], times[-1], sent_at_ms
         first_id, last_id = str(events[0]["messageId"]), str(events[-1]["messageId"])
         return records.tie(*compared, self._chains.position(source, compared, first_id, last_id))
 

@@ -23,7 +23,9 @@ HOT_LENGTH = 1000  # events of a lane that is counted as hot
 HEARTBEAT_S = 5  # a worker process without a heartbeat for that long does not run
 WAKEUP_MS = 200  # for how long a requested deliverer may take to arrive before another one is requested
 MOST_WAKEUPS = 4  # deliverers requested at once
-TIMES_KEPT_S = 7200  # for how long the time and the partner of an update are remembered
+TIMES_KEPT_S = 7200  # for how long the time and the partner of an update, and attribute clocks, are remembered
+CLOCK_NAME_BYTES, CLOCK_TIME_BYTES = 5, 6  # of the name of an attribute, hashed, and of its client time in ms
+MOST_CLOCKS = 300  # attributes of a person whose clocks are remembered: as many as Customer.io stores
 MISSING_KEPT_S = 30 * 86_400  # for how long an event that was set aside is remembered
 WAIT_DIGITS, CLIENT_BYTES, RANK_DIGITS = 5, 8, 4 * TIME_DIGITS + 4  # of an offered rank
 RANK_GENERATION_MS = 1000  # of a generation of ranks
@@ -295,6 +297,13 @@ ADMISSION = Key(":admission", "hash", "circuit breaker, pause and rate of the de
 ACQUIRED = Key(
     ":admission:acquired", "list", "times of the last requests of a second in µs, newest first", _FOR_EVER, "delivery"
 )
+UNSENT = Key(
+    ":unsent",
+    "hash",
+    "filtered, not_applicable:SUBSCRIPTION → number of events for which nothing was sent",
+    _FOR_EVER,
+    "delivery",
+)
 LOG = Key(
     ":log",
     "list",
@@ -325,6 +334,15 @@ IDENTIFIED = Key(
     ":identified:{generation}",
     "hash",
     "digest → time and partner of the last update of a person",
+    "2 to 4 hours",
+    "delivery",
+    expires=True,
+    personal="digests",
+)
+ATTRIBUTE_CLOCKS = Key(
+    ":attribute_clocks:{generation}",
+    "hash",
+    "digest of a person or object → times and hashed names of its attributes; of an address → digest of its person",
     "2 to 4 hours",
     "delivery",
     expires=True,

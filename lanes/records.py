@@ -13,8 +13,8 @@ then the sequence of the first, and the number of events, in digits.
 Links of an event: a byte: the number of lanes in which it is not the head; then, for each lane in which it is not the
 last, a byte: which of its keys, and the sequence of its successor there. An event without either has none.
 
-Rank of an event that earlier events may go before: 13 digits: until when (ms, Redis' clock); `c` when the event has a
-cooldown, else `-`; 8 bytes: its client; the rank, 56 digits (see `rank`); then, for each of its keys, the sequence of
+Rank of an event that earlier events may go before: 13 digits: until when (ms, Redis' clock); 8 bytes: its client; the
+rank, 56 digits (see `rank`); `c` when the event has a cooldown, else `-`; then, for each of its keys, the sequence of
 its predecessor in that lane, or a zero byte.
 
 Ordering keys are stored as 8-byte digests: they are small, and no identity is in Redis outside an event. If two keys

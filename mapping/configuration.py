@@ -40,6 +40,7 @@ from mapping.envelope import JsonObject
 from mapping.errors import ConfigurationError, InvalidMapping, InvalidPayload
 from mapping.filters import Filter, compile_filter
 from mapping.fql import FqlError, parse, warnings
+from mapping.integrations import DEFAULT_NAMES
 from mapping.ordering_keys import IdentifierScheme
 from mapping.subscription import SubscriptionRow, compile_subscription, presets
 
@@ -63,6 +64,7 @@ class DestinationTable(_Strict):
     identifiers: IdentifierScheme = "email_or_id"
     compatibility: Compatibility = "current"
     batch_items: int = Field(default=100, ge=1, le=1000)
+    integration_names: list[_Text] = Field(default_factory=lambda: list(DEFAULT_NAMES))
     delivery: Delivery = Field(default_factory=Delivery)
     presets: dict[str, bool] = Field(default_factory=dict)
     subscriptions: list[Any] = Field(default_factory=list)

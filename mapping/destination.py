@@ -12,6 +12,7 @@ from typing import Final, Literal, NamedTuple
 from mapping.delivery import DEFAULTS, Delivery
 from mapping.envelope import JsonObject
 from mapping.filters import Filter, in_order
+from mapping.integrations import DEFAULT_NAMES
 from mapping.operation import NEEDS_COOLDOWN
 from mapping.ordering_keys import IdentifierScheme
 from mapping.subscription import Subscription, compile_subscription, presets
@@ -37,7 +38,10 @@ _Row = dict[str | None, Candidates]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """A workspace. `batch_items` limits the items of a batch request; `subscriptions` includes the disabled ones."""
+    """A workspace. `batch_items` limits the items of a batch request; `subscriptions` includes the disabled ones.
+
+    `integration_names` are the names of the destination in the `integrations` of events.
+    """
 
     name: str
     site_id: str
@@ -50,6 +54,7 @@ class Destination:
     index: dict[str | None, _Row] = field(repr=False, compare=False)
     delivery: Delivery = DEFAULTS
     filters: tuple[Filter, ...] = ()  # in the order in which they are applied
+    integration_names: tuple[str, ...] = DEFAULT_NAMES
 
     @property
     def url(self) -> str:
@@ -79,6 +84,7 @@ def compile_destination(
     batch_items: int = 100,
     delivery: Delivery = DEFAULTS,
     filters: Iterable[Filter] = (),
+    integration_names: Iterable[str] = DEFAULT_NAMES,
 ) -> Destination:
     """Return the destination with the given subscriptions, by default the presets."""
     if subscriptions is None:
@@ -97,6 +103,7 @@ def compile_destination(
         index=index,
         delivery=delivery,
         filters=in_order(filters),
+        integration_names=tuple(integration_names),
     )
 
 

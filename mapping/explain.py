@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from mapping import filters
 from mapping.destination import TYPES_AFTER_2021, Destination
 from mapping.envelope import JsonObject
 from mapping.errors import InvalidMapping, Rejected
@@ -19,7 +18,7 @@ from mapping.operation import Operation
 from mapping.ordering import OrderingInfo, ordering_info
 from mapping.privacy_requests import operations_of, privacy_request_of
 from mapping.subscription import Subscription
-from mapping.translation import as_rejected, operation_of
+from mapping.translation import as_rejected, delivered_operation_of, filtered
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class Decision:
     trigger: str
     matched: bool = False
     unmet: tuple[Unmet, ...] = ()  # why it does not match: all of these conditions would have to hold
-    reason: str | None = None  # any other reason: it is disabled, or events of this type are not accepted
+    reason: str | None = None  # any other reason: it is disabled, or its action does not apply to the event
     payload: JsonObject | None = None  # the result of the mapping
     operation: Operation | None = None
     errors: tuple[str, ...] = ()  # why it matches but makes no operation
@@ -49,9 +48,10 @@ class Decision:
 class Explanation:
     """The result of all subscriptions of a destination for an event."""
 
-    event: JsonObject | None  # after the filters; None when a filter drops it
+    event: JsonObject | None  # after the filters; None when it is filtered
     ordering: OrderingInfo
     decisions: tuple[Decision, ...]
+    filtered: str | None = None  # why no subscription gets it
 
     @property
     def operations(self) -> tuple[Operation, ...]:
@@ -65,11 +65,11 @@ def explain(event: JsonObject, destination: Destination, now_s: float) -> Explan
     if request is not None:
         decisions = tuple(_decision_of_request(operation) for operation in operations_of(request))
         return Explanation(event, ordering_info(event, destination), decisions)
-    filtered = filters.apply(destination.filters, event)
+    kept, reason = filtered(event, destination)
     decisions = ()
-    if filtered is not None:
-        decisions = tuple(_decision(each, filtered, destination, now_s) for each in destination.subscriptions)
-    return Explanation(filtered, ordering_info(event, destination), decisions)
+    if kept is not None:
+        decisions = tuple(_decision(each, kept, destination, now_s) for each in destination.subscriptions)
+    return Explanation(kept, ordering_info(event, destination), decisions, reason)
 
 
 def _decision_of_request(operation: Operation) -> Decision:
@@ -96,8 +96,12 @@ def _decision(subscription: Subscription, event: JsonObject, destination: Destin
     try:
         if not subscription.matches(event):
             return decide(unmet=tuple(unmet(parse(str(subscription.trigger)), event)))
+        absent = subscription.absent_field(event)
+        if absent is not None:
+            return decide(matched=True, reason=f"not applicable: the event has no {absent}")
         payload = subscription.payload(event, now_s)
-        return decide(matched=True, payload=payload, operation=operation_of(subscription, event, payload, now_s))
+        operation = delivered_operation_of(subscription, event, payload, now_s)
+        return decide(matched=True, payload=payload, operation=operation)
     except (Rejected, FqlError, RecursionError) as error:
         rejected = as_rejected(error)
         texts = rejected.messages if isinstance(rejected, InvalidMapping) else (str(rejected),)

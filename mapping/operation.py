@@ -71,6 +71,8 @@ class Translation(NamedTuple):
 
     operations: tuple[Operation, ...]
     failures: tuple[Failure, ...]
+    filtered: str | None = None  # why the event is not given to any subscription
+    not_applicable: tuple[str, ...] = ()  # names of the matching subscriptions whose action does not apply to the event
 
 
 def person_entity(

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from mapping.destination import Destination
 from mapping.errors import Rejected
 from mapping.fql import FqlError
+from mapping.integrations import exclusion
 from mapping.operation import NEEDS_COOLDOWN
 from mapping.ordering_keys import own_keys, person_key, received_at_s
 from mapping.privacy_requests import privacy_request_of
@@ -42,7 +43,14 @@ def ordering_info(event: Any, destination: Destination) -> OrderingInfo:
     info, delivery = _ordering(event, destination), destination.delivery
     if delivery.ignored_keys:
         info = info._replace(keys=tuple(key for key in info.keys if key not in delivery.ignored_keys))
-    return info._replace(needs_cooldown=True) if delivery.order == "applied" else info
+    if delivery.order == "applied" and not _is_excluded(event, destination):
+        info = info._replace(needs_cooldown=True)
+    return info
+
+
+def _is_excluded(event: Any, destination: Destination) -> bool:
+    """Whether the sender excludes the destination from the event, so that nothing is sent for it."""
+    return type(event) is dict and exclusion(event, destination.integration_names) is not None
 
 
 def _ordering(event: Any, destination: Destination) -> OrderingInfo:
@@ -53,10 +61,12 @@ def _ordering(event: Any, destination: Destination) -> OrderingInfo:
     if request is not None:
         return OrderingInfo(request.person.keys(scheme), True)
     keys = own_keys(event, scheme)
+    if _is_excluded(event, destination):
+        return OrderingInfo(tuple(keys))  # by which an erasure finds it
     needs_cooldown, join = False, None
     for subscription in destination.candidates(event).ordering:
         try:
-            if not subscription.matches(event):
+            if not subscription.matches(event) or subscription.absent_field(event) is not None:
                 continue
             needs_cooldown = needs_cooldown or subscription.effect in NEEDS_COOLDOWN
             for identity in subscription.identities:

@@ -26,7 +26,7 @@ PayloadOf = Callable[[Any, float], JsonObject]
 _QUICK: Final = {"string": str, "object": dict}
 
 # Values with which a field is absent from the payload, unless it is required.
-_ABSENCES: Final = (UNDEFINED, None, "")
+ABSENCES: Final = (UNDEFINED, None, "")
 
 # A field that depends on the event: its key, its value, the type that needs no coercion, the values that are absent.
 _Member = tuple[str, Resolver, type, tuple[Any, ...]]
@@ -115,7 +115,7 @@ def _quick_members(fields: tuple[Field, ...], mapping: Any) -> tuple[JsonObject,
         if type(value) is not dict and type(value) is not list:
             constants[key] = value
         elif field is not None and field.type in _QUICK and not field.choices:
-            members.append((key, compile_member(value), _QUICK[field.type], () if field.required else _ABSENCES))
+            members.append((key, compile_member(value), _QUICK[field.type], () if field.required else ABSENCES))
         else:
             return None
     unresolved = tuple(

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any, NotRequired, TypedDict
 
 from mapping.actions import ACTIONS, Action
+from mapping.directives import ROOT_DIRECTIVE, compile_member
 from mapping.envelope import JsonObject
 from mapping.fql import FqlError, parse
 from mapping.operation import Effect
 from mapping.ordering_keys import Identity, compile_identities
-from mapping.payload import PayloadOf, compile_batch_payload, compile_payload
+from mapping.paths import Resolver
+from mapping.payload import ABSENCES, PayloadOf, compile_batch_payload, compile_payload
 
 
 class SubscriptionRow(TypedDict):
@@ -51,6 +53,17 @@ class Subscription:
     payload: PayloadOf = field(repr=False)
     batch_payload: PayloadOf = field(repr=False)
     identities: tuple[Identity, ...] = field(repr=False)
+    applies_with: tuple[tuple[str, Resolver], ...] = field(repr=False)
+
+    def absent_field(self, event: JsonObject) -> str | None:
+        """Return the field of the event without which the action does not apply to it; None when the action applies.
+
+        The reference refuses such an event. A field that has a mapping of its own here is not asked for.
+        """
+        for key, resolve in self.applies_with:
+            if resolve(event) in ABSENCES:
+                return key
+        return None
 
 
 def compile_subscription(
@@ -89,6 +102,17 @@ def compile_subscription(
         payload=compile_payload(fields, mapping),
         batch_payload=compile_batch_payload(fields, mapping),
         identities=compile_identities(fields, mapping),
+        applies_with=_applies_with(action, mapping),
+    )
+
+
+def _applies_with(action: Action | None, mapping: Any) -> tuple[tuple[str, Resolver], ...]:
+    """Return the fields of `Action.applies_with` that have the preset's mapping."""
+    if action is None or type(mapping) is not dict or ROOT_DIRECTIVE in mapping:
+        return ()
+    defaults = action.default_mapping
+    return tuple(
+        (key, compile_member(defaults[key])) for key in action.applies_with if mapping.get(key) == defaults[key]
     )
 
 

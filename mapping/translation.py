@@ -1,6 +1,10 @@
 """Translate an event to operations: filter it, match subscriptions, map, validate.
 
 Pure and total: the same event, destination and time always give the same translation, and no JSON value raises.
+
+Three things differ from the reference, whose answers `reference_results` gives: the sender's `integrations` and the
+filters of the destination are applied, an action that does not apply to an event is skipped, and operations are
+corrected.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from mapping.destination import Destination
 from mapping.envelope import JsonObject
 from mapping.errors import EngineFault, InvalidMapping, Rejected
 from mapping.fql import FqlError
+from mapping.integrations import exclusion
 from mapping.javascript import UNDEFINED
 from mapping.operation import Failure, Operation, Translation
 from mapping.privacy_requests import operations_of, privacy_request_of
@@ -30,20 +35,46 @@ def translate(event: Any, destination: Destination, now_s: float) -> Translation
     request = privacy_request_of(event)
     if request is not None:
         return Translation(operations_of(request), ())
-    if destination.filters:
-        filtered = filters.apply(destination.filters, event)
-        if filtered is None:
-            return Translation((), ())
-        event = filtered
+    event, reason = filtered(event, destination)
+    if event is None:
+        return Translation((), (), reason)
     operations: list[Operation] = []
     failures: list[Failure] = []
+    not_applicable: list[str] = []
     for subscription in destination.candidates(event).all:
         try:
-            if subscription.matches(event):
-                operations.append(operation_of(subscription, event, subscription.payload(event, now_s), now_s))
+            if not subscription.matches(event):
+                continue
+            if subscription.absent_field(event) is not None:
+                not_applicable.append(subscription.name)
+                continue
+            operations.append(delivered_operation_of(subscription, event, subscription.payload(event, now_s), now_s))
         except (Rejected, FqlError, RecursionError) as error:
             failures.append(_failure(subscription, as_rejected(error)))
-    return Translation(tuple(operations), tuple(failures))
+    return Translation(tuple(operations), tuple(failures), None, tuple(not_applicable))
+
+
+def filtered(event: JsonObject, destination: Destination) -> tuple[JsonObject | None, str | None]:
+    """Return the event as the subscriptions get it; None and the reason when they do not get it.
+
+    The sender's `integrations` come first, then the filters of the destination.
+    """
+    reason = exclusion(event, destination.integration_names)
+    if reason is not None:
+        return None, reason
+    if not destination.filters:
+        return event, None
+    kept = filters.apply(destination.filters, event)
+    return kept, "a filter of the destination drops it" if kept is None else None
+
+
+def delivered_operation_of(subscription: Subscription, event: Any, payload: JsonObject, now_s: float) -> Operation:
+    """Return the operation with the changes that Customer.io needs and the reference does not make. Raises Rejected."""
+    operation = operation_of(subscription, event, payload, now_s)
+    action = subscription.action
+    if action is None or action.corrected is None:
+        return operation
+    return operation._replace(body=action.corrected(operation.body))
 
 
 def operation_of(subscription: Subscription, event: Any, payload: JsonObject, now_s: float) -> Operation:

@@ -21,7 +21,7 @@ from dead_letters import replay as replays
 from dead_letters.query import Filter
 from dead_letters.record import Line
 from delivery import log as delivery_log
-from delivery.identity_memory import named_in
+from delivery.identity_memory import erase_addresses, named_in
 from lanes import keys
 from mapping.envelope import JsonObject, message_key, pack, unpack
 
@@ -30,7 +30,7 @@ _POLL_S = 0.1
 _PEOPLE = ("id:", "email:", "cio_id:", "anonymous_id:")
 # Hashes that remember values by ordering key. `finished_at` and `cooling_until` are kept: they expire within seconds,
 # and later events need them.
-_REMEMBERED = ("join", "merged", "deleted", "identified", "recent_attributes")
+_REMEMBERED = ("join", "merged", "deleted", "identified", "attribute_clocks", "recent_attributes")
 # The filter that replaces one which names an erased person. It matches no dead letter.
 _NO_FILTER = Filter(ids=(0,)).model_dump_json(exclude_defaults=True)
 
@@ -100,6 +100,8 @@ def purge(
     for removed in removals:
         for kind in _REMEMBERED:
             removed.counts[kind] += lanes.erase_fields(queue, remembered.get(kind, ()), removed.digests)
+        clocks = remembered.get("attribute_clocks", ())
+        removed.counts["attribute_clocks"] += erase_addresses(queue, clocks, removed.digests)
         removed.counts["replays"] += _redact_replays(queue, removed)
         erase_message_ids(context, removed)
         removed.counts = +removed.counts

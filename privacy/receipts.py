@@ -9,7 +9,8 @@ to be sent, *sent*, *done*. A receipt in the state *sent* contains the person un
 The hash of a receipt has the fields `at_ms`, `requested_by`, `request`, `state`, `hashes`, `removed:KIND` (a count)
 and, in the state *sent*, `person` and `before`. The kinds are `events`, `dead_letters`, `spilled` (dead letters in
 spill files), `log` (entries of the delivery log), `message_ids`, `replays` (filters of replays) and, for data that is
-remembered by ordering key, the name of the Redis key: `join`, `merged`, `deleted`, `identified`, `recent_attributes`.
+remembered by ordering key, the name of the Redis key: `join`, `merged`, `deleted`, `identified`, `attribute_clocks`,
+`recent_attributes`.
 """
 
 from __future__ import annotations

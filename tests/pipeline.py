@@ -52,9 +52,10 @@ def configuration(name: str = QUEUE, *, delivery: Mapping[str, object] | None = 
 def environment(redis_url: str, track_url: str, config: Path | None, **variables: str) -> dict[str, str]:
     """Return the variables that the processes of a pipeline share; `config` is a TOML file, or None for the default.
 
-    Events do not wait for earlier ones, unless `variables` say so.
+    Events do not wait for earlier ones, unless `variables` or the environment of this process say so.
     """
-    shared = {"REDIS_URL": redis_url, "SEGUE_TRACK_URL": track_url, "SEGUE_REORDER_MS": "0"}
+    reorder_ms = os.environ.get("SEGUE_REORDER_MS", "0")
+    shared = {"REDIS_URL": redis_url, "SEGUE_TRACK_URL": track_url, "SEGUE_REORDER_MS": reorder_ms}
     return shared | ({"SEGUE_CONFIG": str(config)} if config else {}) | variables
 
 

@@ -8,8 +8,10 @@ from dataclasses import asdict
 import redis
 
 import lanes
+from settings import Settings
 
 DAY_S = 86_400
+REMEMBER_DAYS = 30  # the default of a destination
 
 
 def queue_of(client: redis.Redis, name: str, **values: int) -> lanes.Queue:
@@ -17,6 +19,11 @@ def queue_of(client: redis.Redis, name: str, **values: int) -> lanes.Queue:
     stored = lanes.stored_config(client, name)
     known = asdict(stored) if stored else {"dedupe_s": DAY_S, "join_s": 30 * DAY_S}
     return lanes.open_queue(lanes.Queue(client=client, name=name, **{**known, **values}))
+
+
+def default_queue(client: redis.Redis, name: str) -> lanes.Queue:
+    """Return the queue of a destination with default values, opened with the settings of this process."""
+    return lanes.open_queue(lanes.Queue(client=client, name=name, **Settings().queue_config(REMEMBER_DAYS)))
 
 
 def queue_in(client: redis.Redis, name: str) -> lanes.Queue:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, zip_longest
@@ -25,7 +25,7 @@ import lanes
 import mapping
 from dead_letters import record
 from dead_letters.record import Reason
-from delivery import identity_memory, recent_attributes, retries
+from delivery import identity_memory, recent_attributes, retries, unsent
 from delivery.batching import Item, Request, pack
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Send, Split
 from delivery.prepare import Prepared, address, operations_of, prepare
@@ -96,11 +96,14 @@ class Settlement:
         self._delivered: list[int] = []
         self._buried: list[lanes.Burial] = []
         self._released: list[lanes.Release] = []
+        self._unsent: list[tuple[int, tuple[str, ...]]] = []
         self._settled_at = time.monotonic()
 
-    def deliver(self, event: lanes.ClaimedEvent) -> None:
-        """Add an event of which nothing is left to be sent."""
+    def deliver(self, event: lanes.ClaimedEvent, reasons: tuple[str, ...] = ()) -> None:
+        """Add an event of which nothing is left to be sent. `reasons`: of `delivery.unsent`."""
         self._delivered.append(event.sequence)
+        if reasons:
+            self._unsent.append((event.sequence, reasons))
 
     def release(
         self, event: lanes.ClaimedEvent, *, delay_s: float = 0, attempt: bytes = b"", cooldown_ms: int = 0
@@ -136,8 +139,15 @@ class Settlement:
             if settled.lost:
                 name, count = self._context.queue.name, len(settled.lost)
                 log.warning("%s: the claim lost %d events before it could settle them", name, count)
-        self._delivered, self._buried, self._released = [], [], []
+            self._count_unsent(settled.lost)
+        self._delivered, self._buried, self._released, self._unsent = [], [], [], []
         self._settled_at = time.monotonic()
+
+    def _count_unsent(self, lost: Sequence[int]) -> None:
+        """Count the settled events for which nothing was sent, by reason."""
+        counts = Counter(reason for sequence, reasons in self._unsent if sequence not in lost for reason in reasons)
+        if counts:
+            unsent.add(self._context.queue, counts)
 
 
 def deliver_claim(claim: lanes.Claim, context: ClaimContext) -> None:
@@ -314,7 +324,7 @@ def _interpret(
 ) -> None:
     """Add the result of one event: the one place that interprets outcomes."""
     if not prepared.failures and _is_delivered(prepared, outcomes):
-        settlement.deliver(prepared.event)
+        settlement.deliver(prepared.event, prepared.unsent)
         return
     last = outcomes[-1][1] if outcomes else None  # nothing follows an item that must be sent again
     if isinstance(last, Paused):

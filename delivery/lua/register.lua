@@ -1,7 +1,13 @@
 -- Register updates that are about to be sent, and return what is remembered of the people of a claim. Each update gets its
--- time: later than the last one registered for its keys, but not further ahead of now than MOST_AHEAD_S; there they are
--- equal. OLDEST_S and MOST_AHEAD_S together are TIMES_KEPT_S, so that a time that was forgotten is never later than the one
--- given next.
+-- time, and of its attributes those are chosen that are to be sent.
+--
+-- Time: later than the last one registered for its keys and its people, but not further ahead of now than MOST_AHEAD_S;
+-- there they are equal. OLDEST_S and MOST_AHEAD_S together are TIMES_KEPT_S, so that a time that was forgotten is never later
+-- than the one given next. History keeps its own time: an update older than OLDEST_S, of which no attribute to be sent is
+-- remembered. The service may have newer values, and keeps them. One that is at most SLACK_S older than the last update is
+-- an ordinary update that waited long.
+--
+-- Attributes: one is left out when a value with a later client time was sent (attribute_clocks.lua).
 --
 -- An update *changes identifiers* when it connects an identifier to another one than the last update did, or updates only
 -- where that one created, or the other way round. It must have a cooldown. One that has none yet is returned, and is not
@@ -14,18 +20,28 @@
 -- ARGV[…]  for each event with updates: its sequence; its time and the latest it may have (Unix seconds); a byte: how it
 --          treats people that do not exist; how many keys the event has, and the digest of each; how many identifiers it
 --          gives, and two for each: its digest, and a byte (see `partner_after`) with the first 3 of the digest of its
---          partner, the identifier given with it
+--          partner, the identifier given with it; how many people and objects it updates, and a text for each (see
+--          `choose`)
 --
--- Returns  {merged, deleted, times, changing}: by person, '' or the JSON of the primary, '' or the time of the deletion in
---          ms (an empty array when no person was merged or deleted); by event, the time to send, Unix seconds, or 0; the
---          sequences of those that change identifiers and have no cooldown yet
+-- Returns  {merged, deleted, times, changing, kept, owners}: by person, '' or the JSON of the primary, '' or the time of
+--          the deletion in ms (an empty array when no person was merged or deleted); by event, the time to send, Unix
+--          seconds, or 0; the sequences of those that change identifiers and have no cooldown yet; by event, '' or a
+--          byte for each attribute, '1' when it is to be sent; by event, for each person and object that it updates the
+--          digest under which their recent attributes are remembered
 -- Clock    Redis' own.
--- uses clock, bulk, generations
-local OLDEST_S, MOST_AHEAD_S, MOST_MERGES = 3600, 3600, 20
+-- uses clock, bulk, generations, attribute_clocks
+local OLDEST_S, MOST_AHEAD_S, SLACK_S, MOST_MERGES = 3600, 3600, 60, 20
 local TOGETHER, NAMED, FIRST_CLAIMS = '=', '.', '1' -- and '?': alone
 local UNKNOWN, NO_PARTNER, ANY_PARTNER = '...', '---', '***'
 local MODE, PARTNER, PARTNER_END, SEQUENCE = 11, 12, 14, 15
+local REGISTERED = '^(%d+)/(%-?%d+)/?([01]*)$' -- from SEQUENCE on, see `found` below
+local UPDATES_ONLY = 'u'
 local TIME_OF = 'time of ' -- longer than a digest with whatever follows
+local NO_ADDRESS, GIVEN, ADDRESSED = string.rep('\0', DIGEST_BYTES), '1', '2'
+local SENT, STALE, SENT_BYTE = '1', '0', byte('1')
+local ADDRESS, ROLE = DIGEST_BYTES + 1, 2 * DIGEST_BYTES + 1
+local NAMES = ROLE + CLOCK_TIME_BYTES + 1
+local match = string.match
 local now_s = tonumber(time[1])
 
 ---- Read and decide: the people ----
@@ -44,29 +60,30 @@ local merged_names, deleted_names = generations(MERGED, remembered_ms), generati
 local some_merged = call('EXISTS', unpack(merged_names)) > 0
 local some_deleted = call('EXISTS', unpack(deleted_names)) > 0
 
+-- The JSON of the person that this one was merged into, '' without a merge; and the digest of that person.
 local function primary_of(digest)
   local primary, is_passed = '', {}
   for _ = 1, MOST_MERGES do
     is_passed[digest] = true
     local found = find_in(merged_names, digest)
     if not found then
-      return primary
+      return primary, digest
     end
     digest, primary = sub(found, 1, DIGEST_BYTES), sub(found, DIGEST_BYTES + 1)
     if is_passed[digest] then
-      return primary
+      return primary, digest
     end
   end
-  return primary
+  return primary, digest
 end
 
-local merged, deleted, times, changing = {}, {}, {}, {}
+local merged, deleted, times, changing, kept, owners = {}, {}, {}, {}, {}, {}
 local people = #ARGV[3] / DIGEST_BYTES
 local function digest_of(i)
   return sub(ARGV[3], (i - 1) * DIGEST_BYTES + 1, i * DIGEST_BYTES)
 end
 for i = 1, some_merged and people or 0 do
-  merged[i] = primary_of(digest_of(i))
+  merged[i] = (primary_of(digest_of(i)))
 end
 for i = 1, some_deleted and people or 0 do
   deleted[i] = find_in(deleted_names, digest_of(i)) or ''
@@ -75,13 +92,15 @@ end
 ---- Read and decide: the updates ----
 
 -- What is remembered of a key: 10 digits of the time of its last update; a byte: how that treats people that do not exist;
--- 3 bytes of its partner; the sequence of its event. All are read at once, and written at once.
+-- 3 bytes of its partner; the sequence of its event. `/` and the time that this event was given follow where that is an
+-- earlier one or attributes are left out; in this case also `/` and a byte for each. All are read and written at once.
 local names = generations(IDENTIFIED, TIMES_KEPT_S * 1000)
-local found, asked = {}, {}
+local found, asked, people_of = {}, {}, {}
 local first, last = 4, #ARGV
 local at = first
 while at <= last do
   local first_identifier = at + 6 + ARGV[at + 4]
+  local first_person = first_identifier + 2 * ARGV[first_identifier - 1] + 1
   asked[#asked + 1] = TIME_OF .. ARGV[at]
   for i = at + 5, first_identifier - 2 do
     local digest = ARGV[i]
@@ -90,13 +109,37 @@ while at <= last do
       asked[#asked + 1] = digest
     end
   end
-  at = first_identifier + 2 * ARGV[first_identifier - 1]
+  at = first_person + ARGV[first_person - 1]
+  for i = first_person, at - 1 do
+    local person, address = sub(ARGV[i], 1, ADDRESS - 1), sub(ARGV[i], ADDRESS, ROLE - 1)
+    people_of[#people_of + 1] = person
+    people_of[#people_of + 1] = address ~= NO_ADDRESS and address or nil
+    if some_merged then
+      people_of[#people_of + 1] = select(2, primary_of(person))
+      people_of[#people_of + 1] = select(2, primary_of(address))
+    end
+  end
+end
+read_clocks(people_of)
+for _, digest in ipairs(people_of) do
+  local owner = owner_of(digest)
+  if found[owner] == nil then
+    found[owner], asked[#asked + 1] = false, owner
+  end
 end
 for _, name in ipairs(names) do
   local values = read_all('HMGET', name, asked)
   for i = 1, #asked do
     found[asked[i]] = found[asked[i]] or values[i]
   end
+end
+
+-- The sequence of the event that is remembered of a key, the time that it was given, and which attributes it sends.
+local function registered(remembered)
+  if find(remembered, '/', SEQUENCE, true) then
+    return match(remembered, REGISTERED, SEQUENCE)
+  end
+  return sub(remembered, SEQUENCE), sub(remembered, 1, MODE - 1), ''
 end
 
 local function is_own_key(partner, from, to)
@@ -132,63 +175,215 @@ local function changes_identifier(remembered, mode, how, from, to)
   return has_partner and had ~= UNKNOWN and had ~= ANY_PARTNER and not is_own_key(had, from, to)
 end
 
--- An event keeps its time, as it may be sent again: the last one of a key in the key's field, those that it overtook within
--- this call, which may all be sent again together, in fields of their own.
+-- Whether a value of this client time is to be sent, and whether one was sent before. `clocks`: those of all the people that
+-- the person was.
+local function compare(clocks, name, ms)
+  local is_newest, is_known = true, false
+  for i = 1, #clocks do
+    local stored = clocks[i][name]
+    if stored then
+      is_newest, is_known = is_newest and ms_of(stored) <= ms, true
+    end
+  end
+  return is_newest, is_known
+end
+
+local function add_clock(clocks, owner)
+  local clock = clock_of(owner)
+  clocks[#clocks + 1] = next(clock) and clock or nil
+end
+
+-- Which attributes of a person are to be sent. `text`: the digest of the person; that of the address that belongs to the
+-- person by this update, or NO_ADDRESS; a byte: GIVEN when the first attribute is that address, ADDRESSED when the update
+-- names the person by it; the client time; the hash of the name of each attribute.
+--
+-- An update of a merged person must be newer than the values of the primary as well. One of a person who takes over a lead
+-- must be newer than the values of the lead, but for the address: the lead is found by it. A person who is named by an
+-- address and has an id already keeps it.
+local function choose(text)
+  local person, address, role = sub(text, 1, ADDRESS - 1), sub(text, ADDRESS, ROLE - 1), sub(text, ROLE, ROLE)
+  local time, names_at, sent, is_known, stale_address = sub(text, ROLE + 1, NAMES - 1), NAMES, '', false, nil
+  if role == ADDRESSED and owner_of(address) ~= address then
+    person, address = address, NO_ADDRESS
+  end
+  local primary = some_merged and select(2, primary_of(person)) or person
+  local owner, ms, clocks = owner_of(primary), ms_of(time), {}
+  add_clock(clocks, owner)
+  if primary ~= person then
+    add_clock(clocks, owner_of(person))
+  end
+  if role == GIVEN then
+    names_at = NAMES + CLOCK_NAME_BYTES
+    local is_newest, was_sent = compare(clocks, sub(text, NAMES, names_at - 1), ms)
+    sent, is_known, stale_address = is_newest and SENT or STALE, is_newest and was_sent, not is_newest and address or nil
+  end
+  local gains_address = address ~= NO_ADDRESS and address ~= owner and not stale_address
+  if gains_address and owner_of(address) == address then
+    add_clock(clocks, address)
+  end
+  if #clocks == 0 then
+    sent = sent .. string.rep(SENT, (#text - names_at + 1) / CLOCK_NAME_BYTES)
+  else
+    local each = { sent }
+    for at = names_at, #text, CLOCK_NAME_BYTES do
+      local is_newest, was_sent = compare(clocks, sub(text, at, at + CLOCK_NAME_BYTES - 1), ms)
+      each[#each + 1], is_known = is_newest and SENT or STALE, is_known or is_newest and was_sent
+    end
+    sent = table.concat(each)
+  end
+  return {
+    owner = owner,
+    address = gains_address and address,
+    stale_address = stale_address,
+    text = text,
+    time = time,
+    sent = sent,
+    is_known = is_known,
+  }
+end
+
+-- Record the values that are to be sent.
+local function keep(choice)
+  if choice.address then
+    give_address(choice.address, choice.owner)
+  end
+  local clock, text, sent, time = clock_of(choice.owner), choice.text, choice.sent, choice.time
+  for i = 1, #sent do
+    if byte(sent, i) == SENT_BYTE then
+      local name_at = NAMES + (i - 1) * CLOCK_NAME_BYTES
+      clock[sub(text, name_at, name_at + CLOCK_NAME_BYTES - 1)] = time
+    end
+  end
+  changed_clocks[choice.owner] = next(clock) and true or nil
+end
+
+-- How an identifier is given by an event of these choices: nil for an address that is not sent, and its person has none.
+local function how_given(digest, how, choices)
+  for _, choice in ipairs(choices) do
+    local stale = choice.stale_address
+    if digest == stale then
+      return nil
+    elseif stale and how == TOGETHER .. sub(stale, 1, PARTNER_END - PARTNER + 1) then
+      return NAMED
+    end
+  end
+  return how
+end
+
+-- What is remembered of a key with a later time of its last update. Its event keeps the time that it was given.
+local function with_time(remembered, time_s)
+  local of, its_time, its_mask = registered(remembered)
+  local mask = its_mask ~= '' and '/' .. its_mask or ''
+  return format('%010d', time_s) .. sub(remembered, MODE, PARTNER_END) .. of .. '/' .. its_time .. mask
+end
+
+-- The time of an update. `own`: that of its event, 0 for a merge and for objects, which only pass times on; `before`: of the
+-- last update, 0 without one; `is_known`: whether an attribute that is to be sent is remembered.
+local function time_after(own, before, is_known)
+  local is_history = own < now_s - OLDEST_S and not is_known and own < before - SLACK_S
+  if before == 0 or is_history then
+    return own
+  end
+  return math.max(own, before, math.min(before + 1, now_s + MOST_AHEAD_S))
+end
+
+-- An event keeps its time and its attributes, as it may be sent again: the last one of a key in the key's field, those that
+-- it overtook within this call, which may all be sent again together, in fields of their own.
 local given, is_behind, is_new, values = {}, {}, {}, {}
 at = first
 while at <= last do
   local sequence, mode, from, first_identifier = ARGV[at], ARGV[at + 3], at + 5, at + 6 + ARGV[at + 4]
-  local to, next_at = first_identifier - 2, first_identifier + 2 * ARGV[first_identifier - 1]
-  local sent_at = math.max(math.min(ARGV[at + 1], ARGV[at + 2]), now_s - OLDEST_S)
-  local same_event, must_wait = tonumber(found[TIME_OF .. sequence] or nil), false
+  local to, first_person = first_identifier - 2, first_identifier + 2 * ARGV[first_identifier - 1] + 1
+  local last_identifier, next_at = first_person - 2, first_person + ARGV[first_person - 1]
+
+  local overtaken, before, must_wait = found[TIME_OF .. sequence], 0, false
+  local sent_at, mask
+  if overtaken then
+    sent_at, mask = match(overtaken, '^(%-?%d+)/?([01]*)$')
+  end
   for i = from, to do
     local remembered = found[ARGV[i]]
     must_wait = must_wait or is_behind[ARGV[i]]
     if remembered then
-      local of, before = sub(remembered, SEQUENCE), tonumber(sub(remembered, 1, MODE - 1))
+      local of, its_time, its_mask = registered(remembered)
       if of == sequence then
-        same_event = before
-      else
-        sent_at = math.max(sent_at, before, math.min(before + 1, now_s + MOST_AHEAD_S))
+        sent_at, mask = its_time, its_mask
       end
+      before = math.max(before, tonumber(sub(remembered, 1, MODE - 1)))
     end
   end
+  local same_event = sent_at ~= nil
+
+  local choices, sent, is_known, some_stale = {}, {}, false, false
+  for i = first_person, next_at - 1 do
+    local choice = choose(ARGV[i])
+    local remembered = found[choice.owner]
+    choices[#choices + 1], sent[#sent + 1], some_stale = choice, choice.sent, some_stale or choice.stale_address
+    is_known, before = is_known or choice.is_known, math.max(before, remembered and sub(remembered, 1, MODE - 1) or 0)
+  end
+  local chosen = table.concat(sent)
+  if not mask or (mask ~= '' and #mask ~= #chosen) then -- new, or mapped otherwise since
+    mask = chosen
+  end
+
   if not must_wait and ARGV[2] == '1' then
-    for i = first_identifier, next_at - 1, 2 do
+    for i = first_identifier, last_identifier, 2 do
       local remembered = found[ARGV[i]]
-      if remembered and changes_identifier(remembered, mode, ARGV[i + 1], from, to) then
+      local how = some_stale and how_given(ARGV[i], ARGV[i + 1], choices) or not some_stale and ARGV[i + 1]
+      if remembered and how and changes_identifier(remembered, mode, how, from, to) then
         must_wait = call('HEXISTS', COOLDOWN, sequence) == 0
         changing[#changing + 1] = must_wait and sequence or nil
         break
       end
     end
   end
+
+  local event = #times + 1
+  times[event], kept[event], owners[event] = 0, '', ''
   if must_wait then
     for i = from, to do
       is_behind[ARGV[i]] = true
     end
-    times[#times + 1] = 0
   else
-    sent_at = same_event or sent_at
-    given[sequence] = format('%d', sent_at)
-    times[#times + 1] = math.floor(sent_at)
+    local own = math.min(ARGV[at + 1], ARGV[at + 2])
+    sent_at = math.floor(tonumber(sent_at) or time_after(own, before, is_known))
+    mask = find(mask, STALE, 1, true) and mask or ''
+    times[event], kept[event] = sent_at, mask
+    given[sequence] = format('%d', sent_at) .. (mask ~= '' and '/' .. mask or '')
+    for _, choice in ipairs(choices) do
+      owners[event] = owners[event] .. choice.owner
+    end
   end
   if not must_wait and not same_event then
-    local partner_of = {}
-    for i = first_identifier, next_at - 1, 2 do
-      local remembered = found[ARGV[i]]
-      local had = remembered and sub(remembered, PARTNER, PARTNER_END) or UNKNOWN
-      partner_of[ARGV[i]] = partner_after(had, ARGV[i + 1], from, to)
+    for _, choice in ipairs(choices) do
+      if mode ~= UPDATES_ONLY or next(clock_of(choice.owner)) then -- else there may be no such person, and no effect
+        keep(choice)
+      end
     end
+    local partner_of = {}
+    for i = first_identifier, last_identifier, 2 do
+      local remembered = found[ARGV[i]]
+      local how = some_stale and how_given(ARGV[i], ARGV[i + 1], choices) or not some_stale and ARGV[i + 1]
+      local had = remembered and sub(remembered, PARTNER, PARTNER_END) or UNKNOWN
+      partner_of[ARGV[i]] = how and partner_after(had, how, from, to)
+    end
+    local latest = math.max(before, sent_at, 0)
+    local suffix = (latest ~= sent_at or mask ~= '') and '/' .. given[sequence] or ''
     for i = from, to do
       local digest = ARGV[i]
       local remembered = found[digest]
-      local overtaken = remembered and sub(remembered, SEQUENCE)
-      if overtaken and given[overtaken] then
-        values[#values + 1], values[#values + 2] = TIME_OF .. overtaken, given[overtaken]
+      local of = remembered and registered(remembered)
+      if of and given[of] then
+        values[#values + 1], values[#values + 2] = TIME_OF .. of, given[of]
       end
       local partner = partner_of[digest] or (remembered and sub(remembered, PARTNER, PARTNER_END)) or UNKNOWN
-      found[digest], is_new[digest] = given[sequence] .. mode .. partner .. sequence, true
+      found[digest], is_new[digest] = format('%010d', latest) .. mode .. partner .. sequence .. suffix, true
+    end
+    for _, choice in ipairs(choices) do
+      local remembered = found[choice.owner]
+      if remembered and tonumber(sub(remembered, 1, MODE - 1)) < latest then
+        found[choice.owner], is_new[choice.owner] = with_time(remembered, latest), true
+      end
     end
   end
   at = next_at
@@ -199,8 +394,9 @@ end
 
 ---- Write ----
 
+write_clocks()
 if #values > 0 then
   write_all('HSET', names[1], values)
   call('EXPIRE', names[1], 2 * TIMES_KEPT_S)
 end
-return { merged, deleted, times, changing }
+return { merged, deleted, times, changing, kept, owners }

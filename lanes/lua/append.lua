@@ -22,7 +22,7 @@
 --          the last event accepted, 0 without any; missing: last events of lanes that have no record: their lanes begin
 --          anew
 -- Clock    Redis' own.
--- uses clock, layout, bulk, generations, cooldown, rank, staged, insert
+-- uses clock, layout, bulk, generations, cooldown, rank, offered, staged, insert
 local MOST_JOINS = 20
 local offered = tonumber(ARGV[6])
 local IDS, RANKS, EVENTS, REST = ARGV[7], ARGV[8], 8, 8 + offered
@@ -195,7 +195,7 @@ for i = 1, count do
     lane_of[key_count] = lane
   end
 end
-local seq, now_text = tonumber(call('GET', SEQ) or 0), format('%d', now)
+local seq = tonumber(call('GET', SEQ) or 0)
 local cooling = generations(COOLING_UNTIL, ARGV[4])
 cooling = call('EXISTS', unpack(cooling)) > 0 and cooling or nil
 
@@ -223,39 +223,39 @@ local as_byte = setmetatable({}, {
   end,
 })
 
--- The rank of an event behind the last events of its lanes; nil when one of these happened later and may still be
--- overtaken.
 local has_ranks = RANKS ~= ''
+local offered_rank, offered_client, offered_wait, is_clamped = offered_ranks(RANKS)
 local ranks = { names = has_ranks and rank_keys(now - RANK_GENERATION_MS) or {}, stored = {}, key_of = {} }
-local OFFERED_BYTES = WAIT_DIGITS + CLIENT_BYTES + RANK_DIGITS
-local function offered_rank(index)
-  local at = (index - 1) * OFFERED_BYTES + WAIT_DIGITS
-  local rank = sub(RANKS, at + CLIENT_BYTES + 1, index * OFFERED_BYTES)
-  if sub(rank, 1, TIME_DIGITS) > now_text then
-    rank = now_text .. sub(rank, TIME_DIGITS + 1)
-  end
-  return rank, sub(RANKS, at + 1, at + CLIENT_BYTES), tonumber(sub(RANKS, at - WAIT_DIGITS + 1, at))
-end
 
-local accepted_at = {} -- by name, of last events whose rank is not stored any more
-local function rank_behind(rank, last)
-  local stored = ranks.stored[last]
+-- By lane: the rank of its last event, and whether that event may be overtaken. A rank that is not stored any more is at
+-- most that of the acceptance.
+local last_rank, last_waits = {}, {}
+local function read_last_rank(lane, last)
+  local name = sub(last, 3, 2 + byte(last, 2))
+  local stored = ranks.stored[name]
   if stored then
-    local other = sub(stored, CLIENT_END + 1, RANK_END)
-    if other <= rank then
-      return rank
-    end
-    local may_wait = sub(stored, MARK, MARK) == 'c' or tonumber(sub(stored, 1, UNTIL_END)) > now
-    return not may_wait and other or nil
+    last_rank[lane] = sub(stored, CLIENT_END + 1, RANK_END)
+    last_waits[lane] = sub(stored, MARK, MARK) == 'c' or tonumber(sub(stored, 1, UNTIL_END)) > now
+  else
+    local record = call('HGET', EVENT, name)
+    last_rank[lane], last_waits[lane] = record and sub(record, 1, TIME_DIGITS) .. LATEST or '', false
   end
-  if not accepted_at[last] then
-    accepted_at[last] = sub(call('HGET', EVENT, last) or '', 1, TIME_DIGITS)
-  end
-  local other = accepted_at[last] .. LATEST
-  return other > rank and other or rank
+  return last_rank[lane]
 end
 
-local lanes, events, ready, newly_due, cooldowns, link_values, rank_values, late
+-- The key in which a rank is stored, and its values for this call.
+local rank_values, values_at = {}, {}
+local function rank_values_at(kept_until_ms)
+  local values = values_at[kept_until_ms]
+  if not values then
+    local name, expires_at_ms = rank_key(kept_until_ms)
+    values = rank_values[name] or { name = name, count = 0, expires_at_ms = expires_at_ms }
+    values_at[kept_until_ms], rank_values[name] = values, values
+  end
+  return values
+end
+
+local lanes, events, ready, newly_due, cooldowns, link_values, late
 local first_of, lengths -- of the lanes that have several events: the first one, as it is stored; how many
 local missing, is_missing, begun_anew, is_sound = {}, {}, {}, false
 while not is_sound do -- once more when a lane ends in an event without a record
@@ -268,29 +268,38 @@ while not is_sound do -- once more when a lane ends in an event without a record
   end
 
   events, ready, newly_due, cooldowns, first_of, lengths = {}, {}, 0, {}, {}, {}
-  rank_values, late = {}, {} -- late: the first event that goes before others, and all behind it in this call
+  rank_values, values_at, late = {}, {}, {} -- late: the first event that goes before others, and all behind it in this call
   local late_tails = {}
   if has_ranks then
     local lasts = {}
-    ranks.stored = {}
+    ranks.stored, last_rank, last_waits = {}, {}, {}
     for lane = 1, lane_count do
-      lasts[#lasts + 1] = lanes[lane] and sub(lanes[lane], 3, 2 + byte(lanes[lane], 2)) or nil
+      local name = lanes[lane] and sub(lanes[lane], 3, 2 + byte(lanes[lane], 2))
+      if name and ranks.stored[name] == nil then
+        ranks.stored[name] = false
+        lasts[#lasts + 1] = name
+      end
     end
     read_ranks(ranks, lasts)
   end
-  local links, waiting, waits_of, key, ready_count, waiting_count = {}, {}, {}, 0, 0, 0
+  local links, waiting, waits_of, key, ready_count, waiting_count, event_count = {}, {}, {}, 0, 0, 0, 0
   for i = 1, count do
     local index = fresh[i]
     local name, event = format('%d', seq + i), event_of[index] or ARGV[EVENTS + index]
-    local rank, client, wait = nil, nil, nil
-    if has_ranks then
-      rank, client, wait = offered_rank(index)
-      for own_key = 1, byte(event) do
-        local last = lanes[lane_of[key + own_key]]
-        rank = last and rank and rank_behind(rank, sub(last, 3, 2 + byte(last, 2))) or (not last and rank)
+    local rank, is_raised, is_late = nil, is_clamped, #late > 0
+    for own_key = 1, has_ranks and byte(event) or 0 do
+      local lane = lane_of[key + own_key]
+      local last = lanes[lane]
+      if last then
+        rank = rank or offered_rank(index)
+        local other = last_rank[lane] or read_last_rank(lane, last)
+        if other > rank then
+          is_late = is_late or last_waits[lane]
+          rank, is_raised = other, true
+        end
       end
     end
-    if has_ranks and (not rank or #late > 0) then
+    if is_late then
       for own_key = 1, byte(event) do
         local last = lanes[lane_of[key + own_key]]
         late_tails[#late_tails + 1] = last and sub(last, 3, 2 + byte(last, 2)) or nil
@@ -298,7 +307,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
       late[#late + 1] = i
       key = key + byte(event)
     else
-      local waits, cooldown, predecessors = 0, cooldown_of[index] or 0, {}
+      local waits, cooldown, predecessors = 0, cooldown_of[index] or 0, ''
       for own_key = 0, byte(event) - 1 do
         key = key + 1
         local lane = lane_of[key]
@@ -317,29 +326,31 @@ while not is_sound do -- once more when a lane ends in an event without a record
           local before = sub(last, 3, last_end)
           links[before] = (links[before] or '') .. as_byte[last_key] .. as_byte[#name] .. name
           waits = waits + 1
-          predecessors[own_key + 1] = sub(last, 2, last_end)
+          predecessors = has_ranks and predecessors .. sub(last, 2, last_end)
         else
-          predecessors[own_key + 1] = as_byte[0]
+          predecessors = has_ranks and predecessors .. '\0'
         end
         lanes[lane] = as_byte[own_key] .. as_byte[#name] .. name
       end
-      events[#events + 1] = name
-      events[#events + 1] = now_text .. event
-      local until_ms = now + (wait or 0)
-      if rank then
-        local mark = wait and cooldown > 0 and 'c' or '-'
-        local stored = format('%d', until_ms) .. mark .. client .. rank .. table.concat(predecessors)
-        ranks.stored[name] = stored
+      events[event_count + 1], events[event_count + 2] = name, now_text .. event
+      event_count = event_count + 2
+      local until_ms = now
+      if has_ranks then
+        local wait, at = offered_wait(index), (index - 1) * OFFERED_BYTES
+        local offer = is_raised and offered_client(index) .. (rank or offered_rank(index))
+          or sub(RANKS, at + WAIT_DIGITS + 1, at + OFFERED_BYTES)
+        local mark = cooldown > 0 and wait.is_ranked and 'c' or '-'
+        local stored = wait.text .. offer .. mark .. predecessors
+        ranks.stored[name], until_ms = stored, wait.at
         if until_ms > now or mark == 'c' then
-          local rank_name = rank_key(math.max(until_ms, now + math.min(cooldown, LONGEST_WAIT_MS)))
-          ranks.key_of[name] = rank_name
-          local values = rank_values[rank_name]
-          if values then
-            values[#values + 1] = name
-            values[#values + 1] = stored
-          else
-            rank_values[rank_name] = { name, stored }
-          end
+          local values = rank_values_at(math.max(until_ms, now + math.min(cooldown, LONGEST_WAIT_MS)))
+          ranks.key_of[name] = values.name
+          local value_count = values.count
+          values[value_count + 1], values[value_count + 2] = name, stored
+          values.count = value_count + 2
+        end
+        for own_key = 0, byte(event) - 1 do
+          last_rank[lane_of[key - own_key]], last_waits[lane_of[key - own_key]] = rank, until_ms > now or mark == 'c'
         end
       end
       if waits > 0 then
@@ -411,13 +422,6 @@ end
 
 -- What was decided so far is staged, since they go before those of this call too.
 local flag_of, not_ready = {}, {}
-local function stage(key, values)
-  staged[key] = staged[key] or {}
-  for at = 1, #values, 2 do
-    put(key, values[at], values[at + 1])
-  end
-end
-
 local function insert_late()
   stage(LANE, lane_values)
   stage(LINKS, link_values)
@@ -438,21 +442,20 @@ local function insert_late()
   for _, i in ipairs(late) do
     local index, name = fresh[i], format('%d', seq + i)
     local event, cooldown = event_of[index] or ARGV[EVENTS + index], cooldown_of[index] or 0
-    local rank, client, wait = offered_rank(index)
+    local wait = offered_wait(index)
     local inserted = {
       name = name,
       record = now_text .. event,
       digests = keys_of(event),
-      client = client,
-      rank = rank,
-      mark = wait and cooldown > 0 and 'c' or '-',
-      until_ms = now + (wait or 0),
-      kept_until_ms = now + math.max(wait or 0, math.min(cooldown, LONGEST_WAIT_MS)),
+      client = offered_client(index),
+      rank = offered_rank(index),
+      mark = cooldown > 0 and wait.is_ranked and 'c' or '-',
+      until_ms = wait.at,
+      kept_until_ms = math.max(wait.at, now + math.min(cooldown, LONGEST_WAIT_MS)),
     }
     local went_before, waits, long = insert(ranks, due_of, inserted)
-    local rank_name = ranks.key_of[name]
-    if rank_name then
-      rank_values[rank_name] = rank_values[rank_name] or {}
+    if ranks.key_of[name] then
+      rank_values_at(inserted.kept_until_ms)
     end
     flag_of[index] = went_before and '2' or nil
     if cooldown > 0 then
@@ -526,7 +529,7 @@ if #late == 0 then
 end
 for name, values in pairs(rank_values) do
   write_all('HSET', name, #late == 0 and values or {})
-  call('PEXPIRE', name, LONGEST_WAIT_MS + 3 * RANK_GENERATION_MS)
+  call('PEXPIREAT', name, values.expires_at_ms)
 end
 write_all('ZADD', READY, ready)
 write_all('ZADD', HOT, hot_values)

@@ -46,6 +46,10 @@ class Action:
 
     `timed`: a body without a timestamp gets the current time. Only actions with ENTITY_PATH can be batched. `in_2021`:
     the original product (compatibility = "2021") has the action.
+
+    Two members make deliveries differ from the reference. `applies_with`: required fields, by key. Libraries send
+    events of the preset's trigger that lack them. Such an event is no event for this action, unless the subscription
+    has its own mapping of the absent field. `corrected`: the function that makes the delivered body.
     """
 
     slug: str
@@ -57,6 +61,8 @@ class Action:
     path: str = ENTITY_PATH
     timed: bool = False
     in_2021: bool = True
+    applies_with: tuple[str, ...] = ()
+    corrected: Callable[[JsonObject], JsonObject] | None = None
 
     @property
     def default_mapping(self) -> JsonObject:

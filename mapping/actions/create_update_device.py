@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mapping.actions import platforms
 from mapping.actions.action import BATCHING, CONVERT_TIMESTAMP, PERSON, Action, Field, path
 from mapping.envelope import JsonObject
 from mapping.operation import person_entity
@@ -16,6 +17,11 @@ def operation(payload: JsonObject) -> JsonObject:
     if "last_used" in payload:
         device["last_used"] = payload["last_used"]
     return person_entity("add_device", payload, payload["person_id"], device=device)
+
+
+def corrected(body: JsonObject) -> JsonObject:
+    """Return the body with the platform as Customer.io spells it."""
+    return body | {"device": body["device"] | {"platform": platforms.spelled(body["device"]["platform"])}}
 
 
 ACTION = Action(
@@ -34,4 +40,6 @@ ACTION = Action(
         *BATCHING,
     ),
     operation=operation,
+    applies_with=("person_id", "device_id"),
+    corrected=corrected,
 )

@@ -23,4 +23,5 @@ ACTION = Action(
         *BATCHING,
     ),
     operation=operation,
+    applies_with=("person_id", "device_id"),
 )

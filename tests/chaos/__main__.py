@@ -2,9 +2,9 @@
 
 Real processes on loopback: Redis with its append-only file, ingest, three workers, and a simulated Customer.io that
 answers with faults and applies late. Workers and ingest are killed. Redis is killed and started again. The connections
-to Redis and to Customer.io are interrupted. `SEED`, `EVENTS`, `MINUTES`, `APPLY` (in_order, shuffled), `ORDER`
-(acknowledged, applied) and `SETTLE_S` come from the environment. Prints one JSON line of figures (see `judge`); exit
-code 1 when a guarantee was broken.
+to Redis and to Customer.io are interrupted. Events wait for earlier ones. `SEED`, `EVENTS`, `MINUTES`, `APPLY`
+(in_order, shuffled), `ORDER` (acknowledged, applied), `SETTLE_S` and `REORDER_MS` come from the environment. Prints one
+JSON line of figures (see `judge`); exit code 1 when a guarantee was broken.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class Plan:
     apply: str = os.environ.get("APPLY", "in_order")
     order: str = os.environ.get("ORDER", "acknowledged")
     settle_s: float = float(os.environ.get("SETTLE_S", "4"))
+    reorder_ms: int = int(os.environ.get("REORDER_MS", "300"))
 
     @property
     def may_be_disordered(self) -> bool:
@@ -118,6 +120,7 @@ def main() -> int:
             f"http://127.0.0.1:{to_customerio.port}",
             order=plan.order,
             settle_s=plan.settle_s,
+            reorder_ms=plan.reorder_ms,
         )
         stage.simulator.post("/_sim/faults", json=plan.faults).raise_for_status()
         proxies = {"redis": to_redis, "customerio": to_customerio}
@@ -134,22 +137,44 @@ def main() -> int:
         stage.settle_down()
         figures = judge(events, stage, plan) | injection.done
     figures |= {"seed": plan.seed, "apply": plan.apply, "order": plan.order, "settle_s": plan.settle_s}
+    figures["reorder_ms"] = plan.reorder_ms
     figures["seconds"] = round(time.monotonic() - started_at, 1)
     print(json.dumps(figures))
     return 0 if is_right(figures, plan) else 1
 
 
 def send(events: list[sample.Event], stage: Stage, started_at: float, seconds: float) -> None:
-    """Send all events in their order, evenly over the time; repeat each request until it is accepted."""
+    """Send all events in their order, evenly over the time; repeat each request until it is accepted.
+
+    An event happens just before its request is sent for the first time, and after all events before it.
+    """
+    happened_ms = 0
     for first in range(0, len(events), BATCH):
         due = started_at + seconds * first / len(events)
         while (left := due - time.monotonic()) > 0:
             time.sleep(min(left, 0.05))
+        happened_ms = max(happened_ms, int(time.time() * 1000) - BATCH)
+        batch = dated(events[first : first + BATCH], happened_ms + 1)
+        happened_ms += len(batch)
         until = time.monotonic() + 120
-        while not is_accepted(stage, events[first : first + BATCH]):
+        while not is_accepted(stage, batch):
             if time.monotonic() > until:
                 raise SystemExit("ingest has accepted nothing for two minutes")
             time.sleep(0.05)
+
+
+def dated(events: list[sample.Event], first_ms: int) -> list[sample.Event]:
+    """Return the events with the times at which they happen: the first at this Unix time, each 1 ms after the other.
+
+    The properties have the time too, as Customer.io's own is in seconds.
+    """
+    return [_dated(event, happened_ms) for happened_ms, event in enumerate(events, first_ms)]
+
+
+def _dated(event: sample.Event, happened_ms: int) -> sample.Event:
+    timestamp = datetime.fromtimestamp(happened_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    own = {"properties": event["properties"] | {"happened_ms": happened_ms}} if "properties" in event else {}
+    return event | {"timestamp": timestamp} | own
 
 
 def is_accepted(stage: Stage, batch: list[sample.Event]) -> bool:
@@ -166,7 +191,7 @@ def is_accepted(stage: Stage, batch: list[sample.Event]) -> bool:
 def judge(events: list[sample.Event], stage: Stage, plan: Plan) -> dict[str, Any]:
     """Return the figures of the run; print the differences of people from the oracle, and violations in the queue.
 
-    Where Customer.io may apply operations in another order, the events of a person are compared by their timestamps.
+    Where Customer.io may apply operations in another order, the events of a person are compared by their times.
     """
     queue = queue_in(stage.store, "demo")
     stats = lanes.stats(queue)
@@ -176,7 +201,7 @@ def judge(events: list[sample.Event], stage: Stage, plan: Plan) -> dict[str, Any
     seen = stage.simulator.get("/_sim/stats").json()
     people = stage.simulator.get("/_sim/people").json()["people"]
     for person in people if plan.may_be_disordered else ():
-        person["events"].sort(key=lambda event: event["timestamp"])
+        person["events"].sort(key=times)
     found = [read_person(person) for person in people]
     wrong = list(differences(oracle.people(events), found))
     for line in wrong[:10]:
@@ -189,6 +214,7 @@ def judge(events: list[sample.Event], stage: Stage, plan: Plan) -> dict[str, Any
         "lost": len(events) - stats.delivered_total - stats.buried_total,
         "requests": sum(seen["requests"].values()),
         "operations": seen["operations"],
+        "reordered": stats.reordered_total,
         "applied_twice": seen["applied_twice"],
         "order_violations": seen["order_violations"],
         "stale_attribute_won": seen["stale_attribute_won"],
@@ -199,6 +225,11 @@ def judge(events: list[sample.Event], stage: Stage, plan: Plan) -> dict[str, Any
         "reaped": stats.reaped_total,
         "violations": len(violations),
     }
+
+
+def times(event: dict[str, Any]) -> tuple[float, int]:
+    """Return the times by which the events of a person are compared."""
+    return event["timestamp"], event["attributes"]["happened_ms"]
 
 
 def is_right(figures: dict[str, Any], plan: Plan) -> bool:

@@ -51,7 +51,7 @@ class Stage:
         self._over.set()
         self._stack.close()
 
-    def start(self, redis_url: str, track_url: str, *, order: str, settle_s: float) -> None:
+    def start(self, redis_url: str, track_url: str, *, order: str, settle_s: float, reorder_ms: int) -> None:
         """Start ingest and three workers; from now on every process that ends is started again."""
         config = self.directory / "segue.toml"
         config.write_text(configuration(batch_items=10, delivery={"order": order, "requests_per_s": 1000}))
@@ -60,6 +60,7 @@ class Stage:
             track_url,
             config,
             SEGUE_SETTLE_S=str(settle_s),
+            SEGUE_REORDER_MS=str(reorder_ms),
             SEGUE_LEASE_S="6",
             SEGUE_RETRY_BASE_S="0.2",
             SEGUE_SWEEP_S="0.5",

@@ -16,12 +16,15 @@ import pytest
 import redis
 
 from simulator.options import Faults, Options
-from tests.stories import delivery
+from tests.stories import arrival, delivery
 from tests.stories.delivery import LAG_MS, SETTLE_S
 from tests.stories.generator import Story, stories
 from tests.stories.oracle import World
 
 COUNT = int(os.environ.get("STORIES", "1000"))
+
+ARRIVING = 150  # stories of which the requests overtake each other
+WINDOW_MS = 9_000  # a busy machine delays more than a network
 
 Apply = Literal["at_once", "in_order", "shuffled"]
 Conflict = Literal["fail", "reassign"]
@@ -89,6 +92,20 @@ def test_people_are_wrong_after_a_shuffle_without_the_settle_time(
     wrong = differing(redis_client, generated[:200], options, "shuffled", "acknowledged", settle_s=0)
 
     assert {difference.story.conflicts for difference in wrong} == {True, False}
+
+
+@pytest.mark.parametrize("reorder_ms", [WINDOW_MS, 0])
+def test_people_are_right_when_requests_overtake_each_other_within_the_window(
+    redis_client: redis.Redis, generated: list[Story], reorder_ms: int
+) -> None:
+    """The requests do overtake each other: with a window of 0 the people of 41 of the 150 stories are wrong."""
+    moments = arrival.in_moments(generated[:ARRIVING], datetime.now(UTC) - timedelta(seconds=2400))
+    options = Options(keep_journal=False)
+
+    found = by_story(map(delivered, arrival.people(redis_client, moments, options, Faults(), SETTLE_S, reorder_ms)))
+    wrong = [story for story in moments if found[story.number] != expected(story, options)]
+
+    assert not wrong if reorder_ms else len(wrong) > ARRIVING / 10
 
 
 def differing(

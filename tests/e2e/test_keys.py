@@ -165,7 +165,7 @@ class Scenario:
         self._request_privacy()
 
     def _deliver(self) -> None:
-        """Updates, a merge, a deletion, and events that wait for another."""
+        """Updates, a merge, a deletion, events that wait for another, and an event that is not sent."""
         self.pipeline.send(
             [
                 {"type": "identify", "userId": "old", "traits": {"plan": "free"}},
@@ -174,6 +174,7 @@ class Scenario:
                 *({"type": "track", "event": f"e{n}", "userId": "old"} for n in range(3)),
                 {"type": "identify", "userId": "leaver"},
                 {"type": "track", "event": "User Deleted", "userId": "leaver"},
+                {"type": "track", "event": "Application Opened", "anonymousId": "visitor"},
             ]
         )
         self.pipeline.drain()

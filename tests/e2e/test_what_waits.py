@@ -162,8 +162,8 @@ def test_the_story_of_a_change_of_identifiers_ends_wrong_without_its_cooldown(
 
     partners = identifier_changes.partners
 
-    def all_but_this(body: Event, keys: Collection[bytes]) -> Iterator[bytes]:
-        flat = iter(partners(body, keys))
+    def all_but_this(named: identifier_changes.Identifiers, keys: Collection[bytes]) -> Iterator[bytes]:
+        flat = iter(partners(named, keys))
         return chain.from_iterable(
             pair for at, pair in enumerate(zip(flat, flat, strict=True)) if at != number or pair[1][:1] != rule
         )

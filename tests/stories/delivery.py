@@ -39,11 +39,11 @@ WAIT_MS = 1000  # while nothing may be claimed
 #
 # KEYS[1]  the events that are ready or delayed
 # KEYS[2]  the admission of the destination
-# ARGV[2…] patterns of the keys with the times until which lanes cool down, the recent attributes, and the times at
-#          which events finished
+# ARGV[2…] patterns of the keys with the times until which lanes cool down, the recent attributes, the times at which
+#          events finished, and the ranks, which begin with the time until which their events wait
 _SKIP = """
 local READY, ADMISSION, ms = KEYS[1], KEYS[2], tonumber(ARGV[1])
-local COOLING_UNTIL, RECENT_ATTRIBUTES, FINISHED_AT = ARGV[2], ARGV[3], ARGV[4]
+local COOLING_UNTIL, RECENT_ATTRIBUTES, FINISHED_AT, RANK = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local DIGEST, TIME = 8, 13
 for _, event in ipairs(redis.call('ZRANGE', READY, 0, -1)) do
   redis.call('ZINCRBY', READY, -ms, event)
@@ -53,11 +53,13 @@ for _, name in ipairs(redis.call('KEYS', COOLING_UNTIL)) do
     redis.call('HINCRBY', name, digest, -ms)
   end
 end
-for _, name in ipairs(redis.call('KEYS', RECENT_ATTRIBUTES)) do
-  local values = redis.call('HGETALL', name)
-  for at = 1, #values, 2 do
-    local time = string.sub(values[at + 1], 1, TIME)
-    redis.call('HSET', name, values[at], string.format('%013d', time - ms) .. string.sub(values[at + 1], TIME + 1))
+for _, pattern in ipairs({ RECENT_ATTRIBUTES, RANK }) do
+  for _, name in ipairs(redis.call('KEYS', pattern)) do
+    local values = redis.call('HGETALL', name)
+    for at = 1, #values, 2 do
+      local time = string.sub(values[at + 1], 1, TIME)
+      redis.call('HSET', name, values[at], string.format('%013d', time - ms) .. string.sub(values[at + 1], TIME + 1))
+    end
   end
 end
 for _, name in ipairs(redis.call('KEYS', FINISHED_AT)) do
@@ -79,6 +81,7 @@ _PATTERNS = (
     keys.COOLING_UNTIL.of(QUEUE, "*"),
     keys.RECENT_ATTRIBUTES.of(QUEUE, "*"),
     keys.FINISHED_AT.of(QUEUE, "*", "*"),
+    keys.RANK.of(QUEUE, "*"),
 )
 
 
@@ -86,17 +89,21 @@ def people(
     client: redis.Redis, stories: Sequence[Story], options: Options, faults: Faults, order: str, settle_s: float
 ) -> list[dict[str, Any]]:
     """Return the people of the workspace after all stories were delivered: side by side, phase by phase."""
+    pipeline = started(client, options, faults, order, settle_s)
+    for phase in range(PHASES):
+        events = chain.from_iterable(zip_longest(*(story.phases[phase] for story in stories)))
+        pipeline.append([event for event in events if event is not None])
+        pipeline.end_phase()
+    return pipeline.people()
+
+
+def started(client: redis.Redis, options: Options, faults: Faults, order: str, settle_s: float) -> Pipeline:
+    """Return a pipeline with an empty queue and an empty workspace."""
     client.flushall()
     service = Service(seed=faults.seed or 1)
     service.set_options(options)
     service.set_faults(faults)
-    pipeline = Pipeline(client, service, order, settle_s)
-    for phase in range(PHASES):
-        events = chain.from_iterable(zip_longest(*(story.phases[phase] for story in stories)))
-        pipeline.deliver([resolved(event, service) for event in events if event is not None])
-        service.clock.advance(LEAP_S)
-        service.catch_up()
-    return [person.json() for person in service.workspace.people.values()]
+    return Pipeline(client, service, order, settle_s)
 
 
 class Pipeline:
@@ -106,6 +113,7 @@ class Pipeline:
         table = {"site_id": "demo", "api_key": "demo", "delivery": {"order": order}}
         self.destination = mapping.destinations({"destinations": {QUEUE: table}})[QUEUE]
         self.client = client
+        self.service = service
         self.clock = service.clock
         self.queue = queue_of(client, QUEUE, cooldown_ms=int(settle_s * 1000))
         self.admission = Admission(queue=self.queue, requests_per_s=REQUESTS_PER_S, probe_wait_s=1, turn_s=1)
@@ -113,11 +121,29 @@ class Pipeline:
         track_api = customerio.TrackApi("http://sim", "demo", "demo", 1, self.transport)
         self.send = self.admission.guard(track_api.send)
 
-    def deliver(self, events: Sequence[Event]) -> None:
-        """Append the events and deliver them, until none is left."""
+    def people(self) -> list[dict[str, Any]]:
+        """Return the people of the workspace."""
+        return [person.json() for person in self.service.workspace.people.values()]
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Append the events in their order; they do not wait for earlier ones."""
         entries = [self.entry(event) for event in events]
         for first in range(0, len(entries), 500):
             lanes.append(self.queue, entries[first : first + 500])
+
+    def end_phase(self) -> None:
+        """Deliver all events that were appended, and have them applied before the next phase begins."""
+        self.drain()
+        self.clock.advance(LEAP_S)
+        self.service.catch_up()
+
+    def deliver(self, events: Sequence[Event]) -> None:
+        """Append the events and deliver them, until none is left."""
+        self.append(events)
+        self.drain()
+
+    def drain(self) -> None:
+        """Deliver until no event is left."""
         due_ms: int | None = 0
         while due_ms is not None:
             if (permit := self.admission.permit()) == "none":
@@ -136,11 +162,12 @@ class Pipeline:
         self.clock.advance(wait_ms / 1000)
         self.client.eval(_SKIP, len(_MOVED), *_MOVED, wait_ms, *_PATTERNS)
 
-    def entry(self, event: Event) -> lanes.NewEvent:
-        """Return the event as ingest appends it."""
+    def entry(self, event: Event, rank: bytes = b"") -> lanes.NewEvent:
+        """Return the event as ingest appends it, with the cio_id that the workspace gave."""
+        event = resolved(event, self.service)
         info = mapping.ordering_info(event, self.destination)
         cooldown_ms = self.queue.cooldown_ms if info.needs_cooldown else 0
-        return lanes.NewEvent(pack("stories", event), info.keys, event["messageId"], cooldown_ms, info.join)
+        return lanes.NewEvent(pack("stories", event), info.keys, event["messageId"], cooldown_ms, info.join, rank=rank)
 
 
 class InProcess(httpx.BaseTransport):

@@ -1,8 +1,9 @@
 """The people that must exist after a story: its events applied one by one, each completely before the next.
 
 It follows what Segment and Customer.io say about the events (Track API reference, sections 8 and 9), and shares nothing
-with the code that it judges. Two rules are Segue's own: an event of a merged person is an event of the primary, and an
-event from before a deletion that arrives after it has no effect.
+with the code that it judges. Three rules are Segue's own: an event of a merged person is an event of the primary, an
+event from before a deletion that arrives after it has no effect, and an update that arrives late changes no attribute
+that a newer one has set.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Person:
     born: int
     identifiers: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
+    times: dict[str, datetime] = field(default_factory=dict)  # when each attribute was set, or removed
     deeds: list[str] = field(default_factory=list)
 
 
@@ -122,7 +124,11 @@ class World:
         person = self.identified(identifier, [other for other in wanted if other.kind != identifier.kind], traits)
         if person is None:
             return
+        happened_at = datetime.fromisoformat(event["timestamp"])
         for attribute, value in traits.items():
+            if happened_at < person.times.setdefault(attribute, happened_at):
+                continue
+            person.times[attribute] = happened_at
             if value is None:
                 person.attributes.pop(attribute, None)
             elif attribute != "_update":
@@ -198,6 +204,7 @@ class World:
     def unite(self, primary: Person, secondary: Person) -> None:
         self.people.remove(secondary)
         primary.attributes = secondary.attributes | primary.attributes
+        primary.times = secondary.times | primary.times
         primary.deeds += secondary.deeds
         for visitor in self.visitors.values():
             if visitor.claimed_by is secondary:

@@ -6,12 +6,17 @@ local LATEST = string.rep('9', RANK_DIGITS - TIME_DIGITS)
 
 -- `ranks`: {stored = name → rank as it is stored, key_of = name → its key}; `ready`: name → due time, false: not ready.
 local function read_ranks(ranks, names)
-  for _, key in ipairs(ranks.names) do
-    for i, stored in ipairs(read_all('HMGET', key, names)) do
-      if stored then
-        ranks.stored[names[i]], ranks.key_of[names[i]] = stored, key
+  for at = #ranks.names, 1, -1 do -- most wait as long as others, so the last ones are in the last generation
+    local key, others = ranks.names[at], {}
+    local found = read_all('HMGET', key, names)
+    for i = 1, #names do
+      if found[i] then
+        ranks.stored[names[i]], ranks.key_of[names[i]] = found[i], key
+      else
+        others[#others + 1] = names[i]
       end
     end
+    names = others
   end
 end
 
@@ -31,7 +36,7 @@ end
 
 -- The predecessors of an event as they are stored behind its rank, '' where it has none.
 local function read_predecessors(stored)
-  local found, at = {}, RANK_END + 1
+  local found, at = {}, MARK + 1
   while at <= #stored do
     found[#found + 1], at = sequence_at(stored, at)
   end
@@ -87,7 +92,7 @@ local function position(ranks, ready, digest, event)
       return after, other > greatest and other or greatest
     end
     local difference_ms = sub(other, 1, TIME_DIGITS) - sub(event.rank, 1, TIME_DIGITS)
-    if sub(stored, MARK + 1, CLIENT_END) == event.client or difference_ms >= CLOSE_MS then
+    if sub(stored, UNTIL_END + 1, CLIENT_END) == event.client or difference_ms >= CLOSE_MS then
       after, greatest = at, ''
     elseif greatest == '' then
       greatest = other
@@ -103,7 +108,7 @@ local function put_predecessor(ranks, name, key, before)
   for i, sequence in ipairs(read_predecessors(stored)) do
     predecessors[i] = sequence_text(i == key + 1 and before or sequence)
   end
-  ranks.stored[name] = sub(stored, 1, RANK_END) .. table.concat(predecessors)
+  ranks.stored[name] = sub(stored, 1, MARK) .. table.concat(predecessors)
   put(ranks.key_of[name], name, ranks.stored[name])
 end
 
@@ -173,10 +178,10 @@ local function insert(ranks, ready, event)
   if links then
     put(LINKS, event.name, links)
   end
-  local stored = format('%d', event.until_ms) .. event.mark .. event.client .. event.rank
+  local stored = format('%d', event.until_ms) .. event.client .. event.rank .. event.mark
   ranks.stored[event.name] = stored .. table.concat(predecessors)
   if event.until_ms > now or event.mark == 'c' then
-    ranks.key_of[event.name] = rank_key(event.kept_until_ms)
+    ranks.key_of[event.name] = (rank_key(event.kept_until_ms))
     put(ranks.key_of[event.name], event.name, ranks.stored[event.name])
   end
   return went_before, waits, lengths

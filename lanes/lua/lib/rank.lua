@@ -1,17 +1,19 @@
 -- Ranks: while an event waits for earlier ones, events that happened before it are put before it. How a rank is stored is in
 -- lanes/records.py. Ranks are in the generation in which the wait ends. Uses clock and bulk.
-local UNTIL_END, MARK, CLIENT_END = TIME_DIGITS, TIME_DIGITS + 1, TIME_DIGITS + 1 + CLIENT_BYTES
-local RANK_END = CLIENT_END + RANK_DIGITS
+local UNTIL_END, CLIENT_END = TIME_DIGITS, TIME_DIGITS + CLIENT_BYTES
+local RANK_END, MARK = CLIENT_END + RANK_DIGITS, CLIENT_END + RANK_DIGITS + 1
 
+-- The key of the ranks whose waits end at this time, and when it expires.
 local function rank_key(at_ms)
-  return RANK .. format('%d', math.floor(at_ms / RANK_GENERATION_MS))
+  local generation = math.floor(at_ms / RANK_GENERATION_MS)
+  return RANK .. format('%d', generation), format('%d', (generation + 3) * RANK_GENERATION_MS)
 end
 
 -- The keys that exist of the generations from a time on.
 local function rank_keys(first_ms)
   local names, existing = {}, {}
   for at = first_ms, now + LONGEST_WAIT_MS + RANK_GENERATION_MS, RANK_GENERATION_MS do
-    names[#names + 1] = rank_key(at)
+    names[#names + 1] = (rank_key(at))
   end
   if call('EXISTS', unpack(names)) > 0 then
     for _, name in ipairs(names) do

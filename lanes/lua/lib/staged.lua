@@ -16,6 +16,14 @@ local function put(key, field, value)
   staged[key][field] = value
 end
 
+-- Set the fields of a list, `FIELD VALUE` after `FIELD VALUE`.
+local function stage(key, values)
+  staged[key] = staged[key] or {}
+  for at = 1, #values, 2 do
+    put(key, values[at], values[at + 1])
+  end
+end
+
 -- Write all. Removing comes first, see settle.lua.
 local function flush()
   for key, fields in pairs(staged) do

@@ -144,6 +144,8 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
         "buried_total": 0,
         "erased_total": 0,
         "spilled_total": 0,
+        "filtered_total": 0,
+        "not_applicable": {},
         "alarm": None,
         "paused": False,
         "breaker": "closed",

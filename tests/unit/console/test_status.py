@@ -22,6 +22,8 @@ DESTINATION = {
     "blocking": 7,
     "delivered_total": 123_456_789,
     "buried_total": 31,
+    "filtered_total": 42,
+    "not_applicable": {"Create or Update Device": 1_234_567},
     "oldest_age_s": 90.0,
     "paused": True,
     "breaker": "closed",
@@ -55,6 +57,7 @@ FIGURES = {
     "claimed": "12,345",
     "blocked": "1,222,010",
     "buried": "31",
+    "filtered": "42",
     "accepted": "12,345,678",
     "duplicates": "31",
     "suppressed": "0",
@@ -145,3 +148,9 @@ def test_nothing_waits_so_nothing_is_oldest() -> None:
     lines = screen(80, [DESTINATION | {"waiting": 0}], [])
 
     assert any(line.split()[:3] == ["oldest", "event", "–"] for line in lines)
+
+
+def test_subscriptions_that_do_not_apply_are_counted_by_name() -> None:
+    text = " ".join(" ".join(screen(120, [DESTINATION], [])).split())
+
+    assert 'not applicable: 1,234,567 events for "Create or Update Device"' in text

@@ -289,7 +289,7 @@ def test_a_dry_run_counts_what_would_be_sent_and_changes_nothing(client: redis.R
         "operation:person delete": 1,
         "change:attributes.price": 1,
         "risk:more than 72 h old: it triggers no campaign": 1,
-        "risk:older than the hours for which updates are remembered: it may overwrite newer values": 1,
+        "risk:older than the hours for which updates are remembered: Customer.io may drop it as a whole": 1,
         "risk:a delete cannot be undone": 1,
     }
     assert {key: client.dump(key) for key in client.keys("*:dead")} == before
@@ -323,7 +323,7 @@ def test_an_update_that_is_older_than_one_sent_since_is_a_risk(client: redis.Red
 
     risks = [name for name in replay(client, destination, mode="dry_run").figures if name.startswith("risk:")]
 
-    assert risks == ["risk:older than an update that was sent since: it would overwrite newer values"]
+    assert risks == ["risk:older than an update that was sent since: newer values are not overwritten"]
 
 
 def test_a_dead_letter_that_blocks_keeps_its_position_and_its_attempts(client: redis.Redis) -> None:

@@ -15,7 +15,9 @@ from tests.queues import queue_of
 
 PERSON, OTHER = b"person..", b"other..."
 REPORT = (10, 1, 1000, 30_000, 500, "reason")
-UPDATE = (7, 1_000_000, 1_000_000, "c", 1, PERSON, 1, PERSON, "=oth")
+TIME = b"\0\1\2\3\4\5"
+UPDATE = (7, 1_000_000, 1_000_000, "c", 1, PERSON, 1, PERSON, "=oth", 1, PERSON + OTHER + b"1" + TIME + b"emailplan.")
+MERGED, DELETED = ("merged", PERSON, OTHER + b"{}", TIME), ("deleted", OTHER, 1, "")
 
 CALLS: dict[str, Callable[[Queue], Any]] = {
     "permit": lambda queue: [run(queue, "report", "failed", *REPORT), run(queue, "permit", 1000, 1000)],
@@ -26,7 +28,7 @@ CALLS: dict[str, Callable[[Queue], Any]] = {
     ],
     "register": lambda queue: run(queue, "register", 60_000, 1, PERSON + OTHER, *UPDATE),
     "remember_identities": lambda queue: run(
-        queue, "remember_identities", 60_000, "merged", PERSON, OTHER + b"{}", "deleted", OTHER, 1, "back", PERSON, ""
+        queue, "remember_identities", 60_000, *MERGED, *DELETED, "back", PERSON, "", ""
     ),
     "remember_attributes": lambda queue: run(queue, "remember_attributes", 60_000, PERSON, b"{}"),
     "read_attributes": lambda queue: run(queue, "read_attributes", 60_000, PERSON, OTHER),

@@ -96,6 +96,8 @@ def test_a_preflight_allows_the_headers_that_were_asked_for(redis_server: RedisS
         ("POST", "/v1/t", b"{}", 401),
         ("POST", "/x", b"", 404),
         ("GET", "/v1/t", b"", 405),
+        ("POST", "/health", b"", 405),
+        ("PUT", "/ready", b"", 405),
         ("GET", "/v1/projects/demo/settings", b"", 200),
         ("GET", "/v1/projects/none/settings", b"", 404),
         ("GET", "/analytics.js/v1/demo/analytics.min.js", b"", 404),

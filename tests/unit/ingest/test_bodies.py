@@ -62,6 +62,8 @@ def test_half_of_a_surrogate_pair_becomes_the_replacement_character(text: bytes,
         (b"9007199254740993.0", "9007199254740993"),
         (b"1.2345678901234567891e19", "12345678901234567891"),
         (b"12345678901234567891E+1", "123456789012345678910"),
+        (b"0e-99999999999999999", "0"),  # in another form, a text of so many digits
+        (b"-0.00000000000000000", "0"),
     ],
 )
 @pytest.mark.parametrize("name", ["userId", "anonymousId", "previousId", "groupId", "messageId", "objectId", "id"])

@@ -257,3 +257,17 @@ def test_a_webhook_needs_a_source_with_a_secret_and_a_valid_signature() -> None:
         with pytest.raises(Refusal, match=text) as refused:
             calls().read_webhook(name, "", raw, NOW)
         assert refused.value.status == 401
+
+
+def test_an_identify_of_react_native_goes_before_the_events_of_the_same_time() -> None:
+    time = "2026-01-05T11:59:59.000Z"
+    acts = [
+        TRACK | {"timestamp": time},
+        {"type": "identify", "userId": "1", "timestamp": time},
+        LATE | {"event": "Left"},
+    ]
+    context = {"library": {"name": "@segment/analytics-react-native"}}
+
+    for library, order in ((context, ["identify", "track", "track"]), ({}, ["track", "identify", "track"])):
+        offer = read({"batch": acts, "context": library})
+        assert [event["type"] for event in events_of(offer)] == order

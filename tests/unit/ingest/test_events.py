@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 
 from ingest.errors import Refusal
@@ -56,6 +57,18 @@ def test_an_invalid_event_is_refused_with_the_field(event: Any, field: str | Non
 
     assert (refused.value.status, refused.value.field) == (400, field)
     assert text in refused.value.message
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+@pytest.mark.parametrize("member", ["type", "event", "userId", "messageId"])
+def test_a_value_that_is_nested_too_deeply_to_be_shown_is_refused(member: str, opening: str, closing: str) -> None:
+    deep = orjson.loads(opening * 1_000 + "1" + closing * 1_000)
+
+    with pytest.raises(Refusal) as refused:
+        complete(TRACK | {member: deep})
+
+    assert (refused.value.status, refused.value.field) == (400, member)
+    assert len(refused.value.message) < 150
 
 
 def test_an_event_gets_a_message_id_and_times() -> None:

@@ -128,6 +128,21 @@ def test_a_device_is_a_client_of_its_own_and_a_server_is_one_client() -> None:
     assert client_of(servers[0]) == client_of(servers[1]) == digest("web")
 
 
+@pytest.mark.parametrize("channel", [["web"], {"web": 1}, 5, None])
+def test_a_channel_of_another_type_is_that_of_no_device(channel: Any) -> None:
+    (rank,) = ranked(event(3, anonymousId="a", context={"ip": "x"}, channel=channel))
+
+    assert client_of(rank) == digest("web")
+
+
+@pytest.mark.parametrize("sent_at", ["9999-12-31T23:59:59.999Z", 253402300799999, "1950-01-01", [1]])
+def test_every_rank_has_the_same_length(sent_at: Any) -> None:
+    """The ranks of all events of an append are one text, so a longer one would shift those behind it."""
+    (rank,) = ranked(event(3, sentAt=sent_at))
+
+    assert len(rank) == len(records.UNRANKED)
+
+
 def test_equal_times_go_by_the_times_of_the_request_and_by_when_it_was_sent() -> None:
     first = ranked(event(300, sentAt=at(10)), event(200, sentAt=at(10)))[-1]
     longer = ranked(event(300, sentAt=at(10)), event(200, sentAt=at(10)), event(100, sentAt=at(10)))[1]

@@ -115,6 +115,20 @@ def test_merged_identities_are_the_same_person(client: redis.Redis) -> None:
     assert sent(client) == ['event {"id":"al"}']
 
 
+def test_attribute_clocks_are_erased_with_the_addresses_that_belong_to_the_person(client: redis.Redis) -> None:
+    for user in ("jo", "al"):
+        append(client, f"update {user}", type="identify", userId=user, traits={"email": f"{user}@example.com"})
+    sent(client)
+    (clocks,) = client.keys(f"{base(QUEUE)}:attribute_clocks:*")
+
+    removed = remove(client)
+
+    assert removed.counts["attribute_clocks"] == 2
+    stored = client.hgetall(clocks)
+    assert set(stored) == {lanes.digest("id:al"), lanes.digest("email:al@example.com")}
+    assert stored[lanes.digest("email:al@example.com")] == lanes.digest("id:al")
+
+
 def test_the_log_names_other_people(client: redis.Redis) -> None:
     append(client, "update", type="identify", userId="jo", anonymousId="an", traits={"email": "Jo@example.com"})
     claim = lanes.claim(queue_of(client, QUEUE), lease_ms=60_000, max_events=9, max_bytes=10**6, max_depth=9, poll_ms=0)

@@ -13,9 +13,10 @@ import redis
 
 import lanes
 import mapping
-from delivery import retries
+from delivery import retries, unsent
 from delivery.batching import Request
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, Response, RetryLater, Send, Split
+from lanes import keys
 from lanes.keys import base
 from mapping.envelope import pack
 from tests.claims import LEASE_MS, deliver_events, deliver_one
@@ -600,3 +601,61 @@ def test_updates_keep_their_own_times_where_the_destination_says_so(client: redi
     bodies = deliver_all(client, configured(identify_times="mapped"))
 
     assert [body["timestamp"] % 60 for body in bodies] == [2, 1]
+
+
+def test_an_excluded_event_sends_nothing_leaves_no_dead_letter_and_is_counted_as_filtered(
+    client: redis.Redis, destination: mapping.Destination
+) -> None:
+    service, queue = Service(), queue_of(client, QUEUE)
+    track(client, "Secret", "u", integrations={"All": False})
+    track(client, "Public", "u", integrations={"All": True})
+
+    deliver_one(queue, destination, service)
+
+    stats = lanes.stats(queue)
+    assert service.requests == [["Public"]]
+    assert (stats.waiting, stats.delivered_total, stats.dead) == (0, 2, 0)
+    assert unsent.totals(queue) == unsent.Totals(filtered=1)
+
+
+def test_an_event_that_a_filter_drops_is_counted_as_filtered(client: redis.Redis) -> None:
+    table = {"site_id": "s", "api_key": "k", "filters": [{"if": "event = 'Moved'", "action": "drop"}]}
+    destination, queue = mapping.destinations({"destinations": {QUEUE: table}})[QUEUE], queue_of(client, QUEUE)
+    track(client, "Moved", "u")
+
+    deliver_one(queue, destination, Service())
+
+    assert unsent.totals(queue) == unsent.Totals(filtered=1)
+
+
+def test_an_install_without_a_token_blocks_no_event_and_is_counted_by_its_subscription(client: redis.Redis) -> None:
+    table = {"site_id": "s", "api_key": "k", "delivery": {"after_burial": "hold"}}
+    destination, queue = mapping.destinations({"destinations": {QUEUE: table}})[QUEUE], queue_of(client, QUEUE)
+    service = Service()
+    for name in ("Application Installed", "Signed Up", "Application Opened"):
+        track(client, name, "u")
+
+    while deliver_one(queue, destination, service).events:
+        pass
+
+    stats = lanes.stats(queue)
+    assert service.requests == [["Signed Up"]]
+    assert (stats.waiting, stats.dead, stats.blocking) == (0, 0, 0)
+    assert unsent.totals(queue) == unsent.Totals(not_applicable={"Create or Update Device": 2})
+
+
+def test_an_event_that_the_claim_lost_is_not_counted(client: redis.Redis, destination: mapping.Destination) -> None:
+    """The claim that owns it now counts it."""
+    queue = queue_of(client, QUEUE)
+    track(client, "Secret", "u", integrations={"All": False})
+
+    deliver_one(queue, destination, Service(), before_settling=lambda: lose_every_claim(client))
+
+    assert unsent.totals(queue) == unsent.Totals()
+
+
+def lose_every_claim(client: redis.Redis) -> None:
+    """Let all claims expire, and return their events to the lanes."""
+    for claim_id in client.zrange(keys.CLAIMS.of(QUEUE), 0, -1):
+        client.zadd(keys.CLAIMS.of(QUEUE), {claim_id: 0})
+    lanes.reap(queue_of(client, QUEUE))

@@ -11,7 +11,16 @@ from console.demo.run import Report, differences
 
 ADA = Person("ada", "ada@x.com", {"plan": "pro"}, {"t": "ios"}, {"one": ["Looked", "Bought"]})
 REPORT = Report(
-    sent=10, delivered=10, dead=0, requests=2, people=1, order_violations=0, killed=7, took_s=1.0, differences=()
+    sent=10,
+    delivered=10,
+    dead=0,
+    requests=2,
+    people=1,
+    reordered=3,
+    order_violations=0,
+    killed=7,
+    took_s=1.0,
+    differences=(),
 )
 
 
