@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class Run:
         return (self.effects.out_of_order | self.effects.wrong) - self.indistinguishable
 
     @property
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, int]:
         """The figures of the run as JSON."""
         return {
             "people": len(self.people),
@@ -76,11 +77,11 @@ def redis_url() -> Iterator[str]:
 
 def report(runs: int, run: Callable[[int], Run], **given: Any) -> bool:
     """Make the runs, print a JSON line for each and one with the sums; return whether nothing is harmed or lost."""
-    sums: dict[str, int] = {}
+    sums: Counter[str] = Counter()
     for seed in range(runs):
         figures = run(seed).figures
         _print(given | {"run": seed} | figures)
-        sums = {name: sums.get(name, 0) + count for name, count in figures.items()}
+        sums.update(figures)
     _print(given | {"runs": runs} | sums)
     return sums["harmed"] == sums["lost"] == 0
 
