@@ -106,8 +106,8 @@ def _calls_of(operation: Json) -> tuple[int, list[int]]:
     if operation["action"] == "delete_device":
         return person, [_number(lambda call: call.get("event") == _UNINSTALLED)]
     attributes = operation.get("device", operation)["attributes"]
-    marks = [int(name.removeprefix("call_")) for name in attributes if name.startswith("call_")]
-    return person, sorted(marks) or [attributes["call"]]
+    marks = sorted(int(name.removeprefix("call_")) for name in attributes if name.startswith("call_"))
+    return person, marks + ([attributes["call"]] if "call" in attributes else [])
 
 
 def _number(is_it: Callable[[Json], bool]) -> int:
