@@ -64,9 +64,12 @@ def _related(relationships: list[JsonObject], identities: Identities, happened_a
 
 
 def _is_late(identifiers: Identifiers, identities: Identities, happened_at_ms: int) -> bool:
-    """Whether the event happened before the person that it names, or their primary, was deleted."""
+    """Whether the event happened before the person that it names, or their primary, was deleted.
+
+    Of equal times the order of the lane counts: the deletion was delivered first.
+    """
     return any(
-        happened_at_ms <= identities.deleted_ms[key]
+        happened_at_ms < identities.deleted_ms[key]
         for key in (key_of(identifiers), key_of(identities.current(identifiers)))
         if key in identities.deleted_ms
     )

@@ -104,7 +104,7 @@ class World:
 
     def is_late(self, event: Event, *identifiers: Identifier) -> bool:
         happened_at = datetime.fromisoformat(event["timestamp"])
-        return any(identifier in self.deleted and happened_at <= self.deleted[identifier] for identifier in identifiers)
+        return any(identifier in self.deleted and happened_at < self.deleted[identifier] for identifier in identifiers)
 
     def create(self, identifier: Identifier) -> Person:
         self.born += 1
