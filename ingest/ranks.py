@@ -87,11 +87,16 @@ def _ms(time: datetime) -> int:
 
 
 def _client(source: str, event: JsonObject) -> bytes:
-    """Return the digest of the client: a device by its anonymous id, else the source, as a server has one clock."""
+    """Return the digest of the client: a device, else the source, as a server has one clock.
+
+    A browser is known by its address and user agent, since analytics.js takes another anonymous id when the user
+    changes. Two browsers that share both matter only where their events share an ordering key.
+    """
     anonymous_id, context = event.get("anonymousId"), event.get("context")
-    if anonymous_id and context and (event.get("channel") in _DEVICE_CHANNELS or is_of_device(context)):
-        return digest(f"{source}:{anonymous_id}")
-    return _source_digest(source)
+    if not (anonymous_id and context and (event.get("channel") in _DEVICE_CHANNELS or is_of_device(context))):
+        return _source_digest(source)
+    user_agent = context.get("userAgent")
+    return digest(f"{source}:{context.get('ip')}:{user_agent}" if user_agent else f"{source}:{anonymous_id}")
 
 
 _source_digest = lru_cache(digest)

@@ -272,7 +272,9 @@ def test_a_replay_survives_kill_9_of_redis_and_of_its_worker(tmp_path: Path) -> 
     count = 400
     with Stage(tmp_path) as stage:
         address = f"redis://127.0.0.1:{stage.redis_port}/0"
-        stage.start(address, f"http://127.0.0.1:{stage.simulator_port}", order="acknowledged", settle_s=0.1)
+        stage.start(
+            address, f"http://127.0.0.1:{stage.simulator_port}", order="acknowledged", settle_s=0.1, reorder_ms=0
+        )
         batch = [of(n, {"type": "page", "properties": {}}) for n in range(count)]
         for first in range(0, count, 100):
             stage.ingest.post("/v1/batch", json={"batch": batch[first : first + 100]}).raise_for_status()

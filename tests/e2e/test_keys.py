@@ -149,6 +149,7 @@ class Scenario:
             + configuration(OTHER, delivery={"requests_per_s": 1000, "after_burial": "hold"})
         )
         shared = {"SEGUE_CONFIG": str(config), "SEGUE_SPILL_DIR": str(spill), "SEGUE_SETTLE_S": "0.2"}
+        shared["SEGUE_REORDER_MS"] = "50"
         self.pipeline = Pipeline(server.url, workers=1, SEGUE_LEASE_S=str(LEASE_S), SEGUE_SWEEP_S="0.25", **shared)
         self.client = self.pipeline.redis
         self._environment = clean_environment(REDIS_URL=server.url, **shared)

@@ -162,3 +162,11 @@ def test_lateness_is_counted_by_the_time_since_the_later_event() -> None:
     of(ranks, event(200, userId="tom"), after_ms=1_500)
 
     assert counters.counts == {"web:late_100": 1, "web:late_2000": 1, "web:too_late": 1}
+
+
+def test_a_browser_is_known_by_its_address_and_user_agent() -> None:
+    browser = BROWSER | {"ip": "192.0.2.1", "userAgent": "Mozilla/5.0"}
+    before, after = ranked(event(3, anonymousId="a", context=browser), event(2, anonymousId="b", context=browser))
+    (other,) = ranked(event(1, anonymousId="a", context=browser | {"ip": "192.0.2.2"}))
+
+    assert client_of(before) == client_of(after) != client_of(other)
