@@ -46,16 +46,17 @@ class Ranks:
         """
         if wait_ms == 0 or not events:
             return [b""] * len(events)
-        times: list[int] = []
+        ranks_ms: list[int] = []
         received_at_ms, latest_ms = _ms(received_at), 0
         for event, happened_at in events:
             latest_ms = max(latest_ms, self._believed_ms(source, event, _ms(happened_at), received_at_ms))
-            times.append(latest_ms)
+            ranks_ms.append(latest_ms)
+        times = [min(rank_ms, received_at_ms) for rank_ms in ranks_ms]
         self._lateness.note(source, zip([event for event, _ in events], times, strict=True), received_at_ms, wait_ms)
         tie = self._tie(source, [event for event, _ in events], times)
         return [
-            records.rank(wait_ms, _client(source, event), time_ms, tie)
-            for (event, _), time_ms in zip(events, times, strict=True)
+            records.rank(wait_ms, _client(source, event), rank_ms, tie)
+            for (event, _), rank_ms in zip(events, ranks_ms, strict=True)
         ]
 
     def _tie(self, source: str, events: Sequence[JsonObject], times: Sequence[int]) -> bytes:
@@ -65,7 +66,7 @@ class Ranks:
         return records.tie(*compared, self._chains.position(source, compared, first_id, last_id))
 
     def _believed_ms(self, source: str, event: JsonObject, happened_at_ms: int, received_at_ms: int) -> int:
-        """Return when the event happened, if that can be, else when it was received.
+        """Return when the event happened, if that can be, else AT_ACCEPTANCE.
 
         `timestamp` is the client's own time, moved by whole seconds where its clock is wrong. Segment moves each
         request by another difference, so of what it passed on the time counts that the client wrote.
@@ -76,10 +77,10 @@ class Ranks:
             if abs(written_ms - happened_at_ms) > _MAX_CLOCK_ERROR_MS:
                 if happened_at_ms != received_at_ms:
                     self._counters.add(source, "clock_off")
-                return received_at_ms
+                return records.AT_ACCEPTANCE
             happened_at_ms = written_ms if _was_passed_on(event) else happened_at_ms
         is_believed = received_at_ms - self._late_ms <= happened_at_ms <= received_at_ms
-        return happened_at_ms if is_believed else received_at_ms
+        return happened_at_ms if is_believed else records.AT_ACCEPTANCE
 
 
 def _ms(time: datetime) -> int:

@@ -67,6 +67,9 @@ def fingerprint(message_id: str) -> bytes:
     return _FIRST[print[0]] + print[1:]
 
 
+# In place of the time of a rank: when the event is appended.
+AT_ACCEPTANCE = 10**TIME_DIGITS - 1
+
 # In place of a rank: nothing goes before the event, and it goes before nothing.
 UNRANKED = b"%b%b%b" % (b"-" * WAIT_DIGITS, bytes(CLIENT_BYTES), b"9" * RANK_DIGITS)
 
@@ -74,9 +77,9 @@ UNRANKED = b"%b%b%b" % (b"-" * WAIT_DIGITS, bytes(CLIENT_BYTES), b"9" * RANK_DIG
 def rank(wait_ms: int, client: bytes, happened_at_ms: int, tie: bytes) -> bytes:
     """Return the rank of an event as `NewEvent` has it.
 
-    It waits `wait_ms`, less than 10 s, for events with a smaller rank. The rank is when the event happened, then `tie`,
-    see `tie`. `client` is the digest of the client that sent it: between two clients, times closer than 250 ms say
-    nothing.
+    It waits `wait_ms`, less than 10 s, for events with a smaller rank. The rank is when the event happened, or
+    AT_ACCEPTANCE, then `tie`, see `tie`. `client` is the digest of the client that sent it: between two clients, times
+    closer than 250 ms say nothing.
     """
     return b"%05d%b%013d%b" % (wait_ms, client, happened_at_ms, tie)
 

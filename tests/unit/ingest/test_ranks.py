@@ -56,8 +56,9 @@ def of(ranks: Ranks, *events: dict[str, Any], after_ms: int = 0, wait_ms: int = 
 
 
 def before_ms(rank: bytes) -> int:
-    """Return how long before NOW_MS the event of a rank happened."""
-    return NOW_MS - int(records.order(rank)[:TIME_DIGITS])
+    """Return how long before NOW_MS the event of a rank happened, 0 when its acceptance counts."""
+    happened_at_ms = int(records.order(rank)[:TIME_DIGITS])
+    return 0 if happened_at_ms == records.AT_ACCEPTANCE else NOW_MS - happened_at_ms
 
 
 def client_of(rank: bytes) -> bytes:
