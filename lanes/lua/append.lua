@@ -268,8 +268,8 @@ while not is_sound do -- once more when a lane ends in an event without a record
   end
 
   events, ready, newly_due, cooldowns, first_of, lengths = {}, {}, 0, {}, {}, {}
-  rank_values, values_at, late = {}, {}, {} -- late: the events that go before others, and those behind them in this call
-  local late_tails, late_lanes = {}, {}
+  rank_values, values_at, late = {}, {}, {} -- late: the first event that goes before others, and all behind it in this call
+  local late_tails = {}
   if has_ranks then
     local lasts = {}
     ranks.stored, last_rank, last_waits = {}, {}, {}
@@ -286,11 +286,10 @@ while not is_sound do -- once more when a lane ends in an event without a record
   for i = 1, count do
     local index = fresh[i]
     local name, event = format('%d', seq + i), event_of[index] or ARGV[EVENTS + index]
-    local rank, is_raised, is_late = nil, is_clamped, false
+    local rank, is_raised, is_late = nil, is_clamped, #late > 0
     for own_key = 1, has_ranks and byte(event) or 0 do
       local lane = lane_of[key + own_key]
       local last = lanes[lane]
-      is_late = is_late or late_lanes[lane]
       if last then
         rank = rank or offered_rank(index)
         local other = last_rank[lane] or read_last_rank(lane, last)
@@ -303,7 +302,6 @@ while not is_sound do -- once more when a lane ends in an event without a record
     if is_late then
       for own_key = 1, byte(event) do
         local last = lanes[lane_of[key + own_key]]
-        late_lanes[lane_of[key + own_key]] = true
         late_tails[#late_tails + 1] = last and sub(last, 3, 2 + byte(last, 2)) or nil
       end
       late[#late + 1] = i

@@ -573,11 +573,11 @@ def run_histories(histories: type[RuleBasedStateMachine], client: redis.Redis, e
 
 
 def test_every_history_keeps_the_promises_on_the_imitation() -> None:
-    run_histories(Histories, fakeredis.FakeStrictRedis(), examples=300)
+    run_histories(Histories, fakeredis.FakeStrictRedis(), examples=150)
 
 
 def test_every_history_keeps_the_promises_on_a_real_server(redis_client: redis.Redis) -> None:
-    run_histories(Histories, redis_client, examples=1700)
+    run_histories(Histories, redis_client, examples=850)
 
 
 def test_records_that_disappear_hold_no_other_event_up_on_the_imitation() -> None:
