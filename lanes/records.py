@@ -68,7 +68,7 @@ def fingerprint(message_id: str) -> bytes:
 
 
 # In place of the time of a rank: when the event is appended.
-AT_ACCEPTANCE = 10**TIME_DIGITS - 1
+AT_ACCEPTANCE = int("9" * TIME_DIGITS)
 
 # In place of a rank: nothing goes before the event, and it goes before nothing.
 UNRANKED = b"%b%b%b" % (b"-" * WAIT_DIGITS, bytes(CLIENT_BYTES), b"9" * RANK_DIGITS)
