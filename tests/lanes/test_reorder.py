@@ -9,7 +9,18 @@ import redis
 
 import lanes
 from lanes import records
-from tests.lanes.driving import COOLDOWN_MS, QUEUE, append, claim, deliver, names, queue_of, stats
+from tests.lanes.driving import (
+    COOLDOWN_MS,
+    append,
+    claim,
+    deliver,
+    end_waits,
+    forget_ranks,
+    make_due,
+    names,
+    queue_of,
+    stats,
+)
 
 WAIT_MS = 600
 A, B = b"client-a", b"client-b"
@@ -125,7 +136,8 @@ def test_an_event_with_several_keys_goes_before_others_in_each(client: redis.Red
 def test_one_claim_takes_the_chain_in_its_order(client: redis.Redis, sender: Sender) -> None:
     for at in (300, 100, 200):
         sender.send(sender.event(str(at), "sue", at=at))
-    time.sleep(WAIT_MS / 1000)
+    end_waits(client)
+    make_due(client)
     claimed = claim(client)
     assert names(claimed) == ["100", "200", "300"]
     assert lanes.settle(queue_of(client), claimed.id, delivered=[e.sequence for e in claimed.events]).lost == ()
@@ -166,7 +178,7 @@ def test_an_earlier_event_goes_before_a_removal_that_waits_for_its_cooldown(
     sender.send(sender.event("track", "sue", at=0, wait_ms=0))
     assert delivered(client, 1) == ["track"]
     sender.send(sender.event("removal", "sue", at=200, wait_ms=100, cooldown_ms=COOLDOWN_MS))
-    time.sleep(0.2)
+    end_waits(client)
     assert sender.send(sender.event("earlier", "sue", at=100, wait_ms=100)).results == ("reordered",)
     assert delivered(client, 1) == ["earlier"]
     assert stats(client).delayed == 1
@@ -175,9 +187,7 @@ def test_an_earlier_event_goes_before_a_removal_that_waits_for_its_cooldown(
 def test_an_event_before_unfinished_ones_of_an_old_rank(client: redis.Redis, sender: Sender) -> None:
     """The rank of an event is forgotten some time after its wait; then it counts as late as its acceptance."""
     sender.send(sender.event("old", "sue", at=0, wait_ms=1))
-    for key in client.keys(f"segue:{{{QUEUE}}}:rank:*"):
-        client.delete(key)
-    time.sleep(0.01)
+    forget_ranks(client)
     sender.send(sender.event("later", "sue", at=1_500))
     assert sender.send(sender.event("earlier", "sue", at=1_000)).results == ("accepted",)
     assert delivered(client, 3) == ["old", "later", "earlier"]
