@@ -15,12 +15,14 @@ from tests.lanes.driving import (
     claim,
     deliver,
     end_waits,
+    event,
     forget_ranks,
     make_due,
     names,
     queue_of,
     stats,
 )
+from tests.pipeline import wait_until
 
 WAIT_MS = 600
 A, B = b"client-a", b"client-b"
@@ -209,6 +211,26 @@ def test_a_lane_of_reordered_events_can_be_erased(client: redis.Redis, sender: S
     sender.send(sender.event("60", "sue", at=60))
     assert lanes.verify(queue_of(client)).violations == ()
     assert sorted(delivered(client, 4)) == ["100", "300", "50", "60"]
+
+
+def test_an_event_goes_before_one_whose_predecessor_was_erased(client: redis.Redis, sender: Sender) -> None:
+    sender.send(sender.event("first", "sue", at=0), sender.event("last", "sue", at=300))
+    sender.send(sender.event("erased", "sue", "tom", at=100))
+    lanes.erase(queue_of(client), [lanes.digest("tom")])
+    assert sender.send(sender.event("second", "sue", at=200)).results == ("reordered",)
+    assert delivered(client, 3) == ["first", "second", "last"]
+
+
+def test_an_event_counts_no_later_than_what_it_must_follow(client: redis.Redis, sender: Sender) -> None:
+    """`mid` does not wait, so it counts as late as its acceptance. `y` would follow it, without `tom`."""
+    sender.send(sender.event("first", "sue", at=0), event("bob", "bob"), event("tom", "tom"))
+    sender.send(sender.event("x", "sue", "bob", at=0))
+    accepted_at_ms = now_ms(client)
+    wait_until(lambda: now_ms(client) > accepted_at_ms, "a later acceptance")
+    assert sender.send(sender.event("mid", "sue", at=200, wait_ms=0)).results == ("reordered",)
+    sender.send(sender.event("y", "sue", "tom", at=0))
+    assert sender.send(sender.event("z", "tom", at=200)).results == ("accepted",)
+    assert [name for name in delivered(client, 7) if name in "yz"] == ["y", "z"]
 
 
 def test_nothing_is_left_when_the_queue_is_empty(client: redis.Redis, sender: Sender) -> None:

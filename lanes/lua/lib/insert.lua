@@ -153,14 +153,16 @@ end
 local function insert(ranks, ready, event)
   local after_of, lengths, is_settled = {}, {}, false
   while not is_settled do -- a greater rank in one lane changes the positions in the others
+    local raised = nil -- the least of these: a lane with a forgotten rank may not be sorted
     is_settled, ranks.steps = true, 0
     for key, digest in ipairs(event.digests) do
       local after, greatest = position(ranks, ready, digest, event)
       after_of[key] = after or false
-      if greatest > event.rank then
-        event.rank, is_settled = greatest, false
+      if greatest > event.rank and not (raised and raised <= greatest) then
+        raised, is_settled = greatest, false
       end
     end
+    event.rank = raised or event.rank
   end
   put(EVENT, event.name, event.record)
   local waits, own_successors, predecessors, went_before = 0, {}, {}, false
