@@ -114,10 +114,12 @@ def make_due(client: redis.Redis) -> None:
 
 def end_waits(client: redis.Redis, *, before_ms: int = 10**13) -> None:
     """Let no event wait for earlier ones any more whose wait would end before that. What is due stays as it is."""
+    seconds, microseconds = client.time()
+    ended = b"%013d" % (int(seconds) * 1000 + microseconds // 1000 - 1)
     for key in client.keys(f"{keys.base(QUEUE)}:rank:*"):
         ranks = {event: rank for event, rank in client.hgetall(key).items() if int(rank[:13]) < before_ms}
         if ranks:
-            client.hset(key, mapping={event: b"0" * 13 + rank[13:] for event, rank in ranks.items()})
+            client.hset(key, mapping={event: ended + rank[13:] for event, rank in ranks.items()})
 
 
 def forget_ranks(client: redis.Redis) -> None:

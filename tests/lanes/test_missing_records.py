@@ -6,13 +6,15 @@ import pytest
 import redis
 
 import lanes
-from lanes import keys
+from lanes import keys, records
 from tests.lanes.driving import (
     COOLDOWN_MS,
     QUEUE,
     append,
     claim,
     deliver,
+    due_in_ms,
+    end_waits,
     event,
     expire,
     leftovers,
@@ -72,6 +74,20 @@ def test_the_successors_of_a_missing_event_go_on_in_every_lane(client: redis.Red
     assert sorted(delivered[:3]) == ["a", "b", "e"]
     assert sorted(delivered[3:]) == ["c", "d"]
     assert leftovers(client) == {":missing"}
+
+
+def test_the_successor_of_a_missing_event_still_waits_for_earlier_ones(client: redis.Redis) -> None:
+    seconds, _ = client.time()
+    rank = records.rank(9_000, b"a client", int(seconds) * 1000 - 1_000, records.tie(0, 0, 0))
+    append(client, event("lost", "jo"), event("next", "jo")._replace(rank=rank))
+    lose_record(client, 1)
+
+    assert claim(client).missing == (1,)
+
+    assert 8_000 < due_in_ms(client, 2) <= 9_000
+    end_waits(client)
+    make_due(client)
+    assert claim_all(client) == ["next"]
 
 
 def test_a_lane_whose_head_is_missing_begins_with_its_successor(client: redis.Redis) -> None:

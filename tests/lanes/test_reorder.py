@@ -9,6 +9,7 @@ import redis
 
 import lanes
 from lanes import records
+from lanes.keys import HOT_LENGTH
 from tests.lanes.driving import (
     COOLDOWN_MS,
     append,
@@ -231,6 +232,25 @@ def test_an_event_counts_no_later_than_what_it_must_follow(client: redis.Redis, 
     sender.send(sender.event("y", "sue", "tom", at=0))
     assert sender.send(sender.event("z", "tom", at=200)).results == ("accepted",)
     assert [name for name in delivered(client, 7) if name in "yz"] == ["y", "z"]
+
+
+def test_an_event_goes_before_a_bounded_number_of_others(client: redis.Redis, sender: Sender) -> None:
+    later = [sender.event(str(at), "sue", at=at, wait_ms=9_000) for at in range(1, 251)]
+    sender.send(*later)
+    assert sender.send(sender.event("early", "sue", at=0, wait_ms=9_000)).results == ("reordered",)
+    end_waits(client)
+    make_due(client)
+    order = delivered(client, 251)
+    assert order.index("early") == 50
+    assert [name for name in order if name != "early"] == [event.body.decode() for event in later]
+
+
+def test_a_lane_that_becomes_long_by_a_reordered_event_is_hot(client: redis.Redis, sender: Sender) -> None:
+    sender.send(*(sender.event(str(at), "sue", at=at) for at in range(1, HOT_LENGTH - 1)))
+    sender.send(sender.event("early", "sue", at=0))
+    assert stats(client).hot == ()
+    sender.send(sender.event("early too", "sue", at=0))
+    assert stats(client).hot == (lanes.HotLane(lanes.digest("sue"), HOT_LENGTH),)
 
 
 def test_nothing_is_left_when_the_queue_is_empty(client: redis.Redis, sender: Sender) -> None:
