@@ -75,7 +75,7 @@ class _Generator:
 
     def __init__(self, draw: random.Random) -> None:
         self.draw = draw
-        self.letters = "abcde"[: draw.choice((1, 2, 3, 5, 5))]
+        self.names = "abcde"[: draw.choice((1, 2, 3, 5, 5))]
         self.key_counts = draw.choice(((1,), (1, 1, 2), (0, 1, 1, 2, 2, 3)))
         self.ranked = draw.choice((0, 0.5, 0.9, 1, 1))
         self.waits = draw.choice(((0,), (LONG_WAIT_MS,), (0, LONG_WAIT_MS), (0, SHORT_WAIT_MS, LONG_WAIT_MS)))
@@ -97,9 +97,9 @@ class _Generator:
 
     def offer(self) -> Offer:
         draw = self.draw
-        count = min(draw.choice(self.key_counts), len(self.letters))
-        keys = "".join(sorted(draw.sample(self.letters, count)))
-        join = "".join(draw.choices(self.letters, k=2)) if draw.random() < self.joining else ""
+        count = min(draw.choice(self.key_counts), len(self.names))
+        keys = "".join(sorted(draw.sample(self.names, count)))
+        join = "".join(draw.choices(self.names, k=2)) if draw.random() < self.joining else ""
         return Offer(draw.randint(0, 99), keys, draw.random() < self.cooling, join, self.rank())
 
     def rank(self) -> Rank | None:
@@ -121,7 +121,7 @@ class _Generator:
         return self.draw.randint(-3, 3)
 
     def erase(self) -> Step:
-        return Step("a_key_is_erased", (self.draw.choice(self.letters), self.draw.choice((5, 15, 30, 99))))
+        return Step("a_key_is_erased", (self.draw.choice(self.names), self.draw.choice((5, 15, 30, 99))))
 
 
 _VERBS: dict[Callable[[_Generator], Step], int] = {  # how often

@@ -30,7 +30,7 @@ class Offer(NamedTuple):
     """An event that is offered to the queue."""
 
     message_id: int
-    keys: str  # each letter is a key
+    keys: str  # each character is a key
     cools: bool = False
     join: str = ""  # two keys: later events with the first get the second as well
     rank: Rank | None = None

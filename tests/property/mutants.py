@@ -42,7 +42,7 @@ _INSERT: Final = [
         "lib/insert.lua",
         "return own_key and successors[own_key] == name and before or nil",
         "return own_key and before or nil",
-        "the predecessor that a rank names is mended whenever another one takes its place; the links are read in case",
+        "the predecessor that a rank names is replaced with it; the links are read in case",
     ),
     Mutant("lib/insert.lua", "if ready[name] == nil then", "if ready[name] ~= nil then"),
     Mutant(

@@ -1,7 +1,7 @@
 """Which mutations of the Lua of the reorder window the tests catch.
 
     python -m tests.property.mutations
-    python -m tests.property.mutations --file lib/insert.lua
+    python -m tests.property.mutations --file lanes/lua/lib/insert.lua
 
 applies each mutation of `mutants.py` to a copy of the repository. It runs the histories there, then the small tests of
 the lanes, until one fails. It prints a line for each: `caught` and by what, or `survived`. `equivalent` ones change
@@ -38,7 +38,7 @@ def failure(repository: Path, arguments: tuple[str, ...]) -> str:
         return f"no end within {TIMEOUT_S} s"
     if run.returncode == 0:
         return ""
-    found = (line for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR", "seed ")))
+    found = (line for line in run.stdout.splitlines() if line.startswith(("FAILED tests", "ERROR tests", "seed ")))
     return next(found, f"{arguments[1]}: {run.stderr[-200:]}").removeprefix("FAILED ").removesuffix(":")
 
 
@@ -66,7 +66,7 @@ def verdict(repository: Path, mutant: Mutant, seeds: str) -> tuple[bool, str]:
 def main() -> int:
     """Print a line for each mutant, and how many are not as the list says."""
     parser = argparse.ArgumentParser(prog="python -m tests.property.mutations", description="Mutate the Lua.")
-    parser.add_argument("--file", default="", help="only the mutations of this file")
+    parser.add_argument("--file", default="", help="only the mutations of files that end with this")
     parser.add_argument("--seeds", default="0:5000", help="FIRST:END of the histories")
     options = parser.parse_args()
     wrong = 0
@@ -74,7 +74,7 @@ def main() -> int:
         repository = Path(folder) / "copy"
         shutil.copytree(ROOT, repository, ignore=shutil.ignore_patterns(*NOT_COPIED))
         for mutant in MUTANTS:
-            if options.file in ("", mutant.file):
+            if f"lanes/lua/{mutant.file}".endswith(options.file):
                 is_right, text = verdict(repository, mutant, options.seeds)
                 wrong += not is_right
                 print(f"{mutant.file}: {mutant}: {text}", flush=True)
