@@ -16,7 +16,7 @@
 --          lane, for the next call; claimed: events without a body that claims own; three per event: 'removed',
 --          'dead_letter' (one that blocked) or 'emptied', and the record as it was
 -- Clock    Redis' own.
--- uses clock, bulk, layout, generations, cooldown, rank, staged, insert
+-- uses clock, bulk, layout, generations, cooldown, rank, kept_ranks, staged, insert
 local events_left, steps_left, cooldown_ms = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local before_sequence = tonumber(ARGV[4]) or math.huge
 local last_digest = 5 + ARGV[5]
@@ -101,7 +101,7 @@ local function predecessors(name, digests)
 end
 
 local cooling, rank_names = generations(COOLING_UNTIL, cooldown_ms), rank_keys(now)
-local ranks = { names = rank_names, stored = {}, key_of = {} }
+local ranks = no_ranks(rank_names)
 local function free(name)
   local waits, successors = read_links(get(LINKS, name))
   put(LINKS, name, links_text(waits - 1, successors))

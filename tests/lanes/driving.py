@@ -117,9 +117,9 @@ def end_waits(client: redis.Redis, *, before_ms: int = 10**13) -> None:
     seconds, microseconds = client.time()
     ended = b"%013d" % (int(seconds) * 1000 + microseconds // 1000 - 1)
     for key in client.keys(f"{keys.base(QUEUE)}:rank:*"):
-        ranks = {event: rank for event, rank in client.hgetall(key).items() if int(rank[:13]) < before_ms}
+        ranks = {event: rank for event, rank in client.hgetall(key).items() if int(rank[65:78]) < before_ms}
         if ranks:
-            client.hset(key, mapping={event: ended + rank[13:] for event, rank in ranks.items()})
+            client.hset(key, mapping={event: rank[:65] + ended + rank[78:] for event, rank in ranks.items()})
 
 
 def forget_ranks(client: redis.Redis) -> None:

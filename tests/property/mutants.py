@@ -27,14 +27,35 @@ _RANK: Final = [
 
 _OFFERED: Final = [
     Mutant("lib/offered.lua", "text ~= '' and", "text == '' and"),
-    Mutant("lib/offered.lua", "TIME_DIGITS - 1) > now_text", "TIME_DIGITS - 1) < now_text"),
-    Mutant("lib/offered.lua", "sub(offered, 1, TIME_DIGITS) > now_text", "sub(offered, 1, TIME_DIGITS) < now_text"),
+    Mutant(
+        "lib/offered.lua", "TIME_DIGITS - OFFERED_BYTES - 1) > now_text", "TIME_DIGITS - OFFERED_BYTES - 1) < now_text"
+    ),
+    Mutant("lib/offered.lua", "sub(rank, 1, TIME_DIGITS) > now_text", "sub(rank, 1, TIME_DIGITS) < now_text"),
     Mutant("lib/offered.lua", "is_ranked = wait ~= nil", "is_ranked = wait == nil"),
     Mutant("lib/offered.lua", "is_ranked = wait ~= nil", "is_ranked = true"),
 ]
 
+_KEPT: Final = [
+    Mutant("lib/kept_ranks.lua", "for at = #ranks.names, 1, -1 do", "for at = #ranks.names, 2, -1 do"),
+    Mutant("lib/kept_ranks.lua", "if tail and not is_asked[tail] then", "if tail and is_asked[tail] then"),
+    Mutant("lib/kept_ranks.lua", "return record and sub(record, 1, TIME_DIGITS) .. LATEST or ''", "return ''"),
+    Mutant("lib/kept_ranks.lua", "if until_ms > now or cooldown > 0 then", "if cooldown > 0 then"),
+    Mutant("lib/kept_ranks.lua", "if until_ms > now or cooldown > 0 then", "if until_ms > now then"),
+    Mutant(
+        "lib/kept_ranks.lua",
+        "local values = cooldown == 0 and ranks.values_until[until_ms]",
+        "local values = ranks.values_until[until_ms]",
+    ),
+    Mutant("lib/kept_ranks.lua", "math.max(until_ms, now + math.min(cooldown, LONGEST_WAIT_MS))", "until_ms"),
+    Mutant("lib/kept_ranks.lua", "== 'c' or tonumber(sub(stored, CLIENT_END + 1, UNTIL_END)) > now", "== 'c'"),
+    Mutant("lib/kept_ranks.lua", "== 'c' or tonumber(sub(stored, CLIENT_END + 1, UNTIL_END)) > now", "~= 'c'"),
+    Mutant("lib/kept_ranks.lua", "UNTIL_END)) > now\nend", "UNTIL_END)) < now\nend"),
+    Mutant("lib/kept_ranks.lua", "sub(stored, MARK, MARK) == 'c' or", ""),
+]
+
 _INSERT: Final = [
     Mutant("lib/insert.lua", "if ranks.stored[name] == nil then", "if ranks.stored[name] == false then"),
+    Mutant("lib/insert.lua", "stored and record and sub(stored, 1, RANK_DIGITS) or rank", "rank"),
     Mutant("lib/insert.lua", "while at <= #stored do", "while at < #stored do"),
     Mutant("lib/insert.lua", "if read_lane(get(LANE, digest)) == name then", "if false then"),
     Mutant("lib/insert.lua", "if read_lane(get(LANE, digest)) == name then", "if true then"),
@@ -110,64 +131,62 @@ _INSERT: Final = [
 ]
 
 _APPEND: Final = [
-    Mutant("append.lua", "has_ranks = RANKS ~= ''", "has_ranks = RANKS == ''"),
-    Mutant("append.lua", "sub(stored, MARK, MARK) == 'c' or tonumber(sub(stored, 1, UNTIL_END)) > now", "true"),
-    Mutant("append.lua", "sub(stored, MARK, MARK) == 'c' or tonumber(sub(stored, 1, UNTIL_END)) > now", "false"),
+    Mutant("append.lua", "has_ranks = ARGV[8] ~= ''", "has_ranks = ARGV[8] == ''"),
+    Mutant("append.lua", "rank, is_late = nil, #late > 0", "rank, is_late = nil, false"),
     Mutant(
         "append.lua",
-        "sub(stored, MARK, MARK) == 'c' or tonumber(sub(stored, 1, UNTIL_END)) > now",
-        "tonumber(sub(stored, 1, UNTIL_END)) > now",
+        "other > rank and sub(other, 1, RANK_DIGITS) > rank",
+        "sub(other, 1, RANK_DIGITS) > rank",
+        "the first comparison only avoids cutting the text",
+    ),
+    Mutant("append.lua", "other > rank and sub(other, 1, RANK_DIGITS) > rank", "other > rank"),
+    Mutant(
+        "append.lua",
+        "other > rank and sub(other, 1, RANK_DIGITS) > rank",
+        "sub(other, 1, RANK_DIGITS) >= rank",
     ),
     Mutant(
         "append.lua",
-        "sub(stored, MARK, MARK) == 'c' or tonumber(sub(stored, 1, UNTIL_END)) > now",
-        "sub(stored, MARK, MARK) == 'c'",
+        "other > rank and sub(other, 1, RANK_DIGITS) > rank",
+        "sub(other, 1, RANK_DIGITS) < rank",
     ),
-    Mutant("append.lua", "record and sub(record, 1, TIME_DIGITS) .. LATEST or '', false", "'', false"),
-    Mutant("append.lua", "is_clamped, #late > 0", "is_clamped, false"),
-    Mutant("append.lua", "if other > rank then", "if other >= rank then"),
-    Mutant("append.lua", "if other > rank then", "if false then"),
-    Mutant("append.lua", "is_late = is_late or last_waits[lane]", "is_late = is_late"),
-    Mutant("append.lua", "is_late = is_late or last_waits[lane]", "is_late = last_waits[lane]"),
-    Mutant("append.lua", "rank, is_raised = other, true", "rank, is_raised = other, false"),
+    Mutant("append.lua", "is_late = is_late or stored and may_be_waiting(stored)", "is_late = is_late"),
     Mutant(
         "append.lua",
-        "local mark = cooldown > 0 and wait.is_ranked and 'c' or '-'",
-        "local mark = cooldown > 0 and 'c' or '-'",
+        "is_late = is_late or stored and may_be_waiting(stored)",
+        "is_late = stored and may_be_waiting(stored)",
     ),
-    Mutant(
-        "append.lua",
-        "local mark = cooldown > 0 and wait.is_ranked and 'c' or '-'",
-        "local mark = cooldown > 100000000 and 'c' or '-'",
-    ),
-    Mutant("append.lua", "if until_ms > now or mark == 'c' then", "if until_ms > now then"),
-    Mutant("append.lua", "if until_ms > now or mark == 'c' then", "if mark == 'c' then"),
-    Mutant("append.lua", "rank, until_ms > now or mark == 'c'\n", "rank, false\n"),
-    Mutant("append.lua", "rank, until_ms > now or mark == 'c'\n", "rank, mark == 'c'\n"),
-    Mutant("append.lua", "rank, until_ms > now or mark == 'c'\n", "rank, until_ms > now\n"),
-    Mutant("append.lua", "local due = until_ms\n", "local due = now\n"),
+    Mutant("append.lua", "is_late = is_late or stored and may_be_waiting(stored)", "is_late = is_late or true"),
+    Mutant("append.lua", "local own_cooldown = wait.is_ranked and cooldown or 0", "local own_cooldown = cooldown"),
+    Mutant("append.lua", "local client = (own_cooldown > 0 and 'c' or '-')", "local client = '-'"),
+    Mutant("append.lua", "local client = (own_cooldown > 0 and 'c' or '-')", "local client = 'c'"),
+    Mutant("append.lua", "due = wait.at\n", "due = now\n"),
+    Mutant("append.lua", "      if waits > 0 then\n        waiting_count", "      if true then\n        waiting_count"),
     Mutant("append.lua", "newly_due + (due == now and 1 or 0)", "newly_due + 0"),
+    Mutant("append.lua", "newly_due + (due == now and 1 or 0)", "newly_due + 1"),
     Mutant("append.lua", "= due == now and now_text or due, name", "= now_text, name"),
-    Mutant(
-        "append.lua", "mark = cooldown > 0 and wait.is_ranked and 'c' or '-',", "mark = cooldown > 0 and 'c' or '-',"
-    ),
-    Mutant("append.lua", "mark = cooldown > 0 and wait.is_ranked and 'c' or '-',", "mark = '-',"),
+    Mutant("append.lua", "mark = cooldown > 0 and wait.is_ranked and 'c'", "mark = cooldown > 0 and 'c'"),
+    Mutant("append.lua", "mark = cooldown > 0 and wait.is_ranked and 'c'", "mark = false and 'c'"),
+    Mutant("append.lua", "mark = cooldown > 0 and wait.is_ranked and 'c'", "mark = wait.is_ranked and 'c'"),
     Mutant("append.lua", "flag_of[index] = went_before and '2' or nil", "flag_of[index] = '2'"),
-    Mutant(
-        "append.lua",
-        "if cooldown > 0 then\n      put(COOLDOWN, name, cooldown)",
-        "if false then\n      put(COOLDOWN, name, cooldown)",
-    ),
+    Mutant("append.lua", "    if cooldown > 0 then\n      put(COOLDOWN", "    if false then\n      put(COOLDOWN"),
     Mutant("append.lua", "if waits == 0 then\n      due_of[name]", "if true then\n      due_of[name]"),
+    Mutant("append.lua", "if waits == 0 then\n      due_of[name]", "if waits > 0 then\n      due_of[name]"),
     Mutant("append.lua", "math.max(inserted.until_ms, due_as_head", "math.max(now, due_as_head"),
     Mutant(
         "append.lua",
-        "for key, length in ipairs(long) do\n      if length >= HOT_LENGTH then",
-        "for key, length in ipairs(long) do\n      if false then",
+        "      if length >= HOT_LENGTH then\n        hot_values[#hot_values + 1] = length\n"
+        "        hot_values[#hot_values + 1] = inserted",
+        "      if length > HOT_LENGTH then\n        hot_values[#hot_values + 1] = length\n"
+        "        hot_values[#hot_values + 1] = inserted",
     ),
     Mutant("append.lua", "    if due then\n", "    if true then\n"),
     Mutant("append.lua", "if #late > 0 then\n  insert_late()", "if #late > 1 then\n  insert_late()"),
+    Mutant("append.lua", "if #late > 0 then\n  flush()", "if #late > 1 then\n  flush()"),
+    Mutant("append.lua", "if #late == 0 then\n  write_table", "if true then\n  write_table"),
+    Mutant("append.lua", "#late == 0 and values or {}", "values"),
     Mutant("append.lua", "if not staged[LANE][digest] then", "if true then"),
+    Mutant("append.lua", "if not staged[LANE][digest] then", "if false then"),
 ]
 
 _CLAIM: Final = [
@@ -189,7 +208,6 @@ _ERASE: Final = [
         "erase.lua",
         "tonumber(passed) < tonumber(name) and get(EVENT, passed)",
         "tonumber(passed) > tonumber(name) and get(EVENT, passed)",
-        "a search that begins behind the event comes to the end of the lane, and begins again at its head",
     ),
     Mutant("erase.lua", "local is_from_head = at == read_lane(get(LANE, digest))", "local is_from_head = true"),
     Mutant(
@@ -234,4 +252,4 @@ _SET_ASIDE: Final = [
     Mutant("lib/set_aside.lua", "math.max(waits - lanes_behind[successor], 0)", "waits - 1"),
 ]
 
-MUTANTS: Final[list[Mutant]] = [*_RANK, *_OFFERED, *_INSERT, *_APPEND, *_CLAIM, *_ERASE, *_FINISH, *_SET_ASIDE]
+MUTANTS: Final[list[Mutant]] = [*_RANK, *_OFFERED, *_KEPT, *_INSERT, *_APPEND, *_CLAIM, *_ERASE, *_FINISH, *_SET_ASIDE]
