@@ -87,13 +87,14 @@ local function predecessors(name, digests)
         return false
       elseif not at then
         at, before, is_from_head = read_lane(get(LANE, digest)), false, true
+      else
+        steps_left = steps_left - 1
+        reached[digest] = at
+        if steps_left <= 0 then
+          return nil
+        end
+        at, before = successor(at, digest), at
       end
-      steps_left = steps_left - 1
-      reached[digest] = at
-      if steps_left <= 0 then
-        return nil
-      end
-      at, before = successor(at, digest), at
     end
     found[digest] = before
   end
