@@ -121,7 +121,8 @@ class _Generator:
         return self.draw.randint(-3, 3)
 
     def erase(self) -> Step:
-        return Step("a_key_is_erased", (self.draw.choice(self.names), self.draw.choice((5, 15, 30, 99))))
+        keys = self.draw.sample(self.names, min(self.draw.choice((1, 2)), len(self.names)))
+        return Step("keys_are_erased", ("".join(keys), self.draw.choice((5, 15, 30, 99))))
 
 
 _VERBS: dict[Callable[[_Generator], Step], int] = {  # how often
@@ -246,9 +247,10 @@ class History:
             asking = self.some_claim(which).id
             assert lanes.extend(self.queue, asking, lease_ms=60_000) == bool(self.model.owned(asking))
 
-    def a_key_is_erased(self, key: str, before: int) -> None:
-        erased = lanes.erase(self.queue, [lanes.digest(key)], before=before)
-        assert {event.sequence: event.how for event in erased.events} == self.model.erase(key, before)
+    def keys_are_erased(self, keys: str, before: int) -> None:
+        erased = lanes.erase(self.queue, [lanes.digest(key) for key in keys], before=before)
+        how = {event.sequence: event.how for event in erased.events}
+        assert how == self.model.erase(frozenset(keys), before), "no other event is changed"
 
     def delays_end(self) -> None:
         """Every wait, delay and cooldown."""

@@ -254,10 +254,10 @@ class Model:
             event.expired_claims += 1
         return len(owned)
 
-    def erase(self, key: str, before: int) -> dict[int, str]:
-        """Erase the events of a key that were accepted before that sequence; return how, by sequence."""
+    def erase(self, keys: frozenset[str], before: int) -> dict[int, str]:
+        """Erase the events of these keys that were accepted before that sequence; return how, by sequence."""
         how = {}
-        for event in [event for event in self.unfinished() if key in event.keys and event.sequence < before]:
+        for event in [event for event in self.unfinished() if event.keys & keys and event.sequence < before]:
             if not event.owner:
                 how[event.sequence] = "removed"
                 self.finish(event, "erase")

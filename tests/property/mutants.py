@@ -70,7 +70,12 @@ _INSERT: Final = [
         "lib/insert.lua", "> now then\n    return waits > 0 or due", "> now + 1e9 then\n    return waits > 0 or due"
     ),
     Mutant("lib/insert.lua", "> now then\n    return waits > 0 or due", "> 0 then\n    return waits > 0 or due"),
-    Mutant("lib/insert.lua", "return waits > 0 or due\n  end", "return true\n  end"),
+    Mutant(
+        "lib/insert.lua",
+        "return waits > 0 or due\n  end",
+        "return true\n  end",
+        "no claim owns an event that waits: it is not due before its wait is over",
+    ),
     Mutant("lib/insert.lua", "return waits > 0 or due\n  end", "return due\n  end"),
     Mutant(
         "lib/insert.lua", "== 'c' and (waits > 0 or due and due > now)", "~= 'c' and (waits > 0 or due and due > now)"
@@ -139,11 +144,17 @@ _APPEND: Final = [
         "sub(other, 1, RANK_DIGITS) > rank",
         "the first comparison only avoids cutting the text",
     ),
-    Mutant("append.lua", "other > rank and sub(other, 1, RANK_DIGITS) > rank", "other > rank"),
+    Mutant(
+        "append.lua",
+        "other > rank and sub(other, 1, RANK_DIGITS) > rank",
+        "other > rank",
+        "an event of an equal rank is put behind the last one by insert.lua too",
+    ),
     Mutant(
         "append.lua",
         "other > rank and sub(other, 1, RANK_DIGITS) > rank",
         "sub(other, 1, RANK_DIGITS) >= rank",
+        "an event of an equal rank is put behind the last one by insert.lua too",
     ),
     Mutant(
         "append.lua",
@@ -156,7 +167,12 @@ _APPEND: Final = [
         "is_late = is_late or stored and may_be_waiting(stored)",
         "is_late = stored and may_be_waiting(stored)",
     ),
-    Mutant("append.lua", "is_late = is_late or stored and may_be_waiting(stored)", "is_late = is_late or true"),
+    Mutant(
+        "append.lua",
+        "is_late = is_late or stored and may_be_waiting(stored)",
+        "is_late = is_late or true",
+        "insert.lua puts an event behind one that does not wait too",
+    ),
     Mutant("append.lua", "local own_cooldown = wait.is_ranked and cooldown or 0", "local own_cooldown = cooldown"),
     Mutant("append.lua", "local client = (own_cooldown > 0 and 'c' or '-')", "local client = '-'"),
     Mutant("append.lua", "local client = (own_cooldown > 0 and 'c' or '-')", "local client = 'c'"),
@@ -168,6 +184,11 @@ _APPEND: Final = [
     Mutant("append.lua", "mark = cooldown > 0 and wait.is_ranked and 'c'", "mark = cooldown > 0 and 'c'"),
     Mutant("append.lua", "mark = cooldown > 0 and wait.is_ranked and 'c'", "mark = false and 'c'"),
     Mutant("append.lua", "mark = cooldown > 0 and wait.is_ranked and 'c'", "mark = wait.is_ranked and 'c'"),
+    Mutant(
+        "append.lua",
+        "kept_until_ms = math.max(wait.at, now + math.min(cooldown, ",
+        "kept_until_ms = math.max(wait.at, math.min(cooldown, ",
+    ),
     Mutant("append.lua", "flag_of[index] = went_before and '2' or nil", "flag_of[index] = '2'"),
     Mutant("append.lua", "    if cooldown > 0 then\n      put(COOLDOWN", "    if false then\n      put(COOLDOWN"),
     Mutant("append.lua", "if waits == 0 then\n      due_of[name]", "if true then\n      due_of[name]"),
@@ -220,7 +241,13 @@ _ERASE: Final = [
         "tonumber(name) >= before_sequence and ahead + 1 or 0",
         "tonumber(name) >= before_sequence and 999 or 0",
     ),
-    Mutant("erase.lua", "ahead > MOST_AHEAD or is_visited[name]", "is_visited[name]"),
+    Mutant(
+        "erase.lua",
+        "ahead > MOST_AHEAD or is_visited[name]",
+        "is_visited[name]",
+        "it bounds the cost; more than 200 events would have to go before one while it is erased",
+    ),
+    Mutant("erase.lua", "ahead > MOST_AHEAD or is_visited[name]", "ahead > 0 or is_visited[name]"),
     Mutant("erase.lua", "elseif ahead == 0 and (", "elseif true and ("),
 ]
 
@@ -244,7 +271,12 @@ _SET_ASIDE: Final = [
     Mutant("lib/set_aside.lua", "if head ~= name and (", "if true and ("),
     Mutant("lib/set_aside.lua", "if head ~= name and (", "if head == name and ("),
     Mutant("lib/set_aside.lua", "call('HEXISTS', EVENT, head) == 1 or", "call('HEXISTS', EVENT, head) == 0 or"),
-    Mutant("lib/set_aside.lua", "math.max(length - 1, successor == tail and 1 or 2)", "length - 1"),
+    Mutant(
+        "lib/set_aside.lua",
+        "math.max(length - 1, successor == tail and 1 or 2)",
+        "length - 1",
+        "the stored length of a lane with missing events is never too small",
+    ),
     Mutant("lib/set_aside.lua", "return length == HOT_LENGTH", "return false"),
     Mutant("lib/set_aside.lua", "return tonumber(a) < tonumber(b)", "return tonumber(a) > tonumber(b)"),
     Mutant("lib/set_aside.lua", "if waits > 0 then", "if waits > 1 then"),
