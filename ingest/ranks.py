@@ -39,9 +39,7 @@ class Ranks:
         self._lateness = Lateness(counters)
         self._chains = IdChains()
 
-    def of(
-        self, source: str, completed: Sequence[Completed], received_at: datetime, wait_ms: int
-    ) -> list[bytes]:
+    def of(self, source: str, completed: Sequence[Completed], received_at: datetime, wait_ms: int) -> list[bytes]:
         """Return the rank of each event of a request, as `lanes.NewEvent` has it. Without a wait there are none."""
         if wait_ms == 0 or not completed:
             return [b""] * len(completed)
