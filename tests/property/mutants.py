@@ -109,7 +109,12 @@ _INSERT: Final = [
         "lib/insert.lua", "== event.client or difference_ms >= CLOSE_MS", "== event.client or difference_ms > CLOSE_MS"
     ),
     Mutant("lib/insert.lua", "after, greatest = at, ''", "after = at"),
-    Mutant("lib/insert.lua", "elseif greatest == '' then\n      greatest = other", "else\n      greatest = other"),
+    Mutant(
+        "lib/insert.lua",
+        "elseif greatest == '' then\n      greatest = other",
+        "else\n      greatest = other",
+        "the rank is raised to that of the first one of them, then in further rounds to that of the last one",
+    ),
     Mutant(
         "lib/insert.lua",
         "elseif greatest == '' then\n      greatest = other",
