@@ -103,6 +103,18 @@ def test_the_successor_of_a_missing_event_still_waits_for_earlier_ones(client: r
     assert claim_all(client) == ["next"]
 
 
+def test_the_successor_of_a_missing_event_waits_in_its_other_lanes(client: redis.Redis) -> None:
+    append(client, event("lost", "jo"), event("other", "al"), event("next", "jo", "al"))
+    lose_record(client, 1)
+    first = claim(client, depth=0)
+
+    assert (names(first), first.missing) == (["other"], (1,))
+    assert names(claim(client)) == []
+
+    deliver(client, first)
+    assert claim_all(client) == ["next"]
+
+
 def test_an_event_stays_behind_one_whose_predecessor_is_missing(client: redis.Redis) -> None:
     waiting = sender(client)
     append(client, waiting("first", "jo", at=0), waiting("lost", "jo", at=100), waiting("last", "jo", at=200))
