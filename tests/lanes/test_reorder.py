@@ -231,6 +231,14 @@ def test_an_event_goes_before_one_whose_predecessor_was_erased(client: redis.Red
     assert delivered(client, 3) == ["first", "second", "last"]
 
 
+def test_an_event_goes_before_one_that_another_of_its_call_went_before(client: redis.Redis, sender: Sender) -> None:
+    sender.send(event("bob", "bob"))
+    last, first = sender.event("last", "sue", "bob", at=0), sender.event("first", "sue", at=50)
+    assert sender.send(last, first).results == ("accepted", "reordered")
+    assert sender.send(sender.event("second", "sue", at=100)).results == ("reordered",)
+    assert [name for name in delivered(client, 4) if name != "bob"] == ["first", "second", "last"]
+
+
 def test_an_event_is_erased_that_is_ahead_of_where_a_search_came(client: redis.Redis, sender: Sender) -> None:
     sender.send(sender.event("kept", "sue", at=100), sender.event("last", "sue", "tom", at=200))
     sender.send(sender.event("first", "sue", "bob", at=0))
