@@ -276,6 +276,8 @@ def test_lanes_that_end_in_a_missing_event_begin_anew_with_one_that_goes_before_
     assert appended.results == ("accepted", "reordered")
     assert appended.missing == (1,)
     assert stats(client).missing_total == 1
+    found = [lanes.inspect(queue_of(client), key) for key in ("al", "jo", "bo")]
+    assert [lane and lane.length for lane in found] == [1, 1, 2]
     end_waits(client)
     make_due(client)
     delivered = claim_all(client)
