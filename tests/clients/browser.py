@@ -96,9 +96,11 @@ def _pages() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Pages, directory=str(FOLDER))) as server:
         thread = threading.Thread(target=server.serve_forever, name="pages", daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class _Pages(SimpleHTTPRequestHandler):
