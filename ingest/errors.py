@@ -9,6 +9,7 @@ from typing import Any, Final
 _CODES: Final = {
     400: "invalid_request",
     401: "invalid_credentials",
+    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     413: "too_large",

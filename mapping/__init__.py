@@ -27,12 +27,14 @@ from mapping.reference_results import (
     destination_of,
     event_results,
 )
+from mapping.restrictions import RESTRICTED, restricted_action
 from mapping.translation import translate
 
 __all__ = [
     "CHANGES_IDENTITY",
     "DELETION",
     "IRREVERSIBLE",
+    "RESTRICTED",
     "ConfigurationError",
     "Decision",
     "Delivery",
@@ -60,6 +62,7 @@ __all__ = [
     "ordering_info",
     "ordering_keys",
     "privacy_request_of",
+    "restricted_action",
     "transform",
     "transform_batch",
     "translate",

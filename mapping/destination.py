@@ -27,10 +27,14 @@ TYPES_AFTER_2021: Final = frozenset({"group", "screen"})
 
 
 class Candidates(NamedTuple):
-    """The subscriptions that may match an event, in their order, and those of them that affect its ordering."""
+    """The subscriptions that may match an event, in their order.
+
+    `ordering` are those of them that affect its ordering, `restricted` those whose action is restricted.
+    """
 
     all: tuple[Subscription, ...]
     ordering: tuple[Subscription, ...]
+    restricted: tuple[Subscription, ...]
 
 
 _Row = dict[str | None, Candidates]
@@ -123,7 +127,11 @@ def _index(subscriptions: Iterable[Subscription], refused_types: frozenset[str])
 
 def _candidates(subscriptions: Iterable[Subscription]) -> Candidates:
     found = tuple(subscriptions)
-    return Candidates(found, tuple(each for each in found if each.identities or each.effect in NEEDS_COOLDOWN))
+    return Candidates(
+        found,
+        tuple(each for each in found if each.identities or each.effect in NEEDS_COOLDOWN),
+        tuple(each for each in found if each.action is not None and each.action.restricted),
+    )
 
 
 def _named(restrictions: Iterable[frozenset[str] | None]) -> set[str]:
