@@ -74,9 +74,7 @@ class Ingest:
         gc.set_threshold(50_000, 20, 50)
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)  # an interrupted write returns its counts first
+        await end(tasks)
         await self._counters.write(self._client)
         self._wakeups.close()
         await self._client.aclose()
@@ -255,6 +253,18 @@ class Ingest:
 def create_app() -> Ingest:
     """Return the application of this process's settings; raise SettingsError or ConfigurationError."""
     return Ingest(Settings.load())
+
+
+async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel the tasks, and wait for their end: an interrupted write returns its counts first.
+
+    The Redis client loses a cancellation that comes while it connects, so it is repeated.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.1)
 
 
 def _header(scope: Scope, name: bytes) -> str:

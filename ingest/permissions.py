@@ -1,6 +1,6 @@
 """Permissions: what the events of a source may do at Customer.io.
 
-The write key of a public source is in a page or an app, so everyone has it. Its events may not delete, merge or
+The write key of a public source is in a page or an app, so it is no secret. Its events may not delete, merge or
 suppress. The same holds for an element of a webhook's array that the signature does not cover, whatever its source.
 """
 
@@ -48,8 +48,8 @@ class Permissions:
         for destination in self._destinations:
             action = mapping.restricted_action(event, destination, self._may)
             if action is not None:
-                of_whom = "this source" if reception.is_signed else "an element that X-Signature does not cover"
-                raise Refusal(403, f"the event would run the action {action}, which {of_whom} may not")
+                sender = "this source" if reception.is_signed else "an element that X-Signature does not cover"
+                raise Refusal(403, f"the event would run the action {action}, which {sender} may not")
 
 
 def _check_signed(reception: Reception) -> None:

@@ -33,7 +33,7 @@ _Share = Annotated[float, Field(gt=0, le=1)]
 class Source(BaseModel):
     """One table `[sources.NAME]`. Without a `webhook_secret`, requests to its webhook are refused.
 
-    `trust`: "public" when strangers can know the write key; without it the source counts as "server". `may`: the
+    `trust`: "public" when the write key is no secret; without it the source counts as "server". `may`: the
     PERMISSIONS that a public source has. `identify`: "signed" when each `userId` needs a hash with `identify_secret`.
     `unlikely_ids`: what happens to an event whose id is one that many people may share, such as `undefined`.
     `collect_ip`: whether the address of a device is stored in its events.
@@ -64,7 +64,7 @@ class Source(BaseModel):
 
     @property
     def is_public(self) -> bool:
-        """Whether the source has no more rights than a stranger."""
+        """Whether the write key is no secret, so that anyone can send the events of the source."""
         return self.trust == "public"
 
     @property

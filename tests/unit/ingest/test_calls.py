@@ -261,7 +261,7 @@ def test_a_webhook_needs_a_source_with_a_secret_and_a_valid_signature() -> None:
             calls().read_webhook(name, "", raw, NOW)
         assert (refused.value.status, refused.value.field) == (401, "X-Signature")
         assert refused.value.message == (
-            "X-Signature: must be the hexadecimal HMAC-SHA1 of the body with the webhook secret of a source of this name"
+            "X-Signature: must be the hexadecimal HMAC-SHA1 of the body with the webhook secret of this source"
         )
 
 

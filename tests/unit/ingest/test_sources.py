@@ -36,7 +36,7 @@ def test_the_default_document_has_one_source() -> None:
         (VALID | {"trust": "browser"}, "sources.web.trust: input should be 'public' or 'server' (it is 'browser')"),
         (
             VALID | {"may": ["trackEvent"]},
-            "sources.web.may[0]: must be one of delete, deleteRelationship, deletePerson",
+            "sources.web.may[0]: must be one of delete, deleteRelationship, ",
         ),
         (VALID | {"identify": "signed"}, "sources.web.identify_secret: is missing; identify"),
         (VALID | {"queue_share": 1.5}, "sources.web.queue_share: input should be less than or equal to 1 (it is 1.5)"),
