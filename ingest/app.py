@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -196,15 +197,15 @@ class Ingest:
     async def _accept_webhook(self, name: str, scope: Scope, receive: bodies.Receive) -> Response:
         received_at = datetime.now(UTC)
         raw = await bodies.read(receive, _header(scope, b"content-encoding"))
-        offer = self._calls.read_webhook(name, _header(scope, b"x-signature"), raw, received_at)
         try:
-            return await self._accept(offer)
+            response = await self._accept(
+                self._calls.read_webhook(name, _header(scope, b"x-signature"), raw, received_at)
+            )
         except Refusal as refusal:
-            if refusal.status != 429:
-                raise
-            # Segment's webhook repeats a request after 5xx only (segmentio/segment-docs,
-            # src/connections/destinations/catalog/webhooks/index.md, "Retries").
-            raise refusal.with_status(503) from None
+            response = refused(refusal)
+        # Segment's webhook repeats a request after 5xx only (segmentio/segment-docs,
+        # src/connections/destinations/catalog/webhooks/index.md, "Retries").
+        return replace(response, status=503) if response.status == 429 else response
 
     async def _accept(self, offer: Offer) -> Response:
         """Append the valid events of an offer; list the others in the response.

@@ -43,10 +43,6 @@ class Refusal(Exception):
         self.retry_after_s = retry_after_s
         self.code = code or _CODES.get(status, "refused")
 
-    def with_status(self, status: int) -> Refusal:
-        """Return the same refusal with another status."""
-        return Refusal(status, self.message, self.field, self.retry_after_s, self.code)
-
     def json(self, index: int | None = None) -> dict[str, Any]:
         """Return `{"message", "field"?, "index"?}`; `index` is the index of the event in its request, from 0."""
         members = {"message": self.message, "field": self.field, "index": index}

@@ -106,6 +106,29 @@ def test_a_source_that_fills_its_share_of_the_queue_is_refused_alone(
     assert counters.totals(redis_client)["web"] == {"accepted": 20, "rejected": 0, "throttled": 2}
 
 
+@pytest.mark.parametrize("key", ["events_per_s", "client_events_per_s"])
+def test_a_source_beyond_its_rate_is_told_when_to_send_again(
+    redis_server: RedisServer, redis_client: redis.Redis, config: Path, key: str
+) -> None:
+    config.write_text(CONFIG.replace('trust = "public"', f'trust = "public"\n{key} = 0.1'))
+    raw = orjson.dumps(TRACK)
+    signed = hmac.new(b"s", raw, "sha1").hexdigest()
+
+    first, second, webhook, server = replies(
+        redis_server,
+        batch("web", TRACK),
+        batch("web", TRACK),
+        Asked("POST", "/v1/webhook/web", raw, {"X_Signature": signed}),
+        batch("server", TRACK, TRACK),
+        config=config,
+    )
+
+    assert (first.status, server.status) == (200, 200)
+    assert (second.status, second.json["code"], second.headers["retry-after"]) == (429, "rate_limited", "10")
+    assert (webhook.status, webhook.json["code"], webhook.headers["retry-after"]) == (503, "rate_limited", "10")
+    assert accepted(redis_client) == 3
+
+
 def test_another_process_finds_the_share_used(
     redis_server: RedisServer, redis_client: redis.Redis, config: Path
 ) -> None:
