@@ -21,10 +21,10 @@ class Permissions:
     """The permissions of one source. `destinations` has at least those that it feeds."""
 
     def __init__(self, source: Source, destinations: Mapping[str, mapping.Destination]) -> None:
-        self._may = frozenset(source.may)
+        self._may_delete = DELETION in source.may
         self._is_public = source.is_public
         self._identify_secret = source.identify_secret if source.identify == "signed" else None
-        self._destinations = tuple(destinations[name] for name in source.destinations)
+        self._restrictions = mapping.Restrictions([destinations[name] for name in source.destinations], source.may)
 
     def check(self, event: JsonObject, reception: Reception) -> None:
         """Raise Refusal (403) for an event that the source may not send; remove the hashes of user ids from the others.
@@ -42,14 +42,13 @@ class Permissions:
 
     def _check_restricted(self, event: JsonObject, reception: Reception) -> None:
         if event["type"] == DELETION:
-            if DELETION not in self._may:
+            if not self._may_delete:
                 raise Refusal(403, "type: this source may not send deletion requests", "type")
             return
-        for destination in self._destinations:
-            action = mapping.restricted_action(event, destination, self._may)
-            if action is not None:
-                sender = "this source" if reception.is_signed else "an element that X-Signature does not cover"
-                raise Refusal(403, f"the event would run the action {action}, which {sender} may not")
+        action = self._restrictions.action(event)
+        if action is not None:
+            sender = "this source" if reception.is_signed else "an element that X-Signature does not cover"
+            raise Refusal(403, f"the event would run the action {action}, which {sender} may not")
 
 
 def _check_signed(reception: Reception) -> None:

@@ -27,7 +27,7 @@ from mapping.reference_results import (
     destination_of,
     event_results,
 )
-from mapping.restrictions import RESTRICTED, restricted_action
+from mapping.restrictions import RESTRICTED, Restrictions
 from mapping.translation import translate
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "Person",
     "PrivacyAction",
     "PrivacyRequest",
+    "Restrictions",
     "Translation",
     "batch_results",
     "compile_destination",
@@ -62,7 +63,6 @@ __all__ = [
     "ordering_info",
     "ordering_keys",
     "privacy_request_of",
-    "restricted_action",
     "transform",
     "transform_batch",
     "translate",

@@ -27,14 +27,10 @@ TYPES_AFTER_2021: Final = frozenset({"group", "screen"})
 
 
 class Candidates(NamedTuple):
-    """The subscriptions that may match an event, in their order.
-
-    `ordering` are those of them that affect its ordering, `restricted` those whose action is restricted.
-    """
+    """The subscriptions that may match an event, in their order, and those of them that affect its ordering."""
 
     all: tuple[Subscription, ...]
     ordering: tuple[Subscription, ...]
-    restricted: tuple[Subscription, ...]
 
 
 _Row = dict[str | None, Candidates]
@@ -127,11 +123,7 @@ def _index(subscriptions: Iterable[Subscription], refused_types: frozenset[str])
 
 def _candidates(subscriptions: Iterable[Subscription]) -> Candidates:
     found = tuple(subscriptions)
-    return Candidates(
-        found,
-        tuple(each for each in found if each.identities or each.effect in NEEDS_COOLDOWN),
-        tuple(each for each in found if each.action is not None and each.action.restricted),
-    )
+    return Candidates(found, tuple(each for each in found if each.identities or each.effect in NEEDS_COOLDOWN))
 
 
 def _named(restrictions: Iterable[frozenset[str] | None]) -> set[str]:

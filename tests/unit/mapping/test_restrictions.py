@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import mapping
-from mapping import RESTRICTED, restricted_action
+from mapping import RESTRICTED, Restrictions
 
 TRACK = {"type": "track", "userId": "1", "messageId": "m"}
 BY_PRESET = [
@@ -25,6 +25,10 @@ BY_PRESET = [
 ]
 
 
+def restricted_action(event: dict[str, Any], *of: mapping.Destination, allowed: tuple[str, ...] = ()) -> str | None:
+    return Restrictions(of, allowed).action(event)
+
+
 def destination(**table: Any) -> mapping.Destination:
     return mapping.destinations({"destinations": {"d": {"site_id": "s", "api_key": "k"} | table}})["d"]
 
@@ -37,7 +41,7 @@ def merging(trigger: str, **filters: Any) -> mapping.Destination:
 @pytest.mark.parametrize(("event", "slug"), BY_PRESET)
 def test_a_preset_runs_its_action(event: dict[str, Any], slug: str | None) -> None:
     assert restricted_action(event, destination()) == slug
-    assert restricted_action(event, destination(), RESTRICTED) is None
+    assert restricted_action(event, destination(), allowed=RESTRICTED) is None
 
 
 def test_every_restricted_action_has_a_case() -> None:
@@ -55,6 +59,32 @@ def test_a_subscription_runs_its_action_for_its_own_trigger() -> None:
 
     assert restricted_action(TRACK | {"event": "Left", "properties": {"final": True}}, left) == "mergePeople"
     assert restricted_action(TRACK | {"event": "Left", "properties": {"final": False}}, left) is None
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    ['type = "track" and event = "Left"', 'type = "track"', 'userId = "1" or userId = "2"', 'event != "Right"'],
+)
+def test_any_form_of_a_trigger_is_found(trigger: str) -> None:
+    assert restricted_action(TRACK | {"event": "Left"}, merging(trigger)) == "mergePeople"
+    assert restricted_action({"type": "page", "userId": "3", "event": "Right"}, merging(trigger)) is None
+
+
+def test_each_of_several_destinations_counts() -> None:
+    alias, _ = BY_PRESET[0]
+    off = destination(presets={"Merge People": False})
+
+    assert restricted_action(alias, off, destination()) == "mergePeople"
+    assert restricted_action(alias, off) is None
+    assert restricted_action(alias) is None
+
+
+def test_an_original_product_takes_no_screens() -> None:
+    old = merging('type = "screen" or event = "Left"')
+    old_product = mapping.compile_destination("d", old.subscriptions, compatibility="2021")
+
+    assert restricted_action({"type": "screen", "userId": "1"}, old) == "mergePeople"
+    assert restricted_action({"type": "screen", "userId": "1"}, old_product) is None
 
 
 def test_the_event_counts_as_the_filters_leave_it() -> None:
