@@ -22,7 +22,7 @@ from ingest.addresses import is_of_react_native
 from ingest.counters import Counters
 from ingest.device_clocks import DeviceClocks
 from ingest.errors import Refusal
-from ingest.events import MAX_BATCH_EVENTS, Origin, Reception, completed, packed, shared
+from ingest.events import MAX_BATCH_EVENTS, Completed, Origin, Reception, completed, packed, shared
 from ingest.group_commit import Entry
 from ingest.partial_json import Unreadable
 from ingest.permissions import Permissions
@@ -54,10 +54,7 @@ _COUNTED: Final = {403: "forbidden", 429: "throttled"}
 Entries = tuple[Entry, ...]  # one event: an entry for each queue of its source
 
 
-class _Valid(NamedTuple):
-    event: JsonObject
-    happened_at: datetime
-    body: bytes
+_Valid = tuple[Completed, bytes]  # an event, and as it is stored
 
 
 class Offer(NamedTuple):
@@ -224,12 +221,12 @@ class Calls:
     def _offer(
         self, source: Source, valid: Sequence[_Valid], rejected: list[tuple[int, Refusal]], reception: Reception
     ) -> Offer:
-        if valid and is_of_react_native(valid[0].event):
+        if valid and is_of_react_native(valid[0][0].event):
             valid = _identifies_first(valid)
-        happened = [(event, happened_at) for event, happened_at, _ in valid]
-        ranks = self._ranks.of(source.name, happened, reception.received_at, self._wait_ms(source, reception))
+        events = [event for event, _ in valid]
+        ranks = self._ranks.of(source.name, events, reception.received_at, self._wait_ms(source, reception))
         entries = [
-            self._entries(source, event, body, rank) for (event, _, body), rank in zip(valid, ranks, strict=True)
+            self._entries(source, event.event, body, rank) for (event, body), rank in zip(valid, ranks, strict=True)
         ]
         return Offer(source, entries, rejected)
 
@@ -245,8 +242,9 @@ class Calls:
         """Return an event completed and packed, None if it is dropped; raise Refusal when it is not valid."""
         if isinstance(received, Unreadable):
             raise Refusal(400, received.message)
-        event, happened_at, remarks = completed(received, reception)
-        for remark in remarks:
+        result = completed(received, reception)
+        event = result.event
+        for remark in result.remarks:
             self._counters.add(source.name, remark)
             if remark == "unlikely_ids":
                 self._judge_unlikely_id(source, event)
@@ -257,7 +255,7 @@ class Calls:
         self._permissions[source.name].check(event, reception)
         if source.client_events_per_s is not None:
             self._rates[source.name].take_event(event)
-        return _Valid(event, happened_at, packed(source.name, event, received))
+        return result, packed(source.name, event, received)
 
     def _take(self, source: Source, events: int) -> None:
         """Count a request of so many events against the rate of the source; raise Refusal (429) when it is too high."""
@@ -295,12 +293,12 @@ def _identifies_first(events: Sequence[_Valid]) -> list[_Valid]:
     return list(chain.from_iterable(runs))
 
 
-def _happened_at(event: _Valid) -> datetime:
-    return event.happened_at
+def _happened_at(valid: _Valid) -> datetime:
+    return valid[0].happened_at
 
 
-def _is_no_identify(event: _Valid) -> bool:
-    return bool(event.event["type"] != "identify")
+def _is_no_identify(valid: _Valid) -> bool:
+    return bool(valid[0].event["type"] != "identify")
 
 
 def _user_name(authorization: str) -> str | None:
