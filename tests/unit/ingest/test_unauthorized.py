@@ -39,6 +39,7 @@ def test_the_log_has_one_line_for_many_requests(caplog: pytest.LogCaptureFixture
     unauthorized.add(None)
     clock.now += REPORT_S - 1
     unauthorized.report()
+    assert len(caplog.records) == 1
     clock.now += 1
     unauthorized.report()
 
