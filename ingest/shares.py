@@ -18,7 +18,7 @@ from ingest.events import MAX_EVENT_BYTES
 from ingest.group_commit import Entry
 from ingest.sources import Source
 from lanes import sampling
-from mapping.envelope import unpack
+from mapping.envelope import source_of
 
 RETRY_AFTER_S: Final = 10
 _SAMPLE: Final = 256
@@ -28,6 +28,7 @@ _MB: Final = 1_000_000
 # What a source may have a limited amount of: unfinished events, their bytes as they are stored, dead letters.
 _Kind = Literal["events", "bytes", "dead"]
 _Amounts = Counter[tuple[str, _Kind]]  # by source
+_Sample = list[tuple[str, int]]  # the source and the bytes of each event
 
 
 class Shares:
@@ -62,11 +63,12 @@ class Shares:
         counts = await sampling.counts(self._queue)
         used: _Amounts = Counter()
         if counts.unfinished > self._measured_from("events", "bytes"):
-            bodies = await sampling.sample_unfinished(self._queue, _SAMPLE)
-            used += _estimated(bodies, counts.unfinished, "events")
-            used += _estimated(bodies, counts.unfinished, "bytes")
+            sample = _read(await sampling.sample_unfinished(self._queue, _SAMPLE))
+            used += _estimated(sample, counts.unfinished, "events")
+            used += _estimated(sample, counts.unfinished, "bytes")
         if counts.dead > self._measured_from("dead"):
-            used += _estimated(await sampling.sample_dead_letters(self._queue, _SAMPLE), counts.dead, "dead")
+            sample = _read(await sampling.sample_dead_letters(self._queue, _SAMPLE))
+            used += _estimated(sample, counts.dead, "dead")
         self._used = used
         self._added -= before
 
@@ -98,19 +100,23 @@ def _amount(kind: _Kind, entries: Sequence[Entry]) -> int:
     return 0  # an event is no dead letter yet
 
 
-def _estimated(bodies: Sequence[bytes], total: int, kind: _Kind) -> _Amounts:
-    """Return what each source has of a queue with `total` events, by a sample of their bodies."""
-    amounts: _Amounts = Counter()
-    for body in bodies:
-        amounts[_source_of(body), kind] += len(body) if kind == "bytes" else 1
-    return Counter({key: round(amount * total / len(bodies)) for key, amount in amounts.items()})
+def _read(bodies: Sequence[bytes]) -> _Sample:
+    return [(_source_of(body), len(body)) for body in bodies]
 
 
 def _source_of(body: bytes) -> str:
     try:
-        return unpack(body).source
+        return source_of(body)
     except Exception:  # one body that cannot be read must not stop the measurement
         return ""
+
+
+def _estimated(sample: _Sample, total: int, kind: _Kind) -> _Amounts:
+    """Return what each source has of a queue with `total` events, by a sample of them."""
+    amounts: _Amounts = Counter()
+    for source, size in sample:
+        amounts[source, kind] += size if kind == "bytes" else 1
+    return Counter({key: round(amount * total / len(sample)) for key, amount in amounts.items()})
 
 
 def _refusal(kind: _Kind, limit: float) -> Refusal:
