@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 _READING = ("GET", "HEAD")
 _WATCH_S = 1.0
+_REDIS_S = 2  # longer than a blip; a request is refused when Redis does not answer for so long
 
 Scope = Mapping[str, Any]
 
@@ -84,7 +85,7 @@ class Ingest:
     def _start(self) -> list[asyncio.Task[None]]:
         """Make what requests use; return the tasks that write the counts and measure the shares."""
         self._client = redis.asyncio.Redis.from_url(
-            self._settings.redis_url, socket_timeout=5, socket_connect_timeout=2
+            self._settings.redis_url, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S
         )
         self._wakeups = Wakeups(self._settings.redis_url)
         self._commits = {

@@ -15,8 +15,6 @@ from settings import SettingsError
 PERMISSIONS: Final = (DELETION, *RESTRICTED)
 PUBLIC_QUEUE_SHARE: Final = 0.5  # the default of `queue_share` of a public source
 
-_SECRETS: Final = ("write_key", "webhook_secret", "identify_secret")  # keys whose values no text shows
-
 
 def _permission(name: str) -> str:
     if name not in PERMISSIONS:
@@ -36,7 +34,7 @@ class Source(BaseModel):
     `trust`: "public" when the write key is no secret; without it the source counts as "server". `may`: the
     PERMISSIONS that a public source has. `identify`: "signed" when each `userId` needs a hash with `identify_secret`.
     `unlikely_ids`: what happens to an event whose id is one that many people may share, such as `undefined`.
-    `collect_ip`: whether the address of a device is stored in its events.
+    `collect_ip`: whether the address of a device is stored in its events. No text shows a field without a `repr`.
     `queue_share`, `queue_mb`, `dead_letter_share`: the most that each of its destinations holds of its events.
     """
 
@@ -130,5 +128,6 @@ def _described(name: str, fault: Any) -> str:
         case "value_error":
             text = str(fault["ctx"]["error"])
             return f"{key}: {text} (it is {fault['input']!r})" if fault["loc"] else f"{key}.{text}"
-    shown = "" if fault["loc"][0] in _SECRETS else f" (it is {fault['input']!r})"
-    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}{shown}"
+    field = Source.model_fields.get(str(fault["loc"][0]))
+    value = f" (it is {fault['input']!r})" if field and field.repr else ""
+    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}{value}"
