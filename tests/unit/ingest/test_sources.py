@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ingest.sources import sources, warnings
+from ingest.sources import PERMISSIONS, Source, sources, warnings
 from settings import DEFAULT_DOCUMENT, SettingsError
 
 VALID = {"write_key": "w", "destinations": ["d"]}
@@ -73,6 +76,16 @@ def test_only_a_source_without_trust_has_a_warning() -> None:
     (warning,) = warnings(document(**tables))
 
     assert warning.startswith("sources.old.trust: is missing, so the source may delete and merge people; set ")
+
+
+def test_the_documentation_describes_every_key_and_its_examples_have_trust() -> None:
+    text = Path("docs/configuration.md").read_text(encoding="utf-8")
+    examples = [tomllib.loads(example) for example in re.findall(r"```toml\n(.*?)```", text, re.DOTALL)]
+
+    assert [key for key in Source.model_fields if key != "name" and f"`{key}`" not in text] == []
+    assert any(example.get("sources") for example in examples)
+    assert [warning for example in examples for warning in warnings(example)] == []
+    assert all(f'`"{name}"`' in text for name in PERMISSIONS)
 
 
 def test_a_public_source_has_half_of_a_queue_unless_it_says_otherwise() -> None:
