@@ -21,7 +21,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # The configuration without a file: one source, one destination, and the credentials that the simulator accepts.
 DEFAULT_DOCUMENT: dict[str, Any] = {
-    "sources": {"demo": {"write_key": "demo", "webhook_secret": "demo-secret", "destinations": ["demo"]}},
+    "sources": {
+        "demo": {"write_key": "demo", "webhook_secret": "demo-secret", "trust": "server", "destinations": ["demo"]}
+    },
     "destinations": {"demo": {"site_id": "demo", "api_key": "demo"}},
 }
 

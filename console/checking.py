@@ -35,15 +35,17 @@ def summary(document: dict[str, Any]) -> Iterator[str]:
         yield f"destination {name}: region {destination.region}, {enabled} subscriptions enabled"
     for source in sources.sources(document):
         webhook = "" if source.webhook_secret else "; without webhook_secret, requests to its webhook are refused"
-        yield f"source {source.name} → {', '.join(source.destinations)}{webhook}"
+        trust = f" ({source.trust})" if source.trust else ""
+        yield f"source {source.name}{trust} → {', '.join(source.destinations)}{webhook}"
     if not document.get("sources"):
         yield "no sources: no event can be accepted"
 
 
 def warnings(document: dict[str, Any]) -> list[str]:
-    """Return the lint warnings of the triggers of a valid configuration."""
+    """Return the warnings of a valid configuration: of its sources, and the lint warnings of its triggers."""
     found = mapping.destinations(document).values()
-    return [warning for destination in found for warning in mapping.lint_warnings(destination)]
+    lint = [warning for destination in found for warning in mapping.lint_warnings(destination)]
+    return [*sources.warnings(document), *lint]
 
 
 def credentials(

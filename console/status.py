@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import redis
 from rich.columns import Columns
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -21,25 +20,30 @@ from console import output
 from console.session import Session
 from dead_letters import retention
 from delivery import admission, unsent
-from ingest import counters, lateness, sources
+from ingest import counters, lateness, sources, unauthorized
 from settings import Settings
 from workers import heartbeat
 
 _WAITING = ("ready", "delayed", "claimed", "blocked")  # the parts of `waiting`
 _TOTALS = ("reordered_total", "delivered_total", "buried_total", "erased_total", "spilled_total")
 _RESULTS = ("accepted", "duplicates", "suppressed", "rejected", "dropped")  # of the events of a source
-_REMARKS = ("unlikely_ids", "unreadable_times", "future_times", "reordered", "too_late", "clock_off")  # on some of them
+_REMARKS = (  # on some of them, and what was refused for a reason of its own
+    *("unlikely_ids", "unreadable_times", "future_times", "reordered", "too_late", "clock_off"),
+    *("forbidden", "throttled"),
+)
 
 
 def gather(session: Session) -> dict[str, Any]:
-    """Return `{"destinations": [...], "sources": [...], "workers": n}`; ages in seconds."""
-    by_source = _sources(session.client, session.settings)
+    """Return `{"destinations": [...], "sources": [...], "unauthorized_total": n, "workers": n}`; ages in seconds."""
+    totals = counters.totals(session.client)
+    by_source = _sources(totals, session.settings)
     return {
         "destinations": [
             _destination(session.queue(name), destination.delivery) | _too_late(name, by_source)
             for name, destination in session.destinations.items()
         ],
         "sources": by_source,
+        "unauthorized_total": totals.get(unauthorized.NO_SOURCE, {}).get("unauthorized", 0),
         "workers": heartbeat.count(session.client),
     }
 
@@ -58,8 +62,13 @@ def render(status: dict[str, Any]) -> RenderableType:
         parts += [*_headings(row), _blocks(_first_block(row), _second_block(row)), *_notes(row), ""]
     for row in status["sources"]:
         results, remarks = (_source_block(row, names) for names in (_RESULTS, _REMARKS))
-        parts += [Text(f"source {row['name']}", style="bold"), _blocks(results, remarks), *_late(row), ""]
-    return Group(*parts, f"workers: {status['workers']}")
+        heading = Text.assemble((f"source {row['name']}", "bold"), f": {row['trust'] or 'no trust set'}")
+        parts += [heading, _blocks(results, remarks), *_late(row), ""]
+    return Group(
+        *parts,
+        f"unauthorized requests: {status['unauthorized_total']:,}",
+        f"workers: {status['workers']}",
+    )
 
 
 def _headings(row: dict[str, Any]) -> Iterator[RenderableType]:
@@ -145,11 +154,11 @@ def _too_late(destination: str, by_source: list[dict[str, Any]]) -> dict[str, in
     return {"too_late_total": sum(row["too_late_total"] for row in feeding)}
 
 
-def _sources(client: redis.Redis, settings: Settings) -> list[dict[str, Any]]:
-    totals = counters.totals(client)
+def _sources(totals: dict[str, dict[str, int]], settings: Settings) -> list[dict[str, Any]]:
     return [
         {
             "name": source.name,
+            "trust": source.trust,
             "destinations": source.destinations,
             "late": {name: totals.get(source.name, {}).get(f"late_{name}", 0) for name in lateness.BUCKETS},
             **{f"{figure}_total": totals.get(source.name, {}).get(figure, 0) for figure in (*_RESULTS, *_REMARKS)},

@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,13 +20,14 @@ import redis.asyncio
 
 import lanes
 import mapping
-from ingest import analytics_js, bodies, paths, pixel, responses
+from ingest import analytics_js, bodies, paths, pixel, redis_errors, responses
 from ingest.calls import Calls, Entries, Offer
 from ingest.counters import Counters
 from ingest.errors import Refusal
 from ingest.group_commit import RESULTS, GroupCommit, Result
 from ingest.public_url import PublicUrl
 from ingest.responses import SUCCESS, Response, Send, json_response, refused
+from ingest.shares import Shares
 from ingest.sources import Source, sources
 from ingest.wakeups import Wakeups
 from mapping.envelope import JsonObject
@@ -34,6 +36,7 @@ from settings import Settings
 log = logging.getLogger(__name__)
 
 _READING = ("GET", "HEAD")
+_WATCH_S = 1.0
 _REDIS_S = 2  # longer than a blip; a request is refused when Redis does not answer for so long
 
 Scope = Mapping[str, Any]
@@ -49,7 +52,8 @@ class Ingest:
         self._scripts = analytics_js.scripts(settings.analytics_js)
         self._destinations = mapping.destinations(document)
         self._counters = Counters()
-        self._calls = Calls(sources(document), self._entries, self._counters, settings)
+        self._sources = sources(document)
+        self._calls = Calls(self._sources, self._entries, self._counters, settings, self._destinations)
 
     async def __call__(self, scope: Scope, receive: bodies.Receive, send: Send) -> None:
         """Serve one HTTP request, or the lifespan of the server."""
@@ -62,7 +66,7 @@ class Ingest:
     async def _lifespan(self, receive: bodies.Receive, send: Send) -> None:
         await receive()
         try:
-            counting = self._start()
+            tasks = self._start()
         except Exception as error:
             await send({"type": "lifespan.startup.failed", "message": f"ingest cannot start: {error}"})
             return
@@ -72,15 +76,14 @@ class Ingest:
         gc.set_threshold(50_000, 20, 50)
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        counting.cancel()
-        await asyncio.wait([counting])  # an interrupted write returns its counts first
+        await end(tasks)
         await self._counters.write(self._client)
         self._wakeups.close()
         await self._client.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _start(self) -> asyncio.Task[None]:
-        """Make what requests use; return the task that writes the counts."""
+    def _start(self) -> list[asyncio.Task[None]]:
+        """Make what requests use; return the tasks that write the counts and measure the shares."""
         self._client = redis.asyncio.Redis.from_url(
             self._settings.redis_url, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S
         )
@@ -89,7 +92,27 @@ class Ingest:
             name: GroupCommit(self._queue(name, destination), destination, self._wakeups)
             for name, destination in self._destinations.items()
         }
-        return asyncio.create_task(self._counters.write_regularly(self._client))
+        self._shares = {
+            name: Shares(self._queue(name, destination), destination, self._sources)
+            for name, destination in self._destinations.items()
+        }
+        return [
+            asyncio.create_task(self._counters.write_regularly(self._client)),
+            asyncio.create_task(self._watch()),
+        ]
+
+    async def _watch(self) -> None:
+        """Measure the shares of the sources, and report unauthorized requests, until cancelled."""
+        while True:
+            self._calls.unauthorized.report()
+            for name, shares in self._shares.items():
+                try:
+                    await shares.measure()
+                except redis_errors.ERRORS:
+                    pass  # the shares of the last measurement hold; appends report the fault
+                except Exception:
+                    log.exception("%s: unhandled exception in a measurement of shares", name)
+            await asyncio.sleep(_WATCH_S)
 
     def _queue(self, name: str, destination: mapping.Destination) -> lanes.AsyncQueue:
         values = self._settings.queue_config(destination.delivery.remember_days)
@@ -175,15 +198,15 @@ class Ingest:
     async def _accept_webhook(self, name: str, scope: Scope, receive: bodies.Receive) -> Response:
         received_at = datetime.now(UTC)
         raw = await bodies.read(receive, _header(scope, b"content-encoding"))
-        offer = self._calls.read_webhook(name, _header(scope, b"x-signature"), raw, received_at)
         try:
-            return await self._accept(offer)
+            response = await self._accept(
+                self._calls.read_webhook(name, _header(scope, b"x-signature"), raw, received_at)
+            )
         except Refusal as refusal:
-            if refusal.status != 429:
-                raise
-            # Segment's webhook repeats a request after 5xx only (segmentio/segment-docs,
-            # src/connections/destinations/catalog/webhooks/index.md, "Retries").
-            raise refusal.with_status(503) from None
+            response = refused(refusal)
+        # Segment's webhook repeats a request after 5xx only (segmentio/segment-docs,
+        # src/connections/destinations/catalog/webhooks/index.md, "Retries").
+        return replace(response, status=503) if response.status == 429 else response
 
     async def _accept(self, offer: Offer) -> Response:
         """Append the valid events of an offer; list the others in the response.
@@ -192,6 +215,7 @@ class Ingest:
         """
         source, entries, rejected = offer
         if entries:
+            self._take_shares(source, entries)
             for result, count in Counter(await self._append(source, entries)).items():
                 self._counters.add(source.name, result, count)
                 if result == "reordered":
@@ -202,6 +226,15 @@ class Ingest:
             faults = [refusal.json(index) for index, refusal in rejected]
             return json_response(200, {"success": True, "rejected": faults})
         return refused(rejected[0][1], rejected)
+
+    def _take_shares(self, source: Source, events: list[Entries]) -> None:
+        """Count the events against the shares of the source; raise Refusal (429) when one of them is used up."""
+        try:
+            for name, entries in zip(source.destinations, zip(*events, strict=True), strict=True):
+                self._shares[name].take(source.name, entries)
+        except Refusal:
+            self._counters.add(source.name, "throttled", len(events))
+            raise
 
     def _entries(self, source: Source, event: JsonObject, body: bytes, rank: bytes) -> Entries:
         """Return the entries of an event, packed as `body`, for the queues of its source."""
@@ -222,6 +255,18 @@ class Ingest:
 def create_app() -> Ingest:
     """Return the application of this process's settings; raise SettingsError or ConfigurationError."""
     return Ingest(Settings.load())
+
+
+async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel the tasks, and wait for their end: an interrupted write returns its counts first.
+
+    The Redis client loses a cancellation that comes while it connects, so it is repeated.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.1)
 
 
 def _header(scope: Scope, name: bytes) -> str:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from itertools import chain, groupby
 from typing import Any, Final, NamedTuple
 
 import mapping
-from ingest import bodies, identities, signature
+from ingest import bodies, identities, webhook
 from ingest.addresses import is_of_react_native
 from ingest.counters import Counters
 from ingest.device_clocks import DeviceClocks
@@ -24,9 +25,12 @@ from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS, Completed, Origin, Reception, completed, packed, shared
 from ingest.group_commit import Entry
 from ingest.partial_json import Unreadable
+from ingest.permissions import Permissions
 from ingest.ranks import Ranks
+from ingest.rates import Rates
 from ingest.sources import Source
 from ingest.times import instant
+from ingest.unauthorized import Unauthorized
 from mapping.envelope import JsonObject
 from settings import Settings
 
@@ -43,6 +47,9 @@ BATCH_PATHS: Final = frozenset({"batch", "import", "b"})
 
 # How long events wait for earlier ones, by how they come. Segment's webhook sends requests side by side, and again.
 DEFAULT_REORDER_MS: Final = {"call": 1000, "webhook": 2000}
+
+# The status of a refused event → the name by which it is counted besides `rejected`.
+_COUNTED: Final = {403: "forbidden", 429: "throttled"}
 
 Entries = tuple[Entry, ...]  # one event: an entry for each queue of its source
 
@@ -62,6 +69,7 @@ class Calls:
     """Reads the calls to the sources of one configuration.
 
     `entries` returns the entries of an event for the queues of a source; it is given the packed event and its rank.
+    `destinations` are those of all sources, by name.
     """
 
     def __init__(
@@ -70,6 +78,7 @@ class Calls:
         entries: Callable[[Source, JsonObject, bytes, bytes], Entries],
         counters: Counters,
         settings: Settings,
+        destinations: Mapping[str, mapping.Destination],
     ) -> None:
         self._sources = {source.name: source for source in sources}
         self._by_write_key = {source.write_key: source for source in self._sources.values()}
@@ -78,11 +87,17 @@ class Calls:
         self._reorder_ms = settings.reorder_ms
         self._ranks = Ranks(counters, settings.reorder_late_s)
         self._clocks = {name: DeviceClocks() for name in self._sources}
+        self._permissions = {name: Permissions(source, destinations) for name, source in self._sources.items()}
+        self._rates = {name: Rates(source) for name, source in self._sources.items()}
+        self.unauthorized = Unauthorized(counters)
         self._warned: set[str] = set()  # names of the sources whose unlikely ids the log has mentioned
 
     def source_of(self, write_key: str) -> Source | None:
-        """Return the source with this write key; None when there is none."""
-        return self._by_write_key.get(write_key)
+        """Return the source with this write key; None, and count it, when there is none."""
+        source = self._by_write_key.get(write_key)
+        if source is None:
+            self.unauthorized.add(write_key)
+        return source
 
     def read_call(self, path: str, authorization: str, raw: bytes, received_at: datetime, ip: str = "") -> Offer:
         """Return the offer of a call to `/v1/PATH`, a key of EVENT_PATHS or a member of BATCH_PATHS.
@@ -98,6 +113,7 @@ class Calls:
             ip = ""
         if path in BATCH_PATHS:
             return self._read_batch(path, source, body, own_key, received_at, ip)
+        self._take(source, 1)
         reception = Reception(received_at, ip=ip, clocks=self._clocks[source.name])
         return self._read_one(source, body | {"type": EVENT_PATHS[path]}, reception)
 
@@ -107,16 +123,21 @@ class Calls:
         `signed` is the header `X-Signature`. Raises Refusal: the whole request is refused.
         """
         source = self._sources.get(name)
-        if source is None or source.webhook_secret is None:
-            raise Refusal(401, "no source with this name has a webhook secret")
-        if not signature.is_signed(raw, signed, source.webhook_secret):
-            text = "X-Signature: must be the hexadecimal HMAC-SHA1 of the body with the webhook secret of the source"
-            raise Refusal(401, text, "X-Signature")
+        try:
+            part = webhook.signed_part(source, signed, raw)
+        except Refusal:
+            self.unauthorized.add(name)
+            raise
+        assert source is not None
         content = bodies.parsed(raw)
+        webhook.check(source, content, received_at)
         events = content if isinstance(content, list) else [content]
         if len(events) > MAX_BATCH_EVENTS:
             raise Refusal(413, f"the array must have at most {MAX_BATCH_EVENTS:,} events, not {len(events):,}")
-        return self._read_events(source, events, Reception(received_at, "webhook"))
+        self._take(source, len(events))
+        reception = Reception(received_at, "webhook")
+        others = replace(reception, is_signed=False) if part == "first" else None
+        return self._read_events(source, events, reception, others=others)
 
     def _authenticated(self, authorization: str, body: JsonObject) -> tuple[Source, str | None]:
         """Return the source of the write key: the user name, or a member of the body or of the first event in it.
@@ -129,10 +150,12 @@ class Calls:
             first = body["batch"][0]
             write_key = own_key = first.get("writeKey") if isinstance(first, dict) else None
         if not write_key:
+            self.unauthorized.add(None)
             text = "writeKey: is missing; send it as the user name of basic authentication, or in the body"
             raise Refusal(401, text, "writeKey")
         source = self._by_write_key.get(write_key) if isinstance(write_key, str) else None
         if source is None:
+            self.unauthorized.add(write_key)
             raise Refusal(401, "writeKey: no source has this write key", "writeKey")
         return source, own_key
 
@@ -154,6 +177,7 @@ class Calls:
             raise Refusal(400, "batch: must be an array with at least one event", "batch")
         if len(events) > MAX_BATCH_EVENTS:
             raise Refusal(413, f"batch: must have at most {MAX_BATCH_EVENTS:,} events, not {len(events):,}", "batch")
+        self._take(source, len(events))
         common = shared(body)
         sent_at = instant(common.get("sentAt"))
         # An import with `sentAt` comes from a library for phones, which sends its live events there.
@@ -166,26 +190,32 @@ class Calls:
     def _read_one(self, source: Source, event: JsonObject, reception: Reception) -> Offer:
         try:
             checked = self._checked(source, event, reception)
-        except Refusal:
-            self._counters.add(source.name, "rejected")
+        except Refusal as refusal:
+            self._count_rejected(source, [refusal])
             raise
         return self._offer(source, [] if checked is None else [checked], [], reception)
 
     def _read_events(
-        self, source: Source, events: list[Any], reception: Reception, own_key: str | None = None
+        self,
+        source: Source,
+        events: list[Any],
+        reception: Reception,
+        own_key: str | None = None,
+        others: Reception | None = None,
     ) -> Offer:
+        """Return the offer of several events. `others`: how all but the first arrived, where that differs."""
         valid: list[_Valid] = []
         rejected: list[tuple[int, Refusal]] = []
         for index, event in enumerate(events):
             try:
                 if own_key is not None and isinstance(event, dict) and event.get("writeKey", own_key) != own_key:
                     raise Refusal(401, "writeKey: must be the write key of the request", "writeKey")
-                checked = self._checked(source, event, reception)
+                checked = self._checked(source, event, others if others and index else reception)
                 if checked is not None:
                     valid.append(checked)
             except Refusal as refusal:
                 rejected.append((index, refusal))
-        self._counters.add(source.name, "rejected", len(rejected))
+        self._count_rejected(source, [refusal for _, refusal in rejected])
         return self._offer(source, valid, rejected, reception)
 
     def _offer(
@@ -222,7 +252,24 @@ class Calls:
             log.info("%s: dropped an alias: its userId and previousId are the same person", source.name)
             self._counters.add(source.name, "dropped")
             return None
+        self._permissions[source.name].check(event, reception)
+        if source.client_events_per_s is not None:
+            self._rates[source.name].take_event(event)
         return result, packed(source.name, event, received)
+
+    def _take(self, source: Source, events: int) -> None:
+        """Count a request of so many events against the rate of the source; raise Refusal (429) when it is too high."""
+        try:
+            self._rates[source.name].take_request(events)
+        except Refusal:
+            self._counters.add(source.name, "throttled", events)
+            raise
+
+    def _count_rejected(self, source: Source, refusals: Sequence[Refusal]) -> None:
+        self._counters.add(source.name, "rejected", len(refusals))
+        for refusal in refusals:
+            if refusal.status in _COUNTED:
+                self._counters.add(source.name, _COUNTED[refusal.status])
 
     def _judge_unlikely_id(self, source: Source, event: JsonObject) -> None:
         """Raise Refusal if the source refuses such ids; else warn of the first one."""

@@ -2,8 +2,9 @@
 second.
 
 A field is `SOURCE:RESULT`. RESULT is what became of the event (`accepted`, `duplicates`, `suppressed`, `rejected`,
-`dropped`), or what is remarkable about it (`unlikely_ids`, `unreadable_times`, `future_times`). The counts of the last
-interval are lost when the process is killed.
+`dropped`), or what is remarkable about it (`unlikely_ids`, `unreadable_times`, `future_times`, `forbidden`,
+`throttled`). `:unauthorized` is the number of requests that belong to no source. The counts of the last interval are
+lost when the process is killed.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any, Final
 _CODES: Final = {
     400: "invalid_request",
     401: "invalid_credentials",
+    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     413: "too_large",
@@ -41,10 +42,6 @@ class Refusal(Exception):
         self.field = field
         self.retry_after_s = retry_after_s
         self.code = code or _CODES.get(status, "refused")
-
-    def with_status(self, status: int) -> Refusal:
-        """Return the same refusal with another status."""
-        return Refusal(status, self.message, self.field, self.retry_after_s, self.code)
 
     def json(self, index: int | None = None) -> dict[str, Any]:
         """Return `{"message", "field"?, "index"?}`; `index` is the index of the event in its request, from 0."""

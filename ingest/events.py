@@ -56,6 +56,7 @@ class Reception:
     sent_at: datetime | None = None
     ip: str = ""
     clocks: DeviceClocks = field(default_factory=DeviceClocks)  # of the source
+    is_signed: bool = True  # false: it is an element of a webhook's array, and the signature does not cover it
 
 
 class Completed(NamedTuple):

@@ -88,14 +88,15 @@ def unlikely(event: JsonObject) -> str | None:
     return None
 
 
+def id_text(value: Any) -> str:
+    """Return an id, a text or a number, as the text that Customer.io gets."""
+    return value if type(value) is str else number_text(value)
+
+
 def names_one_person(alias: JsonObject) -> bool:
     """Whether both ids of an alias are the same person: analytics.js writes such an alias of an identified person."""
-    user_id, previous_id = _text(alias["userId"]), _text(alias["previousId"])
+    user_id, previous_id = id_text(alias["userId"]), id_text(alias["previousId"])
     return user_id == previous_id or (is_email(user_id) and user_id.lower() == previous_id.lower())
-
-
-def _text(value: Any) -> str:
-    return value if type(value) is str else number_text(value)
 
 
 def _is_missing(event: JsonObject, name: str) -> bool:

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import hmac
 import json
+from typing import Literal
 
 _WHITE_SPACE = " \t\r\n"
 
+Signed = Literal["body", "first"]  # what a signature covers: the whole body, or the first element of an array
 
-def is_signed(body: bytes, signature: str, secret: str) -> bool:
-    """Whether `signature`, in either case, is that of the raw `body`, or of the first element when it is an array."""
+
+def signed_part(body: bytes, signature: str, secret: str) -> Signed | None:
+    """Return what `signature`, in either case, is the signature of; None when it is that of neither."""
     given = signature.strip().lower().encode("utf-8", "replace")
     if _is_of(body, given, secret):
-        return True
+        return "body"
     element = first_element(body)
-    return element is not None and _is_of(element, given, secret)
+    return "first" if element is not None and _is_of(element, given, secret) else None
 
 
 def first_element(body: bytes) -> bytes | None:

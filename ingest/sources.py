@@ -1,34 +1,80 @@
-"""Sources: the senders of events, each with its credentials and the destinations that get its events."""
+"""Sources: the senders of events, each with its credentials, its rights and limits, and the destinations that get its
+events."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from mapping import DELETION, RESTRICTED
 from settings import SettingsError
 
+# What a public source may do only when its `may` names it: the deletion request, and the restricted actions.
+PERMISSIONS: Final = (DELETION, *RESTRICTED)
+PUBLIC_QUEUE_SHARE: Final = 0.5  # the default of `queue_share` of a public source
+
+
+def _permission(name: str) -> str:
+    if name not in PERMISSIONS:
+        raise ValueError(f"must be one of {', '.join(PERMISSIONS)}")
+    return name
+
+
 _Text = Annotated[str, StringConstraints(min_length=1)]
+_Permission = Annotated[str, AfterValidator(_permission)]
+_Positive = Annotated[float, Field(gt=0)]
+_Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Source(BaseModel):
     """One table `[sources.NAME]`. Without a `webhook_secret`, requests to its webhook are refused.
 
+    `trust`: "public" when the write key is no secret; without it the source counts as "server". `may`: the
+    PERMISSIONS that a public source has. `identify`: "signed" when each `userId` needs a hash with `identify_secret`.
     `unlikely_ids`: what happens to an event whose id is one that many people may share, such as `undefined`.
-    `collect_ip`: whether the address of a device is stored in its events.
+    `collect_ip`: whether the address of a device is stored in its events. No text shows a field without a `repr`.
+    `queue_share`, `queue_mb`, `dead_letter_share`: the most that each of its destinations holds of its events.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     name: _Text
-    write_key: _Text
-    webhook_secret: _Text | None = None
+    write_key: _Text = Field(repr=False)
+    trust: Literal["public", "server"] | None = None
+    may: list[_Permission] = Field(default_factory=list)
+    identify: Literal["any", "signed"] = "any"
+    identify_secret: _Text | None = Field(default=None, repr=False)
+    webhook_secret: _Text | None = Field(default=None, repr=False)
+    webhook_arrays: Literal["first", "whole", "refuse"] = "first"  # what the signature of an array must cover
+    webhook_max_age_s: _Positive | None = None
     destinations: list[_Text] = Field(min_length=1)
+    events_per_s: _Positive | None = None
+    client_events_per_s: _Positive | None = None
+    queue_share: _Share | None = None
+    queue_mb: _Positive | None = None
+    dead_letter_share: _Share | None = None
     unlikely_ids: Literal["count", "refuse"] = "count"
     collect_ip: bool = True
     reorder_ms: int | None = Field(default=None, ge=0, lt=10_000)
     browser_batch_ms: int = Field(default=300, ge=0)  # for how long analytics.js collects events; 0: it does not
+
+    @property
+    def is_public(self) -> bool:
+        """Whether the write key is no secret, so that anyone can send the events of the source."""
+        return self.trust == "public"
+
+    @property
+    def most_of_queue(self) -> float | None:
+        """The share of a queue's limit that the source may fill, above 0 and up to 1; None without a limit."""
+        return PUBLIC_QUEUE_SHARE if self.queue_share is None and self.is_public else self.queue_share
+
+    @model_validator(mode="after")
+    def _has_its_secret(self) -> Source:
+        if self.identify == "signed" and self.identify_secret is None:
+            raise ValueError('identify_secret: is missing; identify = "signed" needs it')
+        return self
 
 
 def sources(document: Mapping[str, Any]) -> tuple[Source, ...]:
@@ -61,6 +107,16 @@ def sources(document: Mapping[str, Any]) -> tuple[Source, ...]:
     return tuple(found)
 
 
+def warnings(document: Mapping[str, Any]) -> list[str]:
+    """Return what a valid configuration should say of its sources and does not."""
+    advice = 'set "public" for a key in pages or apps, "server" for one that only your servers know'
+    return [
+        f"sources.{source.name}.trust: is missing, so the source may delete and merge people; {advice}"
+        for source in sources(document)
+        if source.trust is None
+    ]
+
+
 def _described(name: str, fault: Any) -> str:
     key = f"sources.{name}" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"])
     match fault["type"]:
@@ -69,4 +125,9 @@ def _described(name: str, fault: Any) -> str:
         case "extra_forbidden":
             known = ", ".join(name for name in Source.model_fields if name != "name")
             return f"{key}: there is no such key; there are {known}"
-    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]} (it is {fault['input']!r})"
+        case "value_error":
+            text = str(fault["ctx"]["error"])
+            return f"{key}: {text} (it is {fault['input']!r})" if fault["loc"] else f"{key}.{text}"
+    field = Source.model_fields.get(str(fault["loc"][0]))
+    value = f" (it is {fault['input']!r})" if field and field.repr else ""
+    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}{value}"

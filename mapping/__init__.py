@@ -27,12 +27,14 @@ from mapping.reference_results import (
     destination_of,
     event_results,
 )
+from mapping.restrictions import RESTRICTED, Restrictions
 from mapping.translation import translate
 
 __all__ = [
     "CHANGES_IDENTITY",
     "DELETION",
     "IRREVERSIBLE",
+    "RESTRICTED",
     "ConfigurationError",
     "Decision",
     "Delivery",
@@ -46,6 +48,7 @@ __all__ = [
     "Person",
     "PrivacyAction",
     "PrivacyRequest",
+    "Restrictions",
     "Translation",
     "batch_results",
     "compile_destination",

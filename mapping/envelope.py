@@ -10,6 +10,7 @@ needs a new id and a new file. This file must stay as long as events that need i
 
 from __future__ import annotations
 
+import re
 import threading
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
@@ -20,6 +21,7 @@ from zstandard import ZstdCompressionDict, ZstdCompressor, ZstdDecompressor
 JsonObject = dict[str, Any]
 
 _LEVEL: Final = 1
+_SOURCE: Final = re.compile(rb'\{"source":("[^"\\]*+(?:\\.[^"\\]*+)*+")')  # how `as_json` begins
 _DICTIONARY = ZstdCompressionDict(files("mapping").joinpath("event-32769.zdict").read_bytes())
 _DICTIONARY.precompute_compress(level=_LEVEL)
 
@@ -64,6 +66,12 @@ def unpack(body: bytes) -> Unpacked:
     """Return what `pack` was given, from compressed or uncompressed bytes."""
     received = orjson.loads(body if body.startswith(b"{") else _codec.decompress(body))
     return Unpacked(received["source"], received["event"], received.get("again", {}))
+
+
+def source_of(body: bytes) -> str:
+    """Return the source that `pack` was given. The event is not parsed, which takes most of the time of `unpack`."""
+    head = _SOURCE.match(body if body.startswith(b"{") else _codec.decompress(body))
+    return str(orjson.loads(head[1])) if head else unpack(body).source
 
 
 def message_key(source: str, event: JsonObject) -> str:

@@ -28,6 +28,7 @@ _DEFAULT_WITH_CREDENTIALS = """\
 [sources.demo]
 write_key = "demo"
 webhook_secret = "demo-secret"
+trust = "server"
 destinations = ["demo"]
 
 [destinations.demo]

@@ -44,6 +44,7 @@ class Action:
     All rules that depend on the action are derived from `effect` and the other members; no other module names an
     action. An action whose effect is "merge" has the fields `primary` and `secondary`.
 
+    `restricted`: a source must be trusted to run it, as it takes data or people away from Customer.io (`restrictions`).
     `timed`: a body without a timestamp gets the current time. Only actions with ENTITY_PATH can be batched. `in_2021`:
     the original product (compatibility = "2021") has the action.
 
@@ -59,6 +60,7 @@ class Action:
     fields: tuple[Field, ...]
     operation: Callable[[JsonObject], JsonObject]
     path: str = ENTITY_PATH
+    restricted: bool = False
     timed: bool = False
     in_2021: bool = True
     applies_with: tuple[str, ...] = ()

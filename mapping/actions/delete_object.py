@@ -30,4 +30,5 @@ ACTION = Action(
         *BATCHING,
     ),
     operation=operation,
+    restricted=True,
 )

@@ -19,4 +19,5 @@ ACTION = Action(
     effect="delete",
     fields=(PERSON, *BATCHING),
     operation=operation,
+    restricted=True,
 )

@@ -35,4 +35,5 @@ ACTION = Action(
         *BATCHING,
     ),
     operation=operation,
+    restricted=True,
 )

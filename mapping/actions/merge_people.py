@@ -24,4 +24,5 @@ ACTION = Action(
         *BATCHING,
     ),
     operation=operation,
+    restricted=True,
 )

@@ -19,4 +19,5 @@ ACTION = Action(
     effect="suppress",
     fields=(PERSON, *BATCHING),
     operation=operation,
+    restricted=True,
 )

@@ -19,4 +19,5 @@ ACTION = Action(
     effect="unsuppress",
     fields=(PERSON, *BATCHING),
     operation=operation,
+    restricted=True,
 )

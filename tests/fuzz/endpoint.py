@@ -37,6 +37,7 @@ reorder_ms = 100
 
 [sources.web]
 write_key = "web"
+trust = "public"
 webhook_secret = "{SECRET}"
 destinations = ["demo"]
 reorder_ms = 300

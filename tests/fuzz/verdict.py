@@ -13,6 +13,7 @@ from tests.fuzz.requests import Request
 _CODES = {
     400: "invalid_request",
     401: "invalid_credentials",
+    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     413: "too_large",

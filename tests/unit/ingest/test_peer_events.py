@@ -27,6 +27,7 @@ CALLS = Calls(
     lambda source, event, _, __: (Entry(lanes.NewEvent(orjson.dumps(event), (), source.name), False),),
     Counters(),
     Settings(),
+    {"d": DESTINATION},
 )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ingest.sources import sources
+from ingest.sources import PERMISSIONS, Source, sources, warnings
 from settings import DEFAULT_DOCUMENT, SettingsError
 
 VALID = {"write_key": "w", "destinations": ["d"]}
@@ -33,7 +36,15 @@ def test_the_default_document_has_one_source() -> None:
         (VALID | {"destination": "d"}, "sources.web.destination: there is no such key; there are write_key, "),
         (VALID | {"unlikely_ids": "ignore"}, "sources.web.unlikely_ids: input should be 'count' or 'refuse'"),
         (VALID | {"collect_ip": "no"}, "sources.web.collect_ip: input should be a valid boolean (it is 'no')"),
-        (VALID | {"webhook_secret": 5}, "sources.web.webhook_secret: input should be a valid string (it is 5)"),
+        (VALID | {"trust": "browser"}, "sources.web.trust: input should be 'public' or 'server' (it is 'browser')"),
+        (
+            VALID | {"may": ["trackEvent"]},
+            "sources.web.may[0]: must be one of delete, deleteRelationship, ",
+        ),
+        (VALID | {"identify": "signed"}, "sources.web.identify_secret: is missing; identify"),
+        (VALID | {"queue_share": 1.5}, "sources.web.queue_share: input should be less than or equal to 1 (it is 1.5)"),
+        (VALID | {"events_per_s": 0}, "sources.web.events_per_s: input should be greater than 0 (it is 0)"),
+        (VALID | {"webhook_arrays": "all"}, "sources.web.webhook_arrays: input should be 'first', 'whole' or 'refuse'"),
         (VALID | {"browser_batch_ms": -1}, "sources.web.browser_batch_ms: input should be greater than or equal to 0"),
         ("text", "sources.web: must be a table"),
     ],
@@ -43,6 +54,49 @@ def test_a_fault_begins_with_its_key(table: Any, fault: str) -> None:
         sources(document(web=table))
 
     assert fault in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["write_key", "webhook_secret", "identify_secret"])
+def test_a_fault_of_a_secret_does_not_show_it(key: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        sources(document(web=VALID | {key: ["hook-SECRET"]}))
+
+    assert str(refused.value) == f"sources.web.{key}: input should be a valid string"
+    (source,) = sources(document(web=VALID | {key: "hook-SECRET"}))
+    assert "hook-SECRET" not in repr(source)
+
+
+def test_only_a_source_without_trust_has_a_warning() -> None:
+    tables = {
+        "old": VALID,
+        "web": VALID | {"write_key": "x", "trust": "public"},
+        "app": VALID | {"write_key": "y", "trust": "server"},
+    }
+
+    (warning,) = warnings(document(**tables))
+
+    assert warning.startswith("sources.old.trust: is missing, so the source may delete and merge people; set ")
+
+
+def test_the_documentation_describes_every_key_and_its_examples_have_trust() -> None:
+    text = Path("docs/configuration.md").read_text(encoding="utf-8")
+    examples = [tomllib.loads(example) for example in re.findall(r"```toml\n(.*?)```", text, re.DOTALL)]
+
+    assert [key for key in Source.model_fields if key != "name" and f"`{key}`" not in text] == []
+    assert any(example.get("sources") for example in examples)
+    assert [warning for example in examples for warning in warnings(example)] == []
+    assert all(f'`"{name}"`' in text for name in PERMISSIONS)
+
+
+def test_a_public_source_has_half_of_a_queue_unless_it_says_otherwise() -> None:
+    public = VALID | {"trust": "public"}
+
+    shares = [
+        sources(document(web=table))[0].most_of_queue
+        for table in (VALID, public, public | {"queue_share": 1}, VALID | {"queue_share": 0.2})
+    ]
+
+    assert shares == [None, 0.5, 1, 0.2]
 
 
 def test_two_sources_cannot_share_a_write_key() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import orjson
+import pytest
 import zstandard
 
-from mapping.envelope import pack, unpack
+from mapping.envelope import pack, source_of, unpack
 
 EVENT = {"type": "track", "event": "Größe", "context": {"library": {"name": "analytics.js", "version": "1"}}}
 
@@ -23,6 +24,13 @@ def test_packing_compresses_and_unpacking_restores() -> None:
 
 def test_uncompressed_bytes_can_be_unpacked() -> None:
     assert unpack(orjson.dumps({"source": "web", "event": EVENT})) == ("web", EVENT, {})
+
+
+@pytest.mark.parametrize("source", ["web", "größe", 'a"b', "a\\", ""])
+def test_the_source_is_read_without_the_event(source: str) -> None:
+    assert source_of(pack(source, EVENT)) == source
+    assert source_of(orjson.dumps({"source": source, "event": EVENT})) == source
+    assert source_of(orjson.dumps({"event": EVENT | {"source": "event"}, "source": source})) == source
 
 
 def test_packed_bytes_name_their_dictionary() -> None:
