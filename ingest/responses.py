@@ -60,21 +60,25 @@ def preflight(asked: str) -> Response:
     `asked` is the header `Access-Control-Request-Headers`. All of these headers are allowed: SDKs, consent tools and
     proxies add their own, and none of them changes what a request may do.
     """
-    headers = (
+    allowed = (
         (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
         (b"access-control-allow-headers", (asked or _USUAL_HEADERS).encode("latin-1")),
         (b"access-control-max-age", b"86400"),
     )
-    return Response(204, headers=headers)
+    return Response(204, headers=allowed)
 
 
-async def write(send: Send, response: Response) -> None:
-    """Send the response to the client."""
-    headers = [
+def headers(response: Response) -> list[Header]:
+    """Return all headers of the response."""
+    return [
         (b"content-type", response.content_type),
         (b"content-length", b"%d" % len(response.body)),
         *_CORS,
         *response.headers,
     ]
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+
+
+async def write(send: Send, response: Response) -> None:
+    """Send the response to the client."""
+    await send({"type": "http.response.start", "status": response.status, "headers": headers(response)})
     await send({"type": "http.response.body", "body": response.body})

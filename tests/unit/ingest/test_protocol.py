@@ -110,4 +110,4 @@ def test_segue_ingest_serves_with_this_protocol_and_ends_when_it_cannot_start(mo
     monkeypatch.setattr(uvicorn, "run", lambda _, **given: options.update(given))
 
     assert CliRunner().invoke(cli.app, ["ingest"]).exit_code == 0
-    assert (options["http"], options["ws"], options["lifespan"]) == (Protocol, "none", "on")
+    assert (options["http"].func, options["ws"], options["lifespan"]) == (Protocol, "none", "on")
