@@ -75,6 +75,10 @@ class Connections:
         self._unfinished_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
+    def __reduce__(self) -> tuple[type[Connections], tuple[Limits]]:
+        """Hand the limits to another process, which has connections of its own."""
+        return Connections, (self._limits,)
+
     def admit(self, connection: Connection, address: str) -> Refusal | None:
         """Count a new connection; return the refusal if it must be closed. `address` is that of the peer, or empty.
 
