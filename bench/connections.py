@@ -1,11 +1,12 @@
 """What clients that leave their requests unfinished cost other clients, where ingest may open 256 files.
 
-Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}`. Four kinds of such clients (see
-bench/support/unfinished.py): 400 connections that send nothing, 400 slow heads, 400 slow bodies and 4 endless heads. Beside
-them eight clients send single events at a steady rate: four over connections that stay open, four over a new one for each
-event. The time runs from the opening of a new connection, or from when the request is written, to the response. The
-baseline is the 99th percentile of the same clients alone, in turns with each kind. A request that is not accepted ends
-the benchmark. All come from one address, as behind a load balancer, so the limit of one address does not help.
+Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}`. There are four kinds of such clients (see
+bench/support/unfinished.py): 400 connections that send nothing, 400 slow heads, 400 slow bodies and 4 endless heads.
+Beside them eight clients send single events at a steady rate: four over connections that stay open, four over a new one
+for each event. The time runs from the opening of a new connection, or from when the request is written, to the
+response. The baseline is the 99th percentile of the same clients alone, in turns with each kind. A request that is not
+accepted ends the benchmark. All come from one address, that of a trusted proxy, so the limit of one address does not
+help.
 """
 
 from __future__ import annotations

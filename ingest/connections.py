@@ -79,7 +79,7 @@ class Connections:
         """Hand the limits to another process, which has connections of its own."""
         return Connections, (self._limits,)
 
-    def admit(self, connection: Connection, address: str) -> Refusal | None:
+    def accept(self, connection: Connection, address: str) -> Refusal | None:
         """Count a new connection; return the refusal if it must be closed. `address` is that of the peer, or empty.
 
         One connection too many closes another one that waits for its client, if there is one.

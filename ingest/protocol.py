@@ -66,7 +66,7 @@ class Protocol(HttpToolsProtocol):
         """Begin to wait for a request, or refuse the connection because there are too many."""
         super().connection_made(transport)
         self.flow = Flow(transport)
-        refusal = self._connections.admit(self, self._address)
+        refusal = self._connections.accept(self, self._address)
         if refusal is None:
             self._wait()
         else:

@@ -20,13 +20,15 @@ from typing import Any
 
 import orjson
 import pytest
+import redis
 
 from ingest import connections, limits, refused_connections
+from ingest.app import Ingest
 from ingest.limits import MAX_HEAD_BYTES, Limits
 from settings import Settings
 from tests.conftest import RedisServer
 from tests.pipeline import configuration, environment, free_port, wait_until
-from tests.unit.ingest.endpoint import LIMITS, Connection, connection, served
+from tests.unit.ingest.endpoint import LIMITS, Connection, connection, ingest, served
 
 HEAD = b"POST /v1/t HTTP/1.1\r\nHost: x\r\n"
 OTHER_ADDRESS = "127.0.0.2"
@@ -311,6 +313,35 @@ def test_many_refusals_are_one_line_of_the_log(caplog: pytest.LogCaptureFixture)
     ]
     assert sum(int(count[1]) for count in counts if count) == 30
     assert len(counts) < 30
+
+
+def test_checks_of_readiness_share_one_connection_to_redis(
+    redis_server: RedisServer, redis_client: redis.Redis
+) -> None:
+    def opened() -> int:
+        return int(redis_client.info("stats")["total_connections_received"])
+
+    async def run() -> None:
+        app = Ingest(Settings(REDIS_URL=redis_server.url))
+        async with asyncio.timeout(20), served(app, "on") as port, many(port, 100) as clients:
+            before = opened()
+            statuses = await asyncio.gather(*(client.request("GET", "/ready") for client in clients))
+            assert {reply.status for reply in statuses} == {200}
+            assert opened() - before < 10
+
+    asyncio.run(run())
+
+
+def test_a_document_that_names_the_host_of_the_request_is_not_for_caches(redis_server: RedisServer) -> None:
+    async def headers(**settings: Any) -> dict[str, str]:
+        async with ingest(redis_server.url, **settings) as client:
+            return (await client.request("GET", "/v1/projects/demo/settings")).headers
+
+    named = asyncio.run(headers())
+    stated = asyncio.run(headers(public_url="https://events.example.com"))
+
+    assert (named["cache-control"], named["vary"]) == ("no-store", "host, x-forwarded-proto")
+    assert not {"cache-control", "vary"} & stated.keys()
 
 
 def test_the_open_files_bound_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
