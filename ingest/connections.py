@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict
-from ipaddress import ip_address
 from typing import Final, Protocol
 
 from ingest.errors import Refusal
-from ingest.limits import Limits
+from ingest.limits import Limits, ip_of
 from ingest.refused_connections import RefusedConnections
 
 TOO_MANY: Final = Refusal(503, "too many connections", retry_after_s=5, code="too_many_connections")
@@ -109,10 +108,11 @@ class Connections:
     def keep(self, size: int) -> None:
         """Count bytes of an unfinished request; with a negative size, bytes of a request that has ended."""
         self._unfinished_bytes += size
-        if self._unfinished_bytes > self._limits.unfinished_bytes:
+        while self._unfinished_bytes > self._limits.unfinished_bytes:
             waiting = self.body.oldest(_now()) or self.head.oldest(_now())
-            if waiting is not None:
-                waiting.evict(TOO_MANY_BYTES)
+            if waiting is None:
+                return
+            waiting.evict(TOO_MANY_BYTES)
 
     def _slow(self) -> Connection | None:
         until = _now() - _SLOW_S
@@ -136,7 +136,8 @@ def _network(address: str) -> str:
     """Return what counts as one address: an IPv4 address, or the /64 of an IPv6 address, which one client may have."""
     if ":" not in address:
         return address
-    return ":".join(ip_address(address).exploded.split(":")[:4])
+    ip = ip_of(address)
+    return str(ip) if ip.version == 4 else ":".join(ip.exploded.split(":")[:4])
 
 
 def _now() -> float:

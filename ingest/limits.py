@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from settings import Settings
@@ -46,7 +46,7 @@ class Limits:
     def is_proxy(self, address: str) -> bool:
         """Whether the address is that of a proxy."""
         try:
-            return any(ip_address(address) in network for network in self.proxies)
+            return any(ip_of(address) in network for network in self.proxies)
         except ValueError:
             return False
 
@@ -56,6 +56,12 @@ class Limits:
             f"at most {self.connections:,} connections in each process, {self.connections_per_address:,} from one "
             f"address; {open_files():,} open files are allowed"
         )
+
+
+def ip_of(address: str) -> IPv4Address | IPv6Address:
+    """Return the IP address. That of an IPv4 client is the same where the server listens on IPv6. Raises ValueError."""
+    ip = ip_address(address)
+    return ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip
 
 
 def open_files() -> int:

@@ -355,16 +355,25 @@ def test_the_open_files_bound_the_connections(monkeypatch: pytest.MonkeyPatch) -
     )
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "are_one"),
+    [
+        ("203.0.113.7", "203.0.113.7", True),
+        ("203.0.113.7", "203.0.113.8", False),
+        ("2001:db8:1:2::1", "2001:db8:1:2:f::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:203.0.113.7", "::ffff:203.0.113.8", False),
+    ],
+)
+def test_an_ipv6_client_is_counted_by_its_network(first: str, second: str, are_one: bool) -> None:
+    assert (connections._network(first) == connections._network(second)) is are_one
+
+
 def test_proxies_are_addresses_and_networks() -> None:
     found = replace(LIMITS, proxies=limits._networks("127.0.0.1, 10.0.0.0/8, fd00::/8, a.example"))
 
-    assert [found.is_proxy(address) for address in ("127.0.0.1", "10.1.2.3", "fd00::1", "11.0.0.1", "")] == [
-        True,
-        True,
-        True,
-        False,
-        False,
-    ]
+    assert all(map(found.is_proxy, ("127.0.0.1", "::ffff:127.0.0.1", "10.1.2.3", "fd00::1")))
+    assert not any(map(found.is_proxy, ("11.0.0.1", "::ffff:11.0.0.1", "fe00::1", "")))
     assert replace(LIMITS, proxies=limits._networks("*")).is_proxy("198.51.100.1")
 
 
