@@ -83,7 +83,6 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what the client sent; start the requests that are complete so far."""
-        self._unset_keepalive_if_required()
         if self._unparsed or self.pipeline or len(data) > _PIECE_BYTES:
             self._unparsed += data
             self._parse_pieces()
@@ -106,7 +105,8 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to count the bytes of a request."""
         super().on_message_begin()
-        self._begin_count()
+        if self._unfinished_bytes:
+            self._begin_count()
         self._part = self._connections.head
 
     def on_headers_complete(self) -> None:
@@ -124,11 +124,16 @@ class Protocol(HttpToolsProtocol):
     # What the request calls
 
     def on_response_complete(self) -> None:
-        """Start the next request, or wait for one."""
-        super().on_response_complete()
-        self._unset_keepalive_if_required()  # the deadlines of `connections` replace uvicorn's timer
-        if self._unparsed:
+        """Start the next request, or wait for one. Without uvicorn's timer: `connections` has the deadlines."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            self._unparsed = b""
+        elif self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._unparsed:
             self._parse_pieces()
+        else:
+            self.flow.resume_reading()
         self._wait()
 
     # What `connections` calls

@@ -9,7 +9,7 @@ KIND is what each of the COUNT connections does until the server closes it:
     bodies   sends 490 KB of a body at once, then one byte a second
     endless  sends a head without end, as fast as the server reads it
 
-A connection that was closed is opened anew after some seconds. Runs until it is terminated.
+A connection that was closed is opened anew after a pause. Runs until it is terminated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from contextlib import suppress
 import uvloop
 
 _HEAD = b"POST /v1/t HTTP/1.1\r\nhost: localhost\r\n"
-_PAUSE_S = 5.0
+# A body is half a megabyte, so many of them in a second would measure the transfer of bytes.
+_PAUSE_S = {"idle": 5.0, "heads": 5.0, "bodies": 30.0, "endless": 0.1}
 
 
 async def attack(kind: str, port: int) -> None:
@@ -37,7 +38,7 @@ async def attack(kind: str, port: int) -> None:
                 task.cancel()
             await asyncio.gather(closed, sending, return_exceptions=True)
             writer.close()
-        await asyncio.sleep(random.uniform(0.5, 1.5) * (0.1 if kind == "endless" else _PAUSE_S))
+        await asyncio.sleep(random.uniform(0.5, 1.5) * _PAUSE_S[kind])
 
 
 async def send(kind: str, writer: asyncio.StreamWriter) -> None:
