@@ -72,6 +72,7 @@ class Connections:
         self._addresses: dict[Connection, str] = {}
         self._of_address: Counter[str] = Counter()
         self._unfinished_bytes = 0
+        self._queued_requests = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def __reduce__(self) -> tuple[type[Connections], tuple[Limits]]:
@@ -113,6 +114,11 @@ class Connections:
             if waiting is None:
                 return
             waiting.evict(TOO_MANY_BYTES)
+
+    def queue(self, requests: int) -> bool:
+        """Count requests that wait for the response to the one before. Return whether there are too many."""
+        self._queued_requests += requests
+        return self._queued_requests > self._limits.queued_requests
 
     def _slow(self) -> Connection | None:
         until = _now() - _SLOW_S

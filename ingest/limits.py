@@ -15,6 +15,7 @@ MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024  # as sent; what exceeds the limit of
 HEAD_S: Final = 10.0
 BODY_S: Final = 30.0
 MAX_UNFINISHED_BYTES: Final = 64 * 1024 * 1024  # of the unfinished requests of a process
+MAX_QUEUED_REQUESTS: Final = 10_000  # of a process, that were sent before the response to the one before
 RESERVED_FILES: Final = 64  # of a process, for everything but connections: Redis, the log, files that are read
 
 _Network = IPv4Network | IPv6Network
@@ -33,6 +34,7 @@ class Limits:
     head_s: float = HEAD_S
     body_s: float = BODY_S
     unfinished_bytes: int = MAX_UNFINISHED_BYTES
+    queued_requests: int = MAX_QUEUED_REQUESTS
     proxies: tuple[_Network, ...] = field(default=())
 
     @classmethod

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from ingest import responses
-from ingest.connections import Connections, Phase
+from ingest.connections import TOO_MANY_BYTES, Connections, Phase
 from ingest.errors import Refusal
 from ingest.limits import MAX_HEAD_BYTES, MAX_REQUEST_BYTES
 
@@ -58,6 +58,8 @@ class Protocol(HttpToolsProtocol):
         self._part: Phase | None = None  # the head or the body of a request that is not complete
         self._unfinished_bytes = 0  # of this request
         self._unparsed = b""
+        self._queued_requests = 0
+        self._running: RequestResponseCycle | None = None  # the request whose response is next
         self._is_refused = False
 
     # What the transport calls
@@ -75,8 +77,13 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection and the request that is not complete."""
         super().connection_lost(exc)
+        if self._running is not None:  # uvicorn tells the request that was received last only
+            self._running.disconnected = True
+            self._running.message_event.set()
         self._is_refused = True
         self._unparsed = b""
+        self.pipeline.clear()
+        self._is_queue_full()
         self._begin_count()
         self._enter(None)
         self._connections.forget(self)
@@ -121,6 +128,10 @@ class Protocol(HttpToolsProtocol):
             self._part = None
             super().on_message_complete()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
     # What the request calls
 
     def on_response_complete(self) -> None:
@@ -130,6 +141,7 @@ class Protocol(HttpToolsProtocol):
             self._unparsed = b""
         elif self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+            self._is_queue_full()
         elif self._unparsed:
             self._parse_pieces()
         else:
@@ -184,7 +196,9 @@ class Protocol(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             self._refuse(Refusal(400, f"the request is not valid HTTP/1.1: {error}"))
             return
-        if self._part is not None:
+        if self.pipeline and self._is_queue_full():
+            self._refuse(TOO_MANY_BYTES)
+        elif self._part is not None:
             self._count(len(data))
 
     def _feed(self, data: bytes) -> None:
@@ -219,6 +233,11 @@ class Protocol(HttpToolsProtocol):
     @property
     def _address(self) -> str:
         return self.client[0] if self.client else ""
+
+    def _is_queue_full(self) -> bool:
+        change = len(self.pipeline) - self._queued_requests
+        self._queued_requests += change
+        return self._connections.queue(change)
 
     def _begin_count(self) -> None:
         if self._unfinished_bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -80,5 +81,10 @@ def headers(response: Response) -> list[Header]:
 
 async def write(send: Send, response: Response) -> None:
     """Send the response to the client."""
-    await send({"type": "http.response.start", "status": response.status, "headers": headers(response)})
-    await send({"type": "http.response.body", "body": response.body})
+    try:
+        await send({"type": "http.response.start", "status": response.status, "headers": headers(response)})
+        await send({"type": "http.response.body", "body": response.body})
+    except RuntimeError:
+        # uvloop does not write to a connection that the client has reset. The server is told of it in the next turn of
+        # the loop, and then expects no response.
+        await asyncio.sleep(0)

@@ -33,6 +33,7 @@ from tests.unit.ingest.endpoint import LIMITS, Connection, connection, ingest, s
 HEAD = b"POST /v1/t HTTP/1.1\r\nHost: x\r\n"
 OTHER_ADDRESS = "127.0.0.2"
 SHORT_S = 0.2
+GONE: list[bytes] = []  # the queries of requests to `/late` whose clients have gone
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +53,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
         more = message.get("more_body", False)
     if scope["path"] == "/late":
         await receive()
+        GONE.append(scope["query_string"])
         return
     content = b"%d" % length + b"x" * int(scope["query_string"] or 0)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(content))]})
@@ -253,6 +255,28 @@ def test_an_address_counts_its_open_connections_only() -> None:
             assert await is_served(port)
 
     run(use, connections_per_address=2)
+
+
+def test_requests_that_are_sent_at_once_have_a_limit_that_ends_with_them() -> None:
+    async def use(port: int) -> None:
+        for _ in range(3):
+            async with many(port, 1, b"GET / HTTP/1.1\r\n\r\n" * 5000) as [client]:
+                assert 100 < (await ended(client)).count(b"HTTP/1.1 200") < 5000
+            async with many(port, 1, b"GET / HTTP/1.1\r\n\r\n" * 50) as [client]:
+                assert [(await client.reply()).status for _ in range(50)] == [200] * 50
+
+    run(use, queued_requests=100)
+
+
+def test_a_request_learns_that_its_client_has_gone_also_when_others_wait_behind_it() -> None:
+    async def use(port: int) -> None:
+        async with many(port, 1, b"GET /late?1 HTTP/1.1\r\n\r\nGET /late?2 HTTP/1.1\r\n\r\n"):
+            pass
+        while b"1" not in GONE:
+            await asyncio.sleep(0.01)
+
+    GONE.clear()
+    run(use)
 
 
 def test_unfinished_requests_have_a_limit_of_bytes_and_the_oldest_gives_way() -> None:
