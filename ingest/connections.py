@@ -18,6 +18,9 @@ from ingest.refused_connections import RefusedConnections
 
 TOO_MANY: Final = Refusal(503, "too many connections", retry_after_s=5, code="too_many_connections")
 TOO_MANY_BYTES: Final = Refusal(503, "too many unfinished requests", retry_after_s=5, code="too_many_unfinished")
+# Requests that a client sends without waiting for responses are parsed in pieces: each takes some memory.
+PIECE_BYTES: Final = 16 * 1024
+_SMALL_PIECE_BYTES: Final = 1024
 _SWEEP_S: Final = 0.5
 _CLOSING_S: Final = 5.0
 _SLOW_S: Final = 1.0  # a part of a request that takes longer is closed before idle connections are
@@ -73,6 +76,7 @@ class Connections:
         self._of_address: Counter[str] = Counter()
         self._unfinished_bytes = 0
         self._queued_requests = 0
+        self.piece_bytes = PIECE_BYTES  # that a connection parses at once
         self._timer: asyncio.TimerHandle | None = None
 
     def __reduce__(self) -> tuple[type[Connections], tuple[Limits]]:
@@ -116,9 +120,14 @@ class Connections:
             waiting.evict(TOO_MANY_BYTES)
 
     def queue(self, requests: int) -> bool:
-        """Count requests that wait for the response to the one before. Return whether there are too many."""
+        """Count requests that wait for the response to the one before. Return whether there are too many.
+
+        Then pieces are small, so that no connection adds many before it is refused.
+        """
         self._queued_requests += requests
-        return self._queued_requests > self._limits.queued_requests
+        are_too_many = self._queued_requests > self._limits.queued_requests
+        self.piece_bytes = _SMALL_PIECE_BYTES if are_too_many else PIECE_BYTES
+        return are_too_many
 
     def _slow(self) -> Connection | None:
         until = _now() - _SLOW_S

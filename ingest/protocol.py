@@ -11,7 +11,7 @@ no other protocol, WebSocket included.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -21,9 +21,6 @@ from ingest import responses
 from ingest.connections import TOO_MANY_BYTES, Connections, Phase
 from ingest.errors import Refusal
 from ingest.limits import MAX_HEAD_BYTES, MAX_REQUEST_BYTES
-
-# Requests that a client sends without waiting for responses are parsed in pieces of this size: each takes some memory.
-_PIECE_BYTES: Final = 16 * 1024
 
 _HEAD_TOO_LARGE = Refusal(
     431, f"the head of the request must have at most {MAX_HEAD_BYTES:,} bytes", code="head_too_large"
@@ -90,7 +87,7 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what the client sent; start the requests that are complete so far."""
-        if self._unparsed or self.pipeline or len(data) > _PIECE_BYTES:
+        if self._unparsed or self.pipeline or len(data) > self._connections.piece_bytes:
             self._unparsed += data
             self._parse_pieces()
         else:
@@ -179,8 +176,9 @@ class Protocol(HttpToolsProtocol):
         """Parse what was read, until a request waits for the response to the one before."""
         data, parsed = self._unparsed, 0
         while parsed < len(data) and not self.pipeline and not self._has_ended:
-            self._parse(data[parsed : parsed + _PIECE_BYTES])
-            parsed += _PIECE_BYTES
+            size = self._connections.piece_bytes
+            self._parse(data[parsed : parsed + size])
+            parsed += size
         self._unparsed = b"" if self._has_ended else data[parsed:]
         self.flow.is_behind = bool(self._unparsed)
         if self._unparsed:
