@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 _READING = ("GET", "HEAD")
 # Of a response that repeats the header `Host`: a cache must not hand it to another client.
 _DEPENDS_ON_HOST = ((b"vary", b"host, x-forwarded-proto"), (b"cache-control", b"no-store"))
+_REDIS_S = 2  # longer than a blip; a request is refused when Redis does not answer for so long
 
 Scope = Mapping[str, Any]
 
@@ -83,7 +84,7 @@ class Ingest:
     def _start(self) -> asyncio.Task[None]:
         """Make what requests use; return the task that writes the counts."""
         self._client = redis.asyncio.Redis.from_url(
-            self._settings.redis_url, socket_timeout=5, socket_connect_timeout=2
+            self._settings.redis_url, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S
         )
         self._wakeups = Wakeups(self._settings.redis_url)
         self._commits = {
