@@ -52,6 +52,10 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".segue")
     host: str = "127.0.0.1"
     ingest_port: int = 8080
+    ingest_processes: int = Field(default=1, ge=1)
+    max_connections: int = Field(default=10_000, ge=1)
+    max_connections_per_address: int | None = Field(default=None, ge=1)
+    idle_s: float = Field(default=75.0, gt=0)
     simulator_port: int = 8090
     console_port: int = 8081
     public_url: Annotated[str, AfterValidator(_base_url)] | None = None

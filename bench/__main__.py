@@ -23,6 +23,7 @@ NAMES = (
     "rate",
     "two_destinations",
     "hot_lane",
+    "connections",
     "sigkill",
     "cluster",
     "soak",

@@ -89,25 +89,17 @@ def run_demo(
 
 
 @app.command()
-def ingest() -> None:
+def ingest(
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the port; SEGUE_INGEST_PROCESSES without it.")
+    ] = None,
+) -> None:
     """Run the HTTP endpoint that accepts events."""
-    import uvicorn
+    from ingest import server
 
-    from ingest.app import Ingest
-    from ingest.protocol import Protocol
-
-    settings = _startable().settings
-    uvicorn.run(
-        Ingest(settings),
-        host=settings.host,
-        port=settings.ingest_port,
-        http=Protocol,
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=10,
-    )
+    session = _startable()
+    os.environ.update(session.environment())
+    server.run(session.settings, processes or session.settings.ingest_processes, typer.echo)
 
 
 @app.command()

@@ -36,6 +36,8 @@ from settings import Settings
 log = logging.getLogger(__name__)
 
 _READING = ("GET", "HEAD")
+# Of a response that repeats the header `Host`: a cache must not hand it to another client.
+_DEPENDS_ON_HOST = ((b"vary", b"host, x-forwarded-proto"), (b"cache-control", b"no-store"))
 _WATCH_S = 1.0
 _REDIS_S = 2  # longer than a blip; a request is refused when Redis does not answer for so long
 
@@ -92,6 +94,7 @@ class Ingest:
             name: GroupCommit(self._queue(name, destination), destination, self._wakeups)
             for name, destination in self._destinations.items()
         }
+        self._checking: asyncio.Task[None] | None = None
         self._shares = {
             name: Shares(self._queue(name, destination), destination, self._sources)
             for name, destination in self._destinations.items()
@@ -155,9 +158,15 @@ class Ingest:
         raise paths.refusal(method, parts, scope["path"])
 
     async def _readiness(self) -> Response:
+        """Check the queues once for all requests that ask meanwhile: each check takes a connection to Redis."""
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(self._check())
+        await asyncio.shield(self._checking)
+        return json_response(200, {"status": "ready"})
+
+    async def _check(self) -> None:
         for commits in self._commits.values():
             await commits.check()
-        return json_response(200, {"status": "ready"})
 
     def _settings_document(self, write_key: str, scope: Scope) -> Response:
         source = self._calls.source_of(write_key)
@@ -166,9 +175,8 @@ class Ingest:
         protocol, api_host = self._public_url.api_address(
             _header(scope, b"host"), scope["scheme"], _header(scope, b"x-forwarded-proto")
         )
-        return json_response(
-            200, analytics_js.settings_document(write_key, api_host, protocol, source.browser_batch_ms)
-        )
+        document = analytics_js.settings_document(write_key, api_host, protocol, source.browser_batch_ms)
+        return json_response(200, document, () if self._public_url.is_stated else _DEPENDS_ON_HOST)
 
     def _script(self, name: str) -> Response:
         if name not in self._scripts:
@@ -250,11 +258,6 @@ class Ingest:
             return await appends[0]
         by_queue = await asyncio.gather(*appends)
         return (min(results, key=RESULTS.index) for results in zip(*by_queue, strict=True))
-
-
-def create_app() -> Ingest:
-    """Return the application of this process's settings; raise SettingsError or ConfigurationError."""
-    return Ingest(Settings.load())
 
 
 async def end(tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -48,15 +48,16 @@ async def read(receive: Receive, encoding: str) -> bytes:
     when the body is incomplete or does not have the encoding that the header states.
     """
     received = bytearray()
-    while True:
+    is_complete = False
+    while not is_complete:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Refusal(400, "the body is incomplete: the connection was closed")
         received += message.get("body", b"")
         if len(received) > MAX_BODY_BYTES:
             raise Refusal(413, _TOO_LARGE)
-        if not message.get("more_body"):
-            break
+        is_complete = not message.get("more_body")
+        del message  # while the next one is under way, the body is in memory once
     name = encoding.strip().lower()
     if name in ENCODINGS:
         return uncompressed(bytes(received), name, MAX_BODY_BYTES)

@@ -16,6 +16,11 @@ class PublicUrl:
         self._protocol, self._host = address.scheme, address.netloc
         self._prefix = _parts(address.path)
 
+    @property
+    def is_stated(self) -> bool:
+        """Whether the operator states an address."""
+        return bool(self._host)
+
     def parts(self, path: str) -> list[str]:
         """Return the parts of a path, without the prefix where the proxy has not removed it."""
         parts = _parts(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -60,21 +61,30 @@ def preflight(asked: str) -> Response:
     `asked` is the header `Access-Control-Request-Headers`. All of these headers are allowed: SDKs, consent tools and
     proxies add their own, and none of them changes what a request may do.
     """
-    headers = (
+    allowed = (
         (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
         (b"access-control-allow-headers", (asked or _USUAL_HEADERS).encode("latin-1")),
         (b"access-control-max-age", b"86400"),
     )
-    return Response(204, headers=headers)
+    return Response(204, headers=allowed)
 
 
-async def write(send: Send, response: Response) -> None:
-    """Send the response to the client."""
-    headers = [
+def headers(response: Response) -> list[Header]:
+    """Return all headers of the response."""
+    return [
         (b"content-type", response.content_type),
         (b"content-length", b"%d" % len(response.body)),
         *_CORS,
         *response.headers,
     ]
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})
+
+
+async def write(send: Send, response: Response) -> None:
+    """Send the response to the client."""
+    try:
+        await send({"type": "http.response.start", "status": response.status, "headers": headers(response)})
+        await send({"type": "http.response.body", "body": response.body})
+    except RuntimeError:
+        # uvloop does not write to a connection that the client has reset. The server is told of it in the next turn of
+        # the loop, and then expects no response.
+        await asyncio.sleep(0)

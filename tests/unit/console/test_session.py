@@ -11,6 +11,7 @@ import orjson
 import pytest
 import redis
 import uvicorn
+from uvicorn.importer import import_from_string
 
 import lanes
 from console import cli
@@ -289,7 +290,8 @@ def test_ingest_runs_with_the_variables_of_the_up(
     queue_of(store, "demo", cooldown_ms=50, limit=1_000_000)
     record_up(tmp_path, SEGUE_SETTLE_S="0.05")
     run: list[Any] = []
-    monkeypatch.setattr(uvicorn, "run", lambda app, **_: run.append(app))
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setattr(uvicorn, "run", lambda app, **_: run.append(import_from_string(app)()))
 
     result = runner.invoke(cli.app, ["ingest"])
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -13,8 +14,12 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from ingest.app import Ingest
+from ingest.connections import Connections
+from ingest.limits import Limits
 from ingest.protocol import Protocol
 from settings import Settings
+
+LIMITS = Limits(connections=1000, connections_per_address=1000, idle_s=60)
 
 
 @dataclass(frozen=True)
@@ -67,20 +72,22 @@ async def connection(port: int) -> AsyncIterator[Connection]:
         yield Connection(reader, writer)
     finally:
         writer.close()
-        await writer.wait_closed()
+        with suppress(ConnectionError):  # the server may have reset it
+            await writer.wait_closed()
 
 
 @asynccontextmanager
-async def served(app: Any, lifespan: str = "off") -> AsyncIterator[int]:
+async def served(app: Any, lifespan: str = "off", limits: Limits = LIMITS) -> AsyncIterator[int]:
     """Serve an ASGI application as `segue ingest` does; yield its port."""
-    config = uvicorn.Config(app, http=Protocol, ws="none", lifespan=lifespan, log_config=None)  # type: ignore[arg-type]
+    protocol: Any = partial(Protocol, Connections(limits))
+    config = uvicorn.Config(app, http=protocol, ws="none", lifespan=lifespan, log_config=None)  # type: ignore[arg-type]
     config.load()
     life = config.lifespan_class(config)
     await life.startup()
     assert not life.should_exit
     state = ServerState()
     server = await asyncio.get_running_loop().create_server(
-        lambda: Protocol(config=config, server_state=state, app_state=life.state), "127.0.0.1", 0
+        lambda: protocol(config=config, server_state=state, app_state=life.state), "127.0.0.1", 0
     )
     try:
         yield server.sockets[0].getsockname()[1]

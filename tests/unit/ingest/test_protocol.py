@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 import pytest
@@ -107,7 +108,8 @@ def test_what_cannot_be_served_is_answered_with_400(raw: bytes) -> None:
 def test_segue_ingest_serves_with_this_protocol_and_ends_when_it_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
     options: dict[str, Any] = {}
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setattr(os, "environ", os.environ.copy())
     monkeypatch.setattr(uvicorn, "run", lambda _, **given: options.update(given))
 
     assert CliRunner().invoke(cli.app, ["ingest"]).exit_code == 0
-    assert (options["http"], options["ws"], options["lifespan"]) == (Protocol, "none", "on")
+    assert (options["http"].func, options["ws"], options["lifespan"]) == (Protocol, "none", "on")
