@@ -117,16 +117,15 @@ def worker() -> None:
     threads = session.settings.concurrency * max(1, len(session.destinations))
     options = f"--pool threads -Q segue --loglevel WARNING -n {heartbeat.NAME} --concurrency {threads}"
     isolated = "--without-gossip --without-mingle --without-heartbeat"
-    celery = f"-m celery -A workers.app --quiet worker {options} {isolated}"
-    os.execve(sys.executable, [sys.executable, *_QUIET, *celery.split()], session.environment())
+    celery = f"-m workers --quiet worker {options} {isolated}"
+    os.execve(sys.executable, [sys.executable, "-P", *_QUIET, *celery.split()], session.environment())
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def simulator(context: typer.Context) -> None:
-    """Run a simulated Customer.io workspace. Further options are passed to `python -m simulator`."""
-    settings = Settings.load()
-    address = ["--host", settings.host, "--port", str(settings.simulator_port)]
-    os.execv(sys.executable, [sys.executable, "-m", "simulator", *address, *context.args])
+    """Run a simulated Customer.io workspace on loopback. Further options are passed to `python -m simulator`."""
+    port = ["--port", str(Settings.load().simulator_port)]
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "simulator", *port, *context.args])
 
 
 @app.command(name="status")
@@ -149,7 +148,7 @@ def check(
     faults = checking.faults(document)
     if not faults:
         print_lines(checking.summary(document))
-        for warning in checking.warnings(document):
+        for warning in (*checking.settings_warnings(settings), *checking.warnings(document)):
             print_line(f"warning: {warning}", style="yellow")
     if credentials and not faults:
         for name, destination in mapping.destinations(document).items():
@@ -202,7 +201,11 @@ def import_setup(
 
 
 def main() -> None:
-    """Run the command line. An expected error is one text on stderr and the exit code 2."""
+    """Run the command line. An expected error is one text on stderr and the exit code 2.
+
+    What the command and its children write is for this user only.
+    """
+    os.umask(0o077)
     try:
         app()
     except (CommandError, SettingsError, ImportRefused, lanes.QueueError, mapping.ConfigurationError) as error:

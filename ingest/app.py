@@ -83,7 +83,7 @@ class Ingest:
         self._client = redis.asyncio.Redis.from_url(
             self._settings.redis_url, socket_timeout=5, socket_connect_timeout=2
         )
-        self._wakeups = Wakeups(self._settings.redis_url)
+        self._wakeups = Wakeups(self._settings.broker())
         self._commits = {
             name: GroupCommit(self._queue(name, destination), destination, self._wakeups)
             for name, destination in self._destinations.items()

@@ -16,14 +16,14 @@ class Source(BaseModel):
     """One table `[sources.NAME]`. Without a `webhook_secret`, requests to its webhook are refused.
 
     `unlikely_ids`: what happens to an event whose id is one that many people may share, such as `undefined`.
-    `collect_ip`: whether the address of a device is stored in its events.
+    `collect_ip`: whether the address of a device is stored in its events. No text shows a field without a `repr`.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     name: _Text
-    write_key: _Text
-    webhook_secret: _Text | None = None
+    write_key: _Text = Field(repr=False)
+    webhook_secret: _Text | None = Field(default=None, repr=False)
     destinations: list[_Text] = Field(min_length=1)
     unlikely_ids: Literal["count", "refuse"] = "count"
     collect_ip: bool = True
@@ -69,4 +69,6 @@ def _described(name: str, fault: Any) -> str:
         case "extra_forbidden":
             known = ", ".join(name for name in Source.model_fields if name != "name")
             return f"{key}: there is no such key; there are {known}"
-    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]} (it is {fault['input']!r})"
+    field = Source.model_fields.get(str(fault["loc"][0]))
+    value = f" (it is {fault['input']!r})" if field and field.repr else ""
+    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}{value}"
