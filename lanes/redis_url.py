@@ -32,7 +32,7 @@ def checked_url(url: str) -> str:
     if not _is_well_formed(url):
         form = "unix:///path" if scheme == "unix" else f"{scheme}://host:port/number"
         raise ValueError(
-            f"must be like {form}; special characters of a user or a password must be percent-encoded: / as %2F, # as %23"
+            f"must be like {form}; in a user and a password, / ? # @ must be percent-encoded: %2F %3F %23 %40"
         )
     for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True):
         if not _is_option(scheme, name, value):
@@ -44,12 +44,12 @@ def checked_url(url: str) -> str:
 
 def verifies_certificate(url: str) -> bool:
     """Return whether a checked URL verifies the certificate of Redis, or does not use TLS."""
-    return parse_url(url).get("ssl_cert_reqs", "required") == "required"
+    return bool(_options(url).get("ssl_cert_reqs", "required") == "required")
 
 
 def broker_settings(url: str) -> dict[str, Any]:
     """Return the settings of Celery for a checked URL. Certificates are verified, unless the URL's options say not."""
-    parts, options = urlsplit(url), parse_url(url)
+    parts, options = urlsplit(url), _options(url)
     address = f"{_credentials(options)}{parts.netloc.rpartition('@')[2]}"
     database = options.get("db", 0)
     if parts.scheme == "unix":
@@ -76,6 +76,11 @@ def _is_well_formed(url: str) -> bool:
     is_database = re.fullmatch("/?[0-9]*/?", parts.path) is not None
     rest = is_path if parts.scheme == "unix" else is_database
     return is_port and rest and not parts.fragment and "@" not in parts.query
+
+
+def _options(url: str) -> dict[str, Any]:
+    options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
+    return options
 
 
 def _credentials(options: dict[str, Any]) -> str:

@@ -16,10 +16,11 @@ def main() -> None:
     """Run Celery with the arguments of the command line, `worker …` or `beat …`."""
     os.umask(0o077)
     try:
-        from workers import tasks
+        import workers.tasks  # noqa: F401
+        from workers.app import app
     except SettingsError as error:
         sys.exit(f"segue: {error}")
-    sys.exit(tasks.app.start(sys.argv[1:]))
+    sys.exit(app.start(sys.argv[1:]))
 
 
 if __name__ == "__main__":
