@@ -23,7 +23,7 @@ from console.demo import run as demo
 from console.errors import CommandError
 from console.local import up
 from console.options import AsJson, Destination
-from console.output import out, print_json, print_line, print_lines
+from console.output import out, print_error, print_json, print_line, print_lines, print_text, safe
 from console.session import Session
 from dead_letters.import_export import ImportRefused
 from settings import Settings, SettingsError, read_document
@@ -82,7 +82,7 @@ def run_demo(
     report = demo.run(out, events=events, seed=seed, workers=workers)
     out.print(demo.render(report))
     for difference in report.differences[:20]:
-        typer.echo(difference, err=True)
+        print_error(difference)
     if not report.is_right:
         raise typer.Exit(1)
     print_line("every person is as expected; no event was lost or out of order")
@@ -159,7 +159,7 @@ def check(
                 print_line(f"destination {name}: Customer.io accepts the credentials")
     file = f"{settings.config}: " if settings.config else ""
     for fault in faults:
-        typer.echo(f"{file}{fault}", err=True)
+        print_error(f"{file}{fault}")
     if faults:
         raise typer.Exit(1)
     print_line("ok")
@@ -188,7 +188,7 @@ def translate_lines(
     if config is not None:
         destination = next(iter(mapping.destinations(read_document(config)).values()), None)
     for line in translate.run(sys.stdin, destination):
-        typer.echo(line)
+        typer.echo(safe(line))  # at once: another program may wait for it
 
 
 @app.command(name="import")
@@ -197,7 +197,7 @@ def import_setup(
     destination: Annotated[str, typer.Option(help="The name of the destination in the configuration.")] = "journeys",
 ) -> None:
     """Print the configuration of an existing Segment destination: `segue import FILE > segue.toml`."""
-    typer.echo(importing.toml(file.read_bytes(), destination))
+    print_text(importing.toml(file.read_bytes(), destination))
 
 
 def main() -> None:
@@ -219,7 +219,7 @@ def main() -> None:
 
 
 def _give_up(text: str) -> None:
-    typer.echo(f"segue: {text}", err=True)
+    print_error(f"segue: {text}")
     sys.exit(2)
 
 

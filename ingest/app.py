@@ -100,7 +100,7 @@ class Ingest:
         except Refusal as refusal:
             return refused(refusal)
         except Exception:
-            log.exception("unhandled exception in %s %s", scope["method"], scope["path"])
+            log.exception("unhandled exception in %s %r", scope["method"], scope["path"])
             return refused(Refusal(500, "internal error; send the request again", code="internal_error"))
 
     async def _route(self, scope: Scope, receive: bodies.Receive) -> Response:
@@ -168,7 +168,7 @@ class Ingest:
                 except Exception as error:
                     self._counters.add(offer.source.name, "rejected", len(offer.entries))
                     if not isinstance(error, Refusal):
-                        log.exception("unhandled exception in %s", scope["path"])
+                        log.exception("unhandled exception in %r", scope["path"])
         return responses.PIXEL
 
     async def _accept_webhook(self, name: str, scope: Scope, receive: bodies.Receive) -> Response:

@@ -33,7 +33,7 @@ def test_the_default_document_has_one_source() -> None:
         (VALID | {"destination": "d"}, "sources.web.destination: there is no such key; there are write_key, "),
         (VALID | {"unlikely_ids": "ignore"}, "sources.web.unlikely_ids: input should be 'count' or 'refuse'"),
         (VALID | {"collect_ip": "no"}, "sources.web.collect_ip: input should be a valid boolean (it is 'no')"),
-        (VALID | {"webhook_secret": 5}, "sources.web.webhook_secret: input should be a valid string (it is 5)"),
+        (VALID | {"webhook_secret": 5}, "sources.web.webhook_secret: input should be a valid string"),
         (VALID | {"browser_batch_ms": -1}, "sources.web.browser_batch_ms: input should be greater than or equal to 0"),
         ("text", "sources.web: must be a table"),
     ],
