@@ -7,10 +7,12 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import signal
 import socket
 import stat
 import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +54,7 @@ COMMANDS = [
     "lanes verify",
     "dead list",
     "dead list --group",
-    "dead show {dead}",
+    "dead list --json",
     "dead export",
     "dead replay --detach",
     "dead replays",
@@ -60,6 +62,22 @@ COMMANDS = [
     "receipts",
     "unsuppress --user-id ada",
 ]
+# Runs each command as the script `segue` does, and prints `[exit code, output]` of each.
+RUN_COMMANDS = """
+import contextlib, io, json, sys
+from console import cli
+
+results = []
+for arguments, given in json.loads(sys.stdin.read()):
+    sys.argv, sys.stdin, output = ["segue", *arguments], io.TextIOWrapper(io.BytesIO(given.encode())), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        try:
+            code = cli.main()
+        except SystemExit as end:
+            code = end.code
+    results.append([code or 0, output.getvalue()])
+print(json.dumps(results))
+"""
 PERSON = {"type": "identify", "userId": "ada", "traits": {"plan": "pro"}}
 INVALID = {"type": "page", "userId": "bob", "properties": {}}  # a dead letter: a page needs a URL
 
@@ -91,18 +109,26 @@ def spellings(value: str) -> Iterator[bytes]:
 
 
 @contextmanager
-def redis_with_password(directory: Path, password: str) -> Iterator[str]:
-    """Yield the URL of a server whose password is in no argument."""
+def redis_with_password(directory: Path, password: str) -> Iterator[tuple[str, str]]:
+    """Yield the URL of a server for the user of docs/security.md, and for its administrator.
+
+    Passwords are in no argument.
+    """
     port = free_port()
+    (user,) = re.findall(r"^ +(user carrier on .*)$", Path("docs/security.md").read_text(), re.MULTILINE)
+    configuration = [
+        *(f"port {port}", "bind 127.0.0.1", f"dir {directory}", 'save ""', "user default off"),
+        *(user.replace("PASSWORD", password), "user admin on >admin ~* &* +@all"),
+    ]
     server = subprocess.Popen([str(get_binary_path()), "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     assert server.stdin is not None
     with server:
-        lines = f'port {port}\nbind 127.0.0.1\ndir {directory}\nsave ""\nrequirepass {password}\n'
-        server.stdin.write(lines.encode())
+        server.stdin.write("\n".join(configuration).encode())
         server.stdin.close()
         try:
             wait_until(lambda: is_listening(port), "Redis listens")
-            yield f"redis://:{quote(password, safe='')}@127.0.0.1:{port}/0"
+            address = f"127.0.0.1:{port}/0"
+            yield f"redis://carrier:{quote(password, safe='')}@{address}", f"redis://admin:admin@{address}"
         finally:
             server.terminate()
 
@@ -191,27 +217,23 @@ def open_to_others(directory: Path) -> list[str]:
 
 
 def run_commands(up: Up, commands: list[str], working_directory: Path) -> dict[str, str]:
-    """Run the commands in the directory of the other project; return what each prints. Write an export as well."""
-    dead = json.loads(run(up, "dead list --json", working_directory).stdout.splitlines()[0])["sequence"]
-    printed = {}
-    for command in commands:
-        done = run(up, command.format(dead=dead), working_directory)
-        assert done.returncode == 0, (command, done.stderr)
-        printed[command] = done.stdout + done.stderr
-    with (up.data_dir / "export.jsonl").open("w") as export:
-        run(up, "dead export", working_directory, stdout=export)
-    return printed
-
-
-def run(
-    up: Up, command: str, working_directory: Path, stdout: object = subprocess.PIPE
-) -> subprocess.CompletedProcess[str]:
-    given = json.dumps({"id": 1, "event": PERSON}) if command == "translate" else json.dumps(PERSON)
+    """Run the commands in the directory of the other project; return what each prints."""
     # Without REDIS_URL a command reads it, and the address of the simulator, from up.json.
     environment = {name: value for name, value in up.environment.items() if name != "REDIS_URL"}
-    return segue(
-        *command.split(), environment=environment, given=given, working_directory=working_directory, stdout=stdout
+    runs = [command.split() for command in commands]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", RUN_COMMANDS],
+        cwd=working_directory,
+        env=environment,
+        input=json.dumps([[run, json.dumps({"event": PERSON} if run == ["translate"] else PERSON)] for run in runs]),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=180,
     )
+    results = json.loads(done.stdout)
+    assert [text for code, text in results if code != 0] == []
+    return {command: text for command, (_, text) in zip(commands, results, strict=True)}
 
 
 @pytest.mark.parametrize("is_embedded", [True, False], ids=["embedded Redis", "Redis with a password"])
@@ -225,20 +247,25 @@ def test_no_secret_is_found_where_it_must_not_be(tmp_path: Path, is_embedded: bo
         "SEGUE_HOST": "0.0.0.0",
         "SEGUE_WORKERS": "1",
     }
-    with redis_with_password(tmp_path, secrets.redis_password) as url:
+    with redis_with_password(tmp_path, secrets.redis_password) as (url, admin_url):
         if not is_embedded:
             variables["REDIS_URL"] = url
         with Up(tmp_path, foreign, **variables) as up:
             send_all(up, secrets)
             wait_until(lambda: up.status()["destinations"][0]["dead"] == 1, "the invalid event is a dead letter")
+            with (up.data_dir / "export.jsonl").open("w") as export:
+                exported = segue("dead", "export", environment=up.environment, stdout=export)
+                assert exported.returncode == 0, exported.stderr
             printed = run_commands(up, COMMANDS[:3] if is_embedded else COMMANDS, foreign)
             if not is_embedded:
                 fail_at_customerio(up)
-                printed["status of failures"] = run(up, "status", foreign).stdout
+                printed |= run_commands(up, ["status"], foreign)
             wait_until(lambda: "worker-1" in up.pids(), "the worker is restarted")
             arguments = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in (up.process.pid, *up.pids().values())]
-            client = redis.Redis.from_url(up.shared()["REDIS_URL"])
+            client = redis.Redis.from_url(up.shared()["REDIS_URL"] if is_embedded else admin_url)
+            denied = [entry["object"] for entry in client.acl_log()]
             stored = [text for text in contents(client) if secrets.found_in(text)]
+            keys = client.keys("*")
             others = open_to_others(up.data_dir)
             files = [path for path in up.data_dir.rglob("*") if path.is_file()]
             leaking = [path.name for path in files if secrets.found_in(path.read_bytes())]
@@ -249,6 +276,8 @@ def test_no_secret_is_found_where_it_must_not_be(tmp_path: Path, is_embedded: bo
     assert [command for command, text in printed.items() if secrets.found_in(text)] == []
     assert secrets.found_in("\n".join(up.lines())) == []
     assert stored == []
+    assert b"_kombu.binding.celery.pidbox" not in keys, "workers take no remote control"
+    assert denied == [], "the user of docs/security.md has what Segue needs"
     assert others == []
     assert leaking == ([] if is_embedded else ["up.json"]), "up.json has the REDIS_URL that other commands need"
     assert addresses == {"127.0.0.1"}, "whatever SEGUE_HOST is"
