@@ -91,6 +91,18 @@ def test_no_command_starts_with_a_bad_url(
     assert line.startswith("segue: REDIS_URL: must be like redis://host:port/number")
 
 
+def test_an_unavailable_redis_is_named_without_the_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://:p4ss@127.0.0.1:1/0")
+
+    assert main(["status"], monkeypatch) == 2
+
+    error = capsys.readouterr().err
+    assert error.startswith("segue: Redis is unavailable: ")
+    assert "p4ss" not in error
+
+
 def test_celery_does_not_start_with_a_bad_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://:p4/ss@127.0.0.1:6379/0")
 
