@@ -77,10 +77,10 @@ def test_a_secret_in_place_of_a_table_is_not_shown(section: str) -> None:
 
 
 def test_no_object_shows_a_secret() -> None:
-    (source,), one = sources.sources(VALID), mapping.destinations(VALID)["one"]
+    (source,), destination = sources.sources(VALID), mapping.destinations(VALID)["one"]
 
     assert not {"w", "h"} & set(re.findall(r"'(\w+)'", repr(source)))
-    assert not {"s", "k"} & set(re.findall(r"'(\w+)'", repr(one)))
+    assert not {"s", "k"} & set(re.findall(r"'(\w+)'", repr(destination)))
 
 
 def test_what_a_shell_would_replace_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
