@@ -166,6 +166,16 @@ def test_lateness_is_counted_by_the_time_since_the_later_event() -> None:
     assert counters.counts == {"web:late_100": 1, "web:late_2000": 1, "web:too_late": 1}
 
 
+def test_a_visitor_is_late_behind_an_event_of_the_person_that_has_the_visitor_too() -> None:
+    counters = Counts()
+    ranks = Ranks(counters, late_s=60)
+    of(ranks, event(100, anonymousId="v"))
+
+    of(ranks, event(200, userId=None, anonymousId="v"), after_ms=40)
+
+    assert counters.counts == {"web:late_100": 1}
+
+
 def test_a_browser_is_known_by_its_address_and_user_agent() -> None:
     browser = BROWSER | {"ip": "192.0.2.1", "userAgent": "Mozilla/5.0"}
     before, after = ranked(event(3, anonymousId="a", context=browser), event(2, anonymousId="b", context=browser))
