@@ -17,6 +17,7 @@ import redis.asyncio
 from redis.connection import parse_url
 
 _SCHEMES = ("redis", "rediss", "unix")
+_BYTES_ONLY = "decode_responses"  # what is stored is no text
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _VERIFIED = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
 
@@ -36,7 +37,7 @@ def checked_url(url: str) -> str:
         )
     for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True):
         if not _is_option(scheme, name, value):
-            raise ValueError(f"the option {name} does not exist, or its value is invalid")
+            raise ValueError(f"the option {name} cannot be used, or its value is invalid")
         if name in _FILES and not Path(value).is_file():
             raise ValueError(f"the option {name}: there is no such file")
     return url
@@ -89,7 +90,9 @@ def _credentials(options: dict[str, Any]) -> str:
 
 
 def _is_option(scheme: str, name: str, value: str) -> bool:
-    """Return whether both clients of Redis make a connection with this option."""
+    """Return whether both clients of Redis make a connection with this option, and Segue can use it."""
+    if name == _BYTES_ONLY:
+        return False
     url = f"{scheme}:///0?{quote(name)}={quote(value)}"
     try:
         for pool in (redis.ConnectionPool.from_url(url), redis.asyncio.ConnectionPool.from_url(url)):

@@ -30,10 +30,11 @@ BAD = {
     "redis://:p4ss@127.0.0.1/journeys": "must be like redis://host:port/number",
     "unix://:p4ss@/": "must be like unix:///path",
     "unix://tmp/redis.sock": "must be like unix:///path",
-    "redis://:p4ss@127.0.0.1?socket_timeout=x": "the option socket_timeout does not exist, or its value is invalid",
-    "redis://:p4ss@127.0.0.1?colour=red": "the option colour does not exist, or its value is invalid",
-    "redis://:p4ss@127.0.0.1?ssl_cert_reqs=none": "the option ssl_cert_reqs does not exist",
-    "rediss://:p4ss@127.0.0.1?ssl_cert_reqs=perhaps": "the option ssl_cert_reqs does not exist, or its value",
+    "redis://:p4ss@127.0.0.1?socket_timeout=x": "the option socket_timeout cannot be used, or its value is invalid",
+    "redis://:p4ss@127.0.0.1?colour=red": "the option colour cannot be used, or its value is invalid",
+    "redis://:p4ss@127.0.0.1?decode_responses=true": "the option decode_responses cannot be used",
+    "redis://:p4ss@127.0.0.1?ssl_cert_reqs=none": "the option ssl_cert_reqs cannot be used",
+    "rediss://:p4ss@127.0.0.1?ssl_cert_reqs=perhaps": "the option ssl_cert_reqs cannot be used, or its value",
 }
 COMMANDS = [
     ["status"],
