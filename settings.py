@@ -10,14 +10,17 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lanes.redis_url import broker_settings, checked_url
 
 # The configuration without a file: one source, one destination, and the credentials that the simulator accepts.
 DEFAULT_DOCUMENT: dict[str, Any] = {
@@ -28,6 +31,11 @@ DEFAULT_DOCUMENT: dict[str, Any] = {
 }
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# `$NAME` and `${NAME:-default}`, which shells replace and this file does not.
+_SHELL_REFERENCE = re.compile(r"\$[A-Za-z_]|\$\{(?![A-Za-z_][A-Za-z0-9_]*\})")
+# Tables in which `$` has a meaning of its own: paths, triggers and conditions.
+_WITH_DOLLARS = ("mapping", "subscriptions", "filters")
+_CREDENTIALS_IN_URL = re.compile(r"//[^/]*@")
 
 
 class SettingsError(Exception):
@@ -43,11 +51,16 @@ def _base_url(url: str) -> str:
 
 
 class Settings(BaseSettings):
-    """The environment variables as typed values. Durations are seconds, ports are TCP ports on `host`."""
+    """The environment variables as typed values. Durations are seconds, ports are TCP ports on `host`.
 
-    model_config = SettingsConfigDict(env_prefix="SEGUE_", frozen=True, extra="ignore")
+    A field without a `repr` is secret: no text shows its value.
+    """
 
-    redis_url: str = Field(default="redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
+    model_config = SettingsConfigDict(env_prefix="SEGUE_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    redis_url: Annotated[str, AfterValidator(checked_url)] = Field(
+        default="redis://127.0.0.1:6379/0", validation_alias="REDIS_URL", repr=False
+    )
     config: Path | None = None
     data_dir: Path = Path(".segue")
     host: str = "127.0.0.1"
@@ -83,10 +96,11 @@ class Settings(BaseSettings):
         try:
             return cls(**values)
         except ValidationError as error:
-            faults = [
-                f"{_variable(fault['loc'])}: {fault['msg']} (it is {fault['input']!r})" for fault in error.errors()
-            ]
-            raise SettingsError("\n".join(faults)) from None
+            raise SettingsError("\n".join(map(_described, error.errors()))) from None
+
+    def broker(self) -> dict[str, Any]:
+        """Return the settings of Celery that connect it to Redis."""
+        return broker_settings(self.redis_url)
 
     def queue_config(self, remember_days: float) -> dict[str, int]:
         """Return the values of `lanes.QueueConfig` for a destination that remembers identities for so many days."""
@@ -106,6 +120,10 @@ class Settings(BaseSettings):
             return DEFAULT_DOCUMENT
         return read_document(self.config)
 
+    def literal_references(self) -> list[str]:
+        """Return the keys of the configuration file with `$NAME` or `${NAME:-default}`, which are not replaced."""
+        return [] if self.config is None else list(_literal_references(_read(self.config), ""))
+
 
 def read_document(path: Path) -> dict[str, Any]:
     """Return the tables of the TOML file at `path`.
@@ -114,13 +132,30 @@ def read_document(path: Path) -> dict[str, Any]:
 
     Raises SettingsError: the file cannot be read or is not TOML, or a variable is not set.
     """
+    return {key: _resolve(value, key, path) for key, value in _read(path).items()}
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path}: is not TOML: it is not UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: is not TOML: {error}") from None
-    return {key: _resolve(value, key, path) for key, value in document.items()}
+
+
+def _literal_references(value: Any, where: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key not in _WITH_DOLLARS:
+                yield from _literal_references(inner, f"{where}.{key}" if where else key)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _literal_references(inner, f"{where}[{index}]")
+    elif isinstance(value, str) and _SHELL_REFERENCE.search(value):
+        yield where
 
 
 def _resolve(value: Any, where: str, path: Path) -> Any:
@@ -139,6 +174,14 @@ def _environment(name: str, where: str, path: Path) -> str:
     if name not in os.environ:
         raise SettingsError(f"{path}: {where}: the environment variable {name} is not set")
     return os.environ[name]
+
+
+def _described(fault: ErrorDetails) -> str:
+    """Return the text for a fault that pydantic found; with the value, unless the field is secret."""
+    variable, text = _variable(fault["loc"]), fault["msg"].removeprefix("Value error, ")
+    if not Settings.model_fields[_field(variable).lower()].repr:
+        return f"{variable}: {text}"
+    return f"{variable}: {text} (it is {_CREDENTIALS_IN_URL.sub('//***@', repr(fault['input']))})"
 
 
 def _field(variable: str) -> str:

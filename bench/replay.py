@@ -184,7 +184,7 @@ def main() -> None:
         variables = environment(redis_url, sink, config, PYTHONPATH=str(ROOT))
         arguments = [sys.executable, "-m", "bench.replay", "sink", str(sink_port)]
         supervisor.start(
-            programs.embedded_redis(redis_port, directory / "redis"),
+            programs.embedded_redis(redis_url, directory / "redis"),
             Program("sink", "sink", arguments, variables, is_ok(sink)),
         )
         with redis.Redis.from_url(redis_url, socket_timeout=60) as client:

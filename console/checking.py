@@ -9,6 +9,7 @@ import httpx
 
 import mapping
 from ingest import sources
+from lanes.redis_url import verifies_certificate
 from settings import Settings, SettingsError
 
 _TIMEOUT_S = 10.0
@@ -46,6 +47,17 @@ def warnings(document: dict[str, Any]) -> list[str]:
     found = mapping.destinations(document).values()
     lint = [warning for destination in found for warning in mapping.lint_warnings(destination)]
     return [*sources.warnings(document), *lint]
+
+
+def settings_warnings(settings: Settings) -> list[str]:
+    """Return what is valid in the settings and the configuration file, and probably not meant."""
+    found = [
+        f"{key}: only ${{NAME}} is replaced by an environment variable; this text stays as it is"
+        for key in settings.literal_references()
+    ]
+    if not verifies_certificate(settings.redis_url):
+        found.append("REDIS_URL: with ssl_cert_reqs=none or optional, the certificate of Redis is not verified")
+    return found
 
 
 def credentials(

@@ -23,7 +23,7 @@ from console.demo import run as demo
 from console.errors import CommandError
 from console.local import up
 from console.options import AsJson, Destination
-from console.output import out, print_json, print_line, print_lines
+from console.output import out, print_error, print_json, print_line, print_lines, print_text, safe
 from console.session import Session
 from dead_letters.import_export import ImportRefused
 from settings import Settings, SettingsError, read_document
@@ -82,7 +82,7 @@ def run_demo(
     report = demo.run(out, events=events, seed=seed, workers=workers)
     out.print(demo.render(report))
     for difference in report.differences[:20]:
-        typer.echo(difference, err=True)
+        print_error(difference)
     if not report.is_right:
         raise typer.Exit(1)
     print_line("every person is as expected; no event was lost or out of order")
@@ -109,16 +109,15 @@ def worker() -> None:
     threads = session.settings.concurrency * max(1, len(session.destinations))
     options = f"--pool threads -Q segue --loglevel WARNING -n {heartbeat.NAME} --concurrency {threads}"
     isolated = "--without-gossip --without-mingle --without-heartbeat"
-    celery = f"-m celery -A workers.app --quiet worker {options} {isolated}"
-    os.execve(sys.executable, [sys.executable, *_QUIET, *celery.split()], session.environment())
+    celery = f"-m workers --quiet worker {options} {isolated}"
+    os.execve(sys.executable, [sys.executable, "-P", *_QUIET, *celery.split()], session.environment())
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def simulator(context: typer.Context) -> None:
-    """Run a simulated Customer.io workspace. Further options are passed to `python -m simulator`."""
-    settings = Settings.load()
-    address = ["--host", settings.host, "--port", str(settings.simulator_port)]
-    os.execv(sys.executable, [sys.executable, "-m", "simulator", *address, *context.args])
+    """Run a simulated Customer.io workspace on loopback. Further options are passed to `python -m simulator`."""
+    port = ["--port", str(Settings.load().simulator_port)]
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "simulator", *port, *context.args])
 
 
 @app.command(name="status")
@@ -141,7 +140,7 @@ def check(
     faults = checking.faults(document)
     if not faults:
         print_lines(checking.summary(document))
-        for warning in checking.warnings(document):
+        for warning in (*checking.settings_warnings(settings), *checking.warnings(document)):
             print_line(f"warning: {warning}", style="yellow")
     if credentials and not faults:
         for name, destination in mapping.destinations(document).items():
@@ -152,7 +151,7 @@ def check(
                 print_line(f"destination {name}: Customer.io accepts the credentials")
     file = f"{settings.config}: " if settings.config else ""
     for fault in faults:
-        typer.echo(f"{file}{fault}", err=True)
+        print_error(f"{file}{fault}")
     if faults:
         raise typer.Exit(1)
     print_line("ok")
@@ -181,7 +180,7 @@ def translate_lines(
     if config is not None:
         destination = next(iter(mapping.destinations(read_document(config)).values()), None)
     for line in translate.run(sys.stdin, destination):
-        typer.echo(line)
+        typer.echo(safe(line))  # at once: another program may wait for it
 
 
 @app.command(name="import")
@@ -190,11 +189,15 @@ def import_setup(
     destination: Annotated[str, typer.Option(help="The name of the destination in the configuration.")] = "journeys",
 ) -> None:
     """Print the configuration of an existing Segment destination: `segue import FILE > segue.toml`."""
-    typer.echo(importing.toml(file.read_bytes(), destination))
+    print_text(importing.toml(file.read_bytes(), destination))
 
 
 def main() -> None:
-    """Run the command line. An expected error is one text on stderr and the exit code 2."""
+    """Run the command line. An expected error is one text on stderr and the exit code 2.
+
+    What the command and its children write is for this user only.
+    """
+    os.umask(0o077)
     try:
         app()
     except (CommandError, SettingsError, ImportRefused, lanes.QueueError, mapping.ConfigurationError) as error:
@@ -208,7 +211,7 @@ def main() -> None:
 
 
 def _give_up(text: str) -> None:
-    typer.echo(f"segue: {text}", err=True)
+    print_error(f"segue: {text}")
     sys.exit(2)
 
 

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 import lanes
 from console import dead, replays
 from console.errors import CommandError
 from console.options import AsJson
-from console.output import counted, out, print_json, print_json_lines, print_line
+from console.output import counted, err, make_output_private, out, print_json, print_json_lines, print_line, print_text
 from console.session import Session
 from dead_letters import import_export, query
 from dead_letters import replay as replaying
@@ -163,7 +162,7 @@ def replay(
     started = replays.start(queue, wanted, rate, mode)
     if not detach and started.state == "running":
         try:
-            started = replays.watch(queue, started, Console(stderr=True, highlight=False, markup=False, emoji=False))
+            started = replays.watch(queue, started, err)
         except KeyboardInterrupt:
             print_line(f"replay {started.id} is still running; `segue dead cancel {started.id}` stops it")
             raise typer.Exit(130) from None
@@ -230,8 +229,9 @@ def export(
     """Print dead letters as JSON lines for `segue dead import`."""
     queue = _queue(destination)
     _require(queue, wanted.ids)
+    make_output_private()
     for dead_letter in query.matching(queue, wanted):
-        sys.stdout.write(f"{dead_letter.line(queue.name).to_bytes().decode()}\n")
+        print_text(dead_letter.line(queue.name).to_bytes().decode())
 
 
 @app.command(name="import")

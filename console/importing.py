@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from console.errors import CommandError
+from console.output import safe
 from mapping.actions import ACTIONS
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -149,6 +150,6 @@ def _key(key: str) -> str:
 
 def _text(text: str) -> str:
     """Return the text as a TOML string: a literal in single quotes if it contains double quotes, as triggers do."""
-    if '"' in text and _LITERAL.fullmatch(text):
+    if '"' in text and _LITERAL.fullmatch(text) and safe(text) == text:
         return f"'{text}'"
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return safe(json.dumps(text, ensure_ascii=False))

@@ -1,28 +1,68 @@
 """How the commands print: one console, JSON for programs, and lists that are readable at 80 columns and at 40.
 
-Texts of events and of Customer.io are printed as they are: neither Rich's markup nor its emoji codes apply, so that
-`[b]` and `:apple:` in a name stay what they are.
+Texts of events and of Customer.io come from anyone. Neither Rich's markup nor its emoji codes apply to them, so that
+`[b]` and `:apple:` in a name stay what they are. Characters on which a terminal acts are escaped as in JSON.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import stat
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import orjson
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
-out = Console(highlight=False, markup=False, emoji=False)
+# Control characters but tab and line feed, those that change the direction of text, other ends of lines, and halves of
+# characters, which no encoding has.
+_ACTIVE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def safe(text: str) -> str:
+    """Return the text with the characters on which a terminal acts as `\\u001b`; line feeds stay. JSON stays equal."""
+    return _ACTIVE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def safe_line(text: str) -> str:
+    """Return the text as `safe` does, with line feeds as `\\n`."""
+    return safe(text).replace("\n", "\\n")
+
+
+class SafeConsole(Console):
+    """A console on which no text of an event acts, whatever table or list it is part of."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield the segments of a renderable, with safe texts."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(safe(segment.text), segment.style)
+
+
+out = SafeConsole(highlight=False, markup=False, emoji=False)
+err = SafeConsole(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+def print_error(text: str) -> None:
+    """Print the text on stderr, with its lines."""
+    sys.stderr.write(f"{safe(text)}\n")
+
+
+def print_text(text: str) -> None:
+    """Print JSON or TOML, which stays equal: a character on which a terminal acts can only be in a string."""
+    sys.stdout.write(f"{safe(text)}\n")
 
 
 def print_json(value: Any, *, indent: bool = False) -> None:
     """Print the value as JSON: on one line, or indented."""
-    sys.stdout.write(f"{orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else None).decode()}\n")
+    print_text(orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else None).decode())
 
 
 def print_json_lines(values: Iterable[Any]) -> None:
@@ -33,13 +73,21 @@ def print_json_lines(values: Iterable[Any]) -> None:
 
 def print_line(text: str, style: str | None = None) -> None:
     """Print the text as one line, however long it is: programs and `grep` read it."""
-    out.print(text, style=style, soft_wrap=True)
+    out.print(safe_line(text), style=style, soft_wrap=True)
 
 
 def print_lines(lines: Iterable[str]) -> None:
     """Print each text as one line."""
     for line in lines:
         print_line(line)
+
+
+def make_output_private() -> None:
+    """Take from other users the access to stdout if it is a file that is empty, as the shell creates it for `>`."""
+    with suppress(OSError):
+        found = os.fstat(sys.stdout.fileno())
+        if stat.S_ISREG(found.st_mode) and found.st_size == 0:
+            os.fchmod(sys.stdout.fileno(), 0o600)
 
 
 def counted(number: int, noun: str) -> str:
@@ -58,7 +106,7 @@ def figures(rows: Iterable[tuple[str, str]]) -> Table:
     value = Column(min_width=11, overflow="fold", justify="right")
     table = Table.grid(name, value, padding=(0, 2))
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(safe_line, row))
     return table
 
 
@@ -69,8 +117,8 @@ def entries(rows: Iterable[tuple[str, str, str]]) -> Table:
     """
     table = Table.grid(Column(justify="right", overflow="fold"), Column(overflow="fold"), padding=(0, 2))
     for name, facts, text in rows:
-        parts: list[RenderableType] = [Text(facts)]
+        parts: list[RenderableType] = [Text(safe_line(facts))]
         if text:
-            parts.append(Padding(Text(text), (0, 0, 0, 2)))
-        table.add_row(Text(name, style="bold"), Group(*parts))
+            parts.append(Padding(Text(safe(text)), (0, 0, 0, 2)))
+        table.add_row(Text(safe_line(name), style="bold"), Group(*parts))
     return table

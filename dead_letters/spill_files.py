@@ -100,6 +100,7 @@ def _line(file: Path, text: bytes) -> Line:
 
 def _write(file: Path, lines: Iterable[bytes]) -> Path:
     draft = file.with_name(file.name + _DRAFT)
+    draft.touch(mode=0o600)  # it contains data of people
     with draft.open("wb") as raw:
         with ZstdCompressor().stream_writer(raw, closefd=False) as compressed:
             for line in lines:
@@ -126,7 +127,7 @@ def _chunks(file: Path) -> Iterator[bytes]:
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """Lock the directory, which is made when absent, against other processes that write to it."""
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (directory / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -89,7 +89,7 @@ class Ingest:
         self._client = redis.asyncio.Redis.from_url(
             self._settings.redis_url, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S
         )
-        self._wakeups = Wakeups(self._settings.redis_url)
+        self._wakeups = Wakeups(self._settings.broker())
         self._commits = {
             name: GroupCommit(self._queue(name, destination), destination, self._wakeups)
             for name, destination in self._destinations.items()
@@ -127,7 +127,7 @@ class Ingest:
         except Refusal as refusal:
             return refused(refusal)
         except Exception:
-            log.exception("unhandled exception in %s %s", scope["method"], scope["path"])
+            log.exception("unhandled exception in %s %r", scope["method"], scope["path"])
             return refused(Refusal(500, "internal error; send the request again", code="internal_error"))
 
     async def _route(self, scope: Scope, receive: bodies.Receive) -> Response:
@@ -200,7 +200,7 @@ class Ingest:
                 except Exception as error:
                     self._counters.add(offer.source.name, "rejected", len(offer.entries))
                     if not isinstance(error, Refusal):
-                        log.exception("unhandled exception in %s", scope["path"])
+                        log.exception("unhandled exception in %r", scope["path"])
         return responses.PIXEL
 
     async def _accept_webhook(self, name: str, scope: Scope, receive: bodies.Receive) -> Response:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 from celery import Celery
 
@@ -23,9 +25,10 @@ _TIMEOUTS = {"socket_timeout": 5, "socket_connect_timeout": 2}
 class Wakeups:
     """Sends wake-ups from a thread, so that a slow Redis does not block a request."""
 
-    def __init__(self, redis_url: str) -> None:
-        self._celery = Celery("segue-ingest", broker=redis_url)
-        self._celery.conf.broker_transport_options = _TIMEOUTS
+    def __init__(self, broker: Mapping[str, Any]) -> None:
+        """Connect with `broker`, the settings of Celery for it."""
+        self._celery = Celery("segue-ingest", fixups=())
+        self._celery.conf.update(broker, broker_transport_options=_TIMEOUTS)
         self._pending: queue.SimpleQueue[tuple[str, list[str | int]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._send_all, name="wakeups", daemon=True)
         self._thread.start()

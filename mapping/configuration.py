@@ -56,10 +56,10 @@ class _Strict(BaseModel):
 
 
 class DestinationTable(_Strict):
-    """The keys of `[destinations.NAME]`."""
+    """The keys of `[destinations.NAME]`. No text shows a field without a `repr`."""
 
-    site_id: _Text
-    api_key: _Text
+    site_id: _Text = Field(repr=False)
+    api_key: _Text = Field(repr=False)
     region: Region = "us"
     identifiers: IdentifierScheme = "email_or_id"
     compatibility: Compatibility = "current"
@@ -149,13 +149,13 @@ class _Reader:
             return model.model_validate(table)
         except ValidationError as error:
             for fault in error.errors(include_url=False):
-                self.faults.append(_described(fault, where, tuple(model.model_fields)))
+                self.faults.append(_described(fault, where, model))
             return None
 
     def filter(self, where: str, row: Any) -> Filter | None:
         """Return the filter of one table; record its faults and return None when there are any."""
         if not isinstance(row, Mapping):
-            self.faults.append(f"{where}: must be a table, not {row!r}")
+            self.faults.append(f"{where}: must be a table")
             return None
         try:
             return compile_filter(row)
@@ -297,8 +297,8 @@ def _expanded(value: Any) -> Any:
     return {"@template": value} if "{{" in value else value
 
 
-def _described(fault: Any, where: str, known: tuple[str, ...]) -> str:
-    """Return the text for a fault that pydantic found."""
+def _described(fault: Any, where: str, model: type[BaseModel]) -> str:
+    """Return the text for a fault that pydantic found; with the value, unless the field is secret."""
     location, kind, value = fault["loc"], fault["type"], fault["input"]
     key = where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     context = fault.get("ctx", {})
@@ -306,14 +306,15 @@ def _described(fault: Any, where: str, known: tuple[str, ...]) -> str:
         case "missing":
             return f"{key}: is missing"
         case "extra_forbidden":
-            return _unknown(key, str(location[-1]), known)
+            return _unknown(key, str(location[-1]), tuple(model.model_fields))
         case "literal_error":
             return f"{key}: is {value!r}, but must be {context['expected']}"
         case "model_type" | "model_attributes_type":
-            return f"{key}: must be a table, not {value!r}"
+            return f"{key}: must be a table"
         case "string_too_short":
             return f"{key}: must not be empty"
-    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]} (it is {value!r})"
+    shown = f" (it is {value!r})" if model.model_fields[location[0]].repr else ""
+    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}{shown}"
 
 
 def _unknown(where: str, name: str, known: tuple[str, ...], what: str = "key", shown: tuple[str, ...] = ()) -> str:

@@ -44,7 +44,7 @@ class Destination:
     """
 
     name: str
-    site_id: str
+    site_id: str = field(repr=False)
     api_key: str = field(repr=False)
     region: Region
     identifiers: IdentifierScheme

@@ -1,8 +1,14 @@
-"""`python -m simulator`: a simulated Customer.io workspace over HTTP, until SIGTERM."""
+"""`python -m simulator`: a simulated Customer.io workspace over HTTP, until SIGTERM.
+
+The variable SIMULATOR_CREDENTIALS has further credentials as JSON, `[[SITE, KEY], …]`: other users of the machine can
+read the options of a process, and not its environment.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import signal
 import sys
 
@@ -29,6 +35,7 @@ def main() -> None:
     given = parser.parse_args()
     pairs = [(given.site_id, given.api_key)]
     pairs += [(site, key) for site, _, key in (pair.partition(":") for pair in given.credentials)]
+    pairs += [(site, key) for site, key in json.loads(os.environ.get("SIMULATOR_CREDENTIALS", "[]"))]
     # uvicorn raises the signal that stopped it again after shutdown; the exit code must be 0 then.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(

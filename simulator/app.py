@@ -15,6 +15,7 @@ from typing import Any
 
 from simulator.control import control
 from simulator.options import Faults
+from simulator.origin import refusal
 from simulator.response import OK, UNAUTHORIZED, Response
 from simulator.service import Service
 from simulator.track import Scope, TrackApi, site_id
@@ -38,7 +39,7 @@ class Simulator:
         body = await _body(receive)
         path: str = scope["path"]
         if path.startswith("/_sim/"):
-            await _say(send, control(self.service, scope["method"], path.removeprefix("/_sim/"), body))
+            await _say(send, self._control(scope, path.removeprefix("/_sim/"), body))
             return
         faults = self._faults(scope)
         outcome = self._outcome(scope, body, faults)
@@ -51,6 +52,10 @@ class Simulator:
             await _break(receive, send, faults.timeout_s if outcome == "timeout" else 0.0)
         else:
             await _say(send, outcome, slow_s)
+
+    def _control(self, scope: Scope, what: str, body: bytes) -> Response:
+        refused = refusal(scope["method"], scope["headers"])
+        return refused or control(self.service, scope["method"], what, body)
 
     def _faults(self, scope: Scope) -> Faults:
         faults = self.service.faults

@@ -21,14 +21,17 @@ QUEUE = "segue"
 _EXPIRES_S = 5
 
 settings = Settings.load()
-app = Celery("segue", broker=settings.redis_url, include=["workers.tasks"])
+# Without fixups, Celery puts no directory of a Django project on the module search path.
+app = Celery("segue", include=["workers.tasks"], fixups=())
 app.conf.update(
+    settings.broker(),
     task_default_queue=QUEUE,
     task_ignore_result=True,
     task_store_errors_even_if_ignored=False,
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
     worker_send_task_events=False,
+    worker_enable_remote_control=False,
     worker_soft_shutdown_timeout=10,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,

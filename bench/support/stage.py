@@ -104,7 +104,7 @@ class Stage:
         self.supervisor = self._stack.enter_context(Supervisor(lambda line: print(line, file=sys.stderr), output=log))
         sink = [sys.executable, "-m", "bench.support.sink", str(self.sink_port), *map(str, self._latency_ms)]
         self.supervisor.start(
-            programs.embedded_redis(self.redis_port, self.directory / "redis"),
+            programs.embedded_redis(self.redis_url, self.directory / "redis"),
             Program("sink", "sink", sink, self.environment, is_ok(f"{sink_url}/figures")),
         )
         return self

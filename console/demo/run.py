@@ -30,6 +30,7 @@ from console.demo.oracle import Person
 from console.errors import CommandError
 from console.local import programs
 from console.local.supervisor import Supervisor
+from lanes.redis_url import socket_url
 
 _QUEUE = "demo"
 _POLL_S = 0.05
@@ -108,15 +109,15 @@ class _Pipeline:
 
 
 def _start(supervisor: Supervisor, directory: Path, workers: int) -> _Pipeline:
-    host, redis_port, simulator_port, ingest_port = programs.LOOPBACK, *(programs.free_port() for _ in range(3))
+    host, simulator_port, ingest_port = programs.LOOPBACK, programs.free_port(), programs.free_port()
     os.environ.pop("SEGUE_CONFIG", None)
     environment = _SETTINGS | {
-        "REDIS_URL": f"redis://{host}:{redis_port}/0",
+        "REDIS_URL": socket_url(directory / "redis.sock"),
         "SEGUE_TRACK_URL": programs.url(host, simulator_port),
     }
     supervisor.start(
-        programs.embedded_redis(redis_port, directory / "redis"),
-        programs.simulator(host, simulator_port, [("demo", "demo")]),
+        programs.embedded_redis(environment["REDIS_URL"], directory / "redis"),
+        programs.simulator(simulator_port, [("demo", "demo")]),
     )
     supervisor.start(*programs.workers(workers, environment), programs.ingest(host, ingest_port, environment))
     return _Pipeline(

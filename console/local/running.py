@@ -15,6 +15,7 @@ from pathlib import Path
 import orjson
 
 from console.errors import CommandError
+from console.local.data_dir import make_private
 from settings import Settings
 
 
@@ -40,19 +41,20 @@ def read(data_dir: Path) -> Running | None:
 def write(data_dir: Path, running: Running) -> None:
     """Write the record atomically: a reader sees the old one or the new one."""
     draft = data_dir / "up.json.new"
+    draft.touch(mode=0o600)  # REDIS_URL may contain a password
     draft.write_bytes(orjson.dumps(asdict(running), option=orjson.OPT_INDENT_2))
     draft.replace(_file(data_dir))
 
 
 @contextmanager
 def locked(data_dir: Path) -> Iterator[int]:
-    """Lock the directory, which is created if it does not exist, for one `segue up`; remove `up.json` at the end.
+    """Make the directory private and lock it for one `segue up`; remove `up.json` at the end.
 
     Yields the descriptor of the lock file. Children inherit it, so that the lock lasts until all of them have ended.
 
     Raises CommandError: another `segue up` has the lock, or the children of a killed one have.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
+    make_private(data_dir)
     with (data_dir / "up.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

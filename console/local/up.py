@@ -16,7 +16,9 @@ import redis
 import mapping
 from console.errors import CommandError
 from console.local import programs, running
+from console.local.data_dir import redis_socket
 from console.local.supervisor import Supervisor
+from lanes.redis_url import socket_url
 from settings import Settings
 
 _POLL_S = 0.2
@@ -44,9 +46,9 @@ def run(settings: Settings, report: Callable[[str], None]) -> None:
     """
     with running.locked(settings.data_dir) as lock:
         ports = _ports(settings)
-        with Supervisor(report, kept_open=[lock]) as supervisor:
+        with redis_socket(settings.data_dir) as socket, Supervisor(report, kept_open=[lock]) as supervisor:
             supervisor.handle_signals()
-            environment = _start(supervisor, settings, ports)
+            environment = _start(supervisor, settings, ports, socket_url(socket))
             record = partial(_record, supervisor, settings.data_dir, ports, environment)
             record()
             if not supervisor.stopping.is_set():
@@ -59,20 +61,19 @@ def run(settings: Settings, report: Callable[[str], None]) -> None:
     report("stopped")
 
 
-def _start(supervisor: Supervisor, settings: Settings, ports: dict[str, int]) -> dict[str, str]:
-    """Start every process and return the variables that they share."""
+def _start(supervisor: Supervisor, settings: Settings, ports: dict[str, int], embedded_url: str) -> dict[str, str]:
+    """Start every process and return the variables that they share. `embedded_url` is that of an embedded Redis."""
     destinations = mapping.destinations(settings.document())
     environment = shared_variables(settings) | {"REDIS_URL": settings.redis_url}
     if "redis_url" not in settings.model_fields_set:
-        port = programs.free_port()
-        environment["REDIS_URL"] = f"redis://{programs.LOOPBACK}:{port}/0"
-        supervisor.start(programs.embedded_redis(port, settings.data_dir / "redis"))
+        environment["REDIS_URL"] = embedded_url
+        supervisor.start(programs.embedded_redis(embedded_url, settings.data_dir / "redis"))
     else:
         redis.Redis.from_url(settings.redis_url, socket_connect_timeout=5).ping()
     if "simulator" in ports:
-        environment["SEGUE_TRACK_URL"] = programs.url(settings.host, ports["simulator"])
+        environment["SEGUE_TRACK_URL"] = programs.url(programs.LOOPBACK, ports["simulator"])
         credentials = [(destination.site_id, destination.api_key) for destination in destinations.values()]
-        supervisor.start(programs.simulator(settings.host, ports["simulator"], credentials))
+        supervisor.start(programs.simulator(ports["simulator"], credentials))
     if settings.config is None and _has_credentials():
         default = settings.data_dir / "default.toml"
         default.write_text(_DEFAULT_WITH_CREDENTIALS, encoding="utf-8")
@@ -100,10 +101,11 @@ def _ports(settings: Settings) -> dict[str, int]:
     if settings.track_url is None and not _has_credentials():
         ports["simulator"] = settings.simulator_port
     for name, port in ports.items():
+        host = _host(settings, name)
         try:
-            programs.probe_port(settings.host, port)
+            programs.probe_port(host, port)
         except OSError as error:
-            address = f"port {port} of {settings.host}"
+            address = f"port {port} of {host}"
             raise CommandError(f"{address}: {error.strerror}; set SEGUE_{name.upper()}_PORT to another one") from None
     return ports
 
@@ -113,7 +115,12 @@ def _record(supervisor: Supervisor, data_dir: Path, ports: dict[str, int], envir
 
 
 def _addresses(settings: Settings, ports: dict[str, int]) -> str:
-    return ", ".join(f"{name} on {programs.url(settings.host, port)}" for name, port in ports.items())
+    return ", ".join(f"{name} on {programs.url(_host(settings, name), port)}" for name, port in ports.items())
+
+
+def _host(settings: Settings, name: str) -> str:
+    """Return the address on which an endpoint listens. The simulator has no login, so it stays on loopback."""
+    return programs.LOOPBACK if name == "simulator" else settings.host
 
 
 def _has_credentials() -> bool:

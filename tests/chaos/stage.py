@@ -40,8 +40,8 @@ class Stage:
         self._supervisor = self._stack.enter_context(Supervisor(lambda _: None, output=log))
         self._supervisor.start(
             # With "everysec" a kill may lose the writes of the last seconds when the disk is busy.
-            programs.embedded_redis(self.redis_port, self.directory / "redis", fsync="always"),
-            programs.simulator("127.0.0.1", self.simulator_port, [("demo", "demo")]),
+            programs.embedded_redis(f"redis://127.0.0.1:{self.redis_port}/0", self.directory / "redis", fsync="always"),
+            programs.simulator(self.simulator_port, [("demo", "demo")]),
         )
         return self
 

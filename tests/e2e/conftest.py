@@ -32,13 +32,21 @@ def clean_environment(**variables: str) -> dict[str, str]:
     return inherited | variables
 
 
-def segue(*arguments: str, environment: dict[str, str], given: str = "") -> subprocess.CompletedProcess[str]:
+def segue(
+    *arguments: str,
+    environment: dict[str, str],
+    given: str = "",
+    working_directory: Path | None = None,
+    stdout: Any = subprocess.PIPE,
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with `given` on its stdin."""
     return subprocess.run(
-        [sys.executable, "-m", "console.cli", *arguments],
+        [sys.executable, "-P", "-m", "console.cli", *arguments],
+        cwd=working_directory,
         env=environment,
         input=given,
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         timeout=_COMMAND_S,
         check=False,
@@ -46,9 +54,10 @@ def segue(*arguments: str, environment: dict[str, str], given: str = "") -> subp
 
 
 class Up:
-    """A running `segue up`."""
+    """A running `segue up`, started in `working_directory`."""
 
-    def __init__(self, directory: Path, **variables: str) -> None:
+    def __init__(self, directory: Path, working_directory: Path | None = None, **variables: str) -> None:
+        self._working_directory = working_directory
         self.data_dir = directory / "data"
         self.ingest_url = f"http://127.0.0.1:{free_port()}"
         self.simulator_url = f"http://127.0.0.1:{free_port()}"
@@ -66,8 +75,14 @@ class Up:
 
     def __enter__(self) -> Self:
         with self._output.open("wb") as output:
-            command = [sys.executable, "-m", "console.cli", "up"]
-            self.process = subprocess.Popen(command, env=self.environment, stdout=output, stderr=subprocess.STDOUT)
+            command = [sys.executable, "-P", "-m", "console.cli", "up"]
+            self.process = subprocess.Popen(
+                command,
+                cwd=self._working_directory,
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
         try:
             wait_until(lambda: "ready" in self.lines() or self.process.poll() is not None, "`segue up` is ready")
             assert self.process.poll() is None, self._output.read_text()

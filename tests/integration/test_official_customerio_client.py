@@ -69,7 +69,7 @@ def process() -> Iterator[World]:
 @pytest.fixture
 def world(process: World) -> World:
     """A workspace without people."""
-    process.http.post("/_sim/reset")
+    process.http.post("/_sim/reset", json={})
     return process
 
 

@@ -1,12 +1,17 @@
-"""The test of the credentials: what each response of Customer.io means."""
+"""`segue check`: faults show no secret, what is probably not meant, and what each response of Customer.io means."""
 
 from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 import mapping
 from console import checking
+from ingest import sources
 from settings import Settings
 
 DESTINATION = mapping.destinations({"destinations": {"one": {"site_id": "s", "api_key": "k"}}})["one"]
@@ -55,3 +60,62 @@ def test_a_source_without_trust_is_a_warning() -> None:
     document["sources"]["old"] = source | {"trust": "public"}
     assert checking.warnings(document) == []
     assert "source old (public) → one" in "\n".join(checking.summary(document))
+
+
+SECRET = "987654321"
+VALID: dict[str, Any] = {
+    "sources": {"web": {"write_key": "w", "webhook_secret": "h", "destinations": ["one"]}},
+    "destinations": {"one": {"site_id": "s", "api_key": "k"}},
+}
+SECRETS = [(section, name, key) for section, tables in VALID.items() for name, table in tables.items() for key in table]
+
+
+@pytest.mark.parametrize("value", [int(SECRET), [SECRET], {"value": SECRET}, [[SECRET]]], ids=repr)
+@pytest.mark.parametrize(("section", "name", "key"), [each for each in SECRETS if each[2] != "destinations"])
+def test_a_fault_names_the_key_of_a_secret_without_its_value(section: str, name: str, key: str, value: object) -> None:
+    table = VALID[section][name] | {key: value}
+
+    found = checking.faults(VALID | {section: {name: table}})
+
+    assert [fault for fault in found if fault.startswith(f"{section}.{name}.{key}: ")]
+    assert not [fault for fault in found if SECRET in fault]
+
+
+@pytest.mark.parametrize("section", ["sources", "destinations"])
+def test_a_secret_in_place_of_a_table_is_not_shown(section: str) -> None:
+    assert checking.faults(VALID | {section: {"api_key": SECRET}})
+    assert not [fault for fault in checking.faults(VALID | {section: {"api_key": SECRET}}) if SECRET in fault]
+
+
+def test_no_object_shows_a_secret() -> None:
+    (source,), destination = sources.sources(VALID), mapping.destinations(VALID)["one"]
+
+    assert not {"w", "h"} & set(re.findall(r"'(\w+)'", repr(source)))
+    assert not {"s", "k"} & set(re.findall(r"'(\w+)'", repr(destination)))
+
+
+def test_what_a_shell_would_replace_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A", "a$b")
+    file = tmp_path / "segue.toml"
+    file.write_text(
+        '[sources.web]\nwrite_key = "${A:-x}"\nwebhook_secret = "$A"\ndestinations = ["one"]\n'
+        '[destinations.one]\nsite_id = "${A}"\napi_key = "5$"\n'
+        '[[destinations.one.subscriptions]]\nname = "a"\naction = "trackEvent"\ntrigger = \'event = "$a"\'\n'
+        'mapping.name = "$.event"\n'
+    )
+
+    warnings = checking.settings_warnings(Settings(config=file))
+
+    assert [warning.partition(":")[0] for warning in warnings] == [
+        "sources.web.write_key",
+        "sources.web.webhook_secret",
+    ]
+    assert not [warning for warning in warnings if "$A" in warning or "-x" in warning]
+
+
+def test_a_certificate_that_is_not_verified_is_a_warning() -> None:
+    url = "rediss://redis.example?ssl_cert_reqs=none"
+
+    (warning,) = checking.settings_warnings(Settings(REDIS_URL=url))
+    assert warning.startswith("REDIS_URL: ")
+    assert checking.settings_warnings(Settings()) == []

@@ -327,8 +327,9 @@ def test_after_a_failover_the_endpoint_connects_to_the_new_primary(
             redis_client.replicaof("NO", "ONE")
 
 
-def test_a_fault_at_the_start_ends_the_process() -> None:
-    app = Ingest(Settings(REDIS_URL="sentinel://127.0.0.1:1"))
+def test_a_fault_at_the_start_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Ingest(Settings())
+    monkeypatch.setattr(app, "_start", lambda: pytest.fail("a fault"))
     server = uvicorn.Server(uvicorn.Config(app, port=free_port(), lifespan="on", log_config=None))
 
     with pytest.raises(SystemExit):

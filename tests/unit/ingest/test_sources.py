@@ -45,6 +45,7 @@ def test_the_default_document_has_one_source() -> None:
         (VALID | {"queue_share": 1.5}, "sources.web.queue_share: input should be less than or equal to 1 (it is 1.5)"),
         (VALID | {"events_per_s": 0}, "sources.web.events_per_s: input should be greater than 0 (it is 0)"),
         (VALID | {"webhook_arrays": "all"}, "sources.web.webhook_arrays: input should be 'first', 'whole' or 'refuse'"),
+        (VALID | {"webhook_secret": 5}, "sources.web.webhook_secret: input should be a valid string"),
         (VALID | {"browser_batch_ms": -1}, "sources.web.browser_batch_ms: input should be greater than or equal to 0"),
         ("text", "sources.web: must be a table"),
     ],

@@ -80,6 +80,6 @@ def process() -> Iterator[Running]:
 @pytest.fixture
 def running(process: Running) -> Running:
     """The process in its initial state."""
-    process.http.post("/_sim/reset")
+    process.http.post("/_sim/reset", json={})
     process.http.post("/_sim/options", json={})
     return process

@@ -1,0 +1,102 @@
+"""The URL of Redis: whether connections can be made from it, and what it is for Celery.
+
+Celery's transport reads a URL in another way than the client of Redis: it does not verify certificates unless it is
+told to, and it refuses options such as `socket_timeout`. So both get what the client of Redis reads.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import redis
+import redis.asyncio
+from redis.connection import parse_url
+
+_SCHEMES = ("redis", "rediss", "unix")
+_BYTES_ONLY = "decode_responses"  # what is stored is no text
+_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_VERIFIED = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+
+
+def checked_url(url: str) -> str:
+    """Return the URL if connections can be made from it; raise ValueError with the fault otherwise.
+
+    No fault quotes a part that may contain the password: in an invalid URL, that is each part but the scheme.
+    """
+    scheme = url.partition("://")[0]
+    if scheme not in _SCHEMES:
+        raise ValueError("must begin with redis://, rediss:// or unix://")
+    if not _is_well_formed(url):
+        form = "unix:///path" if scheme == "unix" else f"{scheme}://host:port/number"
+        raise ValueError(
+            f"must be like {form}; in a user and a password, / ? # @ must be percent-encoded: %2F %3F %23 %40"
+        )
+    for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+        if not _is_option(scheme, name, value):
+            raise ValueError(f"the option {name} cannot be used, or its value is invalid")
+        if name in _FILES and not Path(value).is_file():
+            raise ValueError(f"the option {name}: there is no such file")
+    return url
+
+
+def verifies_certificate(url: str) -> bool:
+    """Return whether a checked URL verifies the certificate of Redis, or does not use TLS."""
+    return bool(_options(url).get("ssl_cert_reqs", "required") == "required")
+
+
+def broker_settings(url: str) -> dict[str, Any]:
+    """Return the settings of Celery for a checked URL. Certificates are verified, unless the URL's options say not."""
+    parts, options = urlsplit(url), _options(url)
+    address = f"{_credentials(options)}{parts.netloc.rpartition('@')[2]}"
+    database = options.get("db", 0)
+    if parts.scheme == "unix":
+        return {"broker_url": f"redis+socket://{address}{parts.path}?virtual_host={database}"}
+    broker_url = f"{parts.scheme}://{address}/{database}"
+    if parts.scheme == "redis":
+        return {"broker_url": broker_url}
+    tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
+    return {"broker_url": broker_url, "broker_use_ssl": _VERIFIED | tls}
+
+
+def socket_url(path: Path) -> str:
+    """Return the URL of a server that listens on a Unix socket."""
+    return f"unix://{quote(str(path))}"
+
+
+def _is_well_formed(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    is_path = not parts.hostname and len(parts.path) > 1
+    is_database = re.fullmatch("/?[0-9]*/?", parts.path) is not None
+    rest = is_path if parts.scheme == "unix" else is_database
+    return is_port and rest and not parts.fragment and "@" not in parts.query
+
+
+def _options(url: str) -> dict[str, Any]:
+    options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
+    return options
+
+
+def _credentials(options: dict[str, Any]) -> str:
+    user, password = (quote(options.get(name, ""), safe="") for name in ("username", "password"))
+    return f"{user}:{password}@" if password else ""
+
+
+def _is_option(scheme: str, name: str, value: str) -> bool:
+    """Return whether both clients of Redis make a connection with this option, and Segue can use it."""
+    if name == _BYTES_ONLY:
+        return False
+    url = f"{scheme}:///0?{quote(name)}={quote(value)}"
+    try:
+        for pool in (redis.ConnectionPool.from_url(url), redis.asyncio.ConnectionPool.from_url(url)):
+            pool.connection_class(**pool.connection_kwargs)
+    except (TypeError, ValueError, redis.RedisError):
+        return False
+    return True

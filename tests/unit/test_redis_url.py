@@ -1,0 +1,168 @@
+"""REDIS_URL: a bad one is one line without the password, for every command; what Celery gets of a good one."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lanes.redis_url import broker_settings, checked_url, socket_url, verifies_certificate
+from settings import Settings
+from tests.unit.console.test_cli import main, set_up
+
+__all__ = ["set_up"]
+
+BAD = {
+    "": "must begin with redis://, rediss:// or unix://",
+    "http://:p4ss@127.0.0.1:6379": "must begin with redis://, rediss:// or unix://",
+    "sentinel://:p4ss@127.0.0.1:26379": "must begin with redis://, rediss:// or unix://",
+    "REDIS://:p4ss@127.0.0.1": "must begin with redis://, rediss:// or unix://",
+    "redis://:p4ss@127.0.0.1:port/0": "must be like redis://host:port/number",
+    "redis://:p4ss@127.0.0.1:99999/0": "must be like redis://host:port/number",
+    "redis://:p4/ss@127.0.0.1:6379/0": "must be like redis://host:port/number",
+    "redis://:12/p4ss@127.0.0.1:6379/0": "must be like redis://host:port/number",
+    "redis://:p4#ss@127.0.0.1:6379/0": "must be like redis://host:port/number",
+    "redis://:12?p4ss@127.0.0.1:6379/0": "must be like redis://host:port/number",
+    "rediss://:p4[ss@127.0.0.1:6379/0": "must be like rediss://host:port/number",
+    "redis://:p4ss@127.0.0.1/journeys": "must be like redis://host:port/number",
+    "unix://:p4ss@/": "must be like unix:///path",
+    "unix://tmp/redis.sock": "must be like unix:///path",
+    "redis://:p4ss@127.0.0.1?socket_timeout=x": "the option socket_timeout cannot be used, or its value is invalid",
+    "redis://:p4ss@127.0.0.1?colour=red": "the option colour cannot be used, or its value is invalid",
+    "redis://:p4ss@127.0.0.1?decode_responses=true": "the option decode_responses cannot be used",
+    "redis://:p4ss@127.0.0.1?ssl_cert_reqs=none": "the option ssl_cert_reqs cannot be used",
+    "rediss://:p4ss@127.0.0.1?ssl_cert_reqs=perhaps": "the option ssl_cert_reqs cannot be used, or its value",
+}
+COMMANDS = [
+    ["status"],
+    ["up"],
+    ["ingest"],
+    ["worker"],
+    ["simulator"],
+    ["check"],
+    ["test", "pyproject.toml"],
+    ["forget", "--user-id", "1"],
+    ["unsuppress", "--user-id", "1"],
+    ["receipts"],
+    ["lanes", "show", "id:1"],
+    ["lanes", "configure"],
+    ["lanes", "verify"],
+    ["dead", "list"],
+    ["dead", "show", "1"],
+    ["dead", "edit", "1"],
+    ["dead", "replay"],
+    ["dead", "replays"],
+    ["dead", "cancel", "1"],
+    ["dead", "skip", "1"],
+    ["dead", "purge"],
+    ["dead", "export"],
+    ["dead", "import", "pyproject.toml"],
+    ["dead", "stats"],
+]
+
+
+@pytest.mark.parametrize(("url", "fault"), BAD.items())
+def test_a_bad_url_is_one_line_without_the_password(
+    url: str, fault: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+
+    assert main(["status"], monkeypatch) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"segue: REDIS_URL: {fault}")
+    assert "p4" not in line
+    assert "ss@" not in line
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_no_command_starts_with_a_bad_url(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://:p4/ss@127.0.0.1:6379/0")
+    if command[0] == "test":
+        monkeypatch.setattr("console.tester.read_event", lambda _: {})
+
+    assert main(command, monkeypatch) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("segue: REDIS_URL: must be like redis://host:port/number")
+
+
+def test_an_unavailable_redis_is_named_without_the_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://:p4ss@127.0.0.1:1/0")
+
+    assert main(["status"], monkeypatch) == 2
+
+    error = capsys.readouterr().err
+    assert error.startswith("segue: Redis is unavailable: ")
+    assert "p4ss" not in error
+
+
+def test_celery_does_not_start_with_a_bad_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://:p4/ss@127.0.0.1:6379/0")
+
+    started = subprocess.run(
+        [sys.executable, "-m", "workers", "beat"], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (started.returncode, started.stdout) == (1, "")
+    assert started.stderr.startswith("segue: REDIS_URL: must be like")
+    assert started.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://",
+        "redis://127.0.0.1",
+        "redis://user:p%2Fss@redis.example:6380/3",
+        "redis://[::1]:6379/0?socket_timeout=5&health_check_interval=10",
+        "rediss://redis.example/0?ssl_check_hostname=false",
+        "unix:///run/redis.sock?db=2",
+    ],
+)
+def test_a_good_url_is_kept(url: str) -> None:
+    assert Settings(REDIS_URL=url).redis_url == url
+    assert "ss@" not in repr(Settings(REDIS_URL=url))
+
+
+def test_celery_gets_address_database_and_password_and_no_other_option(tmp_path: Path) -> None:
+    socket = tmp_path / "a b#c.sock"
+
+    assert [
+        broker_settings(url)["broker_url"]
+        for url in (
+            "redis://user:p%2Fss@redis.example:6380/3?socket_timeout=5",
+            "redis://redis.example?db=2&password=a/b",
+            "unix://:secret@/run/redis.sock?db=2",
+            socket_url(socket),
+        )
+    ] == [
+        "redis://user:p%2Fss@redis.example:6380/3",
+        "redis://:a%2Fb@redis.example/2",
+        "redis+socket://:secret@/run/redis.sock?virtual_host=2",
+        f"redis+socket://{tmp_path}/a%20b%23c.sock?virtual_host=0",
+    ]
+
+
+def test_celery_verifies_certificates_unless_the_url_says_not() -> None:
+    assert broker_settings("rediss://redis.example")["broker_use_ssl"] == {
+        "ssl_cert_reqs": ssl.CERT_REQUIRED,
+        "ssl_check_hostname": True,
+    }
+    assert broker_settings("rediss://redis.example?ssl_cert_reqs=none")["broker_use_ssl"]["ssl_cert_reqs"] == "none"
+    assert "broker_use_ssl" not in broker_settings("redis://redis.example")
+    verified = (
+        "redis://a",
+        "unix:///a",
+        "rediss://a",
+        "rediss://a?ssl_cert_reqs=none",
+        "rediss://a?ssl_cert_reqs=optional",
+    )
+    assert [verifies_certificate(checked_url(url)) for url in verified] == [True, True, True, False, False]

@@ -1,0 +1,27 @@
+"""`python -P -m workers`: the command line of Celery with Segue's application. `segue worker` runs it.
+
+The working directory may belong to another project, whose `settings.py` must not be executed. Celery searches it for an
+application that is named with `-A`, and when it imports tasks. So it gets the application, with the tasks imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from settings import SettingsError
+
+
+def main() -> None:
+    """Run Celery with the arguments of the command line, `worker …` or `beat …`."""
+    os.umask(0o077)
+    try:
+        import workers.tasks  # noqa: F401
+        from workers.app import app
+    except SettingsError as error:
+        sys.exit(f"segue: {error}")
+    sys.exit(app.start(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()
