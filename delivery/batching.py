@@ -6,10 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-import orjson
-
 from mapping import Effect, Operation
-from mapping.envelope import JsonObject
+from mapping.envelope import JsonObject, encoded
 from mapping.operation import BATCH_PATH, ENTITY_PATH
 
 # The service accepts bodies of up to 500,000 bytes, with the brackets.
@@ -64,7 +62,7 @@ def encode(sequence: int, operation_index: int, operation: Operation, body: Json
 
 def json_of(body: JsonObject) -> bytes:
     """Return the body as JSON; a copy, as a result of orjson occupies 4 KB however short it is."""
-    return b"%b" % orjson.dumps(body)
+    return b"%b" % encoded(body)
 
 
 def pack(items: Iterable[Item], max_items: int) -> Iterator[Request]:

@@ -10,6 +10,7 @@ needs a new id and a new file. This file must stay as long as events that need i
 
 from __future__ import annotations
 
+import json
 import threading
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
@@ -46,13 +47,26 @@ class Unpacked(NamedTuple):
 def pack(source: str, event: JsonObject, again: JsonObject | None = None) -> bytes:
     """Return the bytes to store. `again` is for replayed dead letters: `{"accepted_at_ms", "attempts", "original"?,
     "requests"?}`, as in `dead_letters.replay`."""
-    return compressed(as_json(source, event, again))
-
-
-def as_json(source: str, event: JsonObject, again: JsonObject | None = None) -> bytes:
-    """Return the JSON that `pack` compresses; raise TypeError when the event is nested too deeply."""
     received = {"source": source, "event": event}
-    return orjson.dumps(received | {"again": again} if again else received)
+    return compressed(encoded(received | {"again": again} if again else received))
+
+
+def as_json(source: str, event: JsonObject) -> bytes:
+    """Return the JSON that `pack` compresses; raise TypeError when the event is nested more than 253 levels deep."""
+    return orjson.dumps({"source": source, "event": event})
+
+
+def encoded(value: Any) -> bytes:
+    """Return the value as JSON.
+
+    orjson refuses more than 254 levels and integers beyond 64 bits. A stored event may have more levels where it is a
+    part of another value, and a mapping may compute such an integer. Python's encoder takes both, up to some 900
+    levels. Raises TypeError, ValueError or RecursionError for what neither takes.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def compressed(stored: bytes) -> bytes:
