@@ -46,7 +46,7 @@ def gather(session: Session) -> dict[str, Any]:
 
 def _deliveries(queue: lanes.Queue) -> dict[str, Any]:
     """Return `{"paused", "breaker", "reason"}`. `paused`: Customer.io refuses the credentials; `breaker` is "open" when
-    Customer.io is unavailable, else "closed"."""
+    Customer.io is unavailable, else "closed". With neither, a reason says that Customer.io asked to wait."""
     state = admission.read(queue)
     return {"paused": state.paused, "breaker": state.breaker, "reason": state.reason}
 
@@ -63,8 +63,9 @@ def render(status: dict[str, Any]) -> RenderableType:
 
 
 def _headings(row: dict[str, Any]) -> Iterator[RenderableType]:
-    delivers = not row["paused"] and row["breaker"] == "closed"
-    state = "paused" if row["paused"] else "delivering" if delivers else "breaker open"
+    delivers = not row["reason"]
+    state = "paused" if row["paused"] else "breaker open" if row["breaker"] == "open" else "waiting"
+    state = "delivering" if delivers else state
     reason = f": {row['reason']}" if row["reason"] else ""
     style = "green" if delivers else "bold red"
     yield Text.assemble((f"destination {row['name']}", "bold"), ": ", (f"{state}{reason}", style))
