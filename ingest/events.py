@@ -25,6 +25,8 @@ from mapping.envelope import JsonObject, as_json, compressed
 
 MAX_EVENT_BYTES: Final = 32 * 1024
 MAX_BATCH_EVENTS: Final = 2500
+# Levels of an event, itself included. The JSON encoder takes 254, and the events of a dead letter are some levels deep.
+MAX_LEVELS: Final = 64
 TYPES: Final = ("identify", "track", "page", "screen", "group", "alias", DELETION)
 # The member that the presets read as an object, by type. The shape of other members refuses no event.
 _CONTENT: Final = {
@@ -32,7 +34,7 @@ _CONTENT: Final = {
     **dict.fromkeys(("track", "page", "screen"), "properties"),
 }
 
-_TOO_DEEP = "the event is nested too deeply"
+_OPENING = b"[{"
 
 # What is counted of an event that is accepted: an id that many people may share, a time that is none, a time after the
 # receipt.
@@ -96,7 +98,7 @@ def completed(event: Any, reception: Reception) -> Completed:
 def shared(body: JsonObject) -> JsonObject:
     """Return the members of a batch that apply to each of its events: `{"sentAt"?, "context"?, "integrations"?}`.
 
-    Raises Refusal (400) when they have more than MAX_EVENT_BYTES as JSON.
+    Raises Refusal (400) when they have more than MAX_EVENT_BYTES as JSON, or are nested too deeply for an event.
     """
     found: JsonObject = {name: body[name] for name in ("sentAt", "context", "integrations") if name in body}
     size = _size(found)
@@ -109,23 +111,60 @@ def shared(body: JsonObject) -> JsonObject:
 def packed(source: str, event: JsonObject, received: JsonObject) -> bytes:
     """Return the completed event as it is stored in the queue.
 
-    Raises Refusal (400) when it is nested too deeply for JSON, or when it has more than MAX_EVENT_BYTES as it was
-    received.
+    Raises Refusal (400) when it has more than MAX_LEVELS levels, or more than MAX_EVENT_BYTES as it was received.
     """
     try:
         stored = as_json(source, event)
-    except (TypeError, RecursionError):
-        raise Refusal(400, _TOO_DEEP) from None
+    except TypeError:
+        raise _too_deep(event) from None
+    if _has_many_brackets(stored):
+        _check_levels(event)
     if len(stored) > MAX_EVENT_BYTES and (size := _size(received)) > MAX_EVENT_BYTES:
         raise Refusal(400, f"the event must have at most {MAX_EVENT_BYTES:,} bytes, not {size:,}")
     return compressed(stored)
 
 
 def _size(value: JsonObject) -> int:
+    """Return the bytes of the value as JSON; raise Refusal (400) when it has more than MAX_LEVELS levels."""
     try:
-        return len(orjson.dumps(value))
-    except (TypeError, RecursionError):
-        raise Refusal(400, _TOO_DEEP) from None
+        json = orjson.dumps(value)
+    except TypeError:
+        raise _too_deep(value) from None
+    if _has_many_brackets(json):
+        _check_levels(value)
+    return len(json)
+
+
+def _has_many_brackets(json: bytes) -> bool:
+    """Whether there are enough opening brackets for more than MAX_LEVELS levels. Most events have ten."""
+    return len(json) - len(json.translate(None, _OPENING)) > MAX_LEVELS
+
+
+def _check_levels(value: JsonObject) -> None:
+    """Raise Refusal (400), which names a member, when the value has more than MAX_LEVELS levels."""
+    for name, member in value.items():
+        if _has_more_levels(member, MAX_LEVELS - 1):
+            raise Refusal(400, f"{name}: is nested too deeply: an event has at most {MAX_LEVELS} levels", name)
+
+
+def _too_deep(value: JsonObject) -> Refusal:
+    """Return the refusal of a value that is too deep for the encoder."""
+    try:
+        _check_levels(value)
+    except Refusal as refusal:
+        return refusal
+    return Refusal(400, "the event cannot be written as JSON")
+
+
+def _has_more_levels(value: Any, most: int) -> bool:
+    """Whether objects and arrays are nested in the value, itself included, in more than `most` levels."""
+    level = [value]
+    for _ in range(most + 1):
+        level = [container for container in level if type(container) in (dict, list)]
+        if not level:
+            return False
+        level = [inner for outer in level for inner in (outer.values() if type(outer) is dict else outer)]
+    return True
 
 
 def _set_received_at(event: JsonObject, reception: Reception) -> bool:
