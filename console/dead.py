@@ -129,7 +129,11 @@ def edit(queue: lanes.Queue, destination: mapping.Destination, dead_letter: Dead
     Raises CommandError, and changes nothing: the result is not a JSON object, the dead letter has changed meanwhile, or
     it blocks later events and the result has other ordering keys.
     """
-    event = patched(dead_letter.event, patch) if patch is not None else _edited(dead_letter.event)
+    try:
+        event = patched(dead_letter.event, patch) if patch is not None else _edited(dead_letter.event)
+        dead_letter.edited(event)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CommandError(f"dead letter {dead_letter.sequence}: {error}; nothing was changed") from None
     keys = mapping.ordering_info(event, destination).keys
     new_keys = [key for key in keys if lanes.digest(key) not in dead_letter.stored.keys]
     if dead_letter.blocks and new_keys:

@@ -21,7 +21,7 @@ from console.errors import CommandError
 from console.options import AsJson
 from console.output import counted, out, print_json, print_json_lines, print_line
 from console.session import Session
-from dead_letters import import_export, query
+from dead_letters import import_export, query, record
 from dead_letters import replay as replaying
 from dead_letters.query import Filter
 from dead_letters.record import Reason as Reasons
@@ -230,8 +230,8 @@ def export(
     """Print dead letters as JSON lines for `segue dead import`."""
     queue = _queue(destination)
     _require(queue, wanted.ids)
-    for dead_letter in query.matching(queue, wanted):
-        sys.stdout.write(f"{dead_letter.line(queue.name).to_bytes().decode()}\n")
+    for _, line in record.lines(queue.name, query.matching(queue, wanted)):
+        sys.stdout.write(f"{line.decode()}\n")
 
 
 @app.command(name="import")

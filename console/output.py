@@ -17,12 +17,18 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
+from mapping.envelope import encoded
+
 out = Console(highlight=False, markup=False, emoji=False)
 
 
 def print_json(value: Any, *, indent: bool = False) -> None:
     """Print the value as JSON: on one line, or indented."""
-    sys.stdout.write(f"{orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else None).decode()}\n")
+    try:
+        text = orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else None)
+    except TypeError:  # too deep for orjson
+        text = encoded(value)
+    sys.stdout.write(f"{text.decode()}\n")
 
 
 def print_json_lines(values: Iterable[Any]) -> None:

@@ -21,7 +21,7 @@ from ingest.device_clocks import DeviceClocks, corrected, is_future
 from ingest.errors import Refusal, invalid
 from ingest.times import instant, is_canonical, iso
 from mapping import DELETION
-from mapping.envelope import JsonObject, as_json, compressed
+from mapping.envelope import JsonObject, as_json, compressed, has_more_levels
 
 MAX_EVENT_BYTES: Final = 32 * 1024
 MAX_BATCH_EVENTS: Final = 2500
@@ -143,7 +143,7 @@ def _has_many_brackets(json: bytes) -> bool:
 def _check_levels(value: JsonObject) -> None:
     """Raise Refusal (400), which names a member, when the value has more than MAX_LEVELS levels."""
     for name, member in value.items():
-        if _has_more_levels(member, MAX_LEVELS - 1):
+        if has_more_levels(member, MAX_LEVELS - 1):
             raise Refusal(400, f"{name}: is nested too deeply: an event has at most {MAX_LEVELS} levels", name)
 
 
@@ -154,17 +154,6 @@ def _too_deep(value: JsonObject) -> Refusal:
     except Refusal as refusal:
         return refusal
     return Refusal(400, "the event cannot be written as JSON")
-
-
-def _has_more_levels(value: Any, most: int) -> bool:
-    """Whether objects and arrays are nested in the value, itself included, in more than `most` levels."""
-    level = [value]
-    for _ in range(most + 1):
-        level = [container for container in level if type(container) in (dict, list)]
-        if not level:
-            return False
-        level = [inner for outer in level for inner in (outer.values() if type(outer) is dict else outer)]
-    return True
 
 
 def _set_received_at(event: JsonObject, reception: Reception) -> bool:

@@ -69,6 +69,17 @@ def encoded(value: Any) -> bytes:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
+def has_more_levels(value: Any, most: int) -> bool:
+    """Whether objects and arrays are nested in the value, itself included, in more than `most` levels."""
+    level = [value]
+    for _ in range(most + 1):
+        level = [container for container in level if type(container) in (dict, list)]
+        if not level:
+            return False
+        level = [inner for outer in level for inner in (outer.values() if type(outer) is dict else outer)]
+    return True
+
+
 def compressed(stored: bytes) -> bytes:
     """Return the JSON of `as_json` compressed, as it is stored."""
     return _codec.compress(stored)
