@@ -17,17 +17,15 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
-from mapping.envelope import encoded
+from mapping.envelope import SAFE_LEVELS, encoded, has_more_levels
 
 out = Console(highlight=False, markup=False, emoji=False)
 
 
 def print_json(value: Any, *, indent: bool = False) -> None:
     """Print the value as JSON: on one line, or indented."""
-    try:
-        text = orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else None)
-    except TypeError:  # too deep for orjson
-        text = encoded(value)
+    is_indented = indent and not has_more_levels(value, SAFE_LEVELS)
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2) if is_indented else encoded(value)
     sys.stdout.write(f"{text.decode()}\n")
 
 

@@ -29,7 +29,7 @@ import lanes
 import mapping
 from delivery.batching import Item
 from delivery.outcomes import Rejected, RetryLater
-from mapping.envelope import JsonObject, as_json, encoded, pack, unpack
+from mapping.envelope import JsonObject, encoded, has_more_levels, pack, unpack
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,8 @@ _DAMAGED = (AttributeError, KeyError, TypeError, ValueError, ZstdError)  # what 
 
 # A failure keeps the last attempts only; those before a replay count as well.
 MOST_ATTEMPTS = 60
+# Levels of an event that is imported or edited. Older versions accepted events of 251.
+MOST_LEVELS = 253
 _EXPIRED = "the claim expired: the worker crashed, hung or could not finish"
 _LONGEST_REASON = 100
 
@@ -468,10 +470,8 @@ def lines(destination: str, dead_letters: Iterable[DeadLetter]) -> Iterator[tupl
 
 def ensure_storable(event: JsonObject) -> None:
     """Raise ValueError when the event is nested too deeply to be stored."""
-    try:
-        as_json("", event)
-    except TypeError as error:
-        raise ValueError(f"the event cannot be stored: {error}") from None
+    if has_more_levels(event, MOST_LEVELS):
+        raise ValueError(f"the event is nested in more than {MOST_LEVELS} levels")
 
 
 def attempt(now_s: float, reason: str, worker: str) -> bytes:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+import orjson
+
 from mapping import Effect, Operation
 from mapping.envelope import JsonObject, encoded
 from mapping.operation import BATCH_PATH, ENTITY_PATH
@@ -62,7 +64,10 @@ def encode(sequence: int, operation_index: int, operation: Operation, body: Json
 
 def json_of(body: JsonObject) -> bytes:
     """Return the body as JSON; a copy, as a result of orjson occupies 4 KB however short it is."""
-    return b"%b" % encoded(body)
+    try:
+        return b"%b" % orjson.dumps(body)
+    except TypeError:  # an integer beyond 64 bits
+        return encoded(body)
 
 
 def pack(items: Iterable[Item], max_items: int) -> Iterator[Request]:

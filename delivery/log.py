@@ -85,7 +85,8 @@ class Recorder:
             sent_ms = _now_ms()
             outcomes = send(request)
             try:
-                self._entries.append(_packed(self._entry(request, outcomes, sent_ms)))
+                entry = self._entry(request, outcomes, sent_ms)
+                self._entries.append(_packed(sent_ms, orjson.dumps(entry)))
             except Exception:
                 log.exception("%s: unhandled exception, the delivery log lacks a request", self._queue.name)
             return outcomes
@@ -155,8 +156,12 @@ def remove(queue: Queue, is_removed: IsRemoved) -> list[RemovedItem]:
             for packed, entry, going in touched:
                 staying = [item for item in entry["items"] if item not in going]
                 if staying:
+                    rest = _packed(entry["sent_ms"], encoded(entry | {"items": staying}))
                     pipeline.linsert(
-                        _key(queue), "BEFORE", cast(str, packed), cast(str, _packed(entry | {"items": staying}))
+                        _key(queue),
+                        "BEFORE",
+                        cast(str, packed),
+                        cast(str, rest),
                     )
                 pipeline.lrem(_key(queue), 1, cast(str, packed))
                 removed += [RemovedItem(item[0], _digests(item), item[3], item[5]) for item in going]
@@ -195,8 +200,8 @@ def _digests(item: list[Any]) -> list[bytes]:
     return [joined[at : at + DIGEST_BYTES] for at in range(0, len(joined), DIGEST_BYTES)]
 
 
-def _packed(entry: JsonObject) -> bytes:
-    return b"%013d%b" % (entry["sent_ms"], zstandard.compress(encoded(entry), _LEVEL))
+def _packed(sent_ms: int, entry: bytes) -> bytes:
+    return b"%013d%b" % (sent_ms, zstandard.compress(entry, _LEVEL))
 
 
 def _unpacked(packed: bytes) -> JsonObject:

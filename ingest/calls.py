@@ -21,7 +21,7 @@ from ingest.addresses import is_of_react_native
 from ingest.counters import Counters
 from ingest.device_clocks import DeviceClocks
 from ingest.errors import Refusal
-from ingest.events import MAX_BATCH_EVENTS, Origin, Reception, completed, packed, shared
+from ingest.events import MAX_BATCH_EVENTS, Origin, Reception, completed, may_be_deep, packed, shared
 from ingest.group_commit import Entry
 from ingest.partial_json import Unreadable
 from ingest.ranks import Ranks
@@ -100,8 +100,8 @@ class Calls:
         if not source.collect_ip:
             ip = ""
         if path in BATCH_PATHS:
-            return self._read_batch(path, source, body, own_key, received_at, ip)
-        reception = Reception(received_at, ip=ip, clocks=self._clocks[source.name])
+            return self._read_batch(path, source, body, own_key, received_at, ip, may_be_deep(raw))
+        reception = Reception(received_at, ip=ip, clocks=self._clocks[source.name], may_be_deep=may_be_deep(raw))
         return self._read_one(source, body | {"type": EVENT_PATHS[path]}, reception)
 
     def read_webhook(self, name: str, signed: str, raw: bytes, received_at: datetime) -> Offer:
@@ -119,7 +119,7 @@ class Calls:
         events = content if isinstance(content, list) else [content]
         if len(events) > MAX_BATCH_EVENTS:
             raise Refusal(413, f"the array must have at most {MAX_BATCH_EVENTS:,} events, not {len(events):,}")
-        return self._read_events(source, events, Reception(received_at, "webhook"))
+        return self._read_events(source, events, Reception(received_at, "webhook", may_be_deep=may_be_deep(raw)))
 
     def _authenticated(self, authorization: str, body: JsonObject) -> tuple[Source, str | None]:
         """Return the source of the write key: the user name, or a member of the body or of the first event in it.
@@ -150,7 +150,14 @@ class Calls:
         return _user_name(authorization)
 
     def _read_batch(
-        self, path: str, source: Source, body: JsonObject, own_key: str | None, received_at: datetime, ip: str
+        self,
+        path: str,
+        source: Source,
+        body: JsonObject,
+        own_key: str | None,
+        received_at: datetime,
+        ip: str,
+        is_deep: bool,
     ) -> Offer:
         events = body.get("batch")
         if not isinstance(events, list) or not events:
@@ -163,7 +170,7 @@ class Calls:
         is_live = path != "import" or sent_at is not None
         origin: Origin = "import" if path == "import" else "call"
         clocks = self._clocks[source.name]
-        reception = Reception(received_at, origin, common, sent_at, ip if is_live else "", clocks)
+        reception = Reception(received_at, origin, common, sent_at, ip if is_live else "", clocks, is_deep)
         return self._read_events(source, events, reception, own_key)
 
     def _read_one(self, source: Source, event: JsonObject, reception: Reception) -> Offer:

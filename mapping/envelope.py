@@ -20,6 +20,14 @@ from zstandard import ZstdCompressionDict, ZstdCompressor, ZstdDecompressor
 
 JsonObject = dict[str, Any]
 
+# What orjson may encode: from some 150 levels on it writes beyond its buffer (orjson 3.10 to 3.13).
+SAFE_LEVELS: Final = 100
+
+
+class TooDeep(Exception):
+    """An event has too many levels to be sent."""
+
+
 _LEVEL: Final = 1
 _DICTIONARY = ZstdCompressionDict(files("mapping").joinpath("event-32769.zdict").read_bytes())
 _DICTIONARY.precompute_compress(level=_LEVEL)
@@ -52,32 +60,41 @@ def pack(source: str, event: JsonObject, again: JsonObject | None = None) -> byt
 
 
 def as_json(source: str, event: JsonObject) -> bytes:
-    """Return the JSON that `pack` compresses; raise TypeError when the event is nested more than 253 levels deep."""
+    """Return the JSON that `pack` compresses. The event must have less than SAFE_LEVELS levels."""
     return orjson.dumps({"source": source, "event": event})
 
 
 def encoded(value: Any) -> bytes:
-    """Return the value as JSON.
+    """Return the value as JSON, whatever its depth is.
 
-    orjson refuses more than 254 levels and integers beyond 64 bits. A stored event may have more levels where it is a
-    part of another value, and a mapping may compute such an integer. Python's encoder takes both, up to some 900
-    levels. Raises TypeError, ValueError or RecursionError for what neither takes.
+    Python's encoder takes some 900 levels, and integers beyond 64 bits, which a mapping may compute. Raises TypeError,
+    ValueError or RecursionError for what it does not take.
     """
-    try:
-        return orjson.dumps(value)
-    except TypeError:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    if not has_more_levels(value, SAFE_LEVELS):
+        try:
+            return orjson.dumps(value)
+        except TypeError:
+            pass
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def has_many_brackets(json: bytes, most: int) -> bool:
+    """Whether a JSON text has enough opening brackets for more than `most` levels. Most events have ten."""
+    return len(json) - len(json.translate(None, b"[{")) > most
 
 
 def has_more_levels(value: Any, most: int) -> bool:
     """Whether objects and arrays are nested in the value, itself included, in more than `most` levels."""
-    level = [value]
-    for _ in range(most + 1):
-        level = [container for container in level if type(container) in (dict, list)]
-        if not level:
-            return False
-        level = [inner for outer in level for inner in (outer.values() if type(outer) is dict else outer)]
-    return True
+    kind = type(value)
+    if kind is not dict and kind is not list and kind is not tuple:
+        return False
+    if not most:
+        return True
+    for inner in value.values() if kind is dict else value:
+        kind = type(inner)
+        if (kind is dict or kind is list or kind is tuple) and has_more_levels(inner, most - 1):
+            return True
+    return False
 
 
 def compressed(stored: bytes) -> bytes:
@@ -88,6 +105,16 @@ def compressed(stored: bytes) -> bytes:
 def unpack(body: bytes) -> Unpacked:
     """Return what `pack` was given, from compressed or uncompressed bytes."""
     received = orjson.loads(body if body.startswith(b"{") else _codec.decompress(body))
+    return Unpacked(received["source"], received["event"], received.get("again", {}))
+
+
+def unpack_shallow(body: bytes) -> Unpacked:
+    """Return what `unpack` does; raise TooDeep for an event that orjson must not encode. Ingest accepts no such event;
+    older versions did."""
+    stored = body if body.startswith(b"{") else _codec.decompress(body)
+    received = orjson.loads(stored)
+    if has_many_brackets(stored, SAFE_LEVELS) and has_more_levels(received, SAFE_LEVELS):
+        raise TooDeep(f"the event is nested in more than {SAFE_LEVELS - 1} levels")
     return Unpacked(received["source"], received["event"], received.get("again", {}))
 
 

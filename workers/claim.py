@@ -30,6 +30,7 @@ from delivery import identity_memory, recent_attributes, retries, unsent
 from delivery.batching import Item, Request, pack
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Send, Split
 from delivery.prepare import Prepared, address, isolated, operations_of, prepare
+from mapping.envelope import TooDeep
 from privacy import erasure, receipts
 from privacy.purge import ErasureContext
 
@@ -402,9 +403,12 @@ def _bury_failed(
     accepted: tuple[Item, ...] = (),
 ) -> None:
     """Bury an event that caused an exception."""
-    name, sequence, message = context.queue.name, prepared.event.sequence, f"{type(error).__name__}: {error}"
+    if isinstance(error, TooDeep):
+        _bury(prepared.event, Reason.INVALID, context, settlement, message=str(error))
+        return
+    name, sequence = context.queue.name, prepared.event.sequence
     log.error("%s: unhandled exception, event %d becomes a dead letter", name, sequence, exc_info=error)
-    message = f"unhandled exception: {message}"
+    message = f"unhandled exception: {type(error).__name__}: {error}"
     _bury(prepared.event, Reason.INTERNAL, context, settlement, accepted=accepted, message=message)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ import orjson
 import pytest
 
 from ingest.errors import Refusal
-from ingest.events import MAX_LEVELS, Reception, completed, packed, shared
+from ingest.events import MAX_LEVELS, Reception, completed, may_be_deep, packed, shared
 from ingest.times import instant
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -297,6 +298,7 @@ def nested(shape: str, levels: int) -> Any:
 def test_an_event_has_64_levels_at_most_and_the_member_of_more_is_named(member: str, shape: str) -> None:
     def pack(levels: int) -> None:
         event = TRACK | {"integrations": {}, member: {"in": nested(shape, levels - 2)}}
+        assert levels <= MAX_LEVELS or levels > 500 or may_be_deep(json.dumps(event).encode())
         packed("web", complete(event), event)
 
     pack(MAX_LEVELS)

@@ -80,8 +80,26 @@ def nested(levels: int) -> Any:
     return value
 
 
-@pytest.mark.parametrize("levels", [60, 240, 245, *range(247, 252)])
-def test_a_refused_event_of_any_depth_is_a_dead_letter_with_the_refusal(client: redis.Redis, levels: int) -> None:
+@pytest.mark.parametrize("levels", [101, 150, 245, *range(247, 254)])
+def test_a_stored_event_that_is_too_deep_to_be_encoded_is_a_dead_letter_that_says_so(
+    client: redis.Redis, levels: int
+) -> None:
+    """orjson writes beyond its buffer from some 150 levels on; older versions accepted 251."""
+    to, service = destination(), Service()
+    others = append_with_neighbours(client, to, traits={"bio": LONG, "d": nested(levels - 2)})
+
+    deliver_one(queue_of(client, QUEUE), to, service)
+
+    assert sorted(service.sent) == sorted(others)
+    (dead,) = dead_letters(client)
+    assert (dead.failure.reason, dead.failure.message) == ("invalid", "the event is nested in more than 99 levels")
+    ((_, line),) = record.lines(QUEUE, [dead])
+    assert orjson.loads(line)["event"] == dead.event
+    assert record.Line.from_bytes(line).event == dead.event
+
+
+@pytest.mark.parametrize("levels", [60, 90, 99])
+def test_a_refused_event_of_many_levels_is_a_dead_letter_with_the_refusal(client: redis.Redis, levels: int) -> None:
     to, service = destination(), Service()
     others = append_with_neighbours(client, to, traits={"bio": LONG, "d": nested(levels - 2)})
 
