@@ -100,8 +100,9 @@ class Calls:
         if not source.collect_ip:
             ip = ""
         if path in BATCH_PATHS:
-            return self._read_batch(path, source, body, own_key, received_at, ip, may_be_deep(raw))
-        reception = Reception(received_at, ip=ip, clocks=self._clocks[source.name], may_be_deep=may_be_deep(raw))
+            return self._read_batch(path, source, body, own_key, received_at, ip, raw)
+        is_deep = may_be_deep(raw, 1)
+        reception = Reception(received_at, ip=ip, clocks=self._clocks[source.name], may_be_deep=is_deep)
         return self._read_one(source, body | {"type": EVENT_PATHS[path]}, reception)
 
     def read_webhook(self, name: str, signed: str, raw: bytes, received_at: datetime) -> Offer:
@@ -119,7 +120,8 @@ class Calls:
         events = content if isinstance(content, list) else [content]
         if len(events) > MAX_BATCH_EVENTS:
             raise Refusal(413, f"the array must have at most {MAX_BATCH_EVENTS:,} events, not {len(events):,}")
-        return self._read_events(source, events, Reception(received_at, "webhook", may_be_deep=may_be_deep(raw)))
+        is_deep = may_be_deep(raw, len(events))
+        return self._read_events(source, events, Reception(received_at, "webhook", may_be_deep=is_deep))
 
     def _authenticated(self, authorization: str, body: JsonObject) -> tuple[Source, str | None]:
         """Return the source of the write key: the user name, or a member of the body or of the first event in it.
@@ -157,7 +159,7 @@ class Calls:
         own_key: str | None,
         received_at: datetime,
         ip: str,
-        is_deep: bool,
+        raw: bytes,
     ) -> Offer:
         events = body.get("batch")
         if not isinstance(events, list) or not events:
@@ -169,7 +171,7 @@ class Calls:
         # An import with `sentAt` comes from a library for phones, which sends its live events there.
         is_live = path != "import" or sent_at is not None
         origin: Origin = "import" if path == "import" else "call"
-        clocks = self._clocks[source.name]
+        clocks, is_deep = self._clocks[source.name], may_be_deep(raw, len(events))
         reception = Reception(received_at, origin, common, sent_at, ip if is_live else "", clocks, is_deep)
         return self._read_events(source, events, reception, own_key)
 

@@ -28,6 +28,7 @@ MAX_BATCH_EVENTS: Final = 2500
 # Levels of an event, itself included; less than SAFE_LEVELS, as events become parts of other values.
 MAX_LEVELS: Final = 64
 TYPES: Final = ("identify", "track", "page", "screen", "group", "alias", DELETION)
+_FEW_EVENTS = 6
 # The member that the presets read as an object, by type. The shape of other members refuses no event.
 _CONTENT: Final = {
     **dict.fromkeys(("identify", "group"), "traits"),
@@ -121,16 +122,17 @@ def packed(source: str, event: JsonObject, received: JsonObject) -> bytes:
     return compressed(stored)
 
 
-def may_be_deep(body: bytes) -> bool:
-    """Whether a request has enough brackets for an event of more than MAX_LEVELS levels."""
-    return has_many_brackets(body, MAX_LEVELS)
+def may_be_deep(body: bytes, events: int) -> bool:
+    """Whether a request has enough brackets for an event of more than MAX_LEVELS levels. Most events have ten, so those
+    of a request with many events are not counted."""
+    return events > _FEW_EVENTS or has_many_brackets(body, MAX_LEVELS)
 
 
 def _check_levels(value: JsonObject) -> None:
     """Raise Refusal (400), which names a member, when the value has more than MAX_LEVELS levels."""
-    for name, member in value.items():
-        if has_more_levels(member, MAX_LEVELS - 1):
-            raise Refusal(400, f"{name}: is nested too deeply: an event has at most {MAX_LEVELS} levels", name)
+    if has_more_levels(value, MAX_LEVELS):
+        name = next(name for name, member in value.items() if has_more_levels(member, MAX_LEVELS - 1))
+        raise Refusal(400, f"{name}: is nested too deeply: an event has at most {MAX_LEVELS} levels", name)
 
 
 def _set_received_at(event: JsonObject, reception: Reception) -> bool:

@@ -26,7 +26,7 @@ from tests.queues import queue_of
 from workers.lease import Lease
 
 QUEUE = "journeys"
-NEIGHBOURS = 20
+OTHERS = 20
 LONG = "b" * 1001
 
 
@@ -59,11 +59,11 @@ def append(client: redis.Redis, message_id: str, user: str, to: mapping.Destinat
     lanes.append(queue_of(client, QUEUE), [entry])
 
 
-def append_with_neighbours(client: redis.Redis, to: mapping.Destination, **members: Any) -> list[str]:
+def append_among_others(client: redis.Redis, to: mapping.Destination, **members: Any) -> list[str]:
     """Append an event of Odd among events of other people; return the message ids of the others."""
-    names = [f"m{number}" for number in range(NEIGHBOURS)]
+    names = [f"m{number}" for number in range(OTHERS)]
     for number, name in enumerate(names):
-        if number == NEIGHBOURS // 2:
+        if number == OTHERS // 2:
             append(client, "odd", "odd", to, **members)
         append(client, name, name, to, traits={"plan": "free"})
     return names
@@ -86,7 +86,7 @@ def test_a_stored_event_that_is_too_deep_to_be_encoded_is_a_dead_letter_that_say
 ) -> None:
     """orjson writes beyond its buffer from some 150 levels on; older versions accepted 251."""
     to, service = destination(), Service()
-    others = append_with_neighbours(client, to, traits={"bio": LONG, "d": nested(levels - 2)})
+    others = append_among_others(client, to, traits={"bio": LONG, "d": nested(levels - 2)})
 
     deliver_one(queue_of(client, QUEUE), to, service)
 
@@ -101,7 +101,7 @@ def test_a_stored_event_that_is_too_deep_to_be_encoded_is_a_dead_letter_that_say
 @pytest.mark.parametrize("levels", [60, 90, 99])
 def test_a_refused_event_of_many_levels_is_a_dead_letter_with_the_refusal(client: redis.Redis, levels: int) -> None:
     to, service = destination(), Service()
-    others = append_with_neighbours(client, to, traits={"bio": LONG, "d": nested(levels - 2)})
+    others = append_among_others(client, to, traits={"bio": LONG, "d": nested(levels - 2)})
 
     deliver_one(queue_of(client, QUEUE), to, service)
 
@@ -155,7 +155,7 @@ def test_an_exception_of_one_event_is_its_dead_letter(
     client: redis.Redis, monkeypatch: pytest.MonkeyPatch, stage: str, error: Exception
 ) -> None:
     to, service = destination(), Service()
-    others = append_with_neighbours(client, to, traits={"plan": "odd"})
+    others = append_among_others(client, to, traits={"plan": "odd"})
     module, name = (STAGES | AFTER_SENDING)[stage]
     monkeypatch.setattr(module, name, failing(getattr(module, name), error))
 
@@ -169,7 +169,7 @@ def test_an_exception_of_one_event_is_its_dead_letter(
         ["createUpdatePerson"] if stage in AFTER_SENDING else []
     )
     stats = lanes.stats(queue_of(client, QUEUE))
-    assert (stats.delivered_total, stats.waiting) == (NEIGHBOURS, 0)
+    assert (stats.delivered_total, stats.waiting) == (OTHERS, 0)
 
 
 def test_an_exception_blocks_the_events_behind_where_the_destination_says_so(
@@ -191,7 +191,7 @@ def test_an_exception_blocks_the_events_behind_where_the_destination_says_so(
 
 def test_an_exception_of_redis_buries_nothing(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     to = destination()
-    append_with_neighbours(client, to)
+    append_among_others(client, to)
     monkeypatch.setattr(recent_attributes, "repeat", failing(recent_attributes.repeat, redis.ConnectionError("gone")))
 
     with pytest.raises(redis.ConnectionError):
@@ -204,7 +204,7 @@ def test_a_failure_that_cannot_be_recorded_gets_a_plain_record(
     client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     to, service = destination(), Service()
-    others = append_with_neighbours(client, to, traits={"bio": LONG})
+    others = append_among_others(client, to, traits={"bio": LONG})
     monkeypatch.setattr(record, "failure", failing(record.failure, RuntimeError("a bug")))
 
     deliver_one(queue_of(client, QUEUE), to, service)
