@@ -15,7 +15,7 @@ import lanes
 import mapping
 from dead_letters.record import DeadLetter, Request
 from delivery.identity_memory import TIMES_KEPT_S, last_updates_s
-from mapping.envelope import JsonObject
+from mapping.envelope import SAFE_LEVELS, TOO_DEEP, JsonObject, has_more_levels
 
 # Customer.io starts no campaign for an older event.
 _CAMPAIGNS_S = 72 * 3600
@@ -83,6 +83,8 @@ def _run_alone(dead_letter: DeadLetter, destination: mapping.Destination, now_s:
     """Return the result for a dead letter. An exception is its failure: a replay would bury the event again."""
     if dead_letter.is_damaged:
         return DryRun((), (dead_letter.failure.message,), (), ())
+    if has_more_levels(dead_letter.event, SAFE_LEVELS - 1):
+        return DryRun((), (TOO_DEEP,), (), ())
     try:
         return _run(dead_letter, destination, now_s, last_update_s)
     except Exception as error:

@@ -22,6 +22,8 @@ JsonObject = dict[str, Any]
 
 # What orjson may encode: from some 150 levels on it writes beyond its buffer (orjson 3.10 to 3.13).
 SAFE_LEVELS: Final = 100
+# A stored event has one level around it.
+TOO_DEEP: Final = f"the event is nested in more than {SAFE_LEVELS - 1} levels"
 
 
 class TooDeep(Exception):
@@ -114,7 +116,7 @@ def unpack_shallow(body: bytes) -> Unpacked:
     stored = body if body.startswith(b"{") else _codec.decompress(body)
     received = orjson.loads(stored)
     if has_many_brackets(stored, SAFE_LEVELS) and has_more_levels(received, SAFE_LEVELS):
-        raise TooDeep(f"the event is nested in more than {SAFE_LEVELS - 1} levels")
+        raise TooDeep(TOO_DEEP)
     return Unpacked(received["source"], received["event"], received.get("again", {}))
 
 
