@@ -63,11 +63,11 @@ def render(status: dict[str, Any]) -> RenderableType:
 
 
 def _headings(row: dict[str, Any]) -> Iterator[RenderableType]:
-    delivers = not row["reason"]
-    state = "paused" if row["paused"] else "breaker open" if row["breaker"] == "open" else "waiting"
-    state = "delivering" if delivers else state
+    state = "paused" if row["paused"] else "breaker open" if row["breaker"] == "open" else "delivering"
+    if state == "delivering" and row["reason"]:
+        state = "waiting"
     reason = f": {row['reason']}" if row["reason"] else ""
-    style = "green" if delivers else "bold red"
+    style = "green" if state == "delivering" else "bold red"
     yield Text.assemble((f"destination {row['name']}", "bold"), ": ", (f"{state}{reason}", style))
     if row["alarm"]:
         yield _indented(Text(f"alarm: {row['alarm']}", style="bold red"))
