@@ -43,9 +43,14 @@ class SettingsError(Exception):
 
 
 def _base_url(url: str) -> str:
-    """Return the URL if paths can be added to it; raise ValueError otherwise."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
+    """Return the URL if paths can be added to it, and its host can be looked up; raise ValueError otherwise."""
+    try:
+        parts = urlsplit(url)
+        host, _ = (parts.hostname or "").encode("idna").decode("idna"), parts.port
+    except ValueError:  # also of a host name that IDNA does not allow, and of a port that is no number
+        host = ""
+    is_plain = url.isprintable() and not {" ", "@", "?", "#"}.intersection(url)
+    if not host or not is_plain or parts.scheme not in ("http", "https"):
         raise ValueError("must be like https://events.example.com, with or without a path")
     return url
 
@@ -75,7 +80,7 @@ class Settings(BaseSettings):
     analytics_js: Path | None = None
     workers: int = Field(default=2, ge=1)
     concurrency: int = Field(default=4, ge=1)
-    track_url: str | None = None
+    track_url: Annotated[str, AfterValidator(_base_url)] | None = None
     lease_s: float = Field(default=20.0, gt=0)
     retry_base_s: float = Field(default=1.0, gt=0)
     settle_s: float = Field(default=5.0, ge=0)

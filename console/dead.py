@@ -26,7 +26,7 @@ from console.patching import patched
 from dead_letters import dry_run, query, record, retention, spill_files
 from dead_letters.query import Filter
 from dead_letters.record import DeadLetter
-from mapping.envelope import unpack
+from mapping.envelope import SAFE_LEVELS, encoded, has_more_levels, unpack
 
 # The most dead letters that `list` prints, and the most waiting events that `show` prints.
 _MOST_LISTED = 50
@@ -129,7 +129,11 @@ def edit(queue: lanes.Queue, destination: mapping.Destination, dead_letter: Dead
     Raises CommandError, and changes nothing: the result is not a JSON object, the dead letter has changed meanwhile, or
     it blocks later events and the result has other ordering keys.
     """
-    event = patched(dead_letter.event, patch) if patch is not None else _edited(dead_letter.event)
+    try:
+        event = patched(dead_letter.event, patch) if patch is not None else _edited(dead_letter.event)
+        dead_letter.edited(event)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CommandError(f"dead letter {dead_letter.sequence}: {error}; nothing was changed") from None
     keys = mapping.ordering_info(event, destination).keys
     new_keys = [key for key in keys if lanes.digest(key) not in dead_letter.stored.keys]
     if dead_letter.blocks and new_keys:
@@ -146,7 +150,7 @@ def edit(queue: lanes.Queue, destination: mapping.Destination, dead_letter: Dead
 def _edited(event: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as directory:
         draft = Path(directory) / "event.json"
-        draft.write_bytes(orjson.dumps(event, option=orjson.OPT_INDENT_2))
+        draft.write_bytes(_draft(event))
         editor = os.environ.get("EDITOR", "vi")
         try:
             exit_code = subprocess.run([*editor.split(), str(draft)], check=False).returncode
@@ -161,6 +165,10 @@ def _edited(event: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(edited, dict):
         raise CommandError("an event must be a JSON object; nothing was changed")
     return edited
+
+
+def _draft(event: dict[str, Any]) -> bytes:
+    return encoded(event) if has_more_levels(event, SAFE_LEVELS) else orjson.dumps(event, option=orjson.OPT_INDENT_2)
 
 
 def discard(queue: lanes.Queue, wanted: Filter) -> int:

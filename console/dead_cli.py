@@ -20,7 +20,7 @@ from console.errors import CommandError
 from console.options import AsJson
 from console.output import counted, err, make_output_private, out, print_json, print_json_lines, print_line, print_text
 from console.session import Session
-from dead_letters import import_export, query
+from dead_letters import import_export, query, record
 from dead_letters import replay as replaying
 from dead_letters.query import Filter
 from dead_letters.record import Reason as Reasons
@@ -230,8 +230,8 @@ def export(
     queue = _queue(destination)
     _require(queue, wanted.ids)
     make_output_private()
-    for dead_letter in query.matching(queue, wanted):
-        print_text(dead_letter.line(queue.name).to_bytes().decode())
+    for _, line in record.lines(queue.name, query.matching(queue, wanted)):
+        print_text(line.decode())
 
 
 @app.command(name="import")

@@ -8,13 +8,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 import lanes
 from console.output import counted
 from console.session import setting_of
 from delivery import log as delivery_log
-from mapping.envelope import unpack
+from mapping.envelope import encoded, unpack
 
 _MOST_SENT = 20
 _STATIONS = ("claimed", "sent", "responded")
@@ -103,7 +101,7 @@ def _sent(sent: dict[str, Any]) -> Iterator[str]:
     response = sent["refusal"] or "accepted by Customer.io"
     item = f"#{sent['sequence']} {sent['message_id']} accepted {accepted[:-6]} UTC"
     yield f"{item}, {stations}, by {sent['worker']}: {response}"
-    yield f"  {sent['path']} {orjson.dumps(sent['item']).decode()}"
+    yield f"  {sent['path']} {encoded(sent['item']).decode()}"
 
 
 def _step_json(step: lanes.Step) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
+from mapping.envelope import SAFE_LEVELS, encoded, has_more_levels
+
 # Control characters but tab and line feed, those that change the direction of text, other ends of lines, and halves of
 # characters, which no encoding has.
 _ACTIVE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -62,7 +64,9 @@ def print_text(text: str) -> None:
 
 def print_json(value: Any, *, indent: bool = False) -> None:
     """Print the value as JSON: on one line, or indented."""
-    print_text(orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else None).decode())
+    is_indented = indent and not has_more_levels(value, SAFE_LEVELS)
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2) if is_indented else encoded(value)
+    print_text(text.decode())
 
 
 def print_json_lines(values: Iterable[Any]) -> None:

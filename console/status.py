@@ -50,7 +50,7 @@ def gather(session: Session) -> dict[str, Any]:
 
 def _deliveries(queue: lanes.Queue) -> dict[str, Any]:
     """Return `{"paused", "breaker", "reason"}`. `paused`: Customer.io refuses the credentials; `breaker` is "open" when
-    Customer.io is unavailable, else "closed"."""
+    Customer.io is unavailable, else "closed". With neither, a reason says that Customer.io asked to wait."""
     state = admission.read(queue)
     return {"paused": state.paused, "breaker": state.breaker, "reason": state.reason}
 
@@ -72,10 +72,11 @@ def render(status: dict[str, Any]) -> RenderableType:
 
 
 def _headings(row: dict[str, Any]) -> Iterator[RenderableType]:
-    delivers = not row["paused"] and row["breaker"] == "closed"
-    state = "paused" if row["paused"] else "delivering" if delivers else "breaker open"
+    state = "paused" if row["paused"] else "breaker open" if row["breaker"] == "open" else "delivering"
+    if state == "delivering" and row["reason"]:
+        state = "waiting"
     reason = f": {row['reason']}" if row["reason"] else ""
-    style = "green" if delivers else "bold red"
+    style = "green" if state == "delivering" else "bold red"
     yield Text.assemble((f"destination {row['name']}", "bold"), ": ", (f"{state}{reason}", style))
     if row["alarm"]:
         yield _indented(Text(f"alarm: {row['alarm']}", style="bold red"))

@@ -18,6 +18,8 @@ from delivery.batching import Request, encode
 from delivery.customerio import TrackApi
 from delivery.outcomes import Delivered, Outcome
 from ingest import identities
+from ingest.events import MAX_LEVELS
+from mapping.envelope import has_more_levels
 from settings import Settings
 
 _TIMEOUT_S = 20.0
@@ -25,13 +27,15 @@ _NAME_BYTES = 100  # of events, pages and screens
 
 
 def read_event(text: str | bytes) -> dict[str, Any]:
-    """Return the event of a JSON text. Raises CommandError: it is not JSON, or not an object."""
+    """Return the event of a JSON text. Raises CommandError: it is not JSON, not an object, or nested too deeply."""
     try:
         event = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise CommandError(f"the event is not JSON: {error}") from None
     if not isinstance(event, dict):
         raise CommandError('the event must be an object like {"type": "track", "event": "…", "userId": "…"}')
+    if has_more_levels(event, MAX_LEVELS):
+        raise CommandError(f"the event is nested in more than {MAX_LEVELS} levels; ingest refuses it")
     return event
 
 

@@ -15,7 +15,7 @@ import lanes
 import mapping
 from dead_letters.record import DeadLetter, Request
 from delivery.identity_memory import TIMES_KEPT_S, last_updates_s
-from mapping.envelope import JsonObject
+from mapping.envelope import SAFE_LEVELS, TOO_DEEP, JsonObject, has_more_levels
 
 # Customer.io starts no campaign for an older event.
 _CAMPAIGNS_S = 72 * 3600
@@ -57,7 +57,7 @@ def run(
     """Return the result for each dead letter, as if it were replayed at `now_s`, in Unix seconds."""
     updates_s = last_updates_s(queue, [dead_letter.stored.keys for dead_letter in dead_letters])
     return [
-        _run(dead_letter, destination, now_s, last_update_s)
+        _run_alone(dead_letter, destination, now_s, last_update_s)
         for dead_letter, last_update_s in zip(dead_letters, updates_s, strict=True)
     ]
 
@@ -77,6 +77,18 @@ def figures(results: Iterable[DryRun]) -> Counter[str]:
 
 def _kind(body: JsonObject) -> str:
     return f"{body.get('type', 'metric')} {body.get('action', '')}".strip()
+
+
+def _run_alone(dead_letter: DeadLetter, destination: mapping.Destination, now_s: float, last_update_s: int) -> DryRun:
+    """Return the result for a dead letter. An exception is its failure: a replay would bury the event again."""
+    if dead_letter.is_damaged:
+        return DryRun((), (dead_letter.failure.message,), (), ())
+    if has_more_levels(dead_letter.event, SAFE_LEVELS - 1):
+        return DryRun((), (TOO_DEEP,), (), ())
+    try:
+        return _run(dead_letter, destination, now_s, last_update_s)
+    except Exception as error:
+        return DryRun((), (f"unhandled exception: {type(error).__name__}: {error}",), (), ())
 
 
 def _run(dead_letter: DeadLetter, destination: mapping.Destination, now_s: float, last_update_s: int) -> DryRun:

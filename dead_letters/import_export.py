@@ -16,12 +16,14 @@ from pydantic import TypeAdapter, ValidationError
 
 import lanes
 import mapping
-from dead_letters import spill_files
+from dead_letters import record, spill_files
 from dead_letters.record import Line
+from mapping.envelope import has_more_levels
 
 Lines = Callable[[], Iterator[bytes]]
 
 _PAGE = 500
+_MOST_LEVELS = 300  # of a line: an exported one has a few more than its event
 _FORM = '{"source": …, "event": {…}, "failure": {…}}'
 _LINE = TypeAdapter(Line)
 
@@ -74,20 +76,30 @@ def import_lines(queue: lanes.Queue, destination: mapping.Destination, lines: Li
 def _read(destination: mapping.Destination, lines: Lines, now_ms: int) -> Iterator[lanes.ImportedDeadLetter]:
     for number, text in enumerate(lines(), start=1):
         if text.strip():
-            line = _validated(number, text)
-            failure = replace(line.failure, imported_at_ms=now_ms)
-            yield lanes.ImportedDeadLetter(
-                sequence=line.sequence if line.destination == destination.name else None,
-                accepted_at_ms=failure.buried_at_ms if line.accepted_at_ms is None else line.accepted_at_ms,
-                keys=mapping.ordering_info(line.event, destination).keys,
-                body=line.body(),
-                failure=failure.to_bytes(),
-            )
+            try:
+                yield _imported(_validated(number, text), destination, now_ms)
+            except (TypeError, ValueError, RecursionError) as error:
+                raise ImportRefused(f"line {number} cannot be stored: {error}; nothing was imported") from None
+
+
+def _imported(line: Line, destination: mapping.Destination, now_ms: int) -> lanes.ImportedDeadLetter:
+    """Return the dead letter of a line. Raises TypeError, ValueError or RecursionError when it cannot be stored."""
+    record.ensure_storable(line.event)
+    failure = replace(line.failure, imported_at_ms=now_ms)
+    return lanes.ImportedDeadLetter(
+        sequence=line.sequence if line.destination == destination.name else None,
+        accepted_at_ms=failure.buried_at_ms if line.accepted_at_ms is None else line.accepted_at_ms,
+        keys=mapping.ordering_info(line.event, destination).keys,
+        body=line.body(),
+        failure=failure.to_bytes(),
+    )
 
 
 def _validated(number: int, text: bytes) -> Line:
     try:
         members = orjson.loads(text)
+        if has_more_levels(members, _MOST_LEVELS):
+            raise ImportRefused(f"line {number} is nested in more than {_MOST_LEVELS} levels; nothing was imported")
         if isinstance(members, dict) and "why" in members and "failure" not in members:
             raise ImportRefused(
                 f'line {number} was exported by an older version of Segue: it has "why" and "again" in place of '

@@ -10,14 +10,13 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import lanes
 from dead_letters import record
 from dead_letters.record import DeadLetter, Reason
 from lanes import Queue
-from mapping.envelope import JsonObject
+from mapping.envelope import JsonObject, encoded
 
 PAGE = 500
 _QUOTED = re.compile(r"(?<!field )(?:'[^']*'|\"[^\"]*\")")
@@ -83,7 +82,7 @@ class Filter(BaseModel):
         )
 
     def _is_in(self, dead_letter: DeadLetter) -> bool:
-        received = orjson.dumps({"source": dead_letter.source, "event": dead_letter.event})
+        received = encoded({"source": dead_letter.source, "event": dead_letter.event})
         written = (received + b"\n" + dead_letter.stored.failure).decode()
         return (self.text or "").casefold() in written.casefold()
 

@@ -14,7 +14,8 @@ time. No caller changes a record. `dead_letters.import_export` validates importe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
@@ -22,15 +23,22 @@ from typing import Annotated, Any, Literal, Self
 import orjson
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
+from zstandard import ZstdError
 
 import lanes
 import mapping
 from delivery.batching import Item
 from delivery.outcomes import Rejected, RetryLater
-from mapping.envelope import JsonObject, pack, unpack
+from mapping.envelope import JsonObject, encoded, has_more_levels, pack, unpack
+
+log = logging.getLogger(__name__)
+
+_DAMAGED = (AttributeError, KeyError, TypeError, ValueError, ZstdError)  # what reading a damaged record raises
 
 # A failure keeps the last attempts only; those before a replay count as well.
 MOST_ATTEMPTS = 60
+# Levels of an event that is imported or edited. Older versions accepted events of 251.
+MOST_LEVELS = 253
 _EXPIRED = "the claim expired: the worker crashed, hung or could not finish"
 _LONGEST_REASON = 100
 
@@ -52,6 +60,7 @@ class Reason(StrEnum):
     EXHAUSTED = "exhausted"  # the limit of attempts was reached
     POISON = "poison"  # the claims of the event expired repeatedly
     DELETED = "deleted"  # the event is older than the deletion of its person
+    INTERNAL = "internal"  # Segue failed on the event: an exception that no code expected
 
 
 @with_config(_NO_OTHERS)
@@ -217,7 +226,7 @@ class FailureRecord:
 
     def to_bytes(self) -> bytes:
         """Return the record as it is stored."""
-        return orjson.dumps(self.json())
+        return encoded(self.json())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -265,6 +274,7 @@ class DeadLetter:
     event: JsonObject
     requeued: RequeueRecord
     failure: FailureRecord
+    is_damaged: bool = False  # it cannot be read
 
     @property
     def sequence(self) -> int:
@@ -351,7 +361,13 @@ class DeadLetter:
         return pack(self.source, self.event, record.json())
 
     def edited(self, event: JsonObject) -> tuple[bytes, bytes]:
-        """Return the body and the failure with another event. The first original event is kept in both."""
+        """Return the body and the failure with another event. The first original event is kept in both.
+
+        Raises ValueError when the dead letter is damaged, or when the event is nested too deeply to be stored.
+        """
+        if self.is_damaged:
+            raise ValueError(self.failure.message)
+        ensure_storable(event)
         original = self.event if self.failure.original is None else self.failure.original
         body = pack(self.source, event, replace(self.requeued, original=original).json())
         return body, replace(self.failure, original=original).to_bytes()
@@ -388,7 +404,7 @@ class Line:
 
     def to_bytes(self) -> bytes:
         """Return the line as bytes, without the end of line."""
-        return orjson.dumps(
+        return encoded(
             {
                 "destination": self.destination,
                 "sequence": self.sequence,
@@ -413,15 +429,49 @@ class Line:
 
 
 def read(stored: lanes.DeadLetter) -> DeadLetter:
-    """Return a stored dead letter, read."""
-    source, event, requeued = unpack(stored.body)
-    return DeadLetter(
-        stored,
-        source,
-        event,
-        RequeueRecord.from_json(requeued) if requeued else RequeueRecord(),
-        FailureRecord.from_bytes(stored.failure),
-    )
+    """Return a stored dead letter, read.
+
+    One that is damaged has an empty event, and its failure says so. Commands can list and discard it; its event cannot
+    be sent or moved.
+    """
+    try:
+        source, event, requeued = unpack(stored.body)
+        again = RequeueRecord.from_json(requeued) if requeued else RequeueRecord()
+        return DeadLetter(stored, source, event, again, FailureRecord.from_bytes(stored.failure))
+    except _DAMAGED as error:
+        return DeadLetter(stored, "", {}, RequeueRecord(), _damaged(stored, error), is_damaged=True)
+
+
+def read_failure(stored: lanes.DeadLetter) -> FailureRecord:
+    """Return the failure of a stored dead letter; of a damaged one, a failure that says so."""
+    try:
+        return FailureRecord.from_bytes(stored.failure)
+    except _DAMAGED as error:
+        return _damaged(stored, error)
+
+
+def _damaged(stored: lanes.DeadLetter, error: Exception) -> FailureRecord:
+    message = f"the dead letter is damaged: {type(error).__name__}: {error}"
+    return FailureRecord(reason=Reason.INTERNAL, message=message, faults=(), buried_at_ms=stored.accepted_at_ms)
+
+
+def lines(destination: str, dead_letters: Iterable[DeadLetter]) -> Iterator[tuple[DeadLetter, bytes]]:
+    """Yield the dead letters with their lines; those that cannot be written as a line are logged and left out."""
+    for dead_letter in dead_letters:
+        try:
+            if dead_letter.is_damaged:
+                raise ValueError(dead_letter.failure.message)
+            line = dead_letter.line(destination).to_bytes()
+        except (TypeError, ValueError, RecursionError) as error:
+            log.error("%s: dead letter %d cannot be written as a line: %s", destination, dead_letter.sequence, error)
+        else:
+            yield dead_letter, line
+
+
+def ensure_storable(event: JsonObject) -> None:
+    """Raise ValueError when the event is nested too deeply to be stored."""
+    if has_more_levels(event, MOST_LEVELS):
+        raise ValueError(f"the event is nested in more than {MOST_LEVELS} levels")
 
 
 def attempt(now_s: float, reason: str, worker: str) -> bytes:
@@ -484,6 +534,31 @@ def failure(
         worker=worker,
         configuration=configuration,
         original=requeued.original,
+    )
+    return record.to_bytes()
+
+
+def plain_failure(
+    event: lanes.ClaimedEvent,
+    now_s: float,
+    reason: Reason,
+    message: str,
+    *,
+    worker: str,
+    configuration: str,
+    faults: tuple[Fault, ...] = (),
+) -> bytes:
+    """Return the failure of an event that is buried now and for which `failure` fails. It does not read the event."""
+    text = message.encode("utf-8", "replace").decode()
+    record = FailureRecord(
+        reason=reason,
+        message=text,
+        faults=faults,
+        attempts=tuple(_attempts(event, reason, now_s, worker, text))[-MOST_ATTEMPTS:],
+        expired_claims=len(event.expired_claims),
+        buried_at_ms=int(now_s * 1000),
+        worker=worker,
+        configuration=configuration,
     )
     return record.to_bytes()
 

@@ -10,6 +10,7 @@ instead of requeuing it.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -22,6 +23,8 @@ from dead_letters import dry_run, query
 from dead_letters.query import Filter
 from dead_letters.record import DeadLetter
 from lanes import Queue, keys
+
+log = logging.getLogger(__name__)
 
 PAGE = 50
 # Live events go first: a replay waits while more than this many events are ready.
@@ -58,7 +61,7 @@ class Replay:
     cursor: int = 0  # the last sequence that was read
     processed: int = 0  # matching dead letters that were read
     missing: int = 0  # of these, dead letters that another operator took at that moment
-    skipped: int = 0  # of these, dead letters that stay, as not all of their requests are recorded
+    skipped: int = 0  # of these, dead letters that stay: not all of their requests are recorded, or they are damaged
     ended_at_ms: int = 0
     state: State = "running"
     figures: dict[str, int] = field(default_factory=dict)  # of a dry run, see `dry_run.figures`
@@ -195,13 +198,11 @@ def _requeue(
 ) -> None:
     """Requeue dead letters. Those that block keep their position; the others are appended, with the ordering keys of
     the present configuration. Raises DeadLettersChanged, and does nothing, when one was edited after `as_of`."""
-    chosen = [found for found in page if replay.mode == "mapped" or found.requests is not None]
-    blocking = [dead_letter for dead_letter in chosen if dead_letter.blocks]
-    others = [dead_letter for dead_letter in chosen if not dead_letter.blocks]
+    chosen = [event for found in page if (event := _requeued(found, replay, destination, queue)) is not None]
     requeued = lanes.requeue(
         queue,
-        blocking=[replace(dead_letter.stored, body=_body(dead_letter, replay)) for dead_letter in blocking],
-        appended=[_new_event(dead_letter, replay, destination, queue.cooldown_ms) for dead_letter in others],
+        blocking=[event for event in chosen if isinstance(event, lanes.DeadLetter)],
+        appended=[event for event in chosen if isinstance(event, lanes.NewEvent)],
         as_of=as_of,
         record=(
             _key(queue, replay.id),
@@ -229,16 +230,30 @@ def _count(queue: Queue, replay: Replay, page: list[DeadLetter], destination: ma
         pipeline.execute()
 
 
-def _body(dead_letter: DeadLetter, replay: Replay) -> bytes:
-    return dead_letter.requeued_body(as_recorded=replay.mode == "as_recorded")
+def _requeued(
+    dead_letter: DeadLetter, replay: Replay, destination: mapping.Destination, queue: Queue
+) -> lanes.DeadLetter | lanes.NewEvent | None:
+    """Return the dead letter as it is requeued; None when it stays: not all of its requests are recorded, or it cannot
+    be requeued."""
+    as_recorded = replay.mode == "as_recorded"
+    if dead_letter.is_damaged or (as_recorded and dead_letter.requests is None):
+        return None
+    try:
+        body = dead_letter.requeued_body(as_recorded=as_recorded)
+        if dead_letter.blocks:
+            return replace(dead_letter.stored, body=body)
+        return _new_event(dead_letter, body, destination, queue.cooldown_ms)
+    except Exception:
+        log.exception("%s: unhandled exception, dead letter %d is not replayed", queue.name, dead_letter.sequence)
+        return None
 
 
 def _new_event(
-    dead_letter: DeadLetter, replay: Replay, destination: mapping.Destination, cooldown_ms: int
+    dead_letter: DeadLetter, body: bytes, destination: mapping.Destination, cooldown_ms: int
 ) -> lanes.NewEvent:
     info = mapping.ordering_info(dead_letter.event, destination)
     return lanes.NewEvent(
-        body=_body(dead_letter, replay),
+        body=body,
         keys=info.keys,
         message_id=str(dead_letter.event.get("messageId")),
         cooldown_ms=cooldown_ms if info.needs_cooldown else 0,

@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import lanes
-from dead_letters import query, spill_files
+from dead_letters import query, record, spill_files
 from dead_letters.query import Filter
-from dead_letters.record import DeadLetter, FailureRecord
+from dead_letters.record import DeadLetter
 from lanes import Queue
 from mapping import Delivery
 
@@ -34,7 +34,7 @@ def unblock_expired(queue: Queue, delivery: Delivery, now_ms: int) -> int:
     blocking = lanes.blocking_dead_letters(queue)
     for first in range(0, len(blocking), query.PAGE):
         for stored in lanes.get_dead_letters(queue, blocking[first : first + query.PAGE]):
-            failure = FailureRecord.from_bytes(stored.failure)
+            failure = record.read_failure(stored)
             if now_ms - failure.buried_at_ms > delivery.hold_hours * _HOUR_MS:
                 expired[stored.sequence] = replace(failure, unblocked_at_ms=now_ms).to_bytes()
     if expired:
@@ -54,14 +54,17 @@ def spill_excess(
     """Move the oldest dead letters to spill files while a limit is exceeded, and return how many were moved.
 
     The caller holds the lock `keys.SPILL_LOCK`. `extend_lock` extends it and returns False when it is lost; then the
-    dead letters stay in Redis.
+    dead letters stay in Redis. One that cannot be written to a file stays as well.
     """
     finish_spills(queue, directory)
     spilled = 0
     while exceeded(queue, delivery, now_ms) and extend_lock():
         sequences, as_of = list[int](), lanes.dead_letter_changes(queue)
-        lines = _collecting(queue.name, _excess(queue, delivery, now_ms), sequences)
+        lines = _collecting(_excess(queue, delivery, now_ms), sequences)
         file = spill_files.write(directory, queue.name, lines)
+        if not sequences:  # nothing of what exceeds the limit can be written as a line
+            file.unlink()
+            break
         if not extend_lock():
             break
         lanes.open_spill(queue, file.name)
@@ -97,24 +100,24 @@ def _count(queue: Queue) -> int:
     return lanes.count_dead_letters(queue)[0] - len(lanes.blocking_dead_letters(queue))
 
 
-def _excess(queue: Queue, delivery: Delivery, now_ms: int) -> Iterator[DeadLetter]:
-    """Yield the dead letters of the next spill file."""
+def _excess(queue: Queue, delivery: Delivery, now_ms: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the dead letters of the next spill file: the sequence and the line of each."""
     count = _count(queue)
     too_many = count - int(delivery.dead_letters * _DOWN_TO) if count > delivery.dead_letters else 0
     too_old_ms = now_ms - int(delivery.dead_letter_days * _DAY_MS * _DOWN_TO)
-    for number, dead_letter in enumerate(_not_blocking(queue)):
+    for number, (dead_letter, line) in enumerate(record.lines(queue.name, _not_blocking(queue))):
         stays = number >= too_many and dead_letter.stored_since_ms > too_old_ms
         if stays or number >= _DEAD_LETTERS_PER_FILE:
             return
-        yield dead_letter
+        yield dead_letter.sequence, line
 
 
 def _not_blocking(queue: Queue) -> Iterator[DeadLetter]:
     return (dead_letter for dead_letter in query.matching(queue, Filter()) if not dead_letter.blocks)
 
 
-def _collecting(destination: str, dead_letters: Iterator[DeadLetter], sequences: list[int]) -> Iterator[bytes]:
-    """Yield the dead letters as lines, and add their sequences to the list."""
-    for dead_letter in dead_letters:
-        sequences.append(dead_letter.sequence)
-        yield dead_letter.line(destination).to_bytes()
+def _collecting(lines: Iterator[tuple[int, bytes]], sequences: list[int]) -> Iterator[bytes]:
+    """Yield the lines, and add their sequences to the list."""
+    for sequence, line in lines:
+        sequences.append(sequence)
+        yield line

@@ -34,9 +34,13 @@ class TornFile(Exception):
 
 
 def write(directory: Path, destination: str, lines: Iterable[bytes]) -> Path:
-    """Write the lines to a new file, sync it and return it. `finish` has to follow."""
+    """Write the lines to a new file, sync it and return it. `finish` has to follow.
+
+    Drafts that a crash left are deleted; a write that fails leaves none.
+    """
     name = f"{_prefix(destination)}{strftime('%Y%m%dT%H%M%S', gmtime())}-{uuid4().hex[:8]}{SUFFIX}{_UNFINISHED}"
     with _locked(directory):
+        _delete_drafts(directory, destination)
         return _write(directory / name, lines)
 
 
@@ -76,8 +80,7 @@ def remove(directory: Path, destination: str, is_removed: Callable[[Line], bool]
     if not directory.is_dir():
         return 0
     with _locked(directory):
-        for draft in directory.glob(f"{_prefix(destination)}*{_DRAFT}"):
-            draft.unlink()
+        _delete_drafts(directory, destination)
         return sum(_remove_lines(file, is_removed) for file in files(directory, destination))
 
 
@@ -101,15 +104,23 @@ def _line(file: Path, text: bytes) -> Line:
 def _write(file: Path, lines: Iterable[bytes]) -> Path:
     draft = file.with_name(file.name + _DRAFT)
     draft.touch(mode=0o600)  # it contains data of people
-    with draft.open("wb") as raw:
-        with ZstdCompressor().stream_writer(raw, closefd=False) as compressed:
-            for line in lines:
-                compressed.write(line + b"\n")
-        raw.flush()
-        os.fsync(raw.fileno())
-    draft.replace(file)
+    try:
+        with draft.open("wb") as raw:
+            with ZstdCompressor().stream_writer(raw, closefd=False) as compressed:
+                for line in lines:
+                    compressed.write(line + b"\n")
+            raw.flush()
+            os.fsync(raw.fileno())
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
     _sync(file.parent)
     return file
+
+
+def _delete_drafts(directory: Path, destination: str) -> None:
+    for draft in directory.glob(f"{_prefix(destination)}[0-9]*T*{_DRAFT}"):
+        draft.unlink()
 
 
 def _chunks(file: Path) -> Iterator[bytes]:

@@ -9,7 +9,11 @@ closes it.
 
 *Pause.* A fault of the set-up (credentials, region) pauses the destination at once, with the reason. Probes go on.
 
-Nothing is claimed either while the next turn is further away than a request waits for one.
+Nothing is claimed either while the next turn is further away than a request waits for one, as after a 429 with a long
+`Retry-After`.
+
+The reason of a stop is that of the last request. An open breaker or a pause ends when a worker starts with another
+configuration or address, since the reason may not apply to it.
 """
 
 from __future__ import annotations
@@ -28,10 +32,15 @@ FAILURES: Final = 5
 LONGEST_PROBE_WAIT_S: Final = 30.0
 # A probe that did not end within this time was lost with its worker; the next one may start.
 _PROBE_S = 30.0
+# A reason is that of the present for so long: a probe is sent more often, unless nothing waits or Redis is in the way.
+_PRESENT_MS = 90_000
 # Responses are slow when the last twenty or so took this many times what some hundreds took, and this much more. A
 # single response says nothing: a hundredth of the responses of a healthy service is slow.
 _SLOW_TIMES, _SLOW_MORE_S = 2.0, 0.25
 _RECENT_WEIGHT, _USUAL_WEIGHT = 0.05, 0.005
+
+# The fields of a stop.
+_STOPPED = ("state", "reason", "reason_at", "since", "probing", "probe_at", "probe_wait", "failures")
 
 Permit = Literal["all", "probe", "none"]
 
@@ -42,7 +51,7 @@ class AdmissionState:
 
     paused: bool  # a fault of the set-up: credentials, region
     breaker: Literal["closed", "open"]  # open: the service is down, only probes are sent
-    reason: str | None
+    reason: str | None  # why nothing is sent; also while the service asked to wait
     since_ms: int | None  # Redis' clock
     requests_per_s: float | None  # the current rate; None: it was never cut
 
@@ -103,7 +112,7 @@ class Admission:
         if isinstance(first, Paused):
             self._report("misconfigured", first.reason)
         elif isinstance(first, RetryLater) and first.is_throttled:
-            self._report("throttled", after_s=first.after_s or 0.0)
+            self._report("throttled", first.reason, first.after_s or 0.0)
         elif isinstance(first, RetryLater):
             if self._report("failed", first.reason):
                 return [Paused(first.reason, first.response)] * len(outcomes)
@@ -139,14 +148,39 @@ class Admission:
         )
 
 
+def begin(queue: Queue, set_up: str) -> None:
+    """End an open breaker or a pause that came about with another `set_up`: configuration and address."""
+    name = keys.ADMISSION.of(queue.name)
+    if queue.client.hget(name, "set_up") != set_up.encode():
+        with queue.client.pipeline(transaction=True) as pipeline:
+            pipeline.hdel(name, *_STOPPED)
+            pipeline.hset(name, "set_up", set_up)
+            pipeline.execute()
+
+
 def read(queue: Queue) -> AdmissionState:
     """Return the state of the destination's admission."""
-    name = keys.ADMISSION.of(queue.name)
-    state, reason, since, rate = queue.client.hmget(name, "state", "reason", "since", "rate")
+    with queue.client.pipeline(transaction=True) as pipeline:
+        pipeline.hgetall(keys.ADMISSION.of(queue.name))
+        pipeline.time()
+        stored, (seconds, microseconds) = pipeline.execute()
+    fields = {name.decode(): value.decode("utf-8", "replace") for name, value in stored.items()}
+    state, since, rate = (fields.get(name) for name in ("state", "since", "rate"))
     return AdmissionState(
-        paused=state == b"paused",
-        breaker="open" if state == b"open" else "closed",
-        reason=str(reason, "utf-8") if isinstance(reason, bytes) else None,
+        paused=state == "paused",
+        breaker="open" if state == "open" else "closed",
+        reason=_reason(fields, int(seconds) * 1000 + int(microseconds) // 1000),
         since_ms=int(since) if since else None,
         requests_per_s=float(rate) if rate else None,
     )
+
+
+def _reason(fields: dict[str, str], now_ms: int) -> str | None:
+    """Return why nothing is sent at this time; a reason of the past is said to be one."""
+    if "state" in fields:
+        silent_ms = now_ms - int(fields.get("reason_at", now_ms))
+        reason = fields.get("reason", "")
+        if silent_ms < _PRESENT_MS:
+            return reason
+        return f"no request for {silent_ms // 60_000} min; the last one: {reason}"
+    return fields.get("wait_reason") if now_ms < int(fields.get("wait_until", 0)) else None

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from mapping import Effect, Operation
-from mapping.envelope import JsonObject
+from mapping.envelope import JsonObject, encoded
 from mapping.operation import BATCH_PATH, ENTITY_PATH
 
 # The service accepts bodies of up to 500,000 bytes, with the brackets.
@@ -64,7 +64,10 @@ def encode(sequence: int, operation_index: int, operation: Operation, body: Json
 
 def json_of(body: JsonObject) -> bytes:
     """Return the body as JSON; a copy, as a result of orjson occupies 4 KB however short it is."""
-    return b"%b" % orjson.dumps(body)
+    try:
+        return b"%b" % orjson.dumps(body)
+    except TypeError:  # an integer beyond 64 bits
+        return encoded(body)
 
 
 def pack(items: Iterable[Item], max_items: int) -> Iterator[Request]:

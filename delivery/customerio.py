@@ -1,33 +1,45 @@
 """The client of Customer.io's Track API: sends one request and reads its response, item by item.
 
-The only module that knows HTTP. The rules are those of the Track API reference: the response to a batch is 200, or 207
-with the faults of single items, and all other items are accepted. An accepted operation is not applied yet.
+The only module that knows HTTP. The rules are those of the Track API reference: the response to a batch is 200 with an
+empty object, or 207 with the faults of single items, and all other items are accepted. An accepted operation is not
+applied yet. A response that the Track API does not give is one of a proxy or of another service: it pauses the
+destination, and settles no event.
 """
 
 from __future__ import annotations
 
 import math
 import time
+import zlib
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Final, cast
 
 import httpx
 import orjson
 
 from delivery.batching import Request
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, Response, RetryLater, Split
+from mapping.envelope import JsonObject, encoded
 from mapping.operation import BATCH_PATH, ENTITY_PATH, METRICS_PATH
 
-_KEPT_BYTES = 2_000  # of a response's body
+_MOST_BYTES = 1_000_000  # of a response's body; Customer.io's have some hundred
+_KEPT_BYTES = 2_000  # of a response's body, with a dead letter
+_SHOWN_CHARACTERS = 200  # of an address that a response names
+MAX_RETRY_AFTER_S: Final = 300.0
+
+_ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
+_MULTI_STATUS = 207
+_ACCEPTED = frozenset({200, _MULTI_STATUS})
 _CREDENTIALS = frozenset({401, 403})
 _NOT_FOUND = 404
-_TOO_LARGE_OR_MALFORMED = frozenset({400, 413})
+_TOO_LARGE = 413
+_MALFORMED = frozenset({400, 422})
 _RETRY = frozenset({408, 425, 429})
-_MAX_RETRY_AFTER_S = 300.0
+_NOT_THE_API = "the Track API does not respond like this (HTTP {}): check the address, and proxies on the way to it"
 
 
 class TrackApi:
@@ -41,7 +53,12 @@ class TrackApi:
         self._addresses = {path: httpx.URL(url.rstrip("/") + path) for path in (BATCH_PATH, ENTITY_PATH, METRICS_PATH)}
         credentials = b64encode(f"{site_id}:{api_key}".encode()).decode()
         self._headers = httpx.Headers(
-            {"Authorization": f"Basic {credentials}", "Content-Type": "application/json", "User-Agent": "segue"}
+            {
+                "Authorization": f"Basic {credentials}",
+                "Content-Type": "application/json",
+                "Accept-Encoding": "identity",
+                "User-Agent": "segue",
+            }
         )
         self._http = httpx.Client(
             timeout=httpx.Timeout(timeout_s, connect=min(5.0, timeout_s)),
@@ -55,73 +72,149 @@ class TrackApi:
         Split and RetryLater apply to all items of a request.
         """
         try:
-            http_response, content = self._post(request)
-        except httpx.HTTPError as error:
-            response = Response(None, f"{type(error).__name__}: {error}")
+            return self._outcomes(request)
+        except Exception as error:  # httpx has errors outside its own classes too, such as those of a host's name
+            response = Response(None, f"{type(error).__name__}: {error}"[:_KEPT_BYTES])
             return [RetryLater(f"no response: {response.body}", response)] * len(request.items)
+
+    def _outcomes(self, request: Request) -> list[Outcome]:
+        http_response, content = self._post(request)
         response = Response(http_response.status_code, content[:_KEPT_BYTES].decode("utf-8", "replace"))
+        body = _object(content)
         if http_response.is_success:
-            return _read_accepted(content, response, len(request.items))
-        return [_refusal(request, response, http_response.headers)] * len(request.items)
+            return _read_accepted(body, response, len(request.items))
+        return [_refusal(request, response, body, http_response.headers)] * len(request.items)
 
     def _post(self, request: Request) -> tuple[httpx.Response, bytes]:
-        """Return the whole response. httpx bounds each read but not their sum, so a slow stream would never end."""
+        """Return the response with its body, or the beginning of a body of more than _MOST_BYTES.
+
+        httpx bounds each read but not their sum, so a slow stream would never end. It decompresses without a bound.
+        """
         until = time.monotonic() + self._timeout_s
-        content = b""
+        received = bytearray()
         call = httpx.Request("POST", self._addresses[request.path], headers=self._headers, content=request.body())
         with closing(self._http.send(call, stream=True)) as response:
-            for part in response.iter_bytes():
-                content += part
+            for part in cast(Iterable[bytes], response.stream):
+                received += part
+                if len(received) > _MOST_BYTES:
+                    break
                 if time.monotonic() > until:
                     raise httpx.ReadTimeout("the response did not end in time")
         # A response and its stream refer to each other and to the request's body: garbage that waits for a collection.
-        response.stream = httpx.ByteStream(content)
-        return response, content
+        response.stream = httpx.ByteStream(b"")
+        return response, _decompressed(bytes(received), response.headers.get("content-encoding", ""))
 
 
-def _refusal(request: Request, response: Response, headers: httpx.Headers) -> Outcome:
-    """Return the outcome of each item of a request whose response is not 2xx."""
+def _decompressed(content: bytes, encoding: str) -> bytes:
+    """Return the body, or the first bytes of one of more than _MOST_BYTES; unchanged when it cannot be decompressed."""
+    if encoding.lower() not in _ENCODINGS:
+        return content
+    decompressor = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        body = decompressor.decompress(content, _MOST_BYTES + 1)
+    except zlib.error:
+        return content
+    return body if decompressor.eof or len(body) > _MOST_BYTES else content
+
+
+def _object(content: bytes) -> JsonObject | None:
+    """Return the JSON object that the body is; None when it is something else or too long."""
+    try:
+        body = orjson.loads(content) if len(content) <= _MOST_BYTES else None
+    except orjson.JSONDecodeError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _refusal(request: Request, response: Response, body: JsonObject | None, headers: httpx.Headers) -> Outcome:
+    """Return the outcome of each item of a request whose response is not 2xx.
+
+    Only the Track API itself refuses an operation: a 400 of a proxy, or another status, is a fault of the set-up.
+    """
     status = response.status or 0
-    if status in _TOO_LARGE_OR_MALFORMED and len(request.items) > 1:
-        return Split(f"HTTP {status}", response)
     if status in _CREDENTIALS:
         return Paused(f"the credentials were refused (HTTP {status})", response)
     if 300 <= status < 400:
         # Not followed: credentials and personal data go only to the configured address.
-        elsewhere = headers.get("location", "another address")
+        elsewhere = headers.get("location", "another address")[:_SHOWN_CHARACTERS]
         return Paused(f"the service is at {elsewhere} (HTTP {status}): set the region of the workspace", response)
-    if status == _NOT_FOUND and request.path == BATCH_PATH:
-        return Paused("there is no Track API at this address (HTTP 404)", response)
     if status in _RETRY or status >= 500:
-        return RetryLater(f"HTTP {status}", response, _retry_after_s(headers))
-    return Rejected(f"HTTP {status}: {response.body}" if response.body else f"HTTP {status}", response)
+        after_s = _retry_after_s(headers)
+        asks = "" if after_s is None else f", try again after {after_s:.0f} s"
+        return RetryLater(f"HTTP {status}{asks}", response, after_s)
+    if status == _TOO_LARGE or (status in _MALFORMED and _is_refusal(body)):
+        return Split(f"HTTP {status}", response) if len(request.items) > 1 else _rejected(response)
+    # An unknown delivery: it says nothing about other items, which are sent to another path.
+    if status == _NOT_FOUND and request.path != BATCH_PATH and (body is not None or not response.body):
+        return _rejected(response)
+    if status == _NOT_FOUND:
+        return Paused("there is no Track API at this address (HTTP 404)", response)
+    return Paused(_NOT_THE_API.format(status), response)
 
 
-def _read_accepted(content: bytes, response: Response, count: int) -> list[Outcome]:
-    """Return Delivered for every item except those that a 2xx response lists as faulty."""
+def _is_refusal(body: JsonObject | None) -> bool:
+    """Whether a body has the form in which the Track API refuses: `{"errors": […]}`, or `{"meta": {…}}` of v1."""
+    return body is not None and (isinstance(body.get("errors"), list) or isinstance(body.get("meta"), dict))
+
+
+def _rejected(response: Response) -> Rejected:
+    return Rejected(
+        f"HTTP {response.status}: {response.body}" if response.body else f"HTTP {response.status}", response
+    )
+
+
+def _read_accepted(body: JsonObject | None, response: Response, count: int) -> list[Outcome]:
+    """Return the outcomes of a 2xx response: Delivered for every item except those that it lists as faulty.
+
+    `{}` accepts all; `{"errors": […]}`, usually with 207, all but the items that its faults name. When a fault names no
+    item, nothing is known of any. Any other response is not one of the Track API.
+    """
+    faults = _faults(body) if response.status in _ACCEPTED else None
+    if faults is None:
+        return [Paused(_NOT_THE_API.format(response.status), response)] * count
+    by_index = _by_index(faults, count)
+    if by_index is None or (response.status == _MULTI_STATUS and not faults):
+        return [RetryLater(f"HTTP {response.status} without the index of each fault", response)] * count
     outcomes: list[Outcome] = [Delivered()] * count
-    for fault in _faults(content):
-        index = fault.get("batch_index", 0 if count == 1 else None)
-        if isinstance(index, int) and 0 <= index < count:
-            own = Response(response.status, orjson.dumps(fault).decode(), fault.get("batch_index"))
-            outcomes[index] = Rejected(_fault_text(fault), own)
+    for index, fault in by_index.items():
+        text = encoded(fault)[:_KEPT_BYTES].decode("utf-8", "replace")
+        outcomes[index] = Rejected(_fault_text(fault), Response(response.status, text, fault.get("batch_index")))
     return outcomes
 
 
-def _faults(content: bytes) -> Sequence[Mapping[str, Any]]:
-    try:
-        body = orjson.loads(content or b"{}")
-    except orjson.JSONDecodeError:
-        return ()
-    errors = body.get("errors") if isinstance(body, dict) else None
-    return [fault for fault in errors if isinstance(fault, dict)] if isinstance(errors, list) else ()
+def _faults(body: JsonObject | None) -> list[Any] | None:
+    """Return the faults that the body of an acceptance lists; None when it does not have that form."""
+    if body is None or (body and "errors" not in body):
+        return None
+    faults = body.get("errors")
+    return faults if isinstance(faults, list) else [] if faults is None else None
 
 
-def _fault_text(fault: Mapping[str, Any]) -> str:
-    """Return `field: message (reason)` of an item's fault, with the members that it has."""
-    field, message, reason = fault.get("field"), fault.get("message"), fault.get("reason")
-    text = ": ".join(str(part) for part in (field, message) if part)
-    return f"{text} ({reason})" if text and reason else text or str(reason or "refused without a reason")
+def _by_index(faults: Sequence[Any], count: int) -> dict[int, JsonObject] | None:
+    """Return the faults by the index of their items; None when one of them has no index of an item.
+
+    The fault of a request with one item needs no index.
+    """
+    found: dict[int, JsonObject] = {}
+    for fault in faults:
+        index = fault.get("batch_index") if isinstance(fault, dict) else -1
+        if index is None and count == 1:
+            index = 0
+        if type(index) is not int or not 0 <= index < count:
+            return None
+        found[index] = fault
+    return found
+
+
+def _fault_text(fault: JsonObject) -> str:
+    """Return `field: message (reason)` of an item's fault, with the members that are texts."""
+    field, message, reason = (_text(fault.get(name)) for name in ("field", "message", "reason"))
+    text = ": ".join(part for part in (field, message) if part)
+    return f"{text} ({reason})" if text and reason else text or reason or "refused without a reason"
+
+
+def _text(value: Any) -> str:
+    return value[:_KEPT_BYTES] if isinstance(value, str) else ""
 
 
 def _retry_after_s(headers: httpx.Headers) -> float | None:
@@ -136,7 +229,7 @@ def _retry_after_s(headers: httpx.Headers) -> float | None:
             at = parsedate_to_datetime(value)
         except ValueError:
             return None
-        seconds = (at - datetime.now(at.tzinfo)).total_seconds()
+        seconds = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     if math.isnan(seconds):
         return None
-    return min(max(seconds, 0.0), _MAX_RETRY_AFTER_S)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)

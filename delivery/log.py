@@ -11,6 +11,7 @@ digests of the ordering keys in hex, SOURCE:MESSAGE ID, null or the reason why i
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,12 +26,15 @@ from delivery.outcomes import Delivered, Outcome, Send
 from delivery.scripts import run
 from lanes import Queue, keys
 from lanes.keys import DIGEST_BYTES
-from mapping.envelope import JsonObject
+from mapping.envelope import JsonObject, encoded
+
+log = logging.getLogger(__name__)
 
 KEPT_S: Final = 3 * 86_400
 _LEVEL = 1  # half a microsecond for an event
 _TIME_DIGITS = 13
 _PAGE = 100
+_UNREADABLE: Final[JsonObject] = {"items": []}  # in place of a damaged entry
 
 IsRemoved = Callable[[int, Sequence[bytes]], bool]  # by an event's sequence and the digests of its ordering keys
 
@@ -74,33 +78,40 @@ class Recorder:
         self._entries: list[bytes] = []
 
     def recording(self, send: Send) -> Send:
-        """Return `send` as a function that keeps each request with its outcomes."""
+        """Return `send` as a function that keeps each request with its outcomes. A request that cannot be kept was sent
+        all the same: the log lacks it."""
 
         def recorded(request: Request) -> list[Outcome]:
             sent_ms = _now_ms()
             outcomes = send(request)
-            items = [
-                (
-                    item.sequence,
-                    *self._events[item.sequence],
-                    item.message_id,
-                    None if isinstance(outcome, Delivered) else outcome.reason,
-                    orjson.Fragment(item.data),
-                )
-                for item, outcome in zip(request.items, outcomes, strict=True)
-            ]
-            entry = {
-                "path": request.path,
-                "worker": self._worker,
-                "claimed_ms": self._claimed_ms,
-                "sent_ms": sent_ms,
-                "responded_ms": _now_ms(),
-                "items": items,
-            }
-            self._entries.append(_packed(entry))
+            try:
+                entry = self._entry(request, outcomes, sent_ms)
+                self._entries.append(_packed(sent_ms, orjson.dumps(entry)))
+            except Exception:
+                log.exception("%s: unhandled exception, the delivery log lacks a request", self._queue.name)
             return outcomes
 
         return recorded
+
+    def _entry(self, request: Request, outcomes: Sequence[Outcome], sent_ms: int) -> JsonObject:
+        items = [
+            (
+                item.sequence,
+                *self._events[item.sequence],
+                item.message_id,
+                None if isinstance(outcome, Delivered) else outcome.reason,
+                orjson.Fragment(item.data),
+            )
+            for item, outcome in zip(request.items, outcomes, strict=True)
+        ]
+        return {
+            "path": request.path,
+            "worker": self._worker,
+            "claimed_ms": self._claimed_ms,
+            "sent_ms": sent_ms,
+            "responded_ms": _now_ms(),
+            "items": items,
+        }
 
     def write(self) -> None:
         """Write the requests since the last call to the log."""
@@ -135,15 +146,22 @@ def sent_for(queue: Queue, digest: bytes, limit: int) -> list[Sent]:
 
 
 def remove(queue: Queue, is_removed: IsRemoved) -> list[RemovedItem]:
-    """Remove the items for which `is_removed` is true, and return them; the others keep their order."""
+    """Remove the items for which `is_removed` is true, and return them; the others keep their order.
+
+    An entry that cannot be read is removed as a whole, since nothing is known of its items.
+    """
     removed: list[RemovedItem] = []
     while touched := list(_with_items(queue, is_removed)):
         with queue.client.pipeline(transaction=True) as pipeline:
             for packed, entry, going in touched:
                 staying = [item for item in entry["items"] if item not in going]
                 if staying:
+                    rest = _packed(entry["sent_ms"], encoded(entry | {"items": staying}))
                     pipeline.linsert(
-                        _key(queue), "BEFORE", cast(str, packed), cast(str, _packed(entry | {"items": staying}))
+                        _key(queue),
+                        "BEFORE",
+                        cast(str, packed),
+                        cast(str, rest),
                     )
                 pipeline.lrem(_key(queue), 1, cast(str, packed))
                 removed += [RemovedItem(item[0], _digests(item), item[3], item[5]) for item in going]
@@ -162,7 +180,7 @@ def _with_items(queue: Queue, is_removed: IsRemoved) -> Iterator[tuple[bytes, Js
     for packed in _packed_entries(queue):
         entry = _unpacked(packed)
         items = [item for item in entry["items"] if is_removed(item[0], _digests(item))]
-        if items:
+        if items or entry is _UNREADABLE:
             yield packed, entry, items
             found += 1
         if found == _PAGE:
@@ -182,12 +200,16 @@ def _digests(item: list[Any]) -> list[bytes]:
     return [joined[at : at + DIGEST_BYTES] for at in range(0, len(joined), DIGEST_BYTES)]
 
 
-def _packed(entry: JsonObject) -> bytes:
-    return b"%013d%b" % (entry["sent_ms"], zstandard.compress(orjson.dumps(entry), _LEVEL))
+def _packed(sent_ms: int, entry: bytes) -> bytes:
+    return b"%013d%b" % (sent_ms, zstandard.compress(entry, _LEVEL))
 
 
 def _unpacked(packed: bytes) -> JsonObject:
-    entry: JsonObject = orjson.loads(zstandard.decompress(packed[_TIME_DIGITS:]))
+    """Return the entry, or _UNREADABLE."""
+    try:
+        entry: JsonObject = orjson.loads(zstandard.decompress(packed[_TIME_DIGITS:]))
+    except (zstandard.ZstdError, ValueError):
+        return _UNREADABLE
     return entry
 
 

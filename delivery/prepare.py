@@ -3,16 +3,19 @@
 `prepare` maps the events and encodes their operations. It depends on nothing but the event and the destination.
 `address` then reads what is remembered of the people that the operations name. It rewrites the items of people who were
 merged or deleted, and the times of updates, and removes attributes of which a newer value was sent.
+
+An exception of one event is the `error` of that event alone. It has no items then, and has to be buried.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import orjson
+from redis.exceptions import RedisError
 
 import lanes
 import mapping
@@ -20,7 +23,7 @@ from delivery import attribute_clocks, identifier_changes, identity_memory, unse
 from delivery.batching import Item, encode, json_of
 from delivery.identity_memory import Identities, Update
 from lanes import digest
-from mapping.envelope import JsonObject, message_key, unpack
+from mapping.envelope import JsonObject, message_key, unpack, unpack_shallow
 
 # Python computes in one thread at a time. Threads that wait here for their turn do not interrupt the one that computes,
 # which would cost both of them time.
@@ -44,6 +47,7 @@ class Prepared(NamedTuple):
     late: bool = False  # an item was dropped, as the event happened before its person was deleted
     changes_identifiers: bool = False  # and has no cooldown yet: it must not be sent now
     unsent: tuple[str, ...] = ()  # why nothing is sent for it, of `delivery.unsent`
+    error: Exception | None = None  # an exception that no code expected
 
     @property
     def happened_at_ms(self) -> int:
@@ -51,10 +55,26 @@ class Prepared(NamedTuple):
         return attribute_clocks.client_time_ms(self.timestamp, self.accepted_at_ms)
 
 
+Step = Callable[[Sequence[Prepared]], Sequence[Prepared]]  # something that is done for many events at once
+
+
 def prepare(events: Sequence[lanes.ClaimedEvent], destination: mapping.Destination) -> list[Prepared]:
     """Return the events mapped and encoded, in their order."""
     with _computing:
-        return [_mapped(event, destination) for event in events]
+        return [_mapped_alone(event, destination) for event in events]
+
+
+def isolated(step: Step, events: Sequence[Prepared]) -> Sequence[Prepared]:
+    """Return what the step returns for the events. When it fails, it is repeated for each event alone, and the events
+    for which it fails again get the exception as their `error`. An exception of Redis is raised."""
+    try:
+        return step(events)
+    except RedisError:
+        raise
+    except Exception as error:
+        if len(events) == 1:
+            return [events[0]._replace(error=error)]
+        return [result for event in events for result in isolated(step, [event])]
 
 
 def address(prepared: Sequence[Prepared], queue: lanes.Queue, destination: mapping.Destination) -> Sequence[Prepared]:
@@ -62,6 +82,10 @@ def address(prepared: Sequence[Prepared], queue: lanes.Queue, destination: mappi
 
     Call it with events in the order in which they are sent, after everything that was sent before them was remembered.
     """
+    return isolated(lambda events: _address(events, queue, destination), prepared) if prepared else prepared
+
+
+def _address(prepared: Sequence[Prepared], queue: lanes.Queue, destination: mapping.Destination) -> Sequence[Prepared]:
     identities = identity_memory.register(
         queue,
         chain.from_iterable([event.people for event in prepared]),
@@ -97,11 +121,18 @@ def _translation(
     return mapping.translate(content, destination, accepted_at_ms / 1000)
 
 
+def _mapped_alone(event: lanes.ClaimedEvent, destination: mapping.Destination) -> Prepared:
+    try:
+        return _mapped(event, destination)
+    except Exception as error:
+        return _without_items(event)._replace(error=error)
+
+
 def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination) -> Prepared:
     """Return the event as if nothing were remembered of its people."""
-    if not event.body:
-        return _erased(event)
-    source, content, requeued = unpack(event.body)
+    if not event.body:  # erased while a claim owned it: nothing is left to be sent
+        return _without_items(event)
+    source, content, requeued = unpack_shallow(event.body)
     accepted_at_ms = requeued.get("accepted_at_ms", event.accepted_at_ms)
     translation = _translation(content, requeued, destination, accepted_at_ms)
     operations, is_recorded = translation.operations, "requests" in requeued
@@ -128,8 +159,7 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination) -> Prep
     )
 
 
-def _erased(event: lanes.ClaimedEvent) -> Prepared:
-    """Return an event that was erased while a claim owned it: nothing is left to be sent."""
+def _without_items(event: lanes.ClaimedEvent) -> Prepared:
     return Prepared(
         event=event,
         items=(),

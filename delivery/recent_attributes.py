@@ -19,6 +19,7 @@ from delivery.batching import Item, json_of
 from delivery.prepare import Prepared
 from delivery.scripts import run
 from lanes import Queue
+from mapping.envelope import encoded
 
 # Attribute → its value, and its client time (Unix ms). This is what is stored of a person, as JSON.
 _Recent = dict[str, tuple[Any, int]]
@@ -71,9 +72,7 @@ def remember(queue: Queue, delivered: Iterable[Item], window_ms: int) -> None:
             for name, attribute in (orjson.loads(item.repeated or b"{}") | own).items():
                 if name not in known or known[name][1] <= attribute[1]:
                     known[name] = attribute
-    arguments = [
-        part for person, attributes in recent.items() if attributes for part in (person, orjson.dumps(attributes))
-    ]
+    arguments = [part for person, attributes in recent.items() if attributes for part in (person, encoded(attributes))]
     if arguments:
         run(queue, "remember_attributes", window_ms, *arguments)
 

@@ -22,7 +22,7 @@ from ingest.addresses import is_of_react_native
 from ingest.counters import Counters
 from ingest.device_clocks import DeviceClocks
 from ingest.errors import Refusal
-from ingest.events import MAX_BATCH_EVENTS, Completed, Origin, Reception, completed, packed, shared
+from ingest.events import MAX_BATCH_EVENTS, Completed, Origin, Reception, completed, may_be_deep, packed, shared
 from ingest.group_commit import Entry
 from ingest.partial_json import Unreadable
 from ingest.permissions import Permissions
@@ -112,9 +112,10 @@ class Calls:
         if not source.collect_ip:
             ip = ""
         if path in BATCH_PATHS:
-            return self._read_batch(path, source, body, own_key, received_at, ip)
+            return self._read_batch(path, source, body, own_key, received_at, ip, raw)
         self._take(source, 1)
-        reception = Reception(received_at, ip=ip, clocks=self._clocks[source.name])
+        is_deep = may_be_deep(raw, 1)
+        reception = Reception(received_at, ip=ip, clocks=self._clocks[source.name], may_be_deep=is_deep)
         return self._read_one(source, body | {"type": EVENT_PATHS[path]}, reception)
 
     def read_webhook(self, name: str, signed: str, raw: bytes, received_at: datetime) -> Offer:
@@ -135,7 +136,7 @@ class Calls:
         if len(events) > MAX_BATCH_EVENTS:
             raise Refusal(413, f"the array must have at most {MAX_BATCH_EVENTS:,} events, not {len(events):,}")
         self._take(source, len(events))
-        reception = Reception(received_at, "webhook")
+        reception = Reception(received_at, "webhook", may_be_deep=may_be_deep(raw, len(events)))
         others = replace(reception, is_signed=False) if part == "first" else None
         return self._read_events(source, events, reception, others=others)
 
@@ -170,7 +171,14 @@ class Calls:
         return _user_name(authorization)
 
     def _read_batch(
-        self, path: str, source: Source, body: JsonObject, own_key: str | None, received_at: datetime, ip: str
+        self,
+        path: str,
+        source: Source,
+        body: JsonObject,
+        own_key: str | None,
+        received_at: datetime,
+        ip: str,
+        raw: bytes,
     ) -> Offer:
         events = body.get("batch")
         if not isinstance(events, list) or not events:
@@ -183,8 +191,8 @@ class Calls:
         # An import with `sentAt` comes from a library for phones, which sends its live events there.
         is_live = path != "import" or sent_at is not None
         origin: Origin = "import" if path == "import" else "call"
-        clocks = self._clocks[source.name]
-        reception = Reception(received_at, origin, common, sent_at, ip if is_live else "", clocks)
+        clocks, is_deep = self._clocks[source.name], may_be_deep(raw, len(events))
+        reception = Reception(received_at, origin, common, sent_at, ip if is_live else "", clocks, is_deep)
         return self._read_events(source, events, reception, own_key)
 
     def _read_one(self, source: Source, event: JsonObject, reception: Reception) -> Offer:

@@ -21,18 +21,19 @@ from ingest.device_clocks import DeviceClocks, corrected, is_future
 from ingest.errors import Refusal, invalid
 from ingest.times import instant, is_canonical, iso
 from mapping import DELETION
-from mapping.envelope import JsonObject, as_json, compressed
+from mapping.envelope import JsonObject, as_json, compressed, has_many_brackets, has_more_levels
 
 MAX_EVENT_BYTES: Final = 32 * 1024
 MAX_BATCH_EVENTS: Final = 2500
+# Levels of an event, itself included; less than SAFE_LEVELS, as events become parts of other values.
+MAX_LEVELS: Final = 64
 TYPES: Final = ("identify", "track", "page", "screen", "group", "alias", DELETION)
+_FEW_EVENTS = 6
 # The member that the presets read as an object, by type. The shape of other members refuses no event.
 _CONTENT: Final = {
     **dict.fromkeys(("identify", "group"), "traits"),
     **dict.fromkeys(("track", "page", "screen"), "properties"),
 }
-
-_TOO_DEEP = "the event is nested too deeply"
 
 # What is counted of an event that is accepted: an id that many people may share, a time that is none, a time after the
 # receipt.
@@ -56,6 +57,7 @@ class Reception:
     sent_at: datetime | None = None
     ip: str = ""
     clocks: DeviceClocks = field(default_factory=DeviceClocks)  # of the source
+    may_be_deep: bool = True  # False: the request has too few brackets for an event of more than MAX_LEVELS levels
     is_signed: bool = True  # false: it is an element of a webhook's array, and the signature does not cover it
 
 
@@ -78,6 +80,8 @@ def completed(event: Any, reception: Reception) -> Completed:
     kind = event.get("type")
     if kind not in TYPES:
         raise invalid("type", f"one of {', '.join(TYPES)}", kind)
+    if reception.may_be_deep:
+        _check_levels(event)
     if kind == "track" and not isinstance(event.get("event"), str):
         raise invalid("event", "a string, the name of the event", event.get("event"))
     merged = event.copy()
@@ -97,10 +101,11 @@ def completed(event: Any, reception: Reception) -> Completed:
 def shared(body: JsonObject) -> JsonObject:
     """Return the members of a batch that apply to each of its events: `{"sentAt"?, "context"?, "integrations"?}`.
 
-    Raises Refusal (400) when they have more than MAX_EVENT_BYTES as JSON.
+    Raises Refusal (400) when they have more than MAX_EVENT_BYTES as JSON, or are nested too deeply for an event.
     """
     found: JsonObject = {name: body[name] for name in ("sentAt", "context", "integrations") if name in body}
-    size = _size(found)
+    _check_levels(found)
+    size = len(orjson.dumps(found))
     if size > MAX_EVENT_BYTES:
         limit = f"at most {MAX_EVENT_BYTES:,} bytes with the integrations and sentAt of the batch"
         raise Refusal(400, f"context: must have {limit}, not {size:,}", "context")
@@ -110,23 +115,25 @@ def shared(body: JsonObject) -> JsonObject:
 def packed(source: str, event: JsonObject, received: JsonObject) -> bytes:
     """Return the completed event as it is stored in the queue.
 
-    Raises Refusal (400) when it is nested too deeply for JSON, or when it has more than MAX_EVENT_BYTES as it was
-    received.
+    Raises Refusal (400) when it has more than MAX_EVENT_BYTES as it was received.
     """
-    try:
-        stored = as_json(source, event)
-    except (TypeError, RecursionError):
-        raise Refusal(400, _TOO_DEEP) from None
-    if len(stored) > MAX_EVENT_BYTES and (size := _size(received)) > MAX_EVENT_BYTES:
+    stored = as_json(source, event)
+    if len(stored) > MAX_EVENT_BYTES and (size := len(orjson.dumps(received))) > MAX_EVENT_BYTES:
         raise Refusal(400, f"the event must have at most {MAX_EVENT_BYTES:,} bytes, not {size:,}")
     return compressed(stored)
 
 
-def _size(value: JsonObject) -> int:
-    try:
-        return len(orjson.dumps(value))
-    except (TypeError, RecursionError):
-        raise Refusal(400, _TOO_DEEP) from None
+def may_be_deep(body: bytes, events: int) -> bool:
+    """Whether a request has enough brackets for an event of more than MAX_LEVELS levels. Most events have ten, so those
+    of a request with many events are not counted."""
+    return events > _FEW_EVENTS or has_many_brackets(body, MAX_LEVELS)
+
+
+def _check_levels(value: JsonObject) -> None:
+    """Raise Refusal (400), which names a member, when the value has more than MAX_LEVELS levels."""
+    if has_more_levels(value, MAX_LEVELS):
+        name = next(name for name, member in value.items() if has_more_levels(member, MAX_LEVELS - 1))
+        raise Refusal(400, f"{name}: is nested too deeply: an event has at most {MAX_LEVELS} levels", name)
 
 
 def _set_received_at(event: JsonObject, reception: Reception) -> bool:

@@ -10,6 +10,7 @@ needs a new id and a new file. This file must stay as long as events that need i
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from importlib.resources import files
@@ -19,6 +20,16 @@ import orjson
 from zstandard import ZstdCompressionDict, ZstdCompressor, ZstdDecompressor
 
 JsonObject = dict[str, Any]
+
+# What orjson may encode: from some 150 levels on it writes beyond its buffer (orjson 3.10 to 3.13).
+SAFE_LEVELS: Final = 100
+# A stored event has one level around it.
+TOO_DEEP: Final = f"the event is nested in more than {SAFE_LEVELS - 1} levels"
+
+
+class TooDeep(Exception):
+    """An event has too many levels to be sent."""
+
 
 _LEVEL: Final = 1
 _SOURCE: Final = re.compile(rb'\{"source":("[^"\\]*+(?:\\.[^"\\]*+)*+")')  # how `as_json` begins
@@ -48,13 +59,46 @@ class Unpacked(NamedTuple):
 def pack(source: str, event: JsonObject, again: JsonObject | None = None) -> bytes:
     """Return the bytes to store. `again` is for replayed dead letters: `{"accepted_at_ms", "attempts", "original"?,
     "requests"?}`, as in `dead_letters.replay`."""
-    return compressed(as_json(source, event, again))
-
-
-def as_json(source: str, event: JsonObject, again: JsonObject | None = None) -> bytes:
-    """Return the JSON that `pack` compresses; raise TypeError when the event is nested too deeply."""
     received = {"source": source, "event": event}
-    return orjson.dumps(received | {"again": again} if again else received)
+    return compressed(encoded(received | {"again": again} if again else received))
+
+
+def as_json(source: str, event: JsonObject) -> bytes:
+    """Return the JSON that `pack` compresses. The event must have less than SAFE_LEVELS levels."""
+    return orjson.dumps({"source": source, "event": event})
+
+
+def encoded(value: Any) -> bytes:
+    """Return the value as JSON, whatever its depth is.
+
+    Python's encoder takes some 900 levels, and integers beyond 64 bits, which a mapping may compute. Raises TypeError,
+    ValueError or RecursionError for what it does not take.
+    """
+    if not has_more_levels(value, SAFE_LEVELS):
+        try:
+            return orjson.dumps(value)
+        except TypeError:
+            pass
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def has_many_brackets(json: bytes, most: int) -> bool:
+    """Whether a JSON text has enough opening brackets for more than `most` levels. Most events have ten."""
+    return len(json) - len(json.translate(None, b"[{")) > most
+
+
+def has_more_levels(value: Any, most: int) -> bool:
+    """Whether objects and arrays are nested in the value, itself included, in more than `most` levels."""
+    kind = type(value)
+    if kind is not dict and kind is not list and kind is not tuple:
+        return False
+    if not most:
+        return True
+    for inner in value.values() if kind is dict else value:
+        kind = type(inner)
+        if (kind is dict or kind is list or kind is tuple) and has_more_levels(inner, most - 1):
+            return True
+    return False
 
 
 def compressed(stored: bytes) -> bytes:
@@ -65,6 +109,16 @@ def compressed(stored: bytes) -> bytes:
 def unpack(body: bytes) -> Unpacked:
     """Return what `pack` was given, from compressed or uncompressed bytes."""
     received = orjson.loads(body if body.startswith(b"{") else _codec.decompress(body))
+    return Unpacked(received["source"], received["event"], received.get("again", {}))
+
+
+def unpack_shallow(body: bytes) -> Unpacked:
+    """Return what `unpack` does; raise TooDeep for an event that orjson must not encode. Ingest accepts no such event;
+    older versions did."""
+    stored = body if body.startswith(b"{") else _codec.decompress(body)
+    received = orjson.loads(stored)
+    if has_many_brackets(stored, SAFE_LEVELS) and has_more_levels(received, SAFE_LEVELS):
+        raise TooDeep(TOO_DEEP)
     return Unpacked(received["source"], received["event"], received.get("again", {}))
 
 

@@ -9,20 +9,26 @@ is in progress. Then a worker removes the remaining data, including the traces o
 
 from __future__ import annotations
 
+import logging
 import time
 from uuid import uuid4
 
 import redis
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 import lanes
 import mapping
+from dead_letters.spill_files import TornFile
 from lanes import Queue, keys, suppression
 from lanes.records import read_record
 from mapping.envelope import message_key, unpack
 from privacy import purge, receipts
 from privacy.purge import ErasureContext, Removed
 from privacy.receipts import Receipt
+
+log = logging.getLogger(__name__)
+
+_PersonBefore = tuple[mapping.Person, int | None]  # a person, and the sequence before which events are removed
 
 _SOURCE = "segue"
 _POLL_S = 0.1
@@ -112,8 +118,39 @@ def begin_receipt(context: ErasureContext, privacy_request: mapping.PrivacyReque
 def finish(context: ErasureContext) -> None:
     """Remove the remaining data of the people whose privacy requests were sent."""
     queue = context.queue
-    found = {receipt_id: receipts.person_of(queue, receipt_id) for receipt_id in receipts.unfinished(queue)}
+    found = {receipt_id: _person_of(queue, receipt_id) for receipt_id in receipts.unfinished(queue)}
     people = {receipt_id: person for receipt_id, person in found.items() if person is not None}
+    try:
+        _finish(context, people)
+    except (RedisError, OSError, TornFile):
+        raise
+    except Exception:
+        log.exception("%s: unhandled exception, erasures are finished one by one", queue.name)
+        for receipt_id, person in people.items():
+            _finish_alone(context, receipt_id, person)
+
+
+def _person_of(queue: Queue, receipt_id: str) -> _PersonBefore | None:
+    try:
+        return receipts.person_of(queue, receipt_id)
+    except (TypeError, ValueError):
+        log.exception("%s: the person of receipt %s cannot be read", queue.name, receipt_id)
+        return None
+
+
+def _finish_alone(context: ErasureContext, receipt_id: str, person: _PersonBefore) -> None:
+    """Finish one erasure. One that fails stays unfinished, and delays no other."""
+    try:
+        _finish(context, {receipt_id: person})
+    except (RedisError, OSError, TornFile):
+        raise
+    except Exception:
+        log.exception("%s: unhandled exception, erasure %s is not finished", context.queue.name, receipt_id)
+
+
+def _finish(context: ErasureContext, people: dict[str, _PersonBefore]) -> None:
+    """Remove the data of people; `people` by the ids of their receipts."""
+    queue = context.queue
     for receipt_id, removed in zip(people, purge.purge(context, list(people.values())), strict=True):
         receipts.add(queue, receipt_id, removed.counts)
         if not removed.claimed:

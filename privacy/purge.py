@@ -6,6 +6,7 @@ event is removed when it has an ordering key of the person. Identities that were
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,9 @@ from dead_letters.record import Line
 from delivery import log as delivery_log
 from delivery.identity_memory import erase_addresses, named_in
 from lanes import keys
-from mapping.envelope import JsonObject, message_key, pack, unpack
+from mapping.envelope import JsonObject, encoded, message_key, pack, unpack
+
+log = logging.getLogger(__name__)
 
 _LOCK_S = 5.0
 _POLL_S = 0.1
@@ -64,11 +67,22 @@ class Removed:
     def collect(self, body: bytes, destination: mapping.Destination) -> None:
         """Collect the message id of a removed event, the other people that it names, and the event if it is a privacy
         request."""
-        source, event, _ = unpack(body)
-        self.message_ids.add(message_key(source, event))
-        self.collect_others(mapping.ordering_keys(event, destination))
-        if mapping.privacy_request_of(event) is not None:
-            self.requests.append((source, event))
+        try:
+            source, event, _ = unpack(body)
+            self.message_ids.add(message_key(source, event))
+            self.collect_others(mapping.ordering_keys(event, destination))
+            if mapping.privacy_request_of(event) is not None:
+                self.requests.append((source, event))
+        except Exception:
+            # The event itself is erased. The people that it named, and perhaps its message id, expire by themselves.
+            log.exception("%s: unhandled exception, an erased event could not be read", destination.name)
+
+    def collect_sent(self, body: JsonObject, destination: mapping.Destination) -> None:
+        """Collect the other people that the body of a removed operation names."""
+        try:
+            self.collect_others(_keys_in(body, destination))
+        except Exception:
+            log.exception("%s: unhandled exception, an erased operation could not be read", destination.name)
 
     def collect_others(self, keys: Iterable[str]) -> None:
         """Collect the ordering keys that belong to other people."""
@@ -96,7 +110,7 @@ def purge(
         if (removed_of := index.of(sequence, digests)) is not None:
             removed_of.counts["log"] += 1
             removed_of.message_ids.add(message_id)
-            removed_of.collect_others(_keys_in(body, context.destination))
+            removed_of.collect_sent(body, context.destination)
     for removed in removals:
         for kind in _REMEMBERED:
             removed.counts[kind] += lanes.erase_fields(queue, remembered.get(kind, ()), removed.digests)
@@ -218,7 +232,7 @@ def _pages(queue: lanes.Queue, index: _Index) -> Iterator[list[tuple[Removed, la
             removed = index.of(stored.sequence, stored.keys)
             if removed is None and (dead_letter := record.read(stored)).is_edited:
                 contents = [dead_letter.source, dead_letter.event, dead_letter.requeued.json()]
-                removed = index.mentioned_in(stored.sequence, orjson.dumps(contents) + stored.failure)
+                removed = index.mentioned_in(stored.sequence, encoded(contents) + stored.failure)
             if removed is not None:
                 found.append((removed, stored))
         yield found
@@ -229,7 +243,7 @@ def _removed_lines(directory: Path, destination: mapping.Destination, index: _In
     found: dict[int, Removed] = {}
 
     def is_removed(line: Line) -> bool:
-        keys = {key for event in line.events() for key in mapping.ordering_keys(event, destination)}
+        keys = _keys_of(line, destination)
         sequence = line.sequence or 0
         removed = index.of(sequence, list(map(lanes.digest, keys)))
         if removed is not None:
@@ -238,6 +252,15 @@ def _removed_lines(directory: Path, destination: mapping.Destination, index: _In
 
     spill_files.remove(directory, destination.name, is_removed)
     yield from found.values()
+
+
+def _keys_of(line: Line, destination: mapping.Destination) -> set[str]:
+    """Return the ordering keys of the events of a line; those of its failure when an event cannot be read."""
+    try:
+        return {key for event in line.events() for key in mapping.ordering_keys(event, destination)}
+    except Exception:
+        log.exception("%s: unhandled exception, an event of a spill file could not be read", destination.name)
+        return set(line.failure.keys)
 
 
 def _keys_in(body: JsonObject, destination: mapping.Destination) -> Iterator[str]:

@@ -8,6 +8,7 @@ It is handed its `send`, so it runs without a network. What it guarantees:
   after one that was held back for that reason itself.
 - No event is lost. Each is delivered, released or buried; an event that is none of them follows a released one, and is
   released with it.
+- An exception that one event causes buries that event, with the exception, and affects no other event.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ import orjson
 import lanes
 import mapping
 from dead_letters import record
-from dead_letters.record import Reason
+from dead_letters.record import Fault, Reason
 from delivery import identity_memory, recent_attributes, retries, unsent
 from delivery.batching import Item, Request, pack
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Send, Split
-from delivery.prepare import Prepared, address, operations_of, prepare
+from delivery.prepare import Prepared, address, isolated, operations_of, prepare
+from mapping.envelope import TooDeep
 from privacy import erasure, receipts
 from privacy.purge import ErasureContext
 
@@ -206,13 +208,16 @@ def _sendable(wave: Iterable[Prepared], context: ClaimContext, settlement: Settl
     """Yield the events that may be sent now, and add the results of the others.
 
     An event that changes identifiers and has no cooldown yet gets one and is released; it is due when the events that
-    share a key with it have been applied. An event from before its person's deletion may have to be buried.
+    share a key with it have been applied. An event from before its person's deletion may have to be buried, and one
+    that caused an exception is.
     """
     buries_late = context.destination.delivery.after_deletion == "bury"
     for prepared in wave:
         if not settlement.blocked.passes(prepared.event):
             continue
-        if prepared.changes_identifiers:
+        if prepared.error is not None:
+            _bury_failed(prepared, prepared.error, context, settlement)
+        elif prepared.changes_identifiers:
             settlement.release(prepared.event, cooldown_ms=context.queue.cooldown_ms)
         elif prepared.late and buries_late:
             _bury(prepared.event, Reason.DELETED, context, settlement, message=_LATE)
@@ -223,13 +228,22 @@ def _sendable(wave: Iterable[Prepared], context: ClaimContext, settlement: Settl
 def _deliver_wave(prepared: Sequence[Prepared], context: ClaimContext, settlement: Settlement) -> None:
     """Send the operations of the events and add the results to the settlement."""
     window_ms = _repeat_window_ms(context)
-    prepared = recent_attributes.repeat(context.queue, prepared, window_ms)
-    outcomes = _send_all(prepared, context)
+    repeated = isolated(lambda events: recent_attributes.repeat(context.queue, events, window_ms), prepared)
+    if any(sendable.error for sendable in repeated):
+        repeated = list(_sendable(repeated, context, settlement))
+    outcomes = _send_all(repeated, context)
+    for sent in isolated(lambda events: _remember(events, outcomes, context, window_ms), repeated):
+        _interpret(sent, outcomes[sent.event.sequence], context, settlement)
+
+
+def _remember(
+    prepared: Sequence[Prepared], outcomes: Outcomes, context: ClaimContext, window_ms: int
+) -> Sequence[Prepared]:
+    """Store what later events need to know of the delivered ones, and return the events. Idempotent."""
     recent_attributes.remember(context.queue, _delivered_updates(prepared, outcomes), window_ms)
     _remember_identities(prepared, outcomes, context)
     _begin_erasures(prepared, outcomes, context)
-    for sent in prepared:
-        _interpret(sent, outcomes[sent.event.sequence], context, settlement)
+    return prepared
 
 
 def _repeat_window_ms(context: ClaimContext) -> int:
@@ -324,7 +338,10 @@ def _interpret(
 ) -> None:
     """Add the result of one event: the one place that interprets outcomes."""
     if not prepared.failures and _is_delivered(prepared, outcomes):
-        settlement.deliver(prepared.event, prepared.unsent)
+        if prepared.error is None:
+            settlement.deliver(prepared.event, prepared.unsent)
+        else:
+            _bury_failed(prepared, prepared.error, context, settlement, accepted=prepared.items)
         return
     last = outcomes[-1][1] if outcomes else None  # nothing follows an item that must be sent again
     if isinstance(last, Paused):
@@ -378,6 +395,23 @@ def _bury_sent(
     )
 
 
+def _bury_failed(
+    prepared: Prepared,
+    error: Exception,
+    context: ClaimContext,
+    settlement: Settlement,
+    accepted: tuple[Item, ...] = (),
+) -> None:
+    """Bury an event that caused an exception."""
+    if isinstance(error, TooDeep):
+        _bury(prepared.event, Reason.INVALID, context, settlement, message=str(error))
+        return
+    name, sequence = context.queue.name, prepared.event.sequence
+    log.error("%s: unhandled exception, event %d becomes a dead letter", name, sequence, exc_info=error)
+    message = f"unhandled exception: {type(error).__name__}: {error}"
+    _bury(prepared.event, Reason.INTERNAL, context, settlement, accepted=accepted, message=message)
+
+
 def _bury(
     event: lanes.ClaimedEvent,
     reason: Reason,
@@ -391,20 +425,30 @@ def _bury(
     message: str | None = None,
 ) -> None:
     """Bury the event. Its operations are mapped again for their payloads, which a claim does not keep: what was sent is
-    in the items."""
-    has_items = bool(refusals or accepted or unsent)
-    failure = record.failure(
-        event,
-        context.destination,
-        time.time(),
-        reason,
-        worker=context.worker,
-        configuration=context.configuration,
-        failures=failures,
-        refusals=refusals,
-        accepted=accepted,
-        unsent=unsent,
-        message=message,
-        operations=operations_of(event, context.destination) if has_items else (),
-    )
+    in the items. When the record cannot be made, a plain one has the reason and the faults."""
+    has_items, now_s = bool(refusals or accepted or unsent), time.time()
+    worker, configuration = context.worker, context.configuration
+    try:
+        failure = record.failure(
+            event,
+            context.destination,
+            now_s,
+            reason,
+            worker=worker,
+            configuration=configuration,
+            failures=failures,
+            refusals=refusals,
+            accepted=accepted,
+            unsent=unsent,
+            message=message,
+            operations=operations_of(event, context.destination) if has_items else (),
+        )
+    except Exception:
+        log.exception("%s: unhandled exception, event %d gets a plain record", context.queue.name, event.sequence)
+        faults = [Fault(failed.name, failed.action, failed.message) for failed in failures]
+        faults += [Fault(None, item.action, outcome.reason) for item, outcome in refusals]
+        text = message or faults[0].message
+        failure = record.plain_failure(
+            event, now_s, reason, text, worker=worker, configuration=configuration, faults=tuple(faults)
+        )
     settlement.bury(event, failure)

@@ -14,6 +14,7 @@ from redis.retry import Retry
 
 import lanes
 import mapping
+from delivery import admission
 from delivery.admission import Admission
 from delivery.customerio import TrackApi
 from delivery.sender import DeliveryLimits
@@ -55,13 +56,16 @@ class Runtime:
         """
         document = settings.document()
         destinations = mapping.destinations(document)
+        configuration = sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()[:12]
         limits = DeliveryLimits.within(settings.lease_s, settings.retry_base_s)
         queues = {name: _open_queue(settings, client, destination) for name, destination in destinations.items()}
+        for name, destination in destinations.items():
+            admission.begin(queues[name], f"{configuration} {_track_url(settings, destination)}")
         return cls(
             settings=settings,
             client=client,
             destinations=destinations,
-            configuration=sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()[:12],
+            configuration=configuration,
             limits=limits,
             queues=queues,
             admissions={
@@ -108,8 +112,11 @@ def _admission(queue: lanes.Queue, destination: mapping.Destination, limits: Del
 
 
 def _track_api(settings: Settings, destination: mapping.Destination, limits: DeliveryLimits) -> TrackApi:
-    url = settings.track_url or destination.url
-    return TrackApi(url, destination.site_id, destination.api_key, limits.timeout_s)
+    return TrackApi(_track_url(settings, destination), destination.site_id, destination.api_key, limits.timeout_s)
+
+
+def _track_url(settings: Settings, destination: mapping.Destination) -> str:
+    return settings.track_url or destination.url
 
 
 def _open_queue(settings: Settings, client: redis.Redis, destination: mapping.Destination) -> lanes.Queue:

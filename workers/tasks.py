@@ -72,14 +72,19 @@ def check_retention(name: str) -> None:
         if retention.unblock_expired(queue, delivery, now_ms):
             wake(name)
         if spill_dir is None or replays.next_up(queue):
-            if alarm := retention.exceeded(queue, delivery, now_ms):
-                log.warning("%s: %s", name, alarm)
+            _warn_of_excess(queue, delivery, now_ms)
             return
         try:
             with _lock(keys.SPILL_LOCK.of(name)) as lock:
                 retention.spill_excess(queue, delivery, spill_dir, now_ms, lambda: _is_owned(lock))
+            _warn_of_excess(queue, delivery, now_ms)
         except (OSError, spill_files.TornFile) as error:
             log.warning("%s: dead letters stay in Redis, a spill file could not be written: %s", name, error)
+
+
+def _warn_of_excess(queue: lanes.Queue, delivery: mapping.Delivery, now_ms: int) -> None:
+    if alarm := retention.exceeded(queue, delivery, now_ms):
+        log.warning("%s: %s", queue.name, alarm)
 
 
 @app.task(name="discard")  # type: ignore[untyped-decorator]
@@ -109,8 +114,18 @@ def finish_erasures(name: str) -> None:
 def sweep() -> None:
     """Return the events of expired claims to their lanes, and request every task that is due."""
     for name in runtime().destinations:
-        _sweep(runtime(), name)
+        _sweep_alone(runtime(), name)
     erasure.rewrite_wanted_history(runtime().client)
+
+
+def _sweep_alone(runtime: Runtime, name: str) -> None:
+    """Sweep for one destination. An exception that no code expected delays no other one."""
+    try:
+        _sweep(runtime, name)
+    except RedisError:
+        raise
+    except Exception:
+        log.exception("%s: unhandled exception in a sweep", name)
 
 
 def _sweep(runtime: Runtime, name: str) -> None:
@@ -167,6 +182,8 @@ def _tick() -> None:
             log.critical("the worker stops: %s", error)
             os.kill(os.getpid(), signal.SIGTERM)
             return
+        except Exception:
+            log.exception("unhandled exception in a sweep")
         stopping.wait(settings.sweep_s)
 
 

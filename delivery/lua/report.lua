@@ -8,7 +8,7 @@
 -- ARGV[4]  wait before the first probe, ms; it doubles from probe to probe
 -- ARGV[5]  longest wait before a probe, ms
 -- ARGV[6]  throttled: how long the service asked us to wait, ms
--- ARGV[7]  failed, misconfigured: the reason, in words
+-- ARGV[7]  failed, misconfigured, throttled: the reason, in words
 --
 -- Returns  1 when the circuit breaker is open or the destination is paused now
 -- Clock    Redis' own.
@@ -19,8 +19,9 @@ local result, limit = ARGV[1], tonumber(ARGV[2])
 
 ---- Read and decide ----
 
-local names = { 'state', 'probing', 'probe_wait', 'rate', 'rate_at', 'cut_at', 'failures', 'turn' }
-local state, probing, probe_wait, rate, rate_at, cut_at, failures, turn = unpack(call('HMGET', ADMISSION, unpack(names)))
+local names = { 'state', 'probing', 'probe_wait', 'rate', 'rate_at', 'cut_at', 'failures', 'turn', 'wait_until' }
+local state, probing, probe_wait, rate, rate_at, cut_at, failures, turn, wait_until =
+  unpack(call('HMGET', ADMISSION, unpack(names)))
 local changes = {}
 local function change(name, value)
   changes[#changes + 1] = name
@@ -34,6 +35,7 @@ local function stop(new_state)
     local wait = math.min(state and tonumber(probe_wait) * 2 or tonumber(ARGV[4]), tonumber(ARGV[5]))
     change('state', new_state)
     change('reason', ARGV[7])
+    change('reason_at', now)
     change('probe_wait', wait)
     change('probe_at', now + wait)
   end
@@ -62,6 +64,14 @@ elseif result == 'misconfigured' then
 elseif result == 'throttled' then
   cut(THROTTLED_CUT)
   change('turn', math.max(tonumber(turn or 0), (now + ARGV[6]) * 1000))
+  if now + ARGV[6] > tonumber(wait_until or 0) then
+    change('wait_until', now + ARGV[6])
+    change('wait_reason', ARGV[7])
+  end
+  if state then
+    change('reason', ARGV[7])
+    change('reason_at', now)
+  end
 else
   cut(SLOW_CUT)
 end
@@ -69,7 +79,7 @@ end
 ---- Write ----
 
 if result == 'responded' then
-  call('HDEL', ADMISSION, 'state', 'reason', 'since', 'probing', 'probe_at', 'probe_wait', 'failures')
+  call('HDEL', ADMISSION, 'state', 'reason', 'reason_at', 'since', 'probing', 'probe_at', 'probe_wait', 'failures')
 end
 if #changes > 0 then
   call('HSET', ADMISSION, unpack(changes))

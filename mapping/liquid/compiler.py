@@ -24,11 +24,10 @@ from liquid.utils import ReadOnlyChainMap
 from mapping.errors import EngineFault, FailedDirective, FailedLiquid, Rejected
 from mapping.javascript import UNDEFINED, length
 from mapping.liquid.conditions import If, Unless
-from mapping.liquid.filters import FILTERS, FilterFault, plain, written
+from mapping.liquid.filters import FILTERS, MAX_MEMORY, OUT_OF_MEMORY, FilterFault, plain, written
 from mapping.paths import Resolver
 
 MAX_LENGTH: Final = 1000
-MAX_MEMORY: Final = 100_000_000
 
 DISABLED_TAGS: Final = frozenset({"case", "for", "include", "layout", "render", "tablerow"})
 DISABLED_FILTERS: Final = frozenset(
@@ -112,6 +111,8 @@ def compile_liquid(template: Any) -> Resolver:
             raise _failed(template, markup, error, "RenderError") from None
         except (OverflowError, ValueError, TypeError, KeyError) as error:
             raise EngineFault(str(error)) from None
+        except MemoryError:
+            raise EngineFault(OUT_OF_MEMORY, "AssertionError") from None
 
     return render
 

@@ -26,6 +26,10 @@ from mapping.javascript import UNDEFINED, WHITE_SPACE, dates, json_text, truthy
 from mapping.liquid.clock import time_s
 from mapping.paths import compile_keys
 
+MAX_MEMORY: Final = 100_000_000  # characters, the `memoryLimit` of the reference
+OUT_OF_MEMORY: Final = "memory alloc limit exceeded"
+_MOST_PADDING = 9_999  # of a part of a date
+
 _DEFAULT_DATE = "%A, %B %-e, %Y at %-l:%M %P %z"
 _SPACES = re.compile(f"[{WHITE_SPACE}]+")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,6 +40,12 @@ _UNESCAPES = {escaped: character for character, escaped in _ESCAPES.items()}
 
 class FilterFault(Exception):
     """The arguments of a filter are invalid."""
+
+
+def _bounded(characters: int) -> None:
+    """Raise FilterFault when a filter would make a longer text than the reference allows."""
+    if characters > MAX_MEMORY:
+        raise FilterFault(OUT_OF_MEMORY)
 
 
 def plain(value: Any) -> Any:
@@ -103,7 +113,9 @@ def _list(value: Any) -> list[Any]:
 
 def _join(value: Any, separator: Any = None) -> str:
     between = " " if separator is None or separator is UNDEFINED else written(separator)
-    return between.join("" if item is None or item is UNDEFINED else javascript.text(item) for item in _list(value))
+    texts = ["" if item is None or item is UNDEFINED else javascript.text(item) for item in _list(value)]
+    _bounded(sum(map(len, texts)) + len(between) * len(texts))
+    return between.join(texts)
 
 
 def _item(position: int) -> Callable[..., Any]:
@@ -195,6 +207,8 @@ def _split(value: Any, separator: Any = UNDEFINED, *_ignored: Any) -> list[str]:
 
 def _replace(value: Any, pattern: Any = UNDEFINED, replacement: Any = UNDEFINED, *_ignored: Any) -> str:
     text, sought, put = written(value), written(pattern), written(replacement)
+    count = text.count(sought)
+    _bounded(len(text) + count * (len(put) - len(sought)))
     return text.replace(sought, put) if sought else put.join(text)
 
 
@@ -354,6 +368,8 @@ def _formatted(match: re.Match[str], moment: datetime, offset: int) -> str:
     flags, width, _modifier, code = match.groups(default="")
     if code not in _DATE_PARTS:
         return match[0]
+    if int(width or 0) > _MOST_PADDING:
+        raise FilterFault(OUT_OF_MEMORY)
     part, padded = _DATE_PARTS[code]
     if code == "z":
         hours, minutes = divmod(abs(offset), 60)

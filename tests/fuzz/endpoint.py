@@ -154,15 +154,14 @@ class Worker:
 
     def _unprepared(self, events: tuple[lanes.ClaimedEvent, ...]) -> Iterator[str]:
         """Yield a line for each event that cannot be prepared."""
-        try:
-            for prepared in prepare(events, self.destination):
+        for prepared in prepare(events, self.destination):
+            try:
+                if prepared.error is not None:
+                    raise prepared.error
                 _ = prepared.happened_at_ms
-        except Exception as error:
-            if len(events) > 1:
-                for event in events:
-                    yield from self._unprepared((event,))
-            else:
-                yield f"an event fails: {''.join(traceback.format_exception(error))}: {unpack(events[0].body)}"
+            except Exception as error:
+                text = "".join(traceback.format_exception(error))
+                yield f"an event fails: {text}: {unpack(prepared.event.body)}"
 
 
 def _accepted(request: batching.Request) -> list[Outcome]:

@@ -39,6 +39,29 @@ def test_a_bad_variable_is_named_with_its_value(monkeypatch: pytest.MonkeyPatch)
     assert "SEGUE_LEASE_S" in str(caught.value)
 
 
+_NO_ADDRESSES = (
+    "events.example.com", "ftp://a.example", "https://", "https://u:p@a.example", "https://a/?b", "not a url",
+    "https://a/#b", "https://a:port", "https://a:99999", "https://[::1", "http://xn--a.example", "http://a..b",
+    f"http://{'a' * 70}", "http://a b", "http://a\n", "",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("url", _NO_ADDRESSES)
+def test_the_address_of_the_track_api_is_checked_at_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for address in (
+        "http://127.0.0.1:8090",
+        "https://track-eu.customer.io/",
+        "http://[::1]:80",
+        "http://m\u00fc.example",
+    ):
+        monkeypatch.setenv("SEGUE_TRACK_URL", address)
+        assert Settings.load().track_url == address
+    monkeypatch.setenv("SEGUE_TRACK_URL", url)
+
+    with pytest.raises(SettingsError, match=r"SEGUE_TRACK_URL: .*must be like https://"):
+        Settings.load()
+
+
 @pytest.mark.parametrize(
     "url", ["events.example.com", "ftp://a.example", "https://", "https://u:p@a.example", "https://a/?b"]
 )

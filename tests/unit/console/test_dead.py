@@ -126,7 +126,7 @@ def everything(client: redis.Redis) -> dict[bytes, Any]:
         ),
         (
             ["list", "--reason", "boredom"],
-            "'exhausted', 'poison' or 'deleted'; it is 'boredom'",
+            "'exhausted', 'poison', 'deleted' or 'internal'; it is 'boredom'",
         ),
         (["list", "--person", "jo"], "--person: must be an ordering key such as id:jo; it is 'jo'"),
         (["list", "--text", ""], "--text: String should have at least 1 character"),

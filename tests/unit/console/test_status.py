@@ -138,6 +138,7 @@ def test_figures_of_several_destinations_align() -> None:
         ({"paused": False, "reason": None}, "destination journeys: delivering"),
         ({"paused": False, "breaker": "open", "reason": "HTTP 503"}, "destination journeys: breaker open: HTTP 503"),
         ({"paused": True, "reason": "HTTP 401"}, "destination journeys: paused: HTTP 401"),
+        ({"paused": False, "reason": "HTTP 429, 9 s"}, "destination journeys: waiting: HTTP 429, 9 s"),
     ],
 )
 def test_the_state_names_its_reason(state: dict[str, Any], text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import fakeredis
@@ -10,7 +11,7 @@ import pytest
 import redis
 
 import mapping
-from dead_letters import import_export, query
+from dead_letters import import_export, query, record
 from dead_letters.query import Filter
 from tests.queues import queue_of
 
@@ -26,7 +27,7 @@ def client() -> redis.Redis:
 
 def imported(client: redis.Redis, *lines: dict[str, object]) -> tuple[int, int]:
     def texts() -> Iterator[bytes]:
-        yield from map(orjson.dumps, lines)
+        yield from map(json_of, lines)
 
     return import_export.import_lines(queue_of(client, "journeys"), DESTINATION, texts, NOW_MS)
 
@@ -54,3 +55,41 @@ def test_any_event_that_json_can_say_is_imported(client: redis.Redis) -> None:
 
     (dead_letter,) = query.matching(queue_of(client, "journeys"), Filter())
     assert dead_letter.event == event
+
+
+def nested(levels: int) -> dict[str, object]:
+    value: dict[str, object] = {}
+    for _ in range(levels - 1):
+        value = {"a": value}
+    return value
+
+
+def test_an_event_of_any_depth_that_can_be_stored_leaves_again_as_a_line(client: redis.Redis) -> None:
+    event = {"userId": "jo", "deep": nested(252)}
+    failure = FAILURE | {"original": event}
+    line = {"source": "web", "event": event, "requeued": {"original": event}, "failure": failure}
+
+    assert imported(client, line) == (1, 0)
+
+    found = query.matching(queue_of(client, "journeys"), Filter(text="JO"))
+    ((dead_letter, exported),) = record.lines("journeys", found)
+    assert orjson.loads(exported)["requeued"]["original"] == dead_letter.event == event
+    assert query.edit(queue_of(client, "journeys"), dead_letter, event | {"plan": "pro"})
+
+
+@pytest.mark.parametrize(("levels", "text"), [(260, "cannot be stored"), (290, "cannot"), (900, "is nested in more")])
+def test_a_line_of_more_levels_than_an_event_can_have_is_refused_with_its_number(
+    client: redis.Redis, levels: int, text: str
+) -> None:
+    deep = b'{"a":' * levels + b"1" + b"}" * levels
+    line = b'{"source":"web","event":{"userId":"jo","deep":' + deep + b'},"failure":' + json_of(FAILURE) + b"}"
+    good = json_of({"source": "web", "event": {"userId": "al"}, "failure": FAILURE})
+
+    with pytest.raises(import_export.ImportRefused, match=rf"line 2 {text}.*; nothing was imported"):
+        import_export.import_lines(queue_of(client, "journeys"), DESTINATION, lambda: iter([good, line]), NOW_MS)
+
+    assert list(query.matching(queue_of(client, "journeys"), Filter())) == []
+
+
+def json_of(value: object) -> bytes:
+    return json.dumps(value).encode()

@@ -20,6 +20,7 @@ from dead_letters.record import DeadLetter
 from dead_letters.replay import ReplayContext
 from delivery.batching import Request
 from delivery.outcomes import Delivered, Outcome, Rejected, Response, RetryLater
+from lanes import keys
 from mapping.envelope import pack, unpack
 from tests.claims import deliver_one
 from tests.queues import queue_of
@@ -336,3 +337,46 @@ def test_a_dead_letter_that_blocks_keeps_its_position_and_its_attempts(client: r
     claim = lanes.claim(queue_of(client, QUEUE), lease_ms=1000, max_events=9, max_bytes=10**6, max_depth=9, poll_ms=0)
     assert [unpack(event.body).event["event"] for event in claim.events] == ["bad", "next"]
     assert len(unpack(claim.events[0].body).again["attempts"]) == 1
+
+
+def test_a_dead_letter_that_cannot_be_requeued_is_skipped_and_the_others_go_on(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination = configured()
+    send_events(client, *(track(name, userId=name) for name in ("damaged", "raising", "good")))
+    work(client, destination, damaged=refused(), raising=refused(), good=refused())
+    client.hset(keys.FAILURE.of(QUEUE), "1", b"[]")
+    ordering_info = mapping.ordering_info
+
+    def raising(event: dict[str, Any], to: mapping.Destination) -> Any:
+        if event.get("event") == "raising":
+            raise RuntimeError("a bug")
+        return ordering_info(event, to)
+
+    monkeypatch.setattr(mapping, "ordering_info", raising)
+    ended = replay(client, destination)
+
+    assert (ended.state, ended.processed, ended.done, ended.skipped) == ("done", 3, 1, 2)
+    assert [sent["name"] for sent in work(client, destination)] == ["good"]
+    assert [dead.sequence for dead in dead_letters(client)] == [1, 2]
+
+
+def test_a_dry_run_counts_a_dead_letter_that_raises_as_one_that_fails_again(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination = configured()
+    send_events(client, *(track(name, userId=name) for name in ("damaged", "raising", "good")))
+    work(client, destination, damaged=refused(), raising=refused(), good=refused())
+    client.hset(keys.FAILURE.of(QUEUE), "1", b"[]")
+    translate = mapping.translate
+
+    def raising(event: dict[str, Any], to: mapping.Destination, now_s: float) -> Any:
+        if event.get("event") == "raising":
+            raise RuntimeError("a bug")
+        return translate(event, to, now_s)
+
+    monkeypatch.setattr(mapping, "translate", raising)
+
+    figures = replay(client, destination, mode="dry_run").figures
+
+    assert (figures["fail_again"], figures["operation:person event"]) == (2, 1)

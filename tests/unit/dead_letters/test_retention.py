@@ -15,6 +15,7 @@ import lanes
 from dead_letters import query, retention, spill_files
 from dead_letters.query import Filter
 from dead_letters.record import FailureRecord, Line, Reason
+from lanes.keys import base
 from mapping import Delivery
 from mapping.envelope import pack
 from tests.queues import queue_of
@@ -240,3 +241,75 @@ def test_lines_of_a_person_are_removed_from_all_files_of_the_destination(tmp_pat
     assert len(spill_files.files(tmp_path, QUEUE)) == 2, "a file without lines is deleted"
     assert len(spill_files.files(tmp_path, "another")) == 1
     assert spill_files.remove(tmp_path / "absent", QUEUE, lambda _: True) == 0
+
+
+def damage(client: redis.Redis, user: str) -> None:
+    """Damage the failure of a dead letter."""
+    (found,) = [dead for dead in query.matching(queue_of(client, QUEUE), Filter()) if dead.event.get("userId") == user]
+    client.hset(f"{base(QUEUE)}:failure", str(found.sequence), b"{")
+
+
+def test_a_damaged_dead_letter_stays_and_the_others_move(
+    client: redis.Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bury(client, *(f"u{number}" for number in range(12)))
+    damage(client, "u0")
+    damage(client, "u1")
+
+    assert spill_excess(client, tmp_path, dead_letters=10) == 3
+    assert spill_excess(client, tmp_path, dead_letter_days=1) == 0
+
+    assert spilled(tmp_path) == ["u2", "u3", "u4"]
+    first, *_ = query.matching(queue_of(client, QUEUE), Filter(reason=Reason.INTERNAL))
+    assert (first.sequence, first.event, first.is_damaged) == (1, {}, True)
+    assert first.failure.message.startswith("the dead letter is damaged: JSONDecodeError")
+    assert "dead letter 1 cannot be written as a line" in caplog.text
+
+
+def test_when_nothing_can_move_no_file_is_left(client: redis.Redis, tmp_path: Path) -> None:
+    bury(client, "u0", "u1")
+    damage(client, "u0")
+    damage(client, "u1")
+
+    assert spill_excess(client, tmp_path, dead_letters=1) == 0
+    assert [file.name for file in tmp_path.iterdir() if file.name != ".lock"] == []
+
+
+def test_a_line_that_cannot_be_written_leaves_no_draft_and_stops_no_other(
+    client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury(client, *(f"u{number}" for number in range(12)))
+    write = Line.to_bytes
+
+    def fail_for_u0(line: Line) -> bytes:
+        if line.event["userId"] == "u0":
+            raise RecursionError("deep")
+        return write(line)
+
+    monkeypatch.setattr(Line, "to_bytes", fail_for_u0)
+
+    assert spill_excess(client, tmp_path, dead_letters=10) == 3
+    assert spilled(tmp_path) == ["u1", "u2", "u3"]
+    assert list(tmp_path.glob("*.new")) == []
+
+
+def test_a_failed_write_leaves_no_draft_and_the_next_one_removes_those_of_a_crash(tmp_path: Path) -> None:
+    def torn() -> Any:
+        yield b'{"a": 1}'
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        spill_files.write(tmp_path, QUEUE, torn())
+    assert list(tmp_path.glob("*.new")) == []
+
+    left = tmp_path / "a%2Fb-20261129T000000-00000000.jsonl.zst.leaving.new"
+    left.write_bytes(b"")
+    finished(tmp_path, QUEUE, ["jo"])
+    assert not left.exists()
+
+
+def test_a_damaged_failure_that_blocks_ends_with_the_others(client: redis.Redis) -> None:
+    block(client, "bad", "next", buried_at_ms=NOW_MS - 73 * 3_600_000)
+    damage(client, "bad")
+
+    assert retention.unblock_expired(queue_of(client, QUEUE), Delivery(hold_hours=72), 10**14) == 1

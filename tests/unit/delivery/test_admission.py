@@ -188,3 +188,56 @@ def test_a_rate_that_was_cut_recovers_within_half_a_minute(client: redis.Redis) 
     send(admission(client, requests_per_s=100), RetryLater("HTTP 429", Response(429, "")))
 
     assert state_of(client).requests_per_s == 50
+
+
+def test_a_retry_after_is_the_reason_while_it_lasts(client: redis.Redis) -> None:
+    send(admission(client), RetryLater("HTTP 429, try again after 300 s", Response(429, ""), after_s=300))
+    send(admission(client), RetryLater("HTTP 429, try again after 1 s", Response(429, ""), after_s=1))
+
+    state = state_of(client)
+    assert (state.paused, state.breaker) == (False, "closed")
+    assert state.reason == "HTTP 429, try again after 300 s"
+
+    client.hset(KEY, "wait_until", 1)
+    assert state_of(client).reason is None
+
+
+def test_a_429_without_a_retry_after_is_no_reason(client: redis.Redis) -> None:
+    send(admission(client), RetryLater("HTTP 429", Response(429, "")))
+
+    assert state_of(client).reason is None
+
+
+def test_the_reason_is_that_of_the_last_probe(client: redis.Redis) -> None:
+    for _ in range(FAILURES):
+        send(admission(client), DOWN)
+    for outcome in (
+        RetryLater("HTTP 503", Response(503, "")),
+        RetryLater("HTTP 429, try again after 7 s", Response(429, ""), after_s=7),
+        Paused("the credentials were refused (HTTP 401)", Response(401, "")),
+    ):
+        make_probe_due(client)
+        client.hdel(KEY, "turn")
+        assert admission(client).permit() == "probe"
+        send(admission(client), outcome)
+        assert state_of(client).reason == outcome.reason
+
+
+def test_the_reason_of_a_request_of_long_ago_is_told_as_such(client: redis.Redis) -> None:
+    send(admission(client), Paused("the credentials were refused (HTTP 401)", Response(401, "")))
+    client.hincrby(KEY, "reason_at", -600_000)
+
+    assert state_of(client).reason == ("no request for 10 min; the last one: the credentials were refused (HTTP 401)")
+
+
+def test_another_set_up_ends_a_pause_and_an_open_breaker_and_the_same_one_does_not(client: redis.Redis) -> None:
+    queue = queue_of(client, QUEUE)
+    admissions.begin(queue, "c0ffee https://track.example")
+    send(admission(client), Paused("the credentials were refused (HTTP 401)", Response(401, "")))
+
+    admissions.begin(queue, "c0ffee https://track.example")
+    assert state_of(client).paused
+
+    admissions.begin(queue, "decaf https://track.example")
+    assert state_of(client).reason is None
+    assert admission(client).permit() == "all"

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gc
+import gzip
+import json
 import time
+import tracemalloc
 import weakref
+import zlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -71,8 +75,6 @@ def test_a_207_rejects_the_items_that_it_names_and_no_others() -> None:
     errors = [
         {"batch_index": 1, "reason": "invalid", "field": "attributes.plan", "message": "too long"},
         {"batch_index": 2, "reason": "required"},
-        {"batch_index": 99, "reason": "invalid"},
-        "nonsense",
     ]
 
     outcomes = send(responding(207, json={"errors": errors}), batch("a", "b", "c"))
@@ -90,39 +92,159 @@ def test_errors_in_a_200_count_as_well() -> None:
     assert isinstance(outcomes[0], Rejected)
 
 
-@pytest.mark.parametrize("content", [b"", b"{}\n", b"not json", b"[]", b'{"errors": 3}'])
-def test_any_other_2xx_body_means_delivered(content: bytes) -> None:
-    assert send(responding(200, content=content), batch("a")) == [Delivered()]
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [{"reason": "invalid"}],
+        [{"batch_index": None}],
+        [{"batch_index": 99}],
+        [{"batch_index": -1}],
+        [{"batch_index": "1"}],
+        [{"batch_index": 1.0}],
+        [{"batch_index": True}],
+        [{"batch_index": 0, "reason": "invalid"}, "nonsense"],
+        [],
+        None,
+    ],
+)
+def test_after_a_207_with_a_fault_that_names_no_item_the_whole_request_is_sent_again(faults: object) -> None:
+    outcomes = send(responding(207, json={"errors": faults}), batch("a", "b"))
+
+    assert [type(outcome) for outcome in outcomes] == [RetryLater, RetryLater]
+
+
+@pytest.mark.parametrize("content", [b"{}\n", b'{"errors":[]}', b'{"errors":null}'])
+def test_a_200_with_the_body_of_the_track_api_is_an_acceptance(content: bytes) -> None:
+    assert send(responding(200, content=content), batch("a", "b")) == [Delivered(), Delivered()]
 
 
 @pytest.mark.parametrize(
-    ("status", "count", "kind"),
+    ("status", "content"),
     [
-        (400, 1, Rejected),
-        (400, 2, Split),
-        (413, 1, Rejected),
-        (413, 3, Split),
-        (401, 2, Paused),
-        (403, 1, Paused),
-        (404, 2, Paused),
-        (408, 1, RetryLater),
-        (429, 2, RetryLater),
-        (500, 1, RetryLater),
-        (503, 1, RetryLater),
-        (522, 1, RetryLater),
-        (307, 2, Paused),
+        (200, b""),
+        (200, b"<html><body>Please log in</body></html>"),
+        (200, b"[]"),
+        (200, b"true"),
+        (200, b'{"errors": 3}'),
+        (200, b'{"success": true}'),
+        (200, b'{"error": "not here"}'),
+        (201, b"{}"),
+        (202, b"{}"),
+        (204, b""),
+        (207, b"<html></html>"),
     ],
 )
-def test_each_status_has_its_outcome(status: int, count: int, kind: type) -> None:
-    outcomes = send(responding(status), batch(*"abc"[:count]))
+def test_any_other_2xx_settles_nothing_and_pauses_the_destination(status: int, content: bytes) -> None:
+    outcomes = send(responding(status, content=content), batch("a", "b"))
+
+    assert [type(outcome) for outcome in outcomes] == [Paused, Paused]
+    assert f"HTTP {status}" in getattr(outcomes[0], "reason", "")
+
+
+REFUSAL = b'{"errors":[{"reason":"invalid","field":"name","message":"is too long"}]}'
+
+
+@pytest.mark.parametrize(
+    ("status", "count", "kind", "content"),
+    [
+        (400, 1, Rejected, REFUSAL),
+        (400, 1, Rejected, b'{"meta":{"error":"no primary"}}'),
+        (400, 2, Split, REFUSAL),
+        (400, 1, Paused, b"<html>Bad Request</html>"),
+        (400, 2, Paused, b""),
+        (400, 2, Paused, b'{"message":"Bad Request"}'),
+        (422, 1, Rejected, REFUSAL),
+        (422, 2, Split, REFUSAL),
+        (413, 1, Rejected, b"<html>Too Large</html>"),
+        (413, 3, Split, b""),
+        (401, 2, Paused, b""),
+        (403, 1, Paused, b""),
+        (404, 2, Paused, REFUSAL),
+        *((status, 1, Paused, REFUSAL) for status in (402, 405, 406, 407, 409, 410, 415, 417, 418, 421, 431, 451)),
+        (408, 1, RetryLater, b""),
+        (425, 1, RetryLater, b""),
+        (429, 2, RetryLater, b""),
+        (500, 1, RetryLater, REFUSAL),
+        (503, 1, RetryLater, b""),
+        (522, 1, RetryLater, b""),
+        (999, 1, RetryLater, b""),
+        (307, 2, Paused, b""),
+    ],
+)
+def test_each_status_has_its_outcome(status: int, count: int, kind: type, content: bytes) -> None:
+    outcomes = send(responding(status, content=content), batch(*"abc"[:count]))
 
     assert [type(outcome) for outcome in outcomes] == [kind] * count
+
+
+@pytest.mark.parametrize("status", [200, 400, 503])
+def test_a_body_without_end_is_read_up_to_a_bound(status: int) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 65_536
+            yield b" " * 65_536
+
+    outcome = send(responding(status, content=endless()), batch("a"))[0]
+
+    assert isinstance(outcome, RetryLater if status == 503 else Paused)
+    assert sent < 1_200_000
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress])
+def test_a_compressed_body_is_decompressed_up_to_a_bound(compress: Callable[[bytes], bytes]) -> None:
+    def respond(body: bytes) -> Outcome:
+        headers = {"Content-Encoding": "gzip" if compress is gzip.compress else "deflate"}
+        return send(responding(200, stream=httpx.ByteStream(body), headers=headers), batch("a"))[0]
+
+    assert respond(compress(b"{}")) == Delivered()
+    bomb = compress(b"{}" + b" " * 50_000_000)
+    tracemalloc.start()
+    try:
+        assert isinstance(respond(bomb), Paused)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_truncated_compressed_body_is_no_acceptance() -> None:
+    compressed = gzip.compress(b"{}" + b" " * 1000)[:-8]
+    headers = {"Content-Encoding": "gzip"}
+
+    outcome = send(responding(200, stream=httpx.ByteStream(compressed), headers=headers), batch("a"))[0]
+
+    assert isinstance(outcome, Paused)
+
+
+@pytest.mark.parametrize("url", ["http://xn--a.example", "http://a..b"])
+def test_a_host_that_cannot_be_looked_up_is_no_response(url: str) -> None:
+    outcome = TrackApi(url, "site", "key", 1.0).send(batch("a"))[0]
+
+    assert isinstance(outcome, RetryLater)
+    assert outcome.reason.startswith("no response: ")
+
+
+def test_a_fault_with_members_that_are_no_texts_is_read() -> None:
+    deep: object = "x"
+    for _ in range(900):
+        deep = [deep]
+    faults = [{"batch_index": 0, "message": deep, "field": 7, "reason": "invalid"}]
+
+    outcome = send(responding(207, content=json.dumps({"errors": faults}).encode()), batch("a", "b"))
+
+    assert isinstance(outcome[0], Rejected)
+    assert outcome[0].reason == "invalid"
+    assert outcome[1] == Delivered()
 
 
 def test_another_region_and_a_wrong_address_pause_the_destination_with_the_reason() -> None:
     redirected = send(responding(307, headers={"Location": "https://eu.example/api/v2/batch"}), batch("a"))[0]
     wrong_address = send(responding(404), batch("a"))[0]
-    unknown_delivery = send(responding(404), Request("/api/v1/metrics", batch("a").items))[0]
+    metrics = Request("/api/v1/metrics", batch("a").items)
+    unknown_delivery = send(responding(404), metrics)[0]
+    assert isinstance(send(responding(404, content=b"<html></html>"), metrics)[0], Paused)
 
     assert isinstance(redirected, Paused)
     assert "https://eu.example/api/v2/batch" in redirected.reason
@@ -159,8 +281,9 @@ def test_a_request_without_a_response_may_be_sent_again(error: httpx.HTTPError) 
 
 def test_retry_after_may_be_seconds_or_a_date_and_is_capped() -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    far = "Fri, 31 Dec 9999 23:59:59 -0000"
     waits = []
-    for value in ("7", date, "99999", "soon", "-3", "nan"):
+    for value in ("7", date, "99999", "soon", "-3", "nan", "inf", far, ""):
         outcome = send(responding(429, headers={"Retry-After": value}), batch("a"))[0]
         assert isinstance(outcome, RetryLater)
         waits.append(outcome.after_s)
@@ -168,4 +291,4 @@ def test_retry_after_may_be_seconds_or_a_date_and_is_capped() -> None:
     assert waits[0] == 7
     assert waits[1] is not None
     assert 0 < waits[1] <= 60
-    assert waits[2:] == [300, None, 0, None]
+    assert waits[2:] == [300, None, 0, None, 300, 300, None]

@@ -101,3 +101,26 @@ def test_the_items_of_a_person_are_removed_and_the_others_keep_their_order(clien
     assert [sent.sequence for sent in delivery_log.sent_for(queue_of(client, QUEUE), JO, 10)] == [3]
     names = [sent.item["name"] for sent in delivery_log.sent_for(queue_of(client, QUEUE), AL, 1000)]
     assert names == ["later", *(name for n in reversed(range(250)) for name in (f"only {n}", "b"))]
+
+
+@pytest.mark.parametrize("levels", [245, 250, 252])
+def test_an_item_of_any_depth_is_removed_or_kept(client: redis.Redis, levels: int) -> None:
+    nested = orjson.loads(b'{"a":' * levels + b"1" + b"}" * levels)
+    deep = item(2, "deep")._replace(data=orjson.dumps(nested))
+    sender(client, Delivered(), Delivered())(Request(BATCH_PATH, (item(1, "a"), deep)))
+
+    removed = delivery_log.remove(queue_of(client, QUEUE), lambda sequence, _: sequence == 1)
+
+    assert [(found.sequence, found.body) for found in removed] == [(1, {"name": "a"})]
+    assert [sent.item for sent in delivery_log.sent_for(queue_of(client, QUEUE), AL, 9)] == [nested]
+
+
+@pytest.mark.parametrize("damaged", [b"", b"1700000000000", b"1700000000000(\xb5/\xfd", b"x"])
+def test_a_damaged_entry_is_left_out_and_removed_with_the_first_erasure(client: redis.Redis, damaged: bytes) -> None:
+    sender(client, Delivered())(Request(BATCH_PATH, (item(1, "a"),)))
+    client.lpush(LOG, damaged)
+    sender(client, Delivered())(Request(BATCH_PATH, (item(2, "b"),)))
+
+    assert [sent.sequence for sent in delivery_log.sent_for(queue_of(client, QUEUE), AL, 9)] == [2]
+    assert len(delivery_log.remove(queue_of(client, QUEUE), lambda sequence, _: sequence == 1)) == 1
+    assert client.llen(LOG) == 1

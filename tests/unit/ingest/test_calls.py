@@ -130,6 +130,24 @@ def test_an_event_that_is_not_json_is_rejected_with_its_index() -> None:
     assert refusal.message.startswith("the event is not JSON: ")
 
 
+@pytest.mark.parametrize("others", [0, 1, 20])
+@pytest.mark.parametrize("levels", [65, 150, 300, 1000])
+def test_an_event_of_too_many_levels_is_rejected_before_anything_is_encoded(levels: int, others: int) -> None:
+    """Above some 150 levels, encoding the event could end the process."""
+    deep = b'["before",' * (levels - 1) + b"1" + b",1e300,null]" * (levels - 1)
+    odd = b'{"type":"track","event":"e","userId":"1","properties":%b}' % deep
+    good = orjson.dumps(TRACK)
+
+    offer = calls().read_call("batch", basic("w"), b'{"batch":[%b]}' % b",".join([good] * others + [odd]), NOW)
+
+    ((index, refusal),) = offer.rejected
+    assert (index, refusal.status, refusal.field, len(offer.entries)) == (others, 400, "properties", others)
+    with pytest.raises(Refusal, match="properties: is nested too deeply: an event has at most 64 levels"):
+        calls().read_call("track", basic("w"), odd, NOW)
+    signed = hmac.new(b"s", odd, "sha1").hexdigest()
+    assert calls().read_webhook("web", signed, odd, NOW).rejected[0][1].field == "properties"
+
+
 def test_an_offer_holds_the_valid_events_in_their_order_and_the_others_with_their_index() -> None:
     offer = read({"batch": [TRACK | {"event": "a"}, "text", TRACK | {"event": "b"}, {"type": "track", "userId": "1"}]})
 

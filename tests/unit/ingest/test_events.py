@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ import orjson
 import pytest
 
 from ingest.errors import Refusal
-from ingest.events import Reception, completed, packed, shared
+from ingest.events import MAX_LEVELS, Reception, completed, may_be_deep, packed, shared
 from ingest.times import instant
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -276,10 +277,47 @@ def test_the_shared_members_of_a_batch_are_limited_in_size() -> None:
     )
 
 
-def test_an_event_that_is_nested_too_deeply_is_refused() -> None:
-    deep: dict[str, Any] = {}
-    for _ in range(252):
-        deep = {"a": deep}
+SHAPES = {
+    "objects": lambda inner: {"a": inner},
+    "arrays": lambda inner: [inner],
+    "members around it": lambda inner: {"b": {}, "a": inner, "c": [1]},
+    "items around it": lambda inner: [{}, 1, inner, [], "x"],
+}
 
-    with pytest.raises(Refusal, match="nested too deeply"):
-        packed("web", complete(TRACK | {"properties": deep}), TRACK)
+
+def nested(shape: str, levels: int) -> Any:
+    """Return a value of so many levels."""
+    value: Any = []
+    for _ in range(levels - 1):
+        value = SHAPES[shape](value)
+    return value
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("member", ["properties", "context", "extra"])
+def test_an_event_has_64_levels_at_most_and_the_member_of_more_is_named(member: str, shape: str) -> None:
+    def pack(levels: int) -> None:
+        event = TRACK | {"integrations": {}, member: {"in": nested(shape, levels - 2)}}
+        assert levels <= MAX_LEVELS or levels > 500 or may_be_deep(json.dumps(event).encode(), 1)
+        packed("web", complete(event), event)
+
+    pack(MAX_LEVELS)
+    for levels in (MAX_LEVELS + 1, 100, 250, 252, 253, 254, 255, 500, 1000):
+        with pytest.raises(Refusal, match="is nested too deeply: an event has at most 64 levels") as refused:
+            pack(levels)
+        assert (refused.value.status, refused.value.field) == (400, member)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_shared_members_of_a_batch_have_the_levels_of_an_event(shape: str) -> None:
+    assert shared({"context": {"in": nested(shape, MAX_LEVELS - 2)}})
+    for levels in (MAX_LEVELS + 1, 300):
+        with pytest.raises(Refusal, match="is nested too deeply") as refused:
+            shared({"context": {"in": nested(shape, levels - 2)}})
+        assert refused.value.field == "context"
+
+
+def test_an_event_may_have_many_objects_and_brackets() -> None:
+    event = TRACK | {"properties": {"products": [{"tags": [[]]}] * 300, "text": "[{" * 300}}
+
+    assert packed("web", complete(event), event)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import orjson
 import pytest
 import zstandard
 
-from mapping.envelope import pack, source_of, unpack
+from mapping.envelope import TooDeep, encoded, has_more_levels, pack, source_of, unpack, unpack_shallow
 
 EVENT = {"type": "track", "event": "Größe", "context": {"library": {"name": "analytics.js", "version": "1"}}}
 
@@ -45,3 +46,47 @@ def test_threads_can_pack_and_unpack_concurrently() -> None:
         read = list(threads.map(lambda event: unpack(pack("web", event)), events))
 
     assert read == [("web", event, {}) for event in events]
+
+
+def nested(levels: int, shape: str) -> Any:
+    """Return a value of so many levels. orjson writes beyond its buffer for the second shape, from 150 levels on."""
+    value: Any = []
+    for _ in range(levels - 1):
+        value = {"a": value} if shape == "objects" else ["before", value, 1e300, None]
+    return value
+
+
+@pytest.mark.parametrize("shape", ["objects", "arrays with numbers"])
+@pytest.mark.parametrize("levels", [1, 99, 100, 101, 150, 200, 253, 300, 800])
+def test_a_value_of_any_depth_is_encoded(levels: int, shape: str) -> None:
+    value = nested(levels, shape)
+
+    assert has_more_levels(value, levels - 1)
+    assert not has_more_levels(value, levels)
+    assert not has_more_levels((1, "x"), 1)
+    assert orjson.loads(encoded({"value": value})) == {"value": value}
+
+
+def test_an_integer_beyond_64_bits_is_encoded() -> None:
+    assert encoded({"n": 10**30}) == b'{"n":1000000000000000000000000000000}'
+
+
+@pytest.mark.parametrize("value", [{"n": float("nan")}, {"text": "\ud83d"}, {"x": object()}])
+def test_what_no_json_has_is_refused_or_null(value: dict[str, Any]) -> None:
+    if "n" in value:
+        assert encoded(value) == b'{"n":null}'
+    else:
+        with pytest.raises((TypeError, ValueError)):
+            encoded(value)
+
+
+@pytest.mark.parametrize("levels", [99, 100, 253])
+def test_a_stored_event_of_too_many_levels_is_not_unpacked_for_sending(levels: int) -> None:
+    body = pack("web", nested(levels, "objects"))
+
+    assert unpack(body).event == nested(levels, "objects")
+    if levels < 100:
+        assert unpack_shallow(body) == unpack(body)
+    else:
+        with pytest.raises(TooDeep, match="the event is nested in more than 99 levels"):
+            unpack_shallow(body)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from mapping.errors import FailedDirective, FailedLiquid
+from mapping.errors import EngineFault, FailedDirective, FailedLiquid
 from mapping.liquid import DISABLED_FILTERS, DISABLED_TAGS, MAX_LENGTH, compile_liquid
+from mapping.liquid.clock import at
 
 EVENT: dict[str, Any] = {"name": "Jo", "n": 1.0, "list": ["a", None, 2], "object": {"k": 1}, "yes": True}
 
@@ -109,3 +110,29 @@ def test_rendering_does_not_change_the_event() -> None:
 
 def test_a_member_may_have_any_name() -> None:
     assert rendered("{{ self }}", {"self": 1}) == "1"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ b | replace: 'a', b }}",
+        "{{ b | replace: '', b }}",
+        "{{ b | split: '' | join: b }}",
+        "{{ 'now' | date: '%999999999999Y' }}",
+        "{{ 'now' | date: '%99999999N' }}",
+    ],
+)
+def test_a_text_beyond_the_limit_of_the_reference_is_not_made(template: str) -> None:
+    with at(0), pytest.raises(FailedLiquid, match="memory alloc limit exceeded"):
+        rendered(template, {"b": "a" * 32_000})
+
+
+def test_an_output_that_takes_too_much_memory_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> str:
+        raise MemoryError
+
+    template = compile_liquid("{{ userId }}")
+    monkeypatch.setattr("mapping.liquid.compiler.written", fail)
+
+    with pytest.raises(EngineFault, match="memory alloc limit exceeded"):
+        template(EVENT)

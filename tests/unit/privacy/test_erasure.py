@@ -19,7 +19,7 @@ from delivery import log as delivery_log
 from delivery.batching import Request
 from delivery.outcomes import Delivered, Outcome
 from lanes.keys import base
-from mapping.envelope import pack
+from mapping.envelope import Unpacked, pack
 from privacy import erasure, purge, receipts
 from tests.claims import deliver_events
 from tests.queues import queue_of
@@ -223,3 +223,56 @@ def test_many_people_are_removed_at_once_and_counted_separately(client: redis.Re
 
     assert [person.counts for person in removed] == [{}, {"events": 2, "message_ids": 2}]
     assert lanes.stats(queue_of(client, QUEUE)).waiting == 3
+
+
+def test_an_erasure_that_fails_delays_no_other(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    for user in ("jo", "bo", "al"):
+        append(client, f"d {user}", type="delete", userId=user)
+    sent(client)
+    assert len(receipts.unfinished(queue_of(client, QUEUE))) == 3
+    erase = lanes.erase
+
+    def fail_for_bo(queue: lanes.Queue, digests: frozenset[bytes], before: int | None = None) -> lanes.Erased:
+        if lanes.digest("id:bo") in digests:
+            raise RuntimeError("a bug")
+        return erase(queue, digests, before=before)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lanes, "erase", fail_for_bo)
+        finish_all(client)
+
+    states = sorted(receipt.state for receipt in receipts.history(queue_of(client, QUEUE)))
+    assert states == ["done", "done", "sent"]
+    finish_all(client)
+    assert receipts.unfinished(queue_of(client, QUEUE)) == []
+
+
+def test_a_damaged_receipt_delays_no_other(client: redis.Redis) -> None:
+    for user in ("jo", "bo"):
+        append(client, f"d {user}", type="delete", userId=user)
+    sent(client)
+    damaged, _ = receipts.unfinished(queue_of(client, QUEUE))
+    client.hset(f"{base(QUEUE)}:receipt:{damaged}", "person", b"{")
+
+    finish_all(client)
+
+    assert receipts.unfinished(queue_of(client, QUEUE)) == [damaged]
+
+
+def test_an_erased_event_that_cannot_be_read_stops_no_erasure(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(client, "first", userId="jo")
+    append(client, "odd", userId="jo")
+    append(client, "last", userId="jo")
+    read = purge.unpack
+
+    def fail_for_odd(body: bytes) -> Unpacked:
+        unpacked = read(body)
+        if unpacked.event["messageId"] == "odd":
+            raise RuntimeError("a bug")
+        return unpacked
+
+    monkeypatch.setattr(purge, "unpack", fail_for_odd)
+
+    assert remove(client).counts == {"events": 3, "message_ids": 2}

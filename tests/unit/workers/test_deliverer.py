@@ -12,7 +12,6 @@ import pytest
 import redis
 
 import lanes
-import mapping
 from delivery.admission import FAILURES
 from delivery.batching import Item, Request
 from delivery.outcomes import Delivered, Outcome, Response, RetryLater
@@ -81,14 +80,14 @@ def stats(runtime: Runtime) -> lanes.Stats:
 
 
 @pytest.mark.usefixtures("wakes")
-def test_a_claim_that_raises_expires_soon_so_that_its_event_is_isolated(
+def test_a_claim_that_cannot_be_settled_expires_soon_so_that_its_event_is_isolated(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(*_: object) -> mapping.Translation:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(mapping, "translate", fail)
     append(runtime, "a")
+    monkeypatch.setattr(lanes, "settle", fail)
 
     assert deliverer.deliver_once(runtime, QUEUE, polling=False).delivered
 

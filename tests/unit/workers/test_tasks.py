@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import fakeredis
@@ -126,3 +127,15 @@ def test_a_heartbeat_removes_the_workers_that_fell_silent() -> None:
     assert heartbeat.count(client) == 1
     heartbeat.remove(client)
     assert heartbeat.count(client) == 0
+
+
+def test_a_sweep_that_fails_for_one_destination_goes_on_with_the_next(
+    runtime: Runtime, requests: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(runtime)
+    both = replace(runtime, destinations={"broken": runtime.destinations[QUEUE], **runtime.destinations})
+    monkeypatch.setattr(runtimes, "_runtime", both)
+
+    tasks.sweep()
+
+    assert ("retention", QUEUE) in requests
