@@ -142,8 +142,8 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination) -> Prep
         bodies = wire.bodies(operations, source, content, accepted_at_ms)
     message_id = message_key(source, content)
     items, people = [], []
-    for index, (operation, body) in enumerate(zip(operations, bodies, strict=True)):
-        items.append(encode(event.sequence, index, operation, body, message_id))
+    for index, body in enumerate(bodies):
+        items.append(encode(event.sequence, index, operations[index], body, message_id))
         people += identity_memory.named_in(body)
     return Prepared(
         event=event,

@@ -29,6 +29,8 @@ def reasons(translation: Translation) -> tuple[str, ...]:
     """Return why the destination, or some of its subscriptions, send nothing for an event."""
     if translation.filtered is not None:
         return (_FILTERED,)
+    if not translation.not_applicable:
+        return ()
     return tuple([_NOT_APPLICABLE + name for name in translation.not_applicable])
 
 

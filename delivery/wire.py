@@ -78,7 +78,7 @@ def _is_late(identifiers: Identifiers, identities: Identities, happened_at_ms: i
 def _body(operation: Operation, source: str, event: JsonObject, accepted_at_ms: int, taken: set[str]) -> JsonObject:
     body = operation.body
     if operation.effect == "event":
-        return body | {"id": _event_id(operation, source, event, accepted_at_ms, taken)}
+        return {**body, "id": _event_id(operation, source, event, accepted_at_ms, taken)}
     if operation.effect == "update":
         time = body.get("timestamp")
         if not _is_unix_time(time) or time > accepted_at_ms / 1000:  # a clock that is ahead is not believed
@@ -98,4 +98,4 @@ def _event_id(operation: Operation, source: str, event: JsonObject, accepted_at_
 
 
 def _is_unix_time(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is int or type(value) is float  # True is an int too
