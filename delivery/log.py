@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
 import orjson
-import zstandard
+from zstandard import ZstdCompressor, ZstdError, decompress
 
 import lanes
 from delivery.batching import Request
@@ -75,6 +75,7 @@ class Recorder:
         self._worker = worker
         self._claimed_ms = _now_ms()
         self._events = {event.sequence: (event.accepted_at_ms, b"".join(event.keys).hex()) for event in claim.events}
+        self._compressor = ZstdCompressor(level=_LEVEL)  # its memory costs more than compressing an entry
         self._entries: list[bytes] = []
 
     def recording(self, send: Send) -> Send:
@@ -86,7 +87,7 @@ class Recorder:
             outcomes = send(request)
             try:
                 entry = self._entry(request, outcomes, sent_ms)
-                self._entries.append(_packed(sent_ms, orjson.dumps(entry)))
+                self._entries.append(_packed(sent_ms, orjson.dumps(entry), self._compressor))
             except Exception:
                 log.exception("%s: unhandled exception, the delivery log lacks a request", self._queue.name)
             return outcomes
@@ -151,18 +152,14 @@ def remove(queue: Queue, is_removed: IsRemoved) -> list[RemovedItem]:
     An entry that cannot be read is removed as a whole, since nothing is known of its items.
     """
     removed: list[RemovedItem] = []
+    compressor = ZstdCompressor(level=_LEVEL)
     while touched := list(_with_items(queue, is_removed)):
         with queue.client.pipeline(transaction=True) as pipeline:
             for packed, entry, going in touched:
                 staying = [item for item in entry["items"] if item not in going]
                 if staying:
-                    rest = _packed(entry["sent_ms"], encoded(entry | {"items": staying}))
-                    pipeline.linsert(
-                        _key(queue),
-                        "BEFORE",
-                        cast(str, packed),
-                        cast(str, rest),
-                    )
+                    rest = _packed(entry["sent_ms"], encoded(entry | {"items": staying}), compressor)
+                    pipeline.linsert(_key(queue), "BEFORE", cast(str, packed), cast(str, rest))
                 pipeline.lrem(_key(queue), 1, cast(str, packed))
                 removed += [RemovedItem(item[0], _digests(item), item[3], item[5]) for item in going]
             pipeline.execute()
@@ -200,15 +197,15 @@ def _digests(item: list[Any]) -> list[bytes]:
     return [joined[at : at + DIGEST_BYTES] for at in range(0, len(joined), DIGEST_BYTES)]
 
 
-def _packed(sent_ms: int, entry: bytes) -> bytes:
-    return b"%013d%b" % (sent_ms, zstandard.compress(entry, _LEVEL))
+def _packed(sent_ms: int, entry: bytes, compressor: ZstdCompressor) -> bytes:
+    return b"%013d%b" % (sent_ms, compressor.compress(entry))
 
 
 def _unpacked(packed: bytes) -> JsonObject:
     """Return the entry, or _UNREADABLE."""
     try:
-        entry: JsonObject = orjson.loads(zstandard.decompress(packed[_TIME_DIGITS:]))
-    except (zstandard.ZstdError, ValueError):
+        entry: JsonObject = orjson.loads(decompress(packed[_TIME_DIGITS:]))
+    except (ZstdError, ValueError):
         return _UNREADABLE
     return entry
 
