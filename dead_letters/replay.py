@@ -244,6 +244,7 @@ def _new_event(
         cooldown_ms=cooldown_ms if info.needs_cooldown else 0,
         join=info.join,
         replaces=dead_letter.sequence,
+        run=info.run if replay.mode != "as_recorded" else "",
     )
 
 

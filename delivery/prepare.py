@@ -8,7 +8,7 @@ merged or deleted, and the times of updates, and removes attributes of which a n
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -40,10 +40,13 @@ class Prepared(NamedTuple):
     timestamp: Any  # the event's own
     accepted_at_ms: int  # the first time, if the event was replayed
     privacy_request: mapping.PrivacyRequest | None  # that the event is: when it is delivered, the person is erased here
+    source: str
     message_id: str  # SOURCE:MESSAGE ID
     late: bool = False  # an item was dropped, as the event happened before its person was deleted
     changes_identifiers: bool = False  # and has no cooldown yet: it must not be sent now
     unsent: tuple[str, ...] = ()  # why nothing is sent for it, of `delivery.unsent`
+    updated: tuple[str, ...] = ()  # keys of the people that it updates, when its source is trusted
+    redirects: bool = True  # whether later events of the people that it merges go to the primary
 
     @property
     def happened_at_ms(self) -> int:
@@ -51,13 +54,26 @@ class Prepared(NamedTuple):
         return attribute_clocks.client_time_ms(self.timestamp, self.accepted_at_ms)
 
 
-def prepare(events: Sequence[lanes.ClaimedEvent], destination: mapping.Destination) -> list[Prepared]:
+class Trust(NamedTuple):
+    """The names of sources whose events are evidence of who a person is."""
+
+    # Their updates end a merge that no trusted source made.
+    trusted: frozenset[str] = frozenset()
+    # Later events of the people that they merge go to the primary, whether these were known before or not; None: all.
+    merging: frozenset[str] | None = None
+
+
+def prepare(
+    events: Sequence[lanes.ClaimedEvent], destination: mapping.Destination, trust: Trust = Trust()
+) -> list[Prepared]:
     """Return the events mapped and encoded, in their order."""
     with _computing:
-        return [_mapped(event, destination) for event in events]
+        return [_mapped(event, destination, trust) for event in events]
 
 
-def address(prepared: Sequence[Prepared], queue: lanes.Queue, destination: mapping.Destination) -> Sequence[Prepared]:
+def address(
+    prepared: Sequence[Prepared], queue: lanes.Queue, destination: mapping.Destination, trust: Trust = Trust()
+) -> Sequence[Prepared]:
     """Return the events as they are to be sent now, in their order; registers their updates.
 
     Call it with events in the order in which they are sent, after everything that was sent before them was remembered.
@@ -66,12 +82,39 @@ def address(prepared: Sequence[Prepared], queue: lanes.Queue, destination: mappi
         queue,
         chain.from_iterable([event.people for event in prepared]),
         [event.update for event in prepared if event.update],
+        frozenset(chain.from_iterable([event.updated for event in prepared])) if trust.trusted else (),
     )
+    if trust.merging is not None:
+        prepared = [_with_evidence(event, identities, trust.merging) for event in prepared]
     if not identities:
         return prepared
     rising = destination.delivery.identify_times == "rising"
     with _computing:
-        return [_addressed(event, identities, rising) for event in prepared]
+        addressed = [_addressed(event, identities, rising) for event in prepared]
+        return _without_chains(addressed, identities.unbounded) if identities.unbounded else addressed
+
+
+def _with_evidence(prepared: Prepared, identities: Identities, merging: Collection[str]) -> Prepared:
+    """Return the event marked when it merges a person of whom nothing is known, and its source may not merge."""
+    if not prepared.update or prepared.source in merging:
+        return prepared
+    merges = [orjson.loads(item.data) for item in prepared.items if item.effect == "merge"]
+    known = all(identity_memory.key_of(body["secondary"]) in identities.known for body in merges)
+    return prepared if known else prepared._replace(redirects=False)
+
+
+def _without_chains(prepared: Sequence[Prepared], keys: Collection[bytes]) -> Sequence[Prepared]:
+    """Return the events at the depths that they have without these keys (digests), by depth. A key by which an
+    operation names its person stays."""
+    depth_of: dict[bytes, int] = {}
+    moved = []
+    for event in prepared:
+        own = {digest(person) for person in event.people}
+        lanes_of = [key for key in event.event.keys if key not in keys or key in own]
+        depth = max((depth_of.get(key, 0) for key in lanes_of), default=0)
+        depth_of.update(dict.fromkeys(lanes_of, depth + 1))
+        moved.append(event._replace(event=event.event._replace(depth=depth)))
+    return sorted(moved, key=lambda event: event.event.depth)
 
 
 def operations_of(event: lanes.ClaimedEvent, destination: mapping.Destination) -> tuple[mapping.Operation, ...]:
@@ -97,7 +140,7 @@ def _translation(
     return mapping.translate(content, destination, accepted_at_ms / 1000)
 
 
-def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination) -> Prepared:
+def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination, trust: Trust) -> Prepared:
     """Return the event as if nothing were remembered of its people."""
     if not event.body:
         return _erased(event)
@@ -123,9 +166,18 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination) -> Prep
         timestamp=content.get("timestamp"),
         accepted_at_ms=accepted_at_ms,
         privacy_request=mapping.privacy_request_of(content),
+        source=source,
         message_id=message_id,
         unsent=unsent.reasons(translation),
+        updated=_updated(operations, bodies) if source in trust.trusted else (),
     )
+
+
+def _updated(operations: Sequence[mapping.Operation], bodies: Sequence[JsonObject]) -> tuple[str, ...]:
+    """Return the keys of the people that the operations update."""
+    pairs = zip(operations, bodies, strict=True)
+    keys = [identity_memory.key_of(body.get("identifiers", {})) for operation, body in pairs if operation.effect == "update"]
+    return tuple(key for key in keys if key)
 
 
 def _erased(event: lanes.ClaimedEvent) -> Prepared:
@@ -139,6 +191,7 @@ def _erased(event: lanes.ClaimedEvent) -> Prepared:
         timestamp=None,
         accepted_at_ms=event.accepted_at_ms,
         privacy_request=None,
+        source="",
         message_id="",
     )
 
@@ -212,6 +265,7 @@ def _update(
         keys=event.keys if times else tuple(dict.fromkeys(objects)),
         partners=tuple(partners),
         updates_only=updates_only,
+        only_merges=bool(times) and "update" not in effects,
         described=tuple(described),
     )
 

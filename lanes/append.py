@@ -36,6 +36,7 @@ class NewEvent(NamedTuple):
     join: tuple[str, str] | None = None  # later events with the first of these keys get the second as well
     replaces: int | None = None  # the dead letter that it replaces; when that is missing, the event is dropped
     rank: bytes = b""  # see `records.rank`; without one it does not wait and goes behind what was accepted before it
+    run: str = ""  # events with a cooldown and an equal run share it, and may be sent together
 
 
 @dataclass(frozen=True, slots=True)

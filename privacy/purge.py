@@ -139,7 +139,7 @@ def erase_message_ids(context: ErasureContext, removed: Removed) -> None:
 def append(context: ErasureContext, source: str, event: JsonObject) -> int:
     """Append a privacy request to the queue, whatever its limit, and return its sequence."""
     info = mapping.ordering_info(event, context.destination)
-    entry = lanes.NewEvent(pack(source, event), info.keys, message_key(source, event), context.queue.cooldown_ms)
+    entry = lanes.NewEvent(pack(source, event), info.keys, message_key(source, event), context.queue.cooldown_ms, run=info.run)
     return lanes.append(context.queue.without_limit(), [entry]).last
 
 

@@ -107,8 +107,8 @@ local function free(name)
   if waits > 1 then
     return
   end
-  local record, own = get(EVENT, name), tonumber(get(COOLDOWN, name) or 0)
-  local due = due_as_head(record and digests_of(record) or {}, own, cooling, cooldown_ms)
+  local record, own, run = get(EVENT, name), read_cooldown(get(COOLDOWN, name))
+  local due = due_as_head(record and digests_of(record) or {}, own, cooling, cooldown_ms, run)
   ready[name] = math.max(due, waits_until(rank_names, { name })[name] or 0)
 end
 

@@ -1,9 +1,35 @@
 -- Finish events: they leave their lanes, and each of their successors waits for one event less. All that is needed is read
 -- at once, changed in tables and written at once: this is most of what settling costs. Uses bulk, layout, cooldown and rank.
 
+-- The cooldowns that begin, bounded: `until_of` loses those of keys whose cooldowns have lasted as long as they may. Return
+-- {values, cooled = field and value of COOLED, exempt_count}.
+local function decide_cooling(until_of, run_of, cooldown_ms, most_cooling_ms)
+  local digests, values, cooled, exempt_count = {}, {}, {}, 0
+  for digest in pairs(until_of) do
+    digests[#digests + 1] = digest
+  end
+  local cooling, counted = generations(COOLING_UNTIL, cooldown_ms), generations(COOLED, COOLED_KEPT_MS)
+  local until_before, older = read_all('HMGET', cooling[1], digests), read_all('HMGET', cooling[2], digests)
+  local lasted, lasted_before = read_all('HMGET', counted[1], digests), read_all('HMGET', counted[2], digests)
+  for i, digest in ipairs(digests) do
+    if lasted[i] == EXEMPT or lasted_before[i] == EXEMPT then
+      until_of[digest] = nil
+    else
+      values[#values + 1], values[#values + 2] = digest, format('%d', until_of[digest]) .. (run_of[digest] or '')
+      local before = math.max(now, sub(until_before[i] or older[i] or '0', 1, TIME_DIGITS) + 0)
+      local lasts = (lasted[i] or 0) + math.max(until_of[digest] - before, 0)
+      local is_over = lasts + (lasted_before[i] or 0) >= tonumber(most_cooling_ms)
+      exempt_count = exempt_count + (is_over and 1 or 0)
+      cooled[#cooled + 1], cooled[#cooled + 2] = digest, is_over and EXEMPT or format('%d', lasts)
+    end
+  end
+  return { values = values, cooled = cooled, exempt_count = exempt_count }
+end
+
 -- What finishing does, decided but not written. `names`: sequences, all owned by the claim;
--- `failure_of`: why those of them that are buried are; `cooldown_ms`: the queue's.
-local function decide_finish(names, failure_of, cooldown_ms)
+-- `failure_of`: why those of them that are buried are; `cooldown_ms`: the queue's; `most_cooling_ms`: for how long the
+-- cooldowns of one key may last.
+local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms)
   local sub, byte, DIGEST_BYTES, KEY_COUNT = sub, byte, DIGEST_BYTES, KEY_COUNT -- the loop reads its own ones quicker
   local records, links_of = read_all('HMGET', EVENT, names), read_all('HMGET', LINKS, names)
   local some_cooldown, some_failures = call('EXISTS', COOLDOWN) == 1, next(failure_of) ~= nil
@@ -11,7 +37,7 @@ local function decide_finish(names, failure_of, cooldown_ms)
 
   local event_count, finished_count = call('HLEN', EVENT), 0
   local finished, buried, missing, ages = {}, {}, {}, {}
-  local cooling_until_of, cooling_values, cools_all = {}, {}, {}
+  local cooling_until_of, run_of, cools_all = {}, {}, {}
   local successors, passed = {}, {} -- passed: the lanes that were passed on to each that has not finished itself
   -- The lanes that had several events and lost some, by number: digest, head now or false, how many left it.
   local digests, heads, left, lane_by, lane_count = {}, {}, {}, {}, 0
@@ -35,6 +61,10 @@ local function decide_finish(names, failure_of, cooldown_ms)
       elseif not record then
         missing[#missing + 1] = name
       else
+        local own, run
+        if cooldown then
+          own, run = read_cooldown(cooldown)
+        end
         for key = 0, byte(record, KEY_COUNT) - 1 do
           local at = KEY_COUNT + 1 + key * DIGEST_BYTES
           local digest = sub(record, at, at + DIGEST_BYTES - 1)
@@ -50,11 +80,9 @@ local function decide_finish(names, failure_of, cooldown_ms)
             empty_count = empty_count + 1
             empty_lanes[empty_count] = digest
           end
-          if cooldown then
-            cooling_until_of[digest] = now + cooldown
-            cooling_values[#cooling_values + 1] = digest
-            cooling_values[#cooling_values + 1] = now + cooldown
-            cools_all[digest] = tonumber(cooldown) >= cooldown_ms
+          if own then
+            cooling_until_of[digest], run_of[digest] = now + own, run
+            cools_all[digest] = own >= cooldown_ms
           end
         end
         if links then
@@ -133,6 +161,7 @@ local function decide_finish(names, failure_of, cooldown_ms)
     end
   end
 
+  local cooling = some_cooldown and decide_cooling(cooling_until_of, run_of, cooldown_ms, most_cooling_ms)
   return {
     names = finished,
     buried = buried, -- the records of those that are
@@ -141,7 +170,10 @@ local function decide_finish(names, failure_of, cooldown_ms)
     freed = freed,
     cooldowns = some_cooldown and read_all('HMGET', COOLDOWN, freed) or {}, -- of the freed
     cooling_until = cooling_until_of,
-    cooling_values = cooling_values,
+    run_of = run_of, -- by digest: the run of the event whose cooldown begins
+    cooling_values = cooling and cooling.values or {},
+    cooled_values = cooling and cooling.cooled or {},
+    exempt_count = cooling and cooling.exempt_count or 0, -- keys whose cooldowns have lasted as long as they may
     cools_all = cools_all,
     passed = passed,
     ages = ages,
@@ -158,23 +190,47 @@ local function decide_finish(names, failure_of, cooldown_ms)
   }
 end
 
--- When each freed event is due: its own cooldown counts from now, that of the events before it from when they finished. It
--- may still wait for earlier ones.
-local function due_of_freed(finish, cooling)
+-- Whether an event with this key finishes in this very call.
+local function finishes_now(finish, digest)
+  if not finish.digests_now then
+    finish.digests_now = {}
+    for _, digests in ipairs({ finish.empty_lanes, finish.long_digests }) do
+      for _, own in ipairs(digests) do
+        finish.digests_now[own] = true
+      end
+    end
+  end
+  return finish.digests_now[digest]
+end
+
+-- When an event is due that was freed: its own cooldown counts from when the last events with its keys finished, theirs as
+-- well. Of its own run neither counts.
+local function due_behind(finish, digests, own, cooling, cooldown_ms, run)
+  local due = due_as_head(digests, own, cooling, cooldown_ms, run)
+  for _, digest in ipairs(digests) do
+    local until_ms = finish.cooling_until[digest]
+    if until_ms and not (run and finish.run_of[digest] == run) then
+      due = math.max(due, until_ms, now + own)
+    elseif own > 0 and not until_ms and finishes_now(finish, digest) and not is_exempt(digest) then
+      due = math.max(due, now + own)
+    end
+  end
+  return due
+end
+
+-- When each freed event is due. It may still wait for earlier ones.
+local function due_of_freed(finish, cooling, cooldown_ms)
   local due, freed, cooldowns = {}, finish.freed, finish.cooldowns
   local until_of = waits_until(rank_keys(now), freed)
   for i = 1, #freed do
-    due[i] = math.max(now + (cooldowns[i] or 0), until_of[freed[i]] or 0)
+    due[i] = math.max(now, until_of[freed[i]] or 0)
   end
-  if not cooling and #finish.cooling_values == 0 then
+  if not (cooling or #finish.cooling_values > 0 or finish.some_cooldown) then
     return due
   end
   for i, record in ipairs(read_all('HMGET', EVENT, freed)) do
-    local digests = record and digests_of(record) or {}
-    due[i] = math.max(due[i], cooling and cooling_until(cooling, digests) or 0)
-    for _, digest in ipairs(digests) do
-      due[i] = math.max(due[i], finish.cooling_until[digest] or 0)
-    end
+    local own, run = read_cooldown(cooldowns[i])
+    due[i] = math.max(due[i], due_behind(finish, record and digests_of(record) or {}, own, cooling, cooldown_ms, run))
   end
   return due
 end
@@ -214,6 +270,12 @@ local function write_finish(finish, cooldown_ms)
     if #finish.cooling_values > 0 then
       write_all('HSET', COOLING_UNTIL .. generation, finish.cooling_values)
       call('PEXPIRE', COOLING_UNTIL .. generation, 2 * cooldown_ms)
+      local cooled = generations(COOLED, COOLED_KEPT_MS)[1]
+      write_all('HSET', cooled, finish.cooled_values)
+      call('PEXPIRE', cooled, 2 * COOLED_KEPT_MS)
+    end
+    if finish.exempt_count > 0 then
+      call('HINCRBY', TOTAL, 'unbounded_keys', finish.exempt_count)
     end
   end
   if finish.is_last then -- what events without records left behind goes too
