@@ -13,9 +13,9 @@ then the sequence of the first, and the number of events, in digits.
 Links of an event: a byte: the number of lanes in which it is not the head; then, for each lane in which it is not the
 last, a byte: which of its keys, and the sequence of its successor there. An event without either has none.
 
-Rank of an event that earlier events may go before: 13 digits: until when (ms, Redis' clock); 8 bytes: its client; the
-rank, 56 digits (see `rank`); `c` when the event has a cooldown, else `-`; then, for each of its keys, the sequence of
-its predecessor in that lane, or a zero byte.
+Rank of an event that earlier events may go before: 56 digits (see `rank`); `c` when the event has a cooldown, else `-`;
+8 bytes: its client; 13 digits: until when (ms, Redis' clock); then, for each of its keys, the sequence of its
+predecessor in that lane, or a zero byte.
 
 Cooldown of an event: its ms in digits; when the event is of a run, then a space and the 8 bytes of the run. The time until
 which a key cools: 13 digits (ms), then the 8 bytes of the run of the event that finished, if it had one.
@@ -74,7 +74,7 @@ def fingerprint(message_id: str) -> bytes:
 AT_ACCEPTANCE = int("9" * TIME_DIGITS)
 
 # In place of a rank: nothing goes before the event, and it goes before nothing.
-UNRANKED = b"%b%b%b" % (b"-" * WAIT_DIGITS, bytes(CLIENT_BYTES), b"9" * RANK_DIGITS)
+UNRANKED = b"%b-%b%b" % (b"9" * RANK_DIGITS, bytes(CLIENT_BYTES), b"-" * WAIT_DIGITS)
 
 
 def rank(wait_ms: int, client: bytes, happened_at_ms: int, tie: bytes) -> bytes:
@@ -84,16 +84,15 @@ def rank(wait_ms: int, client: bytes, happened_at_ms: int, tie: bytes) -> bytes:
     AT_ACCEPTANCE, then `tie`, see `tie`. `client` is the digest of the client that sent it: between two clients, times
     closer than 250 ms say nothing.
     """
-    return b"%05d%b%013d%b" % (wait_ms, client, happened_at_ms, tie)
+    return b"%013d%b-%b%05d" % (happened_at_ms, tie, client, wait_ms)
 
 
-_ORDER = slice(WAIT_DIGITS + CLIENT_BYTES, None)
 _LAST = b"9" * RANK_DIGITS
 
 
 def order(rank: bytes) -> bytes:
     """Return by what events are ordered that are appended together; those without a rank come last."""
-    return rank[_ORDER] or _LAST
+    return rank[:RANK_DIGITS] or _LAST
 
 
 def tie(first_ms: int, last_ms: int, sent_at_ms: int, position: int = 0) -> bytes:

@@ -15,12 +15,15 @@ import itertools
 import sys
 import time
 import uuid
+from datetime import UTC, datetime
 
 import orjson
 import uvloop
 
 _RUN = uuid.uuid4().hex[:8]
-_AT = b'"at":1700000000.000000'  # replaced by the time at which the event is sent
+# Replaced by the time at which the event is sent.
+_AT = b'"at":1700000000.000000'
+_TIMESTAMP = b"2026-11-23T10:11:12.345Z"
 
 
 def event(number: int, person: int, index: int) -> dict[str, object]:
@@ -48,7 +51,7 @@ def event(number: int, person: int, index: int) -> dict[str, object]:
             "library": {"name": "analytics.js", "version": "npm-next-1.70.0"},
             "page": {"path": "/checkout/done", "url": "https://shop.example.com/checkout/done"},
         },
-        "timestamp": "2026-11-23T10:11:12.345Z",
+        "timestamp": _TIMESTAMP.decode(),
     }
 
 
@@ -86,6 +89,12 @@ def _request(rows: list[bytes]) -> bytes:
     return head % (path, user) + b"content-length: %d\r\n\r\n" % len(body) + body
 
 
+def _sent_now(request: bytes) -> bytes:
+    now = datetime.now(UTC)
+    timestamp = now.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    return request.replace(_AT, b'"at":%.6f' % now.timestamp()).replace(_TIMESTAMP, timestamp.encode())
+
+
 async def send(port: int, pending: list[bytes], every_s: float, refused: list[int]) -> None:
     """Send the requests over one connection, at least `every_s` seconds apart; add refusals to `refused`."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
@@ -94,7 +103,7 @@ async def send(port: int, pending: list[bytes], every_s: float, refused: list[in
         if every_s:
             due += every_s
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-        writer.write(request.replace(_AT, b'"at":%.6f' % time.time()))
+        writer.write(_sent_now(request))
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
         await reader.readexactly(length)

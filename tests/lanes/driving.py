@@ -115,7 +115,7 @@ def make_due(client: redis.Redis) -> None:
 def end_waits(client: redis.Redis) -> None:
     """Let no event wait for earlier ones any more. What is due stays as it is."""
     for key in client.keys(f"{keys.base(QUEUE)}:rank:*"):
-        over = {event: b"0" * 13 + rank[13:] for event, rank in client.hgetall(key).items()}
+        over = {event: rank[:65] + b"0" * 13 + rank[78:] for event, rank in client.hgetall(key).items()}
         client.hset(key, mapping=over)
 
 

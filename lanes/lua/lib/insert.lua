@@ -2,41 +2,18 @@
 -- overtaken any more gives its rank to those that come behind it, so no event waits for one that waits for it. Uses clock,
 -- bulk, layout, rank and staged.
 local MOST_STEPS, CLOSE_MS = 200, 250
-local LATEST = string.rep('9', RANK_DIGITS - TIME_DIGITS)
 
--- `ranks`: {stored = name → rank as it is stored, key_of = name → its key}; `ready`: name → due time, false: not ready.
-local function read_ranks(ranks, names)
-  for at = #ranks.names, 1, -1 do -- most wait as long as others, so the last ones are in the last generation
-    local key, others = ranks.names[at], {}
-    local found = read_all('HMGET', key, names)
-    for i = 1, #names do
-      if found[i] then
-        ranks.stored[names[i]], ranks.key_of[names[i]] = found[i], key
-      else
-        others[#others + 1] = names[i]
-      end
-    end
-    names = others
-  end
-end
-
+-- `ranks`: see kept_ranks.lua; `ready`: name → due time, false: not ready.
 local function stored_rank(ranks, name)
   if ranks.stored[name] == nil then
-    ranks.stored[name] = false
     read_ranks(ranks, { name })
   end
   return ranks.stored[name]
 end
 
--- The rank of an event behind which others are put. Where it is not stored any more, the event was accepted later than it
--- happened.
-local function rank_of(stored, record)
-  return stored and sub(stored, CLIENT_END + 1, RANK_END) or sub(record, 1, TIME_DIGITS) .. LATEST
-end
-
 -- The predecessors of an event as they are stored behind its rank, '' where it has none.
 local function read_predecessors(stored)
-  local found, at = {}, MARK + 1
+  local found, at = {}, UNTIL_END + 1
   while at <= #stored do
     found[#found + 1], at = sequence_at(stored, at)
   end
@@ -66,7 +43,7 @@ end
 -- Whether no claim can own the event: it waits for earlier ones, or for its cooldown.
 local function may_be_overtaken(stored, ready, name)
   local waits, due = read_links(get(LINKS, name)), due_of(ready, name)
-  if tonumber(sub(stored, 1, UNTIL_END)) > now then
+  if tonumber(sub(stored, CLIENT_END + 1, UNTIL_END)) > now then
     return waits > 0 or due
   end
   return sub(stored, MARK, MARK) == 'c' and (waits > 0 or due and due > now)
@@ -83,7 +60,7 @@ local function position(ranks, ready, digest, event)
   local _, at = read_lane(lane)
   while at do
     local stored, record = stored_rank(ranks, at), get(EVENT, at)
-    local other = record and rank_of(stored, record) or ''
+    local other = stored and record and sub(stored, 1, RANK_DIGITS) or rank_at_most(record)
     ranks.steps = ranks.steps + 1
     local before = stored and other > event.rank and predecessor(ranks, at, digest)
     if not stored or other <= event.rank or before == nil or ranks.steps > MOST_STEPS then
@@ -92,7 +69,7 @@ local function position(ranks, ready, digest, event)
       return after, other > greatest and other or greatest
     end
     local difference_ms = sub(other, 1, TIME_DIGITS) - sub(event.rank, 1, TIME_DIGITS)
-    if sub(stored, UNTIL_END + 1, CLIENT_END) == event.client or difference_ms >= CLOSE_MS then
+    if sub(stored, MARK + 1, CLIENT_END) == event.client or difference_ms >= CLOSE_MS then
       after, greatest = at, ''
     elseif greatest == '' then
       greatest = other
@@ -108,7 +85,7 @@ local function put_predecessor(ranks, name, key, before)
   for i, sequence in ipairs(read_predecessors(stored)) do
     predecessors[i] = sequence_text(i == key + 1 and before or sequence)
   end
-  ranks.stored[name] = sub(stored, 1, MARK) .. table.concat(predecessors)
+  ranks.stored[name] = sub(stored, 1, UNTIL_END) .. table.concat(predecessors)
   put(ranks.key_of[name], name, ranks.stored[name])
 end
 
@@ -168,7 +145,7 @@ local function insert(ranks, ready, event)
     local before, after, length = link(ranks, ready, event, key, after_of[key + 1])
     predecessors[key + 1], lengths[key + 1] = sequence_text(before), length
     waits, own_successors[key] = waits + (before ~= '' and 1 or 0), after
-    local until_ms = after and tonumber(sub(ranks.stored[after], 1, UNTIL_END))
+    local until_ms = after and tonumber(sub(ranks.stored[after], CLIENT_END + 1, UNTIL_END))
     if until_ms then
       went_before = true
       event.until_ms = until_ms > now and math.min(event.until_ms, until_ms) or event.until_ms
@@ -178,10 +155,10 @@ local function insert(ranks, ready, event)
   if links then
     put(LINKS, event.name, links)
   end
-  local stored = format('%d', event.until_ms) .. event.client .. event.rank .. event.mark
+  local stored = event.rank .. event.mark .. event.client .. format('%d', event.until_ms)
   ranks.stored[event.name] = stored .. table.concat(predecessors)
   if event.until_ms > now or event.mark == 'c' then
-    ranks.key_of[event.name] = (rank_key(event.kept_until_ms))
+    ranks.key_of[event.name] = values_until(ranks, event.kept_until_ms).key
     put(ranks.key_of[event.name], event.name, ranks.stored[event.name])
   end
   return went_before, waits, lengths

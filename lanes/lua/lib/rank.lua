@@ -1,7 +1,6 @@
 -- Ranks: while an event waits for earlier ones, events that happened before it are put before it. How a rank is stored is in
 -- lanes/records.py. Ranks are in the generation in which the wait ends. Uses clock and bulk.
-local UNTIL_END, CLIENT_END = TIME_DIGITS, TIME_DIGITS + CLIENT_BYTES
-local RANK_END, MARK = CLIENT_END + RANK_DIGITS, CLIENT_END + RANK_DIGITS + 1
+local MARK, CLIENT_END, UNTIL_END = RANK_DIGITS + 1, RANK_DIGITS + 1 + CLIENT_BYTES, RANK_DIGITS + 1 + CLIENT_BYTES + TIME_DIGITS
 
 -- The key of the ranks whose waits end at this time, and when it expires.
 local function rank_key(at_ms)
@@ -28,7 +27,7 @@ local function waits_until(rank_names, names)
   local until_of = {}
   for _, key in ipairs(rank_names) do
     for i, rank in ipairs(read_all('HMGET', key, names)) do
-      local at = rank and tonumber(sub(rank, 1, UNTIL_END))
+      local at = rank and tonumber(sub(rank, CLIENT_END + 1, UNTIL_END))
       if at and at > now then
         until_of[names[i]] = at
       end

@@ -62,7 +62,7 @@ def before_ms(rank: bytes) -> int:
 
 
 def client_of(rank: bytes) -> bytes:
-    return rank[WAIT_DIGITS : WAIT_DIGITS + CLIENT_BYTES]
+    return rank[-WAIT_DIGITS - CLIENT_BYTES : -WAIT_DIGITS]
 
 
 def test_a_rank_is_the_wait_the_client_and_the_time() -> None:

@@ -1,0 +1,77 @@
+-- The ranks of the events that wait: as they are stored, and as an append leaves them. Uses clock, bulk, rank and layout.
+
+-- Greater than what follows the time in any rank.
+local LATEST = string.rep('9', RANK_DIGITS - TIME_DIGITS)
+
+-- `names`: the keys in which ranks are looked for. `stored`: event → its rank as it is stored, false without; `key_of`:
+-- event → its key. `at_most`: event without a stored rank → what its rank is at most. `values`: key → what is written there.
+local function no_ranks(names)
+  return { names = names, stored = {}, key_of = {}, at_most = {}, values = {}, values_until = {} }
+end
+
+local function read_ranks(ranks, events)
+  for at = #ranks.names, 1, -1 do -- most wait as long as others, so the last ones are in the last generation
+    local key, others = ranks.names[at], {}
+    local found = read_all('HMGET', key, events)
+    for i = 1, #events do
+      if found[i] then
+        ranks.stored[events[i]], ranks.key_of[events[i]] = found[i], key
+      else
+        others[#others + 1] = events[i]
+      end
+    end
+    events = others
+  end
+  for i = 1, #events do
+    ranks.stored[events[i]] = false
+  end
+  return events
+end
+
+-- An event whose rank is not stored any more was accepted later than it happened.
+local function rank_at_most(record)
+  return record and sub(record, 1, TIME_DIGITS) .. LATEST or ''
+end
+
+-- Read the ranks of the last events of lanes, by lane; some have none.
+local function read_tail_ranks(ranks, tails, lane_count)
+  local asked, is_asked = {}, {}
+  for lane = 1, lane_count do
+    local tail = tails[lane]
+    if tail and not is_asked[tail] then
+      is_asked[tail] = true
+      asked[#asked + 1] = tail
+    end
+  end
+  local unranked = read_ranks(ranks, asked)
+  for i, record in ipairs(read_all('HMGET', EVENT, unranked)) do
+    ranks.at_most[unranked[i]] = rank_at_most(record)
+  end
+end
+
+local function values_until(ranks, kept_until_ms)
+  local values = ranks.values_until[kept_until_ms]
+  if not values then
+    local key, expires_at_ms = rank_key(kept_until_ms)
+    values = ranks.values[key] or { key = key, expires_at_ms = expires_at_ms, count = 0 }
+    ranks.values_until[kept_until_ms], ranks.values[key] = values, values
+  end
+  return values
+end
+
+-- Keep the rank of a new event until its wait and its cooldown are over.
+local function keep_rank(ranks, name, stored, until_ms, cooldown)
+  ranks.stored[name] = stored
+  if until_ms > now or cooldown > 0 then
+    local values = cooldown == 0 and ranks.values_until[until_ms]
+      or values_until(ranks, math.max(until_ms, now + math.min(cooldown, LONGEST_WAIT_MS)))
+    local count = values.count
+    values[count + 1], values[count + 2], values.count = name, stored, count + 2
+    ranks.key_of[name] = values.key
+  end
+end
+
+-- Whether earlier events may go before an event for some time, by its rank as it is stored.
+local function may_be_waiting(stored)
+  return sub(stored, MARK, MARK) == 'c' or tonumber(sub(stored, CLIENT_END + 1, UNTIL_END)) > now
+end
