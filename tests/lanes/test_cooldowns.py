@@ -22,7 +22,6 @@ from tests.lanes.driving import (
     expire,
     make_due,
     queue_of,
-    release,
     sequences,
     stats,
 )
@@ -31,7 +30,7 @@ CLOSE_MS = 5_000
 
 
 def append(client: redis.Redis, *events: lanes.NewEvent, queue: lanes.Queue | None = None) -> lanes.Appended:
-    return lanes.append(queue or queue_of(client), events)
+    return lanes.append(lanes.open_queue(queue or queue_of(client)), events)
 
 
 def merge(secondary: str, primary: str, run: str | None = None) -> lanes.NewEvent:
@@ -54,7 +53,7 @@ def test_events_of_a_run_are_claimed_together_and_share_the_wait_after_them(clie
     assert deliver(client, claimed).lost == ()
     assert claim(client).events == ()
     assert due_in_ms(client, 31) == pytest.approx(COOLDOWN_MS, abs=CLOSE_MS)
-    assert lanes.verify(queue_of(client)).faults == ()
+    assert lanes.verify(queue_of(client)).violations == ()
 
 
 def test_a_run_shares_the_wait_before_it(client: redis.Redis) -> None:
@@ -137,7 +136,7 @@ def test_an_event_of_a_run_that_must_be_sent_again_keeps_its_position(client: re
 
     assert settled.lost == (of["cy into jo"],), "it is sent again, behind the one that was not delivered"
     assert names(claim(client)) == ["bo into jo", "cy into jo"]
-    assert lanes.verify(queue_of(client)).faults == ()
+    assert lanes.verify(queue_of(client)).violations == ()
 
 
 def test_a_run_whose_claim_expires_is_claimed_again(client: redis.Redis) -> None:
@@ -169,7 +168,7 @@ def test_nothing_goes_before_an_event_of_a_run_that_a_claim_owns(client: redis.R
     append(client, late)
 
     assert deliver(client, claimed).lost == ()
-    assert lanes.verify(queue_of(client)).faults == ()
+    assert lanes.verify(queue_of(client)).violations == ()
 
 
 def test_the_cooldowns_of_a_key_are_bounded(client: redis.Redis, caplog: pytest.LogCaptureFixture) -> None:
@@ -203,7 +202,7 @@ def test_what_many_keys_are_joined_to_serialises_them_no_more(client: redis.Redi
     append(client, event("joined", "lead 0"), queue=queue)
     assert keys_of(client, 4) == 2
 
-    append(client, merge("lead 0", "jo"), queue=queue)  # again: a known one
+    append(client, merge("lead 0", "jo")._replace(message_id="again"), queue=queue)
     append(client, event("still joined", "lead 0"), queue=queue)
     assert keys_of(client, 6) == 2
     append(client, merge("lead 3", "jo"), event("of the fourth", "lead 3"), event("of the first", "lead 0"), queue=queue)

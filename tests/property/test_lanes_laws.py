@@ -59,6 +59,7 @@ KEYS = st.frozensets(st.sampled_from("abcde"), max_size=3)
 WHICH = st.integers(0, 20)
 JOINS = st.one_of(st.none(), st.none(), st.none(), st.tuples(st.sampled_from("abcde"), st.sampled_from("abcde")))
 COOLDOWNS = st.sampled_from([False, False, False, True])
+RUNS = st.sampled_from(["", "x", "x", "y"])
 # When an event happened, in steps of 100 ms; whether it waits for earlier ones; its client.
 RANKS = st.one_of(st.none(), st.tuples(st.integers(0, 9), st.booleans(), st.sampled_from(["a", "b"])))
 WAIT_MS, STEP_MS, CLOSE_MS = 9_000, 100, 250
@@ -73,6 +74,7 @@ class Modelled:
     sequence: int
     keys: frozenset[str]
     cools: bool
+    run: str = ""  # of events with a cooldown
     owner: str | None = None  # the claim that owns it
     expired_claims: int = 0  # claims that ended while they owned it
     delayed: bool = False
@@ -100,8 +102,8 @@ class Histories(RuleBasedStateMachine):
         self.claims: list[lanes.Claim] = []
         self.joins: dict[str, str] = {}
         self.rules = 0
-        self.finished_keys: set[str] = set()  # of all events that finished
-        self.cooling_keys: set[str] = set()  # of those with a cooldown
+        self.finished_keys: set[str] = set()  # of the events without a cooldown that finished
+        self.cooling_keys: dict[str, str] = {}  # of those with a cooldown, with the run of the last one
         self.lanes: dict[str, list[Modelled]] = defaultdict(list)  # in their order, with what has finished
         self.start_ms = 0
 
@@ -182,15 +184,21 @@ class Histories(RuleBasedStateMachine):
         return keys if further == keys else self.with_joins(further)
 
     def must_wait(self, event: Modelled) -> bool:
-        return bool(event.keys & self.cooling_keys or (event.cools and event.keys & self.finished_keys))
+        cools = any(not event.run or self.cooling_keys[key] != event.run for key in event.keys & self.cooling_keys.keys())
+        return bool(cools or (event.cools and event.keys & self.finished_keys))
+
+    @staticmethod
+    def are_run_mates(one: Modelled, other: Modelled) -> bool:
+        return one.cools and other.cools and one.run == other.run != ""
 
     def finish(self, event: Modelled, how: str) -> None:
         behind = [other for other in self.unfinished() if event in self.predecessors(other)]
         event.finished, event.owner = how, None
         if how != "erase":
-            self.finished_keys |= event.keys
             if event.cools:
-                self.cooling_keys |= event.keys
+                self.cooling_keys |= dict.fromkeys(event.keys, event.run)
+            else:
+                self.finished_keys |= event.keys
         for other in behind:
             if not other.owner and not self.predecessors(other):
                 other.delayed = self.must_wait(other)
@@ -204,23 +212,23 @@ class Histories(RuleBasedStateMachine):
 
     # Rules
 
-    @rule(batch=st.lists(st.tuples(KEYS, st.integers(0, 40), COOLDOWNS, JOINS, RANKS), min_size=1, max_size=5))
-    def events_arrive(self, batch: list[tuple[frozenset[str], int, bool, tuple[str, str] | None, Any]]) -> None:
+    @rule(batch=st.lists(st.tuples(KEYS, st.integers(0, 40), COOLDOWNS, JOINS, RANKS, RUNS), min_size=1, max_size=5))
+    def events_arrive(self, batch: list[tuple[frozenset[str], int, bool, tuple[str, str] | None, Any, str]]) -> None:
         batch = sorted(batch, key=lambda row: records.order(self.stored_rank(row[4])))
         offered = [
             lanes.NewEvent(
-                b"body", tuple(keys), f"m{name}", COOLDOWN_MS if cools else 0, join, rank=self.stored_rank(rank)
+                b"body", tuple(keys), f"m{name}", COOLDOWN_MS if cools else 0, join, rank=self.stored_rank(rank), run=run
             )
-            for keys, name, cools, join, rank in batch
+            for keys, name, cools, join, rank, run in batch
         ]
 
         appended = append(self.client, *offered)
 
-        for (keys, name, cools, join, rank), accepted in zip(batch, appended.accepted, strict=True):
+        for (keys, name, cools, join, rank, run), accepted in zip(batch, appended.accepted, strict=True):
             assert accepted == (f"m{name}" not in self.message_ids), "exactly the known message ids are duplicates"
             self.message_ids.add(f"m{name}")
             if accepted:
-                event = Modelled(len(self.events) + 1, self.with_joins(keys), cools)
+                event = Modelled(len(self.events) + 1, self.with_joins(keys), cools, run if cools else "")
                 accepted_ms = accepted_at_ms(self.client, event.sequence)
                 event.rank, event.is_known, event.cools_early = (accepted_ms, 1), rank is not None, cools
                 if rank is not None:
@@ -261,8 +269,15 @@ class Histories(RuleBasedStateMachine):
             assert event.owner is None, "no event is claimed twice"
             assert not event.delayed
             assert not event.waits, "no event is claimed before it has waited for earlier ones"
-            assert depths[sequence] or self.is_ready(event)
+            mates = [other for other in self.predecessors(event) if self.are_run_mates(event, other)]
+            assert depths[sequence] or self.is_ready(event) or (mates and not self.must_wait(event))
+            if mates:
+                event.is_known = False  # nothing may go before it any more
+                event.rank = (accepted_at_ms(self.client, sequence), 1)
             for other in self.predecessors(event):
+                if other in mates:
+                    assert depths.get(other.sequence) == depths[sequence] == 0, "a run is claimed at one depth"
+                    continue
                 assert depths.get(other.sequence, 99) < depths[sequence], "order per key: predecessors first, and here"
                 assert not any((event.cools, other.cools)), "a cooldown passes between events that share a key"
             assert depths[sequence] == 0 or not self.must_wait(event)

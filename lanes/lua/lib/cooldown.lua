@@ -11,6 +11,10 @@ local function read_cooldown(stored)
   return tonumber(sub(stored, 1, (space or 0) - 1)), space and sub(stored, space + 1)
 end
 
+local function cooldown_text(cooldown, run)
+  return run and cooldown .. ' ' .. run or cooldown
+end
+
 -- The time until which the cooldowns of finished events make these keys wait; 0 without any. `names`: the generations of
 -- COOLING_UNTIL; `run`: that of the event that waits, nil without one.
 local function cooling_until(names, digests, run)
