@@ -7,8 +7,8 @@ Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}`:
     addresses.next_event  the same for ids that claim one address
     addresses.afterwards
 
-One request has MERGES aliases into one id, or CLAIMS identifies with one address. The next events follow in another one.
-The bound is twice SEGUE_SETTLE_S and 5 s. Two workers of four threads, a service that answers after 100 ms.
+One request has MERGES aliases into one id, or CLAIMS identifies with one address. The next events follow in another
+request. The bound is twice SEGUE_SETTLE_S and 5 s. Two workers of four threads, a service that answers after 100 ms.
 """
 
 from __future__ import annotations

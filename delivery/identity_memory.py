@@ -184,6 +184,12 @@ def _arguments(change: Change) -> tuple[str | bytes | int, ...]:
     return ()
 
 
+def primary_in(stored: bytes) -> JsonObject:
+    """Return the identifiers of the primary in a value of `merged`."""
+    primary: JsonObject = orjson.loads(stored[keys.DIGEST_BYTES + len(_TRUSTED) :])
+    return primary
+
+
 def erase_addresses(queue: Queue, clocks: Iterable[bytes], owners: Collection[bytes]) -> int:
     """Remove the addresses of these people (digests) from the hashes of attribute clocks; return how many there were.
 

@@ -63,8 +63,11 @@ class Trust(NamedTuple):
     merging: frozenset[str] | None = None
 
 
+NO_TRUST: Final = Trust()
+
+
 def prepare(
-    events: Sequence[lanes.ClaimedEvent], destination: mapping.Destination, trust: Trust = Trust()
+    events: Sequence[lanes.ClaimedEvent], destination: mapping.Destination, trust: Trust = NO_TRUST
 ) -> list[Prepared]:
     """Return the events mapped and encoded, in their order."""
     with _computing:
@@ -72,7 +75,7 @@ def prepare(
 
 
 def address(
-    prepared: Sequence[Prepared], queue: lanes.Queue, destination: mapping.Destination, trust: Trust = Trust()
+    prepared: Sequence[Prepared], queue: lanes.Queue, destination: mapping.Destination, trust: Trust = NO_TRUST
 ) -> Sequence[Prepared]:
     """Return the events as they are to be sent now, in their order; registers their updates.
 
@@ -176,7 +179,9 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination, trust: 
 def _updated(operations: Sequence[mapping.Operation], bodies: Sequence[JsonObject]) -> tuple[str, ...]:
     """Return the keys of the people that the operations update."""
     pairs = zip(operations, bodies, strict=True)
-    keys = [identity_memory.key_of(body.get("identifiers", {})) for operation, body in pairs if operation.effect == "update"]
+    keys = [
+        identity_memory.key_of(body.get("identifiers", {})) for operation, body in pairs if operation.effect == "update"
+    ]
     return tuple(key for key in keys if key)
 
 

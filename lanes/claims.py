@@ -176,7 +176,14 @@ def settle_arguments(
     leaving = [burial for burial in buried if not burial.blocks]
     blocking = [burial for burial in buried if burial.blocks]
     finished = sorted({*delivered, *(burial.sequence for burial in leaving)})
-    arguments: list[Argument] = [claim_id, queue.cooldown_ms, queue.most_cooling_ms, len(finished), *finished, len(leaving)]
+    arguments: list[Argument] = [
+        claim_id,
+        queue.cooldown_ms,
+        queue.most_cooling_ms,
+        len(finished),
+        *finished,
+        len(leaving),
+    ]
     for burial in leaving:
         arguments += (burial.sequence, burial.failure)
     arguments.append(len(blocking))

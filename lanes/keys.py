@@ -101,8 +101,8 @@ SEQ = Key(":seq", "string", "the last sequence number given", _FOR_EVER, "lanes"
 TOTAL = Key(
     ":total",
     "hash",
-    "accepted, reordered, duplicates, delivered, buried, released, reaped, spilled, erased, missing → number of events; "
-    "unbounded_keys → number of keys that exceeded a bound",
+    "accepted, reordered, duplicates, delivered, buried, released, reaped, spilled, erased, missing → number of "
+    "events; unbounded_keys → number of keys that exceeded a bound",
     _FOR_EVER,
     "lanes",
 )

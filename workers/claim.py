@@ -29,7 +29,7 @@ from delivery import identity_memory, recent_attributes, retries, unsent
 from delivery.batching import Item, Request, pack
 from delivery.identity_memory import Change
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Send, Split
-from delivery.prepare import Prepared, Trust, address, operations_of, prepare
+from delivery.prepare import NO_TRUST, Prepared, Trust, address, operations_of, prepare
 from privacy import erasure, receipts
 from privacy.purge import ErasureContext
 
@@ -57,7 +57,7 @@ class ClaimContext:
     retry_base_s: float
     worker: str
     configuration: str  # a hash of the configuration, for dead letters
-    trust: Trust = Trust()
+    trust: Trust = NO_TRUST
     is_stopping: Callable[[], bool]
     before_settling: Callable[[], None] | None = None
 

@@ -19,8 +19,8 @@ from delivery.admission import Admission
 from delivery.customerio import TrackApi
 from delivery.prepare import Trust
 from delivery.sender import DeliveryLimits
-from privacy.purge import ErasureContext
 from lanes.queue import NO_LIMIT
+from privacy.purge import ErasureContext
 from settings import Settings
 from workers.app import settings
 from workers.lease import Leases

@@ -230,7 +230,7 @@ local function is_beyond_bound(digest)
     end
     local current, older = call('HGET', changes_names[1], digest) or 0, call('HGET', changes_names[2], digest) or 0
     changes_of[digest] = tonumber(current)
-    is_unbounded[digest] = current + older + (changes_ahead[digest] or 0) > most_changes
+    is_unbounded[digest] = current + older + math.max(changes_ahead[digest] or 0, 1) > most_changes
     if is_unbounded[digest] then
       unbounded[#unbounded + 1] = digest
       new_unbounded = new_unbounded + (current + older <= most_changes and 1 or 0)

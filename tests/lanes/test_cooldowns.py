@@ -205,7 +205,9 @@ def test_what_many_keys_are_joined_to_serialises_them_no_more(client: redis.Redi
     append(client, merge("lead 0", "jo")._replace(message_id="again"), queue=queue)
     append(client, event("still joined", "lead 0"), queue=queue)
     assert keys_of(client, 6) == 2
-    append(client, merge("lead 3", "jo"), event("of the fourth", "lead 3"), event("of the first", "lead 0"), queue=queue)
+    append(
+        client, merge("lead 3", "jo"), event("of the fourth", "lead 3"), event("of the first", "lead 0"), queue=queue
+    )
 
     assert (keys_of(client, 8), keys_of(client, 9)) == (1, 1)
     assert stats(client).unbounded_total == 1
@@ -233,5 +235,3 @@ def forget_finished(client: redis.Redis) -> None:
         client.delete(key)
     for key in client.keys(f"{keys.base(QUEUE)}:cooling_until:*"):
         client.delete(key)
-
-

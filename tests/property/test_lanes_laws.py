@@ -184,7 +184,9 @@ class Histories(RuleBasedStateMachine):
         return keys if further == keys else self.with_joins(further)
 
     def must_wait(self, event: Modelled) -> bool:
-        cools = any(not event.run or self.cooling_keys[key] != event.run for key in event.keys & self.cooling_keys.keys())
+        cools = any(
+            not event.run or self.cooling_keys[key] != event.run for key in event.keys & self.cooling_keys.keys()
+        )
         return bool(cools or (event.cools and event.keys & self.finished_keys))
 
     @staticmethod
@@ -217,7 +219,13 @@ class Histories(RuleBasedStateMachine):
         batch = sorted(batch, key=lambda row: records.order(self.stored_rank(row[4])))
         offered = [
             lanes.NewEvent(
-                b"body", tuple(keys), f"m{name}", COOLDOWN_MS if cools else 0, join, rank=self.stored_rank(rank), run=run
+                b"body",
+                tuple(keys),
+                f"m{name}",
+                COOLDOWN_MS if cools else 0,
+                join,
+                rank=self.stored_rank(rank),
+                run=run,
             )
             for keys, name, cools, join, rank, run in batch
         ]
