@@ -22,6 +22,7 @@ NAMES = (
     "rate",
     "two_destinations",
     "hot_lane",
+    "merges",
     "sigkill",
     "cluster",
     "soak",

@@ -98,7 +98,7 @@ def address(
 
 
 def _with_evidence(prepared: Prepared, identities: Identities, merging: Collection[str]) -> Prepared:
-    """Return the event marked when it merges a person of whom nothing is known, and its source may not merge."""
+    """Return the event marked when it merges an unknown person, and its source may not merge."""
     if not prepared.update or prepared.source in merging:
         return prepared
     merges = [orjson.loads(item.data) for item in prepared.items if item.effect == "merge"]

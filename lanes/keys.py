@@ -222,7 +222,8 @@ COOLING_UNTIL = Key(
 COOLED = Key(
     ":cooled:{generation}",
     "hash",
-    "digest → for how many ms events with this key had to wait after an event with a cooldown; `-`: they wait no more",
+    "digest → for how many ms its cooldowns lasted, for how many ms they delayed its last event with one, when that "
+    "finished (ms), its run; `-` for a time that reached its bound",
     "1 to 2 hours",
     "lanes",
     expires=True,

@@ -225,7 +225,7 @@ def plan(context: ErasureContext, person: mapping.Person) -> Plan:
 
 
 def _names_of_primaries(queue: lanes.Queue) -> dict[bytes, str]:
-    """Return the ordering keys of the people into whom others were merged, by digest."""
+    """Return the ordering keys of the primaries of merges, by digest."""
     names = {}
     for hash_name in lanes.remembered_hashes(queue).get("merged", ()):
         for _, value in queue.client.hscan_iter(hash_name, count=1000):

@@ -205,6 +205,11 @@ local function next_depth(names)
   return at_once
 end
 
+local function run_due(record, own, run)
+  local accepted_ms = tonumber(sub(record, 1, TIME_DIGITS))
+  return due_as_head(digests_of(record), own, cooling, cooldown_ms, run, accepted_ms)
+end
+
 -- The successors of these events that are of the same run, wait for nothing else, and have waited for their own keys.
 local waits_for_run = {} -- by successor: in how many lanes it waits for events that are not of its run and in this claim
 local function run_mates(names, run_of)
@@ -224,8 +229,8 @@ local function run_mates(names, run_of)
   end
   for _, candidate in ipairs(candidates) do
     local record = call('HGET', EVENT, candidate.name)
-    local digests = record and digests_of(record) or {}
-    if record and due_as_head(digests, candidate.own, cooling, cooldown_ms, candidate.run) <= now then
+    local due = record and run_due(record, candidate.own, candidate.run)
+    if due and due <= now then
       free[#free + 1] = candidate.name
     end
   end

@@ -113,7 +113,8 @@ local function free(name)
     return
   end
   local record, own, run = get(EVENT, name), read_cooldown(get(COOLDOWN, name))
-  local due = due_as_head(record and digests_of(record) or {}, own, cooling, cooldown_ms, run)
+  local accepted_ms = record and tonumber(sub(record, 1, TIME_DIGITS))
+  local due = due_as_head(record and digests_of(record) or {}, own, cooling, cooldown_ms, run, accepted_ms)
   ready[name] = math.max(due, waits_until(rank_names, { name })[name] or 0)
 end
 

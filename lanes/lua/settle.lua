@@ -168,4 +168,4 @@ for what, count in pairs(counts) do
     call('HINCRBY', TOTAL, what, count)
   end
 end
-return { lost, ready_count, finish.exempt_count }
+return { lost, ready_count, finish.cooling.over }

@@ -235,3 +235,34 @@ def forget_finished(client: redis.Redis) -> None:
         client.delete(key)
     for key in client.keys(f"{keys.base(QUEUE)}:cooling_until:*"):
         client.delete(key)
+
+
+def test_the_cooldowns_of_a_chain_of_keys_are_bounded(client: redis.Redis) -> None:
+    """Each key has two merges only. The last of them would wait for all others."""
+    queue = replace(queue_of(client), most_cooling_ms=3 * COOLDOWN_MS)
+    append(client, *(merge(f"{number}", f"{number + 1}") for number in range(10)), event("after", "10"))
+    waits = 0
+    while stats(client).waiting:
+        claimed = claim(client)
+        if not claimed.events:
+            waits += 1
+            forget_finished(client)
+            make_due(client)
+            claimed = claim(client)
+        assert len(claimed.events) == 1, "the order stays"
+        lanes.settle(queue, claimed.id, delivered=[claimed.events[0].sequence])
+
+    assert waits in (3, 4), "one more where the first was accepted and finished within a millisecond"
+    append(client, merge("10", "11"), event("next", "11"))
+    deliver(client, claim(client))
+    assert claim(client).events == (), "what is accepted later has its cooldown"
+
+
+def test_a_long_run_delays_nothing_by_its_length(client: redis.Redis) -> None:
+    queue = replace(queue_of(client), most_cooling_ms=3 * COOLDOWN_MS)
+    append(client, *(merge(f"lead {number}", "jo") for number in range(50)), event("after", "jo"))
+    while (claimed := claim(client, events=5)).events:
+        lanes.settle(queue, claimed.id, delivered=[taken.sequence for taken in claimed.events])
+
+    assert stats(client).unbounded_total == 0
+    assert due_in_ms(client, 51) == pytest.approx(COOLDOWN_MS, abs=CLOSE_MS)

@@ -190,8 +190,8 @@ class Histories(RuleBasedStateMachine):
         return bool(cools or (event.cools and event.keys & self.finished_keys))
 
     @staticmethod
-    def are_run_mates(one: Modelled, other: Modelled) -> bool:
-        return one.cools and other.cools and one.run == other.run != ""
+    def are_run_mates(event: Modelled, other: Modelled) -> bool:
+        return event.cools and other.cools and event.run == other.run != ""
 
     def finish(self, event: Modelled, how: str) -> None:
         behind = [other for other in self.unfinished() if event in self.predecessors(other)]

@@ -1,29 +1,49 @@
 -- Finish events: they leave their lanes, and each of their successors waits for one event less. All that is needed is read
 -- at once, changed in tables and written at once: this is most of what settling costs. Uses bulk, layout, cooldown and rank.
 
--- The cooldowns that begin, bounded: `until_of` loses those of keys whose cooldowns have lasted as long as they may. Return
--- {values, cooled = field and value of COOLED, exempt_count}.
-local function decide_cooling(until_of, run_of, cooldown_ms, most_cooling_ms)
-  local digests, values, cooled, exempt_count = {}, {}, {}, 0
-  for digest in pairs(until_of) do
-    digests[#digests + 1] = digest
+-- The cooldowns that begin, bounded. `events`: {record, own, run} of each event with a cooldown, in their order. Return by
+-- digest `until_of` and `run_of`, where one begins, and `cools_all`: whether all events wait for it; `values`: of
+-- COOLING_UNTIL; `cooled`: of COOLED; `over`: how many bounds were reached.
+local function decide_cooling(events, cooldown_ms, most_ms)
+  local until_of, run_of, cools_all, changed, over = {}, {}, {}, {}, 0
+  local names = generations(COOLING_UNTIL, cooldown_ms)
+  local function cools_until(digest)
+    local stored = until_of[digest] or call('HGET', names[1], digest) or call('HGET', names[2], digest) or now
+    return math.max(now, tonumber(sub(stored, 1, TIME_DIGITS)))
   end
-  local cooling, counted = generations(COOLING_UNTIL, cooldown_ms), generations(COOLED, COOLED_KEPT_MS)
-  local until_before, older = read_all('HMGET', cooling[1], digests), read_all('HMGET', cooling[2], digests)
-  local lasted, lasted_before = read_all('HMGET', counted[1], digests), read_all('HMGET', counted[2], digests)
-  for i, digest in ipairs(digests) do
-    if lasted[i] == EXEMPT or lasted_before[i] == EXEMPT then
-      until_of[digest] = nil
-    else
-      values[#values + 1], values[#values + 2] = digest, format('%d', until_of[digest]) .. (run_of[digest] or '')
-      local before = math.max(now, sub(until_before[i] or older[i] or '0', 1, TIME_DIGITS) + 0)
-      local lasts = (lasted[i] or 0) + math.max(until_of[digest] - before, 0)
-      local is_over = lasts + (lasted_before[i] or 0) >= tonumber(most_cooling_ms)
-      exempt_count = exempt_count + (is_over and 1 or 0)
-      cooled[#cooled + 1], cooled[#cooled + 2] = digest, is_over and EXEMPT or format('%d', lasts)
+  for _, event in ipairs(events) do
+    local digests, until_ms = digests_of(event.record), now + event.own
+    local delay, is_late = delay_of(digests, tonumber(sub(event.record, 1, TIME_DIGITS)), event.run, cooldown_ms)
+    over, is_late = over + (delay >= most_ms and not is_late and 1 or 0), is_late or delay >= most_ms
+    for _, digest in ipairs(digests) do
+      local state = cooled_of(digest)
+      if not (is_late or state.is_exempt) then
+        local added = math.max(until_ms - cools_until(digest), 0)
+        state.lasted, state.current = state.lasted + added, state.current + added
+        until_of[digest], run_of[digest] = until_ms, event.run
+        cools_all[digest] = event.own >= cooldown_ms
+      end
+      state.delay, state.is_late, state.finished, state.run = delay, is_late, now, event.run
+      changed[digest] = state
     end
   end
-  return { values = values, cooled = cooled, exempt_count = exempt_count }
+  local values, cooled_values = {}, {}
+  for digest, state in pairs(changed) do
+    over = over + (state.lasted >= most_ms and not state.is_exempt and 1 or 0)
+    state.is_exempt = state.is_exempt or state.lasted >= most_ms
+    cooled_values[#cooled_values + 1], cooled_values[#cooled_values + 2] = digest, cooled_text(state)
+  end
+  for digest, until_ms in pairs(until_of) do
+    values[#values + 1], values[#values + 2] = digest, format('%d', until_ms) .. (run_of[digest] or '')
+  end
+  return {
+    until_of = until_of,
+    run_of = run_of,
+    cools_all = cools_all,
+    values = values,
+    cooled = cooled_values,
+    over = over,
+  }
 end
 
 -- What finishing does, decided but not written. `names`: sequences, all owned by the claim;
@@ -37,7 +57,7 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms)
 
   local event_count, finished_count = call('HLEN', EVENT), 0
   local finished, buried, missing, ages = {}, {}, {}, {}
-  local cooling_until_of, run_of, cools_all = {}, {}, {}
+  local with_cooldown = {}
   local successors, passed = {}, {} -- passed: the lanes that were passed on to each that has not finished itself
   -- The lanes that had several events and lost some, by number: digest, head now or false, how many left it.
   local digests, heads, left, lane_by, lane_count = {}, {}, {}, {}, 0
@@ -61,9 +81,9 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms)
       elseif not record then
         missing[#missing + 1] = name
       else
-        local own, run
         if cooldown then
-          own, run = read_cooldown(cooldown)
+          local own, run = read_cooldown(cooldown)
+          with_cooldown[#with_cooldown + 1] = { record = record, own = own, run = run }
         end
         for key = 0, byte(record, KEY_COUNT) - 1 do
           local at = KEY_COUNT + 1 + key * DIGEST_BYTES
@@ -79,10 +99,6 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms)
           else -- it was alone
             empty_count = empty_count + 1
             empty_lanes[empty_count] = digest
-          end
-          if own then
-            cooling_until_of[digest], run_of[digest] = now + own, run
-            cools_all[digest] = own >= cooldown_ms
           end
         end
         if links then
@@ -161,7 +177,7 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms)
     end
   end
 
-  local cooling = some_cooldown and decide_cooling(cooling_until_of, run_of, cooldown_ms, most_cooling_ms)
+  local cooling = decide_cooling(with_cooldown, cooldown_ms, tonumber(most_cooling_ms))
   return {
     names = finished,
     buried = buried, -- the records of those that are
@@ -169,12 +185,7 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms)
     missing = missing, -- without a record
     freed = freed,
     cooldowns = some_cooldown and read_all('HMGET', COOLDOWN, freed) or {}, -- of the freed
-    cooling_until = cooling_until_of,
-    run_of = run_of, -- by digest: the run of the event whose cooldown begins
-    cooling_values = cooling and cooling.values or {},
-    cooled_values = cooling and cooling.cooled or {},
-    exempt_count = cooling and cooling.exempt_count or 0, -- keys whose cooldowns have lasted as long as they may
-    cools_all = cools_all,
+    cooling = cooling,
     passed = passed,
     ages = ages,
     empty_lanes = empty_lanes,
@@ -205,11 +216,15 @@ end
 
 -- When an event is due that was freed: its own cooldown counts from when the last events with its keys finished, theirs as
 -- well. Of its own run neither counts.
-local function due_behind(finish, digests, own, cooling, cooldown_ms, run)
+local function due_behind(finish, record, own, cooling, cooldown_ms, run)
+  local digests, accepted_ms = digests_of(record), tonumber(sub(record, 1, TIME_DIGITS))
+  if own > 0 and select(2, delay_of(digests, accepted_ms, run, cooldown_ms)) then
+    return now
+  end
   local due = due_as_head(digests, own, cooling, cooldown_ms, run)
   for _, digest in ipairs(digests) do
-    local until_ms = finish.cooling_until[digest]
-    if until_ms and not (run and finish.run_of[digest] == run) then
+    local until_ms = finish.cooling.until_of[digest]
+    if until_ms and not (run and finish.cooling.run_of[digest] == run) then
       due = math.max(due, until_ms, now + own)
     elseif own > 0 and not until_ms and finishes_now(finish, digest) and not is_exempt(digest) then
       due = math.max(due, now + own)
@@ -225,12 +240,12 @@ local function due_of_freed(finish, cooling, cooldown_ms)
   for i = 1, #freed do
     due[i] = math.max(now, until_of[freed[i]] or 0)
   end
-  if not (cooling or #finish.cooling_values > 0 or finish.some_cooldown) then
+  if not (cooling or #finish.cooling.values > 0 or finish.some_cooldown) then
     return due
   end
   for i, record in ipairs(read_all('HMGET', EVENT, freed)) do
     local own, run = read_cooldown(cooldowns[i])
-    due[i] = math.max(due[i], due_behind(finish, record and digests_of(record) or {}, own, cooling, cooldown_ms, run))
+    due[i] = math.max(due[i], record and due_behind(finish, record, own, cooling, cooldown_ms, run) or 0)
   end
   return due
 end
@@ -239,7 +254,7 @@ end
 -- be, in one text for one of 16 parts of all keys, `DIGEST TIME` after `DIGEST TIME`. A key that all events wait for anyway
 -- needs no time.
 local function write_finished_at(finish, cooldown_ms, generation)
-  local shards, now_text, cools_all = {}, format('%d', now), finish.cools_all
+  local shards, now_text, cools_all = {}, format('%d', now), finish.cooling.cools_all
   for _, digests in ipairs({ finish.empty_lanes, finish.long_digests }) do
     for i = 1, #digests do
       local digest = digests[i]
@@ -267,15 +282,17 @@ local function write_finish(finish, cooldown_ms)
   if cooldown_ms > 0 then
     local generation = math.floor(now / cooldown_ms)
     write_finished_at(finish, cooldown_ms, generation)
-    if #finish.cooling_values > 0 then
-      write_all('HSET', COOLING_UNTIL .. generation, finish.cooling_values)
+    if #finish.cooling.values > 0 then
+      write_all('HSET', COOLING_UNTIL .. generation, finish.cooling.values)
       call('PEXPIRE', COOLING_UNTIL .. generation, 2 * cooldown_ms)
-      local cooled = generations(COOLED, COOLED_KEPT_MS)[1]
-      write_all('HSET', cooled, finish.cooled_values)
-      call('PEXPIRE', cooled, 2 * COOLED_KEPT_MS)
     end
-    if finish.exempt_count > 0 then
-      call('HINCRBY', TOTAL, 'unbounded_keys', finish.exempt_count)
+    if #finish.cooling.cooled > 0 then
+      local cooled_name = generations(COOLED, COOLED_KEPT_MS)[1]
+      write_all('HSET', cooled_name, finish.cooling.cooled)
+      call('PEXPIRE', cooled_name, 2 * COOLED_KEPT_MS)
+    end
+    if finish.cooling.over > 0 then
+      call('HINCRBY', TOTAL, 'unbounded_keys', finish.cooling.over)
     end
   end
   if finish.is_last then -- what events without records left behind goes too

@@ -56,9 +56,11 @@ local function release(leaving, name, delay, cooldown, cooldown_ms)
   if links_after(leaving.finish, name) == 0 then
     local record = cooldown > 0 and call('HGET', EVENT, name)
     local digests = record and digests_of(record) or {}
-    local due = math.max(now + delay, due_as_head(digests, cooldown, nil, cooldown_ms))
+    local accepted_ms = record and tonumber(sub(record, 1, TIME_DIGITS)) or now
+    local is_late = select(2, delay_of(digests, accepted_ms, nil, cooldown_ms))
+    local due = math.max(now + delay, due_as_head(digests, cooldown, nil, cooldown_ms, nil, accepted_ms))
     for _, digest in ipairs(digests) do
-      local counts = finishes_now(leaving.finish, digest) and not is_exempt(digest)
+      local counts = finishes_now(leaving.finish, digest) and not (is_exempt(digest) or is_late)
       due = counts and math.max(due, now + cooldown) or due
     end
     leaving.ready[#leaving.ready + 1] = due

@@ -42,6 +42,7 @@ SOURCE = {
     "unreadable_times_total": 57,
     "future_times_total": 8,
     "reordered_total": 4_711,
+    "unbounded_total": 0,
     "too_late_total": 12,
     "clock_off_total": 2,
     "late": {"25": 4_000, "100": 0, "more": 5},

@@ -64,7 +64,7 @@ def world(request: pytest.FixtureRequest) -> World:
     )
 
 
-def test_an_id_that_nobody_has_yet_cannot_be_claimed(world: World) -> None:
+def test_an_id_that_does_not_exist_yet_cannot_be_claimed(world: World) -> None:
     world.merges("website", "future", "mallory")
     world.merges("website", "future", "mallory")  # the first one is no evidence
 
@@ -98,7 +98,7 @@ def test_an_update_of_a_trusted_source_ends_the_redirect_that_another_one_made(w
     assert world.tracks("website", "lead") == "lead"
 
 
-def test_a_late_update_of_a_person_that_a_trusted_source_merged_recreates_nobody(world: World) -> None:
+def test_a_late_update_of_a_person_that_a_trusted_source_merged_recreates_no_person(world: World) -> None:
     world.merges("server", "lead", "jo")
 
     assert world.identifies("server", "lead") == "jo"

@@ -36,7 +36,7 @@ def alias(client: redis.Redis, secondary: str, primary: str) -> None:
     append(client, f"{secondary} into {primary}", type="alias", previousId=secondary, userId=primary)
 
 
-def test_a_merge_that_was_not_sent_ties_nobody(client: redis.Redis) -> None:
+def test_a_merge_that_was_not_sent_ties_no_identities(client: redis.Redis) -> None:
     """Events of other people stay, though they wait in the lane of the person."""
     for number in range(3):
         alias(client, f"c{number}", "jo")
