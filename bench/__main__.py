@@ -12,6 +12,7 @@ NAMES = (
     "throughput",
     "single",
     "latency",
+    "reorder",
     "drain",
     "keys",
     "scale",

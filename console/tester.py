@@ -17,6 +17,7 @@ from delivery import wire
 from delivery.batching import Request, encode
 from delivery.customerio import TrackApi
 from delivery.outcomes import Delivered, Outcome
+from ingest import identities
 from settings import Settings
 
 _TIMEOUT_S = 20.0
@@ -46,6 +47,7 @@ def report(
     url = settings.track_url or destination.url
     yield Text(f"{destination.name} ({url})", style="bold")
     yield Text(f"ordering keys: {', '.join(explanation.ordering.keys) or 'none'}")
+    yield from _warnings_of_ids(event)
     if explanation.event is None:
         yield Text(f"filtered: {explanation.filtered}")
         yield Text("nothing would be sent")
@@ -78,6 +80,14 @@ def _decision(decision: mapping.Decision) -> Iterator[Text]:
     for unmet in decision.unmet:
         actual = orjson.dumps(unmet.actual, default=str).decode()
         yield Text(f"– {subscription}: {unmet.condition} is not met; the value is {actual}", style="dim")
+
+
+def _warnings_of_ids(event: dict[str, Any]) -> Iterator[Text]:
+    """Yield a warning for each id that many people may share: what they do would change one person."""
+    for name, value in event.items():
+        if isinstance(value, str | int | float) and identities.unlikely({name: value}):
+            text = f"warning: {name} {orjson.dumps(value).decode()} is an unlikely id: many people may share it"
+            yield Text(text, style="yellow")
 
 
 def _warnings(body: dict[str, Any]) -> Iterator[Text]:

@@ -73,8 +73,10 @@ def has_clocks(effect: Effect, body: JsonObject) -> bool:
         return object_key(body) is not None
     if effect != "update":
         return False
-    named = body.get("identifiers", {})
-    return any(kind in _OF_PEOPLE and type(value) is str and value != "" for kind, value in named.items())
+    for kind, value in body.get("identifiers", {}).items():
+        if kind in _OF_PEOPLE and type(value) is str and value:
+            return True
+    return False
 
 
 def object_key(body: JsonObject) -> str | None:

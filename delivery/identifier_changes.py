@@ -9,7 +9,7 @@ from those that repeat the identifiers of the last ones.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from lanes.records import digest
 from mapping.coercion import text_of
@@ -17,6 +17,7 @@ from mapping.envelope import JsonObject
 
 # How the partner of an identifier is remembered: see `partner_after` in register.lua.
 _TOGETHER, _NAMED, _ALONE, _FIRST_COMES = b"=", b".", b"?", b"1"
+_KINDS: Final = ("cio_id", "id", "email", "anonymous_id")
 _PARTNER_BYTES = 3  # of a digest: enough to tell partners apart, too few to find out whose they are
 
 
@@ -40,7 +41,8 @@ def partners(named: Identifiers, keys: Collection[bytes]) -> Iterator[bytes]:
     Only identifiers that are among the event's ordering keys (digests) count. The others are ignored keys, which many
     people share.
     """
-    person, email = (identifier if identifier in keys else None for identifier in (named.person, named.email))
+    person = named.person if named.person in keys else None
+    email = named.email if named.email in keys else None
     if person and email:
         yield from (person, _TOGETHER + email[:_PARTNER_BYTES], email, _TOGETHER + person[:_PARTNER_BYTES])
     elif person:
@@ -54,9 +56,9 @@ def partners(named: Identifiers, keys: Collection[bytes]) -> Iterator[bytes]:
 
 def identifiers(body: JsonObject) -> Identifiers:
     """Return the identifiers that the update gives, by the digests of their ordering keys."""
-    named = _attributes(body) | body.get("identifiers", {})
-    person = next((f"{kind}:{text}" for kind in ("cio_id", "id") if (text := text_of(named.get(kind)))), None)
-    email, visitor = text_of(named.get("email")), text_of(named.get("anonymous_id"))
+    attributes, named = _attributes(body), body.get("identifiers", {})
+    cio_id, own_id, email, visitor = [text_of(named.get(kind, attributes.get(kind))) for kind in _KINDS]
+    person = f"cio_id:{cio_id}" if cio_id else f"id:{own_id}" if own_id else None
     return Identifiers(
         digest(person) if person else None,
         digest(f"email:{email.lower()}") if email else None,

@@ -248,7 +248,8 @@ def _update(
     if _REGISTERED.isdisjoint(effects):
         return None
     at_ms = attribute_clocks.client_time_ms(timestamp, accepted_at_ms)
-    times, partners, described, objects, updates_only = list[int](), list[bytes](), list[bytes](), list[bytes](), False
+    times, described, objects, updates_only = [], [], [], False
+    partners: list[bytes] = []
     for effect, body in zip(effects, bodies, strict=True):
         if effect == "merge":
             times.append(0)

@@ -29,7 +29,7 @@ def reasons(translation: Translation) -> tuple[str, ...]:
     """Return why the destination, or some of its subscriptions, send nothing for an event."""
     if translation.filtered is not None:
         return (_FILTERED,)
-    return tuple(_NOT_APPLICABLE + name for name in translation.not_applicable)
+    return tuple([_NOT_APPLICABLE + name for name in translation.not_applicable])
 
 
 def add(queue: Queue, counts: Counter[str]) -> None:

@@ -10,6 +10,7 @@ from settings import SettingsError
 
 SCRIPT: Final = "analytics.min.js"
 _BATCH_EVENTS = 10
+_CHUNK: Final = "ajs-destination"
 
 
 def settings_document(write_key: str, api_host: str, protocol: str, batch_ms: int) -> JsonObject:
@@ -19,7 +20,9 @@ def settings_document(write_key: str, api_host: str, protocol: str, batch_ms: in
     `batch_ms` milliseconds in one request, so they arrive in order; 0: each by itself. The members are those of
     `CDNSettings` in segmentio/analytics-next, packages/browser/src/browser/settings.ts; everything except the delivery
     of events is switched off. Customer.io's browser client reads its own key. It does not retry a batch, so it sends
-    single events.
+    single events. Both clients load their chunk `ajs-destination` when `integrations` has more than one key
+    (`hasLegacyDestinations` in packages/browser/src/browser/index.ts). No member prevents this, and the requests of the
+    two clients do not differ.
     """
     endpoint = _endpoint(write_key, api_host, protocol)
     batching = {"strategy": "batching", "config": {"size": _BATCH_EVENTS, "timeout": batch_ms}}
@@ -54,12 +57,19 @@ def _endpoint(write_key: str, api_host: str, protocol: str) -> JsonObject:
 def scripts(file: Path | None) -> dict[str, bytes]:
     """Return the file that SEGUE_ANALYTICS_JS names, as SCRIPT, and the bundles beside it by their names.
 
-    analytics.js loads a bundle when a page uses a feature that is rare. Raises SettingsError: a file cannot be read.
+    analytics.js always loads the bundle of _CHUNK, and others when a page uses a feature that is rare. Raises
+    SettingsError: a file cannot be read, or the bundle that the script names for _CHUNK is not beside it.
     """
     if file is None:
         return {}
     try:
         bundles = {path.name: path.read_bytes() for path in file.parent.glob("*.bundle.*.js")}
-        return bundles | {SCRIPT: file.read_bytes()}
+        script = file.read_bytes()
     except OSError as error:
         raise SettingsError(f"SEGUE_ANALYTICS_JS: {file} cannot be read: {error.strerror}") from None
+    hashes = [name.split(".")[-2].encode() for name in bundles if name.startswith(_CHUNK)]
+    if _CHUNK.encode() in script and not any(each in script for each in hashes):
+        raise SettingsError(
+            f"SEGUE_ANALYTICS_JS: {file} loads {_CHUNK}.bundle.*.js, which is not beside it; copy all of dist/umd"
+        )
+    return bundles | {SCRIPT: script}

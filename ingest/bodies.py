@@ -22,13 +22,14 @@ _TOO_LARGE = f"the body must have at most {MAX_BODY_BYTES:,} bytes"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 # Numbers that the parser rounds have 18 characters or more: integers beyond 64 bits, others beyond 2^53.
-_LONG = b"0" * 18
-_NUMERIC = bytes(0x30 if character in b"0123456789.eE+-" else 0x20 for character in range(256))
+_NUMBER = rb"(-?[0-9][0-9.eE+-]{17,63})"
 # An identity with such a number. In JSON no string contains these quotes without a backslash.
 _LONG_IDENTITY = re.compile(
     rb'("(?:userId|anonymousId|previousId|groupId|messageId|objectId|id)"[ \t\r\n]*:[ \t\r\n]*)'
-    rb"(-?[0-9][0-9.eE+-]{17,63})(?=[ \t\r\n]*[,}])"
+    rb"%b(?=[ \t\r\n]*[,}])" % _NUMBER
 )
+# All these names end in `d`. A search that begins with a fixed text takes a quarter of the time.
+_MAY_BE_LONG_IDENTITY = re.compile(rb'd"[ \t\r\n]*:[ \t\r\n]*%b' % _NUMBER)
 # One half of a surrogate pair, or both, as escapes. The first group holds escaped backslashes.
 _SURROGATES = re.compile(
     rb"(?<!\\)((?:\\\\)*+)"
@@ -72,7 +73,7 @@ def parsed(body: bytes) -> Any:
     events are read one by one, and those that are not JSON are `partial_json.Unreadable`.
     """
     body = body.removeprefix(_BYTE_ORDER_MARK)
-    if _LONG in body.translate(_NUMERIC):
+    if _MAY_BE_LONG_IDENTITY.search(body):
         body = _LONG_IDENTITY.sub(_with_digits, body)
     try:
         return orjson.loads(body)

@@ -21,7 +21,7 @@ from ingest.addresses import is_of_react_native
 from ingest.counters import Counters
 from ingest.device_clocks import DeviceClocks
 from ingest.errors import Refusal
-from ingest.events import MAX_BATCH_EVENTS, Origin, Reception, completed, packed, shared
+from ingest.events import MAX_BATCH_EVENTS, Completed, Origin, Reception, completed, packed, shared
 from ingest.group_commit import Entry
 from ingest.partial_json import Unreadable
 from ingest.ranks import Ranks
@@ -47,10 +47,7 @@ DEFAULT_REORDER_MS: Final = {"call": 1000, "webhook": 2000}
 Entries = tuple[Entry, ...]  # one event: an entry for each queue of its source
 
 
-class _Valid(NamedTuple):
-    event: JsonObject
-    happened_at: datetime
-    body: bytes
+_Valid = tuple[Completed, bytes]  # an event, and as it is stored
 
 
 class Offer(NamedTuple):
@@ -194,12 +191,12 @@ class Calls:
     def _offer(
         self, source: Source, valid: Sequence[_Valid], rejected: list[tuple[int, Refusal]], reception: Reception
     ) -> Offer:
-        if valid and is_of_react_native(valid[0].event):
+        if valid and is_of_react_native(valid[0][0].event):
             valid = _identifies_first(valid)
-        happened = [(event, happened_at) for event, happened_at, _ in valid]
-        ranks = self._ranks.of(source.name, happened, reception.received_at, self._wait_ms(source, reception))
+        events = [event for event, _ in valid]
+        ranks = self._ranks.of(source.name, events, reception.received_at, self._wait_ms(source, reception))
         entries = [
-            self._entries(source, event, body, rank) for (event, _, body), rank in zip(valid, ranks, strict=True)
+            self._entries(source, event.event, body, rank) for (event, body), rank in zip(valid, ranks, strict=True)
         ]
         return Offer(source, entries, rejected)
 
@@ -215,8 +212,9 @@ class Calls:
         """Return an event completed and packed, None if it is dropped; raise Refusal when it is not valid."""
         if isinstance(received, Unreadable):
             raise Refusal(400, received.message)
-        event, happened_at, remarks = completed(received, reception)
-        for remark in remarks:
+        result = completed(received, reception)
+        event = result.event
+        for remark in result.remarks:
             self._counters.add(source.name, remark)
             if remark == "unlikely_ids":
                 self._judge_unlikely_id(source, event)
@@ -224,7 +222,7 @@ class Calls:
             log.info("%s: dropped an alias: its userId and previousId are the same person", source.name)
             self._counters.add(source.name, "dropped")
             return None
-        return _Valid(event, happened_at, packed(source.name, event, received))
+        return result, packed(source.name, event, received)
 
     def _judge_unlikely_id(self, source: Source, event: JsonObject) -> None:
         """Raise Refusal if the source refuses such ids; else warn of the first one."""
@@ -248,12 +246,12 @@ def _identifies_first(events: Sequence[_Valid]) -> list[_Valid]:
     return list(chain.from_iterable(runs))
 
 
-def _happened_at(event: _Valid) -> datetime:
-    return event.happened_at
+def _happened_at(valid: _Valid) -> datetime:
+    return valid[0].happened_at
 
 
-def _is_no_identify(event: _Valid) -> bool:
-    return bool(event.event["type"] != "identify")
+def _is_no_identify(valid: _Valid) -> bool:
+    return bool(valid[0].event["type"] != "identify")
 
 
 def _user_name(authorization: str) -> str | None:

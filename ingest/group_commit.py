@@ -206,7 +206,8 @@ class GroupCommit:
 
     async def _append_entries(self, received: Sequence[Entry]) -> list[Result]:
         # Events that are appended together are in the order of their ranks; those of one request keep theirs.
-        order = sorted(range(len(received)), key=lambda index: records.order(received[index].event.rank))
+        ranks = [records.order(entry.event.rank) for entry in received]
+        order = sorted(range(len(ranks)), key=ranks.__getitem__)
         entries = [received[index] for index in order]
         appended = await lanes.append_async(self._queue, [entry.event for entry in entries])
         for _ in range(appended.wake):

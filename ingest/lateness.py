@@ -14,31 +14,35 @@ from mapping.envelope import JsonObject
 # Upper bounds of the histogram, ms. The last bucket has none.
 BOUNDS_MS: Final = (25, 100, 300, 1_000, 2_000, 5_000, 10_000)
 BUCKETS: Final = (*map(str, BOUNDS_MS), "more")
-_MOST_PEOPLE: Final = 50_000
+_MOST_IDS: Final = 100_000
 
 
 class Lateness:
-    """Counts late events. Remembers the last event of the 50,000 to 100,000 people that were seen last."""
+    """Counts late events. Remembers the last event of the 100,000 to 200,000 ids that were seen last."""
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
-        self._recent: dict[str, tuple[int, int]] = {}  # person → when their last event happened, and its receipt
+        self._recent: dict[str, tuple[int, int]] = {}  # id → when their last event happened, and its receipt
         self._older: dict[str, tuple[int, int]] = {}
 
     def note(self, source: str, events: Iterable[tuple[JsonObject, int]], received_at_ms: int, wait_ms: int) -> None:
         """Count the late events of a request, each with when it happened (Unix ms).
 
-        An event is late that was received after an event of the same person that happened later.
+        An event is late that was received after an event that has one of its ids and happened later.
         """
         recent, older = self._recent, self._older
         for event, happened_at_ms in events:
-            person = f"{source}:{event.get('userId') or event.get('anonymousId')}"
-            last = recent.get(person) or older.get(person)
-            if last is None or happened_at_ms >= last[0]:
-                recent[person] = (happened_at_ms, received_at_ms)
-            else:
-                self._count(source, max(received_at_ms - last[1], 0), wait_ms)
-        if len(recent) >= _MOST_PEOPLE:
+            late_ms = -1
+            for identity in filter(None, (event.get("userId"), event.get("anonymousId"))):
+                person = f"{source}:{identity}"
+                last = recent.get(person) or older.get(person)
+                if last is None or happened_at_ms >= last[0]:
+                    recent[person] = (happened_at_ms, received_at_ms)
+                else:
+                    late_ms = max(late_ms, received_at_ms - last[1], 0)
+            if late_ms >= 0:
+                self._count(source, late_ms, wait_ms)
+        if len(recent) >= _MOST_IDS:
             self._recent, self._older = {}, recent
 
     def _count(self, source: str, late_ms: int, wait_ms: int) -> None:

@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
+from itertools import accumulate
 from typing import Final
 
 from ingest.addresses import is_of_device
 from ingest.counters import Counters
+from ingest.events import Completed
 from ingest.id_chains import IdChains
 from ingest.lateness import Lateness
 from ingest.times import milliseconds
@@ -37,26 +39,22 @@ class Ranks:
         self._lateness = Lateness(counters)
         self._chains = IdChains()
 
-    def of(
-        self, source: str, events: Sequence[tuple[JsonObject, datetime]], received_at: datetime, wait_ms: int
-    ) -> list[bytes]:
-        """Return the rank of each event of a request, as `lanes.NewEvent` has it. Without a wait there are none.
-
-        `events` are completed (`ingest.events`), in their order, each with when it happened.
-        """
-        if wait_ms == 0 or not events:
-            return [b""] * len(events)
-        ranks_ms: list[int] = []
-        received_at_ms, latest_ms = _ms(received_at), 0
-        for event, happened_at in events:
-            latest_ms = max(latest_ms, self._believed_ms(source, event, _ms(happened_at), received_at_ms))
-            ranks_ms.append(latest_ms)
+    def of(self, source: str, completed: Sequence[Completed], received_at: datetime, wait_ms: int) -> list[bytes]:
+        """Return the rank of each event of a request, as `lanes.NewEvent` has it. Without a wait there are none."""
+        if wait_ms == 0 or not completed:
+            return [b""] * len(completed)
+        received_at_ms = _ms(received_at)
+        believed = [
+            self._believed_ms(source, event, _ms(happened_at), received_at_ms) for event, happened_at, _ in completed
+        ]
+        ranks_ms = list(accumulate(believed, max))
         times = [min(rank_ms, received_at_ms) for rank_ms in ranks_ms]
-        self._lateness.note(source, zip([event for event, _ in events], times, strict=True), received_at_ms, wait_ms)
-        tie = self._tie(source, [event for event, _ in events], times)
+        events = [each.event for each in completed]
+        self._lateness.note(source, zip(events, times, strict=True), received_at_ms, wait_ms)
+        tie = self._tie(source, events, times)
         return [
             records.rank(wait_ms, _client(source, event), rank_ms, tie)
-            for (event, _), rank_ms in zip(events, ranks_ms, strict=True)
+            for event, rank_ms in zip(events, ranks_ms, strict=True)
         ]
 
     def _tie(self, source: str, events: Sequence[JsonObject], times: Sequence[int]) -> bytes:
@@ -95,12 +93,12 @@ def _client(source: str, event: JsonObject) -> bytes:
     """
     anonymous_id, context = event.get("anonymousId"), event.get("context")
     if not (anonymous_id and context and (event.get("channel") in _DEVICE_CHANNELS or is_of_device(context))):
-        return _source_digest(source)
+        return _digest(source)
     user_agent = context.get("userAgent")
-    return digest(f"{source}:{context.get('ip')}:{user_agent}" if user_agent else f"{source}:{anonymous_id}")
+    return _digest(f"{source}:{context.get('ip')}:{user_agent}" if user_agent else f"{source}:{anonymous_id}")
 
 
-_source_digest = lru_cache(digest)
+_digest = lru_cache(maxsize=4096)(digest)  # a client sends many events
 
 
 def _was_passed_on(event: JsonObject) -> bool:

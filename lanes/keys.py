@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Literal
 
 # Numbers that Lua and Python share. A script that names one finds its value at its head.
@@ -70,12 +71,18 @@ class Key:
 
     def matches(self, name: str) -> bool:
         """Whether `name` is this key, in any queue."""
-        pattern = "".join(
-            _PATTERNS.get(text, ".+") if _PART.fullmatch(text) else re.escape(text)
-            for text in re.split(f"({_PART.pattern})", self.name)
-        )
-        prefix = r"segue:\{.+?\}" if self.name.startswith(":") else ""
-        return re.fullmatch(prefix + pattern, name, re.DOTALL) is not None
+        return _pattern(self.name).fullmatch(name) is not None
+
+
+@cache
+def _pattern(name: str) -> re.Pattern[str]:
+    """Return what the names of a key match."""
+    pattern = "".join(
+        _PATTERNS.get(text, ".+") if _PART.fullmatch(text) else re.escape(text)
+        for text in re.split(f"({_PART.pattern})", name)
+    )
+    prefix = r"segue:\{.+?\}" if name.startswith(":") else ""
+    return re.compile(prefix + pattern, re.DOTALL)
 
 
 _PART = re.compile(r"\{\w+\}")

@@ -73,6 +73,8 @@ def text_of(value: Any) -> str | None:
     """Return the value as a field of type string coerces it; None when it cannot be a text."""
     if type(value) is str:
         return value
+    if value is None:
+        return ""
     text, fits = _to_text(value)
     return text if fits else None
 

@@ -279,7 +279,8 @@ while not is_sound do -- once more when a lane ends in an event without a record
   end
   is_sound = #found == 0
   for i = 1, #found do
-    missing[#missing + 1], is_missing[found[i]] = found[i], true
+    missing[#missing + 1] = not is_missing[found[i]] and found[i] or nil
+    is_missing[found[i]] = true
   end
 end
 local missing_count = #missing

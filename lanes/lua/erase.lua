@@ -17,7 +17,7 @@
 --          lane, for the next call; claimed: events without a body that claims own; three per event: 'removed',
 --          'dead_letter' (one that blocked) or 'emptied', and the record as it was
 -- Clock    Redis' own.
--- uses clock, bulk, layout, generations, cooldown, rank, staged
+-- uses clock, bulk, layout, generations, cooldown, rank, kept_ranks, staged, insert
 local events_left, steps_left, cooldown_ms = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local before_sequence = tonumber(ARGV[4]) or math.huge
 local last_digest = 5 + ARGV[5]
@@ -92,13 +92,14 @@ local function predecessors(name, digests)
         return false
       elseif not at then
         at, before, is_from_head = read_lane(get(LANE, digest)), false, true
+      else
+        steps_left = steps_left - 1
+        reached[digest] = at
+        if steps_left <= 0 then
+          return nil
+        end
+        at, before = successor(at, digest), at
       end
-      steps_left = steps_left - 1
-      reached[digest] = at
-      if steps_left <= 0 then
-        return nil
-      end
-      at, before = successor(at, digest), at
     end
     found[digest] = before
   end
@@ -106,6 +107,7 @@ local function predecessors(name, digests)
 end
 
 local cooling, rank_names = generations(COOLING_UNTIL, cooldown_ms), rank_keys(now)
+local ranks = no_ranks(rank_names)
 local function free(name)
   local waits, successors = read_links(get(LINKS, name))
   put(LINKS, name, links_text(waits - 1, successors))
@@ -135,6 +137,8 @@ local function unlink(name, digest, before, next_name)
     put(LINKS, before, links_text(waits, successors))
     if not next_name then
       tail, tail_key = before, own_key
+    elseif stored_rank(ranks, next_name) and get(EVENT, next_name) then
+      put_predecessor(ranks, next_name, key_number(get(EVENT, next_name), digest), before)
     end
   else
     head = next_name

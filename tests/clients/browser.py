@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -31,6 +32,8 @@ _MOST_PAUSE_MS = 60
 # analytics.js gives a visitor a new anonymous id when the user id changes. To ingest that is another client, and times
 # of two clients that are closer than 250 ms say nothing.
 _LOGIN_MS = 300
+_DEADLINE_S = 180.0  # of the browser
+SNIPPET, UMD = "page.html", "umd.html"
 
 
 def pipeline(url: str, reorder_ms: int, browser_batch_ms: int | None = None) -> Pipeline:
@@ -45,14 +48,14 @@ def pipeline(url: str, reorder_ms: int, browser_batch_ms: int | None = None) -> 
     )
 
 
-def run(running: Pipeline, seed: int, faults: Faults, count: int = PEOPLE) -> Run:
-    """Let people act that have not acted in a run with another seed, and compare what took effect."""
+def run(running: Pipeline, seed: int, faults: Faults, count: int = PEOPLE, page: str = SNIPPET) -> Run:
+    """Let people act on a page that have not acted in a run with another seed, and compare what took effect."""
     people = range(seed * count, (seed + 1) * count)
     before = running.stats()
-    with Network(running.ingest_url, seed, faults) as network, _pages() as page, _browser() as browser:
+    with Network(running.ingest_url, seed, faults) as network, _pages() as pages, _browser() as browser:
         given = {
             "chromium": CHROMIUM,
-            "page": page,
+            "page": f"{pages}/{page}",
             "host": network.url,
             "writeKey": QUEUE,
             "stories": stories(people, seed, _MOST_PAUSE_MS, _LOGIN_MS),
@@ -61,33 +64,43 @@ def run(running: Pipeline, seed: int, faults: Faults, count: int = PEOPLE) -> Ru
         assert browser.stdout is not None
         browser.stdin.write(json.dumps(given) + "\n")
         browser.stdin.flush()
-        assert browser.stdout.readline() == "acted\n", "the browser ended early"
+        acted = browser.stdout.readline()
+        assert acted, "the browser ended early"
         wanted = before.accepted_total + count * CALLS
         with suppress(AssertionError):  # the report says how many are lost
             wait_until(lambda: running.stats().accepted_total >= wanted, "all calls arrive")
-    return finished(running, people, network, before.reordered_total)
+    made = finished(running, people, network, before.reordered_total)
+    return replace(made, elsewhere=frozenset(json.loads(acted)["elsewhere"]))
 
 
 @contextmanager
 def _browser() -> Iterator[subprocess.Popen[str]]:
+    """Start the browser, which is killed after _DEADLINE_S."""
     command = ["node", "browser_client.mjs"]
     with subprocess.Popen(command, cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        deadline = threading.Timer(_DEADLINE_S, process.kill)
+        deadline.start()
         try:
             yield process
         finally:
             assert process.stdin is not None
-            process.stdin.close()
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+            process.wait()
+            deadline.cancel()
 
 
 @contextmanager
 def _pages() -> Iterator[str]:
-    """Serve the page from another origin than ingest, so that the browser asks before it sends; yield its address."""
+    """Serve the page from another origin than ingest, so that the browser asks before it sends; yield the origin."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Pages, directory=str(FOLDER))) as server:
         thread = threading.Thread(target=server.serve_forever, name="pages", daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/page.html"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class _Pages(SimpleHTTPRequestHandler):

@@ -1,10 +1,11 @@
-"""What the clients need of the machine."""
+"""What the clients need of the machine. `python -m tests.clients.needed` prints what is missing."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -26,3 +27,15 @@ def why_not(*, browser: bool = False) -> str:
     if browser and not CHROMIUM:
         return "Chromium is missing: run `apt-get install chromium`"
     return ""
+
+
+def main() -> None:
+    """Print for each client whether its tests will run."""
+    for client, browser in (("@segment/analytics-node", False), ("analytics.js in Chromium", True)):
+        reason = why_not(browser=browser)
+        verdict = f"are SKIPPED: {reason}" if reason else "run"
+        sys.stdout.write(f"the tests of {client} {verdict}\n")
+
+
+if __name__ == "__main__":
+    main()

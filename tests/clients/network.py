@@ -6,12 +6,12 @@ import asyncio
 import random
 import socket
 import struct
-import threading
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
+
+from tests.listener import Listener
 
 _ABORT: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends a reset
 _REFUSED: Final = b"HTTP/1.1 503 Service Unavailable\r\naccess-control-allow-origin: *\r\ncontent-length: 0\r\n\r\n"
@@ -30,42 +30,22 @@ class Faults:
     outage_s: float = 0.0
 
 
-class Network:
+class Network(Listener):
     """Forwards requests to the HTTP server at `target_url`; `with` runs it in a thread of its own."""
 
     def __init__(self, target_url: str, seed: int, faults: Faults) -> None:
-        self.url = ""
+        super().__init__("network")
         self.bodies: list[bytes] = []  # of the POSTs that ingest answered
         self.seen: Counter[str] = Counter()  # requests by method, and "reset" and "refused"
         self._target_port = int(target_url.rpartition(":")[2])
         self._random = random.Random(seed)
         self._faults = faults
         self._outage_until: float | None = None
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="network", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._server = asyncio.run_coroutine_threadsafe(
-            asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024), self._loop
-        ).result()
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _close(self) -> None:
-        self._server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+    @property
+    def url(self) -> str:
+        """The address for clients."""
+        return f"http://127.0.0.1:{self.port}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.clients.browser import LOSSY, pipeline, run
+from tests.clients.browser import LOSSY, UMD, pipeline, run
 from tests.clients.network import Faults
 from tests.conftest import RedisServer
 
@@ -20,6 +20,15 @@ def test_visitors_act_in_their_order(redis_server: RedisServer, browser_batch_ms
         made = run(running, 0, LOSSY, VISITORS)
 
     assert (made.harmed, made.effects.lost) == (frozenset(), 0), made.figures
+    assert made.elsewhere == frozenset()
+
+
+def test_the_umd_build_loads_nothing_from_elsewhere(redis_server: RedisServer) -> None:
+    """Its chunks are at Segment's host, which many visitors block. The page has the options of docs/ingest.md."""
+    with pipeline(redis_server.url, WINDOW_MS) as running:
+        made = run(running, 0, Faults(), 2, UMD)
+
+    assert (made.harmed, made.effects.lost, made.elsewhere) == (frozenset(), 0, frozenset()), made.figures
 
 
 def test_events_arrive_after_ten_seconds_of_refusals(redis_server: RedisServer) -> None:

@@ -112,11 +112,14 @@ def make_due(client: redis.Redis) -> None:
         client.zadd(keys.READY.of(QUEUE), dict.fromkeys(delayed, 0))
 
 
-def end_waits(client: redis.Redis) -> None:
-    """Let no event wait for earlier ones any more. What is due stays as it is."""
+def end_waits(client: redis.Redis, *, before_ms: int = 10**13) -> None:
+    """Let no event wait for earlier ones any more whose wait would end before that. What is due stays as it is."""
+    seconds, microseconds = client.time()
+    ended = b"%013d" % (int(seconds) * 1000 + microseconds // 1000 - 1)
     for key in client.keys(f"{keys.base(QUEUE)}:rank:*"):
-        over = {event: rank[:65] + b"0" * 13 + rank[78:] for event, rank in client.hgetall(key).items()}
-        client.hset(key, mapping=over)
+        ranks = {event: rank for event, rank in client.hgetall(key).items() if int(rank[65:78]) < before_ms}
+        if ranks:
+            client.hset(key, mapping={event: rank[:65] + ended + rank[78:] for event, rank in ranks.items()})
 
 
 def forget_ranks(client: redis.Redis) -> None:

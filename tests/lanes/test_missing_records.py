@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import redis
 
 import lanes
-from lanes import keys
+from lanes import keys, records
 from tests.lanes.driving import (
     COOLDOWN_MS,
     QUEUE,
     append,
     claim,
     deliver,
+    due_in_ms,
+    end_waits,
     event,
     expire,
     leftovers,
@@ -38,6 +42,17 @@ def claim_all(client: redis.Redis) -> list[str]:
         if not claimed.events:
             return delivered
     raise AssertionError("the queue never becomes empty")
+
+
+def sender(client: redis.Redis) -> Callable[..., lanes.NewEvent]:
+    """Return a function that makes events that wait for earlier ones; `at`: when they happened, ms."""
+    seconds, _ = client.time()
+    start_ms = int(seconds) * 1000 - 1_000
+
+    def waiting(name: str, *of: str, at: int) -> lanes.NewEvent:
+        return event(name, *of)._replace(rank=records.rank(9_000, b"a client", start_ms + at, records.tie(0, 0, 0)))
+
+    return waiting
 
 
 def test_a_ready_event_without_a_record_stops_no_claim(client: redis.Redis) -> None:
@@ -72,6 +87,56 @@ def test_the_successors_of_a_missing_event_go_on_in_every_lane(client: redis.Red
     assert sorted(delivered[:3]) == ["a", "b", "e"]
     assert sorted(delivered[3:]) == ["c", "d"]
     assert leftovers(client) == {":missing"}
+
+
+def test_the_successor_of_a_missing_event_still_waits_for_earlier_ones(client: redis.Redis) -> None:
+    waiting = sender(client)
+    append(client, event("lost", "jo"))
+    append(client, waiting("next", "jo", at=0))
+    lose_record(client, 1)
+
+    assert claim(client).missing == (1,)
+
+    assert 8_000 < due_in_ms(client, 2) <= 9_000
+    end_waits(client)
+    make_due(client)
+    assert claim_all(client) == ["next"]
+
+
+def test_the_successor_of_a_missing_event_waits_in_its_other_lanes(client: redis.Redis) -> None:
+    append(client, event("lost", "jo"), event("other", "al"), event("next", "jo", "al"))
+    lose_record(client, 1)
+    first = claim(client, depth=0)
+
+    assert (names(first), first.missing) == (["other"], (1,))
+    assert names(claim(client)) == []
+
+    deliver(client, first)
+    assert claim_all(client) == ["next"]
+
+
+def test_an_event_stays_behind_one_whose_predecessor_is_missing(client: redis.Redis) -> None:
+    waiting = sender(client)
+    append(client, waiting("first", "jo", at=0), waiting("lost", "jo", at=100), waiting("last", "jo", at=200))
+    lose_record(client, 2)
+
+    assert append(client, waiting("early", "jo", at=50)).results == ("accepted",)
+
+    end_waits(client)
+    make_due(client)
+    assert claim_all(client) == ["first", "last", "early"]
+
+
+def test_a_lane_begins_with_the_first_event_behind_a_chain_of_missing_ones(client: redis.Redis) -> None:
+    append(client, event("lost", "jo"), event("lost too", "jo"), event("a", "jo"), event("b", "jo"))
+    lose_record(client, 1, 2)
+    claim(client)
+    claim(client)
+
+    lane = lanes.inspect(queue_of(client), "jo")
+
+    assert lane is not None
+    assert lane.steps[0].body == b"a"
 
 
 def test_a_lane_whose_head_is_missing_begins_with_its_successor(client: redis.Redis) -> None:
@@ -197,6 +262,37 @@ def test_a_lane_that_ends_in_a_missing_event_begins_anew(client: redis.Redis) ->
     assert claim_all(client) == ["a", "b"]
     assert stats(client).missing_total == 1
     assert leftovers(client) == {":missing"}
+
+
+def test_lanes_that_end_in_a_missing_event_begin_anew_with_one_that_goes_before_another(client: redis.Redis) -> None:
+    waiting = sender(client)
+    append(client, event("lost", "jo", "al"))
+    lose_record(client, 1)
+    client.zrem(keys.READY.of(QUEUE), 1)
+    append(client, waiting("later", "bo", at=100))
+
+    appended = append(client, waiting("first", "al", at=0), waiting("earlier", "jo", "bo", at=50))
+
+    assert appended.results == ("accepted", "reordered")
+    assert appended.missing == (1,)
+    assert stats(client).missing_total == 1
+    found = [lanes.inspect(queue_of(client), key) for key in ("al", "jo", "bo")]
+    assert [lane and lane.length for lane in found] == [1, 1, 2]
+    end_waits(client)
+    make_due(client)
+    delivered = claim_all(client)
+    assert sorted(delivered) == ["earlier", "first", "later"]
+    assert delivered.index("earlier") < delivered.index("later")
+
+
+def test_a_lane_that_a_missing_event_leaves_is_no_longer_hot(client: redis.Redis) -> None:
+    append(client, *(event(str(n), "kiosk") for n in range(keys.HOT_LENGTH)))
+    assert [lane.length for lane in stats(client).hot] == [keys.HOT_LENGTH]
+    lose_record(client, 1)
+
+    claim(client, events=1)
+
+    assert stats(client).hot == ()
 
 
 def test_a_lane_begins_anew_when_nothing_but_the_lane_knows_the_event(client: redis.Redis) -> None:

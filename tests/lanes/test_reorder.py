@@ -9,18 +9,21 @@ import redis
 
 import lanes
 from lanes import records
+from lanes.keys import HOT_LENGTH
 from tests.lanes.driving import (
     COOLDOWN_MS,
     append,
     claim,
     deliver,
     end_waits,
+    event,
     forget_ranks,
     make_due,
     names,
     queue_of,
     stats,
 )
+from tests.pipeline import wait_until
 
 WAIT_MS = 600
 A, B = b"client-a", b"client-b"
@@ -165,6 +168,15 @@ def test_the_order_within_a_client_counts_more_than_closeness(client: redis.Redi
     assert delivered(client, 3) == ["a1", "a2", "b"]
 
 
+def test_an_event_behind_close_ones_of_another_client_counts_as_late_as_the_last(
+    client: redis.Redis, sender: Sender
+) -> None:
+    sender.send(sender.event("b1", "sue", at=200, by=B), sender.event("b3", "sue", at=300, by=B))
+    sender.send(sender.event("a", "sue", at=150, by=A))
+    assert sender.send(sender.event("b2", "sue", at=250, by=B)).results == ("reordered",)
+    assert delivered(client, 4) == ["b1", "b2", "b3", "a"]
+
+
 def test_a_time_after_the_acceptance_is_not_believed(client: redis.Redis, sender: Sender) -> None:
     sender.send(sender.event("future", "sue", at=50_000))
     sender.send(sender.event("now", "sue", at=60_000))
@@ -209,6 +221,85 @@ def test_a_lane_of_reordered_events_can_be_erased(client: redis.Redis, sender: S
     sender.send(sender.event("60", "sue", at=60))
     assert lanes.verify(queue_of(client)).violations == ()
     assert sorted(delivered(client, 4)) == ["100", "300", "50", "60"]
+
+
+def test_an_event_goes_before_one_whose_predecessor_was_erased(client: redis.Redis, sender: Sender) -> None:
+    sender.send(sender.event("first", "sue", at=0), sender.event("last", "sue", at=300))
+    sender.send(sender.event("erased", "sue", "tom", at=100))
+    lanes.erase(queue_of(client), [lanes.digest("tom")])
+    assert sender.send(sender.event("second", "sue", at=200)).results == ("reordered",)
+    assert delivered(client, 3) == ["first", "second", "last"]
+
+
+def test_an_event_goes_before_one_that_another_of_its_call_went_before(client: redis.Redis, sender: Sender) -> None:
+    sender.send(event("bob", "bob"))
+    last, first = sender.event("last", "sue", "bob", at=0), sender.event("first", "sue", at=50)
+    assert sender.send(last, first).results == ("accepted", "reordered")
+    assert sender.send(sender.event("second", "sue", at=100)).results == ("reordered",)
+    assert [name for name in delivered(client, 4) if name != "bob"] == ["first", "second", "last"]
+
+
+def test_an_event_is_erased_that_is_ahead_of_where_a_search_came(client: redis.Redis, sender: Sender) -> None:
+    sender.send(sender.event("kept", "sue", at=100), sender.event("last", "sue", "tom", at=200))
+    sender.send(sender.event("first", "sue", "bob", at=0))
+    erased = lanes.erase(queue_of(client), [lanes.digest("tom"), lanes.digest("bob")])
+    assert [(event.body, event.how) for event in erased.events] == [(b"last", "removed"), (b"first", "removed")]
+    assert delivered(client, 1) == ["kept"]
+
+
+def test_an_event_counts_no_later_than_what_it_must_follow(client: redis.Redis, sender: Sender) -> None:
+    """`mid` does not wait, so it counts as late as its acceptance. `y` would follow it, without `tom`."""
+    sender.send(sender.event("first", "sue", at=0), event("bob", "bob"), event("tom", "tom"))
+    sender.send(sender.event("x", "sue", "bob", at=0))
+    accepted_at_ms = now_ms(client)
+    wait_until(lambda: now_ms(client) > accepted_at_ms, "a later acceptance")
+    assert sender.send(sender.event("mid", "sue", at=200, wait_ms=0)).results == ("reordered",)
+    sender.send(sender.event("y", "sue", "tom", at=0))
+    assert sender.send(sender.event("z", "tom", at=200)).results == ("accepted",)
+    assert [name for name in delivered(client, 7) if name in "yz"] == ["y", "z"]
+
+
+def test_an_event_goes_before_a_bounded_number_of_others(client: redis.Redis, sender: Sender) -> None:
+    later = [sender.event(str(at), "sue", at=at, wait_ms=9_000) for at in range(1, 251)]
+    sender.send(*later)
+    assert sender.send(sender.event("early", "sue", at=0, wait_ms=9_000)).results == ("reordered",)
+    end_waits(client)
+    make_due(client)
+    order = delivered(client, 251)
+    assert order.index("early") == 50
+    assert [name for name in order if name != "early"] == [event.body.decode() for event in later]
+
+
+def test_a_lane_that_becomes_long_by_a_reordered_event_is_hot(client: redis.Redis, sender: Sender) -> None:
+    sender.send(*(sender.event(str(at), "sue", at=at) for at in range(1, HOT_LENGTH - 1)))
+    sender.send(sender.event("early", "sue", at=0))
+    assert stats(client).hot == ()
+    sender.send(sender.event("early too", "sue", at=0))
+    assert stats(client).hot == (lanes.HotLane(lanes.digest("sue"), HOT_LENGTH),)
+
+
+def test_events_that_wait_request_one_deliverer(sender: Sender) -> None:
+    waiting = [sender.event(f"e{n}", f"person {n}", at=n) for n in range(250)]
+    assert sender.send(*waiting).wake == 1
+
+
+def rank_kept_ms(client: redis.Redis, sequence: int) -> int:
+    """For how long the rank of this event is kept at least."""
+    kept = [client.pttl(key) for key in client.keys("*:rank:*") if client.hexists(key, str(sequence))]
+    assert len(kept) == 1
+    return int(kept[0])
+
+
+def test_the_rank_of_a_removal_is_kept_for_its_cooldown(client: redis.Redis, sender: Sender) -> None:
+    removal = sender.event("removal", "sue", at=200, cooldown_ms=COOLDOWN_MS)
+    sender.send(sender.event("track", "sue", at=100), removal)
+    assert rank_kept_ms(client, 1) < 9_000 < rank_kept_ms(client, 2)
+
+
+def test_the_rank_of_a_removal_that_goes_before_another_event_is_kept_too(client: redis.Redis, sender: Sender) -> None:
+    sender.send(sender.event("track", "sue", at=200))
+    sender.send(sender.event("removal", "sue", at=100, cooldown_ms=COOLDOWN_MS))
+    assert rank_kept_ms(client, 1) < 9_000 < rank_kept_ms(client, 2)
 
 
 def test_nothing_is_left_when_the_queue_is_empty(client: redis.Redis, sender: Sender) -> None:

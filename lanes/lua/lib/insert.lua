@@ -1,6 +1,6 @@
 -- Put an event before events that happened later and still wait. Each lane is sorted by rank: an event that may not be
 -- overtaken any more gives its rank to those that come behind it, so no event waits for one that waits for it. Uses clock,
--- bulk, layout, rank and staged.
+-- bulk, layout, rank, kept_ranks and staged.
 local MOST_STEPS, CLOSE_MS = 200, 250
 
 -- `ranks`: see kept_ranks.lua; `ready`: name → due time, false: not ready.
@@ -130,14 +130,16 @@ end
 local function insert(ranks, ready, event)
   local after_of, lengths, is_settled = {}, {}, false
   while not is_settled do -- a greater rank in one lane changes the positions in the others
+    local raised = nil -- the least of these: a lane with a forgotten rank may not be sorted
     is_settled, ranks.steps = true, 0
     for key, digest in ipairs(event.digests) do
       local after, greatest = position(ranks, ready, digest, event)
       after_of[key] = after or false
-      if greatest > event.rank then
-        event.rank, is_settled = greatest, false
+      if greatest > event.rank and not (raised and raised <= greatest) then
+        raised, is_settled = greatest, false
       end
     end
+    event.rank = raised or event.rank
   end
   put(EVENT, event.name, event.record)
   local waits, own_successors, predecessors, went_before = 0, {}, {}, false

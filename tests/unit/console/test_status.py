@@ -30,6 +30,7 @@ DESTINATION = {
     "reason": REASON,
     "alarm": ALARM,
     "hot": [{"digest": "0a1b2c3d4e5f6071", "length": 1_100}],
+    "unbounded_total": 0,
 }
 SOURCE = {
     "name": "website",
@@ -42,7 +43,6 @@ SOURCE = {
     "unreadable_times_total": 57,
     "future_times_total": 8,
     "reordered_total": 4_711,
-    "unbounded_total": 0,
     "too_late_total": 12,
     "clock_off_total": 2,
     "late": {"25": 4_000, "100": 0, "more": 5},

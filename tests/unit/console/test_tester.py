@@ -49,3 +49,16 @@ def test_a_name_that_is_too_long_for_the_service_has_a_warning() -> None:
 
     assert warning in output_for(PERSON | {"event": "é" * 50 + "x"})
     assert "warning" not in output_for(PERSON | {"event": "é" * 50})
+
+
+@pytest.mark.parametrize("value", ["undefined", "null", "00000000-0000-0000-0000-000000000000", 0, True])
+def test_an_id_that_many_people_may_share_has_a_warning(value: Any) -> None:
+    warning = f"warning: userId {json.dumps(value)} is an unlikely id: many people may share it\n"
+
+    assert warning in output_for(PERSON | {"userId": value})
+    assert output_for(PERSON | {"userId": value, "anonymousId": value}).count("unlikely id") == 2
+    assert "warning" not in output_for(PERSON)
+
+
+def test_an_id_of_another_type_has_no_warning() -> None:
+    assert "unlikely id" not in output_for(PERSON | {"userId": ["undefined"], "anonymousId": None})

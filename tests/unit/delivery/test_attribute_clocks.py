@@ -717,7 +717,7 @@ def replay(world: World, mode: replays.Mode) -> None:
 
 
 def update(sequence: int, *names: str, at_ms: int = 0, person: str = "id:jo", ago_s: int = 0) -> Update:
-    now_s = int(time.time())
+    now_s = int(NOW_S)
     body = {"identifiers": {"id": person.removeprefix("id:")}, "attributes": dict.fromkeys(names, 1)}
     owned = (lanes.digest(person),)
     described = attribute_clocks.described(body, identifiers(body), owned, now_s * 1000 + at_ms)

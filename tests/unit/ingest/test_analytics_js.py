@@ -53,3 +53,17 @@ def test_the_script_is_read_with_the_bundles_beside_it(tmp_path: Path) -> None:
 def test_a_script_that_cannot_be_read_is_an_error_of_the_setting(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"^SEGUE_ANALYTICS_JS: .* cannot be read: No such file"):
         scripts(tmp_path / "none.js")
+
+
+@pytest.mark.parametrize("bundles", [(), ("ajs-destination.bundle.0ld.js",), ("schemaFilter.bundle.1a2b.js",)])
+def test_a_script_without_the_bundle_that_it_always_loads_is_an_error(tmp_path: Path, bundles: tuple[str, ...]) -> None:
+    """analytics.js would send nothing."""
+    file = tmp_path / "standalone.js"
+    file.write_text('{50:"ajs-destination"}[t]+".bundle."+{50:"1a2b"}[t]+".js"')
+    for name in bundles:
+        (tmp_path / name).write_text("")
+
+    with pytest.raises(SettingsError, match=r"loads ajs-destination\.bundle\.\*\.js, which is not beside it"):
+        scripts(file)
+    (tmp_path / "ajs-destination.bundle.1a2b.js").write_text("x")
+    assert scripts(file)["ajs-destination.bundle.1a2b.js"] == b"x"

@@ -262,6 +262,24 @@ def test_a_redis_without_memory_is_named_in_the_refusal_and_is_not_ready(
     assert again.status == 200
 
 
+@pytest.mark.parametrize(("pause_ms", "answer"), [(500, (200, "")), (4_000, (429, "redis_unavailable"))])
+def test_a_redis_that_stops_is_waited_for_briefly(
+    redis_server: RedisServer, redis_client: redis.Redis, pause_ms: int, answer: tuple[int, str]
+) -> None:
+    async def use(client: Connection) -> list[Reply]:
+        found = [await client.request("POST", "/v1/t", BODY)]  # the queue is open now
+        redis_client.client_pause(pause_ms, all=False)
+        try:
+            found.append(await client.request("POST", "/v1/t", BODY))
+        finally:
+            redis_client.client_unpause()
+        return [*found, await client.request("POST", "/v1/t", BODY)]
+
+    answers = with_endpoint(redis_server, use)
+
+    assert [(reply.status, reply.json.get("code", "")) for reply in answers] == [(200, ""), answer, (200, "")]
+
+
 def test_the_webhook_gets_503_in_an_outage_because_segment_repeats_it_only_then(
     redis_server: RedisServer, redis_client: redis.Redis
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ingest.counters import Counters
+from ingest.events import Completed
 from ingest.id_chains import UNCHAINED
 from ingest.ranks import Ranks
 from lanes import digest, records
@@ -51,8 +52,8 @@ def ranked(*events: dict[str, Any], counters: Counters | None = None, wait_ms: i
 
 def of(ranks: Ranks, *events: dict[str, Any], after_ms: int = 0, wait_ms: int = 1_000) -> list[bytes]:
     """Return the ranks of a request that was received so long after NOW_MS."""
-    happened = [(event, datetime.fromisoformat(event["timestamp"])) for event in events]
-    return ranks.of("web", happened, datetime.fromtimestamp((NOW_MS + after_ms) / 1000, UTC), wait_ms)
+    completed = [Completed(event, datetime.fromisoformat(event["timestamp"]), ()) for event in events]
+    return ranks.of("web", completed, datetime.fromtimestamp((NOW_MS + after_ms) / 1000, UTC), wait_ms)
 
 
 def before_ms(rank: bytes) -> int:
@@ -163,6 +164,16 @@ def test_lateness_is_counted_by_the_time_since_the_later_event() -> None:
     of(ranks, event(200, userId="tom"), after_ms=1_500)
 
     assert counters.counts == {"web:late_100": 1, "web:late_2000": 1, "web:too_late": 1}
+
+
+def test_a_visitor_is_late_behind_an_event_of_the_person_that_has_the_visitor_too() -> None:
+    counters = Counts()
+    ranks = Ranks(counters, late_s=60)
+    of(ranks, event(100, anonymousId="v"))
+
+    of(ranks, event(200, userId=None, anonymousId="v"), after_ms=40)
+
+    assert counters.counts == {"web:late_100": 1}
 
 
 def test_a_browser_is_known_by_its_address_and_user_agent() -> None:

@@ -1,0 +1,292 @@
+"""The mutations of the Lua of the reorder window: one at least of each comparison."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Mutant(NamedTuple):
+    """A text of a file in `lanes/lua`, which is there once, and what replaces it."""
+
+    file: str
+    text: str
+    mutated: str
+    equivalent: str = ""  # why no caller can observe the mutation
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.text.split())} → {' '.join(self.mutated.split())}"
+
+
+_RANK: Final = [
+    Mutant("lib/rank.lua", "if call('EXISTS', unpack(names)) > 0 then", "if call('EXISTS', unpack(names)) > 1 then"),
+    Mutant("lib/rank.lua", "call('EXISTS', name) == 1 and name", "call('EXISTS', name) == 0 and name"),
+    Mutant("lib/rank.lua", "now + LONGEST_WAIT_MS + RANK_GENERATION_MS, RANK", "now, RANK"),
+    Mutant("lib/rank.lua", "if at and at > now then", "if at and at < now then"),
+    Mutant("lib/rank.lua", "if at and at > now then", "if at and at > now - 100000000 then"),
+]
+
+_OFFERED: Final = [
+    Mutant("lib/offered.lua", "text ~= '' and", "text == '' and"),
+    Mutant(
+        "lib/offered.lua", "TIME_DIGITS - OFFERED_BYTES - 1) > now_text", "TIME_DIGITS - OFFERED_BYTES - 1) < now_text"
+    ),
+    Mutant("lib/offered.lua", "sub(rank, 1, TIME_DIGITS) > now_text", "sub(rank, 1, TIME_DIGITS) < now_text"),
+    Mutant("lib/offered.lua", "is_ranked = wait ~= nil", "is_ranked = wait == nil"),
+    Mutant("lib/offered.lua", "is_ranked = wait ~= nil", "is_ranked = true"),
+]
+
+_KEPT: Final = [
+    Mutant("lib/kept_ranks.lua", "for at = #ranks.names, 1, -1 do", "for at = #ranks.names, 2, -1 do"),
+    Mutant("lib/kept_ranks.lua", "if tail and not is_asked[tail] then", "if tail and is_asked[tail] then"),
+    Mutant("lib/kept_ranks.lua", "return record and sub(record, 1, TIME_DIGITS) .. LATEST or ''", "return ''"),
+    Mutant("lib/kept_ranks.lua", "if until_ms > now or cooldown > 0 then", "if cooldown > 0 then"),
+    Mutant("lib/kept_ranks.lua", "if until_ms > now or cooldown > 0 then", "if until_ms > now then"),
+    Mutant(
+        "lib/kept_ranks.lua",
+        "local values = cooldown == 0 and ranks.values_until[until_ms]",
+        "local values = ranks.values_until[until_ms]",
+    ),
+    Mutant("lib/kept_ranks.lua", "math.max(until_ms, now + math.min(cooldown, LONGEST_WAIT_MS))", "until_ms"),
+    Mutant("lib/kept_ranks.lua", "== 'c' or tonumber(sub(stored, CLIENT_END + 1, UNTIL_END)) > now", "== 'c'"),
+    Mutant("lib/kept_ranks.lua", "== 'c' or tonumber(sub(stored, CLIENT_END + 1, UNTIL_END)) > now", "~= 'c'"),
+    Mutant("lib/kept_ranks.lua", "UNTIL_END)) > now\nend", "UNTIL_END)) < now\nend"),
+    Mutant("lib/kept_ranks.lua", "sub(stored, MARK, MARK) == 'c' or", ""),
+]
+
+_INSERT: Final = [
+    Mutant("lib/insert.lua", "if ranks.stored[name] == nil then", "if ranks.stored[name] == false then"),
+    Mutant("lib/insert.lua", "stored and record and sub(stored, 1, RANK_DIGITS) or rank", "rank"),
+    Mutant("lib/insert.lua", "while at <= #stored do", "while at < #stored do"),
+    Mutant("lib/insert.lua", "if read_lane(get(LANE, digest)) == name then", "if false then"),
+    Mutant("lib/insert.lua", "if read_lane(get(LANE, digest)) == name then", "if true then"),
+    Mutant(
+        "lib/insert.lua",
+        "return own_key and successors[own_key] == name and before or nil",
+        "return own_key and before or nil",
+        "the predecessor that a rank names is replaced with it; the links are read in case",
+    ),
+    Mutant("lib/insert.lua", "if ready[name] == nil then", "if ready[name] ~= nil then"),
+    Mutant(
+        "lib/insert.lua", "> now then\n    return waits > 0 or due", "> now + 1e9 then\n    return waits > 0 or due"
+    ),
+    Mutant("lib/insert.lua", "> now then\n    return waits > 0 or due", "> 0 then\n    return waits > 0 or due"),
+    Mutant(
+        "lib/insert.lua",
+        "return waits > 0 or due\n  end",
+        "return true\n  end",
+        "no claim owns an event that waits: it is not due before its wait is over",
+    ),
+    Mutant("lib/insert.lua", "return waits > 0 or due\n  end", "return due\n  end"),
+    Mutant(
+        "lib/insert.lua", "== 'c' and (waits > 0 or due and due > now)", "~= 'c' and (waits > 0 or due and due > now)"
+    ),
+    Mutant("lib/insert.lua", "== 'c' and (waits > 0 or due and due > now)", "== 'c' and (waits > 0)"),
+    Mutant("lib/insert.lua", "== 'c' and (waits > 0 or due and due > now)", "== 'c' and (due and due > now)"),
+    Mutant("lib/insert.lua", "== 'c' and (waits > 0 or due and due > now)", "== 'c' and (waits > 0 or due)"),
+    Mutant("lib/insert.lua", "== 'c' and (waits > 0 or due and due > now)", "== 'c'"),
+    Mutant("lib/insert.lua", "other > event.rank and predecessor", "other < event.rank and predecessor"),
+    Mutant("lib/insert.lua", "other <= event.rank or before", "other < event.rank or before"),
+    Mutant("lib/insert.lua", "other <= event.rank or before", "before"),
+    Mutant("lib/insert.lua", "before == nil or ranks.steps", "ranks.steps"),
+    Mutant("lib/insert.lua", "ranks.steps > MOST_STEPS", "false"),
+    Mutant("lib/insert.lua", "ranks.steps > MOST_STEPS", "ranks.steps > 3"),
+    Mutant(
+        "lib/insert.lua",
+        "ranks.steps > MOST_STEPS then\n      return after, other > greatest and other or greatest",
+        "ranks.steps > MOST_STEPS then\n      return after, other",
+    ),
+    Mutant(
+        "lib/insert.lua",
+        "ready, at) then\n      return after, other > greatest and other or greatest",
+        "ready, at) then\n      return after, greatest",
+    ),
+    Mutant("lib/insert.lua", "elseif not may_be_overtaken(stored, ready, at) then", "elseif false then"),
+    Mutant("lib/insert.lua", "== event.client or difference_ms >= CLOSE_MS", "== event.client"),
+    Mutant(
+        "lib/insert.lua", "== event.client or difference_ms >= CLOSE_MS", "~= event.client or difference_ms >= CLOSE_MS"
+    ),
+    Mutant(
+        "lib/insert.lua", "== event.client or difference_ms >= CLOSE_MS", "== event.client or difference_ms > CLOSE_MS"
+    ),
+    Mutant("lib/insert.lua", "after, greatest = at, ''", "after = at"),
+    Mutant(
+        "lib/insert.lua",
+        "elseif greatest == '' then\n      greatest = other",
+        "else\n      greatest = other",
+        "the rank is raised to that of the first one of them, then in further rounds to that of the last one",
+    ),
+    Mutant(
+        "lib/insert.lua",
+        "elseif greatest == '' then\n      greatest = other",
+        "elseif greatest ~= '' then\n      greatest = other",
+    ),
+    Mutant("lib/insert.lua", "i == key + 1 and before", "i == key and before"),
+    Mutant("lib/insert.lua", "links_text(waits + 1, successors)", "links_text(waits, successors)"),
+    Mutant("lib/insert.lua", "if due_of(ready, after) then", "if false then"),
+    Mutant("lib/insert.lua", "if greatest > event.rank and", "if false and"),
+    Mutant("lib/insert.lua", "not (raised and raised <= greatest)", "not (raised and raised >= greatest)"),
+    Mutant("lib/insert.lua", "raised, is_settled = greatest, false", "raised = greatest"),
+    Mutant("lib/insert.lua", "(before ~= '' and 1 or 0)", "1"),
+    Mutant("lib/insert.lua", "(before ~= '' and 1 or 0)", "(before == '' and 1 or 0)"),
+    Mutant(
+        "lib/insert.lua", "until_ms > now and math.min(event.until_ms, until_ms) or event.until_ms", "event.until_ms"
+    ),
+    Mutant(
+        "lib/insert.lua",
+        "until_ms > now and math.min(event.until_ms, until_ms) or event.until_ms",
+        "math.min(event.until_ms, until_ms)",
+    ),
+    Mutant("lib/insert.lua", "if event.until_ms > now or event.mark == 'c' then", "if event.mark == 'c' then"),
+    Mutant("lib/insert.lua", "if event.until_ms > now or event.mark == 'c' then", "if event.until_ms > now then"),
+]
+
+_APPEND: Final = [
+    Mutant("append.lua", "has_ranks = ARGV[8] ~= ''", "has_ranks = ARGV[8] == ''"),
+    Mutant("append.lua", "rank, is_late = nil, #late > 0", "rank, is_late = nil, false"),
+    Mutant(
+        "append.lua",
+        "other > rank and sub(other, 1, RANK_DIGITS) > rank",
+        "sub(other, 1, RANK_DIGITS) > rank",
+        "the first comparison only avoids cutting the text",
+    ),
+    Mutant(
+        "append.lua",
+        "other > rank and sub(other, 1, RANK_DIGITS) > rank",
+        "other > rank",
+        "an event of an equal rank is put behind the last one by insert.lua too",
+    ),
+    Mutant(
+        "append.lua",
+        "other > rank and sub(other, 1, RANK_DIGITS) > rank",
+        "sub(other, 1, RANK_DIGITS) >= rank",
+        "an event of an equal rank is put behind the last one by insert.lua too",
+    ),
+    Mutant(
+        "append.lua",
+        "other > rank and sub(other, 1, RANK_DIGITS) > rank",
+        "sub(other, 1, RANK_DIGITS) < rank",
+    ),
+    Mutant("append.lua", "is_late = is_late or stored and may_be_waiting(stored)", "is_late = is_late"),
+    Mutant(
+        "append.lua",
+        "is_late = is_late or stored and may_be_waiting(stored)",
+        "is_late = stored and may_be_waiting(stored)",
+    ),
+    Mutant(
+        "append.lua",
+        "is_late = is_late or stored and may_be_waiting(stored)",
+        "is_late = is_late or true",
+        "insert.lua puts an event behind one that does not wait too",
+    ),
+    Mutant("append.lua", "local own_cooldown = wait.is_ranked and cooldown or 0", "local own_cooldown = cooldown"),
+    Mutant("append.lua", "local client = (own_cooldown > 0 and 'c' or '-')", "local client = '-'"),
+    Mutant("append.lua", "local client = (own_cooldown > 0 and 'c' or '-')", "local client = 'c'"),
+    Mutant("append.lua", "due = wait.at\n", "due = now\n"),
+    Mutant("append.lua", "      if waits > 0 then\n        waiting_count", "      if true then\n        waiting_count"),
+    Mutant("append.lua", "newly_due + (due == now and 1 or 0)", "newly_due + 0"),
+    Mutant("append.lua", "newly_due + (due == now and 1 or 0)", "newly_due + 1"),
+    Mutant("append.lua", "= due == now and now_text or due, name", "= now_text, name"),
+    Mutant("append.lua", "mark = cooldown > 0 and wait.is_ranked and 'c'", "mark = cooldown > 0 and 'c'"),
+    Mutant("append.lua", "mark = cooldown > 0 and wait.is_ranked and 'c'", "mark = false and 'c'"),
+    Mutant("append.lua", "mark = cooldown > 0 and wait.is_ranked and 'c'", "mark = wait.is_ranked and 'c'"),
+    Mutant(
+        "append.lua",
+        "kept_until_ms = math.max(wait.at, now + math.min(cooldown, ",
+        "kept_until_ms = math.max(wait.at, math.min(cooldown, ",
+    ),
+    Mutant("append.lua", "flag_of[index] = went_before and '2' or nil", "flag_of[index] = '2'"),
+    Mutant("append.lua", "    if cooldown > 0 then\n      put(COOLDOWN", "    if false then\n      put(COOLDOWN"),
+    Mutant("append.lua", "if waits == 0 then\n      due_of[name]", "if true then\n      due_of[name]"),
+    Mutant("append.lua", "if waits == 0 then\n      due_of[name]", "if waits > 0 then\n      due_of[name]"),
+    Mutant("append.lua", "math.max(inserted.until_ms, due_as_head", "math.max(now, due_as_head"),
+    Mutant(
+        "append.lua",
+        "      if length >= HOT_LENGTH then\n        hot_values[#hot_values + 1] = length\n"
+        "        hot_values[#hot_values + 1] = inserted",
+        "      if length > HOT_LENGTH then\n        hot_values[#hot_values + 1] = length\n"
+        "        hot_values[#hot_values + 1] = inserted",
+    ),
+    Mutant("append.lua", "    if due then\n", "    if true then\n"),
+    Mutant("append.lua", "if #late > 0 then\n  insert_late()", "if #late > 1 then\n  insert_late()"),
+    Mutant("append.lua", "if #late > 0 then\n  flush()", "if #late > 1 then\n  flush()"),
+    Mutant("append.lua", "if #late == 0 then\n  write_table", "if true then\n  write_table"),
+    Mutant("append.lua", "#late == 0 and values or {}", "values"),
+    Mutant("append.lua", "if not staged[LANE][digest] then", "if true then"),
+    Mutant("append.lua", "if not staged[LANE][digest] then", "if false then"),
+]
+
+_CLAIM: Final = [
+    Mutant(
+        "claim.lua",
+        "if #rank_names == 0 or #names == 0 then",
+        "if #names == 0 then",
+        "without keys of ranks, the loop over them finds no wait",
+    ),
+    Mutant("claim.lua", "if #rank_names == 0 or #names == 0 then", "if #rank_names >= 0 then"),
+    Mutant("claim.lua", "not until_of[names[i]] and names[i] or nil", "names[i]"),
+    Mutant("claim.lua", "not until_of[names[i]] and names[i] or nil", "until_of[names[i]] and names[i] or nil"),
+]
+
+_ERASE: Final = [
+    Mutant("erase.lua", "math.max(due, waits_until(rank_names, { name })[name] or 0)", "due"),
+    Mutant("erase.lua", "elseif stored_rank(ranks, next_name) and get(EVENT, next_name) then", "elseif false then"),
+    Mutant(
+        "erase.lua",
+        "tonumber(passed) < tonumber(name) and get(EVENT, passed)",
+        "tonumber(passed) > tonumber(name) and get(EVENT, passed)",
+    ),
+    Mutant("erase.lua", "local is_from_head = at == read_lane(get(LANE, digest))", "local is_from_head = true"),
+    Mutant(
+        "erase.lua",
+        "tonumber(name) >= before_sequence and ahead + 1 or 0",
+        "tonumber(name) > before_sequence and ahead + 1 or 0",
+    ),
+    Mutant(
+        "erase.lua",
+        "tonumber(name) >= before_sequence and ahead + 1 or 0",
+        "tonumber(name) >= before_sequence and 999 or 0",
+    ),
+    Mutant(
+        "erase.lua",
+        "ahead > MOST_AHEAD or is_visited[name]",
+        "is_visited[name]",
+        "it bounds the cost; more than 200 events would have to go before one while it is erased",
+    ),
+    Mutant("erase.lua", "ahead > MOST_AHEAD or is_visited[name]", "ahead > 0 or is_visited[name]"),
+    Mutant("erase.lua", "elseif ahead == 0 and (", "elseif true and ("),
+]
+
+_FINISH: Final = [
+    Mutant(
+        "lib/finish.lua", "links and byte(links) > (passed[name] or 0)", "links and byte(links) >= (passed[name] or 0)"
+    ),
+    Mutant("lib/finish.lua", "links and byte(links) > (passed[name] or 0)", "false"),
+    Mutant("lib/finish.lua", "until #blocked == 0 or finished_count == finished_before", "until true"),
+    Mutant("lib/finish.lua", "if waits == 0 then\n      freed", "if true then\n      freed"),
+    Mutant(
+        "lib/finish.lua", "math.max(now + (cooldowns[i] or 0), until_of[freed[i]] or 0)", "now + (cooldowns[i] or 0)"
+    ),
+    Mutant(
+        "lib/finish.lua", "math.max(now + (cooldowns[i] or 0), until_of[freed[i]] or 0)", "until_of[freed[i]] or now"
+    ),
+]
+
+_SET_ASIDE: Final = [
+    Mutant("lib/set_aside.lua", "math.max(due, waits_until(rank_names, { successor })[successor] or 0)", "due"),
+    Mutant("lib/set_aside.lua", "if head ~= name and (", "if true and ("),
+    Mutant("lib/set_aside.lua", "if head ~= name and (", "if head == name and ("),
+    Mutant("lib/set_aside.lua", "call('HEXISTS', EVENT, head) == 1 or", "call('HEXISTS', EVENT, head) == 0 or"),
+    Mutant(
+        "lib/set_aside.lua",
+        "math.max(length - 1, successor == tail and 1 or 2)",
+        "length - 1",
+        "the stored length of a lane with missing events is never too small",
+    ),
+    Mutant("lib/set_aside.lua", "return length == HOT_LENGTH", "return false"),
+    Mutant("lib/set_aside.lua", "return tonumber(a) < tonumber(b)", "return tonumber(a) > tonumber(b)"),
+    Mutant("lib/set_aside.lua", "if waits > 0 then", "if waits > 1 then"),
+    Mutant("lib/set_aside.lua", "if waits == 0 then", "if true then"),
+    Mutant("lib/set_aside.lua", "math.max(waits - lanes_behind[successor], 0)", "waits - 1"),
+]
+
+MUTANTS: Final[list[Mutant]] = [*_RANK, *_OFFERED, *_KEPT, *_INSERT, *_APPEND, *_CLAIM, *_ERASE, *_FINISH, *_SET_ASIDE]
