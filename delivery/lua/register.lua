@@ -40,7 +40,7 @@ local TOGETHER, NAMED, FIRST_CLAIMS = '=', '.', '1' -- and '?': alone
 local UNKNOWN, NO_PARTNER, ANY_PARTNER = '...', '---', '***'
 local MODE, PARTNER, PARTNER_END, SEQUENCE = 11, 12, 14, 15
 local REGISTERED = '^(%d+)/(%-?%d+)/?([01]*)$' -- from SEQUENCE on, see `found` below
-local UPDATES_ONLY, MERGES, TRUSTED = 'u', 'm', 't'
+local CREATES, UPDATES_ONLY, MERGES, TRUSTED = 'c', 'u', 'm', 't'
 local TIME_OF = 'time of ' -- longer than a digest with whatever follows
 local NO_ADDRESS, GIVEN, ADDRESSED = string.rep('\0', DIGEST_BYTES), '1', '2'
 local SENT, STALE, SENT_BYTE = '1', '0', byte('1')
@@ -149,11 +149,11 @@ for _, name in ipairs(names) do
   end
 end
 
--- Which people were updated before this call.
+-- Which people were created or updated before this call.
 local known = {}
 for i = 1, people do
   local remembered = found[digest_of(i)]
-  known[i] = remembered and sub(remembered, MODE, MODE) ~= MERGES and '1' or '0'
+  known[i] = remembered and sub(remembered, MODE, MODE) == CREATES and '1' or '0'
 end
 
 -- The sequence of the event that is remembered of a key, the time that it was given, and which attributes it sends.

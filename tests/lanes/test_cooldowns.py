@@ -20,6 +20,7 @@ from tests.lanes.driving import (
     end_waits,
     event,
     expire,
+    grow_old,
     make_due,
     queue_of,
     sequences,
@@ -235,6 +236,25 @@ def forget_finished(client: redis.Redis) -> None:
         client.delete(key)
     for key in client.keys(f"{keys.base(QUEUE)}:cooling_until:*"):
         client.delete(key)
+
+
+def test_a_key_that_reached_its_bound_has_cooldowns_again_after_two_hours(client: redis.Redis) -> None:
+    queue = replace(queue_of(client), most_cooling_ms=COOLDOWN_MS)
+    append(client, merge("al", "jo"))
+    lanes.settle(queue, claim(client).id, delivered=[1])
+    grow_old(client, "cooled")
+    forget_finished(client)
+    append(client, merge("bo", "jo", run=""))
+    lanes.settle(queue, claim(client).id, delivered=[2])
+    append(client, event("first", "jo"))
+    assert names(claim(client)) == ["first"]
+
+    grow_old(client, "cooled")
+    append(client, merge("cy", "jo", run=""), event("second", "cy"))
+    deliver(client, claim(client))
+
+    append(client, event("third", "jo"))
+    assert claim(client).events == ()
 
 
 def test_the_cooldowns_of_a_chain_of_keys_are_bounded(client: redis.Redis) -> None:

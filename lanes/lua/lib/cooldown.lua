@@ -30,8 +30,8 @@ local function cooling_until(names, digests, run)
 end
 
 -- What COOLED has of a key: `lasted`: for how many ms its cooldowns lasted, and `current`: those of this generation;
--- `is_exempt`: they lasted as long as they may, so it makes no event wait; `finished`, `run`: of its last event with a
--- cooldown; `delay`: for how long cooldowns had delayed that event; `is_late`: for as long as they may.
+-- `is_exempt`: they lasted as long as they may, so it makes no event wait, and `is_over`: so they did in this generation;
+-- `finished`, `run`: of its last event with a cooldown; `delay`: for how long cooldowns had delayed that event; `is_late`: for as long as they may.
 local OVER = '-'
 local cooled_names, cooled = nil, {}
 local function cooled_of(digest)
@@ -45,6 +45,7 @@ local function cooled_of(digest)
     if value then
       local lasted, delay, finished, run = string.match(value, '^(%S+) (%S+) (%d+) (.*)$')
       state.is_exempt, state.is_late = state.is_exempt or lasted == OVER, delay == OVER
+      state.is_over = at == 1 and lasted == OVER
       state.lasted, state.current = state.lasted + (tonumber(lasted) or 0), at == 1 and tonumber(lasted) or 0
       state.delay, state.finished, state.run = tonumber(delay) or 0, tonumber(finished), run
     end
@@ -55,7 +56,7 @@ end
 
 local function cooled_text(state)
   local delay = state.is_late and OVER or format('%d', state.delay)
-  local lasted = state.is_exempt and OVER or format('%d', state.current)
+  local lasted = state.is_over and OVER or format('%d', state.current)
   return table.concat({ lasted, delay, format('%d', state.finished), state.run or '' }, ' ')
 end
 

@@ -29,8 +29,9 @@ local function decide_cooling(events, cooldown_ms, most_ms)
   end
   local values, cooled_values = {}, {}
   for digest, state in pairs(changed) do
-    over = over + (state.lasted >= most_ms and not state.is_exempt and 1 or 0)
-    state.is_exempt = state.is_exempt or state.lasted >= most_ms
+    if state.lasted >= most_ms and not state.is_exempt then
+      over, state.is_exempt, state.is_over = over + 1, true, true
+    end
     cooled_values[#cooled_values + 1], cooled_values[#cooled_values + 2] = digest, cooled_text(state)
   end
   for digest, until_ms in pairs(until_of) do
