@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     settle_s: float = Field(default=5.0, ge=0)
     sweep_s: float = Field(default=1.0, gt=0)
     spill_dir: Path | None = None
+    max_cooldown_s: float = Field(default=30.0, gt=0)
+    max_fan_in: int = Field(default=10, ge=1)
     queue_limit: int = Field(default=1_000_000, ge=1)
     dedupe_s: int = Field(default=24 * 3600, ge=1)
     reorder_ms: int | None = Field(default=None, ge=0, lt=10_000)
@@ -108,12 +110,17 @@ class Settings(BaseSettings):
         return broker_settings(self.redis_url)
 
     def queue_config(self, remember_days: float) -> dict[str, int]:
-        """Return the values of `lanes.QueueConfig` for a destination that remembers identities for so many days."""
+        """Return the values of `lanes.NamedQueue` for a destination that remembers identities for so many days.
+
+        The cooldowns of a key may last at least two of them.
+        """
         return {
             "cooldown_ms": int(self.settle_s * 1000),
             "dedupe_s": self.dedupe_s,
             "join_s": int(remember_days * 86_400),
             "limit": self.queue_limit,
+            "most_cooling_ms": int(1000 * max(self.max_cooldown_s, 2 * self.settle_s)),
+            "most_fan_in": self.max_fan_in,
         }
 
     def document(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ NAMES = (
     "two_destinations",
     "hot_lane",
     "connections",
+    "merges",
     "sigkill",
     "cluster",
     "soak",

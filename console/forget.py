@@ -18,12 +18,16 @@ from console.errors import CommandError
 from console.operator import operator
 from dead_letters import spill_files
 from delivery import admission
-from privacy import erasure, receipts
+from privacy import erasure, purge, receipts
 from privacy.purge import ErasureContext
 from privacy.receipts import Receipt
 from workers import heartbeat
 
 _POLL_S = 0.1
+_ALONE = (
+    f"more than {purge.MOST_TIED} identities were merged with this person and are not erased; "
+    "erase those that belong to the person by name"
+)
 # Kinds of removed data as receipts count them, and their names in the output.
 _KINDS = {
     "events": "events on the queue",
@@ -33,6 +37,9 @@ _KINDS = {
     "message_ids": "message ids",
     "merged": "merged identities",
     "join": "links between identities",
+    "joined": "numbers of links",
+    "cooled": "times of cooldowns",
+    "identifier_changes": "numbers of changed identifiers",
     "deleted": "times of deletions",
     "identified": "times of updates",
     "attribute_clocks": "attribute clocks",
@@ -67,12 +74,13 @@ def person(
 def forget(context: ErasureContext, person: mapping.Person, action: mapping.PrivacyAction | None) -> dict[str, Any]:
     """Erase the person at one destination; with an action, Customer.io is asked to carry it out first.
 
-    Returns the receipt's members and `{"destination", "earlier", "others", "waits_for"}`: the ids of earlier receipts
-    of the same person, ordering keys of other people that the erased events named, and why the receipt is not done,
-    None when it is.
+    Returns the receipt's members and `{"destination", "earlier", "others", "is_alone", "waits_for"}`: the ids of
+    earlier receipts of the same person, ordering keys of other people that the erased events named, whether too many
+    identities were merged with the person to follow them, and why the receipt is not done, None when it is.
 
     Raises CommandError: a spill file is torn.
     """
+    is_alone = purge.all_digests(context, person).is_too_large
     try:
         if action is None:
             receipt, others = erasure.erase(context, person, operator())
@@ -86,8 +94,27 @@ def forget(context: ErasureContext, person: mapping.Person, action: mapping.Priv
         **receipt.json(),
         "earlier": receipts.earlier(context.queue, receipt),
         "others": sorted(others),
+        "is_alone": is_alone,
         "waits_for": reason,
     }
+
+
+def plan(context: ErasureContext, person: mapping.Person) -> dict[str, Any]:
+    """Return what `forget` would follow and remove at one destination: `{"destination"}` and the members of
+    `privacy.purge.Plan`."""
+    return {"destination": context.destination.name, **purge.plan(context, person)._asdict()}
+
+
+def report_plans(plans: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield the results of `plan` as lines."""
+    for found in plans:
+        yield f"{found['destination']}: nothing was erased; `segue forget` would erase:"
+        for name in found["followed"]:
+            yield f"  the merged identity {name}"
+        if found["is_alone"]:
+            yield f"  {_ALONE}"
+        for kind in ("events", "dead_letters", "log"):
+            yield f"  {_KINDS[kind]}: {found[kind]:,}"
 
 
 def _wait(queue: lanes.Queue, receipt: Receipt) -> tuple[Receipt, str | None]:
@@ -108,6 +135,8 @@ def report(results: Sequence[dict[str, Any]], rewriting: bool) -> Iterator[str]:
     for result in results:
         earlier = f"; earlier receipts: {', '.join(result['earlier'])}" if result["earlier"] else ""
         yield f"{result['destination']}: receipt {result['id']} ({result['request']}): {result['state']}{earlier}"
+        if result["is_alone"]:
+            yield f"  {_ALONE}"
         if result["waits_for"]:
             yield f"  {result['waits_for']}; `segue receipts` shows its state"
         for kind, count in result["removed"].items():

@@ -28,6 +28,7 @@ def forget_person(
     anonymous_id: AnonymousIds = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete the person in Customer.io as well.")] = False,
     suppress: Annotated[bool, typer.Option("--suppress", help="Suppress the person, here and in Customer.io.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be erased, and erase nothing.")] = False,
     destination: Destination = None,
     as_json: AsJson = False,
 ) -> None:
@@ -41,6 +42,10 @@ def forget_person(
     action: mapping.PrivacyAction | None = "delete" if delete else "suppress" if suppress else None
     person = forget.person(user_id or [], email or [], anonymous_id or [], action)
     session = Session.join()
+    if dry_run:
+        plans = [forget.plan(session.erasure_context(name), person) for name in session.chosen(destination)]
+        print_json(plans) if as_json else print_lines(forget.report_plans(plans))
+        return
     results = [forget.forget(session.erasure_context(name), person, action) for name in session.chosen(destination)]
     rewriting = erasure.rewrite_history(session.client)
     if as_json:

@@ -111,7 +111,7 @@ class Session:
         explicit = {value for value, (field, _) in _SETTINGS.items() if field in self.settings.model_fields_set}
         if self.settings.config is not None:
             explicit.add("join_s")
-        return asdict(stored) | {value: own[value] for value in explicit}
+        return own | asdict(stored) | {value: own[value] for value in explicit}
 
     def _agreed(
         self, name: str, values: Mapping[str, int], compare: Callable[[lanes.Queue], lanes.Queue]

@@ -25,7 +25,7 @@ from settings import Settings
 from workers import heartbeat
 
 _WAITING = ("ready", "delayed", "claimed", "blocked")  # the parts of `waiting`
-_TOTALS = ("reordered_total", "delivered_total", "buried_total", "erased_total", "spilled_total")
+_TOTALS = ("reordered_total", "unbounded_total", "delivered_total", "buried_total", "erased_total", "spilled_total")
 _RESULTS = ("accepted", "duplicates", "suppressed", "rejected", "dropped")  # of the events of a source
 _REMARKS = (  # on some of them, and what was refused for a reason of its own
     *("unlikely_ids", "unreadable_times", "future_times", "reordered", "too_late", "clock_off"),
@@ -103,6 +103,8 @@ def _second_block(row: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _notes(row: dict[str, Any]) -> Iterator[RenderableType]:
+    if row["unbounded_total"]:
+        yield _indented(Text(f"keys that made others wait too long, and do not any more: {row['unbounded_total']:,}"))
     for subscription, count in row["not_applicable"].items():
         yield _indented(Text(f'not applicable: {count:,} events for "{subscription}"', style="dim"))
 

@@ -242,7 +242,8 @@ def _requeued(
         body = dead_letter.requeued_body(as_recorded=as_recorded)
         if dead_letter.blocks:
             return replace(dead_letter.stored, body=body)
-        return _new_event(dead_letter, body, destination, queue.cooldown_ms)
+        event = _new_event(dead_letter, body, destination, queue.cooldown_ms)
+        return event._replace(run="") if as_recorded else event  # recorded requests may differ from what is mapped now
     except Exception:
         log.exception("%s: unhandled exception, dead letter %d is not replayed", queue.name, dead_letter.sequence)
         return None
@@ -259,6 +260,7 @@ def _new_event(
         cooldown_ms=cooldown_ms if info.needs_cooldown else 0,
         join=info.join,
         replaces=dead_letter.sequence,
+        run=info.run,
     )
 
 

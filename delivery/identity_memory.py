@@ -12,6 +12,7 @@ forgotten. An older update is history: it keeps its own time, unless it is known
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, cast
@@ -24,12 +25,15 @@ from lanes import Queue, digest, keys
 from mapping import Effect
 from mapping.envelope import JsonObject
 
+log = logging.getLogger(__name__)
+
 Identifiers = Mapping[str, Any]  # such as {"id": "42"}, as in the body of an operation
 
 _MEMBERS = ("identifiers", "primary", "secondary")
 _KINDS = frozenset({"id", "email", "cio_id"})
 TIMES_KEPT_S: Final = keys.TIMES_KEPT_S
-_CREATES, _UPDATES = "c", "u"  # one byte each
+_CREATES, _UPDATES, _MERGES = "c", "u", "m"  # one byte each
+_TRUSTED, _NOT_TRUSTED = b"t", b"-"
 _TIME_DIGITS = 10
 _PAGE = 1000
 
@@ -43,6 +47,7 @@ class Update(NamedTuple):
     keys: tuple[bytes, ...]  # digests of the event's ordering keys
     partners: tuple[bytes, ...] = ()  # see `delivery.identifier_changes.partners`
     updates_only: bool = False  # has no effect on a person that does not exist
+    only_merges: bool = False
     described: tuple[bytes, ...] = ()  # each with its attributes, see `delivery.attribute_clocks.described`
 
 
@@ -58,6 +63,8 @@ class Identities:
     kept: dict[int, bytes] = field(default_factory=dict)
     # Event's sequence → digest of each person and object that it updates, under which recent attributes are remembered.
     owners: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
+    unbounded: frozenset[bytes] = frozenset()  # digests of identifiers that changed too often for a cooldown
+    known: frozenset[str] = frozenset()  # keys of people that were updated before
 
     def __bool__(self) -> bool:
         return bool(self.merged or self.deleted_ms or self.times_s or self.changing)
@@ -93,9 +100,11 @@ def named_in(body: JsonObject) -> list[str]:
     return found
 
 
-def register(queue: Queue, named: Iterable[str], updates: Sequence[Update]) -> Identities:
+def register(
+    queue: Queue, named: Iterable[str], updates: Sequence[Update], trusted: Collection[str] = ()
+) -> Identities:
     """Record the updates, which are about to be sent, and return what is remembered of the people of these keys; one
-    round trip.
+    round trip. An update of the people `trusted` (keys) ends a merge of such a person that no trusted source made.
 
     Each update gets its time, and of its attributes those are chosen that are to be sent. An event that was registered
     before keeps both. In a queue with a cooldown, an event that
@@ -108,13 +117,23 @@ def register(queue: Queue, named: Iterable[str], updates: Sequence[Update]) -> I
     arguments: list[str | bytes | int] = [
         queue.join_s * 1000,
         int(queue.cooldown_ms > 0),
+        queue.most_fan_in,
         b"".join(map(digest, people)),
+        "".join("1" if person in trusted else "0" for person in people) if trusted else "",
     ]
     for update in updates:
-        mode = _UPDATES if update.updates_only else _CREATES
+        mode = _MERGES if update.only_merges else _UPDATES if update.updates_only else _CREATES
         arguments += (update.sequence, update.time_s, update.latest_s, mode, len(update.keys), *update.keys)
         arguments += (len(update.partners) // 2, *update.partners, len(update.described), *update.described)
-    merged, deleted, times, changing, kept, owners = run(queue, "register", *arguments)
+    merged, deleted, times, changing, kept, owners, unbounded, new_unbounded, known = run(queue, "register", *arguments)
+    if new_unbounded:
+        log.warning(
+            "queue %s: %d identifiers changed their person more than %d times; their changes have no cooldown for the "
+            "next two hours",
+            queue.name,
+            new_unbounded,
+            queue.most_fan_in,
+        )
     sequences = [update.sequence for update in updates]
     return Identities(
         {person: orjson.loads(primary) for person, primary in zip(people, merged, strict=False) if primary},
@@ -123,6 +142,8 @@ def register(queue: Queue, named: Iterable[str], updates: Sequence[Update]) -> I
         frozenset(map(int, changing)),
         {sequence: mask for sequence, mask in zip(sequences, kept, strict=True) if mask},
         {sequence: _digests(found) for sequence, found in zip(sequences, owners, strict=True) if found},
+        frozenset(unbounded),
+        frozenset(person for person, is_known in zip(people, known, strict=True) if is_known == ord("1")),
     )
 
 
@@ -130,21 +151,30 @@ def _digests(joined: bytes) -> tuple[bytes, ...]:
     return tuple(joined[at : at + keys.DIGEST_BYTES] for at in range(0, len(joined), keys.DIGEST_BYTES))
 
 
-def remember(queue: Queue, delivered: Sequence[tuple[Effect, JsonObject, int]]) -> None:
-    """Store what the delivered operations changed of identities: the effect and the body of each, and when its event
-    happened (Unix ms)."""
+class Change(NamedTuple):
+    """A delivered operation that changes identities."""
+
+    effect: Effect
+    body: JsonObject
+    happened_at_ms: int  # Unix ms
+    is_trusted: bool = False  # whether its source is
+
+
+def remember(queue: Queue, delivered: Sequence[Change]) -> None:
+    """Store what the delivered operations changed of identities."""
     arguments: list[str | bytes | int] = []
-    for effect, body, happened_at_ms in delivered:
-        arguments += _change(effect, body, happened_at_ms)
+    for change in delivered:
+        arguments += _arguments(change)
     if arguments:
         run(queue, "remember_identities", queue.join_s * 1000, *arguments)
 
 
-def _change(effect: Effect, body: JsonObject, happened_at_ms: int) -> tuple[str | bytes | int, ...]:
+def _arguments(change: Change) -> tuple[str | bytes | int, ...]:
+    effect, body, happened_at_ms, is_trusted = change
     if effect == "merge":
         primary, secondary = key_of(body["primary"]), key_of(body["secondary"])
         if primary and secondary:
-            value = digest(primary) + orjson.dumps(body["primary"])
+            value = digest(primary) + (_TRUSTED if is_trusted else _NOT_TRUSTED) + orjson.dumps(body["primary"])
             return ("merged", digest(secondary), value, attribute_clocks.stored_time(happened_at_ms))
     person = key_of(body.get("identifiers", {}))
     if person and effect in ("delete", "suppress"):
@@ -152,6 +182,12 @@ def _change(effect: Effect, body: JsonObject, happened_at_ms: int) -> tuple[str 
     if person and effect == "unsuppress":
         return ("back", digest(person), "", "")
     return ()
+
+
+def primary_in(stored: bytes) -> JsonObject:
+    """Return the identifiers of the primary in a value of `merged`."""
+    primary: JsonObject = orjson.loads(stored[keys.DIGEST_BYTES + len(_TRUSTED) :])
+    return primary
 
 
 def erase_addresses(queue: Queue, clocks: Iterable[bytes], owners: Collection[bytes]) -> int:

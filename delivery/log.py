@@ -166,6 +166,12 @@ def remove(queue: Queue, is_removed: IsRemoved) -> list[RemovedItem]:
     return removed
 
 
+def count(queue: Queue, is_counted: IsRemoved) -> int:
+    """Return how many items there are for which `is_counted` is true."""
+    items = (item for packed in _packed_entries(queue) for item in _unpacked(packed)["items"])
+    return sum(is_counted(item[0], _digests(item)) for item in items)
+
+
 def trim(queue: Queue, requests: int) -> None:
     """Remove the entries beyond the last `requests`, and those older than KEPT_S seconds."""
     run(queue, "trim_log", requests, KEPT_S * 1000)

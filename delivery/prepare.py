@@ -10,7 +10,7 @@ An exception of one event is the `error` of that event alone. It has no items th
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -43,10 +43,13 @@ class Prepared(NamedTuple):
     timestamp: Any  # the event's own
     accepted_at_ms: int  # the first time, if the event was replayed
     privacy_request: mapping.PrivacyRequest | None  # that the event is: when it is delivered, the person is erased here
+    source: str
     message_id: str  # SOURCE:MESSAGE ID
     late: bool = False  # an item was dropped, as the event happened before its person was deleted
     changes_identifiers: bool = False  # and has no cooldown yet: it must not be sent now
     unsent: tuple[str, ...] = ()  # why nothing is sent for it, of `delivery.unsent`
+    updated: tuple[str, ...] = ()  # keys of the people that it updates, when its source is trusted
+    redirects: bool = True  # whether later events of the people that it merges go to the primary
     error: Exception | None = None  # an exception that no code expected
 
     @property
@@ -58,10 +61,24 @@ class Prepared(NamedTuple):
 Step = Callable[[Sequence[Prepared]], Sequence[Prepared]]  # something that is done for many events at once
 
 
-def prepare(events: Sequence[lanes.ClaimedEvent], destination: mapping.Destination) -> list[Prepared]:
+class Trust(NamedTuple):
+    """The names of sources whose events are evidence of who a person is."""
+
+    # Their updates end a merge that no trusted source made.
+    trusted: frozenset[str] = frozenset()
+    # Later events of the people that they merge go to the primary, whether these were known before or not; None: all.
+    merging: frozenset[str] | None = None
+
+
+NO_TRUST: Final = Trust()
+
+
+def prepare(
+    events: Sequence[lanes.ClaimedEvent], destination: mapping.Destination, trust: Trust = NO_TRUST
+) -> list[Prepared]:
     """Return the events mapped and encoded, in their order."""
     with _computing:
-        return [_mapped_alone(event, destination) for event in events]
+        return [_mapped_alone(event, destination, trust) for event in events]
 
 
 def isolated(step: Step, events: Sequence[Prepared]) -> Sequence[Prepared]:
@@ -77,25 +94,58 @@ def isolated(step: Step, events: Sequence[Prepared]) -> Sequence[Prepared]:
         return [result for event in events for result in isolated(step, [event])]
 
 
-def address(prepared: Sequence[Prepared], queue: lanes.Queue, destination: mapping.Destination) -> Sequence[Prepared]:
+def address(
+    prepared: Sequence[Prepared], queue: lanes.Queue, destination: mapping.Destination, trust: Trust = NO_TRUST
+) -> Sequence[Prepared]:
     """Return the events as they are to be sent now, in their order; registers their updates.
 
     Call it with events in the order in which they are sent, after everything that was sent before them was remembered.
     """
-    return isolated(lambda events: _address(events, queue, destination), prepared) if prepared else prepared
+    return isolated(lambda events: _address(events, queue, destination, trust), prepared) if prepared else prepared
 
 
-def _address(prepared: Sequence[Prepared], queue: lanes.Queue, destination: mapping.Destination) -> Sequence[Prepared]:
+def _address(
+    prepared: Sequence[Prepared], queue: lanes.Queue, destination: mapping.Destination, trust: Trust
+) -> Sequence[Prepared]:
     identities = identity_memory.register(
         queue,
         chain.from_iterable([event.people for event in prepared]),
         [event.update for event in prepared if event.update],
+        frozenset(chain.from_iterable([event.updated for event in prepared])) if trust.trusted else (),
     )
+    if trust.merging is not None:
+        prepared = [_with_evidence(event, identities, trust.merging) for event in prepared]
     if not identities:
         return prepared
     rising = destination.delivery.identify_times == "rising"
     with _computing:
-        return [_addressed(event, identities, rising) for event in prepared]
+        addressed = [_addressed(event, identities, rising) for event in prepared]
+        # An event alone keeps its depth, which is told from the others.
+        is_chained = identities.unbounded and len(addressed) > 1
+        return _without_chains(addressed, identities.unbounded) if is_chained else addressed
+
+
+def _with_evidence(prepared: Prepared, identities: Identities, merging: Collection[str]) -> Prepared:
+    """Return the event marked when it merges an unknown person, and its source may not merge."""
+    if not prepared.update or prepared.source in merging:
+        return prepared
+    merges = [orjson.loads(item.data) for item in prepared.items if item.effect == "merge"]
+    known = all(identity_memory.key_of(body["secondary"]) in identities.known for body in merges)
+    return prepared if known else prepared._replace(redirects=False)
+
+
+def _without_chains(prepared: Sequence[Prepared], keys: Collection[bytes]) -> Sequence[Prepared]:
+    """Return the events at the depths that they have without these keys (digests), by depth. A key by which an
+    operation names its person stays."""
+    depth_of: dict[bytes, int] = {}
+    moved = []
+    for event in prepared:
+        own = {digest(person) for person in event.people}
+        lanes_of = [key for key in event.event.keys if key not in keys or key in own]
+        depth = max((depth_of.get(key, 0) for key in lanes_of), default=0)
+        depth_of.update(dict.fromkeys(lanes_of, depth + 1))
+        moved.append(event._replace(event=event.event._replace(depth=depth)))
+    return sorted(moved, key=lambda event: event.event.depth)
 
 
 def operations_of(event: lanes.ClaimedEvent, destination: mapping.Destination) -> tuple[mapping.Operation, ...]:
@@ -121,14 +171,14 @@ def _translation(
     return mapping.translate(content, destination, accepted_at_ms / 1000)
 
 
-def _mapped_alone(event: lanes.ClaimedEvent, destination: mapping.Destination) -> Prepared:
+def _mapped_alone(event: lanes.ClaimedEvent, destination: mapping.Destination, trust: Trust) -> Prepared:
     try:
-        return _mapped(event, destination)
+        return _mapped(event, destination, trust)
     except Exception as error:
         return _without_items(event)._replace(error=error)
 
 
-def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination) -> Prepared:
+def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination, trust: Trust) -> Prepared:
     """Return the event as if nothing were remembered of its people."""
     if not event.body:  # erased while a claim owned it: nothing is left to be sent
         return _without_items(event)
@@ -154,9 +204,20 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination) -> Prep
         timestamp=content.get("timestamp"),
         accepted_at_ms=accepted_at_ms,
         privacy_request=mapping.privacy_request_of(content),
+        source=source,
         message_id=message_id,
         unsent=unsent.reasons(translation),
+        updated=_updated(operations, bodies) if source in trust.trusted else (),
     )
+
+
+def _updated(operations: Sequence[mapping.Operation], bodies: Sequence[JsonObject]) -> tuple[str, ...]:
+    """Return the keys of the people that the operations update."""
+    pairs = zip(operations, bodies, strict=True)
+    keys = [
+        identity_memory.key_of(body.get("identifiers", {})) for operation, body in pairs if operation.effect == "update"
+    ]
+    return tuple(key for key in keys if key)
 
 
 def _without_items(event: lanes.ClaimedEvent) -> Prepared:
@@ -169,6 +230,7 @@ def _without_items(event: lanes.ClaimedEvent) -> Prepared:
         timestamp=None,
         accepted_at_ms=event.accepted_at_ms,
         privacy_request=None,
+        source="",
         message_id="",
     )
 
@@ -243,6 +305,7 @@ def _update(
         keys=event.keys if times else tuple(dict.fromkeys(objects)),
         partners=tuple(partners),
         updates_only=updates_only,
+        only_merges=bool(times) and "update" not in effects,
         described=tuple(described),
     )
 

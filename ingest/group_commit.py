@@ -76,9 +76,9 @@ class GroupCommit:
 
     def entry(self, source: str, event: JsonObject, body: bytes, rank: bytes) -> Entry:
         """Return the entry of an event, packed as `body`: with its ordering keys, cooldown and joined keys."""
-        keys, needs_cooldown, join = mapping.ordering_info(event, self._destination)
+        keys, needs_cooldown, join, run = mapping.ordering_info(event, self._destination)
         cooldown_ms = self._queue.cooldown_ms if needs_cooldown else 0
-        new_event = lanes.NewEvent(body, keys, message_key(source, event), cooldown_ms, join, None, rank)
+        new_event = lanes.NewEvent(body, keys, message_key(source, event), cooldown_ms, join, None, rank, run)
         return Entry(new_event, event["type"] == mapping.DELETION)
 
     async def append(self, entries: Sequence[Entry]) -> list[Result]:

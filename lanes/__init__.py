@@ -55,9 +55,11 @@ from lanes.dead_letters import (
 from lanes.erase import (
     Erased,
     ErasedEvent,
+    Tied,
     erase,
     erase_fields,
     erase_message_ids,
+    erase_targets,
     joined_digests,
     remembered_hashes,
 )
@@ -100,6 +102,7 @@ __all__ = [
     "Settled",
     "Stats",
     "Step",
+    "Tied",
     "Verification",
     "Violation",
     "Waiting",
@@ -118,6 +121,7 @@ __all__ = [
     "erase",
     "erase_fields",
     "erase_message_ids",
+    "erase_targets",
     "extend",
     "get_dead_letters",
     "import_dead_letters",

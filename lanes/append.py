@@ -36,6 +36,7 @@ class NewEvent(NamedTuple):
     join: tuple[str, str] | None = None  # later events with the first of these keys get the second as well
     replaces: int | None = None  # the dead letter that it replaces; when that is missing, the event is dropped
     rank: bytes = b""  # see `records.rank`; without one it does not wait and goes behind what was accepted before it
+    run: str = ""  # events with a cooldown and an equal run share it, and may be sent together
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ def append_arguments(queue: NamedQueue, events: Sequence[NewEvent]) -> list[Argu
         EVENTS_PER_CLAIM,
         queue.cooldown_ms,
         queue.join_s * 1000,
+        queue.most_fan_in,
         len(events),
         b"".join(records.fingerprint(event.message_id) for event in events),
     ]
@@ -102,7 +104,8 @@ def append_arguments(queue: NamedQueue, events: Sequence[NewEvent]) -> list[Argu
         if event.cooldown_ms or event.join or event.replaces is not None:
             join = b"".join(map(records.digest, event.join)) if event.join else b""
             replaces = "" if event.replaces is None else event.replaces
-            arguments += (index, event.cooldown_ms, join, replaces)
+            run = records.digest(event.run) if event.cooldown_ms and event.run else b""
+            arguments += (index, event.cooldown_ms, join, replaces, run)
     return arguments
 
 
@@ -110,7 +113,15 @@ def appended(queue: NamedQueue, reply: Any) -> Appended:
     """Return what the reply of `append.lua` says; raise QueueFull when it appended nothing."""
     if reply is None:
         raise QueueFull
-    flags, wake, last, missing = reply
+    flags, wake, last, missing, crowded = reply
+    if crowded:
+        logger.warning(
+            "queue %s: more than %d people were merged into each of %d people; events of the merged people do not wait "
+            "for theirs any more",
+            queue.name,
+            queue.most_fan_in,
+            crowded,
+        )
     if missing:
         logger.error(
             "queue %s: the records of events %s are missing; their lanes begin anew", queue.name, listed(missing)

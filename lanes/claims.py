@@ -154,7 +154,14 @@ def settle(
     and its successors go on waiting; those within the claim are released with it. The same holds for the successors of
     a buried event that blocks.
     """
-    lost, ready = run(queue, "settle", settle_arguments(queue, claim_id, delivered, buried, released))
+    lost, ready, unbounded = run(queue, "settle", settle_arguments(queue, claim_id, delivered, buried, released))
+    if unbounded:
+        logger.warning(
+            "queue %s: the cooldowns of %d keys have lasted %.0f s; these keys delay no event for the next hour",
+            queue.name,
+            unbounded,
+            queue.most_cooling_ms / 1000,
+        )
     return Settled(tuple(sorted(map(int, lost))), ready)
 
 
@@ -169,7 +176,14 @@ def settle_arguments(
     leaving = [burial for burial in buried if not burial.blocks]
     blocking = [burial for burial in buried if burial.blocks]
     finished = sorted({*delivered, *(burial.sequence for burial in leaving)})
-    arguments: list[Argument] = [claim_id, queue.cooldown_ms, len(finished), *finished, len(leaving)]
+    arguments: list[Argument] = [
+        claim_id,
+        queue.cooldown_ms,
+        queue.most_cooling_ms,
+        len(finished),
+        *finished,
+        len(leaving),
+    ]
     for burial in leaving:
         arguments += (burial.sequence, burial.failure)
     arguments.append(len(blocking))

@@ -120,7 +120,7 @@ def requeue(
         pipeline.hset(record[0], mapping=cast(dict[Any, Any], record[1]))
 
     present, replies = _in_one_step("requeue", queue, stored, put, as_of)
-    flags, wake, _last, _missing = replies[-2]
+    flags, wake, *_ = replies[-2]
     return Requeued(len(present) + flags.count(b"1"), bool(wake or present))
 
 

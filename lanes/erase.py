@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 from lanes import keys, records
 from lanes.append import generation_ms
-from lanes.queue import Queue
+from lanes.queue import NO_LIMIT, Queue
 from lanes.scripts import Argument, run
 
 _MOST_EVENTS = 200
@@ -41,8 +42,9 @@ class Erased:
     claimed: int
 
 
-def erase(queue: Queue, digests: Iterable[bytes], *, before: int | None = None) -> Erased:
-    """Erase every event with one of these keys' digests, accepted before the sequence `before` if one is given.
+def erase(queue: Queue, digests: Iterable[bytes], *, before: int | None = None, spared: Collection[int] = ()) -> Erased:
+    """Erase every event with one of these keys' digests, accepted before the sequence `before` if one is given, except
+    those with the sequences `spared`.
 
     The work is done in parts, each of them within some ten milliseconds of Redis' time. Idempotent; events that arrive
     meanwhile may or may not be erased.
@@ -52,7 +54,8 @@ def erase(queue: Queue, digests: Iterable[bytes], *, before: int | None = None) 
     farthest: dict[bytes, int] = {}  # by lane, the last sequence that any call reached
     while True:
         bounds = (_MOST_EVENTS, steps, queue.cooldown_ms, "" if before is None else before)
-        arguments = (*bounds, len(wanted), *wanted, *chain.from_iterable(reached.items()))
+        events_of: tuple[Argument, ...] = (len(wanted), *wanted, len(spared), *spared)
+        arguments: tuple[Argument, ...] = (*bounds, *events_of, *chain.from_iterable(reached.items()))
         more, walks, claimed, *reply = run(queue, "erase", arguments)
         fields, pairs = iter(reply), iter(walks)
         events += [_event(*values) for values in zip(fields, fields, fields, strict=True)]
@@ -80,26 +83,48 @@ def remembered_hashes(queue: Queue) -> dict[str, list[bytes]]:
     return found
 
 
-def joined_digests(queue: Queue, joins: Iterable[bytes], groups: Sequence[Collection[bytes]]) -> list[frozenset[bytes]]:
+class Tied(NamedTuple):
+    """A group of digests, and those that are tied to it."""
+
+    digests: frozenset[bytes]
+    is_too_large: bool = False  # more are tied to it than are followed: they are not among the digests
+
+
+def joined_digests(
+    queue: Queue, joins: Iterable[bytes], groups: Sequence[Collection[bytes]], most: int = NO_LIMIT
+) -> list[Tied]:
     """Return each group of digests together with all that the hashes `joins` tie to it, in either direction,
-    repeatedly.
+    repeatedly. To a group to which more than `most` are tied none is added.
 
     A value of these hashes begins with a digest. A digest that is tied to several groups is added to one of them.
     """
     group_of = {digest: number for number, group in enumerate(groups) for digest in group}
+    tied, too_large = [set(group) for group in groups], set[int]()
     names, size = tuple(joins), 0
     while size < len(group_of):
         size = len(group_of)
         for digest, value in chain.from_iterable(queue.client.hscan_iter(name, count=_PAGE) for name in names):
-            other = value[: keys.DIGEST_BYTES]
-            number = group_of.get(digest, group_of.get(other))
-            if number is not None:
-                group_of.setdefault(digest, number)
-                group_of.setdefault(other, number)
-    tied: list[set[bytes]] = [set(group) for group in groups]
-    for digest, number in group_of.items():
-        tied[number].add(digest)
-    return [frozenset(group) for group in tied]
+            pair = (digest, value[: keys.DIGEST_BYTES])
+            number = group_of.get(pair[0], group_of.get(pair[1]))
+            if number is None or number in too_large:
+                continue
+            tied[number].update(each for each in pair if group_of.setdefault(each, number) == number)
+            if len(tied[number]) > len(groups[number]) + most:
+                too_large.add(number)
+    return [
+        Tied(frozenset(groups[number]), True) if number in too_large else Tied(frozenset(tied[number]))
+        for number in range(len(groups))
+    ]
+
+
+def erase_targets(queue: Queue, hashes: Iterable[bytes], digests: Collection[bytes]) -> int:
+    """Remove the fields whose values begin with one of these digests; return how many there were."""
+    erased = 0
+    for name in hashes:
+        found = queue.client.hscan_iter(name, count=_PAGE)
+        fields = [field for field, value in found if value[: keys.DIGEST_BYTES] in digests]
+        erased += int(queue.client.hdel(name, *fields)) if fields else 0
+    return erased
 
 
 def erase_fields(queue: Queue, hashes: Iterable[bytes], digests: Collection[bytes]) -> int:

@@ -44,6 +44,7 @@ class Stats:
     spilled_total: int
     reordered_total: int  # put before events that were accepted earlier and happened later
     erased_total: int  # removed unsent, see `erase`
+    unbounded_total: int  # keys that exceeded a bound on what one key can make others wait, see `NamedQueue`
     missing_total: int  # set aside because their record was missing, see `claim`
     hot: tuple[HotLane, ...] = field(default=())  # the longest first
 
@@ -110,6 +111,7 @@ def stats(queue: Queue) -> Stats:
         reaped_total=total.get("reaped", 0),
         spilled_total=total.get("spilled", 0),
         reordered_total=total.get("reordered", 0),
+        unbounded_total=total.get("unbounded_keys", 0),
         erased_total=total.get("erased", 0),
         missing_total=total.get("missing", 0),
         hot=tuple(HotLane(digest, int(length)) for digest, length in _pairs(hot)),

@@ -31,6 +31,7 @@ MISSING_KEPT_S = 30 * 86_400  # for how long an event that was set aside is reme
 WAIT_DIGITS, CLIENT_BYTES, RANK_DIGITS = 5, 8, 4 * TIME_DIGITS + 4  # of an offered rank
 RANK_GENERATION_MS = 1000  # of a generation of ranks
 LONGEST_WAIT_MS = 10_000  # for which earlier events may go before an event
+COOLED_KEPT_MS = 3_600_000  # for how long it is counted how long the cooldowns of a key lasted
 
 NUMBERS: Final = {name: value for name, value in tuple(globals().items()) if isinstance(value, int)}
 
@@ -107,7 +108,8 @@ SEQ = Key(":seq", "string", "the last sequence number given", _FOR_EVER, "lanes"
 TOTAL = Key(
     ":total",
     "hash",
-    "accepted, reordered, duplicates, delivered, buried, released, reaped, spilled, erased, missing → number of events",
+    "accepted, reordered, duplicates, delivered, buried, released, reaped, spilled, erased, missing → number of "
+    "events; unbounded_keys → number of keys that exceeded a bound",
     _FOR_EVER,
     "lanes",
 )
@@ -199,7 +201,12 @@ MISSING = Key(
 # Cooldowns, joins and message ids
 
 COOLDOWN = Key(
-    ":cooldown", "hash", "event → ms between it and each event that shares a key with it", _UNFINISHED, "lanes"
+    ":cooldown",
+    "hash",
+    "event → ms between it and each event that shares a key with it, and its run",
+    _UNFINISHED,
+    "lanes",
+    personal="digests",
 )
 FINISHED_AT = Key(
     ":finished_at:{generation}:{shard}",
@@ -213,8 +220,18 @@ FINISHED_AT = Key(
 COOLING_UNTIL = Key(
     ":cooling_until:{generation}",
     "hash",
-    "digest → the Redis time in ms until which events with this key wait, after an event with a cooldown",
+    "digest → the Redis time in ms until which events with this key wait, after an event with a cooldown; its run",
     _COOLING,
+    "lanes",
+    expires=True,
+    personal="digests",
+)
+COOLED = Key(
+    ":cooled:{generation}",
+    "hash",
+    "digest → for how many ms its cooldowns lasted, for how many ms they delayed its last event with one, when that "
+    "finished (ms), its run; `-` for a time that reached its bound",
+    "1 to 2 hours",
     "lanes",
     expires=True,
     personal="digests",
@@ -223,6 +240,15 @@ JOIN = Key(
     ":join:{generation}",
     "hash",
     "digest → digest of the key that later events get as well",
+    _REMEMBERED,
+    "lanes",
+    expires=True,
+    personal="digests",
+)
+JOINED = Key(
+    ":joined:{generation}",
+    "hash",
+    "digest → number of keys that were joined to this one",
     _REMEMBERED,
     "lanes",
     expires=True,
@@ -322,7 +348,7 @@ LOG = Key(
 MERGED = Key(
     ":merged:{generation}",
     "hash",
-    "digest of a merged person → digest and identifiers of the primary",
+    "digest of a merged person → digest of the primary; a byte: `t` when a trusted source merged; its identifiers",
     _REMEMBERED,
     "delivery",
     expires=True,
@@ -341,6 +367,15 @@ IDENTIFIED = Key(
     ":identified:{generation}",
     "hash",
     "digest → time and partner of the last update of a person",
+    "2 to 4 hours",
+    "delivery",
+    expires=True,
+    personal="digests",
+)
+IDENTIFIER_CHANGES = Key(
+    ":identifier_changes:{generation}",
+    "hash",
+    "digest of an identifier → number of updates that connected it to another one",
     "2 to 4 hours",
     "delivery",
     expires=True,

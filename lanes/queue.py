@@ -31,6 +31,9 @@ class NamedQueue(QueueConfig):
     """A queue without a connection."""
 
     name: str
+    # Bounds on what one key can make others wait; not stored, since each process may have its own.
+    most_cooling_ms: int = NO_LIMIT  # for how long the cooldowns of one key may last, within one to two hours
+    most_fan_in: int = NO_LIMIT  # how many keys may be joined to one, and identifiers connected to one
 
     @property
     def base(self) -> str:

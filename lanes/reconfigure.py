@@ -127,6 +127,7 @@ def _generations(config: QueueConfig) -> Sequence[_Generations]:
     return (
         _Generations(keys.SEEN, seen_ms, (keys.GENERATIONS + 2) * seen_ms),
         _Generations(keys.JOIN, joined_ms, 2 * joined_ms),
+        _Generations(keys.JOINED, joined_ms, 2 * joined_ms),
         _Generations(keys.MERGED, identities_ms, 2 * identities_ms),
         _Generations(keys.DELETED, identities_ms, 2 * identities_ms),
     )
@@ -177,11 +178,14 @@ def _pages(queue: Queue, name: str) -> Iterator[list[bytes]]:
 def _limit_cooldowns(queue: Queue, cooldown_ms: int) -> None:
     """Let no waiting event have a longer cooldown than the queue."""
     name = keys.COOLDOWN.of(queue.name)
-    longer = [event for event, own in queue.client.hscan_iter(name, count=_PAGE) if int(own) > cooldown_ms]
-    for first in range(0, len(longer), _PAGE):
-        some = longer[first : first + _PAGE]
+    stored = dict(queue.client.hscan_iter(name, count=_PAGE))
+    longer = {event: own.partition(b" ") for event, own in stored.items() if int(own.partition(b" ")[0]) > cooldown_ms}
+    names = list(longer)
+    for first in range(0, len(names), _PAGE):
+        some = names[first : first + _PAGE]
         if cooldown_ms:
-            queue.client.hset(name, mapping=dict.fromkeys(some, cooldown_ms))
+            shorter = {event: b"%d%b%b" % (cooldown_ms, *longer[event][1:]) for event in some}
+            queue.client.hset(name, mapping=cast(dict[Any, Any], shorter))
         else:
             queue.client.hdel(name, *some)
 

@@ -17,6 +17,9 @@ Rank of an event that earlier events may go before: 56 digits (see `rank`); `c` 
 8 bytes: its client; 13 digits: until when (ms, Redis' clock); then, for each of its keys, the sequence of its
 predecessor in that lane, or a zero byte.
 
+Cooldown of an event: its ms in digits; when the event is of a run, then a space and the 8 bytes of the run. The time
+until which a key cools: 13 digits (ms), then the 8 bytes of the run of the event that finished, if it had one.
+
 Ordering keys are stored as 8-byte digests: they are small, and no identity is in Redis outside an event. If two keys
 had the same digest, two people would wait for each other; no event would be lost or out of order.
 """

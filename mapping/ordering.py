@@ -7,6 +7,9 @@ key as well: a token that moves from one person to another must end with the lat
 A timestamp does not correct every operation that Customer.io applies too early or too late. A merge before its primary
 exists does nothing. A deletion that is applied late deletes what was sent after it. Events with such operations need
 the cooldown: the time between them and every event that shares a key. A merge joins the keys of two people.
+
+Operations whose outcomes do not depend on each other need no time between them: removals of the same kind, and merges
+into the same person. Events that do nothing else form a *run*.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ class OrderingInfo(NamedTuple):
     keys: tuple[str, ...]  # distinct
     needs_cooldown: bool = False  # between this event and those that share a key
     join: tuple[str, str] | None = None  # of a merge: later events with the first key get the second as well
+    run: str = ""  # events with a cooldown and an equal run need no time between them, and no order
 
 
 def ordering_keys(event: Any, destination: Destination) -> tuple[str, ...]:
@@ -59,7 +63,7 @@ def _ordering(event: Any, destination: Destination) -> OrderingInfo:
     scheme = destination.identifiers
     request = privacy_request_of(event)
     if request is not None:
-        return OrderingInfo(request.person.keys(scheme), True)
+        return OrderingInfo(request.person.keys(scheme), True, run=request.action)
     keys = own_keys(event, scheme)
     if _is_excluded(event, destination):
         return OrderingInfo(tuple(keys))  # by which an erasure finds it
@@ -78,4 +82,21 @@ def _ordering(event: Any, destination: Destination) -> OrderingInfo:
                 join = person_key(payload["secondary"], scheme), person_key(payload["primary"], scheme)
         except (Rejected, FqlError, RecursionError):
             continue
-    return OrderingInfo(tuple(keys), needs_cooldown, join)
+    return OrderingInfo(tuple(keys), needs_cooldown, join, _run(event, destination, join) if needs_cooldown else "")
+
+
+def _run(event: Any, destination: Destination, join: tuple[str, str] | None) -> str:
+    """Return the run of an event with a cooldown: what its only operation does; empty when it makes several."""
+    try:
+        matching = [
+            subscription
+            for subscription in destination.candidates(event).all
+            if subscription.matches(event) and subscription.absent_field(event) is None
+        ]
+    except (FqlError, RecursionError):
+        return ""
+    if len(matching) != 1:
+        return ""
+    if matching[0].effect == "merge":
+        return f"merge into {join[1]}" if join and join[0] != join[1] else ""
+    return str(matching[0].slug)

@@ -72,7 +72,7 @@ def request(
     digests = purge.own_digests(context.destination, person)
     receipts.begin(queue, receipt_id, requested_by=requested_by, request=_request(action), digests=digests)
     if action == "suppress":
-        suppression.suppress(queue, purge.all_digests(context, person))
+        suppression.suppress(queue, purge.all_digests(context, person).digests)
     discarded = discard(context, purge.append(context, _SOURCE, event))
     return _receipt(queue, receipt_id), discarded.others if discarded else set()
 
@@ -80,7 +80,7 @@ def request(
 def unsuppress(context: ErasureContext, person: mapping.Person) -> int:
     """Accept events of a suppressed person again, here and at Customer.io. Return how many ordering keys of the person
     were suppressed."""
-    count = suppression.unsuppress(context.queue, purge.all_digests(context, person))
+    count = suppression.unsuppress(context.queue, purge.all_digests(context, person).digests)
     purge.append(context, _SOURCE, mapping.PrivacyRequest(person, "unsuppress").event(uuid4().hex))
     return count
 
@@ -89,13 +89,14 @@ def discard(context: ErasureContext, sequence: int) -> Removed | None:
     """Discard the person's events before the privacy request with this sequence. None: the request was sent already."""
     queue = context.queue
     record = queue.client.hget(keys.EVENT.of(queue.name), str(sequence))
-    _, digests, body = read_record(record) if isinstance(record, bytes) else (0, (), b"")
+    body = read_record(record)[2] if isinstance(record, bytes) else b""
     source, event = unpack(body)[:2] if body else ("", {})
     privacy_request = mapping.privacy_request_of(event)
     if privacy_request is None:
         return None
     receipt_id = begin_receipt(context, privacy_request, message_key(source, event))
-    removed = Removed(privacy_request.person, frozenset(digests), sequence)
+    tied = purge.all_digests(context, privacy_request.person)
+    removed = purge.removal(context, privacy_request.person, tied, sequence)
     purge.erase_queued(context, removed)
     purge.erase_message_ids(context, removed)
     receipts.add(queue, receipt_id, removed.counts)

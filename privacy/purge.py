@@ -1,7 +1,8 @@
 """Remove people from every place in Segue that stores events or identities. docs/privacy.md lists these places.
 
 Several people are removed at once, because the delivery log and the dead letters are read once for all of them. An
-event is removed when it has an ordering key of the person. Identities that were merged count as one person.
+event is removed when it has an ordering key of the person. Identities that were merged count as one person: those of
+merges that were delivered and are remembered, but at most MOST_TIED of them. Keys that are merely joined do not.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 from redis.exceptions import LockNotOwnedError
@@ -22,7 +24,7 @@ from dead_letters import replay as replays
 from dead_letters.query import Filter
 from dead_letters.record import Line
 from delivery import log as delivery_log
-from delivery.identity_memory import erase_addresses, named_in
+from delivery.identity_memory import erase_addresses, key_of, named_in, primary_in
 from lanes import keys
 from mapping.envelope import JsonObject, encoded, message_key, pack, unpack
 
@@ -31,9 +33,24 @@ log = logging.getLogger(__name__)
 _LOCK_S = 5.0
 _POLL_S = 0.1
 _PEOPLE = ("id:", "email:", "cio_id:", "anonymous_id:")
+# To how many merged identities an erasure extends. A person with more is erased alone.
+MOST_TIED = 20
 # Hashes that remember values by ordering key. `finished_at` and `cooling_until` are kept: they expire within seconds,
 # and later events need them.
-_REMEMBERED = ("join", "merged", "deleted", "identified", "attribute_clocks", "recent_attributes")
+_REMEMBERED = (
+    "join",
+    "joined",
+    "cooled",
+    "merged",
+    "deleted",
+    "identified",
+    "identifier_changes",
+    "attribute_clocks",
+    "recent_attributes",
+)
+# Those whose values begin with the digest of another ordering key.
+_TIES = ("join", "merged")
+_MOST_EVENTS = 100_000
 # The filter that replaces one which names an erased person. It matches no dead letter.
 _NO_FILTER = Filter(ids=(0,)).model_dump_json(exclude_defaults=True)
 
@@ -54,6 +71,8 @@ class Removed:
     person: mapping.Person
     digests: frozenset[bytes]  # of all ordering keys of the person
     before: int | None
+    is_alone: bool = False  # more than MOST_TIED identities were merged with the person; they stay
+    has_joined: bool = False  # events of other people have a key of the person, because it was joined to theirs
     counts: Counter[str] = field(default_factory=Counter)  # by kind, see `privacy.receipts`
     others: set[str] = field(default_factory=set)  # ordering keys of other people that the removed events named
     claimed: int = 0  # events in progress: their traces have to be removed later
@@ -99,8 +118,8 @@ def purge(
     """
     queue, remembered = context.queue, lanes.remembered_hashes(context.queue)
     removals = [
-        Removed(person, digests, before)
-        for (person, before), digests in zip(people, _all_digests(context, people), strict=True)
+        removal(context, person, tied, before)
+        for (person, before), tied in zip(people, _all_digests(context, people), strict=True)
     ]
     index = _Index(removals)
     for removed in removals:
@@ -114,6 +133,8 @@ def purge(
     for removed in removals:
         for kind in _REMEMBERED:
             removed.counts[kind] += lanes.erase_fields(queue, remembered.get(kind, ()), removed.digests)
+        for kind in _TIES:
+            removed.counts[kind] += lanes.erase_targets(queue, remembered.get(kind, ()), removed.digests)
         clocks = remembered.get("attribute_clocks", ())
         removed.counts["attribute_clocks"] += erase_addresses(queue, clocks, removed.digests)
         removed.counts["replays"] += _redact_replays(queue, removed)
@@ -122,7 +143,7 @@ def purge(
     return removals
 
 
-def all_digests(context: ErasureContext, person: mapping.Person) -> frozenset[bytes]:
+def all_digests(context: ErasureContext, person: mapping.Person) -> lanes.Tied:
     """Return the digests of the person's ordering keys, and of those of merged identities."""
     return _all_digests(context, [(person, None)])[0]
 
@@ -134,12 +155,41 @@ def own_digests(destination: mapping.Destination, person: mapping.Person) -> set
 
 def erase_queued(context: ErasureContext, removed: Removed) -> None:
     """Erase the person's events on the queue, including dead letters that block."""
-    erased = lanes.erase(context.queue, removed.digests, before=removed.before)
+    before, spared = removed.before, events_of_others(context, removed)
+    if spared:  # events that are appended meanwhile may be others' too
+        last = int(context.queue.client.get(keys.SEQ.of(context.queue.name)) or 0)
+        before = min(removed.before or last + 1, last + 1)
+    erased = lanes.erase(context.queue, removed.digests, before=before, spared=spared)
     removed.claimed = erased.claimed
     for event in erased.events:
         if event.body:
             removed.counts["dead_letters" if event.how == "dead_letter" else "events"] += 1
             removed.collect(event.body, context.destination)
+
+
+def removal(context: ErasureContext, person: mapping.Person, tied: lanes.Tied, before: int | None) -> Removed:
+    """Return what is to be removed of a person with these digests."""
+    joined = lanes.remembered_hashes(context.queue).get("joined", ())
+    has_joined = any(context.queue.client.hexists(name, digest) for name in joined for digest in tied.digests)
+    return Removed(person, tied.digests, before, tied.is_too_large, has_joined)
+
+
+def events_of_others(context: ErasureContext, removed: Removed) -> list[int]:
+    """Return the sequences of waiting events that have a key of the person only because it was joined to their own."""
+    if not removed.has_joined:
+        return []
+    waiting = (
+        event for digest in removed.digests for event in lanes.lane_events(context.queue, digest, most=_MOST_EVENTS)
+    )
+    return sorted({event.sequence for event in waiting if _is_of_others(event.body, context.destination, removed)})
+
+
+def _is_of_others(body: bytes, destination: mapping.Destination, removed: Removed) -> bool:
+    """Whether an event with a key of the person names other people only."""
+    if not removed.has_joined or not body:
+        return False
+    own = mapping.ordering_keys(unpack(body).event, destination)
+    return removed.digests.isdisjoint(map(lanes.digest, own))
 
 
 def erase_message_ids(context: ErasureContext, removed: Removed) -> None:
@@ -153,8 +203,49 @@ def erase_message_ids(context: ErasureContext, removed: Removed) -> None:
 def append(context: ErasureContext, source: str, event: JsonObject) -> int:
     """Append a privacy request to the queue, whatever its limit, and return its sequence."""
     info = mapping.ordering_info(event, context.destination)
-    entry = lanes.NewEvent(pack(source, event), info.keys, message_key(source, event), context.queue.cooldown_ms)
+    entry = lanes.NewEvent(
+        pack(source, event), info.keys, message_key(source, event), context.queue.cooldown_ms, run=info.run
+    )
     return lanes.append(context.queue.without_limit(), [entry]).last
+
+
+class Plan(NamedTuple):
+    """What an erasure would follow and remove."""
+
+    followed: tuple[str, ...]  # identities that were merged with the person, by ordering key or by its digest
+    is_alone: bool  # more than MOST_TIED were: none of them is followed
+    events: int  # on the queue
+    dead_letters: int  # in Redis
+    log: int  # items of the delivery log
+
+
+def plan(context: ErasureContext, person: mapping.Person) -> Plan:
+    """Return what the erasure of a person would follow and remove now. Writes nothing."""
+    queue, tied = context.queue, all_digests(context, person)
+    removed = removal(context, person, tied, None)
+    waiting = {
+        event.sequence for digest in tied.digests for event in lanes.lane_events(queue, digest, most=_MOST_EVENTS)
+    }
+    index, names = _Index([removed]), _names_of_primaries(queue)
+    return Plan(
+        followed=tuple(
+            sorted(names.get(each, each.hex()) for each in tied.digests - own_digests(context.destination, person))
+        ),
+        is_alone=tied.is_too_large,
+        events=len(waiting.difference(events_of_others(context, removed))),
+        dead_letters=sum(len(page) for page in _pages(queue, context.destination, index)),
+        log=delivery_log.count(queue, index.includes),
+    )
+
+
+def _names_of_primaries(queue: lanes.Queue) -> dict[bytes, str]:
+    """Return the ordering keys of the primaries of merges, by digest."""
+    names = {}
+    for hash_name in lanes.remembered_hashes(queue).get("merged", ()):
+        for _, value in queue.client.hscan_iter(hash_name, count=1000):
+            key = key_of(primary_in(value))
+            names[value[: keys.DIGEST_BYTES]] = key or ""
+    return names
 
 
 class _Index:
@@ -186,13 +277,10 @@ class _Index:
         return None
 
 
-def _all_digests(
-    context: ErasureContext, people: Sequence[tuple[mapping.Person, int | None]]
-) -> list[frozenset[bytes]]:
-    remembered = lanes.remembered_hashes(context.queue)
-    joins = [*remembered.get("join", ()), *remembered.get("merged", ())]
+def _all_digests(context: ErasureContext, people: Sequence[tuple[mapping.Person, int | None]]) -> list[lanes.Tied]:
+    merged = lanes.remembered_hashes(context.queue).get("merged", ())
     groups = [own_digests(context.destination, person) for person, _ in people]
-    return lanes.joined_digests(context.queue, joins, groups)
+    return lanes.joined_digests(context.queue, merged, groups, MOST_TIED)
 
 
 def _remove_dead_letters(context: ErasureContext, index: _Index) -> None:
@@ -205,7 +293,7 @@ def _remove_dead_letters(context: ErasureContext, index: _Index) -> None:
     while True:
         try:
             with queue.client.lock(keys.SPILL_LOCK.of(queue.name), timeout=_LOCK_S, sleep=_POLL_S) as lock:
-                for page in _pages(queue, index):
+                for page in _pages(queue, destination, index):
                     lock.reacquire()
                     lanes.discard(queue, [stored.sequence for _, stored in page])
                     for removed, stored in page:
@@ -221,7 +309,9 @@ def _remove_dead_letters(context: ErasureContext, index: _Index) -> None:
             removed.counts["spilled"] += 1
 
 
-def _pages(queue: lanes.Queue, index: _Index) -> Iterator[list[tuple[Removed, lanes.DeadLetter]]]:
+def _pages(
+    queue: lanes.Queue, destination: mapping.Destination, index: _Index
+) -> Iterator[list[tuple[Removed, lanes.DeadLetter]]]:
     """Yield the dead letters to be removed in each page of all dead letters. An edited one is found by its contents as
     well, because its ordering keys may be those of another person."""
     after = 0
@@ -230,6 +320,8 @@ def _pages(queue: lanes.Queue, index: _Index) -> Iterator[list[tuple[Removed, la
         found = []
         for stored in page:
             removed = index.of(stored.sequence, stored.keys)
+            if removed and _is_of_others(stored.body, destination, removed):
+                removed = None
             if removed is None and (dead_letter := record.read(stored)).is_edited:
                 contents = [dead_letter.source, dead_letter.event, dead_letter.requeued.json()]
                 removed = index.mentioned_in(stored.sequence, encoded(contents) + stored.failure)

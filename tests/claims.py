@@ -9,6 +9,7 @@ from typing import Any
 import lanes
 import mapping
 from delivery.outcomes import Send
+from delivery.prepare import NO_TRUST, Trust
 from delivery.sender import DeliveryLimits, sender
 from workers.claim import ClaimContext, deliver_claim
 from workers.lease import Lease
@@ -25,6 +26,7 @@ def deliver_one(
     *,
     is_stopping: Callable[[], bool] = lambda: False,
     before_settling: Callable[[], None] | None = None,
+    trust: Trust = NO_TRUST,
     **limits: Any,
 ) -> lanes.Claim:
     """Claim once, deliver what was claimed, and return the claim. `limits` are arguments of `lanes.claim`."""
@@ -34,7 +36,14 @@ def deliver_one(
     if claim.events:
         lease = Lease(queue=queue, claim_id=claim.id, lease_ms=LEASE_MS, requested_at=requested_at)
         deliver_events(
-            claim, queue, destination, send, lease=lease, is_stopping=is_stopping, before_settling=before_settling
+            claim,
+            queue,
+            destination,
+            send,
+            lease=lease,
+            is_stopping=is_stopping,
+            before_settling=before_settling,
+            trust=trust,
         )
     return claim
 
@@ -48,6 +57,7 @@ def deliver_events(
     lease: Lease,
     is_stopping: Callable[[], bool] = lambda: False,
     before_settling: Callable[[], None] | None = None,
+    trust: Trust = NO_TRUST,
 ) -> None:
     """Deliver a claim under this lease, with retries, without a rate limit."""
     context = ClaimContext(
@@ -59,5 +69,6 @@ def deliver_events(
         configuration="c0ffee",
         is_stopping=is_stopping,
         before_settling=before_settling,
+        trust=trust,
     )
     deliver_claim(claim, context)

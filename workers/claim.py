@@ -28,8 +28,9 @@ from dead_letters import record
 from dead_letters.record import Fault, Reason
 from delivery import identity_memory, recent_attributes, retries, unsent
 from delivery.batching import Item, Request, pack
+from delivery.identity_memory import Change
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Send, Split
-from delivery.prepare import Prepared, address, isolated, operations_of, prepare
+from delivery.prepare import NO_TRUST, Prepared, Trust, address, isolated, operations_of, prepare
 from mapping.envelope import TooDeep
 from privacy import erasure, receipts
 from privacy.purge import ErasureContext
@@ -58,6 +59,7 @@ class ClaimContext:
     retry_base_s: float
     worker: str
     configuration: str  # a hash of the configuration, for dead letters
+    trust: Trust = NO_TRUST
     is_stopping: Callable[[], bool]
     before_settling: Callable[[], None] | None = None
 
@@ -187,16 +189,16 @@ def _waves(
 
     All are addressed at once, unless one of them changes identities: then each depth is, after those before it.
     """
-    drafts = prepare(events, context.destination)
+    drafts = prepare(events, context.destination, context.trust)
     if context.destination.delivery.batch_order == "trust":
-        yield address(drafts, context.queue, context.destination)
+        yield address(drafts, context.queue, context.destination, context.trust)
         return
     if any(item.effect in mapping.CHANGES_IDENTITY for draft in drafts for item in draft.items):
         for _, wave in groupby(drafts, key=_depth):
             free = [draft for draft in wave if blocked.passes(draft.event)]
-            yield address(free, context.queue, context.destination)
+            yield address(free, context.queue, context.destination, context.trust)
     else:
-        for _, wave in groupby(address(drafts, context.queue, context.destination), key=_depth):
+        for _, wave in groupby(address(drafts, context.queue, context.destination, context.trust), key=_depth):
             yield list(wave)
 
 
@@ -304,10 +306,11 @@ def _rounds(prepared: Sequence[Prepared], destination: mapping.Destination) -> I
 def _remember_identities(prepared: Sequence[Prepared], outcomes: Outcomes, context: ClaimContext) -> None:
     """Store what the delivered operations changed of identities, before their events are settled."""
     changes = [
-        (item.effect, orjson.loads(item.data), sent.happened_at_ms)
+        Change(item.effect, orjson.loads(item.data), sent.happened_at_ms, sent.source in context.trust.trusted)
         for sent in prepared
         for item, outcome in outcomes[sent.event.sequence]
         if item.effect in mapping.CHANGES_IDENTITY and isinstance(outcome, Delivered)
+        if sent.redirects or item.effect != "merge"
     ]
     identity_memory.remember(context.queue, changes)
 

@@ -142,6 +142,7 @@ def _context(runtime: Runtime, name: str, claim: lanes.Claim, lease: Lease) -> C
         retry_base_s=runtime.limits.retry_base_s,
         worker=heartbeat.NAME,
         configuration=runtime.configuration,
+        trust=runtime.trust,
         is_stopping=runtime.stopping.is_set,
         before_settling=recorder.write if recorder else None,
     )

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any, Final
 
 import orjson
 import redis
@@ -17,12 +18,16 @@ import mapping
 from delivery import admission
 from delivery.admission import Admission
 from delivery.customerio import TrackApi
+from delivery.prepare import Trust
 from delivery.sender import DeliveryLimits
+from lanes.queue import NO_LIMIT
 from privacy.purge import ErasureContext
 from settings import Settings
 from workers.app import settings
 from workers.lease import Leases
 
+# The name in `may` of a source that allows it to merge people.
+_MERGE: Final = "mergePeople"
 # Set when this process shall stop; `Runtime.stopping` is this event. It is here because a process may be stopped before
 # its runtime was built.
 stopping = threading.Event()
@@ -36,6 +41,7 @@ class Runtime:
     client: redis.Redis
     destinations: Mapping[str, mapping.Destination]
     configuration: str  # a hash of the configuration file, to tell versions of it apart
+    trust: Trust  # of the sources
     limits: DeliveryLimits
     queues: Mapping[str, lanes.Queue]
     admissions: Mapping[str, Admission]
@@ -66,6 +72,7 @@ class Runtime:
             client=client,
             destinations=destinations,
             configuration=configuration,
+            trust=_trust(document),
             limits=limits,
             queues=queues,
             admissions={
@@ -102,6 +109,14 @@ def _connect(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5, retry=retry)
 
 
+def _trust(document: Mapping[str, Any]) -> Trust:
+    """Return which sources are evidence of who a person is. One without `trust` is neither trusted nor excluded."""
+    sources: Mapping[str, Any] = document.get("sources", {})
+    trusted = frozenset(name for name, source in sources.items() if source.get("trust") == "server")
+    merging = frozenset(name for name, source in sources.items() if _MERGE in source.get("may", ()))
+    return Trust(trusted, trusted | merging)
+
+
 def _admission(queue: lanes.Queue, destination: mapping.Destination, limits: DeliveryLimits) -> Admission:
     return Admission(
         queue=queue,
@@ -121,4 +136,6 @@ def _track_url(settings: Settings, destination: mapping.Destination) -> str:
 
 def _open_queue(settings: Settings, client: redis.Redis, destination: mapping.Destination) -> lanes.Queue:
     values = settings.queue_config(destination.delivery.remember_days)
+    if destination.delivery.order == "applied":  # every event has a cooldown
+        values["most_cooling_ms"] = NO_LIMIT
     return lanes.open_queue(lanes.Queue(client=client, name=destination.name, **values))

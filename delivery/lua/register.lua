@@ -11,23 +11,28 @@
 --
 -- An update *changes identifiers* when it connects an identifier to another one than the last update did, or updates only
 -- where that one created, or the other way round. It must have a cooldown. One that has none yet is returned, and is not
--- registered, nor are the updates behind it: they are all claimed again.
+-- registered, nor are the updates behind it: they are all claimed again. An identifier that is connected to others more often
+-- than it may, with those changes that this call contains, needs no cooldown any more.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  how long merges and deletions are remembered, ms
 -- ARGV[2]  '1' when an update that changes identifiers must have a cooldown
--- ARGV[3]  the digests of the people, in one text
+-- ARGV[3]  how many changes of one identifier have a cooldown, within two to four hours
+-- ARGV[4]  the digests of the people, in one text
+-- ARGV[5]  a byte for each of them: '1' when an update of a trusted source names the person
 -- ARGV[…]  for each event with updates: its sequence; its time and the latest it may have (Unix seconds); a byte: how it
 --          treats people that do not exist; how many keys the event has, and the digest of each; how many identifiers it
 --          gives, and two for each: its digest, and a byte (see `partner_after`) with the first 3 of the digest of its
 --          partner, the identifier given with it; how many people and objects it updates, and a text for each (see
 --          `choose`)
 --
--- Returns  {merged, deleted, times, changing, kept, owners}: by person, '' or the JSON of the primary, '' or the time of
+-- Returns  {merged, deleted, times, changing, kept, owners, unbounded, how many, known}: by person, '' or the JSON of the primary, '' or the time of
 --          the deletion in ms (an empty array when no person was merged or deleted); by event, the time to send, Unix
 --          seconds, or 0; the sequences of those that change identifiers and have no cooldown yet; by event, '' or a
 --          byte for each attribute, '1' when it is to be sent; by event, for each person and object that it updates the
---          digest under which their recent attributes are remembered
+--          digest under which their recent attributes are remembered; the digests of identifiers that changed more often
+--          than they may, and how many of them had not before; a byte for each person: '1' when an
+--          update of the person was sent before
 -- Clock    Redis' own.
 -- uses clock, bulk, generations, attribute_clocks
 local OLDEST_S, MOST_AHEAD_S, SLACK_S, MOST_MERGES = 3600, 3600, 60, 20
@@ -35,7 +40,7 @@ local TOGETHER, NAMED, FIRST_CLAIMS = '=', '.', '1' -- and '?': alone
 local UNKNOWN, NO_PARTNER, ANY_PARTNER = '...', '---', '***'
 local MODE, PARTNER, PARTNER_END, SEQUENCE = 11, 12, 14, 15
 local REGISTERED = '^(%d+)/(%-?%d+)/?([01]*)$' -- from SEQUENCE on, see `found` below
-local UPDATES_ONLY = 'u'
+local CREATES, UPDATES_ONLY, MERGES, TRUSTED = 'c', 'u', 'm', 't'
 local TIME_OF = 'time of ' -- longer than a digest with whatever follows
 local NO_ADDRESS, GIVEN, ADDRESSED = string.rep('\0', DIGEST_BYTES), '1', '2'
 local SENT, STALE, SENT_BYTE = '1', '0', byte('1')
@@ -60,16 +65,26 @@ local merged_names, deleted_names = generations(MERGED, remembered_ms), generati
 local some_merged = call('EXISTS', unpack(merged_names)) > 0
 local some_deleted = call('EXISTS', unpack(deleted_names)) > 0
 
+-- The merges that a trusted source contradicts: it updates the person, and the merge was that of another source.
+local ended = {}
+for at in string.gmatch(some_merged and ARGV[5] or '', '()1') do
+  local digest = sub(ARGV[4], (at - 1) * DIGEST_BYTES + 1, at * DIGEST_BYTES)
+  local stored = find_in(merged_names, digest)
+  if stored and sub(stored, DIGEST_BYTES + 1, DIGEST_BYTES + 1) ~= TRUSTED then
+    ended[#ended + 1], ended[digest] = digest, true
+  end
+end
+
 -- The JSON of the person that this one was merged into, '' without a merge; and the digest of that person.
 local function primary_of(digest)
   local primary, is_passed = '', {}
   for _ = 1, MOST_MERGES do
     is_passed[digest] = true
-    local found = find_in(merged_names, digest)
+    local found = not ended[digest] and find_in(merged_names, digest)
     if not found then
       return primary, digest
     end
-    digest, primary = sub(found, 1, DIGEST_BYTES), sub(found, DIGEST_BYTES + 1)
+    digest, primary = sub(found, 1, DIGEST_BYTES), sub(found, DIGEST_BYTES + 2)
     if is_passed[digest] then
       return primary, digest
     end
@@ -78,9 +93,9 @@ local function primary_of(digest)
 end
 
 local merged, deleted, times, changing, kept, owners = {}, {}, {}, {}, {}, {}
-local people = #ARGV[3] / DIGEST_BYTES
+local people = #ARGV[4] / DIGEST_BYTES
 local function digest_of(i)
-  return sub(ARGV[3], (i - 1) * DIGEST_BYTES + 1, i * DIGEST_BYTES)
+  return sub(ARGV[4], (i - 1) * DIGEST_BYTES + 1, i * DIGEST_BYTES)
 end
 for i = 1, some_merged and people or 0 do
   merged[i] = (primary_of(digest_of(i)))
@@ -96,7 +111,7 @@ end
 -- earlier one or attributes are left out; in this case also `/` and a byte for each. All are read and written at once.
 local names = generations(IDENTIFIED, TIMES_KEPT_S * 1000)
 local found, asked, people_of = {}, {}, {}
-local first, last = 4, #ARGV
+local first, last = 6, #ARGV
 local at = first
 while at <= last do
   local first_identifier = at + 6 + ARGV[at + 4]
@@ -134,6 +149,13 @@ for _, name in ipairs(names) do
   end
 end
 
+-- Which people were created or updated before this call.
+local known = {}
+for i = 1, people do
+  local remembered = found[digest_of(i)]
+  known[i] = remembered and sub(remembered, MODE, MODE) == CREATES and '1' or '0'
+end
+
 -- The sequence of the event that is remembered of a key, the time that it was given, and which attributes it sends.
 local function registered(remembered)
   if find(remembered, '/', SEQUENCE, true) then
@@ -168,11 +190,54 @@ end
 
 local function changes_identifier(remembered, mode, how, from, to)
   local rule, had = sub(how, 1, 1), sub(remembered, PARTNER, PARTNER_END)
-  if rule ~= FIRST_CLAIMS and sub(remembered, MODE, MODE) ~= mode then
+  local mode_before = sub(remembered, MODE, MODE)
+  if rule ~= FIRST_CLAIMS and mode_before ~= mode and mode_before ~= MERGES then
     return true
   end
   local has_partner = rule == TOGETHER or rule == FIRST_CLAIMS
   return has_partner and had ~= UNKNOWN and had ~= ANY_PARTNER and not is_own_key(had, from, to)
+end
+
+-- How often an identifier changes from event to event of this call.
+local changes_ahead
+local function count_changes()
+  changes_ahead = {}
+  local mode_of, partner_of, next_event = {}, {}, first
+  while next_event <= last do
+    local mode, from = ARGV[next_event + 3], next_event + 5
+    local first_identifier = from + 1 + ARGV[next_event + 4]
+    local first_person = first_identifier + 2 * ARGV[first_identifier - 1] + 1
+    for i = first_identifier, first_person - 2, 2 do
+      local digest, rule, partner = ARGV[i], sub(ARGV[i + 1], 1, 1), sub(ARGV[i + 1], 2)
+      local other_mode = mode_of[digest] and mode_of[digest] ~= mode
+      local other_partner = rule == TOGETHER and partner_of[digest] and partner_of[digest] ~= partner
+      if rule ~= FIRST_CLAIMS then
+        changes_ahead[digest] = (changes_ahead[digest] or 0) + ((other_mode or other_partner) and 1 or 0)
+        mode_of[digest], partner_of[digest] = mode, rule == TOGETHER and partner or partner_of[digest]
+      end
+    end
+    next_event = first_person + ARGV[first_person - 1]
+  end
+end
+
+-- Whether an identifier changed more often than its changes may have a cooldown. It is counted when it does.
+local most_changes, changes_names = tonumber(ARGV[3]), generations(IDENTIFIER_CHANGES, TIMES_KEPT_S * 1000)
+local changes_of, has_changed, unbounded, is_unbounded, new_unbounded = {}, {}, {}, {}, 0
+local function is_beyond_bound(digest)
+  if is_unbounded[digest] == nil then
+    if not changes_ahead then
+      count_changes()
+    end
+    local current, older = call('HGET', changes_names[1], digest) or 0, call('HGET', changes_names[2], digest) or 0
+    changes_of[digest] = tonumber(current)
+    is_unbounded[digest] = current + older + math.max(changes_ahead[digest] or 0, 1) > most_changes
+    if is_unbounded[digest] then
+      unbounded[#unbounded + 1] = digest
+      new_unbounded = new_unbounded + (current + older <= most_changes and 1 or 0)
+      changes_of[digest], has_changed[digest] = most_changes + 1, true
+    end
+  end
+  return is_unbounded[digest]
 end
 
 -- Whether a value of this client time is to be sent, and whether one was sent before. `clocks`: those of all the people that
@@ -330,9 +395,11 @@ while at <= last do
     for i = first_identifier, last_identifier, 2 do
       local remembered = found[ARGV[i]]
       local how = some_stale and how_given(ARGV[i], ARGV[i + 1], choices) or not some_stale and ARGV[i + 1]
-      if remembered and how and changes_identifier(remembered, mode, how, from, to) then
+      local digest = ARGV[i]
+      if remembered and how and changes_identifier(remembered, mode, how, from, to) and not is_beyond_bound(digest) then
         must_wait = call('HEXISTS', COOLDOWN, sequence) == 0
         changing[#changing + 1] = must_wait and sequence or nil
+        changes_of[digest], has_changed[digest] = changes_of[digest] + (must_wait and 0 or 1), not must_wait or nil
         break
       end
     end
@@ -377,7 +444,8 @@ while at <= last do
         values[#values + 1], values[#values + 2] = TIME_OF .. of, given[of]
       end
       local partner = partner_of[digest] or (remembered and sub(remembered, PARTNER, PARTNER_END)) or UNKNOWN
-      found[digest], is_new[digest] = format('%010d', latest) .. mode .. partner .. sequence .. suffix, true
+      local kept_mode = mode == MERGES and remembered and sub(remembered, MODE, MODE) or mode
+      found[digest], is_new[digest] = format('%010d', latest) .. kept_mode .. partner .. sequence .. suffix, true
     end
     for _, choice in ipairs(choices) do
       local remembered = found[choice.owner]
@@ -394,9 +462,26 @@ end
 
 ---- Write ----
 
+for _, name in ipairs(#ended > 0 and { merged_names[1], merged_names[2] } or {}) do
+  write_all('HDEL', name, ended)
+end
+for _, name in ipairs(#ended > 0 and generations(JOIN, ARGV[1]) or {}) do
+  write_all('HDEL', name, ended)
+end
 write_clocks()
+if next(has_changed) then
+  local counts = {}
+  for digest in pairs(has_changed) do
+    counts[#counts + 1], counts[#counts + 2] = digest, changes_of[digest]
+  end
+  write_all('HSET', changes_names[1], counts)
+  call('EXPIRE', changes_names[1], 2 * TIMES_KEPT_S)
+end
+if new_unbounded > 0 then
+  call('HINCRBY', TOTAL, 'unbounded_keys', new_unbounded)
+end
 if #values > 0 then
   write_all('HSET', names[1], values)
   call('EXPIRE', names[1], 2 * TIMES_KEPT_S)
 end
-return { merged, deleted, times, changing, kept, owners }
+return { merged, deleted, times, changing, kept, owners, unbounded, new_unbounded, table.concat(known) }

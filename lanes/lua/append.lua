@@ -7,23 +7,25 @@
 -- ARGV[3]  ready events that one open claim is expected to take
 -- ARGV[4]  cooldown of the queue, ms
 -- ARGV[5]  how long a join lasts, ms
--- ARGV[6]  number of events
--- ARGV[7]  bucket and fingerprint of each event's message id, in one text
--- ARGV[8]  '' or the rank of each event, in one text: see offered.lua
--- ARGV[9…] the record of each event without its time: a byte: how many distinct keys, their digests, the body
--- ARGV[…]  four per event that has any of these: its index among the events (from 1); its cooldown, ms; '' or a join: the
+-- ARGV[6]  how many keys may be joined to one: events get no key to which more are joined
+-- ARGV[7]  number of events
+-- ARGV[8]  bucket and fingerprint of each event's message id, in one text
+-- ARGV[9]  '' or the rank of each event, in one text: see offered.lua
+-- ARGV[10…] the record of each event without its time: a byte: how many distinct keys, their digests, the body
+-- ARGV[…]  five per event that has any of these: its index among the events (from 1); its cooldown, ms; '' or a join: the
 --          digests of two keys, later events with the first get the second as well; '' or the sequence of the dead letter
---          that it replaces: that one is removed, and the message id is not compared
+--          that it replaces: that one is removed, and the message id is not compared; '' or its run
 -- Events are in the order of their ranks, as far as they have any.
 --
--- Returns  false when the queue is full (nothing was written), else {flags, wake, last, missing}: flags: a text with '1'
+-- Returns  false when the queue is full (nothing was written), else {flags, wake, last, missing, crowded}: flags: a text with '1'
 --          for each event accepted, '2' for one that went before others, '0' for each duplicate; wake: how many deliverers
 --          to request; last: the sequence of the last event accepted, 0 without any; missing: last events of lanes that
---          have no record: their lanes begin anew
+--          have no record: their lanes begin anew; crowded: how many keys have more keys joined to them than they may, and
+--          had not before
 -- Clock    Redis' own.
 -- uses clock, layout, bulk, generations, cooldown, message_ids, joins, rank, offered, kept_ranks, staged, insert
-local event_count = tonumber(ARGV[6])
-local EVENTS, REST = 8, 8 + event_count
+local event_count = tonumber(ARGV[7])
+local EVENTS, REST = 9, 9 + event_count
 
 ---- Read and decide: which events are new ----
 
@@ -31,15 +33,16 @@ if call('HLEN', EVENT) + event_count > tonumber(ARGV[1]) then
   return false
 end
 
-local cooldown_of, join_of, replaced_by = {}, {}, {}
-for at = REST + 1, #ARGV, 4 do
-  local index, join, replaces = tonumber(ARGV[at]), ARGV[at + 2], ARGV[at + 3]
+local cooldown_of, join_of, replaced_by, run_of = {}, {}, {}, {}
+for at = REST + 1, #ARGV, 5 do
+  local index, join, replaces, run = tonumber(ARGV[at]), ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   cooldown_of[index] = tonumber(ARGV[at + 1])
   join_of[index] = join ~= '' and join or nil
   replaced_by[index] = replaces ~= '' and replaces or nil
+  run_of[index] = run ~= '' and run or nil
 end
 
-local ids = message_ids(ARGV[7], event_count, ARGV[2])
+local ids = message_ids(ARGV[8], event_count, ARGV[2])
 local flags, fresh, count = {}, {}, 0
 local replaced, is_replaced = {}, {}
 for index = 1, event_count do
@@ -59,13 +62,14 @@ for index = 1, event_count do
 end
 if count == 0 then
   call('HINCRBY', TOTAL, 'duplicates', event_count)
-  return { table.concat(flags), 0, 0, {} }
+  return { table.concat(flags), 0, 0, {}, 0 }
 end
 
 ---- Read and decide: the keys of each event ----
 
 -- A join of this call counts from its event on.
 local event_of, new_joins, join_names = {}, {}, generations(JOIN, ARGV[5]) -- event_of: with the keys that were joined
+local joined_names, fan_in = generations(JOINED, ARGV[5]), nil
 if next(join_of) or call('EXISTS', unpack(join_names)) > 0 then
   local own = {}
   for _, index in ipairs(fresh) do
@@ -75,8 +79,12 @@ if next(join_of) or call('EXISTS', unpack(join_names)) > 0 then
     own[#own + 1] = join_of[index] and sub(join_of[index], DIGEST_BYTES + 1)
   end
   local joins = read_joins(join_names, own)
+  fan_in = new_fan_in(joined_names, tonumber(ARGV[6]))
   for _, index in ipairs(fresh) do
-    event_of[index] = with_joins(ARGV[EVENTS + index], joins)
+    fan_in.add(join_of[index], joins)
+  end
+  for _, index in ipairs(fresh) do
+    event_of[index] = with_joins(ARGV[EVENTS + index], joins, fan_in.is_crowded)
     local join = join_of[index]
     if join then
       local from, to = sub(join, 1, DIGEST_BYTES), sub(join, DIGEST_BYTES + 1)
@@ -133,8 +141,8 @@ local as_byte = setmetatable({}, {
   end,
 })
 
-local has_ranks = ARGV[8] ~= ''
-local offered = offered_ranks(ARGV[8])
+local has_ranks = ARGV[9] ~= ''
+local offered = offered_ranks(ARGV[9])
 local rank_names, ranks = has_ranks and rank_keys(now - RANK_GENERATION_MS) or {}, nil
 
 local lanes, events, ready, newly_due, cooldowns, link_values, late
@@ -236,7 +244,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
         waiting[waiting_count], waits_of[waiting_count] = name, waits
       else
         if cooldown > 0 or cooling then
-          due = math.max(due, due_as_head(keys_of(event), cooldown, cooling, ARGV[4]))
+          due = math.max(due, due_as_head(keys_of(event), cooldown, cooling, ARGV[4], run_of[index]))
         end
         newly_due = newly_due + (due == now and 1 or 0)
         ready[ready_count + 1], ready[ready_count + 2] = due == now and now_text or due, name
@@ -244,7 +252,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
       end
       if cooldown > 0 then
         cooldowns[#cooldowns + 1] = name
-        cooldowns[#cooldowns + 1] = cooldown
+        cooldowns[#cooldowns + 1] = cooldown_text(cooldown, run_of[index])
       end
     end
   end
@@ -334,10 +342,11 @@ local function insert_late()
     local went_before, waits, long = insert(ranks, due_of, inserted)
     flag_of[index] = went_before and '2' or nil
     if cooldown > 0 then
-      put(COOLDOWN, name, cooldown)
+      put(COOLDOWN, name, cooldown_text(cooldown, run_of[index]))
     end
     if waits == 0 then
-      due_of[name] = math.max(inserted.until_ms, due_as_head(inserted.digests, cooldown, cooling, ARGV[4]))
+      local due = due_as_head(inserted.digests, cooldown, cooling, ARGV[4], run_of[index])
+      due_of[name] = math.max(inserted.until_ms, due)
     end
     for key, length in ipairs(long) do
       if length >= HOT_LENGTH then
@@ -428,6 +437,9 @@ if #new_joins > 0 then
   write_all('HSET', join_names[1], new_joins)
   call('PEXPIRE', join_names[1], 2 * ARGV[5])
 end
+if fan_in then
+  fan_in.write(2 * ARGV[5])
+end
 if #replaced > 0 then
   write_all('HDEL', DEAD, replaced)
   write_all('HDEL', FAILURE, replaced)
@@ -437,4 +449,4 @@ end
 ---- Wake ----
 
 local wake = wanted > 0 and call('SET', WAKEUP, '1', 'PX', WAKEUP_MS, 'NX')
-return { table.concat(flags), wake and wanted or 0, seq + count, missing }
+return { table.concat(flags), wake and wanted or 0, seq + count, missing, fan_in and fan_in.crowded() or 0 }

@@ -1,7 +1,7 @@
 -- Claim events that are due, then follow the chains: a successor is claimed too when all it waits for is in this claim.
 -- Events of one depth may be sent together, since no two of them share a key. An event with a cooldown is claimed without
--- its successors: they have to wait, and a claim has no time for that. An event that still waits for earlier ones ends a
--- chain too. Not all that is due is taken, so that other claims
+-- its successors: they have to wait, and a claim has no time for that. Only those of its run come along, at its own depth: they
+-- need no order. An event that still waits for earlier ones ends a chain too. Not all that is due is taken, so that other claims
 -- find something too: while one waits for Redis or the service, another computes.
 --
 -- KEYS[1]  base name of the queue
@@ -205,7 +205,57 @@ local function next_depth(names)
   return at_once
 end
 
-local at_depth = { ready_taken }
+local function run_due(record, own, run)
+  local accepted_ms = tonumber(sub(record, 1, TIME_DIGITS))
+  return due_as_head(digests_of(record), own, cooling, cooldown_ms, run, accepted_ms)
+end
+
+-- The successors of these events that are of the same run, wait for nothing else, and have waited for their own keys.
+local waits_for_run = {} -- by successor: in how many lanes it waits for events that are not of its run and in this claim
+local function run_mates(names, run_of)
+  local candidates, free = {}, {}
+  read_links_of(names)
+  for _, name in ipairs(names) do
+    local _, behind = read_links(links_of[name])
+    for _, successor in pairs(behind) do
+      local own, run = read_cooldown(call('HGET', COOLDOWN, successor))
+      if run and run == run_of[name] then
+        waits_for_run[successor] = (waits_for_run[successor] or read_links(call('HGET', LINKS, successor))) - 1
+        if waits_for_run[successor] == 0 then
+          run_of[successor], candidates[#candidates + 1] = run, { name = successor, own = own, run = run }
+        end
+      end
+    end
+  end
+  for _, candidate in ipairs(candidates) do
+    local record = call('HGET', EVENT, candidate.name)
+    local due = record and run_due(record, candidate.own, candidate.run)
+    if due and due <= now then
+      free[#free + 1] = candidate.name
+    end
+  end
+  return without_wait(free)
+end
+
+-- Take the runs of events that were ready. Return those behind them.
+local function take_runs(names)
+  local found, with_run, run_of, all = call('HMGET', COOLDOWN, unpack(names)), {}, {}, {}
+  for i, name in ipairs(names) do
+    local _, run = read_cooldown(found[i])
+    run_of[name], with_run[#with_run + 1] = run, run and name or nil
+  end
+  while #with_run > 0 and taken_count < allowed do
+    local mates = run_mates(with_run, run_of)
+    with_run = #mates > 0 and take(mates) or {}
+    for _, name in ipairs(with_run) do
+      all[#all + 1] = name
+    end
+  end
+  return all
+end
+
+local mates = some_cooldown and ready_taken > 0 and take_runs(frontier) or {}
+local at_depth = { taken_count }
 if greatest_depth > 0 and taken_count < allowed then
   read_links_of(frontier)
 end
@@ -250,6 +300,10 @@ if some_expired or #missing > 0 then
   call('ZREM', READY, unpack(claimed, 1, ready_taken))
 else -- none was passed over: these are the first
   call('ZREMRANGEBYRANK', READY, 0, ready_taken - 1)
+end
+-- An event that waits in a lane and has a rank would let earlier ones go before it.
+for _, name in ipairs(#mates > 0 and rank_keys(now - RANK_GENERATION_MS) or {}) do
+  write_all('HDEL', name, mates)
 end
 call('SADD', CLAIM .. claim_id, unpack(claimed))
 call('ZADD', CLAIMS, now + ARGV[2], claim_id)

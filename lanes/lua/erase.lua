@@ -10,6 +10,7 @@
 -- ARGV[3]  cooldown of the queue, ms
 -- ARGV[4]  only events before this sequence are erased; '' for all
 -- ARGV[5]  number of digests of keys whose events are erased, then these
+-- ARGV[…]  number of events that are not erased, then their sequences
 -- ARGV[…]  two per lane in which the call before was searching: its digest, and the last sequence that it passed there
 --
 -- Returns  {more, searches, claimed, sequence, how, record, …}: more: 1 when this call came to its bound; searches: two per
@@ -20,8 +21,12 @@
 local events_left, steps_left, cooldown_ms = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local before_sequence = tonumber(ARGV[4]) or math.huge
 local last_digest = 5 + ARGV[5]
+local last_spared, is_spared = last_digest + 1 + ARGV[last_digest + 1], {}
+for at = last_digest + 2, last_spared do
+  is_spared[ARGV[at]] = true
+end
 local reached = {} -- by digest of a lane: the last event that was passed there
-for at = last_digest + 1, #ARGV, 2 do
+for at = last_spared + 1, #ARGV, 2 do
   reached[ARGV[at]] = ARGV[at + 1]
 end
 
@@ -109,8 +114,9 @@ local function free(name)
   if waits > 1 then
     return
   end
-  local record, own = get(EVENT, name), tonumber(get(COOLDOWN, name) or 0)
-  local due = due_as_head(record and digests_of(record) or {}, own, cooling, cooldown_ms)
+  local record, own, run = get(EVENT, name), read_cooldown(get(COOLDOWN, name))
+  local accepted_ms = record and tonumber(sub(record, 1, TIME_DIGITS))
+  local due = due_as_head(record and digests_of(record) or {}, own, cooling, cooldown_ms, run, accepted_ms)
   ready[name] = math.max(due, waits_until(rank_names, { name })[name] or 0)
 end
 
@@ -212,7 +218,7 @@ for i = 6, last_digest do
     ahead = tonumber(name) >= before_sequence and ahead + 1 or 0
     if ahead > MOST_AHEAD or is_visited[name] then
       behind = {}
-    elseif ahead == 0 and ( events_left <= 0 or steps_left <= 0 or not erase(name)) then
+    elseif ahead == 0 and not is_spared[name] and (events_left <= 0 or steps_left <= 0 or not erase(name)) then
       reply[1] = 1
     end
     is_visited[name] = true

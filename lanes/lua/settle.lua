@@ -4,23 +4,24 @@
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  claim id
 -- ARGV[2]  cooldown of the queue, ms; for that long the last finish of a key is remembered
--- ARGV[3]  how many events leave their lanes, then their sequences
+-- ARGV[3]  for how long the cooldowns of one key may last, within one to two hours, ms
+-- ARGV[4]  how many events leave their lanes, then their sequences
 -- ARGV[…]  how many of these are buried, then for each its sequence and its failure: the others are delivered
 -- ARGV[…]  how many become dead letters that block, then for each its sequence and its failure: the claim "blocking", which
 --          never ends, owns it from now on
 -- ARGV[…]  how many are released, then for each its sequence, the delay in ms, a line for the attempt: '' when there was
 --          none, and its cooldown from now on, ms: 0 when it keeps the one it has, or has none
 --
--- Returns  {lost sequences, events that are ready now}. An event without a record is lost too: it is ready again, and the
+-- Returns  {lost sequences, events that are ready now, keys whose cooldowns have lasted as long as they may}. An event without a record is lost too: it is ready again, and the
 --          next claim sets it aside.
 -- Clock    Redis' own.
 -- uses clock, bulk, layout, generations, cooldown, rank, finish, release
-local cooldown_ms = tonumber(ARGV[2])
+local cooldown_ms, most_cooling_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 local owned = CLAIM .. ARGV[1]
 
 ---- Read: the arguments, and what the claim still owns ----
 
-local position = 3
+local position = 4
 local function section(width)
   local first = position + 1
   position = first + width * ARGV[position]
@@ -61,7 +62,7 @@ end
 
 ---- Decide: finish ----
 
-local finish = decide_finish(finishing, failure_of, cooldown_ms)
+local finish = decide_finish(finishing, failure_of, cooldown_ms, most_cooling_ms)
 for _, names in ipairs({ finish.blocked, finish.missing }) do
   for i = 1, #names do
     lost[#lost + 1], is_lost[names[i]] = names[i], true
@@ -124,7 +125,7 @@ end
 ---- Decide: what is ready. A freed event that stands in this very claim goes on in it ----
 
 local cooling = generations(COOLING_UNTIL, cooldown_ms)
-local due = due_of_freed(finish, call('EXISTS', unpack(cooling)) > 0 and cooling or nil)
+local due = due_of_freed(finish, call('EXISTS', unpack(cooling)) > 0 and cooling or nil, cooldown_ms)
 local ready, ready_count, freed = leaving.ready, call('ZCOUNT', READY, '-inf', now), finish.freed
 for i = 1, #ready, 2 do
   ready_count = ready_count + (ready[i] <= now and 1 or 0)
@@ -167,4 +168,4 @@ for what, count in pairs(counts) do
     call('HINCRBY', TOTAL, what, count)
   end
 end
-return { lost, ready_count }
+return { lost, ready_count, finish.cooling.over }

@@ -166,7 +166,7 @@ class Scenario:
         self._request_privacy()
 
     def _deliver(self) -> None:
-        """Updates, a merge, a deletion, events that wait for another, and an event that is not sent."""
+        """Updates, a merge, a deletion, a changed identifier, events that wait, and one that is not sent."""
         self.pipeline.send(
             [
                 {"type": "identify", "userId": "old", "traits": {"plan": "free"}},
@@ -176,6 +176,7 @@ class Scenario:
                 {"type": "identify", "userId": "leaver"},
                 {"type": "track", "event": "User Deleted", "userId": "leaver"},
                 {"type": "track", "event": "Application Opened", "anonymousId": "visitor"},
+                {"type": "identify", "userId": "new", "traits": {"email": "changed@example.com"}},
             ]
         )
         self.pipeline.drain()

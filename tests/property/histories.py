@@ -82,6 +82,7 @@ class _Generator:
         self.clients = draw.choice(("a", "ab"))
         self.span = draw.choice((3, 12, 20))
         self.cooling, self.joining = draw.choice((0, 0, 0.2, 0.5)), draw.choice((0, 0, 0.2))
+        self.runs = draw.choice((("",), ("", "x"), ("x",), ("x", "x", "y", "")))
         self.outcomes = draw.choice(
             (["deliver", "deliver", "keep"], ["release", "deliver"], ["deliver", "bury", "release", "cool", "keep"])
         )
@@ -100,7 +101,8 @@ class _Generator:
         count = min(draw.choice(self.key_counts), len(self.names))
         keys = "".join(sorted(draw.sample(self.names, count)))
         join = "".join(draw.choices(self.names, k=2)) if draw.random() < self.joining else ""
-        return Offer(draw.randint(0, 99), keys, draw.random() < self.cooling, join, self.rank())
+        cools, run = draw.random() < self.cooling, draw.choice(self.runs)
+        return Offer(draw.randint(0, 99), keys, cools, join, self.rank(), run)
 
     def rank(self) -> Rank | None:
         draw = self.draw
@@ -171,7 +173,8 @@ class History:
     def new_event(self, offer: Offer) -> lanes.NewEvent:
         join = (offer.join[0], offer.join[1]) if offer.join else None
         cooldown_ms, rank = COOLDOWN_MS if offer.cools else 0, self.stored_rank(offer.rank)
-        return lanes.NewEvent(b"body", tuple(offer.keys), f"m{offer.message_id}", cooldown_ms, join, rank=rank)
+        name, keys = f"m{offer.message_id}", tuple(offer.keys)
+        return lanes.NewEvent(b"body", keys, name, cooldown_ms, join, rank=rank, run=offer.run)
 
     def stored_rank(self, rank: Rank | None) -> bytes:
         if rank is None:
@@ -194,7 +197,10 @@ class History:
         for sequence in depths:
             self.compare_claimed(sequence, depths)
         for sequence in depths:
-            model.event(sequence).owner = claimed.id
+            event = model.event(sequence)
+            if depths[sequence] == 0 and not model.is_head(event):
+                event.forget_rank()  # nothing goes before an event of a run that a claim owned
+            event.owner = claimed.id
         if claimed.events:
             self.claims.append(claimed)
 
@@ -205,8 +211,13 @@ class History:
         assert event.owner is None, "no event is claimed twice"
         assert not event.delayed
         assert not event.wait_ms, "no event is claimed before it has waited for earlier ones"
-        assert depths[sequence] or model.is_ready(event)
+        mates = [other for other in model.predecessors(event) if event.is_run_mate(other)]
+        assert depths[sequence] or mates or model.is_ready(event)
+        assert not (mates and model.must_wait(event))
         for other in model.predecessors(event):
+            if other in mates:
+                assert depths.get(other.sequence) == depths[sequence] == 0, "a run is claimed at one depth"
+                continue
             assert depths.get(other.sequence, 99) < depths[sequence], "order per key: predecessors first, and here"
             assert not any((event.cools, other.cools)), "a cooldown passes between events that share a key"
         assert depths[sequence] == 0 or not model.must_wait(event)

@@ -34,6 +34,7 @@ class Offer(NamedTuple):
     cools: bool = False
     join: str = ""  # two keys: later events with the first get the second as well
     rank: Rank | None = None
+    run: str = ""  # of an event with a cooldown
 
 
 @dataclass(eq=False)
@@ -54,6 +55,11 @@ class Modelled:
     expired_claims: int = 0  # that ended while they owned it
     finished: str = ""  # deliver | bury | erase
     empty: bool = False  # erased while a claim owned it
+    run: str = ""
+
+    def is_run_mate(self, other: Modelled) -> bool:
+        """Whether the two events share their cooldown."""
+        return self.cools and other.cools and self.run == other.run != ""
 
     def forget_rank(self) -> None:
         """Count as late as the acceptance from now on."""
@@ -69,8 +75,8 @@ class Model:
         self.lanes: dict[str, list[Modelled]] = defaultdict(list)
         self.message_ids: set[int] = set()
         self.joins: dict[str, str] = {}
-        self.finished_keys: set[str] = set()  # of all events that finished
-        self.cooling_keys: set[str] = set()  # of those with a cooldown
+        self.finished_keys: set[str] = set()  # of the events without a cooldown that finished
+        self.cooling_keys: dict[str, str] = {}  # of those with a cooldown, with the run of the last one
         self.reordered = 0
 
     # What holds now
@@ -102,7 +108,9 @@ class Model:
 
     def must_wait(self, event: Modelled) -> bool:
         """Whether a cooldown holds the event when it is the head of its lanes."""
-        return bool(event.keys & self.cooling_keys or (event.cools and event.keys & self.finished_keys))
+        own = event.run or None
+        cooling = any(self.cooling_keys[key] != own for key in event.keys & self.cooling_keys.keys())
+        return cooling or (event.cools and bool(event.keys & self.finished_keys))
 
     def owned(self, claim_id: str) -> list[Modelled]:
         """Return the events of a claim."""
@@ -147,6 +155,7 @@ class Model:
         self.message_ids.add(offer.message_id)
         keys, rank = self._with_joins(frozenset(offer.keys)), (accepted_ms, LATEST)
         event = Modelled(len(self.events) + 1, keys, accepted_ms, rank, offer.cools, offer.cools)
+        event.run = offer.run if offer.cools else ""
         if offer.rank:
             event.rank = min(self.start_ms + offer.rank.at * STEP_MS, accepted_ms), offer.rank.tie
             event.wait_ms, event.client = offer.rank.wait_ms, offer.rank.client
@@ -210,9 +219,10 @@ class Model:
             lane.remove(event)
         event.finished, event.owner = how, None
         if how != "erase":
-            self.finished_keys |= event.keys
             if event.cools:
-                self.cooling_keys |= event.keys
+                self.cooling_keys |= dict.fromkeys(event.keys, event.run)
+            else:
+                self.finished_keys |= event.keys
         for other in freed:
             if not other.owner and self.is_head(other):
                 other.delayed = self.must_wait(other)
@@ -234,7 +244,8 @@ class Model:
         return lost
 
     def _release(self, event: Modelled, outcome: Outcome) -> None:
-        event.cools = event.cools or outcome == "cool"
+        if outcome == "cool":
+            event.cools, event.run = True, ""
         event.delayed = self.is_head(event) and (outcome == "release" or self.must_wait(event))
         if event.owner:
             self._leave(event)
@@ -270,7 +281,7 @@ class Model:
 
     def end_delays(self) -> None:
         """End every delay and cooldown, also those of events to come."""
-        self.finished_keys, self.cooling_keys = set(), set()
+        self.finished_keys, self.cooling_keys = set(), {}
         for event in self.events:
             event.delayed = False
 

@@ -141,7 +141,7 @@ _INSERT: Final = [
 ]
 
 _APPEND: Final = [
-    Mutant("append.lua", "has_ranks = ARGV[8] ~= ''", "has_ranks = ARGV[8] == ''"),
+    Mutant("append.lua", "has_ranks = ARGV[9] ~= ''", "has_ranks = ARGV[9] == ''"),
     Mutant("append.lua", "rank, is_late = nil, #late > 0", "rank, is_late = nil, false"),
     Mutant(
         "append.lua",
@@ -196,9 +196,9 @@ _APPEND: Final = [
     ),
     Mutant("append.lua", "flag_of[index] = went_before and '2' or nil", "flag_of[index] = '2'"),
     Mutant("append.lua", "    if cooldown > 0 then\n      put(COOLDOWN", "    if false then\n      put(COOLDOWN"),
-    Mutant("append.lua", "if waits == 0 then\n      due_of[name]", "if true then\n      due_of[name]"),
-    Mutant("append.lua", "if waits == 0 then\n      due_of[name]", "if waits > 0 then\n      due_of[name]"),
-    Mutant("append.lua", "math.max(inserted.until_ms, due_as_head", "math.max(now, due_as_head"),
+    Mutant("append.lua", "if waits == 0 then\n      local due", "if true then\n      local due"),
+    Mutant("append.lua", "if waits == 0 then\n      local due", "if waits > 0 then\n      local due"),
+    Mutant("append.lua", "math.max(inserted.until_ms, due)", "due"),
     Mutant(
         "append.lua",
         "      if length >= HOT_LENGTH then\n        hot_values[#hot_values + 1] = length\n"
@@ -253,7 +253,7 @@ _ERASE: Final = [
         "it bounds the cost; more than 200 events would have to go before one while it is erased",
     ),
     Mutant("erase.lua", "ahead > MOST_AHEAD or is_visited[name]", "ahead > 0 or is_visited[name]"),
-    Mutant("erase.lua", "elseif ahead == 0 and (", "elseif true and ("),
+    Mutant("erase.lua", "elseif ahead == 0 and not", "elseif not"),
 ]
 
 _FINISH: Final = [
@@ -263,12 +263,10 @@ _FINISH: Final = [
     Mutant("lib/finish.lua", "links and byte(links) > (passed[name] or 0)", "false"),
     Mutant("lib/finish.lua", "until #blocked == 0 or finished_count == finished_before", "until true"),
     Mutant("lib/finish.lua", "if waits == 0 then\n      freed", "if true then\n      freed"),
-    Mutant(
-        "lib/finish.lua", "math.max(now + (cooldowns[i] or 0), until_of[freed[i]] or 0)", "now + (cooldowns[i] or 0)"
-    ),
-    Mutant(
-        "lib/finish.lua", "math.max(now + (cooldowns[i] or 0), until_of[freed[i]] or 0)", "until_of[freed[i]] or now"
-    ),
+    Mutant("lib/finish.lua", "math.max(now, until_of[freed[i]] or 0)", "now"),
+    Mutant("lib/finish.lua", "math.max(due[i], record and due_behind", "math.max(now, record and due_behind"),
+    Mutant("lib/finish.lua", "run and finish.cooling.run_of[digest] == run", "false"),
+    Mutant("lib/finish.lua", "run and finish.cooling.run_of[digest] == run", "run"),
 ]
 
 _SET_ASIDE: Final = [

@@ -13,7 +13,7 @@ PERSONAL = [key for key in keys.REGISTRY if key.personal != "no"]
 # Numbers, times, sequences, ids, and names of queues, workers and fields. The secret alone says nothing of people.
 IMPERSONAL = {
     *(keys.LAYOUT, keys.CONFIG, keys.SEQ, keys.TOTAL, keys.WAKEUP, keys.SECRET),
-    *(keys.LINKS, keys.COOLDOWN, keys.READY, keys.CLAIMS, keys.CLAIM, keys.EXPIRED_CLAIMS, keys.AGES, keys.AGE),
+    *(keys.LINKS, keys.READY, keys.CLAIMS, keys.CLAIM, keys.EXPIRED_CLAIMS, keys.AGES, keys.AGE),
     keys.MISSING,
     keys.REGROUPING,
     *(keys.BLOCKING, keys.DEAD_INDEX, keys.DEAD_CHANGES, keys.SPILLED, keys.SPILL_LOCK, keys.RETENTION_DONE),

@@ -1,9 +1,56 @@
 -- Finish events: they leave their lanes, and each of their successors waits for one event less. All that is needed is read
 -- at once, changed in tables and written at once: this is most of what settling costs. Uses bulk, layout, cooldown and rank.
 
+-- The cooldowns that begin, bounded. `events`: {record, own, run} of each event with a cooldown, in their order. Return by
+-- digest `until_of` and `run_of`, where one begins, and `cools_all`: whether all events wait for it; `values`: of
+-- COOLING_UNTIL; `cooled`: of COOLED; `over`: how many bounds were reached.
+local function decide_cooling(events, cooldown_ms, most_ms)
+  local until_of, run_of, cools_all, changed, over = {}, {}, {}, {}, 0
+  local names = generations(COOLING_UNTIL, cooldown_ms)
+  local function cools_until(digest)
+    local stored = until_of[digest] or call('HGET', names[1], digest) or call('HGET', names[2], digest) or now
+    return math.max(now, tonumber(sub(stored, 1, TIME_DIGITS)))
+  end
+  for _, event in ipairs(events) do
+    local digests, until_ms = digests_of(event.record), now + event.own
+    local delay, is_late = delay_of(digests, tonumber(sub(event.record, 1, TIME_DIGITS)), event.run, cooldown_ms)
+    over, is_late = over + (delay >= most_ms and not is_late and 1 or 0), is_late or delay >= most_ms
+    for _, digest in ipairs(digests) do
+      local state = cooled_of(digest)
+      if not (is_late or state.is_exempt) then
+        local added = math.max(until_ms - cools_until(digest), 0)
+        state.lasted, state.current = state.lasted + added, state.current + added
+        until_of[digest], run_of[digest] = until_ms, event.run
+        cools_all[digest] = event.own >= cooldown_ms
+      end
+      state.delay, state.is_late, state.finished, state.run = delay, is_late, now, event.run
+      changed[digest] = state
+    end
+  end
+  local values, cooled_values = {}, {}
+  for digest, state in pairs(changed) do
+    if state.lasted >= most_ms and not state.is_exempt then
+      over, state.is_exempt, state.is_over = over + 1, true, true
+    end
+    cooled_values[#cooled_values + 1], cooled_values[#cooled_values + 2] = digest, cooled_text(state)
+  end
+  for digest, until_ms in pairs(until_of) do
+    values[#values + 1], values[#values + 2] = digest, format('%d', until_ms) .. (run_of[digest] or '')
+  end
+  return {
+    until_of = until_of,
+    run_of = run_of,
+    cools_all = cools_all,
+    values = values,
+    cooled = cooled_values,
+    over = over,
+  }
+end
+
 -- What finishing does, decided but not written. `names`: sequences, all owned by the claim;
--- `failure_of`: why those of them that are buried are; `cooldown_ms`: the queue's.
-local function decide_finish(names, failure_of, cooldown_ms)
+-- `failure_of`: why those of them that are buried are; `cooldown_ms`: the queue's; `most_cooling_ms`: for how long the
+-- cooldowns of one key may last.
+local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms)
   local sub, byte, DIGEST_BYTES, KEY_COUNT = sub, byte, DIGEST_BYTES, KEY_COUNT -- the loop reads its own ones quicker
   local records, links_of = read_all('HMGET', EVENT, names), read_all('HMGET', LINKS, names)
   local some_cooldown, some_failures = call('EXISTS', COOLDOWN) == 1, next(failure_of) ~= nil
@@ -11,7 +58,7 @@ local function decide_finish(names, failure_of, cooldown_ms)
 
   local event_count, finished_count = call('HLEN', EVENT), 0
   local finished, buried, missing, ages = {}, {}, {}, {}
-  local cooling_until_of, cooling_values, cools_all = {}, {}, {}
+  local with_cooldown = {}
   local successors, passed = {}, {} -- passed: the lanes that were passed on to each that has not finished itself
   -- The lanes that had several events and lost some, by number: digest, head now or false, how many left it.
   local digests, heads, left, lane_by, lane_count = {}, {}, {}, {}, 0
@@ -35,6 +82,10 @@ local function decide_finish(names, failure_of, cooldown_ms)
       elseif not record then
         missing[#missing + 1] = name
       else
+        if cooldown then
+          local own, run = read_cooldown(cooldown)
+          with_cooldown[#with_cooldown + 1] = { record = record, own = own, run = run }
+        end
         for key = 0, byte(record, KEY_COUNT) - 1 do
           local at = KEY_COUNT + 1 + key * DIGEST_BYTES
           local digest = sub(record, at, at + DIGEST_BYTES - 1)
@@ -49,12 +100,6 @@ local function decide_finish(names, failure_of, cooldown_ms)
           else -- it was alone
             empty_count = empty_count + 1
             empty_lanes[empty_count] = digest
-          end
-          if cooldown then
-            cooling_until_of[digest] = now + cooldown
-            cooling_values[#cooling_values + 1] = digest
-            cooling_values[#cooling_values + 1] = now + cooldown
-            cools_all[digest] = tonumber(cooldown) >= cooldown_ms
           end
         end
         if links then
@@ -133,6 +178,7 @@ local function decide_finish(names, failure_of, cooldown_ms)
     end
   end
 
+  local cooling = decide_cooling(with_cooldown, cooldown_ms, tonumber(most_cooling_ms))
   return {
     names = finished,
     buried = buried, -- the records of those that are
@@ -140,9 +186,7 @@ local function decide_finish(names, failure_of, cooldown_ms)
     missing = missing, -- without a record
     freed = freed,
     cooldowns = some_cooldown and read_all('HMGET', COOLDOWN, freed) or {}, -- of the freed
-    cooling_until = cooling_until_of,
-    cooling_values = cooling_values,
-    cools_all = cools_all,
+    cooling = cooling,
     passed = passed,
     ages = ages,
     empty_lanes = empty_lanes,
@@ -158,23 +202,51 @@ local function decide_finish(names, failure_of, cooldown_ms)
   }
 end
 
--- When each freed event is due: its own cooldown counts from now, that of the events before it from when they finished. It
--- may still wait for earlier ones.
-local function due_of_freed(finish, cooling)
+-- Whether an event with this key finishes in this very call.
+local function finishes_now(finish, digest)
+  if not finish.digests_now then
+    finish.digests_now = {}
+    for _, digests in ipairs({ finish.empty_lanes, finish.long_digests }) do
+      for _, own in ipairs(digests) do
+        finish.digests_now[own] = true
+      end
+    end
+  end
+  return finish.digests_now[digest]
+end
+
+-- When an event is due that was freed: its own cooldown counts from when the last events with its keys finished, theirs as
+-- well. Of its own run neither counts.
+local function due_behind(finish, record, own, cooling, cooldown_ms, run)
+  local digests, accepted_ms = digests_of(record), tonumber(sub(record, 1, TIME_DIGITS))
+  if own > 0 and select(2, delay_of(digests, accepted_ms, run, cooldown_ms)) then
+    return now
+  end
+  local due = due_as_head(digests, own, cooling, cooldown_ms, run)
+  for _, digest in ipairs(digests) do
+    local until_ms = finish.cooling.until_of[digest]
+    if until_ms and not (run and finish.cooling.run_of[digest] == run) then
+      due = math.max(due, until_ms, now + own)
+    elseif own > 0 and not until_ms and finishes_now(finish, digest) and not is_exempt(digest) then
+      due = math.max(due, now + own)
+    end
+  end
+  return due
+end
+
+-- When each freed event is due. It may still wait for earlier ones.
+local function due_of_freed(finish, cooling, cooldown_ms)
   local due, freed, cooldowns = {}, finish.freed, finish.cooldowns
   local until_of = waits_until(rank_keys(now), freed)
   for i = 1, #freed do
-    due[i] = math.max(now + (cooldowns[i] or 0), until_of[freed[i]] or 0)
+    due[i] = math.max(now, until_of[freed[i]] or 0)
   end
-  if not cooling and #finish.cooling_values == 0 then
+  if not (cooling or #finish.cooling.values > 0 or finish.some_cooldown) then
     return due
   end
   for i, record in ipairs(read_all('HMGET', EVENT, freed)) do
-    local digests = record and digests_of(record) or {}
-    due[i] = math.max(due[i], cooling and cooling_until(cooling, digests) or 0)
-    for _, digest in ipairs(digests) do
-      due[i] = math.max(due[i], finish.cooling_until[digest] or 0)
-    end
+    local own, run = read_cooldown(cooldowns[i])
+    due[i] = math.max(due[i], record and due_behind(finish, record, own, cooling, cooldown_ms, run) or 0)
   end
   return due
 end
@@ -183,7 +255,7 @@ end
 -- be, in one text for one of 16 parts of all keys, `DIGEST TIME` after `DIGEST TIME`. A key that all events wait for anyway
 -- needs no time.
 local function write_finished_at(finish, cooldown_ms, generation)
-  local shards, now_text, cools_all = {}, format('%d', now), finish.cools_all
+  local shards, now_text, cools_all = {}, format('%d', now), finish.cooling.cools_all
   for _, digests in ipairs({ finish.empty_lanes, finish.long_digests }) do
     for i = 1, #digests do
       local digest = digests[i]
@@ -211,9 +283,17 @@ local function write_finish(finish, cooldown_ms)
   if cooldown_ms > 0 then
     local generation = math.floor(now / cooldown_ms)
     write_finished_at(finish, cooldown_ms, generation)
-    if #finish.cooling_values > 0 then
-      write_all('HSET', COOLING_UNTIL .. generation, finish.cooling_values)
+    if #finish.cooling.values > 0 then
+      write_all('HSET', COOLING_UNTIL .. generation, finish.cooling.values)
       call('PEXPIRE', COOLING_UNTIL .. generation, 2 * cooldown_ms)
+    end
+    if #finish.cooling.cooled > 0 then
+      local cooled_name = generations(COOLED, COOLED_KEPT_MS)[1]
+      write_all('HSET', cooled_name, finish.cooling.cooled)
+      call('PEXPIRE', cooled_name, 2 * COOLED_KEPT_MS)
+    end
+    if finish.cooling.over > 0 then
+      call('HINCRBY', TOTAL, 'unbounded_keys', finish.cooling.over)
     end
   end
   if finish.is_last then -- what events without records left behind goes too

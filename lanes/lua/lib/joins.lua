@@ -37,14 +37,55 @@ local function read_joins(names, digests)
   return joins
 end
 
--- The event with the keys that its own ones were joined to.
-local function with_joins(event, joins)
+-- How many keys are joined to one, with those of this call. `names`: the generations of JOINED; `most`: how many may be.
+local function new_fan_in(names, most)
+  local counts, total, added, is_added, crowded_count = {}, {}, {}, {}, 0
+  local function count_of(digest)
+    if not counts[digest] then
+      counts[digest] = tonumber(call('HGET', names[1], digest) or 0)
+      total[digest] = counts[digest] + (call('HGET', names[2], digest) or 0)
+    end
+    return total[digest]
+  end
+
+  -- Add a join of this call: the digests of two keys, or nil; unless it is one of `joins`.
+  local function add(join, joins)
+    local from, to = join and sub(join, 1, DIGEST_BYTES), join and sub(join, DIGEST_BYTES + 1)
+    if join and joins[from] ~= to and not is_added[join] then
+      is_added[join], added[to] = true, (added[to] or 0) + 1
+      crowded_count = crowded_count + (count_of(to) + added[to] == most + 1 and 1 or 0)
+    end
+  end
+
+  return {
+    add = add,
+    is_crowded = function(digest)
+      return count_of(digest) + (added[digest] or 0) > most
+    end,
+    crowded = function() -- how many have become so
+      return crowded_count
+    end,
+    write = function(kept_ms)
+      for digest, count in pairs(added) do
+        call('HSET', names[1], digest, counts[digest] + count)
+        call('PEXPIRE', names[1], kept_ms)
+      end
+      if crowded_count > 0 then
+        call('HINCRBY', TOTAL, 'unbounded_keys', crowded_count)
+      end
+    end,
+  }
+end
+
+-- The event with the keys that its own ones were joined to, without those to which too many are.
+local function with_joins(event, joins, is_crowded)
   local digests, all, is_added = keys_of(event), {}, {}
   for _, digest in ipairs(digests) do
     while digest and not is_added[digest] and #all < MOST_JOINS + #digests do
       is_added[digest] = true
       all[#all + 1] = digest
-      digest = joins[digest]
+      local other = joins[digest]
+      digest = other and not is_crowded(other) and other
     end
   end
   return char(#all) .. table.concat(all) .. sub(event, 2 + #digests * DIGEST_BYTES)

@@ -18,7 +18,6 @@ local function begin_leaving(finish, owned, some_leave)
     finish = finish,
     has_finished = has_finished,
     has_left = {}, -- those below
-    finished_now = nil, -- digests of the lanes that finished events left, once they are asked for
     names = {},
     ready = {}, -- score and member
     cooldowns = {}, -- field and value
@@ -47,19 +46,6 @@ local function leave(leaving, name)
   end
 end
 
--- Whether an event with this key finishes in this very call.
-local function finishes_now(leaving, digest)
-  if not leaving.finished_now then
-    leaving.finished_now = {}
-    for _, digests in ipairs({ leaving.finish.empty_lanes, leaving.finish.long_digests }) do
-      for _, own in ipairs(digests) do
-        leaving.finished_now[own] = true
-      end
-    end
-  end
-  return leaving.finished_now[digest]
-end
-
 -- Release an event that the claim owned. `delay`: ms; `cooldown`: the cooldown that it has from now on, ms; 0: unchanged.
 local function release(leaving, name, delay, cooldown, cooldown_ms)
   leave(leaving, name)
@@ -70,9 +56,12 @@ local function release(leaving, name, delay, cooldown, cooldown_ms)
   if links_after(leaving.finish, name) == 0 then
     local record = cooldown > 0 and call('HGET', EVENT, name)
     local digests = record and digests_of(record) or {}
-    local due = math.max(now + delay, due_as_head(digests, cooldown, nil, cooldown_ms))
+    local accepted_ms = record and tonumber(sub(record, 1, TIME_DIGITS)) or now
+    local is_late = select(2, delay_of(digests, accepted_ms, nil, cooldown_ms))
+    local due = math.max(now + delay, due_as_head(digests, cooldown, nil, cooldown_ms, nil, accepted_ms))
     for _, digest in ipairs(digests) do
-      due = finishes_now(leaving, digest) and math.max(due, now + cooldown) or due
+      local counts = finishes_now(leaving.finish, digest) and not (is_exempt(digest) or is_late)
+      due = counts and math.max(due, now + cooldown) or due
     end
     leaving.ready[#leaving.ready + 1] = due
     leaving.ready[#leaving.ready + 1] = name

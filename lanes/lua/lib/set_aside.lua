@@ -42,8 +42,8 @@ local function set_aside(names, cooldown_ms, rank_names)
         put(LINKS, successor, links_text(waits, further))
       end
       if waits == 0 then
-        local own = tonumber(call('HGET', COOLDOWN, successor) or 0)
-        local due = due_as_head(digests, own, cooling, cooldown_ms)
+        local own, run = read_cooldown(call('HGET', COOLDOWN, successor))
+        local due = due_as_head(digests, own, cooling, cooldown_ms, run, record and tonumber(sub(record, 1, TIME_DIGITS)))
         ready[#ready + 1] = math.max(due, waits_until(rank_names, { successor })[successor] or 0)
         ready[#ready + 1] = successor
       end

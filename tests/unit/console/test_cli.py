@@ -141,6 +141,7 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
         "dead": 0,
         "blocking": 0,
         "reordered_total": 0,
+        "unbounded_total": 0,
         "too_late_total": 0,
         "delivered_total": 0,
         "buried_total": 0,

@@ -97,3 +97,22 @@ def test_a_suppression_waits_for_workers_and_unsuppress_removes_it(
     unsuppressed = runner.invoke(cli.app, ["unsuppress", "--user-id", "1"]).stdout
     assert unsuppressed == "demo: 1 identities are no longer suppressed; the request to Customer.io is on the queue\n"
     assert not store.exists("segue:{demo}:suppressed")
+
+
+def test_a_dry_run_lists_what_would_be_erased_and_erases_nothing(store: redis.Redis) -> None:
+    append(store, "a", userId="1", anonymousId="v")
+
+    plan = runner.invoke(cli.app, ["forget", "--user-id", "1", "--dry-run"]).stdout
+    (row,) = json.loads(runner.invoke(cli.app, ["forget", "--user-id", "1", "--dry-run", "--json"]).stdout)
+
+    assert "nothing was erased" in plan
+    assert "events on the queue: 1" in plan
+    assert row == {
+        "destination": "demo",
+        "followed": [],
+        "is_alone": False,
+        "events": 1,
+        "dead_letters": 0,
+        "log": 0,
+    }
+    assert lanes.stats(queue_of(store, "demo")).waiting == 1

@@ -30,6 +30,7 @@ DESTINATION = {
     "reason": REASON,
     "alarm": ALARM,
     "hot": [{"digest": "0a1b2c3d4e5f6071", "length": 1_100}],
+    "unbounded_total": 0,
 }
 SOURCE = {
     "name": "website",

@@ -418,7 +418,7 @@ def test_a_merge_that_is_sent_again_changes_no_clocks(client: redis.Redis) -> No
     world.happens(identify(60, "old", city="Rome"), identify(90, plan="pro"))
     world.happens(alias("old", "jo", 30))
     (merge,) = (body for body in world.sent if body["action"] == "merge")
-    identity_memory.remember(world.queue, [("merge", merge, int((NOW_S - 30) * 1000))])
+    identity_memory.remember(world.queue, [identity_memory.Change("merge", merge, int((NOW_S - 30) * 1000))])
 
     world.happens(identify(50, "old", city="Bonn"))
 

@@ -33,12 +33,15 @@ def client() -> redis.Redis:
 class Worker:
     """Delivers the events of a destination. `bodies`: what it sent; `rejects`: the plan that the service rejects."""
 
-    def __init__(self, client: redis.Redis, cooldown_ms: int = COOLDOWN_MS, rejects: str = "", **delivery: Any) -> None:
+    def __init__(
+        self, client: redis.Redis, cooldown_ms: int = COOLDOWN_MS, rejects: str = "", most: int = 2**53, **delivery: Any
+    ) -> None:
         table = {"site_id": "s", "api_key": "k", "delivery": delivery}
         self.client, self.rejects = client, rejects
-        self.queue = queue_of(client, QUEUE, cooldown_ms=cooldown_ms)
+        self.queue = queue_of(client, QUEUE, cooldown_ms=cooldown_ms, most_fan_in=most)
         self.destination = mapping.destinations({"destinations": {QUEUE: table}})[QUEUE]
         self.bodies: list[dict[str, Any]] = []
+        self.requests: list[int] = []  # how many operations each had
         self.accepted = 0
 
     def append(self, *events: dict[str, Any]) -> None:
@@ -54,6 +57,7 @@ class Worker:
     def send(self, request: Request) -> list[Outcome]:
         bodies = [orjson.loads(item.data) for item in request.items]
         self.bodies += bodies
+        self.requests.append(len(bodies))
         return [self.outcome(body) for body in bodies]
 
     def outcome(self, body: dict[str, Any]) -> Outcome:
@@ -251,3 +255,50 @@ def test_attributes_are_not_repeated_where_updates_wait_for_one_another_or_may_l
     worker.sent()
 
     assert worker.bodies[-1]["attributes"] == {"colour": "green"}
+
+
+def test_ids_that_claim_one_address_wait_only_as_long_as_they_are_few(client: redis.Redis) -> None:
+    """More of them than may wait are sent at once, and together: only the address is common to them."""
+    worker = Worker(client, most=3)
+    worker.append(*(identify(f"id {number}", email="1@x") for number in range(6)), track("late", "id 5"))
+
+    assert worker.deliver_one() == 7
+
+    assert worker.stats().waiting == 0
+    assert worker.stats().unbounded_total == 1
+    assert worker.requests == [6, 1]
+
+
+def test_changes_of_an_identifier_are_counted_over_claims(client: redis.Redis) -> None:
+    worker = Worker(client, most=3)
+    for number in range(5):
+        worker.append(identify("a", email=f"{number}@x"))
+        worker.deliver()
+        if worker.stats().waiting:
+            make_due(client)
+            worker.deliver()
+        assert worker.stats().waiting == 0
+
+    assert worker.stats().released_total == 3
+    assert worker.stats().unbounded_total == 1
+
+
+def test_repeated_identifiers_count_as_no_change(client: redis.Redis) -> None:
+    worker = Worker(client, most=3)
+    worker.append(*(identify("a", **({"email": "1@x"} if number % 2 else {})) for number in range(12)))
+    worker.append(identify("a", email="2@x"))
+
+    worker.deliver()
+
+    assert worker.stats().waiting == 1, "its first change has its cooldown"
+
+
+def test_events_of_the_person_of_an_address_keep_their_order_beside_those_that_claim_it(client: redis.Redis) -> None:
+    worker = Worker(client, most=2)
+    worker.append(*(identify(f"id {number}", email="jo@example.com") for number in range(4)))
+    worker.append(track("one", "jo@example.com"), track("two", "jo@example.com"))
+
+    worker.deliver_one()
+
+    assert worker.requests == [5, 1]
+    assert [body["name"] for body in worker.bodies if body["action"] == "event"] == ["one", "two"]

@@ -36,7 +36,7 @@ def person(action: str, **identifiers: str) -> dict[str, Any]:
 
 
 def remember(client: redis.Redis, *bodies: dict[str, Any], at_ms: int = 0) -> None:
-    changes = [(body["action"], body, at_ms) for body in bodies]
+    changes = [identity_memory.Change(body["action"], body, at_ms) for body in bodies]
     identity_memory.remember(queue_of(client, QUEUE, cooldown_ms=5000), changes)
 
 

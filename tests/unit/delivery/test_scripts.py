@@ -26,7 +26,7 @@ CALLS: dict[str, Callable[[Queue], Any]] = {
         run(queue, "report", result, *REPORT)
         for result in ("failed", "misconfigured", "throttled", "slow", "responded", "slow")
     ],
-    "register": lambda queue: run(queue, "register", 60_000, 1, PERSON + OTHER, *UPDATE),
+    "register": lambda queue: run(queue, "register", 60_000, 1, 10, PERSON + OTHER, "", *UPDATE),
     "remember_identities": lambda queue: run(
         queue, "remember_identities", 60_000, *MERGED, *DELETED, "back", PERSON, "", ""
     ),

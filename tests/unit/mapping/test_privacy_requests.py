@@ -67,7 +67,7 @@ def test_a_deletion_request_joins_no_keys() -> None:
 
     info = mapping.ordering_info({"type": "delete", "userId": "42", "previousId": "7"}, destination)
 
-    assert info == mapping.OrderingInfo(("id:42",), needs_cooldown=True)
+    assert info == mapping.OrderingInfo(("id:42",), needs_cooldown=True, run="delete")
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_a_deletion_request_of_segment_discards_earlier_events_and_keeps_later_o
 
 def test_merged_identities_are_the_same_person(client: redis.Redis) -> None:
     merge = {"type": "person", "action": "merge", "primary": {"id": "jo"}, "secondary": {"id": "old"}}
-    identity_memory.remember(queue_of(client, QUEUE), [("merge", merge, 1)])
+    identity_memory.remember(queue_of(client, QUEUE), [identity_memory.Change("merge", merge, 1)])
     append(client, "late", userId="old")
     append(client, "other", userId="al")
 
