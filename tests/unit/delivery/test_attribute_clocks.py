@@ -36,6 +36,7 @@ from tests.claims import deliver_one
 from tests.queues import queue_of
 from tests.stories.delivery import QUEUE, SETTLE_S, Pipeline
 from tests.stories.generator import Event
+from workers import claim
 
 NOW_S = 0.0  # in a test: ten seconds ago
 DAY_S = 86_400
@@ -610,8 +611,9 @@ def crashing(world: World, **limits: int) -> Iterator[None]:
     lanes.reap(world.queue)
 
 
-def test_what_is_sent_again_after_a_crash_is_the_same(client: redis.Redis) -> None:
+def test_what_is_sent_again_after_a_crash_is_the_same(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also the values that later events of the claim have made old by then."""
+    monkeypatch.setattr(claim, "SETTLE_WITHIN_S", 60)
     world = World(client)
     lanes.append(world.queue, [world.pipeline.entry(event) for event in world.stored(*crossing())])
     with crashing(world):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import fakeredis
 import orjson
@@ -232,10 +233,10 @@ def test_an_erasure_that_fails_delays_no_other(client: redis.Redis, monkeypatch:
     assert len(receipts.unfinished(queue_of(client, QUEUE))) == 3
     erase = lanes.erase
 
-    def fail_for_bo(queue: lanes.Queue, digests: frozenset[bytes], before: int | None = None) -> lanes.Erased:
+    def fail_for_bo(queue: lanes.Queue, digests: frozenset[bytes], **which: Any) -> lanes.Erased:
         if lanes.digest("id:bo") in digests:
             raise RuntimeError("a bug")
-        return erase(queue, digests, before=before)
+        return erase(queue, digests, **which)
 
     with monkeypatch.context() as patched:
         patched.setattr(lanes, "erase", fail_for_bo)
