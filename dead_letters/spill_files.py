@@ -100,7 +100,6 @@ def _line(file: Path, text: bytes) -> Line:
 
 def _write(file: Path, lines: Iterable[bytes]) -> Path:
     draft = file.with_name(file.name + _DRAFT)
-    draft.touch(mode=0o600)  # it contains data of people
     with draft.open("wb") as raw:
         with ZstdCompressor().stream_writer(raw, closefd=False) as compressed:
             for line in lines:
