@@ -110,14 +110,14 @@ def worker() -> None:
     options = f"--pool threads -Q segue --loglevel WARNING -n {heartbeat.NAME} --concurrency {threads}"
     isolated = "--without-gossip --without-mingle --without-heartbeat"
     celery = f"-m workers --quiet worker {options} {isolated}"
-    os.execve(sys.executable, [sys.executable, "-P", *_QUIET, *celery.split()], session.environment())
+    os.execve(sys.executable, [sys.executable, *_QUIET, *celery.split()], session.environment())
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def simulator(context: typer.Context) -> None:
     """Run a simulated Customer.io workspace on loopback. Further options are passed to `python -m simulator`."""
     port = ["--port", str(Settings.load().simulator_port)]
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "simulator", *port, *context.args])
+    os.execv(sys.executable, [sys.executable, "-m", "simulator", *port, *context.args])
 
 
 @app.command(name="status")
@@ -195,9 +195,11 @@ def import_setup(
 def main() -> None:
     """Run the command line. An expected error is one text on stderr and the exit code 2.
 
-    What the command and its children write is for this user only.
+    What the command and its children write is for this user only. Its children import nothing from the working
+    directory, which may belong to another project.
     """
     os.umask(0o077)
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         app()
     except (CommandError, SettingsError, ImportRefused, lanes.QueueError, mapping.ConfigurationError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,17 @@ class RedisServer:
     """A running server on loopback."""
 
     url: str
+
+
+@pytest.fixture(autouse=True)
+def _process() -> Iterator[None]:
+    """What a command sets for its process and its children ends with the test that ran it in this process."""
+    umask, safe_path = os.umask(0o022), os.environ.get("PYTHONSAFEPATH")
+    yield
+    os.umask(umask)
+    os.environ.pop("PYTHONSAFEPATH", None)
+    if safe_path is not None:
+        os.environ["PYTHONSAFEPATH"] = safe_path
 
 
 @pytest.fixture(scope="session")

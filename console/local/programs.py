@@ -22,8 +22,6 @@ from lanes import keys
 from workers import heartbeat
 
 LOOPBACK = "127.0.0.1"
-# -P: a module in the working directory, which may belong to another project, is not imported.
-_PYTHON = [sys.executable, "-P", "-m"]
 _PROBE_TIMEOUT_S = 2.0
 
 
@@ -69,7 +67,7 @@ def embedded_redis(redis_url: str, directory: Path, fsync: str = "everysec") -> 
 
 def simulator(port: int, credentials: Iterable[tuple[str, str]]) -> Program:
     """Return a simulated workspace on loopback that accepts each pair of site id and API key."""
-    arguments = [*_PYTHON, "simulator", "--port", str(port)]
+    arguments = [sys.executable, "-m", "simulator", "--port", str(port)]
     # Every user of the machine can read arguments.
     environment = {"SIMULATOR_CREDENTIALS": orjson.dumps(list(credentials)).decode()}
     stats = f"{url(LOOPBACK, port)}/_sim/stats"
@@ -79,7 +77,7 @@ def simulator(port: int, credentials: Iterable[tuple[str, str]]) -> Program:
 def workers(count: int, environment: dict[str, str]) -> list[Program]:
     """Return that many worker processes. Each is ready when its heartbeat is in Redis."""
     store = redis.Redis.from_url(environment["REDIS_URL"], socket_timeout=_PROBE_TIMEOUT_S)
-    arguments = [*_PYTHON, "console.cli", "worker"]
+    arguments = [sys.executable, "-m", "console.cli", "worker"]
 
     def is_present(pid: int) -> bool:
         return store.zscore(keys.WORKERS.name, heartbeat.name_of(pid)) is not None
@@ -89,7 +87,7 @@ def workers(count: int, environment: dict[str, str]) -> list[Program]:
 
 def ingest(host: str, port: int, environment: dict[str, str]) -> Program:
     """Return the HTTP endpoint."""
-    arguments = [*_PYTHON, "console.cli", "ingest"]
+    arguments = [sys.executable, "-m", "console.cli", "ingest"]
     environment = environment | {"SEGUE_HOST": host, "SEGUE_INGEST_PORT": str(port)}
     return Program("ingest", "ingest", arguments, environment, lambda _: _is_ok(f"{url(host, port)}/ready"))
 

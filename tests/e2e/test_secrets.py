@@ -34,9 +34,12 @@ CONFIG = """
 [sources.website]
 write_key = "${WEBSITE_KEY}"
 webhook_secret = "${HOOK_SECRET}"
+trust = "public"
 destinations = ["journeys"]
 [sources.server]
 write_key = "${SERVER_KEY}"
+trust = "server"
+identify_secret = "${HASH_SECRET}"
 destinations = ["journeys"]
 [destinations.journeys]
 site_id = "${SITE_ID}"
@@ -90,7 +93,7 @@ class Secrets:
     """The secrets of a run, by the variable that has it."""
 
     def __init__(self) -> None:
-        names = ("WEBSITE_KEY", "SERVER_KEY", "HOOK_SECRET", "SITE_ID", "API_KEY")
+        names = ("WEBSITE_KEY", "SERVER_KEY", "HOOK_SECRET", "HASH_SECRET", "SITE_ID", "API_KEY")
         self.variables = {name: secret(name) for name in names}
         self.wrong_key = secret("WRONG_KEY")  # perhaps a right one, with a slip of the hand
         self.redis_password = secret("REDIS/PASSWORD")

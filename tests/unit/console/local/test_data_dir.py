@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from console.local.data_dir import make_private, redis_socket
 from console.local.running import Running, locked, write
-
-
-@pytest.fixture(autouse=True)
-def _umask() -> Iterator[None]:
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
 
 
 def modes(directory: Path) -> dict[str, str]:
