@@ -25,8 +25,7 @@ def test_a_source_without_trust_is_a_warning() -> None:
     assert [warning.partition(":")[0] for warning in checking.warnings(document)] == ["sources.old.trust"]
     document["sources"]["old"] = source | {"trust": "public"}
     assert checking.warnings(document) == []
-    assert "source old (public) → one" in "
-".join(checking.summary(document))
+    assert "source old (public) → one" in "\n".join(checking.summary(document))
 
 
 SECRET = "987654321"
