@@ -166,7 +166,7 @@ class Scenario:
         self._request_privacy()
 
     def _deliver(self) -> None:
-        """Updates, a merge, a deletion, a changed identifier, events that wait for another, and one that is not sent."""
+        """Updates, a merge, a deletion, a changed identifier, events that wait for another, one that is not sent."""
         self.pipeline.send(
             [
                 {"type": "identify", "userId": "old", "traits": {"plan": "free"}},
