@@ -47,6 +47,7 @@ class Update(NamedTuple):
     keys: tuple[bytes, ...]  # digests of the event's ordering keys
     partners: tuple[bytes, ...] = ()  # see `delivery.identifier_changes.partners`
     updates_only: bool = False  # has no effect on a person that does not exist
+    merges: bool = False  # one of them at least is a merge
     only_merges: bool = False
     described: tuple[bytes, ...] = ()  # each with its attributes, see `delivery.attribute_clocks.described`
 
@@ -64,7 +65,7 @@ class Identities:
     # Event's sequence → digest of each person and object that it updates, under which recent attributes are remembered.
     owners: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
     unbounded: frozenset[bytes] = frozenset()  # digests of identifiers that changed too often for a cooldown
-    known: frozenset[str] = frozenset()  # keys of people that were updated before
+    known: frozenset[str] = frozenset()  # keys of people that were updated before; only where there is a merge
 
     def __bool__(self) -> bool:
         return bool(self.merged or self.deleted_ms or self.times_s or self.changing)
@@ -143,8 +144,12 @@ def register(
         {sequence: mask for sequence, mask in zip(sequences, kept, strict=True) if mask},
         {sequence: _digests(found) for sequence, found in zip(sequences, owners, strict=True) if found},
         frozenset(unbounded),
-        frozenset(person for person, is_known in zip(people, known, strict=True) if is_known == ord("1")),
+        _known(people, known) if any(update.merges for update in updates) else frozenset(),
     )
+
+
+def _known(people: Sequence[str], flags: bytes) -> frozenset[str]:
+    return frozenset(person for person, flag in zip(people, flags, strict=True) if flag == ord("1"))
 
 
 def _digests(joined: bytes) -> tuple[bytes, ...]:

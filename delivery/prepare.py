@@ -114,7 +114,10 @@ def _address(
         frozenset(chain.from_iterable([event.updated for event in prepared])) if trust.trusted else (),
     )
     if trust.merging is not None:
-        prepared = [_with_evidence(event, identities, trust.merging) for event in prepared]
+        prepared = [
+            _with_evidence(event, identities, trust.merging) if event.update and event.update.merges else event
+            for event in prepared
+        ]
     if not identities:
         return prepared
     rising = destination.delivery.identify_times == "rising"
@@ -127,7 +130,7 @@ def _address(
 
 def _with_evidence(prepared: Prepared, identities: Identities, merging: Collection[str]) -> Prepared:
     """Return the event marked when it merges an unknown person, and its source may not merge."""
-    if not prepared.update or prepared.source in merging:
+    if prepared.source in merging:
         return prepared
     merges = [orjson.loads(item.data) for item in prepared.items if item.effect == "merge"]
     known = all(identity_memory.key_of(body["secondary"]) in identities.known for body in merges)
@@ -305,7 +308,8 @@ def _update(
         keys=event.keys if times else tuple(dict.fromkeys(objects)),
         partners=tuple(partners),
         updates_only=updates_only,
-        only_merges=bool(times) and "update" not in effects,
+        merges="merge" in effects,
+        only_merges="merge" in effects and "update" not in effects,
         described=tuple(described),
     )
 
