@@ -428,13 +428,6 @@ CELERY_BINDING = Key("_kombu.binding.{exchange}", "set", "queues of an exchange 
 CELERY_PERMANENT = Key(
     "_kombu.binding_permanent.{exchange}", "set", "those of the queues that do not end", _FOR_EVER, "celery"
 )
-CELERY_DEADLINES = Key(
-    "_kombu.binding_deadlines",
-    "zset",
-    "exchange whose queues end with their workers, by the time in ms at which its queues are forgotten",
-    "until an hour after the last worker",
-    "celery",
-)
 CELERY_UNACKED = Key(
     "unacked", "hash", "messages of Celery that were received and not acknowledged", "until acknowledged", "celery"
 )

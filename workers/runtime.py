@@ -110,11 +110,13 @@ def _connect(url: str) -> redis.Redis:
 
 
 def _trust(document: Mapping[str, Any]) -> Trust:
-    """Return which sources are evidence of who a person is. One without `trust` is neither trusted nor excluded."""
+    """Return which sources are evidence of who a person is. One without `trust` may merge, as ingest lets it."""
     sources: Mapping[str, Any] = document.get("sources", {})
     trusted = frozenset(name for name, source in sources.items() if source.get("trust") == "server")
-    merging = frozenset(name for name, source in sources.items() if _MERGE in source.get("may", ()))
-    return Trust(trusted, trusted | merging)
+    merging = frozenset(
+        name for name, source in sources.items() if source.get("trust") != "public" or _MERGE in source.get("may", ())
+    )
+    return Trust(trusted, merging)
 
 
 def _admission(queue: lanes.Queue, destination: mapping.Destination, limits: DeliveryLimits) -> Admission:

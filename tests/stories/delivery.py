@@ -48,17 +48,13 @@ local DIGEST, TIME = 8, 13
 for _, event in ipairs(redis.call('ZRANGE', READY, 0, -1)) do
   redis.call('ZINCRBY', READY, -ms, event)
 end
-for _, name in ipairs(redis.call('KEYS', COOLING_UNTIL)) do
-  for _, digest in ipairs(redis.call('HKEYS', name)) do
-    redis.call('HINCRBY', name, digest, -ms)
-  end
-end
-for _, pattern in ipairs({ RECENT_ATTRIBUTES, RANK }) do
+for pattern, first in pairs({ [COOLING_UNTIL] = 1, [RECENT_ATTRIBUTES] = 1, [RANK] = tonumber(ARGV[6]) }) do
   for _, name in ipairs(redis.call('KEYS', pattern)) do
     local values = redis.call('HGETALL', name)
     for at = 1, #values, 2 do
-      local time = string.sub(values[at + 1], 1, TIME)
-      redis.call('HSET', name, values[at], string.format('%013d', time - ms) .. string.sub(values[at + 1], TIME + 1))
+      local value, last = values[at + 1], first + TIME - 1
+      local time = string.format('%013d', string.sub(value, first, last) - ms)
+      redis.call('HSET', name, values[at], string.sub(value, 1, first - 1) .. time .. string.sub(value, last + 1))
     end
   end
 end
@@ -83,6 +79,7 @@ _PATTERNS = (
     keys.FINISHED_AT.of(QUEUE, "*", "*"),
     keys.RANK.of(QUEUE, "*"),
 )
+_RANK_TIME_AT = keys.RANK_DIGITS + 1 + keys.CLIENT_BYTES + 1  # see lanes/records.py
 
 
 def people(
@@ -160,14 +157,15 @@ class Pipeline:
     def skip(self, wait_ms: int) -> None:
         """Let the time pass, on the queue and at the service."""
         self.clock.advance(wait_ms / 1000)
-        self.client.eval(_SKIP, len(_MOVED), *_MOVED, wait_ms, *_PATTERNS)
+        self.client.eval(_SKIP, len(_MOVED), *_MOVED, wait_ms, *_PATTERNS, _RANK_TIME_AT)
 
     def entry(self, event: Event, rank: bytes = b"") -> lanes.NewEvent:
         """Return the event as ingest appends it, with the cio_id that the workspace gave."""
         event = resolved(event, self.service)
         info = mapping.ordering_info(event, self.destination)
         cooldown_ms = self.queue.cooldown_ms if info.needs_cooldown else 0
-        return lanes.NewEvent(pack("stories", event), info.keys, event["messageId"], cooldown_ms, info.join, rank=rank)
+        body, run = pack("stories", event), info.run
+        return lanes.NewEvent(body, info.keys, event["messageId"], cooldown_ms, info.join, rank=rank, run=run)
 
 
 class InProcess(httpx.BaseTransport):
