@@ -17,11 +17,11 @@
 --          that it replaces: that one is removed, and the message id is not compared; '' or its run
 -- Events are in the order of their ranks, as far as they have any.
 --
--- Returns  false when the queue is full (nothing was written), else {flags, wake, last, missing, crowded}: flags: a text with '1'
---          for each event accepted, '2' for one that went before others, '0' for each duplicate; wake: how many deliverers
---          to request; last: the sequence of the last event accepted, 0 without any; missing: last events of lanes that
---          have no record: their lanes begin anew; crowded: how many keys have more keys joined to them than they may, and
---          had not before
+-- Returns  false when the queue is full (nothing was written), else {flags, wake, last, missing, crowded}: flags: a text
+--          with '1' for each event accepted, '2' for one that went before others, '0' for each duplicate; wake: how many
+--          deliverers to request; last: the sequence of the last event accepted, 0 without any; missing: last events of
+--          lanes that have no record: their lanes begin anew; crowded: how many keys have more keys joined to them than
+--          they may, and had not before
 -- Clock    Redis' own.
 -- uses clock, layout, bulk, generations, cooldown, message_ids, joins, rank, offered, kept_ranks, staged, insert
 local event_count = tonumber(ARGV[7])

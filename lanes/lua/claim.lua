@@ -1,8 +1,8 @@
 -- Claim events that are due, then follow the chains: a successor is claimed too when all it waits for is in this claim.
 -- Events of one depth may be sent together, since no two of them share a key. An event with a cooldown is claimed without
--- its successors: they have to wait, and a claim has no time for that. Only those of its run come along, at its own depth: they
--- need no order. An event that still waits for earlier ones ends a chain too. Not all that is due is taken, so that other claims
--- find something too: while one waits for Redis or the service, another computes.
+-- its successors: they have to wait, and a claim has no time for that. Only those of its run come along, at its own
+-- depth: they need no order. An event that still waits for earlier ones ends a chain too. Not all that is due is taken, so
+-- that other claims find something too: while one waits for Redis or the service, another computes.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  claim id, never used before

@@ -6,10 +6,10 @@
 -- ARGV[2]  most steps to follow
 --
 -- Returns  {} when no unfinished event has the key, else {length, tail sequence, step, …}; a step is
---          {sequence, digest, record, 'ready', ms since} | {…, 'delayed', ms left} | {…, 'reordering', ms left}: it waits for earlier events | {…, 'claimed', ms of lease left, claim
---          id} | {…, 'blocking', 0}: a dead letter whose successors wait | {sequence, digest, '', 'missing', 0}: there is no
---          record | {…, 'waiting', lanes in which it waits}; after 'waiting' the next step is the head of the first such
---          lane
+--          {sequence, digest, record, 'ready', ms since} | {…, 'delayed', ms left} | {…, 'reordering', ms left}: it waits for
+--          earlier events | {…, 'claimed', ms of lease left, claim id} | {…, 'blocking', 0}: a dead letter whose successors
+--          wait | {sequence, digest, '', 'missing', 0}: there is no record | {…, 'waiting', lanes in which it waits}; after
+--          'waiting' the next step is the head of the first such lane
 -- Clock    Redis' own.
 -- uses clock, bulk, layout, rank
 local function claim_of(name)

@@ -12,8 +12,8 @@
 -- ARGV[…]  how many are released, then for each its sequence, the delay in ms, a line for the attempt: '' when there was
 --          none, and its cooldown from now on, ms: 0 when it keeps the one it has, or has none
 --
--- Returns  {lost sequences, events that are ready now, keys whose cooldowns have lasted as long as they may}. An event without a record is lost too: it is ready again, and the
---          next claim sets it aside.
+-- Returns  {lost sequences, events that are ready now, keys whose cooldowns have lasted as long as they may}. An event
+--          without a record is lost too: it is ready again, and the next claim sets it aside.
 -- Clock    Redis' own.
 -- uses clock, bulk, layout, generations, cooldown, rank, finish, release
 local cooldown_ms, most_cooling_ms = tonumber(ARGV[2]), tonumber(ARGV[3])

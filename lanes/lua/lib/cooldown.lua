@@ -31,7 +31,8 @@ end
 
 -- What COOLED has of a key: `lasted`: for how many ms its cooldowns lasted, and `current`: those of this generation;
 -- `is_exempt`: they lasted as long as they may, so it makes no event wait, and `is_over`: so they did in this generation;
--- `finished`, `run`: of its last event with a cooldown; `delay`: for how long cooldowns had delayed that event; `is_late`: for as long as they may.
+-- `finished`, `run`: of its last event with a cooldown; `delay`: for how long cooldowns had delayed that event, and
+-- `is_late`: for as long as they may.
 local OVER = '-'
 local cooled_names, cooled = nil, {}
 local function cooled_of(digest)
