@@ -26,13 +26,13 @@
 --          partner, the identifier given with it; how many people and objects it updates, and a text for each (see
 --          `choose`)
 --
--- Returns  {merged, deleted, times, changing, kept, owners, unbounded, how many, known}: by person, '' or the JSON of the primary, '' or the time of
---          the deletion in ms (an empty array when no person was merged or deleted); by event, the time to send, Unix
---          seconds, or 0; the sequences of those that change identifiers and have no cooldown yet; by event, '' or a
---          byte for each attribute, '1' when it is to be sent; by event, for each person and object that it updates the
---          digest under which their recent attributes are remembered; the digests of identifiers that changed more often
---          than they may, and how many of them had not before; a byte for each person: '1' when an
---          update of the person was sent before
+-- Returns  {merged, deleted, times, changing, kept, owners, unbounded, how many, known}: by person, '' or the JSON of the
+--          primary, '' or the time of the deletion in ms (an empty array when no person was merged or deleted); by event,
+--          the time to send, Unix seconds, or 0; the sequences of those that change identifiers and have no cooldown yet; by
+--          event, '' or a byte for each attribute, '1' when it is to be sent; by event, for each person and object that it
+--          updates the digest under which their recent attributes are remembered; the digests of identifiers that changed
+--          more often than they may, and how many of them had not before; a byte for each person: '1' when an update of the
+--          person was sent before
 -- Clock    Redis' own.
 -- uses clock, bulk, generations, attribute_clocks
 local OLDEST_S, MOST_AHEAD_S, SLACK_S, MOST_MERGES = 3600, 3600, 60, 20

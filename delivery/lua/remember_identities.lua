@@ -3,9 +3,9 @@
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  for how long, ms (up to twice that)
--- ARGV[2…] four per change: 'merged', digest of the secondary, digest, `t` for a trusted source and JSON of the primary, time of the merge as a
---          client time (attribute_clocks.lua); 'deleted', digest of the person, time of the deletion in ms, '';
---          or 'back', digest of the person, '', ''
+-- ARGV[2…] four per change: 'merged', digest of the secondary, digest, `t` for a trusted source and JSON of the primary,
+--          time of the merge as a client time (attribute_clocks.lua); 'deleted', digest of the person, time of the deletion
+--          in ms, ''; or 'back', digest of the person, '', ''
 --
 -- Returns  1
 -- Clock    Redis' own.
