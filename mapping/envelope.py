@@ -23,6 +23,7 @@ JsonObject = dict[str, Any]
 
 # What orjson may encode: from some 150 levels on it writes beyond its buffer (orjson 3.10 to 3.13).
 SAFE_LEVELS: Final = 100
+_CONTAINERS: Final = frozenset((dict, list, tuple))
 # A stored event has one level around it.
 TOO_DEEP: Final = f"the event is nested in more than {SAFE_LEVELS - 1} levels"
 
@@ -89,14 +90,14 @@ def has_many_brackets(json: bytes, most: int) -> bool:
 
 def has_more_levels(value: Any, most: int) -> bool:
     """Whether objects and arrays are nested in the value, itself included, in more than `most` levels."""
-    kind = type(value)
-    if kind is not dict and kind is not list and kind is not tuple:
-        return False
+    return type(value) in _CONTAINERS and _is_deeper(value, most)
+
+
+def _is_deeper(container: Any, most: int) -> bool:
     if not most:
         return True
-    for inner in value.values() if kind is dict else value:
-        kind = type(inner)
-        if (kind is dict or kind is list or kind is tuple) and has_more_levels(inner, most - 1):
+    for inner in container.values() if type(container) is dict else container:
+        if type(inner) in _CONTAINERS and _is_deeper(inner, most - 1):
             return True
     return False
 
