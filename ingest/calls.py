@@ -116,7 +116,7 @@ class Calls:
         self._take(source, 1)
         is_deep = may_be_deep(raw, 1)
         reception = Reception(received_at, ip=ip, clocks=self._clocks[source.name], may_be_deep=is_deep)
-        return self._read_one(source, body | {"type": EVENT_PATHS[path]}, reception)
+        return self._read_one(source, _whole(body) | {"type": EVENT_PATHS[path]}, reception)
 
     def read_webhook(self, name: str, signed: str, raw: bytes, received_at: datetime) -> Offer:
         """Return the offer of a request of Segment's webhook to the source `name`: one event, or an array.
@@ -132,7 +132,7 @@ class Calls:
         assert source is not None
         content = bodies.parsed(raw)
         webhook.check(source, content, received_at)
-        events = content if isinstance(content, list) else [content]
+        events = content if isinstance(content, list) else [_whole(content)]
         if len(events) > MAX_BATCH_EVENTS:
             raise Refusal(413, f"the array must have at most {MAX_BATCH_EVENTS:,} events, not {len(events):,}")
         self._take(source, len(events))
@@ -289,6 +289,15 @@ class Calls:
         if source.name not in self._warned:
             self._warned.add(source.name)
             log.warning("%s: an event has an unlikely %s; `segue status` counts such events", source.name, name)
+
+
+def _whole(event: Any) -> Any:
+    """Return the event of a request that is no batch; raise Refusal (400) when its member `batch` is not JSON."""
+    members = event.get("batch") if isinstance(event, dict) else None
+    for member in members if isinstance(members, list) else ():
+        if isinstance(member, Unreadable):
+            raise Refusal(400, f"batch: {member.message}", "batch")
+    return event
 
 
 def _identifies_first(events: Sequence[_Valid]) -> list[_Valid]:

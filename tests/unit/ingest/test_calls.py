@@ -130,6 +130,21 @@ def test_an_event_that_is_not_json_is_rejected_with_its_index() -> None:
     assert refusal.message.startswith("the event is not JSON: ")
 
 
+def test_a_batch_that_is_not_json_inside_a_single_event_refuses_it() -> None:
+    """Only the events of a batch are read one by one."""
+    raw = b'{"type":"track","event":"a","userId":"u","batch":[{"a":1},nothing]}'
+    signed = hmac.new(b"s", raw, "sha1").hexdigest()
+
+    for read_raw in (
+        lambda: calls().read_call("track", basic("w"), raw, NOW),
+        lambda: calls().read_webhook("web", signed, raw, NOW),
+    ):
+        with pytest.raises(Refusal, match="batch: the event is not JSON") as refused:
+            read_raw()
+        assert refused.value.status == 400
+
+
+
 @pytest.mark.parametrize("others", [0, 1, 20])
 @pytest.mark.parametrize("levels", [65, 150, 300, 1000])
 def test_an_event_of_too_many_levels_is_rejected_before_anything_is_encoded(levels: int, others: int) -> None:
