@@ -144,7 +144,6 @@ def test_a_batch_that_is_not_json_inside_a_single_event_refuses_it() -> None:
         assert refused.value.status == 400
 
 
-
 @pytest.mark.parametrize("others", [0, 1, 20])
 @pytest.mark.parametrize("levels", [65, 150, 300, 1000])
 def test_an_event_of_too_many_levels_is_rejected_before_anything_is_encoded(levels: int, others: int) -> None:
