@@ -69,6 +69,17 @@ def test_a_run_shares_the_wait_before_it(client: redis.Redis) -> None:
     assert names(claim(client)) == ["al into jo", "bo into jo"]
 
 
+def test_an_event_of_another_run_waits_for_the_run_before_it(client: redis.Redis) -> None:
+    append(client, merge("al", "jo", run="one"), merge("bo", "jo", run="another"))
+
+    claimed = claim(client)
+    assert names(claimed) == ["al into jo"]
+    deliver(client, claimed)
+
+    assert claim(client).events == ()
+    assert due_in_ms(client, 2) == pytest.approx(COOLDOWN_MS, abs=CLOSE_MS)
+
+
 def test_an_event_of_a_run_waits_for_its_own_keys(client: redis.Redis) -> None:
     """The part of the run in front of it does not wait for that."""
     append(client, event("bo was here", "bo"))
