@@ -126,17 +126,6 @@ def test_the_first_original_is_kept_by_every_edit() -> None:
     assert once.requeued.original == twice.requeued.original == EVENT
 
 
-def test_an_original_of_any_depth_is_kept_by_an_edit() -> None:
-    levels = record.MOST_LEVELS
-    deep = orjson.loads(b'{"a":' * levels + b"1" + b"}" * levels)
-    whole = lanes.DeadLetter(7, 5, (), pack("web", deep), orjson.dumps(WHOLE | {"original": None}), True)
-
-    body, failure = record.read(whole).edited(EVENT)
-
-    assert FailureRecord.from_bytes(failure).original == deep
-    assert unpack(body).again["original"] == deep
-
-
 @pytest.mark.parametrize("as_recorded", [True, False])
 def test_a_replayed_event_has_its_age_its_attempts_and_its_original(as_recorded: bool) -> None:
     dead_letter = record.read(stored(WHOLE | {"faults": WHOLE["faults"][1:]}))

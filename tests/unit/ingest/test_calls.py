@@ -329,7 +329,7 @@ def test_events_wait_as_their_way_and_their_source_say(
 ) -> None:
     ranks: list[bytes] = []
 
-    def entries(source: Source, event: JsonObject, body: bytes, rank: bytes) -> tuple[Entry, ...]:
+    def entries(_source: Source, _event: JsonObject, _body: bytes, rank: bytes) -> tuple[Entry, ...]:
         ranks.append(rank)
         return ()
 

@@ -290,7 +290,7 @@ def test_a_sent_operation_that_cannot_be_read_stops_no_erasure(
 ) -> None:
     record_item(client)
 
-    def fail(body: JsonObject, destination: mapping.Destination) -> Iterator[str]:
+    def fail(_body: JsonObject, _destination: mapping.Destination) -> Iterator[str]:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(purge, "_keys_in", fail)
