@@ -565,6 +565,7 @@ def plain_failure(
 
 def _fault(request: Request, outcome: Rejected | RetryLater) -> Fault:
     response: Any = asdict(outcome.response)
+    del response["request_id"]  # of the log
     return Fault(
         request.subscription,
         request.action,

@@ -181,8 +181,8 @@ def _read_accepted(body: JsonObject | None, response: Response, count: int) -> l
     outcomes: list[Outcome] = [Delivered()] * count
     for index, fault in by_index.items():
         text = encoded(fault)[:_KEPT_BYTES].decode("utf-8", "replace")
-        one = Response(response.status, text, fault.get("batch_index"), response.request_id)
-        outcomes[index] = Rejected(_fault_text(fault), one)
+        refusal = Response(response.status, text, fault.get("batch_index"), response.request_id)
+        outcomes[index] = Rejected(_fault_text(fault), refusal)
     return outcomes
 
 

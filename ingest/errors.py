@@ -19,24 +19,11 @@ _CODES: Final = {
 }
 
 # What the log may name: members of Segment's calls, and headers. Other names are those of the sender.
-_FIELDS: Final = frozenset(
-    {
-        *(
-            "type",
-            "event",
-            "name",
-            "category",
-            "userId",
-            "anonymousId",
-            "previousId",
-            "groupId",
-            "traits",
-            "properties",
-        ),
-        *("context", "integrations", "messageId", "timestamp", "originalTimestamp", "sentAt", "receivedAt"),
-        *("batch", "writeKey", "data", "X-Signature"),
-    }
-)
+_FIELDS: Final = frozenset({
+    "type", "event", "name", "category", "userId", "anonymousId", "previousId", "groupId", "traits", "properties",
+    "context", "integrations", "messageId", "timestamp", "originalTimestamp", "sentAt", "receivedAt", "batch",
+    "writeKey", "data", "X-Signature",
+})  # fmt: skip
 
 _shown: Final = Repr()  # `repr` fails on a value that is nested too deeply
 _shown.maxstring = _shown.maxother = 100
