@@ -463,23 +463,19 @@ def _bury(
         failure = record.plain_failure(
             event, now_s, reason, text, worker=worker, configuration=configuration, faults=tuple(faults)
         )
-    settlement.bury(event, failure, **_line(event, reason, failures, refusals))
+    settlement.bury(event, failure, **_line(event, reason, failure))
 
 
-def _line(
-    event: lanes.ClaimedEvent,
-    reason: Reason,
-    failures: tuple[mapping.Failure, ...],
-    refusals: tuple[tuple[Item, Rejected | RetryLater], ...],
-) -> dict[str, Any]:
-    """Return the fields of the log for an event that is buried: those of its first fault."""
+def _line(event: lanes.ClaimedEvent, reason: Reason, failure: bytes) -> dict[str, Any]:
+    """Return the fields of the log for an event that is buried: those of its first fault, without its texts."""
     line: dict[str, Any] = {"reason": reason.value, "message_id": _message_id(event)}
-    if failures:
-        return line | {"subscription": failures[0].name, "action": failures[0].action}
-    if refusals:
-        item, outcome = refusals[0]
-        return line | {"action": item.action, "status": outcome.response.status}
-    return line
+    faults = orjson.loads(failure).get("faults")
+    if not faults:
+        return line
+    response = faults[0].get("response") or {}
+    return (
+        line | {name: faults[0].get(name) for name in ("subscription", "action")} | {"status": response.get("status")}
+    )
 
 
 def _message_id(event: lanes.ClaimedEvent) -> str | None:
