@@ -472,10 +472,9 @@ def _line(event: lanes.ClaimedEvent, reason: Reason, failure: bytes) -> dict[str
     faults = orjson.loads(failure).get("faults")
     if not faults:
         return line
-    response = faults[0].get("response") or {}
-    return (
-        line | {name: faults[0].get(name) for name in ("subscription", "action")} | {"status": response.get("status")}
-    )
+    first, response = faults[0], faults[0].get("response") or {}
+    found = {"subscription": first.get("subscription"), "action": first.get("action"), "status": response.get("status")}
+    return line | found
 
 
 def _message_id(event: lanes.ClaimedEvent) -> str | None:
