@@ -11,13 +11,15 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
 from celery import signals
-from redis.exceptions import LockError, LockNotOwnedError, RedisError
+from celery.exceptions import CPendingDeprecationWarning
+from redis.exceptions import ConnectionError, LockError, LockNotOwnedError, RedisError, TimeoutError
 from redis.lock import Lock
 
 import lanes
@@ -40,6 +42,8 @@ RETENTION_S = 30
 # A lock ends by itself so long after its holder died, in seconds.
 _LOCK_S = 5
 _ERASING_LOCK_S = 60
+# Set from a failed connection until a sweep succeeds.
+_unavailable = threading.Event()
 _SET_UP_ERRORS = (lanes.QueueError, mapping.ConfigurationError, SettingsError)
 
 
@@ -145,6 +149,12 @@ def _sweep(runtime: Runtime, name: str) -> None:
         request("finish_erasures", name)
 
 
+def _write_unavailable(error: RedisError, name: str | None = None) -> None:
+    if isinstance(error, ConnectionError | TimeoutError):
+        _unavailable.set()
+    log.REDIS_UNAVAILABLE.write(destination=name, error=cause(error))
+
+
 @contextmanager
 def _redis_errors_logged(name: str) -> Iterator[None]:
     """Log that Redis is unavailable. A lock that another worker holds is no error: that worker does the work."""
@@ -153,7 +163,7 @@ def _redis_errors_logged(name: str) -> Iterator[None]:
     except LockError:
         return
     except RedisError as error:
-        log.REDIS_UNAVAILABLE.write(destination=name, error=cause(error))
+        _write_unavailable(error, name)
 
 
 def _lock(name: str) -> Lock:
@@ -176,24 +186,21 @@ def _now_ms() -> int:
 
 def _tick() -> None:
     """Send a heartbeat and sweep, at once and every `sweep_s` seconds until the process stops."""
-    was_available = True
     while not stopping.is_set():
-        is_available = True
         try:
             heartbeat.send(runtime().client)
             sweep()
-            if not was_available:
+            if _unavailable.is_set():
+                _unavailable.clear()
                 log.REDIS_AVAILABLE.write()
         except RedisError as error:
-            is_available = False
-            log.REDIS_UNAVAILABLE.write(error=cause(error))
+            _write_unavailable(error)
         except _SET_UP_ERRORS as error:
             log.PROCESS_REFUSED.write(reason=error)
             os.kill(os.getpid(), signal.SIGTERM)
             return
         except Exception as error:
             log.unhandled("a sweep", error)
-        was_available = is_available
         log.repeats.flush()
         stopping.wait(settings.sweep_s)
 
@@ -204,7 +211,7 @@ def check_set_up(**_: Any) -> None:
     try:
         runtime()
     except RedisError as error:
-        log.REDIS_UNAVAILABLE.write(error=cause(error))
+        _write_unavailable(error)
     except _SET_UP_ERRORS as error:
         log.PROCESS_REFUSED.write(reason=error)
         raise SystemExit(1) from None
@@ -217,6 +224,8 @@ def start_ticking(**_: Any) -> None:
     # What was loaded stays; what a claim brings is many small objects without cycles, and gone with it.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+    # Celery warns in each outage of Redis of a default that will change. It concerns tasks that are acknowledged late.
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     threading.Thread(target=_tick, name="sweep", daemon=True).start()
 
 

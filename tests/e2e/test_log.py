@@ -46,14 +46,14 @@ api_key = "{API_KEY}"
 name = "With Liquid"
 trigger = 'event = "Liquid"'
 action = "trackEvent"
-mapping.name = {{ "@liquid" = "{{{{ properties.amount | divided_by: 0 }}}}" }}
+mapping.name = {{ "@liquid" = "{{{{ properties.amount | url_decode }}}}" }}
 """
 EVENT = {
     "type": "track",
     "event": "Signed Up",
     "userId": USER,
     "anonymousId": ANONYMOUS,
-    "properties": {"secret-trait": NAME, "email": EMAIL, "phone": PHONE, "amount": NAME},
+    "properties": {"secret-trait": NAME, "email": EMAIL, "phone": PHONE, "amount": f"%zz{EMAIL}"},
     "context": {"traits": {"email": EMAIL, "name": NAME}, "ip": ADDRESS},
 }
 # What Customer.io or a proxy may say: it quotes the request.
@@ -221,7 +221,8 @@ def test_the_log_tells_of_every_fault_and_has_no_personal_value(tmp_path: Path, 
                 assert started["redis"].startswith("redis://127.0.0.1:")
             refuse_at_ingest(up)
             fail_at_delivery(up, log)
-            lose_redis(up, log, server)
+            if form == "json":  # a worker takes 7 s to give up on Redis
+                lose_redis(up, log, server)
             os.kill(up.pids()["worker-1"], signal.SIGKILL)
             log.await_("child_process", report="worker-1 ended (killed by SIGKILL)")
             before = len(log.lines())
