@@ -11,11 +11,13 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+import orjson
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -92,6 +94,9 @@ class Settings(BaseSettings):
     dedupe_s: int = Field(default=24 * 3600, ge=1)
     reorder_ms: int | None = Field(default=None, ge=0, lt=10_000)
     reorder_late_s: float = Field(default=60.0, ge=0)
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["info", "warning", "error"] = "info"
+    process_name: str | None = None
 
     @classmethod
     def load(cls, joined: Mapping[str, str] = MappingProxyType({})) -> Settings:
@@ -145,6 +150,11 @@ def read_document(path: Path) -> dict[str, Any]:
     Raises SettingsError: the file cannot be read or is not TOML, or a variable is not set.
     """
     return {key: _resolve(value, key, path) for key, value in _read(path).items()}
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """Return a digest of the configuration, to tell versions of it apart."""
+    return sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()[:12]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def ingest(
 
     session = _startable()
     os.environ.update(session.environment())
-    server.run(session.settings, processes or session.settings.ingest_processes, typer.echo)
+    server.run(session.settings, processes or session.settings.ingest_processes)
 
 
 @app.command()

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import metadata
 from typing import Any
 
 import redis.asyncio
@@ -31,10 +30,10 @@ from ingest.errors import Refusal
 from ingest.group_commit import RESULTS, GroupCommit, Result
 from ingest.responses import SUCCESS, Response, Send, json_response, refused
 from ingest.wakeups import Wakeups
+from lanes.redis_url import address
+from logs import events as log
 from mapping.envelope import JsonObject
-from settings import Settings
-
-log = logging.getLogger(__name__)
+from settings import Settings, digest
 
 _READING = ("GET", "HEAD")
 # Of a response that repeats the header `Host`: a cache must not hand it to another client.
@@ -51,6 +50,7 @@ class Ingest:
     def __init__(self, settings: Settings) -> None:
         document = settings.document()
         self._settings = settings
+        self._digest = digest(document)
         self._public_url = PublicUrl(settings.public_url)
         self._scripts = analytics_js.scripts(settings.analytics_js)
         self._destinations = mapping.destinations(document)
@@ -77,13 +77,26 @@ class Ingest:
         # collections would find nothing and cost time.
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
+        self._write_started()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await end(tasks)
         await self._counters.write(self._client)
         self._wakeups.close()
         await self._client.aclose()
+        log.repeats.flush(all_at_once=True)
+        log.PROCESS_STOPPED.write()
         await send({"type": "lifespan.shutdown.complete"})
+
+    def _write_started(self) -> None:
+        settings = self._settings
+        log.PROCESS_STARTED.write(
+            version=metadata.version("segue"),
+            configuration=self._digest,
+            redis=address(settings.redis_url),
+            listens=f"{settings.host}:{settings.ingest_port}",
+            destinations=" ".join(self._destinations),
+        )
 
     def _start(self) -> list[asyncio.Task[None]]:
         """Make what requests use; return the tasks that write the counts and measure the shares."""
@@ -106,16 +119,16 @@ class Ingest:
         ]
 
     async def _watch(self) -> None:
-        """Measure the shares of the sources, and report unauthorized requests, until cancelled."""
+        """Measure the shares of the sources, and write the lines of the log that are due, until cancelled."""
         while True:
-            self._calls.unauthorized.report()
+            log.repeats.flush()
             for name, shares in self._shares.items():
                 try:
                     await shares.measure()
                 except redis_errors.ERRORS:
                     pass  # the shares of the last measurement hold; appends report the fault
-                except Exception:
-                    log.exception("%s: unhandled exception in a measurement of shares", name)
+                except Exception as error:
+                    log.unhandled("a measurement of shares", error, destination=name)
             await asyncio.sleep(_WATCH_S)
 
     def _queue(self, name: str, destination: mapping.Destination) -> lanes.AsyncQueue:
@@ -126,9 +139,10 @@ class Ingest:
         try:
             return await self._route(scope, receive)
         except Refusal as refusal:
+            refusal.write()
             return refused(refusal)
-        except Exception:
-            log.exception("unhandled exception in %s %r", scope["method"], scope["path"])
+        except Exception as error:
+            log.unhandled("a request", error)
             return refused(Refusal(500, "internal error; send the request again", code="internal_error"))
 
     async def _route(self, scope: Scope, receive: bodies.Receive) -> Response:
@@ -193,15 +207,18 @@ class Ingest:
         """Accept the event of a pixel. An image is the only answer, so an event that is refused is lost and counted."""
         event_path = paths.call(["v1", path])
         if scope["method"] == "GET" and event_path is not None:
-            with suppress(Refusal):
+            try:
                 raw, ip = pixel.body(scope["query_string"]), _client_ip(scope)
                 offer = self._calls.read_call(event_path, "", raw, datetime.now(UTC), ip)
                 try:
                     await self._accept(offer)
                 except Exception as error:
                     self._counters.add(offer.source.name, "rejected", len(offer.entries))
-                    if not isinstance(error, Refusal):
-                        log.exception("unhandled exception in %r", scope["path"])
+                    if isinstance(error, Refusal):
+                        raise
+                    log.unhandled("a pixel", error)
+            except Refusal as refusal:
+                refusal.write()
         return responses.PIXEL
 
     async def _accept_webhook(self, name: str, scope: Scope, receive: bodies.Receive) -> Response:
@@ -212,6 +229,7 @@ class Ingest:
                 self._calls.read_webhook(name, _header(scope, b"x-signature"), raw, received_at)
             )
         except Refusal as refusal:
+            refusal.write()
             response = refused(refusal)
         # Segment's webhook repeats a request after 5xx only (segmentio/segment-docs,
         # src/connections/destinations/catalog/webhooks/index.md, "Retries").

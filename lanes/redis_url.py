@@ -62,6 +62,12 @@ def broker_settings(url: str) -> dict[str, Any]:
     return {"broker_url": broker_url, "broker_use_ssl": _VERIFIED | tls}
 
 
+def address(url: str) -> str:
+    """Return a checked URL without credentials and options, for people."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
 def socket_url(path: Path) -> str:
     """Return the URL of a server that listens on a Unix socket."""
     return f"unix://{quote(str(path))}"

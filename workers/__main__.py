@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
+from logs import events as log
 from settings import SettingsError
 
 
@@ -20,7 +22,13 @@ def main() -> None:
         from workers.app import app
     except SettingsError as error:
         sys.exit(f"segue: {error}")
-    sys.exit(app.start(sys.argv[1:]))
+    # Celery prints lines of its own to its standard output, which have no time and no level.
+    sys.stdout = sys.__stdout__ = Path(os.devnull).open("w")  # type: ignore[misc]  # noqa: SIM115
+    try:
+        sys.exit(app.start(sys.argv[1:]))
+    finally:
+        log.repeats.flush(all_at_once=True)
+        log.PROCESS_STOPPED.write()
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class Child:
         self.started_at = time.monotonic()
         self.process = subprocess.Popen(
             self.program.arguments,
-            env=os.environ | self.program.environment,
+            env=os.environ | {"SEGUE_PROCESS_NAME": self.program.name} | self.program.environment,
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import signal
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -19,16 +18,19 @@ from ingest.app import Ingest
 from ingest.serving.connections import Connections
 from ingest.serving.limits import Limits
 from ingest.serving.protocol import Protocol
+from logs import events as log
+from logs import output
 from settings import Settings
 
 _HEALTHCHECK_S = 30  # a process that does not answer for so long is restarted; a suspended machine is not unhealthy
 _SHUTDOWN_S = 10
 
 
-def run(settings: Settings, processes: int, report: Callable[[str], None]) -> None:
-    """Report the limits, and serve until SIGINT or SIGTERM. Every process reads the settings from the environment."""
+def run(settings: Settings, processes: int) -> None:
+    """Log the limits, and serve until SIGINT or SIGTERM. Every process reads the settings from the environment."""
     limits = Limits.of(settings)
-    report(limits.summary())
+    _configure_log(settings)
+    log.CONNECTIONS_LIMITED.write(limits=limits.summary())
     http: Any = partial(Protocol, Connections(limits))  # uvicorn calls it as the class of its connections
     uvicorn.run(
         "ingest.serving.server:create_app",
@@ -40,6 +42,7 @@ def run(settings: Settings, processes: int, report: Callable[[str], None]) -> No
         ws="none",
         lifespan="on",
         access_log=False,
+        log_config=None,
         log_level="warning",
         timeout_graceful_shutdown=_SHUTDOWN_S,
         timeout_worker_healthcheck=_HEALTHCHECK_S,
@@ -54,4 +57,10 @@ def create_app() -> Ingest:
     supervisor = multiprocessing.parent_process()
     if supervisor is not None:
         asyncio.get_running_loop().add_reader(supervisor.sentinel, signal.raise_signal, signal.SIGTERM)
-    return Ingest(Settings.load())
+    settings = Settings.load()
+    _configure_log(settings)
+    return Ingest(settings)
+
+
+def _configure_log(settings: Settings) -> None:
+    output.configure(settings.process_name or "ingest", settings.log_format, settings.log_level)

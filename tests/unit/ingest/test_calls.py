@@ -20,6 +20,7 @@ from ingest.events import MAX_BATCH_EVENTS
 from ingest.group_commit import Entry
 from mapping.envelope import JsonObject
 from settings import Settings
+from tests.logged import logged
 
 DESTINATIONS = mapping.destinations({"destinations": {"d": {"site_id": "s", "api_key": "k"}}})
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -254,9 +255,7 @@ def test_an_unlikely_id_is_counted_and_the_log_warns_once(caplog: pytest.LogCapt
 
     assert len(offer.entries) == 2
     assert counters.counts == {"web:unlikely_ids": 2}
-    assert [record.getMessage() for record in caplog.records] == [
-        "web: an event has an unlikely userId; `segue status` counts such events"
-    ]
+    assert logged(caplog) == [{"event": "unlikely_id", "source": "web", "field": "userId"}]
 
 
 def test_a_source_can_refuse_unlikely_ids() -> None:
