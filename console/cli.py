@@ -33,7 +33,6 @@ app = typer.Typer(
     name="segue",
     help="Carry Segment events to Customer.io: in order per person, at volume, without loss.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(forget_cli.app)
@@ -95,9 +94,10 @@ def ingest(
     ] = None,
 ) -> None:
     """Run the HTTP endpoint that accepts events."""
-    from ingest import server
+    from ingest import analytics_js, server
 
     session = _startable()
+    analytics_js.scripts(session.settings.analytics_js)  # a fault ends the command, and not each of its processes
     os.environ.update(session.environment())
     server.run(session.settings, processes or session.settings.ingest_processes, typer.echo)
 
@@ -133,15 +133,18 @@ def show_status(as_json: AsJson = False) -> None:
 @app.command()
 def check(
     credentials: Annotated[bool, typer.Option("--credentials", help="Test the credentials at Customer.io.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also when there is a warning.")] = False,
 ) -> None:
     """Check the configuration and print every fault. The exit code is 1 when there is one."""
     settings = Session.join().settings
     document = settings.document()
     faults = checking.faults(document)
+    warnings = checking.settings_warnings(settings)
     if not faults:
         print_lines(checking.summary(document))
-        for warning in (*checking.settings_warnings(settings), *checking.warnings(document)):
-            print_line(f"warning: {warning}", style="yellow")
+        warnings += checking.warnings(document)
+    for warning in warnings:
+        print_line(f"warning: {warning}", style="yellow")
     if credentials and not faults:
         for name, destination in mapping.destinations(document).items():
             fault = checking.credentials(destination, settings)
@@ -152,7 +155,7 @@ def check(
     file = f"{settings.config}: " if settings.config else ""
     for fault in faults:
         print_error(f"{file}{fault}")
-    if faults:
+    if faults or (strict and warnings):
         raise typer.Exit(1)
     print_line("ok")
 
@@ -218,12 +221,14 @@ def _give_up(text: str) -> None:
 
 
 def _startable() -> Session:
-    """Return the session of a process that may start. Redis may be unavailable.
+    """Return the session of a process that may start; print the warnings of its settings. Redis may be unavailable.
 
     Raises CommandError: the configuration has faults, or a value differs from a queue's. Raises lanes.OtherLayout.
     """
     session = Session.join()
     _valid(session.settings)
+    for warning in checking.settings_warnings(session.settings):
+        print_error(f"segue: warning: {warning}")
     with suppress(redis.RedisError):
         session.check_queues()
     return session

@@ -36,6 +36,7 @@ def run(settings: Settings, processes: int, report: Callable[[str], None]) -> No
         workers=processes,
         host=settings.host,
         port=settings.ingest_port,
+        forwarded_allow_ips=settings.trusted_proxies,
         http=http,
         ws="none",
         lifespan="on",

@@ -5,10 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, Final
 
-import orjson
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
@@ -22,7 +20,7 @@ from delivery.prepare import Trust
 from delivery.sender import DeliveryLimits
 from lanes.queue import NO_LIMIT
 from privacy.purge import ErasureContext
-from settings import Settings
+from settings import Settings, digest
 from workers.app import settings
 from workers.lease import Leases
 
@@ -62,7 +60,7 @@ class Runtime:
         """
         document = settings.document()
         destinations = mapping.destinations(document)
-        configuration = sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()[:12]
+        configuration = digest(document)
         limits = DeliveryLimits.within(settings.lease_s, settings.retry_base_s)
         queues = {name: _open_queue(settings, client, destination) for name, destination in destinations.items()}
         for name, destination in destinations.items():
