@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 import mapping
-from ingest import sources
+from ingest.access import sources
 from lanes.redis_url import verifies_certificate
 from settings import VARIABLES, Settings, SettingsError, digest, injected_variables
 

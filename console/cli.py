@@ -94,7 +94,8 @@ def ingest(
     ] = None,
 ) -> None:
     """Run the HTTP endpoint that accepts events."""
-    from ingest import analytics_js, server
+    from ingest.browser import analytics_js
+    from ingest.serving import server
 
     session = _startable()
     analytics_js.scripts(session.settings.analytics_js)  # a fault ends the command, and not each of its processes

@@ -169,7 +169,7 @@ def test_no_value_of_a_variable_ends_in_a_traceback(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("os.execve", lambda *_: sys.exit(0))
-    monkeypatch.setattr("ingest.server.run", lambda *_: sys.exit(0))
+    monkeypatch.setattr("ingest.serving.server.run", lambda *_: sys.exit(0))
     monkeypatch.setattr("console.local.up._start", lambda *_: sys.exit(0))
 
     for value in BAD:
