@@ -18,7 +18,7 @@ import typer
 
 import lanes
 import mapping
-from console import checking, dead_cli, forget_cli, importing, lanes_cli, status, tester, translate
+from console import checking, dead_cli, forget_cli, health, importing, lanes_cli, status, tester, translate
 from console.demo import run as demo
 from console.errors import CommandError
 from console.local import up
@@ -129,6 +129,20 @@ def show_status(as_json: AsJson = False) -> None:
         print_json(figures)
     else:
         out.print(status.render(figures))
+
+
+@app.command(name="health")
+def check_health(
+    role: Annotated[
+        health.Role | None, typer.Argument(help="The process to look for; either of them without it.")
+    ] = None,
+) -> None:
+    """Exit with 0 when an ingest or a worker of this machine works, with 1 and the reason when not."""
+    fault = health.fault(role, Session.join())
+    if fault:
+        print_error(fault)
+        raise typer.Exit(1)
+    print_line("ok")
 
 
 @app.command()
