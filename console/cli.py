@@ -18,10 +18,10 @@ import typer
 
 import lanes
 import mapping
-from console import checking, dead_cli, forget_cli, health, importing, lanes_cli, status, tester, translate
+from console import checking, dead_cli, forget_cli, importing, lanes_cli, reload, status, tester, translate
 from console.demo import run as demo
 from console.errors import CommandError
-from console.local import up
+from console.local import health, up
 from console.options import AsJson, Destination
 from console.output import out, print_error, print_json, print_line, print_lines, print_text, safe
 from console.session import Session
@@ -138,7 +138,8 @@ def check_health(
     ] = None,
 ) -> None:
     """Exit with 0 when an ingest or a worker of this machine works, with 1 and the reason when not."""
-    fault = health.fault(role, Session.join())
+    session = Session.join()
+    fault = health.fault(role, session.settings, session.client)
     if fault:
         print_error(fault)
         raise typer.Exit(1)
@@ -173,6 +174,22 @@ def check(
     if faults or (strict and warnings):
         raise typer.Exit(1)
     print_line("ok")
+
+
+@app.command(name="reload")
+def reload_configuration() -> None:
+    """Have every running process load the configuration file again.
+
+    Each of them prints the digest of what it uses. The exit code is 1 when one keeps another configuration.
+    """
+    session = Session.join()
+    results = list(reload.lines(session, *reload.reload(session)))
+    for line, uses_it in results:
+        print_line(line) if uses_it else print_error(line)
+    if not results:
+        print_line("no process runs")
+    if not all(uses_it for _, uses_it in results):
+        raise typer.Exit(1)
 
 
 @app.command(name="test")

@@ -23,11 +23,10 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from mapping.actions import ACTIONS, Action
 from mapping.coercion import coerce, without_empty_texts
-from mapping.credential import Credential
 from mapping.delivery import Delivery
 from mapping.destination import (
     TYPES_AFTER_2021,
@@ -50,6 +49,18 @@ _SECTIONS = ("sources", "destinations")
 _PLATFORM_KEYS = frozenset({ROOT_DIRECTIVE, "__segment_internal_sync_mode", "__segment_internal_matching_key"})
 
 _Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+def checked_credential(text: str) -> str:
+    """Return the text. Raises ValueError: it has characters that come from copying, and that no credential has."""
+    if text != text.strip():
+        raise ValueError("must not begin or end with a space or a line feed")
+    if not text.isprintable():
+        raise ValueError("must not contain control characters or line feeds")
+    return text
+
+
+Credential = Annotated[str, StringConstraints(min_length=1), AfterValidator(checked_credential)]
 
 
 class _Strict(BaseModel):

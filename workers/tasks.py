@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from celery import signals
+from celery.exceptions import Ignore
 from redis.exceptions import LockError, LockNotOwnedError, RedisError
 from redis.lock import Lock
 
@@ -27,10 +28,9 @@ from dead_letters import retention, spill_files
 from delivery import log as delivery_log
 from lanes import keys
 from privacy import erasure, receipts
-from settings import SettingsError
 from workers import deliverer, heartbeat
 from workers.app import app, request, settings, wake
-from workers.runtime import Runtime, runtime, stopping
+from workers.runtime import SET_UP_ERRORS, Runtime, follow_requests, forget_report, load_on_signal, runtime, stopping
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,6 @@ RETENTION_S = 30
 # A lock ends by itself so long after its holder died, in seconds.
 _LOCK_S = 5
 _ERASING_LOCK_S = 60
-_SET_UP_ERRORS = (lanes.QueueError, mapping.ConfigurationError, SettingsError)
 
 
 @app.task(name="deliver")  # type: ignore[untyped-decorator]
@@ -143,8 +142,13 @@ def _sweep(runtime: Runtime, name: str) -> None:
 
 @contextmanager
 def _redis_errors_logged(name: str) -> Iterator[None]:
-    """Log that Redis is unavailable. A lock that another worker holds is no error: that worker does the work."""
+    """Log that Redis is unavailable. A lock that another worker holds is no error: that worker does the work.
+
+    Raises celery.exceptions.Ignore: there is no such destination any more.
+    """
     try:
+        if name not in runtime().destinations:
+            raise Ignore
         yield
     except LockError:
         return
@@ -175,10 +179,11 @@ def _tick() -> None:
     while not stopping.is_set():
         try:
             heartbeat.send(runtime().client)
+            follow_requests()
             sweep()
         except RedisError as error:
             log.warning("Redis is unavailable: %s", error)
-        except _SET_UP_ERRORS as error:
+        except SET_UP_ERRORS as error:
             log.critical("the worker stops: %s", error)
             os.kill(os.getpid(), signal.SIGTERM)
             return
@@ -194,7 +199,7 @@ def check_set_up(**_: Any) -> None:
         runtime()
     except RedisError as error:
         log.warning("Redis is unavailable, the worker waits for it: %s", error)
-    except _SET_UP_ERRORS as error:
+    except SET_UP_ERRORS as error:
         log.critical("the worker cannot start: %s", error)
         raise SystemExit(1) from None
 
@@ -205,6 +210,7 @@ def start_ticking(**_: Any) -> None:
     # What was loaded stays; what a claim brings is many small objects without cycles, and gone with it.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+    load_on_signal()
     threading.Thread(target=_tick, name="sweep", daemon=True).start()
 
 
@@ -219,5 +225,6 @@ def stop_heartbeat(**_: Any) -> None:
     """Leave the list of running workers."""
     try:
         heartbeat.remove(runtime().client)
-    except (RedisError, *_SET_UP_ERRORS):
+        forget_report()
+    except (RedisError, *SET_UP_ERRORS):
         log.info("Redis is unavailable: this worker stays listed until its heartbeat is too old")

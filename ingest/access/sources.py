@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from mapping import DELETION, RESTRICTED
-from mapping.credential import Credential
+from mapping.configuration import Credential
 from settings import SettingsError
 
 # What a public source may do only when its `may` names it: the deletion request, and the restricted actions.

@@ -55,4 +55,6 @@ def create_app() -> Ingest:
     supervisor = multiprocessing.parent_process()
     if supervisor is not None:
         asyncio.get_running_loop().add_reader(supervisor.sentinel, signal.raise_signal, signal.SIGTERM)
-    return Ingest(Settings.load())
+    app = Ingest(Settings.load())
+    signal.signal(signal.SIGHUP, lambda *_: app.reload.signal())
+    return app

@@ -8,7 +8,6 @@ import httpx
 import redis
 
 from console.local import programs
-from console.session import Session
 from settings import Settings
 from workers import heartbeat
 
@@ -16,13 +15,13 @@ Role = Literal["ingest", "worker"]
 _TIMEOUT_S = 5.0
 
 
-def fault(role: Role | None, session: Session) -> str | None:
+def fault(role: Role | None, settings: Settings, client: redis.Redis) -> str | None:
     """Return why no process of this role works on this machine, None when one does. Without a role either will do."""
     faults = []
     if role != "worker":
-        faults.append(_ingest_fault(session.settings))
+        faults.append(_ingest_fault(settings))
     if role != "ingest":
-        faults.append(_worker_fault(session.client))
+        faults.append(_worker_fault(client))
     return None if None in faults else "; ".join(filter(None, faults))
 
 
