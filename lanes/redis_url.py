@@ -10,7 +10,7 @@ import re
 import ssl
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import redis
 import redis.asyncio
@@ -60,6 +60,14 @@ def broker_settings(url: str) -> dict[str, Any]:
         return {"broker_url": broker_url}
     tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
     return {"broker_url": broker_url, "broker_use_ssl": _VERIFIED | tls}
+
+
+def without_credentials(url: str) -> str:
+    """Return a checked URL without user and password."""
+    parts = urlsplit(url)
+    options = [(name, value) for name, value in parse_qsl(parts.query) if name not in ("username", "password")]
+    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return f"{address}?{urlencode(options)}" if options else address
 
 
 def socket_url(path: Path) -> str:
