@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import signal
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import uvicorn
 
+import mapping
 from ingest.app import Ingest
 from ingest.serving.connections import Connections
 from ingest.serving.limits import Limits
 from ingest.serving.protocol import Protocol
-from settings import Settings
+from settings import Settings, SettingsError
 
 _HEALTHCHECK_S = 30  # a process that does not answer for so long is restarted; a suspended machine is not unhealthy
 _SHUTDOWN_S = 10
@@ -55,6 +57,11 @@ def create_app() -> Ingest:
     supervisor = multiprocessing.parent_process()
     if supervisor is not None:
         asyncio.get_running_loop().add_reader(supervisor.sentinel, signal.raise_signal, signal.SIGTERM)
-    app = Ingest(Settings.load())
+    try:
+        app = Ingest(Settings.load())
+    except (SettingsError, mapping.ConfigurationError) as error:
+        if supervisor is None:
+            raise
+        sys.exit(f"segue: {error}")  # the supervisor keeps the processes that it has
     signal.signal(signal.SIGHUP, lambda *_: app.reload.signal())
     return app
