@@ -79,6 +79,12 @@ PROCESS_STOPPED: Final = _event(_INFO, "process_stopped", "", "A process ended."
 PROCESS_REFUSED: Final = _event(
     _CRITICAL, "process_refused", "reason", "A process cannot start or go on, because its configuration is wrong."
 )
+CONFIGURATION_LOADED: Final = _event(
+    _INFO, "configuration_loaded", "configuration before", "A process uses another configuration, by its digest."
+)
+CONFIGURATION_REFUSED: Final = _event(
+    _ERROR, "configuration_refused", "reason", "A changed configuration has a fault. The process keeps its own."
+)
 CHILD_PROCESS: Final = _event(_WARNING, "child_process", "report", "A process of `segue up` ended or was restarted.")
 
 # Redis.

@@ -7,6 +7,7 @@ application that is named with `-A`, and when it imports tasks. So it gets the a
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from settings import SettingsError
 def main() -> None:
     """Run Celery with the arguments of the command line, `worker …` or `beat …`."""
     os.umask(0o077)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # beat reads no configuration; a worker handles it when it is ready
     try:
         import workers.tasks  # noqa: F401
         from workers.app import app

@@ -45,7 +45,7 @@ def deliver(runtime: Runtime, name: str) -> None:
         return
     try:
         until = time.monotonic() + SLICE_S
-        while not runtime.stopping.is_set() and time.monotonic() < until:
+        while not (runtime.stopping.is_set() or runtime.superseded.is_set()) and time.monotonic() < until:
             if not deliver_once(runtime, name, polling=True).delivered and not poll(runtime, name):
                 return
         wake(name)

@@ -18,7 +18,7 @@ from importlib import metadata
 from typing import Any
 
 from celery import signals
-from celery.exceptions import CPendingDeprecationWarning
+from celery.exceptions import CPendingDeprecationWarning, Ignore
 from redis.exceptions import ConnectionError, LockError, LockNotOwnedError, RedisError, TimeoutError
 from redis.lock import Lock
 
@@ -32,10 +32,10 @@ from lanes.redis_url import address
 from logs import events as log
 from logs.causes import cause
 from privacy import erasure, receipts
-from settings import SettingsError, digest
+from settings import digest
 from workers import deliverer, heartbeat
 from workers.app import app, request, settings, wake
-from workers.runtime import Runtime, runtime, stopping
+from workers.runtime import SET_UP_ERRORS, Runtime, follow_requests, forget_report, load_on_signal, runtime, stopping
 
 # How often the dead letters of a destination are checked, in seconds.
 RETENTION_S = 30
@@ -44,7 +44,6 @@ _LOCK_S = 5
 _ERASING_LOCK_S = 60
 # Set from a failed connection until a sweep succeeds.
 _unavailable = threading.Event()
-_SET_UP_ERRORS = (lanes.QueueError, mapping.ConfigurationError, SettingsError)
 
 
 @app.task(name="deliver")  # type: ignore[untyped-decorator]
@@ -157,8 +156,13 @@ def _write_unavailable(error: RedisError, name: str | None = None) -> None:
 
 @contextmanager
 def _redis_errors_logged(name: str) -> Iterator[None]:
-    """Log that Redis is unavailable. A lock that another worker holds is no error: that worker does the work."""
+    """Log that Redis is unavailable. A lock that another worker holds is no error: that worker does the work.
+
+    Raises celery.exceptions.Ignore: there is no such destination any more.
+    """
     try:
+        if name not in runtime().destinations:
+            raise Ignore
         yield
     except LockError:
         return
@@ -189,13 +193,14 @@ def _tick() -> None:
     while not stopping.is_set():
         try:
             heartbeat.send(runtime().client)
+            follow_requests()
             sweep()
             if _unavailable.is_set():
                 _unavailable.clear()
                 log.REDIS_AVAILABLE.write()
         except RedisError as error:
             _write_unavailable(error)
-        except _SET_UP_ERRORS as error:
+        except SET_UP_ERRORS as error:
             log.PROCESS_REFUSED.write(reason=error)
             os.kill(os.getpid(), signal.SIGTERM)
             return
@@ -212,7 +217,7 @@ def check_set_up(**_: Any) -> None:
         runtime()
     except RedisError as error:
         _write_unavailable(error)
-    except _SET_UP_ERRORS as error:
+    except SET_UP_ERRORS as error:
         log.PROCESS_REFUSED.write(reason=error)
         raise SystemExit(1) from None
 
@@ -226,6 +231,7 @@ def start_ticking(**_: Any) -> None:
     gc.set_threshold(50_000, 20, 50)
     # Celery warns in each outage of Redis of a default that will change. It concerns tasks that are acknowledged late.
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
+    load_on_signal()
     threading.Thread(target=_tick, name="sweep", daemon=True).start()
 
 
@@ -254,5 +260,6 @@ def stop_heartbeat(**_: Any) -> None:
     """Leave the list of running workers."""
     try:
         heartbeat.remove(runtime().client)
-    except (RedisError, *_SET_UP_ERRORS):
+        forget_report()
+    except (RedisError, *SET_UP_ERRORS):
         pass  # this worker stays listed until its heartbeat is too old

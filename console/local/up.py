@@ -18,7 +18,7 @@ from console.errors import CommandError
 from console.local import programs, running
 from console.local.data_dir import redis_socket
 from console.local.supervisor import Supervisor
-from lanes.redis_url import socket_url
+from lanes.redis_url import socket_url, without_credentials
 from logs import events as log
 from logs import output
 from settings import Settings
@@ -118,7 +118,8 @@ def _ports(settings: Settings) -> dict[str, int]:
 
 
 def _record(supervisor: Supervisor, data_dir: Path, ports: dict[str, int], environment: dict[str, str]) -> None:
-    running.write(data_dir, running.Running(os.getpid(), supervisor.pids, ports, environment))
+    recorded = environment | {"REDIS_URL": without_credentials(environment["REDIS_URL"])}
+    running.write(data_dir, running.Running(os.getpid(), supervisor.pids, ports, recorded))
 
 
 def _addresses(settings: Settings, ports: dict[str, int]) -> str:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import signal
+import sys
 from functools import partial
 from typing import Any
 
 import uvicorn
 
+import mapping
 from ingest.app import Ingest
 from ingest.serving.connections import Connections
 from ingest.serving.limits import Limits
 from ingest.serving.protocol import Protocol
 from logs import events as log
 from logs import output
-from settings import Settings
+from settings import Settings, SettingsError
 
 _HEALTHCHECK_S = 30  # a process that does not answer for so long is restarted; a suspended machine is not unhealthy
 _SHUTDOWN_S = 10
@@ -38,6 +40,7 @@ def run(settings: Settings, processes: int) -> None:
         workers=processes,
         host=settings.host,
         port=settings.ingest_port,
+        forwarded_allow_ips=settings.trusted_proxies,
         http=http,
         ws="none",
         lifespan="on",
@@ -59,7 +62,14 @@ def create_app() -> Ingest:
         asyncio.get_running_loop().add_reader(supervisor.sentinel, signal.raise_signal, signal.SIGTERM)
     settings = Settings.load()
     _configure_log(settings)
-    return Ingest(settings)
+    try:
+        app = Ingest(settings)
+    except (SettingsError, mapping.ConfigurationError) as error:
+        if supervisor is None:
+            raise
+        sys.exit(f"segue: {error}")  # the supervisor keeps the processes that it has
+    signal.signal(signal.SIGHUP, lambda *_: app.reload.signal())
+    return app
 
 
 def _configure_log(settings: Settings) -> None:

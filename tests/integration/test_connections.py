@@ -412,7 +412,7 @@ def test_an_ipv6_client_is_counted_by_its_network(first: str, second: str, are_o
 
 
 def test_proxies_are_addresses_and_networks() -> None:
-    found = replace(LIMITS, proxies=limits._networks("127.0.0.1, 10.0.0.0/8, fd00::/8, a.example"))
+    found = replace(LIMITS, proxies=limits._networks("127.0.0.1,10.0.0.0/8,fd00::/8"))
 
     assert all(map(found.is_proxy, ("127.0.0.1", "::ffff:127.0.0.1", "10.1.2.3", "fd00::1")))
     assert not any(map(found.is_proxy, ("11.0.0.1", "::ffff:11.0.0.1", "fe00::1", "")))
