@@ -348,13 +348,13 @@ def test_no_refusal_is_logged_before_the_interval_is_over(
         for _ in range(3):
             refused.add("invalid_request", "127.0.0.1")
             await asyncio.sleep(0)
-        assert caplog.messages == []
+        assert logged(caplog) == []
         refused.write()
 
     asyncio.run(refuse())
 
-    (message,) = caplog.messages
-    assert message.endswith("3 invalid_request; most from 127.0.0.1 (3)")
+    (line,) = logged(caplog)
+    assert (line["causes"], line["network"], line["of_network"]) == ("3 invalid_request", "127.0.0.0/24", 3)
 
 
 def test_checks_of_readiness_share_one_connection_to_redis(

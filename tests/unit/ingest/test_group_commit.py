@@ -200,7 +200,7 @@ def test_each_change_of_the_fault_of_a_queue_is_logged(caplog: pytest.LogCapture
 
     asyncio.run(run())
 
-    other, another, usable = logged(caplog)
+    other, another, usable = logged(caplog, "queue_unusable", "queue_usable")
     assert "2000 in Redis" in other["reason"]
     assert "3000 in Redis" in another["reason"]
     assert usable == {"event": "queue_usable", "destination": "d"}
