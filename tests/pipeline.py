@@ -64,7 +64,7 @@ def environment(redis_url: str, track_url: str, config: Path | None, **variables
 def free_port() -> int:
     """Return a TCP port of loopback that is free at this moment.
 
-    The kernel chooses ports of this range neither for clients nor for port 0. So the port is free until a server has it.
+    The kernel gives ports of this range to no client, so that this one stays free until a server has it.
     """
     with socket.socket() as listener:
         while True:

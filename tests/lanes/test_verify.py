@@ -19,7 +19,6 @@ from lanes import keys
 from lanes.keys import HOT_LENGTH
 from tests.lanes.driving import (
     COOLDOWN_MS,
-    LIMIT,
     QUEUE,
     append,
     bury,

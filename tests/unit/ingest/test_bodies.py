@@ -235,6 +235,4 @@ def test_a_body_with_a_wrong_encoding_or_too_much_content_is_refused(
 
 
 def test_a_body_has_at_most_the_limit_over_all_members() -> None:
-    assert (
-        len(read(gzipped(b" " * (MAX_BODY_BYTES - 1)) + gzipped(b" "), encoding="gzip")) == MAX_BODY_BYTES
-    )
+    assert len(read(gzipped(b" " * (MAX_BODY_BYTES - 1)) + gzipped(b" "), encoding="gzip")) == MAX_BODY_BYTES
