@@ -17,7 +17,7 @@ $(STAMP): requirements-dev.lock pyproject.toml
 demo: $(STAMP)
 	$(BIN)/segue demo
 
-# Two workers. Tests that start processes run one at a time (tests/conftest.py); a plain pytest runs all in one process.
+# Two workers. Large tests run one at a time (tests/conftest.py). A plain pytest runs all in one process.
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
