@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -441,8 +440,12 @@ def endpoint(
             start_new_session=True,
         )
     try:
-        wait_until(partial(is_ready, port), "ingest is ready")
+        wait_until(lambda: is_ready(port) or process.poll() is not None, "ingest is ready")
+        assert process.poll() is None
         yield process, port, log
+    except BaseException as error:
+        error.add_note(log.read_text())
+        raise
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
