@@ -176,7 +176,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
     end
     read_tail_ranks(ranks, tails, lane_count)
   end
-  local links, waiting, waits_of, key, ready_count, waiting_count, value_count = {}, {}, {}, 0, 0, 0, 0
+  local links, waiting, waits_of, until_of, key, ready_count, waiting_count, value_count = {}, {}, {}, {}, 0, 0, 0, 0
   for i = 1, count do
     local index = fresh[i]
     local event = event_of[index] or ARGV[EVENTS + index]
@@ -231,17 +231,17 @@ while not is_sound do -- once more when a lane ends in an event without a record
       end
       events[value_count + 1], events[value_count + 2] = name, now_text .. event
       value_count = value_count + 2
-      local due = now
+      local due, until_text = now, NO_WAIT
       if has_ranks then
         local wait = offered.wait(index)
         local own_cooldown = wait.is_ranked and cooldown or 0
         local client = (own_cooldown > 0 and 'c' or '-') .. offered.client(index)
         keep_rank(ranks, name, rank .. client .. wait.text .. predecessors, wait.at, own_cooldown)
-        due = wait.at
+        due, until_text = wait.at, wait.text
       end
       if waits > 0 then
         waiting_count = waiting_count + 1
-        waiting[waiting_count], waits_of[waiting_count] = name, waits
+        waiting[waiting_count], waits_of[waiting_count], until_of[waiting_count] = name, waits, until_text
       else
         if cooldown > 0 or cooling then
           due = math.max(due, due_as_head(keys_of(event), cooldown, cooling, ARGV[4], run_of[index]))
@@ -260,7 +260,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
   link_values = {}
   for i = 1, waiting_count do
     local name = waiting[i]
-    link_values[2 * i - 1], link_values[2 * i] = name, as_byte[waits_of[i]] .. (links[name] or '')
+    link_values[2 * i - 1], link_values[2 * i] = name, as_byte[waits_of[i]] .. until_of[i] .. (links[name] or '')
     links[name] = nil
   end
   local linked = {} -- the others that have a successor now
@@ -270,7 +270,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
   local found_links = read_all('HMGET', LINKS, linked)
   for i = 1, #linked do
     link_values[#link_values + 1] = linked[i]
-    link_values[#link_values + 1] = (found_links[i] or as_byte[0]) .. links[linked[i]]
+    link_values[#link_values + 1] = (found_links[i] or as_byte[0] .. NO_WAIT) .. links[linked[i]]
   end
 
   local found = without_record(linked, found_links)

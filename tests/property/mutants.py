@@ -21,8 +21,6 @@ _RANK: Final = [
     Mutant("lib/rank.lua", "if call('EXISTS', unpack(names)) > 0 then", "if call('EXISTS', unpack(names)) > 1 then"),
     Mutant("lib/rank.lua", "call('EXISTS', name) == 1 and name", "call('EXISTS', name) == 0 and name"),
     Mutant("lib/rank.lua", "now + LONGEST_WAIT_MS + RANK_GENERATION_MS, RANK", "now, RANK"),
-    Mutant("lib/rank.lua", "if at and at > now then", "if at and at < now then"),
-    Mutant("lib/rank.lua", "if at and at > now then", "if at and at > now - 100000000 then"),
 ]
 
 _OFFERED: Final = [
@@ -121,7 +119,7 @@ _INSERT: Final = [
         "elseif greatest ~= '' then\n      greatest = other",
     ),
     Mutant("lib/insert.lua", "i == key + 1 and before", "i == key and before"),
-    Mutant("lib/insert.lua", "links_text(waits + 1, successors)", "links_text(waits, successors)"),
+    Mutant("lib/insert.lua", "links_text(waits + 1, successors,", "links_text(waits, successors,"),
     Mutant("lib/insert.lua", "if due_of(ready, after) then", "if false then"),
     Mutant("lib/insert.lua", "if greatest > event.rank and", "if false and"),
     Mutant("lib/insert.lua", "not (raised and raised <= greatest)", "not (raised and raised >= greatest)"),
@@ -181,7 +179,8 @@ _APPEND: Final = [
     Mutant("append.lua", "local own_cooldown = wait.is_ranked and cooldown or 0", "local own_cooldown = cooldown"),
     Mutant("append.lua", "local client = (own_cooldown > 0 and 'c' or '-')", "local client = '-'"),
     Mutant("append.lua", "local client = (own_cooldown > 0 and 'c' or '-')", "local client = 'c'"),
-    Mutant("append.lua", "due = wait.at\n", "due = now\n"),
+    Mutant("append.lua", "due, until_text = wait.at, wait.text", "due, until_text = now, wait.text"),
+    Mutant("append.lua", "due, until_text = wait.at, wait.text", "due, until_text = wait.at, NO_WAIT"),
     Mutant("append.lua", "      if waits > 0 then\n        waiting_count", "      if true then\n        waiting_count"),
     Mutant("append.lua", "newly_due + (due == now and 1 or 0)", "newly_due + 0"),
     Mutant("append.lua", "newly_due + (due == now and 1 or 0)", "newly_due + 1"),
@@ -216,19 +215,14 @@ _APPEND: Final = [
 ]
 
 _CLAIM: Final = [
-    Mutant(
-        "claim.lua",
-        "if #rank_names == 0 or #names == 0 then",
-        "if #names == 0 then",
-        "without keys of ranks, the loop over them finds no wait",
-    ),
-    Mutant("claim.lua", "if #rank_names == 0 or #names == 0 then", "if #rank_names >= 0 then"),
-    Mutant("claim.lua", "not until_of[names[i]] and names[i] or nil", "names[i]"),
-    Mutant("claim.lua", "not until_of[names[i]] and names[i] or nil", "until_of[names[i]] and names[i] or nil"),
+    Mutant("claim.lua", "and until_in(links_of[successor]) <= now_text", ""),
+    Mutant("claim.lua", "until_in(links_of[successor]) <= now_text", "until_in(links_of[successor]) > now_text"),
+    Mutant("claim.lua", "and until_text <= now_text", ""),
+    Mutant("claim.lua", "until_text <= now_text", "until_text > now_text"),
 ]
 
 _ERASE: Final = [
-    Mutant("erase.lua", "math.max(due, waits_until(rank_names, { name })[name] or 0)", "due"),
+    Mutant("erase.lua", "math.max(due, tonumber(until_text))", "due"),
     Mutant("erase.lua", "elseif stored_rank(ranks, next_name) and get(EVENT, next_name) then", "elseif false then"),
     Mutant(
         "erase.lua",
@@ -263,14 +257,14 @@ _FINISH: Final = [
     Mutant("lib/finish.lua", "links and byte(links) > (passed[name] or 0)", "false"),
     Mutant("lib/finish.lua", "until #blocked == 0 or finished_count == finished_before", "until true"),
     Mutant("lib/finish.lua", "if waits == 0 then\n      freed", "if true then\n      freed"),
-    Mutant("lib/finish.lua", "math.max(now, until_of[freed[i]] or 0)", "now"),
+    Mutant("lib/finish.lua", "finish.waits_until[i] > now_text and tonumber(finish.waits_until[i]) or now", "now"),
     Mutant("lib/finish.lua", "math.max(due[i], record and due_behind", "math.max(now, record and due_behind"),
     Mutant("lib/finish.lua", "run and finish.cooling.run_of[digest] == run", "false"),
     Mutant("lib/finish.lua", "run and finish.cooling.run_of[digest] == run", "run"),
 ]
 
 _SET_ASIDE: Final = [
-    Mutant("lib/set_aside.lua", "math.max(due, waits_until(rank_names, { successor })[successor] or 0)", "due"),
+    Mutant("lib/set_aside.lua", "math.max(due, tonumber(until_text))", "due"),
     Mutant("lib/set_aside.lua", "if head ~= name and (", "if true and ("),
     Mutant("lib/set_aside.lua", "if head ~= name and (", "if head == name and ("),
     Mutant("lib/set_aside.lua", "call('HEXISTS', EVENT, head) == 1 or", "call('HEXISTS', EVENT, head) == 0 or"),

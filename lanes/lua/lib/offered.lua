@@ -1,7 +1,7 @@
 -- The ranks that the events of an append have, in one text: for each its rank, a '-', its client, and how long it waits for
 -- earlier events, ms; or records.UNRANKED. They are in their order, so the last one is the greatest. None may be later than
 -- now. Uses clock and rank.
-local OFFERED_BYTES, now_text = CLIENT_END + WAIT_DIGITS, format('%d', now)
+local OFFERED_BYTES = CLIENT_END + WAIT_DIGITS
 
 local function offered_ranks(text)
   local is_clamped = text ~= '' and sub(text, -OFFERED_BYTES, TIME_DIGITS - OFFERED_BYTES - 1) > now_text
