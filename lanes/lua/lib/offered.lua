@@ -7,18 +7,14 @@ local function offered_ranks(text)
   local is_clamped = text ~= '' and sub(text, -OFFERED_BYTES, TIME_DIGITS - OFFERED_BYTES - 1) > now_text
   local offered = {}
 
+  -- The rank with the mark and the client behind it, as it is stored.
   function offered.rank(index)
     local at = (index - 1) * OFFERED_BYTES
-    local rank = sub(text, at + 1, at + RANK_DIGITS)
+    local rank = sub(text, at + 1, at + CLIENT_END)
     if is_clamped and sub(rank, 1, TIME_DIGITS) > now_text then
       return now_text .. sub(rank, TIME_DIGITS + 1)
     end
     return rank
-  end
-
-  function offered.client(index)
-    local at = (index - 1) * OFFERED_BYTES
-    return sub(text, at + MARK + 1, at + CLIENT_END)
   end
 
   -- By the digits of a wait: until when it lasts, as a number and as text; whether the event has a rank.
