@@ -114,7 +114,7 @@ class Calls:
         if path in BATCH_PATHS:
             return self._read_batch(path, source, body, own_key, received_at, ip, raw)
         self._take(source, 1)
-        is_deep = may_be_deep(raw, 1)
+        is_deep = may_be_deep(raw, [body])
         reception = Reception(received_at, ip=ip, clocks=self._clocks[source.name], may_be_deep=is_deep)
         return self._read_one(source, _whole(body) | {"type": EVENT_PATHS[path]}, reception)
 
@@ -136,7 +136,7 @@ class Calls:
         if len(events) > MAX_BATCH_EVENTS:
             raise Refusal(413, f"the array must have at most {MAX_BATCH_EVENTS:,} events, not {len(events):,}")
         self._take(source, len(events))
-        reception = Reception(received_at, "webhook", may_be_deep=may_be_deep(raw, len(events)))
+        reception = Reception(received_at, "webhook", may_be_deep=may_be_deep(raw, events))
         others = replace(reception, is_signed=False) if part == "first" else None
         return self._read_events(source, events, reception, others=others)
 
@@ -191,7 +191,7 @@ class Calls:
         # An import with `sentAt` comes from a library for phones, which sends its live events there.
         is_live = path != "import" or sent_at is not None
         origin: Origin = "import" if path == "import" else "call"
-        clocks, is_deep = self._clocks[source.name], may_be_deep(raw, len(events))
+        clocks, is_deep = self._clocks[source.name], may_be_deep(raw, events)
         reception = Reception(received_at, origin, common, sent_at, ip if is_live else "", clocks, is_deep)
         return self._read_events(source, events, reception, own_key)
 

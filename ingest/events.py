@@ -7,6 +7,7 @@ src/connections/spec/common.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -21,7 +22,14 @@ from ingest.device_clocks import DeviceClocks, corrected, is_future
 from ingest.errors import Refusal, invalid
 from ingest.times import instant, is_canonical, iso
 from mapping import DELETION
-from mapping.envelope import JsonObject, as_json, compressed, has_many_brackets, has_more_levels
+from mapping.envelope import (
+    JsonObject,
+    as_json,
+    compressed,
+    has_many_brackets,
+    has_more_levels,
+    may_have_more_levels,
+)
 
 MAX_EVENT_BYTES: Final = 32 * 1024
 MAX_BATCH_EVENTS: Final = 2500
@@ -57,7 +65,7 @@ class Reception:
     sent_at: datetime | None = None
     ip: str = ""
     clocks: DeviceClocks = field(default_factory=DeviceClocks)  # of the source
-    may_be_deep: bool = True  # False: the request has too few brackets for an event of more than MAX_LEVELS levels
+    may_be_deep: bool = True  # False: no event of the request has more than MAX_LEVELS levels
     is_signed: bool = True  # false: it is an element of a webhook's array, and the signature does not cover it
 
 
@@ -123,10 +131,14 @@ def packed(source: str, event: JsonObject, received: JsonObject) -> bytes:
     return compressed(stored)
 
 
-def may_be_deep(body: bytes, events: int) -> bool:
-    """Whether a request has enough brackets for an event of more than MAX_LEVELS levels. Most events have ten, so those
-    of a request with many events are not counted."""
-    return events > _FEW_EVENTS or has_many_brackets(body, MAX_LEVELS)
+def may_be_deep(body: bytes, events: Sequence[Any]) -> bool:
+    """Whether an event of a request may have more than MAX_LEVELS levels. `events` are those that `body` was parsed to.
+
+    A few events have too few brackets for that: most events have ten.
+    """
+    if len(events) <= _FEW_EVENTS and not has_many_brackets(body, MAX_LEVELS):
+        return False
+    return may_have_more_levels([event for event in events if type(event) is dict], MAX_LEVELS)
 
 
 def _check_levels(value: JsonObject) -> None:

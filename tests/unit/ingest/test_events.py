@@ -298,7 +298,7 @@ def nested(shape: str, levels: int) -> Any:
 def test_an_event_has_64_levels_at_most_and_the_member_of_more_is_named(member: str, shape: str) -> None:
     def pack(levels: int) -> None:
         event = TRACK | {"integrations": {}, member: {"in": nested(shape, levels - 2)}}
-        assert levels <= MAX_LEVELS or levels > 500 or may_be_deep(json.dumps(event).encode(), 1)
+        assert levels <= MAX_LEVELS or levels > 500 or may_be_deep(json.dumps(event).encode(), [event])
         packed("web", complete(event), event)
 
     pack(MAX_LEVELS)
