@@ -1,8 +1,8 @@
 """The settings of a process: the variables `SEGUE_*` and `REDIS_URL`, and the TOML file of sources and destinations.
 
 No other module reads them. The variables are read once into a frozen object; a bad value raises SettingsError.
-`ingest.sources` and `mapping.destination` interpret the tables of the file. docs/settings.md documents every field, and
-a test compares the two.
+`ingest.access.sources` and `mapping.destination` interpret the tables of the file. docs/settings.md documents every
+field, and a test compares the two.
 """
 
 from __future__ import annotations

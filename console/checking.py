@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 import mapping
-from ingest import sources
+from ingest.access import sources
 from lanes.redis_url import verifies_certificate
 from settings import Settings, SettingsError
 

@@ -95,7 +95,7 @@ def ingest(
     ] = None,
 ) -> None:
     """Run the HTTP endpoint that accepts events."""
-    from ingest import server
+    from ingest.serving import server
 
     session = _startable()
     os.environ.update(session.environment())

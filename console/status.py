@@ -20,7 +20,9 @@ from console import output
 from console.session import Session
 from dead_letters import retention
 from delivery import admission, unsent
-from ingest import counters, lateness, sources, unauthorized
+from ingest import counters
+from ingest.access import sources, unauthorized
+from ingest.reorder import lateness
 from settings import Settings
 from workers import heartbeat
 

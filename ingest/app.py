@@ -20,15 +20,16 @@ import redis.asyncio
 
 import lanes
 import mapping
-from ingest import analytics_js, bodies, paths, pixel, redis_errors, responses
+from ingest import bodies, paths, redis_errors, responses
+from ingest.access.shares import Shares
+from ingest.access.sources import Source, sources
+from ingest.browser import analytics_js, pixel
+from ingest.browser.public_url import PublicUrl
 from ingest.calls import Calls, Entries, Offer
 from ingest.counters import Counters
 from ingest.errors import Refusal
 from ingest.group_commit import RESULTS, GroupCommit, Result
-from ingest.public_url import PublicUrl
 from ingest.responses import SUCCESS, Response, Send, json_response, refused
-from ingest.shares import Shares
-from ingest.sources import Source, sources
 from ingest.wakeups import Wakeups
 from mapping.envelope import JsonObject
 from settings import Settings

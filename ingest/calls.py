@@ -17,7 +17,12 @@ from itertools import chain, groupby
 from typing import Any, Final, NamedTuple
 
 import mapping
-from ingest import bodies, identities, webhook
+from ingest import bodies, identities
+from ingest.access import webhook
+from ingest.access.permissions import Permissions
+from ingest.access.rates import Rates
+from ingest.access.sources import Source
+from ingest.access.unauthorized import Unauthorized
 from ingest.addresses import is_of_react_native
 from ingest.counters import Counters
 from ingest.device_clocks import DeviceClocks
@@ -25,12 +30,8 @@ from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS, Completed, Origin, Reception, completed, may_be_deep, packed, shared
 from ingest.group_commit import Entry
 from ingest.partial_json import Unreadable
-from ingest.permissions import Permissions
-from ingest.ranks import Ranks
-from ingest.rates import Rates
-from ingest.sources import Source
+from ingest.reorder.ranks import Ranks
 from ingest.times import instant
-from ingest.unauthorized import Unauthorized
 from mapping.envelope import JsonObject
 from settings import Settings
 

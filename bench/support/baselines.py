@@ -29,9 +29,9 @@ from delivery import wire
 from delivery.batching import Item, Request, encode, pack
 from delivery.customerio import TrackApi
 from delivery.outcomes import Delivered
+from ingest.access.sources import Source
 from ingest.app import Ingest
 from ingest.group_commit import Result
-from ingest.sources import Source
 from mapping.envelope import unpack
 from settings import Settings
 

@@ -22,9 +22,9 @@ import orjson
 import pytest
 import redis
 
-from ingest import connections, limits, refused_connections
 from ingest.app import Ingest
-from ingest.limits import MAX_HEAD_BYTES, Limits
+from ingest.serving import connections, limits, refused_connections
+from ingest.serving.limits import MAX_HEAD_BYTES, Limits
 from settings import Settings
 from tests.conftest import RedisServer
 from tests.pipeline import configuration, environment, free_port, wait_until

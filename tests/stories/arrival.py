@@ -18,7 +18,7 @@ import redis
 import lanes
 from ingest.counters import Counters
 from ingest.events import Reception, completed
-from ingest.ranks import Ranks
+from ingest.reorder.ranks import Ranks
 from ingest.times import iso
 from simulator.options import Faults, Options
 from tests.stories import delivery

@@ -13,6 +13,9 @@ from lanes import keys
 ROOT = Path(__file__).parents[2]
 OTHERS = ("mapping", "delivery", "dead_letters", "privacy", "ingest", "workers", "console", "simulator")
 MODULES = [path for package in OTHERS for path in sorted((ROOT / package).rglob("*.py"))]
+FOLDERS = sorted({path.parent for path in MODULES} | {ROOT / "lanes"})
+# Modules of a folder, without those of its subfolders.
+MOST_MODULES = dict.fromkeys(FOLDERS, 20) | {ROOT / "workers": 8}
 # What a key's name has behind the base name of its queue, up to the first part that varies.
 SUFFIXES = tuple(key.name.partition("{")[0] for key in keys.REGISTRY if key.name.startswith(":"))
 
@@ -33,6 +36,13 @@ def test_only_lanes_adds_to_the_base_name_of_a_queue(path: Path) -> None:
 
     assert "base" not in {alias.name for aliases in names for alias in aliases}
     assert not [value.value for value in formatted if isinstance(value, ast.FormattedValue) and names_base(value.value)]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_a_package_stays_small(folder: Path) -> None:
+    modules = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
+
+    assert len(modules) <= MOST_MODULES[folder]
 
 
 def is_key(text: str) -> bool:

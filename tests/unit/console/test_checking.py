@@ -11,7 +11,7 @@ import pytest
 
 import mapping
 from console import checking
-from ingest import sources
+from ingest.access import sources
 from settings import Settings
 
 DESTINATION = mapping.destinations({"destinations": {"one": {"site_id": "s", "api_key": "k"}}})["one"]

@@ -14,9 +14,9 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from ingest.app import Ingest
-from ingest.connections import Connections
-from ingest.limits import Limits
-from ingest.protocol import Protocol
+from ingest.serving.connections import Connections
+from ingest.serving.limits import Limits
+from ingest.serving.protocol import Protocol
 from settings import Settings
 
 LIMITS = Limits(connections=1000, connections_per_address=1000, idle_s=60)

@@ -12,12 +12,12 @@ import pytest
 
 import lanes
 import mapping
+from ingest.access.sources import Source
 from ingest.calls import Calls, Offer
 from ingest.counters import Counters
 from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS
 from ingest.group_commit import Entry
-from ingest.sources import Source
 from settings import Settings
 
 DESTINATIONS = mapping.destinations({"destinations": {"d": {"site_id": "s", "api_key": "k"}}})

@@ -11,10 +11,10 @@ import orjson
 
 import lanes
 import mapping
+from ingest.access.sources import Source
 from ingest.calls import Calls, Offer
 from ingest.counters import Counters
 from ingest.group_commit import Entry
-from ingest.sources import Source
 from settings import Settings
 
 NOW = datetime(2026, 11, 28, 15, 0, 2, tzinfo=UTC)

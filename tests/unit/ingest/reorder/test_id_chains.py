@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.id_chains import UNCHAINED, IdChains
+from ingest.reorder.id_chains import UNCHAINED, IdChains
 
 TIMES = (1, 2, 3)
 

@@ -13,10 +13,10 @@ from typing import Final, Literal
 
 import lanes
 import mapping
+from ingest.access.sources import Source
 from ingest.errors import Refusal
 from ingest.events import MAX_EVENT_BYTES
 from ingest.group_commit import Entry
-from ingest.sources import Source
 from lanes import sampling
 from mapping.envelope import source_of
 

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from ingest.errors import Refusal
-from tests.unit.ingest.test_permissions import NOW, TRACK, calls, sign
+from tests.unit.ingest.access.test_permissions import NOW, TRACK, calls, sign
 
 ARRAY = orjson.dumps([TRACK, TRACK])
 

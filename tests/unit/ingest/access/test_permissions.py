@@ -12,10 +12,10 @@ import pytest
 
 import lanes
 import mapping
+from ingest.access.sources import Source
 from ingest.calls import Calls, Offer
 from ingest.errors import Refusal
 from ingest.group_commit import Entry
-from ingest.sources import Source
 from settings import Settings
 from tests.unit.ingest.test_calls import Counts
 

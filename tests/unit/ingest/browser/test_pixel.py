@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from ingest import pixel
+from ingest.browser import pixel
 from ingest.errors import Refusal
 
 JSON = '{"event":"Opened ✉ ~~~???","userId":"1"}'.encode()

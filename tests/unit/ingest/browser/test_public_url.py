@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.public_url import PublicUrl
+from ingest.browser.public_url import PublicUrl
 
 NONE = PublicUrl(None)
 STATED = PublicUrl("https://events.example.com/segment/")

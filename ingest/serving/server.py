@@ -1,4 +1,4 @@
-"""The server of the endpoint: uvicorn with the connections of `ingest.protocol`, in one process or in several.
+"""The server of the endpoint: uvicorn with the connections of `ingest.serving.protocol`, in one process or in several.
 
 Several processes share one listening socket, so a process that parses a large request leaves new connections to the
 others. uvicorn supervises them: it restarts a process that ends, and SIGHUP replaces all of them one after the other.
@@ -16,9 +16,9 @@ from typing import Any
 import uvicorn
 
 from ingest.app import Ingest
-from ingest.connections import Connections
-from ingest.limits import Limits
-from ingest.protocol import Protocol
+from ingest.serving.connections import Connections
+from ingest.serving.limits import Limits
+from ingest.serving.protocol import Protocol
 from settings import Settings
 
 _HEALTHCHECK_S = 30  # a process that does not answer for so long is restarted; a suspended machine is not unhealthy
@@ -31,7 +31,7 @@ def run(settings: Settings, processes: int, report: Callable[[str], None]) -> No
     report(limits.summary())
     http: Any = partial(Protocol, Connections(limits))  # uvicorn calls it as the class of its connections
     uvicorn.run(
-        "ingest.server:create_app",
+        "ingest.serving.server:create_app",
         factory=True,
         workers=processes,
         host=settings.host,

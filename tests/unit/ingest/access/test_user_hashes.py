@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from ingest.errors import Refusal
-from tests.unit.ingest.test_permissions import DELETE, NOW, TRACK, calls, send, sign
+from tests.unit.ingest.access.test_permissions import DELETE, NOW, TRACK, calls, send, sign
 
 SECRET = "pro-SECRET"
 

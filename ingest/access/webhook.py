@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from ingest import signature
+from ingest.access import signature
+from ingest.access.signature import Signed
+from ingest.access.sources import Source
 from ingest.errors import Refusal
-from ingest.signature import Signed
-from ingest.sources import Source
 from ingest.times import instant
 
 # In place of the secret of a source that has none. The responses and their times do not tell which sources have one.

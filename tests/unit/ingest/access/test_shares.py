@@ -11,10 +11,10 @@ import pytest
 
 import lanes
 import mapping
+from ingest.access.shares import Shares
+from ingest.access.sources import Source
 from ingest.errors import Refusal
 from ingest.group_commit import Entry
-from ingest.shares import Shares
-from ingest.sources import Source
 from lanes import keys, records
 from mapping.envelope import pack
 

@@ -1,7 +1,7 @@
 """HTTP connections: uvicorn's, with limits of size and time, and without offers to upgrade the protocol.
 
 uvicorn bounds neither the head of a request nor the time that it takes. Here each connection has its limits
-(`ingest.limits`), and what exceeds them is refused with a response like every other refusal.
+(`ingest.serving.limits`), and what exceeds them is refused with a response like every other refusal.
 
 An offer to upgrade is ignored, as RFC 9110 section 7.8 allows. `curl --http2` and the HTTP client of the JDK offer
 HTTP/2 with every request. llhttp takes such an offer for the end of HTTP and does not read the body. The endpoint knows
@@ -18,9 +18,9 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from ingest import responses
-from ingest.connections import TOO_MANY_BYTES, Connections, Phase
 from ingest.errors import Refusal
-from ingest.limits import MAX_HEAD_BYTES, MAX_REQUEST_BYTES
+from ingest.serving.connections import TOO_MANY_BYTES, Connections, Phase
+from ingest.serving.limits import MAX_HEAD_BYTES, MAX_REQUEST_BYTES
 
 _HEAD_TOO_LARGE = Refusal(
     431, f"the head of the request must have at most {MAX_HEAD_BYTES:,} bytes", code="head_too_large"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.analytics_js import scripts, settings_document
+from ingest.browser.analytics_js import scripts, settings_document
 from settings import SettingsError
 
 

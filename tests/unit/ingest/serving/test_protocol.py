@@ -11,7 +11,7 @@ import uvicorn
 from typer.testing import CliRunner
 
 from console import cli
-from ingest.protocol import Protocol
+from ingest.serving.protocol import Protocol
 from tests.unit.ingest.endpoint import Connection, Reply, connection, served
 
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"

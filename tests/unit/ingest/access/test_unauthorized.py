@@ -5,11 +5,11 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from ingest.access.unauthorized import REPORT_S, Unauthorized
 from ingest.errors import Refusal
-from ingest.unauthorized import REPORT_S, Unauthorized
+from tests.unit.ingest.access.test_permissions import NOW, TRACK, calls
+from tests.unit.ingest.access.test_rates import Clock
 from tests.unit.ingest.test_calls import Counts
-from tests.unit.ingest.test_permissions import NOW, TRACK, calls
-from tests.unit.ingest.test_rates import Clock
 
 
 def test_each_kind_of_request_is_counted() -> None:

@@ -13,8 +13,8 @@ from collections import Counter, OrderedDict
 from typing import Final, Protocol
 
 from ingest.errors import Refusal
-from ingest.limits import Limits, ip_of
-from ingest.refused_connections import RefusedConnections
+from ingest.serving.limits import Limits, ip_of
+from ingest.serving.refused_connections import RefusedConnections
 
 TOO_MANY: Final = Refusal(503, "too many connections", retry_after_s=5, code="too_many_connections")
 TOO_MANY_BYTES: Final = Refusal(503, "too many unfinished requests", retry_after_s=5, code="too_many_unfinished")

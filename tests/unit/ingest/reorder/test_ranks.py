@@ -9,8 +9,8 @@ import pytest
 
 from ingest.counters import Counters
 from ingest.events import Completed
-from ingest.id_chains import UNCHAINED
-from ingest.ranks import Ranks
+from ingest.reorder.id_chains import UNCHAINED
+from ingest.reorder.ranks import Ranks
 from lanes import digest, records
 from lanes.keys import CLIENT_BYTES, TIME_DIGITS, WAIT_DIGITS
 

@@ -6,7 +6,7 @@ import hmac
 
 import pytest
 
-from ingest.signature import first_element, signed_part
+from ingest.access.signature import first_element, signed_part
 
 SECRET = "s3cret"
 

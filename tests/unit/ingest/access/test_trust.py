@@ -17,10 +17,10 @@ import redis.asyncio
 import lanes
 import mapping
 from ingest import counters
+from ingest.access.shares import Shares
+from ingest.access.sources import sources
 from ingest.errors import Refusal
 from ingest.group_commit import Entry
-from ingest.shares import Shares
-from ingest.sources import sources
 from tests.conftest import RedisServer
 from tests.unit.ingest.test_app import Asked, accepted, replies
 

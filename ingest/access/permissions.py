@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import mapping
-from ingest import user_hashes
+from ingest.access import user_hashes
+from ingest.access.sources import Source
 from ingest.errors import Refusal
 from ingest.events import Reception
-from ingest.sources import Source
 from mapping import DELETION
 from mapping.envelope import JsonObject
 

@@ -17,8 +17,8 @@ from typing import Final
 from ingest.addresses import is_of_device
 from ingest.counters import Counters
 from ingest.events import Completed
-from ingest.id_chains import IdChains
-from ingest.lateness import Lateness
+from ingest.reorder.id_chains import IdChains
+from ingest.reorder.lateness import Lateness
 from ingest.times import milliseconds
 from lanes import digest, records
 from lanes.keys import TIME_DIGITS

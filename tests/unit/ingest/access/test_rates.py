@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from ingest import rates
+from ingest.access import rates
+from ingest.access.rates import BURST_S, Rates
+from ingest.access.sources import Source
 from ingest.errors import Refusal
-from ingest.rates import BURST_S, Rates
-from ingest.sources import Source
+from tests.unit.ingest.access.test_permissions import TRACK, calls, send
 from tests.unit.ingest.test_calls import Counts
-from tests.unit.ingest.test_permissions import TRACK, calls, send
 
 
 class Clock:

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from ingest.access.sources import Source
 from ingest.errors import Refusal
-from ingest.sources import Source
 from mapping.envelope import JsonObject
 
 BURST_S: Final = 10

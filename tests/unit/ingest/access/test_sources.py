@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ingest.sources import PERMISSIONS, Source, sources, warnings
+from ingest.access.sources import PERMISSIONS, Source, sources, warnings
 from settings import DEFAULT_DOCUMENT, SettingsError
 
 VALID = {"write_key": "w", "destinations": ["d"]}

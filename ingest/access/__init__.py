@@ -1,0 +1,1 @@
+"""Who may send what: sources, their credentials, their rights and their limits."""

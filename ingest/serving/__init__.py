@@ -1,0 +1,1 @@
+"""How the endpoint is served: its server, its connections and their limits."""
