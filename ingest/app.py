@@ -29,6 +29,7 @@ from ingest.calls import Calls, Entries, Offer
 from ingest.counters import Counters
 from ingest.errors import Refusal
 from ingest.group_commit import RESULTS, GroupCommit, Result
+from ingest.redis_connection import Connection
 from ingest.responses import SUCCESS, Response, Send, json_response, refused
 from ingest.wakeups import Wakeups
 from mapping.envelope import JsonObject
@@ -88,7 +89,10 @@ class Ingest:
     def _start(self) -> list[asyncio.Task[None]]:
         """Make what requests use; return the tasks that write the counts and measure the shares."""
         self._client = redis.asyncio.Redis.from_url(
-            self._settings.redis_url, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S
+            self._settings.redis_url,
+            socket_timeout=_REDIS_S,
+            socket_connect_timeout=_REDIS_S,
+            connection_class=Connection,
         )
         self._wakeups = Wakeups(self._settings.broker())
         self._commits = {
