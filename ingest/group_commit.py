@@ -205,9 +205,7 @@ class GroupCommit:
         return ["suppressed" if is_suppressed else next(results) for is_suppressed in suppressed]
 
     async def _append_entries(self, received: Sequence[Entry]) -> list[Result]:
-        # Events that are appended together are in the order of their ranks; those of one request keep theirs.
-        ranks = [records.order(entry.event.rank) for entry in received]
-        order = sorted(range(len(ranks)), key=ranks.__getitem__)
+        order = _order(received)
         entries = [received[index] for index in order]
         appended = await lanes.append_async(self._queue, [entry.event for entry in entries])
         for _ in range(appended.wake):
@@ -220,7 +218,7 @@ class GroupCommit:
 
     def _request_discards(self, entries: Sequence[Entry], appended: lanes.Appended) -> None:
         """Request for each new deletion that earlier events of its person are dropped, not sent."""
-        if not any(entry.is_deletion for entry in entries):
+        if not any([entry.is_deletion for entry in entries]):
             return
         for entry, sequence in zip(entries, appended.sequences(), strict=True):
             if entry.is_deletion and sequence is not None:
@@ -236,6 +234,14 @@ class GroupCommit:
         if fault != self._fault:
             self._fault = fault
             log.error("%s: %s%s", self._destination.name, fault, f": {error}" if error else "")
+
+
+def _order(entries: Sequence[Entry]) -> Sequence[int]:
+    """Return the indexes of entries that are appended together, by their ranks. Those of one request keep theirs."""
+    ranks = [entry.event.rank for entry in entries]
+    if not any(ranks):
+        return range(len(ranks))
+    return sorted(range(len(ranks)), key=[records.order(rank) for rank in ranks].__getitem__)
 
 
 def _refuse(group: list[Request], error: Exception) -> None:
