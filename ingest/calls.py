@@ -27,12 +27,12 @@ from ingest.addresses import is_of_react_native
 from ingest.counters import Counters
 from ingest.device_clocks import DeviceClocks
 from ingest.errors import Refusal
-from ingest.events import MAX_BATCH_EVENTS, Completed, Origin, Reception, completed, may_be_deep, packed, shared
+from ingest.events import MAX_BATCH_EVENTS, Completed, Origin, Reception, as_stored, completed, may_be_deep, shared
 from ingest.group_commit import Entry
 from ingest.partial_json import Unreadable
 from ingest.reorder.ranks import Ranks
 from ingest.times import instant
-from mapping.envelope import JsonObject
+from mapping.envelope import JsonObject, compressed
 from settings import Settings
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ _COUNTED: Final = {403: "forbidden", 429: "throttled"}
 Entries = tuple[Entry, ...]  # one event: an entry for each queue of its source
 
 
-_Valid = tuple[Completed, bytes]  # an event, and as it is stored
+_Valid = tuple[Completed, bytes]  # an event, and its JSON as it is stored
 
 
 class Offer(NamedTuple):
@@ -234,8 +234,10 @@ class Calls:
             valid = _identifies_first(valid)
         events = [event for event, _ in valid]
         ranks = self._ranks.of(source.name, events, reception.received_at, self._wait_ms(source, reception))
+        packed = compressed(stored for _, stored in valid)
         entries = [
-            self._entries(source, event.event, body, rank) for (event, body), rank in zip(valid, ranks, strict=True)
+            self._entries(source, event.event, body, rank)
+            for event, body, rank in zip(events, packed, ranks, strict=True)
         ]
         return Offer(source, entries, rejected)
 
@@ -248,7 +250,7 @@ class Calls:
         return DEFAULT_REORDER_MS[reception.origin] if self._reorder_ms is None else self._reorder_ms
 
     def _checked(self, source: Source, received: Any, reception: Reception) -> _Valid | None:
-        """Return an event completed and packed, None if it is dropped; raise Refusal when it is not valid."""
+        """Return an event completed and as JSON, None if it is dropped; raise Refusal when it is not valid."""
         if isinstance(received, Unreadable):
             raise Refusal(400, received.message)
         result = completed(received, reception)
@@ -264,7 +266,7 @@ class Calls:
         self._permissions[source.name].check(event, reception)
         if source.client_events_per_s is not None:
             self._rates[source.name].take_event(event)
-        return result, packed(source.name, event, received)
+        return result, as_stored(source.name, event, received)
 
     def _take(self, source: Source, events: int) -> None:
         """Count a request of so many events against the rate of the source; raise Refusal (429) when it is too high."""

@@ -25,7 +25,6 @@ from mapping import DELETION
 from mapping.envelope import (
     JsonObject,
     as_json,
-    compressed,
     has_many_brackets,
     has_more_levels,
     may_have_more_levels,
@@ -120,15 +119,15 @@ def shared(body: JsonObject) -> JsonObject:
     return found
 
 
-def packed(source: str, event: JsonObject, received: JsonObject) -> bytes:
-    """Return the completed event as it is stored in the queue.
+def as_stored(source: str, event: JsonObject, received: JsonObject) -> bytes:
+    """Return the completed event as the JSON that is stored, compressed, in the queue.
 
     Raises Refusal (400) when it has more than MAX_EVENT_BYTES as it was received.
     """
     stored = as_json(source, event)
     if len(stored) > MAX_EVENT_BYTES and (size := len(orjson.dumps(received))) > MAX_EVENT_BYTES:
         raise Refusal(400, f"the event must have at most {MAX_EVENT_BYTES:,} bytes, not {size:,}")
-    return compressed(stored)
+    return stored
 
 
 def may_be_deep(body: bytes, events: Sequence[Any]) -> bool:
@@ -160,22 +159,18 @@ def _set_context(event: JsonObject, reception: Reception, ip: str) -> None:
 
     A context that is no object is none, and personas that are null are none: the reference fails on a null there.
     """
-    context, common = event.get("context"), reception.common
+    for name in ("context", "integrations") if reception.common else ():
+        common, own = reception.common.get(name), event.get(name)
+        if type(common) is dict:
+            event[name] = common | own if type(own) is dict else common
+    context = event.get("context")
     if type(context) is not dict:
-        context = None
-    if type(common.get("context")) is dict:
-        context = common["context"] | (context or {})
-    if ip:
-        context = with_ip(context, ip)
-    if context is None:
         event.pop("context", None)
-    elif "personas" in context and context["personas"] is None:
+        return
+    if ip:
+        event["context"] = context = with_ip(context, ip)
+    if "personas" in context and context["personas"] is None:
         event["context"] = {name: value for name, value in context.items() if name != "personas"}
-    else:
-        event["context"] = context
-    if type(common.get("integrations")) is dict:
-        own = event.get("integrations")
-        event["integrations"] = common["integrations"] | own if type(own) is dict else common["integrations"]
 
 
 def _set_content(event: JsonObject, kind: str) -> None:

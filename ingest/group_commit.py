@@ -218,7 +218,7 @@ class GroupCommit:
 
     def _request_discards(self, entries: Sequence[Entry], appended: lanes.Appended) -> None:
         """Request for each new deletion that earlier events of its person are dropped, not sent."""
-        if not any([entry.is_deletion for entry in entries]):
+        if not any(entry.is_deletion for entry in entries):
             return
         for entry, sequence in zip(entries, appended.sequences(), strict=True):
             if entry.is_deletion and sequence is not None:

@@ -63,7 +63,7 @@ def pack(source: str, event: JsonObject, again: JsonObject | None = None) -> byt
     """Return the bytes to store. `again` is for replayed dead letters: `{"accepted_at_ms", "attempts", "original"?,
     "requests"?}`, as in `dead_letters.replay`."""
     received = {"source": source, "event": event}
-    return compressed(encoded(received | {"again": again} if again else received))
+    return _codec.compress(encoded(received | {"again": again} if again else received))
 
 
 def as_json(source: str, event: JsonObject) -> bytes:
@@ -118,9 +118,9 @@ def _is_deeper(container: Any, most: int) -> bool:
     return False
 
 
-def compressed(stored: bytes) -> bytes:
-    """Return the JSON of `as_json` compressed, as it is stored."""
-    return _codec.compress(stored)
+def compressed(stored: Iterable[bytes]) -> list[bytes]:
+    """Return each JSON of `as_json` compressed, as it is stored."""
+    return [*map(_codec.compress, stored)]
 
 
 def unpack(body: bytes) -> Unpacked:
