@@ -273,6 +273,7 @@ def test_no_secret_is_found_where_it_must_not_be(tmp_path: Path, is_embedded: bo
             files = [path for path in up.data_dir.rglob("*") if path.is_file()]
             leaking = [path.name for path in files if secrets.found_in(path.read_bytes())]
             addresses = listening(up.pids()["simulator"])
+            redis_addresses = listening(up.pids()["redis"]) if is_embedded else set()
             client.close()
 
     assert [line for line in arguments if secrets.found_in(line)] == []
@@ -284,6 +285,7 @@ def test_no_secret_is_found_where_it_must_not_be(tmp_path: Path, is_embedded: bo
     assert others == []
     assert leaking == ([] if is_embedded else ["up.json"]), "up.json has the REDIS_URL that other commands need"
     assert addresses == {"127.0.0.1"}, "whatever SEGUE_HOST is"
+    assert redis_addresses == set(), "the embedded Redis has a Unix socket only"
     assert not (foreign / "EXECUTED").exists()
 
 

@@ -339,6 +339,25 @@ def test_many_refusals_are_one_line_of_the_log(caplog: pytest.LogCaptureFixture)
     assert len(counts) < 30
 
 
+def test_no_refusal_is_logged_before_the_interval_is_over(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refused_connections, "INTERVAL_S", 3600)
+
+    async def refuse() -> None:
+        refused = refused_connections.RefusedConnections()
+        for _ in range(3):
+            refused.add("invalid_request", "127.0.0.1")
+            await asyncio.sleep(0)
+        assert caplog.messages == []
+        refused.write()
+
+    asyncio.run(refuse())
+
+    (message,) = caplog.messages
+    assert message.endswith("3 invalid_request; most from 127.0.0.1 (3)")
+
+
 def test_checks_of_readiness_share_one_connection_to_redis(
     redis_server: RedisServer, redis_client: redis.Redis
 ) -> None:

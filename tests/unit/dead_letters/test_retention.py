@@ -76,6 +76,7 @@ def test_the_oldest_excess_dead_letters_move_to_a_file_and_those_that_block_stay
     assert spill_excess(client, tmp_path, dead_letters=10) == 0
 
     assert spilled(tmp_path) == ["u0", "u1"]
+    assert [file.stat().st_mode & 0o777 for file in spill_files.files(tmp_path, QUEUE)] == [0o600]
     assert users(client) == ["held", *(f"u{n}" for n in range(2, 11))]
     assert lanes.stats(queue_of(client, QUEUE)).spilled_total == 2
 

@@ -16,13 +16,14 @@ import redis.asyncio
 
 import lanes
 import mapping
-from ingest import counters
+from ingest import app, counters
 from ingest.access.shares import Shares
 from ingest.access.sources import sources
 from ingest.errors import Refusal
 from ingest.group_commit import Entry
 from tests.conftest import RedisServer
-from tests.unit.ingest.test_app import Asked, accepted, replies
+from tests.unit.ingest.endpoint import Connection, Reply
+from tests.unit.ingest.test_app import Asked, accepted, replies, with_endpoint
 
 pytestmark = pytest.mark.usefixtures("redis_client")
 
@@ -153,9 +154,21 @@ def test_another_process_finds_the_share_used(
 
 
 def test_a_request_without_a_source_is_counted_and_logged(
-    redis_server: RedisServer, redis_client: redis.Redis, config: Path
+    redis_server: RedisServer,
+    redis_client: redis.Redis,
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    (reply,) = replies(redis_server, batch("unknown-key", TRACK), config=config)
+    monkeypatch.setattr(app, "_WATCH_S", 0.01)
+    asked = batch("unknown-key", TRACK)
 
-    assert reply.status == 401
+    async def use(client: Connection) -> Reply:
+        reply = await client.request(asked.method, asked.path, asked.body)
+        async with asyncio.timeout(5):
+            while not any("without the key" in message for message in caplog.messages):
+                await asyncio.sleep(0.01)
+        return reply
+
+    assert with_endpoint(redis_server, use, config=config).status == 401
     assert counters.totals(redis_client) == {"": {"unauthorized": 1}}
