@@ -10,7 +10,7 @@ import asyncio
 import gc
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -249,9 +249,12 @@ class Ingest:
             self._counters.add(source.name, "throttled", len(events))
             raise
 
-    def _entries(self, source: Source, event: JsonObject, body: bytes, rank: bytes) -> Entries:
-        """Return the entries of an event, packed as `body`, for the queues of its source."""
-        return tuple([self._commits[name].entry(source.name, event, body, rank) for name in source.destinations])
+    def _entries(
+        self, source: Source, events: Sequence[JsonObject], packed: Sequence[bytes], ranks: Sequence[bytes]
+    ) -> list[Entries]:
+        """Return the entries of events for the queues of their source. `packed` is how the events are stored."""
+        by_queue = (self._commits[name].entries(source.name, events, packed, ranks) for name in source.destinations)
+        return [*zip(*by_queue, strict=True)]
 
     async def _append(self, source: Source, events: list[Entries]) -> Iterable[Result]:
         """Append to every queue of the source; return for each event the best of its results."""

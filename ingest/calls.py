@@ -69,14 +69,14 @@ class Offer(NamedTuple):
 class Calls:
     """Reads the calls to the sources of one configuration.
 
-    `entries` returns the entries of an event for the queues of a source; it is given the packed event and its rank.
+    `entries` returns the entries of events for the queues of a source; it is given the packed events and their ranks.
     `destinations` are those of all sources, by name.
     """
 
     def __init__(
         self,
         sources: Iterable[Source],
-        entries: Callable[[Source, JsonObject, bytes, bytes], Entries],
+        entries: Callable[[Source, Sequence[JsonObject], Sequence[bytes], Sequence[bytes]], list[Entries]],
         counters: Counters,
         settings: Settings,
         destinations: Mapping[str, mapping.Destination],
@@ -235,11 +235,7 @@ class Calls:
         events = [event for event, _ in valid]
         ranks = self._ranks.of(source.name, events, reception.received_at, self._wait_ms(source, reception))
         packed = compressed(stored for _, stored in valid)
-        entries = [
-            self._entries(source, event.event, body, rank)
-            for event, body, rank in zip(events, packed, ranks, strict=True)
-        ]
-        return Offer(source, entries, rejected)
+        return Offer(source, self._entries(source, [event.event for event in events], packed, ranks), rejected)
 
     def _wait_ms(self, source: Source, reception: Reception) -> int:
         """Return how long the events of a request wait for earlier ones. History is not sorted unless asked for."""

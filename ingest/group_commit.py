@@ -74,12 +74,20 @@ class GroupCommit:
         self._outage = Outage(clock)
         self._fault: str | None = None  # what the log says last about the queue; None while it can be used
 
-    def entry(self, source: str, event: JsonObject, body: bytes, rank: bytes) -> Entry:
-        """Return the entry of an event, packed as `body`: with its ordering keys, cooldown and joined keys."""
-        keys, needs_cooldown, join, run = mapping.ordering_info(event, self._destination)
-        cooldown_ms = self._queue.cooldown_ms if needs_cooldown else 0
-        new_event = lanes.NewEvent(body, keys, message_key(source, event), cooldown_ms, join, None, rank, run)
-        return Entry(new_event, event["type"] == mapping.DELETION)
+    def entries(
+        self, source: str, events: Sequence[JsonObject], packed: Sequence[bytes], ranks: Sequence[bytes]
+    ) -> list[Entry]:
+        """Return the entries of events: with their ordering keys, cooldowns and joined keys.
+
+        `packed` is how the events are stored.
+        """
+        destination, entries = self._destination, []
+        for event, body, rank in zip(events, packed, ranks, strict=True):
+            keys, needs_cooldown, join, run = mapping.ordering_info(event, destination)
+            cooldown_ms = self._queue.cooldown_ms if needs_cooldown else 0
+            new_event = lanes.NewEvent(body, keys, message_key(source, event), cooldown_ms, join, None, rank, run)
+            entries.append(Entry(new_event, event["type"] == mapping.DELETION))
+        return entries
 
     async def append(self, entries: Sequence[Entry]) -> list[Result]:
         """Append the entries of one request; return the result of each of them after they are durable.
