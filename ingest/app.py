@@ -10,7 +10,7 @@ import asyncio
 import gc
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ from ingest.calls import Calls, Entries, Offer
 from ingest.counters import Counters
 from ingest.errors import Refusal
 from ingest.group_commit import RESULTS, GroupCommit, Result
+from ingest.redis_connection import Connection
 from ingest.responses import SUCCESS, Response, Send, json_response, refused
 from ingest.wakeups import Wakeups
 from mapping.envelope import JsonObject
@@ -88,7 +89,10 @@ class Ingest:
     def _start(self) -> list[asyncio.Task[None]]:
         """Make what requests use; return the tasks that write the counts and measure the shares."""
         self._client = redis.asyncio.Redis.from_url(
-            self._settings.redis_url, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S
+            self._settings.redis_url,
+            socket_timeout=_REDIS_S,
+            socket_connect_timeout=_REDIS_S,
+            connection_class=Connection,
         )
         self._wakeups = Wakeups(self._settings.broker())
         self._commits = {
@@ -245,9 +249,12 @@ class Ingest:
             self._counters.add(source.name, "throttled", len(events))
             raise
 
-    def _entries(self, source: Source, event: JsonObject, body: bytes, rank: bytes) -> Entries:
-        """Return the entries of an event, packed as `body`, for the queues of its source."""
-        return tuple([self._commits[name].entry(source.name, event, body, rank) for name in source.destinations])
+    def _entries(
+        self, source: Source, events: Sequence[JsonObject], packed: Sequence[bytes], ranks: Sequence[bytes]
+    ) -> list[Entries]:
+        """Return the entries of events for the queues of their source. `packed` is how the events are stored."""
+        by_queue = (self._commits[name].entries(source.name, events, packed, ranks) for name in source.destinations)
+        return [*zip(*by_queue, strict=True)]
 
     async def _append(self, source: Source, events: list[Entries]) -> Iterable[Result]:
         """Append to every queue of the source; return for each event the best of its results."""
