@@ -25,6 +25,7 @@ from ingest.browser.public_url import PublicUrl
 from ingest.calls import Offer
 from ingest.counters import Counters
 from ingest.errors import Refusal
+from ingest.redis_connection import Connection
 from ingest.reload import Reload
 from ingest.responses import SUCCESS, Response, Send, json_response, refused
 from ingest.wakeups import Wakeups
@@ -97,7 +98,10 @@ class Ingest:
     def _start(self) -> list[asyncio.Task[None]]:
         """Make what requests use; return the tasks that write the counts and watch."""
         self._client = redis.asyncio.Redis.from_url(
-            self._settings.redis_url, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S
+            self._settings.redis_url,
+            socket_timeout=_REDIS_S,
+            socket_connect_timeout=_REDIS_S,
+            connection_class=Connection,
         )
         self._wakeups = Wakeups(self._settings.broker())
         self._acceptance = self._acceptance_of(self._first)

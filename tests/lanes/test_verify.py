@@ -185,7 +185,7 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
         lambda client: change(client, keys.LINKS, 12, lambda it: it.replace(b"13", b"15")),
     ),
     "an earlier successor": ("successor", lambda client: change(client, keys.LINKS, 14, lambda it: it + b"\0\00213")),
-    "no successor": ("successor", lambda client: change(client, keys.LINKS, 12, lambda it: it[:1])),
+    "no successor": ("successor", lambda client: change(client, keys.LINKS, 12, lambda it: it[:14])),
     "no lane": ("lane", lambda client: client.hdel(keys.LANE.of(QUEUE), lanes.digest("sue"))),
     "half a lane": ("lane", lambda client: change_lane(client, "sue", lambda lane: lane[:3])),
     "a lane with another tail": (

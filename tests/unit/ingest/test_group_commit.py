@@ -73,7 +73,8 @@ def group_commit_of(
 
 
 def entry(commits: GroupCommit, content: dict[str, Any]) -> Entry:
-    return commits.entry("web", content, pack("web", content), b"")
+    (made,) = commits.entries("web", [content], [pack("web", content)], [b""])
+    return made
 
 
 def event(name: str, **more: Any) -> dict[str, Any]:
