@@ -45,9 +45,9 @@ def verify(queue: Queue) -> Verification:
 
     Each object is checked by one call of a script, so at one moment. A violation is reported only when a second call
     some milliseconds later still finds it. Counts of the whole queue are compared with bounds that hold beside traffic.
-    One equation holds exactly: accepted = delivered + buried + erased + missing + unfinished events that are not
-    blocking dead letters. An event counts as buried from the moment it blocks; a requeue takes that back, and what
-    unblocks or discards it counts nothing. An event that was erased while claimed counts as delivered, or is erased
+    One equation holds exactly: accepted = delivered + unsent + buried + erased + missing + unfinished events that are
+    not blocking dead letters. An event counts as buried from the moment it blocks; a requeue takes that back, and what
+    unblocks or discards it counts nothing. An event that was erased while claimed counts as unsent, or is erased
     with the dead letter that it became. A dead letter that was appended again was accepted again. Imports, spilled and
     discarded dead letters change none of these.
 
