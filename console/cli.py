@@ -18,7 +18,7 @@ import typer
 
 import lanes
 import mapping
-from console import checking, dead_cli, forget_cli, importing, lanes_cli, status, tester, translate
+from console import auditing, checking, dead_cli, forget_cli, importing, lanes_cli, status, tester, translate
 from console.demo import run as demo
 from console.errors import CommandError
 from console.local import up
@@ -128,6 +128,29 @@ def show_status(as_json: AsJson = False) -> None:
         print_json(figures)
     else:
         out.print(status.render(figures))
+
+
+@app.command()
+def audit(
+    since: Annotated[str, typer.Option(help="How far back: 30m, 24h, 7d. Open events are always included.")] = "24h",
+    destination: Destination = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that every accepted event was sent, has another fate, or waits. The exit code is 1 when one is missing.
+
+    `--json` prints a line for each destination: `{"destination", "balanced", "accepted", "lost", "missing": [{"sequence",
+    "message_id", "text"}], "hours": [{"hour", "source", "accepted", …, "waiting", "difference"}]}`.
+    """
+    hours = auditing.hours(since)
+    session = Session.join()
+    results = [auditing.gather(queue, hours) for queue in session.queues(session.chosen(destination))]
+    for result in results:
+        if as_json:
+            print_json(result)
+        else:
+            print_lines(auditing.render(result))
+    if not all(result["balanced"] for result in results):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -11,7 +11,6 @@ import gc
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -126,6 +125,7 @@ class Ingest:
         try:
             return await self._route(scope, receive)
         except Refusal as refusal:
+            self._counters.refuse(refusal)
             return refused(refusal)
         except Exception:
             log.exception("unhandled exception in %s %r", scope["method"], scope["path"])
@@ -193,7 +193,7 @@ class Ingest:
         """Accept the event of a pixel. An image is the only answer, so an event that is refused is lost and counted."""
         event_path = paths.call(["v1", path])
         if scope["method"] == "GET" and event_path is not None:
-            with suppress(Refusal):
+            try:
                 raw, ip = pixel.body(scope["query_string"]), _client_ip(scope)
                 offer = self._calls.read_call(event_path, "", raw, datetime.now(UTC), ip)
                 try:
@@ -202,6 +202,8 @@ class Ingest:
                     self._counters.add(offer.source.name, "rejected", len(offer.entries))
                     if not isinstance(error, Refusal):
                         log.exception("unhandled exception in %r", scope["path"])
+            except Refusal as refusal:
+                self._counters.refuse(refusal)
         return responses.PIXEL
 
     async def _accept_webhook(self, name: str, scope: Scope, receive: bodies.Receive) -> Response:
@@ -212,6 +214,7 @@ class Ingest:
                 self._calls.read_webhook(name, _header(scope, b"x-signature"), raw, received_at)
             )
         except Refusal as refusal:
+            self._counters.refuse(refusal)
             response = refused(refusal)
         # Segment's webhook repeats a request after 5xx only (segmentio/segment-docs,
         # src/connections/destinations/catalog/webhooks/index.md, "Retries").
@@ -225,7 +228,12 @@ class Ingest:
         source, entries, rejected = offer
         if entries:
             self._take_shares(source, entries)
-            for result, count in Counter(await self._append(source, entries)).items():
+            try:
+                results = await self._append(source, entries)
+            except Refusal as refusal:
+                self._counters.refuse(refusal, source.name)
+                raise
+            for result, count in Counter(results).items():
                 self._counters.add(source.name, result, count)
                 if result == "reordered":
                     self._counters.add(source.name, "accepted", count)
@@ -241,8 +249,9 @@ class Ingest:
         try:
             for name, entries in zip(source.destinations, zip(*events, strict=True), strict=True):
                 self._shares[name].take(source.name, entries)
-        except Refusal:
+        except Refusal as refusal:
             self._counters.add(source.name, "throttled", len(events))
+            self._counters.refuse(refusal, source.name)
             raise
 
     def _entries(self, source: Source, event: JsonObject, body: bytes, rank: bytes) -> Entries:

@@ -243,4 +243,4 @@ class GroupCommit:
 def _refuse(group: list[Request], error: Exception) -> None:
     for _, future in group:
         if not future.done():
-            future.set_exception(error)
+            future.set_exception(error.copy() if isinstance(error, Refusal) else error)

@@ -435,6 +435,13 @@ SOURCES = Key(
     _FOR_EVER,
     "ingest",
 )
+REFUSALS = Key(
+    "segue:refusals",
+    "hash",
+    "[SOURCE, STATUS, CAUSE] → number of requests, or of events of a request, that ingest refused",
+    _FOR_EVER,
+    "ingest",
+)
 WORKERS = Key(
     "segue:workers",
     "zset",
