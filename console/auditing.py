@@ -99,17 +99,25 @@ def _source(body: bytes) -> str:
 def _missing(queue: lanes.Queue, result: lanes.Audit) -> Iterator[dict[str, Any]]:
     for hour in result.hours:
         for sequence in hour.sequences:
-            yield {"sequence": sequence, "message_id": None, "text": "it was accepted, and has neither a fate nor a record"}
+            yield {
+                "sequence": sequence,
+                "message_id": None,
+                "text": "it was accepted, and has neither a fate nor a record",
+            }
         unnamed = abs(hour.lost) - len(hour.sequences)
         if unnamed > 0:
             yield {"sequence": None, "message_id": None, "text": f"{unnamed:,} events of one hour are lost"}
     if not result.is_named:
-        yield {"sequence": None, "message_id": None, "text": f"{result.lost:,} events are lost; too many wait to name them"}
+        yield {
+            "sequence": None,
+            "message_id": None,
+            "text": f"{result.lost:,} events are lost; too many wait to name them",
+        }
     for violation in result.violations:
         match = _EVENT.fullmatch(violation.subject)
-        sequence = int(match[1]) if match else None
-        message_id = _message_id(queue, sequence) if sequence else None
-        yield {"sequence": sequence, "message_id": message_id, "text": f"{violation.subject}: {violation.text}"}
+        named = int(match[1]) if match else None
+        message_id = _message_id(queue, named) if named else None
+        yield {"sequence": named, "message_id": message_id, "text": f"{violation.subject}: {violation.text}"}
 
 
 def _message_id(queue: lanes.Queue, sequence: int) -> str | None:

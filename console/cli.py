@@ -138,8 +138,8 @@ def audit(
 ) -> None:
     """Check that every accepted event was sent, has another fate, or waits. The exit code is 1 when one is missing.
 
-    `--json` prints a line for each destination: `{"destination", "balanced", "accepted", "lost", "missing": [{"sequence",
-    "message_id", "text"}], "hours": [{"hour", "source", "accepted", …, "waiting", "difference"}]}`.
+    `--json` prints a line for each destination: `{"destination", "balanced", "accepted", "lost", "missing":
+    [{"sequence", "message_id", "text"}], "hours": [{"hour", "source", "accepted", …, "waiting", "difference"}]}`.
     """
     hours = auditing.hours(since)
     session = Session.join()

@@ -79,7 +79,7 @@ def render(status: dict[str, Any]) -> RenderableType:
 
 def _refusal(refused: dict[str, Any]) -> str:
     source = f"source {refused['source']}" if refused["source"] else "no known source"
-    return f"refused, {source}: {refused['count']:,} with {refused['status']} {refused['cause']}"
+    return f"refused, {source}: {refused['number']:,} with {refused['status']} {refused['cause']}"
 
 
 def _headings(row: dict[str, Any]) -> Iterator[RenderableType]:

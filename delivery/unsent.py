@@ -1,7 +1,8 @@
 """Numbers of events to which the action of a matching subscription did not apply: one Redis hash (`lanes.keys.UNSENT`).
 
-A field is `not_applicable:SUBSCRIPTION`. An event is counted after it was settled, at most once: a worker that is killed
-in between does not count it. Other subscriptions may have sent the event: its fate is counted by itself (`lanes.fates`).
+A field is `not_applicable:SUBSCRIPTION`. An event is counted after it was settled, at most once: a worker that is
+killed in between does not count it. Other subscriptions may have sent the event: its fate is counted by itself
+(`lanes.fates`).
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Refused(NamedTuple):
     source: str  # empty: of no known source
     status: int
     cause: str
-    count: int
+    number: int
 
 
 class Counters:
@@ -92,7 +92,8 @@ class Counters:
 def refusals(client: redis.Redis) -> list[Refused]:
     """Return how often requests and events were refused, of all processes."""
     stored = cast(dict[bytes, bytes], client.hgetall(keys.REFUSALS.name))
-    return [Refused(*orjson.loads(field), int(count)) for field, count in sorted(stored.items())]
+    rows = ((*orjson.loads(field), int(number)) for field, number in sorted(stored.items()))
+    return [Refused(source, status, cause, number) for source, status, cause, number in rows]
 
 
 def totals(client: redis.Redis) -> dict[str, dict[str, int]]:

@@ -124,7 +124,7 @@ def _named(lost: int, sum_: int, dangling: Collection[int]) -> Iterator[int]:
 def _dangling(queue: Queue, known: Collection[int]) -> set[int]:
     """Return the sequences that other keys of the queue have, of events that are not there."""
     client, name = queue.client, queue.name
-    found: set[bytes] = set(client.smembers(keys.MISSING.of(name)))
+    found: set[Any] = set(client.smembers(keys.MISSING.of(name)))
     for key in (keys.LINKS, keys.FAILURE):
         found.update(client.hkeys(key.of(name)))
     for key in (keys.READY, keys.DEAD_INDEX):
@@ -137,8 +137,8 @@ def _dangling(queue: Queue, known: Collection[int]) -> set[int]:
 def _open(stored: Sequence[bytes]) -> dict[int, tuple[int, int]]:
     """Return by hour the number of open events, and the sum of their sequences."""
     values = _mapping(stored)
-    hours = {int(field.partition(b":")[0]) for field in values}
-    return {hour: (int(values.get(b"%d" % hour, 0)), int(values.get(b"%d:sum" % hour, 0))) for hour in hours}
+    hours = {int(field.partition(b" ")[0]) for field in values}
+    return {hour: (int(values.get(b"%d" % hour, 0)), int(values.get(b"%d sum" % hour, 0))) for hour in hours}
 
 
 def _mapping(flat: Any) -> dict[bytes, bytes]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from types import MappingProxyType
 from dataclasses import dataclass
 from itertools import chain, repeat
+from types import MappingProxyType
 from typing import Final, NamedTuple
 from uuid import uuid4
 
@@ -13,7 +13,6 @@ from lanes import fates, records
 from lanes.append import EVENTS_PER_CLAIM, listed, logger
 from lanes.queue import Queue
 from lanes.scripts import Argument, run
-
 
 _SENT: Final[Mapping[int, str]] = MappingProxyType({})
 
@@ -163,7 +162,9 @@ def settle(
     and its successors go on waiting; those within the claim are released with it. The same holds for the successors of
     a buried event that blocks.
     """
-    lost, ready, unbounded = run(queue, "settle", settle_arguments(queue, claim_id, delivered, buried, released, counted_as))
+    lost, ready, unbounded = run(
+        queue, "settle", settle_arguments(queue, claim_id, delivered, buried, released, counted_as)
+    )
     if unbounded:
         logger.warning(
             "queue %s: the cooldowns of %d keys have lasted %.0f s; these keys delay no event for the next hour",
@@ -206,9 +207,7 @@ def settle_arguments(
     return arguments
 
 
-def _fates(
-    finished: Collection[int], buried: Collection[Burial], counted_as: Mapping[int, str]
-) -> tuple[bytes, str]:
+def _fates(finished: Collection[int], buried: Collection[Burial], counted_as: Mapping[int, str]) -> tuple[bytes, str]:
     """Return the names of the fates as `settle.lua` takes them. Most calls have one name."""
     names = frozenset(counted_as.values())
     if len(names) == 1 and not buried and len(counted_as) == len(finished):

@@ -1,7 +1,7 @@
 """Fates: what became of every accepted event, counted where it leaves the queue, in the same script.
 
-Each count has a name, the JSON array `[FATE, SOURCE, REASON]`. The names are made by the callers of `lanes`; the scripts
-know the fates alone. By the hour of acceptance, and in total:
+Each count has a name, the JSON array `[FATE, SOURCE, REASON]`. The callers of `lanes` make the names; the scripts know
+the fates alone. By the hour of acceptance, and in total:
 
     accepted = sent + filtered + unmatched + dropped + forgotten + replayed + discarded + spilled + dead + waiting
 
@@ -9,8 +9,8 @@ know the fates alone. By the hour of acceptance, and in total:
 - `sent`: Customer.io acknowledged it. `filtered`: the sender or a filter excluded it; the reason names which.
 - `unmatched`: no subscription took it. Reason: the subscriptions that matched, whose actions do not apply to it.
 - `dropped`: late for a deleted person, or discarded before a deletion. `forgotten`: erased with its person.
-- `dead`: it is a dead letter now. Reason: that of the failure. A dead letter leaves `dead` as `replayed` (accepted again,
-  with a new sequence), `discarded`, `spilled` or `forgotten`; one that blocks and is requeued waits again.
+- `dead`: it is a dead letter now. Reason: that of the failure. A dead letter leaves `dead` as `replayed` (accepted
+  again, with a new sequence), `discarded`, `spilled` or `forgotten`; one that blocks and is requeued waits again.
 
 An event that was lost has none of them, so the sums differ: `lanes.audit` finds it.
 """
@@ -58,7 +58,8 @@ class Count(NamedTuple):
 
 def counts(stored: dict[bytes, bytes]) -> list[Count]:
     """Return the counts of a hash `keys.FATES` or `keys.FATE_TOTALS`."""
-    return [Count(*orjson.loads(field), int(number)) for field, number in sorted(stored.items())]
+    rows = ((*orjson.loads(field), int(number)) for field, number in sorted(stored.items()))
+    return [Count(fate, source, reason, events) for fate, source, reason, events in rows]
 
 
 def grouped(values: Sequence[Value]) -> tuple[bytes, Iterable[Value]]:

@@ -86,7 +86,13 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 
 _PART = re.compile(r"\{\w+\}")
-_PATTERNS = {"{generation}": r"\d+", "{hour}": r"\d+", "{shard}": r"\d+", "{id}": r"[^:]+", "{claim}": r"[0-9a-f]{32}/.*"}
+_PATTERNS = {
+    "{generation}": r"\d+",
+    "{hour}": r"\d+",
+    "{shard}": r"\d+",
+    "{id}": r"[^:]+",
+    "{claim}": r"[0-9a-f]{32}/.*",
+}
 _FOR_EVER, _UNFINISHED, _KEPT = "never deleted", "while the event is unfinished", "while the dead letter is kept"
 _COOLING, _REMEMBERED = "cooldown_ms, up to twice that", "remember_days of the destination, up to twice that"
 _REPLAYED = "the last 200 replays"
@@ -211,7 +217,7 @@ FATE_TOTALS = Key(":fates:total", "hash", "[FATE, SOURCE, REASON] → number of 
 OPEN = Key(
     ":open",
     "hash",
-    "hour → number of its events that wait or are dead letters; HOUR:sum → sum of their sequences",
+    "hour → number of its events that wait or are dead letters; HOUR `sum` → sum of their sequences",
     "while there is one",
     "lanes",
 )

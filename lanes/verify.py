@@ -103,7 +103,7 @@ class _Verifier:
             if checked >= most:
                 break
         index = keys.DEAD_INDEX.of(self.queue.name)
-        count = cast(int, self.client.zcard(index))
+        count = self.client.zcard(index)
         first = random.randrange(count - most) if count > most else 0
         found = set(cast(list[bytes], self.client.zrange(index, first, first + most)))
         if count <= most:
@@ -114,7 +114,7 @@ class _Verifier:
 
     def _start(self, key: keys.Key, most: int) -> int:
         """Return a cursor of a scan: the beginning when it reads the whole hash, else any position."""
-        size = cast(int, self.client.hlen(key.of(self.queue.name)))
+        size = self.client.hlen(key.of(self.queue.name))
         return 0 if size <= most else random.randrange(1 << size.bit_length())
 
     # One call of the script

@@ -156,7 +156,7 @@ def own_digests(destination: mapping.Destination, person: mapping.Person) -> set
 def erase_queued(
     context: ErasureContext, removed: Removed, fate: Literal["forgotten", "dropped"] = "forgotten", reason: str = ""
 ) -> None:
-    """Erase the person's events on the queue, including dead letters that block. `fate` and `reason`: under which waiting
+    """Erase the person's events on the queue, including dead letters that block. `fate` and `reason`: how waiting
     events are counted, see `lanes.fates`."""
     before, spared = removed.before, events_of_others(context, removed)
     if spared:  # events that are appended meanwhile may be others' too

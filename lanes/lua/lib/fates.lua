@@ -7,14 +7,22 @@ do
   local by_hour = {} -- counts, by name; open, sum
   local function fates_in(second)
     local hour = format('%d', math.floor((tonumber(second) or 0) / 3600))
-    by_hour[hour] = by_hour[hour] or { counts = {}, open = 0, sum = 0 }
-    return by_hour[hour]
+    if not by_hour[hour] then
+      by_hour[hour] = { counts = {}, left = most_names - call('HLEN', FATES .. hour), open = 0, sum = 0 }
+    end
+    return by_hour[hour], FATES .. hour
   end
 
   -- `second`: of acceptance, as a text or a number.
   function fates.count(second, name, number)
-    local counts = fates_in(second).counts
-    counts[name] = (counts[name] or 0) + number
+    local hour, key = fates_in(second)
+    if not hour.counts[name] then
+      if hour.left <= 0 and call('HEXISTS', key, name) == 0 then
+        name = string.match(name, '^%["%l+"') .. ',"other","other"]'
+      end
+      hour.left = hour.left - 1
+    end
+    hour.counts[name] = (hour.counts[name] or 0) + number
   end
 
   -- `number` of events that are open from now on, less than 0: that are no longer; `sum`: of their sequences.
@@ -64,9 +72,6 @@ do
 
   local function write_counts(key, counts)
     for name, number in pairs(counts) do
-      if call('HLEN', key) >= most_names and call('HEXISTS', key, name) == 0 then
-        name = string.match(name, '^%["%l+"') .. ',"other","other"]'
-      end
       if number ~= 0 then
         add(key, name, number)
         add(FATES .. 'total', name, number)
@@ -80,9 +85,9 @@ do
       local key = FATES .. hour
       write_counts(key, changed.counts)
       local open = call('HINCRBY', OPEN, hour, changed.open)
-      local sum = call('HINCRBY', OPEN, hour .. ':sum', format('%d', changed.sum))
+      local sum = call('HINCRBY', OPEN, hour .. ' sum', format('%d', changed.sum))
       if open == 0 and sum == 0 then
-        call('HDEL', OPEN, hour, hour .. ':sum')
+        call('HDEL', OPEN, hour, hour .. ' sum')
         call('EXPIRE', key, kept_s)
       elseif changed.open > 0 then
         call('PERSIST', key)
