@@ -11,7 +11,6 @@ digests of the ordering keys in hex, SOURCE:MESSAGE ID, null or the reason why i
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,9 +25,8 @@ from delivery.outcomes import Delivered, Outcome, Send
 from delivery.scripts import run
 from lanes import Queue, keys
 from lanes.keys import DIGEST_BYTES
+from logs import events as log
 from mapping.envelope import JsonObject, encoded
-
-log = logging.getLogger(__name__)
 
 KEPT_S: Final = 3 * 86_400
 _LEVEL = 1  # half a microsecond for an event
@@ -88,8 +86,8 @@ class Recorder:
             try:
                 entry = self._entry(request, outcomes, sent_ms)
                 self._entries.append(_packed(sent_ms, orjson.dumps(entry), self._compressor))
-            except Exception:
-                log.exception("%s: unhandled exception, the delivery log lacks a request", self._queue.name)
+            except Exception as error:
+                log.unhandled("an entry of the delivery log", error, destination=self._queue.name)
             return outcomes
 
         return recorded

