@@ -68,7 +68,7 @@ def erase(
     while True:
         bounds = (_MOST_EVENTS, steps, queue.cooldown_ms, "" if before is None else before)
         events_of: tuple[Argument, ...] = (len(wanted), *wanted, len(spared), *spared)
-        found: tuple[Argument, ...] = (len(fate_of), *chain.from_iterable(fate_of.items()))
+        found: tuple[Argument, ...] = (len(fate_of), *(value for pair in fate_of.items() for value in pair))
         arguments: tuple[Argument, ...] = (*bounds, *events_of, *found, *chain.from_iterable(reached.items()))
         more, walks, claimed, *reply = run(queue, "erase", arguments)
         fields, pairs = iter(reply), iter(walks)
