@@ -21,7 +21,7 @@ from ingest import redis_errors
 from ingest.errors import Refusal
 from ingest.outage import RETRY_AFTER_S, Outage
 from ingest.wakeups import Wakeups
-from lanes import keys, records
+from lanes import fates, keys, records
 from lanes.suppression import SuppressionList
 from logs import events as log
 from logs.causes import cause
@@ -80,11 +80,12 @@ class GroupCommit:
 
         `packed` is how the events are stored.
         """
-        destination, entries = self._destination, []
+        destination, entries, counted_as = self._destination, [], fates.name("accepted", source)
         for event, body, rank in zip(events, packed, ranks, strict=True):
             keys, needs_cooldown, join, run = mapping.ordering_info(event, destination)
             cooldown_ms = self._queue.cooldown_ms if needs_cooldown else 0
-            new_event = lanes.NewEvent(body, keys, message_key(source, event), cooldown_ms, join, None, rank, run)
+            message_id = message_key(source, event)
+            new_event = lanes.NewEvent(body, keys, message_id, cooldown_ms, join, None, rank, run, counted_as)
             entries.append(Entry(new_event, event["type"] == mapping.DELETION))
         return entries
 
@@ -259,4 +260,4 @@ def _order(entries: Sequence[Entry]) -> Sequence[int]:
 def _refuse(group: list[Request], error: Exception) -> None:
     for _, future in group:
         if not future.done():
-            future.set_exception(error)
+            future.set_exception(error.copy() if isinstance(error, Refusal) else error)
