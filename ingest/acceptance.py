@@ -19,8 +19,8 @@ from ingest.access.sources import Source, sources
 from ingest.calls import Calls, Entries
 from ingest.counters import Counters
 from ingest.errors import Refusal
-from ingest.group_commit import RESULTS, GroupCommit, Result
-from ingest.wakeups import Wakeups
+from ingest.queues.group_commit import RESULTS, GroupCommit, Result
+from ingest.queues.wakeups import Wakeups
 from mapping.envelope import JsonObject
 from settings import Settings, digest
 

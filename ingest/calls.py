@@ -27,8 +27,8 @@ from ingest.counters import Counters
 from ingest.device_clocks import DeviceClocks
 from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS, Completed, Origin, Reception, as_stored, completed, may_be_deep, shared
-from ingest.group_commit import Entry
 from ingest.partial_json import Unreadable
+from ingest.queues.group_commit import Entry
 from ingest.reorder.ranks import Ranks
 from ingest.times import instant
 from logs import events as log

@@ -9,7 +9,7 @@ import orjson
 import lanes
 from ingest.access.sources import Source
 from ingest.calls import Entries
-from ingest.group_commit import Entry
+from ingest.queues.group_commit import Entry
 from mapping.envelope import JsonObject
 
 

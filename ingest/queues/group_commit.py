@@ -17,10 +17,10 @@ from redis.exceptions import MasterDownError, ReadOnlyError
 
 import lanes
 import mapping
-from ingest import redis_errors
 from ingest.errors import Refusal
-from ingest.outage import RETRY_AFTER_S, Outage
-from ingest.wakeups import Wakeups
+from ingest.queues import redis_errors
+from ingest.queues.outage import RETRY_AFTER_S, Outage
+from ingest.queues.wakeups import Wakeups
 from lanes import fates, keys, records
 from lanes.suppression import SuppressionList
 from logs import events as log

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from ingest.redis_connection import Connection
+from ingest.queues.redis_connection import Connection
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from redis.exceptions import ConnectionError, ReadOnlyError, RedisError
 
 import lanes
 import mapping
-from ingest import group_commit
 from ingest.errors import Refusal
-from ingest.group_commit import Entry, GroupCommit, Result
+from ingest.queues import group_commit
+from ingest.queues.group_commit import Entry, GroupCommit, Result
 from lanes import suppression
 from mapping.envelope import pack
 from tests.logged import logged
