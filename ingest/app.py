@@ -176,7 +176,11 @@ class Ingest:
         """Check the queues once for all requests that ask meanwhile: each check takes a connection to Redis."""
         if self._checking is None or self._checking.done():
             self._checking = asyncio.create_task(self._check())
-        await asyncio.shield(self._checking)
+        try:
+            await asyncio.shield(self._checking)
+        except Refusal as refusal:  # of no sender, so it is not counted
+            refusal.write()
+            return refused(refusal)
         return json_response(200, {"status": "ready"})
 
     async def _check(self) -> None:

@@ -233,7 +233,9 @@ def _check_queue(runtime: Runtime, report: Report) -> None:
     stats = lanes.stats(runtime.queues[QUEUE])
     report.delivered = stats.delivered_total
     report.check(stats.accepted_total == report.events, f"{stats.accepted_total} events were accepted")
-    report.check(stats.delivered_total + stats.buried_total == report.events, f"events are missing: {stats}")
+    report.check(
+        stats.delivered_total + stats.unsent_total + stats.buried_total == report.events, f"events are missing: {stats}"
+    )
     report.check(not stats.reaped_total and not stats.waiting, f"claims expired, or events wait: {stats}")
     report.check(stats.dead == sum(report.dead.values()), f"{stats.dead} dead letters, not {report.dead}")
 

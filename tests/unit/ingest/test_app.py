@@ -178,6 +178,7 @@ def test_events_that_the_queue_cannot_take_are_counted_for_their_source(
         redis_client.config_set("maxmemory", 1)
         try:
             await client.request("POST", "/v1/t", BODY)
+            assert (await client.request("GET", "/ready")).status == 503  # a probe sends nothing
         finally:
             redis_client.config_set("maxmemory", 0)
 
