@@ -18,7 +18,7 @@ from typing import Any
 
 import redis.asyncio
 
-from ingest import bodies, paths, redis_errors, responses
+from ingest import bodies, paths, readiness, redis_errors, responses
 from ingest.acceptance import Acceptance, Configuration
 from ingest.browser import analytics_js, pixel
 from ingest.browser.public_url import PublicUrl
@@ -51,6 +51,11 @@ class Ingest:
         self._scripts = analytics_js.scripts(settings.analytics_js)
         self._counters = Counters()
         self.reload = Reload(settings, self._acceptance_of)
+        self._is_stopping = False
+
+    def announce_stop(self) -> None:
+        """Have `/ready` answer 503 from now on. Events are accepted as before."""
+        self._is_stopping = True
 
     async def __call__(self, scope: Scope, receive: bodies.Receive, send: Send) -> None:
         """Serve one HTTP request, or the lifespan of the server."""
@@ -168,8 +173,7 @@ class Ingest:
         return json_response(200, {"status": "ready"})
 
     async def _check(self) -> None:
-        for commits in self._acceptance.commits.values():
-            await commits.check()
+        await readiness.check(self._acceptance.commits.values(), is_stopping=self._is_stopping)
 
     def _settings_document(self, write_key: str, scope: Scope) -> Response:
         source = self._acceptance.calls.source_of(write_key)

@@ -64,6 +64,7 @@ from lanes.erase import (
     remembered_hashes,
 )
 from lanes.inspection import HotLane, Lane, Stats, Step, Waiting, inspect, lane_events, stats
+from lanes.probe import probe_async
 from lanes.queue import NO_LIMIT, AsyncQueue, Queue, QueueConfig
 from lanes.reconfigure import QueueInUse, reconfigure
 from lanes.records import digest
@@ -132,6 +133,7 @@ __all__ = [
     "open_queue",
     "open_queue_async",
     "open_spill",
+    "probe_async",
     "reap",
     "reconfigure",
     "remembered_hashes",
