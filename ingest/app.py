@@ -18,7 +18,7 @@ from typing import Any
 
 import redis.asyncio
 
-from ingest import bodies, paths, readiness, redis_errors, responses
+from ingest import bodies, paths, redis_errors, responses
 from ingest.acceptance import Acceptance, Configuration
 from ingest.browser import analytics_js, pixel
 from ingest.browser.public_url import PublicUrl
@@ -53,7 +53,7 @@ class Ingest:
         self.reload = Reload(settings, self._acceptance_of)
         self._is_stopping = False
 
-    def announce_stop(self) -> None:
+    def fail_readiness(self) -> None:
         """Have `/ready` answer 503 from now on. Events are accepted as before."""
         self._is_stopping = True
 
@@ -173,7 +173,9 @@ class Ingest:
         return json_response(200, {"status": "ready"})
 
     async def _check(self) -> None:
-        await readiness.check(self._acceptance.commits.values(), is_stopping=self._is_stopping)
+        if self._is_stopping:
+            raise Refusal(503, "this process stops", code="stopping")
+        await self._acceptance.check()
 
     def _settings_document(self, write_key: str, scope: Scope) -> Response:
         source = self._acceptance.calls.source_of(write_key)

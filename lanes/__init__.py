@@ -63,7 +63,7 @@ from lanes.erase import (
     joined_digests,
     remembered_hashes,
 )
-from lanes.inspection import HotLane, Lane, Stats, Step, Waiting, inspect, lane_events, stats
+from lanes.inspection import Delay, HotLane, Lane, Stats, Step, Waiting, delay_of, inspect, lane_events, stats
 from lanes.probe import probe_async
 from lanes.queue import NO_LIMIT, AsyncQueue, Queue, QueueConfig
 from lanes.reconfigure import QueueInUse, reconfigure
@@ -81,6 +81,7 @@ __all__ = [
     "ClaimedEvent",
     "DeadLetter",
     "DeadLettersChanged",
+    "Delay",
     "Erased",
     "ErasedEvent",
     "ExpiredClaim",
@@ -115,6 +116,7 @@ __all__ = [
     "compare_queue",
     "count_dead_letters",
     "dead_letter_changes",
+    "delay_of",
     "digest",
     "discard",
     "edit_dead_letter",

@@ -20,7 +20,7 @@ from ingest.app import Ingest
 from ingest.serving.connections import Connections
 from ingest.serving.limits import Limits
 from ingest.serving.protocol import Protocol
-from ingest.serving.stopping import ANNOUNCED, Supervisor, announce_first
+from ingest.serving.stopping import STOP_FOLLOWS, Supervisor, delay_stop
 from logs import events as log
 from logs import output
 from settings import Settings, SettingsError
@@ -75,9 +75,9 @@ def create_app() -> Ingest:
         sys.exit(f"segue: {error}")  # the supervisor keeps the processes that it has
     signal.signal(signal.SIGHUP, lambda *_: app.reload.signal())
     if supervisor is None:
-        announce_first(app.announce_stop)
+        delay_stop(app.fail_readiness)
     else:
-        signal.signal(ANNOUNCED, lambda *_: app.announce_stop())
+        signal.signal(STOP_FOLLOWS, lambda *_: app.fail_readiness())
     return app
 
 

@@ -17,33 +17,34 @@ from typing import Any, Final
 from uvicorn.supervisors import Multiprocess
 
 NOTICE_S: Final = 3.0
-ANNOUNCED: Final = signal.SIGUSR1  # from the supervisor to its processes: all of them stop
+STOP_FOLLOWS: Final = signal.SIGUSR1  # from the supervisor to its processes: all of them stop
 
 
-def announce_first(announce: Callable[[], None]) -> None:
-    """Have the first SIGTERM call `announce`, and stop the server NOTICE_S later.
+def delay_stop(fail_readiness: Callable[[], None]) -> None:
+    """Have the first SIGTERM call `fail_readiness`, and stop the server NOTICE_S later.
 
-    Call it in the event loop of the server, which handles SIGTERM already.
+    Call it when the server handles SIGTERM already.
     """
-    loop, stop = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
+    stop = signal.getsignal(signal.SIGTERM)
 
     def handle(number: int, _: Any) -> None:
         signal.signal(signal.SIGTERM, stop)
-        announce()
+        fail_readiness()
+        loop = asyncio.get_running_loop()
         loop.call_soon_threadsafe(loop.call_later, NOTICE_S, signal.raise_signal, number)
 
     signal.signal(signal.SIGTERM, handle)
 
 
 class Supervisor(Multiprocess):
-    """uvicorn's supervisor, whose processes announce a stop of all of them. One that is replaced announces nothing: the
-    port stays open."""
+    """uvicorn's supervisor. The readiness of its processes fails before all of them stop, not when one is replaced: the
+    port stays open then."""
 
     def handle_term(self) -> None:
         """Stop every process, after NOTICE_S."""
         for process in self.processes:
             if process.pid is not None:
                 with suppress(ProcessLookupError):
-                    os.kill(process.pid, ANNOUNCED)
+                    os.kill(process.pid, STOP_FOLLOWS)
         time.sleep(NOTICE_S)
         super().handle_term()

@@ -1,39 +1,46 @@
-"""The decision of `GET /ready`: a process that stops, and queues of which some or all are full."""
+"""`GET /ready` of an endpoint with two destinations: some or all queues are full, and the process stops."""
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
-from ingest import readiness
-from ingest.errors import Refusal
+from ingest.app import Ingest
+from settings import Settings
+from tests.conftest import RedisServer
+from tests.unit.ingest.endpoint import connection, served
+
+TABLES = """\
+[sources.{name}]
+write_key = "{name}"
+destinations = ["{name}"]
+[destinations.{name}]
+site_id = "s"
+api_key = "k"
+"""
 
 
-class Queue:
-    def __init__(self, has_room: bool) -> None:
-        self._has_room = has_room
+@pytest.mark.usefixtures("redis_client")
+def test_an_endpoint_is_ready_unless_every_queue_is_full_or_the_process_stops(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    config = tmp_path / "segue.toml"
+    config.write_text("".join(TABLES.format(name=name) for name in ("a", "b")))
 
-    async def check(self) -> bool:
-        return self._has_room
+    async def run() -> list[tuple[int, str]]:
+        app = Ingest(Settings(REDIS_URL=redis_server.url, config=config, queue_limit=1))
+        found = []
+        async with served(app, "on") as port, connection(port) as client:
+            for write_key in ("a", "b"):
+                found.append(await client.request("GET", "/ready"))
+                body = b'{"event": "x", "userId": "1", "writeKey": "%s"}' % write_key.encode()
+                found.append(await client.request("POST", "/v1/t", body))
+            found.append(await client.request("GET", "/ready"))
+            app.fail_readiness()
+            found += [await client.request("GET", "/ready"), await client.request("GET", "/health")]
+        return [(reply.status, reply.json.get("code", "")) for reply in found]
 
-
-def code(*queues: bool, is_stopping: bool = False) -> str | None:
-    """Return the code of the refusal, None when the endpoint is ready."""
-    try:
-        asyncio.run(readiness.check(map(Queue, queues), is_stopping=is_stopping))  # type: ignore[arg-type]
-    except Refusal as refusal:
-        assert refusal.status == 503
-        return refusal.code
-    return None
-
-
-@pytest.mark.parametrize(
-    ("queues", "expected"), [((), None), ((True,), None), ((True, False), None), ((False, False), "queue_full")]
-)
-def test_an_endpoint_is_ready_unless_every_queue_is_full(queues: tuple[bool, ...], expected: str | None) -> None:
-    assert code(*queues) == expected
-
-
-def test_a_process_that_stops_is_not_ready() -> None:
-    assert code(True, is_stopping=True) == "stopping"
+    ready = (200, "")
+    assert asyncio.run(run()) == [ready] * 4 + [(503, "queue_full"), (503, "stopping"), ready]
