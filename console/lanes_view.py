@@ -18,6 +18,7 @@ from console.state import deliveries
 from dead_letters import query
 from dead_letters.record import DeadLetter, reason_of
 from delivery import log as delivery_log
+from delivery.unapplied import REASONS
 from mapping.envelope import encoded, unpack
 from mapping.ordering_keys import key_fault
 from workers import heartbeat
@@ -33,9 +34,9 @@ def gather(session: Session, names: Iterable[str], key: str) -> list[dict[str, A
     destination whose events may have the key; the digest of a hot lane is taken for its key.
 
     `deliveries` is that of `console.state.deliveries`. `steps` begins with the head of the lane; a step in state
-    "waiting" waits for the next one. `length` 0 means that no event waits. `dead_letters` are those with the key, each as
-    `{"sequence", "reason", "message", "buried_at_ms", "blocks"}`. `sent` has the items of the delivery log, the newest
-    first.
+    "waiting" waits for the next one. `length` 0 means that no event waits. `dead_letters` are those with the key, each
+    as `{"sequence", "reason", "message", "buried_at_ms", "blocks"}`. `sent` has the items of the delivery log, the
+    newest first.
 
     Raises CommandError: no event may have the key.
     """
@@ -143,7 +144,7 @@ def _sent(sent: dict[str, Any]) -> Iterator[str]:
     accepted = datetime.fromtimestamp(sent["accepted_ms"] / 1000, UTC).isoformat(sep=" ", timespec="milliseconds")
     offsets = {station: (sent[f"{station}_ms"] - sent["accepted_ms"]) / 1000 for station in _STATIONS}
     stations = ", ".join(f"{station} {seconds:+.3f} s" for station, seconds in offsets.items())
-    response = sent["refusal"] or "accepted by Customer.io"
+    response = sent["refusal"] or _accepted(sent["unapplied"])
     item = f"#{sent['sequence']} {sent['message_id']} accepted {accepted[:-6]} UTC"
     yield f"{item}, {stations}, by {sent['worker']}: {response}"
     yield f"  {sent['path']} {encoded(sent['item']).decode()}"
@@ -158,6 +159,12 @@ def _dead_json(dead_letter: DeadLetter) -> dict[str, Any]:
         "buried_at_ms": failure.buried_at_ms,
         "blocks": dead_letter.blocks,
     }
+
+
+def _accepted(unapplied: str | None) -> str:
+    if unapplied is None:
+        return "accepted by Customer.io"
+    return f"accepted, but will not be applied: {REASONS.get(unapplied, unapplied)}"
 
 
 def _step_json(queue: lanes.Queue, step: lanes.Step, stop: str | None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from console import output
 from console.session import Session
 from console.state import configurations, deliveries, hot_lanes
 from dead_letters import retention
-from delivery import unsent
+from delivery import unapplied, unsent
 from ingest import counters
 from ingest.access import sources, unauthorized
 from ingest.reorder import lateness
@@ -100,6 +100,9 @@ def _second_block(row: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _notes(row: dict[str, Any]) -> Iterator[RenderableType]:
+    for reason, count in row["unapplied"].items():
+        text = unapplied.REASONS.get(reason, reason)
+        yield _indented(Text(f"accepted, but will not be applied: {output.counted(count, 'operation')}, {text}"))
     if row["unbounded_total"]:
         yield _indented(Text(f"keys that made others wait too long, and do not any more: {row['unbounded_total']:,}"))
     for subscription, count in row["not_applicable"].items():
@@ -143,6 +146,7 @@ def _destination(queue: lanes.Queue, destination: mapping.Destination, workers: 
         "filtered_total": counted.filtered,
         "not_applicable": counted.not_applicable,
         "oldest_age_s": stats.oldest_age_s,
+        "unapplied": unapplied.totals(queue),
         "alarm": retention.exceeded(queue, delivery, int(time.time() * 1000)),
         "hot": hot_lanes.gather(queue, destination, stats.hot),
         **deliveries.gather(queue, delivery, workers),

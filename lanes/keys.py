@@ -343,6 +343,13 @@ UNSENT = Key(
     _FOR_EVER,
     "delivery",
 )
+UNAPPLIED = Key(
+    ":unapplied",
+    "hash",
+    "reason of delivery/unapplied.py → number of operations that were accepted and will not be applied",
+    _FOR_EVER,
+    "delivery",
+)
 LOG = Key(
     ":log",
     "list",
@@ -382,6 +389,16 @@ IDENTIFIER_CHANGES = Key(
     ":identifier_changes:{generation}",
     "hash",
     "digest of an identifier → number of updates that connected it to another one",
+    "2 to 4 hours",
+    "delivery",
+    expires=True,
+    personal="digests",
+)
+HELD_ADDRESSES = Key(
+    ":held_addresses:{generation}",
+    "hash",
+    "digest of the address of a lead that was given to another person in vain → 3 bytes of the digest of that person; "
+    "of an address that was given by cio_id → nothing",
     "2 to 4 hours",
     "delivery",
     expires=True,

@@ -9,6 +9,9 @@
 --
 -- Attributes: one is left out when a value with a later client time was sent (attribute_clocks.lua).
 --
+-- Addresses: an address is *held* when it belongs to another person, by what was sent: to one with an id, or to a lead when
+-- the person of the update has another address. The service accepts such an update, and does not give the address to its person.
+--
 -- An update *changes identifiers* when it connects an identifier to another one than the last update did, or updates only
 -- where that one created, or the other way round. It must have a cooldown. One that has none yet is returned, and is not
 -- registered, nor are the updates behind it: they are all claimed again. An identifier that is connected to others more often
@@ -26,13 +29,13 @@
 --          partner, the identifier given with it; how many people and objects it updates, and a text for each (see
 --          `choose`)
 --
--- Returns  {merged, deleted, times, changing, kept, owners, unbounded, how many, known}: by person, '' or the JSON of the
+-- Returns  {merged, deleted, times, changing, kept, owners, unbounded, how many, known, held}: by person, '' or the JSON of the
 --          primary, '' or the time of the deletion in ms (an empty array when no person was merged or deleted); by event,
 --          the time to send, Unix seconds, or 0; the sequences of those that change identifiers and have no cooldown yet; by
 --          event, '' or a byte for each attribute, '1' when it is to be sent; by event, for each person and object that it
 --          updates the digest under which their recent attributes are remembered; the digests of identifiers that changed
 --          more often than they may, and how many of them had not before; a byte for each person: '1' when an update of the
---          person was sent before
+--          person was sent before; the sequences of those that give an address that is held
 -- Clock    Redis' own.
 -- uses clock, bulk, generations, attribute_clocks
 local OLDEST_S, MOST_AHEAD_S, SLACK_S, MOST_MERGES = 3600, 3600, 60, 20
@@ -42,7 +45,8 @@ local MODE, PARTNER, PARTNER_END, SEQUENCE = 11, 12, 14, 15
 local REGISTERED = '^(%d+)/(%-?%d+)/?([01]*)$' -- from SEQUENCE on, see `found` below
 local CREATES, UPDATES_ONLY, MERGES, TRUSTED = 'c', 'u', 'm', 't'
 local TIME_OF = 'time of ' -- longer than a digest with whatever follows
-local NO_ADDRESS, GIVEN, ADDRESSED = string.rep('\0', DIGEST_BYTES), '1', '2'
+local NO_ADDRESS, GIVEN, ADDRESSED, GIVEN_BY_CIO_ID = string.rep('\0', DIGEST_BYTES), '1', '2', '3'
+local OF_UNKNOWN = '' -- in place of a person: the address was given by cio_id, which may be that of any id
 local SENT, STALE, SENT_BYTE = '1', '0', byte('1')
 local ADDRESS, ROLE = DIGEST_BYTES + 1, 2 * DIGEST_BYTES + 1
 local NAMES = ROLE + CLOCK_TIME_BYTES + 1
@@ -253,6 +257,39 @@ local function compare(clocks, name, ms)
   return is_newest, is_known
 end
 
+local held_names = generations(HELD_ADDRESSES, TIMES_KEPT_S * 1000)
+local some_held, new_held = call('EXISTS', unpack(held_names)) > 0, {}
+
+local function start_of(digest)
+  return sub(digest, 1, PARTNER_END - PARTNER + 1)
+end
+
+local function known_partner(digest)
+  local remembered = found[digest]
+  return remembered and sub(remembered, PARTNER, PARTNER_END) or UNKNOWN
+end
+
+local function is_gone(digest)
+  return some_merged and select(2, primary_of(digest)) ~= digest or some_deleted and find_in(deleted_names, digest)
+end
+
+-- Whether an address that is given to this person is held.
+local function is_held(address, person)
+  local holder = owner_of(address)
+  if holder == person then
+    return false
+  end
+  local held = new_held[address] or some_held and find_in(held_names, address)
+  if held == OF_UNKNOWN or is_gone(holder) then
+    return false
+  elseif holder ~= address then -- it has an id
+    return known_partner(holder) == start_of(address)
+  end
+  local own, is_lead = known_partner(person), held or known_partner(address) == NO_PARTNER
+  local has_another = own ~= UNKNOWN and own ~= NO_PARTNER and own ~= start_of(address)
+  return is_lead and (has_another or held == start_of(person))
+end
+
 local function add_clock(clocks, owner)
   local clock = clock_of(owner)
   clocks[#clocks + 1] = next(clock) and clock or nil
@@ -268,6 +305,10 @@ end
 local function choose(text)
   local person, address, role = sub(text, 1, ADDRESS - 1), sub(text, ADDRESS, ROLE - 1), sub(text, ROLE, ROLE)
   local time, names_at, sent, is_known, stale_address = sub(text, ROLE + 1, NAMES - 1), NAMES, '', false, nil
+  local named, given, by_cio_id = person, address, role == GIVEN_BY_CIO_ID
+  local held = given ~= NO_ADDRESS
+    and not by_cio_id
+    and is_held(given, owner_of(some_merged and select(2, primary_of(named)) or named))
   if role == ADDRESSED and owner_of(address) ~= address then
     person, address = address, NO_ADDRESS
   end
@@ -277,12 +318,13 @@ local function choose(text)
   if primary ~= person then
     add_clock(clocks, owner_of(person))
   end
-  if role == GIVEN then
+  if role == GIVEN or by_cio_id then
     names_at = NAMES + CLOCK_NAME_BYTES
     local is_newest, was_sent = compare(clocks, sub(text, NAMES, names_at - 1), ms)
     sent, is_known, stale_address = is_newest and SENT or STALE, is_newest and was_sent, not is_newest and address or nil
   end
-  local gains_address = address ~= NO_ADDRESS and address ~= owner and not stale_address
+  held = held and not stale_address
+  local gains_address = address ~= NO_ADDRESS and address ~= owner and not stale_address and not held
   if gains_address and owner_of(address) == address then
     add_clock(clocks, address)
   end
@@ -300,11 +342,22 @@ local function choose(text)
     owner = owner,
     address = gains_address and address,
     stale_address = stale_address,
+    held = held,
+    given = given,
+    giver = by_cio_id and OF_UNKNOWN or start_of(named),
     text = text,
     time = time,
     sent = sent,
     is_known = is_known,
   }
+end
+
+-- Remember of an address by which update it is held, or that it is not known whose it is.
+local function remember_held(choice)
+  local is_of_lead = choice.held and owner_of(choice.given) == choice.given
+  if is_of_lead or choice.giver == OF_UNKNOWN then
+    new_held[choice.given] = choice.giver
+  end
 end
 
 -- Record the values that are to be sent.
@@ -354,7 +407,7 @@ end
 
 -- An event keeps its time and its attributes, as it may be sent again: the last one of a key in the key's field, those that
 -- it overtook within this call, which may all be sent again together, in fields of their own.
-local given, is_behind, is_new, values = {}, {}, {}, {}
+local given, is_behind, is_new, values, held = {}, {}, {}, {}, {}
 at = first
 while at <= last do
   local sequence, mode, from, first_identifier = ARGV[at], ARGV[at + 3], at + 5, at + 6 + ARGV[at + 4]
@@ -419,10 +472,14 @@ while at <= last do
     given[sequence] = format('%d', sent_at) .. (mask ~= '' and '/' .. mask or '')
     for _, choice in ipairs(choices) do
       owners[event] = owners[event] .. choice.owner
+      if choice.held and held[#held] ~= sequence then
+        held[#held + 1] = sequence
+      end
     end
   end
   if not must_wait and not same_event then
     for _, choice in ipairs(choices) do
+      remember_held(choice)
       if mode ~= UPDATES_ONLY or next(clock_of(choice.owner)) then -- else there may be no such person, and no effect
         keep(choice)
       end
@@ -477,6 +534,14 @@ if next(has_changed) then
   write_all('HSET', changes_names[1], counts)
   call('EXPIRE', changes_names[1], 2 * TIMES_KEPT_S)
 end
+if next(new_held) then
+  local addresses = {}
+  for address, giver in pairs(new_held) do
+    addresses[#addresses + 1], addresses[#addresses + 2] = address, giver
+  end
+  write_all('HSET', held_names[1], addresses)
+  call('EXPIRE', held_names[1], 2 * TIMES_KEPT_S)
+end
 if new_unbounded > 0 then
   call('HINCRBY', TOTAL, 'unbounded_keys', new_unbounded)
 end
@@ -484,4 +549,4 @@ if #values > 0 then
   write_all('HSET', names[1], values)
   call('EXPIRE', names[1], 2 * TIMES_KEPT_S)
 end
-return { merged, deleted, times, changing, kept, owners, unbounded, new_unbounded, table.concat(known) }
+return { merged, deleted, times, changing, kept, owners, unbounded, new_unbounded, table.concat(known), held }

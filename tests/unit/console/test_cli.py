@@ -216,6 +216,7 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
         "spilled_total": 0,
         "filtered_total": 0,
         "not_applicable": {},
+        "unapplied": {},
         "alarm": None,
         "state": "no workers",
         "paused": False,

@@ -23,6 +23,7 @@ DESTINATION = {
     "delivered_total": 123_456_789,
     "buried_total": 31,
     "filtered_total": 42,
+    "unapplied": {"address_held": 3},
     "not_applicable": {"Create or Update Device": 1_234_567},
     "oldest_age_s": 90.0,
     "state": "paused",
@@ -120,6 +121,8 @@ def test_texts_are_wrapped_and_whole(width: int) -> None:
     text = " ".join(" ".join(screen(width, [DESTINATION], [SOURCE])).split())
 
     assert f"destination journeys: paused: {REASON} alarm: {ALARM}" in text
+    expected = "accepted, but will not be applied: 3 operations, the e-mail address belongs to another person"
+    assert expected in text
     assert "1,100 events share one ordering key (digest 0a1b2c3d4e5f6071)" in text
     assert "1,200 events share the ordering key anonymous_id:kiosk-7 (digest 0a1b2c3d4e5f6072)" in text
     assert "paused since 2026-01-05 11:00:00Z, next probe in 4 s" in text
