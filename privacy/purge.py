@@ -43,6 +43,7 @@ _REMEMBERED = (
     "deleted",
     "identified",
     "identifier_changes",
+    "held_addresses",
     "attribute_clocks",
     "recent_attributes",
 )

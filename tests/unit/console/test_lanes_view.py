@@ -16,8 +16,12 @@ from typer.testing import CliRunner
 import lanes
 from console import cli
 from dead_letters import record
+from delivery import log as delivery_log
+from delivery.batching import Item, Request
+from delivery.outcomes import Delivered
 from lanes.keys import ADMISSION, READY
 from mapping.envelope import pack
+from mapping.operation import BATCH_PATH
 from tests.queues import queue_of
 from workers import heartbeat
 
@@ -117,3 +121,16 @@ def test_lanes_show_lists_the_dead_letters_of_the_person(store: redis.Redis) -> 
         "demo: 1 dead letter of id:42; the last:",
         "  #1 rejected, 2026-01-05 12:00:00Z: name: too long",
     ]
+
+
+def test_lanes_show_says_that_what_was_accepted_will_not_be_applied(store: redis.Redis) -> None:
+    event = lanes.ClaimedEvent(7, 0, 0, 0, 1_700_000_000_000, (lanes.digest("id:42"),), b"")
+    recorder = delivery_log.Recorder(queue_of(store, "demo"), lanes.Claim("c", (event,), None, False), "worker")
+    item = Item(7, 0, "createUpdatePerson", "update", "", b"{}", "web:m7", unapplied="address_held")
+    recorder.recording(lambda _: [Delivered()])(Request(BATCH_PATH, (item,)))
+    recorder.write()
+
+    lines = shown("id:42")
+
+    text = "accepted, but will not be applied: the e-mail address belongs to another person"
+    assert lines[1].endswith(f": {text}")

@@ -6,18 +6,26 @@ The rules are those of the decision table of identities, docs/simulator.md rule 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import fakeredis
 import pytest
 import redis
 
-from delivery import unapplied
-from delivery.outcomes import Outcome
+import lanes
+from delivery import identity_memory, unapplied
+from delivery import log as delivery_log
+from delivery.batching import Request
+from delivery.identity_memory import Change
+from delivery.outcomes import Delivered, Outcome
+from delivery.prepare import Prepared, address, prepare
+from lanes import keys
+from mapping.operation import BATCH_PATH
 from simulator.options import Options
 from simulator.workspace import Workspace
 from tests.logged import logged
-from tests.unit.delivery.test_identifier_changes import Worker, identify, make_due, track
+from tests.unit.delivery.test_identifier_changes import QUEUE, Worker, identify, make_due, track
 
 E, E0 = "e@example.com", "e0@example.com"
 # Identifies in their order; which of them are told to be in vain, by their index.
@@ -33,7 +41,7 @@ STORIES: dict[str, tuple[list[dict[str, Any]], list[int]]] = {
         [identify(E), identify("b", email=E0), *[identify("b", email=E)] * 2],
         [2, 3],
     ),
-    # What is applied.
+    # What is applied, or may be.
     "one person": ([identify("a", email=E), identify("a", email=E), identify(E, id="a")], []),
     "in another case": ([identify("a", email=E), identify("a", email=E.upper())], []),
     "its owner afterwards": ([identify("a", email=E), identify("b", email=E), identify("a", email=E)], [1]),
@@ -42,6 +50,19 @@ STORIES: dict[str, tuple[list[dict[str, Any]], list[int]]] = {
     "another address": ([identify("a", email=E), identify("a", email=E0)], []),
     "an address that was given up": (
         [identify("a", email=E), identify("a", email=E0), identify("b", email=E)],
+        [],
+    ),
+    "the address of a merged person": (
+        [
+            identify("a", email=E),
+            identify("p"),
+            {"type": "alias", "userId": "p", "previousId": "a"},
+            identify("b", email=E),
+        ],
+        [],
+    ),
+    "an address that a cio_id gave": (
+        [identify("a"), identify("cio_00000001", email=E), identify("a", email=E)],
         [],
     ),
     "the address of a deleted person": (
@@ -91,3 +112,53 @@ def test_a_change_of_identifiers_is_told_when_the_service_will_drop_it(
     lines = [line for line in logged(caplog) if line["event"] == "operation_unapplied"]
     assert [line["reason"] for line in lines] == ["address_held"] * len(lines)
     assert bool(lines) == bool(expected)
+
+
+def test_what_will_not_be_applied_is_marked_in_the_delivery_log_also_when_it_is_sent_again(
+    client: redis.Redis,
+) -> None:
+    worker = Worker(client)
+    worker.append(identify("a", email=E))
+    worker.deliver()
+    worker.append(identify("b", email=E, plan="pro"), track("Bought", "b"))
+    worker.deliver()
+    make_due(client)
+
+    for _ in range(2):  # the first worker crashes before it settles
+        claim = claimed(worker)
+        (first, *_) = prepared(worker, claim)
+        assert [item.unapplied for item in first.items] == ["address_held"]
+        client.zadd(keys.CLAIMS.of(QUEUE), {claim.id: 0})
+        lanes.reap(worker.queue)
+
+    recorder = delivery_log.Recorder(worker.queue, claim, "worker")
+    items = tuple(item for event in prepared(worker, claim) for item in event.items)
+    recorder.recording(lambda request: [Delivered()] * len(request.items))(Request(BATCH_PATH, items))
+    recorder.write()
+    sent = delivery_log.sent_for(worker.queue, lanes.digest("id:b"), 9)
+    assert [each.unapplied for each in sent if each.sequence == 2] == ["address_held"]
+
+
+def test_an_operation_by_the_cio_id_of_a_deleted_person_is_told(client: redis.Redis) -> None:
+    worker = Worker(client)
+    worker.append(track("Seen", "cio_7"), track("Seen", "8"))
+    worker.deliver()
+    deleted = [
+        Change("delete", {"identifiers": {kind: name}}, int(time.time() * 1000) - 10**7)
+        for kind, name in (("cio_id", "7"), ("id", "8"))
+    ]
+    identity_memory.remember(worker.queue, deleted)
+
+    worker.append(track("Seen", "cio_7"), identify("cio_7", plan="pro"), track("Seen", "8"))
+    worker.deliver()
+
+    assert len(worker.bodies) == 5
+    assert unapplied.totals(worker.queue) == {"cio_id_deleted": 2}
+
+
+def claimed(worker: Worker) -> lanes.Claim:
+    return lanes.claim(worker.queue, lease_ms=60_000, max_events=9, max_bytes=10**6, max_depth=1, poll_ms=0)
+
+
+def prepared(worker: Worker, claim: lanes.Claim) -> Sequence[Prepared]:
+    return address(prepare(claim.events, worker.destination), worker.queue, worker.destination)
