@@ -77,6 +77,9 @@ def _headings(row: dict[str, Any]) -> Iterator[RenderableType]:
     yield Text.assemble((f"destination {row['name']}", "bold"), ": ", (f"{state}{reason}", style))
     if row["alarm"]:
         yield _indented(Text(f"alarm: {row['alarm']}", style="bold red"))
+    if row["waiting"] + row["blocking"] >= row["queue_limit"]:
+        full = f"the queue is full: {row['queue_limit']:,} events are unfinished; ingest answers 429"
+        yield _indented(Text(full, style="bold red"))
     for line in deliveries.lines(row):
         yield _indented(Text(line, style="yellow"))
     for lane in row["hot"]:
@@ -146,6 +149,7 @@ def _destination(queue: lanes.Queue, destination: mapping.Destination, workers: 
         "filtered_total": counted.filtered,
         "not_applicable": counted.not_applicable,
         "oldest_age_s": stats.oldest_age_s,
+        "queue_limit": queue.limit,
         "unapplied": unapplied.totals(queue),
         "alarm": retention.exceeded(queue, delivery, int(time.time() * 1000)),
         "hot": hot_lanes.gather(queue, destination, stats.hot),

@@ -247,7 +247,7 @@ def _addressed(prepared: Prepared, identities: Identities, rising: bool) -> Prep
     items, late, sequence = [], False, prepared.event.sequence
     time_s = identities.times_s.get(sequence) if rising else None
     happened_at_ms = prepared.happened_at_ms if identities.deleted_ms else 0
-    is_held = sequence in identities.held
+    is_conflict = sequence in identities.conflicts
     kept, owners = iter(identities.kept.get(sequence, b"")), iter(identities.owners.get(sequence, ()))
     described = iter(prepared.update.described if prepared.update else ())
     for item in prepared.items:
@@ -263,8 +263,8 @@ def _addressed(prepared: Prepared, identities: Identities, rising: bool) -> Prep
         if sent is None:
             late = late or item.effect != "merge"
         else:
-            if is_held or identities.deleted_ms:
-                why = unapplied.reason(item.effect, sent, identities, is_held=is_held)
+            if is_conflict or identities.deleted_ms:
+                why = unapplied.reason(item.effect, sent, identities, is_conflict=is_conflict)
                 item = item._replace(unapplied=why)
             items.append(item if sent is body else item._replace(data=json_of(sent)))
     return prepared._replace(items=tuple(items), late=late)

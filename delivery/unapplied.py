@@ -20,24 +20,24 @@ from mapping.envelope import JsonObject
 # Reason → what an operator reads. An identifier belongs to one person; one that is set is changed by cio_id only; a
 # cio_id that is unknown or deleted names no person ("How to identify people", Track API reference of Customer.io).
 REASONS: Final = {
-    "address_held": "the e-mail address belongs to another person",
+    "address_conflict": "the e-mail address belongs to another person",
     "cio_id_deleted": "the person with this cio_id was deleted",
 }
 
 
-def reason(effect: Effect, body: JsonObject, identities: Identities, *, is_held: bool) -> str:
+def reason(effect: Effect, body: JsonObject, identities: Identities, *, is_conflict: bool) -> str:
     """Return why the operation, or the identifiers that it gives, will not be applied, a key of REASONS; else ''.
 
-    `is_held`: the event gives a person an address that belongs to another one.
+    `is_conflict`: the event gives a person an address that belongs to another one.
     """
     person = key_of(body.get("identifiers", {}))
     is_deleted = person is not None and person.startswith("cio_id:") and person in identities.deleted_ms
     if is_deleted and effect not in CHANGES_IDENTITY:
         return "cio_id_deleted"
-    if is_held and effect == "update":
+    if is_conflict and effect == "update":
         named = identifier_changes.identifiers(body)
         if named.person and named.email:
-            return "address_held"
+            return "address_conflict"
     return ""
 
 

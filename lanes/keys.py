@@ -394,8 +394,8 @@ IDENTIFIER_CHANGES = Key(
     expires=True,
     personal="digests",
 )
-HELD_ADDRESSES = Key(
-    ":held_addresses:{generation}",
+ADDRESS_CONFLICTS = Key(
+    ":address_conflicts:{generation}",
     "hash",
     "digest of the address of a lead that was given to another person in vain → 3 bytes of the digest of that person; "
     "of an address that was given by cio_id → nothing",

@@ -162,7 +162,7 @@ OPERATION_UNAPPLIED: Final = _event(
     _WARNING,
     "operation_unapplied",
     "sequence message_id",
-    "Customer.io accepted an operation that it will not apply, by its rules. `reason`: `address_held` or "
+    "Customer.io accepted an operation that it will not apply, by its rules. `reason`: `address_conflict` or "
     "`cio_id_deleted`.",
     cause="destination reason",
 )

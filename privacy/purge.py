@@ -43,7 +43,7 @@ _REMEMBERED = (
     "deleted",
     "identified",
     "identifier_changes",
-    "held_addresses",
+    "address_conflicts",
     "attribute_clocks",
     "recent_attributes",
 )

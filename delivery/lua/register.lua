@@ -9,8 +9,9 @@
 --
 -- Attributes: one is left out when a value with a later client time was sent (attribute_clocks.lua).
 --
--- Addresses: an address is *held* when it belongs to another person, by what was sent: to one with an id, or to a lead when
--- the person of the update has another address. The service accepts such an update, and does not give the address to its person.
+-- Addresses: an update *conflicts* when the address that it gives belongs to another person, by what was sent: to one with
+-- an id, or to a lead while the person of the update has another address. The service accepts such an update, and does not
+-- give the address to its person.
 --
 -- An update *changes identifiers* when it connects an identifier to another one than the last update did, or updates only
 -- where that one created, or the other way round. It must have a cooldown. One that has none yet is returned, and is not
@@ -29,13 +30,13 @@
 --          partner, the identifier given with it; how many people and objects it updates, and a text for each (see
 --          `choose`)
 --
--- Returns  {merged, deleted, times, changing, kept, owners, unbounded, how many, known, held}: by person, '' or the JSON of the
+-- Returns  {merged, deleted, times, changing, kept, owners, unbounded, how many, known, conflicting}: by person, '' or the JSON of the
 --          primary, '' or the time of the deletion in ms (an empty array when no person was merged or deleted); by event,
 --          the time to send, Unix seconds, or 0; the sequences of those that change identifiers and have no cooldown yet; by
 --          event, '' or a byte for each attribute, '1' when it is to be sent; by event, for each person and object that it
 --          updates the digest under which their recent attributes are remembered; the digests of identifiers that changed
 --          more often than they may, and how many of them had not before; a byte for each person: '1' when an update of the
---          person was sent before; the sequences of those that give an address that is held
+--          person was sent before; the sequences of those with an update that conflicts
 -- Clock    Redis' own.
 -- uses clock, bulk, generations, attribute_clocks
 local OLDEST_S, MOST_AHEAD_S, SLACK_S, MOST_MERGES = 3600, 3600, 60, 20
@@ -257,8 +258,8 @@ local function compare(clocks, name, ms)
   return is_newest, is_known
 end
 
-local held_names = generations(HELD_ADDRESSES, TIMES_KEPT_S * 1000)
-local some_held, new_held = call('EXISTS', unpack(held_names)) > 0, {}
+local conflict_names = generations(ADDRESS_CONFLICTS, TIMES_KEPT_S * 1000)
+local some_conflicts, new_conflicts = call('EXISTS', unpack(conflict_names)) > 0, {}
 
 local function start_of(digest)
   return sub(digest, 1, PARTNER_END - PARTNER + 1)
@@ -273,21 +274,21 @@ local function is_gone(digest)
   return some_merged and select(2, primary_of(digest)) ~= digest or some_deleted and find_in(deleted_names, digest)
 end
 
--- Whether an address that is given to this person is held.
-local function is_held(address, person)
+-- Whether an update that gives the address to this person conflicts.
+local function is_conflict(address, person)
   local holder = owner_of(address)
   if holder == person then
     return false
   end
-  local held = new_held[address] or some_held and find_in(held_names, address)
-  if held == OF_UNKNOWN or is_gone(holder) then
+  local before = new_conflicts[address] or some_conflicts and find_in(conflict_names, address)
+  if before == OF_UNKNOWN or is_gone(holder) then
     return false
   elseif holder ~= address then -- it has an id
     return known_partner(holder) == start_of(address)
   end
-  local own, is_lead = known_partner(person), held or known_partner(address) == NO_PARTNER
+  local own, is_lead = known_partner(person), before or known_partner(address) == NO_PARTNER
   local has_another = own ~= UNKNOWN and own ~= NO_PARTNER and own ~= start_of(address)
-  return is_lead and (has_another or held == start_of(person))
+  return is_lead and (has_another or before == start_of(person))
 end
 
 local function add_clock(clocks, owner)
@@ -306,9 +307,9 @@ local function choose(text)
   local person, address, role = sub(text, 1, ADDRESS - 1), sub(text, ADDRESS, ROLE - 1), sub(text, ROLE, ROLE)
   local time, names_at, sent, is_known, stale_address = sub(text, ROLE + 1, NAMES - 1), NAMES, '', false, nil
   local named, given, by_cio_id = person, address, role == GIVEN_BY_CIO_ID
-  local held = given ~= NO_ADDRESS
+  local conflicts = given ~= NO_ADDRESS
     and not by_cio_id
-    and is_held(given, owner_of(some_merged and select(2, primary_of(named)) or named))
+    and is_conflict(given, owner_of(some_merged and select(2, primary_of(named)) or named))
   if role == ADDRESSED and owner_of(address) ~= address then
     person, address = address, NO_ADDRESS
   end
@@ -323,8 +324,8 @@ local function choose(text)
     local is_newest, was_sent = compare(clocks, sub(text, NAMES, names_at - 1), ms)
     sent, is_known, stale_address = is_newest and SENT or STALE, is_newest and was_sent, not is_newest and address or nil
   end
-  held = held and not stale_address
-  local gains_address = address ~= NO_ADDRESS and address ~= owner and not stale_address and not held
+  conflicts = conflicts and not stale_address
+  local gains_address = address ~= NO_ADDRESS and address ~= owner and not stale_address and not conflicts
   if gains_address and owner_of(address) == address then
     add_clock(clocks, address)
   end
@@ -342,7 +343,7 @@ local function choose(text)
     owner = owner,
     address = gains_address and address,
     stale_address = stale_address,
-    held = held,
+    conflicts = conflicts,
     given = given,
     giver = by_cio_id and OF_UNKNOWN or start_of(named),
     text = text,
@@ -352,11 +353,11 @@ local function choose(text)
   }
 end
 
--- Remember of an address by which update it is held, or that it is not known whose it is.
-local function remember_held(choice)
-  local is_of_lead = choice.held and owner_of(choice.given) == choice.given
+-- Remember who was given the address of a lead in vain, and that it is not known whose an address is.
+local function remember_conflict(choice)
+  local is_of_lead = choice.conflicts and owner_of(choice.given) == choice.given
   if is_of_lead or choice.giver == OF_UNKNOWN then
-    new_held[choice.given] = choice.giver
+    new_conflicts[choice.given] = choice.giver
   end
 end
 
@@ -407,7 +408,7 @@ end
 
 -- An event keeps its time and its attributes, as it may be sent again: the last one of a key in the key's field, those that
 -- it overtook within this call, which may all be sent again together, in fields of their own.
-local given, is_behind, is_new, values, held = {}, {}, {}, {}, {}
+local given, is_behind, is_new, values, conflicting = {}, {}, {}, {}, {}
 at = first
 while at <= last do
   local sequence, mode, from, first_identifier = ARGV[at], ARGV[at + 3], at + 5, at + 6 + ARGV[at + 4]
@@ -472,14 +473,14 @@ while at <= last do
     given[sequence] = format('%d', sent_at) .. (mask ~= '' and '/' .. mask or '')
     for _, choice in ipairs(choices) do
       owners[event] = owners[event] .. choice.owner
-      if choice.held and held[#held] ~= sequence then
-        held[#held + 1] = sequence
+      if choice.conflicts and conflicting[#conflicting] ~= sequence then
+        conflicting[#conflicting + 1] = sequence
       end
     end
   end
   if not must_wait and not same_event then
     for _, choice in ipairs(choices) do
-      remember_held(choice)
+      remember_conflict(choice)
       if mode ~= UPDATES_ONLY or next(clock_of(choice.owner)) then -- else there may be no such person, and no effect
         keep(choice)
       end
@@ -534,13 +535,13 @@ if next(has_changed) then
   write_all('HSET', changes_names[1], counts)
   call('EXPIRE', changes_names[1], 2 * TIMES_KEPT_S)
 end
-if next(new_held) then
+if next(new_conflicts) then
   local addresses = {}
-  for address, giver in pairs(new_held) do
+  for address, giver in pairs(new_conflicts) do
     addresses[#addresses + 1], addresses[#addresses + 2] = address, giver
   end
-  write_all('HSET', held_names[1], addresses)
-  call('EXPIRE', held_names[1], 2 * TIMES_KEPT_S)
+  write_all('HSET', conflict_names[1], addresses)
+  call('EXPIRE', conflict_names[1], 2 * TIMES_KEPT_S)
 end
 if new_unbounded > 0 then
   call('HINCRBY', TOTAL, 'unbounded_keys', new_unbounded)
@@ -549,4 +550,4 @@ if #values > 0 then
   write_all('HSET', names[1], values)
   call('EXPIRE', names[1], 2 * TIMES_KEPT_S)
 end
-return { merged, deleted, times, changing, kept, owners, unbounded, new_unbounded, table.concat(known), held }
+return { merged, deleted, times, changing, kept, owners, unbounded, new_unbounded, table.concat(known), conflicting }

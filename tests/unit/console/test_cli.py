@@ -216,6 +216,7 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
         "spilled_total": 0,
         "filtered_total": 0,
         "not_applicable": {},
+        "queue_limit": 1_000_000,
         "unapplied": {},
         "alarm": None,
         "state": "no workers",

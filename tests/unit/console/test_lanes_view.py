@@ -126,7 +126,7 @@ def test_lanes_show_lists_the_dead_letters_of_the_person(store: redis.Redis) -> 
 def test_lanes_show_says_that_what_was_accepted_will_not_be_applied(store: redis.Redis) -> None:
     event = lanes.ClaimedEvent(7, 0, 0, 0, 1_700_000_000_000, (lanes.digest("id:42"),), b"")
     recorder = delivery_log.Recorder(queue_of(store, "demo"), lanes.Claim("c", (event,), None, False), "worker")
-    item = Item(7, 0, "createUpdatePerson", "update", "", b"{}", "web:m7", unapplied="address_held")
+    item = Item(7, 0, "createUpdatePerson", "update", "", b"{}", "web:m7", unapplied="address_conflict")
     recorder.recording(lambda _: [Delivered()])(Request(BATCH_PATH, (item,)))
     recorder.write()
 

@@ -23,7 +23,8 @@ DESTINATION = {
     "delivered_total": 123_456_789,
     "buried_total": 31,
     "filtered_total": 42,
-    "unapplied": {"address_held": 3},
+    "queue_limit": 2_000_000_000,
+    "unapplied": {"address_conflict": 3},
     "not_applicable": {"Create or Update Device": 1_234_567},
     "oldest_age_s": 90.0,
     "state": "paused",
@@ -209,3 +210,9 @@ def test_configurations_that_differ_are_shown_with_their_processes() -> None:
         "  decaf: segue-3@host",
         "segue-3@host refused the file: sources.web: there is no key x",
     ]
+
+
+def test_a_full_queue_is_shown() -> None:
+    lines = screen(120, [DESTINATION | {"waiting": 93, "blocking": 7, "queue_limit": 100}], [])
+
+    assert "the queue is full: 100 events are unfinished; ingest answers 429" in [line.strip() for line in lines]

@@ -108,9 +108,9 @@ def test_a_change_of_identifiers_is_told_when_the_service_will_drop_it(
 
     assert len(worker.bodies) == len(events)
     assert worker.failed == expected, "what the service drops"
-    assert unapplied.totals(worker.queue) == ({"address_held": len(expected)} if expected else {})
+    assert unapplied.totals(worker.queue) == ({"address_conflict": len(expected)} if expected else {})
     lines = [line for line in logged(caplog) if line["event"] == "operation_unapplied"]
-    assert [line["reason"] for line in lines] == ["address_held"] * len(lines)
+    assert [line["reason"] for line in lines] == ["address_conflict"] * len(lines)
     assert bool(lines) == bool(expected)
 
 
@@ -127,7 +127,7 @@ def test_what_will_not_be_applied_is_marked_in_the_delivery_log_also_when_it_is_
     for _ in range(2):  # the first worker crashes before it settles
         claim = claimed(worker)
         (first, *_) = prepared(worker, claim)
-        assert [item.unapplied for item in first.items] == ["address_held"]
+        assert [item.unapplied for item in first.items] == ["address_conflict"]
         client.zadd(keys.CLAIMS.of(QUEUE), {claim.id: 0})
         lanes.reap(worker.queue)
 
@@ -136,7 +136,7 @@ def test_what_will_not_be_applied_is_marked_in_the_delivery_log_also_when_it_is_
     recorder.recording(lambda request: [Delivered()] * len(request.items))(Request(BATCH_PATH, items))
     recorder.write()
     sent = delivery_log.sent_for(worker.queue, lanes.digest("id:b"), 9)
-    assert [each.unapplied for each in sent if each.sequence == 2] == ["address_held"]
+    assert [each.unapplied for each in sent if each.sequence == 2] == ["address_conflict"]
 
 
 def test_an_operation_by_the_cio_id_of_a_deleted_person_is_told(client: redis.Redis) -> None:
