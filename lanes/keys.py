@@ -397,8 +397,8 @@ IDENTIFIER_CHANGES = Key(
 ADDRESS_CONFLICTS = Key(
     ":address_conflicts:{generation}",
     "hash",
-    "digest of the address of a lead that was given to another person in vain → 3 bytes of the digest of that person; "
-    "of an address that was given by cio_id → nothing",
+    "digest of a person who was given an address in vain, or another one → 3 bytes of the digest of the one that the "
+    "person has, if it is known; of an address → `lead`, or nothing for one that was given by cio_id",
     "2 to 4 hours",
     "delivery",
     expires=True,

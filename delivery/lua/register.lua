@@ -47,7 +47,7 @@ local REGISTERED = '^(%d+)/(%-?%d+)/?([01]*)$' -- from SEQUENCE on, see `found` 
 local CREATES, UPDATES_ONLY, MERGES, TRUSTED = 'c', 'u', 'm', 't'
 local TIME_OF = 'time of ' -- longer than a digest with whatever follows
 local NO_ADDRESS, GIVEN, ADDRESSED, GIVEN_BY_CIO_ID = string.rep('\0', DIGEST_BYTES), '1', '2', '3'
-local OF_UNKNOWN = '' -- in place of a person: the address was given by cio_id, which may be that of any id
+local OF_LEAD, OF_UNKNOWN = 'lead', '' -- unknown: it was given by cio_id, which may be that of any id
 local SENT, STALE, SENT_BYTE = '1', '0', byte('1')
 local ADDRESS, ROLE = DIGEST_BYTES + 1, 2 * DIGEST_BYTES + 1
 local NAMES = ROLE + CLOCK_TIME_BYTES + 1
@@ -258,8 +258,13 @@ local function compare(clocks, name, ms)
   return is_newest, is_known
 end
 
+-- What differs from the partners that are remembered, since some updates give an address in vain: by person, the start of
+-- the digest of the address that the person has, or UNKNOWN; by address, OF_LEAD or OF_UNKNOWN.
 local conflict_names = generations(ADDRESS_CONFLICTS, TIMES_KEPT_S * 1000)
 local some_conflicts, new_conflicts = call('EXISTS', unpack(conflict_names)) > 0, {}
+local function conflict_of(digest)
+  return new_conflicts[digest] or some_conflicts and find_in(conflict_names, digest)
+end
 
 local function start_of(digest)
   return sub(digest, 1, PARTNER_END - PARTNER + 1)
@@ -274,21 +279,38 @@ local function is_gone(digest)
   return some_merged and select(2, primary_of(digest)) ~= digest or some_deleted and find_in(deleted_names, digest)
 end
 
--- Whether an update that gives the address to this person conflicts.
-local function is_conflict(address, person)
+local function has_another(person, address)
+  local own = conflict_of(person) or known_partner(person)
+  return own ~= UNKNOWN and own ~= NO_PARTNER and own ~= start_of(address)
+end
+
+-- Whether an update that gives the address to this person conflicts. `by_address`: it names the person by the address.
+local function is_conflict(address, person, by_address)
   local holder = owner_of(address)
   if holder == person then
     return false
   end
-  local before = new_conflicts[address] or some_conflicts and find_in(conflict_names, address)
-  if before == OF_UNKNOWN or is_gone(holder) then
+  local known = conflict_of(address)
+  if known == OF_UNKNOWN or is_gone(holder) then
     return false
   elseif holder ~= address then -- it has an id
-    return known_partner(holder) == start_of(address)
+    return (conflict_of(holder) or known_partner(holder)) == start_of(address)
   end
-  local own, is_lead = known_partner(person), before or known_partner(address) == NO_PARTNER
-  local has_another = own ~= UNKNOWN and own ~= NO_PARTNER and own ~= start_of(address)
-  return is_lead and (has_another or before == start_of(person))
+  return (known or by_address or known_partner(address) == NO_PARTNER) and has_another(person, address)
+end
+
+-- Remember what an update that gives an address changes of that.
+local function remember_conflict(choice)
+  local address, person = choice.given, choice.named
+  local holder = owner_of(address)
+  if choice.by_cio_id then
+    new_conflicts[address] = OF_UNKNOWN
+  elseif choice.conflicts then
+    new_conflicts[person] = conflict_of(person) or known_partner(person)
+    new_conflicts[address] = holder == address and OF_LEAD or nil
+  elseif holder ~= address and holder ~= person or has_another(person, address) then
+    new_conflicts[person] = UNKNOWN -- the workspace says whether an address may be changed by id
+  end
 end
 
 local function add_clock(clocks, owner)
@@ -306,10 +328,9 @@ end
 local function choose(text)
   local person, address, role = sub(text, 1, ADDRESS - 1), sub(text, ADDRESS, ROLE - 1), sub(text, ROLE, ROLE)
   local time, names_at, sent, is_known, stale_address = sub(text, ROLE + 1, NAMES - 1), NAMES, '', false, nil
-  local named, given, by_cio_id = person, address, role == GIVEN_BY_CIO_ID
-  local conflicts = given ~= NO_ADDRESS
-    and not by_cio_id
-    and is_conflict(given, owner_of(some_merged and select(2, primary_of(named)) or named))
+  local given, by_cio_id = address, role == GIVEN_BY_CIO_ID
+  local named = owner_of(some_merged and select(2, primary_of(person)) or person)
+  local conflicts = given ~= NO_ADDRESS and not by_cio_id and is_conflict(given, named, role == ADDRESSED)
   if role == ADDRESSED and owner_of(address) ~= address then
     person, address = address, NO_ADDRESS
   end
@@ -344,21 +365,14 @@ local function choose(text)
     address = gains_address and address,
     stale_address = stale_address,
     conflicts = conflicts,
-    given = given,
-    giver = by_cio_id and OF_UNKNOWN or start_of(named),
+    given = given ~= NO_ADDRESS and not stale_address and given,
+    named = named,
+    by_cio_id = by_cio_id,
     text = text,
     time = time,
     sent = sent,
     is_known = is_known,
   }
-end
-
--- Remember who was given the address of a lead in vain, and that it is not known whose an address is.
-local function remember_conflict(choice)
-  local is_of_lead = choice.conflicts and owner_of(choice.given) == choice.given
-  if is_of_lead or choice.giver == OF_UNKNOWN then
-    new_conflicts[choice.given] = choice.giver
-  end
 end
 
 -- Record the values that are to be sent.
@@ -480,7 +494,9 @@ while at <= last do
   end
   if not must_wait and not same_event then
     for _, choice in ipairs(choices) do
-      remember_conflict(choice)
+      if choice.given then
+        remember_conflict(choice)
+      end
       if mode ~= UPDATES_ONLY or next(clock_of(choice.owner)) then -- else there may be no such person, and no effect
         keep(choice)
       end
