@@ -40,6 +40,7 @@ _KINDS = {
     "joined": "numbers of links",
     "cooled": "times of cooldowns",
     "identifier_changes": "numbers of changed identifiers",
+    "address_conflicts": "address conflicts",
     "deleted": "times of deletions",
     "identified": "times of updates",
     "attribute_clocks": "attribute clocks",

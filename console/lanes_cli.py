@@ -21,9 +21,9 @@ def show(
     destination: Destination = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show why the events of a person wait, and what was sent for the person recently."""
+    """Show why the events of a person wait, the person's dead letters, and what was sent for the person recently."""
     session = Session.join()
-    found = [lanes_view.gather(queue, key) for queue in session.queues(session.chosen(destination))]
+    found = lanes_view.gather(session, session.chosen(destination), key)
     if as_json:
         print_json(found)
         return

@@ -2,42 +2,75 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 import lanes
-from console.output import counted
-from console.session import setting_of
+import mapping
+from console.errors import CommandError
+from console.output import counted, utc
+from console.session import Session, setting_of
+from console.state import deliveries
+from dead_letters import query
+from dead_letters.record import DeadLetter, reason_of
 from delivery import log as delivery_log
+from delivery.unapplied import REASONS
 from mapping.envelope import encoded, unpack
+from mapping.ordering_keys import key_fault
+from workers import heartbeat
 
+_DIGEST = re.compile(r"[0-9a-f]{16}")
 _MOST_SENT = 20
+_MOST_DEAD = 5  # that are printed
 _STATIONS = ("claimed", "sent", "responded")
 
 
-def gather(queue: lanes.Queue, key: str) -> dict[str, Any]:
-    """Return `{"key", "destination", "length", "steps", "sent"}` of a lane.
+def gather(session: Session, names: Iterable[str], key: str) -> list[dict[str, Any]]:
+    """Return `{"key", "destination", "length", "deliveries", "steps", "dead_letters", "sent"}` of the lane at each
+    destination whose events may have the key; the digest of a hot lane is taken for its key.
 
-    `steps` begins with the head of the lane; a step in state "waiting" waits for the next one. `length` 0 means that no
-    event waits. `sent` has the items of the delivery log, the newest first.
+    `deliveries` is that of `console.state.deliveries`. `steps` begins with the head of the lane; a step in state
+    "waiting" waits for the next one. `length` 0 means that no event waits. `dead_letters` are those with the key, each
+    as `{"sequence", "reason", "message", "buried_at_ms", "blocks"}`. `sent` has the items of the delivery log, the
+    newest first.
+
+    Raises CommandError: no event may have the key.
     """
-    lane = lanes.inspect(queue, key)
-    steps = lane.steps if lane else ()
+    workers = heartbeat.count(session.client)
+    destinations = [session.destinations[name] for name in names]
+    faults = [None if _DIGEST.fullmatch(key) else key_fault(key, each.identifiers) for each in destinations]
+    if destinations and None not in faults:
+        raise CommandError(f"{key} {faults[0]}")
+    return [
+        _lane(session.queue(destination.name), destination, key, workers)
+        for destination, fault in zip(destinations, faults, strict=True)
+        if fault is None
+    ]
+
+
+def _lane(queue: lanes.Queue, destination: mapping.Destination, key: str, workers: int) -> dict[str, Any]:
+    digest = bytes.fromhex(key) if _DIGEST.fullmatch(key) else lanes.digest(key)
+    lane, row = lanes.inspect(queue, digest), deliveries.gather(queue, destination.delivery, workers)
+    stop = deliveries.stop(row)
     return {
         "key": key,
         "destination": queue.name,
         "length": lane.length if lane else 0,
-        "steps": [_step_json(step) for step in steps],
-        "sent": [asdict(item) for item in delivery_log.sent_for(queue, lanes.digest(key), _MOST_SENT)],
+        "deliveries": row,
+        "steps": [_step_json(queue, step, stop) for step in (lane.steps if lane else ())],
+        "dead_letters": [_dead_json(dead_letter) for dead_letter in query.of_key(queue, digest)],
+        "sent": [asdict(item) for item in delivery_log.sent_for(queue, digest, _MOST_SENT)],
     }
 
 
 def render(lane: dict[str, Any]) -> Iterator[str]:
     """Yield the result of `gather` as lines for people; what was sent is in order of time."""
     yield from _waiting(lane)
+    yield from _dead(lane)
     for sent in reversed(lane["sent"]):
         yield from _sent(sent)
 
@@ -91,6 +124,19 @@ def _waiting(lane: dict[str, Any]) -> Iterator[str]:
     for depth, step in enumerate(lane["steps"]):
         event = f"#{step['sequence']} {step['type']} {step['name']}".rstrip()
         yield f"{'  ' * depth}{event}, accepted {step['age_s']:.0f} s ago: {step['reason']}"
+    for line in deliveries.lines(lane["deliveries"]):
+        yield f"{lane['destination']}: {line}"
+
+
+def _dead(lane: dict[str, Any]) -> Iterator[str]:
+    """Yield how many dead letters have the key, and a line for each of the last ones."""
+    found = lane["dead_letters"]
+    if found:
+        yield f"{lane['destination']}: {counted(len(found), 'dead letter')} of {lane['key']}; the last:"
+    for dead_letter in found[-_MOST_DEAD:]:
+        blocking = ", blocks its lanes" if dead_letter["blocks"] else ""
+        when = f"#{dead_letter['sequence']} {dead_letter['reason']}{blocking}, {utc(dead_letter['buried_at_ms'])}"
+        yield f"  {when}: {dead_letter['message']}"
 
 
 def _sent(sent: dict[str, Any]) -> Iterator[str]:
@@ -98,18 +144,35 @@ def _sent(sent: dict[str, Any]) -> Iterator[str]:
     accepted = datetime.fromtimestamp(sent["accepted_ms"] / 1000, UTC).isoformat(sep=" ", timespec="milliseconds")
     offsets = {station: (sent[f"{station}_ms"] - sent["accepted_ms"]) / 1000 for station in _STATIONS}
     stations = ", ".join(f"{station} {seconds:+.3f} s" for station, seconds in offsets.items())
-    response = sent["refusal"] or "accepted by Customer.io"
+    response = sent["refusal"] or _accepted(sent["unapplied"])
     item = f"#{sent['sequence']} {sent['message_id']} accepted {accepted[:-6]} UTC"
     yield f"{item}, {stations}, by {sent['worker']}: {response}"
     yield f"  {sent['path']} {encoded(sent['item']).decode()}"
 
 
-def _step_json(step: lanes.Step) -> dict[str, Any]:
+def _dead_json(dead_letter: DeadLetter) -> dict[str, Any]:
+    failure = dead_letter.failure
+    return {
+        "sequence": dead_letter.sequence,
+        "reason": failure.reason,
+        "message": failure.message,
+        "buried_at_ms": failure.buried_at_ms,
+        "blocks": dead_letter.blocks,
+    }
+
+
+def _accepted(unapplied: str | None) -> str:
+    if unapplied is None:
+        return "accepted by Customer.io"
+    return f"accepted, but will not be applied: {REASONS.get(unapplied, unapplied)}"
+
+
+def _step_json(queue: lanes.Queue, step: lanes.Step, stop: str | None) -> dict[str, Any]:
     source, event = unpack(step.body)[:2] if step.body else ("", {"name": "(erased)"})
     return {
         "sequence": step.sequence,
         "state": step.state,
-        "reason": _reason(step),
+        "reason": _reason(queue, step, stop),
         "claim": step.claim,
         "worker": step.by,
         "age_s": max(0.0, time.time() - step.accepted_at_ms / 1000),
@@ -120,13 +183,15 @@ def _step_json(step: lanes.Step) -> dict[str, Any]:
     }
 
 
-def _reason(step: lanes.Step) -> str:
+def _reason(queue: lanes.Queue, step: lanes.Step, stop: str | None) -> str:
+    """Return what a step waits for. `stop`: why no event is sent at this time."""
     seconds = step.figure / 1000
     match step.state:
         case "ready":
-            return f"ready for {seconds:.1f} s, no worker has claimed it yet"
+            why = f"nothing is sent: {stop}" if stop else "no worker has claimed it yet"
+            return f"ready for {seconds:.1f} s, {why}"
         case "delayed":
-            return f"due in {seconds:.1f} s: it is being retried, or in its cooldown"
+            return f"due in {seconds:.1f} s: {_delay(lanes.delay_of(queue, step.sequence))}"
         case "reordering":
             return f"waits {seconds:.1f} s more for earlier events"
         case "claimed":
@@ -134,3 +199,12 @@ def _reason(step: lanes.Step) -> str:
         case "blocking":
             return f"a dead letter that blocks its lane: `segue dead show {step.sequence}`, then replay or skip it"
     return f"behind other events in {step.figure} lanes; one of them:"
+
+
+def _delay(delay: lanes.Delay) -> str:
+    if delay.attempts:
+        last = reason_of(delay.attempts[-1])
+        return f"it is sent again after {counted(len(delay.attempts), 'attempt')}, the last one: {last}"
+    if delay.has_cooldown:
+        return "it is in its cooldown"
+    return "an event before it has a cooldown, or it was returned without an attempt"

@@ -18,8 +18,9 @@ import lanes
 import mapping
 from console import output
 from console.session import Session
+from console.state import configurations, deliveries, hot_lanes
 from dead_letters import retention
-from delivery import admission, unsent
+from delivery import unapplied, unsent
 from ingest import counters
 from ingest.access import sources, unauthorized
 from ingest.reorder import lateness
@@ -37,27 +38,21 @@ _REMARKS = (  # on some of them, and what was refused for a reason of its own
 
 
 def gather(session: Session) -> dict[str, Any]:
-    """Return `{"destinations": [...], "sources": [...], "unauthorized_total": n, "refusals": [...], "workers":
-    n}`; ages in seconds."""
-    totals = counters.totals(session.client)
+    """Return `{"destinations": [...], "sources": [...], "unauthorized_total": n, "refusals": [...], "workers": n}` and
+    the members of `console.state.configurations.gather`; ages in seconds."""
+    totals, workers = counters.totals(session.client), heartbeat.count(session.client)
     by_source = _sources(totals, session.settings)
     return {
         "destinations": [
-            _destination(session.queue(name), destination.delivery) | _too_late(name, by_source)
+            _destination(session.queue(name), destination, workers) | _too_late(name, by_source)
             for name, destination in session.destinations.items()
         ],
         "sources": by_source,
         "unauthorized_total": totals.get(unauthorized.NO_SOURCE, {}).get("unauthorized", 0),
         "refusals": [refused._asdict() for refused in counters.refusals(session.client)],
-        "workers": heartbeat.count(session.client),
+        "workers": workers,
+        **configurations.gather(session),
     }
-
-
-def _deliveries(queue: lanes.Queue) -> dict[str, Any]:
-    """Return `{"paused", "breaker", "reason"}`. `paused`: Customer.io refuses the credentials; `breaker` is "open" when
-    Customer.io is unavailable, else "closed". With neither, a reason says that Customer.io asked to wait."""
-    state = admission.read(queue)
-    return {"paused": state.paused, "breaker": state.breaker, "reason": state.reason}
 
 
 def render(status: dict[str, Any]) -> RenderableType:
@@ -74,6 +69,7 @@ def render(status: dict[str, Any]) -> RenderableType:
         *map(_refusal, status["refusals"]),
         f"unauthorized requests: {status['unauthorized_total']:,}",
         f"workers: {status['workers']}",
+        *configurations.lines(status),
     )
 
 
@@ -83,18 +79,19 @@ def _refusal(refused: dict[str, Any]) -> str:
 
 
 def _headings(row: dict[str, Any]) -> Iterator[RenderableType]:
-    state = "paused" if row["paused"] else "breaker open" if row["breaker"] == "open" else "delivering"
-    if state == "delivering" and row["reason"]:
-        state = "waiting"
+    state = row["state"]
     reason = f": {row['reason']}" if row["reason"] else ""
     style = "green" if state == "delivering" else "bold red"
     yield Text.assemble((f"destination {row['name']}", "bold"), ": ", (f"{state}{reason}", style))
     if row["alarm"]:
         yield _indented(Text(f"alarm: {row['alarm']}", style="bold red"))
+    if row["waiting"] + row["blocking"] >= row["queue_limit"]:
+        full = f"the queue is full: {row['queue_limit']:,} events are unfinished; ingest answers 429"
+        yield _indented(Text(full, style="bold red"))
+    for line in deliveries.lines(row):
+        yield _indented(Text(line, style="yellow"))
     for lane in row["hot"]:
-        count = f"{lane['length']:,} events share one ordering key (digest {lane['digest']})"
-        advice = "if they belong to different people, add the key to ignored_keys"
-        yield _indented(Text(f"hot lane: {count}; {advice}", style="yellow"))
+        yield _indented(Text(hot_lanes.line(lane), style="yellow"))
 
 
 def _first_block(row: dict[str, Any]) -> list[tuple[str, str]]:
@@ -114,6 +111,9 @@ def _second_block(row: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _notes(row: dict[str, Any]) -> Iterator[RenderableType]:
+    for reason, count in row["unapplied"].items():
+        text = unapplied.REASONS.get(reason, reason)
+        yield _indented(Text(f"accepted, but will not be applied: {output.counted(count, 'operation')}, {text}"))
     if row["unbounded_total"]:
         yield _indented(Text(f"keys that made others wait too long, and do not any more: {row['unbounded_total']:,}"))
     for fate in row["fates"]:
@@ -152,7 +152,8 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _destination(queue: lanes.Queue, delivery: mapping.Delivery) -> dict[str, Any]:
+def _destination(queue: lanes.Queue, destination: mapping.Destination, workers: int) -> dict[str, Any]:
+    delivery = destination.delivery
     stats, counts = lanes.stats(queue), lanes.fate_totals(queue)
     return {
         "name": queue.name,
@@ -161,9 +162,11 @@ def _destination(queue: lanes.Queue, delivery: mapping.Delivery) -> dict[str, An
         "fates": [each._asdict() for each in counts if each.fate != "accepted"],
         "not_applicable": unsent.totals(queue),
         "oldest_age_s": stats.oldest_age_s,
+        "queue_limit": queue.limit,
+        "unapplied": unapplied.totals(queue),
         "alarm": retention.exceeded(queue, delivery, int(time.time() * 1000)),
-        "hot": [{"digest": lane.digest.hex(), "length": lane.length} for lane in stats.hot],
-        **_deliveries(queue),
+        "hot": hot_lanes.gather(queue, destination, stats.hot),
+        **deliveries.gather(queue, delivery, workers),
     }
 
 

@@ -108,6 +108,15 @@ def matching(queue: Queue, wanted: Filter) -> Iterator[DeadLetter]:
         found, last = page(queue, wanted, after=last)
 
 
+def of_key(queue: Queue, digest: bytes) -> Iterator[DeadLetter]:
+    """Yield the dead letters that have the ordering key of this digest, in the order of their events."""
+    after: int | None = 0
+    while after is not None:
+        found = lanes.list_dead_letters(queue, after=after, most=PAGE)
+        yield from (record.read(stored) for stored in found if digest in stored.keys)
+        after = found[-1].sequence if found else None
+
+
 def edit(queue: Queue, dead_letter: DeadLetter, event: JsonObject) -> bool:
     """Replace the event of a dead letter, and keep the original event in it. Return False, and change nothing, when the
     dead letter was replayed, removed or edited after it was read."""

@@ -479,6 +479,11 @@ def attempt(now_s: float, reason: str, worker: str) -> bytes:
     return orjson.dumps([int(now_s * 1000), worker, reason[:_LONGEST_REASON]])
 
 
+def reason_of(attempt: bytes) -> str:
+    """Return the reason in a line of `attempt`."""
+    return str(orjson.loads(attempt)[2])
+
+
 def failure(
     event: lanes.ClaimedEvent,
     destination: mapping.Destination,

@@ -36,6 +36,8 @@ LONGEST_PROBE_WAIT_S: Final = 30.0
 _PROBE_S = 30.0
 # A reason is that of the present for so long: a probe is sent more often, unless nothing waits or Redis is in the way.
 _PRESENT_MS = 90_000
+# How long a rate that was cut takes to recover, as in acquire.lua.
+_RECOVERY_S = 30
 # Responses are slow when the last twenty or so took this many times what some hundreds took, and this much more. A
 # single response says nothing: a hundredth of the responses of a healthy service is slow.
 _SLOW_TIMES, _SLOW_MORE_S = 2.0, 0.25
@@ -63,8 +65,19 @@ class AdmissionState:
     paused: bool  # a fault of the set-up: credentials, region
     breaker: Literal["closed", "open"]  # open: the service is down, only probes are sent
     reason: str | None  # why nothing is sent; also while the service asked to wait
-    since_ms: int | None  # Redis' clock
-    requests_per_s: float | None  # the current rate; None: it was never cut
+    since_ms: int | None  # since when it is paused or the breaker is open. All times are of Redis' clock
+    requests_per_s: float | None  # the rate after the last cut; None: it was never cut
+    cut_ms: int | None = None  # when that was
+    probe_ms: int | None = None  # when the next probe is due
+    throttled: int = 0  # requests that were answered with 429
+    throttled_ms: int | None = None  # when the last of them was
+    now_ms: int = 0
+
+    def rate(self, limit: float) -> float:
+        """Return the requests per second that are sent at most now, as a cut rate recovers to the limit."""
+        if self.requests_per_s is None or self.cut_ms is None:
+            return limit
+        return min(limit, self.requests_per_s + limit * (self.now_ms - self.cut_ms) / 1000 / _RECOVERY_S)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -186,14 +199,23 @@ def read(queue: Queue) -> AdmissionState:
         pipeline.time()
         stored, (seconds, microseconds) = pipeline.execute()
     fields = {name.decode(): value.decode("utf-8", "replace") for name, value in stored.items()}
-    state, since, rate = (fields.get(name) for name in ("state", "since", "rate"))
+    now_ms, state = int(seconds) * 1000 + int(microseconds) // 1000, fields.get("state")
     return AdmissionState(
         paused=state == "paused",
         breaker="open" if state == "open" else "closed",
-        reason=_reason(fields, int(seconds) * 1000 + int(microseconds) // 1000),
-        since_ms=int(since) if since else None,
-        requests_per_s=float(rate) if rate else None,
+        reason=_reason(fields, now_ms),
+        since_ms=_number(fields, "since"),
+        requests_per_s=float(fields["rate"]) if "rate" in fields else None,
+        cut_ms=_number(fields, "cut_at"),
+        probe_ms=_number(fields, "probe_at"),
+        throttled=_number(fields, "throttled") or 0,
+        throttled_ms=_number(fields, "throttled_at"),
+        now_ms=now_ms,
     )
+
+
+def _number(fields: dict[str, str], name: str) -> int | None:
+    return int(fields[name]) if name in fields else None
 
 
 def _reason(fields: dict[str, str], now_ms: int) -> str | None:

@@ -26,14 +26,15 @@ from mapping.envelope import JsonObject
 
 # These name a person, or say how the update is applied. They are sent whatever their time.
 _ALWAYS_SENT: Final = frozenset({"id", "cio_id", "anonymous_id", "_update"})
-_EMAIL: Final = "email"
+_EMAIL, _CIO_ID = "email", "cio_id"
 _OF_PEOPLE: Final = frozenset({"id", "email", "cio_id"})
 _OBJECT_TYPE, _OBJECT_ID = "object_type_id", "object_id"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _EARLIEST_S: Final = -62_135_596_800  # the year 1
 _NO_ADDRESS: Final = bytes(DIGEST_BYTES)
-_NONE, _GIVEN, _ADDRESSED = b"0", b"1", b"2"  # whether the address is an attribute, or names the person
+# Whether the address is an attribute, or names the person. `_GIVEN_BY_CIO_ID`: a cio_id names the person.
+_NONE, _GIVEN, _ADDRESSED, _GIVEN_BY_CIO_ID = b"0", b"1", b"2", b"3"
 _STALE: Final = ord("0")
 _TIME: Final = slice(2 * DIGEST_BYTES + 1, 2 * DIGEST_BYTES + 1 + CLOCK_TIME_BYTES)  # in a described update
 _LATEST_MS: Final[int] = 256**CLOCK_TIME_BYTES - 1
@@ -100,7 +101,8 @@ def described(body: JsonObject, named: Identifiers, keys: Collection[bytes], at_
     """
     names, address, role = names_of(body), _NO_ADDRESS, _NONE
     if named.person and named.email and named.email in keys:
-        address, role = named.email, _GIVEN if names[:1] == [_EMAIL] else _ADDRESSED
+        given = _GIVEN_BY_CIO_ID if _CIO_ID in body.get("identifiers", {}) else _GIVEN
+        address, role = named.email, given if names[:1] == [_EMAIL] else _ADDRESSED
     owner = named.person or named.email or _NO_ADDRESS
     return b"".join((owner, address, role, stored_time(at_ms), *map(hash_of_name, names)))
 

@@ -34,6 +34,7 @@ class Item(NamedTuple):
     at_ms: int = 0  # of such an update: its client time
     own: bytes = b""  # JSON without the attributes of other updates that `data` repeats, if it repeats any
     repeated: bytes = b""  # recent attributes of its person, as `delivery.recent_attributes` stores them
+    unapplied: str = ""  # why Customer.io will not apply it, of `delivery.unapplied`
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,9 +64,10 @@ class Identities:
     owners: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
     unbounded: frozenset[bytes] = frozenset()  # digests of identifiers that changed too often for a cooldown
     known: frozenset[str] = frozenset()  # keys of people that were updated before; only where there is a merge
+    conflicts: frozenset[int] = frozenset()  # events that give a person an address that belongs to another one
 
     def __bool__(self) -> bool:
-        return bool(self.merged or self.deleted_ms or self.times_s or self.changing)
+        return bool(self.merged or self.deleted_ms or self.times_s or self.changing or self.conflicts)
 
     def have_changed(self, people: Iterable[str]) -> bool:
         """Whether the person of any of these keys was merged or deleted."""
@@ -124,7 +125,9 @@ def register(
         mode = _MERGES if update.only_merges else _UPDATES if update.updates_only else _CREATES
         arguments += (update.sequence, update.time_s, update.latest_s, mode, len(update.keys), *update.keys)
         arguments += (len(update.partners) // 2, *update.partners, len(update.described), *update.described)
-    merged, deleted, times, changing, kept, owners, unbounded, new_unbounded, known = run(queue, "register", *arguments)
+    merged, deleted, times, changing, kept, owners, unbounded, new_unbounded, known, conflicts = run(
+        queue, "register", *arguments
+    )
     if new_unbounded:
         log.IDENTIFIERS_UNBOUNDED.write(destination=queue.name, limit=queue.most_fan_in, count=new_unbounded)
     sequences = [update.sequence for update in updates]
@@ -137,6 +140,7 @@ def register(
         {sequence: _digests(found) for sequence, found in zip(sequences, owners, strict=True) if found},
         frozenset(unbounded),
         _known(people, known) if any(update.merges for update in updates) else frozenset(),
+        frozenset(map(int, conflicts)),
     )
 
 

@@ -6,7 +6,8 @@ who finds no event of a person in progress finds all requests of that person. Fi
 
 An entry is 13 digits, the time in ms at which the request was sent; then, compressed with Zstandard, a JSON object
 `{"path", "worker", "claimed_ms", "sent_ms", "responded_ms", "items"}`. An item is a list `[sequence, accepted at (ms),
-digests of the ordering keys in hex, SOURCE:MESSAGE ID, null or the reason why it was not delivered, the body as sent]`.
+digests of the ordering keys in hex, SOURCE:MESSAGE ID, null or the reason why it was not delivered, the body as sent]`,
+and the reason why it will not be applied, if it is accepted in vain (a key of `delivery.unapplied.REASONS`).
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Sent:
     path: str
     worker: str
     item: JsonObject  # the body as sent
+    unapplied: str | None  # why it is accepted in vain, a key of `delivery.unapplied.REASONS`
 
 
 class RemovedItem(NamedTuple):
@@ -100,6 +102,7 @@ class Recorder:
                 item.message_id,
                 None if isinstance(outcome, Delivered) else outcome.reason,
                 orjson.Fragment(item.data),
+                *((item.unapplied,) if item.unapplied else ()),
             )
             for item, outcome in zip(request.items, outcomes, strict=True)
         ]
@@ -135,6 +138,7 @@ def sent_for(queue: Queue, digest: bytes, limit: int) -> list[Sent]:
                 path=entry["path"],
                 worker=entry["worker"],
                 item=item[5],
+                unapplied=item[6] if len(item) > 6 else None,
             )
             for item in entry["items"]
             if digest in _digests(item)

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 import lanes
 import mapping
-from delivery import attribute_clocks, fates, identifier_changes, identity_memory, unsent, wire
+from delivery import attribute_clocks, fates, identifier_changes, identity_memory, unapplied, unsent, wire
 from delivery.batching import Item, encode, json_of
 from delivery.identity_memory import Identities, Update
 from lanes import digest
@@ -250,6 +250,7 @@ def _addressed(prepared: Prepared, identities: Identities, rising: bool) -> Prep
     items, late, sequence = [], False, prepared.event.sequence
     time_s = identities.times_s.get(sequence) if rising else None
     happened_at_ms = prepared.happened_at_ms if identities.deleted_ms else 0
+    is_conflict = sequence in identities.conflicts
     kept, owners = iter(identities.kept.get(sequence, b"")), iter(identities.owners.get(sequence, ()))
     described = iter(prepared.update.described if prepared.update else ())
     for item in prepared.items:
@@ -265,6 +266,9 @@ def _addressed(prepared: Prepared, identities: Identities, rising: bool) -> Prep
         if sent is None:
             late = late or item.effect != "merge"
         else:
+            if is_conflict or identities.deleted_ms:
+                why = unapplied.reason(item.effect, sent, identities, is_conflict=is_conflict)
+                item = item._replace(unapplied=why)
             items.append(item if sent is body else item._replace(data=json_of(sent)))
     if not items and prepared.items:
         prepared = prepared._replace(counted_as=fates.nothing_left(prepared.source, late=late))

@@ -20,6 +20,7 @@ from ingest.calls import Calls, Entries
 from ingest.counters import Counters
 from ingest.errors import Refusal
 from ingest.queues.group_commit import RESULTS, GroupCommit, Result
+from ingest.queues.outage import RETRY_AFTER_S
 from ingest.queues.wakeups import Wakeups
 from mapping.envelope import JsonObject
 from settings import Settings, digest
@@ -71,6 +72,16 @@ class Acceptance:
         """Open every queue. Raises lanes.QueueError when this process must not use one, and what Redis raises."""
         for queue in self._queues.values():
             await lanes.open_queue_async(queue)
+
+    async def check(self) -> None:
+        """Test whether an event could be accepted now.
+
+        One full queue does not stop the events of others: only when all are full, none could be accepted. Raises
+        Refusal (503), with the reason.
+        """
+        have_room = [await commits.check() for commits in self.commits.values()]
+        if have_room and not any(have_room):
+            raise Refusal(503, "every queue is full", retry_after_s=RETRY_AFTER_S[0], code="queue_full")
 
     async def append(self, source: Source, events: list[Entries]) -> Iterable[Result]:
         """Append to every queue of the source; return for each event the best of its results.

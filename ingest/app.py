@@ -53,6 +53,11 @@ class Ingest:
         self._scripts = analytics_js.scripts(settings.analytics_js)
         self._counters = Counters()
         self.reload = Reload(settings, self._acceptance_of)
+        self._is_stopping = False
+
+    def fail_readiness(self) -> None:
+        """Have `/ready` answer 503 from now on. Events are accepted as before."""
+        self._is_stopping = True
 
     async def __call__(self, scope: Scope, receive: bodies.Receive, send: Send) -> None:
         """Serve one HTTP request, or the lifespan of the server."""
@@ -184,8 +189,9 @@ class Ingest:
         return json_response(200, {"status": "ready"})
 
     async def _check(self) -> None:
-        for commits in self._acceptance.commits.values():
-            await commits.check()
+        if self._is_stopping:
+            raise Refusal(503, "this process stops", code="stopping")
+        await self._acceptance.check()
 
     def _settings_document(self, write_key: str, scope: Scope) -> Response:
         source = self._acceptance.calls.source_of(write_key)

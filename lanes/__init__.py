@@ -64,7 +64,8 @@ from lanes.erase import (
     joined_digests,
     remembered_hashes,
 )
-from lanes.inspection import HotLane, Lane, Stats, Step, Waiting, inspect, lane_events, stats
+from lanes.inspection import Delay, HotLane, Lane, Stats, Step, Waiting, delay_of, inspect, lane_events, stats
+from lanes.probe import probe_async
 from lanes.queue import NO_LIMIT, AsyncQueue, Queue, QueueConfig
 from lanes.reconfigure import QueueInUse, reconfigure
 from lanes.records import digest
@@ -82,6 +83,7 @@ __all__ = [
     "ClaimedEvent",
     "DeadLetter",
     "DeadLettersChanged",
+    "Delay",
     "Erased",
     "ErasedEvent",
     "ExpiredClaim",
@@ -119,6 +121,7 @@ __all__ = [
     "compare_queue",
     "count_dead_letters",
     "dead_letter_changes",
+    "delay_of",
     "digest",
     "discard",
     "edit_dead_letter",
@@ -138,6 +141,7 @@ __all__ = [
     "open_queue",
     "open_queue_async",
     "open_spill",
+    "probe_async",
     "reap",
     "reconfigure",
     "remembered_hashes",

@@ -73,6 +73,14 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Delay:
+    """Why an event may be due later."""
+
+    attempts: tuple[bytes, ...]  # what was recorded of each attempt so far
+    has_cooldown: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """An unfinished event of a lane."""
 
@@ -127,6 +135,15 @@ def inspect(queue: Queue, key: str | bytes) -> Lane | None:
         return None
     length, tail, *steps = reply
     return Lane(length, tail, tuple(_step(*step) for step in steps))
+
+
+def delay_of(queue: Queue, sequence: int) -> Delay:
+    """Return what may delay an unfinished event."""
+    with queue.client.pipeline(transaction=True) as pipeline:
+        pipeline.hget(keys.ATTEMPTS.of(queue.name), str(sequence))
+        pipeline.hexists(keys.COOLDOWN.of(queue.name), str(sequence))
+        attempts, has_cooldown = pipeline.execute()
+    return Delay(tuple((attempts or b"").splitlines()), bool(has_cooldown))
 
 
 def lane_events(queue: Queue, digest: bytes, *, most: int) -> list[Waiting]:

@@ -364,7 +364,13 @@ ERASING_LOCK = Key(":erasing:lock", "string", "a worker finishes erasures", "60 
 
 # Delivery
 
-ADMISSION = Key(":admission", "hash", "circuit breaker, pause and rate of the destination", _FOR_EVER, "delivery")
+ADMISSION = Key(
+    ":admission",
+    "hash",
+    "circuit breaker, pause and rate of the destination, and its responses 429",
+    _FOR_EVER,
+    "delivery",
+)
 ACQUIRED = Key(
     ":admission:acquired", "list", "times of the last requests of a second in µs, newest first", _FOR_EVER, "delivery"
 )
@@ -372,6 +378,13 @@ UNSENT = Key(
     ":unsent",
     "hash",
     "not_applicable:SUBSCRIPTION → number of events that matched a subscription whose action does not apply",
+    _FOR_EVER,
+    "delivery",
+)
+UNAPPLIED = Key(
+    ":unapplied",
+    "hash",
+    "reason of delivery/unapplied.py → number of operations that were accepted and will not be applied",
     _FOR_EVER,
     "delivery",
 )
@@ -414,6 +427,16 @@ IDENTIFIER_CHANGES = Key(
     ":identifier_changes:{generation}",
     "hash",
     "digest of an identifier → number of updates that connected it to another one",
+    "2 to 4 hours",
+    "delivery",
+    expires=True,
+    personal="digests",
+)
+ADDRESS_CONFLICTS = Key(
+    ":address_conflicts:{generation}",
+    "hash",
+    "digest of a person who was given an address in vain, or another one → 3 bytes of the digest of the one that the "
+    "person has, if it is known; of an address → `lead`, or nothing for one that was given by cio_id",
     "2 to 4 hours",
     "delivery",
     expires=True,

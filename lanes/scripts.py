@@ -52,6 +52,7 @@ class Script:
     text: str
     sha: str
     parts: tuple[tuple[str, int], ...]  # the files that it was composed of, each with its number of lines
+    names: frozenset[str]  # of the keys and numbers of `lanes.keys` in it
 
     def position(self, line: int) -> str:
         """Return FILE:LINE for a line of the text."""
@@ -75,7 +76,7 @@ def load(package: str, verb: str) -> Script:
     parts.insert(0, ("prelude", _PRELUDE + "".join(_definitions(names))))
     text = "".join(text for _, text in parts)
     sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
-    return Script(verb, text, sha, tuple((file, text.count("\n")) for file, text in parts))
+    return Script(verb, text, sha, tuple((file, text.count("\n")) for file, text in parts), frozenset(names))
 
 
 def _definitions(names: Iterable[str]) -> Iterator[str]:

@@ -158,6 +158,14 @@ EVENT_BURIED: Final = _event(
     "An event became a dead letter. `segue dead show` explains the one of this `sequence`.",
     cause="destination reason subscription action status",
 )
+OPERATION_UNAPPLIED: Final = _event(
+    _WARNING,
+    "operation_unapplied",
+    "sequence message_id",
+    "Customer.io accepted an operation that it will not apply, by its rules. `reason`: `address_conflict` or "
+    "`cio_id_deleted`.",
+    cause="destination reason",
+)
 DESTINATION_PAUSED: Final = _event(
     _ERROR, "destination_paused", "destination reason", "A destination is paused: its credentials or address are wrong."
 )

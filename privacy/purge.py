@@ -43,6 +43,7 @@ _REMEMBERED = (
     "deleted",
     "identified",
     "identifier_changes",
+    "address_conflicts",
     "attribute_clocks",
     "recent_attributes",
 )

@@ -130,7 +130,7 @@ class Pipeline:
             self._start(
                 "-m", "simulator", "--port", self.simulator_url.rpartition(":")[2], "--credentials", f"{OTHER}:{OTHER}"
             )
-            self._start("-m", "console.cli", "ingest")
+            self._start("-m", "console.cli", "ingest", stop_signal=signal.SIGINT)  # SIGTERM keeps the port for a moment
             for _ in range(self._wanted):
                 self.start_worker()
             wait_until(lambda: self._answers(f"{self.simulator_url}/_sim/stats"), "the simulator answers")
@@ -200,10 +200,10 @@ class Pipeline:
         file.write_text(self._document)
         return file
 
-    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def _start(self, *arguments: str, stop_signal: int = signal.SIGTERM) -> subprocess.Popen[bytes]:
         # Standard output belongs to the figures of a benchmark.
         process = subprocess.Popen([sys.executable, *arguments], env=self._environment, stdout=2)
-        self._stack.callback(_stop, process)
+        self._stack.callback(_stop, process, stop_signal)
         return process
 
     def _answers(self, url: str) -> bool:
@@ -213,9 +213,9 @@ class Pipeline:
             return False
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], number: int) -> None:
     if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         try:
             process.wait(timeout=15)
         except subprocess.TimeoutExpired:

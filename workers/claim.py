@@ -27,7 +27,7 @@ import lanes
 import mapping
 from dead_letters import record
 from dead_letters.record import Fault, Reason
-from delivery import fates, identity_memory, recent_attributes, retries, unsent
+from delivery import fates, identity_memory, recent_attributes, retries, unapplied, unsent
 from delivery.batching import Item, Request, pack
 from delivery.identity_memory import Change
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Send, Split
@@ -105,6 +105,7 @@ class Settlement:
         self._buried: list[lanes.Burial] = []
         self._released: list[lanes.Release] = []
         self._unsent: list[tuple[int, tuple[str, ...]]] = []
+        self._unapplied: list[tuple[lanes.ClaimedEvent, str]] = []
         self._lines: list[dict[str, Any]] = []  # of the log, for what is buried
         self._settled_at = time.monotonic()
 
@@ -114,6 +115,10 @@ class Settlement:
         self._delivered[event.sequence] = counted_as
         if reasons:
             self._unsent.append((event.sequence, reasons))
+
+    def add_unapplied(self, event: lanes.ClaimedEvent, reason: str) -> None:
+        """Add an operation of a delivered event that will not be applied. `reason`: of `delivery.unapplied`."""
+        self._unapplied.append((event, reason))
 
     def release(
         self, event: lanes.ClaimedEvent, *, delay_s: float = 0, attempt: bytes = b"", cooldown_ms: int = 0
@@ -152,11 +157,25 @@ class Settlement:
             if settled.lost:
                 log.CLAIM_LOST.write(destination=self._context.queue.name, count=len(settled.lost))
             self._count_unsent(settled.lost)
+            self._count_unapplied(settled.lost)
             for line in self._lines:
                 if line["sequence"] not in settled.lost:
                     log.EVENT_BURIED.write(destination=self._context.queue.name, **line)
         self._delivered, self._buried, self._released, self._unsent, self._lines = {}, [], [], [], []
         self._settled_at = time.monotonic()
+
+    def _count_unapplied(self, lost: Sequence[int]) -> None:
+        """Count the operations of settled events that will not be applied, and write them to the log."""
+        found = [(event, reason) for event, reason in self._unapplied if event.sequence not in lost]
+        if found:
+            queue = self._context.queue
+            unapplied.add(queue, [reason for _, reason in found])
+            for event, reason in found:
+                message_id = _message_id(event)
+                log.OPERATION_UNAPPLIED.write(
+                    destination=queue.name, reason=reason, sequence=event.sequence, message_id=message_id
+                )
+        self._unapplied = []
 
     def _count_unsent(self, lost: Sequence[int]) -> None:
         """Count the settled events for which nothing was sent, by reason."""
@@ -354,6 +373,9 @@ def _interpret(
     if not prepared.failures and _is_delivered(prepared, outcomes):
         if prepared.error is None:
             settlement.deliver(prepared.event, prepared.counted_as, prepared.unsent)
+            for item, _ in outcomes:
+                if item.unapplied:
+                    settlement.add_unapplied(prepared.event, item.unapplied)
         else:
             _bury_failed(prepared, prepared.error, context, settlement, accepted=prepared.items)
         return

@@ -6,6 +6,7 @@ second.
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 from collections.abc import Iterable
@@ -86,10 +87,11 @@ def workers(count: int, environment: dict[str, str]) -> list[Program]:
 
 
 def ingest(host: str, port: int, environment: dict[str, str]) -> Program:
-    """Return the HTTP endpoint."""
+    """Return the HTTP endpoint. SIGINT closes its port at once: no load balancer must learn of it."""
     arguments = [sys.executable, "-m", "console.cli", "ingest"]
     environment = environment | {"SEGUE_HOST": host, "SEGUE_INGEST_PORT": str(port)}
-    return Program("ingest", "ingest", arguments, environment, lambda _: _is_ok(f"{url(host, port)}/ready"))
+    ready = f"{url(host, port)}/ready"
+    return Program("ingest", "ingest", arguments, environment, lambda _: _is_ok(ready), signal.SIGINT)
 
 
 def url(host: str, port: int) -> str:

@@ -38,6 +38,7 @@ class Program:
     arguments: Sequence[str]
     environment: dict[str, str]
     is_ready: Callable[[int], bool]
+    stop_signal: int = signal.SIGTERM
 
 
 class Child:
@@ -148,7 +149,7 @@ class Supervisor:
         for _, role in groupby(reversed(self._children), key=lambda child: child.program.role):
             children = list(role)
             for child in children:
-                child.process.terminate()
+                child.process.send_signal(child.program.stop_signal)
             until = time.monotonic() + STOP_S
             for child in children:
                 try:

@@ -9,6 +9,10 @@
 --
 -- Attributes: one is left out when a value with a later client time was sent (attribute_clocks.lua).
 --
+-- Addresses: an update *conflicts* when the address that it gives belongs to another person, by what was sent: to one with
+-- an id, or to a lead while the person of the update has another address. The service accepts such an update, and does not
+-- give the address to its person.
+--
 -- An update *changes identifiers* when it connects an identifier to another one than the last update did, or updates only
 -- where that one created, or the other way round. It must have a cooldown. One that has none yet is returned, and is not
 -- registered, nor are the updates behind it: they are all claimed again. An identifier that is connected to others more often
@@ -26,13 +30,13 @@
 --          partner, the identifier given with it; how many people and objects it updates, and a text for each (see
 --          `choose`)
 --
--- Returns  {merged, deleted, times, changing, kept, owners, unbounded, how many, known}: by person, '' or the JSON of the
+-- Returns  {merged, deleted, times, changing, kept, owners, unbounded, how many, known, conflicting}: by person, '' or the JSON of the
 --          primary, '' or the time of the deletion in ms (an empty array when no person was merged or deleted); by event,
 --          the time to send, Unix seconds, or 0; the sequences of those that change identifiers and have no cooldown yet; by
 --          event, '' or a byte for each attribute, '1' when it is to be sent; by event, for each person and object that it
 --          updates the digest under which their recent attributes are remembered; the digests of identifiers that changed
 --          more often than they may, and how many of them had not before; a byte for each person: '1' when an update of the
---          person was sent before
+--          person was sent before; the sequences of those with an update that conflicts
 -- Clock    Redis' own.
 -- uses clock, bulk, generations, attribute_clocks
 local OLDEST_S, MOST_AHEAD_S, SLACK_S, MOST_MERGES = 3600, 3600, 60, 20
@@ -42,7 +46,8 @@ local MODE, PARTNER, PARTNER_END, SEQUENCE = 11, 12, 14, 15
 local REGISTERED = '^(%d+)/(%-?%d+)/?([01]*)$' -- from SEQUENCE on, see `found` below
 local CREATES, UPDATES_ONLY, MERGES, TRUSTED = 'c', 'u', 'm', 't'
 local TIME_OF = 'time of ' -- longer than a digest with whatever follows
-local NO_ADDRESS, GIVEN, ADDRESSED = string.rep('\0', DIGEST_BYTES), '1', '2'
+local NO_ADDRESS, GIVEN, ADDRESSED, GIVEN_BY_CIO_ID = string.rep('\0', DIGEST_BYTES), '1', '2', '3'
+local OF_LEAD, OF_UNKNOWN = 'lead', '' -- unknown: it was given by cio_id, which may be that of any id
 local SENT, STALE, SENT_BYTE = '1', '0', byte('1')
 local ADDRESS, ROLE = DIGEST_BYTES + 1, 2 * DIGEST_BYTES + 1
 local NAMES = ROLE + CLOCK_TIME_BYTES + 1
@@ -253,6 +258,61 @@ local function compare(clocks, name, ms)
   return is_newest, is_known
 end
 
+-- What differs from the partners that are remembered, since some updates give an address in vain: by person, the start of
+-- the digest of the address that the person has, or UNKNOWN; by address, OF_LEAD or OF_UNKNOWN.
+local conflict_names = generations(ADDRESS_CONFLICTS, TIMES_KEPT_S * 1000)
+local some_conflicts, new_conflicts = call('EXISTS', unpack(conflict_names)) > 0, {}
+local function conflict_of(digest)
+  return new_conflicts[digest] or some_conflicts and find_in(conflict_names, digest)
+end
+
+local function start_of(digest)
+  return sub(digest, 1, PARTNER_END - PARTNER + 1)
+end
+
+local function known_partner(digest)
+  local remembered = found[digest]
+  return remembered and sub(remembered, PARTNER, PARTNER_END) or UNKNOWN
+end
+
+local function is_gone(digest)
+  return some_merged and select(2, primary_of(digest)) ~= digest or some_deleted and find_in(deleted_names, digest)
+end
+
+local function has_another(person, address)
+  local own = conflict_of(person) or known_partner(person)
+  return own ~= UNKNOWN and own ~= NO_PARTNER and own ~= start_of(address)
+end
+
+-- Whether an update that gives the address to this person conflicts. `by_address`: it names the person by the address.
+local function is_conflict(address, person, by_address)
+  local holder = owner_of(address)
+  if holder == person then
+    return false
+  end
+  local known = conflict_of(address)
+  if known == OF_UNKNOWN or is_gone(holder) then
+    return false
+  elseif holder ~= address then -- it has an id
+    return (conflict_of(holder) or known_partner(holder)) == start_of(address)
+  end
+  return (known or by_address or known_partner(address) == NO_PARTNER) and has_another(person, address)
+end
+
+-- Remember what an update that gives an address changes of that.
+local function remember_conflict(choice)
+  local address, person = choice.given, choice.named
+  local holder = owner_of(address)
+  if choice.by_cio_id then
+    new_conflicts[address] = OF_UNKNOWN
+  elseif choice.conflicts then
+    new_conflicts[person] = conflict_of(person) or known_partner(person)
+    new_conflicts[address] = holder == address and OF_LEAD or nil
+  elseif holder ~= address and holder ~= person or has_another(person, address) then
+    new_conflicts[person] = UNKNOWN -- the workspace says whether an address may be changed by id
+  end
+end
+
 local function add_clock(clocks, owner)
   local clock = clock_of(owner)
   clocks[#clocks + 1] = next(clock) and clock or nil
@@ -268,6 +328,9 @@ end
 local function choose(text)
   local person, address, role = sub(text, 1, ADDRESS - 1), sub(text, ADDRESS, ROLE - 1), sub(text, ROLE, ROLE)
   local time, names_at, sent, is_known, stale_address = sub(text, ROLE + 1, NAMES - 1), NAMES, '', false, nil
+  local given, by_cio_id = address, role == GIVEN_BY_CIO_ID
+  local named = owner_of(some_merged and select(2, primary_of(person)) or person)
+  local conflicts = given ~= NO_ADDRESS and not by_cio_id and is_conflict(given, named, role == ADDRESSED)
   if role == ADDRESSED and owner_of(address) ~= address then
     person, address = address, NO_ADDRESS
   end
@@ -277,12 +340,13 @@ local function choose(text)
   if primary ~= person then
     add_clock(clocks, owner_of(person))
   end
-  if role == GIVEN then
+  if role == GIVEN or by_cio_id then
     names_at = NAMES + CLOCK_NAME_BYTES
     local is_newest, was_sent = compare(clocks, sub(text, NAMES, names_at - 1), ms)
     sent, is_known, stale_address = is_newest and SENT or STALE, is_newest and was_sent, not is_newest and address or nil
   end
-  local gains_address = address ~= NO_ADDRESS and address ~= owner and not stale_address
+  conflicts = conflicts and not stale_address
+  local gains_address = address ~= NO_ADDRESS and address ~= owner and not stale_address and not conflicts
   if gains_address and owner_of(address) == address then
     add_clock(clocks, address)
   end
@@ -300,6 +364,10 @@ local function choose(text)
     owner = owner,
     address = gains_address and address,
     stale_address = stale_address,
+    conflicts = conflicts,
+    given = given ~= NO_ADDRESS and not stale_address and given,
+    named = named,
+    by_cio_id = by_cio_id,
     text = text,
     time = time,
     sent = sent,
@@ -354,7 +422,7 @@ end
 
 -- An event keeps its time and its attributes, as it may be sent again: the last one of a key in the key's field, those that
 -- it overtook within this call, which may all be sent again together, in fields of their own.
-local given, is_behind, is_new, values = {}, {}, {}, {}
+local given, is_behind, is_new, values, conflicting = {}, {}, {}, {}, {}
 at = first
 while at <= last do
   local sequence, mode, from, first_identifier = ARGV[at], ARGV[at + 3], at + 5, at + 6 + ARGV[at + 4]
@@ -419,10 +487,16 @@ while at <= last do
     given[sequence] = format('%d', sent_at) .. (mask ~= '' and '/' .. mask or '')
     for _, choice in ipairs(choices) do
       owners[event] = owners[event] .. choice.owner
+      if choice.conflicts and conflicting[#conflicting] ~= sequence then
+        conflicting[#conflicting + 1] = sequence
+      end
     end
   end
   if not must_wait and not same_event then
     for _, choice in ipairs(choices) do
+      if choice.given then
+        remember_conflict(choice)
+      end
       if mode ~= UPDATES_ONLY or next(clock_of(choice.owner)) then -- else there may be no such person, and no effect
         keep(choice)
       end
@@ -477,6 +551,14 @@ if next(has_changed) then
   write_all('HSET', changes_names[1], counts)
   call('EXPIRE', changes_names[1], 2 * TIMES_KEPT_S)
 end
+if next(new_conflicts) then
+  local addresses = {}
+  for address, giver in pairs(new_conflicts) do
+    addresses[#addresses + 1], addresses[#addresses + 2] = address, giver
+  end
+  write_all('HSET', conflict_names[1], addresses)
+  call('EXPIRE', conflict_names[1], 2 * TIMES_KEPT_S)
+end
 if new_unbounded > 0 then
   call('HINCRBY', TOTAL, 'unbounded_keys', new_unbounded)
 end
@@ -484,4 +566,4 @@ if #values > 0 then
   write_all('HSET', names[1], values)
   call('EXPIRE', names[1], 2 * TIMES_KEPT_S)
 end
-return { merged, deleted, times, changing, kept, owners, unbounded, new_unbounded, table.concat(known) }
+return { merged, deleted, times, changing, kept, owners, unbounded, new_unbounded, table.concat(known), conflicting }

@@ -67,6 +67,7 @@ elseif result == 'misconfigured' then
   stops = stop('paused')
 elseif result == 'throttled' then
   cut(THROTTLED_CUT)
+  change('throttled_at', now)
   change('turn', math.max(tonumber(turn or 0), (now + ARGV[6]) * 1000))
   if now + ARGV[6] > tonumber(wait_until or 0) then
     change('wait_until', now + ARGV[6])
@@ -91,6 +92,9 @@ end
 
 if result == 'responded' then
   call('HDEL', ADMISSION, 'state', 'reason', 'reason_at', 'since', 'probing', 'probe_at', 'probe_wait', 'failures')
+end
+if result == 'throttled' then
+  call('HINCRBY', ADMISSION, 'throttled', 1)
 end
 if #changes > 0 then
   call('HSET', ADMISSION, unpack(changes))

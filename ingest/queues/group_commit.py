@@ -21,7 +21,7 @@ from ingest.errors import Refusal
 from ingest.queues import redis_errors
 from ingest.queues.outage import RETRY_AFTER_S, Outage
 from ingest.queues.wakeups import Wakeups
-from lanes import fates, keys, records
+from lanes import fates, records
 from lanes.suppression import SuppressionList
 from logs import events as log
 from logs.causes import cause
@@ -110,14 +110,16 @@ class GroupCommit:
         finally:
             self._pending_bytes -= size
 
-    async def check(self) -> None:
-        """Test what an append needs: a queue that this process can use, and a Redis that takes writes.
+    async def check(self) -> bool:
+        """Test what an append needs: a queue that this process can use, and a Redis that takes writes. Return whether
+        the queue has room.
 
         Raises Refusal (503).
         """
         try:
-            await self._patiently(self._probe)
+            has_room = await self._patiently(self._probe)
             self._report(None)
+            return has_room
         except lanes.QueueError as error:
             self._report(str(error))
             raise Refusal(503, "this endpoint cannot use the queue", code="queue_unusable") from None
@@ -126,10 +128,9 @@ class GroupCommit:
             self._report(text, error)
             raise Refusal(503, text, retry_after_s=RETRY_AFTER_S[0], code=code) from None
 
-    async def _probe(self) -> None:
+    async def _probe(self) -> bool:
         await self._refresh()
-        # An empty text changes nothing. Redis refuses the command whenever it would refuse an append.
-        await self._queue.client.setrange(keys.LAYOUT.of(self._queue.name), 0, "")
+        return await lanes.probe_async(self._queue)
 
     async def _refresh(self) -> None:
         """Open the queue before its first use; read the suppression list when it is due."""

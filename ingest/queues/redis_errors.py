@@ -40,6 +40,8 @@ def fault(error: Exception) -> Fault:
             return Fault("redis_loading", "Redis is loading its data")
         case ResponseError() if str(error).startswith("MISCONF"):
             return Fault("redis_cannot_save", "Redis takes no writes, because it cannot save its data")
+        case ResponseError() if "WRONGTYPE" in str(error):
+            return Fault("queue_damaged", "a key of the queue has the wrong type")
         case ResponseError():
             return Fault("redis_refuses", "Redis refuses the command")
     return Fault("redis_unavailable", "Redis is unavailable")

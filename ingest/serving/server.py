@@ -20,12 +20,14 @@ from ingest.app import Ingest
 from ingest.serving.connections import Connections
 from ingest.serving.limits import Limits
 from ingest.serving.protocol import Protocol
+from ingest.serving.stopping import STOP_FOLLOWS, Supervisor, delay_stop
 from logs import events as log
 from logs import output
 from settings import Settings, SettingsError
 
 _HEALTHCHECK_S = 30  # a process that does not answer for so long is restarted; a suspended machine is not unhealthy
 _SHUTDOWN_S = 10
+_APP = "ingest.serving.server:create_app"
 
 
 def run(settings: Settings, processes: int) -> None:
@@ -33,29 +35,32 @@ def run(settings: Settings, processes: int) -> None:
     limits = Limits.of(settings)
     _configure_log(settings)
     log.CONNECTIONS_LIMITED.write(limits=limits.summary())
-    http: Any = partial(Protocol, Connections(limits))  # uvicorn calls it as the class of its connections
-    uvicorn.run(
-        "ingest.serving.server:create_app",
-        factory=True,
-        workers=processes,
-        host=settings.host,
-        port=settings.ingest_port,
-        forwarded_allow_ips=settings.trusted_proxies,
-        http=http,
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        log_level="warning",
-        timeout_graceful_shutdown=_SHUTDOWN_S,
-        timeout_worker_healthcheck=_HEALTHCHECK_S,
-    )
+    options: dict[str, Any] = {
+        "factory": True,
+        "host": settings.host,
+        "port": settings.ingest_port,
+        "forwarded_allow_ips": settings.trusted_proxies,
+        "http": partial(Protocol, Connections(limits)),  # uvicorn calls it as the class of its connections
+        "ws": "none",
+        "lifespan": "on",
+        "access_log": False,
+        "log_config": None,
+        "log_level": "warning",
+        "timeout_graceful_shutdown": _SHUTDOWN_S,
+        "timeout_worker_healthcheck": _HEALTHCHECK_S,
+    }
+    if processes == 1:
+        uvicorn.run(_APP, **options)
+    else:
+        config = uvicorn.Config(_APP, workers=processes, **options)
+        Supervisor(config, [config.bind_socket()]).run()
 
 
 def create_app() -> Ingest:
     """Return the application of this process's settings; raise SettingsError or ConfigurationError.
 
-    A process of several ends as after SIGTERM when their supervisor is killed: without it they would keep the port.
+    uvicorn calls it in the event loop, when it has taken the signals. A process of several ends as after SIGTERM when
+    their supervisor is killed: without it they would keep the port.
     """
     supervisor = multiprocessing.parent_process()
     if supervisor is not None:
@@ -69,6 +74,10 @@ def create_app() -> Ingest:
             raise
         sys.exit(f"segue: {error}")  # the supervisor keeps the processes that it has
     signal.signal(signal.SIGHUP, lambda *_: app.reload.signal())
+    if supervisor is None:
+        delay_stop(app.fail_readiness)
+    else:
+        signal.signal(STOP_FOLLOWS, lambda *_: app.fail_readiness())
     return app
 
 

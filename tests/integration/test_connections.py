@@ -491,8 +491,19 @@ def test_several_processes_share_the_port_and_one_that_is_killed_is_replaced(
         wait_until(lambda: killed not in servers(process.pid) and len(servers(process.pid)) == 2, "it is replaced")
         assert [send(port, f"p{number}") for number in range(20)] == [200] * 20
 
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_endpoint_is_not_ready_for_a_moment_before_it_closes_its_port(
+    redis_server: RedisServer, tmp_path: Path, processes: int
+) -> None:
+    with endpoint(redis_server, tmp_path, "--processes", str(processes)) as (process, port, _):
+        wait_until(lambda: len(servers(process.pid)) == (0 if processes == 1 else processes), "all of them serve")
+
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        wait_until(lambda: status(port, "GET", "/ready") == 503, "it is not ready")
+        assert (status(port, "GET", "/health"), send(port, "late")) == (200, 200)
+
+        assert process.wait(20) == (-signal.SIGTERM if processes == 1 else 0)
         assert not is_ready(port)
 
 

@@ -22,6 +22,7 @@ from mapping.envelope import pack
 from mapping.operation import BATCH_PATH
 from settings import DEFAULT_DOCUMENT, VARIABLES, Settings, SettingsError, digest
 from tests.queues import queue_of
+from workers import heartbeat
 
 runner = CliRunner()
 
@@ -219,10 +220,19 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
         "forgotten_total": 0,
         "fates": [],
         "not_applicable": {},
+        "queue_limit": 1_000_000,
+        "unapplied": {},
         "alarm": None,
+        "state": "no workers",
         "paused": False,
         "breaker": "closed",
         "reason": None,
+        "since_ms": None,
+        "probe_in_s": None,
+        "requests_per_s": 100,
+        "limit_per_s": 100,
+        "throttled_total": 0,
+        "throttled_ms": None,
         "hot": [],
     }
     assert status["sources"] == [
@@ -254,17 +264,23 @@ def test_status_prints_the_screen() -> None:
     result = runner.invoke(cli.app, ["status"], env={"COLUMNS": "80"})
 
     assert result.exit_code == 0
-    for words in ("destination demo: delivering", "waiting", "oldest event", "source demo", "workers: 0"):
+    for words in ("destination demo: no workers", "waiting", "oldest event", "source demo", "workers: 0"):
         assert words in result.stdout
 
 
 def test_status_warns_of_a_lane_that_unrelated_people_seem_to_share(store: redis.Redis) -> None:
     events = [lanes.NewEvent(pack("demo", {"type": "track"}), ("anonymous_id:kiosk",), f"m{n}") for n in range(1100)]
+    named = pack("demo", {"type": "track", "anonymousId": "door"})
+    events += [lanes.NewEvent(named, ("anonymous_id:door",), f"d{n}") for n in range(1050)]
     lanes.append(queue_of(store, "demo"), events)
 
     result = runner.invoke(cli.app, ["status"], env={"COLUMNS": "160"})
 
     assert "hot lane: 1,100 events share one ordering key" in result.stdout
+    assert "hot lane: 1,050 events share the ordering key anonymous_id:door" in result.stdout
+    digest = lanes.digest("anonymous_id:kiosk").hex()
+    shown = runner.invoke(cli.app, ["lanes", "show", digest], env={"COLUMNS": "160"}).stdout
+    assert f"demo: 1,100 events of {digest} are waiting" in shown
 
 
 def test_lanes_show_prints_why_the_events_of_a_person_wait(store: redis.Redis) -> None:
@@ -280,6 +296,9 @@ def test_lanes_show_prints_why_the_events_of_a_person_wait(store: redis.Redis) -
     lines = runner.invoke(cli.app, ["lanes", "show", "id:42"], env={"COLUMNS": "200"}).stdout.splitlines()
     assert lines[0] == "demo: 2 events of id:42 are waiting; the first:"
     assert "#1 track Step 1" in lines[2]
+    assert lines[2].endswith("nothing is sent: no worker is running")
+    heartbeat.send(store)
+    lines = runner.invoke(cli.app, ["lanes", "show", "id:42"], env={"COLUMNS": "200"}).stdout.splitlines()
     assert lines[2].endswith("no worker has claimed it yet")
 
 

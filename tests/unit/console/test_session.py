@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +293,7 @@ def test_ingest_runs_with_the_variables_of_the_up(
     run: list[Any] = []
     monkeypatch.setattr(os, "environ", os.environ.copy())
     monkeypatch.setattr(uvicorn, "run", lambda app, **_: run.append(import_from_string(app)()))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the handlers of this process stay
 
     result = runner.invoke(cli.app, ["ingest"])
 

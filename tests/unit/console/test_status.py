@@ -31,13 +31,25 @@ DESTINATION = {
         {"fate": "sent", "source": "website", "reason": "", "events": 123_456_789},
         {"fate": "filtered", "source": "website", "reason": FILTER, "events": 42},
     ],
+    "queue_limit": 2_000_000_000,
+    "unapplied": {"address_conflict": 3},
     "not_applicable": {"Create or Update Device": 1_234_567},
     "oldest_age_s": 90.0,
+    "state": "paused",
     "paused": True,
     "breaker": "closed",
     "reason": REASON,
+    "since_ms": 1_767_610_800_000,
+    "probe_in_s": 4.4,
+    "requests_per_s": 50.5,
+    "limit_per_s": 100,
+    "throttled_total": 1_200,
+    "throttled_ms": 1_767_614_400_000,
     "alarm": ALARM,
-    "hot": [{"digest": "0a1b2c3d4e5f6071", "length": 1_100}],
+    "hot": [
+        {"digest": "0a1b2c3d4e5f6071", "length": 1_100, "key": None},
+        {"digest": "0a1b2c3d4e5f6072", "length": 1_200, "key": "anonymous_id:kiosk-7"},
+    ],
     "unbounded_total": 0,
 }
 SOURCE = {
@@ -92,14 +104,24 @@ REFUSALS = [
     {"source": "website", "status": 400, "cause": "userId", "number": 1_001},
     {"source": "", "status": 401, "cause": "writeKey", "number": 12},
 ]
-GATHERED = {"unauthorized_total": 1_234, "workers": 2, "refusals": REFUSALS}
+PROCESSES = [
+    {"name": "ingest-1@host", "configuration": "c0ffee", "fault": None},
+    {"name": "segue-2@host", "configuration": "c0ffee", "fault": None},
+]
+GATHERED = {
+    "unauthorized_total": 1_234,
+    "workers": 2,
+    "refusals": REFUSALS,
+    "configuration": "c0ffee",
+    "processes": PROCESSES,
+}
 
 
-def screen(width: int, destinations: list[dict[str, Any]], sources: list[dict[str, Any]]) -> list[str]:
+def screen(width: int, destinations: list[dict[str, Any]], sources: list[dict[str, Any]], **members: Any) -> list[str]:
     """Return the lines that a terminal of this width shows, printed as the command prints."""
     shown = Console(width=width, highlight=False, markup=False, emoji=False)
     with shown.capture() as capture:
-        shown.print(status.render(GATHERED | {"destinations": destinations, "sources": sources}))
+        shown.print(status.render(GATHERED | {"destinations": destinations, "sources": sources} | members))
     return capture.get().splitlines()
 
 
@@ -123,7 +145,12 @@ def test_texts_are_wrapped_and_whole(width: int) -> None:
     assert f"filtered, source website: 42 events, {FILTER}" in text
     assert "refused, source website: 1,001 with 400 userId" in text
     assert "refused, no known source: 12 with 401 writeKey" in text
+    expected = "accepted, but will not be applied: 3 operations, the e-mail address belongs to another person"
+    assert expected in text
     assert "1,100 events share one ordering key (digest 0a1b2c3d4e5f6071)" in text
+    assert "1,200 events share the ordering key anonymous_id:kiosk-7 (digest 0a1b2c3d4e5f6072)" in text
+    assert "paused since 2026-01-05 11:00:00Z, next probe in 4 s" in text
+    assert "rate: 50.5 of 100 requests/s 1,200 responses 429, the last one at 2026-01-05 12:00:00Z" in text
 
 
 def test_state_and_alarms_are_above_the_figures_and_what_waits_is_first() -> None:
@@ -153,10 +180,11 @@ def test_figures_of_several_destinations_align() -> None:
 @pytest.mark.parametrize(
     ("state", "text"),
     [
-        ({"paused": False, "reason": None}, "destination journeys: delivering"),
-        ({"paused": False, "breaker": "open", "reason": "HTTP 503"}, "destination journeys: breaker open: HTTP 503"),
-        ({"paused": True, "reason": "HTTP 401"}, "destination journeys: paused: HTTP 401"),
-        ({"paused": False, "reason": "HTTP 429, 9 s"}, "destination journeys: waiting: HTTP 429, 9 s"),
+        ({"state": "delivering", "reason": None}, "destination journeys: delivering"),
+        ({"state": "breaker open", "reason": "HTTP 503"}, "destination journeys: breaker open: HTTP 503"),
+        ({"state": "paused", "reason": "HTTP 401"}, "destination journeys: paused: HTTP 401"),
+        ({"state": "waiting", "reason": "HTTP 429, 9 s"}, "destination journeys: waiting: HTTP 429, 9 s"),
+        ({"state": "no workers", "reason": None}, "destination journeys: no workers"),
     ],
 )
 def test_the_state_names_its_reason(state: dict[str, Any], text: str) -> None:
@@ -191,3 +219,23 @@ def test_subscriptions_that_do_not_apply_are_counted_by_name() -> None:
     text = " ".join(" ".join(screen(120, [DESTINATION], [])).split())
 
     assert 'not applicable: 1,234,567 events for "Create or Update Device"' in text
+
+
+def test_configurations_that_differ_are_shown_with_their_processes() -> None:
+    other = {"name": "segue-3@host", "configuration": "decaf", "fault": "sources.web: there is no key x"}
+    assert not any("configuration" in line for line in screen(80, [], []))
+
+    lines = screen(80, [], [], processes=[*PROCESSES, other])
+
+    assert [line.rstrip() for line in lines[-4:]] == [
+        "the configurations differ; `segue reload` has all processes load the file:",
+        "  c0ffee: this command, ingest-1@host, segue-2@host",
+        "  decaf: segue-3@host",
+        "segue-3@host refused the file: sources.web: there is no key x",
+    ]
+
+
+def test_a_full_queue_is_shown() -> None:
+    lines = screen(120, [DESTINATION | {"waiting": 93, "blocking": 7, "queue_limit": 100}], [])
+
+    assert "the queue is full: 100 events are unfinished; ingest answers 429" in [line.strip() for line in lines]

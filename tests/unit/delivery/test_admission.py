@@ -278,3 +278,24 @@ def test_a_lowered_rate_is_a_line(client: redis.Redis, caplog: pytest.LogCapture
 
     line = {"event": "rate_lowered", "destination": QUEUE, "reason": "throttled", "requests_per_s": 50.0, "count": 1}
     assert logged(caplog) == [line]
+
+
+def test_the_state_has_the_present_rate_the_next_probe_and_the_responses_429(client: redis.Redis) -> None:
+    assert state_of(client).rate(100) == 100
+    throttled = RetryLater("HTTP 429", Response(429, ""))
+    for _ in range(3):
+        send(admission(client, requests_per_s=100), throttled)
+
+    state = state_of(client)
+    assert (state.throttled, state.probe_ms, state.since_ms) == (3, None, None)
+    assert state.throttled_ms is not None
+    assert 50 <= state.rate(100) < 60
+    client.hincrby(KEY, "cut_at", -15_000)
+    assert state_of(client).rate(100) == 100
+
+    for _ in range(FAILURES):
+        send(admission(client), DOWN)
+    state = state_of(client)
+    assert state.since_ms is not None
+    assert state.probe_ms is not None
+    assert 59_000 <= state.probe_ms - state.since_ms <= 61_000

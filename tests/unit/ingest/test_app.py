@@ -451,3 +451,26 @@ def test_the_endpoint_stops_although_a_cancellation_is_lost() -> None:
             await end([task])
 
     asyncio.run(run())
+
+
+def test_an_endpoint_is_ready_while_one_of_its_queues_has_room(redis_server: RedisServer) -> None:
+    async def use(client: Connection) -> list[tuple[int, str]]:
+        found = [await client.request("GET", "/ready")]
+        found += [await client.request("POST", "/v1/t", BODY), await client.request("GET", "/ready")]
+        return [(reply.status, reply.json.get("code", "")) for reply in found]
+
+    assert with_endpoint(redis_server, use, queue_limit=1) == [(200, ""), (200, ""), (503, "queue_full")]
+
+
+def test_a_queue_with_a_key_of_the_wrong_type_is_named_in_the_refusal_and_is_not_ready(
+    redis_server: RedisServer, redis_client: redis.Redis
+) -> None:
+    async def use(client: Connection) -> tuple[Reply, Reply]:
+        assert (await client.request("GET", "/ready")).status == 200
+        redis_client.set("segue:{demo}:event", "x")
+        return await client.request("POST", "/v1/t", BODY), await client.request("GET", "/ready")
+
+    post, ready = with_endpoint(redis_server, use)
+
+    assert (post.status, post.json["code"]) == (429, "queue_damaged")
+    assert (ready.status, ready.json["message"]) == (503, "a key of the queue has the wrong type")

@@ -451,6 +451,33 @@ def test_the_check_needs_a_redis_that_takes_writes(monkeypatch: pytest.MonkeyPat
     assert (refusal.status, refusal.message, writes) == (503, "Redis is a read-only replica", ["tried"])
 
 
+@pytest.mark.parametrize("key", ["event", "lane", "ready", "seq", "total"])
+def test_the_check_needs_keys_of_the_right_type(key: str) -> None:
+    async def run() -> Refusal:
+        client = fakeredis.FakeAsyncRedis()
+        commits = group_commit_of(client)
+        assert await commits.check(), "the queue has room"
+        await client.delete(f"segue:{{d}}:{key}")
+        await client.lpush(f"segue:{{d}}:{key}", "x")
+        with pytest.raises(Refusal) as caught:
+            await commits.check()
+        return caught.value
+
+    refusal = asyncio.run(run())
+
+    assert (refusal.status, refusal.code) == (503, "queue_damaged")
+
+
+def test_the_check_says_whether_the_queue_has_room() -> None:
+    async def run() -> list[bool]:
+        commits = group_commit_of(fakeredis.FakeAsyncRedis(), limit=1)
+        found = [await commits.check()]
+        await commits.append([entry(commits, event("m1"))])
+        return [*found, await commits.check()]
+
+    assert asyncio.run(run()) == [True, False]
+
+
 def test_the_check_needs_a_queue_that_this_process_can_use() -> None:
     server = fakeredis.FakeServer()
     queue_of(fakeredis.FakeStrictRedis(server=server), "d", cooldown_ms=5000)

@@ -1,0 +1,1 @@
+"""Parts of the state that several commands print."""

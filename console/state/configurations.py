@@ -1,0 +1,38 @@
+"""Which configurations the running processes use, as `segue status` prints it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from console.session import Session
+from lanes import configurations
+from settings import digest
+
+_THIS = "this command"
+
+
+def gather(session: Session) -> dict[str, Any]:
+    """Return `{"configuration", "processes": [{"name", "configuration", "fault"}]}`: the digest of the file that this
+    command reads, and of what each running process uses. `fault`: why the process did not load the file."""
+    return {
+        "configuration": digest(session.settings.document()),
+        "processes": [
+            {"name": process.name, "configuration": process.configuration, "fault": process.fault}
+            for process in configurations.running(session.client)
+        ],
+    }
+
+
+def lines(found: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each configuration when they differ, and for each process that refused the file."""
+    by_digest: dict[str, list[str]] = {found["configuration"]: [_THIS]}
+    for process in found["processes"]:
+        by_digest.setdefault(process["configuration"], []).append(process["name"])
+    if len(by_digest) > 1:
+        yield "the configurations differ; `segue reload` has all processes load the file:"
+        for configuration, names in by_digest.items():
+            yield f"  {configuration}: {', '.join(names)}"
+    for process in found["processes"]:
+        if process["fault"]:
+            yield f"{process['name']} refused the file: {process['fault']}"
