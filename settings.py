@@ -117,6 +117,8 @@ class Settings(BaseSettings):
     idle_s: float = Field(default=75.0, gt=0, le=_DAY_S)
     simulator_port: _Port = 8090
     console_port: _Port = 8081
+    metrics_host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
+    metrics_port: _Port | None = None
     public_url: _BaseUrl | None = None
     trusted_proxies: Annotated[str, AfterValidator(_proxies)] = "127.0.0.1,::1"
     analytics_js: _Path | None = None

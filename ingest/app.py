@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
@@ -30,6 +31,8 @@ from ingest.responses import SUCCESS, Response, Send, json_response, refused
 from ingest.wakeups import Wakeups
 from lanes.redis_url import address
 from logs import events as log
+from metrics import endpoint
+from metrics.registry import INGEST_DURATION
 from settings import Settings
 
 _READING = ("GET", "HEAD")
@@ -57,7 +60,9 @@ class Ingest:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
+            began = time.perf_counter()
             response = await self._respond(scope, receive)
+            INGEST_DURATION.add((time.perf_counter() - began,), str(response.status))
             await responses.write(send, response)
 
     async def _lifespan(self, receive: bodies.Receive, send: Send) -> None:
@@ -91,6 +96,7 @@ class Ingest:
             configuration=self._first.digest,
             redis=address(settings.redis_url),
             listens=f"{settings.host}:{settings.ingest_port}",
+            metrics=endpoint.start("ingest", settings.metrics_host, settings.metrics_port),
             destinations=" ".join(self._first.destinations),
         )
 

@@ -135,6 +135,7 @@ def _context(runtime: Runtime, name: str, claim: lanes.Claim, lease: Lease) -> C
             limits=runtime.limits,
             ensure_lease=lease.ensure,
             is_stopping=runtime.stopping.is_set,
+            accepted_at_ms={event.sequence: event.accepted_at_ms for event in claim.events},
             admission=runtime.admissions[name],
             recorder=recorder,
         ),
