@@ -114,6 +114,14 @@ def worker() -> None:
     os.execve(sys.executable, [sys.executable, *_QUIET, *celery.split()], session.environment())
 
 
+@app.command(name="metrics")
+def serve_metrics() -> None:
+    """Serve the metrics of the queues, sources and destinations in Prometheus's format. One process is enough."""
+    from console.exporter import process
+
+    process.run(_startable().settings)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def simulator(context: typer.Context) -> None:
     """Run a simulated Customer.io workspace on loopback. Further options are passed to `python -m simulator`."""

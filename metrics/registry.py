@@ -47,7 +47,10 @@ PROCESSES: Final = _metric(
     "Running processes by the digest of the configuration that they use.",
 )
 CONFIGURATION_REFUSALS: Final = _metric(
-    "gauge", "segue_configuration_refusals", "", "Running processes that refused the configuration file at the last load."
+    "gauge",
+    "segue_configuration_refusals",
+    "",
+    "Running processes that refused the configuration file at the last load.",
 )
 
 # Redis.
