@@ -142,10 +142,10 @@ def show_status(as_json: AsJson = False) -> None:
 @app.command(name="health")
 def check_health(
     role: Annotated[
-        health.Role | None, typer.Argument(help="The process to look for; either of them without it.")
+        health.Role | None, typer.Argument(help="The process to look for; an ingest or a worker without it.")
     ] = None,
 ) -> None:
-    """Exit with 0 when an ingest or a worker of this machine works, with 1 and the reason when not."""
+    """Exit with 0 when a process of this machine works, with 1 and the reason when not."""
     session = Session.join()
     fault = health.fault(role, session.settings, session.client)
     if fault:

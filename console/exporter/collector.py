@@ -30,7 +30,10 @@ from workers import heartbeat
 
 _KEPT_S: Final = 1.0  # several scrapers cost as much as one
 _STATES: Final = ("ready", "delayed", "claimed", "blocked")
-_CHANGES: Final = ("accepted", "duplicates", "reordered", "released", "reaped", "erased", "spilled", "missing")
+_CHANGES: Final = (
+    *("accepted", "duplicates", "reordered", "delivered", "buried"),
+    *("released", "reaped", "erased", "spilled", "missing"),
+)
 _RESULTS: Final = ("accepted", "duplicates", "suppressed", "rejected", "dropped")
 _REMARKS: Final = (
     *("unlikely_ids", "unreadable_times", "future_times", "reordered", "too_late", "clock_off"),
