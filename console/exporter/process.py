@@ -27,6 +27,11 @@ _TICK_S: Final = 1.0
 _REDIS_S: Final = 2.0
 
 
+def name_of(pid: int) -> str:
+    """Return the name under which the process with this number on this machine reports its configuration."""
+    return f"metrics-{pid}@{socket.gethostname()}"
+
+
 def run(settings: Settings) -> None:
     """Serve the metrics until SIGINT or SIGTERM. SIGHUP loads the configuration file again.
 
@@ -40,6 +45,7 @@ def run(settings: Settings) -> None:
     with redis.Redis.from_url(settings.redis_url, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S) as client:
         exporter = Exporter(client, settings)
         _write_started(settings, exporter.collector.configuration, _serve(settings, exporter.collector))
+        exporter.follow(signalled)
         while not stopping.wait(_TICK_S):
             exporter.follow(signalled)
         with suppress(redis.RedisError):
@@ -51,7 +57,7 @@ class Exporter:
     """The collector, and the configuration that it uses."""
 
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
-        self.process = configurations.Process(f"metrics-{os.getpid()}@{socket.gethostname()}")
+        self.process = configurations.Process(name_of(os.getpid()))
         self.collector = QueueCollector(client, settings, Configuration.of(settings.document()))
         self._client = client
         self._settings = settings
