@@ -62,7 +62,7 @@ class Ingest:
         elif scope["type"] == "http":
             began = time.perf_counter()
             response = await self._respond(scope, receive)
-            INGEST_DURATION.add((time.perf_counter() - began,), str(response.status))
+            INGEST_DURATION.add([time.perf_counter() - began], str(response.status))
             await responses.write(send, response)
 
     async def _lifespan(self, receive: bodies.Receive, send: Send) -> None:

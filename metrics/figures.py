@@ -6,7 +6,7 @@ A process counts for each request, never for each event: one call takes the valu
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -72,15 +72,21 @@ class Histogram(Metric):
     _counts: dict[Labels, tuple[list[int], list[float]]] = field(default_factory=dict, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
-    def add(self, values: Iterable[float], *labels: str) -> None:
-        """Add the values, those of one request, with these values of the labels."""
-        bounds, added = self.bounds, 0.0
+    def add(self, values: list[float], *labels: str) -> None:
+        """Add the values, those of one request, with these values of the labels. It sorts the list.
+
+        Its cost is that of two searches for each bucket that has values, however many these are.
+        """
+        values.sort()
+        bounds, begin = self.bounds, 0
         with self._lock:
             counts, total = self._counts.setdefault(labels, ([0] * (len(bounds) + 1), [0.0]))
-            for value in values:
-                counts[bisect_left(bounds, value)] += 1
-                added += value
-            total[0] += added
+            while begin < len(values):
+                bucket = bisect_left(bounds, values[begin])
+                end = bisect_right(values, bounds[bucket], begin) if bucket < len(bounds) else len(values)
+                counts[bucket] += end - begin
+                begin = end
+            total[0] += sum(values)
 
     def collect(self) -> Iterator[Family]:
         """Yield the histogram, as prometheus_client reads it."""
