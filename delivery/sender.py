@@ -9,7 +9,8 @@ From the outermost to the innermost:
 5. *log*: records the request and its outcomes (`delivery.log`); absent where the destination keeps no log.
 6. *failures*: writes a line for a request without success (`delivery.failures`).
 7. *metrics*: counts the request, and measures it (`delivery.measuring`).
-8. the HTTP call (`delivery.customerio`).
+8. *span*: makes one of the request (`delivery.tracing`); absent where spans are off.
+9. the HTTP call (`delivery.customerio`).
 
 Retry is the outermost step because each attempt is a request: it takes a turn of its own, it has an entry of its own in
 the log, and the lease may have ended since the one before. Stop comes before admission, as a turn that is not used is
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from delivery import failures, retries
 from delivery.admission import Admission
@@ -29,6 +31,10 @@ from delivery.batching import Request
 from delivery.log import Recorder
 from delivery.measuring import measured
 from delivery.outcomes import NOT_SENT, Outcome, Paused, Send
+from delivery.tracing import traced
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 # From the end of the HTTP call until its lease need not be extended any more.
 _MARGIN_S = 1.0
@@ -69,6 +75,7 @@ def sender(
     accepted_at_ms: Mapping[int, int],
     admission: Admission | None = None,
     recorder: Recorder | None = None,
+    tracer: Tracer | None = None,
 ) -> Send:
     """Return the function that sends a request of one claim, by the steps of this module.
 
@@ -84,6 +91,8 @@ def sender(
     steps.append(lambda send: _under_lease(send, ensure_lease, limits.timeout_s + _MARGIN_S))
     if recorder is not None:
         steps.append(recorder.recording)
+    if tracer is not None:
+        http = traced(http, destination, tracer)
     send = failures.logged(measured(http, destination, accepted_at_ms), destination)
     for step in reversed(steps):
         send = step(send)

@@ -14,8 +14,9 @@ from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis.asyncio
 
@@ -31,9 +32,12 @@ from ingest.responses import SUCCESS, Response, Send, json_response, refused
 from ingest.wakeups import Wakeups
 from lanes.redis_url import address
 from logs import events as log
-from metrics import endpoint
+from metrics import endpoint, traces
 from metrics.registry import INGEST_DURATION
 from settings import Settings
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 _READING = ("GET", "HEAD")
 # Of a response that repeats the header `Host`: a cache must not hand it to another client.
@@ -54,6 +58,8 @@ class Ingest:
         self._scripts = analytics_js.scripts(settings.analytics_js)
         self._counters = Counters()
         self.reload = Reload(settings, self._acceptance_of)
+        tracer = traces.tracer_of("ingest", settings.traces)
+        self._answer = self._respond if tracer is None else partial(self._traced, tracer)
 
     async def __call__(self, scope: Scope, receive: bodies.Receive, send: Send) -> None:
         """Serve one HTTP request, or the lifespan of the server."""
@@ -61,7 +67,7 @@ class Ingest:
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
             began = time.perf_counter()
-            response = await self._respond(scope, receive)
+            response = await self._answer(scope, receive)
             INGEST_DURATION.add([time.perf_counter() - began], str(response.status))
             await responses.write(send, response)
 
@@ -128,6 +134,12 @@ class Ingest:
 
     async def _follow(self) -> None:
         self._acceptance = await self.reload.follow(self._client, self._acceptance)
+
+    async def _traced(self, tracer: Tracer, scope: Scope, receive: bodies.Receive) -> Response:
+        with traces.received(tracer, _header(scope, b"traceparent")) as span:
+            response = await self._respond(scope, receive)
+            span.set_attribute("http.response.status_code", response.status)
+        return response
 
     async def _respond(self, scope: Scope, receive: bodies.Receive) -> Response:
         try:

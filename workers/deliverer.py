@@ -138,6 +138,7 @@ def _context(runtime: Runtime, name: str, claim: lanes.Claim, lease: Lease) -> C
             accepted_at_ms={event.sequence: event.accepted_at_ms for event in claim.events},
             admission=runtime.admissions[name],
             recorder=recorder,
+            tracer=runtime.tracer,
         ),
         retry_base_s=runtime.limits.retry_base_s,
         worker=heartbeat.NAME,
