@@ -18,7 +18,9 @@ import typer
 
 import lanes
 import mapping
+from console import audit as auditing
 from console import checking, dead_cli, forget_cli, importing, lanes_cli, reload, status, tester, translate
+from console.audit.since import Since
 from console.demo import run as demo
 from console.errors import CommandError
 from console.local import health, up
@@ -152,6 +154,28 @@ def check_health(
         print_error(fault)
         raise typer.Exit(1)
     print_line("ok")
+
+
+@app.command()
+def audit(
+    since: Since = None,
+    destination: Destination = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that every accepted event was sent, has another fate, or waits. The exit code is 1 when one is missing.
+
+    `--json` prints a line for each destination: `{"destination", "balanced", "accepted", "lost", "missing":
+    [{"sequence", "message_id", "text"}], "hours": [{"hour", "source", "accepted", …, "waiting", "difference"}]}`.
+    """
+    session = Session.join()
+    results = [auditing.gather(queue, since or 0) for queue in session.queues(session.chosen(destination))]
+    for result in results:
+        if as_json:
+            print_json(result)
+        else:
+            print_lines(auditing.render(result))
+    if not all(result["balanced"] for result in results):
+        raise typer.Exit(1)
 
 
 @app.command()

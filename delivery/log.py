@@ -12,7 +12,7 @@ digests of the ordering keys in hex, SOURCE:MESSAGE ID, null or the reason why i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
@@ -142,6 +142,12 @@ def sent_for(queue: Queue, digest: bytes, limit: int) -> list[Sent]:
         if len(found) >= limit:
             break
     return found[:limit]
+
+
+def message_ids(queue: Queue, sequences: Collection[int]) -> dict[int, str]:
+    """Return SOURCE:MESSAGE ID of those events of which the log has an item."""
+    items = (item for packed in _packed_entries(queue) for item in _unpacked(packed)["items"])
+    return {item[0]: item[3] for item in items if item[0] in sequences}
 
 
 def remove(queue: Queue, is_removed: IsRemoved) -> list[RemovedItem]:

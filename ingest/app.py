@@ -64,6 +64,7 @@ class Ingest:
     async def __call__(self, scope: Scope, receive: bodies.Receive, send: Send) -> None:
         """Serve one HTTP request, or the lifespan of the server."""
         if scope["type"] == "lifespan":
+            scope["state"]["counters"] = self._counters  # for `serving.protocol`, which refuses requests too
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
             began = time.perf_counter()
@@ -145,11 +146,17 @@ class Ingest:
         try:
             return await self._route(scope, receive)
         except Refusal as refusal:
-            refusal.write()
+            self._refuse(refusal)
             return refused(refusal)
         except Exception as error:
             log.unhandled("a request", error)
-            return refused(Refusal(500, "internal error; send the request again", code="internal_error"))
+            internal = Refusal(500, "internal error; send the request again", code="internal_error")
+            self._counters.refuse(internal)
+            return refused(internal)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        refusal.write()
+        self._counters.refuse(refusal)
 
     async def _route(self, scope: Scope, receive: bodies.Receive) -> Response:
         method, parts = scope["method"], self._public_url.parts(scope["path"])
@@ -227,7 +234,7 @@ class Ingest:
                         raise
                     log.unhandled("a pixel", error)
             except Refusal as refusal:
-                refusal.write()
+                self._refuse(refusal)
         return responses.PIXEL
 
     async def _accept_webhook(self, name: str, scope: Scope, receive: bodies.Receive) -> Response:
@@ -238,7 +245,7 @@ class Ingest:
             offer = acceptance.calls.read_webhook(name, _header(scope, b"x-signature"), raw, received_at)
             response = await self._accept(acceptance, offer)
         except Refusal as refusal:
-            refusal.write()
+            self._refuse(refusal)
             response = refused(refusal)
         # Segment's webhook repeats a request after 5xx only (segmentio/segment-docs,
         # src/connections/destinations/catalog/webhooks/index.md, "Retries").

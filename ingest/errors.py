@@ -18,7 +18,9 @@ _CODES: Final = {
     415: "unsupported_encoding",
 }
 
-# What the log may name: members of Segment's calls, and headers. Other names are those of the sender.
+UNANSWERED: Final = "unanswered"  # a code: the connection was closed, so the refusal reaches no client
+
+# What the log and the counts may name: members of Segment's calls, and headers. Other names are those of the sender.
 _FIELDS: Final = frozenset({
     "type", "event", "name", "category", "userId", "anonymousId", "previousId", "groupId", "traits", "properties",
     "context", "integrations", "messageId", "timestamp", "originalTimestamp", "sentAt", "receivedAt", "batch",
@@ -34,7 +36,7 @@ class Refusal(Exception):
 
     `status` is the HTTP status, `message` the text for the client, `field` the member or header at fault, if there is
     one. `retry_after_s` is set when the same request may succeed later: seconds, sent as `Retry-After`. `code` is a
-    word in snake_case for programs; without one it follows from the status.
+    word in snake_case for programs; without one it follows from the status. `is_counted`: see `ingest.counters`.
     """
 
     def __init__(
@@ -51,10 +53,20 @@ class Refusal(Exception):
         self.field = field
         self.retry_after_s = retry_after_s
         self.code = code or _CODES.get(status, "refused")
+        self.is_counted = False
+
+    def copy(self) -> Refusal:
+        """Return the same refusal for another request."""
+        return Refusal(self.status, self.message, self.field, self.retry_after_s, self.code)
+
+    @property
+    def known_field(self) -> str | None:
+        """The field, when its name is not one that the sender chose."""
+        return self.field if self.field in _FIELDS else None
 
     def write(self, source: str | None = None) -> None:
         """Write to the log that a request was refused; with a source, that one of its events was rejected."""
-        field = self.field if self.field in _FIELDS else None
+        field = self.known_field
         if source is not None:
             log.EVENTS_REJECTED.write(source=source, status=self.status, code=self.code, field=field)
         elif self.status != 401:  # `ingest.access.unauthorized` writes of those
