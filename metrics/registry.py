@@ -78,11 +78,11 @@ INGEST_REMARKS: Final = _metric(
     "source remark",
     "Events about which something is remarkable, such as `unlikely_ids` or `throttled`.",
 )
-UNAUTHORIZED: Final = _metric(
+INGEST_REFUSALS: Final = _metric(
     "counter",
-    "segue_ingest_unauthorized_requests_total",
-    "",
-    "Requests without a write key or a signature of a source.",
+    "segue_ingest_refusals_total",
+    "source status cause",
+    "Refused requests, and refused events of accepted ones, by HTTP status and the member at fault or the code.",
 )
 INGEST_DURATION: Final = _histogram(
     "ingest",
@@ -112,7 +112,7 @@ QUEUE_CHANGES: Final = _metric(
     "counter",
     "segue_queue_changes_total",
     "destination change",
-    "Events by what happened to them in the queue: accepted, duplicates, reordered, released, reaped and others.",
+    "Events by what happened to them in the queue: duplicates, reordered, released, reaped, buried or missing.",
 )
 LONGEST_LANE: Final = _metric(
     "gauge",
@@ -120,7 +120,15 @@ LONGEST_LANE: Final = _metric(
     "destination",
     "The length of the longest lane; 0 while no lane has reached 1,000 events.",
 )
-DEAD_LETTERS: Final = _metric("gauge", "segue_dead_letters", "destination", "Dead letters.")
+EVENTS: Final = _metric(
+    "counter",
+    "segue_events_total",
+    "destination source fate reason",
+    "Events that were accepted, and events by their fate: sent, filtered, unmatched, dropped, forgotten and others.",
+)
+DEAD_LETTERS: Final = _metric(
+    "gauge", "segue_dead_letters", "destination source reason", "Dead letters, by the reason of their failure."
+)
 DEAD_LETTERS_BLOCKING: Final = _metric(
     "gauge", "segue_dead_letters_blocking", "destination", "Dead letters whose successors wait."
 )

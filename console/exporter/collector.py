@@ -21,7 +21,6 @@ from delivery import admission
 from delivery.admission import AdmissionState
 from ingest import counters
 from ingest.acceptance import Configuration
-from ingest.access import unauthorized
 from lanes import configurations
 from metrics import registry
 from metrics.figures import Labels, Metric
@@ -30,10 +29,7 @@ from workers import heartbeat
 
 _KEPT_S: Final = 1.0  # several scrapers cost as much as one
 _STATES: Final = ("ready", "delayed", "claimed", "blocked")
-_CHANGES: Final = (
-    *("accepted", "duplicates", "reordered", "delivered", "buried"),
-    *("released", "reaped", "erased", "spilled", "missing"),
-)
+_CHANGES: Final = ("duplicates", "reordered", "released", "reaped", "buried", "missing")
 _RESULTS: Final = ("accepted", "duplicates", "suppressed", "rejected", "dropped")
 _REMARKS: Final = (
     *("unlikely_ids", "unreadable_times", "future_times", "reordered", "too_late", "clock_off"),
@@ -93,6 +89,9 @@ class QueueCollector(Collector):
         delivery = self.configuration.destinations[name].delivery
         queue = lanes.Queue(client=self._client, name=name, **self._settings.queue_config(delivery.remember_days))
         _add_queue(samples, queue)
+        _add_fates(
+            samples, queue, (source.name for source in self.configuration.sources if name in source.destinations)
+        )
         _add_replays(samples, queue)
         state = admission.read(queue)
         for each in _DESTINATION_STATES:
@@ -129,7 +128,8 @@ def _add_sources(samples: Samples, client: redis.Redis, configuration: Configura
             samples.add(registry.INGEST_EVENTS, found.get(result, 0), source.name, result)
         for remark in _REMARKS:
             samples.add(registry.INGEST_REMARKS, found.get(remark, 0), source.name, remark)
-    samples.add(registry.UNAUTHORIZED, totals.get(unauthorized.NO_SOURCE, {}).get("unauthorized", 0))
+    for refused in counters.refusals(client):
+        samples.add(registry.INGEST_REFUSALS, refused.number, refused.source, str(refused.status), refused.cause)
 
 
 def _add_queue(samples: Samples, queue: lanes.Queue) -> None:
@@ -141,8 +141,19 @@ def _add_queue(samples: Samples, queue: lanes.Queue) -> None:
     for change in _CHANGES:
         samples.add(registry.QUEUE_CHANGES, getattr(stats, f"{change}_total"), name, change)
     samples.add(registry.LONGEST_LANE, stats.hot[0].length if stats.hot else 0, name)
-    samples.add(registry.DEAD_LETTERS, stats.dead, name)
     samples.add(registry.DEAD_LETTERS_BLOCKING, stats.blocking, name)
+
+
+def _add_fates(samples: Samples, queue: lanes.Queue, sources: Iterable[str]) -> None:
+    """Add the events by fate. What has not happened yet is 0, so that a rate has a beginning."""
+    found = {(source, fate, ""): 0 for source in sources for fate in ("accepted", "sent")}
+    found |= {(source, fate, reason): events for fate, source, reason, events in lanes.fate_totals(queue)}
+    dead = {(source, reason): events for (source, fate, reason), events in found.items() if fate == "dead"}
+    for (source, fate, reason), events in found.items():
+        if fate != "dead":
+            samples.add(registry.EVENTS, events, queue.name, source, fate, reason)
+    for (source, reason), events in dead.items() or [(("", ""), 0)]:
+        samples.add(registry.DEAD_LETTERS, events, queue.name, source, reason)
 
 
 def _add_replays(samples: Samples, queue: lanes.Queue) -> None:

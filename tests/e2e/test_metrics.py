@@ -47,9 +47,7 @@ def test_every_metric_of_the_registry_is_scraped_and_no_other(tmp_path: Path) ->
 
         wait_until(lambda: len(scrapes(port)) == PROCESSES, "every process serves metrics")
         wait_until(lambda: total(samples(scrapes(port)), "segue_delivery_latency_seconds_count") == 2, "both were sent")
-        wait_until(
-            lambda: total(samples(scrapes(port)), "segue_queue_changes_total", change="delivered") == 2, "settled"
-        )
+        wait_until(lambda: total(samples(scrapes(port)), "segue_events_total", fate="sent") == 2, "settled")
         texts = scrapes(port)
         healthy = segue("health", "metrics", environment=up.environment)
 

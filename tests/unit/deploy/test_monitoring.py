@@ -30,7 +30,7 @@ DASHBOARD: dict[str, Any] = json.loads(Path("deploy/grafana/segue.json").read_te
 KEDA = Path("deploy/kubernetes/overlays/keda/workers.yaml")
 BY_PROMETHEUS = {"instance", "job"}  # labels that it adds to every metric
 # Labels whose values are words of ours, all of which a scrape shows from the beginning.
-WORDS = {"state", "change", "result", "remark"}
+WORDS = {"state", "change", "result", "remark", "fate"}
 
 
 class Selector(NamedTuple):

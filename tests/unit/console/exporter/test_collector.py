@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 import lanes
 from console.exporter.collector import QueueCollector
 from ingest.acceptance import Configuration
-from lanes import configurations, keys
+from lanes import configurations, fates, keys
 from settings import Settings
 from tests.queues import default_queue
 
@@ -49,9 +49,44 @@ def test_events_are_counted_by_destination_and_state(redis_client: redis.Redis) 
     }
     assert states == {"ready": 1, "delayed": 0, "claimed": 0, "blocked": 2}
     assert value("segue_queue_events", destination="other", state="ready") == 0
-    assert value("segue_queue_changes_total", destination="journeys", change="accepted") == 3
+    assert value("segue_queue_changes_total", destination="journeys", change="duplicates") == 0
     assert value("segue_queue_limit_events", destination="journeys") == 1_000_000
     assert value("segue_queue_oldest_age_seconds", destination="other") == 0
+
+
+def test_every_event_is_counted_by_its_fate(redis_client: redis.Redis) -> None:
+    queue = default_queue(redis_client, "journeys")
+    accepted, sent = fates.name("accepted", "web"), fates.name("sent", "web")
+    lanes.append(queue, [lanes.NewEvent(b"{}", (), f"m{number}", counted_as=accepted) for number in range(4)])
+    claim = lanes.claim(queue, lease_ms=1_000, max_events=10, max_bytes=10_000, max_depth=1, poll_ms=0)
+    first, second, third, _ = [event.sequence for event in claim.events]
+    lanes.settle(
+        queue,
+        claim.id,
+        delivered=[first, second],
+        buried=[lanes.Burial(third, b"{}", False, fates.name("dead", "web", "rejected"))],
+        counted_as={first: sent, second: fates.name("filtered", "web", "a filter")},
+    )
+
+    value = scraped(redis_client)
+
+    def events(fate: str, reason: str = "") -> float | None:
+        return value("segue_events_total", destination="journeys", source="web", fate=fate, reason=reason)
+
+    assert (events("accepted"), events("sent"), events("filtered", "a filter")) == (4, 1, 1)
+    assert events("dead", "rejected") is None, "it is no counter: a dead letter may leave"
+    assert value("segue_dead_letters", destination="journeys", source="web", reason="rejected") == 1
+    assert value("segue_queue_changes_total", destination="journeys", change="buried") == 1
+    assert value("segue_events_total", destination="other", source="web", fate="sent", reason="") == 0
+    assert value("segue_dead_letters", destination="other", source="", reason="") == 0
+
+
+def test_refusals_are_counted_by_cause(redis_client: redis.Redis) -> None:
+    redis_client.hset(keys.REFUSALS.name, '["web",400,"userId"]', 3)
+
+    value = scraped(redis_client)
+
+    assert value("segue_ingest_refusals_total", source="web", status="400", cause="userId") == 3
 
 
 def test_the_state_of_a_destination_is_the_one_with_1(redis_client: redis.Redis) -> None:
