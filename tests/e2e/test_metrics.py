@@ -14,6 +14,11 @@ from tests.e2e.conftest import Up, segue
 from tests.pipeline import free_port, wait_until
 
 PROCESSES = 3  # a `segue metrics`, an ingest and a worker
+COUNTED: tuple[tuple[str, dict[str, str], int], ...] = (
+    ("segue_delivery_latency_seconds_count", {}, 2),
+    ("segue_events_total", {"fate": "sent"}, 2),
+    ("segue_ingest_refusals_total", {"status": "401"}, 1),
+)
 PERSONAL = ("jo@example.com", "person-of-the-metrics", "Secret Plan")
 
 
@@ -46,8 +51,8 @@ def test_every_metric_of_the_registry_is_scraped_and_no_other(tmp_path: Path) ->
         assert httpx.post(f"{up.ingest_url}/v1/batch", json=batch, auth=("no-such-key", "")).status_code == 401
 
         wait_until(lambda: len(scrapes(port)) == PROCESSES, "every process serves metrics")
-        wait_until(lambda: total(samples(scrapes(port)), "segue_delivery_latency_seconds_count") == 2, "both were sent")
-        wait_until(lambda: total(samples(scrapes(port)), "segue_events_total", fate="sent") == 2, "settled")
+        for sample, labels, value in COUNTED:
+            wait_until(lambda: total(samples(scrapes(port)), sample, **labels) == value, sample)  # noqa: B023
         texts = scrapes(port)
         healthy = segue("health", "metrics", environment=up.environment)
 
