@@ -106,8 +106,8 @@ def _add_redis(samples: Samples, client: redis.Redis) -> None:
         info: dict[str, Any] = client.info("memory", "persistence", "replication")
     except redis.ResponseError:  # an ACL may forbid INFO
         return
-    is_safe = info["aof_enabled"] and info["maxmemory_policy"] == "noeviction" and info["role"] == "master"
-    samples.add(registry.REDIS_SAFE, bool(is_safe))
+    is_safe = (info.get("aof_enabled"), info.get("maxmemory_policy"), info.get("role")) == (1, "noeviction", "master")
+    samples.add(registry.REDIS_SAFE, is_safe)
     samples.add(registry.REDIS_MEMORY, info["used_memory"])
     samples.add(registry.REDIS_MEMORY_LIMIT, info["maxmemory"])
 

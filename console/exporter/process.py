@@ -82,6 +82,9 @@ class Exporter:
         except (mapping.ConfigurationError, SettingsError) as error:
             log.CONFIGURATION_REFUSED.write(reason=error)
             return str(error)
+        except Exception as error:  # of a file whose tables are of another type
+            log.unhandled("loading the configuration", error)
+            return str(error)
         if loaded.digest != before:
             self.collector.configuration = loaded
             log.CONFIGURATION_LOADED.write(configuration=loaded.digest, before=before)
