@@ -20,16 +20,18 @@ from typing import TYPE_CHECKING, Any
 
 import redis.asyncio
 
-from ingest import bodies, paths, redis_errors, responses
+from ingest import bodies, paths, responses
 from ingest.acceptance import Acceptance, Configuration
 from ingest.browser import analytics_js, pixel
 from ingest.browser.public_url import PublicUrl
 from ingest.calls import Offer
 from ingest.counters import Counters
 from ingest.errors import Refusal
+from ingest.queues import redis_errors
+from ingest.queues.redis_connection import Connection
+from ingest.queues.wakeups import Wakeups
 from ingest.reload import Reload
 from ingest.responses import SUCCESS, Response, Send, json_response, refused
-from ingest.wakeups import Wakeups
 from lanes.redis_url import address
 from logs import events as log
 from metrics import endpoint, traces
@@ -110,7 +112,10 @@ class Ingest:
     def _start(self) -> list[asyncio.Task[None]]:
         """Make what requests use; return the tasks that write the counts and watch."""
         self._client = redis.asyncio.Redis.from_url(
-            self._settings.redis_url, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S
+            self._settings.redis_url,
+            socket_timeout=_REDIS_S,
+            socket_connect_timeout=_REDIS_S,
+            connection_class=Connection,
         )
         self._wakeups = Wakeups(self._settings.broker())
         self._acceptance = self._acceptance_of(self._first)
@@ -189,7 +194,11 @@ class Ingest:
         """Check the queues once for all requests that ask meanwhile: each check takes a connection to Redis."""
         if self._checking is None or self._checking.done():
             self._checking = asyncio.create_task(self._check())
-        await asyncio.shield(self._checking)
+        try:
+            await asyncio.shield(self._checking)
+        except Refusal as refusal:  # of no sender, so it is not counted
+            refusal.write()
+            return refused(refusal)
         return json_response(200, {"status": "ready"})
 
     async def _check(self) -> None:

