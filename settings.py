@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from hashlib import sha256
+from importlib.util import find_spec
 from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +26,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from lanes.redis_url import broker_settings, checked_url
+from metrics.traces import Traces
 
 # The configuration without a file: one source, one destination, and the credentials that the simulator accepts.
 DEFAULT_DOCUMENT: dict[str, Any] = {
@@ -81,6 +83,13 @@ def _proxies(text: str) -> str:
         raise ValueError("must be addresses and networks like 10.0.0.0/8, separated by commas, or *") from None
 
 
+def _traces(traces: Traces) -> Traces:
+    """Return what is made of spans; raise ValueError if the extra for it is not installed."""
+    if traces == "otlp" and find_spec("opentelemetry") is None:
+        raise ValueError("needs the packages of the extra otel of pyproject.toml")
+    return traces
+
+
 def _path(path: Path) -> Path:
     """Return the path if a URL can contain it; raise ValueError otherwise."""
     try:
@@ -117,6 +126,8 @@ class Settings(BaseSettings):
     idle_s: float = Field(default=75.0, gt=0, le=_DAY_S)
     simulator_port: _Port = 8090
     console_port: _Port = 8081
+    metrics_host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
+    metrics_port: _Port | None = None
     public_url: _BaseUrl | None = None
     trusted_proxies: Annotated[str, AfterValidator(_proxies)] = "127.0.0.1,::1"
     analytics_js: _Path | None = None
@@ -137,6 +148,7 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["info", "warning", "error"] = "info"
     process_name: str | None = None
+    traces: Annotated[Traces, AfterValidator(_traces)] = "none"
 
     @classmethod
     def load(cls, joined: Mapping[str, str] = MappingProxyType({})) -> Settings:

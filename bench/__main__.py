@@ -24,6 +24,7 @@ NAMES = (
     "two_destinations",
     "hot_lane",
     "connections",
+    "metrics",
     "merges",
     "sigkill",
     "cluster",

@@ -116,6 +116,14 @@ def worker() -> None:
     os.execve(sys.executable, [sys.executable, *_QUIET, *celery.split()], session.environment())
 
 
+@app.command(name="metrics")
+def serve_metrics() -> None:
+    """Serve the metrics of the queues, sources and destinations in Prometheus's format. One process is enough."""
+    from console.exporter import process
+
+    process.run(_startable().settings)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def simulator(context: typer.Context) -> None:
     """Run a simulated Customer.io workspace on loopback. Further options are passed to `python -m simulator`."""
@@ -136,10 +144,10 @@ def show_status(as_json: AsJson = False) -> None:
 @app.command(name="health")
 def check_health(
     role: Annotated[
-        health.Role | None, typer.Argument(help="The process to look for; either of them without it.")
+        health.Role | None, typer.Argument(help="The process to look for; an ingest or a worker without it.")
     ] = None,
 ) -> None:
-    """Exit with 0 when an ingest or a worker of this machine works, with 1 and the reason when not."""
+    """Exit with 0 when a process of this machine works, with 1 and the reason when not."""
     session = Session.join()
     fault = health.fault(role, session.settings, session.client)
     if fault:

@@ -135,7 +135,11 @@ def history(queue: Queue) -> list[Replay]:
 def running(queue: Queue) -> list[str]:
     """Return the ids of the replays that have not ended, the oldest first."""
     ids = _names(queue.client.zrange(keys.REPLAYS.of(queue.name), 0, -1))
-    return [replay_id for replay_id in ids if queue.client.hget(_key(queue, replay_id), "state") == b"running"]
+    with queue.client.pipeline(transaction=False) as pipeline:
+        for replay_id in ids:
+            pipeline.hget(_key(queue, replay_id), "state")
+        states = pipeline.execute()
+    return [replay_id for replay_id, state in zip(ids, states, strict=True) if state == b"running"]
 
 
 def cancel(queue: Queue, replay_id: str) -> None:

@@ -8,7 +8,9 @@ From the outermost to the innermost:
 4. *lease*: the claim must be ours; else LeaseLost. The lease is extended while the request is in progress.
 5. *log*: records the request and its outcomes (`delivery.log`); absent where the destination keeps no log.
 6. *failures*: writes a line for a request without success (`delivery.failures`).
-7. the HTTP call (`delivery.customerio`).
+7. *metrics*: counts the request, and measures it (`delivery.measuring`).
+8. *span*: makes one of the request (`delivery.tracing`); absent where spans are off.
+9. the HTTP call (`delivery.customerio`).
 
 Retry is the outermost step because each attempt is a request: it takes a turn of its own, it has an entry of its own in
 the log, and the lease may have ended since the one before. Stop comes before admission, as a turn that is not used is
@@ -19,14 +21,20 @@ no entry for a request that was not sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from delivery import failures, retries
 from delivery.admission import Admission
 from delivery.batching import Request
 from delivery.log import Recorder
+from delivery.measuring import measured
 from delivery.outcomes import NOT_SENT, Outcome, Paused, Send
+from delivery.tracing import traced
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 # From the end of the HTTP call until its lease need not be extended any more.
 _MARGIN_S = 1.0
@@ -64,13 +72,15 @@ def sender(
     limits: DeliveryLimits,
     ensure_lease: Callable[[float], None],
     is_stopping: Callable[[], bool],
+    accepted_at_ms: Mapping[int, int],
     admission: Admission | None = None,
     recorder: Recorder | None = None,
+    tracer: Tracer | None = None,
 ) -> Send:
     """Return the function that sends a request of one claim, by the steps of this module.
 
     `ensure_lease` makes sure that the claim is ours, for a request of so many seconds, or raises; the function raises
-    the same.
+    the same. `accepted_at_ms`: when each event of the claim was accepted, by its sequence.
     """
     steps: list[Callable[[Send], Send]] = [
         lambda send: retries.retrying(send, limits.retry_base_s, limits.retries_s),
@@ -81,7 +91,9 @@ def sender(
     steps.append(lambda send: _under_lease(send, ensure_lease, limits.timeout_s + _MARGIN_S))
     if recorder is not None:
         steps.append(recorder.recording)
-    send = failures.logged(http, destination)
+    if tracer is not None:
+        http = traced(http, destination, tracer)
+    send = failures.logged(measured(http, destination, accepted_at_ms), destination)
     for step in reversed(steps):
         send = step(send)
     return send

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis.asyncio
 
@@ -32,7 +34,12 @@ from ingest.reload import Reload
 from ingest.responses import SUCCESS, Response, Send, json_response, refused
 from lanes.redis_url import address
 from logs import events as log
+from metrics import endpoint, traces
+from metrics.registry import INGEST_DURATION
 from settings import Settings
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 _READING = ("GET", "HEAD")
 # Of a response that repeats the header `Host`: a cache must not hand it to another client.
@@ -53,6 +60,8 @@ class Ingest:
         self._scripts = analytics_js.scripts(settings.analytics_js)
         self._counters = Counters()
         self.reload = Reload(settings, self._acceptance_of)
+        tracer = traces.tracer_of("ingest", settings.traces)
+        self._answer = self._respond if tracer is None else partial(self._traced, tracer)
         self._is_stopping = False
 
     def fail_readiness(self) -> None:
@@ -65,7 +74,9 @@ class Ingest:
             scope["state"]["counters"] = self._counters  # for `serving.protocol`, which refuses requests too
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
-            response = await self._respond(scope, receive)
+            began = time.perf_counter()
+            response = await self._answer(scope, receive)
+            INGEST_DURATION.add([time.perf_counter() - began], str(response.status))
             await responses.write(send, response)
 
     async def _lifespan(self, receive: bodies.Receive, send: Send) -> None:
@@ -99,6 +110,7 @@ class Ingest:
             configuration=self._first.digest,
             redis=address(settings.redis_url),
             listens=f"{settings.host}:{settings.ingest_port}",
+            metrics=endpoint.start("ingest", settings.metrics_host, settings.metrics_port),
             destinations=" ".join(self._first.destinations),
         )
 
@@ -133,6 +145,12 @@ class Ingest:
 
     async def _follow(self) -> None:
         self._acceptance = await self.reload.follow(self._client, self._acceptance)
+
+    async def _traced(self, tracer: Tracer, scope: Scope, receive: bodies.Receive) -> Response:
+        with traces.received(tracer, _header(scope, b"traceparent")) as span:
+            response = await self._respond(scope, receive)
+            span.set_attribute("http.response.status_code", response.status)
+        return response
 
     async def _respond(self, scope: Scope, receive: bodies.Receive) -> Response:
         try:

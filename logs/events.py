@@ -66,8 +66,9 @@ _INFO, _WARNING, _ERROR, _CRITICAL = logging.INFO, logging.WARNING, logging.ERRO
 PROCESS_STARTED: Final = _event(
     _INFO,
     "process_started",
-    "version configuration redis listens destinations",
-    "A process is ready. `configuration` is a digest of the file, `redis` an address without credentials.",
+    "version configuration redis listens metrics destinations",
+    "A process is ready. `configuration` is a digest of the file, `redis` an address without credentials, `metrics` "
+    "where it serves its metrics.",
 )
 CONNECTIONS_LIMITED: Final = _event(
     _INFO, "connections_limited", "limits", "How many connections an ingest process accepts, at its start."
@@ -86,6 +87,9 @@ CONFIGURATION_REFUSED: Final = _event(
     _ERROR, "configuration_refused", "reason", "A changed configuration has a fault. The process keeps its own."
 )
 CHILD_PROCESS: Final = _event(_WARNING, "child_process", "report", "A process of `segue up` ended or was restarted.")
+METRICS_UNSERVED: Final = _event(
+    _ERROR, "metrics_unserved", "error", "A process cannot listen for requests of its metrics. It works without."
+)
 
 # Redis.
 REDIS_UNAVAILABLE: Final = _event(

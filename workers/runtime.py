@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -26,11 +26,15 @@ from delivery.sender import DeliveryLimits
 from lanes import configurations
 from lanes.queue import NO_LIMIT
 from logs import events as log
+from metrics import traces
 from privacy.purge import ErasureContext
 from settings import Settings, SettingsError, digest
 from workers import heartbeat
 from workers.app import settings
 from workers.lease import Leases
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 T = TypeVar("T")
 
@@ -59,6 +63,7 @@ class Runtime:
     slots: Mapping[str, threading.BoundedSemaphore]
     # Held by the one deliverer of a destination in this process that polls for more, as polling loads Redis.
     poll_locks: Mapping[str, threading.Lock]
+    tracer: Tracer | None  # None: spans are off
     stopping: threading.Event
     # Set when another configuration was loaded: deliverers that use this one make room for others.
     superseded: threading.Event = field(default_factory=threading.Event)
@@ -97,6 +102,7 @@ class Runtime:
             | _shared(before.slots if before else {}, destinations),
             poll_locks={name: threading.Lock() for name in destinations}
             | _shared(before.poll_locks if before else {}, destinations),
+            tracer=before.tracer if before else traces.tracer_of("worker", settings.traces),
             stopping=stopping,
         )
 

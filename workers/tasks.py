@@ -31,6 +31,7 @@ from lanes import keys
 from lanes.redis_url import address
 from logs import events as log
 from logs.causes import cause
+from metrics import endpoint
 from privacy import erasure, receipts
 from settings import digest
 from workers import deliverer, heartbeat
@@ -225,7 +226,7 @@ def check_set_up(**_: Any) -> None:
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]
 def start_ticking(**_: Any) -> None:
     """Begin the heartbeats and sweeps of this process."""
-    _write_started()
+    _write_started(metrics=endpoint.start("worker", settings.metrics_host, settings.metrics_port))
     # What was loaded stays; what a claim brings is many small objects without cycles, and gone with it.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -236,7 +237,7 @@ def start_ticking(**_: Any) -> None:
 
 
 @signals.beat_init.connect  # type: ignore[untyped-decorator]
-def _write_started(**_: Any) -> None:
+def _write_started(metrics: str | None = None, **_: Any) -> None:
     """Write that this process is ready, with what it works with. The file was read when the process started."""
     document = settings.document()
     urls = {name: settings.track_url or each.url for name, each in mapping.destinations(document).items()}
@@ -244,6 +245,7 @@ def _write_started(**_: Any) -> None:
         version=metadata.version("segue"),
         configuration=digest(document),
         redis=address(settings.redis_url),
+        metrics=metrics,
         destinations=" ".join(f"{name}={url}" for name, url in urls.items()),
     )
 

@@ -8,26 +8,30 @@ import httpx
 import redis
 
 from console.local import programs
+from metrics import endpoint
 from settings import Settings
 from workers import heartbeat
 
-Role = Literal["ingest", "worker"]
+Role = Literal["ingest", "worker", "metrics"]
 _TIMEOUT_S = 5.0
 
 
 def fault(role: Role | None, settings: Settings, client: redis.Redis) -> str | None:
-    """Return why no process of this role works on this machine, None when one does. Without a role either will do."""
+    """Return why no process of this role works on this machine, None when one does. Without a role an ingest or a
+    worker will do."""
+    if role == "metrics":
+        return _http_fault(settings.metrics_host, settings.metrics_port or endpoint.DEFAULT_PORT, "metrics")
     faults = []
     if role != "worker":
-        faults.append(_ingest_fault(settings))
+        faults.append(_http_fault(settings.host, settings.ingest_port, "health"))
     if role != "ingest":
         faults.append(_worker_fault(client))
     return None if None in faults else "; ".join(filter(None, faults))
 
 
-def _ingest_fault(settings: Settings) -> str | None:
+def _http_fault(host: str, port: int, path: str) -> str | None:
     """Ask the endpoint whether it serves requests. Redis is no part of that: a restart would not bring it back."""
-    address = f"{programs.url(settings.host, settings.ingest_port)}/health"
+    address = f"{programs.url(host, port)}/{path}"
     try:
         status = httpx.get(address, timeout=_TIMEOUT_S, trust_env=False).status_code
     except httpx.HTTPError as error:

@@ -24,7 +24,7 @@ STOP_S = 20.0
 POLL_S = 0.05
 _FIRST_DELAY_S = 0.2
 _LONGEST_DELAY_S = 10.0
-_RELOADING = ("ingest", "worker")  # roles whose processes load the configuration again on SIGHUP
+_RELOADING = ("ingest", "worker", "metrics")  # roles whose processes load the configuration again on SIGHUP
 # The delay is reset when a child ran for this long.
 _STABLE_S = 20.0
 

@@ -85,6 +85,8 @@ def _start(supervisor: Supervisor, settings: Settings, ports: dict[str, int], em
         default = settings.data_dir / "default.toml"
         default.write_text(_DEFAULT_WITH_CREDENTIALS, encoding="utf-8")
         environment["SEGUE_CONFIG"] = str(default.resolve())
+    if settings.metrics_port is not None:
+        supervisor.start(programs.metrics(environment))
     supervisor.start(
         *programs.workers(settings.workers, environment),
         programs.ingest(settings.host, ports["ingest"], environment),

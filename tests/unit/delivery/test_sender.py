@@ -44,6 +44,7 @@ class Steps:
             limits=LIMITS,
             ensure_lease=self.ensure_lease,
             is_stopping=self.stopping,
+            accepted_at_ms={1: 1_000},
             admission=self.admission,
             recorder=self.recorder,
         )
@@ -100,6 +101,7 @@ def test_a_worker_that_stops_between_two_attempts_sends_no_other(client: redis.R
         limits=LIMITS,
         ensure_lease=steps.ensure_lease,
         is_stopping=steps.stopping,
+        accepted_at_ms={1: 1_000},
         admission=steps.admission,
     )
 

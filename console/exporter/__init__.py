@@ -1,0 +1,1 @@
+"""`segue metrics`: the process that serves what Redis has, for Prometheus."""

@@ -1,0 +1,63 @@
+"""The process of `segue metrics` loads the configuration file when others do, all or nothing."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+import redis
+
+from console.exporter.process import Exporter, name_of
+from lanes import configurations
+from settings import Settings
+from tests.pipeline import configuration
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "segue.toml"
+    path.write_text(configuration("first"))
+    monkeypatch.setenv("SEGUE_CONFIG", str(path))
+    return path
+
+
+def test_a_changed_file_is_loaded_on_request(redis_client: redis.Redis, file: Path) -> None:
+    exporter, signalled = Exporter(redis_client, Settings.load()), threading.Event()
+    exporter.follow(signalled)
+    file.write_text(configuration("second"))
+
+    exporter.follow(signalled)
+    assert list(exporter.collector.configuration.destinations) == ["first"], "nothing was requested"
+    request = configurations.request_load(redis_client)
+    exporter.follow(signalled)
+
+    assert list(exporter.collector.configuration.destinations) == ["second"]
+    (process,) = configurations.running(redis_client)
+    assert (process.name, process.request, process.fault) == (name_of(os.getpid()), request, None)
+    assert process.configuration == exporter.collector.configuration.digest
+
+
+@pytest.mark.parametrize("document", ["[destinations.first]\n", "sources = 1\ndestinations = 2\n"])
+def test_a_wrong_file_changes_nothing(redis_client: redis.Redis, file: Path, document: str) -> None:
+    exporter, signalled = Exporter(redis_client, Settings.load()), threading.Event()
+    file.write_text(document)
+    signalled.set()
+
+    exporter.follow(signalled)
+
+    assert list(exporter.collector.configuration.destinations) == ["first"]
+    (process,) = configurations.running(redis_client)
+    assert process.fault
+    assert not signalled.is_set()
+
+
+@pytest.mark.usefixtures("file")
+def test_without_redis_the_process_goes_on() -> None:
+    exporter, signalled = Exporter(redis.Redis(port=1), Settings.load()), threading.Event()
+    signalled.set()
+
+    exporter.follow(signalled)
+
+    assert signalled.is_set(), "the request stands"
