@@ -18,7 +18,18 @@ import typer
 
 import lanes
 import mapping
-from console import checking, dead_cli, forget_cli, importing, lanes_cli, reload, status, tester, translate
+from console import (
+    checking,
+    dead_cli,
+    forget_cli,
+    importing,
+    lanes_cli,
+    overrides_cli,
+    reload,
+    status,
+    tester,
+    translate,
+)
 from console.demo import run as demo
 from console.errors import CommandError
 from console.local import health, up
@@ -36,6 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(forget_cli.app)
+app.add_typer(overrides_cli.app)
 app.add_typer(lanes_cli.app, name="lanes")
 app.add_typer(dead_cli.app, name="dead")
 

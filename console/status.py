@@ -19,7 +19,7 @@ import mapping
 from console import output
 from console.session import Session
 from dead_letters import retention
-from delivery import admission, unsent
+from delivery import admission, overrides, unsent
 from ingest import counters
 from ingest.access import sources, unauthorized
 from ingest.reorder import lateness
@@ -78,14 +78,30 @@ def _headings(row: dict[str, Any]) -> Iterator[RenderableType]:
     if state == "delivering" and row["reason"]:
         state = "waiting"
     reason = f": {row['reason']}" if row["reason"] else ""
+    if row["operator"]["pause"]:
+        state, reason = "paused by an operator", ""
     style = "green" if state == "delivering" else "bold red"
     yield Text.assemble((f"destination {row['name']}", "bold"), ": ", (f"{state}{reason}", style))
+    yield from map(_indented, _overrides(**row["operator"]))
     if row["alarm"]:
         yield _indented(Text(f"alarm: {row['alarm']}", style="bold red"))
     for lane in row["hot"]:
         count = f"{lane['length']:,} events share one ordering key (digest {lane['digest']})"
         advice = "if they belong to different people, add the key to ignored_keys"
         yield _indented(Text(f"hot lane: {count}; {advice}", style="yellow"))
+
+
+def _overrides(pause: dict[str, Any] | None, rate: dict[str, Any] | None) -> Iterator[Text]:
+    """Yield what an operator has set, with its end."""
+    if pause:
+        yield Text(f"paused by {_set_by(pause)}: {pause['why']}", style="bold red")
+    if rate:
+        yield Text(f"at most {rate['requests_per_s']:,g} requests/s, set by {_set_by(rate)}", style="yellow")
+
+
+def _set_by(override: dict[str, Any]) -> str:
+    end = f" until {output.utc(override['until_ms'])}" if override["until_ms"] else ""
+    return f"{override['by']} at {output.utc(override['since_ms'])}{end}"
 
 
 def _first_block(row: dict[str, Any]) -> list[tuple[str, str]]:
@@ -150,7 +166,14 @@ def _destination(queue: lanes.Queue, delivery: mapping.Delivery) -> dict[str, An
         "alarm": retention.exceeded(queue, delivery, int(time.time() * 1000)),
         "hot": [{"digest": lane.digest.hex(), "length": lane.length} for lane in stats.hot],
         **_deliveries(queue),
+        "operator": _operator(queue),
     }
+
+
+def _operator(queue: lanes.Queue) -> dict[str, Any]:
+    """Return `{"pause", "rate"}` as `segue pause` and `segue rate` have set them, null without one."""
+    found = overrides.read(queue)
+    return {"pause": found.pause and found.pause.json(), "rate": found.rate and found.rate.json()}
 
 
 def _too_late(destination: str, by_source: list[dict[str, Any]]) -> dict[str, int]:

@@ -326,7 +326,13 @@ ERASING_LOCK = Key(":erasing:lock", "string", "a worker finishes erasures", "60 
 
 # Delivery
 
-ADMISSION = Key(":admission", "hash", "circuit breaker, pause and rate of the destination", _FOR_EVER, "delivery")
+ADMISSION = Key(
+    ":admission",
+    "hash",
+    "circuit breaker, pause and rate of the destination; what an operator set in their place",
+    _FOR_EVER,
+    "delivery",
+)
 ACQUIRED = Key(
     ":admission:acquired", "list", "times of the last requests of a second in µs, newest first", _FOR_EVER, "delivery"
 )
