@@ -219,6 +219,7 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
         "paused": False,
         "breaker": "closed",
         "reason": None,
+        "operator": {"pause": None, "rate": None},
         "hot": [],
     }
     assert status["sources"] == [
