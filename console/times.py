@@ -1,6 +1,6 @@
 """Times as operators type them: a moment, or a duration before or after now.
 
-`2026-01-05`, `2026-01-05T12:00` and `2026-01-05T12:00:00Z` are moments, in UTC without an offset. `90s`, `15m`, `2d` and
+`2026-01-05`, `2026-01-05T12:00` and `2026-01-05T12:00:00Z` are moments, in UTC without an offset. `90s`, `15m` and
 `1h30m` are durations. Parsers return Unix milliseconds.
 """
 
