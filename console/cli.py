@@ -19,6 +19,7 @@ import typer
 import lanes
 import mapping
 from console import (
+    auditing,
     checking,
     dead_cli,
     forget_cli,
@@ -156,6 +157,29 @@ def check_health(
         print_error(fault)
         raise typer.Exit(1)
     print_line("ok")
+
+
+@app.command()
+def audit(
+    since: Annotated[str, typer.Option(help="How far back: 30m, 24h, 7d. Open events are always included.")] = "24h",
+    destination: Destination = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that every accepted event was sent, has another fate, or waits. The exit code is 1 when one is missing.
+
+    `--json` prints a line for each destination: `{"destination", "balanced", "accepted", "lost", "missing":
+    [{"sequence", "message_id", "text"}], "hours": [{"hour", "source", "accepted", …, "waiting", "difference"}]}`.
+    """
+    hours = auditing.hours(since)
+    session = Session.join()
+    results = [auditing.gather(queue, hours) for queue in session.queues(session.chosen(destination))]
+    for result in results:
+        if as_json:
+            print_json(result)
+        else:
+            print_lines(auditing.render(result))
+    if not all(result["balanced"] for result in results):
+        raise typer.Exit(1)
 
 
 @app.command()

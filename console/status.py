@@ -28,6 +28,7 @@ from workers import heartbeat
 
 _WAITING = ("ready", "delayed", "claimed", "blocked")  # the parts of `waiting`
 _TOTALS = ("reordered_total", "unbounded_total", "delivered_total", "buried_total", "erased_total", "spilled_total")
+_UNSENT = ("filtered", "unmatched", "dropped", "forgotten")  # fates of events that were not sent
 _RESULTS = ("accepted", "duplicates", "suppressed", "rejected", "dropped")  # of the events of a source
 _REMARKS = (  # on some of them, and what was refused for a reason of its own
     *("unlikely_ids", "unreadable_times", "future_times", "reordered", "too_late", "clock_off"),
@@ -36,7 +37,8 @@ _REMARKS = (  # on some of them, and what was refused for a reason of its own
 
 
 def gather(session: Session) -> dict[str, Any]:
-    """Return `{"destinations": [...], "sources": [...], "unauthorized_total": n, "workers": n}`; ages in seconds."""
+    """Return `{"destinations": [...], "sources": [...], "unauthorized_total": n, "refusals": [...], "workers":
+    n}`; ages in seconds."""
     totals = counters.totals(session.client)
     by_source = _sources(totals, session.settings)
     return {
@@ -46,6 +48,7 @@ def gather(session: Session) -> dict[str, Any]:
         ],
         "sources": by_source,
         "unauthorized_total": totals.get(unauthorized.NO_SOURCE, {}).get("unauthorized", 0),
+        "refusals": [refused._asdict() for refused in counters.refusals(session.client)],
         "workers": heartbeat.count(session.client),
     }
 
@@ -68,9 +71,15 @@ def render(status: dict[str, Any]) -> RenderableType:
         parts += [heading, _blocks(results, remarks), *_late(row), ""]
     return Group(
         *parts,
+        *map(_refusal, status["refusals"]),
         f"unauthorized requests: {status['unauthorized_total']:,}",
         f"workers: {status['workers']}",
     )
+
+
+def _refusal(refused: dict[str, Any]) -> str:
+    source = f"source {refused['source']}" if refused["source"] else "no known source"
+    return f"refused, {source}: {refused['number']:,} with {refused['status']} {refused['cause']}"
 
 
 def _headings(row: dict[str, Any]) -> Iterator[RenderableType]:
@@ -116,13 +125,17 @@ def _first_block(row: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _second_block(row: dict[str, Any]) -> list[tuple[str, str]]:
-    totals = (("buried", f"{row['buried_total']:,}"), ("filtered", f"{row['filtered_total']:,}"))
+    totals = (("buried", f"{row['buried_total']:,}"), *((fate, f"{row[f'{fate}_total']:,}") for fate in _UNSENT))
     return [*((figure, f"{row[figure]:,}") for figure in _WAITING), *totals]
 
 
 def _notes(row: dict[str, Any]) -> Iterator[RenderableType]:
     if row["unbounded_total"]:
         yield _indented(Text(f"keys that made others wait too long, and do not any more: {row['unbounded_total']:,}"))
+    for fate in row["fates"]:
+        if fate["fate"] in _UNSENT and fate["reason"]:
+            text = f"{fate['fate']}, source {fate['source']}: {fate['events']:,} events, {fate['reason']}"
+            yield _indented(Text(text, style="dim"))
     for subscription, count in row["not_applicable"].items():
         yield _indented(Text(f'not applicable: {count:,} events for "{subscription}"', style="dim"))
 
@@ -156,12 +169,13 @@ def duration(seconds: float) -> str:
 
 
 def _destination(queue: lanes.Queue, delivery: mapping.Delivery) -> dict[str, Any]:
-    stats, counted = lanes.stats(queue), unsent.totals(queue)
+    stats, counts = lanes.stats(queue), lanes.fate_totals(queue)
     return {
         "name": queue.name,
         **{figure: getattr(stats, figure) for figure in ("waiting", *_WAITING, "dead", "blocking", *_TOTALS)},
-        "filtered_total": counted.filtered,
-        "not_applicable": counted.not_applicable,
+        **{f"{fate}_total": sum(each.events for each in counts if each.fate == fate) for fate in ("sent", *_UNSENT)},
+        "fates": [each._asdict() for each in counts if each.fate != "accepted"],
+        "not_applicable": unsent.totals(queue),
         "oldest_age_s": stats.oldest_age_s,
         "alarm": retention.exceeded(queue, delivery, int(time.time() * 1000)),
         "hot": [{"digest": lane.digest.hex(), "length": lane.length} for lane in stats.hot],

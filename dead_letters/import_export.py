@@ -18,6 +18,7 @@ import lanes
 import mapping
 from dead_letters import record, spill_files
 from dead_letters.record import Line
+from lanes import fates
 from mapping.envelope import has_more_levels
 
 Lines = Callable[[], Iterator[bytes]]
@@ -92,6 +93,8 @@ def _imported(line: Line, destination: mapping.Destination, now_ms: int) -> lane
         keys=mapping.ordering_info(line.event, destination).keys,
         body=line.body(),
         failure=failure.to_bytes(),
+        counted_as=fates.name("dead", line.source, failure.reason),
+        accepted_as=fates.name("accepted", line.source, "import"),
     )
 
 

@@ -21,7 +21,7 @@ import mapping
 from dead_letters import dry_run, query
 from dead_letters.query import Filter
 from dead_letters.record import DeadLetter
-from lanes import Queue, keys
+from lanes import Queue, fates, keys
 from logs import events as log
 
 PAGE = 50
@@ -259,6 +259,7 @@ def _new_event(
         join=info.join,
         replaces=dead_letter.sequence,
         run=info.run,
+        counted_as=fates.name("accepted", dead_letter.source, "replay"),
     )
 
 

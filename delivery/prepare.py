@@ -19,10 +19,11 @@ from redis.exceptions import RedisError
 
 import lanes
 import mapping
-from delivery import attribute_clocks, identifier_changes, identity_memory, unsent, wire
+from delivery import attribute_clocks, fates, identifier_changes, identity_memory, unsent, wire
 from delivery.batching import Item, encode, json_of
 from delivery.identity_memory import Identities, Update
 from lanes import digest
+from lanes.fates import UNKNOWN
 from mapping.envelope import JsonObject, message_key, unpack, unpack_shallow
 
 # Python computes in one thread at a time. Threads that wait here for their turn do not interrupt the one that computes,
@@ -51,6 +52,7 @@ class Prepared(NamedTuple):
     updated: tuple[str, ...] = ()  # keys of the people that it updates, when its source is trusted
     redirects: bool = True  # whether later events of the people that it merges go to the primary
     error: Exception | None = None  # an exception that no code expected
+    counted_as: str = UNKNOWN  # the name of its fate, when it is delivered
 
     @property
     def happened_at_ms(self) -> int:
@@ -210,6 +212,7 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination, trust: 
         source=source,
         message_id=message_id,
         unsent=unsent.reasons(translation),
+        counted_as=fates.mapped(source, translation),
         updated=_updated(operations, bodies) if source in trust.trusted else (),
     )
 
@@ -263,6 +266,8 @@ def _addressed(prepared: Prepared, identities: Identities, rising: bool) -> Prep
             late = late or item.effect != "merge"
         else:
             items.append(item if sent is body else item._replace(data=json_of(sent)))
+    if not items and prepared.items:
+        prepared = prepared._replace(counted_as=fates.nothing_left(prepared.source, late=late))
     return prepared._replace(items=tuple(items), late=late)
 
 

@@ -1,34 +1,23 @@
-"""Numbers of events for which a destination was sent nothing, by reason: one Redis hash (`lanes.keys.UNSENT`).
+"""Numbers of events to which the action of a matching subscription did not apply: one Redis hash (`lanes.keys.UNSENT`).
 
-A reason is `filtered`, or `not_applicable:SUBSCRIPTION`. An event is counted after it was settled, at most once: a
-worker that is killed in between does not count it. These events are among the delivered ones too.
+A field is `not_applicable:SUBSCRIPTION`. An event is counted after it was settled, at most once: a worker that is
+killed in between does not count it. Other subscriptions may have sent the event: its fate is counted by itself
+(`lanes.fates`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import cast
 
 from lanes import Queue, keys
 from mapping import Translation
 
-_FILTERED = "filtered"
 _NOT_APPLICABLE = "not_applicable:"
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """The numbers since the queue was created. An event that no action applies to counts for each subscription."""
-
-    filtered: int = 0
-    not_applicable: dict[str, int] = field(default_factory=dict)  # by the name of the subscription
-
-
 def reasons(translation: Translation) -> tuple[str, ...]:
-    """Return why the destination, or some of its subscriptions, send nothing for an event."""
-    if translation.filtered is not None:
-        return (_FILTERED,)
+    """Return why some subscriptions of a destination send nothing for an event."""
     if not translation.not_applicable:
         return ()
     return tuple([_NOT_APPLICABLE + name for name in translation.not_applicable])
@@ -42,9 +31,7 @@ def add(queue: Queue, counts: Counter[str]) -> None:
     pipeline.execute()
 
 
-def totals(queue: Queue) -> Totals:
-    """Return the totals of a destination."""
+def totals(queue: Queue) -> dict[str, int]:
+    """Return the numbers of a destination since the queue was created, by the name of the subscription."""
     stored = cast(dict[bytes, bytes], queue.client.hgetall(keys.UNSENT.of(queue.name)))
-    counts = {reason.decode(): int(count) for reason, count in stored.items()}
-    filtered = counts.pop(_FILTERED, 0)
-    return Totals(filtered, {reason.removeprefix(_NOT_APPLICABLE): count for reason, count in counts.items()})
+    return {reason.decode().removeprefix(_NOT_APPLICABLE): int(count) for reason, count in stored.items()}

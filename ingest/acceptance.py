@@ -77,6 +77,13 @@ class Acceptance:
 
         Raises Refusal (429) when a share of the source is used up, and what `GroupCommit.append` raises.
         """
+        try:
+            return await self._append(source, events)
+        except Refusal as refusal:
+            self._counters.refuse(refusal, source.name)
+            raise
+
+    async def _append(self, source: Source, events: list[Entries]) -> Iterable[Result]:
         by_queue = list(zip(source.destinations, zip(*events, strict=True), strict=True))
         try:
             for name, entries in by_queue:

@@ -127,11 +127,15 @@ class Ingest:
         try:
             return await self._route(scope, receive)
         except Refusal as refusal:
-            refusal.write()
+            self._refuse(refusal)
             return refused(refusal)
         except Exception as error:
             log.unhandled("a request", error)
             return refused(Refusal(500, "internal error; send the request again", code="internal_error"))
+
+    def _refuse(self, refusal: Refusal) -> None:
+        refusal.write()
+        self._counters.refuse(refusal)
 
     async def _route(self, scope: Scope, receive: bodies.Receive) -> Response:
         method, parts = scope["method"], self._public_url.parts(scope["path"])
@@ -209,7 +213,7 @@ class Ingest:
                         raise
                     log.unhandled("a pixel", error)
             except Refusal as refusal:
-                refusal.write()
+                self._refuse(refusal)
         return responses.PIXEL
 
     async def _accept_webhook(self, name: str, scope: Scope, receive: bodies.Receive) -> Response:
@@ -220,7 +224,7 @@ class Ingest:
             offer = acceptance.calls.read_webhook(name, _header(scope, b"x-signature"), raw, received_at)
             response = await self._accept(acceptance, offer)
         except Refusal as refusal:
-            refusal.write()
+            self._refuse(refusal)
             response = refused(refusal)
         # Segment's webhook repeats a request after 5xx only (segmentio/segment-docs,
         # src/connections/destinations/catalog/webhooks/index.md, "Retries").

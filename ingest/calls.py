@@ -270,13 +270,15 @@ class Calls:
         """Count a request of so many events against the rate of the source; raise Refusal (429) when it is too high."""
         try:
             self._rates[source.name].take_request(events)
-        except Refusal:
+        except Refusal as refusal:
             self._counters.add(source.name, "throttled", events)
+            self._counters.refuse(refusal, source.name)
             raise
 
     def _count_rejected(self, source: Source, refusals: Sequence[Refusal]) -> None:
         self._counters.add(source.name, "rejected", len(refusals))
         for refusal in refusals:
+            self._counters.refuse(refusal, source.name)
             if refusal.status in _COUNTED:
                 self._counters.add(source.name, _COUNTED[refusal.status])
 

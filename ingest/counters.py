@@ -5,21 +5,37 @@ A field is `SOURCE:RESULT`. RESULT is what became of the event (`accepted`, `dup
 `dropped`), or what is remarkable about it (`unlikely_ids`, `unreadable_times`, `future_times`, `forbidden`,
 `throttled`). `:unauthorized` is the number of requests that belong to no source. The counts of the last interval are
 lost when the process is killed.
+
+Refusals are counted beside that, by status and cause: the member at fault, else the code of the response
+(`lanes.keys.REFUSALS`). A refused request counts once, and so does each refused event of a request. Without a source it
+is counted under an empty name.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import cast
+from typing import Any, Final, NamedTuple, cast
 
+import orjson
 import redis
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from ingest.errors import Refusal
 from lanes import keys
 
 _INTERVAL_S = 0.25
+_MOST_REFUSALS: Final = 1000  # different ones of one interval
+
+
+class Refused(NamedTuple):
+    """How often something was refused."""
+
+    source: str  # empty: of no known source
+    status: int
+    cause: str
+    number: int
 
 
 class Counters:
@@ -27,32 +43,57 @@ class Counters:
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
+        self._refusals: Counter[bytes] = Counter()
 
     def add(self, source: str, result: str, count: int = 1) -> None:
         """Count events of a source with this result."""
         self._counts[f"{source}:{result}"] += count
 
+    def refuse(self, refusal: Refusal, source: str = "") -> None:
+        """Count a refusal, once however often it is given."""
+        if refusal.is_counted:
+            return
+        refusal.is_counted = True
+        field = orjson.dumps((source, refusal.status, refusal.field or refusal.code))
+        if field not in self._refusals and len(self._refusals) >= _MOST_REFUSALS:
+            field = orjson.dumps((source, refusal.status, "other"))
+        self._refusals[field] += 1
+
     async def write(self, client: redis.asyncio.Redis) -> None:
         """Add the counts to the totals in Redis; keep them for the next call when Redis is unavailable."""
         counts, self._counts = self._counts, Counter()
-        if not +counts:
+        refusals, self._refusals = self._refusals, Counter()
+        if not (+counts or refusals):
             return
         try:
             pipeline = client.pipeline(transaction=True)
             for field, count in counts.items():
                 pipeline.hincrby(keys.SOURCES.name, field, count)
+            for refused, count in refusals.items():
+                pipeline.hincrby(keys.REFUSALS.name, cast(Any, refused), count)
             await pipeline.execute()
         except (RedisError, OSError):
-            self._counts += counts
+            self._keep(counts, refusals)
         except asyncio.CancelledError:
-            self._counts += counts
+            self._keep(counts, refusals)
             raise
+
+    def _keep(self, counts: Counter[str], refusals: Counter[bytes]) -> None:
+        self._counts += counts
+        self._refusals += refusals
 
     async def write_regularly(self, client: redis.asyncio.Redis) -> None:
         """Write the counts at short intervals until cancelled."""
         while True:
             await asyncio.sleep(_INTERVAL_S)
             await self.write(client)
+
+
+def refusals(client: redis.Redis) -> list[Refused]:
+    """Return how often requests and events were refused, of all processes."""
+    stored = cast(dict[bytes, bytes], client.hgetall(keys.REFUSALS.name))
+    rows = ((*orjson.loads(field), int(number)) for field, number in sorted(stored.items()))
+    return [Refused(source, status, cause, number) for source, status, cause, number in rows]
 
 
 def totals(client: redis.Redis) -> dict[str, dict[str, int]]:

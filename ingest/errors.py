@@ -34,7 +34,7 @@ class Refusal(Exception):
 
     `status` is the HTTP status, `message` the text for the client, `field` the member or header at fault, if there is
     one. `retry_after_s` is set when the same request may succeed later: seconds, sent as `Retry-After`. `code` is a
-    word in snake_case for programs; without one it follows from the status.
+    word in snake_case for programs; without one it follows from the status. `is_counted`: see `ingest.counters`.
     """
 
     def __init__(
@@ -51,6 +51,11 @@ class Refusal(Exception):
         self.field = field
         self.retry_after_s = retry_after_s
         self.code = code or _CODES.get(status, "refused")
+        self.is_counted = False
+
+    def copy(self) -> Refusal:
+        """Return the same refusal for another request."""
+        return Refusal(self.status, self.message, self.field, self.retry_after_s, self.code)
 
     def write(self, source: str | None = None) -> None:
         """Write to the log that a request was refused; with a source, that one of its events was rejected."""

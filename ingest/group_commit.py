@@ -21,7 +21,7 @@ from ingest import redis_errors
 from ingest.errors import Refusal
 from ingest.outage import RETRY_AFTER_S, Outage
 from ingest.wakeups import Wakeups
-from lanes import keys, records
+from lanes import fates, keys, records
 from lanes.suppression import SuppressionList
 from logs import events as log
 from logs.causes import cause
@@ -77,7 +77,9 @@ class GroupCommit:
         """Return the entry of an event, packed as `body`: with its ordering keys, cooldown and joined keys."""
         keys, needs_cooldown, join, run = mapping.ordering_info(event, self._destination)
         cooldown_ms = self._queue.cooldown_ms if needs_cooldown else 0
-        new_event = lanes.NewEvent(body, keys, message_key(source, event), cooldown_ms, join, None, rank, run)
+        counted_as = fates.name("accepted", source)
+        message_id = message_key(source, event)
+        new_event = lanes.NewEvent(body, keys, message_id, cooldown_ms, join, None, rank, run, counted_as)
         return Entry(new_event, event["type"] == mapping.DELETION)
 
     async def append(self, entries: Sequence[Entry]) -> list[Result]:
@@ -245,4 +247,4 @@ class GroupCommit:
 def _refuse(group: list[Request], error: Exception) -> None:
     for _, future in group:
         if not future.done():
-            future.set_exception(error)
+            future.set_exception(error.copy() if isinstance(error, Refusal) else error)

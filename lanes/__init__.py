@@ -8,6 +8,7 @@ a `Queue`. docs/lanes.md has the states.
 """
 
 from lanes.append import Appended, NewEvent, QueueFull, append, append_async
+from lanes.audit import Audit, Hour, audit, by_source, fate_totals
 from lanes.claims import (
     Burial,
     Claim,
@@ -75,6 +76,7 @@ __all__ = [
     "NO_LIMIT",
     "Appended",
     "AsyncQueue",
+    "Audit",
     "Burial",
     "Claim",
     "ClaimedEvent",
@@ -84,6 +86,7 @@ __all__ = [
     "ErasedEvent",
     "ExpiredClaim",
     "HotLane",
+    "Hour",
     "ImportedDeadLetter",
     "Lane",
     "NewEvent",
@@ -108,7 +111,9 @@ __all__ = [
     "Waiting",
     "append",
     "append_async",
+    "audit",
     "blocking_dead_letters",
+    "by_source",
     "claim",
     "close_spill",
     "compare_queue",
@@ -123,6 +128,7 @@ __all__ = [
     "erase_message_ids",
     "erase_targets",
     "extend",
+    "fate_totals",
     "get_dead_letters",
     "import_dead_letters",
     "inspect",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, Literal, NamedTuple
 
-from lanes import keys, records
+from lanes import fates, keys, records
 from lanes.queue import AsyncQueue, NamedQueue, Queue
 from lanes.scripts import Argument, run, run_async
 
@@ -37,6 +37,7 @@ class NewEvent(NamedTuple):
     replaces: int | None = None  # the dead letter that it replaces; when that is missing, the event is dropped
     rank: bytes = b""  # see `records.rank`; without one it does not wait and goes behind what was accepted before it
     run: str = ""  # events with a cooldown and an equal run share it, and may be sent together
+    counted_as: str = fates.ACCEPTED  # see `lanes.fates`
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,8 @@ def append_arguments(queue: NamedQueue, events: Sequence[NewEvent]) -> list[Argu
     ]
     some_ranks = any(event.rank for event in events)
     arguments.append(b"".join(event.rank or records.UNRANKED for event in events) if some_ranks else b"")
+    groups, names = fates.grouped([event.counted_as for event in events])
+    arguments += (groups, "\n".join(names))
     arguments += [records.undated(dict.fromkeys(map(records.digest, event.keys)), event.body) for event in events]
     for index, event in enumerate(events, start=1):
         if event.cooldown_ms or event.join or event.replaces is not None:

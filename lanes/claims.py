@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import chain, repeat
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 from uuid import uuid4
 
-from lanes import records
+from lanes import fates, records
 from lanes.append import EVENTS_PER_CLAIM, listed, logger
 from lanes.queue import Queue
 from lanes.scripts import Argument, run
+
+_SENT: Final[Mapping[int, str]] = MappingProxyType({})
 
 
 class ExpiredClaim(NamedTuple):
@@ -53,6 +56,7 @@ class Burial:
     sequence: int
     failure: bytes
     blocks: bool = False
+    counted_as: str = fates.DEAD  # see `lanes.fates`
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +151,20 @@ def settle(
     delivered: Collection[int] = (),
     buried: Collection[Burial] = (),
     released: Collection[Release] = (),
+    counted_as: Mapping[int, str] = _SENT,
 ) -> Settled:
     """Settle events of the claim; idempotent, and harmless when the claim was lost.
+
+    `counted_as`: of delivered events that were not sent, or whose source is known, the name of their fate, see
+    `lanes.fates`.
 
     Delivered and buried events leave their lanes, which frees their successors. A released event keeps its position,
     and its successors go on waiting; those within the claim are released with it. The same holds for the successors of
     a buried event that blocks.
     """
-    lost, ready, unbounded = run(queue, "settle", settle_arguments(queue, claim_id, delivered, buried, released))
+    lost, ready, unbounded = run(
+        queue, "settle", settle_arguments(queue, claim_id, delivered, buried, released, counted_as)
+    )
     if unbounded:
         logger.warning(
             "queue %s: the cooldowns of %d keys have lasted %.0f s; these keys delay no event for the next hour",
@@ -171,6 +181,7 @@ def settle_arguments(
     delivered: Collection[int] = (),
     buried: Collection[Burial] = (),
     released: Collection[Release] = (),
+    counted_as: Mapping[int, str] = _SENT,
 ) -> list[Argument]:
     """Return the arguments of `settle.lua`."""
     leaving = [burial for burial in buried if not burial.blocks]
@@ -182,17 +193,28 @@ def settle_arguments(
         queue.most_cooling_ms,
         len(finished),
         *finished,
+        *_fates(finished, leaving, counted_as),
         len(leaving),
     ]
     for burial in leaving:
         arguments += (burial.sequence, burial.failure)
     arguments.append(len(blocking))
     for burial in blocking:
-        arguments += (burial.sequence, burial.failure)
+        arguments += (burial.sequence, burial.failure, burial.counted_as)
     arguments.append(len(released))
     for release in released:
         arguments += (release.sequence, release.delay_ms, release.attempt, release.cooldown_ms)
     return arguments
+
+
+def _fates(finished: Collection[int], buried: Collection[Burial], counted_as: Mapping[int, str]) -> tuple[bytes, str]:
+    """Return the names of the fates as `settle.lua` takes them. Most calls have one name."""
+    names = frozenset(counted_as.values())
+    if len(names) == 1 and not buried and len(counted_as) == len(finished):
+        return b"", next(iter(names))
+    name_of = {**counted_as, **{burial.sequence: burial.counted_as for burial in buried}}
+    groups, distinct = fates.grouped([name_of.get(sequence, fates.SENT) for sequence in finished])
+    return groups, "\n".join(distinct)
 
 
 def extend(queue: Queue, claim_id: str, *, lease_ms: int) -> bool:

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import redis
 from redis.client import Pipeline
 from redis.exceptions import ResponseError
 
-from lanes import keys, records
+from lanes import fates, keys, records
 from lanes.append import NewEvent, append_arguments
 from lanes.claims import Burial, Release, settle_arguments
 from lanes.queue import Queue
 from lanes.scripts import Argument, queue_up, raise_named, run
 
 _BLOCKING_CLAIM = "blocking"
+_WAITS = ""  # in place of the fate of a dead letter: it waits again
 
 
 class DeadLettersChanged(Exception):
@@ -49,6 +50,8 @@ class ImportedDeadLetter:
     keys: tuple[str, ...]  # its ordering keys
     body: bytes
     failure: bytes
+    counted_as: str = fates.DEAD  # see `lanes.fates`
+    accepted_as: str = fates.ACCEPTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ def requeue(
         queue_up(pipeline, "settle", queue, settle_arguments(queue, _BLOCKING_CLAIM, released=released))
         for sequence in present:
             pipeline.hset(keys.EVENT.of(queue.name), str(sequence), stored[sequence])
-        _remove(pipeline, queue, present)
+        _remove(pipeline, queue, present, _WAITS)
         _uncount(pipeline, queue, present, "buried")
         queue_up(pipeline, "append", queue, append_arguments(queue.without_limit(), appended))
         pipeline.hset(record[0], mapping=cast(dict[Any, Any], record[1]))
@@ -124,13 +127,13 @@ def requeue(
     return Requeued(len(present) + flags.count(b"1"), bool(wake or present))
 
 
-def discard(queue: Queue, sequences: Collection[int]) -> int:
+def discard(queue: Queue, sequences: Collection[int], fate: Literal["discarded", "forgotten"] = "discarded") -> int:
     """Remove dead letters for good, which frees the successors of those that block. Return how many there were."""
 
     def remove(pipeline: Pipeline, blocking: set[int]) -> None:
         queue_up(pipeline, "settle", queue, settle_arguments(queue, _BLOCKING_CLAIM, blocking))
         _uncount(pipeline, queue, blocking, "delivered")
-        _remove(pipeline, queue, sequences)
+        _remove(pipeline, queue, sequences, fate)
 
     return int(_in_one_step("discard", queue, sequences, remove)[1][-1])
 
@@ -184,7 +187,8 @@ def import_dead_letters(queue: Queue, dead_letters: Sequence[ImportedDeadLetter]
     for dead in dead_letters:
         digests = list(dict.fromkeys(map(records.digest, dead.keys)))
         record = records.record(dead.accepted_at_ms, digests, dead.body)
-        arguments += ("" if dead.sequence is None else dead.sequence, record, dead.failure)
+        sequence = "" if dead.sequence is None else dead.sequence
+        arguments += (sequence, record, dead.failure, dead.counted_as, dead.accepted_as)
     return int(run(queue, "import", arguments))
 
 
@@ -230,12 +234,9 @@ def _changes(client: redis.Redis, queue: Queue) -> int:
     return int(cast(bytes | None, client.get(keys.DEAD_CHANGES.of(queue.name))) or 0)
 
 
-def _remove(pipeline: Pipeline, queue: Queue, sequences: Collection[int]) -> None:
-    """Remove the dead letters; the last reply is how many there were."""
-    names = list(map(str, sequences)) or [""]
-    pipeline.hdel(keys.FAILURE.of(queue.name), *names)
-    pipeline.zrem(keys.DEAD_INDEX.of(queue.name), *names)
-    pipeline.hdel(keys.DEAD.of(queue.name), *names)
+def _remove(pipeline: Pipeline, queue: Queue, sequences: Collection[int], fate: str) -> None:
+    """Remove the dead letters, and count their fate; the reply is how many there were."""
+    queue_up(pipeline, "remove", queue, (fate, *sequences))
 
 
 def _uncount(pipeline: Pipeline, queue: Queue, blocking: Collection[int], counted_as: str) -> None:

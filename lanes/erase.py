@@ -7,12 +7,12 @@ event of the same person overtakes it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
-from lanes import keys, records
+from lanes import fates, keys, records
 from lanes.append import generation_ms
 from lanes.queue import NO_LIMIT, Queue
 from lanes.scripts import Argument, run
@@ -42,9 +42,21 @@ class Erased:
     claimed: int
 
 
-def erase(queue: Queue, digests: Iterable[bytes], *, before: int | None = None, spared: Collection[int] = ()) -> Erased:
+def _as_forgotten(_body: bytes) -> str:
+    return fates.FORGOTTEN
+
+
+def erase(
+    queue: Queue,
+    digests: Iterable[bytes],
+    *,
+    before: int | None = None,
+    spared: Collection[int] = (),
+    counted_as: Callable[[bytes], str] = _as_forgotten,
+) -> Erased:
     """Erase every event with one of these keys' digests, accepted before the sequence `before` if one is given, except
-    those with the sequences `spared`.
+    those with the sequences `spared`. `counted_as` returns the name of the fate of an event with this body, see
+    `lanes.fates`: an event is found by one call, and erased by the next one, which counts it.
 
     The work is done in parts, each of them within some ten milliseconds of Redis' time. Idempotent; events that arrive
     meanwhile may or may not be erased.
@@ -52,13 +64,17 @@ def erase(queue: Queue, digests: Iterable[bytes], *, before: int | None = None, 
     events: list[ErasedEvent] = []
     wanted, steps, reached = tuple(digests), _MOST_STEPS, dict[bytes, bytes]()
     farthest: dict[bytes, int] = {}  # by lane, the last sequence that any call reached
+    fate_of: dict[bytes, str] = {}  # by the sequence of an event that was found
     while True:
         bounds = (_MOST_EVENTS, steps, queue.cooldown_ms, "" if before is None else before)
         events_of: tuple[Argument, ...] = (len(wanted), *wanted, len(spared), *spared)
-        arguments: tuple[Argument, ...] = (*bounds, *events_of, *chain.from_iterable(reached.items()))
+        found: tuple[Argument, ...] = (len(fate_of), *(value for pair in fate_of.items() for value in pair))
+        arguments: tuple[Argument, ...] = (*bounds, *events_of, *found, *chain.from_iterable(reached.items()))
         more, walks, claimed, *reply = run(queue, "erase", arguments)
         fields, pairs = iter(reply), iter(walks)
-        events += [_event(*values) for values in zip(fields, fields, fields, strict=True)]
+        rows = [_event(*values) for values in zip(fields, fields, fields, strict=True)]
+        events += [row for row in rows if row.how != "found"]
+        fate_of = {b"%d" % row.sequence: counted_as(row.body) for row in rows if row.how == "found"}
         if not more:
             return Erased(tuple(events), claimed)
         reached = dict(zip(pairs, pairs, strict=True))

@@ -37,7 +37,8 @@ class Stats:
     oldest_age_s: float  # since the oldest unfinished event was accepted, to the second; 0 when there is none
     accepted_total: int
     duplicates_total: int
-    delivered_total: int
+    delivered_total: int  # sent, and acknowledged by the service
+    unsent_total: int  # finished without being sent
     buried_total: int
     released_total: int
     reaped_total: int
@@ -106,6 +107,7 @@ def stats(queue: Queue) -> Stats:
         accepted_total=total.get("accepted", 0),
         duplicates_total=total.get("duplicates", 0),
         delivered_total=total.get("delivered", 0),
+        unsent_total=total.get("unsent", 0),
         buried_total=total.get("buried", 0),
         released_total=total.get("released", 0),
         reaped_total=total.get("reaped", 0),

@@ -86,7 +86,13 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 
 _PART = re.compile(r"\{\w+\}")
-_PATTERNS = {"{generation}": r"\d+", "{shard}": r"\d+", "{id}": r"[^:]+", "{claim}": r"[0-9a-f]{32}/.*"}
+_PATTERNS = {
+    "{generation}": r"\d+",
+    "{hour}": r"\d+",
+    "{shard}": r"\d+",
+    "{id}": r"[^:]+",
+    "{claim}": r"[0-9a-f]{32}/.*",
+}
 _FOR_EVER, _UNFINISHED, _KEPT = "never deleted", "while the event is unfinished", "while the dead letter is kept"
 _COOLING, _REMEMBERED = "cooldown_ms, up to twice that", "remember_days of the destination, up to twice that"
 _REPLAYED = "the last 200 replays"
@@ -108,8 +114,8 @@ SEQ = Key(":seq", "string", "the last sequence number given", _FOR_EVER, "lanes"
 TOTAL = Key(
     ":total",
     "hash",
-    "accepted, reordered, duplicates, delivered, buried, released, reaped, spilled, erased, missing → number of "
-    "events; unbounded_keys → number of keys that exceeded a bound",
+    "accepted, reordered, duplicates, delivered, unsent, buried, released, reaped, spilled, erased, missing → number "
+    "of events; unbounded_keys → number of keys that exceeded a bound",
     _FOR_EVER,
     "lanes",
 )
@@ -196,6 +202,32 @@ MISSING = Key(
     "30 days after the last one",
     "lanes",
     expires=True,
+)
+
+# Fates: what became of the accepted events. An hour is a number of hours since 1970, by the time of acceptance.
+
+FATES = Key(
+    ":fates:{hour}",
+    "hash",
+    "[FATE, SOURCE, REASON] → number of events that were accepted in this hour, see `lanes/fates.py`",
+    "30 days after none of them is open",
+    "lanes",
+)
+FATE_TOTALS = Key(":fates:total", "hash", "[FATE, SOURCE, REASON] → number of events of all hours", _FOR_EVER, "lanes")
+OPEN = Key(
+    ":open",
+    "hash",
+    "hour → number of its events that wait or are dead letters; HOUR `sum` → sum of their sequences",
+    "while there is one",
+    "lanes",
+)
+BURIED_AS = Key(":buried_as", "hash", "dead letter → how :fates counts it", _KEPT, "lanes")
+ERASED = Key(
+    ":erased",
+    "hash",
+    "event that was erased while a claim owned it → how :fates will count it",
+    "until its claim ends",
+    "lanes",
 )
 
 # Cooldowns, joins and message ids
@@ -339,7 +371,7 @@ ACQUIRED = Key(
 UNSENT = Key(
     ":unsent",
     "hash",
-    "filtered, not_applicable:SUBSCRIPTION → number of events for which nothing was sent",
+    "not_applicable:SUBSCRIPTION → number of events that matched a subscription whose action does not apply",
     _FOR_EVER,
     "delivery",
 )
@@ -412,6 +444,13 @@ SOURCES = Key(
     "segue:sources",
     "hash",
     "SOURCE:accepted, :duplicates, :rejected and others (`ingest.counters`) → number of events",
+    _FOR_EVER,
+    "ingest",
+)
+REFUSALS = Key(
+    "segue:refusals",
+    "hash",
+    "[SOURCE, STATUS, CAUSE] → number of requests, or of events of a request, that ingest refused",
     _FOR_EVER,
     "ingest",
 )

@@ -65,7 +65,7 @@ def filtered(event: JsonObject, destination: Destination) -> tuple[JsonObject | 
     if not destination.filters:
         return event, None
     kept = filters.apply(destination.filters, event)
-    return kept, "a filter of the destination drops it" if kept is None else None
+    return (None, f"filter: {kept.name}") if isinstance(kept, filters.Filter) else (kept, None)
 
 
 def delivered_operation_of(subscription: Subscription, event: Any, payload: JsonObject, now_s: float) -> Operation:

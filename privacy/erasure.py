@@ -95,7 +95,8 @@ def discard(context: ErasureContext, sequence: int) -> Removed | None:
     receipt_id = begin_receipt(context, privacy_request, message_key(source, event))
     tied = purge.all_digests(context, privacy_request.person)
     removed = purge.removal(context, privacy_request.person, tied, sequence)
-    purge.erase_queued(context, removed)
+    action = "suppressed" if privacy_request.action == "suppress" else "before a deletion"
+    purge.erase_queued(context, removed, "dropped", action)
     purge.erase_message_ids(context, removed)
     receipts.add(queue, receipt_id, removed.counts)
     return removed

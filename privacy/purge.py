@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import orjson
 from redis.exceptions import LockNotOwnedError
@@ -24,9 +24,9 @@ from dead_letters.query import Filter
 from dead_letters.record import Line
 from delivery import log as delivery_log
 from delivery.identity_memory import erase_addresses, key_of, named_in, primary_in
-from lanes import keys
+from lanes import fates, keys
 from logs import events as log
-from mapping.envelope import JsonObject, encoded, message_key, pack, unpack
+from mapping.envelope import JsonObject, encoded, message_key, pack, source_of, unpack
 
 _LOCK_S = 5.0
 _POLL_S = 0.1
@@ -151,18 +151,32 @@ def own_digests(destination: mapping.Destination, person: mapping.Person) -> set
     return {lanes.digest(key) for key in person.keys(destination.identifiers)}
 
 
-def erase_queued(context: ErasureContext, removed: Removed) -> None:
-    """Erase the person's events on the queue, including dead letters that block."""
+def erase_queued(
+    context: ErasureContext, removed: Removed, fate: Literal["forgotten", "dropped"] = "forgotten", reason: str = ""
+) -> None:
+    """Erase the person's events on the queue, including dead letters that block. `fate` and `reason`: how waiting
+    events are counted, see `lanes.fates`."""
     before, spared = removed.before, events_of_others(context, removed)
     if spared:  # events that are appended meanwhile may be others' too
         last = int(context.queue.client.get(keys.SEQ.of(context.queue.name)) or 0)
         before = min(removed.before or last + 1, last + 1)
-    erased = lanes.erase(context.queue, removed.digests, before=before, spared=spared)
+
+    def counted_as(body: bytes) -> str:
+        return fates.name(fate, _source_of(body), reason)
+
+    erased = lanes.erase(context.queue, removed.digests, before=before, spared=spared, counted_as=counted_as)
     removed.claimed = erased.claimed
     for event in erased.events:
         if event.body:
             removed.counts["dead_letters" if event.how == "dead_letter" else "events"] += 1
             removed.collect(event.body, context.destination)
+
+
+def _source_of(body: bytes) -> str:
+    try:
+        return source_of(body)
+    except Exception:
+        return ""  # it cannot be read, and is erased all the same
 
 
 def removal(context: ErasureContext, person: mapping.Person, tied: lanes.Tied, before: int | None) -> Removed:
@@ -202,7 +216,12 @@ def append(context: ErasureContext, source: str, event: JsonObject) -> int:
     """Append a privacy request to the queue, whatever its limit, and return its sequence."""
     info = mapping.ordering_info(event, context.destination)
     entry = lanes.NewEvent(
-        pack(source, event), info.keys, message_key(source, event), context.queue.cooldown_ms, run=info.run
+        pack(source, event),
+        info.keys,
+        message_key(source, event),
+        context.queue.cooldown_ms,
+        run=info.run,
+        counted_as=fates.name("accepted", source),
     )
     return lanes.append(context.queue.without_limit(), [entry]).last
 
@@ -293,7 +312,7 @@ def _remove_dead_letters(context: ErasureContext, index: _Index) -> None:
             with queue.client.lock(keys.SPILL_LOCK.of(queue.name), timeout=_LOCK_S, sleep=_POLL_S) as lock:
                 for page in _pages(queue, destination, index):
                     lock.reacquire()
-                    lanes.discard(queue, [stored.sequence for _, stored in page])
+                    lanes.discard(queue, [stored.sequence for _, stored in page], "forgotten")
                     for removed, stored in page:
                         removed.counts["dead_letters"] += 1
                         removed.collect(stored.body, destination)

@@ -27,7 +27,7 @@ import lanes
 import mapping
 from dead_letters import record
 from dead_letters.record import Fault, Reason
-from delivery import identity_memory, recent_attributes, retries, unsent
+from delivery import fates, identity_memory, recent_attributes, retries, unsent
 from delivery.batching import Item, Request, pack
 from delivery.identity_memory import Change
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Send, Split
@@ -101,16 +101,17 @@ class Settlement:
         self.blocked = BlockedKeys()
         self._claim_id = claim_id
         self._context = context
-        self._delivered: list[int] = []
+        self._delivered: dict[int, str] = {}  # by sequence, the name of the fate
         self._buried: list[lanes.Burial] = []
         self._released: list[lanes.Release] = []
         self._unsent: list[tuple[int, tuple[str, ...]]] = []
         self._lines: list[dict[str, Any]] = []  # of the log, for what is buried
         self._settled_at = time.monotonic()
 
-    def deliver(self, event: lanes.ClaimedEvent, reasons: tuple[str, ...] = ()) -> None:
-        """Add an event of which nothing is left to be sent. `reasons`: of `delivery.unsent`."""
-        self._delivered.append(event.sequence)
+    def deliver(self, event: lanes.ClaimedEvent, counted_as: str, reasons: tuple[str, ...] = ()) -> None:
+        """Add an event of which nothing is left to be sent. `counted_as`: of `delivery.fates`; `reasons`: of
+        `delivery.unsent`."""
+        self._delivered[event.sequence] = counted_as
         if reasons:
             self._unsent.append((event.sequence, reasons))
 
@@ -121,11 +122,12 @@ class Settlement:
         self._released.append(lanes.Release(event.sequence, int(delay_s * 1000), attempt, cooldown_ms))
         self.blocked.block(event)
 
-    def bury(self, event: lanes.ClaimedEvent, failure: bytes, **line: Any) -> None:
+    def bury(self, event: lanes.ClaimedEvent, failure: bytes, reason: Reason, **line: Any) -> None:
         """Add an event that becomes a dead letter. `failure`: of `record.failure`; `line`: fields for the log."""
         blocks = self._context.destination.delivery.after_burial == "hold"
-        self._buried.append(lanes.Burial(event.sequence, failure, blocks))
-        self._lines.append({"sequence": event.sequence, **line})
+        counted_as = fates.buried(event.body, reason.value)
+        self._buried.append(lanes.Burial(event.sequence, failure, blocks, counted_as))
+        self._lines.append({"sequence": event.sequence, "reason": reason.value, **line})
         if blocks:
             self.blocked.block(event)
 
@@ -145,6 +147,7 @@ class Settlement:
                 delivered=self._delivered,
                 buried=self._buried,
                 released=self._released,
+                counted_as=self._delivered,
             )
             if settled.lost:
                 log.CLAIM_LOST.write(destination=self._context.queue.name, count=len(settled.lost))
@@ -152,7 +155,7 @@ class Settlement:
             for line in self._lines:
                 if line["sequence"] not in settled.lost:
                     log.EVENT_BURIED.write(destination=self._context.queue.name, **line)
-        self._delivered, self._buried, self._released, self._unsent, self._lines = [], [], [], [], []
+        self._delivered, self._buried, self._released, self._unsent, self._lines = {}, [], [], [], []
         self._settled_at = time.monotonic()
 
     def _count_unsent(self, lost: Sequence[int]) -> None:
@@ -350,7 +353,7 @@ def _interpret(
     """Add the result of one event: the one place that interprets outcomes."""
     if not prepared.failures and _is_delivered(prepared, outcomes):
         if prepared.error is None:
-            settlement.deliver(prepared.event, prepared.unsent)
+            settlement.deliver(prepared.event, prepared.counted_as, prepared.unsent)
         else:
             _bury_failed(prepared, prepared.error, context, settlement, accepted=prepared.items)
         return
@@ -463,12 +466,12 @@ def _bury(
         failure = record.plain_failure(
             event, now_s, reason, text, worker=worker, configuration=configuration, faults=tuple(faults)
         )
-    settlement.bury(event, failure, **_line(event, reason, failure))
+    settlement.bury(event, failure, reason, **_line(event, failure))
 
 
-def _line(event: lanes.ClaimedEvent, reason: Reason, failure: bytes) -> dict[str, Any]:
-    """Return the fields of the log for an event that is buried: those of its first fault, without its texts."""
-    line: dict[str, Any] = {"reason": reason.value, "message_id": _message_id(event)}
+def _line(event: lanes.ClaimedEvent, failure: bytes) -> dict[str, Any]:
+    """Return fields of the log for an event that is buried: those of its first fault, without its texts."""
+    line: dict[str, Any] = {"message_id": _message_id(event)}
     faults = orjson.loads(failure).get("faults")
     if not faults:
         return line

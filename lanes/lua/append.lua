@@ -11,7 +11,9 @@
 -- ARGV[7]  number of events
 -- ARGV[8]  bucket and fingerprint of each event's message id, in one text
 -- ARGV[9]  '' or the rank of each event, in one text: see offered.lua
--- ARGV[10…] the record of each event without its time: a byte: how many distinct keys, their digests, the body
+-- ARGV[10] '' or which of the names each event has, in one text; ARGV[11]: the names under which they are counted as accepted,
+--          one a line: see fates.lua
+-- ARGV[12…] the record of each event without its time: a byte: how many distinct keys, their digests, the body
 -- ARGV[…]  five per event that has any of these: its index among the events (from 1); its cooldown, ms; '' or a join: the
 --          digests of two keys, later events with the first get the second as well; '' or the sequence of the dead letter
 --          that it replaces: that one is removed, and the message id is not compared; '' or its run
@@ -23,9 +25,9 @@
 --          lanes that have no record: their lanes begin anew; crowded: how many keys have more keys joined to them than
 --          they may, and had not before
 -- Clock    Redis' own.
--- uses clock, layout, bulk, generations, cooldown, message_ids, joins, rank, offered, kept_ranks, staged, insert
+-- uses clock, layout, bulk, generations, cooldown, message_ids, joins, rank, offered, kept_ranks, staged, insert, fates
 local event_count = tonumber(ARGV[7])
-local EVENTS, REST = 9, 9 + event_count
+local EVENTS, REST = 11, 11 + event_count
 
 ---- Read and decide: which events are new ----
 
@@ -372,6 +374,23 @@ for index, flag in pairs(flag_of) do
   flags[index] = flag
 end
 
+---- Decide: the fates ----
+
+do
+  local names = fates.names(ARGV[11])
+  if ARGV[10] == '' then
+    fates.count(time[1], names[1], count)
+  else
+    for i = 1, count do
+      fates.count(time[1], fates.name_at(names, ARGV[10], fresh[i]), 1)
+    end
+  end
+  fates.open(time[1], count, count * (seq + (count + 1) / 2))
+  if #replaced > 0 then
+    fates.count_dead_letters(replaced, read_all('HMGET', DEAD, replaced), 'replayed')
+  end
+end
+
 local lanes_are_new, links_are_new = call('EXISTS', LANE) == 0, call('EXISTS', LINKS) == 0
 local due_count = call('ZCOUNT', READY, '-inf', now_text) + newly_due
 local open_claims = call('ZCARD', CLAIMS)
@@ -421,6 +440,7 @@ if call('HINCRBY', AGE, time[1], count) == count then
   call('ZADD', AGES, time[1], time[1])
 end
 call('HINCRBY', TOTAL, 'accepted', count)
+fates.write()
 if next(flag_of) then
   local reordered = 0
   for _ in pairs(flag_of) do
@@ -444,6 +464,7 @@ if #replaced > 0 then
   write_all('HDEL', DEAD, replaced)
   write_all('HDEL', FAILURE, replaced)
   write_all('ZREM', DEAD_INDEX, replaced)
+  write_all('HDEL', BURIED_AS, replaced)
 end
 
 ---- Wake ----

@@ -11,13 +11,15 @@
 -- ARGV[4]  only events before this sequence are erased; '' for all
 -- ARGV[5]  number of digests of keys whose events are erased, then these
 -- ARGV[…]  number of events that are not erased, then their sequences
+-- ARGV[…]  number of events whose fate is known, then for each its sequence and the name of its fate, see fates.lua: the
+--          others are found, and not erased by this call
 -- ARGV[…]  two per lane in which the call before was searching: its digest, and the last sequence that it passed there
 --
 -- Returns  {more, searches, claimed, sequence, how, record, …}: more: 1 when this call came to its bound; searches: two per
 --          lane, for the next call; claimed: events without a body that claims own; three per event: 'removed',
---          'dead_letter' (one that blocked) or 'emptied', and the record as it was
+--          'dead_letter' (one that blocked), 'emptied' or 'found', and the record as it was
 -- Clock    Redis' own.
--- uses clock, bulk, layout, generations, cooldown, rank, kept_ranks, staged, insert
+-- uses clock, bulk, layout, generations, cooldown, rank, kept_ranks, staged, insert, fates
 local events_left, steps_left, cooldown_ms = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local before_sequence = tonumber(ARGV[4]) or math.huge
 local last_digest = 5 + ARGV[5]
@@ -25,13 +27,18 @@ local last_spared, is_spared = last_digest + 1 + ARGV[last_digest + 1], {}
 for at = last_digest + 2, last_spared do
   is_spared[ARGV[at]] = true
 end
+local last_fate, fate_of = last_spared + 1 + 2 * ARGV[last_spared + 1], {}
+for at = last_spared + 2, last_fate, 2 do
+  fate_of[ARGV[at]] = ARGV[at + 1]
+end
 local reached = {} -- by digest of a lane: the last event that was passed there
-for at = last_spared + 1, #ARGV, 2 do
+for at = last_fate + 1, #ARGV, 2 do
   reached[ARGV[at]] = ARGV[at + 1]
 end
 
 ---- Read and decide. Changes are staged ----
 
+local blocking_records, some_found = {}, false
 local ready, seconds, blocking, cold, erased_count = {}, {}, {}, {}, 0 -- ready: by event its due time, false: not ready
 
 -- The next event of a lane; nil behind the last one, and where the event has no record.
@@ -153,7 +160,7 @@ local function remove(name, record, digests, before)
     unlink(name, digest, before[digest], successors[i - 1])
   end
   ready[name] = false
-  for _, key in ipairs({ EVENT, LINKS, COOLDOWN, ATTEMPTS, EXPIRED_CLAIMS }) do
+  for _, key in ipairs({ EVENT, LINKS, COOLDOWN, ATTEMPTS, EXPIRED_CLAIMS, ERASED }) do
     put(key, name, false)
   end
   local second = sub(record, 1, 10)
@@ -172,6 +179,7 @@ local function empty(name, record, keys_end)
   if #record > keys_end then
     put(EVENT, name, sub(record, 1, keys_end))
     put(ATTEMPTS, name, false)
+    put(ERASED, name, fate_of[name])
     report(name, 'emptied', record)
   end
 end
@@ -183,6 +191,12 @@ local function erase(name)
     return true -- a claim sets it aside
   end
   local digests, keys_end = digests_of(record)
+  local blocks = call('SISMEMBER', BLOCKING, name) == 1
+  if not (fate_of[name] or blocks or #record == keys_end) then
+    some_found = true
+    report(name, 'found', record)
+    return true
+  end
   if is_claimed(name) then
     reply[3] = reply[3] + 1
     empty(name, record, keys_end)
@@ -195,11 +209,12 @@ local function erase(name)
     end
     return before == false
   end
-  local blocks = call('SISMEMBER', BLOCKING, name) == 1
   if blocks then
-    blocking[#blocking + 1] = name
+    blocking[#blocking + 1], blocking_records[#blocking + 1] = name, record
   else
     erased_count = erased_count + 1
+    fates.count(sub(record, 1, 10), fate_of[name] or get(ERASED, name) or fates.erased, 1)
+    fates.open(sub(record, 1, 10), -1, -name)
   end
   remove(name, record, digests, before)
   report(name, blocks and 'dead_letter' or 'removed', record)
@@ -227,6 +242,8 @@ for i = 6, last_digest do
     end
   end
 end
+reply[1] = some_found and 1 or reply[1]
+fates.count_dead_letters(blocking, blocking_records, 'forgotten')
 if reply[1] == 1 then
   for digest, name in pairs(reached) do
     table.insert(reply[2], digest)
@@ -252,6 +269,8 @@ write_all('ZREM', HOT, cold)
 write_all('HDEL', DEAD, blocking)
 write_all('HDEL', FAILURE, blocking)
 write_all('ZREM', DEAD_INDEX, blocking)
+write_all('HDEL', BURIED_AS, blocking)
+fates.write()
 for second, count in pairs(seconds) do
   if call('HINCRBY', AGE, second, -count) == 0 then
     call('HDEL', AGE, second)

@@ -6,16 +6,17 @@
 -- ARGV[2]  cooldown of the queue, ms; for that long the last finish of a key is remembered
 -- ARGV[3]  for how long the cooldowns of one key may last, within one to two hours, ms
 -- ARGV[4]  how many events leave their lanes, then their sequences
+-- ARGV[…]  '' or which of the names each of these has, in one text; then the names of their fates, one a line: see fates.lua
 -- ARGV[…]  how many of these are buried, then for each its sequence and its failure: the others are delivered
--- ARGV[…]  how many become dead letters that block, then for each its sequence and its failure: the claim "blocking", which
---          never ends, owns it from now on
+-- ARGV[…]  how many become dead letters that block, then for each its sequence, its failure and the name of its fate: the
+--          claim "blocking", which never ends, owns it from now on
 -- ARGV[…]  how many are released, then for each its sequence, the delay in ms, a line for the attempt: '' when there was
 --          none, and its cooldown from now on, ms: 0 when it keeps the one it has, or has none
 --
 -- Returns  {lost sequences, events that are ready now, keys whose cooldowns have lasted as long as they may}. An event
 --          without a record is lost too: it is ready again, and the next claim sets it aside.
 -- Clock    Redis' own.
--- uses clock, bulk, layout, generations, cooldown, rank, finish, release
+-- uses clock, bulk, layout, generations, cooldown, rank, fates, finish, release
 local cooldown_ms, most_cooling_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 local owned = CLAIM .. ARGV[1]
 
@@ -34,12 +35,14 @@ local finishing_count = last - first + 1
 for at = first, last do
   named[at - first + 1] = ARGV[at]
 end
+local groups, fate_names = ARGV[position], fates.names(ARGV[position + 1])
+position = position + 2
 first, last = section(2)
 for at = first, last, 2 do
   failure_of[ARGV[at]] = ARGV[at + 1]
 end
-first, last = section(2)
-for at = first, last, 2 do
+first, last = section(3)
+for at = first, last, 3 do
   named[#named + 1] = ARGV[at]
   blocking[#blocking + 1] = at
 end
@@ -50,39 +53,89 @@ for at = first, last, 4 do
 end
 
 local are_owned, lost, is_lost = read_all('SMISMEMBER', owned, named), {}, {}
-local finishing, count = {}, 0
+local finishing, count, positions = {}, 0, {} -- positions: among those that were given
 for i = 1, #named do
   if are_owned[i] == 0 then
     lost[#lost + 1], is_lost[named[i]] = named[i], true
   elseif i <= finishing_count then
     count = count + 1
-    finishing[count] = named[i]
+    finishing[count], positions[count] = named[i], i
   end
+end
+
+---- Decide: the fates, where they are not as they were given ----
+
+-- An event that was erased while the claim owned it counts as it was erased, unless it was sent before that.
+local erased = call('EXISTS', ERASED) == 1 and read_all('HMGET', ERASED, finishing) or {}
+local function is_sent(name)
+  return sub(name, 1, 7) == '["sent"'
+end
+local function fate_name(i)
+  local name = fates.name_at(fate_names, groups, positions[i])
+  if is_sent(name) then
+    return name
+  end
+  return erased[i] or name == fates.unknown and fates.erased or name
+end
+local is_changed = #erased > 0 or find(table.concat(fate_names), fates.unknown, 1, true)
+if is_changed or (count < finishing_count and groups ~= '') then
+  local texts, number_of, names = {}, {}, {}
+  for i = 1, count do
+    local name = fate_name(i)
+    if not number_of[name] then
+      names[#names + 1], number_of[name] = name, #names + 1
+    end
+    texts[i] = char(math.floor(number_of[name] / 256), number_of[name] % 256)
+  end
+  groups, fate_names = #names > 1 and table.concat(texts) or '', names
 end
 
 ---- Decide: finish ----
 
-local finish = decide_finish(finishing, failure_of, cooldown_ms, most_cooling_ms)
+local finish = decide_finish(finishing, failure_of, cooldown_ms, most_cooling_ms, groups)
 for _, names in ipairs({ finish.blocked, finish.missing }) do
   for i = 1, #names do
     lost[#lost + 1], is_lost[names[i]] = names[i], true
   end
 end
 
-local dead, failures, index = {}, {}, {}
-local function keep_dead_letter(name, record, failure)
+local dead, failures, index, buried_as = {}, {}, {}, {}
+local is_new = ARGV[1] ~= 'blocking' -- what the claim "blocking" owns was counted when it was buried
+local function keep_dead_letter(name, record, failure, fate)
   dead[#dead + 1], dead[#dead + 2] = name, record
   failures[#failures + 1], failures[#failures + 2] = name, failure
   index[#index + 1], index[#index + 2] = name, name
+  if is_new then
+    buried_as[#buried_as + 1], buried_as[#buried_as + 2] = name, fate
+  end
 end
 
 -- An event that was erased while the claim owned it leaves no dead letter.
-for name, record in pairs(finish.buried) do
-  if not is_empty(record) then
-    keep_dead_letter(name, record, failure_of[name])
+for i = 1, next(failure_of) and count or 0 do
+  local name = finishing[i]
+  local record = finish.buried[name]
+  if record and not is_empty(record) then
+    keep_dead_letter(name, record, failure_of[name], fates.name_at(fate_names, groups, i))
+    if is_new then
+      fates.open(sub(record, 1, 10), 1, name)
+    end
   end
 end
-local delivered_count = #finish.names - #dead / 2
+
+local unsent_count, sent_count = #finish.names - #dead / 2, 0
+for group, ages in pairs(groups == '' and { finish.ages } or finish.ages_of) do
+  local name = fate_names[group]
+  for second, number in pairs(ages) do
+    sent_count = sent_count + (is_sent(name) and number or 0)
+    if is_new then
+      fates.count(second, name, number)
+    end
+  end
+end
+unsent_count = unsent_count - sent_count
+for second, number in pairs(is_new and finish.ages or {}) do
+  fates.open(second, -number, -finish.sums[second])
+end
 
 ---- Decide: release ----
 
@@ -116,7 +169,8 @@ for _, at in ipairs(blocking) do
       lost[#lost + 1] = name
     else
       leave(leaving, name)
-      keep_dead_letter(name, record, ARGV[at + 1])
+      keep_dead_letter(name, record, ARGV[at + 1], ARGV[at + 2])
+      fates.count(sub(record, 1, 10), ARGV[at + 2], 1)
       now_blocking[#now_blocking + 1] = name
     end
   end
@@ -156,13 +210,16 @@ write_finish(finish, cooldown_ms)
 write_all('HSET', DEAD, dead)
 write_all('HSET', FAILURE, failures)
 write_all('ZADD', DEAD_INDEX, index)
+write_all('HSET', BURIED_AS, buried_as)
+write_all('HDEL', ERASED, #erased > 0 and finish.names or {})
+fates.write()
 write_all('HSET', ATTEMPTS, attempts)
 write_all('HSET', COOLDOWN, leaving.cooldowns)
 write_all('ZADD', READY, ready)
 write_all('SADD', BLOCKING, now_blocking)
 
 local buried_count = #dead / 2
-local counts = { delivered = delivered_count, buried = buried_count, released = released_count }
+local counts = { delivered = sent_count, unsent = unsent_count, buried = buried_count, released = released_count }
 for what, count in pairs(counts) do
   if count ~= 0 then
     call('HINCRBY', TOTAL, what, count)

@@ -8,19 +8,25 @@
 -- ARGV[3…] sequences
 --
 -- Returns  how many were removed
--- uses bulk
+-- uses bulk, fates
 local spilled, names = SPILLED .. ARGV[1], { unpack(ARGV, 3) }
 if (call('GET', DEAD_CHANGES) or '0') ~= ARGV[2] or call('SISMEMBER', spilled, 'open') == 0 then
   return 0
 end
 local removed, blocks = {}, read_all('SMISMEMBER', BLOCKING, names)
+local removed_records = {}
 for i, record in ipairs(read_all('HMGET', DEAD, names)) do
-  removed[#removed + 1] = record and blocks[i] == 0 and names[i] or nil
+  if record and blocks[i] == 0 then
+    removed[#removed + 1], removed_records[#removed + 1] = names[i], record
+  end
 end
+fates.count_dead_letters(removed, removed_records, 'spilled')
 
 write_all('HDEL', DEAD, removed) -- removing comes first, see settle.lua
 write_all('SADD', spilled, removed)
 write_all('HDEL', FAILURE, removed)
 write_all('ZREM', DEAD_INDEX, removed)
+write_all('HDEL', BURIED_AS, removed)
+fates.write()
 call('HINCRBY', TOTAL, 'spilled', #removed)
 return #removed

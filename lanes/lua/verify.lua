@@ -330,10 +330,10 @@ local function check_queue()
     return tonumber(call('HGET', TOTAL, name) or 0)
   end
   local waiting = call('HLEN', EVENT) - call('SCARD', BLOCKING)
-  local left = total('delivered') + total('buried') + total('erased') + total('missing')
+  local left = total('delivered') + total('unsent') + total('buried') + total('erased') + total('missing')
   if total('accepted') ~= left + waiting then
-    local text = '%d accepted, but %d delivered, %d buried, %d erased, %d missing and %d waiting'
-    local numbers = { total('delivered'), total('buried'), total('erased'), total('missing'), waiting }
+    local text = '%d accepted, but %d delivered, %d unsent, %d buried, %d erased, %d missing and %d waiting'
+    local numbers = { total('delivered'), total('unsent'), total('buried'), total('erased'), total('missing'), waiting }
     report('', 'totals', format(text, total('accepted'), unpack(numbers)))
   end
 end

@@ -44,6 +44,11 @@ class Filter:
     action: Action
     change: Change
 
+    @property
+    def name(self) -> str:
+        """How the filter is named where events that it drops are counted: `drop if type = 'track'`."""
+        return f"{self.action} if {self.condition.source}"
+
     def apply(self, event: JsonObject) -> JsonObject | None:
         """Return the event or a changed copy; None if it is dropped."""
         return self.change(event) if self.condition(event) else event
@@ -54,14 +59,14 @@ def in_order(filters: Iterable[Filter]) -> tuple[Filter, ...]:
     return tuple(sorted(filters, key=lambda each: _ORDER.index(each.action)))
 
 
-def apply(filters: Sequence[Filter], event: JsonObject) -> JsonObject | None:
-    """Return the event after the filters; None if a filter drops it."""
-    filtered: JsonObject | None = event
+def apply(filters: Sequence[Filter], event: JsonObject) -> JsonObject | Filter:
+    """Return the event after the filters, or the filter that drops it."""
     for each in filters:
-        if filtered is None:
-            return None
-        filtered = each.apply(filtered)
-    return filtered
+        kept = each.apply(event)
+        if kept is None:
+            return each
+        event = kept
+    return event
 
 
 def drop(_event: JsonObject) -> None:

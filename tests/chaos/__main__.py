@@ -25,6 +25,7 @@ from typing import Any
 import httpx
 
 import lanes
+from console import auditing
 from console.demo.run import differences, oracle, read_person, sample
 from tests.chaos.proxy import Proxy
 from tests.chaos.stage import Stage
@@ -198,6 +199,9 @@ def judge(events: list[sample.Event], stage: Stage, plan: Plan) -> dict[str, Any
     violations = lanes.verify(queue).violations
     for violation in violations[:10]:
         print(f"{violation.subject}: {violation.text}", file=sys.stderr)
+    audited = auditing.gather(queue, auditing.hours("24h"))
+    for line in auditing.render(audited):
+        print(line, file=sys.stderr)
     seen = stage.simulator.get("/_sim/stats").json()
     people = stage.simulator.get("/_sim/people").json()["people"]
     for person in people if plan.may_be_disordered else ():
@@ -224,6 +228,7 @@ def judge(events: list[sample.Event], stage: Stage, plan: Plan) -> dict[str, Any
         "people_differ": len(wrong),
         "reaped": stats.reaped_total,
         "violations": len(violations),
+        "unaccounted": 0 if audited["balanced"] else max(audited["lost"], 1),
     }
 
 
@@ -242,6 +247,7 @@ def is_right(figures: dict[str, Any], plan: Plan) -> bool:
         "people_differ",
         "merge_without_primary",
         "violations",
+        "unaccounted",
     ]
     if not plan.may_be_disordered:
         # Otherwise an event after a deletion may be applied before the update that creates the person again.

@@ -13,6 +13,7 @@ QUEUE = "q"
 LIMIT = 10_000
 COOLDOWN_MS = 60_000
 WORKER = "a worker"
+_FOR_EVER = (":seq", ":total", ":layout", ":config", ":fates:total")
 
 
 def queue_of(client: redis.Redis, *, limit: int = LIMIT) -> lanes.Queue:
@@ -161,7 +162,19 @@ def leftovers(client: redis.Redis) -> set[str]:
     """The suffixes of what an empty queue still keeps, but for counters and what it forgets in a while."""
     prefix = keys.base(QUEUE)
     found = {key.decode().removeprefix(prefix): client.pttl(key) for key in client.keys(f"{prefix}*")}
-    remembered = (":rank:", ":seen:", ":finished_at:", ":cooling_until:", ":cooled:", ":join:", ":joined:", ":wakeup")
+    remembered = (
+        ":fates:",
+        ":rank:",
+        ":seen:",
+        ":finished_at:",
+        ":cooling_until:",
+        ":cooled:",
+        ":join:",
+        ":joined:",
+        ":wakeup",
+    )
     for_ever = -1
     in_time = {suffix for suffix, ttl_ms in found.items() if suffix.startswith(remembered) and ttl_ms != for_ever}
-    return {suffix for suffix in found.keys() - in_time if suffix not in (":seq", ":total", ":layout", ":config")}
+    if ":missing" in found or ":dead" in found:  # these are open for the audit
+        in_time.update(suffix for suffix in found if suffix in (":open", ":buried_as") or suffix.startswith(":fates:"))
+    return {suffix for suffix in found.keys() - in_time if suffix not in _FOR_EVER}

@@ -15,6 +15,7 @@ IMPERSONAL = {
     *(keys.LAYOUT, keys.CONFIG, keys.SEQ, keys.TOTAL, keys.WAKEUP, keys.SECRET),
     *(keys.LINKS, keys.READY, keys.CLAIMS, keys.CLAIM, keys.EXPIRED_CLAIMS, keys.AGES, keys.AGE),
     keys.MISSING,
+    *(keys.FATES, keys.FATE_TOTALS, keys.OPEN, keys.BURIED_AS, keys.ERASED, keys.REFUSALS),
     keys.REGROUPING,
     *(keys.BLOCKING, keys.DEAD_INDEX, keys.DEAD_CHANGES, keys.SPILLED, keys.SPILL_LOCK, keys.RETENTION_DONE),
     *(keys.REPLAYS, keys.REPLAY_LOCK, keys.DRY_RUN, keys.DRY_RUN_LOCK),

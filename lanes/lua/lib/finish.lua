@@ -49,8 +49,8 @@ end
 
 -- What finishing does, decided but not written. `names`: sequences, all owned by the claim;
 -- `failure_of`: why those of them that are buried are; `cooldown_ms`: the queue's; `most_cooling_ms`: for how long the
--- cooldowns of one key may last.
-local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms)
+-- cooldowns of one key may last; `groups`: '' or which name of its fate each has, see fates.lua.
+local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms, groups)
   local sub, byte, DIGEST_BYTES, KEY_COUNT = sub, byte, DIGEST_BYTES, KEY_COUNT -- the loop reads its own ones quicker
   local records, links_of = read_all('HMGET', EVENT, names), read_all('HMGET', LINKS, names)
   local some_cooldown, some_failures = call('EXISTS', COOLDOWN) == 1, next(failure_of) ~= nil
@@ -58,6 +58,7 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms)
 
   local event_count, finished_count = call('HLEN', EVENT), 0
   local finished, buried, missing, ages = {}, {}, {}, {}
+  local sums, ages_of, some_groups = {}, {}, groups ~= '' -- by second of acceptance; ages_of: by group
   local with_cooldown = {}
   local successors, passed = {}, {} -- passed: the lanes that were passed on to each that has not finished itself
   -- The lanes that had several events and lost some, by number: digest, head now or false, how many left it.
@@ -119,6 +120,12 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms)
         end
         local second = sub(record, 1, 10)
         ages[second] = (ages[second] or 0) + 1
+        sums[second] = (sums[second] or 0) + name
+        if some_groups then
+          local high, low = byte(groups, 2 * i - 1, 2 * i)
+          local of_group = ages_of[256 * high + low] or {}
+          of_group[second], ages_of[256 * high + low] = (of_group[second] or 0) + 1, of_group
+        end
         finished_count = finished_count + 1
         finished[finished_count] = name
         if some_failures and failure_of[name] then
@@ -189,6 +196,8 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms)
     cooling = cooling,
     passed = passed,
     ages = ages,
+    sums = sums, -- of sequences
+    ages_of = ages_of,
     empty_lanes = empty_lanes,
     long_digests = long_digests,
     lane_values = lane_values,
@@ -297,7 +306,7 @@ local function write_finish(finish, cooldown_ms)
     end
   end
   if finish.is_last then -- what events without records left behind goes too
-    call('UNLINK', EVENT, LANE, LINKS, HOT, AGE, AGES, ATTEMPTS, COOLDOWN, EXPIRED_CLAIMS)
+    call('UNLINK', EVENT, LANE, LINKS, HOT, AGE, AGES, ATTEMPTS, COOLDOWN, EXPIRED_CLAIMS, ERASED)
     return
   end
   write_all('HSET', LANE, finish.lane_values)

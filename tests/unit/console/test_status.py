@@ -10,6 +10,7 @@ from rich.console import Console
 from console import status
 
 REASON = "Customer.io refuses the credentials [HTTP 401] of :key:"
+FILTER = "filter: drop if event = '[b]x[/b]' and properties.test = true"
 ALARM = "5 dead letters are more than dead_letters = 4"
 DESTINATION = {
     "name": "journeys",
@@ -23,6 +24,13 @@ DESTINATION = {
     "delivered_total": 123_456_789,
     "buried_total": 31,
     "filtered_total": 42,
+    "unmatched_total": 43,
+    "dropped_total": 44,
+    "forgotten_total": 45,
+    "fates": [
+        {"fate": "sent", "source": "website", "reason": "", "events": 123_456_789},
+        {"fate": "filtered", "source": "website", "reason": FILTER, "events": 42},
+    ],
     "not_applicable": {"Create or Update Device": 1_234_567},
     "oldest_age_s": 90.0,
     "paused": True,
@@ -63,6 +71,8 @@ FIGURES = {
     "blocked": "1,222,010",
     "buried": "31",
     "filtered": "42",
+    "unmatched": "43",
+    "forgotten": "45",
     "accepted": "12,345,678",
     "duplicates": "31",
     "suppressed": "0",
@@ -79,7 +89,11 @@ FIGURES = {
 }
 
 
-GATHERED = {"unauthorized_total": 1_234, "workers": 2}
+REFUSALS = [
+    {"source": "website", "status": 400, "cause": "userId", "number": 1_001},
+    {"source": "", "status": 401, "cause": "writeKey", "number": 12},
+]
+GATHERED = {"unauthorized_total": 1_234, "workers": 2, "refusals": REFUSALS}
 
 
 def screen(width: int, destinations: list[dict[str, Any]], sources: list[dict[str, Any]]) -> list[str]:
@@ -107,6 +121,9 @@ def test_texts_are_wrapped_and_whole(width: int) -> None:
     text = " ".join(" ".join(screen(width, [DESTINATION], [SOURCE])).split())
 
     assert f"destination journeys: paused: {REASON} alarm: {ALARM}" in text
+    assert f"filtered, source website: 42 events, {FILTER}" in text
+    assert "refused, source website: 1,001 with 400 userId" in text
+    assert "refused, no known source: 12 with 401 writeKey" in text
     assert "1,100 events share one ordering key (digest 0a1b2c3d4e5f6071)" in text
 
 

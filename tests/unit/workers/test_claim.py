@@ -212,14 +212,15 @@ def test_an_update_without_identifiers_is_sent_and_rejected(client: redis.Redis)
     assert "identifiers" not in fault["request"]
 
 
-def test_an_event_that_matches_no_subscription_is_delivered(
+def test_an_event_that_matches_no_subscription_leaves_the_queue_as_unmatched(
     client: redis.Redis, destination: mapping.Destination
 ) -> None:
     track(client, "ignored", "a", type="unheard of")
 
     deliver(client, destination, Service())
 
-    assert lanes.stats(queue_of(client, QUEUE)).delivered_total == 1
+    assert fates_of(client) == [("unmatched", "website", "", 1)]
+    assert lanes.stats(queue_of(client, QUEUE)).delivered_total == 0
 
 
 def test_a_request_without_a_response_is_sent_again_with_the_same_bytes(
@@ -539,7 +540,8 @@ def test_an_event_from_before_a_deletion_is_dropped_and_one_from_after_it_is_sen
     names = [body.get("name") for body in deliver_all(client, configured())]
 
     assert names == [None, "back"]
-    assert lanes.stats(queue_of(client, QUEUE)).delivered_total == 3
+    assert fates_of(client) == [("dropped", "website", "late for a deleted person", 1), ("sent", "website", "", 2)]
+    assert lanes.stats(queue_of(client, QUEUE)).delivered_total == 2
 
 
 def test_an_event_from_before_a_deletion_is_buried_where_the_destination_says_so(client: redis.Redis) -> None:
@@ -614,8 +616,8 @@ def test_an_excluded_event_sends_nothing_leaves_no_dead_letter_and_is_counted_as
 
     stats = lanes.stats(queue)
     assert service.requests == [["Public"]]
-    assert (stats.waiting, stats.delivered_total, stats.dead) == (0, 2, 0)
-    assert unsent.totals(queue) == unsent.Totals(filtered=1)
+    assert (stats.waiting, stats.delivered_total, stats.dead) == (0, 1, 0)
+    assert fates_of(client) == [("filtered", "website", "integrations.All is false", 1), ("sent", "website", "", 1)]
 
 
 def test_an_event_that_a_filter_drops_is_counted_as_filtered(client: redis.Redis) -> None:
@@ -625,7 +627,7 @@ def test_an_event_that_a_filter_drops_is_counted_as_filtered(client: redis.Redis
 
     deliver_one(queue, destination, Service())
 
-    assert unsent.totals(queue) == unsent.Totals(filtered=1)
+    assert fates_of(client) == [("filtered", "website", "filter: drop if event = 'Moved'", 1)]
 
 
 def test_an_install_without_a_token_blocks_no_event_and_is_counted_by_its_subscription(client: redis.Redis) -> None:
@@ -641,7 +643,8 @@ def test_an_install_without_a_token_blocks_no_event_and_is_counted_by_its_subscr
     stats = lanes.stats(queue)
     assert service.requests == [["Signed Up"]]
     assert (stats.waiting, stats.dead, stats.blocking) == (0, 0, 0)
-    assert unsent.totals(queue) == unsent.Totals(not_applicable={"Create or Update Device": 2})
+    assert unsent.totals(queue) == {"Create or Update Device": 2}
+    assert fates_of(client) == [("sent", "website", "", 1), ("unmatched", "website", "Create or Update Device", 2)]
 
 
 def test_an_event_that_the_claim_lost_is_not_counted(client: redis.Redis, destination: mapping.Destination) -> None:
@@ -651,7 +654,22 @@ def test_an_event_that_the_claim_lost_is_not_counted(client: redis.Redis, destin
 
     deliver_one(queue, destination, Service(), before_settling=lambda: lose_every_claim(client))
 
-    assert unsent.totals(queue) == unsent.Totals()
+    assert fates_of(client) == []
+
+
+def test_a_dead_letter_is_counted_by_its_source_and_reason(
+    client: redis.Redis, destination: mapping.Destination
+) -> None:
+    track(client, "refused", "a")
+
+    deliver(client, destination, Service(refused=Rejected("no", Response(400, "no"))))
+
+    assert fates_of(client) == [("dead", "website", "rejected", 1)]
+
+
+def fates_of(client: redis.Redis) -> list[tuple[str, str, str, int]]:
+    """Return how many events had which fate: fate, source, reason, number."""
+    return [tuple(count) for count in lanes.fate_totals(queue_of(client, QUEUE)) if count.fate != "accepted"]
 
 
 def lose_every_claim(client: redis.Redis) -> None:

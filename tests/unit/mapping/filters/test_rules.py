@@ -94,7 +94,8 @@ def test_drop_applies_before_fields_are_removed() -> None:
     block = compile_filter({"if": "type = 'identify'", "action": "block", "fields": {"traits": ["ssn"]}})
     drop = compile_filter({"if": "traits.ssn = '1'", "action": "drop"})
 
-    assert apply(in_order([block, drop]), EVENT) is None
+    assert apply(in_order([block, drop]), EVENT) is drop
+    assert drop.name == "drop if traits.ssn = '1'"
     assert apply(in_order([block]), EVENT) == {**EVENT, "traits": {"name": "Jo", "cards": EVENT["traits"]["cards"]}}
     assert apply((), EVENT) is EVENT
 

@@ -1,0 +1,31 @@
+"""The fates of the events that a worker finishes, as `lanes.fates` names them."""
+
+from __future__ import annotations
+
+from lanes import fates
+from mapping import Translation
+from mapping.envelope import source_of
+
+
+def mapped(source: str, translation: Translation) -> str:
+    """Return the fate of an event whose operations are delivered, or that has none."""
+    if translation.operations:
+        return fates.name("sent", source)
+    if translation.filtered is not None:
+        return fates.name("filtered", source, translation.filtered)
+    return fates.name("unmatched", source, ", ".join(translation.not_applicable))
+
+
+def nothing_left(source: str, *, late: bool) -> str:
+    """Return the fate of an event none of whose operations is left: it is older than the deletion of its person, or the
+    people that it merges are the same already.
+    """
+    return fates.name("dropped", source, "late for a deleted person" if late else "merged already")
+
+
+def buried(body: bytes, reason: str) -> str:
+    """Return the fate of an event that becomes a dead letter. A body that cannot be read names no source."""
+    try:
+        return fates.name("dead", source_of(body), reason)
+    except Exception:
+        return fates.name("dead", "", reason)
