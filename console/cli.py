@@ -22,6 +22,7 @@ from console import (
     auditing,
     checking,
     dead_cli,
+    draining,
     forget_cli,
     importing,
     lanes_cli,
@@ -112,6 +113,9 @@ def ingest(
 
     session = _startable()
     analytics_js.scripts(session.settings.analytics_js)  # a fault ends the command, and not each of its processes
+    with suppress(redis.RedisError):
+        for warning in draining.warnings(session):
+            print_error(f"segue: warning: {warning}")
     os.environ.update(session.environment())
     server.run(session.settings, processes or session.settings.ingest_processes)
 
@@ -188,13 +192,16 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also when there is a warning.")] = False,
 ) -> None:
     """Check the configuration and print every fault. The exit code is 1 when there is one."""
-    settings = Session.join().settings
+    session = Session.join()
+    settings = session.settings
     document = settings.document()
     faults = checking.faults(document)
     warnings = checking.settings_warnings(settings)
     if not faults:
         print_lines(checking.summary(document))
         warnings += checking.warnings(document)
+        with suppress(redis.RedisError):  # the configuration can be checked where Redis cannot be reached
+            warnings += draining.warnings(session)
     for warning in warnings:
         print_line(f"warning: {warning}", style="yellow")
     if credentials and not faults:

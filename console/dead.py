@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -224,15 +223,3 @@ def render_stats(figures: dict[str, Any]) -> RenderableType:
     if figures["oldest_buried_at_ms"]:
         parts.append(f"oldest buried at {output.utc(figures['oldest_buried_at_ms'])}")
     return Group(*parts, *(f"spill file {file}" for file in figures["spill_files"]))
-
-
-def confirm(count: int, done: str, yes: bool) -> bool:
-    """Return whether the operator agrees that `count` dead letters are `done`, such as "removed".
-
-    Raises CommandError: stdin is not a terminal and `yes` is false.
-    """
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        raise CommandError(f"{count:,} dead letters would be {done}; without a terminal, --yes is required")
-    return input(f"{count:,} dead letters will be {done} for good. Continue? [y/N] ").strip().lower() in ("y", "yes")

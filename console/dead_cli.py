@@ -16,8 +16,9 @@ import typer
 
 import lanes
 from console import dead, replays
+from console.confirmation import confirm
 from console.errors import CommandError
-from console.options import AsJson
+from console.options import AsJson, Yes
 from console.output import counted, err, make_output_private, out, print_json, print_json_lines, print_line, print_text
 from console.session import Session
 from dead_letters import import_export, query, record
@@ -38,7 +39,6 @@ Person = Annotated[str | None, typer.Option(help="An ordering key: id:42, email:
 Since = Annotated[datetime | None, typer.Option(help="Buried at or after this time (UTC).")]
 Until = Annotated[datetime | None, typer.Option(help="Buried before this time (UTC).")]
 Text = Annotated[str | None, typer.Option(help="Text anywhere in the event or in the failure.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 
 def filter_of(
@@ -267,7 +267,7 @@ def _queue(destination: str | None) -> lanes.Queue:
 def _discard(queue: lanes.Queue, wanted: Filter, done: str, yes: bool) -> None:
     _require(queue, wanted.ids)
     count = sum(1 for _ in query.matching(queue, wanted))
-    if count and dead.confirm(count, done, yes):
+    if count and confirm(counted(count, "dead letter"), done, yes):
         print_line(f"{counted(dead.discard(queue, wanted), 'dead letter')} {done}")
     else:
         print_line(f"nothing was {done}")

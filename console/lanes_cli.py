@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 import lanes
-from console import lanes_view
-from console.options import AsJson, Destination
-from console.output import print_json, print_lines
+from console import draining, lanes_view
+from console.confirmation import confirm
+from console.options import AsJson, Destination, Yes
+from console.output import counted, print_json, print_line, print_lines
 from console.session import Session
 
 app = typer.Typer(help="Inspect and configure the ordered queue.", no_args_is_help=True)
@@ -67,3 +68,44 @@ def verify(destination: Destination = None, as_json: AsJson = False) -> None:
             print_lines(lanes_view.verification_lines(name, verification))
     if any(verification.violations for _, verification in found):
         raise typer.Exit(1)
+
+
+@app.command()
+def move(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="A queue whose destination is no longer configured.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="The destination that gets its events.")],
+    as_json: AsJson = False,
+) -> None:
+    """Move the events and the dead letters of a queue without a destination to another one, in order per person.
+
+    An interrupted move is continued by the same command; nothing is lost or moved twice. Dead letters that block are
+    tried again at TO, in their positions.
+    """
+    session = Session.join()
+    (name,) = session.chosen(target)
+    queue, _ = draining.stranded(session, source)
+    moved = draining.move(queue, session.new_queue(name), session.destinations[name])
+    if as_json:
+        print_json(moved)
+        return
+    more = f"; {name} had {moved['duplicates']:,} already" if moved["duplicates"] else ""
+    numbers = f"{counted(moved['events'], 'event')} and {counted(moved['dead_letters'], 'dead letter')}"
+    print_line(f"{numbers} moved from {source} to {name}{more}")
+
+
+@app.command()
+def discard(
+    source: Annotated[str, typer.Argument(metavar="QUEUE", help="A queue whose destination is no longer configured.")],
+    yes: Yes = False,
+) -> None:
+    """Discard the events and the dead letters of a queue without a destination, for good. Asks for confirmation."""
+    queue, found = draining.stranded(Session.join(), source)
+    numbers = f"{counted(found.waiting, 'event')} and {counted(found.dead, 'dead letter')}"
+    if not (found.waiting or found.dead):
+        print_line(f"queue {source} has no events and no dead letters")
+    elif confirm(f"{numbers} of queue {source}", "discarded", yes):
+        discarded = draining.discard(queue)
+        numbers = f"{counted(discarded['events'], 'event')} and {counted(discarded['dead_letters'], 'dead letter')}"
+        print_line(f"{numbers} discarded")
+    else:
+        print_line("nothing was discarded")

@@ -16,7 +16,7 @@ from rich.text import Text
 
 import lanes
 import mapping
-from console import output
+from console import draining, output
 from console.session import Session
 from dead_letters import retention
 from delivery import admission, overrides, unsent
@@ -49,6 +49,7 @@ def gather(session: Session) -> dict[str, Any]:
         "sources": by_source,
         "unauthorized_total": totals.get(unauthorized.NO_SOURCE, {}).get("unauthorized", 0),
         "refusals": [refused._asdict() for refused in counters.refusals(session.client)],
+        "stranded": [queue._asdict() for queue in lanes.stranded(session.client, session.destinations)],
         "workers": heartbeat.count(session.client),
     }
 
@@ -62,7 +63,9 @@ def _deliveries(queue: lanes.Queue) -> dict[str, Any]:
 
 def render(status: dict[str, Any]) -> RenderableType:
     """Return the screen: a block for each destination, first its state, reason and alarms, then its figures."""
-    parts: list[RenderableType] = []
+    parts: list[RenderableType] = [
+        Text(f"warning: {draining.warning(lanes.StrandedQueue(**row))}", style="bold red") for row in status["stranded"]
+    ]
     for row in status["destinations"]:
         parts += [*_headings(row), _blocks(_first_block(row), _second_block(row)), *_notes(row), ""]
     for row in status["sources"]:

@@ -53,6 +53,14 @@ from lanes.dead_letters import (
     spill,
     unblock,
 )
+from lanes.drain import (
+    QueueBusy,
+    discard_dead_letters,
+    discard_events,
+    draining,
+    move_dead_letters,
+    move_events,
+)
 from lanes.erase import (
     Erased,
     ErasedEvent,
@@ -69,6 +77,7 @@ from lanes.queue import NO_LIMIT, AsyncQueue, Queue, QueueConfig
 from lanes.reconfigure import QueueInUse, reconfigure
 from lanes.records import digest
 from lanes.scripts import ScriptError
+from lanes.stranded import StrandedQueue, queue_names, stranded
 from lanes.verify import Verification, Violation, verify
 
 __all__ = [
@@ -92,6 +101,7 @@ __all__ = [
     "NewEvent",
     "OtherLayout",
     "Queue",
+    "QueueBusy",
     "QueueConfig",
     "QueueError",
     "QueueFull",
@@ -105,6 +115,7 @@ __all__ = [
     "Settled",
     "Stats",
     "Step",
+    "StrandedQueue",
     "Tied",
     "Verification",
     "Violation",
@@ -121,6 +132,9 @@ __all__ = [
     "dead_letter_changes",
     "digest",
     "discard",
+    "discard_dead_letters",
+    "discard_events",
+    "draining",
     "edit_dead_letter",
     "end_spill",
     "erase",
@@ -135,9 +149,12 @@ __all__ = [
     "joined_digests",
     "lane_events",
     "list_dead_letters",
+    "move_dead_letters",
+    "move_events",
     "open_queue",
     "open_queue_async",
     "open_spill",
+    "queue_names",
     "reap",
     "reconfigure",
     "remembered_hashes",
@@ -146,6 +163,7 @@ __all__ = [
     "spill",
     "stats",
     "stored_config",
+    "stranded",
     "unblock",
     "verify",
 ]

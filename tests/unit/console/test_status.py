@@ -93,7 +93,7 @@ REFUSALS = [
     {"source": "website", "status": 400, "cause": "userId", "number": 1_001},
     {"source": "", "status": 401, "cause": "writeKey", "number": 12},
 ]
-GATHERED = {"unauthorized_total": 1_234, "workers": 2, "refusals": REFUSALS}
+GATHERED = {"stranded": [], "unauthorized_total": 1_234, "workers": 2, "refusals": REFUSALS}
 
 
 def screen(width: int, destinations: list[dict[str, Any]], sources: list[dict[str, Any]]) -> list[str]:
