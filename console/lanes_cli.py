@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 import lanes
-from console import draining, lanes_view
+from console import dead, draining, lanes_view, waiting
 from console.confirmation import confirm
 from console.options import AsJson, Destination, Yes
-from console.output import counted, print_json, print_line, print_lines
+from console.output import counted, out, print_error, print_json, print_json_lines, print_line, print_lines
 from console.session import Session
+from ingest.access import sources
 
 app = typer.Typer(help="Inspect and configure the ordered queue.", no_args_is_help=True)
 
@@ -30,6 +31,63 @@ def show(
         return
     for lane in found:
         print_lines(lanes_view.render(lane))
+
+
+@app.command(name="list")
+def list_events(
+    destination: Destination = None,
+    person: Annotated[str | None, typer.Option(help="Of this ordering key: id:42, email:jo@example.com, …")] = None,
+    source: Annotated[str | None, typer.Option(help="The source of the event.")] = None,
+    event: Annotated[str | None, typer.Option(help="The name or the type of the event.")] = None,
+    most: Annotated[int, typer.Option(min=1, help="How many events to list.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List the waiting events that were accepted first, with their states. Without --person this reads all of them."""
+    session, wanted = Session.join(), waiting.Wanted(source, event)
+    person = dead.filter_of(person=person).person
+    rows = [
+        waiting.event_json(found, session.destinations[queue.name])
+        for queue in session.queues(session.chosen(destination))
+        for found in waiting.find_waiting(queue, person, wanted, most)
+    ]
+    print_json_lines(rows) if as_json else out.print(waiting.render(rows))
+
+
+@app.command()
+def find(
+    message_id: Annotated[str, typer.Argument(help="Segment's messageId, or SOURCE:MESSAGE-ID.")],
+    destination: Destination = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find an event by its message id: waiting, a dead letter, sent, or finished. Exit code 1 when it is unknown.
+
+    This reads whole queues and delivery logs. A message id is remembered for SEGUE_DEDUPE_S.
+    """
+    session = Session.join()
+    names = [source.name for source in sources.sources(session.settings.document())]
+    is_found = False
+    for queue in session.queues(session.chosen(destination)):
+        for row in waiting.find(queue, session.destinations[queue.name], names, message_id):
+            is_found = True
+            print_json(row) if as_json else print_line(waiting.found_line(row))
+    if not is_found:
+        print_error(f"{message_id}: no event with this message id is known")
+        raise typer.Exit(1)
+
+
+@app.command()
+def skip(
+    sequence: Annotated[int, typer.Argument(help="The number of the event, as `segue lanes list` prints it.")],
+    destination: Destination = None,
+    yes: Yes = False,
+) -> None:
+    """Discard one waiting event for good; the events behind it go on. Asks for confirmation."""
+    session = Session.join()
+    queue = session.queue(session.only(destination).name)
+    if confirm(f"event {sequence} of {queue.name}", "discarded", yes):
+        print_line(f"event {sequence} of {queue.name} {waiting.skip(queue, sequence)}")
+    else:
+        print_line("nothing was discarded")
 
 
 @app.command()

@@ -73,6 +73,7 @@ from lanes.erase import (
     remembered_hashes,
 )
 from lanes.inspection import HotLane, Lane, Stats, Step, Waiting, inspect, lane_events, stats
+from lanes.listing import ListedEvent, all_events, first_events, is_remembered, read_event, with_states
 from lanes.queue import NO_LIMIT, AsyncQueue, Queue, QueueConfig
 from lanes.reconfigure import QueueInUse, reconfigure
 from lanes.records import digest
@@ -98,6 +99,7 @@ __all__ = [
     "Hour",
     "ImportedDeadLetter",
     "Lane",
+    "ListedEvent",
     "NewEvent",
     "OtherLayout",
     "Queue",
@@ -120,6 +122,7 @@ __all__ = [
     "Verification",
     "Violation",
     "Waiting",
+    "all_events",
     "append",
     "append_async",
     "audit",
@@ -143,9 +146,11 @@ __all__ = [
     "erase_targets",
     "extend",
     "fate_totals",
+    "first_events",
     "get_dead_letters",
     "import_dead_letters",
     "inspect",
+    "is_remembered",
     "joined_digests",
     "lane_events",
     "list_dead_letters",
@@ -155,6 +160,7 @@ __all__ = [
     "open_queue_async",
     "open_spill",
     "queue_names",
+    "read_event",
     "reap",
     "reconfigure",
     "remembered_hashes",
@@ -166,4 +172,5 @@ __all__ = [
     "stranded",
     "unblock",
     "verify",
+    "with_states",
 ]
