@@ -263,11 +263,9 @@ def test_lists_are_whole_at_any_width(
         assert code == 0, name
         assert "…" not in printed, name
         assert all(len(line) <= int(width) for line in printed.splitlines()), name
-    assert (
-        f"1 2023-11-14 22:13:20Z exhausted trackPageView page of id:jo from web {message} 1 dead letter" in text["list"]
-    )
+    assert f"exhausted trackPageView page of id:jo from web {message} 1 dead letter" in text["list"]
     assert text["list --group"] == f"1 exhausted Track Page View (trackPageView) {message}"
-    assert "destination demo dead letters 1 exhausted 1 limit 4 blocking 0 in spill files 0" in text["stats"]
+    assert "dead letters 1 exhausted 1 limit 4 blocking 0 in spill files 0" in text["stats"]
     assert "mapped: running, 0 of 1; reason=exhausted, text=[b] started by " in text["replays"]
 
 
@@ -306,7 +304,7 @@ def test_a_bulk_command_changes_what_the_same_filter_lists(dead: Dead, store: re
 
 @pytest.fixture
 def two(tmp_path: Path, dead: Dead, store: redis.Redis) -> Dead:
-    """`segue dead …` with the destinations `demo` and `other`. Both have a dead letter 1; dead letter 2 is of `demo`."""
+    """`segue dead …` with the destinations `demo` and `other`. Both have a dead letter 1, and `demo` has the 2."""
     (tmp_path / "segue.toml").write_text(f'{CONFIG}[destinations.other]\nsite_id = "s"\napi_key = "k"\n')
     bury(store, "jo")
     bury(store, "al")
@@ -404,7 +402,8 @@ def test_dead_letters_that_a_patch_does_not_fit_are_named_and_the_others_are_edi
     code, printed, _ = dead("edit", "--reason", "invalid", "--patch", step)
 
     assert code == 1
-    assert "1 dead letter was edited\ndead letter 2 cannot be edited: step 1 of the patch" in printed
+    assert "1 dead letter was edited\n" in printed
+    assert "dead letter 2 cannot be edited: step 1 of the patch" in printed
 
 
 def test_an_editor_that_changes_nothing_edits_nothing(
