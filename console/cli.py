@@ -18,8 +18,8 @@ import typer
 
 import lanes
 import mapping
+from console import audit as auditing
 from console import (
-    auditing,
     checking,
     dead_cli,
     draining,
@@ -32,6 +32,7 @@ from console import (
     tester,
     translate,
 )
+from console.audit.since import Since
 from console.confirmation import confirm
 from console.demo import run as demo
 from console.errors import CommandError
@@ -167,7 +168,7 @@ def check_health(
 
 @app.command()
 def audit(
-    since: Annotated[str, typer.Option(help="How far back: 30m, 24h, 7d. Open events are always included.")] = "24h",
+    since: Since = None,
     destination: Destination = None,
     as_json: AsJson = False,
 ) -> None:
@@ -176,9 +177,8 @@ def audit(
     `--json` prints a line for each destination: `{"destination", "balanced", "accepted", "lost", "missing":
     [{"sequence", "message_id", "text"}], "hours": [{"hour", "source", "accepted", …, "waiting", "difference"}]}`.
     """
-    hours = auditing.hours(since)
     session = Session.join()
-    results = [auditing.gather(queue, hours) for queue in session.queues(session.chosen(destination))]
+    results = [auditing.gather(queue, since or 0) for queue in session.queues(session.chosen(destination))]
     for result in results:
         if as_json:
             print_json(result)

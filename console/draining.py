@@ -54,7 +54,7 @@ def move(queue: lanes.Queue, target: lanes.Queue, destination: mapping.Destinati
     """
 
     def fate_of(body: bytes) -> str:
-        return _discarded(body, f"moved to {target.name}")
+        return _fate("moved", body, f"to {target.name}")
 
     with lanes.draining(queue, fate_of, target) as lock:
         dead = lanes.move_dead_letters(
@@ -70,18 +70,18 @@ def discard(queue: lanes.Queue) -> dict[str, int]:
     """Discard everything; return `{"events", "dead_letters"}`."""
 
     def fate_of(body: bytes) -> str:
-        return _discarded(body, "queue discarded")
+        return _fate("dropped", body, "discarded")
 
     with lanes.draining(queue, fate_of) as lock:
         dead = lanes.discard_dead_letters(lock, queue)
         return {"events": lanes.discard_events(lock, queue, fate_of), "dead_letters": dead}
 
 
-def _discarded(body: bytes, reason: str) -> str:
+def _fate(fate: str, body: bytes, reason: str) -> str:
     try:
-        return fates.name("discarded", source_of(body), reason)
+        return fates.name(fate, source_of(body), reason)
     except Exception:  # a body that cannot be read names no source
-        return fates.name("discarded", "", reason)
+        return fates.name(fate, "", reason)
 
 
 def _new_event(event: lanes.ClaimedEvent, target: lanes.Queue, destination: mapping.Destination) -> lanes.NewEvent:

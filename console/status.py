@@ -176,7 +176,7 @@ def _destination(queue: lanes.Queue, delivery: mapping.Delivery) -> dict[str, An
     return {
         "name": queue.name,
         **{figure: getattr(stats, figure) for figure in ("waiting", *_WAITING, "dead", "blocking", *_TOTALS)},
-        **{f"{fate}_total": sum(each.events for each in counts if each.fate == fate) for fate in ("sent", *_UNSENT)},
+        **{f"{fate}_total": sum(each.events for each in counts if each.fate == fate) for fate in _UNSENT},
         "fates": [each._asdict() for each in counts if each.fate != "accepted"],
         "not_applicable": unsent.totals(queue),
         "oldest_age_s": stats.oldest_age_s,

@@ -135,7 +135,7 @@ def skip(queue: lanes.Queue, sequence: int) -> str:
         )
 
     def fate_of(body: bytes) -> str:
-        return fates.name("discarded", _content(body)[0], "skipped")
+        return fates.name("dropped", _content(body)[0], "discarded")
 
     erased = lanes.erase(queue, (), sequences=[sequence], counted_as=fate_of)
     if erased.claimed:

@@ -153,6 +153,12 @@ def _sent(queue: Queue, is_wanted: Callable[[list[Any]], bool], limit: int) -> l
     return found[:limit]
 
 
+def message_ids(queue: Queue, sequences: Collection[int]) -> dict[int, str]:
+    """Return SOURCE:MESSAGE ID of those events of which the log has an item."""
+    items = (item for packed in _packed_entries(queue) for item in _unpacked(packed)["items"])
+    return {item[0]: item[3] for item in items if item[0] in sequences}
+
+
 def remove(queue: Queue, is_removed: IsRemoved) -> list[RemovedItem]:
     """Remove the items for which `is_removed` is true, and return them; the others keep their order.
 

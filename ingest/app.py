@@ -55,6 +55,7 @@ class Ingest:
     async def __call__(self, scope: Scope, receive: bodies.Receive, send: Send) -> None:
         """Serve one HTTP request, or the lifespan of the server."""
         if scope["type"] == "lifespan":
+            scope["state"]["counters"] = self._counters  # for `serving.protocol`, which refuses requests too
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
             response = await self._respond(scope, receive)
@@ -131,7 +132,9 @@ class Ingest:
             return refused(refusal)
         except Exception as error:
             log.unhandled("a request", error)
-            return refused(Refusal(500, "internal error; send the request again", code="internal_error"))
+            internal = Refusal(500, "internal error; send the request again", code="internal_error")
+            self._counters.refuse(internal)
+            return refused(internal)
 
     def _refuse(self, refusal: Refusal) -> None:
         refusal.write()
@@ -168,7 +171,11 @@ class Ingest:
         """Check the queues once for all requests that ask meanwhile: each check takes a connection to Redis."""
         if self._checking is None or self._checking.done():
             self._checking = asyncio.create_task(self._check())
-        await asyncio.shield(self._checking)
+        try:
+            await asyncio.shield(self._checking)
+        except Refusal as refusal:  # of no sender, so it is not counted
+            refusal.write()
+            return refused(refusal)
         return json_response(200, {"status": "ready"})
 
     async def _check(self) -> None:

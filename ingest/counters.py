@@ -6,27 +6,26 @@ A field is `SOURCE:RESULT`. RESULT is what became of the event (`accepted`, `dup
 `throttled`). `:unauthorized` is the number of requests that belong to no source. The counts of the last interval are
 lost when the process is killed.
 
-Refusals are counted beside that, by status and cause: the member at fault, else the code of the response
-(`lanes.keys.REFUSALS`). A refused request counts once, and so does each refused event of a request. Without a source it
-is counted under an empty name.
+Refusals are counted beside that, by status and cause: the member at fault where it is one of Segment's, else the code
+of the response (`lanes.keys.REFUSALS`). A refused request counts once, and so does each refused event of a request.
+Without a source it is counted under an empty name. So the number of names does not depend on what is sent.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import orjson
 import redis
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from ingest.errors import Refusal
+from ingest.errors import UNANSWERED, Refusal
 from lanes import keys
 
 _INTERVAL_S = 0.25
-_MOST_REFUSALS: Final = 1000  # different ones of one interval
 
 
 class Refused(NamedTuple):
@@ -50,14 +49,11 @@ class Counters:
         self._counts[f"{source}:{result}"] += count
 
     def refuse(self, refusal: Refusal, source: str = "") -> None:
-        """Count a refusal, once however often it is given."""
-        if refusal.is_counted:
+        """Count a refusal, once however often it is given; not one that no client gets."""
+        if refusal.is_counted or refusal.code == UNANSWERED:
             return
         refusal.is_counted = True
-        field = orjson.dumps((source, refusal.status, refusal.field or refusal.code))
-        if field not in self._refusals and len(self._refusals) >= _MOST_REFUSALS:
-            field = orjson.dumps((source, refusal.status, "other"))
-        self._refusals[field] += 1
+        self._refusals[orjson.dumps((source, refusal.status, refusal.known_field or refusal.code))] += 1
 
     async def write(self, client: redis.asyncio.Redis) -> None:
         """Add the counts to the totals in Redis; keep them for the next call when Redis is unavailable."""

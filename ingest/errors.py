@@ -18,7 +18,9 @@ _CODES: Final = {
     415: "unsupported_encoding",
 }
 
-# What the log may name: members of Segment's calls, and headers. Other names are those of the sender.
+UNANSWERED: Final = "unanswered"  # a code: the connection was closed, so the refusal reaches no client
+
+# What the log and the counts may name: members of Segment's calls, and headers. Other names are those of the sender.
 _FIELDS: Final = frozenset({
     "type", "event", "name", "category", "userId", "anonymousId", "previousId", "groupId", "traits", "properties",
     "context", "integrations", "messageId", "timestamp", "originalTimestamp", "sentAt", "receivedAt", "batch",
@@ -57,9 +59,14 @@ class Refusal(Exception):
         """Return the same refusal for another request."""
         return Refusal(self.status, self.message, self.field, self.retry_after_s, self.code)
 
+    @property
+    def known_field(self) -> str | None:
+        """The field, when its name is not one that the sender chose."""
+        return self.field if self.field in _FIELDS else None
+
     def write(self, source: str | None = None) -> None:
         """Write to the log that a request was refused; with a source, that one of its events was rejected."""
-        field = self.field if self.field in _FIELDS else None
+        field = self.known_field
         if source is not None:
             log.EVENTS_REJECTED.write(source=source, status=self.status, code=self.code, field=field)
         elif self.status != 401:  # `ingest.access.unauthorized` writes of those

@@ -127,7 +127,9 @@ def requeue(
     return Requeued(len(present) + flags.count(b"1"), bool(wake or present))
 
 
-def discard(queue: Queue, sequences: Collection[int], fate: Literal["discarded", "forgotten"] = "discarded") -> int:
+def discard(
+    queue: Queue, sequences: Collection[int], fate: Literal["discarded", "forgotten", "moved"] = "discarded"
+) -> int:
     """Remove dead letters for good, which frees the successors of those that block. Return how many there were."""
 
     def remove(pipeline: Pipeline, blocking: set[int]) -> None:

@@ -106,7 +106,7 @@ def move_dead_letters(
         _requeue(queue, target, blocking)
         arguments = dead_letters.import_arguments(map(imported, others))
         _add(target, queue, "dead", " ".join(str(dead.sequence) for dead in others), "import", arguments)
-        dead_letters.discard(queue, [dead.sequence for dead in others])
+        dead_letters.discard(queue, [dead.sequence for dead in others], "moved")
         moved += len(others)
     return moved
 
@@ -168,7 +168,7 @@ def _add(target: Queue, queue: Queue, field: str, value: str, verb: str, argumen
 def _finish_interrupted(queue: Queue, target: Queue, fate_of: FateOf) -> None:
     """Remove from the queue what the target has already."""
     stored = cast(Mapping[bytes, bytes], target.client.hgetall(keys.DRAINED.of(target.name, queue.name)))
-    dead_letters.discard(queue, [int(sequence) for sequence in stored.get(b"dead", b"").split()])
+    dead_letters.discard(queue, [int(sequence) for sequence in stored.get(b"dead", b"").split()], "moved")
     claim_id = stored.get(b"claim", b"").decode()
     names = cast(set[bytes], queue.client.smembers(keys.CLAIM.of(queue.name, claim_id))) if claim_id else set()
     if names:

@@ -67,7 +67,7 @@ def erase(
     events: list[ErasedEvent] = []
     wanted, steps, reached = tuple(digests), _MOST_STEPS, dict[bytes, bytes]()
     farthest: dict[bytes, int] = {}  # by lane, the last sequence that any call reached
-    fate_of: dict[bytes, str] = {}  # by the sequence of an event that was found
+    fate_of: dict[int, str] = {}  # of the events that were found and are not erased yet
     while True:
         bounds = (_MOST_EVENTS, steps, queue.cooldown_ms, "" if before is None else before)
         events_of: tuple[Argument, ...] = (len(wanted), *wanted, len(spared), *spared)
@@ -77,15 +77,18 @@ def erase(
         more, walks, claimed, *reply = run(queue, "erase", arguments)
         fields, pairs = iter(reply), iter(walks)
         rows = [_event(*values) for values in zip(fields, fields, fields, strict=True)]
-        events += [row for row in rows if row.how != "found"]
-        fate_of = {b"%d" % row.sequence: counted_as(row.body) for row in rows if row.how == "found"}
+        erased = [row for row in rows if row.how != "found"]
+        events += erased
+        fate_of |= {row.sequence: counted_as(row.body) for row in rows if row.how == "found"}
+        for row in erased:
+            fate_of.pop(row.sequence, None)
         if not more:
             return Erased(tuple(events), claimed)
         reached = dict(zip(pairs, pairs, strict=True))
         advanced = {lane: int(name) for lane, name in reached.items() if int(name) > farthest.get(lane, 0)}
         farthest |= advanced
         # A call that erased nothing and came no farther would come as far again: it needs more steps.
-        steps = _MOST_STEPS if reply or advanced else 2 * steps
+        steps = _MOST_STEPS if erased or advanced else steps if rows else 2 * steps
 
 
 def _event(sequence: bytes, how: bytes, record: bytes) -> ErasedEvent:

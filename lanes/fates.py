@@ -3,15 +3,17 @@
 Each count has a name, the JSON array `[FATE, SOURCE, REASON]`. The callers of `lanes` make the names; the scripts know
 the fates alone. By the hour of acceptance, and in total:
 
-    accepted = sent + filtered + unmatched + dropped + forgotten + replayed + discarded + spilled + dead + waiting
+    accepted = sent + filtered + unmatched + dropped + forgotten
+             + replayed + discarded + spilled + moved + dead + waiting
 
 - `accepted`: an event got a sequence. Reason: `replay`, `import`, `move`, or empty. A duplicate is not accepted.
 - `sent`: Customer.io acknowledged it. `filtered`: the sender or a filter excluded it; the reason names which.
 - `unmatched`: no subscription took it. Reason: the subscriptions that matched, whose actions do not apply to it.
-- `dropped`: late for a deleted person, or discarded before a deletion. `forgotten`: erased with its person.
+- `dropped`: late for a deleted person, discarded before a deletion or a suppression, or by an operator. `forgotten`:
+  erased with its person.
 - `dead`: it is a dead letter now. Reason: that of the failure. A dead letter leaves `dead` as `replayed` (accepted
   again, with a new sequence), `discarded`, `spilled` or `forgotten`; one that blocks and is requeued waits again.
-- `discarded` is also a waiting event that an operator removed. The reason says whether it was moved to another queue.
+- `moved`: it was appended to another queue, where it was accepted again.
 
 An event that was lost has none of them, so the sums differ: `lanes.audit` finds it.
 """
@@ -27,7 +29,7 @@ import orjson
 
 FATES: Final = (
     *("sent", "filtered", "unmatched", "dropped", "forgotten"),
-    *("replayed", "discarded", "spilled", "dead"),
+    *("replayed", "discarded", "spilled", "moved", "dead"),
 )
 _LONGEST_REASON = 100
 

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from ingest import responses
+from ingest.counters import Counters
 from ingest.errors import Refusal
 from ingest.serving.connections import TOO_MANY_BYTES, Connections, Phase
 from ingest.serving.limits import MAX_HEAD_BYTES, MAX_REQUEST_BYTES
@@ -51,6 +52,7 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, connections: Connections, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._connections = connections
+        self._counters: Counters | None = self.app_state.get("counters")
         self._phase: Phase | None = None
         self._part: Phase | None = None  # the head or the body of a request that is not complete
         self._unfinished_bytes = 0  # of this request
@@ -295,6 +297,8 @@ class Protocol(HttpToolsProtocol):
         self._close()
 
     def _send(self, refusal: Refusal) -> None:
+        if self._counters is not None:
+            self._counters.refuse(refusal.copy())
         response = responses.refused(refusal)
         headers = [*self.server_state.default_headers, *responses.headers(response), (b"connection", b"close")]
         lines = [b"%b: %b\r\n" % header for header in headers]

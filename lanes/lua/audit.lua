@@ -1,26 +1,23 @@
 -- Return the accounts of a queue at one moment: see lanes/audit.py.
 --
 -- KEYS[1]  base name of the queue
--- ARGV[1]  'accounts', or 'open': the open events by name
--- ARGV[2]  open: the most of them
--- ARGV[2…] accounts: hours, beside those with open events
+-- ARGV[1]  'open': the number of open events; 'names': the open events by name; 'hours': the fates of some hours
+-- ARGV[2]  names: the most of them
+-- ARGV[2…] hours: these
 --
--- Returns  accounts: {open events there are, OPEN as a flat array, hour, its fates as a flat array, …}
---          open: {OPEN as a flat array, name, second of acceptance, …}; false when there are more than the most
+-- Returns  open: {open events there are, OPEN as a flat array}
+--          names: {OPEN as a flat array, name, second of acceptance, …}; false when there are more than the most
+--          hours: {fates of the hour as a flat array, open events by the counts, …}
 -- uses bulk
-local open = call('HGETALL', OPEN)
-if ARGV[1] == 'accounts' then
-  local there = call('HLEN', EVENT) + call('HLEN', DEAD) - call('SCARD', BLOCKING)
-  local reply, is_read, hours = { there, open }, {}, { unpack(ARGV, 2) }
-  for at = 1, #open, 2 do
-    hours[#hours + 1] = string.match(open[at], '^%d+$')
-  end
-  for _, hour in ipairs(hours) do
-    if not is_read[hour] then
-      is_read[hour] = true
-      reply[#reply + 1] = hour
-      reply[#reply + 1] = call('HGETALL', FATES .. hour)
-    end
+if ARGV[1] == 'open' then
+  return { call('HLEN', EVENT) + call('HLEN', DEAD) - call('SCARD', BLOCKING), call('HGETALL', OPEN) }
+end
+
+local reply = {}
+if ARGV[1] == 'hours' then
+  for at = 2, #ARGV do
+    reply[#reply + 1] = call('HGETALL', FATES .. ARGV[at])
+    reply[#reply + 1] = call('HGET', OPEN, ARGV[at]) or '0'
   end
   return reply
 end
@@ -28,13 +25,14 @@ end
 if call('HLEN', EVENT) + call('HLEN', DEAD) > tonumber(ARGV[2]) then
   return false
 end
-local reply, is_named = { open }, {}
+reply[1] = call('HGETALL', OPEN)
+local is_named = {}
 for _, key in ipairs({ EVENT, DEAD }) do
-  for _, name in ipairs(call('HKEYS', key)) do
-    if not is_named[name] then
-      is_named[name] = true
-      reply[#reply + 1] = name
-      reply[#reply + 1] = sub(call('HGET', key, name), 1, 10)
+  local names = call('HKEYS', key)
+  for i, record in ipairs(read_all('HMGET', key, names)) do
+    if not is_named[names[i]] then
+      is_named[names[i]] = true
+      reply[#reply + 1], reply[#reply + 2] = names[i], sub(record, 1, 10)
     end
   end
 end

@@ -25,7 +25,7 @@ from typing import Any
 import httpx
 
 import lanes
-from console import auditing
+from console import audit
 from console.demo.run import differences, oracle, read_person, sample
 from tests.chaos.proxy import Proxy
 from tests.chaos.stage import Stage
@@ -199,8 +199,8 @@ def judge(events: list[sample.Event], stage: Stage, plan: Plan) -> dict[str, Any
     violations = lanes.verify(queue).violations
     for violation in violations[:10]:
         print(f"{violation.subject}: {violation.text}", file=sys.stderr)
-    audited = auditing.gather(queue, auditing.hours("24h"))
-    for line in auditing.render(audited):
+    audited = audit.gather(queue)
+    for line in audit.render(audited):
         print(line, file=sys.stderr)
     seen = stage.simulator.get("/_sim/stats").json()
     people = stage.simulator.get("/_sim/people").json()["people"]

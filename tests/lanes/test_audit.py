@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from importlib import import_module
 
 import pytest
 import redis
@@ -11,13 +11,12 @@ import lanes
 from lanes import fates, keys
 from tests.lanes.driving import QUEUE, append, claim, deliver, event, queue_of, release, sequences
 
-THIS_HOUR = range(int(time.time()) // 3600 - 1, int(time.time()) // 3600 + 2)
 WEB = fates.name("accepted", "web")
 KEY_TYPES = ("hash", "set", "zset")
 
 
 def audited(client: redis.Redis) -> lanes.Audit:
-    return lanes.audit(queue_of(client), hours=THIS_HOUR)
+    return lanes.audit(queue_of(client))
 
 
 def numbers(client: redis.Redis) -> dict[str, int]:
@@ -75,7 +74,8 @@ def test_duplicates_are_not_accepted(client: redis.Redis) -> None:
 
 
 def test_an_event_that_the_claim_lost_is_counted_once(client: redis.Redis) -> None:
-    append(client, event("a", "x")._replace(counted_as=WEB), event("b", "y"))
+    app = fates.name("accepted", "app")
+    append(client, event("a", "x")._replace(counted_as=WEB), event("b", "y")._replace(counted_as=app))
     first = claim(client)
     client.zadd(keys.CLAIMS.of(QUEUE), {first.id: 0})
     lanes.reap(queue_of(client))
@@ -185,13 +185,18 @@ def test_hours_without_open_events_end_and_others_do_not(client: redis.Redis) ->
 
 
 def test_reasons_beyond_the_bound_are_counted_together(client: redis.Redis) -> None:
-    append(client, *(event(str(n), str(n))._replace(counted_as=fates.name("accepted", str(n))) for n in range(1_010)))
+    reasons = [fates.name("filtered", "w/e", str(n)) for n in range(1_010)]
+    append(client, *(event(str(n), str(n))._replace(counted_as=fates.name("accepted", "w/e")) for n in range(1_010)))
+    while (claimed := claim(client)).events:
+        names = {event.sequence: reasons[event.sequence - 1] for event in claimed.events}
+        lanes.settle(queue_of(client), claimed.id, delivered=list(names), counted_as=names)
 
-    counts = lanes.fate_totals(queue_of(client))
-
-    assert len(counts) == 1_001
-    assert sum(count.events for count in counts) == 1_010
-    assert audited(client).balances
+    (hour,) = audited(client).hours
+    for counts in (lanes.fate_totals(queue_of(client)), hour.counts):
+        assert len(counts) == 1_001
+        assert ("filtered", "w/e", "other", 11) in counts
+    assert lanes.by_source(hour)["w/e"]["waiting"] == 0
+    assert hour.balances
 
 
 def states(client: redis.Redis) -> dict[str, int]:
@@ -260,6 +265,35 @@ def test_a_count_that_was_changed_by_hand_is_a_difference(client: redis.Redis) -
 
     assert not audited(client).balances
     assert [hour.difference for hour in audited(client).hours] == [1]
+
+
+def test_a_fate_that_was_counted_for_another_source_is_a_difference(client: redis.Redis) -> None:
+    append(client, event("a", "k")._replace(counted_as=WEB))
+    claimed = claim(client)
+    lanes.settle(queue_of(client), claimed.id, delivered=[1], counted_as={1: fates.name("sent", "app")})
+
+    (hour,) = audited(client).hours
+    assert not hour.difference
+    assert not hour.balances
+
+
+def test_events_that_were_accepted_before_are_not_audited(client: redis.Redis) -> None:
+    append(client, event("a", "k"))
+    remove(client, 1)
+    (hour,) = audited(client).hours
+
+    assert not lanes.audit(queue_of(client), first_hour=hour.hour).balances
+    assert lanes.audit(queue_of(client), first_hour=hour.hour + 1).balances
+
+
+def test_a_lost_event_among_too_many_to_list_is_not_named(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(client, *(event(name, name) for name in "abcd"))
+    remove(client, 2)
+    monkeypatch.setattr(import_module("lanes.audit"), "MOST_NAMED", 2)
+
+    assert audited(client).unnamed == 1
+    assert not audited(client).balances
+    assert lost(client) == []
 
 
 def test_an_event_that_was_set_aside_without_its_record_stays_lost(client: redis.Redis) -> None:

@@ -29,7 +29,7 @@ def target_of(client: redis.Redis) -> lanes.Queue:
 
 
 def fate_of(_body: bytes) -> str:
-    return fates.name("discarded", "web", "moved")
+    return fates.name("moved", "", "to target")
 
 
 def new_event(event: lanes.ClaimedEvent) -> lanes.NewEvent:
@@ -78,7 +78,7 @@ def block(client: redis.Redis, page: lanes.Claim, name: str) -> None:
 def check(client: redis.Redis) -> None:
     for queue in (queue_of(client), target_of(client)):
         assert not lanes.verify(queue).violations
-        assert lanes.audit(queue, hours=()).balances
+        assert lanes.audit(queue).balances
 
 
 def test_all_events_are_moved_in_order_whatever_their_state_and_the_limit(client: redis.Redis) -> None:
@@ -94,13 +94,13 @@ def test_all_events_are_moved_in_order_whatever_their_state_and_the_limit(client
         assert is_subsequence(chain, found)
 
 
-def test_a_moved_event_is_counted_as_discarded_with_the_reason(client: redis.Redis) -> None:
+def test_a_moved_event_is_counted_as_moved(client: redis.Redis) -> None:
     append(client, event("a1", "A"))
 
     move(client)
 
     totals = {(count.fate, count.reason): count.events for count in lanes.fate_totals(queue_of(client))}
-    assert totals == {("accepted", ""): 1, ("discarded", "moved"): 1}
+    assert totals == {("accepted", ""): 1, ("moved", "to target"): 1}
 
 
 @pytest.mark.parametrize("kill_at", ["settle", "append"])
@@ -139,10 +139,10 @@ def test_dead_letters_are_moved_once_and_one_that_blocks_goes_on_in_its_position
     block(client, page, "held")
     discard = drain.dead_letters.discard
 
-    def killed(queue: lanes.Queue, found: list[int]) -> int:
+    def killed(queue: lanes.Queue, found: list[int], fate: str) -> int:
         if found:
             raise Killed
-        return discard(queue, found)
+        return discard(queue, found, fate)
 
     with monkeypatch.context() as once:
         once.setattr(drain.dead_letters, "discard", killed)

@@ -228,6 +228,25 @@ def test_a_search_begins_again_when_the_event_that_it_reached_has_left(
     assert leftovers(client) == set()
 
 
+def test_an_event_behind_more_spared_ones_than_a_call_passes_is_erased(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call finds it, and the next one, which comes as far, erases it."""
+    append(client, *(event(f"e{n}", "jo") for n in range(20)), event("gone", "jo"))
+    calls, script = list[int](), ERASE.run
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(1)
+        assert len(calls) < 100
+        return script(*arguments)
+
+    monkeypatch.setattr(ERASE, "_MOST_STEPS", 7)
+    monkeypatch.setattr(ERASE, "run", counted)
+    erased = lanes.erase(queue_of(client), [lanes.digest("jo")], spared=range(1, 21))
+
+    assert [event.body for event in erased.events] == [b"gone"]
+
+
 def test_joined_keys_are_one_in_either_direction(client: redis.Redis) -> None:
     append(client, event("alias", "old", "new", join=("old", "new")), event("again", join=("older", "old")))
     joins = lanes.remembered_hashes(queue_of(client))["join"]

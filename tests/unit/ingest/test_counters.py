@@ -7,7 +7,8 @@ from typing import Any
 
 import fakeredis
 
-from ingest.counters import Counters, totals
+from ingest.counters import Counters, Refused, refusals, totals
+from ingest.errors import Refusal, invalid
 from lanes import keys
 
 
@@ -41,6 +42,36 @@ def test_counts_are_added_to_the_totals_in_redis() -> None:
     assert totals(fakeredis.FakeStrictRedis(server=server)) == {"web": {"accepted": 6, "rejected": 2}}
 
 
+def test_refusals_are_counted_once_by_source_status_and_cause() -> None:
+    server = fakeredis.FakeServer()
+    counters = Counters()
+    of_field, full = invalid("userId", "a string", 1), Refusal(429, "the queue is full", code="queue_full")
+    counters.refuse(of_field, "web")
+    counters.refuse(of_field)  # where the request is answered, its source is not known
+    counters.refuse(full)
+    counters.refuse(full.copy())
+    counters.refuse(invalid("traits", "an object", 1), "web")
+
+    asyncio.run(counters.write(fakeredis.FakeAsyncRedis(server=server)))
+
+    assert refusals(fakeredis.FakeStrictRedis(server=server)) == [
+        Refused("", 429, "queue_full", 2),
+        Refused("web", 400, "traits", 1),
+        Refused("web", 400, "userId", 1),
+    ]
+
+
+def test_a_name_that_a_sender_chose_is_not_counted_by_itself() -> None:
+    server = fakeredis.FakeServer()
+    counters = Counters()
+    for number in range(100):
+        counters.refuse(Refusal(400, "", f"context.jo{number}@example.com"), "web")
+
+    asyncio.run(counters.write(fakeredis.FakeAsyncRedis(server=server)))
+
+    assert refusals(fakeredis.FakeStrictRedis(server=server)) == [Refused("web", 400, "invalid_request", 100)]
+
+
 def test_counts_are_kept_while_redis_is_unavailable() -> None:
     server = fakeredis.FakeServer()
 
@@ -48,6 +79,7 @@ def test_counts_are_kept_while_redis_is_unavailable() -> None:
         client = fakeredis.FakeAsyncRedis(server=server)
         counters = Counters()
         counters.add("web", "accepted")
+        counters.refuse(Refusal(401, "", "writeKey"))
         server.connected = False
         await counters.write(client)
         server.connected = True
@@ -57,6 +89,7 @@ def test_counts_are_kept_while_redis_is_unavailable() -> None:
     asyncio.run(run())
 
     assert totals(fakeredis.FakeStrictRedis(server=server)) == {"web": {"accepted": 2}}
+    assert refusals(fakeredis.FakeStrictRedis(server=server)) == [Refused("", 401, "writeKey", 1)]
 
 
 def test_an_interrupted_write_keeps_its_counts() -> None:

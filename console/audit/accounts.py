@@ -1,0 +1,105 @@
+"""The accounts of a destination, by source and hour of acceptance: the JSON of `segue audit --json`."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator
+from typing import Any, cast
+
+import lanes
+from delivery import log as delivery_log
+from lanes import keys, records
+from lanes.audit import HOUR_S
+from mapping.envelope import message_key, source_of, unpack
+
+
+def gather(queue: lanes.Queue, since_s: float = 0) -> dict[str, Any]:
+    """Return `{"destination", "balanced", "accepted", "lost", "missing", "hours"}` of the events that were accepted
+    since the hour of `since_s`, Unix seconds.
+
+    `missing` has `{"sequence", "message_id", "text"}` of each event that is lost or damaged; the message id is null
+    where neither its record nor the delivery log has it. `hours` has an entry for each hour and source; its
+    `difference` is how many of its events are missing.
+    """
+    result = lanes.audit(queue, first_hour=int(since_s) // HOUR_S)
+    rows = [row for hour in result.hours for row in _rows(queue, hour)]
+    return {
+        "destination": queue.name,
+        "balanced": result.balances,
+        "accepted": sum(row["accepted"] for row in rows),
+        "lost": sum(abs(hour.lost) for hour in result.hours) + abs(result.unnamed),
+        "missing": _missing(queue, result),
+        "hours": rows,
+    }
+
+
+def _rows(queue: lanes.Queue, hour: lanes.Hour) -> Iterator[dict[str, Any]]:
+    """Yield the numbers of each source. The open events are read only when the hour does not balance."""
+    at = time.strftime("%Y-%m-%dT%H:00Z", time.gmtime(hour.hour * HOUR_S))
+    rows = lanes.by_source(hour)
+    open_ = {source: row["waiting"] + row["dead"] for source, row in rows.items()}
+    there = open_ if hour.balances else _open_by_source(queue, hour.hour)
+    for source, row in rows.items():
+        yield {"hour": at, "source": source, **row, "difference": open_[source] - there.get(source, 0)}
+
+
+def _open_by_source(queue: lanes.Queue, hour: int) -> Counter[str]:
+    """Return how many events of an hour wait or are dead letters, by source."""
+    found: dict[bytes, bytes] = {}
+    for key in (keys.EVENT, keys.DEAD):
+        for name, record in queue.client.hscan_iter(key.of(queue.name), count=500):
+            accepted_at_ms, _, body = records.read_record(record)
+            if accepted_at_ms // (1000 * HOUR_S) == hour:
+                found[name] = body
+    return Counter(map(_source, found.values()))
+
+
+def _source(body: bytes) -> str:
+    try:
+        return source_of(body)
+    except Exception:
+        return ""
+
+
+def _missing(queue: lanes.Queue, result: lanes.Audit) -> list[dict[str, Any]]:
+    lost = [sequence for hour in result.hours for sequence in hour.sequences]
+    damaged = [(_sequence(violation.subject), violation) for violation in result.violations]
+    message_ids = _message_ids(queue, {*lost, *(sequence for sequence, _ in damaged if sequence)})
+    rows: list[tuple[int | None, str]] = [(sequence, "it has neither a fate nor a record") for sequence in lost]
+    rows += [(sequence, f"{violation.subject}: {violation.text}") for sequence, violation in damaged]
+    rows += [(None, text) for text in _unnamed(result)]
+    return [{"sequence": row, "message_id": message_ids.get(row or 0), "text": text} for row, text in rows]
+
+
+def _unnamed(result: lanes.Audit) -> Iterator[str]:
+    for hour in result.hours:
+        unnamed = hour.lost - len(hour.sequences)
+        if unnamed > 0:
+            yield f"{unnamed:,} events of one hour are lost, and no key names them"
+        elif unnamed < 0:
+            yield f"{-unnamed:,} events of one hour have a record and a fate"
+    if result.unnamed:
+        yield f"{result.unnamed:,} events are lost; too many wait to list them"
+
+
+def _sequence(subject: str) -> int | None:
+    """Return the sequence of the event or dead letter that a violation is about."""
+    kind, _, name = subject.rpartition(" ")
+    return int(name) if kind in ("event", "dead letter") and name.isdigit() else None
+
+
+def _message_ids(queue: lanes.Queue, sequences: Collection[int]) -> dict[int, str]:
+    """Return SOURCE:MESSAGE ID of those events whose record is there, or that the delivery log has."""
+    if not sequences:
+        return {}
+    names, found = [str(sequence) for sequence in sequences], delivery_log.message_ids(queue, sequences)
+    for key in (keys.EVENT, keys.DEAD):
+        stored = cast(list[bytes | None], queue.client.hmget(key.of(queue.name), names))
+        for name, record in zip(names, stored, strict=True):
+            try:
+                if record:
+                    found[int(name)] = message_key(*unpack(records.read_record(record)[2])[:2])
+            except Exception:  # the record is damaged
+                continue
+    return found

@@ -1,0 +1,24 @@
+"""The option `--since` of `segue audit`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from console import times
+
+
+def seconds(text: str) -> float:
+    """Return a time or the time so long ago, in Unix seconds. Raises typer.BadParameter."""
+    return times.past(text) / 1000
+
+
+Since = Annotated[
+    float | None,
+    typer.Option(
+        parser=seconds,
+        metavar=times.METAVAR,
+        help="Only events accepted since the hour of this time (UTC), or of so long ago: 24h.",
+    ),
+]

@@ -1,0 +1,126 @@
+"""`segue audit`: exit codes, what it prints, and the message ids that it finds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import fakeredis
+import pytest
+import redis
+from typer.testing import CliRunner
+
+import lanes
+from console import cli
+from delivery import log as delivery_log
+from delivery.batching import Item, Request
+from delivery.outcomes import Delivered
+from lanes import fates, keys
+from mapping.envelope import pack
+from mapping.operation import BATCH_PATH
+from tests.queues import queue_of
+
+runner = CliRunner()
+SOURCE = "website"
+
+
+@pytest.fixture
+def queue(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> Iterator[lanes.Queue]:
+    """The queue of the destination of the default configuration."""
+    monkeypatch.setenv("SEGUE_DATA_DIR", str(tmp_path))
+    for name in ("REDIS_URL", "SEGUE_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    with fakeredis.FakeRedis() as client:
+        monkeypatch.setattr(redis.Redis, "from_url", lambda *_, **__: client)
+        yield lanes.open_queue(queue_of(client, "demo"))
+
+
+def append(queue: lanes.Queue, *message_ids: str) -> None:
+    lanes.append(
+        queue,
+        [
+            lanes.NewEvent(
+                pack(SOURCE, {"type": "track", "messageId": name}),
+                (name,),
+                name,
+                counted_as=fates.name("accepted", SOURCE),
+            )
+            for name in message_ids
+        ],
+    )
+
+
+def claimed(queue: lanes.Queue) -> lanes.Claim:
+    return lanes.claim(queue, lease_ms=60_000, max_events=100, max_bytes=10**6, max_depth=100, poll_ms=0, by="test")
+
+
+def audited(*arguments: str) -> tuple[int, dict[str, object]]:
+    result = runner.invoke(cli.app, ["audit", "--json", *arguments])
+    return result.exit_code, json.loads(result.stdout)
+
+
+def test_a_queue_that_balances_is_exit_code_0(queue: lanes.Queue) -> None:
+    append(queue, "m1", "m2")
+    claim = claimed(queue)
+    lanes.settle(queue, claim.id, delivered=[1], counted_as={1: fates.name("sent", SOURCE)})
+
+    result = runner.invoke(cli.app, ["audit"])
+
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "destination demo: balanced, 2 events accepted",
+        "  sent                   1",
+        "  waiting                1",
+    ]
+    code, accounts = audited()
+    assert (code, accounts["balanced"], accounts["missing"]) == (0, True, [])
+    (row,) = accounts["hours"]  # type: ignore[misc]
+    assert {name: row[name] for name in ("source", "accepted", "sent", "waiting", "difference")} == {
+        "source": SOURCE,
+        "accepted": 2,
+        "sent": 1,
+        "waiting": 1,
+        "difference": 0,
+    }
+
+
+def test_an_event_that_was_removed_by_hand_is_exit_code_1_and_its_sequence(queue: lanes.Queue) -> None:
+    append(queue, "m1", "m2", "m3")
+    queue.client.hdel(keys.EVENT.of(queue.name), "2")
+    queue.client.zrem(keys.READY.of(queue.name), "2")
+
+    code, accounts = audited()
+
+    assert (code, accounts["balanced"], accounts["lost"]) == (1, False, 1)
+    assert [row["difference"] for row in accounts["hours"]] == [1]  # type: ignore[union-attr]
+    assert accounts["missing"] == [{"sequence": 2, "message_id": None, "text": "it has neither a fate nor a record"}]
+    lines = runner.invoke(cli.app, ["audit"]).stdout.splitlines()
+    assert lines[0] == "destination demo: NOT balanced, 3 events accepted"
+    assert f"source {SOURCE}: +1 events differ" in lines[2]
+    assert lines[3] == "  event 2, it has neither a fate nor a record"
+
+
+def test_the_message_id_comes_from_the_delivery_log_or_the_record(queue: lanes.Queue) -> None:
+    append(queue, "m1", "m2")
+    claim = claimed(queue)
+    recorder = delivery_log.Recorder(queue, claim, "worker")
+    item = Item(1, 0, "trackEvent", "event", "", b"{}", f"{SOURCE}:m1")  # sent, and lost before it was settled
+    recorder.recording(lambda _: [Delivered()])(Request(BATCH_PATH, (item,)))
+    recorder.write()
+    queue.client.hdel(keys.EVENT.of(queue.name), "1")
+    queue.client.srem(keys.CLAIM.of(queue.name, claim.id), "1", "2")
+
+    code, accounts = audited()
+
+    assert code == 1
+    named = {(row["sequence"], row["message_id"]) for row in accounts["missing"]}  # type: ignore[union-attr]
+    assert named == {(1, f"{SOURCE}:m1"), (2, f"{SOURCE}:m2")}
+
+
+def test_since_limits_the_audit_to_what_was_accepted_later(queue: lanes.Queue) -> None:
+    append(queue, "m1")
+    queue.client.hdel(keys.EVENT.of(queue.name), "1")
+    queue.client.zrem(keys.READY.of(queue.name), "1")
+
+    assert audited("--since", "1h")[0] == 1
+    assert runner.invoke(cli.app, ["audit", "--since", "yesterday"]).exit_code == 2
