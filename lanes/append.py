@@ -98,10 +98,10 @@ def append_arguments(
         queue.join_s * 1000,
         queue.most_fan_in,
         len(events),
-        b"".join(records.fingerprint(event.message_id) for event in events),
+        b"".join([records.fingerprint(event.message_id) for event in events]),
     ]
-    some_ranks = any(event.rank for event in events)
-    arguments.append(b"".join(event.rank or records.UNRANKED for event in events) if some_ranks else b"")
+    ranks = [event.rank for event in events]
+    arguments.append(b"".join([rank or records.UNRANKED for rank in ranks]) if any(ranks) else b"")
     groups, names = fates.grouped([event.counted_as for event in events])
     arguments += (groups, "\n".join(names))
     if lanes:

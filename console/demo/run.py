@@ -58,6 +58,7 @@ class Report:
 
     sent: int
     delivered: int
+    unsent: int  # finished without being sent
     dead: int
     requests: int
     people: int
@@ -69,8 +70,8 @@ class Report:
 
     @property
     def lost(self) -> int:
-        """Return the number of events that were neither delivered nor buried."""
-        return self.sent - self.delivered - self.dead
+        """Return the number of events that were neither finished nor buried."""
+        return self.sent - self.delivered - self.unsent - self.dead
 
     @property
     def is_right(self) -> bool:
@@ -153,8 +154,8 @@ def _until_delivered(count: int, clients: Clients, pipeline: _Pipeline) -> Itera
         yield sent, stats
         if sent == count and not stats.waiting:
             return
-        if stats.delivered_total + stats.buried_total != done:
-            done, moved_at = stats.delivered_total + stats.buried_total, time.monotonic()
+        if (finished := stats.delivered_total + stats.unsent_total + stats.buried_total) != done:
+            done, moved_at = finished, time.monotonic()
         if time.monotonic() - moved_at > _STALLED_S:
             raise CommandError(f"no event was delivered for {_STALLED_S:.0f} s; {stats.waiting} events wait")
         time.sleep(_POLL_S)
@@ -174,6 +175,7 @@ def _report(events: list[sample.Event], pipeline: _Pipeline, killed: int | None,
     return Report(
         sent=len(events),
         delivered=stats.delivered_total,
+        unsent=stats.unsent_total,
         dead=stats.dead,
         requests=sum(counts["requests"].values()),
         people=len(found),

