@@ -19,15 +19,29 @@ import typer
 import lanes
 import mapping
 from console import audit as auditing
-from console import checking, dead_cli, forget_cli, importing, lanes_cli, reload, status, tester, translate
+from console import (
+    checking,
+    dead_cli,
+    draining,
+    forget_cli,
+    importing,
+    lanes_cli,
+    overrides_cli,
+    reload,
+    status,
+    tester,
+    translate,
+)
 from console.audit.since import Since
+from console.confirmation import confirm
 from console.demo import run as demo
 from console.errors import CommandError
 from console.local import health, up
 from console.options import AsJson, Destination
-from console.output import out, print_error, print_json, print_line, print_lines, print_text, safe
+from console.output import counted, out, print_error, print_json, print_line, print_lines, print_text, safe
 from console.session import Session
 from dead_letters.import_export import ImportRefused
+from delivery.outcomes import Delivered
 from settings import Settings, SettingsError, read_document
 from workers import heartbeat
 
@@ -38,6 +52,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(forget_cli.app)
+app.add_typer(overrides_cli.app)
 app.add_typer(lanes_cli.app, name="lanes")
 app.add_typer(dead_cli.app, name="dead")
 
@@ -101,6 +116,9 @@ def ingest(
 
     session = _startable()
     analytics_js.scripts(session.settings.analytics_js)  # a fault ends the command, and not each of its processes
+    with suppress(redis.RedisError):
+        for warning in draining.warnings(session):
+            print_error(f"segue: warning: {warning}")
     os.environ.update(session.environment())
     server.run(session.settings, processes or session.settings.ingest_processes)
 
@@ -184,13 +202,16 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also when there is a warning.")] = False,
 ) -> None:
     """Check the configuration and print every fault. The exit code is 1 when there is one."""
-    settings = Session.join().settings
+    session = Session.join()
+    settings = session.settings
     document = settings.document()
     faults = checking.faults(document)
     warnings = checking.settings_warnings(settings)
     if not faults:
         print_lines(checking.summary(document))
         warnings += checking.warnings(document)
+        with suppress(redis.RedisError):  # the configuration can be checked where Redis cannot be reached
+            warnings += draining.warnings(session)
     for warning in warnings:
         print_line(f"warning: {warning}", style="yellow")
     if credentials and not faults:
@@ -228,14 +249,61 @@ def reload_configuration() -> None:
 def try_event(
     file: Annotated[str, typer.Argument(help="A file with the event as JSON; - is stdin.")] = "-",
     destination: Destination = None,
-    send: Annotated[bool, typer.Option("--send", help="Send the requests to Customer.io.")] = False,
+    source: Annotated[
+        str | None, typer.Option(help="The source that sends it. Default: the first one of the destination.")
+    ] = None,
+    send: Annotated[bool, typer.Option("--send", help="Send the requests.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Send to Customer.io itself without a confirmation.")] = False,
+    expect: Annotated[
+        Path | None, typer.Option(help="Compare with this file: JSON as --json prints it, or a part of it.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show why the other subscriptions do not match.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Show what each subscription does with an event, and the requests. Sends nothing without --send."""
+    """Show which subscriptions match an event, and the requests that a worker would send. Sends nothing without --send.
+
+    With a running `segue up`, the requests go where it sends its own. The exit code is 1 when ingest refuses the event,
+    a mapping fails, a request is not accepted, or the result is not the expected one.
+    """
     event = tester.read_event(sys.stdin.read() if file == "-" else Path(file).read_bytes())
+    expected = None if expect is None else tester.expectations(expect.read_bytes())
     session = Session.join()
-    for name in session.chosen(destination):
-        for part in tester.report(event, session.destinations[name], session.settings, send=send):
+    names = session.chosen(destination)
+    trials = [
+        tester.tried(event, session, session.destinations[name], tester.source_for(session, name, source))
+        for name in names
+    ]
+    if send:
+        _confirm_sending(session, trials, yes)
+    is_good = True
+    for trial in trials:
+        sent = tester.send(trial, session.destinations[trial.destination]) if send else []
+        is_good &= not trial.failures and all(isinstance(outcome, Delivered) for _, outcome in sent)
+        if as_json:
+            outcomes = {"outcomes": [tester.outcome_json(outcome) for _, outcome in sent]} if send else {}
+            print_json(trial.json() | outcomes)
+            continue
+        for part in trial.render(verbose=verbose):
             out.print(part, soft_wrap=True)
+        for request, outcome in sent:
+            out.print(tester.outcome_line(request, outcome), soft_wrap=True)
+        if trial.requests and not send:
+            print_line("nothing was sent; --send sends the requests")
+    found = [] if expected is None else tester.unexpected(expected, trials)
+    for difference in found:
+        print_error(difference)
+    if found or not is_good:
+        raise typer.Exit(1)
+
+
+def _confirm_sending(session: Session, trials: list[tester.Trial], yes: bool) -> None:
+    """Ask before a request goes to a real workspace. Raises CommandError, also for a no."""
+    count = sum(len(trial.requests) for trial in trials)
+    if session.settings.track_url or not count:
+        return
+    hosts = ", ".join(dict.fromkeys(trial.url for trial in trials))
+    if not confirm(counted(count, "request"), f"sent to {hosts}, which is no simulator,", yes):
+        raise CommandError("nothing was sent")
 
 
 @app.command(name="translate")

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from rich.console import Group, RenderableType
@@ -22,11 +17,11 @@ import lanes
 import mapping
 from console import output
 from console.errors import CommandError
-from console.patching import patched
+from console.session import Session
 from dead_letters import dry_run, query, record, retention, spill_files
 from dead_letters.query import Filter
 from dead_letters.record import DeadLetter
-from mapping.envelope import SAFE_LEVELS, encoded, has_more_levels, unpack
+from mapping.envelope import unpack
 
 # The most dead letters that `list` prints, and the most waiting events that `show` prints.
 _MOST_LISTED = 50
@@ -45,28 +40,72 @@ def _described(fault: ErrorDetails) -> str:
     return f"--{fault['loc'][0]}: {fault['msg'].removeprefix('Value error, ')}; it is {fault['input']!r}"
 
 
-def find(queue: lanes.Queue, sequence: int) -> DeadLetter:
-    """Return the dead letter with this sequence. Raises CommandError: there is none."""
-    found = lanes.get_dead_letters(queue, [sequence])
+def queues(session: Session, destination: str | None) -> list[lanes.Queue]:
+    """Return the queue of the destination, or all queues. Raises CommandError: there is none."""
+    found = session.queues(session.chosen(destination))
     if not found:
-        raise CommandError(f"{queue.name} has no dead letter {sequence}; `segue dead list` shows the existing ones")
-    return record.read(found[0])
+        raise CommandError("no destination is configured")
+    return found
 
 
-def render_list(dead_letters: Iterable[DeadLetter]) -> RenderableType:
+def find(found_in: Collection[lanes.Queue], sequence: int) -> tuple[lanes.Queue, DeadLetter]:
+    """Return the dead letter with this sequence, and its queue. Raises CommandError: there is none, or several queues
+    have one."""
+    found = [(queue, stored) for queue in found_in for stored in lanes.get_dead_letters(queue, [sequence])]
+    names = ", ".join(queue.name for queue in found_in)
+    if not found:
+        none_has = f"{names} has no" if len(found_in) == 1 else f"none of {names} has a"
+        raise CommandError(f"{none_has} dead letter {sequence}; `segue dead list` shows the existing ones")
+    if len(found) > 1:
+        raise CommandError(
+            f"{' and '.join(queue.name for queue, _ in found)} have a dead letter {sequence}: say --destination"
+        )
+    queue, stored = found[0]
+    return queue, record.read(stored)
+
+
+def require_selection(wanted: Filter) -> None:
+    """Raise CommandError when the filter has no condition."""
+    if wanted == Filter():
+        raise CommandError("name the dead letters: their ids, or options as for `segue dead list`")
+
+
+def matching(found_in: Iterable[lanes.Queue], wanted: Filter) -> Iterator[tuple[str, DeadLetter]]:
+    """Yield the dead letters that match, each with the name of its destination."""
+    for queue in found_in:
+        for dead_letter in query.matching(queue, wanted):
+            yield queue.name, dead_letter
+
+
+def listed_json(session: Session, name: str, dead_letter: DeadLetter) -> dict[str, Any]:
+    """Return the members of a dead letter for `segue dead list --json`: `{"destination", "person", …}`."""
+    return {"destination": name, "person": person_of(session.destinations[name], dead_letter)} | dead_letter.json()
+
+
+def person_of(destination: mapping.Destination, dead_letter: DeadLetter) -> str | None:
+    """Return the first ordering key of the dead letter; None: its event has none."""
+    keys = dead_letter.failure.keys
+    if not keys and not dead_letter.is_damaged:
+        keys = mapping.ordering_info(dead_letter.event, destination).keys
+    return keys[0] if keys else None
+
+
+def render_list(session: Session, dead_letters: Iterable[tuple[str, DeadLetter]]) -> RenderableType:
     """Return the first dead letters as a list for people, and the number of those that it leaves out."""
     rows: list[tuple[str, str, str]] = []
     count = 0
-    for count, dead_letter in enumerate(dead_letters, start=1):
+    for count, (name, dead_letter) in enumerate(dead_letters, start=1):
         if count <= _MOST_LISTED:
-            rows.append(_entry(dead_letter))
+            rows.append(_entry(session, name, dead_letter))
     more = f"{count - _MOST_LISTED:,} more; --json prints all"
     return Group(output.entries(rows), more if count > _MOST_LISTED else output.counted(count, "dead letter"))
 
 
-def _entry(dead_letter: DeadLetter) -> tuple[str, str, str]:
+def _entry(session: Session, name: str, dead_letter: DeadLetter) -> tuple[str, str, str]:
     failure, blocking = dead_letter.failure, " (blocking)" if dead_letter.blocks else ""
-    event = f"{dead_letter.name} from {dead_letter.source}{blocking}"
+    person = person_of(session.destinations[name], dead_letter)
+    where = f" for {name}" if len(session.destinations) > 1 else ""
+    event = f"{dead_letter.name} of {person or 'no person'} from {dead_letter.source}{where}{blocking}"
     facts = f"{output.utc(failure.buried_at_ms)}  {failure.reason:<9}  {dead_letter.action or '–'}  {event}"
     return str(dead_letter.sequence), facts, failure.message
 
@@ -122,55 +161,6 @@ def _waiting_json(waiting: lanes.Waiting) -> dict[str, Any]:
     }
 
 
-def edit(queue: lanes.Queue, destination: mapping.Destination, dead_letter: DeadLetter, patch: str | None) -> None:
-    """Apply the patch to the event of a dead letter, or open the event in the operator's editor. The original event is
-    kept in the dead letter.
-
-    Raises CommandError, and changes nothing: the result is not a JSON object, the dead letter has changed meanwhile, or
-    it blocks later events and the result has other ordering keys.
-    """
-    try:
-        event = patched(dead_letter.event, patch) if patch is not None else _edited(dead_letter.event)
-        dead_letter.edited(event)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise CommandError(f"dead letter {dead_letter.sequence}: {error}; nothing was changed") from None
-    keys = mapping.ordering_info(event, destination).keys
-    new_keys = [key for key in keys if lanes.digest(key) not in dead_letter.stored.keys]
-    if dead_letter.blocks and new_keys:
-        raise CommandError(
-            f"dead letter {dead_letter.sequence} blocks later events of its person, so its event cannot get the new "
-            f"ordering keys {', '.join(new_keys)}; skip it and send another event; nothing was changed"
-        )
-    if not query.edit(queue, dead_letter, event):
-        raise CommandError(
-            f"dead letter {dead_letter.sequence} was replayed, removed or edited meanwhile; nothing was changed"
-        )
-
-
-def _edited(event: dict[str, Any]) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as directory:
-        draft = Path(directory) / "event.json"
-        draft.write_bytes(_draft(event))
-        editor = os.environ.get("EDITOR", "vi")
-        try:
-            exit_code = subprocess.run([*editor.split(), str(draft)], check=False).returncode
-        except OSError as error:
-            raise CommandError(f"EDITOR={editor}: {error.strerror}; nothing was changed") from None
-        if exit_code != 0:
-            raise CommandError(f"EDITOR={editor}: exit code {exit_code}; nothing was changed")
-        try:
-            edited = orjson.loads(draft.read_bytes())
-        except orjson.JSONDecodeError as error:
-            raise CommandError(f"the edited event is not JSON: {error}; nothing was changed") from None
-    if not isinstance(edited, dict):
-        raise CommandError("an event must be a JSON object; nothing was changed")
-    return edited
-
-
-def _draft(event: dict[str, Any]) -> bytes:
-    return encoded(event) if has_more_levels(event, SAFE_LEVELS) else orjson.dumps(event, option=orjson.OPT_INDENT_2)
-
-
 def discard(queue: lanes.Queue, wanted: Filter) -> int:
     """Remove the dead letters that the filter matches, unblock the events behind them, and return their number."""
     removed, last = 0, 0
@@ -208,6 +198,7 @@ def stats(queue: lanes.Queue, destination: mapping.Destination, spill_dir: Path 
 def render_stats(figures: dict[str, Any]) -> RenderableType:
     """Return the figures of `stats` for people."""
     parts: list[RenderableType] = []
+    parts.append(Text(f"destination {figures['destination']}", style="bold"))
     if figures["alarm"]:
         parts.append(Text(f"alarm: {figures['alarm']}", style="bold red"))
     parts.append(
@@ -224,15 +215,3 @@ def render_stats(figures: dict[str, Any]) -> RenderableType:
     if figures["oldest_buried_at_ms"]:
         parts.append(f"oldest buried at {output.utc(figures['oldest_buried_at_ms'])}")
     return Group(*parts, *(f"spill file {file}" for file in figures["spill_files"]))
-
-
-def confirm(count: int, done: str, yes: bool) -> bool:
-    """Return whether the operator agrees that `count` dead letters are `done`, such as "removed".
-
-    Raises CommandError: stdin is not a terminal and `yes` is false.
-    """
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        raise CommandError(f"{count:,} dead letters would be {done}; without a terminal, --yes is required")
-    return input(f"{count:,} dead letters will be {done} for good. Continue? [y/N] ").strip().lower() in ("y", "yes")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import inspect
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
-from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,10 +14,22 @@ from typing import Annotated, Any
 import typer
 
 import lanes
-from console import dead, replays
+from console import dead, editing, replays, times
+from console.confirmation import confirm
 from console.errors import CommandError
-from console.options import AsJson
-from console.output import counted, err, make_output_private, out, print_json, print_json_lines, print_line, print_text
+from console.options import AsJson, Destination, Yes
+from console.output import (
+    counted,
+    err,
+    make_output_private,
+    out,
+    print_json,
+    print_json_lines,
+    print_line,
+    print_lines,
+    print_text,
+)
+from console.patching import read_patch
 from console.session import Session
 from dead_letters import import_export, query, record
 from dead_letters import replay as replaying
@@ -29,16 +40,21 @@ app = typer.Typer(help="List, edit, replay and remove dead letters.", no_args_is
 
 Ids = Annotated[list[int] | None, typer.Argument(help="Ids of dead letters. Default: all that match the options.")]
 Id = Annotated[int, typer.Argument(metavar="ID", help="The id of a dead letter, as `segue dead list` prints it.")]
-Destination = Annotated[str | None, typer.Option(help="The destination. Required when there is more than one.")]
 Reason = Annotated[str | None, typer.Option(help=f"One of {', '.join(Reasons)}.")]
 Action = Annotated[str | None, typer.Option(help="The action that failed, such as trackEvent.")]
 Event = Annotated[str | None, typer.Option(help="The name or the type of the event.")]
 Source = Annotated[str | None, typer.Option(help="The source of the event.")]
 Person = Annotated[str | None, typer.Option(help="An ordering key: id:42, email:jo@example.com, anonymous_id:…")]
-Since = Annotated[datetime | None, typer.Option(help="Buried at or after this time (UTC).")]
-Until = Annotated[datetime | None, typer.Option(help="Buried before this time (UTC).")]
+Since = Annotated[
+    int | None,
+    typer.Option(
+        parser=times.past, metavar=times.METAVAR, help="Buried at or after this time (UTC), or so long ago: 1h."
+    ),
+]
+Until = Annotated[
+    int | None, typer.Option(parser=times.past, metavar=times.METAVAR, help="Buried before this time, or longer ago.")
+]
 Text = Annotated[str | None, typer.Option(help="Text anywhere in the event or in the failure.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 
 def filter_of(
@@ -60,8 +76,8 @@ def filter_of(
         event=event,
         source=source,
         person=person,
-        since_ms=_ms(since),
-        until_ms=_ms(until),
+        since_ms=since,
+        until_ms=until,
         text=text,
     )
 
@@ -93,43 +109,76 @@ def list_dead_letters(
     group: Annotated[bool, typer.Option("--group", help="Print one entry for each kind of error.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List dead letters in the order in which their events were accepted."""
-    queue = _queue(destination)
-    _require(queue, wanted.ids)
-    found = query.matching(queue, wanted)
+    """List dead letters in the order in which their events were accepted, of every destination."""
+    session = Session.join()
+    queues = dead.queues(session, destination)
+    _require(queues, wanted.ids)
+    found = dead.matching(queues, wanted)
     if group:
-        rows = dead.groups(found)
+        rows = dead.groups(dead_letter for _, dead_letter in found)
         print_json(rows) if as_json else out.print(dead.render_groups(rows))
     elif as_json:
-        print_json_lines(dead_letter.json() for dead_letter in found)
+        print_json_lines(dead.listed_json(session, name, dead_letter) for name, dead_letter in found)
     else:
-        out.print(dead.render_list(found))
+        out.print(dead.render_list(session, found))
 
 
 @app.command()
 def show(sequence: Id, destination: Destination = None) -> None:
     """Print a dead letter as JSON, with a dry run of sending it now and the waiting events of the same person."""
     session = Session.join()
-    configured = session.only(destination)
-    queue = session.queue(configured.name)
-    print_json(dead.details(queue, configured, dead.find(queue, sequence)), indent=True)
+    queue, dead_letter = dead.find(dead.queues(session, destination), sequence)
+    print_json(dead.details(queue, session.destinations[queue.name], dead_letter), indent=True)
 
 
 @app.command()
+@filtered
 def edit(
-    sequence: Id,
+    wanted: Filter,
     destination: Destination = None,
     patch: Annotated[
         str | None,
-        typer.Option(help="A JSON Merge Patch (an object) or a JSON Patch (a list). Default: open $EDITOR."),
+        typer.Option(help="A JSON Merge Patch (an object) or a JSON Patch (a list). Default: open $EDITOR for one id."),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Report what the patch would change. Change nothing.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Edit the event of a dead letter. The original event is kept with it."""
+    """Edit the events of dead letters: of one in an editor, or of all that match by a patch.
+
+    The original events are kept with them. Each dead letter is edited on its own. The exit code is 1 when some cannot
+    be edited.
+    """
     session = Session.join()
-    configured = session.only(destination)
-    queue = session.queue(configured.name)
-    dead.edit(queue, configured, dead.find(queue, sequence), patch)
-    print_line(f"dead letter {sequence} was edited; `segue dead replay {sequence}` sends it")
+    dead.require_selection(wanted)
+    queues = dead.queues(session, destination)
+    _require_one(queues, wanted.ids)
+    if patch is None:
+        _edit_one(session, queues, wanted)
+        return
+    read_patch(patch)
+    edits = editing.Edits(dry_run)
+    for queue in queues:
+        editing.edit_all(edits, queue, session.destinations[queue.name], wanted, patch)
+    if len(wanted.ids) == 1 and edits.refused and not as_json:
+        raise CommandError(f"dead letter {wanted.ids[0]}: {edits.refused[0][1]}")
+    print_json(edits.json()) if as_json else print_lines(edits.lines())
+    if edits.refused:
+        raise typer.Exit(1)
+
+
+def _edit_one(session: Session, queues: Collection[lanes.Queue], wanted: Filter) -> None:
+    if len(wanted.ids) != 1 or wanted != Filter(ids=wanted.ids):
+        raise CommandError("--patch is required to edit the dead letters of a filter; the editor takes one id")
+    queue, dead_letter = dead.find(queues, wanted.ids[0])
+    try:
+        is_changed = editing.edit_one(queue, session.destinations[queue.name], dead_letter)
+    except CommandError as error:
+        raise CommandError(f"dead letter {dead_letter.sequence}: {error}; nothing was changed") from None
+    option = f" --destination {queue.name}" if len(session.destinations) > 1 else ""
+    hint = f"was edited; `segue dead replay {dead_letter.sequence}{option}` sends it"
+    print_line(f"dead letter {dead_letter.sequence} {hint if is_changed else 'was not changed'}")
 
 
 @app.command()
@@ -142,6 +191,7 @@ def replay(
         bool, typer.Option("--as-recorded", help="Send the recorded requests again. Default: map the events again.")
     ] = False,
     as_it_was: Annotated[bool, typer.Option("--as-it-was", hidden=True)] = False,  # the old name of --as-recorded
+    everything: Annotated[bool, typer.Option("--all", help="Replay every dead letter.")] = False,
     rate: Annotated[int, typer.Option(min=1, help="The most dead letters per second.")] = 500,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the end.")] = False,
     as_json: AsJson = False,
@@ -153,33 +203,41 @@ def replay(
     `segue dead replays` shows its progress, `segue dead cancel` stops it. A dead letter is replayed once, also when two
     operators replay it.
     """
-    queue = _queue(destination)
     as_recorded = as_recorded or as_it_was
     if dry_run and as_recorded:
         raise CommandError("--dry-run maps events again; `segue dead show` prints the requests of --as-recorded")
-    _require(queue, wanted.ids)
+    if wanted == Filter() and not (everything or dry_run):
+        raise CommandError("name the dead letters: their ids, options as for `segue dead list`, or --all")
+    queues = dead.queues(Session.join(), destination)
+    _require_one(queues, wanted.ids)
     mode: replaying.Mode = "dry_run" if dry_run else "as_recorded" if as_recorded else "mapped"
-    started = replays.start(queue, wanted, rate, mode)
-    if not detach and started.state == "running":
-        try:
-            started = replays.watch(queue, started, err)
-        except KeyboardInterrupt:
-            print_line(f"replay {started.id} is still running; `segue dead cancel {started.id}` stops it")
-            raise typer.Exit(130) from None
-    if as_json:
-        print_json(replays.replay_json(started))
-    elif dry_run and started.state == "done":
-        out.print(replays.render_dry_run(started))
-    else:
-        print_line(replays.outcome(started))
+    begun = [(queue, replays.start(queue, wanted, rate, mode)) for queue in replays.concerned(queues, wanted)]
+    for queue, started in begun:
+        ended = started if detach or started.state != "running" else _watched(queue, started)
+        if as_json:
+            print_json(replays.replay_json(ended, queue.name))
+        elif dry_run and ended.state == "done":
+            out.print(replays.render_dry_run(ended))
+        else:
+            print_line(replays.outcome(ended))
+
+
+def _watched(queue: lanes.Queue, started: replaying.Replay) -> replaying.Replay:
+    try:
+        return replays.watch(queue, started, err)
+    except KeyboardInterrupt:
+        print_line(f"replay {started.id} is still running; `segue dead cancel {started.id}` stops it")
+        raise typer.Exit(130) from None
 
 
 @app.command(name="replays")
 def list_replays(destination: Destination = None, as_json: AsJson = False) -> None:
     """List replays, the newest first: operator, filter and progress."""
-    queue = _queue(destination)
-    found = replaying.history(queue)
-    print_json_lines(map(replays.replay_json, found)) if as_json else out.print(replays.render_replays(found))
+    found = replays.history(dead.queues(Session.join(), destination))
+    if as_json:
+        print_json_lines(replays.replay_json(replay, name) for name, replay in found)
+    else:
+        out.print(replays.render_replays(found))
 
 
 @app.command()
@@ -187,10 +245,12 @@ def cancel(
     replay_id: Annotated[str, typer.Argument(help="The id of a replay.")], destination: Destination = None
 ) -> None:
     """Stop a replay. What it has not requeued stays a dead letter."""
-    queue = _queue(destination)
-    if replaying.read(queue, replay_id) is None:
-        raise CommandError(f"{queue.name} has no replay {replay_id}; `segue dead replays` shows the existing ones")
-    replaying.cancel(queue, replay_id)
+    queues = dead.queues(Session.join(), destination)
+    found = [queue for queue in queues if replaying.read(queue, replay_id) is not None]
+    if not found:
+        names = ", ".join(queue.name for queue in queues)
+        raise CommandError(f"{names} has no replay {replay_id}; `segue dead replays` shows the existing ones")
+    replaying.cancel(found[0], replay_id)
     print_line(f"replay {replay_id} is cancelled")
 
 
@@ -202,10 +262,8 @@ def skip(
     yes: Yes = False,
 ) -> None:
     """Remove dead letters and unblock the events behind them. Asks for confirmation, unless ids are given."""
-    queue = _queue(destination)
-    if wanted == Filter():
-        raise CommandError("name the dead letters: their ids, or options as for `segue dead list`")
-    _discard(queue, wanted, "skipped", yes or bool(wanted.ids))
+    dead.require_selection(wanted)
+    _discard(destination, wanted, "skipped", yes or bool(wanted.ids))
 
 
 @app.command()
@@ -216,8 +274,7 @@ def purge(
     yes: Yes = False,
 ) -> None:
     """Remove dead letters for good. Asks for confirmation."""
-    queue = _queue(destination)
-    _discard(queue, wanted, "removed", yes)
+    _discard(destination, wanted, "removed", yes)
 
 
 @app.command()
@@ -227,11 +284,12 @@ def export(
     destination: Destination = None,
 ) -> None:
     """Print dead letters as JSON lines for `segue dead import`."""
-    queue = _queue(destination)
-    _require(queue, wanted.ids)
+    queues = dead.queues(Session.join(), destination)
+    _require(queues, wanted.ids)
     make_output_private()
-    for _, line in record.lines(queue.name, query.matching(queue, wanted)):
-        print_text(line.decode())
+    for queue in queues:
+        for _, line in record.lines(queue.name, query.matching(queue, wanted)):
+            print_text(line.decode())
 
 
 @app.command(name="import")
@@ -239,45 +297,48 @@ def import_dead_letters(
     file: Annotated[str, typer.Argument(help="Exported JSON lines or a spill file; - is stdin.")] = "-",
     destination: Destination = None,
 ) -> None:
-    """Import dead letters from JSON lines: all lines, or none when one is invalid. Existing dead letters stay."""
+    """Import dead letters from JSON lines: all lines, or none when one is invalid. Existing dead letters stay.
+
+    With several destinations each line goes to the one that it names, unless --destination names one for all lines.
+    """
     session = Session.join()
-    configured = session.only(destination)
-    queue = session.new_queue(configured.name)
+    targets = [(session.new_queue(name), session.destinations[name]) for name in session.chosen(destination)]
     with import_export.spooled(sys.stdin.buffer) if file == "-" else nullcontext(Path(file)) as path:
-        lines, now_ms = import_export.lines_of(path), int(time.time() * 1000)
-        added, existing = import_export.import_lines(queue, configured, lines, now_ms)
+        added, existing = import_export.import_to(targets, import_export.lines_of(path), int(time.time() * 1000))
     print_line(f"{counted(added, 'dead letter')} imported" + (f"; {existing:,} existed already" if existing else ""))
 
 
 @app.command()
 def stats(destination: Destination = None, as_json: AsJson = False) -> None:
-    """Show the number of dead letters by reason, the limit and the spill files."""
+    """Show the number of dead letters by reason, the limit and the spill files, of each destination."""
     session = Session.join()
-    configured = session.only(destination)
-    queue = session.queue(configured.name)
-    figures = dead.stats(queue, configured, session.settings.spill_dir)
-    print_json(figures) if as_json else out.print(dead.render_stats(figures))
+    for queue in dead.queues(session, destination):
+        figures = dead.stats(queue, session.destinations[queue.name], session.settings.spill_dir)
+        if as_json:
+            print_json(figures)
+        else:
+            out.print(dead.render_stats(figures))
 
 
-def _queue(destination: str | None) -> lanes.Queue:
-    session = Session.join()
-    return session.queue(session.only(destination).name)
-
-
-def _discard(queue: lanes.Queue, wanted: Filter, done: str, yes: bool) -> None:
-    _require(queue, wanted.ids)
-    count = sum(1 for _ in query.matching(queue, wanted))
-    if count and dead.confirm(count, done, yes):
-        print_line(f"{counted(dead.discard(queue, wanted), 'dead letter')} {done}")
+def _discard(destination: str | None, wanted: Filter, done: str, yes: bool) -> None:
+    queues = dead.queues(Session.join(), destination)
+    _require_one(queues, wanted.ids)
+    count = sum(1 for _ in dead.matching(queues, wanted))
+    if count and confirm(counted(count, "dead letter"), done, yes):
+        removed = sum(dead.discard(queue, wanted) for queue in queues)
+        print_line(f"{counted(removed, 'dead letter')} {done}")
     else:
         print_line(f"nothing was {done}")
 
 
-def _require(queue: lanes.Queue, ids: Iterable[int]) -> None:
-    """Raise CommandError when one of the dead letters does not exist."""
+def _require(queues: Collection[lanes.Queue], ids: Iterable[int]) -> None:
+    """Raise CommandError when no destination has one of the dead letters."""
     for sequence in ids:
-        dead.find(queue, sequence)
+        if not any(lanes.get_dead_letters(queue, [sequence]) for queue in queues):
+            dead.find(queues, sequence)
 
 
-def _ms(time: datetime | None) -> int | None:
-    return None if time is None else int(time.replace(tzinfo=UTC).timestamp() * 1000)
+def _require_one(queues: Collection[lanes.Queue], ids: Iterable[int]) -> None:
+    """Raise CommandError when no destination has one of the dead letters, or more than one has."""
+    for sequence in ids:
+        dead.find(queues, sequence)

@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 import lanes
-from console import lanes_view
-from console.options import AsJson, Destination
-from console.output import print_json, print_lines
+from console import dead, draining, lanes_view, waiting
+from console.confirmation import confirm
+from console.options import AsJson, Destination, Yes
+from console.output import counted, out, print_error, print_json, print_json_lines, print_line, print_lines
 from console.session import Session
+from ingest.access import sources
 
 app = typer.Typer(help="Inspect and configure the ordered queue.", no_args_is_help=True)
 
@@ -29,6 +31,63 @@ def show(
         return
     for lane in found:
         print_lines(lanes_view.render(lane))
+
+
+@app.command(name="list")
+def list_events(
+    destination: Destination = None,
+    person: Annotated[str | None, typer.Option(help="Of this ordering key: id:42, email:jo@example.com, …")] = None,
+    source: Annotated[str | None, typer.Option(help="The source of the event.")] = None,
+    event: Annotated[str | None, typer.Option(help="The name or the type of the event.")] = None,
+    most: Annotated[int, typer.Option(min=1, help="How many events to list.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List the waiting events that were accepted first, with their states. Without --person this reads all of them."""
+    session, wanted = Session.join(), waiting.Wanted(source, event)
+    person = dead.filter_of(person=person).person
+    rows = [
+        waiting.event_json(found, session.destinations[queue.name])
+        for queue in session.queues(session.chosen(destination))
+        for found in waiting.find_waiting(queue, person, wanted, most)
+    ]
+    print_json_lines(rows) if as_json else out.print(waiting.render(rows))
+
+
+@app.command()
+def find(
+    message_id: Annotated[str, typer.Argument(help="Segment's messageId, or SOURCE:MESSAGE-ID.")],
+    destination: Destination = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find an event by its message id: waiting, a dead letter, sent, or finished. Exit code 1 when it is unknown.
+
+    This reads whole queues and delivery logs. A message id is remembered for SEGUE_DEDUPE_S.
+    """
+    session = Session.join()
+    names = [source.name for source in sources.sources(session.settings.document())]
+    is_found = False
+    for queue in session.queues(session.chosen(destination)):
+        for row in waiting.find(queue, session.destinations[queue.name], names, message_id):
+            is_found = True
+            print_json(row) if as_json else print_line(waiting.found_line(row))
+    if not is_found:
+        print_error(f"{message_id}: no event with this message id is known")
+        raise typer.Exit(1)
+
+
+@app.command()
+def skip(
+    sequence: Annotated[int, typer.Argument(help="The number of the event, as `segue lanes list` prints it.")],
+    destination: Destination = None,
+    yes: Yes = False,
+) -> None:
+    """Discard one waiting event for good; the events behind it go on. Asks for confirmation."""
+    session = Session.join()
+    queue = session.queue(session.only(destination).name)
+    if confirm(f"event {sequence} of {queue.name}", "discarded", yes):
+        print_line(f"event {sequence} of {queue.name} {waiting.skip(queue, sequence)}")
+    else:
+        print_line("nothing was discarded")
 
 
 @app.command()
@@ -67,3 +126,44 @@ def verify(destination: Destination = None, as_json: AsJson = False) -> None:
             print_lines(lanes_view.verification_lines(name, verification))
     if any(verification.violations for _, verification in found):
         raise typer.Exit(1)
+
+
+@app.command()
+def move(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="A queue whose destination is no longer configured.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="The destination that gets its events.")],
+    as_json: AsJson = False,
+) -> None:
+    """Move the events and the dead letters of a queue without a destination to another one, in order per person.
+
+    An interrupted move is continued by the same command; nothing is lost or moved twice. Dead letters that block are
+    tried again at TO, in their positions.
+    """
+    session = Session.join()
+    (name,) = session.chosen(target)
+    queue, _ = draining.stranded(session, source)
+    moved = draining.move(queue, session.new_queue(name), session.destinations[name])
+    if as_json:
+        print_json(moved)
+        return
+    more = f"; {name} had {moved['duplicates']:,} already" if moved["duplicates"] else ""
+    numbers = f"{counted(moved['events'], 'event')} and {counted(moved['dead_letters'], 'dead letter')}"
+    print_line(f"{numbers} moved from {source} to {name}{more}")
+
+
+@app.command()
+def discard(
+    source: Annotated[str, typer.Argument(metavar="QUEUE", help="A queue whose destination is no longer configured.")],
+    yes: Yes = False,
+) -> None:
+    """Discard the events and the dead letters of a queue without a destination, for good. Asks for confirmation."""
+    queue, found = draining.stranded(Session.join(), source)
+    numbers = f"{counted(found.waiting, 'event')} and {counted(found.dead, 'dead letter')}"
+    if not (found.waiting or found.dead):
+        print_line(f"queue {source} has no events and no dead letters")
+    elif confirm(f"{numbers} of queue {source}", "discarded", yes):
+        discarded = draining.discard(queue)
+        numbers = f"{counted(discarded['events'], 'event')} and {counted(discarded['dead_letters'], 'dead letter')}"
+        print_line(f"{numbers} discarded")
+    else:
+        print_line("nothing was discarded")

@@ -8,3 +8,4 @@ import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Destination = Annotated[str | None, typer.Option(help="Only this destination.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]

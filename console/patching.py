@@ -19,21 +19,27 @@ def patched(event: JsonObject, patch: str) -> JsonObject:
     Raises CommandError: the patch is not JSON or is neither an object nor a list, a step fails (the message has its
     number, from 1), or the result is not an object.
     """
+    changes = read_patch(patch)
+    if isinstance(changes, dict):
+        result = _merged(event, changes)
+    else:
+        result = event
+        for number, step in enumerate(changes, start=1):
+            result = _stepped(result, step, number)
+    if not isinstance(result, dict):
+        raise CommandError("an event must be a JSON object; nothing was changed")
+    return result
+
+
+def read_patch(patch: str) -> JsonObject | list[Any]:
+    """Return the patch of a text. Raises CommandError: it is not JSON, or neither an object nor a list of steps."""
     try:
         changes = orjson.loads(patch)
     except orjson.JSONDecodeError as error:
         raise CommandError(f"the patch is not JSON: {error}; nothing was changed") from None
-    if isinstance(changes, dict):
-        result = _merged(event, changes)
-    elif isinstance(changes, list) and changes:
-        result = event
-        for number, step in enumerate(changes, start=1):
-            result = _stepped(result, step, number)
-    else:
-        raise CommandError(f"the patch must be an object or a list of steps, such as {_EXAMPLES}")
-    if not isinstance(result, dict):
-        raise CommandError("an event must be a JSON object; nothing was changed")
-    return result
+    if isinstance(changes, dict) or (isinstance(changes, list) and changes):
+        return changes
+    raise CommandError(f"the patch must be an object or a list of steps, such as {_EXAMPLES}")
 
 
 def _merged(target: Any, changes: JsonObject) -> JsonObject:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -13,6 +13,7 @@ import lanes
 from console import output
 from console.errors import CommandError
 from console.operator import operator
+from dead_letters import query
 from dead_letters import replay as replays
 from dead_letters.query import Filter
 from workers import heartbeat
@@ -23,6 +24,18 @@ _POLL_S = 0.2
 def start(queue: lanes.Queue, wanted: Filter, per_s: int, mode: replays.Mode) -> replays.Replay:
     """Start a replay in the name of the operator, or join the running one with the same filter and mode."""
     return replays.begin(queue, wanted, who=operator(), per_s=per_s, mode=mode)
+
+
+def concerned(queues: Collection[lanes.Queue], wanted: Filter) -> list[lanes.Queue]:
+    """Return the queues with dead letters that match; the first one, when none has any."""
+    found = [queue for queue in queues if next(query.matching(queue, wanted), None) is not None]
+    return found or list(queues)[:1]
+
+
+def history(queues: Iterable[lanes.Queue]) -> list[tuple[str, replays.Replay]]:
+    """Return the last replays with the names of their destinations, the newest first."""
+    found = [(queue.name, replay) for queue in queues for replay in replays.history(queue)]
+    return sorted(found, key=lambda pair: pair[1].started_at_ms, reverse=True)
 
 
 def watch(queue: lanes.Queue, running: replays.Replay, console: Console) -> replays.Replay:
@@ -45,10 +58,11 @@ def watch(queue: lanes.Queue, running: replays.Replay, console: Console) -> repl
             time.sleep(_POLL_S)
 
 
-def replay_json(replay: replays.Replay) -> dict[str, Any]:
+def replay_json(replay: replays.Replay, destination: str) -> dict[str, Any]:
     """Return the audit record of a replay; that of a dry run has the members of `dry_run_json` as well."""
     record = {
         "id": replay.id,
+        "destination": destination,
         "mode": replay.mode,
         "who": replay.who,
         "started_at_ms": replay.started_at_ms,
@@ -105,13 +119,13 @@ def outcome(replay: replays.Replay) -> str:
     return "; ".join([progress, *more])
 
 
-def render_replays(found: Iterable[replays.Replay]) -> RenderableType:
+def render_replays(found: Iterable[tuple[str, replays.Replay]]) -> RenderableType:
     """Return the replays as a list for people."""
     rows = []
-    for replay in found:
+    for name, replay in found:
         conditions = replay.wanted.model_dump(mode="json", exclude_defaults=True)
         wanted = ", ".join(f"{name}={value}" for name, value in conditions.items()) or "all"
         progress = f"{replay.state}, {replay.done:,} of {replay.total:,}"
         facts = f"{output.utc(replay.started_at_ms)}  {replay.mode}: {progress}; {wanted}"
-        rows.append((replay.id, facts, f"started by {replay.who}"))
+        rows.append((replay.id, facts, f"started by {replay.who} for {name}"))
     return Group(output.entries(rows), output.counted(len(rows), "replay"))

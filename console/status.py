@@ -16,11 +16,11 @@ from rich.text import Text
 
 import lanes
 import mapping
-from console import output
+from console import draining, output
 from console.session import Session
 from console.state import configurations, deliveries, hot_lanes
 from dead_letters import retention
-from delivery import unapplied, unsent
+from delivery import overrides, unapplied, unsent
 from ingest import counters
 from ingest.access import sources, unauthorized
 from ingest.reorder import lateness
@@ -50,6 +50,7 @@ def gather(session: Session) -> dict[str, Any]:
         "sources": by_source,
         "unauthorized_total": totals.get(unauthorized.NO_SOURCE, {}).get("unauthorized", 0),
         "refusals": [refused._asdict() for refused in counters.refusals(session.client)],
+        "stranded": [queue._asdict() for queue in lanes.stranded(session.client, session.destinations)],
         "workers": workers,
         **configurations.gather(session),
     }
@@ -57,7 +58,9 @@ def gather(session: Session) -> dict[str, Any]:
 
 def render(status: dict[str, Any]) -> RenderableType:
     """Return the screen: a block for each destination, first its state, reason and alarms, then its figures."""
-    parts: list[RenderableType] = []
+    parts: list[RenderableType] = [
+        Text(f"warning: {draining.warning(lanes.StrandedQueue(**row))}", style="bold red") for row in status["stranded"]
+    ]
     for row in status["destinations"]:
         parts += [*_headings(row), _blocks(_first_block(row), _second_block(row)), *_notes(row), ""]
     for row in status["sources"]:
@@ -81,8 +84,11 @@ def _refusal(refused: dict[str, Any]) -> str:
 def _headings(row: dict[str, Any]) -> Iterator[RenderableType]:
     state = row["state"]
     reason = f": {row['reason']}" if row["reason"] else ""
+    if row["operator"]["pause"]:
+        state, reason = "paused by an operator", ""
     style = "green" if state == "delivering" else "bold red"
     yield Text.assemble((f"destination {row['name']}", "bold"), ": ", (f"{state}{reason}", style))
+    yield from map(_indented, _overrides(**row["operator"]))
     if row["alarm"]:
         yield _indented(Text(f"alarm: {row['alarm']}", style="bold red"))
     if row["waiting"] + row["blocking"] >= row["queue_limit"]:
@@ -92,6 +98,19 @@ def _headings(row: dict[str, Any]) -> Iterator[RenderableType]:
         yield _indented(Text(line, style="yellow"))
     for lane in row["hot"]:
         yield _indented(Text(hot_lanes.line(lane), style="yellow"))
+
+
+def _overrides(pause: dict[str, Any] | None, rate: dict[str, Any] | None) -> Iterator[Text]:
+    """Yield what an operator has set, with its end."""
+    if pause:
+        yield Text(f"paused by {_set_by(pause)}: {pause['why']}", style="bold red")
+    if rate:
+        yield Text(f"at most {rate['requests_per_s']:,g} requests/s, set by {_set_by(rate)}", style="yellow")
+
+
+def _set_by(override: dict[str, Any]) -> str:
+    end = f" until {output.utc(override['until_ms'])}" if override["until_ms"] else ""
+    return f"{override['by']} at {output.utc(override['since_ms'])}{end}"
 
 
 def _first_block(row: dict[str, Any]) -> list[tuple[str, str]]:
@@ -167,7 +186,14 @@ def _destination(queue: lanes.Queue, destination: mapping.Destination, workers: 
         "alarm": retention.exceeded(queue, delivery, int(time.time() * 1000)),
         "hot": hot_lanes.gather(queue, destination, stats.hot),
         **deliveries.gather(queue, delivery, workers),
+        "operator": _operator(queue),
     }
+
+
+def _operator(queue: lanes.Queue) -> dict[str, Any]:
+    """Return `{"pause", "rate"}` as `segue pause` and `segue rate` have set them, null without one."""
+    found = overrides.read(queue)
+    return {"pause": found.pause and found.pause.json(), "rate": found.rate and found.rate.json()}
 
 
 def _too_late(destination: str, by_source: list[dict[str, Any]]) -> dict[str, int]:

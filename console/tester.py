@@ -1,9 +1,17 @@
-"""`segue test`: what each destination does with one event, and its requests; sent only on demand."""
+"""`segue test`: what becomes of one event at each destination, and its requests; sent only on demand.
+
+The event is completed and checked as ingest does it for a call of the source, so its requests are those that a worker
+would send: the same bodies, batched the same way, with the same event ids. What is remembered of people in Redis is not
+applied: merges, deletions, and newer attributes.
+"""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -13,17 +21,22 @@ from rich.text import Text
 
 import mapping
 from console.errors import CommandError
+from console.session import Session
 from delivery import wire
-from delivery.batching import Request, encode
+from delivery.batching import Request, encode, pack
 from delivery.customerio import TrackApi
 from delivery.outcomes import Delivered, Outcome
-from ingest import identities
-from ingest.events import MAX_LEVELS
-from mapping.envelope import has_more_levels
-from settings import Settings
+from ingest import events, identities
+from ingest.access import sources
+from ingest.access.permissions import Permissions
+from ingest.access.sources import Source
+from ingest.errors import Refusal
+from ingest.events import MAX_LEVELS, Reception
+from mapping.envelope import encoded, has_more_levels
 
 _TIMEOUT_S = 20.0
 _NAME_BYTES = 100  # of events, pages and screens
+_NO_SOURCE = "test"  # in place of a source, when none feeds the destination
 
 
 def read_event(text: str | bytes) -> dict[str, Any]:
@@ -39,44 +52,238 @@ def read_event(text: str | bytes) -> dict[str, Any]:
     return event
 
 
-def report(
-    event: dict[str, Any], destination: mapping.Destination, settings: Settings, *, send: bool
-) -> Iterator[RenderableType]:
-    """Yield the ordering keys of the event, the decision of each subscription with its reasons, and each request.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What becomes of an event at one destination."""
 
-    With `send` the requests are sent in order, and each outcome is yielded.
+    destination: str
+    url: str
+    source: str
+    refusal: str | None  # why ingest refuses the event; then nothing else is known
+    explanation: mapping.Explanation | None = None
+    requests: tuple[Request, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def failures(self) -> list[str]:
+        """Why the event would be refused or become a dead letter."""
+        errors = [f"{each.subscription}: {error}" for each in self._decisions for error in each.errors]
+        return [self.refusal, *errors] if self.refusal else errors
+
+    @property
+    def _decisions(self) -> Sequence[mapping.Decision]:
+        return self.explanation.decisions if self.explanation else ()
+
+    def json(self) -> dict[str, Any]:
+        """Return `{"destination", "url", "source", "refused", "filtered", "ordering_keys", "subscriptions", "requests":
+        [{"method", "path", "body"}], "warnings"}`.
+
+        A subscription is `{"name", "action", "state", "reason", "errors"}`; its state is "sent", "failed",
+        "not applicable", "not matched" or "disabled".
+        """
+        explanation = self.explanation
+        return {
+            "destination": self.destination,
+            "url": self.url,
+            "source": self.source,
+            "refused": self.refusal,
+            "filtered": explanation.filtered if explanation else None,
+            "ordering_keys": list(explanation.ordering.keys) if explanation else [],
+            "subscriptions": [_decision_json(decision) for decision in self._decisions],
+            "requests": [
+                {"method": "POST", "path": request.path, "body": json.loads(request.body())}
+                for request in self.requests
+            ],
+            "warnings": list(self.warnings),
+        }
+
+    def render(self, *, verbose: bool) -> Iterator[RenderableType]:
+        """Yield the lines for people: the subscriptions that match, their faults, and the requests. `verbose`: also why
+        the others do not match, which is always shown when none matches."""
+        yield Text.assemble((self.destination, "bold"), f" ({self.url}), as from the source {self.source}")
+        if self.explanation is None:
+            yield Text(f"ingest refuses the event: {self.refusal}", style="red")
+            return
+        yield Text(f"ordering keys: {', '.join(self.explanation.ordering.keys) or 'none'}")
+        yield from (Text(f"warning: {warning}", style="yellow") for warning in self.warnings)
+        if self.explanation.filtered is not None:
+            yield Text(f"filtered: {self.explanation.filtered}")
+        shown = [each for each in self._decisions if each.matched] or list(self._decisions)
+        for decision in self._decisions if verbose else shown:
+            yield from _decision(decision)
+        hidden = 0 if verbose else len(self._decisions) - len(shown)
+        if hidden:
+            yield Text(f"{hidden} more subscriptions do not match; --verbose says why", style="dim")
+        for request in self.requests:
+            yield Text(f"POST {request.path}")
+            yield JSON(request.body().decode())
+        if not self.requests:
+            yield Text("nothing would be sent")
+
+
+def tried(event: dict[str, Any], session: Session, destination: mapping.Destination, source: Source | None) -> Trial:
+    """Return what becomes of the event, if the source sends it now. Nothing is sent."""
+    now_s, url = time.time(), session.settings.track_url or destination.url
+    name = source.name if source else _NO_SOURCE
+    try:
+        completed = _completed(event, source, session.destinations, now_s)
+    except Refusal as refusal:
+        return Trial(destination=destination.name, url=url, source=name, refusal=str(refusal))
+    explanation = mapping.explain(completed, destination, now_s)
+    requests = () if explanation.event is None else tuple(_requests(explanation, destination, name, now_s))
+    bodies = [operation.body for operation in explanation.operations]
+    return Trial(
+        destination=destination.name,
+        url=url,
+        source=name,
+        refusal=None,
+        explanation=explanation,
+        requests=requests,
+        warnings=(*_warnings_of_ids(event), *(warning for body in bodies for warning in _warnings(body))),
+    )
+
+
+def source_for(session: Session, destination: str, name: str | None) -> Source | None:
+    """Return the source of this name, or the first one that feeds the destination; None: there is none.
+
+    Raises CommandError: there is no source of this name, or it does not feed the destination.
     """
-    now_s = time.time()
-    explanation = mapping.explain(event, destination, now_s)
-    url = settings.track_url or destination.url
-    yield Text(f"{destination.name} ({url})", style="bold")
-    yield Text(f"ordering keys: {', '.join(explanation.ordering.keys) or 'none'}")
-    yield from _warnings_of_ids(event)
-    if explanation.event is None:
-        yield Text(f"filtered: {explanation.filtered}")
-        yield Text("nothing would be sent")
-        return
-    bodies = iter(wire.bodies(explanation.operations, "test", explanation.event, int(now_s * 1000)))
-    requests = []
-    for decision in explanation.decisions:
-        yield from _decision(decision)
-        if decision.operation is not None:
-            requests.append(Request(decision.operation.path, (encode(0, 0, decision.operation, next(bodies)),)))
-            yield JSON(requests[-1].body().decode())
-            yield from _warnings(decision.operation.body)
-    if not requests:
-        yield Text("nothing would be sent")
-    elif not send:
-        yield Text("nothing was sent; --send sends the requests")
+    found = [each for each in sources.sources(session.settings.document()) if destination in each.destinations]
+    if name is None:
+        return found[0] if found else None
+    for source in found:
+        if source.name == name:
+            return source
+    names = ", ".join(source.name for source in found) or "none"
+    raise CommandError(f'no source "{name}" feeds the destination {destination}; there are {names}')
+
+
+def send(trial: Trial, destination: mapping.Destination) -> list[tuple[Request, Outcome]]:
+    """Send the requests of the trial in their order; return them with their outcomes."""
+    if not trial.requests:
+        return []
+    track_api = TrackApi(trial.url, destination.site_id, destination.api_key, _TIMEOUT_S)
+    return [(request, track_api.send(request)[0]) for request in trial.requests]
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """Return `{"accepted", "reason"}`."""
+    return {"accepted": isinstance(outcome, Delivered), "reason": getattr(outcome, "reason", None)}
+
+
+def outcome_line(request: Request, outcome: Outcome) -> Text:
+    """Return a line for people."""
+    action = request.items[0].action
+    if isinstance(outcome, Delivered):
+        return Text(f"sent {action}: accepted", style="green")
+    return Text(f"sent {action}: {outcome.reason}", style="red")
+
+
+def differences(expected: Any, actual: Any, path: str = "") -> Iterator[str]:
+    """Yield where the actual JSON is not as expected. Members of objects that are not expected are not compared."""
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        for name, value in expected.items():
+            inner = f"{path}.{name}" if path else name
+            if name in actual:
+                yield from differences(value, actual[name], inner)
+            else:
+                yield f"{inner}: expected {_text(value)}, is missing"
+    elif isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
+        for index, (value, other) in enumerate(zip(expected, actual, strict=True)):
+            yield from differences(value, other, f"{path}[{index}]")
+    elif expected != actual or type(expected) is not type(actual):
+        yield f"{path}: expected {_text(expected)}, is {_text(actual)}"
+
+
+def unexpected(expected: Sequence[dict[str, Any]], trials: Sequence[Trial]) -> list[str]:
+    """Return where the results are not as expected. An expected result is for the destination that it names, or for the
+    only one."""
+    results = {trial.destination: trial.json() for trial in trials}
+    found = []
+    for line in expected:
+        name = line.get("destination") or next(iter(results), None)
+        if name not in results or (len(results) > 1 and "destination" not in line):
+            raise CommandError(f"--expect: each result must name one of the destinations {', '.join(results)}")
+        found += [f"{name}: {difference}" for difference in differences(line, results[name])]
+    return found
+
+
+def expectations(text: bytes) -> list[dict[str, Any]]:
+    """Return the expected results, one JSON object a line or one JSON text. Raises CommandError."""
+    try:
+        lines = [orjson.loads(text)]
+    except orjson.JSONDecodeError:
+        try:
+            lines = [orjson.loads(line) for line in text.splitlines() if line.strip()]
+        except orjson.JSONDecodeError as error:
+            raise CommandError(f"--expect: the file is not JSON: {error}") from None
+    if not lines or not all(isinstance(line, dict) for line in lines):
+        raise CommandError("--expect: the file must have JSON objects, as `segue test --json` prints them")
+    return lines
+
+
+def _text(value: Any) -> str:
+    return encoded(value).decode()
+
+
+def _completed(
+    event: dict[str, Any], source: Source | None, destinations: Mapping[str, mapping.Destination], now_s: float
+) -> dict[str, Any]:
+    """Return the event as ingest stores it. Raises Refusal."""
+    reception = Reception(datetime.fromtimestamp(now_s, UTC))
+    completed = events.completed(event, reception).event
+    if completed["type"] == "alias" and identities.names_one_person(completed):
+        raise Refusal(400, "the alias names one person twice, so it is dropped")
+    if source is not None:
+        if source.unlikely_ids == "refuse" and (name := identities.unlikely(completed)):
+            raise Refusal(400, f"{name}: is an unlikely id, which the source refuses", name)
+        Permissions(source, destinations).check(completed, reception)
+    events.as_stored(source.name if source else _NO_SOURCE, completed, event)
+    return completed
+
+
+def _requests(
+    explanation: mapping.Explanation, destination: mapping.Destination, source: str, now_s: float
+) -> Iterator[Request]:
+    """Yield the requests as a worker makes them: one an operation, unless the order within a request is trusted."""
+    event = explanation.event or {}
+    bodies = wire.bodies(explanation.operations, source, event, int(now_s * 1000))
+    pairs = zip(explanation.operations, bodies, strict=True)
+    items = [encode(0, index, operation, body) for index, (operation, body) in enumerate(pairs)]
+    if destination.delivery.batch_order == "trust":
+        yield from pack(items, destination.batch_items)
     else:
-        track_api = TrackApi(url, destination.site_id, destination.api_key, _TIMEOUT_S)
-        yield from (_outcome(request, track_api.send(request)[0]) for request in requests)
+        for item in items:
+            yield from pack([item], destination.batch_items)
+
+
+def _decision_json(decision: mapping.Decision) -> dict[str, Any]:
+    reason = decision.reason
+    if decision.unmet:
+        reason = "; ".join(f"{unmet.condition} is not met" for unmet in decision.unmet)
+    return {
+        "name": decision.subscription,
+        "action": decision.action,
+        "state": _state(decision),
+        "reason": reason,
+        "errors": list(decision.errors),
+    }
+
+
+def _state(decision: mapping.Decision) -> str:
+    if decision.operation is not None:
+        return "sent"
+    if decision.errors:
+        return "failed"
+    if decision.matched:
+        return "not applicable"
+    return "not matched" if decision.unmet else "disabled"
 
 
 def _decision(decision: mapping.Decision) -> Iterator[Text]:
     subscription = f"{decision.subscription} ({decision.action})"
     if decision.operation is not None:
-        yield Text(f"✓ {subscription} → POST {decision.operation.path}", style="green")
+        yield Text(f"✓ {subscription}", style="green")
     for error in decision.errors:
         yield Text(f"✗ {subscription}: {error}", style="red")
     if decision.reason is not None:
@@ -86,24 +293,16 @@ def _decision(decision: mapping.Decision) -> Iterator[Text]:
         yield Text(f"– {subscription}: {unmet.condition} is not met; the value is {actual}", style="dim")
 
 
-def _warnings_of_ids(event: dict[str, Any]) -> Iterator[Text]:
+def _warnings_of_ids(event: dict[str, Any]) -> Iterator[str]:
     """Yield a warning for each id that many people may share: what they do would change one person."""
     for name, value in event.items():
         if isinstance(value, str | int | float) and identities.unlikely({name: value}):
-            text = f"warning: {name} {orjson.dumps(value).decode()} is an unlikely id: many people may share it"
-            yield Text(text, style="yellow")
+            yield f"{name} {orjson.dumps(value).decode()} is an unlikely id: many people may share it"
 
 
-def _warnings(body: dict[str, Any]) -> Iterator[Text]:
+def _warnings(body: dict[str, Any]) -> Iterator[str]:
     """Yield what Customer.io refuses of the body, or may refuse."""
     name = body.get("name")
     size = len(name.encode(errors="replace")) if isinstance(name, str) else 0
     if size > _NAME_BYTES:
-        yield Text(f"warning: the name has {size} bytes; Customer.io accepts at most {_NAME_BYTES}", style="yellow")
-
-
-def _outcome(request: Request, outcome: Outcome) -> Text:
-    action = request.items[0].action
-    if isinstance(outcome, Delivered):
-        return Text(f"sent {action}: accepted", style="green")
-    return Text(f"sent {action}: {outcome.reason}", style="red")
+        yield f"the name has {size} bytes; Customer.io accepts at most {_NAME_BYTES}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -22,6 +23,7 @@ from lanes import fates
 from mapping.envelope import has_more_levels
 
 Lines = Callable[[], Iterator[bytes]]
+Target = tuple[lanes.Queue, mapping.Destination]
 
 _PAGE = 500
 _MOST_LEVELS = 300  # of a line: an exported one has a few more than its event
@@ -55,30 +57,51 @@ def spooled(stream: IO[bytes]) -> Iterator[Path]:
 
 
 def import_lines(queue: lanes.Queue, destination: mapping.Destination, lines: Lines, now_ms: int) -> tuple[int, int]:
+    """Add the dead letters of the lines to one destination, see `import_to`."""
+    return import_to([(queue, destination)], lines, now_ms)
+
+
+def import_to(targets: Sequence[Target], lines: Lines, now_ms: int) -> tuple[int, int]:
     """Add the dead letters of the lines. Return how many were added, and how many existed already.
 
-    Raises ImportRefused, and adds nothing, when a line is not a dead letter, or when `dead_letters` would be exceeded.
+    One target gets all lines; of several, each gets the lines that name its destination. Raises ImportRefused, and adds
+    nothing, when a line is not a dead letter or names none of them, or when `dead_letters` would be exceeded.
     """
     try:
-        count = sum(1 for _ in _read(destination, lines, now_ms))
+        counts = Counter(name for name, _ in _read(targets, lines, now_ms))
     except spill_files.TornFile as error:
         raise ImportRefused(f"{error}; nothing was imported") from None
+    for queue, destination in targets:
+        _check_room(queue, destination, counts[destination.name])
+    dead_letters, added = _read(targets, lines, now_ms), 0
+    while page := list(islice(dead_letters, _PAGE)):
+        for queue, _ in targets:
+            added += lanes.import_dead_letters(queue, [dead for name, dead in page if name == queue.name])
+    return added, counts.total() - added
+
+
+def _check_room(queue: lanes.Queue, destination: mapping.Destination, count: int) -> None:
     existing, most = lanes.count_dead_letters(queue)[0], destination.delivery.dead_letters
     if existing + count > most:
         text = f"{destination.name} has {existing:,} dead letters and keeps {most:,}; {count:,} more are too many"
         raise ImportRefused(f"{text}: raise dead_letters, or replay or purge some first; nothing was imported")
-    dead_letters = _read(destination, lines, now_ms)
-    added = 0
-    while page := list(islice(dead_letters, _PAGE)):
-        added += lanes.import_dead_letters(queue, page)
-    return added, count - added
 
 
-def _read(destination: mapping.Destination, lines: Lines, now_ms: int) -> Iterator[lanes.ImportedDeadLetter]:
+def _read(targets: Sequence[Target], lines: Lines, now_ms: int) -> Iterator[tuple[str, lanes.ImportedDeadLetter]]:
+    """Yield each dead letter with the name of its destination."""
+    destinations = {destination.name: destination for _, destination in targets}
+    only = targets[0][1] if len(targets) == 1 else None
     for number, text in enumerate(lines(), start=1):
         if text.strip():
+            line = _validated(number, text)
+            destination = only or destinations.get(line.destination or "")
+            if destination is None:
+                names = ", ".join(destinations)
+                raise ImportRefused(
+                    f"line {number} names none of the destinations {names}; say --destination; nothing was imported"
+                )
             try:
-                yield _imported(_validated(number, text), destination, now_ms)
+                yield destination.name, _imported(line, destination, now_ms)
             except (TypeError, ValueError, RecursionError) as error:
                 raise ImportRefused(f"line {number} cannot be stored: {error}; nothing was imported") from None
 

@@ -10,7 +10,7 @@ closes it.
 *Pause.* A fault of the set-up (credentials, region) pauses the destination at once, with the reason. Probes go on.
 
 Nothing is claimed either while the next turn is further away than a request waits for one, as after a 429 with a long
-`Retry-After`.
+`Retry-After`, and while an operator has paused the destination (`delivery.overrides`).
 
 The reason of a stop is that of the last request. An open breaker or a pause ends when a worker starts with another
 configuration or address, since the reason may not apply to it.
@@ -106,12 +106,14 @@ class Admission:
     def guard(self, send: Send) -> Send:
         """Return `send` as a function that acquires a turn first and reports the outcome.
 
-        The outcomes of a request that got no turn in time are Paused, as are those of the failure that opens the
-        circuit breaker.
+        The outcomes of a request that got no turn in time are Paused, as are those of a destination that an operator
+        has paused, and of the failure that opens the circuit breaker.
         """
 
         def guarded(request: Request) -> list[Outcome]:
             too_long_s, had_failures = self._acquire()
+            if too_long_s is None:
+                return [Paused("an operator has paused the destination", NOT_SENT)] * len(request.items)
             if too_long_s:
                 return [Paused("the rate limit has no room", NOT_SENT, too_long_s)] * len(request.items)
             sent_at = self.clock()
@@ -120,16 +122,19 @@ class Admission:
 
         return guarded
 
-    def _acquire(self) -> tuple[float, bool]:
+    def _acquire(self) -> tuple[float | None, bool]:
         """Wait for a turn.
 
-        Return 0, or the seconds that would be too long to wait; and whether a success must be reported. A caller that
-        waited asks again when its turn has come: it may be late, and then leaves beside requests that are on time.
+        Return 0, or the seconds that would be too long to wait, or None while an operator has paused the destination;
+        and whether a success must be reported. A caller that waited asks again when its turn has come: it may be late,
+        and then leaves beside requests that are on time.
         """
         until, turn = self.clock() + self.turn_s, 0
         while True:
             patience_us = max(0, int((until - self.clock()) * 1e6))
             turn, wait_us, had_failures = run(self.queue, "acquire", self.requests_per_s, patience_us, turn)
+            if turn < 0:
+                return None, bool(had_failures)
             if wait_us <= 0:
                 return -wait_us / 1e6, bool(had_failures)
             time.sleep(wait_us / 1e6)

@@ -124,6 +124,15 @@ class Recorder:
 
 def sent_for(queue: Queue, digest: bytes, limit: int) -> list[Sent]:
     """Return the last `limit` items of events with the ordering key of this digest, the newest first."""
+    return _sent(queue, lambda item: digest in _digests(item), limit)
+
+
+def sent_of(queue: Queue, message_ids: Collection[str], limit: int) -> list[Sent]:
+    """Return the last `limit` items of the events with one of these ids, SOURCE:MESSAGE ID, the newest first."""
+    return _sent(queue, lambda item: item[3] in message_ids, limit)
+
+
+def _sent(queue: Queue, is_wanted: Callable[[list[Any]], bool], limit: int) -> list[Sent]:
     found: list[Sent] = []
     for entry in map(_unpacked, _packed_entries(queue)):
         found += [
@@ -141,7 +150,7 @@ def sent_for(queue: Queue, digest: bytes, limit: int) -> list[Sent]:
                 unapplied=item[6] if len(item) > 6 else None,
             )
             for item in entry["items"]
-            if digest in _digests(item)
+            if is_wanted(item)
         ]
         if len(found) >= limit:
             break

@@ -53,6 +53,14 @@ from lanes.dead_letters import (
     spill,
     unblock,
 )
+from lanes.drain import (
+    QueueBusy,
+    discard_dead_letters,
+    discard_events,
+    draining,
+    move_dead_letters,
+    move_events,
+)
 from lanes.erase import (
     Erased,
     ErasedEvent,
@@ -65,11 +73,13 @@ from lanes.erase import (
     remembered_hashes,
 )
 from lanes.inspection import Delay, HotLane, Lane, Stats, Step, Waiting, delay_of, inspect, lane_events, stats
+from lanes.listing import ListedEvent, all_events, first_events, is_remembered, read_event, with_states
 from lanes.probe import probe_async
 from lanes.queue import NO_LIMIT, AsyncQueue, Queue, QueueConfig
 from lanes.reconfigure import QueueInUse, reconfigure
 from lanes.records import digest
 from lanes.scripts import ScriptError
+from lanes.stranded import StrandedQueue, queue_names, stranded
 from lanes.verify import Verification, Violation, verify
 
 __all__ = [
@@ -91,9 +101,11 @@ __all__ = [
     "Hour",
     "ImportedDeadLetter",
     "Lane",
+    "ListedEvent",
     "NewEvent",
     "OtherLayout",
     "Queue",
+    "QueueBusy",
     "QueueConfig",
     "QueueError",
     "QueueFull",
@@ -107,10 +119,12 @@ __all__ = [
     "Settled",
     "Stats",
     "Step",
+    "StrandedQueue",
     "Tied",
     "Verification",
     "Violation",
     "Waiting",
+    "all_events",
     "append",
     "append_async",
     "audit",
@@ -124,6 +138,9 @@ __all__ = [
     "delay_of",
     "digest",
     "discard",
+    "discard_dead_letters",
+    "discard_events",
+    "draining",
     "edit_dead_letter",
     "end_spill",
     "erase",
@@ -132,16 +149,22 @@ __all__ = [
     "erase_targets",
     "extend",
     "fate_totals",
+    "first_events",
     "get_dead_letters",
     "import_dead_letters",
     "inspect",
+    "is_remembered",
     "joined_digests",
     "lane_events",
     "list_dead_letters",
+    "move_dead_letters",
+    "move_events",
     "open_queue",
     "open_queue_async",
     "open_spill",
     "probe_async",
+    "queue_names",
+    "read_event",
     "reap",
     "reconfigure",
     "remembered_hashes",
@@ -150,6 +173,8 @@ __all__ = [
     "spill",
     "stats",
     "stored_config",
+    "stranded",
     "unblock",
     "verify",
+    "with_states",
 ]

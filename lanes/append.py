@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, Literal, NamedTuple
@@ -86,8 +86,10 @@ def generation_ms(dedupe_s: int) -> int:
     return -(-dedupe_s * 1000 // keys.GENERATIONS)
 
 
-def append_arguments(queue: NamedQueue, events: Sequence[NewEvent]) -> list[Argument]:
-    """Return the arguments of `append.lua`."""
+def append_arguments(
+    queue: NamedQueue, events: Sequence[NewEvent], lanes: Sequence[Collection[bytes]] = ()
+) -> list[Argument]:
+    """Return the arguments of `append.lua`. `lanes`: for each event, digests of keys that it has beside its own."""
     arguments: list[Argument] = [
         queue.limit,
         generation_ms(queue.dedupe_s),
@@ -102,7 +104,13 @@ def append_arguments(queue: NamedQueue, events: Sequence[NewEvent]) -> list[Argu
     arguments.append(b"".join([rank or records.UNRANKED for rank in ranks]) if any(ranks) else b"")
     groups, names = fates.grouped([event.counted_as for event in events])
     arguments += (groups, "\n".join(names))
-    arguments += [records.undated(dict.fromkeys(map(records.digest, event.keys)), event.body) for event in events]
+    if lanes:
+        own = [
+            dict.fromkeys((*map(records.digest, event.keys), *also)) for event, also in zip(events, lanes, strict=True)
+        ]
+        arguments += [records.undated(digests, event.body) for digests, event in zip(own, events, strict=True)]
+    else:
+        arguments += [records.undated(dict.fromkeys(map(records.digest, event.keys)), event.body) for event in events]
     for index, event in enumerate(events, start=1):
         if event.cooldown_ms or event.join or event.replaces is not None:
             join = b"".join(map(records.digest, event.join)) if event.join else b""

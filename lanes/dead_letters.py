@@ -7,7 +7,7 @@ live by then. Either way a dead letter is used once, in one step, by whichever c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -185,13 +185,18 @@ def end_spill(queue: Queue, file: str) -> None:
 
 def import_dead_letters(queue: Queue, dead_letters: Sequence[ImportedDeadLetter]) -> int:
     """Add dead letters from elsewhere and return how many; one that exists already is not added again."""
+    return int(run(queue, "import", import_arguments(dead_letters)))
+
+
+def import_arguments(dead_letters: Iterable[ImportedDeadLetter]) -> list[Argument]:
+    """Return the arguments of `import.lua`."""
     arguments: list[Argument] = []
     for dead in dead_letters:
         digests = list(dict.fromkeys(map(records.digest, dead.keys)))
         record = records.record(dead.accepted_at_ms, digests, dead.body)
         sequence = "" if dead.sequence is None else dead.sequence
         arguments += (sequence, record, dead.failure, dead.counted_as, dead.accepted_as)
-    return int(run(queue, "import", arguments))
+    return arguments
 
 
 def edit_dead_letter(queue: Queue, read: DeadLetter, body: bytes, failure: bytes) -> bool:

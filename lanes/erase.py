@@ -50,13 +50,16 @@ def erase(
     queue: Queue,
     digests: Iterable[bytes],
     *,
+    sequences: Collection[int] = (),
     before: int | None = None,
     spared: Collection[int] = (),
     counted_as: Callable[[bytes], str] = _as_forgotten,
 ) -> Erased:
     """Erase every event with one of these keys' digests, accepted before the sequence `before` if one is given, except
-    those with the sequences `spared`. `counted_as` returns the name of the fate of an event with this body, see
-    `lanes.fates`: an event is found by one call, and erased by the next one, which counts it.
+    those with the sequences `spared`; and the events with these `sequences`, whatever their keys.
+
+    `counted_as` returns the name of the fate of an event with this body, see `lanes.fates`: an event is found by one
+    call, and erased by the next one, which counts it.
 
     The work is done in parts, each of them within some ten milliseconds of Redis' time. Idempotent; events that arrive
     meanwhile may or may not be erased.
@@ -69,7 +72,8 @@ def erase(
         bounds = (_MOST_EVENTS, steps, queue.cooldown_ms, "" if before is None else before)
         events_of: tuple[Argument, ...] = (len(wanted), *wanted, len(spared), *spared)
         found: tuple[Argument, ...] = (len(fate_of), *(value for pair in fate_of.items() for value in pair))
-        arguments: tuple[Argument, ...] = (*bounds, *events_of, *found, *chain.from_iterable(reached.items()))
+        named = (len(sequences), *sequences)
+        arguments: tuple[Argument, ...] = (*bounds, *events_of, *found, *named, *chain.from_iterable(reached.items()))
         more, walks, claimed, *reply = run(queue, "erase", arguments)
         fields, pairs = iter(reply), iter(walks)
         rows = [_event(*values) for values in zip(fields, fields, fields, strict=True)]

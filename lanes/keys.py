@@ -338,6 +338,17 @@ RETENTION_DONE = Key(
     ":retention:done", "string", "the retention of dead letters was checked", "30 s", "dead_letters", expires=True
 )
 
+# Moving to another queue
+
+DRAINED = Key(
+    ":drained:{queue}",
+    "hash",
+    "which claim and which dead letters of that queue were added to this one last",
+    "until all of that queue is moved",
+    "lanes",
+)
+DRAIN_LOCK = Key(":drain:lock", "string", "a command moves or discards the queue", "30 s", "lanes", expires=True)
+
 # Suppression and erasure
 
 SUPPRESSED = Key(
@@ -367,7 +378,7 @@ ERASING_LOCK = Key(":erasing:lock", "string", "a worker finishes erasures", "60 
 ADMISSION = Key(
     ":admission",
     "hash",
-    "circuit breaker, pause and rate of the destination, and its responses 429",
+    "circuit breaker, pause and rate of the destination, its responses 429, and what an operator set in their place",
     _FOR_EVER,
     "delivery",
 )

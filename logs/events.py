@@ -86,6 +86,12 @@ CONFIGURATION_LOADED: Final = _event(
 CONFIGURATION_REFUSED: Final = _event(
     _ERROR, "configuration_refused", "reason", "A changed configuration has a fault. The process keeps its own."
 )
+QUEUE_STRANDED: Final = _event(
+    _WARNING,
+    "queue_stranded",
+    "destination waiting dead_letters",
+    "A queue has events or dead letters, and its destination is not configured. Nothing delivers them.",
+)
 CHILD_PROCESS: Final = _event(_WARNING, "child_process", "report", "A process of `segue up` ended or was restarted.")
 METRICS_UNSERVED: Final = _event(
     _ERROR, "metrics_unserved", "error", "A process cannot listen for requests of its metrics. It works without."

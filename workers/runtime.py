@@ -140,7 +140,14 @@ def reload() -> Runtime:
         _runtime = Runtime.build(settings, before.client, stopping, before)
         before.superseded.set()
         log.CONFIGURATION_LOADED.write(configuration=_runtime.configuration, before=before.configuration)
+        write_stranded(_runtime)
         return _runtime
+
+
+def write_stranded(runtime: Runtime) -> None:
+    """Write a line for each queue whose destination is not configured any more, and that is not empty."""
+    for queue in lanes.stranded(runtime.client, runtime.destinations):
+        log.QUEUE_STRANDED.write(destination=queue.name, waiting=queue.waiting, dead_letters=queue.dead)
 
 
 def load_on_signal() -> None:

@@ -36,7 +36,16 @@ from privacy import erasure, receipts
 from settings import digest
 from workers import deliverer, heartbeat
 from workers.app import app, request, settings, wake
-from workers.runtime import SET_UP_ERRORS, Runtime, follow_requests, forget_report, load_on_signal, runtime, stopping
+from workers.runtime import (
+    SET_UP_ERRORS,
+    Runtime,
+    follow_requests,
+    forget_report,
+    load_on_signal,
+    runtime,
+    stopping,
+    write_stranded,
+)
 
 # How often the dead letters of a destination are checked, in seconds.
 RETENTION_S = 30
@@ -227,6 +236,10 @@ def check_set_up(**_: Any) -> None:
 def start_ticking(**_: Any) -> None:
     """Begin the heartbeats and sweeps of this process."""
     _write_started(metrics=endpoint.start("worker", settings.metrics_host, settings.metrics_port))
+    try:
+        write_stranded(runtime())
+    except RedisError as error:
+        _write_unavailable(error)
     # What was loaded stays; what a claim brings is many small objects without cycles, and gone with it.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import re
-import time
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-_UNITS_S: Final = {"m": 60, "h": 3600, "d": 86_400}
+from console import times
 
 
-def seconds_ago(text: str) -> float:
-    """Return the Unix seconds of `30m`, `24h` or `7d` ago. Raises typer.BadParameter."""
-    match = re.fullmatch(r"(\d{1,9})([mhd])", text)
-    if match is None:
-        raise typer.BadParameter(f'"{text}" is not a duration such as 30m, 24h or 7d')
-    return time.time() - int(match[1]) * _UNITS_S[match[2]]
+def seconds(text: str) -> float:
+    """Return a time or the time so long ago, in Unix seconds. Raises typer.BadParameter."""
+    return times.past(text) / 1000
 
 
 Since = Annotated[
     float | None,
     typer.Option(
-        parser=seconds_ago, metavar="DURATION", help="Only events accepted since the hour of 30m, 24h, 7d ago."
+        parser=seconds,
+        metavar=times.METAVAR,
+        help="Only events accepted since the hour of this time (UTC), or of so long ago: 24h.",
     ),
 ]

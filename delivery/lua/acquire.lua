@@ -4,7 +4,7 @@
 -- a second old.
 --
 -- KEYS[1]  base name of the queue
--- ARGV[1]  the most requests per second
+-- ARGV[1]  the most requests per second, unless an operator has set another rate
 -- ARGV[2]  how long the caller would wait, µs
 -- ARGV[3]  the turn that the caller has, µs; 0: none yet
 --
@@ -15,13 +15,18 @@
 -- Clock    Redis' own.
 -- uses clock
 local RECOVERY_S, SHARE, SECOND_US = 30, 0.97, 1000000
-local limit, patience, turn = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local patience, turn = tonumber(ARGV[2]), tonumber(ARGV[3])
 local now_us = time[1] * SECOND_US + time[2]
 
 ---- Read and decide ----
 
-local known = call('HMGET', ADMISSION, 'turn', 'rate', 'rate_at', 'failures', 'state')
+local names = { 'turn', 'rate', 'rate_at', 'failures', 'state', 'pause_until', 'limit', 'limit_until' }
+local known = call('HMGET', ADMISSION, unpack(names))
 local had_failures = (known[4] or known[5]) and 1 or 0
+if known[6] and now < tonumber(known[6]) then
+  return { -1, 0, had_failures }
+end
+local limit = tonumber(known[7] and now < tonumber(known[8]) and known[7] or ARGV[1])
 local next_turn = nil
 if turn == 0 then
   turn = math.max(tonumber(known[1] or 0), now_us)

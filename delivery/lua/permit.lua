@@ -1,6 +1,6 @@
 -- Return what a deliverer may claim: all while the circuit breaker is closed, nothing while it is open or the destination
 -- is paused, a few events as a probe when one is due. It is nothing too while the next turn is further away than a request
--- waits for one.
+-- waits for one, and while an operator has paused the destination.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  for how long no other probe may begin, ms
@@ -9,7 +9,10 @@
 -- Returns  'all', 'none' or 'probe'
 -- Clock    Redis' own.
 -- uses clock
-local state, probe_at, turn = unpack(call('HMGET', ADMISSION, 'state', 'probe_at', 'turn'))
+local state, probe_at, turn, pause_until = unpack(call('HMGET', ADMISSION, 'state', 'probe_at', 'turn', 'pause_until'))
+if pause_until and now < tonumber(pause_until) then
+  return 'none'
+end
 if turn and tonumber(turn) / 1000 - now > tonumber(ARGV[2]) then
   return 'none'
 end

@@ -3,7 +3,7 @@
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  'responded', 'failed', 'misconfigured', 'throttled' or 'slow'
--- ARGV[2]  the most requests per second
+-- ARGV[2]  the most requests per second, unless an operator has set another rate
 -- ARGV[3]  failures in a row that open the circuit breaker
 -- ARGV[4]  wait before the first probe, ms; it doubles from probe to probe
 -- ARGV[5]  longest wait before a probe, ms
@@ -17,13 +17,15 @@
 -- uses clock
 local RECOVERY_S, CUT_EVERY_MS, LOWEST_RATE = 30, 1000, 1
 local THROTTLED_CUT, SLOW_CUT = 0.5, 0.9
-local result, limit = ARGV[1], tonumber(ARGV[2])
+local result = ARGV[1]
 
 ---- Read and decide ----
 
 local names = { 'state', 'probing', 'probe_wait', 'rate', 'rate_at', 'cut_at', 'failures', 'turn', 'wait_until' }
 local state, probing, probe_wait, rate, rate_at, cut_at, failures, turn, wait_until =
   unpack(call('HMGET', ADMISSION, unpack(names)))
+local limit, limit_until = unpack(call('HMGET', ADMISSION, 'limit', 'limit_until'))
+limit = tonumber(limit and now < tonumber(limit_until) and limit or ARGV[2])
 local changes = {}
 local function change(name, value)
   changes[#changes + 1] = name

@@ -1,4 +1,4 @@
--- Erase events by key, whatever their state, a bounded part of them a call. Each lane then links the predecessor of an
+-- Erase events by key or by sequence, whatever their state, a bounded part of them a call. Each lane then links the predecessor of an
 -- event to its successor. A claimed event may be in a request at this moment: its body is removed and its position stays
 -- until the claim ends, so that no later event overtakes it. It is delivered without being sent. The same is done with an
 -- event behind a missing record, which does not say where it is linked. A lane is linked forwards only: the search for a
@@ -13,6 +13,7 @@
 -- ARGV[…]  number of events that are not erased, then their sequences
 -- ARGV[…]  number of events whose fate is known, then for each its sequence and the name of its fate, see fates.lua: the
 --          others are found, and not erased by this call
+-- ARGV[…]  number of events that are erased whatever their keys, then their sequences
 -- ARGV[…]  two per lane in which the call before was searching: its digest, and the last sequence that it passed there
 --
 -- Returns  {more, searches, claimed, sequence, how, record, …}: more: 1 when this call came to its bound; searches: two per
@@ -31,8 +32,9 @@ local last_fate, fate_of = last_spared + 1 + 2 * ARGV[last_spared + 1], {}
 for at = last_spared + 2, last_fate, 2 do
   fate_of[ARGV[at]] = ARGV[at + 1]
 end
+local last_named = last_fate + 1 + ARGV[last_fate + 1]
 local reached = {} -- by digest of a lane: the last event that was passed there
-for at = last_fate + 1, #ARGV, 2 do
+for at = last_named + 1, #ARGV, 2 do
   reached[ARGV[at]] = ARGV[at + 1]
 end
 
@@ -239,6 +241,11 @@ for i = 6, last_digest do
     for _, next_name in ipairs(behind) do
       pending[#pending + 1] = next_name
     end
+  end
+end
+for at = last_fate + 2, last_named do
+  if reply[1] == 1 or events_left <= 0 or steps_left <= 0 or not erase(ARGV[at]) then
+    reply[1] = 1
   end
 end
 reply[1] = some_found and 1 or reply[1]

@@ -176,7 +176,7 @@ def test_failed_events_are_grouped_and_replayed_once_in_order_while_live_events_
             for _ in range(2):
                 pipeline.kill_worker(0)
                 pipeline.start_worker()
-            operator.lines("replay", "--json")
+            operator.lines("replay", "--all", "--json")
         pipeline.drain()
         history = operator.lines("replays", "--json")
         people, journal, figures = found_people(pipeline), pipeline.journal(), pipeline.stats()
@@ -261,7 +261,7 @@ def interruptible() -> None:
 
 def interrupted(operator: Operator, rate: int, after_s: float) -> int:
     """Replay everything, press Ctrl-C some time after it is under way, and return the exit code."""
-    command = [sys.executable, "-m", "console.cli", "dead", "replay", "--rate", str(rate)]
+    command = [sys.executable, "-m", "console.cli", "dead", "replay", "--all", "--rate", str(rate)]
     with subprocess.Popen(
         command,
         env=operator.environment,

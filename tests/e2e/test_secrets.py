@@ -59,7 +59,7 @@ COMMANDS = [
     "dead list --group",
     "dead list --json",
     "dead export",
-    "dead replay --detach",
+    "dead replay --all --detach",
     "dead replays",
     "forget --user-id bob",
     "receipts",

@@ -53,7 +53,7 @@ COMMANDS = [
     ["dead", "list"],
     ["dead", "show", "1"],
     ["dead", "edit", "1"],
-    ["dead", "replay"],
+    ["dead", "replay", "--all"],
     ["dead", "replays"],
     ["dead", "cancel", "1"],
     ["dead", "skip", "1"],

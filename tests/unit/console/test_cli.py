@@ -233,6 +233,7 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
         "limit_per_s": 100,
         "throttled_total": 0,
         "throttled_ms": None,
+        "operator": {"pause": None, "rate": None},
         "hot": [],
     }
     assert status["sources"] == [
@@ -418,7 +419,8 @@ def test_test_shows_the_request_and_sends_nothing(tmp_path: Path) -> None:
     shown = runner.invoke(cli.app, ["test", str(file)]).stdout
 
     assert "ordering keys: id:42" in shown
-    assert "✓ Create or Update Person (createUpdatePerson) → POST /api/v2/entity" in shown
+    assert "✓ Create or Update Person (createUpdatePerson)\n" in shown
+    assert "POST /api/v2/batch\n" in shown
     assert '"plan": "[bold]pro"' in shown
     assert "nothing was sent" in shown
 
@@ -432,10 +434,12 @@ def test_test_shows_why_nothing_would_be_sent() -> None:
 
 
 def test_test_names_the_conditions_that_are_not_met() -> None:
-    shown = runner.invoke(cli.app, ["test"], input='{"type": "unknown"}').stdout
+    track = '{"type": "track", "event": "x", "userId": "42"}'
 
-    assert "nothing would be sent" in shown
-    assert 'type = "identify" is not met; the value is "unknown"' in shown
+    shown = runner.invoke(cli.app, ["test", "--verbose"], input=track).stdout
+
+    assert 'type = "identify" is not met; the value is "track"' in shown
+    assert "is not met" not in runner.invoke(cli.app, ["test"], input=track).stdout
 
 
 @pytest.mark.parametrize("text", ["{", "[]"])

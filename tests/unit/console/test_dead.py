@@ -15,7 +15,7 @@ import orjson
 import pytest
 import redis
 
-import console.dead
+import console.editing
 import lanes
 import mapping
 from console import cli
@@ -116,6 +116,12 @@ def everything(client: redis.Redis) -> dict[bytes, Any]:
         (["replay", "--dry-run", "--as-recorded"], "--dry-run maps events again"),
         (["skip", "99"], "demo has no dead letter 99"),
         (["skip"], "name the dead letters"),
+        (["replay"], "name the dead letters: their ids, options as for `segue dead list`, or --all"),
+        (["replay", "--as-recorded"], "or --all"),
+        (["edit"], "name the dead letters"),
+        (["edit", "1", "2"], "--patch is required"),
+        (["edit", "--reason", "invalid"], "--patch is required"),
+        (["edit", "1", "--patch", '{"userId": null}'], "ingest refuses such an event: userId: is missing"),
         (["skip", "--reason", "invalid"], "2 dead letters would be skipped; without a terminal, --yes is required"),
         (["edit", "99", "--patch", "{}"], "demo has no dead letter 99"),
         (["edit", "1", "--patch", "{"], "the patch is not JSON"),
@@ -192,7 +198,7 @@ def test_recorded_requests_are_replayed_by_either_name_of_the_option(
 ) -> None:
     bury(store, "jo")
 
-    replay = json.loads(dead("replay", option, "--detach", "--json")[1])
+    replay = json.loads(dead("replay", option, "--all", "--detach", "--json")[1])
 
     assert (replay["mode"], replay["state"]) == ("as_recorded", "running")
     assert "--as-it-was" not in dead("replay", "--help")[1]
@@ -257,7 +263,7 @@ def test_lists_are_whole_at_any_width(
         assert code == 0, name
         assert "…" not in printed, name
         assert all(len(line) <= int(width) for line in printed.splitlines()), name
-    assert f"1 2023-11-14 22:13:20Z exhausted trackPageView page from web {message} 1 dead letter" in text["list"]
+    assert f"exhausted trackPageView page of id:jo from web {message} 1 dead letter" in text["list"]
     assert text["list --group"] == f"1 exhausted Track Page View (trackPageView) {message}"
     assert "dead letters 1 exhausted 1 limit 4 blocking 0 in spill files 0" in text["stats"]
     assert "mapped: running, 0 of 1; reason=exhausted, text=[b] started by " in text["replays"]
@@ -296,6 +302,122 @@ def test_a_bulk_command_changes_what_the_same_filter_lists(dead: Dead, store: re
     assert [dead_letter.sequence for dead_letter in query.matching(queue_of(store, "demo"), Filter())] == [1, 2]
 
 
+@pytest.fixture
+def two(tmp_path: Path, dead: Dead, store: redis.Redis) -> Dead:
+    """`segue dead …` with the destinations `demo` and `other`. Both have a dead letter 1, and `demo` has the 2."""
+    (tmp_path / "segue.toml").write_text(f'{CONFIG}[destinations.other]\nsite_id = "s"\napi_key = "k"\n')
+    bury(store, "jo")
+    bury(store, "al")
+    event = {"type": "page", "properties": {}, "userId": "bo", "messageId": "of bo"}
+    other = lanes.ImportedDeadLetter(None, 1, ("id:bo",), pack("app", event), orjson.dumps(failure()))
+    lanes.import_dead_letters(queue_of(store, "other"), [other])
+    return dead
+
+
+def test_every_command_works_across_destinations(two: Dead, store: redis.Redis) -> None:
+    listed = [json.loads(line) for line in two("list", "--json")[1].splitlines()]
+    assert [(row["destination"], row["sequence"], row["person"], row["blocks"]) for row in listed] == [
+        ("demo", 1, "id:jo", False),
+        ("demo", 2, "id:al", False),
+        ("other", 1, "id:bo", False),
+    ]
+    assert "page of id:bo from app for other" in " ".join(two("list")[1].split())
+    assert json.loads(two("list", "--group", "--json")[1])[0]["count"] == 3
+    assert [json.loads(line)["destination"] for line in two("stats", "--json")[1].splitlines()] == ["demo", "other"]
+    assert json.loads(two("show", 2)[1])["destination"] == "demo"
+    assert json.loads(two("show", 1, "--destination", "other")[1])["event"]["userId"] == "bo"
+
+    begun = [json.loads(line) for line in two("replay", "--text", "of ", "--detach", "--json")[1].splitlines()]
+    assert [(replay["destination"], replay["total"]) for replay in begun] == [("demo", 2), ("other", 1)]
+    assert {json.loads(line)["id"] for line in two("replays", "--json")[1].splitlines()} == {
+        replay["id"] for replay in begun
+    }
+    assert two("cancel", begun[1]["id"])[0] == 0
+
+    exported = two("export")[1]
+    assert two("purge", "--yes")[1] == "3 dead letters removed\n"
+    assert two("import", given=exported)[1] == "3 dead letters imported\n"
+    assert [json.loads(line)["destination"] for line in two("list", "--json")[1].splitlines()] == ["demo"] * 2 + [
+        "other"
+    ]
+    assert two("skip", "--source", "app", "--yes")[1] == "1 dead letter skipped\n"
+    assert users(store) == ["jo", "al"]
+
+
+@pytest.mark.parametrize("command", [("show", 1), ("replay", 1), ("skip", 1), ("edit", 1, "--patch", "{}")])
+def test_an_id_that_several_destinations_have_is_ambiguous(two: Dead, command: tuple[Any, ...]) -> None:
+    code, _, error = two(*command)
+
+    assert code == 2
+    assert "demo and other have a dead letter 1: say --destination" in " ".join(error.split())
+
+
+def test_a_line_that_names_no_destination_is_imported_where_the_option_says(two: Dead, store: redis.Redis) -> None:
+    code, _, error = two("import", given=line_of())
+    assert (code, users(store)) == (2, ["jo", "al"])
+    assert "line 1 names none of the destinations demo, other" in error
+
+    assert two("import", "--destination", "other", given=line_of())[1] == "1 dead letter imported\n"
+
+
+def test_a_duration_is_so_long_ago(dead: Dead, store: redis.Redis) -> None:
+    bury(store, "old")
+    bury(store, "new", buried_at_ms=int(time.time() * 1000) - 60_000)
+
+    assert [json.loads(line)["person"] for line in dead("list", "--since", "1h", "--json")[1].splitlines()] == [
+        "id:new"
+    ]
+    assert [json.loads(line)["person"] for line in dead("list", "--until", "1h", "--json")[1].splitlines()] == [
+        "id:old"
+    ]
+    assert dead("list", "--since", "yesterday")[0] == 2
+
+
+def test_a_patch_edits_all_that_match_and_a_dry_run_none(dead: Dead, store: redis.Redis) -> None:
+    for user in ("jo", "al", "bo"):
+        bury(store, user)
+    dead("edit", 2, "--patch", PATCH)
+    before = everything(store)
+
+    dry = json.loads(dead("edit", "--reason", "invalid", "--patch", PATCH, "--dry-run", "--json")[1])
+    assert (dry["edited"], dry["unchanged"], dry["refused"], dry["fail_again"]) == (2, 1, [], {})
+    assert everything(store) == before
+    worse = json.loads(dead("edit", 2, "--patch", '{"properties": null}', "--dry-run", "--json")[1])
+    assert list(worse["fail_again"].values()) == [1]
+
+    code, printed, _ = dead("edit", "--reason", "invalid", "--patch", PATCH)
+    assert (code, printed) == (0, "2 dead letters were edited\n1 unchanged: the patch changes nothing in them\n")
+    found = list(query.matching(queue_of(store, "demo"), Filter()))
+    assert [dead_letter.event["properties"]["url"] for dead_letter in found] == ["https://example.com"] * 3
+
+
+def test_dead_letters_that_a_patch_does_not_fit_are_named_and_the_others_are_edited(
+    dead: Dead, store: redis.Redis
+) -> None:
+    bury(store, "jo")
+    bury(store, "al")
+    dead("edit", 1, "--patch", PATCH)
+    step = '[{"op": "replace", "path": "/properties/url", "value": "https://example.org"}]'
+
+    code, printed, _ = dead("edit", "--reason", "invalid", "--patch", step)
+
+    assert code == 1
+    assert "1 dead letter was edited\n" in printed
+    assert "dead letter 2 cannot be edited: step 1 of the patch" in printed
+
+
+def test_an_editor_that_changes_nothing_edits_nothing(
+    dead: Dead, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury(store, "jo")
+    monkeypatch.setenv("EDITOR", "true")
+
+    assert dead("edit", 1)[1] == "dead letter 1 was not changed\n"
+
+    (dead_letter,) = query.matching(queue_of(store, "demo"), Filter())
+    assert not dead_letter.is_edited
+
+
 def test_show_prints_the_dry_run_and_the_waiting_events(dead: Dead, store: redis.Redis) -> None:
     block(store)
     shown = json.loads(dead("show", 1)[1])
@@ -325,15 +447,15 @@ def test_an_edit_of_a_changed_dead_letter_is_refused(
 ) -> None:
     bury(store, "jo")
     (dead_letter,) = query.matching(queue_of(store, "demo"), Filter())
-    (tmp_path / "editor.sh").write_text("printf '{\"late\": true}' > $1")
+    (tmp_path / "editor.sh").write_text('printf \'{"userId": "jo"}\' > $1')
     monkeypatch.setenv("EDITOR", f"sh {tmp_path / 'editor.sh'}")
-    run_editor = console.dead.subprocess.run
+    run_editor = console.editing.subprocess.run
 
     def edit_first(*arguments: Any, **more: Any) -> Any:
         query.edit(queue_of(store, "demo"), dead_letter, {"first": True})
         return run_editor(*arguments, **more)
 
-    monkeypatch.setattr(console.dead.subprocess, "run", edit_first)
+    monkeypatch.setattr(console.editing.subprocess, "run", edit_first)
     code, _, error = dead("edit", 1)
 
     (dead_letter,) = query.matching(queue_of(store, "demo"), Filter())

@@ -88,7 +88,7 @@ def test_no_text_acts_in_the_terminal(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     if "replays" in arguments or "receipts" in arguments:
-        first = ["dead", "replay", "--detach"] if "replays" in arguments else ["forget", "--user-id", HOSTILE]
+        first = ["dead", "replay", "--all", "--detach"] if "replays" in arguments else ["forget", "--user-id", HOSTILE]
         assert main(first, monkeypatch) == 0
     # As text, not as JSON: a line that is not valid comes back in the error.
     given = json.dumps({"id": HOSTILE, **EVENT} if arguments != ["dead", "import", "-"] else HOSTILE)

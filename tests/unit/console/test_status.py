@@ -45,6 +45,7 @@ DESTINATION = {
     "limit_per_s": 100,
     "throttled_total": 1_200,
     "throttled_ms": 1_767_614_400_000,
+    "operator": {"pause": None, "rate": None},
     "alarm": ALARM,
     "hot": [
         {"digest": "0a1b2c3d4e5f6071", "length": 1_100, "key": None},
@@ -109,6 +110,7 @@ PROCESSES = [
     {"name": "segue-2@host", "configuration": "c0ffee", "fault": None},
 ]
 GATHERED = {
+    "stranded": [],
     "unauthorized_total": 1_234,
     "workers": 2,
     "refusals": REFUSALS,
@@ -189,6 +191,19 @@ def test_figures_of_several_destinations_align() -> None:
 )
 def test_the_state_names_its_reason(state: dict[str, Any], text: str) -> None:
     assert screen(120, [DESTINATION | state], [])[0].rstrip() == text
+
+
+def test_what_an_operator_has_set_is_shown_with_its_reason_and_its_end() -> None:
+    pause = {"until_ms": 1_767_614_400_000, "since_ms": 1_767_610_800_000, "by": "jo@host", "why": "maintenance"}
+    rate = {"requests_per_s": 10.0, "until_ms": None, "since_ms": 1_767_610_800_000, "by": "jo@host"}
+
+    lines = screen(120, [DESTINATION | {"operator": {"pause": pause, "rate": rate}}], [])
+
+    assert [line.strip() for line in lines[:3]] == [
+        "destination journeys: paused by an operator",
+        "paused by jo@host at 2026-01-05 11:00:00Z until 2026-01-05 12:00:00Z: maintenance",
+        "at most 10 requests/s, set by jo@host at 2026-01-05 11:00:00Z",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,156 @@
+"""`segue lanes list`, `find` and `skip`: the waiting events of a queue, one by one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+
+import lanes
+import mapping
+from console import output
+from console.errors import CommandError
+from dead_letters import query
+from dead_letters.query import Filter
+from delivery import log as delivery_log
+from lanes import fates
+from mapping.envelope import message_key, unpack
+
+_MOST_SENT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Conditions on waiting events, all of which must hold."""
+
+    source: str | None = None
+    event: str | None = None  # its name or its type
+
+    def matches(self, body: bytes) -> bool:
+        """Whether the conditions hold for an event with this body."""
+        if self.source is None and self.event is None:
+            return True
+        source, event = _content(body)
+        names = (event.get("event"), event.get("name"), event.get("type"))
+        return self.source in (None, source) and (self.event is None or self.event in names)
+
+
+def find_waiting(queue: lanes.Queue, person: str | None, wanted: Wanted, most: int) -> list[lanes.ListedEvent]:
+    """Return waiting events that match, the first `most` of them: of a person in the order of the lane, else in the
+    order of acceptance. Without a person this reads the whole queue."""
+    if person is None:
+        return lanes.first_events(queue, lambda event: wanted.matches(event.body), most)
+    lane = lanes.lane_events(queue, lanes.digest(person), most=lanes.NO_LIMIT)
+    return lanes.with_states(queue, [event for event in lane if wanted.matches(event.body)][:most])
+
+
+def event_json(event: lanes.ListedEvent, destination: mapping.Destination) -> dict[str, Any]:
+    """Return `{"destination", "sequence", "state", "due_in_ms", "worker", "age_s", "source", "type", "name",
+    "message_id", "keys"}`; `keys` are the ordering keys."""
+    source, content = _content(event.body)
+    return {
+        "destination": destination.name,
+        "sequence": event.sequence,
+        "state": event.state,
+        "due_in_ms": event.due_in_ms,
+        "worker": event.by,
+        "age_s": max(0.0, time.time() - event.accepted_at_ms / 1000),
+        "source": source,
+        "type": content.get("type"),
+        "name": content.get("event") or content.get("name") or "",
+        "message_id": content.get("messageId"),
+        "keys": mapping.ordering_info(content, destination).keys if content else (),
+    }
+
+
+def render(rows: Iterable[dict[str, Any]]) -> RenderableType:
+    """Return the rows of `event_json` as a list for people."""
+    entries = [(str(row["sequence"]), _facts(row), f"{', '.join(row['keys'])}  {row['message_id']}") for row in rows]
+    return Group(output.entries(entries), output.counted(len(entries), "event"))
+
+
+def _facts(row: dict[str, Any]) -> str:
+    state = {"delayed": f"due in {(row['due_in_ms'] or 0) / 1000:.1f} s", "claimed": f"claimed by {row['worker']}"}
+    event = f"{row['type']} {row['name']}".rstrip()
+    where = f"{event} from {row['source']} for {row['destination']}"
+    return f"{row['age_s']:,.0f} s old  {state.get(row['state'], row['state'])}  {where}"
+
+
+def find(
+    queue: lanes.Queue, destination: mapping.Destination, sources: Iterable[str], message_id: str
+) -> Iterator[dict[str, Any]]:
+    """Yield where the event with this message id is, with SOURCE: in front of it or without.
+
+    A row is `{"where", …}`: "waiting" with the members of `event_json`; "dead letter" with `{"destination", "sequence",
+    "reason", "message"}`; "sent" with an item of the delivery log; "finished", when the id is remembered and the event
+    is nowhere.
+    """
+    is_found = False
+    for event in lanes.all_events(queue):
+        if _has_id(event.body, message_id):
+            is_found = True
+            yield {"where": "waiting"} | event_json(lanes.with_states(queue, [event])[0], destination)
+    for dead in query.matching(queue, Filter(text=message_id.rpartition(":")[2] or message_id)):
+        if message_id in (dead.event.get("messageId"), message_key(dead.source, dead.event)) and not dead.blocks:
+            is_found = True
+            reason = {"reason": dead.failure.reason.value, "message": dead.failure.message}
+            yield {"where": "dead letter", "destination": queue.name, "sequence": dead.sequence} | reason
+    ids = {message_id, *(f"{source}:{message_id}" for source in sources)}
+    for sent in delivery_log.sent_of(queue, ids, _MOST_SENT):
+        is_found = True
+        yield {"where": "sent", "destination": queue.name} | asdict(sent)
+    if not is_found and any(lanes.is_remembered(queue, each) for each in ids):
+        yield {"where": "finished", "destination": queue.name}
+
+
+def found_line(row: dict[str, Any]) -> str:
+    """Return a row of `find` for people."""
+    match row["where"]:
+        case "waiting":
+            return f"{row['destination']}: waiting as #{row['sequence']}: {_facts(row)}; {', '.join(row['keys'])}"
+        case "dead letter":
+            hint = f"`segue dead show {row['sequence']}`"
+            return f"{row['destination']}: dead letter {row['sequence']}, {row['reason']}: {row['message']}; {hint}"
+        case "sent":
+            result = row["refusal"] or "accepted by Customer.io"
+            return f"{row['destination']}: sent as #{row['sequence']} at {output.utc(row['sent_ms'])}: {result}"
+    text = "it was accepted within SEGUE_DEDUPE_S and has left the queue; the delivery log does not have it any more"
+    return f"{row['destination']}: {text}"
+
+
+def skip(queue: lanes.Queue, sequence: int) -> str:
+    """Discard one waiting event; the events behind it go on. Return what became of it, as a text.
+
+    Raises CommandError: there is no such waiting event.
+    """
+    event = lanes.read_event(queue, sequence)
+    if event is None:
+        raise CommandError(f"{queue.name} has no waiting event {sequence}; `segue lanes list` shows the existing ones")
+    if event.state == "blocking":
+        raise CommandError(
+            f"{sequence} is a dead letter that blocks its lane; `segue dead skip {sequence}` discards it"
+        )
+
+    def fate_of(body: bytes) -> str:
+        return fates.name("dropped", _content(body)[0], "discarded")
+
+    erased = lanes.erase(queue, (), sequences=[sequence], counted_as=fate_of)
+    if erased.claimed:
+        return "is being delivered at this moment, so it may have been sent; it is not sent again"
+    return "is discarded" if erased.events else "left the queue before"
+
+
+def _content(body: bytes) -> tuple[str, dict[str, Any]]:
+    """Return the source and the event; empty for a body that was erased or cannot be read."""
+    try:
+        return unpack(body)[:2] if body else ("", {})
+    except Exception:
+        return "", {}
+
+
+def _has_id(body: bytes, message_id: str) -> bool:
+    source, event = _content(body)
+    return bool(event) and message_id in (event.get("messageId"), message_key(source, event))

@@ -1,0 +1,44 @@
+"""Queues in Redis whose destination is no longer configured: no worker delivers what they have."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import NamedTuple, cast
+
+import redis
+
+from lanes import keys
+
+_PAGE = 1000
+
+
+class StrandedQueue(NamedTuple):
+    """A queue without a destination that still has events or dead letters."""
+
+    name: str
+    waiting: int  # events, without dead letters that block
+    dead: int
+
+
+def queue_names(client: redis.Redis) -> list[str]:
+    """Return the names of all queues in this Redis, by a scan of its keys."""
+    prefix, suffix = keys.LAYOUT.of("\0").split("\0")
+    pattern = f"{keys.escaped(prefix)}*{keys.escaped(suffix)}"
+    found = cast(Iterator[bytes], client.scan_iter(match=pattern, count=_PAGE, _type="string"))
+    names = {name.decode().removeprefix(prefix).removesuffix(suffix) for name in found}
+    return sorted(names)
+
+
+def stranded(client: redis.Redis, configured: Collection[str]) -> list[StrandedQueue]:
+    """Return the queues that are not among the configured ones and have events or dead letters."""
+    found = [_read(client, name) for name in queue_names(client) if name not in configured]
+    return [queue for queue in found if queue.waiting or queue.dead]
+
+
+def _read(client: redis.Redis, name: str) -> StrandedQueue:
+    with client.pipeline(transaction=True) as pipeline:
+        pipeline.hlen(keys.EVENT.of(name))
+        pipeline.scard(keys.BLOCKING.of(name))
+        pipeline.zcard(keys.DEAD_INDEX.of(name))
+        events, blocking, dead = pipeline.execute()
+    return StrandedQueue(name, events - blocking, dead)
