@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
 import orjson
+from redis.exceptions import OutOfMemoryError
 from zstandard import ZstdCompressor, ZstdError, decompress
 
 import lanes
@@ -115,9 +116,12 @@ class Recorder:
         }
 
     def write(self) -> None:
-        """Write the requests since the last call to the log."""
+        """Write the requests since the last call to the log; while Redis is full they are not kept."""
         if self._entries:
-            self._queue.client.lpush(_key(self._queue), *self._entries)
+            try:
+                self._queue.client.lpush(_key(self._queue), *self._entries)
+            except OutOfMemoryError:  # settling the claim makes room
+                log.warning("%s: Redis is full, the delivery log lacks %d requests", self._queue.name, len(self._entries))
             self._entries.clear()
 
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from celery import signals
-from redis.exceptions import LockError, LockNotOwnedError, RedisError
+from redis.exceptions import LockError, LockNotOwnedError, OutOfMemoryError, RedisError
 from redis.lock import Lock
 
 import lanes
@@ -119,9 +119,11 @@ def sweep() -> None:
 
 
 def _sweep_alone(runtime: Runtime, name: str) -> None:
-    """Sweep for one destination. An exception that no code expected delays no other one."""
+    """Sweep for one destination. A Redis that is full, and an exception that no code expected, delay no other one."""
     try:
         _sweep(runtime, name)
+    except OutOfMemoryError as error:
+        log.warning("%s: Redis is full: %s", name, error)
     except RedisError:
         raise
     except Exception:
@@ -130,8 +132,8 @@ def _sweep_alone(runtime: Runtime, name: str) -> None:
 
 def _sweep(runtime: Runtime, name: str) -> None:
     queue = runtime.queues[name]
-    if lanes.reap(queue).wake:
-        wake(name)
+    if lanes.reap(queue).wake and not wake(name):
+        _deliver_alone(name)
     delivery_log.trim(queue, runtime.destinations[name].delivery.log_requests)
     for replay_id in replays.next_up(queue):
         request("replay", name, replay_id)
@@ -139,6 +141,11 @@ def _sweep(runtime: Runtime, name: str) -> None:
         request("retention", name)
     if receipts.unfinished(queue):
         request("finish_erasures", name)
+
+
+def _deliver_alone(name: str) -> None:
+    """Deliver in a thread of this process, without a message. A full Redis takes no message until events leave it."""
+    threading.Thread(target=deliver, args=(name,), name=f"deliver-{name}", daemon=True).start()
 
 
 @contextmanager
@@ -189,7 +196,10 @@ def _tick() -> None:
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
 def check_set_up(**_: Any) -> None:
-    """Build the runtime before anything is claimed, and exit when this process must not run."""
+    """Build the runtime before anything is claimed, and begin to sweep; exit when this process must not run.
+
+    Celery becomes ready when Redis takes its messages; events are delivered before.
+    """
     try:
         runtime()
     except RedisError as error:
@@ -197,15 +207,15 @@ def check_set_up(**_: Any) -> None:
     except _SET_UP_ERRORS as error:
         log.critical("the worker cannot start: %s", error)
         raise SystemExit(1) from None
+    threading.Thread(target=_tick, name="sweep", daemon=True).start()
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]
-def start_ticking(**_: Any) -> None:
-    """Begin the heartbeats and sweeps of this process."""
+def keep_what_is_loaded(**_: Any) -> None:
+    """Take what was loaded out of the garbage collector's view."""
     # What was loaded stays; what a claim brings is many small objects without cycles, and gone with it.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    threading.Thread(target=_tick, name="sweep", daemon=True).start()
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]

@@ -8,6 +8,7 @@
 --
 -- Returns  'all', 'none' or 'probe'
 -- Clock    Redis' own.
+-- allow-oom
 -- uses clock
 local state, probe_at, turn = unpack(call('HMGET', ADMISSION, 'state', 'probe_at', 'turn'))
 if turn and tonumber(turn) / 1000 - now > tonumber(ARGV[2]) then

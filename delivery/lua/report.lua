@@ -12,6 +12,7 @@
 --
 -- Returns  1 when the circuit breaker is open or the destination is paused now
 -- Clock    Redis' own.
+-- allow-oom
 -- uses clock
 local RECOVERY_S, CUT_EVERY_MS, LOWEST_RATE = 30, 1000, 1
 local THROTTLED_CUT, SLOW_CUT = 0.5, 0.9
