@@ -11,14 +11,18 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import partial
+from hashlib import sha256
+from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+import orjson
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from lanes.redis_url import broker_settings, checked_url
 
@@ -30,9 +34,10 @@ DEFAULT_DOCUMENT: dict[str, Any] = {
     "destinations": {"demo": {"site_id": "demo", "api_key": "demo"}},
 }
 
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# `${NAME}`, a variable, and `${file:PATH}`, the content of a file.
+_REFERENCE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)|file:([^}]+))\}")
 # `$NAME` and `${NAME:-default}`, which shells replace and this file does not.
-_SHELL_REFERENCE = re.compile(r"\$[A-Za-z_]|\$\{(?![A-Za-z_][A-Za-z0-9_]*\})")
+_SHELL_REFERENCE = re.compile(r"\$[A-Za-z_]|\$\{(?![A-Za-z_][A-Za-z0-9_]*\}|file:[^}]+\})")
 # Tables in which `$` has a meaning of its own: paths, triggers and conditions.
 _WITH_DOLLARS = ("mapping", "subscriptions", "filters")
 _CREDENTIALS_IN_URL = re.compile(r"//[^/]*@")
@@ -55,6 +60,42 @@ def _base_url(url: str) -> str:
     return url
 
 
+def _host(host: str) -> str:
+    """Return the host if a server may listen on it; raise ValueError otherwise."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        host = ""
+    if not host or not host.isprintable() or not {" ", "/", "@"}.isdisjoint(host):
+        raise ValueError("must be an address or the name of a host")
+    return host
+
+
+def _proxies(text: str) -> str:
+    """Return the networks of proxies, separated by commas, or `*` for all; raise ValueError if one is none."""
+    if text in ("", "*"):
+        return text
+    try:
+        return ",".join(str(ip_network(part.strip(), strict=False)) for part in text.split(","))
+    except ValueError:
+        raise ValueError("must be addresses and networks like 10.0.0.0/8, separated by commas, or *") from None
+
+
+def _path(path: Path) -> Path:
+    """Return the path if a URL can contain it; raise ValueError otherwise."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be UTF-8") from None
+    return path
+
+
+_Port = Annotated[int, Field(ge=1, le=65_535)]
+_Path = Annotated[Path, AfterValidator(_path)]
+_BaseUrl = Annotated[str, AfterValidator(_base_url)]
+_DAY_S = 86_400
+
+
 class Settings(BaseSettings):
     """The environment variables as typed values. Durations are seconds, ports are TCP ports on `host`.
 
@@ -66,32 +107,36 @@ class Settings(BaseSettings):
     redis_url: Annotated[str, AfterValidator(checked_url)] = Field(
         default="redis://127.0.0.1:6379/0", validation_alias="REDIS_URL", repr=False
     )
-    config: Path | None = None
-    data_dir: Path = Path(".segue")
-    host: str = "127.0.0.1"
-    ingest_port: int = 8080
-    ingest_processes: int = Field(default=1, ge=1)
-    max_connections: int = Field(default=10_000, ge=1)
-    max_connections_per_address: int | None = Field(default=None, ge=1)
-    idle_s: float = Field(default=75.0, gt=0)
-    simulator_port: int = 8090
-    console_port: int = 8081
-    public_url: Annotated[str, AfterValidator(_base_url)] | None = None
-    analytics_js: Path | None = None
-    workers: int = Field(default=2, ge=1)
-    concurrency: int = Field(default=4, ge=1)
-    track_url: Annotated[str, AfterValidator(_base_url)] | None = None
-    lease_s: float = Field(default=20.0, gt=0)
-    retry_base_s: float = Field(default=1.0, gt=0)
-    settle_s: float = Field(default=5.0, ge=0)
-    sweep_s: float = Field(default=1.0, gt=0)
-    spill_dir: Path | None = None
-    max_cooldown_s: float = Field(default=30.0, gt=0)
-    max_fan_in: int = Field(default=10, ge=1)
-    queue_limit: int = Field(default=1_000_000, ge=1)
-    dedupe_s: int = Field(default=24 * 3600, ge=1)
+    config: _Path | None = None
+    data_dir: _Path = Path(".segue")
+    host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
+    ingest_port: _Port = 8080
+    ingest_processes: int = Field(default=1, ge=1, le=1000)
+    max_connections: int = Field(default=10_000, ge=1, le=1_000_000)
+    max_connections_per_address: int | None = Field(default=None, ge=1, le=1_000_000)
+    idle_s: float = Field(default=75.0, gt=0, le=_DAY_S)
+    simulator_port: _Port = 8090
+    console_port: _Port = 8081
+    public_url: _BaseUrl | None = None
+    trusted_proxies: Annotated[str, AfterValidator(_proxies)] = "127.0.0.1,::1"
+    analytics_js: _Path | None = None
+    workers: int = Field(default=2, ge=1, le=1000)
+    concurrency: int = Field(default=4, ge=1, le=1000)
+    track_url: _BaseUrl | None = None
+    lease_s: float = Field(default=20.0, gt=0, le=_DAY_S)
+    retry_base_s: float = Field(default=1.0, gt=0, le=_DAY_S)
+    settle_s: float = Field(default=5.0, ge=0, le=_DAY_S)
+    sweep_s: float = Field(default=1.0, gt=0, le=_DAY_S)
+    spill_dir: _Path | None = None
+    max_cooldown_s: float = Field(default=30.0, gt=0, le=_DAY_S)
+    max_fan_in: int = Field(default=10, ge=1, le=1_000_000)
+    queue_limit: int = Field(default=1_000_000, ge=1, le=10**12)
+    dedupe_s: int = Field(default=24 * 3600, ge=1, le=3650 * _DAY_S)
     reorder_ms: int | None = Field(default=None, ge=0, lt=10_000)
-    reorder_late_s: float = Field(default=60.0, ge=0)
+    reorder_late_s: float = Field(default=60.0, ge=0, le=3650 * _DAY_S)
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["info", "warning", "error"] = "info"
+    process_name: str | None = None
 
     @classmethod
     def load(cls, joined: Mapping[str, str] = MappingProxyType({})) -> Settings:
@@ -99,11 +144,18 @@ class Settings(BaseSettings):
 
         Raises SettingsError: a value is invalid; the message names each such variable and its value.
         """
-        values: dict[str, Any] = {_field(name): value for name, value in joined.items() if name not in os.environ}
+        values: dict[str, Any] = {_field(name): value for name, value in not_set(joined).items()}
         try:
             return cls(**values)
         except ValidationError as error:
             raise SettingsError("\n".join(map(_described, error.errors()))) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where values come from: arguments, then the variables and the files that variables name."""
+        return init_settings, _Environment(settings_cls)
 
     def broker(self) -> dict[str, Any]:
         """Return the settings of Celery that connect it to Redis."""
@@ -132,19 +184,121 @@ class Settings(BaseSettings):
             return DEFAULT_DOCUMENT
         return read_document(self.config)
 
+    def secret_files(self) -> list[Path]:
+        """Return the files that variables `…_FILE` and `${file:PATH}` in the configuration file name."""
+        files = [Path(name) for _, name in _named_files(os.environ)]
+        if self.config is not None:
+            files += [_beside(self.config, match[2]) for match in self._references() if match[2]]
+        return files
+
+    def unknown_variables(self) -> list[str]:
+        """Return the variables `SEGUE_*` that nothing reads: no setting, and no `${NAME}` in the configuration file."""
+        read = {name for setting in VARIABLES for name in (setting, f"{setting}_FILE")}
+        read |= injected_variables(os.environ) | {match[1] for match in self._references() if match[1]}
+        return sorted(name for name in os.environ if name.startswith("SEGUE_") and name not in read)
+
+    def _references(self) -> list[re.Match[str]]:
+        document = {} if self.config is None else _read(self.config)
+        return [match for text in _texts(document) for match in _REFERENCE.finditer(text)]
+
     def literal_references(self) -> list[str]:
         """Return the keys of the configuration file with `$NAME` or `${NAME:-default}`, which are not replaced."""
         return [] if self.config is None else list(_literal_references(_read(self.config), ""))
 
 
+VARIABLES = tuple(
+    str(field.validation_alias or f"SEGUE_{name.upper()}") for name, field in Settings.model_fields.items()
+)
+
+
+class _Environment(EnvSettingsSource):
+    """The variables of this process, without those that a platform injects, and with the contents of the files that
+    variables `…_FILE` name. A variable has priority over its file."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls)
+        injected = {name.lower() for name in injected_variables(os.environ)}
+        files = {variable: _content(Path(name), f"{variable}_FILE") for variable, name in _named_files(os.environ)}
+        self.env_vars = {
+            **{variable.lower(): text for variable, text in files.items()},
+            **{name: value for name, value in self.env_vars.items() if name not in injected},
+        }
+
+
+# A service's address, as Kubernetes sets it in every container of a namespace for each of its services, and Docker for
+# each link. A service `segue-ingest` so sets SEGUE_INGEST_PORT=tcp://10.0.0.1:8080 and six variables more.
+_SERVICE = re.compile(r"(SEGUE_(?:\w+_)?)PORT(?:_\d+_(?:TCP|UDP|SCTP))?")
+_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")
+_OF_SERVICE = re.compile(r"PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?|SERVICE_(?:HOST|PORT(?:_\w+)?)|NAME|ENV_\w+")
+
+
+def injected_variables(environment: Mapping[str, str]) -> set[str]:
+    """Return the names of the variables that a platform has set for services whose names begin with `segue`."""
+    matches = ((name, _SERVICE.fullmatch(name), value) for name, value in environment.items())
+    addresses = {name: match[1] for name, match, value in matches if match and _ADDRESS.match(value)}
+    others = {
+        name
+        for service in set(addresses.values())
+        for name in environment
+        if name.startswith(service) and _OF_SERVICE.fullmatch(name.removeprefix(service))
+    }
+    return addresses.keys() | others
+
+
+def not_set(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the variables that the environment of this process does not set, directly or by a file."""
+    return {
+        name: value for name, value in variables.items() if name not in os.environ and f"{name}_FILE" not in os.environ
+    }
+
+
+def _named_files(environment: Mapping[str, str]) -> list[tuple[str, str]]:
+    names = [(variable, environment.get(f"{variable}_FILE")) for variable in VARIABLES if variable not in environment]
+    return [(variable, name) for variable, name in names if name is not None]
+
+
+def _content(file: Path, where: str) -> str:
+    """Return the text of a file, without the line feeds at its end. `where` names it in a SettingsError."""
+    try:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise SettingsError(f"{where}: {file} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise SettingsError(f"{where}: {file} cannot be read: it is not UTF-8") from None
+
+
+def _beside(config: Path, name: str) -> Path:
+    """Return the path of a file that the configuration file names, from its own directory on."""
+    return config.parent / name
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the strings of a document in which references are replaced."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key != "mapping":
+                yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+    elif isinstance(value, str):
+        yield value
+
+
 def read_document(path: Path) -> dict[str, Any]:
     """Return the tables of the TOML file at `path`.
 
-    `${NAME}` in a string is replaced by the environment variable NAME, except in a table `mapping`.
+    `${NAME}` in a string is replaced by the environment variable NAME, and `${file:PATH}` by the content of a file,
+    except in a table `mapping`. A path is that from the directory of the TOML file.
 
-    Raises SettingsError: the file cannot be read or is not TOML, or a variable is not set.
+    Raises SettingsError: a file cannot be read or is not TOML, or a variable is not set.
     """
     return {key: _resolve(value, key, path) for key, value in _read(path).items()}
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """Return 12 hexadecimal digits that tell versions of a configuration apart."""
+    return sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()[:12]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -178,11 +332,14 @@ def _resolve(value: Any, where: str, path: Path) -> Any:
     if isinstance(value, list):
         return [_resolve(inner, f"{where}[{index}]", path) for index, inner in enumerate(value)]
     if isinstance(value, str):
-        return _REFERENCE.sub(lambda match: _environment(match[1], where, path), value)
+        return _REFERENCE.sub(partial(_referred, where, path), value)
     return value
 
 
-def _environment(name: str, where: str, path: Path) -> str:
+def _referred(where: str, path: Path, reference: re.Match[str]) -> str:
+    name, file = reference[1], reference[2]
+    if file:
+        return _content(_beside(path, file), f"{path}: {where}")
     if name not in os.environ:
         raise SettingsError(f"{path}: {where}: the environment variable {name} is not set")
     return os.environ[name]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,14 +13,18 @@ import httpx
 import mapping
 from ingest.access import sources
 from lanes.redis_url import verifies_certificate
-from settings import Settings, SettingsError
+from settings import VARIABLES, Settings, SettingsError, digest, injected_variables
 
 _TIMEOUT_S = 10.0
+# Access to the file of a secret: others may read or change it, or its group may change it.
+_TOO_OPEN = 0o027
 
 
 def faults(document: dict[str, Any]) -> list[str]:
     """Return every fault of the configuration's tables, each with its key; an empty list when they are valid."""
     found: list[str] = []
+    if not document.get("sources") and not document.get("destinations"):
+        found.append("there are neither tables like [sources.website] nor like [destinations.journeys]")
     try:
         mapping.destinations(document)
     except mapping.ConfigurationError as error:
@@ -30,7 +37,8 @@ def faults(document: dict[str, Any]) -> list[str]:
 
 
 def summary(document: dict[str, Any]) -> Iterator[str]:
-    """Yield one line for each destination and source of a valid configuration."""
+    """Yield one line for a valid configuration, and one for each of its destinations and sources."""
+    yield f"configuration {digest(document)}"
     for name, destination in mapping.destinations(document).items():
         enabled = sum(subscription.enabled for subscription in destination.subscriptions)
         yield f"destination {name}: region {destination.region}, {enabled} subscriptions enabled"
@@ -38,26 +46,52 @@ def summary(document: dict[str, Any]) -> Iterator[str]:
         webhook = "" if source.webhook_secret else "; without webhook_secret, requests to its webhook are refused"
         trust = f" ({source.trust})" if source.trust else ""
         yield f"source {source.name}{trust} → {', '.join(source.destinations)}{webhook}"
-    if not document.get("sources"):
-        yield "no sources: no event can be accepted"
 
 
 def warnings(document: dict[str, Any]) -> list[str]:
     """Return the warnings of a valid configuration: of its sources, and the lint warnings of its triggers."""
     found = mapping.destinations(document).values()
     lint = [warning for destination in found for warning in mapping.lint_warnings(destination)]
-    return [*sources.warnings(document), *lint]
+    empty = [] if document.get("sources") else ["sources: there are none, so no event can be accepted"]
+    return [*empty, *sources.warnings(document), *lint]
 
 
 def settings_warnings(settings: Settings) -> list[str]:
     """Return what is valid in the settings and the configuration file, and probably not meant."""
-    found = [
+    found = [*_environment_warnings(settings), *map(_mode_warning, filter(_is_too_open, settings.secret_files()))]
+    found += [
         f"{key}: only ${{NAME}} is replaced by an environment variable; this text stays as it is"
         for key in settings.literal_references()
     ]
     if not verifies_certificate(settings.redis_url):
         found.append("REDIS_URL: with ssl_cert_reqs=none or optional, the certificate of Redis is not verified")
     return found
+
+
+def _environment_warnings(settings: Settings) -> Iterator[str]:
+    injected = injected_variables(os.environ)
+    settings_names = sorted(injected.intersection(VARIABLES))
+    if injected:
+        example = (settings_names or sorted(injected))[0]
+        yield (
+            f"{example}: is ignored, with {len(injected) - 1} more variables that the platform sets for a service; "
+            "enableServiceLinks: false in the pod removes them"
+        )
+    for name in settings.unknown_variables():
+        nearest = get_close_matches(name, VARIABLES, n=1, cutoff=0.6)
+        yield f"{name}: there is no such setting" + (f"; did you mean {nearest[0]}?" if nearest else "")
+    if "FORWARDED_ALLOW_IPS" in os.environ:
+        yield "FORWARDED_ALLOW_IPS: is not read; SEGUE_TRUSTED_PROXIES names the proxies"
+
+
+def _is_too_open(file: Path) -> bool:
+    return bool(file.stat().st_mode & _TOO_OPEN)
+
+
+def _mode_warning(file: Path) -> str:
+    return (
+        f"{file}: other users may read or change this secret (mode {file.stat().st_mode & 0o777:04o}); use 0400 or 0440"
+    )
 
 
 def credentials(

@@ -18,10 +18,10 @@ import typer
 
 import lanes
 import mapping
-from console import checking, dead_cli, forget_cli, importing, lanes_cli, status, tester, translate
+from console import checking, dead_cli, forget_cli, importing, lanes_cli, reload, status, tester, translate
 from console.demo import run as demo
 from console.errors import CommandError
-from console.local import up
+from console.local import health, up
 from console.options import AsJson, Destination
 from console.output import out, print_error, print_json, print_line, print_lines, print_text, safe
 from console.session import Session
@@ -33,7 +33,6 @@ app = typer.Typer(
     name="segue",
     help="Carry Segment events to Customer.io: in order per person, at volume, without loss.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(forget_cli.app)
@@ -95,11 +94,13 @@ def ingest(
     ] = None,
 ) -> None:
     """Run the HTTP endpoint that accepts events."""
+    from ingest.browser import analytics_js
     from ingest.serving import server
 
     session = _startable()
+    analytics_js.scripts(session.settings.analytics_js)  # a fault ends the command, and not each of its processes
     os.environ.update(session.environment())
-    server.run(session.settings, processes or session.settings.ingest_processes, typer.echo)
+    server.run(session.settings, processes or session.settings.ingest_processes)
 
 
 @app.command()
@@ -130,18 +131,36 @@ def show_status(as_json: AsJson = False) -> None:
         out.print(status.render(figures))
 
 
+@app.command(name="health")
+def check_health(
+    role: Annotated[
+        health.Role | None, typer.Argument(help="The process to look for; either of them without it.")
+    ] = None,
+) -> None:
+    """Exit with 0 when an ingest or a worker of this machine works, with 1 and the reason when not."""
+    session = Session.join()
+    fault = health.fault(role, session.settings, session.client)
+    if fault:
+        print_error(fault)
+        raise typer.Exit(1)
+    print_line("ok")
+
+
 @app.command()
 def check(
     credentials: Annotated[bool, typer.Option("--credentials", help="Test the credentials at Customer.io.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also when there is a warning.")] = False,
 ) -> None:
     """Check the configuration and print every fault. The exit code is 1 when there is one."""
     settings = Session.join().settings
     document = settings.document()
     faults = checking.faults(document)
+    warnings = checking.settings_warnings(settings)
     if not faults:
         print_lines(checking.summary(document))
-        for warning in (*checking.settings_warnings(settings), *checking.warnings(document)):
-            print_line(f"warning: {warning}", style="yellow")
+        warnings += checking.warnings(document)
+    for warning in warnings:
+        print_line(f"warning: {warning}", style="yellow")
     if credentials and not faults:
         for name, destination in mapping.destinations(document).items():
             fault = checking.credentials(destination, settings)
@@ -152,9 +171,25 @@ def check(
     file = f"{settings.config}: " if settings.config else ""
     for fault in faults:
         print_error(f"{file}{fault}")
-    if faults:
+    if faults or (strict and warnings):
         raise typer.Exit(1)
     print_line("ok")
+
+
+@app.command(name="reload")
+def reload_configuration() -> None:
+    """Have every running process load the configuration file again.
+
+    Each of them prints the digest of what it uses. The exit code is 1 when one keeps another configuration.
+    """
+    session = Session.join()
+    results = list(reload.lines(session, *reload.reload(session)))
+    for line, uses_it in results:
+        print_line(line) if uses_it else print_error(line)
+    if not results:
+        print_line("no process runs")
+    if not all(uses_it for _, uses_it in results):
+        raise typer.Exit(1)
 
 
 @app.command(name="test")
@@ -218,12 +253,14 @@ def _give_up(text: str) -> None:
 
 
 def _startable() -> Session:
-    """Return the session of a process that may start. Redis may be unavailable.
+    """Return the session of a process that may start; print the warnings of its settings. Redis may be unavailable.
 
     Raises CommandError: the configuration has faults, or a value differs from a queue's. Raises lanes.OtherLayout.
     """
     session = Session.join()
     _valid(session.settings)
+    for warning in checking.settings_warnings(session.settings):
+        print_error(f"segue: warning: {warning}")
     with suppress(redis.RedisError):
         session.check_queues()
     return session

@@ -18,7 +18,7 @@ import mapping
 from console.errors import CommandError
 from console.local import running
 from privacy.purge import ErasureContext
-from settings import Settings
+from settings import Settings, not_set
 
 _TIMEOUT_S, _CONNECT_TIMEOUT_S = 30, 5
 # Values of a queue: the setting of each, and how many of the value's units are one of the setting's.
@@ -40,7 +40,7 @@ class Session:
 
     def environment(self) -> dict[str, str]:
         """Return the environment for a process that has the settings of this session."""
-        return {**self.joined, **os.environ}
+        return {**not_set(self.joined), **os.environ}
 
     @cached_property
     def client(self) -> redis.Redis:

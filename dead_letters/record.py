@@ -14,7 +14,6 @@ time. No caller changes a record. `dead_letters.import_export` validates importe
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -29,9 +28,9 @@ import lanes
 import mapping
 from delivery.batching import Item
 from delivery.outcomes import Rejected, RetryLater
+from logs import events as log
+from logs.causes import cause
 from mapping.envelope import JsonObject, encoded, has_more_levels, pack, unpack
-
-log = logging.getLogger(__name__)
 
 _DAMAGED = (AttributeError, KeyError, TypeError, ValueError, ZstdError)  # what reading a damaged record raises
 
@@ -463,7 +462,8 @@ def lines(destination: str, dead_letters: Iterable[DeadLetter]) -> Iterator[tupl
                 raise ValueError(dead_letter.failure.message)
             line = dead_letter.line(destination).to_bytes()
         except (TypeError, ValueError, RecursionError) as error:
-            log.error("%s: dead letter %d cannot be written as a line: %s", destination, dead_letter.sequence, error)
+            sequence = dead_letter.sequence
+            log.DEAD_LETTER_UNWRITABLE.write(destination=destination, sequence=sequence, error=cause(error))
         else:
             yield dead_letter, line
 
@@ -565,6 +565,7 @@ def plain_failure(
 
 def _fault(request: Request, outcome: Rejected | RetryLater) -> Fault:
     response: Any = asdict(outcome.response)
+    del response["request_id"]  # of the log
     return Fault(
         request.subscription,
         request.action,

@@ -10,7 +10,6 @@ instead of requeuing it.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -23,8 +22,7 @@ from dead_letters import dry_run, query
 from dead_letters.query import Filter
 from dead_letters.record import DeadLetter
 from lanes import Queue, keys
-
-log = logging.getLogger(__name__)
+from logs import events as log
 
 PAGE = 50
 # Live events go first: a replay waits while more than this many events are ready.
@@ -43,7 +41,7 @@ class ReplayContext:
     """The functions of the worker that a replay needs."""
 
     wait: Callable[[float], Any]  # seconds
-    wake: Callable[[str], None]  # requests a deliverer for the destination
+    wake: Callable[[str], object]  # requests a deliverer for the destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +242,8 @@ def _requeued(
             return replace(dead_letter.stored, body=body)
         event = _new_event(dead_letter, body, destination, queue.cooldown_ms)
         return event._replace(run="") if as_recorded else event  # recorded requests may differ from what is mapped now
-    except Exception:
-        log.exception("%s: unhandled exception, dead letter %d is not replayed", queue.name, dead_letter.sequence)
+    except Exception as error:
+        log.unhandled("the replay of a dead letter", error, destination=queue.name, sequence=dead_letter.sequence)
         return None
 
 

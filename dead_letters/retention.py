@@ -6,7 +6,6 @@ the alarm.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +15,8 @@ from dead_letters import query, record, spill_files
 from dead_letters.query import Filter
 from dead_letters.record import DeadLetter
 from lanes import Queue
+from logs import events as log
 from mapping import Delivery
-
-log = logging.getLogger(__name__)
 
 # A tenth of the limit is moved beyond what exceeds it, so that few spill files are written.
 _DOWN_TO = 0.9
@@ -39,12 +37,7 @@ def unblock_expired(queue: Queue, delivery: Delivery, now_ms: int) -> int:
                 expired[stored.sequence] = replace(failure, unblocked_at_ms=now_ms).to_bytes()
     if expired:
         lanes.unblock(queue, expired)
-        log.warning(
-            "%s: %d dead letters blocked later events for %d h and were unblocked",
-            queue.name,
-            len(expired),
-            delivery.hold_hours,
-        )
+        log.DEAD_LETTERS_UNBLOCKED.write(destination=queue.name, dead_letters=len(expired), hours=delivery.hold_hours)
     return len(expired)
 
 
@@ -81,7 +74,7 @@ def finish_spills(queue: Queue, directory: Path) -> None:
     for file in spill_files.unfinished(directory, queue.name):
         spilled = lanes.close_spill(queue, file.name)
         if finished := spill_files.finish(file, spilled):
-            log.warning("%s: %d dead letters were moved to %s", queue.name, len(spilled), finished)
+            log.DEAD_LETTERS_SPILLED.write(destination=queue.name, dead_letters=len(spilled), file=finished)
         lanes.end_spill(queue, file.name)
 
 

@@ -23,10 +23,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal, cast
 
+from delivery import failures
 from delivery.batching import Request
 from delivery.outcomes import NOT_SENT, Outcome, Paused, RetryLater, Send
 from delivery.scripts import run
 from lanes import Queue, keys
+from logs import events as log
 
 FAILURES: Final = 5
 LONGEST_PROBE_WAIT_S: Final = 30.0
@@ -41,6 +43,15 @@ _RECENT_WEIGHT, _USUAL_WEIGHT = 0.05, 0.005
 
 # The fields of a stop.
 _STOPPED = ("state", "reason", "reason_at", "since", "probing", "probe_at", "probe_wait", "failures")
+
+# What `report.lua` says that a result changed.
+_CHANGES: Final = {
+    b"opened": log.BREAKER_OPENED,
+    b"closed": log.BREAKER_CLOSED,
+    b"paused": log.DESTINATION_PAUSED,
+    b"resumed": log.DESTINATION_RESUMED,
+    b"probe_failed": log.PROBE_FAILED,
+}
 
 Permit = Literal["all", "probe", "none"]
 
@@ -74,7 +85,10 @@ class Admission:
         "probe" is given to one caller at a time, and takes effect by being returned.
         """
         reply: bytes = run(self.queue, "permit", int(_PROBE_S * 1000), int(self.turn_s * 1000))
-        return cast(Permit, reply.decode())
+        permit = cast(Permit, reply.decode())
+        if permit == "probe":
+            log.BREAKER_HALF_OPEN.write(destination=self.queue.name)
+        return permit
 
     def guard(self, send: Send) -> Send:
         """Return `send` as a function that acquires a turn first and reports the outcome.
@@ -110,11 +124,11 @@ class Admission:
     def _reported(self, outcomes: list[Outcome], elapsed_s: float, *, had_failures: bool) -> list[Outcome]:
         first = outcomes[0]
         if isinstance(first, Paused):
-            self._report("misconfigured", first.reason)
+            self._report("misconfigured", first)
         elif isinstance(first, RetryLater) and first.is_throttled:
-            self._report("throttled", first.reason, first.after_s or 0.0)
+            self._report("throttled", first, first.after_s or 0.0)
         elif isinstance(first, RetryLater):
-            if self._report("failed", first.reason):
+            if self._report("failed", first):
                 return [Paused(first.reason, first.response)] * len(outcomes)
         else:
             if had_failures:
@@ -131,21 +145,26 @@ class Admission:
         if self._recent_s > _SLOW_TIMES * self._usual_s + _SLOW_MORE_S:
             self._report("slow")
 
-    def _report(self, result: str, reason: str = "", after_s: float = 0.0) -> bool:
-        """Report the result of a request; return whether the circuit breaker is open or the destination paused now."""
-        return bool(
-            run(
-                self.queue,
-                "report",
-                result,
-                self.requests_per_s,
-                FAILURES,
-                int(self.probe_wait_s * 1000),
-                int(max(LONGEST_PROBE_WAIT_S, self.probe_wait_s) * 1000),
-                int(after_s * 1000),
-                reason,
-            )
+    def _report(self, result: str, failed: Paused | RetryLater | None = None, after_s: float = 0.0) -> bool:
+        """Report the result of a request, and write what it changed; return whether the circuit breaker is open or the
+        destination paused now."""
+        is_stopped, change, rate = run(
+            self.queue,
+            "report",
+            result,
+            self.requests_per_s,
+            FAILURES,
+            int(self.probe_wait_s * 1000),
+            int(max(LONGEST_PROBE_WAIT_S, self.probe_wait_s) * 1000),
+            int(after_s * 1000),
+            failed.reason if failed else "",
         )
+        if change:
+            _CHANGES[change].write(destination=self.queue.name, reason=failures.reason(failed) if failed else None)
+        if rate:
+            requests_per_s = round(float(rate), 1)
+            log.RATE_LOWERED.write(destination=self.queue.name, reason=result, requests_per_s=requests_per_s)
+        return bool(is_stopped)
 
 
 def begin(queue: Queue, set_up: str) -> None:
@@ -155,7 +174,9 @@ def begin(queue: Queue, set_up: str) -> None:
         with queue.client.pipeline(transaction=True) as pipeline:
             pipeline.hdel(name, *_STOPPED)
             pipeline.hset(name, "set_up", set_up)
-            pipeline.execute()
+            stopped, _ = pipeline.execute()
+        if stopped:
+            log.DESTINATION_RESUMED.write(destination=queue.name)
 
 
 def read(queue: Queue) -> AdmissionState:

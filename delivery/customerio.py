@@ -9,6 +9,7 @@ destination, and settles no event.
 from __future__ import annotations
 
 import math
+import re
 import time
 import zlib
 from base64 import b64encode
@@ -39,6 +40,7 @@ _NOT_FOUND = 404
 _TOO_LARGE = 413
 _MALFORMED = frozenset({400, 422})
 _RETRY = frozenset({408, 425, 429})
+_REQUEST_ID = re.compile(r"(?=.*[0-9])[0-9A-Za-z-]{16,64}")  # no name, no address
 _NOT_THE_API = "the Track API does not respond like this (HTTP {}): check the address, and proxies on the way to it"
 
 
@@ -79,7 +81,8 @@ class TrackApi:
 
     def _outcomes(self, request: Request) -> list[Outcome]:
         http_response, content = self._post(request)
-        response = Response(http_response.status_code, content[:_KEPT_BYTES].decode("utf-8", "replace"))
+        text, request_id = content[:_KEPT_BYTES].decode("utf-8", "replace"), _request_id(http_response.headers)
+        response = Response(http_response.status_code, text, request_id=request_id)
         body = _object(content)
         if http_response.is_success:
             return _read_accepted(body, response, len(request.items))
@@ -178,7 +181,8 @@ def _read_accepted(body: JsonObject | None, response: Response, count: int) -> l
     outcomes: list[Outcome] = [Delivered()] * count
     for index, fault in by_index.items():
         text = encoded(fault)[:_KEPT_BYTES].decode("utf-8", "replace")
-        outcomes[index] = Rejected(_fault_text(fault), Response(response.status, text, fault.get("batch_index")))
+        refusal = Response(response.status, text, fault.get("batch_index"), response.request_id)
+        outcomes[index] = Rejected(_fault_text(fault), refusal)
     return outcomes
 
 
@@ -215,6 +219,12 @@ def _fault_text(fault: JsonObject) -> str:
 
 def _text(value: Any) -> str:
     return value[:_KEPT_BYTES] if isinstance(value, str) else ""
+
+
+def _request_id(headers: httpx.Headers) -> str | None:
+    """Return the id that the service gave to the request; None without one, or with a text of another form."""
+    value = headers.get("x-request-id", "")
+    return value if _REQUEST_ID.fullmatch(value) else None
 
 
 def _retry_after_s(headers: httpx.Headers) -> float | None:

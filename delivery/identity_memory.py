@@ -12,7 +12,6 @@ forgotten. An older update is history: it keeps its own time, unless it is known
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, cast
@@ -22,10 +21,9 @@ import orjson
 from delivery import attribute_clocks
 from delivery.scripts import run
 from lanes import Queue, digest, keys
+from logs import events as log
 from mapping import Effect
 from mapping.envelope import JsonObject
-
-log = logging.getLogger(__name__)
 
 Identifiers = Mapping[str, Any]  # such as {"id": "42"}, as in the body of an operation
 
@@ -128,13 +126,7 @@ def register(
         arguments += (len(update.partners) // 2, *update.partners, len(update.described), *update.described)
     merged, deleted, times, changing, kept, owners, unbounded, new_unbounded, known = run(queue, "register", *arguments)
     if new_unbounded:
-        log.warning(
-            "queue %s: %d identifiers changed their person more than %d times; their changes have no cooldown for the "
-            "next two hours",
-            queue.name,
-            new_unbounded,
-            queue.most_fan_in,
-        )
+        log.IDENTIFIERS_UNBOUNDED.write(destination=queue.name, limit=queue.most_fan_in, count=new_unbounded)
     sequences = [update.sequence for update in updates]
     return Identities(
         {person: orjson.loads(primary) for person, primary in zip(people, merged, strict=False) if primary},

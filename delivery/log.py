@@ -11,7 +11,6 @@ digests of the ordering keys in hex, SOURCE:MESSAGE ID, null or the reason why i
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,9 +26,9 @@ from delivery.outcomes import Delivered, Outcome, Send
 from delivery.scripts import run
 from lanes import Queue, keys
 from lanes.keys import DIGEST_BYTES
+from logs import events as log
+from logs.causes import cause
 from mapping.envelope import JsonObject, encoded
-
-log = logging.getLogger(__name__)
 
 KEPT_S: Final = 3 * 86_400
 _LEVEL = 1  # half a microsecond for an event
@@ -89,8 +88,8 @@ class Recorder:
             try:
                 entry = self._entry(request, outcomes, sent_ms)
                 self._entries.append(_packed(sent_ms, orjson.dumps(entry), self._compressor))
-            except Exception:
-                log.exception("%s: unhandled exception, the delivery log lacks a request", self._queue.name)
+            except Exception as error:
+                log.unhandled("an entry of the delivery log", error, destination=self._queue.name)
             return outcomes
 
         return recorded
@@ -120,8 +119,10 @@ class Recorder:
         if self._entries:
             try:
                 self._queue.client.lpush(_key(self._queue), *self._entries)
-            except OutOfMemoryError:  # settling the claim makes room
-                log.warning("%s: Redis is full, the delivery log lacks %d requests", self._queue.name, len(self._entries))
+            except OutOfMemoryError as error:  # settling the claim makes room
+                log.REQUESTS_UNRECORDED.write(
+                    count=len(self._entries), destination=self._queue.name, error=cause(error)
+                )
             self._entries.clear()
 
 

@@ -17,6 +17,7 @@ class Response:
     status: int | None  # HTTP status; None: there was no response
     body: str  # the first 2,000 bytes of the body, or the text of the network error
     batch_index: int | None = None  # the operation's index in the batch, when the response names one operation of it
+    request_id: str | None = None  # the service's id of the request, if the response has one
 
 
 NOT_SENT = Response(None, "not sent")

@@ -7,7 +7,8 @@ From the outermost to the innermost:
 3. *admission*: acquires a turn of the rate limit, and reports the response (`delivery.admission`).
 4. *lease*: the claim must be ours; else LeaseLost. The lease is extended while the request is in progress.
 5. *log*: records the request and its outcomes (`delivery.log`); absent where the destination keeps no log.
-6. the HTTP call (`delivery.customerio`).
+6. *failures*: writes a line for a request without success (`delivery.failures`).
+7. the HTTP call (`delivery.customerio`).
 
 Retry is the outermost step because each attempt is a request: it takes a turn of its own, it has an entry of its own in
 the log, and the lease may have ended since the one before. Stop comes before admission, as a turn that is not used is
@@ -21,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from delivery import retries
+from delivery import failures, retries
 from delivery.admission import Admission
 from delivery.batching import Request
 from delivery.log import Recorder
@@ -59,6 +60,7 @@ class DeliveryLimits:
 def sender(
     http: Send,
     *,
+    destination: str,
     limits: DeliveryLimits,
     ensure_lease: Callable[[float], None],
     is_stopping: Callable[[], bool],
@@ -79,7 +81,7 @@ def sender(
     steps.append(lambda send: _under_lease(send, ensure_lease, limits.timeout_s + _MARGIN_S))
     if recorder is not None:
         steps.append(recorder.recording)
-    send = http
+    send = failures.logged(http, destination)
     for step in reversed(steps):
         send = step(send)
     return send

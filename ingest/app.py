@@ -8,33 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import metadata
 from typing import Any
 
 import redis.asyncio
 
-import lanes
-import mapping
 from ingest import bodies, paths, redis_errors, responses
-from ingest.access.shares import Shares
-from ingest.access.sources import Source, sources
+from ingest.acceptance import Acceptance, Configuration
 from ingest.browser import analytics_js, pixel
 from ingest.browser.public_url import PublicUrl
-from ingest.calls import Calls, Entries, Offer
+from ingest.calls import Offer
 from ingest.counters import Counters
 from ingest.errors import Refusal
-from ingest.group_commit import RESULTS, GroupCommit, Result
+from ingest.reload import Reload
 from ingest.responses import SUCCESS, Response, Send, json_response, refused
 from ingest.wakeups import Wakeups
-from mapping.envelope import JsonObject
+from lanes.redis_url import address
+from logs import events as log
 from settings import Settings
-
-log = logging.getLogger(__name__)
 
 _READING = ("GET", "HEAD")
 # Of a response that repeats the header `Host`: a cache must not hand it to another client.
@@ -46,17 +42,15 @@ Scope = Mapping[str, Any]
 
 
 class Ingest:
-    """The ASGI application of one configuration. It connects to Redis when the server starts it."""
+    """The ASGI application. It connects to Redis when the server starts it."""
 
     def __init__(self, settings: Settings) -> None:
-        document = settings.document()
         self._settings = settings
+        self._first = Configuration.of(settings.document())
         self._public_url = PublicUrl(settings.public_url)
         self._scripts = analytics_js.scripts(settings.analytics_js)
-        self._destinations = mapping.destinations(document)
         self._counters = Counters()
-        self._sources = sources(document)
-        self._calls = Calls(self._sources, self._entries, self._counters, settings, self._destinations)
+        self.reload = Reload(settings, self._acceptance_of)
 
     async def __call__(self, scope: Scope, receive: bodies.Receive, send: Send) -> None:
         """Serve one HTTP request, or the lifespan of the server."""
@@ -77,58 +71,66 @@ class Ingest:
         # collections would find nothing and cost time.
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
+        self._write_started()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await end(tasks)
         await self._counters.write(self._client)
+        with suppress(*redis_errors.ERRORS):
+            await self.reload.forget(self._client)
         self._wakeups.close()
         await self._client.aclose()
+        log.repeats.flush(all_at_once=True)
+        log.PROCESS_STOPPED.write()
         await send({"type": "lifespan.shutdown.complete"})
 
+    def _write_started(self) -> None:
+        settings = self._settings
+        log.PROCESS_STARTED.write(
+            version=metadata.version("segue"),
+            configuration=self._first.digest,
+            redis=address(settings.redis_url),
+            listens=f"{settings.host}:{settings.ingest_port}",
+            destinations=" ".join(self._first.destinations),
+        )
+
     def _start(self) -> list[asyncio.Task[None]]:
-        """Make what requests use; return the tasks that write the counts and measure the shares."""
+        """Make what requests use; return the tasks that write the counts and watch."""
         self._client = redis.asyncio.Redis.from_url(
             self._settings.redis_url, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S
         )
         self._wakeups = Wakeups(self._settings.broker())
-        self._commits = {
-            name: GroupCommit(self._queue(name, destination), destination, self._wakeups)
-            for name, destination in self._destinations.items()
-        }
+        self._acceptance = self._acceptance_of(self._first)
         self._checking: asyncio.Task[None] | None = None
-        self._shares = {
-            name: Shares(self._queue(name, destination), destination, self._sources)
-            for name, destination in self._destinations.items()
-        }
         return [
             asyncio.create_task(self._counters.write_regularly(self._client)),
             asyncio.create_task(self._watch()),
         ]
 
+    def _acceptance_of(self, configuration: Configuration) -> Acceptance:
+        return Acceptance(configuration, self._settings, self._client, self._wakeups, self._counters)
+
     async def _watch(self) -> None:
-        """Measure the shares of the sources, and report unauthorized requests, until cancelled."""
+        """Measure the shares of the sources, follow requests to load the configuration, and write the lines of the log
+        that are due, until cancelled."""
         while True:
-            self._calls.unauthorized.report()
-            for name, shares in self._shares.items():
-                try:
-                    await shares.measure()
-                except redis_errors.ERRORS:
-                    pass  # the shares of the last measurement hold; appends report the fault
-                except Exception:
-                    log.exception("%s: unhandled exception in a measurement of shares", name)
+            log.repeats.flush()
+            for name, shares in self._acceptance.shares.items():
+                await _logged("a measurement of shares", shares.measure(), destination=name)
+            await _logged("loading the configuration", self._follow())
             await asyncio.sleep(_WATCH_S)
 
-    def _queue(self, name: str, destination: mapping.Destination) -> lanes.AsyncQueue:
-        values = self._settings.queue_config(destination.delivery.remember_days)
-        return lanes.AsyncQueue(client=self._client, name=name, **values)
+    async def _follow(self) -> None:
+        self._acceptance = await self.reload.follow(self._client, self._acceptance)
 
     async def _respond(self, scope: Scope, receive: bodies.Receive) -> Response:
         try:
             return await self._route(scope, receive)
         except Refusal as refusal:
+            refusal.write()
             return refused(refusal)
-        except Exception:
-            log.exception("unhandled exception in %s %r", scope["method"], scope["path"])
+        except Exception as error:
+            log.unhandled("a request", error)
             return refused(Refusal(500, "internal error; send the request again", code="internal_error"))
 
     async def _route(self, scope: Scope, receive: bodies.Receive) -> Response:
@@ -166,11 +168,11 @@ class Ingest:
         return json_response(200, {"status": "ready"})
 
     async def _check(self) -> None:
-        for commits in self._commits.values():
+        for commits in self._acceptance.commits.values():
             await commits.check()
 
     def _settings_document(self, write_key: str, scope: Scope) -> Response:
-        source = self._calls.source_of(write_key)
+        source = self._acceptance.calls.source_of(write_key)
         if source is None:
             raise Refusal(404, "no source has this write key")
         protocol, api_host = self._public_url.api_address(
@@ -187,45 +189,51 @@ class Ingest:
     async def _accept_call(self, path: str, scope: Scope, receive: bodies.Receive) -> Response:
         received_at = datetime.now(UTC)
         raw = await bodies.read(receive, _header(scope, b"content-encoding"))
-        return await self._accept(self._calls.read_call(path, _credentials(scope), raw, received_at, _client_ip(scope)))
+        acceptance = self._acceptance
+        offer = acceptance.calls.read_call(path, _credentials(scope), raw, received_at, _client_ip(scope))
+        return await self._accept(acceptance, offer)
 
     async def _accept_pixel(self, path: str, scope: Scope) -> Response:
         """Accept the event of a pixel. An image is the only answer, so an event that is refused is lost and counted."""
         event_path = paths.call(["v1", path])
         if scope["method"] == "GET" and event_path is not None:
-            with suppress(Refusal):
+            try:
                 raw, ip = pixel.body(scope["query_string"]), _client_ip(scope)
-                offer = self._calls.read_call(event_path, "", raw, datetime.now(UTC), ip)
+                acceptance = self._acceptance
+                offer = acceptance.calls.read_call(event_path, "", raw, datetime.now(UTC), ip)
                 try:
-                    await self._accept(offer)
+                    await self._accept(acceptance, offer)
                 except Exception as error:
                     self._counters.add(offer.source.name, "rejected", len(offer.entries))
-                    if not isinstance(error, Refusal):
-                        log.exception("unhandled exception in %r", scope["path"])
+                    if isinstance(error, Refusal):
+                        raise
+                    log.unhandled("a pixel", error)
+            except Refusal as refusal:
+                refusal.write()
         return responses.PIXEL
 
     async def _accept_webhook(self, name: str, scope: Scope, receive: bodies.Receive) -> Response:
         received_at = datetime.now(UTC)
         raw = await bodies.read(receive, _header(scope, b"content-encoding"))
         try:
-            response = await self._accept(
-                self._calls.read_webhook(name, _header(scope, b"x-signature"), raw, received_at)
-            )
+            acceptance = self._acceptance
+            offer = acceptance.calls.read_webhook(name, _header(scope, b"x-signature"), raw, received_at)
+            response = await self._accept(acceptance, offer)
         except Refusal as refusal:
+            refusal.write()
             response = refused(refusal)
         # Segment's webhook repeats a request after 5xx only (segmentio/segment-docs,
         # src/connections/destinations/catalog/webhooks/index.md, "Retries").
         return replace(response, status=503) if response.status == 429 else response
 
-    async def _accept(self, offer: Offer) -> Response:
+    async def _accept(self, acceptance: Acceptance, offer: Offer) -> Response:
         """Append the valid events of an offer; list the others in the response.
 
         The parsed body is not referenced any more, so it takes no memory while Redis works.
         """
         source, entries, rejected = offer
         if entries:
-            self._take_shares(source, entries)
-            for result, count in Counter(await self._append(source, entries)).items():
+            for result, count in Counter(await acceptance.append(source, entries)).items():
                 self._counters.add(source.name, result, count)
                 if result == "reordered":
                     self._counters.add(source.name, "accepted", count)
@@ -236,29 +244,15 @@ class Ingest:
             return json_response(200, {"success": True, "rejected": faults})
         return refused(rejected[0][1], rejected)
 
-    def _take_shares(self, source: Source, events: list[Entries]) -> None:
-        """Count the events against the shares of the source; raise Refusal (429) when one of them is used up."""
-        try:
-            for name, entries in zip(source.destinations, zip(*events, strict=True), strict=True):
-                self._shares[name].take(source.name, entries)
-        except Refusal:
-            self._counters.add(source.name, "throttled", len(events))
-            raise
 
-    def _entries(self, source: Source, event: JsonObject, body: bytes, rank: bytes) -> Entries:
-        """Return the entries of an event, packed as `body`, for the queues of its source."""
-        return tuple([self._commits[name].entry(source.name, event, body, rank) for name in source.destinations])
-
-    async def _append(self, source: Source, events: list[Entries]) -> Iterable[Result]:
-        """Append to every queue of the source; return for each event the best of its results."""
-        appends = [
-            self._commits[name].append(entries)
-            for name, entries in zip(source.destinations, zip(*events, strict=True), strict=True)
-        ]
-        if len(appends) == 1:
-            return await appends[0]
-        by_queue = await asyncio.gather(*appends)
-        return (min(results, key=RESULTS.index) for results in zip(*by_queue, strict=True))
+async def _logged(what: str, work: Awaitable[None], **fields: str) -> None:
+    """Wait for regular work. Appends report the faults of Redis; other exceptions are logged, and it goes on."""
+    try:
+        await work
+    except redis_errors.ERRORS:
+        pass
+    except Exception as error:
+        log.unhandled(what, error, **fields)
 
 
 async def end(tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -8,7 +8,6 @@ and proves it by its signature. Functions here do not wait: they read and check 
 from __future__ import annotations
 
 import base64
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -32,10 +31,9 @@ from ingest.group_commit import Entry
 from ingest.partial_json import Unreadable
 from ingest.reorder.ranks import Ranks
 from ingest.times import instant
+from logs import events as log
 from mapping.envelope import JsonObject
 from settings import Settings
-
-log = logging.getLogger(__name__)
 
 # The last part of a path → the type of its event. The one-letter parts are those of analytics.js.
 EVENT_PATHS: Final = {
@@ -224,6 +222,8 @@ class Calls:
                     valid.append(checked)
             except Refusal as refusal:
                 rejected.append((index, refusal))
+        for _, rejection in rejected:
+            rejection.write(source.name)
         self._count_rejected(source, [refusal for _, refusal in rejected])
         return self._offer(source, valid, rejected, reception)
 
@@ -258,7 +258,7 @@ class Calls:
             if remark == "unlikely_ids":
                 self._judge_unlikely_id(source, event)
         if event["type"] == "alias" and identities.names_one_person(event):
-            log.info("%s: dropped an alias: its userId and previousId are the same person", source.name)
+            log.ALIASES_DROPPED.write(source=source.name)
             self._counters.add(source.name, "dropped")
             return None
         self._permissions[source.name].check(event, reception)
@@ -289,7 +289,7 @@ class Calls:
             raise Refusal(400, f"{name}: must identify one person or group, which {event[name]!r} does not", name)
         if source.name not in self._warned:
             self._warned.add(source.name)
-            log.warning("%s: an event has an unlikely %s; `segue status` counts such events", source.name, name)
+            log.UNLIKELY_ID.write(source=source.name, field=name)
 
 
 def _whole(event: Any) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from reprlib import Repr
 from typing import Any, Final
 
+from logs import events as log
+
 # HTTP status → the word for it in the response. Clients that read `code` know a refusal from a broken network.
 _CODES: Final = {
     400: "invalid_request",
@@ -15,6 +17,13 @@ _CODES: Final = {
     413: "too_large",
     415: "unsupported_encoding",
 }
+
+# What the log may name: members of Segment's calls, and headers. Other names are those of the sender.
+_FIELDS: Final = frozenset({
+    "type", "event", "name", "category", "userId", "anonymousId", "previousId", "groupId", "traits", "properties",
+    "context", "integrations", "messageId", "timestamp", "originalTimestamp", "sentAt", "receivedAt", "batch",
+    "writeKey", "data", "X-Signature",
+})  # fmt: skip
 
 _shown: Final = Repr()  # `repr` fails on a value that is nested too deeply
 _shown.maxstring = _shown.maxother = 100
@@ -42,6 +51,14 @@ class Refusal(Exception):
         self.field = field
         self.retry_after_s = retry_after_s
         self.code = code or _CODES.get(status, "refused")
+
+    def write(self, source: str | None = None) -> None:
+        """Write to the log that a request was refused; with a source, that one of its events was rejected."""
+        field = self.field if self.field in _FIELDS else None
+        if source is not None:
+            log.EVENTS_REJECTED.write(source=source, status=self.status, code=self.code, field=field)
+        elif self.status != 401:  # `ingest.access.unauthorized` writes of those
+            log.REQUESTS_REFUSED.write(status=self.status, code=self.code, field=field)
 
     def json(self, index: int | None = None) -> dict[str, Any]:
         """Return `{"message", "field"?, "index"?}`; `index` is the index of the event in its request, from 0."""

@@ -7,7 +7,6 @@ under load without a timer, and a single request never waits for others to arriv
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,9 +23,9 @@ from ingest.outage import RETRY_AFTER_S, Outage
 from ingest.wakeups import Wakeups
 from lanes import keys, records
 from lanes.suppression import SuppressionList
+from logs import events as log
+from logs.causes import cause
 from mapping.envelope import JsonObject, message_key
-
-log = logging.getLogger(__name__)
 
 MAX_GROUP_EVENTS = 200  # of one append; a request with more events is a group of its own
 BLIP_S: Final = 1.0  # for so long an append is tried again before its requests are refused
@@ -109,10 +108,13 @@ class GroupCommit:
         """
         try:
             await self._patiently(self._probe)
-        except lanes.QueueError:
+            self._report(None)
+        except lanes.QueueError as error:
+            self._report(str(error))
             raise Refusal(503, "this endpoint cannot use the queue", code="queue_unusable") from None
         except redis_errors.ERRORS as error:
             code, text = redis_errors.fault(error)
+            self._report(text, error)
             raise Refusal(503, text, retry_after_s=RETRY_AFTER_S[0], code=code) from None
 
     async def _probe(self) -> None:
@@ -179,16 +181,14 @@ class GroupCommit:
         except redis_errors.ERRORS as error:
             _refuse(group, self._unavailable(error))
         except Exception as error:
-            log.exception("%s: unhandled exception in an append", self._destination.name)
+            log.unhandled("an append", error, destination=self._destination.name)
             _refuse(group, error)
 
     async def _append_group(self, group: list[Request]) -> None:
         entries = [entry for entries, _ in group for entry in entries]
         results = iter(await self._patiently(lambda: self._append(entries)))
         self._outage.end()
-        if self._fault is not None:
-            log.warning("%s: the queue can be used again", self._destination.name)
-            self._fault = None
+        self._report(None)
         for request_entries, future in group:
             own = list(islice(results, len(request_entries)))
             if not future.done():
@@ -231,11 +231,15 @@ class GroupCommit:
         self._report(text, error)
         return self._outage.refusal(code, text)
 
-    def _report(self, fault: str, error: Exception | None = None) -> None:
-        """Log the fault once, until it changes or the queue can be used again."""
-        if fault != self._fault:
-            self._fault = fault
-            log.error("%s: %s%s", self._destination.name, fault, f": {error}" if error else "")
+    def _report(self, fault: str | None, error: Exception | None = None) -> None:
+        """Log each change of the fault; None: the queue can be used."""
+        if fault == self._fault:
+            return
+        self._fault, name = fault, self._destination.name
+        if fault is None:
+            log.QUEUE_USABLE.write(destination=name)
+        else:
+            log.QUEUE_UNUSABLE.write(destination=name, reason=fault, error=cause(error) if error else None)
 
 
 def _refuse(group: list[Request], error: Exception) -> None:

@@ -6,7 +6,6 @@ sent before it. No request therefore waits for a wake-up.
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 from collections.abc import Mapping
@@ -14,7 +13,8 @@ from typing import Any
 
 from celery import Celery
 
-log = logging.getLogger(__name__)
+from logs import events as log
+from logs.causes import cause
 
 # The names of tasks and queue in `workers`, which ingest does not import.
 _DELIVER, _DISCARD, _QUEUE = "deliver", "discard", "segue"
@@ -52,4 +52,4 @@ class Wakeups:
             try:
                 self._celery.send_task(task, args=arguments, queue=_QUEUE, expires=_EXPIRES_S, retry=False)
             except Exception as error:
-                log.warning("%s: a wake-up was not sent; the next sweep delivers the events: %s", arguments[0], error)
+                log.WAKEUP_LOST.write(destination=arguments[0], error=cause(error))

@@ -416,6 +416,15 @@ WORKERS = Key(
     "while a worker runs",
     "workers",
 )
+CONFIGURATIONS = Key(
+    "segue:configurations",
+    "hash",
+    "name of a process → Redis time in seconds, digest of its configuration, and why it refused another; "
+    "`request` → number of requests to load the file again",
+    "1 h after the last process",
+    "lanes",
+    expires=True,
+)
 AOF_REWRITE = Key(
     "segue:aof_rewrite", "string", "a rewrite of the append-only file is wanted", "until requested", "privacy"
 )

@@ -10,7 +10,7 @@ import re
 import ssl
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import redis
 import redis.asyncio
@@ -60,6 +60,18 @@ def broker_settings(url: str) -> dict[str, Any]:
         return {"broker_url": broker_url}
     tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
     return {"broker_url": broker_url, "broker_use_ssl": _VERIFIED | tls}
+
+
+def address(url: str) -> str:
+    """Return a checked URL without credentials and options, for people."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def without_credentials(url: str) -> str:
+    """Return a checked URL without user and password."""
+    options = [(name, value) for name, value in parse_qsl(urlsplit(url).query) if name not in ("username", "password")]
+    return f"{address(url)}?{urlencode(options)}" if options else address(url)
 
 
 def socket_url(path: Path) -> str:

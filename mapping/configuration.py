@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from mapping.actions import ACTIONS, Action
 from mapping.coercion import coerce, without_empty_texts
@@ -35,13 +35,13 @@ from mapping.destination import (
     Region,
     compile_destination,
 )
-from mapping.directives import ROOT_DIRECTIVE, validate_mapping
+from mapping.directives import ROOT_DIRECTIVE, lint, validate_mapping
 from mapping.envelope import JsonObject
 from mapping.errors import ConfigurationError, InvalidMapping, InvalidPayload
 from mapping.filters import Filter, compile_filter
 from mapping.fql import FqlError, parse, warnings
 from mapping.integrations import DEFAULT_NAMES
-from mapping.ordering_keys import IdentifierScheme
+from mapping.ordering_keys import IdentifierScheme, key_fault
 from mapping.subscription import SubscriptionRow, compile_subscription, presets
 
 _SECTIONS = ("sources", "destinations")
@@ -51,6 +51,18 @@ _PLATFORM_KEYS = frozenset({ROOT_DIRECTIVE, "__segment_internal_sync_mode", "__s
 _Text = Annotated[str, StringConstraints(min_length=1)]
 
 
+def checked_credential(text: str) -> str:
+    """Return the text. Raises ValueError: it has characters that come from copying, and that no credential has."""
+    if text != text.strip():
+        raise ValueError("must not begin or end with a space or a line feed")
+    if not text.isprintable():
+        raise ValueError("must not contain control characters or line feeds")
+    return text
+
+
+Credential = Annotated[str, StringConstraints(min_length=1), AfterValidator(checked_credential)]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -58,8 +70,8 @@ class _Strict(BaseModel):
 class DestinationTable(_Strict):
     """The keys of `[destinations.NAME]`. No text shows a field without a `repr`."""
 
-    site_id: _Text = Field(repr=False)
-    api_key: _Text = Field(repr=False)
+    site_id: Credential = Field(repr=False)
+    api_key: Credential = Field(repr=False)
     region: Region = "us"
     identifiers: IdentifierScheme = "email_or_id"
     compatibility: Compatibility = "current"
@@ -101,9 +113,16 @@ def destinations(document: Mapping[str, Any]) -> dict[str, Destination]:
 
 
 def lint_warnings(destination: Destination) -> list[str]:
-    """Return the lint warnings of all triggers of a destination: what each trigger actually does, a suggestion, and the
-    position in the trigger."""
-    return [
+    """Return the lint warnings of a destination: the names of subscriptions that are nearly those of presets; and for
+    each trigger what it actually does, a suggestion, and the position in it."""
+    titles = tuple(_by_title())
+    names = [
+        f'destinations.{destination.name}: the subscription "{subscription.name}" does not replace the preset "{near}"'
+        for subscription in destination.subscriptions
+        if subscription.name not in titles
+        for near in get_close_matches(subscription.name, titles, n=1, cutoff=0.9)
+    ]
+    return names + [
         f'destinations.{destination.name}: the trigger of "{subscription.name}": {warning}'
         for subscription in destination.subscriptions
         if subscription.enabled and subscription.fault is None
@@ -132,6 +151,8 @@ class _Reader:
             self.filter(f"{self.where}.filters[{position}]", row)
             for position, row in enumerate(tables if isinstance(tables, list) else [])
         ]
+        if settings is not None:
+            self.ignored_keys(settings)
         if settings is None or self.faults:
             return None
         subscriptions = [compile_subscription(index, **row) for index, row in enumerate(chosen.values())]
@@ -142,6 +163,13 @@ class _Reader:
             delivery=settings.delivery,
             filters=[each for each in filters if each is not None],
         )
+
+    def ignored_keys(self, settings: DestinationTable) -> None:
+        """Record the faults of keys that no event has, so that ignoring them has no effect."""
+        for index, key in enumerate(settings.delivery.ignored_keys):
+            fault = key_fault(key, settings.identifiers)
+            if fault:
+                self.faults.append(f'{self.where}.delivery.ignored_keys[{index}]: "{key}" {fault}')
 
     def table(self, model: type[Any], where: str, table: Any) -> Any:
         """Return the table as a model; record its faults and return None when there are any."""
@@ -188,6 +216,8 @@ class _Reader:
             self.faults.append(f'{where}.name: the preset "{table.name}" is switched off in {self.where}.presets')
         if preset is None and table.name in chosen:
             self.faults.append(f'{where}.name: "{table.name}" is the name of an earlier subscription')
+        if preset is None:
+            self.another_spelling(where, table.name, chosen)
         action = self.action(where, table, preset)
         trigger = self.trigger(where, table, preset)
         if action is None:
@@ -204,6 +234,15 @@ class _Reader:
             "mapping": mapping,
             "enabled": table.enabled,
         }
+
+    def another_spelling(self, where: str, name: str, chosen: Mapping[str, SubscriptionRow]) -> None:
+        """Record a fault when the name differs from that of an enabled preset in capitals, spaces or signs only: the
+        subscription would run beside the preset."""
+        same = next((title for title in _by_title() if title in chosen and _letters(title) == _letters(name)), None)
+        if same is not None:
+            self.faults.append(
+                f'{where}.name: "{name}" does not replace the preset "{same}"; write "{same}", or choose another name'
+            )
 
     def action(self, where: str, table: SubscriptionTable, preset: Action | None) -> Action | None:
         """Return the action of a subscription, by slug or title; its preset's if it names none; None is a fault."""
@@ -261,6 +300,7 @@ class _Reader:
                     f'{where}.mapping.{key}: {action.title} needs its {fields[key].label}; give a path like "$.userId"'
                 )
             self.constant(f"{where}.mapping.{key}", fields.get(key), value)
+            self.faults += lint(value, f"{where}.mapping.{key}")
         try:
             validate_mapping(expanded)
         except InvalidMapping as error:
@@ -280,6 +320,10 @@ class _Reader:
 
 def _by_title() -> dict[str, Action]:
     return {action.title: action for action in ACTIONS.values()}
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name.casefold()))
 
 
 def _is_preset_of_2021(action: Action) -> bool:
@@ -306,15 +350,25 @@ def _described(fault: Any, where: str, model: type[BaseModel]) -> str:
         case "missing":
             return f"{key}: is missing"
         case "extra_forbidden":
-            return _unknown(key, str(location[-1]), tuple(model.model_fields))
+            return _unknown(key, str(location[-1]), tuple(_table_at(model, location[:-1]).model_fields))
         case "literal_error":
             return f"{key}: is {value!r}, but must be {context['expected']}"
         case "model_type" | "model_attributes_type":
             return f"{key}: must be a table"
         case "string_too_short":
             return f"{key}: must not be empty"
+        case "value_error":
+            return f"{key}: {context['error']}"
     shown = f" (it is {value!r})" if model.model_fields[location[0]].repr else ""
     return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}{shown}"
+
+
+def _table_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel]:
+    """Return the model of the table at a location, such as ("delivery",)."""
+    for key in location:
+        inner = model.model_fields[key].annotation
+        model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else model
+    return model
 
 
 def _unknown(where: str, name: str, known: tuple[str, ...], what: str = "key", shown: tuple[str, ...] = ()) -> str:

@@ -51,6 +51,25 @@ def device_key(text: str, _scheme: IdentifierScheme) -> str:
     return f"device:{text}"
 
 
+_KINDS: Final = ("id", "email", "cio_id", "anonymous_id", "object", "device")
+
+
+def key_fault(key: str, scheme: IdentifierScheme) -> str | None:
+    """Return why no event has this ordering key, None when an event may have it."""
+    kind, _, value = key.partition(":")
+    if kind not in _KINDS:
+        return f"is no ordering key; it must begin with one of {', '.join(f'{each}:' for each in _KINDS)}"
+    if not value or value != value.strip():
+        return f"has no value after {kind}:" if not value.strip() else "begins or ends with a space"
+    if kind == "email" and scheme == "id":
+        return 'is no ordering key with identifiers = "id"'
+    if kind == "email" and value != value.lower():
+        return f"must be in lower case, {kind}:{value.lower()}"
+    if kind == "object" and ":" not in value:
+        return f"must have a type and an id, such as object:{DEFAULT_OBJECT_TYPE}:{value}"
+    return None
+
+
 _KEYS: Final = {"person": person_key, "email": email_key, "anonymous": anonymous_key, "device": device_key}
 
 

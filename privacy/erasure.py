@@ -9,7 +9,6 @@ is in progress. Then a worker removes the remaining data, including the traces o
 
 from __future__ import annotations
 
-import logging
 import time
 from uuid import uuid4
 
@@ -21,12 +20,11 @@ import mapping
 from dead_letters.spill_files import TornFile
 from lanes import Queue, keys, suppression
 from lanes.records import read_record
+from logs import events as log
 from mapping.envelope import message_key, unpack
 from privacy import purge, receipts
 from privacy.purge import ErasureContext, Removed
 from privacy.receipts import Receipt
-
-log = logging.getLogger(__name__)
 
 _PersonBefore = tuple[mapping.Person, int | None]  # a person, and the sequence before which events are removed
 
@@ -125,8 +123,8 @@ def finish(context: ErasureContext) -> None:
         _finish(context, people)
     except (RedisError, OSError, TornFile):
         raise
-    except Exception:
-        log.exception("%s: unhandled exception, erasures are finished one by one", queue.name)
+    except Exception as error:  # then one by one
+        log.unhandled("the end of erasures", error, destination=queue.name)
         for receipt_id, person in people.items():
             _finish_alone(context, receipt_id, person)
 
@@ -134,8 +132,8 @@ def finish(context: ErasureContext) -> None:
 def _person_of(queue: Queue, receipt_id: str) -> _PersonBefore | None:
     try:
         return receipts.person_of(queue, receipt_id)
-    except (TypeError, ValueError):
-        log.exception("%s: the person of receipt %s cannot be read", queue.name, receipt_id)
+    except (TypeError, ValueError) as error:
+        log.unhandled("the person of a receipt", error, destination=queue.name, receipt=receipt_id)
         return None
 
 
@@ -145,8 +143,8 @@ def _finish_alone(context: ErasureContext, receipt_id: str, person: _PersonBefor
         _finish(context, {receipt_id: person})
     except (RedisError, OSError, TornFile):
         raise
-    except Exception:
-        log.exception("%s: unhandled exception, erasure %s is not finished", context.queue.name, receipt_id)
+    except Exception as error:
+        log.unhandled("the end of an erasure", error, destination=context.queue.name, receipt=receipt_id)
 
 
 def _finish(context: ErasureContext, people: dict[str, _PersonBefore]) -> None:

@@ -7,7 +7,6 @@ merges that were delivered and are remembered, but at most MOST_TIED of them. Ke
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,9 +25,8 @@ from dead_letters.record import Line
 from delivery import log as delivery_log
 from delivery.identity_memory import erase_addresses, key_of, named_in, primary_in
 from lanes import keys
+from logs import events as log
 from mapping.envelope import JsonObject, encoded, message_key, pack, unpack
-
-log = logging.getLogger(__name__)
 
 _LOCK_S = 5.0
 _POLL_S = 0.1
@@ -92,16 +90,16 @@ class Removed:
             self.collect_others(mapping.ordering_keys(event, destination))
             if mapping.privacy_request_of(event) is not None:
                 self.requests.append((source, event))
-        except Exception:
+        except Exception as error:
             # The event itself is erased. The people that it named, and perhaps its message id, expire by themselves.
-            log.exception("%s: unhandled exception, an erased event could not be read", destination.name)
+            log.unhandled("an erased event", error, destination=destination.name)
 
     def collect_sent(self, body: JsonObject, destination: mapping.Destination) -> None:
         """Collect the other people that the body of a removed operation names."""
         try:
             self.collect_others(_keys_in(body, destination))
-        except Exception:
-            log.exception("%s: unhandled exception, an erased operation could not be read", destination.name)
+        except Exception as error:
+            log.unhandled("an erased operation", error, destination=destination.name)
 
     def collect_others(self, keys: Iterable[str]) -> None:
         """Collect the ordering keys that belong to other people."""
@@ -350,8 +348,8 @@ def _keys_of(line: Line, destination: mapping.Destination) -> set[str]:
     """Return the ordering keys of the events of a line; those of its failure when an event cannot be read."""
     try:
         return {key for event in line.events() for key in mapping.ordering_keys(event, destination)}
-    except Exception:
-        log.exception("%s: unhandled exception, an event of a spill file could not be read", destination.name)
+    except Exception as error:
+        log.unhandled("an event of a spill file", error, destination=destination.name)
         return set(line.failure.keys)
 
 

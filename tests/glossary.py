@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = (
-    *("mapping", "lanes", "delivery", "dead_letters", "privacy", "ingest", "workers", "console", "simulator"),
+    *("mapping", "lanes", "logs", "delivery", "dead_letters", "privacy", "ingest", "workers", "console", "simulator"),
     *("tests", "bench", "docs", "deploy", ".ci"),
 )
 SUFFIXES = frozenset({".py", ".lua", ".md", ".toml", ".yaml", ""})

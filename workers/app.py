@@ -6,19 +6,22 @@ is kept. `segue worker` starts one process; run one per core, with a few threads
 
 from __future__ import annotations
 
-import logging
+import sys
 import time
+from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError, ResponseError
 
+from logs import events as log
+from logs import output
+from logs.causes import cause
 from settings import Settings
 
-log = logging.getLogger(__name__)
-
 QUEUE = "segue"
+ROLE = "beat" if "beat" in sys.argv[1:] else "worker"
 # A message older than this has been overtaken by a sweep.
 _EXPIRES_S = 5
 _RECONNECT_S = 1.0
@@ -75,6 +78,12 @@ app.conf.update(
 )
 
 
+@signals.setup_logging.connect  # type: ignore[untyped-decorator]
+def set_up_log(**_: Any) -> None:
+    """Configure the log of a worker or of beat, in place of Celery."""
+    output.configure(settings.process_name or ROLE, settings.log_format, settings.log_level)
+
+
 def wake(destination: str) -> bool:
     """Request a deliverer of the destination; return whether the request was sent."""
     return request("deliver", destination)
@@ -86,6 +95,6 @@ def request(task: str, destination: str, *arguments: str) -> bool:
     try:
         app.send_task(task, args=(destination, *arguments), expires=_EXPIRES_S)
     except (OperationalError, RedisError) as error:
-        log.warning("%s: a wake-up could not be sent: %s", destination, error)
+        log.WAKEUP_LOST.write(destination=destination, error=cause(error))
         return False
     return True

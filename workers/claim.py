@@ -13,12 +13,13 @@ It is handed its `send`, so it runs without a network. What it guarantees:
 
 from __future__ import annotations
 
-import logging
+import re
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, zip_longest
+from typing import Any
 
 import orjson
 
@@ -31,17 +32,20 @@ from delivery.batching import Item, Request, pack
 from delivery.identity_memory import Change
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Send, Split
 from delivery.prepare import NO_TRUST, Prepared, Trust, address, isolated, operations_of, prepare
-from mapping.envelope import TooDeep
+from logs import events as log
+from mapping.envelope import TooDeep, unpack
 from privacy import erasure, receipts
 from privacy.purge import ErasureContext
-
-log = logging.getLogger(__name__)
 
 # An event is buried unsent when so many of its claims expired. The last two of them had no other event.
 MOST_EXPIRED_CLAIMS = 5
 # How long a delivered event may wait to be settled together with later ones. Until then events of other claims that
 # follow it wait, and a worker that crashes leaves it to be sent again.
 SETTLE_WITHIN_S = 0.1
+# A UUID or an MD5 digest, with a prefix and a time in ms where Segment's libraries put them.
+_MADE_BY_LIBRARY = re.compile(
+    r"(?:(?:ajs|ajs-next|node|node-next)-)?(?:[0-9]{13}-)?[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}"
+)
 _LATE = "it is older than the deletion of its person"
 _NOT_YET = (RetryLater, Paused)
 
@@ -101,6 +105,7 @@ class Settlement:
         self._buried: list[lanes.Burial] = []
         self._released: list[lanes.Release] = []
         self._unsent: list[tuple[int, tuple[str, ...]]] = []
+        self._lines: list[dict[str, Any]] = []  # of the log, for what is buried
         self._settled_at = time.monotonic()
 
     def deliver(self, event: lanes.ClaimedEvent, reasons: tuple[str, ...] = ()) -> None:
@@ -116,10 +121,11 @@ class Settlement:
         self._released.append(lanes.Release(event.sequence, int(delay_s * 1000), attempt, cooldown_ms))
         self.blocked.block(event)
 
-    def bury(self, event: lanes.ClaimedEvent, failure: bytes) -> None:
-        """Add an event that becomes a dead letter. `failure`: of `record.failure`."""
+    def bury(self, event: lanes.ClaimedEvent, failure: bytes, **line: Any) -> None:
+        """Add an event that becomes a dead letter. `failure`: of `record.failure`; `line`: fields for the log."""
         blocks = self._context.destination.delivery.after_burial == "hold"
         self._buried.append(lanes.Burial(event.sequence, failure, blocks))
+        self._lines.append({"sequence": event.sequence, **line})
         if blocks:
             self.blocked.block(event)
 
@@ -141,10 +147,12 @@ class Settlement:
                 released=self._released,
             )
             if settled.lost:
-                name, count = self._context.queue.name, len(settled.lost)
-                log.warning("%s: the claim lost %d events before it could settle them", name, count)
+                log.CLAIM_LOST.write(destination=self._context.queue.name, count=len(settled.lost))
             self._count_unsent(settled.lost)
-        self._delivered, self._buried, self._released, self._unsent = [], [], [], []
+            for line in self._lines:
+                if line["sequence"] not in settled.lost:
+                    log.EVENT_BURIED.write(destination=self._context.queue.name, **line)
+        self._delivered, self._buried, self._released, self._unsent, self._lines = [], [], [], [], []
         self._settled_at = time.monotonic()
 
     def _count_unsent(self, lost: Sequence[int]) -> None:
@@ -410,7 +418,7 @@ def _bury_failed(
         _bury(prepared.event, Reason.INVALID, context, settlement, message=str(error))
         return
     name, sequence = context.queue.name, prepared.event.sequence
-    log.error("%s: unhandled exception, event %d becomes a dead letter", name, sequence, exc_info=error)
+    log.unhandled("an event, which becomes a dead letter", error, destination=name, sequence=sequence)
     message = f"unhandled exception: {type(error).__name__}: {error}"
     _bury(prepared.event, Reason.INTERNAL, context, settlement, accepted=accepted, message=message)
 
@@ -446,12 +454,33 @@ def _bury(
             message=message,
             operations=operations_of(event, context.destination) if has_items else (),
         )
-    except Exception:
-        log.exception("%s: unhandled exception, event %d gets a plain record", context.queue.name, event.sequence)
+    except Exception as error:
+        name, sequence = context.queue.name, event.sequence
+        log.unhandled("the record of a dead letter", error, destination=name, sequence=sequence)
         faults = [Fault(failed.name, failed.action, failed.message) for failed in failures]
         faults += [Fault(None, item.action, outcome.reason) for item, outcome in refusals]
         text = message or faults[0].message
         failure = record.plain_failure(
             event, now_s, reason, text, worker=worker, configuration=configuration, faults=tuple(faults)
         )
-    settlement.bury(event, failure)
+    settlement.bury(event, failure, **_line(event, reason, failure))
+
+
+def _line(event: lanes.ClaimedEvent, reason: Reason, failure: bytes) -> dict[str, Any]:
+    """Return the fields of the log for an event that is buried: those of its first fault, without its texts."""
+    line: dict[str, Any] = {"reason": reason.value, "message_id": _message_id(event)}
+    faults = orjson.loads(failure).get("faults")
+    if not faults:
+        return line
+    first, response = faults[0], faults[0].get("response") or {}
+    found = {"subscription": first.get("subscription"), "action": first.get("action"), "status": response.get("status")}
+    return line | found
+
+
+def _message_id(event: lanes.ClaimedEvent) -> str | None:
+    """Return the message id if a library made it; one that a sender chose may be personal."""
+    try:
+        message_id = str(unpack(event.body)[1].get("messageId"))
+    except Exception:  # the event cannot be read, which may be why it is buried
+        return None
+    return message_id if _MADE_BY_LIBRARY.fullmatch(message_id) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import NamedTuple
 
@@ -12,13 +11,12 @@ import lanes
 from delivery.admission import Permit
 from delivery.log import Recorder
 from delivery.sender import sender
+from logs import events as log
 from workers import heartbeat
 from workers.app import wake
 from workers.claim import ClaimContext, deliver_claim
 from workers.lease import Lease, LeaseLost
 from workers.runtime import Runtime
-
-log = logging.getLogger(__name__)
 
 # One task's slice of time: then it makes room for another destination's.
 SLICE_S = 10.0
@@ -47,7 +45,7 @@ def deliver(runtime: Runtime, name: str) -> None:
         return
     try:
         until = time.monotonic() + SLICE_S
-        while not runtime.stopping.is_set() and time.monotonic() < until:
+        while not (runtime.stopping.is_set() or runtime.superseded.is_set()) and time.monotonic() < until:
             if not deliver_once(runtime, name, polling=True).delivered and not poll(runtime, name):
                 return
         wake(name)
@@ -98,13 +96,13 @@ def deliver_once(runtime: Runtime, name: str, *, polling: bool) -> Turn:
         with runtime.leases.open(runtime.queues[name], claim.id, requested_at) as lease:
             deliver_claim(claim, _context(runtime, name, claim, lease))
     except LeaseLost:
-        log.warning("%s: a lease ended before its claim was delivered; nothing more was sent", name)
+        log.LEASE_ENDED.write(destination=name)
     except RedisError:
         raise
-    except Exception:
+    except Exception as error:
         # The claim expires soon, as if this worker had crashed. So an event that causes the exception is isolated, and
         # buried as a poison message in the end.
-        log.exception("%s: unhandled exception, a claim could not be delivered", name)
+        log.unhandled("the delivery of a claim", error, destination=name)
         lanes.extend(runtime.queues[name], claim.id, lease_ms=GIVEN_UP_MS)
     return Turn(delivered=True)
 
@@ -133,6 +131,7 @@ def _context(runtime: Runtime, name: str, claim: lanes.Claim, lease: Lease) -> C
         destination=destination,
         send=sender(
             runtime.track_apis[name].send,
+            destination=name,
             limits=runtime.limits,
             ensure_lease=lease.ensure,
             is_stopping=runtime.stopping.is_set,

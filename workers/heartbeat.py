@@ -38,6 +38,13 @@ def count(client: redis.Redis) -> int:
     return int(client.zcount(keys.WORKERS.name, _now_s(client) - _SILENCE_S, "+inf"))
 
 
+def runs_here(client: redis.Redis) -> bool:
+    """Return whether a worker process of this machine sent a heartbeat in the last 5 seconds."""
+    names = client.zrangebyscore(keys.WORKERS.name, _now_s(client) - _SILENCE_S, "+inf")
+    here = f"@{socket.gethostname()}".encode()
+    return any(isinstance(name, bytes) and name.endswith(here) for name in names)
+
+
 def _now_s(client: redis.Redis) -> float:
     seconds, microseconds = client.time()
     return float(seconds) + microseconds / 1e6

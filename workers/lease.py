@@ -7,7 +7,6 @@ lease of a thread that hangs elsewhere ends, and a process that is stopped exten
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -17,8 +16,8 @@ from dataclasses import dataclass, field
 from redis.exceptions import RedisError
 
 import lanes
-
-log = logging.getLogger(__name__)
+from logs import events as log
+from logs.causes import cause
 
 # How often a lease is extended while a request is in progress, in parts of the lease.
 _EXTENSIONS_PER_LEASE = 4
@@ -111,7 +110,7 @@ class Leases:
             try:
                 lease.extend_if_needed()
             except RedisError as error:
-                log.warning("%s: Redis is unavailable, a lease was not extended: %s", lease.queue.name, error)
+                log.REDIS_UNAVAILABLE.write(destination=lease.queue.name, error=cause(error))
 
     def _extend_for_ever(self) -> None:
         while True:

@@ -1,14 +1,17 @@
-"""What a worker process works with: one frozen object, built once, when it is first needed."""
+"""What a worker process works with: one frozen object, built when it is first needed.
+
+It is built again when the configuration file is loaded again, on SIGHUP or by `segue reload`. All or nothing: a file
+with a fault, or one that this process must not use a queue with, changes nothing.
+"""
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
-from hashlib import sha256
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
-import orjson
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
@@ -20,11 +23,16 @@ from delivery.admission import Admission
 from delivery.customerio import TrackApi
 from delivery.prepare import Trust
 from delivery.sender import DeliveryLimits
+from lanes import configurations
 from lanes.queue import NO_LIMIT
+from logs import events as log
 from privacy.purge import ErasureContext
-from settings import Settings
+from settings import Settings, SettingsError, digest
+from workers import heartbeat
 from workers.app import settings
 from workers.lease import Leases
+
+T = TypeVar("T")
 
 # The name in `may` of a source that allows it to merge people.
 _MERGE: Final = "mergePeople"
@@ -52,17 +60,22 @@ class Runtime:
     # Held by the one deliverer of a destination in this process that polls for more, as polling loads Redis.
     poll_locks: Mapping[str, threading.Lock]
     stopping: threading.Event
+    # Set when another configuration was loaded: deliverers that use this one make room for others.
+    superseded: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
-    def build(cls, settings: Settings, client: redis.Redis, stopping: threading.Event) -> Runtime:
-        """Return the runtime of these settings, with every queue opened.
+    def build(
+        cls, settings: Settings, client: redis.Redis, stopping: threading.Event, before: Runtime | None = None
+    ) -> Runtime:
+        """Return the runtime of these settings, with every queue opened. It shares the leases, slots and poll locks of
+        the runtime `before` it, whose deliverers may still run.
 
         Raises lanes.QueueError when this process must not use a queue, mapping.ConfigurationError and
         settings.SettingsError for faults of the configuration file, redis.RedisError.
         """
         document = settings.document()
         destinations = mapping.destinations(document)
-        configuration = sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()[:12]
+        configuration = digest(document)
         limits = DeliveryLimits.within(settings.lease_s, settings.retry_base_s)
         queues = {name: _open_queue(settings, client, destination) for name, destination in destinations.items()}
         for name, destination in destinations.items():
@@ -79,9 +92,11 @@ class Runtime:
                 name: _admission(queues[name], destination, limits) for name, destination in destinations.items()
             },
             track_apis={name: _track_api(settings, destination, limits) for name, destination in destinations.items()},
-            leases=Leases(limits.lease_s),
-            slots={name: threading.BoundedSemaphore(settings.concurrency) for name in destinations},
-            poll_locks={name: threading.Lock() for name in destinations},
+            leases=before.leases if before else Leases(limits.lease_s),
+            slots={name: threading.BoundedSemaphore(settings.concurrency) for name in destinations}
+            | _shared(before.slots if before else {}, destinations),
+            poll_locks={name: threading.Lock() for name in destinations}
+            | _shared(before.poll_locks if before else {}, destinations),
             stopping=stopping,
         )
 
@@ -90,8 +105,11 @@ class Runtime:
         return ErasureContext(self.queues[name], self.destinations[name], self.settings.spill_dir)
 
 
+SET_UP_ERRORS: Final = (lanes.QueueError, mapping.ConfigurationError, SettingsError)
 _building = threading.Lock()
 _runtime: Runtime | None = None
+_process = configurations.Process(heartbeat.NAME)
+_signalled = threading.Event()
 
 
 def runtime() -> Runtime:
@@ -101,6 +119,71 @@ def runtime() -> Runtime:
         if _runtime is None:
             _runtime = Runtime.build(settings, _connect(settings.redis_url), stopping)
         return _runtime
+
+
+def reload() -> Runtime:
+    """Make the runtime of the configuration file, as it is now, that of this process, and return it.
+
+    Raises what `Runtime.build` raises; then the runtime stays as it is.
+    """
+    global _runtime
+    before = runtime()
+    with _building:
+        if digest(settings.document()) == before.configuration:
+            return before
+        _runtime = Runtime.build(settings, before.client, stopping, before)
+        before.superseded.set()
+        log.CONFIGURATION_LOADED.write(configuration=_runtime.configuration, before=before.configuration)
+        return _runtime
+
+
+def load_on_signal() -> None:
+    """Have SIGHUP load the file at the next tick, in place of Celery's restart. Call it from the main thread."""
+    signal.signal(signal.SIGHUP, lambda *_: _signalled.set())
+
+
+def follow_requests() -> None:
+    """Report the configuration of this process, and load the file if that was requested.
+
+    Raises redis.RedisError; then the request stands.
+    """
+    client = runtime().client
+    _process.configuration = runtime().configuration
+    request = configurations.report(client, _process)
+    if request == _process.request and not _signalled.is_set():
+        return
+    _signalled.clear()
+    try:
+        _process.fault = _load()
+    except redis.RedisError:
+        _signalled.set()
+        raise
+    _process.configuration, _process.request = runtime().configuration, request
+    configurations.report(client, _process)
+
+
+def forget_report() -> None:
+    """Remove the report of this process, which stops."""
+    configurations.forget(runtime().client, _process)
+
+
+def _load() -> str | None:
+    """Load the file; return why it was refused, None when this process uses it. Raises redis.RedisError."""
+    try:
+        reload()
+    except redis.RedisError:
+        raise
+    except SET_UP_ERRORS as error:
+        log.CONFIGURATION_REFUSED.write(reason=error)
+        return str(error)
+    except Exception as error:  # of a file whose tables of sources are none: ingest alone checks those
+        log.unhandled("loading the configuration", error)
+        return str(error)
+    return None
+
+
+def _shared(of_before: Mapping[str, T], destinations: Mapping[str, Any]) -> dict[str, T]:
+    return {name: of_before[name] for name in of_before.keys() & destinations.keys()}
 
 
 def _connect(url: str) -> redis.Redis:

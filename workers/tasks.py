@@ -7,17 +7,19 @@ Every worker process also sweeps on its own tick, so that neither a lost wake-up
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from typing import Any
 
 from celery import signals
-from redis.exceptions import LockError, LockNotOwnedError, OutOfMemoryError, RedisError
+from celery.exceptions import CPendingDeprecationWarning, Ignore
+from redis.exceptions import ConnectionError, LockError, LockNotOwnedError, OutOfMemoryError, RedisError, TimeoutError
 from redis.lock import Lock
 
 import lanes
@@ -26,20 +28,22 @@ from dead_letters import replay as replays
 from dead_letters import retention, spill_files
 from delivery import log as delivery_log
 from lanes import keys
+from lanes.redis_url import address
+from logs import events as log
+from logs.causes import cause
 from privacy import erasure, receipts
-from settings import SettingsError
+from settings import digest
 from workers import deliverer, heartbeat
 from workers.app import app, request, settings, wake
-from workers.runtime import Runtime, runtime, stopping
-
-log = logging.getLogger(__name__)
+from workers.runtime import SET_UP_ERRORS, Runtime, follow_requests, forget_report, load_on_signal, runtime, stopping
 
 # How often the dead letters of a destination are checked, in seconds.
 RETENTION_S = 30
 # A lock ends by itself so long after its holder died, in seconds.
 _LOCK_S = 5
 _ERASING_LOCK_S = 60
-_SET_UP_ERRORS = (lanes.QueueError, mapping.ConfigurationError, SettingsError)
+# Set from a failed connection until a sweep succeeds.
+_unavailable = threading.Event()
 
 
 @app.task(name="deliver")  # type: ignore[untyped-decorator]
@@ -79,12 +83,12 @@ def check_retention(name: str) -> None:
                 retention.spill_excess(queue, delivery, spill_dir, now_ms, lambda: _is_owned(lock))
             _warn_of_excess(queue, delivery, now_ms)
         except (OSError, spill_files.TornFile) as error:
-            log.warning("%s: dead letters stay in Redis, a spill file could not be written: %s", name, error)
+            log.SPILL_FILE_UNUSABLE.write(destination=name, error=cause(error))
 
 
 def _warn_of_excess(queue: lanes.Queue, delivery: mapping.Delivery, now_ms: int) -> None:
     if alarm := retention.exceeded(queue, delivery, now_ms):
-        log.warning("%s: %s", queue.name, alarm)
+        log.DEAD_LETTERS_EXCEED.write(destination=queue.name, limit=alarm)
 
 
 @app.task(name="discard")  # type: ignore[untyped-decorator]
@@ -105,7 +109,7 @@ def finish_erasures(name: str) -> None:
         try:
             erasure.finish(runtime().erasure_context(name))
         except (OSError, spill_files.TornFile) as error:  # tried again when the lock has ended
-            log.warning("%s: an erasure is not finished, a spill file cannot be changed: %s", name, error)
+            log.SPILL_FILE_UNUSABLE.write(destination=name, error=cause(error))
             return
         client.delete(lock)
 
@@ -123,16 +127,19 @@ def _sweep_alone(runtime: Runtime, name: str) -> None:
     try:
         _sweep(runtime, name)
     except OutOfMemoryError as error:
-        log.warning("%s: Redis is full: %s", name, error)
+        log.REDIS_UNAVAILABLE.write(destination=name, error=cause(error))
     except RedisError:
         raise
-    except Exception:
-        log.exception("%s: unhandled exception in a sweep", name)
+    except Exception as error:
+        log.unhandled("a sweep", error, destination=name)
 
 
 def _sweep(runtime: Runtime, name: str) -> None:
     queue = runtime.queues[name]
-    if lanes.reap(queue).wake and not wake(name):
+    reaped = lanes.reap(queue)
+    if reaped.events:
+        log.CLAIMS_EXPIRED.write(destination=name, count=reaped.events)
+    if reaped.wake and not wake(name):
         _deliver_alone(name)
     delivery_log.trim(queue, runtime.destinations[name].delivery.log_requests)
     for replay_id in replays.next_up(queue):
@@ -148,15 +155,26 @@ def _deliver_alone(name: str) -> None:
     threading.Thread(target=deliver, args=(name,), name=f"deliver-{name}", daemon=True).start()
 
 
+def _write_unavailable(error: RedisError, name: str | None = None) -> None:
+    if isinstance(error, ConnectionError | TimeoutError):
+        _unavailable.set()
+    log.REDIS_UNAVAILABLE.write(destination=name, error=cause(error))
+
+
 @contextmanager
 def _redis_errors_logged(name: str) -> Iterator[None]:
-    """Log that Redis is unavailable. A lock that another worker holds is no error: that worker does the work."""
+    """Log that Redis is unavailable. A lock that another worker holds is no error: that worker does the work.
+
+    Raises celery.exceptions.Ignore: there is no such destination any more.
+    """
     try:
+        if name not in runtime().destinations:
+            raise Ignore
         yield
     except LockError:
         return
     except RedisError as error:
-        log.warning("%s: Redis is unavailable: %s", name, error)
+        _write_unavailable(error, name)
 
 
 def _lock(name: str) -> Lock:
@@ -182,15 +200,20 @@ def _tick() -> None:
     while not stopping.is_set():
         try:
             heartbeat.send(runtime().client)
+            follow_requests()
             sweep()
+            if _unavailable.is_set():
+                _unavailable.clear()
+                log.REDIS_AVAILABLE.write()
         except RedisError as error:
-            log.warning("Redis is unavailable: %s", error)
-        except _SET_UP_ERRORS as error:
-            log.critical("the worker stops: %s", error)
+            _write_unavailable(error)
+        except SET_UP_ERRORS as error:
+            log.PROCESS_REFUSED.write(reason=error)
             os.kill(os.getpid(), signal.SIGTERM)
             return
-        except Exception:
-            log.exception("unhandled exception in a sweep")
+        except Exception as error:
+            log.unhandled("a sweep", error)
+        log.repeats.flush()
         stopping.wait(settings.sweep_s)
 
 
@@ -203,25 +226,43 @@ def check_set_up(**_: Any) -> None:
     try:
         runtime()
     except RedisError as error:
-        log.warning("Redis is unavailable, the worker waits for it: %s", error)
-    except _SET_UP_ERRORS as error:
-        log.critical("the worker cannot start: %s", error)
+        _write_unavailable(error)
+    except SET_UP_ERRORS as error:
+        log.PROCESS_REFUSED.write(reason=error)
         raise SystemExit(1) from None
+    # Celery warns in each outage of Redis of a default that will change. It concerns tasks that are acknowledged late.
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     threading.Thread(target=_tick, name="sweep", daemon=True).start()
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]
-def keep_what_is_loaded(**_: Any) -> None:
-    """Take what was loaded out of the garbage collector's view."""
+def settle_in(**_: Any) -> None:
+    """Write that this process is ready, and take what is loaded out of the garbage collector's view."""
+    _write_started()
     # What was loaded stays; what a claim brings is many small objects without cycles, and gone with it.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+    load_on_signal()
+
+
+@signals.beat_init.connect  # type: ignore[untyped-decorator]
+def _write_started(**_: Any) -> None:
+    """Write that this process is ready, with what it works with. The file was read when the process started."""
+    document = settings.document()
+    urls = {name: settings.track_url or each.url for name, each in mapping.destinations(document).items()}
+    log.PROCESS_STARTED.write(
+        version=metadata.version("segue"),
+        configuration=digest(document),
+        redis=address(settings.redis_url),
+        destinations=" ".join(f"{name}={url}" for name, url in urls.items()),
+    )
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def stop_delivering(**_: Any) -> None:
     """Have deliverers release what they have not sent, and finish."""
     stopping.set()
+    log.PROCESS_STOPPING.write()
 
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
@@ -229,5 +270,6 @@ def stop_heartbeat(**_: Any) -> None:
     """Leave the list of running workers."""
     try:
         heartbeat.remove(runtime().client)
-    except (RedisError, *_SET_UP_ERRORS):
-        log.info("Redis is unavailable: this worker stays listed until its heartbeat is too old")
+        forget_report()
+    except (RedisError, *SET_UP_ERRORS):
+        pass  # this worker stays listed until its heartbeat is too old

@@ -1,6 +1,7 @@
 """The record `up.json` of a running `segue up` in its data directory: its processes, ports and shared variables.
 
-`segue up` writes and removes it. Other commands read it when REDIS_URL is not set, and so use the same Redis.
+`segue up` writes and removes it. Other commands read it, and so use the same Redis and the same simulator. They do not
+when REDIS_URL names another Redis.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import orjson
 
 from console.errors import CommandError
 from console.local.data_dir import make_private
+from lanes.redis_url import without_credentials
 from settings import Settings
 
 
@@ -41,7 +43,7 @@ def read(data_dir: Path) -> Running | None:
 def write(data_dir: Path, running: Running) -> None:
     """Write the record atomically: a reader sees the old one or the new one."""
     draft = data_dir / "up.json.new"
-    draft.touch(mode=0o600)  # REDIS_URL may contain a password
+    draft.touch(mode=0o600)
     draft.write_bytes(orjson.dumps(asdict(running), option=orjson.OPT_INDENT_2))
     draft.replace(_file(data_dir))
 
@@ -67,9 +69,13 @@ def locked(data_dir: Path) -> Iterator[int]:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Return the variables of the `segue up` on the data directory; none when REDIS_URL is set or none is running."""
-    running = None if "redis_url" in settings.model_fields_set else read(settings.data_dir)
-    return running.environment if running else {}
+    """Return the variables of the `segue up` on the data directory; none when none is running there, or REDIS_URL names
+    another Redis. The URL is recorded without the password, which REDIS_URL must then give."""
+    running = read(settings.data_dir)
+    if running is None:
+        return {}
+    is_other = without_credentials(settings.redis_url) != running.environment.get("REDIS_URL")
+    return {} if "redis_url" in settings.model_fields_set and is_other else running.environment
 
 
 def _occupied(data_dir: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ STOP_S = 20.0
 POLL_S = 0.05
 _FIRST_DELAY_S = 0.2
 _LONGEST_DELAY_S = 10.0
+_RELOADING = ("ingest", "worker")  # roles whose processes load the configuration again on SIGHUP
 # The delay is reset when a child ran for this long.
 _STABLE_S = 20.0
 
@@ -55,7 +57,7 @@ class Child:
         self.started_at = time.monotonic()
         self.process = subprocess.Popen(
             self.program.arguments,
-            env=os.environ | self.program.environment,
+            env=os.environ | {"SEGUE_PROCESS_NAME": self.program.name} | self.program.environment,
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
@@ -96,9 +98,15 @@ class Supervisor:
         return {child.program.name: child.process.pid for child in self._children if child.is_alive}
 
     def handle_signals(self) -> None:
-        """Make SIGINT and SIGTERM set `stopping`."""
+        """Make SIGINT and SIGTERM set `stopping`. SIGHUP does too when a terminal was closed; else children get it."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self.stopping.set())
+        signal.signal(signal.SIGHUP, lambda *_: self.stopping.set() if sys.stdout.isatty() else self._hang_up())
+
+    def _hang_up(self) -> None:
+        for child in self._children:
+            if child.is_alive and child.program.role in _RELOADING:
+                child.process.send_signal(signal.SIGHUP)
 
     def start(self, *programs: Program) -> None:
         """Start the programs and wait until all of them are ready, or `stopping` is set.

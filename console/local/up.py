@@ -18,7 +18,9 @@ from console.errors import CommandError
 from console.local import programs, running
 from console.local.data_dir import redis_socket
 from console.local.supervisor import Supervisor
-from lanes.redis_url import socket_url
+from lanes.redis_url import socket_url, without_credentials
+from logs import events as log
+from logs import output
 from settings import Settings
 
 _POLL_S = 0.2
@@ -44,9 +46,10 @@ def run(settings: Settings, report: Callable[[str], None]) -> None:
 
     Raises CommandError: another `segue up` uses the data directory, a port is in use, or a process cannot start.
     """
+    output.configure("up", settings.log_format, settings.log_level)
     with running.locked(settings.data_dir) as lock:
         ports = _ports(settings)
-        with redis_socket(settings.data_dir) as socket, Supervisor(report, kept_open=[lock]) as supervisor:
+        with redis_socket(settings.data_dir) as socket, Supervisor(_write, kept_open=[lock]) as supervisor:
             supervisor.handle_signals()
             environment = _start(supervisor, settings, ports, socket_url(socket))
             record = partial(_record, supervisor, settings.data_dir, ports, environment)
@@ -59,6 +62,10 @@ def run(settings: Settings, report: Callable[[str], None]) -> None:
                     record()
             report("stopping")
     report("stopped")
+
+
+def _write(change: str) -> None:
+    log.CHILD_PROCESS.write(report=change)
 
 
 def _start(supervisor: Supervisor, settings: Settings, ports: dict[str, int], embedded_url: str) -> dict[str, str]:
@@ -111,7 +118,8 @@ def _ports(settings: Settings) -> dict[str, int]:
 
 
 def _record(supervisor: Supervisor, data_dir: Path, ports: dict[str, int], environment: dict[str, str]) -> None:
-    running.write(data_dir, running.Running(os.getpid(), supervisor.pids, ports, environment))
+    recorded = environment | {"REDIS_URL": without_credentials(environment["REDIS_URL"])}
+    running.write(data_dir, running.Running(os.getpid(), supervisor.pids, ports, recorded))
 
 
 def _addresses(settings: Settings, ports: dict[str, int]) -> str:

@@ -10,7 +10,9 @@
 -- ARGV[6]  throttled: how long the service asked us to wait, ms
 -- ARGV[7]  failed, misconfigured, throttled: the reason, in words
 --
--- Returns  1 when the circuit breaker is open or the destination is paused now
+-- Returns  {is_stopped, change, rate}: 1 when the circuit breaker is open or the destination is paused now; 'opened', 'paused',
+--          'closed' or 'resumed' when this result made it so, 'probe_failed' when a probe failed, or ''; the rate in text when
+--          it was cut, or ''
 -- Clock    Redis' own.
 -- allow-oom
 -- uses clock
@@ -43,11 +45,13 @@ local function stop(new_state)
   return is_news
 end
 
+local new_rate = ''
 local function cut(share)
   if now - tonumber(cut_at or 0) >= CUT_EVERY_MS then
     local elapsed_s = rate_at and (now * 1000 - rate_at) / 1000000 or 0
     local current = math.min(limit, tonumber(rate or limit) + limit * elapsed_s / RECOVERY_S)
-    change('rate', tostring(math.max(current * share, LOWEST_RATE)))
+    new_rate = tostring(math.max(current * share, LOWEST_RATE))
+    change('rate', new_rate)
     change('rate_at', now * 1000)
     change('cut_at', now)
   end
@@ -77,6 +81,13 @@ else
   cut(SLOW_CUT)
 end
 
+local news = ''
+if result == 'responded' then
+  news = state == 'open' and 'closed' or state and 'resumed' or ''
+elseif stops then
+  news = not state and (result == 'failed' and 'opened' or 'paused') or 'probe_failed'
+end
+
 ---- Write ----
 
 if result == 'responded' then
@@ -89,4 +100,4 @@ if stops then
   call('HSETNX', ADMISSION, 'since', format('%d', now))
   call('HDEL', ADMISSION, 'probing')
 end
-return (is_stopped or stops) and 1 or 0
+return { (is_stopped or stops) and 1 or 0, news, new_rate }

@@ -4,11 +4,13 @@ events."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from mapping import DELETION, RESTRICTED
+from mapping.configuration import Credential
 from settings import SettingsError
 
 # What a public source may do only when its `may` names it: the deletion request, and the restricted actions.
@@ -41,12 +43,12 @@ class Source(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     name: _Text
-    write_key: _Text = Field(repr=False)
+    write_key: Credential = Field(repr=False)
     trust: Literal["public", "server"] | None = None
     may: list[_Permission] = Field(default_factory=list)
     identify: Literal["any", "signed"] = "any"
-    identify_secret: _Text | None = Field(default=None, repr=False)
-    webhook_secret: _Text | None = Field(default=None, repr=False)
+    identify_secret: Credential | None = Field(default=None, repr=False)
+    webhook_secret: Credential | None = Field(default=None, repr=False)
     webhook_arrays: Literal["first", "whole", "refuse"] = "first"  # what the signature of an array must cover
     webhook_max_age_s: _Positive | None = None
     destinations: list[_Text] = Field(min_length=1)
@@ -123,11 +125,11 @@ def _described(name: str, fault: Any) -> str:
         case "missing":
             return f"{key}: is missing"
         case "extra_forbidden":
-            known = ", ".join(name for name in Source.model_fields if name != "name")
-            return f"{key}: there is no such key; there are {known}"
-        case "value_error":
-            text = str(fault["ctx"]["error"])
-            return f"{key}: {text} (it is {fault['input']!r})" if fault["loc"] else f"{key}.{text}"
-    field = Source.model_fields.get(str(fault["loc"][0]))
+            known = [name for name in Source.model_fields if name != "name"]
+            nearest = get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.6)
+            suggestion = f'did you mean "{nearest[0]}"?' if nearest else f"there are {', '.join(known)}"
+            return f"{key}: there is no such key; {suggestion}"
+    field = Source.model_fields.get(str(fault["loc"][0])) if fault["loc"] else None
     value = f" (it is {fault['input']!r})" if field and field.repr else ""
-    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}{value}"
+    text = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"][0].lower() + fault["msg"][1:]
+    return f"{key}: {text}{value}" if fault["loc"] else f"{key}.{text}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -42,7 +41,7 @@ class Limits:
         """Return the limits of the settings. The open files that this process may have bound the connections."""
         connections = max(1, min(settings.max_connections, open_files() - RESERVED_FILES))
         per_address = settings.max_connections_per_address or max(1, connections // 2)
-        proxies = _networks(os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1"))
+        proxies = _networks(settings.trusted_proxies)
         return cls(connections, min(per_address, connections), settings.idle_s, proxies=proxies)
 
     def is_proxy(self, address: str) -> bool:
@@ -72,13 +71,7 @@ def open_files() -> int:
 
 
 def _networks(text: str) -> tuple[_Network, ...]:
-    """Return the networks of uvicorn's FORWARDED_ALLOW_IPS: addresses and networks, or `*` for all."""
-    if text.strip() == "*":
+    """Return the networks of SEGUE_TRUSTED_PROXIES: addresses and networks, or `*` for all."""
+    if text == "*":
         return ip_network("0.0.0.0/0"), ip_network("::/0")
-    found = []
-    for part in text.split(","):
-        try:
-            found.append(ip_network(part.strip(), strict=False))
-        except ValueError:
-            continue  # a name or the path of a socket, which no address is compared with
-    return tuple(found)
+    return tuple(ip_network(part) for part in text.split(",") if part)

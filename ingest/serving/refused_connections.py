@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
+from ipaddress import ip_address, ip_network
 from typing import Final
 
-log = logging.getLogger(__name__)
+from logs import events as log
 
 INTERVAL_S: Final = 10.0
 _MOST_ADDRESSES: Final = 1000
@@ -34,6 +34,15 @@ class RefusedConnections:
             return
         causes = ", ".join(f"{count} {cause}" for cause, count in self._causes.most_common())
         [(address, count)] = self._addresses.most_common(1)
-        log.warning("refused connections within %.0f s: %s; most from %s (%d)", INTERVAL_S, causes, address, count)
+        log.CONNECTIONS_REFUSED.write(causes=causes, network=_network(address), of_network=count)
         self._causes.clear()
         self._addresses.clear()
+
+
+def _network(address: str) -> str | None:
+    """Return the network of an address, 24 bits or 48 of IPv6: an address alone is personal data."""
+    try:
+        bits = 24 if ip_address(address).version == 4 else 48
+        return str(ip_network(f"{address}/{bits}", strict=False))
+    except ValueError:
+        return None

@@ -11,6 +11,7 @@ from mapping.directives.compiler import (
     transform,
     transform_batch,
 )
+from mapping.directives.lint import lint
 from mapping.directives.validate import directive_of, validate_mapping
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "compile_root",
     "compile_value",
     "directive_of",
+    "lint",
     "root_of",
     "transform",
     "transform_batch",

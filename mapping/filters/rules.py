@@ -119,7 +119,7 @@ def _faults(table: Mapping[str, Any]) -> Iterable[str]:
     if not isinstance(table.get("if"), str):
         yield "if: is missing; which events, for example \"type = 'track'\""
     if action not in _ORDER:
-        yield f"action: is {action!r}, but must be one of {', '.join(_ORDER)}"
+        yield f"action: {_not(action)} one of {', '.join(_ORDER)}"
         return
     known = {"if", "action", *_NEEDED[action], *(["by"] if action == "sample" else [])}
     for key in table:
@@ -128,16 +128,22 @@ def _faults(table: Mapping[str, Any]) -> Iterable[str]:
     if action == "sample":
         rate = table.get("rate")
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
-            yield f"rate: is {rate!r}, but must be the share to keep, from 0 to 1"
-        if not isinstance(table.get("by", ""), str):
-            yield f"by: is {table['by']!r}, but must be a path such as userId"
+            yield f"rate: {_not(rate)} the share of the events to keep, from 0 to 1"
+        by = table.get("by", "messageId")
+        if not isinstance(by, str) or not by or by.startswith("$"):
+            yield f"by: is {by!r}, but must be a path such as userId or context.device.id"
     if "fields" in known:
         yield from _faults_of_fields(table.get("fields"))
 
 
+def _not(value: Any) -> str:
+    """Return the beginning of the fault of a value, or of None for a key that is absent."""
+    return "is missing; it must be" if value is None else f"is {value!r}, but must be"
+
+
 def _faults_of_fields(fields: Any) -> Iterable[str]:
     if not isinstance(fields, Mapping) or not fields:
-        yield f'fields: is {fields!r}, but must be a table of paths and field names, such as {{ traits = ["ssn"] }}'
+        yield f'fields: {_not(fields)} a table of paths and field names, such as {{ traits = ["ssn"] }}'
         return
     for path, names in fields.items():
         if path.split(".")[0] not in ROOTS:

@@ -88,21 +88,12 @@ def compile_liquid(template: Any) -> Resolver:
 
     Call it inside `clock.at`.
     """
-    if type(template) is not str:
-        return partial(_raise, FailedDirective("liquid template value must be a string"))
-    if not template:
+    if template == "":
         return lambda _event: ""
-    if length(template) > MAX_LENGTH:
-        fault = f"liquid template values are limited to {MAX_LENGTH} characters"
-        return partial(_raise, FailedDirective(fault))
     try:
-        markup = list(_scan(template))
-        _check(template, markup)
-        parsed = _ENVIRONMENT.from_string(template)
+        markup, parsed = _parsed(template)
     except Rejected as error:
         return partial(_raise, error)
-    except LiquidError as error:
-        return partial(_raise, _failed(template, [], error, "ParseError"))
 
     def render(event: Any) -> str:
         try:
@@ -115,6 +106,25 @@ def compile_liquid(template: Any) -> Resolver:
             raise EngineFault(OUT_OF_MEMORY, "AssertionError") from None
 
     return render
+
+
+def check_liquid(template: Any) -> None:
+    """Raise Rejected when the template is invalid, so that it would fail for every event."""
+    if template != "":
+        _parsed(template)
+
+
+def _parsed(template: Any) -> tuple[list[_Markup], BoundTemplate]:
+    if type(template) is not str:
+        raise FailedDirective("liquid template value must be a string")
+    if length(template) > MAX_LENGTH:
+        raise FailedDirective(f"liquid template values are limited to {MAX_LENGTH} characters")
+    markup = list(_scan(template))
+    _check(template, markup)
+    try:
+        return markup, _ENVIRONMENT.from_string(template)
+    except LiquidError as error:
+        raise _failed(template, [], error, "ParseError") from None
 
 
 def _raise(error: Rejected, _event: Any) -> Any:

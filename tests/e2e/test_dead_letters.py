@@ -254,11 +254,20 @@ def living(pipeline: Pipeline) -> Iterator[list[dict[str, Any]]]:
         thread.join()
 
 
+def interruptible() -> None:
+    """Let SIGINT end this process: a shell has the jobs that it starts in the background ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def interrupted(operator: Operator, rate: int, after_s: float) -> int:
     """Replay everything, press Ctrl-C some time after it is under way, and return the exit code."""
     command = [sys.executable, "-m", "console.cli", "dead", "replay", "--rate", str(rate)]
     with subprocess.Popen(
-        command, env=operator.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        command,
+        env=operator.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=interruptible,
     ) as process:
         assert process.stderr is not None
         assert process.stderr.readline().startswith(b"replay ")

@@ -221,13 +221,12 @@ def open_to_others(directory: Path) -> list[str]:
 
 def run_commands(up: Up, commands: list[str], working_directory: Path) -> dict[str, str]:
     """Run the commands in the directory of the other project; return what each prints."""
-    # Without REDIS_URL a command reads it, and the address of the simulator, from up.json.
-    environment = {name: value for name, value in up.environment.items() if name != "REDIS_URL"}
+    # A command reads the address of the simulator from up.json, and that of a Redis without a password.
     runs = [command.split() for command in commands]
     done = subprocess.run(
         [sys.executable, "-P", "-c", RUN_COMMANDS],
         cwd=working_directory,
-        env=environment,
+        env=up.environment,
         input=json.dumps([[run, json.dumps({"event": PERSON} if run == ["translate"] else PERSON)] for run in runs]),
         capture_output=True,
         text=True,
@@ -273,6 +272,7 @@ def test_no_secret_is_found_where_it_must_not_be(tmp_path: Path, is_embedded: bo
             files = [path for path in up.data_dir.rglob("*") if path.is_file()]
             leaking = [path.name for path in files if secrets.found_in(path.read_bytes())]
             addresses = listening(up.pids()["simulator"])
+            redis_addresses = listening(up.pids()["redis"]) if is_embedded else set()
             client.close()
 
     assert [line for line in arguments if secrets.found_in(line)] == []
@@ -282,8 +282,9 @@ def test_no_secret_is_found_where_it_must_not_be(tmp_path: Path, is_embedded: bo
     assert b"_kombu.binding.celery.pidbox" not in keys, "workers take no remote control"
     assert denied == [], "the user of docs/security.md has what Segue needs"
     assert others == []
-    assert leaking == ([] if is_embedded else ["up.json"]), "up.json has the REDIS_URL that other commands need"
+    assert leaking == []
     assert addresses == {"127.0.0.1"}, "whatever SEGUE_HOST is"
+    assert redis_addresses == set(), "the embedded Redis has a Unix socket only"
     assert not (foreign / "EXECUTED").exists()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
-import logging
 import os
 import re
 import signal
@@ -27,6 +26,7 @@ from ingest.serving import connections, limits, refused_connections
 from ingest.serving.limits import MAX_HEAD_BYTES, Limits
 from settings import Settings
 from tests.conftest import RedisServer
+from tests.logged import logged
 from tests.pipeline import configuration, environment, free_port, wait_until
 from tests.unit.ingest.endpoint import LIMITS, Connection, connection, ingest, served
 
@@ -326,17 +326,35 @@ def test_many_refusals_are_one_line_of_the_log(caplog: pytest.LogCaptureFixture)
         async with many(port, 30, b"no HTTP\r\n\r\n") as opened:
             for client in opened:
                 await ended(client)
-        while not caplog.records:
+        while not logged(caplog, "connections_refused"):
             await asyncio.sleep(0.01)
 
-    with caplog.at_level(logging.WARNING):
-        run(use)
+    run(use)
 
-    counts = [
-        re.search(r": (\d+) invalid_request; most from 127.0.0.1 \(\d+\)$", row.message) for row in caplog.records
-    ]
+    lines = logged(caplog, "connections_refused")
+    counts = [re.fullmatch(r"(\d+) invalid_request", line["causes"]) for line in lines]
     assert sum(int(count[1]) for count in counts if count) == 30
     assert len(counts) < 30
+    assert {line["network"] for line in lines} == {"127.0.0.0/24"}, "an address alone is personal data"
+
+
+def test_no_refusal_is_logged_before_the_interval_is_over(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refused_connections, "INTERVAL_S", 3600)
+
+    async def refuse() -> None:
+        refused = refused_connections.RefusedConnections()
+        for _ in range(3):
+            refused.add("invalid_request", "127.0.0.1")
+            await asyncio.sleep(0)
+        assert caplog.messages == []
+        refused.write()
+
+    asyncio.run(refuse())
+
+    (message,) = caplog.messages
+    assert message.endswith("3 invalid_request; most from 127.0.0.1 (3)")
 
 
 def test_checks_of_readiness_share_one_connection_to_redis(
@@ -394,7 +412,7 @@ def test_an_ipv6_client_is_counted_by_its_network(first: str, second: str, are_o
 
 
 def test_proxies_are_addresses_and_networks() -> None:
-    found = replace(LIMITS, proxies=limits._networks("127.0.0.1, 10.0.0.0/8, fd00::/8, a.example"))
+    found = replace(LIMITS, proxies=limits._networks("127.0.0.1,10.0.0.0/8,fd00::/8"))
 
     assert all(map(found.is_proxy, ("127.0.0.1", "::ffff:127.0.0.1", "10.1.2.3", "fd00::1")))
     assert not any(map(found.is_proxy, ("11.0.0.1", "::ffff:11.0.0.1", "fe00::1", "")))

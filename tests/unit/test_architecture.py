@@ -11,7 +11,7 @@ import pytest
 from lanes import keys
 
 ROOT = Path(__file__).parents[2]
-OTHERS = ("mapping", "delivery", "dead_letters", "privacy", "ingest", "workers", "console", "simulator")
+OTHERS = ("mapping", "logs", "delivery", "dead_letters", "privacy", "ingest", "workers", "console", "simulator")
 MODULES = [path for package in OTHERS for path in sorted((ROOT / package).rglob("*.py"))]
 FOLDERS = sorted({path.parent for path in MODULES} | {ROOT / "lanes"})
 # Modules of a folder, without those of its subfolders.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lanes.redis_url import broker_settings, checked_url, socket_url, verifies_certificate
+from lanes.redis_url import broker_settings, checked_url, socket_url, verifies_certificate, without_credentials
 from settings import Settings
 from tests.unit.console.test_cli import main, set_up
 
@@ -166,3 +166,16 @@ def test_celery_verifies_certificates_unless_the_url_says_not() -> None:
         "rediss://a?ssl_cert_reqs=optional",
     )
     assert [verifies_certificate(checked_url(url)) for url in verified] == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("url", "bare"),
+    [
+        ("redis://:secret@h:6380/2", "redis://h:6380/2"),
+        ("rediss://user:secret@h/0?ssl_cert_reqs=none", "rediss://h/0?ssl_cert_reqs=none"),
+        ("unix://:secret@/run/redis.sock?db=1&password=secret&username=a", "unix:///run/redis.sock?db=1"),
+        ("redis://[::1]:6379", "redis://[::1]:6379"),
+    ],
+)
+def test_a_url_is_recorded_without_credentials(url: str, bare: str) -> None:
+    assert without_credentials(url) == bare

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from settings import DEFAULT_DOCUMENT, Settings, SettingsError, read_document
+from settings import DEFAULT_DOCUMENT, Settings, SettingsError, injected_variables, read_document
 
 DOCUMENTED = Path("docs/settings.md")
 
@@ -37,6 +37,117 @@ def test_a_bad_variable_is_named_with_its_value(monkeypatch: pytest.MonkeyPatch)
     assert "SEGUE_INGEST_PORT" in str(caught.value)
     assert "'eighty'" in str(caught.value)
     assert "SEGUE_LEASE_S" in str(caught.value)
+
+
+# What Kubernetes sets in each container for a service `segue-ingest` with one port, and for another, `segue`.
+SERVICE_LINKS = {
+    "SEGUE_INGEST_SERVICE_HOST": "10.0.0.1",
+    "SEGUE_INGEST_SERVICE_PORT": "8080",
+    "SEGUE_INGEST_SERVICE_PORT_HTTP": "8080",
+    "SEGUE_INGEST_PORT": "tcp://10.0.0.1:8080",
+    "SEGUE_INGEST_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+    "SEGUE_INGEST_PORT_8080_TCP_PROTO": "tcp",
+    "SEGUE_INGEST_PORT_8080_TCP_PORT": "8080",
+    "SEGUE_INGEST_PORT_8080_TCP_ADDR": "10.0.0.1",
+    "SEGUE_PORT": "udp://[fd00::1]:53",
+    "SEGUE_SERVICE_HOST": "fd00::1",
+}
+
+
+def test_the_variables_of_a_service_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SERVICE_LINKS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SEGUE_CONSOLE_PORT", "8082")
+
+    settings = Settings.load()
+
+    assert (settings.ingest_port, settings.console_port) == (8080, 8082)
+    assert settings.unknown_variables() == []
+    assert injected_variables(SERVICE_LINKS) == SERVICE_LINKS.keys()
+
+
+def test_a_port_that_the_operator_sets_is_none_of_a_service() -> None:
+    links = SERVICE_LINKS | {"SEGUE_INGEST_PORT": "9000", "SEGUE_INGEST_PROCESSES": "2"}
+
+    assert links.keys() - injected_variables(links) == {"SEGUE_INGEST_PORT", "SEGUE_INGEST_PROCESSES"}
+
+
+def test_variables_that_nothing_reads_are_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "segue.toml"
+    file.write_text('[destinations.a]\nsite_id = "${SEGUE_SITE_ID}"\n')
+    for name in ("SEGUE_INGST_PORT", "SEGUE_SITE_ID", "SEGUE_WORKERS_FILE"):
+        monkeypatch.setenv(name, str(file))
+    monkeypatch.setenv("SEGUE_WORKERS", "1")
+
+    assert Settings(config=file).unknown_variables() == ["SEGUE_INGST_PORT"]
+
+
+def test_a_variable_may_name_a_file_with_its_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("redis://:secret@redis.example:6379/0\n")
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.setenv("REDIS_URL_FILE", str(file))
+
+    settings = Settings.load({"REDIS_URL": "redis://of.segue.up"})
+
+    assert settings.redis_url == "redis://:secret@redis.example:6379/0"
+    assert settings.secret_files() == [file]
+    monkeypatch.setenv("REDIS_URL", "redis://other.example")
+    assert Settings.load().redis_url == "redis://other.example"
+    assert Settings.load().secret_files() == []
+
+
+@pytest.mark.parametrize(("content", "fault"), [(None, "No such file"), (b"\xff", "it is not UTF-8")])
+def test_a_file_of_a_variable_that_cannot_be_read_is_named(
+    content: bytes | None, fault: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "url").write_bytes(content)
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.setenv("REDIS_URL_FILE", str(tmp_path / "url"))
+
+    with pytest.raises(SettingsError, match=f"REDIS_URL_FILE: {tmp_path}/url cannot be read: {fault}"):
+        Settings.load()
+
+
+def test_texts_take_the_contents_of_files(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("secret\r\n")
+    file = tmp_path / "segue.toml"
+    file.write_text(
+        f'[destinations.a]\nsite_id = "${{file:key}}"\napi_key = "a${{file:{tmp_path}/key}}"\nother = "${{file:}}"\n'
+        '[destinations.a.mapping]\nname = "${file:key}"\n'
+    )
+    settings = Settings(config=file)
+
+    assert settings.document()["destinations"]["a"] == {
+        "site_id": "secret",
+        "api_key": "asecret",
+        "other": "${file:}",
+        "mapping": {"name": "${file:key}"},
+    }
+    assert settings.secret_files() == [tmp_path / "key", tmp_path / "key"]
+    assert settings.literal_references() == ["destinations.a.other"]
+
+
+def test_a_file_that_a_text_names_and_that_is_missing_is_a_fault(tmp_path: Path) -> None:
+    file = tmp_path / "segue.toml"
+    file.write_text('[destinations.a]\nsite_id = "${file:absent}"\n')
+
+    with pytest.raises(SettingsError, match=r"segue.toml: destinations.a.site_id: .*/absent cannot be read: No such"):
+        read_document(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "networks"),
+    [("10.0.0.1/8, fd00::1", "10.0.0.0/8,fd00::1/128"), ("*", "*"), ("", "")],
+)
+def test_proxies_are_networks(text: str, networks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGUE_TRUSTED_PROXIES", text)
+    assert Settings.load().trusted_proxies == networks
+    monkeypatch.setenv("SEGUE_TRUSTED_PROXIES", "proxy.example")
+
+    with pytest.raises(SettingsError, match=r"SEGUE_TRUSTED_PROXIES: must be addresses and networks like 10.0.0.0/8"):
+        Settings.load()
 
 
 _NO_ADDRESSES = (

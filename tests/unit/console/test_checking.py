@@ -79,6 +79,27 @@ def test_what_a_shell_would_replace_is_a_warning(tmp_path: Path, monkeypatch: py
     assert not [warning for warning in warnings if "$A" in warning or "-x" in warning]
 
 
+@pytest.mark.parametrize(("mode", "warnings"), [(0o400, 0), (0o440, 0), (0o640, 0), (0o660, 1), (0o444, 1), (0o602, 1)])
+def test_a_file_of_a_secret_that_others_may_read_is_a_warning(mode: int, warnings: int, tmp_path: Path) -> None:
+    file, key = tmp_path / "segue.toml", tmp_path / "key"
+    key.write_text("987654321")
+    key.chmod(mode)
+    file.write_text('[destinations.a]\nsite_id = "${file:key}"\n')
+
+    found = checking.settings_warnings(Settings(config=file))
+
+    assert len(found) == warnings
+    assert all(f"{key}: other users may read or change this secret (mode {mode:04o})" in each for each in found)
+
+
+def test_the_variable_of_uvicorn_has_no_effect_and_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+
+    assert checking.settings_warnings(Settings()) == [
+        "FORWARDED_ALLOW_IPS: is not read; SEGUE_TRUSTED_PROXIES names the proxies"
+    ]
+
+
 def test_a_certificate_that_is_not_verified_is_a_warning() -> None:
     url = "rediss://redis.example?ssl_cert_reqs=none"
 

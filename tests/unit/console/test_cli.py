@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from delivery.outcomes import Rejected, Response
 from lanes.keys import READY
 from mapping.envelope import pack
 from mapping.operation import BATCH_PATH
+from settings import DEFAULT_DOCUMENT, VARIABLES, Settings, SettingsError, digest
 from tests.queues import queue_of
 
 runner = CliRunner()
@@ -116,7 +118,71 @@ def test_check_prints_a_summary_of_a_valid_configuration() -> None:
     result = runner.invoke(cli.app, ["check"])
 
     assert result.exit_code == 0
-    assert result.stdout == "destination demo: region us, 15 subscriptions enabled\nsource demo (server) → demo\nok\n"
+    assert result.stdout == (
+        f"configuration {digest(DEFAULT_DOCUMENT)}\n"
+        "destination demo: region us, 15 subscriptions enabled\nsource demo (server) → demo\nok\n"
+    )
+
+
+def test_check_is_strict_when_it_is_asked_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runner.invoke(cli.app, ["check", "--strict"]).exit_code == 0
+    monkeypatch.setenv("SEGUE_INGST_PORT", "1")
+
+    assert runner.invoke(cli.app, ["check"]).exit_code == 0
+    result = runner.invoke(cli.app, ["check", "--strict"])
+    assert result.exit_code == 1
+    assert "warning: SEGUE_INGST_PORT: there is no such setting; did you mean SEGUE_INGEST_PORT?" in result.stdout
+    assert "ok" not in result.stdout.splitlines()
+
+
+def test_a_process_that_starts_prints_the_warnings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("SEGUE_INGEST_PORT", "tcp://10.0.0.1:8080")
+    monkeypatch.setattr("os.execve", lambda *_: sys.exit(0))
+
+    assert main(["worker"], monkeypatch) == 0
+    assert "segue: warning: SEGUE_INGEST_PORT: is ignored" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_SEGUE_COMPLETE", f"source_{shell}")
+
+    script = runner.invoke(cli.app, [], prog_name="segue").stdout
+    assert "_SEGUE_COMPLETE" in script
+
+
+# What a variable may be set to by mistake. None of it ends a command with a traceback.
+BAD = (
+    "", "0", "-1", "70000", "1e999", "nan", "inf", "1e308", "9" * 400, "eighty", "redis://", "redis://h:x",
+    "redis://:p@h:99999", "http://[", "..", "/dev/null", "/dev/null/x", "a" * 5000, "x@y", "300.1.1.1", "1.2.3.4/99",
+    "*,*", "\udcff", "\n", "True", "{}",
+)  # fmt: skip
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("variable", [*VARIABLES, "REDIS_URL_FILE"])
+def test_no_value_of_a_variable_ends_in_a_traceback(
+    variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.execve", lambda *_: sys.exit(0))
+    monkeypatch.setattr("ingest.serving.server.run", lambda *_: sys.exit(0))
+    monkeypatch.setattr("console.local.up._start", lambda *_: sys.exit(0))
+
+    for value in BAD:
+        monkeypatch.setenv(variable, value)
+        try:
+            Settings.load()
+        except SettingsError:
+            continue  # `main` prints it, as a test above shows
+        for command in ("ingest", "up"):
+            monkeypatch.setattr("sys.argv", ["segue", command])
+            with pytest.raises(SystemExit) as end:
+                cli.main()
+            assert end.value.code in (0, 1, 2), (value, command)
 
 
 def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:

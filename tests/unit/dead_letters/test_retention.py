@@ -18,6 +18,7 @@ from dead_letters.record import FailureRecord, Line, Reason
 from lanes.keys import base
 from mapping import Delivery
 from mapping.envelope import pack
+from tests.logged import logged
 from tests.queues import queue_of
 
 QUEUE = "a/b"  # the name of a destination is not a path
@@ -76,6 +77,7 @@ def test_the_oldest_excess_dead_letters_move_to_a_file_and_those_that_block_stay
     assert spill_excess(client, tmp_path, dead_letters=10) == 0
 
     assert spilled(tmp_path) == ["u0", "u1"]
+    assert [file.stat().st_mode & 0o777 for file in spill_files.files(tmp_path, QUEUE)] == [0o600]
     assert users(client) == ["held", *(f"u{n}" for n in range(2, 11))]
     assert lanes.stats(queue_of(client, QUEUE)).spilled_total == 2
 
@@ -263,7 +265,7 @@ def test_a_damaged_dead_letter_stays_and_the_others_move(
     first, *_ = query.matching(queue_of(client, QUEUE), Filter(reason=Reason.INTERNAL))
     assert (first.sequence, first.event, first.is_damaged) == (1, {}, True)
     assert first.failure.message.startswith("the dead letter is damaged: JSONDecodeError")
-    assert "dead letter 1 cannot be written as a line" in caplog.text
+    assert [line["sequence"] for line in logged(caplog, "dead_letter_unwritable")] == [1]
 
 
 def test_when_nothing_can_move_no_file_is_left(client: redis.Redis, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from delivery import scripts
 from delivery.admission import FAILURES, Admission
 from delivery.batching import Item, Request
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, Response, RetryLater
+from tests.logged import logged
 from tests.queues import queue_of
 
 QUEUE = "journeys"
@@ -241,3 +242,39 @@ def test_another_set_up_ends_a_pause_and_an_open_breaker_and_the_same_one_does_n
     admissions.begin(queue, "decaf https://track.example")
     assert state_of(client).reason is None
     assert admission(client).permit() == "all"
+
+
+def test_each_change_of_the_state_is_one_line_of_the_log(client: redis.Redis, caplog: pytest.LogCaptureFixture) -> None:
+    unauthorized = Paused("the credentials were refused (HTTP 401)", Response(401, "jo@example.com"))
+
+    for outcome in (*[DOWN] * (FAILURES + 3), Delivered(), Delivered(), unauthorized, unauthorized):
+        send(admission(client), outcome)
+    make_probe_due(client)
+    admission(client).permit()
+    send(admission(client), unauthorized)
+    admissions.begin(queue_of(client, QUEUE), "another configuration")
+
+    at, refused = {"destination": QUEUE}, {"destination": QUEUE, "reason": unauthorized.reason}
+    assert logged(caplog) == [
+        {"event": "breaker_opened", **at, "reason": "no response: ConnectError"},
+        {"event": "breaker_closed", **at},
+        {"event": "destination_paused", **refused},
+        {"event": "breaker_half_open", **at, "count": 1},
+        {"event": "probe_failed", **refused},
+        {"event": "destination_resumed", **at},
+    ]
+
+
+def test_the_first_response_after_a_pause_is_a_line(client: redis.Redis, caplog: pytest.LogCaptureFixture) -> None:
+    send(admission(client), Paused("there is no Track API at this address (HTTP 404)", Response(404, "")))
+    send(admission(client), Delivered())
+
+    assert [line["event"] for line in logged(caplog)] == ["destination_paused", "destination_resumed"]
+
+
+def test_a_lowered_rate_is_a_line(client: redis.Redis, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(5):
+        send(admission(client, requests_per_s=100), RetryLater("HTTP 429", Response(429, "")))
+
+    line = {"event": "rate_lowered", "destination": QUEUE, "reason": "throttled", "requests_per_s": 50.0, "count": 1}
+    assert logged(caplog) == [line]

@@ -254,7 +254,7 @@ def test_another_region_and_a_wrong_address_pause_the_destination_with_the_reaso
 
 def test_a_response_that_does_not_end_in_time_is_no_response() -> None:
     def trickle() -> Iterator[bytes]:
-        while True:
+        for _ in range(200):
             time.sleep(0.01)
             yield b" "
 
@@ -292,3 +292,19 @@ def test_retry_after_may_be_seconds_or_a_date_and_is_capped() -> None:
     assert waits[1] is not None
     assert 0 < waits[1] <= 60
     assert waits[2:] == [300, None, 0, None, 300, 300, None]
+
+
+@pytest.mark.parametrize(
+    ("header", "known"),
+    [
+        ("4bf92f3577b34da6a3ce929d0e0e4736", "4bf92f3577b34da6a3ce929d0e0e4736"),
+        ("jo.smith@example.com-0001", None),
+        ("no-number-in-this-text", None),
+        ("x" * 100 + "1", None),
+    ],
+)
+def test_the_id_of_a_request_is_kept_for_the_log_if_it_looks_like_one(header: str, known: str | None) -> None:
+    (outcome,) = send(responding(503, headers={"x-request-id": header}), batch("a"))
+
+    assert isinstance(outcome, RetryLater)
+    assert outcome.response.request_id == known

@@ -40,6 +40,7 @@ class Steps:
         self.admission = Admission(queue=self.queue, requests_per_s=1000, probe_wait_s=60, turn_s=5)
         self.send = sender(
             self.http,
+            destination="demo",
             limits=LIMITS,
             ensure_lease=self.ensure_lease,
             is_stopping=self.stopping,
@@ -95,6 +96,7 @@ def test_a_worker_that_stops_between_two_attempts_sends_no_other(client: redis.R
 
     send = sender(
         stopping_http,
+        destination="demo",
         limits=LIMITS,
         ensure_lease=steps.ensure_lease,
         is_stopping=steps.stopping,

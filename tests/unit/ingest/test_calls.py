@@ -18,7 +18,9 @@ from ingest.counters import Counters
 from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS
 from ingest.group_commit import Entry
+from mapping.envelope import JsonObject
 from settings import Settings
+from tests.logged import logged
 
 DESTINATIONS = mapping.destinations({"destinations": {"d": {"site_id": "s", "api_key": "k"}}})
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -253,9 +255,7 @@ def test_an_unlikely_id_is_counted_and_the_log_warns_once(caplog: pytest.LogCapt
 
     assert len(offer.entries) == 2
     assert counters.counts == {"web:unlikely_ids": 2}
-    assert [record.getMessage() for record in caplog.records] == [
-        "web: an event has an unlikely userId; `segue status` counts such events"
-    ]
+    assert logged(caplog) == [{"event": "unlikely_id", "source": "web", "field": "userId"}]
 
 
 def test_a_source_can_refuse_unlikely_ids() -> None:
@@ -309,3 +309,33 @@ def test_an_identify_of_react_native_goes_before_the_events_of_the_same_time() -
     for library, order in ((context, ["identify", "track", "track"]), ({}, ["track", "identify", "track"])):
         offer = read({"batch": acts, "context": library})
         assert [event["type"] for event in events_of(offer)] == order
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "settings", "wait_ms"),
+    [
+        ("batch", WEB, {}, 1_000),
+        ("webhook", WEB, {}, 2_000),
+        ("import", WEB, {}, None),
+        ("webhook", WEB, {"reorder_ms": 500}, 500),
+        ("import", WEB, {"reorder_ms": 500}, None),
+        ("webhook", WEB.model_copy(update={"reorder_ms": 300}), {"reorder_ms": 500}, 300),
+        ("import", WEB.model_copy(update={"reorder_ms": 300}), {}, 300),
+    ],
+)
+def test_events_wait_as_their_way_and_their_source_say(
+    path: str, source: Source, settings: dict[str, Any], wait_ms: int | None
+) -> None:
+    ranks: list[bytes] = []
+
+    def entries(_source: Source, _event: JsonObject, _body: bytes, rank: bytes) -> tuple[Entry, ...]:
+        ranks.append(rank)
+        return ()
+
+    reader, raw = Calls([source], entries, Counters(), Settings(**settings), DESTINATIONS), orjson.dumps(TRACK)
+    if path == "webhook":
+        reader.read_webhook("web", hmac.new(b"s", raw, "sha1").hexdigest(), raw, NOW)
+    else:
+        reader.read_call(path, basic("w"), orjson.dumps({"batch": [TRACK]}), NOW)
+
+    assert [int(rank[-5:]) if rank else None for rank in ranks] == [wait_ms]

@@ -250,7 +250,7 @@ def test_an_event_that_segment_passed_on_keeps_its_times(origin: str) -> None:
         "originalTimestamp": "2026-01-05T13:50:00.000Z",
         "timestamp": "2026-01-05T11:50:00.000Z",
         "sentAt": "2026-01-05T14:00:00.000Z",
-        "receivedAt": "2026-01-05T12:00:00.000Z",
+        "receivedAt": "2026-01-05T11:59:00.000Z",
     }
 
     assert complete(event, origin=origin).items() >= event.items()

@@ -18,6 +18,7 @@ from ingest.errors import Refusal
 from ingest.group_commit import Entry, GroupCommit, Result
 from lanes import suppression
 from mapping.envelope import pack
+from tests.logged import logged
 from tests.queues import DAY_S, queue_of
 
 DOCUMENT = {"destinations": {"d": {"site_id": "s", "api_key": "k"}}}
@@ -155,9 +156,10 @@ def test_requests_are_refused_while_redis_is_unavailable_and_accepted_after_it(
         return [refused.value.status, *await commits.append([entry(commits, event("a"))])]
 
     assert asyncio.run(run()) == [429, "accepted"]
-    unavailable, available = caplog.messages
-    assert unavailable.startswith("d: Redis is unavailable: ")
-    assert available == "d: the queue can be used again"
+    unavailable, available = logged(caplog)
+    assert unavailable["reason"] == "Redis is unavailable"
+    assert unavailable["error"].startswith("ConnectionError: ")
+    assert available == {"event": "queue_usable", "destination": "d"}
 
 
 def test_a_process_with_other_values_than_the_queue_is_refused_without_the_values(
@@ -178,8 +180,8 @@ def test_a_process_with_other_values_than_the_queue_is_refused_without_the_value
 
     assert (refusal.status, refusal.retry_after_s) == (503, 2)
     assert refusal.message == "this endpoint cannot use the queue; send the request again"
-    (line,) = caplog.messages
-    assert "cooldown_ms is 5000 in Redis and 1000 here" in line
+    (line,) = logged(caplog)
+    assert "cooldown_ms is 5000 in Redis and 1000 here" in line["reason"]
 
 
 def test_each_change_of_the_fault_of_a_queue_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -198,10 +200,10 @@ def test_each_change_of_the_fault_of_a_queue_is_logged(caplog: pytest.LogCapture
 
     asyncio.run(run())
 
-    other, another, usable = caplog.messages
-    assert "2000 in Redis" in other
-    assert "3000 in Redis" in another
-    assert usable == "d: the queue can be used again"
+    other, another, usable = logged(caplog)
+    assert "2000 in Redis" in other["reason"]
+    assert "3000 in Redis" in another["reason"]
+    assert usable == {"event": "queue_usable", "destination": "d"}
 
 
 def test_ready_events_request_a_deliverer() -> None:
@@ -255,7 +257,10 @@ def test_every_request_ends_when_an_append_raises_an_unhandled_exception(
 
     asyncio.run(run())
 
-    assert caplog.messages == ["d: unhandled exception in an append"]
+    (line,) = logged(caplog)
+    assert (line["event"], line["where"], line["error"]) == ("unhandled_exception", "an append", "RuntimeError")
+    assert "test_group_commit.py" in line["at"]
+    assert "a bug" not in str(line), "the text of an exception may have data of an event"
 
 
 def test_events_of_a_suppressed_person_are_dropped_until_the_person_is_unsuppressed(
@@ -318,7 +323,7 @@ def test_a_blip_of_redis_is_waited_out(monkeypatch: pytest.MonkeyPatch, caplog: 
         return await asyncio.gather(*(commits.append([entry(commits, event(name))]) for name in "ab"))
 
     assert asyncio.run(run()) == [["accepted"], ["accepted"]]
-    assert [record.message for record in caplog.records if record.name == "ingest.group_commit"] == []
+    assert logged(caplog) == []
 
 
 def test_a_longer_outage_refuses_all_that_wait_and_each_request_after_them_soon(

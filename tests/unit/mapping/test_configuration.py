@@ -83,13 +83,87 @@ INVALID = {
     ),
     "a filter without an action": (
         FILTER + "if = \"type = 'track'\"",
-        "filters[0].action: is None, but must be one of",
+        "filters[0].action: is missing; it must be one of drop, sample, block, allow",
     ),
     "a bad filter": (FILTER + 'if = "type == \'track\'"\naction = "drop"', "destinations.journeys.filters[0].if: "),
     "a filter of part of an event that has none": (
         FILTER + 'if = "type = \'track\'"\naction = "block"\nfields = { anonymousId = ["x"] }',
         "filters[0].fields.anonymousId: must be in one of properties, traits, context",
     ),
+    "a sample without a rate": (
+        FILTER + 'if = "type = \'track\'"\naction = "sample"',
+        "filters[0].rate: is missing; it must be the share of the events to keep, from 0 to 1",
+    ),
+    "a sample by a path of mappings": (
+        FILTER + 'if = "type = \'track\'"\naction = "sample"\nrate = 0.1\nby = "$.userId"',
+        "filters[0].by: is '$.userId', but must be a path such as userId",
+    ),
+    "a template of Liquid that is not closed": (
+        LEAD + "mapping.id = { '@liquid' = '{{ a | ' }",
+        'subscriptions[0].mapping.id.@liquid: output "{{ a | " not closed',
+    ),
+    "a tag of Liquid that is disabled, in a condition": (
+        LEAD + "mapping.id = { '@if' = { exists = 'x', then = { '@liquid' = '{% for a in b %}{% endfor %}' } } }",
+        'mapping.id.@if.then.@liquid: tag "for" is disabled',
+    ),
+    "a path without $.": (
+        LEAD + 'mapping.id = "context.traits.email"',
+        'subscriptions[0].mapping.id: "context.traits.email" is the same text for every event; write '
+        '"$.context.traits.email", or { "@literal" = "context.traits.email" }',
+    ),
+    "a path without its dot": (LEAD + 'mapping.id = "$userId"', 'write "$.userId"'),
+    "a path without $. in a table": (
+        LEAD + 'mapping.custom_attributes = { plan = "traits.plan" }',
+        'mapping.custom_attributes.plan: "traits.plan" is the same text',
+    ),
+    "another spelling of a preset": (
+        LEAD.replace('"Lead"\naction', '"Track page view"\naction'),
+        'subscriptions[0].name: "Track page view" does not replace the preset "Track Page View"; write',
+    ),
+    "an ignored key without a kind": (
+        HEAD + 'delivery = { ignored_keys = ["kiosk"] }',
+        'delivery.ignored_keys[0]: "kiosk" is no ordering key; it must begin with one of id:, email:, ',
+    ),
+    "an ignored key of another kind": (
+        HEAD + 'delivery = { ignored_keys = ["anonymous_id:kiosk", "user_id:0"] }',
+        'delivery.ignored_keys[1]: "user_id:0" is no ordering key',
+    ),
+    "an ignored address in capitals": (
+        HEAD + 'delivery = { ignored_keys = ["email:Shop@Example.com"] }',
+        "must be in lower case, email:shop@example.com",
+    ),
+    "an ignored address where it is no identifier": (
+        HEAD + 'identifiers = "id"\ndelivery = { ignored_keys = ["email:a@example.com"] }',
+        'is no ordering key with identifiers = "id"',
+    ),
+    "an ignored key without a value": (HEAD + 'delivery = { ignored_keys = ["id:"] }', "has no value after id:"),
+    "a line feed in a credential": (
+        HEAD.replace('"k"', '"k\\n"'),
+        "destinations.journeys.api_key: must not begin or end with a space or a line feed",
+    ),
+    "a space before a credential": (HEAD.replace('"s"', '" s"'), "site_id: must not begin or end with a space"),
+    "a control character in a credential": (
+        HEAD.replace('"k"', '"k\\u0000k"'),
+        "destinations.journeys.api_key: must not contain control characters",
+    ),
+    "a line feed in a write key": (HEAD.replace('"w"', '"w\\n"'), "sources.web.write_key: must not begin or end with"),
+    "a space after the secret of a webhook": (
+        HEAD.replace('"w"', '"w"\nwebhook_secret = "h "'),
+        "sources.web.webhook_secret: must not begin or end with",
+    ),
+    "an unknown key of delivery": (
+        HEAD + "delivery = { request_per_s = 10 }",
+        'delivery.request_per_s: there is no key "request_per_s"; did you mean "requests_per_s"?',
+    ),
+    "an unlike key of delivery": (
+        HEAD + "delivery = { x = 10 }",
+        'there is no key "x"; there are order, batch_order, ',
+    ),
+    "an unknown key of a source": (
+        HEAD.replace('"w"', '"w"\nwebhook_secrets = "h"'),
+        'sources.web.webhook_secrets: there is no such key; did you mean "webhook_secret"?',
+    ),
+    "an empty file": ("# nothing\n", "there are neither tables like [sources.website] nor like [destinations."),
     "an unknown order": (
         HEAD + '[destinations.journeys.delivery]\norder = "strict"',
         "delivery.order: is 'strict', but must be 'acknowledged' or 'applied'",
@@ -183,6 +257,46 @@ def test_a_trigger_has_lint_warnings() -> None:
     assert 'the trigger of "Lead"' in warning
     assert "never true" in warning
     assert "^" in warning
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        """mapping.id = { "@literal" = "userId" }""",
+        """mapping.id = { "@path" = "userId" }""",
+        """mapping.id = { "@if" = { exists = { "@path" = "$.a" }, then = "context", else = "traits" } }""",
+        """mapping.id = { "@replace" = { pattern = "traits.", replacement = "", value = { "@path" = "$.a" } } }""",
+        """mapping.id = { "@liquid" = "" }""",
+    ],
+)
+def test_a_text_that_is_meant_is_accepted(line: str) -> None:
+    assert checking.faults(tomllib.loads(LEAD + line)) == []
+
+
+def test_a_subscription_may_have_a_name_like_that_of_a_preset_that_is_off() -> None:
+    file = LEAD.replace('"Lead"\naction', '"Track page view"\naction')
+
+    off = '[destinations.journeys.presets]\n"Track Page View" = false\n'
+
+    assert checking.faults(tomllib.loads(file + off)) == []
+
+
+def test_a_name_that_is_nearly_that_of_a_preset_is_a_warning() -> None:
+    (warning,) = checking.warnings(
+        tomllib.loads(
+            LEAD.replace('"Lead"\naction', '"Track Page Views"\naction').replace('"w"', '"w"\ntrust="server"')
+        )
+    )
+
+    assert warning == (
+        'destinations.journeys: the subscription "Track Page Views" does not replace the preset "Track Page View"'
+    )
+
+
+def test_a_file_without_sources_is_a_warning() -> None:
+    assert checking.warnings({"destinations": {"a": {"site_id": "s", "api_key": "k"}}}) == [
+        "sources: there are none, so no event can be accepted"
+    ]
 
 
 def test_the_examples_of_the_documentation_are_valid() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from delivery import log as delivery_log
 from delivery.batching import Request
 from delivery.outcomes import Delivered, Outcome
 from lanes.keys import base
-from mapping.envelope import Unpacked, pack
+from mapping.envelope import JsonObject, Unpacked, pack
 from privacy import erasure, purge, receipts
 from tests.claims import deliver_events
 from tests.queues import queue_of
@@ -130,7 +131,8 @@ def test_attribute_clocks_are_erased_with_the_addresses_that_belong_to_the_perso
     assert stored[lanes.digest("email:al@example.com")] == lanes.digest("id:al")
 
 
-def test_the_log_names_other_people(client: redis.Redis) -> None:
+def record_item(client: redis.Redis) -> None:
+    """Deliver an update of Jo, and record it in the delivery log."""
     append(client, "update", type="identify", userId="jo", anonymousId="an", traits={"email": "Jo@example.com"})
     claim = lanes.claim(queue_of(client, QUEUE), lease_ms=60_000, max_events=9, max_bytes=10**6, max_depth=9, poll_ms=0)
     recorder = delivery_log.Recorder(queue_of(client, QUEUE), claim, "worker")
@@ -138,6 +140,10 @@ def test_the_log_names_other_people(client: redis.Redis) -> None:
     queue = queue_of(client, QUEUE)
     lease = Lease(queue=queue, claim_id=claim.id, lease_ms=60_000, requested_at=time.monotonic())
     deliver_events(claim, queue, DESTINATION, send, lease=lease, before_settling=recorder.write)
+
+
+def test_the_log_names_other_people(client: redis.Redis) -> None:
+    record_item(client)
 
     removed = remove(client)
 
@@ -277,3 +283,16 @@ def test_an_erased_event_that_cannot_be_read_stops_no_erasure(
     monkeypatch.setattr(purge, "unpack", fail_for_odd)
 
     assert remove(client).counts == {"events": 3, "message_ids": 2}
+
+
+def test_a_sent_operation_that_cannot_be_read_stops_no_erasure(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_item(client)
+
+    def fail(_body: JsonObject, _destination: mapping.Destination) -> Iterator[str]:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(purge, "_keys_in", fail)
+
+    assert remove(client).counts["log"] == 1

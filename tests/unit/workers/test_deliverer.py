@@ -18,6 +18,7 @@ from delivery.outcomes import Delivered, Outcome, Response, RetryLater
 from lanes.keys import base
 from mapping.envelope import pack
 from settings import Settings
+from tests.logged import logged
 from workers import deliverer, heartbeat
 from workers.runtime import Runtime
 
@@ -93,7 +94,7 @@ def test_a_claim_that_cannot_be_settled_expires_soon_so_that_its_event_is_isolat
 
     ((name, until_ms),) = runtime.client.zrange(CLAIMS, 0, -1, withscores=True)
     assert until_ms <= time.time() * 1000 + deliverer.GIVEN_UP_MS
-    assert "demo: unhandled exception" in caplog.text
+    assert [line["error"] for line in logged(caplog, "unhandled_exception")] == ["RuntimeError"]
     runtime.client.zadd(CLAIMS, {name: 0})
     assert lanes.reap(runtime.queues[QUEUE]).events == 1
     claim = lanes.claim(runtime.queues[QUEUE], lease_ms=1, max_events=9, max_bytes=9999, max_depth=0, poll_ms=0)

@@ -22,6 +22,7 @@ from delivery.outcomes import Delivered, Outcome, Rejected, Response
 from mapping.envelope import pack
 from privacy import receipts
 from tests.claims import LEASE_MS, deliver_events, deliver_one
+from tests.logged import logged
 from tests.queues import queue_of
 from workers.lease import Lease
 
@@ -248,4 +249,4 @@ def test_a_request_that_cannot_be_logged_was_sent(
 
     assert service.sent == ["m1"]
     assert lanes.stats(queue).delivered_total == 1
-    assert "the delivery log lacks a request" in caplog.text
+    assert [line["where"] for line in logged(caplog)] == ["an entry of the delivery log"]

@@ -17,6 +17,7 @@ import lanes
 from lanes.keys import base
 from mapping.envelope import pack
 from tests.conftest import RedisServer
+from tests.logged import logged
 from tests.pipeline import wait_until
 from tests.queues import queue_of
 from workers.lease import Lease, LeaseLost, Leases
@@ -142,7 +143,7 @@ def test_the_thread_extends_all_open_leases_and_survives_an_error_of_redis(
     leases.extend()
 
     assert sorted(extended) == ["first", "second"]
-    assert "journeys: Redis is unavailable, a lease was not extended: gone" in caplog.text
+    assert [line["error"] for line in logged(caplog, "redis_unavailable")] == ["ConnectionError: gone"]
 
 
 def test_a_request_that_takes_longer_than_the_lease_keeps_its_claim(redis_client: redis.Redis) -> None:

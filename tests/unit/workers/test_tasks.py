@@ -17,6 +17,7 @@ from lanes import keys
 from lanes.keys import base
 from mapping.envelope import pack
 from settings import Settings
+from tests.logged import logged
 from workers import app, heartbeat, tasks
 from workers import runtime as runtimes
 from workers.runtime import Runtime
@@ -90,7 +91,7 @@ def test_a_replay_is_carried_on_by_one_worker_at_a_time(runtime: Runtime, reques
 
 
 @pytest.mark.usefixtures("runtime")
-def test_an_error_of_redis_is_one_log_line_that_begins_with_the_destination(
+def test_an_error_of_redis_is_one_line_with_the_destination(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: Any) -> None:
@@ -100,7 +101,8 @@ def test_an_error_of_redis_is_one_log_line_that_begins_with_the_destination(
 
     tasks.deliver(QUEUE)
 
-    assert [record.getMessage() for record in caplog.records] == ["demo: Redis is unavailable: connection refused"]
+    line = {"destination": QUEUE, "error": "ConnectionError: connection refused", "count": 1}
+    assert logged(caplog) == [{"event": "redis_unavailable", **line}]
 
 
 def test_a_message_that_cannot_be_sent_is_one_log_line(
@@ -113,8 +115,8 @@ def test_a_message_that_cannot_be_sent_is_one_log_line(
 
     app.wake(QUEUE)
 
-    messages = [record.getMessage() for record in caplog.records]
-    assert messages == ["demo: a wake-up could not be sent: connection refused"]
+    line = {"destination": QUEUE, "error": "ConnectionError: connection refused", "count": 1}
+    assert logged(caplog) == [{"event": "wakeup_lost", **line}]
 
 
 def test_a_heartbeat_removes_the_workers_that_fell_silent() -> None:

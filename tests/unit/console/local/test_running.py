@@ -65,3 +65,26 @@ def test_the_processes_of_a_killed_up_are_named(tmp_path: Path, monkeypatch: pyt
         monkeypatch.setattr(os, "kill", is_gone)
         with pytest.raises(CommandError, match="end them with: kill 7"), running.locked(tmp_path):
             pass
+
+
+@pytest.mark.parametrize(
+    ("url", "joins"),
+    [
+        (None, True),
+        ("redis://:secret@127.0.0.1:6380/0", True),
+        ("redis://:secret@127.0.0.1:6381/0", False),
+    ],
+)
+def test_a_command_joins_the_up_of_its_redis(
+    url: str | None, joins: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record has no password, and a command that has one must not send to the real Customer.io."""
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    if url is not None:
+        monkeypatch.setenv("REDIS_URL", url)
+    recorded = {"REDIS_URL": "redis://127.0.0.1:6380/0", "SEGUE_TRACK_URL": "http://127.0.0.1:1"}
+    running.write(tmp_path, running.Running(1, {}, {}, recorded))
+
+    settings = Settings(data_dir=tmp_path)
+
+    assert running.environment(settings) == (recorded if joins else {})

@@ -152,7 +152,7 @@ def test_another_process_finds_the_share_used(
     shares.take("server", [entry])
 
 
-def test_a_request_without_a_source_is_counted_and_logged(
+def test_a_request_without_a_source_is_counted(
     redis_server: RedisServer, redis_client: redis.Redis, config: Path
 ) -> None:
     (reply,) = replies(redis_server, batch("unknown-key", TRACK), config=config)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from ingest.access.unauthorized import REPORT_S, Unauthorized
+from ingest.access.unauthorized import Unauthorized
 from ingest.errors import Refusal
+from logs import events as log
+from tests.logged import logged
 from tests.unit.ingest.access.test_permissions import NOW, TRACK, calls
-from tests.unit.ingest.access.test_rates import Clock
 from tests.unit.ingest.test_calls import Counts
 
 
@@ -28,32 +29,20 @@ def test_each_kind_of_request_is_counted() -> None:
 
 
 def test_the_log_has_one_line_for_many_requests(caplog: pytest.LogCaptureFixture) -> None:
-    clock = Clock()
-    unauthorized = Unauthorized(Counts(), clock)
-
-    unauthorized.report()
-    for key in range(1_234):
-        unauthorized.add(f"secret-{key}")
-    for _ in range(3):
-        unauthorized.report()
-    unauthorized.add(None)
-    clock.now += REPORT_S - 1
-    unauthorized.report()
-    assert len(caplog.records) == 1
-    clock.now += 1
-    unauthorized.report()
-
-    start = "requests without the key or the signature of a source: "
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{start}1,234; the last one had a key that ends in '1233'",
-        f"{start}1; the last one had no key",
-    ]
-
-
-def test_a_key_does_not_reach_the_terminal_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
     unauthorized = Unauthorized(Counts())
 
-    unauthorized.add("\x1b]0;\n\u202e")
-    unauthorized.report()
+    for key in range(1_234):
+        unauthorized.add(f"secret-key-{key:04}")
+    unauthorized.add(None)
+    log.repeats.flush(all_at_once=True)
 
-    assert caplog.records[0].getMessage().isprintable()
+    first, without, others = logged(caplog)
+    assert first == {"event": "requests_unauthorized", "kind": "wrong key", "key_ends_in": "0000", "count": 1}
+    assert without == {"event": "requests_unauthorized", "kind": "no key", "count": 1}
+    assert others == first | {"key_ends_in": "1233", "count": 1_233}
+
+
+def test_a_short_key_is_in_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    Unauthorized(Counts()).add("jo@a.example")
+
+    assert logged(caplog) == [{"event": "requests_unauthorized", "kind": "wrong key", "count": 1}]

@@ -102,14 +102,17 @@ def test_drop_applies_before_fields_are_removed() -> None:
 @pytest.mark.parametrize(
     ("table", "faults"),
     [
-        ({}, ["if: is missing", "action: is None, but must be one of drop, sample, block, allow"]),
+        ({}, ["if: is missing", "action: is missing; it must be one of drop, sample, block, allow"]),
         ({"if": "type == 'x'", "action": "drop"}, ["if: write `=` for `==`\n    type == 'x'\n         ^"]),
         ({"if": "a", "action": "Drop"}, ["action: is 'Drop', but must be one of"]),
         ({"if": "a", "action": "drop", "rate": 1}, ["rate: a filter with the action drop has no such key"]),
-        ({"if": "a", "action": "sample"}, ["rate: is None, but must be the share to keep, from 0 to 1"]),
+        (
+            {"if": "a", "action": "sample"},
+            ["rate: is missing; it must be the share of the events to keep, from 0 to 1"],
+        ),
         ({"if": "a", "action": "sample", "rate": 10, "by": 5}, ["rate: is 10", "by: is 5"]),
         ({"if": "a", "action": "sample", "rate": True}, ["rate: is True"]),
-        ({"if": "a", "action": "block"}, ["fields: is None, but must be a table"]),
+        ({"if": "a", "action": "block"}, ["fields: is missing; it must be a table"]),
         ({"if": "a", "action": "allow", "fields": {"userId": ["x"]}}, ["fields.userId: must be in one of properties"]),
         ({"if": "a", "action": "allow", "fields": {"traits": "x"}}, ["fields.traits: is 'x', but must be a list"]),
     ],

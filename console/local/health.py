@@ -1,0 +1,43 @@
+"""`segue health`: whether the ingest or a worker of this machine works, for the health checks of containers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import httpx
+import redis
+
+from console.local import programs
+from settings import Settings
+from workers import heartbeat
+
+Role = Literal["ingest", "worker"]
+_TIMEOUT_S = 5.0
+
+
+def fault(role: Role | None, settings: Settings, client: redis.Redis) -> str | None:
+    """Return why no process of this role works on this machine, None when one does. Without a role either will do."""
+    faults = []
+    if role != "worker":
+        faults.append(_ingest_fault(settings))
+    if role != "ingest":
+        faults.append(_worker_fault(client))
+    return None if None in faults else "; ".join(filter(None, faults))
+
+
+def _ingest_fault(settings: Settings) -> str | None:
+    """Ask the endpoint whether it serves requests. Redis is no part of that: a restart would not bring it back."""
+    address = f"{programs.url(settings.host, settings.ingest_port)}/health"
+    try:
+        status = httpx.get(address, timeout=_TIMEOUT_S, trust_env=False).status_code
+    except httpx.HTTPError as error:
+        return f"{address} did not answer: {error}"
+    return None if status == 200 else f"{address} answers HTTP {status}"
+
+
+def _worker_fault(client: redis.Redis) -> str | None:
+    try:
+        runs = heartbeat.runs_here(client)
+    except redis.RedisError as error:
+        return f"no heartbeat can be read, Redis is unavailable: {error}"
+    return None if runs else "no worker of this machine sends heartbeats"

@@ -1,0 +1,95 @@
+"""What requests need of one configuration: its sources, its destinations, and the appends to their queues.
+
+A configuration that is loaded while the process runs has an acceptance of its own. A request uses one of them to its
+end, so its source and its queues always fit together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import redis.asyncio
+
+import lanes
+import mapping
+from ingest.access.shares import Shares
+from ingest.access.sources import Source, sources
+from ingest.calls import Calls, Entries
+from ingest.counters import Counters
+from ingest.errors import Refusal
+from ingest.group_commit import RESULTS, GroupCommit, Result
+from ingest.wakeups import Wakeups
+from mapping.envelope import JsonObject
+from settings import Settings, digest
+
+
+class Configuration(NamedTuple):
+    """The configuration file, as ingest uses it."""
+
+    digest: str
+    destinations: dict[str, mapping.Destination]
+    sources: tuple[Source, ...]
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Configuration:
+        """Return the configuration of a document. Raises mapping.ConfigurationError, settings.SettingsError."""
+        return cls(digest(document), mapping.destinations(document), sources(document))
+
+
+class Acceptance:
+    """Accepts the events of one configuration."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        settings: Settings,
+        client: redis.asyncio.Redis,
+        wakeups: Wakeups,
+        counters: Counters,
+    ) -> None:
+        self.configuration = configuration
+        self._counters = counters
+        self._queues = {
+            name: lanes.AsyncQueue(
+                client=client, name=name, **settings.queue_config(destination.delivery.remember_days)
+            )
+            for name, destination in configuration.destinations.items()
+        }
+        self.calls = Calls(configuration.sources, self._entries, counters, settings, configuration.destinations)
+        self.commits = {
+            name: GroupCommit(self._queues[name], destination, wakeups)
+            for name, destination in configuration.destinations.items()
+        }
+        self.shares = {
+            name: Shares(self._queues[name], destination, configuration.sources)
+            for name, destination in configuration.destinations.items()
+        }
+
+    async def open(self) -> None:
+        """Open every queue. Raises lanes.QueueError when this process must not use one, and what Redis raises."""
+        for queue in self._queues.values():
+            await lanes.open_queue_async(queue)
+
+    async def append(self, source: Source, events: list[Entries]) -> Iterable[Result]:
+        """Append to every queue of the source; return for each event the best of its results.
+
+        Raises Refusal (429) when a share of the source is used up, and what `GroupCommit.append` raises.
+        """
+        by_queue = list(zip(source.destinations, zip(*events, strict=True), strict=True))
+        try:
+            for name, entries in by_queue:
+                self.shares[name].take(source.name, entries)
+        except Refusal:
+            self._counters.add(source.name, "throttled", len(events))
+            raise
+        appends = [self.commits[name].append(entries) for name, entries in by_queue]
+        if len(appends) == 1:
+            return await appends[0]
+        results = await asyncio.gather(*appends)
+        return (min(each, key=RESULTS.index) for each in zip(*results, strict=True))
+
+    def _entries(self, source: Source, event: JsonObject, body: bytes, rank: bytes) -> Entries:
+        """Return the entries of an event, packed as `body`, for the queues of its source."""
+        return tuple([self.commits[name].entry(source.name, event, body, rank) for name in source.destinations])

@@ -1,0 +1,91 @@
+"""Which configuration each running process uses, and the request to load the file again.
+
+`segue reload` counts requests up. Every process reports once a second what it uses, and gets the number of the last
+request with the reply; it loads the file when the number is new to it. A process that refuses a file keeps what it has
+and reports why. The files are on the machines of the processes: Redis carries no configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import redis
+import redis.asyncio
+
+from lanes import keys
+
+_REQUEST: Final = "request"  # the field of the last request; names of processes contain an @
+_KEPT_S: Final = 3600
+# KEYS[1]: the reports; ARGV: the name of the process, its report. Returns the number of the last request.
+_REPORT: Final = f"""
+redis.call('HSET', KEYS[1], ARGV[1], redis.call('TIME')[1] .. ' ' .. ARGV[2])
+redis.call('EXPIRE', KEYS[1], {_KEPT_S})
+return redis.call('HGET', KEYS[1], '{_REQUEST}') or '0'
+"""
+_POLL_S: Final = 0.1
+
+
+@dataclass(slots=True)
+class Process:
+    """A running process. `configuration` is the digest of the one that it uses, `request` the last request that it has
+    met, 0 at first; `fault` is why it did not load the file then."""
+
+    name: str
+    configuration: str = ""
+    request: int = 0
+    fault: str | None = None
+
+    def arguments(self) -> tuple[Any, ...]:
+        """Return the arguments of EVAL that report the process; the reply is the number of the last request."""
+        report = {"configuration": self.configuration, "request": self.request, "fault": self.fault}
+        return _REPORT, 1, keys.CONFIGURATIONS.name, self.name, json.dumps(report)
+
+
+def report(client: redis.Redis, process: Process) -> int:
+    """Report the process; return the number of the last request."""
+    return int(client.eval(*process.arguments()))
+
+
+async def report_async(client: redis.asyncio.Redis, process: Process) -> int:
+    """Report the process as `report` does."""
+    return int(await client.eval(*process.arguments()))
+
+
+def forget(client: redis.Redis, process: Process) -> None:
+    """Remove the report of a process that ends."""
+    client.hdel(keys.CONFIGURATIONS.name, process.name)
+
+
+async def forget_async(client: redis.asyncio.Redis, process: Process) -> None:
+    """Remove the report as `forget` does."""
+    await client.hdel(keys.CONFIGURATIONS.name, process.name)
+
+
+def running(client: redis.Redis, silence_s: float = keys.HEARTBEAT_S) -> list[Process]:
+    """Return the processes that reported within the last seconds, by name."""
+    now_s = client.time()[0]
+    fields: dict[bytes, bytes] = client.hgetall(keys.CONFIGURATIONS.name)  # type: ignore[assignment]
+    found = []
+    for name, value in sorted(fields.items()):
+        at_s, _, text = value.decode().partition(" ")
+        if name.decode() != _REQUEST and now_s - int(at_s) <= silence_s:
+            found.append(Process(name.decode(), **json.loads(text)))
+    return found
+
+
+def request_load(client: redis.Redis) -> int:
+    """Request every process to load the file again; return the number of the request."""
+    return int(client.hincrby(keys.CONFIGURATIONS.name, _REQUEST, 1))
+
+
+def wait_for(client: redis.Redis, request: int, deadline_s: float) -> list[Process]:
+    """Return the running processes when all of them have met the request, or as they are after `deadline_s` seconds."""
+    until = time.monotonic() + deadline_s
+    while True:
+        found = running(client)
+        if all(process.request >= request for process in found) or time.monotonic() > until:
+            return found
+        time.sleep(_POLL_S)
