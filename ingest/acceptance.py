@@ -14,6 +14,7 @@ import redis.asyncio
 
 import lanes
 import mapping
+from ingest.access.memory import Memory
 from ingest.access.shares import Shares
 from ingest.access.sources import Source, sources
 from ingest.calls import Calls, Entries
@@ -58,8 +59,9 @@ class Acceptance:
             for name, destination in configuration.destinations.items()
         }
         self.calls = Calls(configuration.sources, self._entries, counters, settings, configuration.destinations)
+        self.memory = Memory(settings.memory_share)
         self.commits = {
-            name: GroupCommit(self._queues[name], destination, wakeups)
+            name: GroupCommit(self._queues[name], destination, wakeups, self.memory)
             for name, destination in configuration.destinations.items()
         }
         self.shares = {

@@ -100,6 +100,12 @@ QUEUE_UNUSABLE: Final = _event(
     _ERROR, "queue_unusable", "destination reason error", "Ingest cannot append to a queue, and refuses its events."
 )
 QUEUE_USABLE: Final = _event(_INFO, "queue_usable", "destination", "Ingest can append to the queue again.")
+REDIS_EVICTS: Final = _event(
+    _ERROR,
+    "redis_evicts",
+    "policy",
+    "Redis deletes events when its memory is full, by its `maxmemory-policy`. Set it to noeviction.",
+)
 WAKEUP_LOST: Final = _event(
     _WARNING,
     "wakeup_lost",

@@ -35,9 +35,9 @@ class _LuaRuntime:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._runtime, name)
 
-    def execute(self, script: bytes) -> Any:
+    def execute(self, script: bytes | str) -> Any:
         """Run the script, with its flags as a comment."""
-        return self._runtime.execute(b"--" + script if script.startswith(b"#!") else script)
+        return self._runtime.execute(b"--" + script if script[:2] == b"#!" else script)
 
 
 @pytest.fixture(autouse=True, scope="session")

