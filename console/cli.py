@@ -149,16 +149,20 @@ def check_health(
 @app.command()
 def check(
     credentials: Annotated[bool, typer.Option("--credentials", help="Test the credentials at Customer.io.")] = False,
+    redis: Annotated[bool, typer.Option("--redis", help="Test the Redis of the queues.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also when there is a warning.")] = False,
 ) -> None:
     """Check the configuration and print every fault. The exit code is 1 when there is one."""
-    settings = Session.join().settings
+    session = Session.join()
+    settings = session.settings
     document = settings.document()
     faults = checking.faults(document)
     warnings = checking.settings_warnings(settings)
     if not faults:
         print_lines(checking.summary(document))
         warnings += checking.warnings(document)
+    findings = list(checking.redis_findings(session.client)) if redis else []
+    warnings += [f"Redis: {finding.text}" for finding in findings if not finding.is_fault]
     for warning in warnings:
         print_line(f"warning: {warning}", style="yellow")
     if credentials and not faults:
@@ -169,8 +173,12 @@ def check(
             else:
                 print_line(f"destination {name}: Customer.io accepts the credentials")
     file = f"{settings.config}: " if settings.config else ""
+    faults = [f"{file}{fault}" for fault in faults]
+    faults += [f"Redis: {finding.text}" for finding in findings if finding.is_fault]
     for fault in faults:
-        print_error(f"{file}{fault}")
+        print_error(fault)
+    if redis and not faults:
+        print_line(checking.redis_summary(session.client))
     if faults or (strict and warnings):
         raise typer.Exit(1)
     print_line("ok")

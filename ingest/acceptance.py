@@ -14,7 +14,6 @@ import redis.asyncio
 
 import lanes
 import mapping
-from ingest.access.memory import Memory
 from ingest.access.shares import Shares
 from ingest.access.sources import Source, sources
 from ingest.calls import Calls, Entries
@@ -22,6 +21,7 @@ from ingest.counters import Counters
 from ingest.errors import Refusal
 from ingest.group_commit import RESULTS, GroupCommit, Result
 from ingest.wakeups import Wakeups
+from lanes.memory import Memory
 from mapping.envelope import JsonObject
 from settings import Settings, digest
 

@@ -18,11 +18,11 @@ from redis.exceptions import MasterDownError, ReadOnlyError
 import lanes
 import mapping
 from ingest import redis_errors
-from ingest.access.memory import Memory
 from ingest.errors import Refusal
 from ingest.outage import RETRY_AFTER_S, Outage
 from ingest.wakeups import Wakeups
 from lanes import keys, records
+from lanes.memory import Memory
 from lanes.suppression import SuppressionList
 from logs import events as log
 from logs.causes import cause

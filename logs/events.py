@@ -100,11 +100,17 @@ QUEUE_UNUSABLE: Final = _event(
     _ERROR, "queue_unusable", "destination reason error", "Ingest cannot append to a queue, and refuses its events."
 )
 QUEUE_USABLE: Final = _event(_INFO, "queue_usable", "destination", "Ingest can append to the queue again.")
-REDIS_EVICTS: Final = _event(
+REDIS_UNSUITABLE: Final = _event(
+    _WARNING,
+    "redis_unsuitable",
+    "reason",
+    "Something is wrong with Redis, as a worker found at its start. `segue check --redis` finds the same.",
+)
+HISTORY_NOT_REWRITTEN: Final = _event(
     _ERROR,
-    "redis_evicts",
-    "policy",
-    "Redis deletes events when its memory is full, by its `maxmemory-policy`. Set it to noeviction.",
+    "history_not_rewritten",
+    "error",
+    "Redis refused to rewrite its append-only file, which contains what was erased. It is tried again in ten minutes.",
 )
 WAKEUP_LOST: Final = _event(
     _WARNING,

@@ -29,6 +29,7 @@ from dead_letters import retention, spill_files
 from delivery import log as delivery_log
 from lanes import keys
 from lanes.redis_url import address
+from lanes.server import Server
 from logs import events as log
 from logs.causes import cause
 from privacy import erasure, receipts
@@ -239,10 +240,20 @@ def check_set_up(**_: Any) -> None:
 def settle_in(**_: Any) -> None:
     """Write that this process is ready, and take what is loaded out of the garbage collector's view."""
     _write_started()
+    _check_redis()
     # What was loaded stays; what a claim brings is many small objects without cycles, and gone with it.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     load_on_signal()
+
+
+def _check_redis() -> None:
+    """Write what is wrong with Redis. `segue check --redis` finds the same."""
+    try:
+        for finding in Server.of(runtime().client).findings():
+            log.REDIS_UNSUITABLE.write(reason=finding.text)
+    except RedisError as error:
+        _write_unavailable(error)
 
 
 @signals.beat_init.connect  # type: ignore[untyped-decorator]

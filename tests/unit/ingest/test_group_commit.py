@@ -14,10 +14,10 @@ from redis.exceptions import ConnectionError, ReadOnlyError, RedisError
 import lanes
 import mapping
 from ingest import group_commit
-from ingest.access.memory import Memory
 from ingest.errors import Refusal
 from ingest.group_commit import Entry, GroupCommit, Result
 from lanes import suppression
+from lanes.memory import Memory
 from mapping.envelope import pack
 from tests.logged import logged
 from tests.queues import DAY_S, queue_of

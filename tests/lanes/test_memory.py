@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from ingest.access.memory import Memory
-from tests.logged import logged
+from lanes.memory import Memory
 
 MB = 1_000_000
 
@@ -107,4 +106,4 @@ def test_a_policy_that_deletes_events_is_logged_when_it_changes(caplog: pytest.L
     for server.policy in ("noeviction", "allkeys-lru", "allkeys-lru", "volatile-ttl", "noeviction"):
         measure(memory, server)
 
-    assert [line["policy"] for line in logged(caplog, "redis_evicts")] == ["allkeys-lru", "volatile-ttl"]
+    assert [record.getMessage().rpartition(" ")[2] for record in caplog.records] == ["allkeys-lru", "volatile-ttl"]

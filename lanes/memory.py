@@ -6,11 +6,12 @@ processes append in a second fits into the rest.
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 import redis.asyncio
 
-from logs import events as log
+logger = logging.getLogger("lanes")
 
 _UNLIMITED: Final = float("inf")
 _EVICTS_NOTHING: Final = "noeviction"
@@ -46,5 +47,5 @@ class Memory:
 
     def _warn_of(self, policy: str) -> None:
         if policy not in (self._policy, _EVICTS_NOTHING):
-            log.REDIS_EVICTS.write(policy=policy)
+            logger.error("Redis deletes events when its memory is full: its maxmemory-policy is %s", policy)
         self._policy = policy
