@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import redis
 
 import mapping
 from ingest.access import sources
+from lanes import server
 from lanes.redis_url import verifies_certificate
 from settings import VARIABLES, Settings, SettingsError, digest, injected_variables
 
 _TIMEOUT_S = 10.0
+_MB = 1_000_000
 # Access to the file of a secret: others may read or change it, or its group may change it.
 _TOO_OPEN = 0o027
 
@@ -92,6 +95,23 @@ def _mode_warning(file: Path) -> str:
     return (
         f"{file}: other users may read or change this secret (mode {file.stat().st_mode & 0o777:04o}); use 0400 or 0440"
     )
+
+
+def redis_findings(client: redis.Redis) -> Iterator[server.Finding]:
+    """Yield what is wrong with the Redis of the queues, and with the rights of its user."""
+    try:
+        yield from server.Server.of(client).findings()
+        for command in server.missing_rights(client):
+            yield server.Finding(f"its user must not run a command that is needed: {command}", True)
+    except redis.RedisError as error:
+        yield server.Finding(f"cannot be used: {error}", True)
+
+
+def redis_summary(client: redis.Redis) -> str:
+    """Return one line on the Redis of the queues. Raises redis.RedisError."""
+    found = server.Server.of(client)
+    used, limit = found.memory
+    return f"Redis: {found.name}, {used / _MB:,.0f} MB used of {f'{limit / _MB:,.0f} MB' if limit else 'no maxmemory'}"
 
 
 def credentials(

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Annotated
 
 import httpx
-import redis
 import typer
+from redis.exceptions import RedisError
 
 import lanes
 import mapping
@@ -116,7 +116,7 @@ def ingest(
 
     session = _startable()
     analytics_js.scripts(session.settings.analytics_js)  # a fault ends the command, and not each of its processes
-    with suppress(redis.RedisError):
+    with suppress(RedisError):
         for warning in draining.warnings(session):
             print_error(f"segue: warning: {warning}")
     os.environ.update(session.environment())
@@ -199,6 +199,7 @@ def audit(
 @app.command()
 def check(
     credentials: Annotated[bool, typer.Option("--credentials", help="Test the credentials at Customer.io.")] = False,
+    redis: Annotated[bool, typer.Option("--redis", help="Test the Redis of the queues.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also when there is a warning.")] = False,
 ) -> None:
     """Check the configuration and print every fault. The exit code is 1 when there is one."""
@@ -210,8 +211,10 @@ def check(
     if not faults:
         print_lines(checking.summary(document))
         warnings += checking.warnings(document)
-        with suppress(redis.RedisError):  # the configuration can be checked where Redis cannot be reached
+        with suppress(RedisError):  # the configuration can be checked where Redis cannot be reached
             warnings += draining.warnings(session)
+    findings = list(checking.redis_findings(session.client)) if redis else []
+    warnings += [f"Redis: {finding.text}" for finding in findings if not finding.is_fault]
     for warning in warnings:
         print_line(f"warning: {warning}", style="yellow")
     if credentials and not faults:
@@ -222,8 +225,12 @@ def check(
             else:
                 print_line(f"destination {name}: Customer.io accepts the credentials")
     file = f"{settings.config}: " if settings.config else ""
+    faults = [f"{file}{fault}" for fault in faults]
+    faults += [f"Redis: {finding.text}" for finding in findings if finding.is_fault]
     for fault in faults:
-        print_error(f"{file}{fault}")
+        print_error(fault)
+    if redis and not faults:
+        print_line(checking.redis_summary(session.client))
     if faults or (strict and warnings):
         raise typer.Exit(1)
     print_line("ok")
@@ -339,7 +346,7 @@ def main() -> None:
         app()
     except (CommandError, SettingsError, ImportRefused, lanes.QueueError, mapping.ConfigurationError) as error:
         _give_up(str(error))
-    except redis.RedisError as error:
+    except RedisError as error:
         _give_up(f"Redis is unavailable: {str(error).rstrip('.')}; set REDIS_URL, or start everything with `segue up`")
     except httpx.HTTPError as error:
         _give_up(f"no response over HTTP: {error}")
@@ -361,7 +368,7 @@ def _startable() -> Session:
     _valid(session.settings)
     for warning in checking.settings_warnings(session.settings):
         print_error(f"segue: warning: {warning}")
-    with suppress(redis.RedisError):
+    with suppress(RedisError):
         session.check_queues()
     return session
 

@@ -19,6 +19,7 @@ from console.operator import operator
 from dead_letters import spill_files
 from delivery import admission
 from privacy import erasure, purge, receipts
+from privacy.erasure import Rewrite
 from privacy.purge import ErasureContext
 from privacy.receipts import Receipt
 from workers import heartbeat
@@ -131,8 +132,8 @@ def _wait(queue: lanes.Queue, receipt: Receipt) -> tuple[Receipt, str | None]:
     return receipt, None
 
 
-def report(results: Sequence[dict[str, Any]], rewriting: bool) -> Iterator[str]:
-    """Yield the results of `forget` as lines. `rewriting`: Redis was asked to rewrite its append-only file."""
+def report(results: Sequence[dict[str, Any]], rewrite: Rewrite) -> Iterator[str]:
+    """Yield the results of `forget` as lines. `rewrite`: what became of the rewrite of Redis' append-only file."""
     for result in results:
         earlier = f"; earlier receipts: {', '.join(result['earlier'])}" if result["earlier"] else ""
         yield f"{result['destination']}: receipt {result['id']} ({result['request']}): {result['state']}{earlier}"
@@ -147,8 +148,10 @@ def report(results: Sequence[dict[str, Any]], rewriting: bool) -> Iterator[str]:
     others = sorted({key for result in results for key in result["others"]})
     if others:
         yield f"erased events also named {', '.join(others)}; if these are the same person, erase them too"
-    if rewriting:
+    if rewrite == "requested":
         yield "Redis rewrites its append-only file; until that ends, the file contains what was erased"
+    elif rewrite == "refused":
+        yield "Redis refuses to rewrite its append-only file, which contains what was erased; the workers try it again"
     yield "snapshots (RDB) and backups made before now still contain it: see docs/privacy.md"
 
 

@@ -47,11 +47,11 @@ def forget_person(
         print_json(plans) if as_json else print_lines(forget.report_plans(plans))
         return
     results = [forget.forget(session.erasure_context(name), person, action) for name in session.chosen(destination)]
-    rewriting = erasure.rewrite_history(session.client)
+    rewrite = erasure.rewrite_history(session.client)
     if as_json:
-        print_json({"receipts": results, "rewriting": rewriting})
+        print_json({"receipts": results, "rewrite": rewrite})
     else:
-        print_lines(forget.report(results, rewriting))
+        print_lines(forget.report(results, rewrite))
 
 
 @app.command()

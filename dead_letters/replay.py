@@ -41,7 +41,7 @@ class ReplayContext:
     """The functions of the worker that a replay needs."""
 
     wait: Callable[[float], Any]  # seconds
-    wake: Callable[[str], None]  # requests a deliverer for the destination
+    wake: Callable[[str], object]  # requests a deliverer for the destination
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,14 +187,8 @@ class Admission:
 
 def begin(queue: Queue, set_up: str) -> None:
     """End an open breaker or a pause that came about with another `set_up`: configuration and address."""
-    name = keys.ADMISSION.of(queue.name)
-    if queue.client.hget(name, "set_up") != set_up.encode():
-        with queue.client.pipeline(transaction=True) as pipeline:
-            pipeline.hdel(name, *_STOPPED)
-            pipeline.hset(name, "set_up", set_up)
-            stopped, _ = pipeline.execute()
-        if stopped:
-            log.DESTINATION_RESUMED.write(destination=queue.name)
+    if run(queue, "begin", set_up, *_STOPPED):
+        log.DESTINATION_RESUMED.write(destination=queue.name)
 
 
 def read(queue: Queue) -> AdmissionState:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
 import orjson
+from redis.exceptions import OutOfMemoryError
 from zstandard import ZstdCompressor, ZstdError, decompress
 
 import lanes
@@ -27,6 +28,7 @@ from delivery.scripts import run
 from lanes import Queue, keys
 from lanes.keys import DIGEST_BYTES
 from logs import events as log
+from logs.causes import cause
 from mapping.envelope import JsonObject, encoded
 
 KEPT_S: Final = 3 * 86_400
@@ -116,9 +118,14 @@ class Recorder:
         }
 
     def write(self) -> None:
-        """Write the requests since the last call to the log."""
+        """Write the requests since the last call to the log; while Redis is full they are not kept."""
         if self._entries:
-            self._queue.client.lpush(_key(self._queue), *self._entries)
+            try:
+                self._queue.client.lpush(_key(self._queue), *self._entries)
+            except OutOfMemoryError as error:  # settling the claim makes room
+                log.REQUESTS_UNRECORDED.write(
+                    count=len(self._entries), destination=self._queue.name, error=cause(error)
+                )
             self._entries.clear()
 
 

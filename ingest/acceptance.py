@@ -22,6 +22,7 @@ from ingest.errors import Refusal
 from ingest.queues.group_commit import RESULTS, GroupCommit, Result
 from ingest.queues.outage import RETRY_AFTER_S
 from ingest.queues.wakeups import Wakeups
+from lanes.memory import Memory
 from mapping.envelope import JsonObject
 from settings import Settings, digest
 
@@ -59,8 +60,9 @@ class Acceptance:
             for name, destination in configuration.destinations.items()
         }
         self.calls = Calls(configuration.sources, self._entries, counters, settings, configuration.destinations)
+        self.memory = Memory(settings.memory_share)
         self.commits = {
-            name: GroupCommit(self._queues[name], destination, wakeups)
+            name: GroupCommit(self._queues[name], destination, wakeups, self.memory)
             for name, destination in configuration.destinations.items()
         }
         self.shares = {

@@ -134,12 +134,13 @@ class Ingest:
         return Acceptance(configuration, self._settings, self._client, self._wakeups, self._counters)
 
     async def _watch(self) -> None:
-        """Measure the shares of the sources, follow requests to load the configuration, and write the lines of the log
-        that are due, until cancelled."""
+        """Measure the shares of the sources and the memory of Redis, follow requests to load the configuration, and
+        write the lines of the log that are due, until cancelled."""
         while True:
             log.repeats.flush()
             for name, shares in self._acceptance.shares.items():
                 await _logged("a measurement of shares", shares.measure(), destination=name)
+            await _logged("a measurement of memory", self._acceptance.memory.measure(self._client))
             await _logged("loading the configuration", self._follow())
             await asyncio.sleep(_WATCH_S)
 

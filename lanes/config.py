@@ -14,6 +14,7 @@ import redis
 from lanes import keys
 from lanes.queue import AsyncQueue, NamedQueue, Queue, QueueConfig
 from lanes.scripts import Argument, run, run_async
+from lanes.server import Server
 
 # The layout of keys and values that this code reads and writes (lanes/keys.py).
 LAYOUT = 2
@@ -41,6 +42,10 @@ class QueueMismatch(QueueError):
         )
 
 
+class UnsuitableServer(QueueError):
+    """No queue can be kept in this Redis."""
+
+
 class QueueReconfiguring(QueueError):
     """The values of the queue are being changed, or that was interrupted."""
 
@@ -57,8 +62,9 @@ def open_queue(queue: Queue) -> Queue:
     """Return the queue after comparing its values with the stored ones, which are written when there are none.
 
     Raises QueueMismatch when they differ, OtherLayout when the keys in Redis are of another version, QueueReconfiguring
-    while `lanes.reconfigure` changes them.
+    while `lanes.reconfigure` changes them, UnsuitableServer.
     """
+    _suits(Server.of(queue.client))
     return _agreed(queue, run(queue, "open", _arguments(queue, creating=True)))
 
 
@@ -69,6 +75,7 @@ def compare_queue(queue: Queue) -> Queue:
 
 async def open_queue_async(queue: AsyncQueue) -> AsyncQueue:
     """Do what `open_queue` does, with an asyncio client."""
+    _suits(await Server.of_async(queue.client))
     return _agreed(queue, await run_async(queue, "open", _arguments(queue, creating=True)))
 
 
@@ -76,6 +83,11 @@ def stored_config(client: redis.Redis, name: str) -> QueueConfig | None:
     """Return the values that are stored beside the queue `name`; None when it was never opened."""
     stored = cast(dict[bytes, bytes], client.hgetall(keys.CONFIG.of(name)))
     return QueueConfig(**{field.decode(): int(value) for field, value in stored.items()}) if stored else None
+
+
+def _suits(server: Server) -> None:
+    if misfit := server.misfit():
+        raise UnsuitableServer(misfit)
 
 
 def _arguments(queue: NamedQueue, *, creating: bool) -> list[Argument]:

@@ -19,8 +19,9 @@ from lanes import keys
 
 _REQUEST: Final = "request"  # the field of the last request; names of processes contain an @
 _KEPT_S: Final = 3600
-# KEYS[1]: the reports; ARGV: the name of the process, its report. Returns the number of the last request.
-_REPORT: Final = f"""
+# KEYS[1]: the reports; ARGV: the name of the process, its report. Returns the number of the last request. A full Redis
+# runs it: workers report before they deliver.
+_REPORT: Final = f"""#!lua flags=allow-oom
 redis.call('HSET', KEYS[1], ARGV[1], redis.call('TIME')[1] .. ' ' .. ARGV[2])
 redis.call('EXPIRE', KEYS[1], {_KEPT_S})
 return redis.call('HGET', KEYS[1], '{_REQUEST}') or '0'

@@ -1,9 +1,10 @@
 """The Lua scripts: composed when they are loaded, run by their digest, sent whole when the server does not know them.
 
 A script is one file, `lua/VERB.lua`. A line `-- uses clock, bulk` in its head puts the shared pieces of `lua/lib` in
-front, in that order. In front of these the loader writes what every script has (the base name of the queue and the
-string functions), and each key and number of `lanes.keys` that the script or a piece of it names. `delivery` loads its
-scripts by the same code. docs/internals/lua.md explains how to write a script.
+front, in that order. A line `-- allow-oom` lets the script run when Redis has reached `maxmemory`: it is for scripts
+without which nothing leaves the queue. In front of these the loader writes what every script has (the base name of the
+queue and the string functions), and each key and number of `lanes.keys` that the script or a piece of it names.
+`delivery` and `workers` load their scripts by the same code. docs/internals/lua.md explains how to write a script.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _PRELUDE = """\
 local base, call = KEYS[1], redis.call
 local sub, byte, char, find, format = string.sub, string.byte, string.char, string.find, string.format
 """
+_ALLOW_OOM = re.compile(r"^-- allow-oom$", re.MULTILINE)
 _USES = re.compile(r"^-- uses ([\w, ]+)$", re.MULTILINE)
 _COMMENT, _NAME = re.compile(r"--.*"), re.compile(r"\b[A-Z][A-Z_]+\b")
 _LINE = re.compile(r"(?:user_script|\[string \"<python>\"\]):(\d+)")
@@ -73,7 +75,8 @@ def load(package: str, verb: str) -> Script:
     parts = [(f"lib/{piece}.lua", library.joinpath(f"{piece}.lua").read_text(encoding="utf-8")) for piece in pieces]
     parts.append((f"{verb}.lua", body))
     names = dict.fromkeys(_NAME.findall(_COMMENT.sub("", "".join(text for _, text in parts))))
-    parts.insert(0, ("prelude", _PRELUDE + "".join(_definitions(names))))
+    flags = "#!lua flags=allow-oom\n" if _ALLOW_OOM.search(body) else ""
+    parts.insert(0, ("prelude", flags + _PRELUDE + "".join(_definitions(names))))
     text = "".join(text for _, text in parts)
     sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
     return Script(verb, text, sha, tuple((file, text.count("\n")) for file, text in parts), frozenset(names))

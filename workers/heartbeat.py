@@ -10,7 +10,7 @@ import socket
 
 import redis
 
-from lanes import keys
+from lanes import keys, scripts
 
 _SILENCE_S = float(keys.HEARTBEAT_S)
 
@@ -25,9 +25,7 @@ NAME = name_of(os.getpid())
 
 def send(client: redis.Redis, silence_s: float = _SILENCE_S) -> None:
     """Record that this process runs, and remove the processes without a heartbeat for `silence_s` seconds."""
-    now_s = _now_s(client)
-    client.zadd(keys.WORKERS.name, {NAME: now_s})
-    client.zremrangebyscore(keys.WORKERS.name, "-inf", now_s - silence_s)
+    scripts.run_script(client, scripts.load("workers", "heartbeat"), keys.WORKERS.name, [NAME, silence_s])
 
 
 def remove(client: redis.Redis) -> None:

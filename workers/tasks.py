@@ -19,7 +19,7 @@ from typing import Any
 
 from celery import signals
 from celery.exceptions import CPendingDeprecationWarning, Ignore
-from redis.exceptions import ConnectionError, LockError, LockNotOwnedError, RedisError, TimeoutError
+from redis.exceptions import ConnectionError, LockError, LockNotOwnedError, OutOfMemoryError, RedisError, TimeoutError
 from redis.lock import Lock
 
 import lanes
@@ -29,6 +29,7 @@ from dead_letters import retention, spill_files
 from delivery import log as delivery_log
 from lanes import keys
 from lanes.redis_url import address
+from lanes.server import Server
 from logs import events as log
 from logs.causes import cause
 from metrics import endpoint
@@ -133,9 +134,11 @@ def sweep() -> None:
 
 
 def _sweep_alone(runtime: Runtime, name: str) -> None:
-    """Sweep for one destination. An exception that no code expected delays no other one."""
+    """Sweep for one destination. A Redis that is full, and an exception that no code expected, delay no other one."""
     try:
         _sweep(runtime, name)
+    except OutOfMemoryError as error:
+        log.REDIS_UNAVAILABLE.write(destination=name, error=cause(error))
     except RedisError:
         raise
     except Exception as error:
@@ -147,8 +150,8 @@ def _sweep(runtime: Runtime, name: str) -> None:
     reaped = lanes.reap(queue)
     if reaped.events:
         log.CLAIMS_EXPIRED.write(destination=name, count=reaped.events)
-    if reaped.wake:
-        wake(name)
+    if reaped.wake and not wake(name):
+        _deliver_alone(name)
     delivery_log.trim(queue, runtime.destinations[name].delivery.log_requests)
     for replay_id in replays.next_up(queue):
         request("replay", name, replay_id)
@@ -156,6 +159,11 @@ def _sweep(runtime: Runtime, name: str) -> None:
         request("retention", name)
     if receipts.unfinished(queue):
         request("finish_erasures", name)
+
+
+def _deliver_alone(name: str) -> None:
+    """Deliver in a thread of this process, without a message. A full Redis takes no message until events leave it."""
+    threading.Thread(target=deliver, args=(name,), name=f"deliver-{name}", daemon=True).start()
 
 
 def _write_unavailable(error: RedisError, name: str | None = None) -> None:
@@ -222,7 +230,10 @@ def _tick() -> None:
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
 def check_set_up(**_: Any) -> None:
-    """Build the runtime before anything is claimed, and exit when this process must not run."""
+    """Build the runtime before anything is claimed, and begin to sweep; exit when this process must not run.
+
+    Celery becomes ready when Redis takes its messages; events are delivered before.
+    """
     try:
         runtime()
     except RedisError as error:
@@ -230,23 +241,30 @@ def check_set_up(**_: Any) -> None:
     except SET_UP_ERRORS as error:
         log.PROCESS_REFUSED.write(reason=error)
         raise SystemExit(1) from None
+    # Celery warns in each outage of Redis of a default that will change. It concerns tasks that are acknowledged late.
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
+    threading.Thread(target=_tick, name="sweep", daemon=True).start()
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]
-def start_ticking(**_: Any) -> None:
-    """Begin the heartbeats and sweeps of this process."""
+def settle_in(**_: Any) -> None:
+    """Write that this process is ready, and take what is loaded out of the garbage collector's view."""
     _write_started(metrics=endpoint.start("worker", settings.metrics_host, settings.metrics_port))
-    try:
-        write_stranded(runtime())
-    except RedisError as error:
-        _write_unavailable(error)
+    _check_redis()
     # What was loaded stays; what a claim brings is many small objects without cycles, and gone with it.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    # Celery warns in each outage of Redis of a default that will change. It concerns tasks that are acknowledged late.
-    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     load_on_signal()
-    threading.Thread(target=_tick, name="sweep", daemon=True).start()
+
+
+def _check_redis() -> None:
+    """Write what is wrong with Redis, as `segue check --redis` finds it, and which queues have no destination."""
+    try:
+        for finding in Server.of(runtime().client).findings():
+            log.REDIS_UNSUITABLE.write(reason=finding.text)
+        write_stranded(runtime())
+    except RedisError as error:
+        _write_unavailable(error)
 
 
 @signals.beat_init.connect  # type: ignore[untyped-decorator]

@@ -13,6 +13,7 @@
 -- A rate that was cut recovers by itself, evenly, within 30 s. A little less than the limit is used: responses and clocks
 -- jitter, and the service counts by its own second.
 -- Clock    Redis' own.
+-- allow-oom
 -- uses clock
 local RECOVERY_S, SHARE, SECOND_US = 30, 0.97, 1000000
 local patience, turn = tonumber(ARGV[2]), tonumber(ARGV[3])

@@ -8,6 +8,7 @@
 --
 -- Returns  'all', 'none' or 'probe'
 -- Clock    Redis' own.
+-- allow-oom
 -- uses clock
 local state, probe_at, turn, pause_until = unpack(call('HMGET', ADMISSION, 'state', 'probe_at', 'turn', 'pause_until'))
 if pause_until and now < tonumber(pause_until) then

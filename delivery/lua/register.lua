@@ -38,6 +38,7 @@
 --          more often than they may, and how many of them had not before; a byte for each person: '1' when an update of the
 --          person was sent before; the sequences of those with an update that conflicts
 -- Clock    Redis' own.
+-- allow-oom
 -- uses clock, bulk, generations, attribute_clocks
 local OLDEST_S, MOST_AHEAD_S, SLACK_S, MOST_MERGES = 3600, 3600, 60, 20
 local TOGETHER, NAMED, FIRST_CLAIMS = '=', '.', '1' -- and '?': alone

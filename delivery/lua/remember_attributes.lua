@@ -6,6 +6,7 @@
 --
 -- Returns  1
 -- Clock    Redis' own.
+-- allow-oom
 -- uses clock, generations
 local name, values = generations(RECENT_ATTRIBUTES, ARGV[1])[1], {}
 for at = 2, #ARGV, 2 do

@@ -9,6 +9,7 @@
 --
 -- Returns  1
 -- Clock    Redis' own.
+-- allow-oom
 -- uses clock, generations, bulk, staged, attribute_clocks
 local length_ms = math.max(tonumber(ARGV[1]), 1000)
 local merged, deleted = generations(MERGED, length_ms), generations(DELETED, length_ms)

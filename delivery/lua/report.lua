@@ -14,6 +14,7 @@
 --          'closed' or 'resumed' when this result made it so, 'probe_failed' when a probe failed, or ''; the rate in text when
 --          it was cut, or ''
 -- Clock    Redis' own.
+-- allow-oom
 -- uses clock
 local RECOVERY_S, CUT_EVERY_MS, LOWEST_RATE = 30, 1000, 1
 local THROTTLED_CUT, SLOW_CUT = 0.5, 0.9

@@ -6,6 +6,7 @@
 --
 -- Returns  1
 -- Clock    Redis' own.
+-- allow-oom
 -- uses clock
 local MOST_AT_ONCE = 1000
 local length, oldest = call('LLEN', LOG), now - ARGV[2]

@@ -22,6 +22,7 @@ from ingest.queues import redis_errors
 from ingest.queues.outage import RETRY_AFTER_S, Outage
 from ingest.queues.wakeups import Wakeups
 from lanes import fates, records
+from lanes.memory import Memory
 from lanes.suppression import SuppressionList
 from logs import events as log
 from logs.causes import cause
@@ -32,6 +33,7 @@ BLIP_S: Final = 1.0  # for so long an append is tried again before its requests 
 _PAUSE_S = 0.05  # between two tries; there is none before the second one
 MAX_PENDING_BYTES = 64 * 1024 * 1024  # of the events that wait for Redis; a request beyond it is refused
 _EVENT_BYTES = 1024  # memory that an event takes beside its packed body, roughly
+_NO_MEMORY: Final = redis_errors.Fault("redis_out_of_memory", "Redis has no memory left for events")
 
 T = TypeVar("T")
 
@@ -59,12 +61,14 @@ class GroupCommit:
         queue: lanes.AsyncQueue,
         destination: mapping.Destination,
         wakeups: Wakeups,
+        memory: Memory,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
         self._is_open = False
         self._destination = destination
         self._wakeups = wakeups
+        self._memory = memory
         self._clock = clock
         self._suppressed = SuppressionList()
         self._waiting: deque[Request] = deque()
@@ -100,6 +104,9 @@ class GroupCommit:
         if self._pending_bytes + size > MAX_PENDING_BYTES:
             text = "too many events wait for Redis; send the request again"
             raise Refusal(429, text, retry_after_s=RETRY_AFTER_S[0], code="overloaded")
+        if not self._memory.take(size):
+            self._report(_NO_MEMORY.text)
+            raise self._outage.refusal(*_NO_MEMORY)
         results: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         self._waiting.append((entries, results))
         self._pending_bytes += size
@@ -116,6 +123,9 @@ class GroupCommit:
 
         Raises Refusal (503).
         """
+        if self._memory.is_full:
+            self._report(_NO_MEMORY.text)
+            raise Refusal(503, _NO_MEMORY.text, retry_after_s=RETRY_AFTER_S[0], code=_NO_MEMORY.code)
         try:
             has_room = await self._patiently(self._probe)
             self._report(None)

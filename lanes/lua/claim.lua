@@ -25,6 +25,7 @@
 -- poison message is told from the events around it, and they are delivered. Threads of one process die together, so of the
 -- events that are claimed alone only one is in a claim at a time.
 -- Clock    Redis' own.
+-- allow-oom
 -- uses clock, bulk, layout, generations, cooldown, rank, staged, set_aside
 local claim_id, cooldown_ms = ARGV[1], ARGV[8]
 local most_events, most_bytes, greatest_depth = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])

@@ -20,6 +20,7 @@
 --          lane, for the next call; claimed: events without a body that claims own; three per event: 'removed',
 --          'dead_letter' (one that blocked), 'emptied' or 'found', and the record as it was
 -- Clock    Redis' own.
+-- allow-oom
 -- uses clock, bulk, layout, generations, cooldown, rank, staged, kept_ranks, insert, fates
 local events_left, steps_left, cooldown_ms = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local before_sequence = tonumber(ARGV[4]) or math.huge

@@ -6,6 +6,7 @@
 --
 -- Returns  how many were remembered
 -- Clock    Redis' own.
+-- allow-oom
 -- uses clock, bulk, staged
 local generation, erased = math.floor(now / ARGV[1]), 0
 for i = 2, #ARGV do

@@ -6,6 +6,7 @@
 --
 -- Returns  1, or 0 when there is no such claim (it was reaped, or all of it was settled)
 -- Clock    Redis' own.
+-- allow-oom
 -- uses clock
 if not call('ZSCORE', CLAIMS, ARGV[1]) then
   return 0

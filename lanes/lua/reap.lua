@@ -5,6 +5,7 @@
 --
 -- Returns  {events returned, wake}: wake 1 when there is ready work for which no deliverer was requested just now
 -- Clock    Redis' own.
+-- allow-oom
 -- uses clock, bulk
 
 ---- Read and decide ----

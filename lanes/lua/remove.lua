@@ -5,6 +5,7 @@
 -- ARGV[2…] sequences
 --
 -- Returns  how many there were
+-- allow-oom
 -- uses bulk, fates
 local names, removed = { unpack(ARGV, 2) }, {}
 local records = read_all('HMGET', DEAD, names)

@@ -8,6 +8,7 @@
 -- ARGV[3…] sequences
 --
 -- Returns  how many were removed
+-- allow-oom
 -- uses bulk, fates
 local spilled, names = SPILLED .. ARGV[1], { unpack(ARGV, 3) }
 if (call('GET', DEAD_CHANGES) or '0') ~= ARGV[2] or call('SISMEMBER', spilled, 'open') == 0 then

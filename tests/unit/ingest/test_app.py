@@ -23,6 +23,7 @@ from ingest.bodies import MAX_BODY_BYTES
 from ingest.queues import group_commit
 from ingest.serving.limits import MAX_HEAD_BYTES
 from lanes import keys
+from lanes.memory import Memory
 from settings import Settings
 from tests.conftest import RedisServer
 from tests.pipeline import free_port
@@ -301,6 +302,16 @@ def test_a_connection_that_redis_closed_because_it_was_idle_costs_no_request(
     assert with_endpoint(redis_server, use) == [200] * 7
 
 
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis itself refuses what its memory has no room for."""
+
+    async def nothing(*_: Any) -> None: ...
+
+    monkeypatch.setattr(Memory, "measure", nothing)
+
+
+@pytest.mark.usefixtures("unmeasured")
 def test_a_redis_without_memory_is_named_in_the_refusal_and_is_not_ready(
     redis_server: RedisServer, redis_client: redis.Redis
 ) -> None:
@@ -338,6 +349,7 @@ def test_a_redis_that_stops_is_waited_for_briefly(
     assert [(reply.status, reply.json.get("code", "")) for reply in answers] == [(200, ""), answer, (200, "")]
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_the_webhook_gets_503_in_an_outage_because_segment_repeats_it_only_then(
     redis_server: RedisServer, redis_client: redis.Redis
 ) -> None:

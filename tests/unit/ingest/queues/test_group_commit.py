@@ -17,6 +17,7 @@ from ingest.errors import Refusal
 from ingest.queues import group_commit
 from ingest.queues.group_commit import Entry, GroupCommit, Result
 from lanes import suppression
+from lanes.memory import Memory
 from mapping.envelope import pack
 from tests.logged import logged
 from tests.queues import DAY_S, queue_of
@@ -65,11 +66,12 @@ def group_commit_of(
     client: Any,
     wakeups: RecordedWakeups | None = None,
     clock: Callable[[], float] = time.monotonic,
+    memory: Memory | None = None,
     **values: int,
 ) -> GroupCommit:
     destination = mapping.destinations(DOCUMENT)["d"]
     queue = lanes.AsyncQueue(client=client, name="d", **{"join_s": 30 * DAY_S, **values})
-    return GroupCommit(queue, destination, wakeups or RecordedWakeups(), clock)  # type: ignore[arg-type]
+    return GroupCommit(queue, destination, wakeups or RecordedWakeups(), memory or Memory(1.0), clock)  # type: ignore[arg-type]
 
 
 def entry(commits: GroupCommit, content: dict[str, Any]) -> Entry:
@@ -490,3 +492,24 @@ def test_the_check_needs_a_queue_that_this_process_can_use() -> None:
     refusal = asyncio.run(run())
 
     assert (refusal.status, refusal.code) == (503, "queue_unusable")
+
+
+def test_events_that_the_memory_of_redis_has_no_room_for_are_refused(caplog: pytest.LogCaptureFixture) -> None:
+    memory = Memory(1.0)
+
+    async def run() -> tuple[Refusal, Refusal, list[Result]]:
+        commits = group_commit_of(fakeredis.FakeAsyncRedis(), memory=memory)
+        memory.is_full = True
+        with pytest.raises(Refusal) as refused:
+            await commits.append([entry(commits, event("a"))])
+        with pytest.raises(Refusal) as not_ready:
+            await commits.check()
+        memory.is_full = False
+        return refused.value, not_ready.value, await commits.append([entry(commits, event("a"))])
+
+    refused, not_ready, results = asyncio.run(run())
+
+    assert (refused.status, refused.retry_after_s, refused.code) == (429, 2, "redis_out_of_memory")
+    assert (not_ready.status, not_ready.retry_after_s, not_ready.code) == (503, 2, "redis_out_of_memory")
+    assert results == ["accepted"]
+    assert [line["event"] for line in logged(caplog)] == ["queue_unusable", "queue_usable"]

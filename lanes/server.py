@@ -1,0 +1,141 @@
+"""What a Redis server says of itself, and whether queues can be kept in it.
+
+INFO says all of it, so no right to use CONFIG is needed. A server on which INFO is forbidden is known by its version
+alone, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import redis
+import redis.asyncio
+from redis.exceptions import NoPermissionError, ResponseError
+
+# Scripts have flags since this version.
+OLDEST: Final = (7, 0)
+_MEMORY_SHARE: Final = 0.9  # used of maxmemory
+_PROBE: Final = "segue:{check}"
+# Tries one command of each kind that Segue and Celery use, on keys of its own. KEYS[1]: their beginning. Returns the
+# commands that are forbidden.
+_RIGHTS: Final = """#!lua flags=allow-oom
+local key, forbidden = KEYS[1], {}
+local function try(command, ...)
+  local reply = redis.pcall(command, ...)
+  if type(reply) == 'table' and reply.err and string.find(reply.err, 'ermissions', 1, true) then
+    forbidden[#forbidden + 1] = command
+  end
+end
+try('TIME')
+try('GET', key)
+try('SETRANGE', key, 0, '')
+try('HGETALL', key)
+try('HDEL', key, 'f')
+try('ZRANGE', key, 0, 0)
+try('ZREM', key, 'm')
+try('LRANGE', key, 0, 0)
+try('LPOP', key)
+try('SMEMBERS', key)
+try('SREM', key, 'm')
+try('EXPIRE', key, 1)
+try('DEL', key)
+return forbidden
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with a server. `is_fault`: no queue can be kept in it, or it loses events when it is used."""
+
+    text: str
+    is_fault: bool
+
+
+class Server:
+    """A server, by the reply of INFO."""
+
+    def __init__(self, info: Mapping[str, Any]) -> None:
+        self._info = info
+
+    @classmethod
+    def of(cls, client: redis.Redis) -> Server:
+        """Return the server of a client. Raises redis.RedisError, but not when INFO is forbidden."""
+        try:
+            return cls(client.info())
+        except ResponseError:
+            return cls({})
+
+    @classmethod
+    async def of_async(cls, client: redis.asyncio.Redis) -> Server:
+        """Return the same with an asyncio client."""
+        try:
+            return cls(await client.info())
+        except ResponseError:
+            return cls({})
+
+    @property
+    def name(self) -> str:
+        """Its kind and version, such as `redis 7.2.4`."""
+        kind = str(self._info.get("server_name", "redis"))
+        return f"{kind} {self._info.get(f'{kind}_version', self._version)}"
+
+    @property
+    def _version(self) -> str:
+        return str(self._info.get("redis_version", "of an unknown version"))
+
+    @property
+    def memory(self) -> tuple[int, int]:
+        """The bytes that it uses, and its `maxmemory`; 0 for no limit."""
+        return self._info.get("used_memory", 0), self._info.get("maxmemory", 0)
+
+    def misfit(self) -> str | None:
+        """Return why this server can never hold a queue; None when it can, as far as it says."""
+        found = self._version.split(".")[:2]
+        if all(part.isdigit() for part in found) and tuple(map(int, found)) < OLDEST:
+            return f"Redis {self._version} is too old: Segue needs {'.'.join(map(str, OLDEST))}"
+        if self._info.get("redis_mode") == "sentinel":
+            return "this is a Sentinel, not a Redis that holds data"
+        return None
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what is wrong with it."""
+        info = self._info
+        if misfit := self.misfit():
+            yield Finding(misfit, True)
+        if not info:
+            yield Finding("INFO is forbidden: version, role, persistence and memory cannot be checked", False)
+            return
+        if info.get("role") == "slave":
+            yield Finding("this is a replica: it takes no writes; name the primary", True)
+        yield from self._persistence()
+        yield from self._memory()
+
+    def _persistence(self) -> Iterator[Finding]:
+        info = self._info
+        if info.get("loading"):
+            yield Finding("it is loading its data", False)
+        if not info.get("aof_enabled", 1):
+            yield Finding("appendonly is no: a crash loses the events since the last snapshot", False)
+        if info.get("aof_last_write_status", "ok") != "ok":
+            yield Finding("it cannot write its append-only file", True)
+        if info.get("rdb_last_bgsave_status", "ok") != "ok":
+            yield Finding("its last snapshot failed", False)
+
+    def _memory(self) -> Iterator[Finding]:
+        policy, (used, limit) = self._info.get("maxmemory_policy", "noeviction"), self.memory
+        if policy != "noeviction":
+            yield Finding(f"maxmemory-policy is {policy}: it deletes events when its memory is full", True)
+        if not limit:
+            yield Finding("maxmemory is not set: the memory of its machine is the limit", False)
+        elif used > _MEMORY_SHARE * limit:
+            yield Finding(f"it uses {used:,} of {limit:,} bytes of maxmemory", False)
+
+
+def missing_rights(client: redis.Redis) -> list[str]:
+    """Return the commands that this user must not run, of each kind that is needed. Raises redis.RedisError."""
+    try:
+        return [command.decode() for command in client.eval(_RIGHTS, 1, _PROBE)]
+    except NoPermissionError as error:
+        return [str(error)]
