@@ -25,7 +25,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from lanes.redis_url import broker_settings, checked_url
+from lanes.server.redis_url import broker_settings, checked_url
 from metrics.traces import Traces
 
 # The configuration without a file: one source, one destination, and the credentials that the simulator accepts.

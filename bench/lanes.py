@@ -211,8 +211,8 @@ def memory(client: redis.Redis) -> None:
         queue.append(50_000, bodies)
         client.delete(*client.keys("*:seen:*"))
         each = (used_memory(client) - before) / 50_000
-        bench.figure(f"lanes.memory.{name}", each, "bytes/waiting_event", raw)
-        bench.figure(f"lanes.memory.{name}.overhead", each - packed, "bytes/waiting_event")
+        bench.figure(f"lanes.server.memory.{name}", each, "bytes/waiting_event", raw)
+        bench.figure(f"lanes.server.memory.{name}.overhead", each - packed, "bytes/waiting_event")
 
 
 def message_ids(client: redis.Redis) -> None:

@@ -29,8 +29,8 @@ from bench.support.stage import Stage, unlimited
 from console.exporter import collector
 from console.local import programs
 from delivery.batching import Item, Request
-from delivery.measuring import measured
 from delivery.outcomes import Delivered
+from delivery.telemetry.measuring import measured
 from ingest.acceptance import Configuration
 from metrics import endpoint
 from metrics.registry import INGEST_DURATION

@@ -122,7 +122,7 @@ def sizing(figures: Figures) -> str:
         "singles": "single.processor.ingest",
         "workers": "throughput.segue.processor.workers",
         "redis": "throughput.segue.processor.redis",
-        "event": "lanes.memory.independent",
+        "event": "lanes.server.memory.independent",
         "id": "lanes.message_id",
     }
     if any(name not in figures for name in needed.values()):

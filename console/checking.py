@@ -13,8 +13,8 @@ import redis
 
 import mapping
 from ingest.access import sources
-from lanes import server
-from lanes.redis_url import verifies_certificate
+from lanes.server import checks
+from lanes.server.redis_url import verifies_certificate
 from settings import VARIABLES, Settings, SettingsError, digest, injected_variables
 
 _TIMEOUT_S = 10.0
@@ -97,19 +97,19 @@ def _mode_warning(file: Path) -> str:
     )
 
 
-def redis_findings(client: redis.Redis) -> Iterator[server.Finding]:
+def redis_findings(client: redis.Redis) -> Iterator[checks.Finding]:
     """Yield what is wrong with the Redis of the queues, and with the rights of its user."""
     try:
-        yield from server.Server.of(client).findings()
-        for command in server.missing_rights(client):
-            yield server.Finding(f"its user must not run a command that is needed: {command}", True)
+        yield from checks.Server.of(client).findings()
+        for command in checks.missing_rights(client):
+            yield checks.Finding(f"its user must not run a command that is needed: {command}", True)
     except redis.RedisError as error:
-        yield server.Finding(f"cannot be used: {error}", True)
+        yield checks.Finding(f"cannot be used: {error}", True)
 
 
 def redis_summary(client: redis.Redis) -> str:
     """Return one line on the Redis of the queues. Raises redis.RedisError."""
-    found = server.Server.of(client)
+    found = checks.Server.of(client)
     used, limit = found.memory
     return f"Redis: {found.name}, {used / _MB:,.0f} MB used of {f'{limit / _MB:,.0f} MB' if limit else 'no maxmemory'}"
 

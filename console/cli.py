@@ -19,26 +19,16 @@ from redis.exceptions import RedisError
 import lanes
 import mapping
 from console import audit as auditing
-from console import (
-    checking,
-    dead_cli,
-    draining,
-    forget_cli,
-    importing,
-    lanes_cli,
-    overrides_cli,
-    reload,
-    status,
-    tester,
-    translate,
-)
+from console import checking, forget_cli, importing, reload, status, tester, translate
 from console.audit.since import Since
 from console.confirmation import confirm
+from console.dead_letters import dead_cli
 from console.demo import run as demo
 from console.errors import CommandError
 from console.local import health, up
 from console.options import AsJson, Destination
 from console.output import counted, out, print_error, print_json, print_line, print_lines, print_text, safe
+from console.queues import draining, lanes_cli, overrides_cli
 from console.session import Session
 from dead_letters.import_export import ImportRefused
 from delivery.outcomes import Delivered

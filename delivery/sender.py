@@ -8,8 +8,8 @@ From the outermost to the innermost:
 4. *lease*: the claim must be ours; else LeaseLost. The lease is extended while the request is in progress.
 5. *log*: records the request and its outcomes (`delivery.log`); absent where the destination keeps no log.
 6. *failures*: writes a line for a request without success (`delivery.failures`).
-7. *metrics*: counts the request, and measures it (`delivery.measuring`).
-8. *span*: makes one of the request (`delivery.tracing`); absent where spans are off.
+7. *metrics*: counts the request, and measures it (`delivery.telemetry.measuring`).
+8. *span*: makes one of the request (`delivery.telemetry.tracing`); absent where spans are off.
 9. the HTTP call (`delivery.customerio`).
 
 Retry is the outermost step because each attempt is a request: it takes a turn of its own, it has an entry of its own in
@@ -29,9 +29,9 @@ from delivery import failures, retries
 from delivery.admission import Admission
 from delivery.batching import Request
 from delivery.log import Recorder
-from delivery.measuring import measured
 from delivery.outcomes import NOT_SENT, Outcome, Paused, Send
-from delivery.tracing import traced
+from delivery.telemetry.measuring import measured
+from delivery.telemetry.tracing import traced
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer

@@ -22,7 +22,7 @@ from ingest.errors import Refusal
 from ingest.queues.group_commit import RESULTS, GroupCommit, Result
 from ingest.queues.outage import RETRY_AFTER_S
 from ingest.queues.wakeups import Wakeups
-from lanes.memory import Memory
+from lanes.server.memory import Memory
 from mapping.envelope import JsonObject
 from settings import Settings, digest
 

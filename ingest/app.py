@@ -32,7 +32,7 @@ from ingest.queues.redis_connection import Connection
 from ingest.queues.wakeups import Wakeups
 from ingest.reload import Reload
 from ingest.responses import SUCCESS, Response, Send, json_response, refused
-from lanes.redis_url import address
+from lanes.server.redis_url import address
 from logs import events as log
 from metrics import endpoint, traces
 from metrics.registry import INGEST_DURATION

@@ -75,11 +75,11 @@ from lanes.erase import (
 )
 from lanes.inspection import Delay, HotLane, Lane, Stats, Step, Waiting, delay_of, inspect, lane_events, stats
 from lanes.listing import ListedEvent, all_events, first_events, is_remembered, read_event, with_states
-from lanes.probe import probe_async
 from lanes.queue import NO_LIMIT, AsyncQueue, Queue, QueueConfig
 from lanes.reconfigure import QueueInUse, reconfigure
 from lanes.records import digest
 from lanes.scripts import ScriptError
+from lanes.server.probe import probe_async
 from lanes.stranded import StrandedQueue, queue_names, stranded
 from lanes.verify import Verification, Violation, verify
 

@@ -14,7 +14,7 @@ import redis
 from lanes import keys
 from lanes.queue import AsyncQueue, NamedQueue, Queue, QueueConfig
 from lanes.scripts import Argument, run, run_async
-from lanes.server import Server
+from lanes.server.checks import Server
 
 # The layout of keys and values that this code reads and writes (lanes/keys.py).
 LAYOUT = 2

@@ -28,8 +28,8 @@ from dead_letters import replay as replays
 from dead_letters import retention, spill_files
 from delivery import log as delivery_log
 from lanes import keys
-from lanes.redis_url import address
-from lanes.server import Server
+from lanes.server.checks import Server
+from lanes.server.redis_url import address
 from logs import events as log
 from logs.causes import cause
 from metrics import endpoint

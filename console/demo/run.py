@@ -30,7 +30,7 @@ from console.demo.oracle import Person
 from console.errors import CommandError
 from console.local import programs
 from console.local.supervisor import Supervisor
-from lanes.redis_url import socket_url
+from lanes.server.redis_url import socket_url
 
 _QUEUE = "demo"
 _POLL_S = 0.05

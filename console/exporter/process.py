@@ -17,7 +17,7 @@ from console.errors import CommandError
 from console.exporter.collector import QueueCollector
 from ingest.acceptance import Configuration
 from lanes import configurations
-from lanes.redis_url import address
+from lanes.server.redis_url import address
 from logs import events as log
 from logs import output
 from metrics import endpoint

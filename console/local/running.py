@@ -17,7 +17,7 @@ import orjson
 
 from console.errors import CommandError
 from console.local.data_dir import make_private
-from lanes.redis_url import without_credentials
+from lanes.server.redis_url import without_credentials
 from settings import Settings
 
 

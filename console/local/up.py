@@ -18,7 +18,7 @@ from console.errors import CommandError
 from console.local import programs, running
 from console.local.data_dir import redis_socket
 from console.local.supervisor import Supervisor
-from lanes.redis_url import socket_url, without_credentials
+from lanes.server.redis_url import socket_url, without_credentials
 from logs import events as log
 from logs import output
 from settings import Settings

@@ -22,7 +22,7 @@ from ingest.queues import redis_errors
 from ingest.queues.outage import RETRY_AFTER_S, Outage
 from ingest.queues.wakeups import Wakeups
 from lanes import fates, records
-from lanes.memory import Memory
+from lanes.server.memory import Memory
 from lanes.suppression import SuppressionList
 from logs import events as log
 from logs.causes import cause

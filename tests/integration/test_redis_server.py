@@ -13,8 +13,9 @@ from redis.exceptions import NoPermissionError
 
 import lanes
 from console.checking import redis_findings
-from lanes import keys, server
-from lanes.server import Server
+from lanes import keys
+from lanes.server import server
+from lanes.server.checks import Server
 from privacy import erasure
 from tests.conftest import RedisServer
 from tests.logged import logged

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lanes.memory import Memory
+from lanes.server.memory import Memory
 
 MB = 1_000_000
 

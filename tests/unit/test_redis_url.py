@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from lanes.redis_url import broker_settings, checked_url, socket_url, verifies_certificate, without_credentials
+from lanes.server.redis_url import (
+    broker_settings,
+    checked_url,
+    socket_url,
+    verifies_certificate,
+    without_credentials,
+)
 from settings import Settings
 from tests.unit.console.test_cli import main, set_up
 

@@ -113,13 +113,13 @@ def test_more_than_two_percent_worse_is_a_failure(
 def test_figures_that_were_renamed_are_compared_and_others_are_missing(
     tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old: Rows = [[("lanes.memory.neighbours", "bytes/waiting_event", 400), ("gone", "s", 1)]]
-    new: Rows = [[("lanes.memory.shared", "bytes/waiting_event", 402), ("added", "s", 1)]]
+    old: Rows = [[("lanes.server.memory.neighbours", "bytes/waiting_event", 400), ("gone", "s", 1)]]
+    new: Rows = [[("lanes.server.memory.shared", "bytes/waiting_event", 402), ("added", "s", 1)]]
 
     code, rows, _ = result(tmp_path, log, monkeypatch, capsys, old, new)
 
     assert {name: row["verdict"] for name, row in rows.items()} == {
-        "lanes.memory.shared": "same",
+        "lanes.server.memory.shared": "same",
         "added": "missing in old",
         "gone": "missing in new",
     }

@@ -94,7 +94,7 @@ def test_sizes_are_computed_from_the_largest_figures() -> None:
         '{"bench": "throughput.segue.processor.workers", "value": 40, "unit": "us/event"}',
         '{"bench": "throughput.segue.processor.redis", "value": 20, "unit": "us/event"}',
         '{"bench": "single.processor.ingest", "value": 100, "unit": "us/event"}',
-        '{"bench": "lanes.memory.independent", "value": 500, "unit": "bytes/waiting_event"}',
+        '{"bench": "lanes.server.memory.independent", "value": 500, "unit": "bytes/waiting_event"}',
         '{"bench": "lanes.message_id", "value": 8, "unit": "bytes/id"}',
     ]
     figures = report.by_name(

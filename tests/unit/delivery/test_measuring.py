@@ -8,8 +8,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from delivery.batching import Item, Request
-from delivery.measuring import measured
 from delivery.outcomes import NOT_SENT, Delivered, Outcome, Paused, Rejected, Response, RetryLater
+from delivery.telemetry.measuring import measured
 from metrics import registry
 
 REFUSED = Rejected("no such thing", Response(207, ""))

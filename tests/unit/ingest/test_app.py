@@ -23,7 +23,7 @@ from ingest.bodies import MAX_BODY_BYTES
 from ingest.queues import group_commit
 from ingest.serving.limits import MAX_HEAD_BYTES
 from lanes import keys
-from lanes.memory import Memory
+from lanes.server.memory import Memory
 from settings import Settings
 from tests.conftest import RedisServer
 from tests.pipeline import free_port

@@ -41,7 +41,7 @@ def test_what_a_process_counts_itself_is_served_by_the_process() -> None:
 
 
 def test_every_metric_is_used() -> None:
-    packages = ("metrics/endpoint.py", "console/exporter/*.py", "delivery/*.py", "ingest/*.py")
+    packages = ("metrics/endpoint.py", "console/exporter/*.py", "delivery/**/*.py", "ingest/**/*.py")
     text = "\n".join(file.read_text(encoding="utf-8") for pattern in packages for file in ROOT.glob(pattern))
 
     assert [name for name in CONSTANTS if not re.search(rf"\b{name}\b", text)] == []

@@ -13,7 +13,7 @@ from opentelemetry.trace import Tracer
 
 from delivery.batching import Item, Request
 from delivery.outcomes import Delivered, Outcome, Response, RetryLater
-from delivery.tracing import traced
+from delivery.telemetry.tracing import traced
 from ingest.app import Ingest
 from metrics import traces
 from settings import Settings, SettingsError

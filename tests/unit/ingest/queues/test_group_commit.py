@@ -17,7 +17,7 @@ from ingest.errors import Refusal
 from ingest.queues import group_commit
 from ingest.queues.group_commit import Entry, GroupCommit, Result
 from lanes import suppression
-from lanes.memory import Memory
+from lanes.server.memory import Memory
 from mapping.envelope import pack
 from tests.logged import logged
 from tests.queues import DAY_S, queue_of

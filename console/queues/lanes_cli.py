@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 import lanes
-from console import dead, draining, lanes_view, waiting
 from console.confirmation import confirm
+from console.dead_letters import dead
 from console.options import AsJson, Destination, Yes
 from console.output import counted, out, print_error, print_json, print_json_lines, print_line, print_lines
+from console.queues import draining, lanes_view, waiting
 from console.session import Session
 from ingest.access import sources
 

@@ -1,4 +1,4 @@
-"""The commands of `segue dead` and their options. `console.dead` and `console.replays` do the work."""
+"""The commands of `segue dead` and their options. `dead` and `replays` beside this module do the work."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from typing import Annotated, Any
 import typer
 
 import lanes
-from console import dead, editing, replays, times
+from console import times
 from console.confirmation import confirm
+from console.dead_letters import dead, editing, replays
+from console.dead_letters.patching import read_patch
 from console.errors import CommandError
 from console.options import AsJson, Destination, Yes
 from console.output import (
@@ -29,7 +31,6 @@ from console.output import (
     print_lines,
     print_text,
 )
-from console.patching import read_patch
 from console.session import Session
 from dead_letters import import_export, query, record
 from dead_letters import replay as replaying

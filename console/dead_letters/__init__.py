@@ -1,0 +1,1 @@
+"""`segue dead`: dead letters are listed, edited, replayed, skipped, exported and imported."""

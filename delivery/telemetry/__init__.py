@@ -1,0 +1,1 @@
+"""What is measured and traced of the requests to Customer.io."""
