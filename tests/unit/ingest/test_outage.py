@@ -57,7 +57,8 @@ def test_an_outage_without_requests_is_forgotten() -> None:
         (OutOfMemoryError(), "redis_out_of_memory", "Redis is out of memory"),
         (ReadOnlyError(), "redis_read_only", "Redis is a read-only replica"),
         (ResponseError("MISCONF Redis is configured to save"), "redis_cannot_save", "Redis takes no writes, because"),
-        (ResponseError("WRONGTYPE"), "redis_refuses", "Redis refuses the command"),
+        (ResponseError("WRONGTYPE"), "queue_damaged", "a key of the queue has the wrong type"),
+        (ResponseError("unknown command"), "redis_refuses", "Redis refuses the command"),
     ],
 )
 def test_each_fault_of_redis_has_its_own_text(error: Exception, code: str, text: str) -> None:
