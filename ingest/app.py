@@ -18,16 +18,18 @@ from typing import Any
 
 import redis.asyncio
 
-from ingest import bodies, paths, redis_errors, responses
+from ingest import bodies, paths, responses
 from ingest.acceptance import Acceptance, Configuration
 from ingest.browser import analytics_js, pixel
 from ingest.browser.public_url import PublicUrl
 from ingest.calls import Offer
 from ingest.counters import Counters
 from ingest.errors import Refusal
+from ingest.queues import redis_errors
+from ingest.queues.redis_connection import Connection
+from ingest.queues.wakeups import Wakeups
 from ingest.reload import Reload
 from ingest.responses import SUCCESS, Response, Send, json_response, refused
-from ingest.wakeups import Wakeups
 from lanes.redis_url import address
 from logs import events as log
 from settings import Settings
@@ -102,7 +104,10 @@ class Ingest:
     def _start(self) -> list[asyncio.Task[None]]:
         """Make what requests use; return the tasks that write the counts and watch."""
         self._client = redis.asyncio.Redis.from_url(
-            self._settings.redis_url, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S
+            self._settings.redis_url,
+            socket_timeout=_REDIS_S,
+            socket_connect_timeout=_REDIS_S,
+            connection_class=Connection,
         )
         self._wakeups = Wakeups(self._settings.broker())
         self._acceptance = self._acceptance_of(self._first)

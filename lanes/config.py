@@ -16,7 +16,7 @@ from lanes.queue import AsyncQueue, NamedQueue, Queue, QueueConfig
 from lanes.scripts import Argument, run, run_async
 
 # The layout of keys and values that this code reads and writes (lanes/keys.py).
-LAYOUT = 1
+LAYOUT = 2
 _RECONFIGURING = -1  # in place of a layout, see open.lua
 
 
