@@ -22,7 +22,7 @@ from console import audit as auditing
 from console import checking, forget_cli, importing, reload, status, tester, translate
 from console.audit.since import Since
 from console.confirmation import confirm
-from console.dead_letters import dead_cli
+from console.dead import commands as dead_commands
 from console.demo import run as demo
 from console.errors import CommandError
 from console.local import health, up
@@ -44,7 +44,7 @@ app = typer.Typer(
 app.add_typer(forget_cli.app)
 app.add_typer(overrides_cli.app)
 app.add_typer(lanes_cli.app, name="lanes")
-app.add_typer(dead_cli.app, name="dead")
+app.add_typer(dead_commands.app, name="dead")
 
 # Celery warns of root, and of a group without a name, because of messages in pickle. Segue accepts JSON only, and a
 # container often runs as either. Celery has no switch for it: C_FORCE_ROOT only allows pickle.

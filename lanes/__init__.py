@@ -54,7 +54,7 @@ from lanes.dead_letters import (
     spill,
     unblock,
 )
-from lanes.drain import (
+from lanes.draining.drain import (
     QueueBusy,
     discard_dead_letters,
     discard_events,
@@ -80,7 +80,7 @@ from lanes.reconfigure import QueueInUse, reconfigure
 from lanes.records import digest
 from lanes.scripts import ScriptError
 from lanes.server.probe import probe_async
-from lanes.stranded import StrandedQueue, queue_names, stranded
+from lanes.draining.stranded import StrandedQueue, queue_names, stranded
 from lanes.verify import Verification, Violation, verify
 
 __all__ = [

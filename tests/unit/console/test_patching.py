@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from console.dead_letters import patching
+from console.dead import patching
 from console.errors import CommandError
 
 

@@ -16,7 +16,7 @@ import orjson
 
 import lanes
 import mapping
-from console.dead_letters.patching import patched
+from console.dead.patching import patched
 from console.errors import CommandError
 from console.output import counted
 from dead_letters import dry_run, query

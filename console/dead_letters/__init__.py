@@ -1,1 +1,0 @@
-"""`segue dead`: dead letters are listed, edited, replayed, skipped, exported and imported."""
