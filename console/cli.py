@@ -21,8 +21,6 @@ import mapping
 from console import audit as auditing
 from console import (
     checking,
-    dead_cli,
-    draining,
     forget_cli,
     importing,
     lanes_cli,
@@ -34,11 +32,13 @@ from console import (
 )
 from console.audit.since import Since
 from console.confirmation import confirm
+from console.dead import commands as dead_commands
 from console.demo import run as demo
 from console.errors import CommandError
 from console.local import health, up
 from console.options import AsJson, Destination
 from console.output import counted, out, print_error, print_json, print_line, print_lines, print_text, safe
+from console.queues import draining
 from console.session import Session
 from dead_letters.import_export import ImportRefused
 from delivery.outcomes import Delivered
@@ -54,7 +54,7 @@ app = typer.Typer(
 app.add_typer(forget_cli.app)
 app.add_typer(overrides_cli.app)
 app.add_typer(lanes_cli.app, name="lanes")
-app.add_typer(dead_cli.app, name="dead")
+app.add_typer(dead_commands.app, name="dead")
 
 # Celery warns of root, and of a group without a name, because of messages in pickle. Segue accepts JSON only, and a
 # container often runs as either. Celery has no switch for it: C_FORCE_ROOT only allows pickle.

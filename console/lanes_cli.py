@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 import lanes
-from console import dead, draining, lanes_view, waiting
+from console import lanes_view
 from console.confirmation import confirm
+from console.dead import listing
 from console.options import AsJson, Destination, Yes
 from console.output import counted, out, print_error, print_json, print_json_lines, print_line, print_lines
+from console.queues import draining, waiting
 from console.session import Session
 from ingest.access import sources
 
@@ -44,7 +46,7 @@ def list_events(
 ) -> None:
     """List the waiting events that were accepted first, with their states. Without --person this reads all of them."""
     session, wanted = Session.join(), waiting.Wanted(source, event)
-    person = dead.filter_of(person=person).person
+    person = listing.filter_of(person=person).person
     rows = [
         waiting.event_json(found, session.destinations[queue.name])
         for queue in session.queues(session.chosen(destination))

@@ -16,7 +16,8 @@ from rich.text import Text
 
 import lanes
 import mapping
-from console import draining, output
+from console import output
+from console.queues import draining
 from console.session import Session
 from dead_letters import retention
 from delivery import admission, overrides, unsent

@@ -238,7 +238,7 @@ def _completed(
         if source.unlikely_ids == "refuse" and (name := identities.unlikely(completed)):
             raise Refusal(400, f"{name}: is an unlikely id, which the source refuses", name)
         Permissions(source, destinations).check(completed, reception)
-    events.packed(source.name if source else _NO_SOURCE, completed, event)
+    events.as_stored(source.name if source else _NO_SOURCE, completed, event)
     return completed
 
 

@@ -53,7 +53,7 @@ from lanes.dead_letters import (
     spill,
     unblock,
 )
-from lanes.drain import (
+from lanes.draining.drain import (
     QueueBusy,
     discard_dead_letters,
     discard_events,
@@ -61,6 +61,7 @@ from lanes.drain import (
     move_dead_letters,
     move_events,
 )
+from lanes.draining.stranded import StrandedQueue, queue_names, stranded
 from lanes.erase import (
     Erased,
     ErasedEvent,
@@ -78,7 +79,6 @@ from lanes.queue import NO_LIMIT, AsyncQueue, Queue, QueueConfig
 from lanes.reconfigure import QueueInUse, reconfigure
 from lanes.records import digest
 from lanes.scripts import ScriptError
-from lanes.stranded import StrandedQueue, queue_names, stranded
 from lanes.verify import Verification, Violation, verify
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from console import patching
+from console.dead import patching
 from console.errors import CommandError
 
 

@@ -1,4 +1,4 @@
-"""The commands of `segue dead` and their options. `console.dead` and `console.replays` do the work."""
+"""The commands of `segue dead` and their options. The other modules of this package do the work."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from typing import Annotated, Any
 import typer
 
 import lanes
-from console import dead, editing, replays, times
+from console import times
 from console.confirmation import confirm
+from console.dead import editing, listing, replays
+from console.dead.patching import read_patch
 from console.errors import CommandError
 from console.options import AsJson, Destination, Yes
 from console.output import (
@@ -29,7 +31,6 @@ from console.output import (
     print_lines,
     print_text,
 )
-from console.patching import read_patch
 from console.session import Session
 from dead_letters import import_export, query, record
 from dead_letters import replay as replaying
@@ -69,7 +70,7 @@ def filter_of(
     text: Text = None,
 ) -> Filter:
     """Return the filter of a command's options. Raises CommandError: a value is invalid."""
-    return dead.filter_of(
+    return listing.filter_of(
         ids=tuple(ids or ()),
         reason=reason,
         action=action,
@@ -111,24 +112,24 @@ def list_dead_letters(
 ) -> None:
     """List dead letters in the order in which their events were accepted, of every destination."""
     session = Session.join()
-    queues = dead.queues(session, destination)
+    queues = listing.queues(session, destination)
     _require(queues, wanted.ids)
-    found = dead.matching(queues, wanted)
+    found = listing.matching(queues, wanted)
     if group:
-        rows = dead.groups(dead_letter for _, dead_letter in found)
-        print_json(rows) if as_json else out.print(dead.render_groups(rows))
+        rows = listing.groups(dead_letter for _, dead_letter in found)
+        print_json(rows) if as_json else out.print(listing.render_groups(rows))
     elif as_json:
-        print_json_lines(dead.listed_json(session, name, dead_letter) for name, dead_letter in found)
+        print_json_lines(listing.listed_json(session, name, dead_letter) for name, dead_letter in found)
     else:
-        out.print(dead.render_list(session, found))
+        out.print(listing.render_list(session, found))
 
 
 @app.command()
 def show(sequence: Id, destination: Destination = None) -> None:
     """Print a dead letter as JSON, with a dry run of sending it now and the waiting events of the same person."""
     session = Session.join()
-    queue, dead_letter = dead.find(dead.queues(session, destination), sequence)
-    print_json(dead.details(queue, session.destinations[queue.name], dead_letter), indent=True)
+    queue, dead_letter = listing.find(listing.queues(session, destination), sequence)
+    print_json(listing.details(queue, session.destinations[queue.name], dead_letter), indent=True)
 
 
 @app.command()
@@ -151,8 +152,8 @@ def edit(
     be edited.
     """
     session = Session.join()
-    dead.require_selection(wanted)
-    queues = dead.queues(session, destination)
+    listing.require_selection(wanted)
+    queues = listing.queues(session, destination)
     _require_one(queues, wanted.ids)
     if patch is None:
         _edit_one(session, queues, wanted)
@@ -171,7 +172,7 @@ def edit(
 def _edit_one(session: Session, queues: Collection[lanes.Queue], wanted: Filter) -> None:
     if len(wanted.ids) != 1 or wanted != Filter(ids=wanted.ids):
         raise CommandError("--patch is required to edit the dead letters of a filter; the editor takes one id")
-    queue, dead_letter = dead.find(queues, wanted.ids[0])
+    queue, dead_letter = listing.find(queues, wanted.ids[0])
     try:
         is_changed = editing.edit_one(queue, session.destinations[queue.name], dead_letter)
     except CommandError as error:
@@ -208,7 +209,7 @@ def replay(
         raise CommandError("--dry-run maps events again; `segue dead show` prints the requests of --as-recorded")
     if wanted == Filter() and not (everything or dry_run):
         raise CommandError("name the dead letters: their ids, options as for `segue dead list`, or --all")
-    queues = dead.queues(Session.join(), destination)
+    queues = listing.queues(Session.join(), destination)
     _require_one(queues, wanted.ids)
     mode: replaying.Mode = "dry_run" if dry_run else "as_recorded" if as_recorded else "mapped"
     begun = [(queue, replays.start(queue, wanted, rate, mode)) for queue in replays.concerned(queues, wanted)]
@@ -233,7 +234,7 @@ def _watched(queue: lanes.Queue, started: replaying.Replay) -> replaying.Replay:
 @app.command(name="replays")
 def list_replays(destination: Destination = None, as_json: AsJson = False) -> None:
     """List replays, the newest first: operator, filter and progress."""
-    found = replays.history(dead.queues(Session.join(), destination))
+    found = replays.history(listing.queues(Session.join(), destination))
     if as_json:
         print_json_lines(replays.replay_json(replay, name) for name, replay in found)
     else:
@@ -245,7 +246,7 @@ def cancel(
     replay_id: Annotated[str, typer.Argument(help="The id of a replay.")], destination: Destination = None
 ) -> None:
     """Stop a replay. What it has not requeued stays a dead letter."""
-    queues = dead.queues(Session.join(), destination)
+    queues = listing.queues(Session.join(), destination)
     found = [queue for queue in queues if replaying.read(queue, replay_id) is not None]
     if not found:
         names = ", ".join(queue.name for queue in queues)
@@ -262,7 +263,7 @@ def skip(
     yes: Yes = False,
 ) -> None:
     """Remove dead letters and unblock the events behind them. Asks for confirmation, unless ids are given."""
-    dead.require_selection(wanted)
+    listing.require_selection(wanted)
     _discard(destination, wanted, "skipped", yes or bool(wanted.ids))
 
 
@@ -284,7 +285,7 @@ def export(
     destination: Destination = None,
 ) -> None:
     """Print dead letters as JSON lines for `segue dead import`."""
-    queues = dead.queues(Session.join(), destination)
+    queues = listing.queues(Session.join(), destination)
     _require(queues, wanted.ids)
     make_output_private()
     for queue in queues:
@@ -312,20 +313,20 @@ def import_dead_letters(
 def stats(destination: Destination = None, as_json: AsJson = False) -> None:
     """Show the number of dead letters by reason, the limit and the spill files, of each destination."""
     session = Session.join()
-    for queue in dead.queues(session, destination):
-        figures = dead.stats(queue, session.destinations[queue.name], session.settings.spill_dir)
+    for queue in listing.queues(session, destination):
+        figures = listing.stats(queue, session.destinations[queue.name], session.settings.spill_dir)
         if as_json:
             print_json(figures)
         else:
-            out.print(dead.render_stats(figures))
+            out.print(listing.render_stats(figures))
 
 
 def _discard(destination: str | None, wanted: Filter, done: str, yes: bool) -> None:
-    queues = dead.queues(Session.join(), destination)
+    queues = listing.queues(Session.join(), destination)
     _require_one(queues, wanted.ids)
-    count = sum(1 for _ in dead.matching(queues, wanted))
+    count = sum(1 for _ in listing.matching(queues, wanted))
     if count and confirm(counted(count, "dead letter"), done, yes):
-        removed = sum(dead.discard(queue, wanted) for queue in queues)
+        removed = sum(listing.discard(queue, wanted) for queue in queues)
         print_line(f"{counted(removed, 'dead letter')} {done}")
     else:
         print_line(f"nothing was {done}")
@@ -335,10 +336,10 @@ def _require(queues: Collection[lanes.Queue], ids: Iterable[int]) -> None:
     """Raise CommandError when no destination has one of the dead letters."""
     for sequence in ids:
         if not any(lanes.get_dead_letters(queue, [sequence]) for queue in queues):
-            dead.find(queues, sequence)
+            listing.find(queues, sequence)
 
 
 def _require_one(queues: Collection[lanes.Queue], ids: Iterable[int]) -> None:
     """Raise CommandError when no destination has one of the dead letters, or more than one has."""
     for sequence in ids:
-        dead.find(queues, sequence)
+        listing.find(queues, sequence)

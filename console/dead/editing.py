@@ -16,9 +16,9 @@ import orjson
 
 import lanes
 import mapping
+from console.dead.patching import patched
 from console.errors import CommandError
 from console.output import counted
-from console.patching import patched
 from dead_letters import dry_run, query
 from dead_letters.query import Filter
 from dead_letters.record import DeadLetter

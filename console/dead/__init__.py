@@ -1,0 +1,1 @@
+"""`segue dead`: list, edit, replay and remove dead letters."""

@@ -1,0 +1,1 @@
+"""Queues whose destination is no longer configured: found, and moved or discarded."""
