@@ -62,6 +62,7 @@ from lanes.draining.drain import (
     move_dead_letters,
     move_events,
 )
+from lanes.draining.stranded import StrandedQueue, queue_names, stranded
 from lanes.erase import (
     Erased,
     ErasedEvent,
@@ -80,7 +81,6 @@ from lanes.reconfigure import QueueInUse, reconfigure
 from lanes.records import digest
 from lanes.scripts import ScriptError
 from lanes.server.probe import probe_async
-from lanes.draining.stranded import StrandedQueue, queue_names, stranded
 from lanes.verify import Verification, Violation, verify
 
 __all__ = [

@@ -8,8 +8,9 @@ import pytest
 import redis
 
 import lanes
-from lanes import drain, fates, keys
+from lanes import fates, keys
 from lanes.dead_letters import DeadLetter, ImportedDeadLetter
+from lanes.draining import drain
 from tests.lanes.driving import append, bury, claim, deliver, event, names, queue_of, release, sequences
 
 TARGET = "target"

@@ -15,10 +15,10 @@ import orjson
 import pytest
 import redis
 
-import console.dead.editing
 import lanes
 import mapping
 from console import cli
+from console.dead import editing
 from dead_letters import query, retention, spill_files
 from dead_letters.query import Filter
 from mapping.envelope import pack
@@ -449,13 +449,13 @@ def test_an_edit_of_a_changed_dead_letter_is_refused(
     (dead_letter,) = query.matching(queue_of(store, "demo"), Filter())
     (tmp_path / "editor.sh").write_text('printf \'{"userId": "jo"}\' > $1')
     monkeypatch.setenv("EDITOR", f"sh {tmp_path / 'editor.sh'}")
-    run_editor = console.dead.editing.subprocess.run
+    run_editor = editing.subprocess.run
 
     def edit_first(*arguments: Any, **more: Any) -> Any:
         query.edit(queue_of(store, "demo"), dead_letter, {"first": True})
         return run_editor(*arguments, **more)
 
-    monkeypatch.setattr(console.dead.editing.subprocess, "run", edit_first)
+    monkeypatch.setattr(editing.subprocess, "run", edit_first)
     code, _, error = dead("edit", 1)
 
     (dead_letter,) = query.matching(queue_of(store, "demo"), Filter())
