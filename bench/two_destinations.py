@@ -12,7 +12,7 @@ from statistics import median
 import bench
 from bench.support.embedded import pipeline
 from tests.e2e.test_two_destinations import CONFIG, delivered_in
-from tests.pipeline import OTHER
+from tests.secrets import OTHER_CREDENTIALS
 
 EVENTS = 2000
 ROUNDS = 3
@@ -26,7 +26,7 @@ def main() -> None:
         for number in range(ROUNDS):
             running.faults()
             alone.append(EVENTS / delivered_in(running, "demo", f"alone {number}", EVENTS))
-            running.faults(site_id=OTHER, timeout_before=1)
+            running.faults(site_id=OTHER_CREDENTIALS["site_id"], timeout_before=1)
             beside.append(EVENTS / delivered_in(running, "both", f"beside {number}", EVENTS))
     bench.figure("two_destinations.beside_unresponsive", median(beside), "events/s", median(alone))
 

@@ -49,7 +49,8 @@ class Faults(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int | None = None  # None: the seed of the process
-    site_id: str | None = None  # refusals, breaks, latency and duplicates: only for this user name
+    # Refusals, breaks, latency and duplicates: only for this user name. It may be a real one, so no answer shows it.
+    site_id: str | None = Field(None, exclude=True)
     latency_ms: tuple[Milliseconds, Milliseconds] = (0.0, 0.0)
     status_401: Rate = 0.0
     status_403: Rate = 0.0

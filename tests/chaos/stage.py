@@ -18,6 +18,7 @@ import lanes
 from console.local import programs
 from console.local.supervisor import Supervisor
 from tests.pipeline import configuration, environment
+from tests.secrets import PAIRS
 
 
 class Stage:
@@ -41,7 +42,7 @@ class Stage:
         self._supervisor.start(
             # With "everysec" a kill may lose the writes of the last seconds when the disk is busy.
             programs.embedded_redis(f"redis://127.0.0.1:{self.redis_port}/0", self.directory / "redis", fsync="always"),
-            programs.simulator(self.simulator_port, [("demo", "demo")]),
+            programs.simulator(self.simulator_port, PAIRS),
         )
         return self
 

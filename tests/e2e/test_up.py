@@ -18,6 +18,7 @@ from segment.analytics.client import Client
 from tests.conftest import RedisServer
 from tests.e2e.conftest import Up, clean_environment, segue
 from tests.pipeline import wait_until
+from tests.secrets import CREDENTIALS_TOML, secret
 
 LINE = '{"id": "1", "event": {"type": "identify", "userId": "ada", "traits": {}}}'
 
@@ -131,7 +132,11 @@ def test_a_stop_leaves_no_process_and_keeps_the_data(tmp_path: Path, number: int
 
 
 def test_what_the_environment_provides_is_not_embedded(tmp_path: Path, redis_server: RedisServer) -> None:
-    given = {"REDIS_URL": redis_server.url, "CUSTOMERIO_SITE_ID": "my site", "CUSTOMERIO_API_KEY": "my key"}
+    given = {
+        "REDIS_URL": redis_server.url,
+        "CUSTOMERIO_SITE_ID": secret("site_id"),
+        "CUSTOMERIO_API_KEY": secret("api_key"),
+    }
     with Up(tmp_path, **given) as up:
         assert sorted(up.pids()) == ["ingest", "worker-1", "worker-2"]
         shared = up.shared()
@@ -178,8 +183,8 @@ def test_every_destination_of_a_file_is_simulated_with_its_own_credentials(tmp_p
     config = tmp_path / "segue.toml"
     config.write_text(
         '[sources.shop]\nwrite_key = "shop"\ndestinations = ["one", "two"]\n'
-        '[destinations.one]\nsite_id = "site1"\napi_key = "key1"\n'
-        '[destinations.two]\nsite_id = "site2"\napi_key = "key2"\n'
+        f'[destinations.one]\nsite_id = "{secret("site_a")}"\napi_key = "{secret("key_a")}"\n'
+        f'[destinations.two]\nsite_id = "{secret("site_b")}"\napi_key = "{secret("key_b")}"\n'
     )
     with Up(tmp_path, SEGUE_CONFIG=str(config)) as up:
         event = {"type": "identify", "userId": "ada", "traits": {}}
@@ -195,8 +200,7 @@ def test_commands_in_another_shell_use_the_queue_of_the_up(tmp_path: Path) -> No
     """The shell has nothing but the data directory: no configuration, and no value of the queue."""
     config = tmp_path / "segue.toml"
     config.write_text(
-        '[sources.shop]\nwrite_key = "shop"\ndestinations = ["journeys"]\n'
-        '[destinations.journeys]\nsite_id = "s"\napi_key = "k"\n'
+        f'[sources.shop]\nwrite_key = "shop"\ndestinations = ["journeys"]\n[destinations.journeys]\n{CREDENTIALS_TOML}'
     )
     variables = {"SEGUE_CONFIG": str(config), "SEGUE_DEDUPE_S": "600", "SEGUE_QUEUE_LIMIT": "5000"}
     with Up(tmp_path, **variables, SEGUE_SPILL_DIR=str(tmp_path / "spill")) as up:

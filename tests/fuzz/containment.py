@@ -50,6 +50,7 @@ from settings import Settings
 from tests.fuzz import nesting
 from tests.fuzz.nesting import ERRORS, REFUSED, Sent
 from tests.pipeline import configuration, free_port
+from tests.secrets import CREDENTIALS
 from workers import deliverer
 from workers.runtime import Runtime
 
@@ -66,7 +67,7 @@ class Service:
         self.sent: Counter[str] = Counter()
         self.accepted: Counter[str] = Counter()
         transport = httpx.MockTransport(self._respond)
-        self._api = TrackApi("http://service", "demo", "demo", 60, transport)
+        self._api = TrackApi("http://service", **CREDENTIALS, timeout_s=60, transport=transport)
 
     def send(self, request: Request) -> list[Outcome]:
         """Send the request by the client of Customer.io."""

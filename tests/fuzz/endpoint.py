@@ -22,42 +22,39 @@ from ingest.app import Ingest
 from mapping.envelope import unpack
 from settings import Settings
 from tests.claims import LEASE_MS, deliver_events
-from tests.fuzz.requests import SECRET, Request
+from tests.fuzz.requests import Request
 from tests.fuzz.verdict import Response
 from tests.queues import queue_in
+from tests.secrets import CREDENTIALS_TOML, WEBHOOK_SECRET
 from workers.lease import Lease
 
 # Events wait for earlier ones, for a time that is over soon after they are sent.
 DOCUMENT = f"""
 [sources.demo]
 write_key = "demo"
-webhook_secret = "{SECRET}"
+webhook_secret = "{WEBHOOK_SECRET}"
 destinations = ["demo"]
 reorder_ms = 100
 
 [sources.web]
 write_key = "web"
 trust = "public"
-webhook_secret = "{SECRET}"
+webhook_secret = "{WEBHOOK_SECRET}"
 destinations = ["demo"]
 reorder_ms = 300
 
 [sources.strict]
 write_key = "strict"
-webhook_secret = "{SECRET}"
+webhook_secret = "{WEBHOOK_SECRET}"
 destinations = ["demo", "other"]
 reorder_ms = 200
 unlikely_ids = "refuse"
 collect_ip = false
 
 [destinations.demo]
-site_id = "demo"
-api_key = "demo"
-
+{CREDENTIALS_TOML}
 [destinations.other]
-site_id = "other"
-api_key = "other"
-region = "eu"
+{CREDENTIALS_TOML}region = "eu"
 batch_items = 1
 
 [destinations.other.delivery]

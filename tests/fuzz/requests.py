@@ -15,8 +15,8 @@ from urllib.parse import quote_from_bytes
 
 from tests.differential.generator import EVENT_NAMES, Generator
 from tests.fuzz.values import as_json, mutated, odd
+from tests.secrets import WEBHOOK_SECRET
 
-SECRET = "fuzz-secret"
 SOURCES = ("demo", "strict", "web")  # their write keys too
 _TYPES = ("identify", "track", "page", "screen", "group", "alias", "delete")
 _PATHS = (
@@ -116,7 +116,7 @@ class Requests:
         if dice.random() < 0.5:
             content = [content, *(self._event(dice) for _ in range(dice.randint(0, 4)))]
         body = _body(dice, content)
-        signature = hmac.new(SECRET.encode(), body, hashlib.sha1).hexdigest().encode()
+        signature = hmac.new(WEBHOOK_SECRET.encode(), body, hashlib.sha1).hexdigest().encode()
         if dice.random() < 0.1:
             signature = _odd_bytes(dice)
         return _sent(dice, f"/v1/webhook/{dice.choice(SOURCES)}", body, [(b"x-signature", signature)])

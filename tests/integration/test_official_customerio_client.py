@@ -5,6 +5,7 @@ It always speaks TLS; this test changes only the scheme of its addresses.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 from customerio import CustomerIO, CustomerIOException
 
 from tests.pipeline import free_port, wait_until
+from tests.secrets import PAIRS, SIMULATOR
 
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
@@ -31,9 +33,10 @@ class World:
     """A simulator and a client of each of its APIs."""
 
     def __init__(self, port: int) -> None:
-        self.client = OverHttp("demo", "demo", host="127.0.0.1", port=port)
-        self.intruder = OverHttp("demo", "wrong", host="127.0.0.1", port=port)
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"authorization": "Bearer demo"})
+        site, key = PAIRS[0]
+        self.client = OverHttp(site, key, host="127.0.0.1", port=port)
+        self.intruder = OverHttp(site, "wrong", host="127.0.0.1", port=port)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"authorization": f"Bearer {key}"})
 
     def answers(self) -> bool:
         try:
@@ -56,7 +59,7 @@ class World:
 @pytest.fixture(scope="module")
 def process() -> Iterator[World]:
     port = free_port()
-    simulator = subprocess.Popen([sys.executable, "-m", "simulator", "--port", str(port)])
+    simulator = subprocess.Popen([sys.executable, "-m", "simulator", "--port", str(port)], env=os.environ | SIMULATOR)
     world = World(port)
     wait_until(world.answers, "the simulator answers")
     yield world

@@ -26,6 +26,7 @@ from simulator.service import Service
 from simulator.track import TrackApi
 from tests.claims import deliver_one
 from tests.queues import queue_of
+from tests.secrets import CREDENTIALS, PAIRS
 from tests.stories.generator import CIO_OF, LEAP_S, PHASES, Event, Story
 
 QUEUE = "demo"
@@ -110,15 +111,15 @@ class Pipeline:
     """From the event to one workspace, in this process."""
 
     def __init__(self, client: redis.Redis, service: Service, order: str, settle_s: float) -> None:
-        table = {"site_id": "demo", "api_key": "demo", "delivery": {"order": order}}
+        table = {**CREDENTIALS, "delivery": {"order": order}}
         self.destination = mapping.destinations({"destinations": {QUEUE: table}})[QUEUE]
         self.client = client
         self.service = service
         self.clock = service.clock
         self.queue = queue_of(client, QUEUE, cooldown_ms=int(settle_s * 1000))
         self.admission = Admission(queue=self.queue, requests_per_s=REQUESTS_PER_S, probe_wait_s=1, turn_s=1)
-        self.transport = InProcess(TrackApi(service, [("demo", "demo")], "us"))
-        track_api = customerio.TrackApi("http://sim", "demo", "demo", 1, self.transport)
+        self.transport = InProcess(TrackApi(service, PAIRS, "us"))
+        track_api = customerio.TrackApi("http://sim", **CREDENTIALS, timeout_s=1, transport=self.transport)
         self.send = self.admission.guard(track_api.send)
 
     def people(self) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from settings import DEFAULT_DOCUMENT, Settings, SettingsError, injected_variables, read_document
+from tests.secrets import secret
 
 DOCUMENTED = Path("docs/settings.md")
 
@@ -194,15 +195,15 @@ def test_without_a_file_there_is_one_source_and_one_destination(monkeypatch: pyt
 def test_texts_take_values_from_the_environment_but_mappings_do_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("KEY", "secret")
+    monkeypatch.setenv("KEY", secret("site_id"))
     file = tmp_path / "segue.toml"
     file.write_text(
         '[destinations.a]\nsite_id = "${KEY}"\nlist = ["x${KEY}"]\n[destinations.a.mapping]\nname = "${KEY}"\n'
     )
 
     assert read_document(file)["destinations"]["a"] == {
-        "site_id": "secret",
-        "list": ["xsecret"],
+        "site_id": secret("site_id"),
+        "list": [f"x{secret('site_id')}"],
         "mapping": {"name": "${KEY}"},
     }
 

@@ -22,6 +22,7 @@ from mapping.envelope import pack
 from mapping.operation import BATCH_PATH
 from settings import DEFAULT_DOCUMENT, VARIABLES, Settings, SettingsError, digest
 from tests.queues import queue_of
+from tests.secrets import CREDENTIALS, CREDENTIALS_TOML
 from workers import heartbeat
 
 runner = CliRunner()
@@ -95,7 +96,7 @@ def test_a_missing_configuration_file_is_named(
 def test_no_process_starts_with_an_invalid_configuration(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    configured(tmp_path, monkeypatch, '[destinations.one]\nsite_id = "s"\n')
+    configured(tmp_path, monkeypatch, f'[destinations.one]\nsite_id = "{CREDENTIALS["site_id"]}"\n')
 
     assert main([command], monkeypatch) == 2
     assert capsys.readouterr().err == ("segue: the configuration is invalid:\ndestinations.one.api_key: is missing\n")
@@ -105,7 +106,8 @@ def test_check_prints_every_fault_and_exits_with_1(monkeypatch: pytest.MonkeyPat
     configured(
         tmp_path,
         monkeypatch,
-        '[sources.shop]\ndestinations = ["one"]\n[destinations.one]\nsite_id = "s"\nregion = "mars"\n',
+        '[sources.shop]\ndestinations = ["one"]\n[destinations.one]\n'
+        f'site_id = "{CREDENTIALS["site_id"]}"\nregion = "mars"\n',
     )
 
     result = runner.invoke(cli.app, ["check"])
@@ -404,7 +406,7 @@ def test_translate_prints_one_line_for_each_line() -> None:
 
 def test_translate_uses_the_destination_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "eu.toml"
-    file.write_text('[destinations.one]\nsite_id = "s"\napi_key = "k"\nregion = "eu"\n')
+    file.write_text(f'[destinations.one]\n{CREDENTIALS_TOML}region = "eu"\n')
     line = json.dumps({"id": "1", "event": {"type": "identify", "userId": "42", "traits": {}}})
 
     result = runner.invoke(cli.app, ["translate", "--config", str(file)], input=line)

@@ -23,12 +23,11 @@ from dead_letters import query, retention, spill_files
 from dead_letters.query import Filter
 from mapping.envelope import pack
 from tests.queues import queue_of
+from tests.secrets import CREDENTIALS_TOML
 
-CONFIG = """
+CONFIG = f"""
 [destinations.demo]
-site_id = "s"
-api_key = "k"
-[destinations.demo.delivery]
+{CREDENTIALS_TOML}[destinations.demo.delivery]
 dead_letters = 4
 """
 PATCH = '{"properties": {"url": "https://example.com"}}'

@@ -14,12 +14,13 @@ from console import cli
 from lanes import suppression
 from mapping.envelope import pack
 from tests.queues import queue_of
+from tests.secrets import CREDENTIALS
 from tests.unit.console.test_cli import main, set_up, store
 
 __all__ = ["set_up", "store"]
 
 runner = CliRunner()
-DEMO = mapping.destinations({"destinations": {"demo": {"site_id": "s", "api_key": "k"}}})["demo"]
+DEMO = mapping.destinations({"destinations": {"demo": CREDENTIALS}})["demo"]
 
 
 def append(store: redis.Redis, name: str, **event: object) -> None:

@@ -21,6 +21,7 @@ from console.session import Session
 from mapping.envelope import pack
 from settings import Settings
 from tests.queues import DAY_S, queue_of
+from tests.secrets import CREDENTIALS_TOML
 from tests.unit.console.test_cli import configured, main, runner, set_up, store
 from workers import heartbeat
 
@@ -58,7 +59,7 @@ def printed_json(*arguments: str) -> Any:
 def test_dead_and_status_read_the_same_queue(store: redis.Redis, tmp_path: Path) -> None:
     """`segue dead` ignored SEGUE_CONFIG of the `up`: it printed 0 dead letters of another queue, with exit code 0."""
     file = tmp_path / "segue.toml"
-    file.write_text('[destinations.journeys]\nsite_id = "s"\napi_key = "k"\n')
+    file.write_text(f"[destinations.journeys]\n{CREDENTIALS_TOML}")
     record_up(tmp_path, SEGUE_CONFIG=str(file))
     bury(store, "journeys")
 
@@ -210,7 +211,7 @@ def test_remember_days_that_differ_from_the_queue_are_an_error(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    text = '[destinations.demo]\nsite_id = "s"\napi_key = "k"\n[destinations.demo.delivery]\nremember_days = 7\n'
+    text = f"[destinations.demo]\n{CREDENTIALS_TOML}[destinations.demo.delivery]\nremember_days = 7\n"
     configured(tmp_path, monkeypatch, text)
     queue_of(store, "demo", join_s=30 * DAY_S)
 
@@ -316,7 +317,7 @@ def test_check_and_test_use_the_configuration_of_the_up(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "segue.toml"
-    file.write_text('[destinations.journeys]\nsite_id = "s"\napi_key = "k"\n')
+    file.write_text(f"[destinations.journeys]\n{CREDENTIALS_TOML}")
     (tmp_path / "event.json").write_text('{"type": "identify", "userId": "42", "traits": {}}')
     record_up(tmp_path, SEGUE_CONFIG=str(file))
     monkeypatch.chdir(tmp_path)

@@ -14,8 +14,9 @@ import mapping
 from dead_letters import import_export, query, record
 from dead_letters.query import Filter
 from tests.queues import queue_of
+from tests.secrets import CREDENTIALS
 
-DESTINATION = mapping.destinations({"destinations": {"journeys": {"site_id": "s", "api_key": "k"}}})["journeys"]
+DESTINATION = mapping.destinations({"destinations": {"journeys": CREDENTIALS}})["journeys"]
 NOW_MS = 1_700_000_000_000
 FAILURE = {"class": "invalid", "message": "no url", "faults": [], "buried_at_ms": NOW_MS - 1}
 

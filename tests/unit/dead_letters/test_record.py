@@ -14,8 +14,9 @@ from dead_letters.record import DeadLetter, FailureRecord, Line, Reason, Requeue
 from delivery.batching import encode
 from delivery.outcomes import Rejected, Response
 from mapping.envelope import JsonObject, pack, unpack
+from tests.secrets import CREDENTIALS
 
-DESTINATION = mapping.destinations({"destinations": {"journeys": {"site_id": "s", "api_key": "k"}}})["journeys"]
+DESTINATION = mapping.destinations({"destinations": {"journeys": CREDENTIALS}})["journeys"]
 EVENT = {"type": "track", "event": "Order Placed", "userId": "jo", "messageId": "m1", "properties": {"price": 3}}
 ENTITY = {"type": "person", "identifiers": {"id": "jo"}, "action": "event", "name": "Order Placed"}
 REQUEST = {

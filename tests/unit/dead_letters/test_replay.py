@@ -24,6 +24,7 @@ from lanes import keys
 from mapping.envelope import pack, unpack
 from tests.claims import deliver_one
 from tests.queues import queue_of
+from tests.secrets import CREDENTIALS
 
 QUEUE = "journeys"
 LONG_AGO = "2024-03-05T10:20:30Z"
@@ -35,9 +36,7 @@ def client() -> redis.Redis:
 
 
 def configured(**delivery: Any) -> mapping.Destination:
-    return mapping.destinations({"destinations": {QUEUE: {"site_id": "s", "api_key": "k", "delivery": delivery}}})[
-        QUEUE
-    ]
+    return mapping.destinations({"destinations": {QUEUE: {**CREDENTIALS, "delivery": delivery}}})[QUEUE]
 
 
 def send_events(client: redis.Redis, *events: dict[str, Any]) -> None:
@@ -154,7 +153,7 @@ def test_the_recorded_requests_are_sent_again(client: redis.Redis) -> None:
     """The event is mapped to something else by now."""
     send_events(client, track("bad", properties={"price": 3}))
     (before,) = work(client, configured(), bad=refused())
-    switched_off = {"site_id": "s", "api_key": "k", "presets": {"Track Event": False}}
+    switched_off = {**CREDENTIALS, "presets": {"Track Event": False}}
     destination = mapping.destinations({"destinations": {QUEUE: switched_off}})[QUEUE]
 
     ended = replay(client, destination, mode="as_recorded")
@@ -178,7 +177,7 @@ def test_a_dead_letter_without_a_request_is_skipped_by_a_replay_as_recorded(clie
 def test_the_unsent_operations_are_sent_again_behind_the_exhausted_one(client: redis.Redis) -> None:
     """They were never sent."""
     subscription = {"name": "Twice", "trigger": 'type = "track"', "action": "Track Event", "mapping": {"name": "twice"}}
-    table = {"site_id": "s", "api_key": "k", "subscriptions": [subscription]}
+    table = {**CREDENTIALS, "subscriptions": [subscription]}
     destination = mapping.destinations({"destinations": {QUEUE: table}})[QUEUE]
     send_events(client, track("bad"))
     client.hset(f"segue:{{{QUEUE}}}:attempts", "1", b'[1,"w","HTTP 503"]\n' * 29)

@@ -19,6 +19,7 @@ from lanes.keys import base
 from mapping.envelope import pack
 from tests.claims import deliver_one
 from tests.queues import queue_of
+from tests.secrets import CREDENTIALS
 
 QUEUE = "journeys"
 COOLDOWN_MS = 60_000
@@ -36,7 +37,7 @@ class Worker:
     def __init__(
         self, client: redis.Redis, cooldown_ms: int = COOLDOWN_MS, rejects: str = "", most: int = 2**53, **delivery: Any
     ) -> None:
-        table = {"site_id": "s", "api_key": "k", "delivery": delivery}
+        table = {**CREDENTIALS, "delivery": delivery}
         self.client, self.rejects = client, rejects
         self.queue = queue_of(client, QUEUE, cooldown_ms=cooldown_ms, most_fan_in=most)
         self.destination = mapping.destinations({"destinations": {QUEUE: table}})[QUEUE]

@@ -17,9 +17,10 @@ from delivery.prepare import Trust
 from mapping.envelope import pack
 from tests.claims import deliver_one
 from tests.queues import queue_of
+from tests.secrets import CREDENTIALS
 
 QUEUE = "demo"
-DESTINATION = mapping.destinations({"destinations": {QUEUE: {"site_id": "s", "api_key": "k"}}})[QUEUE]
+DESTINATION = mapping.destinations({"destinations": {QUEUE: CREDENTIALS}})[QUEUE]
 TRUST = Trust(trusted=frozenset({"server"}), merging=frozenset({"server", "widget"}))
 
 

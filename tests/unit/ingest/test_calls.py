@@ -19,11 +19,12 @@ from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS
 from settings import Settings
 from tests.logged import logged
+from tests.secrets import CREDENTIALS, WEBHOOK_SECRET
 from tests.unit.ingest.json_entries import json_entries
 
-DESTINATIONS = mapping.destinations({"destinations": {"d": {"site_id": "s", "api_key": "k"}}})
+DESTINATIONS = mapping.destinations({"destinations": {"d": CREDENTIALS}})
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
-WEB = Source(name="web", write_key="w", webhook_secret="s", destinations=["d"])
+WEB = Source(name="web", write_key="w", webhook_secret=WEBHOOK_SECRET, destinations=["d"])
 SERVER = Source(name="server", write_key="v", destinations=["d"])
 TRACK = {"type": "track", "event": "Bought", "userId": "1"}
 LATE = TRACK | {"timestamp": "2026-01-05T11:00:00Z"}
@@ -108,7 +109,7 @@ def test_write_keys_of_events_count_where_nothing_else_authenticates() -> None:
 @pytest.mark.parametrize("write_key", ["keyOfTheSegmentSource", "v", 5, None, ["w"]])
 def test_the_write_key_of_another_pipeline_is_dropped(write_key: Any) -> None:
     event = TRACK | {"writeKey": write_key}
-    signed = hmac.new(b"s", orjson.dumps(event), "sha1").hexdigest()
+    signed = hmac.new(WEBHOOK_SECRET.encode(), orjson.dumps(event), "sha1").hexdigest()
     offers = [
         read(event, "track"),
         *(read({"batch": [event]}, path) for path in ("batch", "import")),
@@ -134,7 +135,7 @@ def test_an_event_that_is_not_json_is_rejected_with_its_index() -> None:
 def test_a_batch_that_is_not_json_inside_a_single_event_refuses_it() -> None:
     """Only the events of a batch are read one by one."""
     raw = b'{"type":"track","event":"a","userId":"u","batch":[{"a":1},nothing]}'
-    signed = hmac.new(b"s", raw, "sha1").hexdigest()
+    signed = hmac.new(WEBHOOK_SECRET.encode(), raw, "sha1").hexdigest()
 
     for read_raw in (
         lambda: calls().read_call("track", basic("w"), raw, NOW),
@@ -159,7 +160,7 @@ def test_an_event_of_too_many_levels_is_rejected_before_anything_is_encoded(leve
     assert (index, refusal.status, refusal.field, len(offer.entries)) == (others, 400, "properties", others)
     with pytest.raises(Refusal, match="properties: is nested too deeply: an event has at most 64 levels"):
         calls().read_call("track", basic("w"), odd, NOW)
-    signed = hmac.new(b"s", odd, "sha1").hexdigest()
+    signed = hmac.new(WEBHOOK_SECRET.encode(), odd, "sha1").hexdigest()
     assert calls().read_webhook("web", signed, odd, NOW).rejected[0][1].field == "properties"
 
 
@@ -283,10 +284,13 @@ def test_times_are_counted() -> None:
 
 def test_a_webhook_needs_a_source_with_a_secret_and_a_valid_signature() -> None:
     raw = orjson.dumps([TRACK, TRACK])
-    signed = hmac.new(b"s", orjson.dumps(TRACK), "sha1").hexdigest()
+    signed = hmac.new(WEBHOOK_SECRET.encode(), orjson.dumps(TRACK), "sha1").hexdigest()
 
     assert len(calls().read_webhook("web", signed, raw, NOW).entries) == 2
-    assert len(calls().read_webhook("web", hmac.new(b"s", raw, "sha1").hexdigest(), raw, NOW).entries) == 2
+    assert (
+        len(calls().read_webhook("web", hmac.new(WEBHOOK_SECRET.encode(), raw, "sha1").hexdigest(), raw, NOW).entries)
+        == 2
+    )
     for name in ("server", "web", "none"):  # the response does not tell which sources have a secret
         with pytest.raises(Refusal) as refused:
             calls().read_webhook(name, "", raw, NOW)
@@ -333,7 +337,7 @@ def test_events_wait_as_their_way_and_their_source_say(
 
     reader, raw = Calls([source], entries, Counters(), Settings(**settings), DESTINATIONS), orjson.dumps(TRACK)
     if path == "webhook":
-        reader.read_webhook("web", hmac.new(b"s", raw, "sha1").hexdigest(), raw, NOW)
+        reader.read_webhook("web", hmac.new(WEBHOOK_SECRET.encode(), raw, "sha1").hexdigest(), raw, NOW)
     else:
         reader.read_call(path, basic("w"), orjson.dumps({"batch": [TRACK]}), NOW)
 

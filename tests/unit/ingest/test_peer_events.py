@@ -14,12 +14,13 @@ from ingest.access.sources import Source
 from ingest.calls import Calls, Offer
 from ingest.counters import Counters
 from settings import Settings
+from tests.secrets import CREDENTIALS, WEBHOOK_SECRET
 from tests.unit.ingest.json_entries import json_entries
 
 NOW = datetime(2026, 11, 28, 15, 0, 2, tzinfo=UTC)
-WEBSITE = Source(name="website", write_key="w", webhook_secret="s", destinations=["d"])
+WEBSITE = Source(name="website", write_key="w", webhook_secret=WEBHOOK_SECRET, destinations=["d"])
 AUTHORIZATION = "Basic " + base64.b64encode(b"w:").decode()
-DESTINATION = mapping.destinations({"destinations": {"d": {"site_id": "s", "api_key": "k"}}})["d"]
+DESTINATION = mapping.destinations({"destinations": {"d": CREDENTIALS}})["d"]
 
 CALLS = Calls(
     [WEBSITE],
@@ -48,7 +49,7 @@ def test_peer_webhook_writekey() -> None:
     event |= {"channel": "server", "writeKey": "keyOfTheSegmentSource", "context": {}, "integrations": {}}
     raw = orjson.dumps(event | {"timestamp": "2026-11-28T15:00:01Z"})
 
-    offer = CALLS.read_webhook("website", hmac.new(b"s", raw, "sha1").hexdigest(), raw, NOW)
+    offer = CALLS.read_webhook("website", hmac.new(WEBHOOK_SECRET.encode(), raw, "sha1").hexdigest(), raw, NOW)
 
     (operation,) = operations(offer)
     assert (operation["name"], operation["identifiers"]) == ("Hook", {"id": "h1"})

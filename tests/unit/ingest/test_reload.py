@@ -12,6 +12,7 @@ import redis
 from lanes import configurations
 from tests.conftest import RedisServer
 from tests.pipeline import configuration
+from tests.secrets import CREDENTIALS_TOML
 from tests.unit.ingest.endpoint import Connection, ingest
 
 
@@ -85,7 +86,7 @@ def test_no_request_fails_while_files_are_loaded(
     file = tmp_path / "segue.toml"
     single = configuration("one")
     both = single.replace('destinations = ["one"]', 'destinations = ["one", "two"]')
-    both += '[destinations.two]\nsite_id = "s"\napi_key = "k"\n'
+    both += "[destinations.two]\n" + CREDENTIALS_TOML
     file.write_text(single)
 
     async def use() -> None:

@@ -13,16 +13,15 @@ from console import checking, importing
 from mapping.configuration import DestinationTable, SubscriptionTable
 from mapping.delivery import Delivery
 from settings import SettingsError, read_document
+from tests.secrets import CREDENTIALS, CREDENTIALS_TOML
 
 DOCS = Path(__file__).parents[3] / "docs" / "configuration.md"
-HEAD = """
+HEAD = f"""
 [sources.web]
 write_key = "w"
 destinations = ["journeys"]
 [destinations.journeys]
-site_id = "s"
-api_key = "k"
-"""
+{CREDENTIALS_TOML}"""
 SUBSCRIPTION = HEAD + "[[destinations.journeys.subscriptions]]\n"
 LEAD = SUBSCRIPTION + 'name = "Lead"\naction = "createUpdatePerson"\ntrigger = \'event = "Lead"\'\n'
 FILTER = HEAD + "[[destinations.journeys.filters]]\n"
@@ -30,10 +29,10 @@ FILTER = HEAD + "[[destinations.journeys.filters]]\n"
 # An invalid file, and a part of its fault.
 INVALID = {
     "no credentials": (
-        HEAD.replace('site_id = "s"\n', ""),
+        HEAD.replace("site_id", "#", 1),
         "destinations.journeys.site_id: is missing",
     ),
-    "an empty key": (HEAD.replace('"k"', '""'), "destinations.journeys.api_key: must not be empty"),
+    "an empty key": (HEAD.replace(CREDENTIALS["api_key"], ""), "destinations.journeys.api_key: must not be empty"),
     "a wrong region": (HEAD + 'region = "asia"', "destinations.journeys.region: is 'asia', but must be 'us' or 'eu'"),
     "an unknown key": (
         HEAD + 'subscription = "x"',
@@ -76,9 +75,7 @@ INVALID = {
         'subscriptions[1].name: "Lead" is the name of an earlier subscription',
     ),
     "Group under 2021": (
-        LEAD.replace('api_key = "k"', 'api_key = "k"\ncompatibility = "2021"').replace(
-            'event = "Lead"', 'type = "group"'
-        ),
+        LEAD.replace("site_id", 'compatibility = "2021"\nsite_id', 1).replace('event = "Lead"', 'type = "group"'),
         'Group events are not accepted with compatibility = "2021"; use compatibility = "current" or another trigger',
     ),
     "a filter without an action": (
@@ -138,12 +135,15 @@ INVALID = {
     ),
     "an ignored key without a value": (HEAD + 'delivery = { ignored_keys = ["id:"] }', "has no value after id:"),
     "a line feed in a credential": (
-        HEAD.replace('"k"', '"k\\n"'),
+        HEAD.replace(CREDENTIALS["api_key"], r"k\n"),
         "destinations.journeys.api_key: must not begin or end with a space or a line feed",
     ),
-    "a space before a credential": (HEAD.replace('"s"', '" s"'), "site_id: must not begin or end with a space"),
+    "a space before a credential": (
+        HEAD.replace(CREDENTIALS["site_id"], " s"),
+        "site_id: must not begin or end with a space",
+    ),
     "a control character in a credential": (
-        HEAD.replace('"k"', '"k\\u0000k"'),
+        HEAD.replace(CREDENTIALS["api_key"], r"k\u0000k"),
         "destinations.journeys.api_key: must not contain control characters",
     ),
     "a line feed in a write key": (HEAD.replace('"w"', '"w\\n"'), "sources.web.write_key: must not begin or end with"),
@@ -185,7 +185,7 @@ def test_an_invalid_file_is_refused_with_the_key_and_a_correction(what: str) -> 
 
 
 def test_all_faults_of_a_file_are_reported() -> None:
-    text = LEAD.replace('site_id = "s"\n', "").replace('event = "Lead"', "(") + 'mapping.emial = "x"'
+    text = LEAD.replace("site_id", "#", 1).replace('event = "Lead"', "(") + 'mapping.emial = "x"'
 
     assert [fault.split(": ")[0] for fault in checking.faults(tomllib.loads(text))] == [
         "destinations.journeys.site_id",
@@ -294,7 +294,7 @@ def test_a_name_that_is_nearly_that_of_a_preset_is_a_warning() -> None:
 
 
 def test_a_file_without_sources_is_a_warning() -> None:
-    assert checking.warnings({"destinations": {"a": {"site_id": "s", "api_key": "k"}}}) == [
+    assert checking.warnings({"destinations": {"a": CREDENTIALS}}) == [
         "sources: there are none, so no event can be accepted"
     ]
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import mapping
+from tests.secrets import CREDENTIALS, CREDENTIALS_TOML
 
 VECTORS = Path(__file__).parents[2] / "conformance" / "vectors" / "actions.jsonl"
-PRESETS = mapping.destinations({"destinations": {"d": {"site_id": "s", "api_key": "k"}}})["d"]
+PRESETS = mapping.destinations({"destinations": {"d": CREDENTIALS}})["d"]
 
 
 def decision(event: dict[str, Any], name: str, destination: mapping.Destination = PRESETS) -> mapping.Decision:
@@ -50,10 +51,9 @@ def test_a_match_without_an_operation_shows_every_error() -> None:
 
 
 def test_a_disabled_subscription_and_a_refused_event_type_have_a_reason() -> None:
-    text = """
+    text = f"""
     [destinations.d]
-    site_id = "s"
-    api_key = "k"
+    {CREDENTIALS_TOML}
     compatibility = "2021"
     [[destinations.d.subscriptions]]
     name = "Track Event"
@@ -69,10 +69,9 @@ def test_a_disabled_subscription_and_a_refused_event_type_have_a_reason() -> Non
 
 
 def test_a_dropped_event_has_no_decisions() -> None:
-    text = """
+    text = f"""
     [destinations.d]
-    site_id = "s"
-    api_key = "k"
+    {CREDENTIALS_TOML}
     [[destinations.d.filters]]
     if = "type = 'track'"
     action = "drop"

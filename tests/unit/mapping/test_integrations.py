@@ -9,13 +9,14 @@ import pytest
 
 import mapping
 from mapping.integrations import DEFAULT_NAMES, exclusion
+from tests.secrets import CREDENTIALS_TOML
 
 PRESETS = mapping.compile_destination("presets")
 EVENT = {"type": "track", "event": "Secret", "userId": "u"}
 
 
 def destination(text: str) -> mapping.Destination:
-    return mapping.destinations(tomllib.loads(f'[destinations.d]\nsite_id = "s"\napi_key = "k"\n{text}'))["d"]
+    return mapping.destinations(tomllib.loads(f"[destinations.d]\n{CREDENTIALS_TOML}{text}"))["d"]
 
 
 @pytest.mark.parametrize(

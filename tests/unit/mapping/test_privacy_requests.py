@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 import mapping
+from tests.secrets import CREDENTIALS
 
 DESTINATIONS = mapping.destinations(
-    {"destinations": {name: {"site_id": "s", "api_key": "k", "identifiers": name} for name in ("email_or_id", "id")}}
+    {"destinations": {name: {**CREDENTIALS, "identifiers": name} for name in ("email_or_id", "id")}}
 )
 CURRENT = DESTINATIONS["email_or_id"]
 JO = mapping.Person(("42", "cio_af"), ("Jo@example.com",), ("visitor",))
@@ -44,7 +45,7 @@ def test_a_privacy_request_makes_an_operation_for_each_identifier() -> None:
 
 
 def test_triggers_and_filters_do_not_apply_to_a_deletion_request() -> None:
-    table = {"site_id": "s", "api_key": "k", "filters": [{"if": "type = 'delete'", "action": "drop"}]}
+    table = {**CREDENTIALS, "filters": [{"if": "type = 'delete'", "action": "drop"}]}
     destination = mapping.destinations({"destinations": {"d": table}})["d"]
 
     (operation,) = mapping.translate({"type": "delete", "userId": "42"}, destination, 0.0).operations
@@ -62,7 +63,7 @@ def test_a_deletion_request_joins_no_keys() -> None:
         "trigger": 'type = "delete"',
         "mapping": {"primary": {"@path": "$.userId"}, "secondary": {"@path": "$.previousId"}},
     }
-    table = {"site_id": "s", "api_key": "k", "subscriptions": [{"name": "Odd"} | merges]}
+    table = {**CREDENTIALS, "subscriptions": [{"name": "Odd"} | merges]}
     destination = mapping.destinations({"destinations": {"d": table}})["d"]
 
     info = mapping.ordering_info({"type": "delete", "userId": "42", "previousId": "7"}, destination)

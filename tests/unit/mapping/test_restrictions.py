@@ -8,6 +8,7 @@ import pytest
 
 import mapping
 from mapping import RESTRICTED, Restrictions
+from tests.secrets import CREDENTIALS
 
 TRACK = {"type": "track", "userId": "1", "messageId": "m"}
 BY_PRESET = [
@@ -30,7 +31,7 @@ def restricted_action(event: dict[str, Any], *of: mapping.Destination, allowed: 
 
 
 def destination(**table: Any) -> mapping.Destination:
-    return mapping.destinations({"destinations": {"d": {"site_id": "s", "api_key": "k"} | table}})["d"]
+    return mapping.destinations({"destinations": {"d": CREDENTIALS | table}})["d"]
 
 
 def merging(trigger: str, **filters: Any) -> mapping.Destination:

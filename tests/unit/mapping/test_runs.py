@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 import mapping
+from tests.secrets import CREDENTIALS
 
-PRESETS = mapping.destinations({"destinations": {"d": {"site_id": "s", "api_key": "k"}}})["d"]
+PRESETS = mapping.destinations({"destinations": {"d": CREDENTIALS}})["d"]
 
 
 def run(event: dict[str, Any], destination: mapping.Destination = PRESETS) -> str:
@@ -46,8 +47,7 @@ def test_deletion_requests_are_a_run() -> None:
 
 def test_an_event_that_does_more_is_of_no_run() -> None:
     table = {
-        "site_id": "s",
-        "api_key": "k",
+        **CREDENTIALS,
         "subscriptions": [
             {
                 "name": "Delete",

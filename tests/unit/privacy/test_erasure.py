@@ -25,10 +25,11 @@ from mapping.envelope import JsonObject, Unpacked, pack
 from privacy import erasure, purge, receipts
 from tests.claims import deliver_events
 from tests.queues import queue_of
+from tests.secrets import CREDENTIALS
 from tests.unit.workers.test_claim import QUEUE, Service, deliver
 from workers.lease import Lease
 
-DESTINATION = mapping.destinations({"destinations": {QUEUE: {"site_id": "s", "api_key": "k"}}})[QUEUE]
+DESTINATION = mapping.destinations({"destinations": {QUEUE: CREDENTIALS}})[QUEUE]
 JO = mapping.Person(("jo",))
 
 

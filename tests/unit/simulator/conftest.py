@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +19,9 @@ from simulator.response import Response
 from simulator.service import Service
 from simulator.track import TrackApi
 from tests.pipeline import free_port, wait_until
+from tests.secrets import PAIRS, SIMULATOR
 
-DEMO = "Basic ZGVtbzpkZW1v"
+AUTHORIZATION, OTHER_AUTHORIZATION = ("Basic " + b64encode(":".join(pair).encode()).decode() for pair in PAIRS)
 
 
 class Api:
@@ -26,9 +29,11 @@ class Api:
 
     def __init__(self, region: str) -> None:
         self.service = Service(seed=1)
-        self._track = TrackApi(self.service, [("demo", "demo"), ("other", "secret")], region)
+        self._track = TrackApi(self.service, PAIRS, region)
 
-    def call(self, method: str, url: str, body: Any = b"", host: str = "127.0.0.1:8090", auth: str = DEMO) -> Response:
+    def call(
+        self, method: str, url: str, body: Any = b"", host: str = "127.0.0.1:8090", auth: str = AUTHORIZATION
+    ) -> Response:
         """Send a request; a body that is not bytes is sent as JSON."""
         scope = {
             "method": method,
@@ -62,8 +67,8 @@ class Running:
 @pytest.fixture(scope="session")
 def process() -> Iterator[Running]:
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "simulator", "--port", str(port)])
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", auth=("demo", "demo"), timeout=10) as http:
+    process = subprocess.Popen([sys.executable, "-m", "simulator", "--port", str(port)], env=os.environ | SIMULATOR)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", auth=PAIRS[0], timeout=10) as http:
 
         def answers() -> bool:
             try:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from simulator.options import Faults, Options
+from tests.secrets import CREDENTIALS
 from tests.unit.simulator.conftest import Running
 from tests.unit.simulator.saying import ULID, event, identify, obj
 
@@ -92,7 +93,7 @@ def test_connections_break_before_or_after_the_commit(
 def test_faults_can_be_limited_to_one_site_id(running: Running) -> None:
     running.faults(status_503=1, site_id="another")
     assert send(running).status_code == 200
-    running.faults(status_503=1, site_id="demo")
+    running.faults(status_503=1, site_id=CREDENTIALS["site_id"])
     assert send(running).status_code == 503
 
 

@@ -9,9 +9,11 @@ import pytest
 
 from simulator.options import Faults, Options
 from simulator.response import Response
-from tests.unit.simulator.conftest import Api
+from tests.secrets import PAIRS
+from tests.unit.simulator.conftest import OTHER_AUTHORIZATION, Api
 from tests.unit.simulator.saying import ULID, event, identify, person
 
+BEARER = f"Bearer {PAIRS[0][1]}"
 ADA = {"id": "ada"}
 
 
@@ -25,7 +27,7 @@ def operation(api: Api) -> dict[str, Any]:
     return accepted
 
 
-@pytest.mark.parametrize("auth", ["", "Basic ZGVtbzp3cm9uZw==", "Bearer demo"])
+@pytest.mark.parametrize("auth", ["", "Basic ZGVtbzp3cm9uZw==", BEARER])
 @pytest.mark.parametrize(("method", "url"), [("POST", "/api/v2/batch"), ("GET", "/auth"), ("POST", "/nowhere")])
 def test_wrong_credentials_are_refused(api: Api, method: str, url: str, auth: str) -> None:
     response = api.call(method, url, {"batch": [event(ADA)]}, auth=auth)
@@ -34,7 +36,7 @@ def test_wrong_credentials_are_refused(api: Api, method: str, url: str, auth: st
 
 
 def test_additional_credentials_give_access_to_the_same_workspace(api: Api) -> None:
-    assert api.call("POST", "/api/v2/entity", event(ADA), auth="Basic b3RoZXI6c2VjcmV0").status == 200
+    assert api.call("POST", "/api/v2/entity", event(ADA), auth=OTHER_AUTHORIZATION).status == 200
     assert len(api.service.workspace.people) == 1
 
 
@@ -198,24 +200,24 @@ def test_a_read_returns_the_old_state_until_the_operation_is_applied(api: Api) -
     api.service.clock.set_virtual(True)
     api.service.set_faults(Faults(apply="in_order", lag_ms=(1000, 1000), lag_tail=0))
     api.call("POST", "/api/v2/entity", identify(ADA))
-    assert api.call("GET", "/v1/customers/ada/attributes", auth="Bearer demo").status == 404
+    assert api.call("GET", "/v1/customers/ada/attributes", auth=BEARER).status == 404
     api.service.clock.advance(1.1)
-    assert api.call("GET", "/v1/customers/ada/attributes", auth="Bearer demo").status == 200
+    assert api.call("GET", "/v1/customers/ada/attributes", auth=BEARER).status == 200
 
 
 def test_people_can_be_read_in_the_form_of_the_app_api(api: Api) -> None:
     api.call("POST", "/api/v2/entity", identify({"id": "a/b"}, email="Ada@example.com", age=7, plan="pro"))
     (cio_id,) = api.service.workspace.people
-    found = json(api.call("GET", "/v1/customers?email=ada%40EXAMPLE.com", auth="Bearer demo"))
+    found = json(api.call("GET", "/v1/customers?email=ada%40EXAMPLE.com", auth=BEARER))
     assert found == {"results": [{"cio_id": cio_id, "id": "a/b", "email": "ada@example.com"}]}
     for url in (
         "a%2Fb/attributes",
         "ada%40example.com/attributes?id_type=email",
         f"{cio_id}/attributes?id_type=cio_id",
     ):
-        customer = json(api.call("GET", f"/v1/customers/{url}", auth="Bearer demo"))["customer"]
+        customer = json(api.call("GET", f"/v1/customers/{url}", auth=BEARER))["customer"]
         assert customer["identifiers"] == {"cio_id": cio_id, "id": "a/b", "email": "ada@example.com"}
         assert {"age": "7", "plan": "pro"}.items() <= customer["attributes"].items()
-    assert api.call("GET", "/v1/customers/unknown/attributes", auth="Bearer demo").status == 404
-    assert json(api.call("GET", "/v1/customers?email=x%40y", auth="Bearer demo")) == {"results": []}
+    assert api.call("GET", "/v1/customers/unknown/attributes", auth=BEARER).status == 404
+    assert json(api.call("GET", "/v1/customers?email=x%40y", auth=BEARER)) == {"results": []}
     assert api.call("GET", "/v1/customers", auth="Bearer wrong").status == 401

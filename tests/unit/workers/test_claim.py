@@ -21,6 +21,7 @@ from lanes.keys import base
 from mapping.envelope import pack
 from tests.claims import LEASE_MS, deliver_events, deliver_one
 from tests.queues import queue_of
+from tests.secrets import CREDENTIALS
 from workers.claim import MOST_EXPIRED_CLAIMS
 from workers.lease import Lease, LeaseLost
 
@@ -37,7 +38,7 @@ def client() -> redis.Redis:
 
 @pytest.fixture(scope="module")
 def destination() -> mapping.Destination:
-    document = {"destinations": {QUEUE: {"site_id": "s", "api_key": "k", "batch_items": 10}}}
+    document = {"destinations": {QUEUE: {**CREDENTIALS, "batch_items": 10}}}
     return mapping.destinations(document)[QUEUE]
 
 
@@ -143,7 +144,7 @@ def test_an_event_that_cannot_be_mapped_is_buried_with_the_mapping_error(
 
 def test_the_failure_of_a_partly_mapped_event_lists_the_accepted_operations(client: redis.Redis) -> None:
     page = {"name": "Pages too", "action": "trackPageView", "trigger": 'type = "track"', "mapping": {"url": "$.absent"}}
-    document = {"destinations": {QUEUE: {"site_id": "s", "api_key": "k", "subscriptions": [page]}}}
+    document = {"destinations": {QUEUE: {**CREDENTIALS, "subscriptions": [page]}}}
     track(client, "bought", "a", properties={"price": 3})
 
     deliver(client, mapping.destinations(document)[QUEUE], Service())
@@ -200,7 +201,7 @@ def test_an_update_without_identifiers_is_sent_and_rejected(client: redis.Redis)
         "trigger": 'type = "identify"',
         "mapping": {"id": "$.absent"},
     }
-    table = {"site_id": "s", "api_key": "k", "subscriptions": [update], "presets": {"Create or Update Person": False}}
+    table = {**CREDENTIALS, "subscriptions": [update], "presets": {"Create or Update Person": False}}
     track(client, "m1", "jo", type="identify", traits={"plan": "free"})
 
     refused = Rejected("no", Response(400, "no"))
@@ -449,7 +450,7 @@ def test_a_lease_that_is_too_short_for_a_request_is_extended_before_it(
 
 
 def configured(batch_items: int = 3, **delivery: Any) -> mapping.Destination:
-    table = {"site_id": "s", "api_key": "k", "batch_items": batch_items, "delivery": delivery}
+    table = {**CREDENTIALS, "batch_items": batch_items, "delivery": delivery}
     return mapping.destinations({"destinations": {QUEUE: table}})[QUEUE]
 
 
@@ -621,7 +622,7 @@ def test_an_excluded_event_sends_nothing_leaves_no_dead_letter_and_is_counted_as
 
 
 def test_an_event_that_a_filter_drops_is_counted_as_filtered(client: redis.Redis) -> None:
-    table = {"site_id": "s", "api_key": "k", "filters": [{"if": "event = 'Moved'", "action": "drop"}]}
+    table = {**CREDENTIALS, "filters": [{"if": "event = 'Moved'", "action": "drop"}]}
     destination, queue = mapping.destinations({"destinations": {QUEUE: table}})[QUEUE], queue_of(client, QUEUE)
     track(client, "Moved", "u")
 
@@ -631,7 +632,7 @@ def test_an_event_that_a_filter_drops_is_counted_as_filtered(client: redis.Redis
 
 
 def test_an_install_without_a_token_blocks_no_event_and_is_counted_by_its_subscription(client: redis.Redis) -> None:
-    table = {"site_id": "s", "api_key": "k", "delivery": {"after_burial": "hold"}}
+    table = {**CREDENTIALS, "delivery": {"after_burial": "hold"}}
     destination, queue = mapping.destinations({"destinations": {QUEUE: table}})[QUEUE], queue_of(client, QUEUE)
     service = Service()
     for name in ("Application Installed", "Signed Up", "Application Opened"):

@@ -24,6 +24,7 @@ from privacy import receipts
 from tests.claims import LEASE_MS, deliver_events, deliver_one
 from tests.logged import logged
 from tests.queues import queue_of
+from tests.secrets import CREDENTIALS
 from workers.lease import Lease
 
 QUEUE = "journeys"
@@ -37,7 +38,7 @@ def client() -> redis.Redis:
 
 
 def destination(**delivery: Any) -> mapping.Destination:
-    table = {"site_id": "s", "api_key": "k", "delivery": delivery}
+    table = {**CREDENTIALS, "delivery": delivery}
     return mapping.destinations({"destinations": {QUEUE: table}})[QUEUE]
 
 

@@ -15,6 +15,7 @@ from delivery import admission
 from lanes import configurations
 from settings import Settings
 from tests.pipeline import configuration
+from tests.secrets import CREDENTIALS_TOML
 from workers import deliverer, heartbeat, tasks
 from workers import runtime as runtimes
 
@@ -42,7 +43,7 @@ def test_a_worker_reports_its_configuration_and_loads_a_changed_file_on_request(
     runtimes.follow_requests()
     assert report() == configurations.Process(heartbeat.NAME, before.configuration)
 
-    file.write_text(configuration("one", region="eu") + '[destinations.two]\nsite_id = "s"\napi_key = "k"\n')
+    file.write_text(configuration("one", region="eu") + "[destinations.two]\n" + CREDENTIALS_TOML)
     runtimes.follow_requests()
     assert runtimes.runtime() is before
 

@@ -14,17 +14,17 @@ def modes(directory: Path) -> dict[str, str]:
 
 
 def test_a_new_directory_and_its_record_are_private(tmp_path: Path) -> None:
-    data_dir = tmp_path / "new" / "data"
+    data_dir = tmp_path / "new" / "directory"
 
     with locked(data_dir):
-        write(data_dir, Running(1, {}, {}, {"REDIS_URL": "redis://:secret@redis.example"}))
+        write(data_dir, Running(1, {}, {}, {"REDIS_URL": "redis://redis.example"}))
         assert modes(data_dir)["up.json"] == "600"
 
     assert f"{data_dir.stat().st_mode & 0o777:o}" == "700"
 
 
 def test_what_an_earlier_version_left_becomes_private(tmp_path: Path) -> None:
-    data_dir = tmp_path / "data"
+    data_dir = tmp_path / "earlier"
     (data_dir / "redis" / "appendonlydir").mkdir(parents=True)
     (data_dir / "redis" / "appendonlydir" / "appendonly.aof.1.incr.aof").touch()
     for name in ("up.json", "default.toml", "notes.txt"):

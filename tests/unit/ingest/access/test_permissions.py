@@ -15,6 +15,7 @@ from ingest.access.sources import Source
 from ingest.calls import Calls, Offer
 from ingest.errors import Refusal
 from settings import Settings
+from tests.secrets import CREDENTIALS, WEBHOOK_SECRET
 from tests.unit.ingest.json_entries import json_entries
 from tests.unit.ingest.test_calls import Counts
 
@@ -24,13 +25,13 @@ TRACK = {"type": "track", "event": "Bought", "userId": "1"}
 DELETE = {"type": "delete", "userId": "1"}
 ALIAS = {"type": "alias", "userId": "2", "previousId": "1"}
 USER_DELETED = TRACK | {"event": "User Deleted"}
-TABLE = {"site_id": "s", "api_key": "k"}
+TABLE = CREDENTIALS
 NO_MERGE = TABLE | {"presets": {"Merge People": False}}
 DESTINATIONS = mapping.destinations({"destinations": {"d": TABLE, "other": NO_MERGE}})
 
 
 def calls(counters: Counts | None = None, **keys: Any) -> Calls:
-    source = Source(**{"name": "web", "write_key": "w", "webhook_secret": "s", "destinations": ["d"]} | keys)
+    source = Source(**{"name": "web", "write_key": "w", "webhook_secret": WEBHOOK_SECRET, "destinations": ["d"]} | keys)
     return Calls(
         [source],
         json_entries,
@@ -45,7 +46,7 @@ def send(reader: Calls, path: str, body: Any) -> Offer:
 
 
 def sign(value: Any) -> str:
-    return hmac.new(b"s", orjson.dumps(value), "sha1").hexdigest()
+    return hmac.new(WEBHOOK_SECRET.encode(), orjson.dumps(value), "sha1").hexdigest()
 
 
 def statuses(offer: Offer) -> list[tuple[int, int]]:

@@ -17,9 +17,10 @@ from ingest.errors import Refusal
 from ingest.queues.group_commit import Entry
 from lanes import keys, records
 from mapping.envelope import pack
+from tests.secrets import CREDENTIALS
 
 LIMIT = 1_000
-TABLE = {"site_id": "s", "api_key": "k", "delivery": {"dead_letters": 100}}
+TABLE = {**CREDENTIALS, "delivery": {"dead_letters": 100}}
 DESTINATION = mapping.destinations({"destinations": {"d": TABLE}})["d"]
 
 

@@ -7,8 +7,9 @@ import hmac
 import pytest
 
 from ingest.access.signature import first_element, signed_part
+from tests.secrets import WEBHOOK_SECRET
 
-SECRET = "s3cret"
+SECRET = WEBHOOK_SECRET
 
 
 def sign(text: bytes) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from ingest.access.sources import PERMISSIONS, Source, sources, warnings
 from settings import DEFAULT_DOCUMENT, SettingsError
+from tests.secrets import secret
 
 VALID = {"write_key": "w", "destinations": ["d"]}
 
@@ -61,11 +62,11 @@ def test_a_fault_begins_with_its_key(table: Any, fault: str) -> None:
 @pytest.mark.parametrize("key", ["write_key", "webhook_secret", "identify_secret"])
 def test_a_fault_of_a_secret_does_not_show_it(key: str) -> None:
     with pytest.raises(SettingsError) as refused:
-        sources(document(web=VALID | {key: ["hook-SECRET"]}))
+        sources(document(web=VALID | {key: [secret("hook")]}))
 
     assert str(refused.value) == f"sources.web.{key}: input should be a valid string"
-    (source,) = sources(document(web=VALID | {key: "hook-SECRET"}))
-    assert "hook-SECRET" not in repr(source)
+    (source,) = sources(document(web=VALID | {key: secret("hook")}))
+    assert secret("hook") not in repr(source)
 
 
 def test_only_a_source_without_trust_has_a_warning() -> None:

@@ -22,26 +22,26 @@ from ingest.access.sources import sources
 from ingest.errors import Refusal
 from ingest.queues.group_commit import Entry
 from tests.conftest import RedisServer
+from tests.secrets import CREDENTIALS_TOML, WEBHOOK_SECRET, secret
 from tests.unit.ingest.test_app import Asked, accepted, replies
 
 pytestmark = pytest.mark.usefixtures("redis_client")
 
-CONFIG = """
+SERVER_KEY = secret("server_key")
+CONFIG = f"""
 [sources.web]
 write_key = "web"
 trust = "public"
-webhook_secret = "s"
+webhook_secret = "{WEBHOOK_SECRET}"
 destinations = ["demo"]
 
 [sources.server]
-write_key = "server"
+write_key = "{SERVER_KEY}"
 trust = "server"
 destinations = ["demo"]
 
 [destinations.demo]
-site_id = "demo"
-api_key = "demo"
-"""
+{CREDENTIALS_TOML}"""
 TRACK = {"type": "track", "event": "x", "userId": "1"}
 ALIAS = {"type": "alias", "userId": "1", "previousId": "2"}
 
@@ -61,7 +61,7 @@ def test_a_public_key_does_not_merge_by_any_path(
     redis_server: RedisServer, redis_client: redis.Redis, config: Path
 ) -> None:
     encoded = base64.b64encode(orjson.dumps(ALIAS | {"writeKey": "web"})).decode()
-    signed = hmac.new(b"s", orjson.dumps(ALIAS), "sha1").hexdigest()
+    signed = hmac.new(WEBHOOK_SECRET.encode(), orjson.dumps(ALIAS), "sha1").hexdigest()
 
     single, kept, whole, pixel, webhook, server = replies(
         redis_server,
@@ -70,7 +70,7 @@ def test_a_public_key_does_not_merge_by_any_path(
         batch("web", ALIAS, ALIAS),
         Asked("GET", f"/v1/pixel/alias?data={encoded}"),
         Asked("POST", "/v1/webhook/web", orjson.dumps(ALIAS), {"X_Signature": signed}),
-        batch("server", ALIAS),
+        batch(SERVER_KEY, ALIAS),
         config=config,
     )
 
@@ -87,14 +87,14 @@ def test_a_source_that_fills_its_share_of_the_queue_is_refused_alone(
 ) -> None:
     events = [TRACK | {"messageId": str(number)} for number in range(20)]
     raw = orjson.dumps(TRACK)
-    signed = hmac.new(b"s", raw, "sha1").hexdigest()
+    signed = hmac.new(WEBHOOK_SECRET.encode(), raw, "sha1").hexdigest()
 
     first, second, webhook, server = replies(
         redis_server,
         batch("web", *events),
         batch("web", TRACK),
         Asked("POST", "/v1/webhook/web", raw, {"X_Signature": signed}),
-        batch("server", *events[:15]),
+        batch(SERVER_KEY, *events[:15]),
         config=config,
         queue_limit=40,
     )
@@ -112,14 +112,14 @@ def test_a_source_beyond_its_rate_is_told_when_to_send_again(
 ) -> None:
     config.write_text(CONFIG.replace('trust = "public"', f'trust = "public"\n{key} = 0.1'))
     raw = orjson.dumps(TRACK)
-    signed = hmac.new(b"s", raw, "sha1").hexdigest()
+    signed = hmac.new(WEBHOOK_SECRET.encode(), raw, "sha1").hexdigest()
 
     first, second, webhook, server = replies(
         redis_server,
         batch("web", TRACK),
         batch("web", TRACK),
         Asked("POST", "/v1/webhook/web", raw, {"X_Signature": signed}),
-        batch("server", TRACK, TRACK),
+        batch(SERVER_KEY, TRACK, TRACK),
         config=config,
     )
 
@@ -133,7 +133,7 @@ def test_another_process_finds_the_share_used(
     redis_server: RedisServer, redis_client: redis.Redis, config: Path
 ) -> None:
     events = [TRACK | {"messageId": str(number)} for number in range(20)]
-    replies(redis_server, batch("web", *events), batch("server", *events), config=config)
+    replies(redis_server, batch("web", *events), batch(SERVER_KEY, *events), config=config)
     assert accepted(redis_client) == 40
 
     async def measured() -> Shares:

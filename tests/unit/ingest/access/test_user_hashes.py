@@ -9,9 +9,10 @@ import orjson
 import pytest
 
 from ingest.errors import Refusal
+from tests.secrets import secret
 from tests.unit.ingest.access.test_permissions import DELETE, NOW, TRACK, calls, send, sign
 
-SECRET = "pro-SECRET"
+SECRET = secret("identify_secret")
 
 
 def hash_of(user_id: str) -> str:

@@ -21,8 +21,9 @@ from lanes.server.memory import Memory
 from mapping.envelope import pack
 from tests.logged import logged
 from tests.queues import DAY_S, queue_of
+from tests.secrets import CREDENTIALS
 
-DOCUMENT = {"destinations": {"d": {"site_id": "s", "api_key": "k"}}}
+DOCUMENT = {"destinations": {"d": CREDENTIALS}}
 
 
 class RecordedWakeups:

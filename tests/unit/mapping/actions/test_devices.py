@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import mapping
+from tests.secrets import CREDENTIALS_TOML
 
 PRESETS = mapping.compile_destination("presets")
 DEVICE = {"token": "t", "type": "ios"}
@@ -18,7 +19,7 @@ def event(name: str = "Application Installed", device: Any = DEVICE, **more: Any
 
 
 def destination(text: str) -> mapping.Destination:
-    head = '[destinations.d]\nsite_id = "s"\napi_key = "k"\n[[destinations.d.subscriptions]]\n'
+    head = f"[destinations.d]\n{CREDENTIALS_TOML}[[destinations.d.subscriptions]]\n"
     return mapping.destinations(tomllib.loads(head + text))["d"]
 
 

@@ -29,6 +29,7 @@ from mapping.envelope import pack
 from mapping.subscription import compile_subscription
 from tests.claims import deliver_one
 from tests.queues import queue_of
+from tests.secrets import CREDENTIALS, CREDENTIALS_TOML
 
 QUEUE = "journeys"
 DOCS = Path(__file__).parents[4] / "docs" / "configuration.md"
@@ -80,7 +81,7 @@ def destination(*slugs: str) -> mapping.Destination:
         )
         for index, slug in enumerate((*slugs, "trackEvent"))
     ]
-    return mapping.compile_destination(QUEUE, subscriptions, site_id="s", api_key="k")
+    return mapping.compile_destination(QUEUE, subscriptions, **CREDENTIALS)
 
 
 def event(name: str, user: str = "a", at: str = "10:00:00", **more: Any) -> dict[str, Any]:
@@ -173,10 +174,9 @@ def test_a_dry_run_says_that_the_operation_of_a_copy_is_irreversible(client: red
 
 
 def test_a_copy_has_a_preset_and_a_title() -> None:
-    text = """
+    text = f"""
     [destinations.d]
-    site_id = "s"
-    api_key = "k"
+    {CREDENTIALS_TOML}
     [[destinations.d.subscriptions]]
     name = "By title"
     action = "suppress person again"
@@ -192,10 +192,9 @@ def test_a_copy_has_a_preset_and_a_title() -> None:
 
 
 def test_a_copy_of_an_action_that_2021_lacks_is_refused_there() -> None:
-    text = """
+    text = f"""
     [destinations.d]
-    site_id = "s"
-    api_key = "k"
+    {CREDENTIALS_TOML}
     compatibility = "2021"
     """
     more = '[[destinations.d.subscriptions]]\nname = "x"\naction = "trackTvScreen"\ntrigger = \'event = "x"\''
