@@ -167,7 +167,7 @@ class Scenario:
         self._request_privacy()
 
     def _deliver(self) -> None:
-        """Updates, a merge, a deletion, a changed identifier, events that wait, and one that is not sent."""
+        """Updates, a merge, a deletion, a changed identifier, a conflict, events that wait, and one that is not sent."""
         self.pipeline.send(
             [
                 {"type": "identify", "userId": "old", "traits": {"plan": "free"}},
@@ -178,6 +178,8 @@ class Scenario:
                 {"type": "track", "event": "User Deleted", "userId": "leaver"},
                 {"type": "track", "event": "Application Opened", "anonymousId": "visitor"},
                 {"type": "identify", "userId": "new", "traits": {"email": "changed@example.com"}},
+                {"type": "identify", "userId": "owner", "traits": {"email": "owned@example.com"}},
+                {"type": "identify", "userId": "other", "traits": {"email": "owned@example.com"}},
             ]
         )
         self.pipeline.drain()
