@@ -25,6 +25,7 @@ import httpx
 import redis
 
 import lanes
+from console import audit
 
 QUEUE = "demo"
 OTHER = "other"  # site id and API key of a second workspace at the simulator
@@ -182,6 +183,11 @@ class Pipeline:
     def stats(self) -> lanes.Stats:
         """Return the figures of the queue."""
         return lanes.stats(lanes.Queue(client=self.redis, name=QUEUE))
+
+    def assert_accounted(self) -> None:
+        """Assert that every accepted event has a fate or waits, as `segue audit` does."""
+        accounts = audit.gather(lanes.Queue(client=self.redis, name=QUEUE))
+        assert accounts["balanced"], accounts
 
     def journal(self) -> list[dict[str, Any]]:
         """Return every operation that the simulator applied, in order (`/_sim/journal`)."""

@@ -178,6 +178,7 @@ def test_failed_events_are_grouped_and_replayed_once_in_order_while_live_events_
                 pipeline.start_worker()
             operator.lines("replay", "--all", "--json")
         pipeline.drain()
+        pipeline.assert_accounted()
         history = operator.lines("replays", "--json")
         people, journal, figures = found_people(pipeline), pipeline.journal(), pipeline.stats()
 
@@ -341,6 +342,7 @@ def test_events_behind_a_blocking_dead_letter_are_delivered_in_order_after_repla
         assert operator.command("replay", str(by_user["edited"])).returncode == 0
         assert operator.command("skip", str(by_user["skipped"])).returncode == 0
         pipeline.drain()
+        pipeline.assert_accounted()
         happened = defaultdict(list)
         for entry in pipeline.journal():
             happened[entry["operation"]["identifiers"]["id"]].append(entry["operation"]["name"])

@@ -209,6 +209,7 @@ def test_waiting_events_are_discarded_then_the_request_is_sent_and_suppressed_pe
         pipeline.send([{"type": "track", "event": "refused", "userId": USER}] * 2)
         pipeline.send([{"type": "track", "event": "other", "userId": OTHER}])
         pipeline.drain()
+        pipeline.assert_accounted()
         wait_until(lambda: counters.totals(client)["demo"].get("suppressed") == 2, "they are counted")
         wait_until(lambda: found(written(client, disk)) == set(), "nothing is left, also in the append-only file")
 
@@ -248,6 +249,7 @@ def test_a_deletion_request_of_segment_deletes_at_customer_io_and_erases_here(se
         pipeline.send([{"type": "identify", "userId": USER}])
         pipeline.drain()
         assert {person["id"] for person in pipeline.people()} == {OTHER, USER}
+        pipeline.assert_accounted()
 
 
 def finished(client: redis.Redis, receipt_id: str) -> None:

@@ -27,6 +27,7 @@ def test_a_worker_leaves_no_event_claimed_after_sigterm(redis_server: RedisServe
         pipeline.faults()
         pipeline.start_worker()
         pipeline.drain()
+        pipeline.assert_accounted()
         figures, journal = pipeline.stats(), pipeline.journal()
 
     assert stopped.waiting > 0, "the worker was stopped before its work was done"

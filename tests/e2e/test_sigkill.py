@@ -41,6 +41,7 @@ def test_ten_kills_of_busy_workers_lose_no_event_and_keep_each_person_s_order(
             pipeline.kill_worker(choice.randrange(len(pipeline.workers)))
             pipeline.start_worker()
         pipeline.drain(deadline_s=120)
+        pipeline.assert_accounted()
         figures, journal = pipeline.stats(), pipeline.journal()
 
     assert (figures.accepted_total, figures.delivered_total, figures.buried_total) == (EVENTS, EVENTS, 0)

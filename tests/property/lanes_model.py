@@ -53,7 +53,7 @@ class Modelled:
     delayed: bool = False
     owner: str | None = None  # the claim that owns it
     expired_claims: int = 0  # that ended while they owned it
-    finished: str = ""  # deliver | bury | erase
+    finished: str = ""  # deliver | unsent | bury | erase
     empty: bool = False  # erased while a claim owned it
     run: str = ""
 
@@ -135,6 +135,7 @@ class Model:
             "reordered_total": self.reordered,
             "buried_total": ends.count("bury"),
             "delivered_total": ends.count("deliver"),
+            "unsent_total": ends.count("unsent"),
             "erased_total": ends.count("erase"),
         }
 
@@ -235,7 +236,7 @@ class Model:
         while free := [sequence for sequence in finishing if self.is_head(self.event(sequence))]:
             for sequence in sorted(free):
                 event = self.event(sequence)
-                self.finish(event, "deliver" if event.empty else named[sequence])
+                self.finish(event, "unsent" if event.empty and named[sequence] == "bury" else named[sequence])
             finishing -= set(free)
         lost |= finishing
         for sequence in sorted(named.keys() - lost):
