@@ -211,6 +211,7 @@ class _Run:
     def _sample(self) -> None:
         while not self._ended.wait(_SAMPLE_S):
             self._search.in_command_lines()
+        self._search.in_command_lines()
 
 
 def _temporary_directories() -> set[Path]:

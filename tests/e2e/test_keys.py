@@ -15,16 +15,18 @@ from typing import Any, NamedTuple
 import pytest
 import redis
 
+import lanes
 from dead_letters import query
 from dead_letters.query import Filter
 from dead_letters.record import DeadLetter
 from lanes import keys
 from lanes.keys import Key
+from mapping.envelope import pack
 from privacy import receipts
 from tests.conftest import RedisServer
 from tests.e2e.conftest import clean_environment, segue
 from tests.pipeline import OTHER, QUEUE, Pipeline, configuration, wait_until
-from tests.queues import queue_in
+from tests.queues import queue_in, queue_of
 from tests.secrets import OTHER_CREDENTIALS
 
 LEASE_S = 2.0
@@ -85,8 +87,8 @@ class Watch:
         if command in _DELETED:
             if known is not None:
                 self._ended.add(self._alive.pop(name))
-        elif command == "expire" and known is not None:
-            self._alive[name] = known._replace(has_ttl=True)
+        elif command in ("expire", "persist") and known is not None:
+            self._alive[name] = known._replace(has_ttl=command == "expire")
         elif known is None or command == "set":
             self._alive[name] = Seen(name, _TYPES.get(command, f"value that {command} creates"), has_ttl=False)
 
@@ -165,9 +167,10 @@ class Scenario:
         self._edit_and_replay()
         self._erase()
         self._request_privacy()
+        self._move()
 
     def _deliver(self) -> None:
-        """Updates, a merge, a deletion, a changed identifier, a conflict, events that wait, and one that is not sent."""
+        """Updates, a merge, a deletion, a changed identifier, a conflict, waiting events, and one that is not sent."""
         self.pipeline.send(
             [
                 {"type": "identify", "userId": "old", "traits": {"plan": "free"}},
@@ -245,6 +248,13 @@ class Scenario:
         wait_until(self._erasures_are_done, "the erasures are done")
         self.pipeline.drain()
         self._wait_for(keys.AOF_REWRITE_DONE)
+
+    def _move(self) -> None:
+        """Move the queue of a destination that is not configured any more."""
+        event = {"type": "track", "event": "moved", "userId": "new", "messageId": "moved"}
+        lanes.append(queue_of(self.client, "gone"), [lanes.NewEvent(pack("demo", event), ("id:new",), "demo:moved")])
+        self._command("lanes", "move", "gone", OTHER)
+        self.pipeline.drain()
 
     def _erasures_are_done(self) -> bool:
         history = receipts.history(queue_in(self.client, QUEUE))

@@ -32,7 +32,7 @@ LINE = "2026-01-05T12:00:00.000000Z warning ingest[7] requests_refused "
 
 
 def test_arguments():
-    subprocess.Popen(["sh", "-c", "sleep 2; :", secret("in_arguments")])
+    subprocess.Popen(["sh", "-c", "sleep 10; :", secret("in_arguments")])
 
 
 def test_output_of_a_process():

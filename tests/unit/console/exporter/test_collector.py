@@ -115,11 +115,17 @@ def test_processes_are_counted_by_configuration(redis_client: redis.Redis) -> No
     assert value("segue_workers") == 0
 
 
-def test_a_redis_without_a_file_is_not_safe(redis_client: redis.Redis) -> None:
+def test_a_redis_that_evicts_is_not_safe(redis_client: redis.Redis) -> None:
     value = scraped(redis_client)
+    safe = value("segue_redis_safe")
+    redis_client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        evicting = scraped(redis_client)("segue_redis_safe")
+    finally:
+        redis_client.config_set("maxmemory-policy", "noeviction")
 
+    assert (safe, evicting) == (1, 0)
     assert value("segue_redis_up") == 1
-    assert value("segue_redis_safe") == 0
     assert (value("segue_redis_memory_bytes") or 0) > 0
 
 
