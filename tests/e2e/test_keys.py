@@ -166,7 +166,7 @@ class Scenario:
         self._request_privacy()
 
     def _deliver(self) -> None:
-        """Updates, a merge, a deletion, a changed identifier, a conflict, events that wait, and one that is not sent."""
+        """Updates, a merge, a deletion, a changed identifier, a conflict, events that wait, and one unsent."""
         self.pipeline.send(
             [
                 {"type": "identify", "userId": "old", "traits": {"plan": "free"}},
