@@ -170,7 +170,7 @@ class Scenario:
         self._move()
 
     def _deliver(self) -> None:
-        """Updates, a merge, a deletion, a changed identifier, a conflict, waiting events, and one that is not sent."""
+        """Updates, a merge, a deletion, a changed identifier, a conflict, events that wait, and one unsent."""
         self.pipeline.send(
             [
                 {"type": "identify", "userId": "old", "traits": {"plan": "free"}},
