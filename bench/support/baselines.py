@@ -20,7 +20,7 @@ import time
 from functools import cache
 from typing import Any
 
-import redis
+import redis.asyncio
 from celery import Celery
 from celery.signals import worker_process_init
 
@@ -29,6 +29,7 @@ from delivery import wire
 from delivery.batching import Item, Request, encode, pack
 from delivery.customerio import TrackApi
 from delivery.outcomes import Delivered
+from ingest.acceptance import Acceptance, Configuration
 from ingest.access.sources import Source
 from ingest.app import Ingest
 from ingest.queues.group_commit import Result
@@ -109,66 +110,86 @@ def connect_anew(**_: Any) -> None:
     track_api.cache_clear()
 
 
-class NaiveIngest(Ingest):
+class NaiveAcceptance(Acceptance):
     """Sends one task for each event."""
 
-    def _entries(self, _source: Source, event: dict[str, Any], _body: bytes) -> Any:
-        return event
+    def _entries(self, _source: Source, events: Any, _packed: Any, _ranks: Any) -> Any:
+        return events
 
-    async def _append(self, _source: Source, events: list[Any]) -> list[Result]:
+    async def append(self, _source: Source, events: list[Any]) -> list[Result]:
+        """Send the tasks of a request."""
         for event in events:
             naive.delay(event)
         return ["accepted"] * len(events)
 
 
-class ChunkedIngest(NaiveIngest):
+class ChunkedAcceptance(NaiveAcceptance):
     """Sends one task for each request."""
 
-    async def _append(self, _source: Source, events: list[Any]) -> list[Result]:
+    async def append(self, _source: Source, events: list[Any]) -> list[Result]:
+        """Send the task of a request."""
         chunked.delay(events)
         return ["accepted"] * len(events)
 
 
-class StreamIngest(Ingest):
+class StreamAcceptance(Acceptance):
     """Adds the events of a request to the stream in one pipeline."""
 
-    def _entries(self, _source: Source, _event: dict[str, Any], body: bytes) -> Any:
-        return body
+    def _entries(self, _source: Source, _events: Any, packed: Any, _ranks: Any) -> Any:
+        return packed
 
-    async def _append(self, _source: Source, events: list[Any]) -> list[Result]:
+    async def append(self, _source: Source, events: list[Any]) -> list[Result]:
+        """Add the events of a request."""
         pipeline = self._client.pipeline(transaction=False)
         for body in events:
             pipeline.xadd(stream_of("stream"), {"e": body})
         await pipeline.execute()
         return ["accepted"] * len(events)
 
+    @property
+    def _client(self) -> redis.asyncio.Redis:
+        (queue,) = self._queues.values()
+        return queue.client
 
-class ScriptedIngest(StreamIngest):
+
+class ScriptedAcceptance(StreamAcceptance):
     """Adds the events of a request to the stream with one script."""
 
-    async def _append(self, _source: Source, events: list[Any]) -> list[Result]:
+    async def append(self, _source: Source, events: list[Any]) -> list[Result]:
+        """Add the events of a request."""
         await self._client.eval(_ADD, 1, stream_of("scripted"), *events)
         return ["accepted"] * len(events)
 
 
+class BaselineIngest(Ingest):
+    """The ASGI application of ingest with the appends of a baseline."""
+
+    def __init__(self, appends: type[Acceptance]) -> None:
+        super().__init__(Settings.load())
+        self._appends = appends
+
+    def _acceptance_of(self, configuration: Configuration) -> Acceptance:
+        return self._appends(configuration, self._settings, self._client, self._wakeups, self._counters)
+
+
 def naive_ingest() -> Ingest:
     """Return the ASGI application of the baseline `naive`."""
-    return NaiveIngest(Settings.load())
+    return BaselineIngest(NaiveAcceptance)
 
 
 def chunked_ingest() -> Ingest:
     """Return the ASGI application of the baseline `chunked`."""
-    return ChunkedIngest(Settings.load())
+    return BaselineIngest(ChunkedAcceptance)
 
 
 def stream_ingest() -> Ingest:
     """Return the ASGI application of the baseline `stream`."""
-    return StreamIngest(Settings.load())
+    return BaselineIngest(StreamAcceptance)
 
 
 def scripted_ingest() -> Ingest:
     """Return the ASGI application of the baseline `scripted`."""
-    return ScriptedIngest(Settings.load())
+    return BaselineIngest(ScriptedAcceptance)
 
 
 if __name__ == "__main__":
