@@ -16,8 +16,6 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-import redis.asyncio
-
 from ingest import bodies, paths, redis_errors, responses
 from ingest.acceptance import Acceptance, Configuration
 from ingest.browser import analytics_js, pixel
@@ -28,6 +26,7 @@ from ingest.errors import Refusal
 from ingest.reload import Reload
 from ingest.responses import SUCCESS, Response, Send, json_response, refused
 from ingest.wakeups import Wakeups
+from lanes.connect import connect_async
 from lanes.redis_url import address
 from logs import events as log
 from settings import Settings
@@ -96,9 +95,7 @@ class Ingest:
 
     def _start(self) -> list[asyncio.Task[None]]:
         """Make what requests use; return the tasks that write the counts and watch."""
-        self._client = redis.asyncio.Redis.from_url(
-            self._settings.redis_url, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S
-        )
+        self._client = connect_async(self._settings.redis_url, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S)
         self._wakeups = Wakeups(self._settings.broker())
         self._acceptance = self._acceptance_of(self._first)
         self._checking: asyncio.Task[None] | None = None

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import redis
 from redis.client import Pipeline
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 from lanes import keys
 from lanes.queue import AsyncQueue, Queue
@@ -35,7 +35,7 @@ _USES = re.compile(r"^-- uses ([\w, ]+)$", re.MULTILINE)
 _COMMENT, _NAME = re.compile(r"--.*"), re.compile(r"\b[A-Z][A-Z_]+\b")
 _LINE = re.compile(r"(?:user_script|\[string \"<python>\"\]):(\d+)")
 # States of the server, not faults of a script. The client has no exception of its own for these.
-_SERVER_STATES = ("BUSY ", "MISCONF ", "NOREPLICAS ", "UNKILLABLE ")
+_SERVER_STATES = ("BUSY ", "MISCONF ", "UNKILLABLE ")
 _QUEUE = re.compile(r"\{(.+?)\}")
 
 
@@ -44,6 +44,10 @@ class ScriptError(ResponseError):
 
     Nothing was written, unless a key of the queue has a wrong type: scripts read and decide before they write.
     """
+
+
+class NoReplicas(ReadOnlyError):
+    """The server takes no writes, because too few replicas follow it. After a failover that is the old primary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,8 @@ def raise_named(error: ResponseError, verb: str, key: str, script: Script | None
     is.
     """
     text = str(error)
+    if text.startswith("NOREPLICAS "):
+        raise NoReplicas(text) from error
     if type(error) is not ResponseError or text.startswith(_SERVER_STATES):
         raise error
     line, queue = _LINE.search(text), _QUEUE.search(key)

@@ -24,6 +24,7 @@ from delivery.customerio import TrackApi
 from delivery.prepare import Trust
 from delivery.sender import DeliveryLimits
 from lanes import configurations
+from lanes.connect import connect
 from lanes.queue import NO_LIMIT
 from logs import events as log
 from privacy.purge import ErasureContext
@@ -189,7 +190,7 @@ def _shared(of_before: Mapping[str, T], destinations: Mapping[str, Any]) -> dict
 def _connect(url: str) -> redis.Redis:
     """Return a client that tries a command again for some seconds while Redis is unavailable."""
     retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), 10)
-    return redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5, retry=retry)
+    return connect(url, socket_timeout=10, socket_connect_timeout=5, retry=retry)
 
 
 def _trust(document: Mapping[str, Any]) -> Trust:
