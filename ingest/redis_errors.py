@@ -15,7 +15,7 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from lanes.scripts import NoReplicas
+from lanes.scripts import NoReplicas, NotReplicated
 
 
 class Fault(NamedTuple):
@@ -36,6 +36,8 @@ def fault(error: Exception) -> Fault:
     match error:
         case OutOfMemoryError():
             return Fault("redis_out_of_memory", "Redis is out of memory")
+        case NotReplicated():
+            return Fault("not_replicated", "no replica of Redis has the events on its disk")
         case NoReplicas():
             return Fault("redis_read_only", "too few replicas follow this Redis")
         case ReadOnlyError() | MasterDownError():

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import redis
 from redis.client import Pipeline
-from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError, TimeoutError
 
 from lanes import keys
 from lanes.queue import AsyncQueue, Queue
@@ -48,6 +48,10 @@ class ScriptError(ResponseError):
 
 class NoReplicas(ReadOnlyError):
     """The server takes no writes, because too few replicas follow it. After a failover that is the old primary."""
+
+
+class NotReplicated(TimeoutError):
+    """What a script wrote is not yet on the disks of the primary and of a replica. It may get there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,30 @@ async def run_async(queue: AsyncQueue, verb: str, arguments: Sequence[Argument])
             return await queue.client.eval(script.text, 1, queue.base, *arguments)
     except ResponseError as error:
         raise_named(error, verb, queue.base, script)
+
+
+async def run_replicated(queue: AsyncQueue, verb: str, arguments: Sequence[Argument], patience_ms: int) -> Any:
+    """Do what `run_async` does, and wait until the writes are on the disks of the primary and of a replica.
+
+    Raises NotReplicated after `patience_ms`.
+    """
+    script = load("lanes", verb)
+    reply: Any = None
+    disks: Any = None
+    for command, text in (("EVALSHA", script.sha), ("EVAL", script.text)):
+        async with queue.client.pipeline(transaction=False) as pipeline:
+            pipeline.execute_command(command, text, 1, queue.base, *arguments)
+            pipeline.execute_command("WAITAOF", 1, 1, patience_ms)  # for the writes of this connection
+            reply, disks = await pipeline.execute(raise_on_error=False)
+        if not isinstance(reply, NoScriptError):
+            break
+    if isinstance(reply, ResponseError):
+        raise_named(reply, verb, queue.base, script)
+    if isinstance(disks, Exception):
+        raise disks
+    if min(disks) < 1:
+        raise NotReplicated(f"the append to {queue.name} is not on the disk of a replica")
+    return reply
 
 
 def raise_named(error: ResponseError, verb: str, key: str, script: Script | None = None) -> NoReturn:

@@ -39,6 +39,7 @@ class Node:
             "dir": str(self._directory),
             "save": "",
             "appendonly": "yes",
+            "appendfsync": "always",
             "repl-diskless-sync-delay": "0",
             "loglevel": "warning",
             "logfile": "redis.log",
@@ -124,8 +125,8 @@ class SentinelSet:
         return time.monotonic() - began
 
     def ask_for_failover(self, _: Node) -> None:
-        """Have a Sentinel make a replica the primary."""
-        self.sentinels[0].client.sentinel_failover(SERVICE)
+        """Have a Sentinel make a replica the primary, after it has all writes."""
+        self.sentinels[0].client.execute_command("SENTINEL", "FAILOVER", SERVICE, "COORDINATED")
 
 
 def answers(client: redis.Redis) -> bool:
