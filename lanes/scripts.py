@@ -36,6 +36,9 @@ _COMMENT, _NAME = re.compile(r"--.*"), re.compile(r"\b[A-Z][A-Z_]+\b")
 _LINE = re.compile(r"(?:user_script|\[string \"<python>\"\]):(\d+)")
 # States of the server, not faults of a script. The client has no exception of its own for these.
 _SERVER_STATES = ("BUSY ", "MISCONF ", "UNKILLABLE ")
+# A replica is asked what its disk has at the beginning of each WAITAOF, and otherwise says so once a second. Its answer
+# to the first question comes before its write.
+_ASKED_AFTER_MS = (2, 5, 10, 20, 50, 100)
 _QUEUE = re.compile(r"\{(.+?)\}")
 
 
@@ -142,8 +145,9 @@ async def run_replicated(queue: AsyncQueue, verb: str, arguments: Sequence[Argum
     for command, text in (("EVALSHA", script.sha), ("EVAL", script.text)):
         async with queue.client.pipeline(transaction=False) as pipeline:
             pipeline.execute_command(command, text, 1, queue.base, *arguments)
-            pipeline.execute_command("WAITAOF", 1, 1, patience_ms)  # for the writes of this connection
-            reply, disks = await pipeline.execute(raise_on_error=False)
+            for wait_ms in (*_ASKED_AFTER_MS, patience_ms):
+                pipeline.execute_command("WAITAOF", 1, 1, wait_ms)  # for the writes of this connection
+            reply, *_, disks = await pipeline.execute(raise_on_error=False)
         if not isinstance(reply, NoScriptError):
             break
     if isinstance(reply, ResponseError):
