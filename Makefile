@@ -17,8 +17,9 @@ $(STAMP): requirements-dev.lock pyproject.toml
 demo: $(STAMP)
 	$(BIN)/segue demo
 
+# Two workers. Large tests run one at a time (tests/conftest.py). A plain pytest runs all in one process.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # The npm packages of tests/clients. Needs Node 20 and npm; the tests of browsers also need Chromium.
 clients:

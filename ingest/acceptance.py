@@ -7,7 +7,7 @@ end, so its source and its queues always fit together.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import redis.asyncio
@@ -19,8 +19,8 @@ from ingest.access.sources import Source, sources
 from ingest.calls import Calls, Entries
 from ingest.counters import Counters
 from ingest.errors import Refusal
-from ingest.group_commit import RESULTS, GroupCommit, Result
-from ingest.wakeups import Wakeups
+from ingest.queues.group_commit import RESULTS, GroupCommit, Result
+from ingest.queues.wakeups import Wakeups
 from lanes.memory import Memory
 from mapping.envelope import JsonObject
 from settings import Settings, digest
@@ -97,6 +97,9 @@ class Acceptance:
         results = await asyncio.gather(*appends)
         return (min(each, key=RESULTS.index) for each in zip(*results, strict=True))
 
-    def _entries(self, source: Source, event: JsonObject, body: bytes, rank: bytes) -> Entries:
-        """Return the entries of an event, packed as `body`, for the queues of its source."""
-        return tuple([self.commits[name].entry(source.name, event, body, rank) for name in source.destinations])
+    def _entries(
+        self, source: Source, events: Sequence[JsonObject], packed: Sequence[bytes], ranks: Sequence[bytes]
+    ) -> list[Entries]:
+        """Return the entries of events for the queues of their source. `packed` is how the events are stored."""
+        by_queue = (self.commits[name].entries(source.name, events, packed, ranks) for name in source.destinations)
+        return [*zip(*by_queue, strict=True)]

@@ -16,16 +16,18 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from ingest import bodies, paths, redis_errors, responses
+from ingest import bodies, paths, responses
 from ingest.acceptance import Acceptance, Configuration
 from ingest.browser import analytics_js, pixel
 from ingest.browser.public_url import PublicUrl
 from ingest.calls import Offer
 from ingest.counters import Counters
 from ingest.errors import Refusal
+from ingest.queues import redis_errors
+from ingest.queues.redis_connection import Connection
+from ingest.queues.wakeups import Wakeups
 from ingest.reload import Reload
 from ingest.responses import SUCCESS, Response, Send, json_response, refused
-from ingest.wakeups import Wakeups
 from lanes.connect import connect_async
 from lanes.redis_url import address
 from logs import events as log
@@ -95,7 +97,12 @@ class Ingest:
 
     def _start(self) -> list[asyncio.Task[None]]:
         """Make what requests use; return the tasks that write the counts and watch."""
-        self._client = connect_async(self._settings.redis_url, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S)
+        self._client = connect_async(
+            self._settings.redis_url,
+            connection_class=Connection,
+            socket_timeout=_REDIS_S,
+            socket_connect_timeout=_REDIS_S,
+        )
         self._wakeups = Wakeups(self._settings.broker())
         self._acceptance = self._acceptance_of(self._first)
         self._checking: asyncio.Task[None] | None = None

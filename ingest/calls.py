@@ -26,13 +26,13 @@ from ingest.addresses import is_of_react_native
 from ingest.counters import Counters
 from ingest.device_clocks import DeviceClocks
 from ingest.errors import Refusal
-from ingest.events import MAX_BATCH_EVENTS, Completed, Origin, Reception, completed, may_be_deep, packed, shared
-from ingest.group_commit import Entry
+from ingest.events import MAX_BATCH_EVENTS, Completed, Origin, Reception, as_stored, completed, may_be_deep, shared
 from ingest.partial_json import Unreadable
+from ingest.queues.group_commit import Entry
 from ingest.reorder.ranks import Ranks
 from ingest.times import instant
 from logs import events as log
-from mapping.envelope import JsonObject
+from mapping.envelope import JsonObject, compressed
 from settings import Settings
 
 # The last part of a path → the type of its event. The one-letter parts are those of analytics.js.
@@ -53,7 +53,7 @@ _COUNTED: Final = {403: "forbidden", 429: "throttled"}
 Entries = tuple[Entry, ...]  # one event: an entry for each queue of its source
 
 
-_Valid = tuple[Completed, bytes]  # an event, and as it is stored
+_Valid = tuple[Completed, bytes]  # an event, and its JSON as it is stored
 
 
 class Offer(NamedTuple):
@@ -67,14 +67,14 @@ class Offer(NamedTuple):
 class Calls:
     """Reads the calls to the sources of one configuration.
 
-    `entries` returns the entries of an event for the queues of a source; it is given the packed event and its rank.
+    `entries` returns the entries of events for the queues of a source; it is given the packed events and their ranks.
     `destinations` are those of all sources, by name.
     """
 
     def __init__(
         self,
         sources: Iterable[Source],
-        entries: Callable[[Source, JsonObject, bytes, bytes], Entries],
+        entries: Callable[[Source, Sequence[JsonObject], Sequence[bytes], Sequence[bytes]], list[Entries]],
         counters: Counters,
         settings: Settings,
         destinations: Mapping[str, mapping.Destination],
@@ -113,7 +113,7 @@ class Calls:
         if path in BATCH_PATHS:
             return self._read_batch(path, source, body, own_key, received_at, ip, raw)
         self._take(source, 1)
-        is_deep = may_be_deep(raw, 1)
+        is_deep = may_be_deep(raw, [body])
         reception = Reception(received_at, ip=ip, clocks=self._clocks[source.name], may_be_deep=is_deep)
         return self._read_one(source, _whole(body) | {"type": EVENT_PATHS[path]}, reception)
 
@@ -135,7 +135,7 @@ class Calls:
         if len(events) > MAX_BATCH_EVENTS:
             raise Refusal(413, f"the array must have at most {MAX_BATCH_EVENTS:,} events, not {len(events):,}")
         self._take(source, len(events))
-        reception = Reception(received_at, "webhook", may_be_deep=may_be_deep(raw, len(events)))
+        reception = Reception(received_at, "webhook", may_be_deep=may_be_deep(raw, events))
         others = replace(reception, is_signed=False) if part == "first" else None
         return self._read_events(source, events, reception, others=others)
 
@@ -190,7 +190,7 @@ class Calls:
         # An import with `sentAt` comes from a library for phones, which sends its live events there.
         is_live = path != "import" or sent_at is not None
         origin: Origin = "import" if path == "import" else "call"
-        clocks, is_deep = self._clocks[source.name], may_be_deep(raw, len(events))
+        clocks, is_deep = self._clocks[source.name], may_be_deep(raw, events)
         reception = Reception(received_at, origin, common, sent_at, ip if is_live else "", clocks, is_deep)
         return self._read_events(source, events, reception, own_key)
 
@@ -234,10 +234,8 @@ class Calls:
             valid = _identifies_first(valid)
         events = [event for event, _ in valid]
         ranks = self._ranks.of(source.name, events, reception.received_at, self._wait_ms(source, reception))
-        entries = [
-            self._entries(source, event.event, body, rank) for (event, body), rank in zip(valid, ranks, strict=True)
-        ]
-        return Offer(source, entries, rejected)
+        packed = compressed(stored for _, stored in valid)
+        return Offer(source, self._entries(source, [event.event for event in events], packed, ranks), rejected)
 
     def _wait_ms(self, source: Source, reception: Reception) -> int:
         """Return how long the events of a request wait for earlier ones. History is not sorted unless asked for."""
@@ -248,7 +246,7 @@ class Calls:
         return DEFAULT_REORDER_MS[reception.origin] if self._reorder_ms is None else self._reorder_ms
 
     def _checked(self, source: Source, received: Any, reception: Reception) -> _Valid | None:
-        """Return an event completed and packed, None if it is dropped; raise Refusal when it is not valid."""
+        """Return an event completed and as JSON, None if it is dropped; raise Refusal when it is not valid."""
         if isinstance(received, Unreadable):
             raise Refusal(400, received.message)
         result = completed(received, reception)
@@ -264,7 +262,7 @@ class Calls:
         self._permissions[source.name].check(event, reception)
         if source.client_events_per_s is not None:
             self._rates[source.name].take_event(event)
-        return result, packed(source.name, event, received)
+        return result, as_stored(source.name, event, received)
 
     def _take(self, source: Source, events: int) -> None:
         """Count a request of so many events against the rate of the source; raise Refusal (429) when it is too high."""

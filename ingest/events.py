@@ -7,6 +7,7 @@ src/connections/spec/common.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -21,7 +22,13 @@ from ingest.device_clocks import DeviceClocks, corrected, is_future
 from ingest.errors import Refusal, invalid
 from ingest.times import instant, is_canonical, iso
 from mapping import DELETION
-from mapping.envelope import JsonObject, as_json, compressed, has_many_brackets, has_more_levels
+from mapping.envelope import (
+    JsonObject,
+    as_json,
+    has_many_brackets,
+    has_more_levels,
+    may_have_more_levels,
+)
 
 MAX_EVENT_BYTES: Final = 32 * 1024
 MAX_BATCH_EVENTS: Final = 2500
@@ -57,7 +64,7 @@ class Reception:
     sent_at: datetime | None = None
     ip: str = ""
     clocks: DeviceClocks = field(default_factory=DeviceClocks)  # of the source
-    may_be_deep: bool = True  # False: the request has too few brackets for an event of more than MAX_LEVELS levels
+    may_be_deep: bool = True  # False: no event of the request has more than MAX_LEVELS levels
     is_signed: bool = True  # false: it is an element of a webhook's array, and the signature does not cover it
 
 
@@ -112,21 +119,25 @@ def shared(body: JsonObject) -> JsonObject:
     return found
 
 
-def packed(source: str, event: JsonObject, received: JsonObject) -> bytes:
-    """Return the completed event as it is stored in the queue.
+def as_stored(source: str, event: JsonObject, received: JsonObject) -> bytes:
+    """Return the completed event as the JSON that is stored, compressed, in the queue.
 
     Raises Refusal (400) when it has more than MAX_EVENT_BYTES as it was received.
     """
     stored = as_json(source, event)
     if len(stored) > MAX_EVENT_BYTES and (size := len(orjson.dumps(received))) > MAX_EVENT_BYTES:
         raise Refusal(400, f"the event must have at most {MAX_EVENT_BYTES:,} bytes, not {size:,}")
-    return compressed(stored)
+    return stored
 
 
-def may_be_deep(body: bytes, events: int) -> bool:
-    """Whether a request has enough brackets for an event of more than MAX_LEVELS levels. Most events have ten, so those
-    of a request with many events are not counted."""
-    return events > _FEW_EVENTS or has_many_brackets(body, MAX_LEVELS)
+def may_be_deep(body: bytes, events: Sequence[Any]) -> bool:
+    """Whether an event of a request may have more than MAX_LEVELS levels. `events` are those that `body` was parsed to.
+
+    A few events have too few brackets for that: most events have ten.
+    """
+    if len(events) <= _FEW_EVENTS and not has_many_brackets(body, MAX_LEVELS):
+        return False
+    return may_have_more_levels([event for event in events if type(event) is dict], MAX_LEVELS)
 
 
 def _check_levels(value: JsonObject) -> None:
@@ -148,22 +159,18 @@ def _set_context(event: JsonObject, reception: Reception, ip: str) -> None:
 
     A context that is no object is none, and personas that are null are none: the reference fails on a null there.
     """
-    context, common = event.get("context"), reception.common
+    for name in ("context", "integrations") if reception.common else ():
+        common, own = reception.common.get(name), event.get(name)
+        if type(common) is dict:
+            event[name] = common | own if type(own) is dict else common
+    context = event.get("context")
     if type(context) is not dict:
-        context = None
-    if type(common.get("context")) is dict:
-        context = common["context"] | (context or {})
-    if ip:
-        context = with_ip(context, ip)
-    if context is None:
         event.pop("context", None)
-    elif "personas" in context and context["personas"] is None:
+        return
+    if ip:
+        event["context"] = context = with_ip(context, ip)
+    if "personas" in context and context["personas"] is None:
         event["context"] = {name: value for name, value in context.items() if name != "personas"}
-    else:
-        event["context"] = context
-    if type(common.get("integrations")) is dict:
-        own = event.get("integrations")
-        event["integrations"] = common["integrations"] | own if type(own) is dict else common["integrations"]
 
 
 def _set_content(event: JsonObject, kind: str) -> None:

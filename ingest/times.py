@@ -44,7 +44,7 @@ def instant(value: Any) -> datetime | None:
     kind = type(value)
     try:
         if kind is str:
-            return _of_text(value)
+            return (_of_iso(value) if value[4:5] == "-" else None) or _of_unusual(value.strip(WHITE_SPACE))
         return _of_number(value) if kind is int or kind is float else None
     except OverflowError:  # beyond the years 1 to 9999
         return None
@@ -64,14 +64,6 @@ def iso(time: datetime) -> str:
 def is_canonical(text: Any) -> bool:
     """Whether a text that is a time is one as `iso` writes it."""
     return type(text) is str and len(text) == 24 and text[10] == "T" and text[19] == "." and text[23] == "Z"
-
-
-def _of_text(text: str) -> datetime | None:
-    if text[4:5] == "-":
-        time = _of_iso(text)
-        if time is not None:
-            return time
-    return _of_unusual(text.strip(WHITE_SPACE))
 
 
 def _of_iso(text: str) -> datetime | None:

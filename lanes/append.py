@@ -101,10 +101,10 @@ def append_arguments(queue: NamedQueue, events: Sequence[NewEvent]) -> list[Argu
         queue.join_s * 1000,
         queue.most_fan_in,
         len(events),
-        b"".join(records.fingerprint(event.message_id) for event in events),
+        b"".join([records.fingerprint(event.message_id) for event in events]),
     ]
-    some_ranks = any(event.rank for event in events)
-    arguments.append(b"".join(event.rank or records.UNRANKED for event in events) if some_ranks else b"")
+    ranks = [event.rank for event in events]
+    arguments.append(b"".join([rank or records.UNRANKED for rank in ranks]) if any(ranks) else b"")
     arguments += [records.undated(dict.fromkeys(map(records.digest, event.keys)), event.body) for event in events]
     for index, event in enumerate(events, start=1):
         if event.cooldown_ms or event.join or event.replaces is not None:

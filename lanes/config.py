@@ -17,7 +17,7 @@ from lanes.scripts import Argument, run, run_async
 from lanes.server import Server
 
 # The layout of keys and values that this code reads and writes (lanes/keys.py).
-LAYOUT = 1
+LAYOUT = 2
 _RECONFIGURING = -1  # in place of a layout, see open.lua
 
 

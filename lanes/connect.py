@@ -33,11 +33,13 @@ def connect(url: str, **options: Any) -> redis.Redis:
 
 
 def connect_async(url: str, **options: Any) -> redis.asyncio.Redis:
-    """Return an asyncio client of a checked URL; `options` are those of its connections."""
+    """Return an asyncio client of a checked URL; `options` are those of its connections. A `connection_class` is for
+    URLs of the scheme `redis`."""
     found = sentinels(url)
     if found is None:
         return redis.asyncio.Redis.from_url(url, **options)
     kwargs = _node_options(found) | options
+    kwargs.pop("connection_class", None)
     manager: Any = redis.asyncio.sentinel.Sentinel(  # type: ignore[no-untyped-call]
         found.hosts, sentinel_kwargs=_sentinel_options(found), **kwargs
     )

@@ -133,7 +133,13 @@ LANE = Key(
     "lanes",
     personal="digests",
 )
-LINKS = Key(":links", "hash", "event → number of lanes in which it waits, and its successors", _UNFINISHED, "lanes")
+LINKS = Key(
+    ":links",
+    "hash",
+    "event → number of lanes in which it waits, until when it waits for earlier events (ms), and its successors",
+    _UNFINISHED,
+    "lanes",
+)
 READY = Key(
     ":ready",
     "zset",

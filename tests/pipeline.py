@@ -15,8 +15,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from random import SystemRandom
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,6 +29,7 @@ import lanes
 QUEUE = "demo"
 OTHER = "other"  # site id and API key of a second workspace at the simulator
 DEADLINE_S = 60.0
+_PORTS = SystemRandom()  # Hypothesis seeds the other generator
 
 
 def configuration(name: str = QUEUE, *, delivery: Mapping[str, object] | None = None, **destination: object) -> str:
@@ -60,11 +62,16 @@ def environment(redis_url: str, track_url: str, config: Path | None, **variables
 
 
 def free_port() -> int:
-    """Return a TCP port of loopback that is free at this moment."""
+    """Return a TCP port of loopback that is free at this moment.
+
+    The kernel gives ports of this range to no client, so that this one stays free until a server has it.
+    """
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+        while True:
+            port = _PORTS.randrange(10_000, 32_000)
+            with suppress(OSError):
+                listener.bind(("127.0.0.1", port))
+                return port
 
 
 def wait_until(is_so: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:

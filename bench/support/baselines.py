@@ -31,7 +31,7 @@ from delivery.customerio import TrackApi
 from delivery.outcomes import Delivered
 from ingest.access.sources import Source
 from ingest.app import Ingest
-from ingest.group_commit import Result
+from ingest.queues.group_commit import Result
 from mapping.envelope import unpack
 from settings import Settings
 

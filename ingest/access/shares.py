@@ -16,7 +16,7 @@ import mapping
 from ingest.access.sources import Source
 from ingest.errors import Refusal
 from ingest.events import MAX_EVENT_BYTES
-from ingest.group_commit import Entry
+from ingest.queues.group_commit import Entry
 from lanes import sampling
 from mapping.envelope import source_of
 

@@ -23,7 +23,7 @@
 --          lanes that have no record: their lanes begin anew; crowded: how many keys have more keys joined to them than
 --          they may, and had not before
 -- Clock    Redis' own.
--- uses clock, layout, bulk, generations, cooldown, message_ids, joins, rank, offered, kept_ranks, staged, insert
+-- uses clock, layout, bulk, generations, cooldown, message_ids, joins, rank, offered, staged, kept_ranks, insert
 local event_count = tonumber(ARGV[7])
 local EVENTS, REST = 9, 9 + event_count
 
@@ -169,14 +169,15 @@ while not is_sound do -- once more when a lane ends in an event without a record
   events, ready, newly_due, cooldowns = {}, {}, 0, {}
   ranks = no_ranks(rank_names)
   late = {} -- the first event that goes before others, and all behind it in this call
-  local late_tails, tails = {}, {} -- tails: by lane, its last event; only where ranks are compared
+  local late_tails, tail_ranks = {}, {} -- tail_ranks: by lane; only where ranks are compared
   if has_ranks then
+    local tails = {}
     for lane = 1, lane_count do
       tails[lane] = lanes[lane] and tail_of(lanes[lane])
     end
-    read_tail_ranks(ranks, tails, lane_count)
+    tail_ranks = read_tail_ranks(ranks, tails, lane_count)
   end
-  local links, waiting, waits_of, key, ready_count, waiting_count, value_count = {}, {}, {}, 0, 0, 0, 0
+  local links, waiting, waits_of, until_of, key, ready_count, waiting_count, value_count = {}, {}, {}, {}, 0, 0, 0, 0
   for i = 1, count do
     local index = fresh[i]
     local event = event_of[index] or ARGV[EVENTS + index]
@@ -185,18 +186,17 @@ while not is_sound do -- once more when a lane ends in an event without a record
     if has_ranks then
       rank = offered.rank(index)
       for own_key = key + 1, key + key_count do
-        local tail = tails[lane_of[own_key]]
-        local stored = tail and ranks.stored[tail]
-        local other = stored or tail and ranks.at_most[tail]
-        if other and other > rank and sub(other, 1, RANK_DIGITS) > rank then
-          is_late = is_late or stored and may_be_waiting(stored)
-          rank = sub(other, 1, RANK_DIGITS)
+        local other = tail_ranks[lane_of[own_key]]
+        if other and other > rank and sub(other, 1, RANK_DIGITS) > sub(rank, 1, RANK_DIGITS) then
+          is_late = is_late or #other > RANK_DIGITS and may_be_waiting(other)
+          rank = sub(other, 1, RANK_DIGITS) .. sub(rank, MARK)
         end
       end
     end
     if is_late then
       for own_key = key + 1, key + key_count do
-        late_tails[#late_tails + 1] = tails[lane_of[own_key]] or nil
+        local last = lanes[lane_of[own_key]]
+        late_tails[#late_tails + 1] = last and tail_of(last) or nil
       end
       late[#late + 1] = i
       key = key + key_count
@@ -227,21 +227,26 @@ while not is_sound do -- once more when a lane ends in an event without a record
           predecessors = has_ranks and predecessors .. '\0'
         end
         lanes[lane] = as_byte[own_key] .. name_text
-        tails[lane] = has_ranks and name or nil
       end
       events[value_count + 1], events[value_count + 2] = name, now_text .. event
       value_count = value_count + 2
-      local due = now
+      local due, until_text = now, NO_WAIT
       if has_ranks then
         local wait = offered.wait(index)
         local own_cooldown = wait.is_ranked and cooldown or 0
-        local client = (own_cooldown > 0 and 'c' or '-') .. offered.client(index)
-        keep_rank(ranks, name, rank .. client .. wait.text .. predecessors, wait.at, own_cooldown)
-        due = wait.at
+        if own_cooldown > 0 then
+          rank = sub(rank, 1, RANK_DIGITS) .. 'c' .. sub(rank, MARK + 1)
+        end
+        local stored = rank .. wait.text .. predecessors
+        for own_key = key - key_count + 1, key do
+          tail_ranks[lane_of[own_key]] = stored
+        end
+        keep_rank(ranks, name, stored, wait.at, own_cooldown)
+        due, until_text = wait.at, wait.text
       end
       if waits > 0 then
         waiting_count = waiting_count + 1
-        waiting[waiting_count], waits_of[waiting_count] = name, waits
+        waiting[waiting_count], waits_of[waiting_count], until_of[waiting_count] = name, waits, until_text
       else
         if cooldown > 0 or cooling then
           due = math.max(due, due_as_head(keys_of(event), cooldown, cooling, ARGV[4], run_of[index]))
@@ -260,7 +265,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
   link_values = {}
   for i = 1, waiting_count do
     local name = waiting[i]
-    link_values[2 * i - 1], link_values[2 * i] = name, as_byte[waits_of[i]] .. (links[name] or '')
+    link_values[2 * i - 1], link_values[2 * i] = name, as_byte[waits_of[i]] .. until_of[i] .. (links[name] or '')
     links[name] = nil
   end
   local linked = {} -- the others that have a successor now
@@ -270,7 +275,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
   local found_links = read_all('HMGET', LINKS, linked)
   for i = 1, #linked do
     link_values[#link_values + 1] = linked[i]
-    link_values[#link_values + 1] = (found_links[i] or as_byte[0]) .. links[linked[i]]
+    link_values[#link_values + 1] = (found_links[i] or as_byte[0] .. NO_WAIT) .. links[linked[i]]
   end
 
   local found = without_record(linked, found_links)
@@ -313,9 +318,7 @@ local function insert_late()
   stage(LINKS, link_values)
   stage(EVENT, events)
   stage(COOLDOWN, cooldowns)
-  for key, values in pairs(ranks.values) do
-    stage(key, values)
-  end
+  stage_ranks(ranks)
   for _, digest in ipairs(begun_anew) do
     if not staged[LANE][digest] then
       put(LANE, digest, false)
@@ -328,13 +331,13 @@ local function insert_late()
   for _, i in ipairs(late) do
     local index, name = fresh[i], format('%d', seq + i)
     local event, cooldown = event_of[index] or ARGV[EVENTS + index], cooldown_of[index] or 0
-    local wait = offered.wait(index)
+    local rank, wait = offered.rank(index), offered.wait(index)
     local inserted = {
       name = name,
       record = now_text .. event,
       digests = keys_of(event),
-      client = offered.client(index),
-      rank = offered.rank(index),
+      client = sub(rank, MARK + 1),
+      rank = sub(rank, 1, RANK_DIGITS),
       mark = cooldown > 0 and wait.is_ranked and 'c' or '-',
       until_ms = wait.at,
       kept_until_ms = math.max(wait.at, now + math.min(cooldown, LONGEST_WAIT_MS)),

@@ -133,11 +133,11 @@ local function read_links_of(names)
   end
 end
 
--- Return the successors of these events that wait for no event outside this claim.
+-- Return the successors of these events that wait for no event outside this claim, nor for earlier ones that may come.
 local function successors(names)
   local behind, unknown, met = {}, {}, {}
   for i = 1, #names do
-    local links, at = links_of[names[i]], 2
+    local links, at = links_of[names[i]], FIRST_SUCCESSOR
     while links and at < #links do
       local digits = byte(links, at + 1)
       local successor = sub(links, at + 2, at + 1 + digits)
@@ -158,7 +158,7 @@ local function successors(names)
     local successor = behind[i]
     local still_unmet = unmet[successor] - 1
     unmet[successor] = still_unmet
-    if still_unmet == 0 then
+    if still_unmet == 0 and until_in(links_of[successor]) <= now_text then
       met[#met + 1] = successor
     end
   end
@@ -178,22 +178,10 @@ local function without_cooldown(names)
   return free
 end
 
-local rank_names = rank_keys(now)
-local function without_wait(names)
-  if #rank_names == 0 or #names == 0 then
-    return names
-  end
-  local until_of, free = waits_until(rank_names, names), {}
-  for i = 1, #names do
-    free[#free + 1] = not until_of[names[i]] and names[i] or nil
-  end
-  return free
-end
-
 local cooling = generations(COOLING_UNTIL, cooldown_ms)
 local some_cooling = call('EXISTS', unpack(cooling)) > 0
 local function next_depth(names)
-  local free = without_wait(without_cooldown(successors(without_cooldown(names))))
+  local free = without_cooldown(successors(without_cooldown(names)))
   if #free == 0 or not some_cooling then
     return free
   end
@@ -221,8 +209,9 @@ local function run_mates(names, run_of)
     for _, successor in pairs(behind) do
       local own, run = read_cooldown(call('HGET', COOLDOWN, successor))
       if run and run == run_of[name] then
-        waits_for_run[successor] = (waits_for_run[successor] or read_links(call('HGET', LINKS, successor))) - 1
-        if waits_for_run[successor] == 0 then
+        local waits, _, until_text = read_links(call('HGET', LINKS, successor))
+        waits_for_run[successor] = (waits_for_run[successor] or waits) - 1
+        if waits_for_run[successor] == 0 and until_text <= now_text then
           run_of[successor], candidates[#candidates + 1] = run, { name = successor, own = own, run = run }
         end
       end
@@ -235,7 +224,7 @@ local function run_mates(names, run_of)
       free[#free + 1] = candidate.name
     end
   end
-  return without_wait(free)
+  return free
 end
 
 -- Take the runs of events that were ready. Return those behind them.
@@ -274,7 +263,7 @@ for i = #missing, set_aside_count + 1, -1 do
 end
 local freed, cold, missing_count = {}, {}, 0
 if #missing > 0 then
-  freed, cold = set_aside(missing, cooldown_ms, rank_names)
+  freed, cold = set_aside(missing, cooldown_ms)
   for _, is_known in ipairs(read_all('SMISMEMBER', MISSING, missing)) do
     missing_count = missing_count + 1 - is_known
   end

@@ -18,7 +18,7 @@
 --          'dead_letter' (one that blocked) or 'emptied', and the record as it was
 -- Clock    Redis' own.
 -- allow-oom
--- uses clock, bulk, layout, generations, cooldown, rank, kept_ranks, staged, insert
+-- uses clock, bulk, layout, generations, cooldown, rank, staged, kept_ranks, insert
 local events_left, steps_left, cooldown_ms = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local before_sequence = tonumber(ARGV[4]) or math.huge
 local last_digest = 5 + ARGV[5]
@@ -107,18 +107,17 @@ local function predecessors(name, digests)
   return found
 end
 
-local cooling, rank_names = generations(COOLING_UNTIL, cooldown_ms), rank_keys(now)
-local ranks = no_ranks(rank_names)
+local cooling, ranks = generations(COOLING_UNTIL, cooldown_ms), no_ranks(rank_keys(now))
 local function free(name)
-  local waits, successors = read_links(get(LINKS, name))
-  put(LINKS, name, links_text(waits - 1, successors))
+  local waits, successors, until_text = read_links(get(LINKS, name))
+  put(LINKS, name, links_text(waits - 1, successors, until_text))
   if waits > 1 then
     return
   end
   local record, own, run = get(EVENT, name), read_cooldown(get(COOLDOWN, name))
   local accepted_ms = record and tonumber(sub(record, 1, TIME_DIGITS))
   local due = due_as_head(record and digests_of(record) or {}, own, cooling, cooldown_ms, run, accepted_ms)
-  ready[name] = math.max(due, waits_until(rank_names, { name })[name] or 0)
+  ready[name] = math.max(due, tonumber(until_text))
 end
 
 -- Take an event from a lane.
@@ -132,10 +131,10 @@ local function unlink(name, digest, before, next_name)
     return
   end
   if before then
-    local waits, successors = read_links(get(LINKS, before))
+    local waits, successors, until_text = read_links(get(LINKS, before))
     local own_key = key_number(get(EVENT, before), digest)
     successors[own_key] = next_name
-    put(LINKS, before, links_text(waits, successors))
+    put(LINKS, before, links_text(waits, successors, until_text))
     if not next_name then
       tail, tail_key = before, own_key
     elseif stored_rank(ranks, next_name) and get(EVENT, next_name) then

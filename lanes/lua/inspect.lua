@@ -11,7 +11,7 @@
 --          wait | {sequence, digest, '', 'missing', 0}: there is no record | {…, 'waiting', lanes in which it waits}; after
 --          'waiting' the next step is the head of the first such lane
 -- Clock    Redis' own.
--- uses clock, bulk, layout, rank
+-- uses clock, layout, rank
 local function claim_of(name)
   for _, claim in ipairs(call('ZRANGE', CLAIMS, 0, -1)) do
     if call('SISMEMBER', CLAIM .. claim, name) == 1 then
@@ -29,6 +29,17 @@ local function lane_before(name, record)
       return digest, head
     end
   end
+end
+
+-- Until when an event waits for earlier ones, ms; 0 without a rank.
+local function waits_until(name)
+  for _, key in ipairs(rank_keys(now)) do
+    local rank = call('HGET', key, name)
+    if rank then
+      return tonumber(sub(rank, CLIENT_END + 1, UNTIL_END))
+    end
+  end
+  return 0
 end
 
 local digest, lane = ARGV[1], call('HGET', LANE, ARGV[1])
@@ -55,8 +66,7 @@ for _ = 1, ARGV[2] do
     return reply
   end
   if due then
-    local until_ms = waits_until(rank_keys(now), { head })[head]
-    local state = until_ms and until_ms >= tonumber(due) and 'reordering' or 'delayed'
+    local state = waits_until(head) >= tonumber(due) and 'reordering' or 'delayed'
     step[4], step[5] = due - now > 0 and state or 'ready', math.abs(due - now)
     return reply
   end

@@ -61,7 +61,10 @@ end
 
 -- In how many lanes an event waits, and its successors by the number of the key; nothing when the links are malformed.
 local function read_links(links)
-  local successors, at = {}, 2
+  local successors, at = {}, 2 + TIME_DIGITS
+  if links and not (#links >= at - 1 and find(sub(links, 2, at - 1), '^%d+$')) then
+    return
+  end
   while links and at <= #links do
     local successor, behind = sequence_at(links, at + 1)
     if not successor then

@@ -36,7 +36,7 @@ def test_running_processes_take_up_a_changed_file(tmp_path: Path) -> None:
         assert result.returncode == 2
         assert "no process was asked to load it" in result.stderr
         os.kill(up.process.pid, signal.SIGHUP)
-        wait_until(lambda: any("stays as it is" in line for line in up.lines()), "the file is refused")
+        wait_until(lambda: any("configuration_refused" in line for line in up.lines()), "the file is refused")
         assert status("second") == 200
 
         file.write_text(document.replace('write_key = "demo"', 'write_key = "third"'))

@@ -42,8 +42,8 @@ from delivery.batching import Request
 from delivery.customerio import TrackApi
 from delivery.outcomes import Delivered, Outcome
 from ingest.errors import Refusal
-from ingest.events import MAX_LEVELS, Reception, completed, packed
-from mapping.envelope import SAFE_LEVELS, message_key, pack
+from ingest.events import MAX_LEVELS, Reception, as_stored, completed
+from mapping.envelope import SAFE_LEVELS, compressed, message_key, pack
 from privacy import erasure, receipts
 from privacy.purge import ErasureContext
 from settings import Settings
@@ -162,7 +162,7 @@ def _append(runtime: Runtime, sent: list[Sent], report: Report) -> None:
     for each in sent:
         try:
             event = completed(each.event, reception).event
-            body = packed("web", event, each.event)
+            (body,) = compressed([as_stored("web", event, each.event)])
         except Refusal as refusal:
             event, body = each.event, pack("web", each.event)
             is_deep = "is nested too deeply" in refusal.message

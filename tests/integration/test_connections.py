@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -348,13 +347,13 @@ def test_no_refusal_is_logged_before_the_interval_is_over(
         for _ in range(3):
             refused.add("invalid_request", "127.0.0.1")
             await asyncio.sleep(0)
-        assert caplog.messages == []
+        assert logged(caplog) == []
         refused.write()
 
     asyncio.run(refuse())
 
-    (message,) = caplog.messages
-    assert message.endswith("3 invalid_request; most from 127.0.0.1 (3)")
+    (line,) = logged(caplog)
+    assert (line["causes"], line["network"], line["of_network"]) == ("3 invalid_request", "127.0.0.0/24", 3)
 
 
 def test_checks_of_readiness_share_one_connection_to_redis(
@@ -441,8 +440,12 @@ def endpoint(
             start_new_session=True,
         )
     try:
-        wait_until(partial(is_ready, port), "ingest is ready")
+        wait_until(lambda: is_ready(port) or process.poll() is not None, "ingest is ready")
+        assert process.poll() is None
         yield process, port, log
+    except BaseException as error:
+        error.add_note(log.read_text())
+        raise
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

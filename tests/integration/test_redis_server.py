@@ -15,7 +15,7 @@ from redis.exceptions import NoPermissionError
 
 import lanes
 from console.checking import redis_findings
-from ingest import redis_errors
+from ingest.queues import redis_errors
 from lanes import keys, server
 from lanes.scripts import NotReplicated
 from lanes.server import Server

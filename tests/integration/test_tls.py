@@ -26,7 +26,7 @@ from tests.conftest import RedisServer
 # Prints a line for Celery in a worker, Celery in ingest and the client of Redis: "connected", or why not.
 CONNECT = """
 import redis
-from ingest.wakeups import Wakeups
+from ingest.queues.wakeups import Wakeups
 from workers.app import app, settings
 
 wakeups = Wakeups(settings.broker())

@@ -120,6 +120,9 @@ def end_waits(client: redis.Redis, *, before_ms: int = 10**13) -> None:
         ranks = {event: rank for event, rank in client.hgetall(key).items() if int(rank[65:78]) < before_ms}
         if ranks:
             client.hset(key, mapping={event: rank[:65] + ended + rank[78:] for event, rank in ranks.items()})
+    for event, links in client.hgetall(keys.LINKS.of(QUEUE)).items():
+        if 0 < int(links[1:14]) < before_ms:
+            client.hset(keys.LINKS.of(QUEUE), event, links[:1] + ended + links[14:])
 
 
 def forget_ranks(client: redis.Redis) -> None:

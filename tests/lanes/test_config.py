@@ -71,9 +71,10 @@ def test_a_redis_filled_by_an_older_version_is_refused(client: redis.Redis) -> N
     assert sorted(client.keys("*")) == before
 
 
-def test_another_layout_is_refused(client: redis.Redis) -> None:
+@pytest.mark.parametrize("layout", [1, 3])
+def test_another_layout_is_refused(client: redis.Redis, layout: int) -> None:
     queue = lanes.open_queue(queue_of(client))
-    client.set(f"{queue.base}:layout", lanes.LAYOUT + 1)
+    client.set(f"{queue.base}:layout", layout)
 
-    with pytest.raises(lanes.OtherLayout, match="Redis has layout 2, this version reads layout 1"):
+    with pytest.raises(lanes.OtherLayout, match=f"Redis has layout {layout}, this version reads layout 2"):
         lanes.open_queue(queue)

@@ -21,8 +21,6 @@ _RANK: Final = [
     Mutant("lib/rank.lua", "if call('EXISTS', unpack(names)) > 0 then", "if call('EXISTS', unpack(names)) > 1 then"),
     Mutant("lib/rank.lua", "call('EXISTS', name) == 1 and name", "call('EXISTS', name) == 0 and name"),
     Mutant("lib/rank.lua", "now + LONGEST_WAIT_MS + RANK_GENERATION_MS, RANK", "now, RANK"),
-    Mutant("lib/rank.lua", "if at and at > now then", "if at and at < now then"),
-    Mutant("lib/rank.lua", "if at and at > now then", "if at and at > now - 100000000 then"),
 ]
 
 _OFFERED: Final = [
@@ -47,6 +45,9 @@ _KEPT: Final = [
         "local values = ranks.values_until[until_ms]",
     ),
     Mutant("lib/kept_ranks.lua", "math.max(until_ms, now + math.min(cooldown, LONGEST_WAIT_MS))", "until_ms"),
+    Mutant("lib/kept_ranks.lua", "    ranks.stored[name] = stored\n", ""),
+    Mutant("lib/kept_ranks.lua", "for at = 1, #values, 2 do", "for at = 1, 0, 2 do"),
+    Mutant("lib/kept_ranks.lua", "tail and (ranks.stored[tail] or at_most[tail])", "tail and ranks.stored[tail]"),
     Mutant("lib/kept_ranks.lua", "== 'c' or tonumber(sub(stored, CLIENT_END + 1, UNTIL_END)) > now", "== 'c'"),
     Mutant("lib/kept_ranks.lua", "== 'c' or tonumber(sub(stored, CLIENT_END + 1, UNTIL_END)) > now", "~= 'c'"),
     Mutant("lib/kept_ranks.lua", "UNTIL_END)) > now\nend", "UNTIL_END)) < now\nend"),
@@ -121,7 +122,11 @@ _INSERT: Final = [
         "elseif greatest ~= '' then\n      greatest = other",
     ),
     Mutant("lib/insert.lua", "i == key + 1 and before", "i == key and before"),
-    Mutant("lib/insert.lua", "links_text(waits + 1, successors)", "links_text(waits, successors)"),
+    Mutant("lib/insert.lua", "links_text(waits + 1, successors,", "links_text(waits, successors,"),
+    Mutant("lib/insert.lua", "successors, sub(ranks.stored[after], CLIENT_END + 1, UNTIL_END)", "successors, NO_WAIT"),
+    Mutant(
+        "lib/insert.lua", "links_text(waits, own_successors, until_text)", "links_text(waits, own_successors, NO_WAIT)"
+    ),
     Mutant("lib/insert.lua", "if due_of(ready, after) then", "if false then"),
     Mutant("lib/insert.lua", "if greatest > event.rank and", "if false and"),
     Mutant("lib/insert.lua", "not (raised and raised <= greatest)", "not (raised and raised >= greatest)"),
@@ -145,43 +150,46 @@ _APPEND: Final = [
     Mutant("append.lua", "rank, is_late = nil, #late > 0", "rank, is_late = nil, false"),
     Mutant(
         "append.lua",
-        "other > rank and sub(other, 1, RANK_DIGITS) > rank",
-        "sub(other, 1, RANK_DIGITS) > rank",
+        "other > rank and sub(other, 1, RANK_DIGITS) > sub(rank, 1, RANK_DIGITS)",
+        "sub(other, 1, RANK_DIGITS) > sub(rank, 1, RANK_DIGITS)",
         "the first comparison only avoids cutting the text",
     ),
     Mutant(
         "append.lua",
-        "other > rank and sub(other, 1, RANK_DIGITS) > rank",
+        "other > rank and sub(other, 1, RANK_DIGITS) > sub(rank, 1, RANK_DIGITS)",
         "other > rank",
         "an event of an equal rank is put behind the last one by insert.lua too",
     ),
     Mutant(
         "append.lua",
-        "other > rank and sub(other, 1, RANK_DIGITS) > rank",
-        "sub(other, 1, RANK_DIGITS) >= rank",
+        "other > rank and sub(other, 1, RANK_DIGITS) > sub(rank, 1, RANK_DIGITS)",
+        "sub(other, 1, RANK_DIGITS) >= sub(rank, 1, RANK_DIGITS)",
         "an event of an equal rank is put behind the last one by insert.lua too",
     ),
     Mutant(
         "append.lua",
-        "other > rank and sub(other, 1, RANK_DIGITS) > rank",
-        "sub(other, 1, RANK_DIGITS) < rank",
+        "other > rank and sub(other, 1, RANK_DIGITS) > sub(rank, 1, RANK_DIGITS)",
+        "sub(other, 1, RANK_DIGITS) < sub(rank, 1, RANK_DIGITS)",
     ),
-    Mutant("append.lua", "is_late = is_late or stored and may_be_waiting(stored)", "is_late = is_late"),
+    Mutant("append.lua", "is_late = is_late or #other > RANK_DIGITS and may_be_waiting(other)", "is_late = is_late"),
     Mutant(
         "append.lua",
-        "is_late = is_late or stored and may_be_waiting(stored)",
-        "is_late = stored and may_be_waiting(stored)",
+        "is_late = is_late or #other > RANK_DIGITS and may_be_waiting(other)",
+        "is_late = #other > RANK_DIGITS and may_be_waiting(other)",
     ),
     Mutant(
         "append.lua",
-        "is_late = is_late or stored and may_be_waiting(stored)",
+        "is_late = is_late or #other > RANK_DIGITS and may_be_waiting(other)",
         "is_late = is_late or true",
         "insert.lua puts an event behind one that does not wait too",
     ),
     Mutant("append.lua", "local own_cooldown = wait.is_ranked and cooldown or 0", "local own_cooldown = cooldown"),
-    Mutant("append.lua", "local client = (own_cooldown > 0 and 'c' or '-')", "local client = '-'"),
-    Mutant("append.lua", "local client = (own_cooldown > 0 and 'c' or '-')", "local client = 'c'"),
-    Mutant("append.lua", "due = wait.at\n", "due = now\n"),
+    Mutant("append.lua", "        if own_cooldown > 0 then", "        if false then"),
+    Mutant("append.lua", "        if own_cooldown > 0 then", "        if true then"),
+    Mutant("append.lua", "rank = sub(other, 1, RANK_DIGITS) .. sub(rank, MARK)", "rank = rank"),
+    Mutant("append.lua", "tail_ranks[lane_of[own_key]] = stored", "tail_ranks[lane_of[own_key]] = tail_ranks[0]"),
+    Mutant("append.lua", "due, until_text = wait.at, wait.text", "due, until_text = now, wait.text"),
+    Mutant("append.lua", "due, until_text = wait.at, wait.text", "due, until_text = wait.at, NO_WAIT"),
     Mutant("append.lua", "      if waits > 0 then\n        waiting_count", "      if true then\n        waiting_count"),
     Mutant("append.lua", "newly_due + (due == now and 1 or 0)", "newly_due + 0"),
     Mutant("append.lua", "newly_due + (due == now and 1 or 0)", "newly_due + 1"),
@@ -216,19 +224,14 @@ _APPEND: Final = [
 ]
 
 _CLAIM: Final = [
-    Mutant(
-        "claim.lua",
-        "if #rank_names == 0 or #names == 0 then",
-        "if #names == 0 then",
-        "without keys of ranks, the loop over them finds no wait",
-    ),
-    Mutant("claim.lua", "if #rank_names == 0 or #names == 0 then", "if #rank_names >= 0 then"),
-    Mutant("claim.lua", "not until_of[names[i]] and names[i] or nil", "names[i]"),
-    Mutant("claim.lua", "not until_of[names[i]] and names[i] or nil", "until_of[names[i]] and names[i] or nil"),
+    Mutant("claim.lua", "and until_in(links_of[successor]) <= now_text", ""),
+    Mutant("claim.lua", "until_in(links_of[successor]) <= now_text", "until_in(links_of[successor]) > now_text"),
+    Mutant("claim.lua", "and until_text <= now_text", ""),
+    Mutant("claim.lua", "until_text <= now_text", "until_text > now_text"),
 ]
 
 _ERASE: Final = [
-    Mutant("erase.lua", "math.max(due, waits_until(rank_names, { name })[name] or 0)", "due"),
+    Mutant("erase.lua", "math.max(due, tonumber(until_text))", "due"),
     Mutant("erase.lua", "elseif stored_rank(ranks, next_name) and get(EVENT, next_name) then", "elseif false then"),
     Mutant(
         "erase.lua",
@@ -263,14 +266,14 @@ _FINISH: Final = [
     Mutant("lib/finish.lua", "links and byte(links) > (passed[name] or 0)", "false"),
     Mutant("lib/finish.lua", "until #blocked == 0 or finished_count == finished_before", "until true"),
     Mutant("lib/finish.lua", "if waits == 0 then\n      freed", "if true then\n      freed"),
-    Mutant("lib/finish.lua", "math.max(now, until_of[freed[i]] or 0)", "now"),
+    Mutant("lib/finish.lua", "finish.waits_until[i] > now_text and tonumber(finish.waits_until[i]) or now", "now"),
     Mutant("lib/finish.lua", "math.max(due[i], record and due_behind", "math.max(now, record and due_behind"),
     Mutant("lib/finish.lua", "run and finish.cooling.run_of[digest] == run", "false"),
     Mutant("lib/finish.lua", "run and finish.cooling.run_of[digest] == run", "run"),
 ]
 
 _SET_ASIDE: Final = [
-    Mutant("lib/set_aside.lua", "math.max(due, waits_until(rank_names, { successor })[successor] or 0)", "due"),
+    Mutant("lib/set_aside.lua", "math.max(due, tonumber(until_text))", "due"),
     Mutant("lib/set_aside.lua", "if head ~= name and (", "if true and ("),
     Mutant("lib/set_aside.lua", "if head ~= name and (", "if head == name and ("),
     Mutant("lib/set_aside.lua", "call('HEXISTS', EVENT, head) == 1 or", "call('HEXISTS', EVENT, head) == 0 or"),

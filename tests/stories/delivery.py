@@ -40,20 +40,23 @@ WAIT_MS = 1000  # while nothing may be claimed
 # KEYS[1]  the events that are ready or delayed
 # KEYS[2]  the admission of the destination
 # ARGV[2…] patterns of the keys with the times until which lanes cool down, the recent attributes, the times at which
-#          events finished, and the ranks, which begin with the time until which their events wait
+#          events finished, and the ranks
+# ARGV[6]  where ranks have the time until which their events wait
+# ARGV[7]  the links
 _SKIP = """
 local READY, ADMISSION, ms = KEYS[1], KEYS[2], tonumber(ARGV[1])
-local COOLING_UNTIL, RECENT_ATTRIBUTES, FINISHED_AT, RANK = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local COOLING_UNTIL, RECENT_ATTRIBUTES, FINISHED_AT, RANK, LINKS = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[7]
 local DIGEST, TIME = 8, 13
 for _, event in ipairs(redis.call('ZRANGE', READY, 0, -1)) do
   redis.call('ZINCRBY', READY, -ms, event)
 end
-for pattern, first in pairs({ [COOLING_UNTIL] = 1, [RECENT_ATTRIBUTES] = 1, [RANK] = tonumber(ARGV[6]) }) do
+local firsts = { [COOLING_UNTIL] = 1, [RECENT_ATTRIBUTES] = 1, [RANK] = tonumber(ARGV[6]), [LINKS] = 2 }
+for pattern, first in pairs(firsts) do
   for _, name in ipairs(redis.call('KEYS', pattern)) do
     local values = redis.call('HGETALL', name)
     for at = 1, #values, 2 do
       local value, last = values[at + 1], first + TIME - 1
-      local time = string.format('%013d', string.sub(value, first, last) - ms)
+      local time = string.format('%013d', math.max(string.sub(value, first, last) - ms, 0))
       redis.call('HSET', name, values[at], string.sub(value, 1, first - 1) .. time .. string.sub(value, last + 1))
     end
   end
@@ -157,7 +160,7 @@ class Pipeline:
     def skip(self, wait_ms: int) -> None:
         """Let the time pass, on the queue and at the service."""
         self.clock.advance(wait_ms / 1000)
-        self.client.eval(_SKIP, len(_MOVED), *_MOVED, wait_ms, *_PATTERNS, _RANK_TIME_AT)
+        self.client.eval(_SKIP, len(_MOVED), *_MOVED, wait_ms, *_PATTERNS, _RANK_TIME_AT, keys.LINKS.of(QUEUE))
 
     def entry(self, event: Event, rank: bytes = b"") -> lanes.NewEvent:
         """Return the event as ingest appends it, with the cio_id that the workspace gave."""

@@ -1,5 +1,6 @@
 -- Finish events: they leave their lanes, and each of their successors waits for one event less. All that is needed is read
--- at once, changed in tables and written at once: this is most of what settling costs. Uses bulk, layout, cooldown and rank.
+-- at once, changed in tables and written at once: this is most of what settling costs. Uses clock, bulk, layout and
+-- cooldown.
 
 -- The cooldowns that begin, bounded. `events`: {record, own, run} of each event with a cooldown, in their order. Return by
 -- digest `until_of` and `run_of`, where one begins, and `cools_all`: whether all events wait for it; `values`: of
@@ -103,7 +104,7 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms)
           end
         end
         if links then
-          local at = 2
+          local at = FIRST_SUCCESSOR
           while at < #links do
             local key, digits = byte(links, at, at + 1)
             local successor = sub(links, at + 2, at + 1 + digits)
@@ -158,7 +159,7 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms)
   end
 
   -- The successors of what finished wait for less, some for nothing: those are freed.
-  local waiting, link_values, freed = {}, {}, {}
+  local waiting, link_values, freed, waits_until = {}, {}, {}, {}
   for i = 1, #successors do
     if passed[successors[i]] then
       waiting[#waiting + 1] = successors[i]
@@ -168,9 +169,9 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms)
     local successor = waiting[i]
     local waits = links and byte(links) - passed[successor]
     if waits == 0 then
-      freed[#freed + 1] = successor
+      freed[#freed + 1], waits_until[#freed + 1] = successor, until_in(links)
     end
-    if waits == 0 and #links == 1 then
+    if waits == 0 and #links < FIRST_SUCCESSOR then
       without_links[#without_links + 1] = successor
     elseif waits then
       link_values[#link_values + 1] = successor
@@ -185,6 +186,7 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms)
     blocked = blocked, -- a predecessor is unfinished
     missing = missing, -- without a record
     freed = freed,
+    waits_until = waits_until, -- by the same index, in digits
     cooldowns = some_cooldown and read_all('HMGET', COOLDOWN, freed) or {}, -- of the freed
     cooling = cooling,
     passed = passed,
@@ -237,9 +239,8 @@ end
 -- When each freed event is due. It may still wait for earlier ones.
 local function due_of_freed(finish, cooling, cooldown_ms)
   local due, freed, cooldowns = {}, finish.freed, finish.cooldowns
-  local until_of = waits_until(rank_keys(now), freed)
   for i = 1, #freed do
-    due[i] = math.max(now, until_of[freed[i]] or 0)
+    due[i] = finish.waits_until[i] > now_text and tonumber(finish.waits_until[i]) or now
   end
   if not (cooling or #finish.cooling.values > 0 or finish.some_cooldown) then
     return due
@@ -255,7 +256,7 @@ end
 -- be, in one text for one of 16 parts of all keys, `DIGEST TIME` after `DIGEST TIME`. A key that all events wait for anyway
 -- needs no time.
 local function write_finished_at(finish, cooldown_ms, generation)
-  local shards, now_text, cools_all = {}, format('%d', now), finish.cooling.cools_all
+  local shards, cools_all = {}, finish.cooling.cools_all
   for _, digests in ipairs({ finish.empty_lanes, finish.long_digests }) do
     for i = 1, #digests do
       local digest = digests[i]

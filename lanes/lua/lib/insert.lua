@@ -99,21 +99,21 @@ local function link(ranks, ready, event, key, after)
   end
   local head, tail, length, tail_key = read_lane(lane)
   if not after then
-    local waits, successors = read_links(get(LINKS, tail))
+    local waits, successors, until_text = read_links(get(LINKS, tail))
     successors[tail_key] = name
-    put(LINKS, tail, links_text(waits, successors))
+    put(LINKS, tail, links_text(waits, successors, until_text))
     put(LANE, digest, lane_text(head, name, length + 1, key))
     return tail, nil, length + 1
   end
   local before = predecessor(ranks, after, digest)
   if before then
     local own_key = key_number(get(EVENT, before), digest)
-    local waits, successors = read_links(get(LINKS, before))
+    local waits, successors, until_text = read_links(get(LINKS, before))
     successors[own_key] = name
-    put(LINKS, before, links_text(waits, successors))
+    put(LINKS, before, links_text(waits, successors, until_text))
   else
     local waits, successors = read_links(get(LINKS, after))
-    put(LINKS, after, links_text(waits + 1, successors))
+    put(LINKS, after, links_text(waits + 1, successors, sub(ranks.stored[after], CLIENT_END + 1, UNTIL_END)))
     if due_of(ready, after) then
       ready[after] = false
     end
@@ -153,11 +153,12 @@ local function insert(ranks, ready, event)
       event.until_ms = until_ms > now and math.min(event.until_ms, until_ms) or event.until_ms
     end
   end
-  local links = links_text(waits, own_successors)
+  local until_text = format('%d', event.until_ms)
+  local links = links_text(waits, own_successors, until_text)
   if links then
     put(LINKS, event.name, links)
   end
-  local stored = event.rank .. event.mark .. event.client .. format('%d', event.until_ms)
+  local stored = event.rank .. event.mark .. event.client .. until_text
   ranks.stored[event.name] = stored .. table.concat(predecessors)
   if event.until_ms > now or event.mark == 'c' then
     ranks.key_of[event.name] = values_until(ranks, event.kept_until_ms).key

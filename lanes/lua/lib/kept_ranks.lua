@@ -1,12 +1,13 @@
--- The ranks of the events that wait: as they are stored, and as an append leaves them. Uses clock, bulk, rank and layout.
+-- The ranks of the events that wait: as they are stored, and as an append leaves them. Uses clock, bulk, rank, layout
+-- and staged.
 
 -- Greater than what follows the time in any rank.
 local LATEST = string.rep('9', RANK_DIGITS - TIME_DIGITS)
 
 -- `names`: the keys in which ranks are looked for. `stored`: event → its rank as it is stored, false without; `key_of`:
--- event → its key. `at_most`: event without a stored rank → what its rank is at most. `values`: key → what is written there.
+-- event → its key. `values`: key → what is written there.
 local function no_ranks(names)
-  return { names = names, stored = {}, key_of = {}, at_most = {}, values = {}, values_until = {} }
+  return { names = names, stored = {}, key_of = {}, values = {}, values_until = {} }
 end
 
 local function read_ranks(ranks, events)
@@ -33,7 +34,7 @@ local function rank_at_most(record)
   return record and sub(record, 1, TIME_DIGITS) .. LATEST or ''
 end
 
--- Read the ranks of the last events of lanes, by lane; some have none.
+-- Return the ranks of the last events of lanes, by lane: as they are stored, else what they are at most.
 local function read_tail_ranks(ranks, tails, lane_count)
   local asked, is_asked = {}, {}
   for lane = 1, lane_count do
@@ -43,10 +44,16 @@ local function read_tail_ranks(ranks, tails, lane_count)
       asked[#asked + 1] = tail
     end
   end
-  local unranked = read_ranks(ranks, asked)
+  local unranked, at_most = read_ranks(ranks, asked), {}
   for i, record in ipairs(read_all('HMGET', EVENT, unranked)) do
-    ranks.at_most[unranked[i]] = rank_at_most(record)
+    at_most[unranked[i]] = rank_at_most(record)
   end
+  local rank_of = {}
+  for lane = 1, lane_count do
+    local tail = tails[lane]
+    rank_of[lane] = tail and (ranks.stored[tail] or at_most[tail])
+  end
+  return rank_of
 end
 
 local function values_until(ranks, kept_until_ms)
@@ -61,13 +68,23 @@ end
 
 -- Keep the rank of a new event until its wait and its cooldown are over.
 local function keep_rank(ranks, name, stored, until_ms, cooldown)
-  ranks.stored[name] = stored
   if until_ms > now or cooldown > 0 then
     local values = cooldown == 0 and ranks.values_until[until_ms]
       or values_until(ranks, math.max(until_ms, now + math.min(cooldown, LONGEST_WAIT_MS)))
     local count = values.count
     values[count + 1], values[count + 2], values.count = name, stored, count + 2
-    ranks.key_of[name] = values.key
+  else
+    ranks.stored[name] = stored
+  end
+end
+
+-- Stage the ranks of new events, for those that go before them.
+local function stage_ranks(ranks)
+  for key, values in pairs(ranks.values) do
+    stage(key, values)
+    for at = 1, #values, 2 do
+      ranks.stored[values[at]], ranks.key_of[values[at]] = values[at + 1], key
+    end
   end
 end
 

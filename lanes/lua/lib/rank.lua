@@ -1,5 +1,5 @@
 -- Ranks: while an event waits for earlier ones, events that happened before it are put before it. How a rank is stored is in
--- lanes/records.py. Ranks are in the generation in which the wait ends. Uses clock and bulk.
+-- lanes/records.py. Ranks are in the generation in which the wait ends. Uses clock.
 local MARK, CLIENT_END, UNTIL_END = RANK_DIGITS + 1, RANK_DIGITS + 1 + CLIENT_BYTES, RANK_DIGITS + 1 + CLIENT_BYTES + TIME_DIGITS
 
 -- The key of the ranks whose waits end at this time, and when it expires.
@@ -20,18 +20,4 @@ local function rank_keys(first_ms)
     end
   end
   return existing
-end
-
--- Until when these events wait, by name; without those that do not wait. `rank_names`: of `rank_keys(now)`.
-local function waits_until(rank_names, names)
-  local until_of = {}
-  for _, key in ipairs(rank_names) do
-    for i, rank in ipairs(read_all('HMGET', key, names)) do
-      local at = rank and tonumber(sub(rank, CLIENT_END + 1, UNTIL_END))
-      if at and at > now then
-        until_of[names[i]] = at
-      end
-    end
-  end
-  return until_of
 end

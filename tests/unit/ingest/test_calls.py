@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import base64
 import hmac
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
 
-import lanes
 import mapping
 from ingest.access.sources import Source
-from ingest.calls import Calls, Offer
+from ingest.calls import Calls, Entries, Offer
 from ingest.counters import Counters
 from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS
-from ingest.group_commit import Entry
-from mapping.envelope import JsonObject
 from settings import Settings
 from tests.logged import logged
+from tests.unit.ingest.json_entries import json_entries
 
 DESTINATIONS = mapping.destinations({"destinations": {"d": {"site_id": "s", "api_key": "k"}}})
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -42,7 +41,7 @@ def calls(source: Source = WEB, counters: Counters | None = None) -> Calls:
     """Calls whose entries hold the event as JSON."""
     return Calls(
         [source, SERVER],
-        lambda source, event, _, __: (Entry(lanes.NewEvent(orjson.dumps(event), (), source.name), False),),
+        json_entries,
         counters or Counters(),
         Settings(),
         DESTINATIONS,
@@ -328,9 +327,9 @@ def test_events_wait_as_their_way_and_their_source_say(
 ) -> None:
     ranks: list[bytes] = []
 
-    def entries(_source: Source, _event: JsonObject, _body: bytes, rank: bytes) -> tuple[Entry, ...]:
-        ranks.append(rank)
-        return ()
+    def entries(_source: Source, _events: Any, _packed: Any, offered: Sequence[bytes]) -> list[Entries]:
+        ranks.extend(offered)
+        return [()]
 
     reader, raw = Calls([source], entries, Counters(), Settings(**settings), DESTINATIONS), orjson.dumps(TRACK)
     if path == "webhook":

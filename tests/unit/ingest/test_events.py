@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from ingest.errors import Refusal
-from ingest.events import MAX_LEVELS, Reception, completed, may_be_deep, packed, shared
+from ingest.events import MAX_LEVELS, Reception, as_stored, completed, may_be_deep, shared
 from ingest.times import instant
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -54,7 +54,7 @@ def remarks(event: Any, **how: Any) -> tuple[str, ...]:
 )
 def test_an_invalid_event_is_refused_with_the_field(event: Any, field: str | None, text: str) -> None:
     with pytest.raises(Refusal) as refused:
-        packed("web", complete(event), event)
+        as_stored("web", complete(event), event)
 
     assert (refused.value.status, refused.value.field) == (400, field)
     assert text in refused.value.message
@@ -298,8 +298,8 @@ def nested(shape: str, levels: int) -> Any:
 def test_an_event_has_64_levels_at_most_and_the_member_of_more_is_named(member: str, shape: str) -> None:
     def pack(levels: int) -> None:
         event = TRACK | {"integrations": {}, member: {"in": nested(shape, levels - 2)}}
-        assert levels <= MAX_LEVELS or levels > 500 or may_be_deep(json.dumps(event).encode(), 1)
-        packed("web", complete(event), event)
+        assert levels <= MAX_LEVELS or levels > 500 or may_be_deep(json.dumps(event).encode(), [event])
+        as_stored("web", complete(event), event)
 
     pack(MAX_LEVELS)
     for levels in (MAX_LEVELS + 1, 100, 250, 252, 253, 254, 255, 500, 1000):
@@ -320,4 +320,4 @@ def test_the_shared_members_of_a_batch_have_the_levels_of_an_event(shape: str) -
 def test_an_event_may_have_many_objects_and_brackets() -> None:
     event = TRACK | {"properties": {"products": [{"tags": [[]]}] * 300, "text": "[{" * 300}}
 
-    assert packed("web", complete(event), event)
+    assert as_stored("web", complete(event), event)

@@ -9,13 +9,12 @@ from typing import Any
 
 import orjson
 
-import lanes
 import mapping
 from ingest.access.sources import Source
 from ingest.calls import Calls, Offer
 from ingest.counters import Counters
-from ingest.group_commit import Entry
 from settings import Settings
+from tests.unit.ingest.json_entries import json_entries
 
 NOW = datetime(2026, 11, 28, 15, 0, 2, tzinfo=UTC)
 WEBSITE = Source(name="website", write_key="w", webhook_secret="s", destinations=["d"])
@@ -24,7 +23,7 @@ DESTINATION = mapping.destinations({"destinations": {"d": {"site_id": "s", "api_
 
 CALLS = Calls(
     [WEBSITE],
-    lambda source, event, _, __: (Entry(lanes.NewEvent(orjson.dumps(event), (), source.name), False),),
+    json_entries,
     Counters(),
     Settings(),
     {"d": DESTINATION},

@@ -9,7 +9,16 @@ import orjson
 import pytest
 import zstandard
 
-from mapping.envelope import TooDeep, encoded, has_more_levels, pack, source_of, unpack, unpack_shallow
+from mapping.envelope import (
+    TooDeep,
+    encoded,
+    has_more_levels,
+    may_have_more_levels,
+    pack,
+    source_of,
+    unpack,
+    unpack_shallow,
+)
 
 EVENT = {"type": "track", "event": "Größe", "context": {"library": {"name": "analytics.js", "version": "1"}}}
 
@@ -65,6 +74,20 @@ def test_a_value_of_any_depth_is_encoded(levels: int, shape: str) -> None:
     assert not has_more_levels(value, levels)
     assert not has_more_levels((1, "x"), 1)
     assert orjson.loads(encoded({"value": value})) == {"value": value}
+
+
+@pytest.mark.parametrize("last", [{}, [], {"x": 1}, [1], {"x": [1]}, [{"x": 1}]])
+@pytest.mark.parametrize("shape", ["objects", "arrays with numbers"])
+def test_parsed_values_are_told_apart_by_their_levels(shape: str, last: Any) -> None:
+    """Only values of exactly `most` levels, or with one level less, may count as deeper."""
+    around = nested(60, shape)
+    text = orjson.dumps(around).replace(b"[]", orjson.dumps(last))
+    event = orjson.loads(b'{"few": {"a": 1}, "in": %b, "id": "x"}' % text)
+    levels = next(most for most in range(100) if not has_more_levels(event, most))
+
+    assert all(may_have_more_levels([{"a": 1}, event], most) for most in range(1, levels))
+    assert not any(may_have_more_levels([{"a": 1}, event], most) for most in range(levels + 1, 100))
+    assert not may_have_more_levels([], 10)
 
 
 def test_an_integer_beyond_64_bits_is_encoded() -> None:

@@ -10,13 +10,12 @@ from typing import Any
 import orjson
 import pytest
 
-import lanes
 import mapping
 from ingest.access.sources import Source
 from ingest.calls import Calls, Offer
 from ingest.errors import Refusal
-from ingest.group_commit import Entry
 from settings import Settings
+from tests.unit.ingest.json_entries import json_entries
 from tests.unit.ingest.test_calls import Counts
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -34,7 +33,7 @@ def calls(counters: Counts | None = None, **keys: Any) -> Calls:
     source = Source(**{"name": "web", "write_key": "w", "webhook_secret": "s", "destinations": ["d"]} | keys)
     return Calls(
         [source],
-        lambda source, event, _, __: (Entry(lanes.NewEvent(orjson.dumps(event), (), source.name), False),),
+        json_entries,
         counters or Counts(),
         Settings(),
         DESTINATIONS,

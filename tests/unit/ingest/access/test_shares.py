@@ -14,7 +14,7 @@ import mapping
 from ingest.access.shares import Shares
 from ingest.access.sources import Source
 from ingest.errors import Refusal
-from ingest.group_commit import Entry
+from ingest.queues.group_commit import Entry
 from lanes import keys, records
 from mapping.envelope import pack
 

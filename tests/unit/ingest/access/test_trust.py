@@ -20,7 +20,7 @@ from ingest import counters
 from ingest.access.shares import Shares
 from ingest.access.sources import sources
 from ingest.errors import Refusal
-from ingest.group_commit import Entry
+from ingest.queues.group_commit import Entry
 from tests.conftest import RedisServer
 from tests.unit.ingest.test_app import Asked, accepted, replies
 

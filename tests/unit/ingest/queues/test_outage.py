@@ -12,8 +12,8 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from ingest.outage import Outage
-from ingest.redis_errors import fault
+from ingest.queues.outage import Outage
+from ingest.queues.redis_errors import fault
 
 
 class Clock:

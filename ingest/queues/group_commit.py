@@ -17,10 +17,10 @@ from redis.exceptions import MasterDownError, ReadOnlyError
 
 import lanes
 import mapping
-from ingest import redis_errors
 from ingest.errors import Refusal
-from ingest.outage import RETRY_AFTER_S, Outage
-from ingest.wakeups import Wakeups
+from ingest.queues import redis_errors
+from ingest.queues.outage import RETRY_AFTER_S, Outage
+from ingest.queues.wakeups import Wakeups
 from lanes import keys, records
 from lanes.memory import Memory
 from lanes.suppression import SuppressionList
@@ -77,12 +77,20 @@ class GroupCommit:
         self._outage = Outage(clock)
         self._fault: str | None = None  # what the log says last about the queue; None while it can be used
 
-    def entry(self, source: str, event: JsonObject, body: bytes, rank: bytes) -> Entry:
-        """Return the entry of an event, packed as `body`: with its ordering keys, cooldown and joined keys."""
-        keys, needs_cooldown, join, run = mapping.ordering_info(event, self._destination)
-        cooldown_ms = self._queue.cooldown_ms if needs_cooldown else 0
-        new_event = lanes.NewEvent(body, keys, message_key(source, event), cooldown_ms, join, None, rank, run)
-        return Entry(new_event, event["type"] == mapping.DELETION)
+    def entries(
+        self, source: str, events: Sequence[JsonObject], packed: Sequence[bytes], ranks: Sequence[bytes]
+    ) -> list[Entry]:
+        """Return the entries of events: with their ordering keys, cooldowns and joined keys.
+
+        `packed` is how the events are stored.
+        """
+        destination, entries = self._destination, []
+        for event, body, rank in zip(events, packed, ranks, strict=True):
+            keys, needs_cooldown, join, run = mapping.ordering_info(event, destination)
+            cooldown_ms = self._queue.cooldown_ms if needs_cooldown else 0
+            new_event = lanes.NewEvent(body, keys, message_key(source, event), cooldown_ms, join, None, rank, run)
+            entries.append(Entry(new_event, event["type"] == mapping.DELETION))
+        return entries
 
     async def append(self, entries: Sequence[Entry]) -> list[Result]:
         """Append the entries of one request; return the result of each of them after they are durable.
@@ -215,9 +223,7 @@ class GroupCommit:
         return ["suppressed" if is_suppressed else next(results) for is_suppressed in suppressed]
 
     async def _append_entries(self, received: Sequence[Entry]) -> list[Result]:
-        # Events that are appended together are in the order of their ranks; those of one request keep theirs.
-        ranks = [records.order(entry.event.rank) for entry in received]
-        order = sorted(range(len(ranks)), key=ranks.__getitem__)
+        order = _order(received)
         entries = [received[index] for index in order]
         appended = await lanes.append_async(self._queue, [entry.event for entry in entries])
         for _ in range(appended.wake):
@@ -250,6 +256,14 @@ class GroupCommit:
             log.QUEUE_USABLE.write(destination=name)
         else:
             log.QUEUE_UNUSABLE.write(destination=name, reason=fault, error=cause(error) if error else None)
+
+
+def _order(entries: Sequence[Entry]) -> Sequence[int]:
+    """Return the indexes of entries that are appended together, by their ranks. Those of one request keep theirs."""
+    ranks = [entry.event.rank for entry in entries]
+    if not any(ranks):
+        return range(len(ranks))
+    return sorted(range(len(ranks)), key=[records.order(rank) for rank in ranks].__getitem__)
 
 
 def _refuse(group: list[Request], error: Exception) -> None:

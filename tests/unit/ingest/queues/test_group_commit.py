@@ -13,9 +13,9 @@ from redis.exceptions import ConnectionError, ReadOnlyError, RedisError
 
 import lanes
 import mapping
-from ingest import group_commit
 from ingest.errors import Refusal
-from ingest.group_commit import Entry, GroupCommit, Result
+from ingest.queues import group_commit
+from ingest.queues.group_commit import Entry, GroupCommit, Result
 from lanes import suppression
 from lanes.memory import Memory
 from mapping.envelope import pack
@@ -75,7 +75,8 @@ def group_commit_of(
 
 
 def entry(commits: GroupCommit, content: dict[str, Any]) -> Entry:
-    return commits.entry("web", content, pack("web", content), b"")
+    (made,) = commits.entries("web", [content], [pack("web", content)], [b""])
+    return made
 
 
 def event(name: str, **more: Any) -> dict[str, Any]:
@@ -202,7 +203,7 @@ def test_each_change_of_the_fault_of_a_queue_is_logged(caplog: pytest.LogCapture
 
     asyncio.run(run())
 
-    other, another, usable = logged(caplog)
+    other, another, usable = logged(caplog, "queue_unusable", "queue_usable")
     assert "2000 in Redis" in other["reason"]
     assert "3000 in Redis" in another["reason"]
     assert usable == {"event": "queue_usable", "destination": "d"}
