@@ -113,6 +113,7 @@ TOTAL = Key(
     _FOR_EVER,
     "lanes",
 )
+CLOCK = Key(":clock", "string", "the Redis time in ms of the last sweep", _FOR_EVER, "lanes")
 WAKEUP = Key(
     ":wakeup",
     "string",
