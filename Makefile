@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: install demo test clients check bench chaos differential lock clean
+.PHONY: install demo test clients check bench chaos ha differential lock clean
 
 install: $(STAMP)
 
@@ -37,6 +37,10 @@ bench: $(STAMP)
 # SEED, EVENTS and MINUTES are taken from the environment.
 chaos: $(STAMP)
 	$(BIN)/python -m tests.chaos
+
+# Failovers and restarts of Redis under load.
+ha: $(STAMP)
+	$(BIN)/python -m tests.ha
 
 # Needs Node 20, npm and a copy of the reference.
 REFERENCE ?= ../shared/reference

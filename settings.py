@@ -142,6 +142,7 @@ class Settings(BaseSettings):
     max_cooldown_s: float = Field(default=30.0, gt=0, le=_DAY_S)
     max_fan_in: int = Field(default=10, ge=1, le=1_000_000)
     queue_limit: int = Field(default=1_000_000, ge=1, le=10**12)
+    durability: Literal["local", "replicated"] = "local"
     memory_share: float = Field(default=0.6, gt=0, le=1)
     dedupe_s: int = Field(default=24 * 3600, ge=1, le=3650 * _DAY_S)
     reorder_ms: int | None = Field(default=None, ge=0, lt=10_000)

@@ -17,6 +17,7 @@ import lanes
 import mapping
 from console.errors import CommandError
 from console.local import running
+from lanes.server.connect import connect
 from privacy.purge import ErasureContext
 from settings import Settings, not_set
 
@@ -45,9 +46,7 @@ class Session:
     @cached_property
     def client(self) -> redis.Redis:
         """The connection to Redis."""
-        return redis.Redis.from_url(
-            self.settings.redis_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_CONNECT_TIMEOUT_S
-        )
+        return connect(self.settings.redis_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_CONNECT_TIMEOUT_S)
 
     @cached_property
     def destinations(self) -> dict[str, mapping.Destination]:

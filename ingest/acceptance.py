@@ -26,6 +26,8 @@ from lanes.server.memory import Memory
 from mapping.envelope import JsonObject
 from settings import Settings, digest
 
+_REPLICATED_MS = 1000  # half of the time after which a connection to Redis times out
+
 
 class Configuration(NamedTuple):
     """The configuration file, as ingest uses it."""
@@ -55,7 +57,10 @@ class Acceptance:
         self._counters = counters
         self._queues = {
             name: lanes.AsyncQueue(
-                client=client, name=name, **settings.queue_config(destination.delivery.remember_days)
+                client=client,
+                name=name,
+                replicated_ms=_REPLICATED_MS if settings.durability == "replicated" else None,
+                **settings.queue_config(destination.delivery.remember_days),
             )
             for name, destination in configuration.destinations.items()
         }

@@ -18,8 +18,6 @@ from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-import redis.asyncio
-
 from ingest import bodies, paths, responses
 from ingest.acceptance import Acceptance, Configuration
 from ingest.browser import analytics_js, pixel
@@ -32,6 +30,7 @@ from ingest.queues.redis_connection import Connection
 from ingest.queues.wakeups import Wakeups
 from ingest.reload import Reload
 from ingest.responses import SUCCESS, Response, Send, json_response, refused
+from lanes.server.connect import connect_async
 from lanes.server.redis_url import address
 from logs import events as log
 from metrics import endpoint, traces
@@ -116,11 +115,11 @@ class Ingest:
 
     def _start(self) -> list[asyncio.Task[None]]:
         """Make what requests use; return the tasks that write the counts and watch."""
-        self._client = redis.asyncio.Redis.from_url(
+        self._client = connect_async(
             self._settings.redis_url,
+            connection_class=Connection,
             socket_timeout=_REDIS_S,
             socket_connect_timeout=_REDIS_S,
-            connection_class=Connection,
         )
         self._wakeups = Wakeups(self._settings.broker())
         self._acceptance = self._acceptance_of(self._first)

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from lanes import fates, keys, records
 from lanes.queue import AsyncQueue, NamedQueue, Queue
-from lanes.scripts import Argument, run, run_async
+from lanes.scripts import Argument, run, run_async, run_replicated
 
 logger = logging.getLogger("lanes")
 
@@ -75,8 +75,14 @@ def append(queue: Queue, events: Sequence[NewEvent]) -> Appended:
 
 
 async def append_async(queue: AsyncQueue, events: Sequence[NewEvent]) -> Appended:
-    """Do what `append` does, with an asyncio client."""
-    return appended(queue, await run_async(queue, "append", append_arguments(queue, events)))
+    """Do what `append` does, with an asyncio client.
+
+    Raises NotReplicated when the queue waits for a replica that does not get the events; these may be appended then.
+    """
+    arguments = append_arguments(queue, events)
+    if queue.replicated_ms is None:
+        return appended(queue, await run_async(queue, "append", arguments))
+    return appended(queue, await run_replicated(queue, "append", arguments, queue.replicated_ms))
 
 
 def generation_ms(dedupe_s: int) -> int:

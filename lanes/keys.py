@@ -119,6 +119,7 @@ TOTAL = Key(
     _FOR_EVER,
     "lanes",
 )
+CLOCK = Key(":clock", "string", "the Redis time in ms of the last sweep", _FOR_EVER, "lanes")
 WAKEUP = Key(
     ":wakeup",
     "string",

@@ -62,3 +62,4 @@ class AsyncQueue(NamedQueue):
     """The same with an asyncio client, for `append_async`."""
 
     client: redis.asyncio.Redis
+    replicated_ms: int | None = None  # for how long an append waits until a replica has it; None: it does not wait

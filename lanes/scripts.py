@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import redis
 from redis.client import Pipeline
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError, TimeoutError
 
 from lanes import keys
 from lanes.queue import AsyncQueue, Queue
@@ -35,7 +35,10 @@ _USES = re.compile(r"^-- uses ([\w, ]+)$", re.MULTILINE)
 _COMMENT, _NAME = re.compile(r"--.*"), re.compile(r"\b[A-Z][A-Z_]+\b")
 _LINE = re.compile(r"(?:user_script|\[string \"<python>\"\]):(\d+)")
 # States of the server, not faults of a script. The client has no exception of its own for these.
-_SERVER_STATES = ("BUSY ", "MISCONF ", "NOREPLICAS ", "UNKILLABLE ")
+_SERVER_STATES = ("BUSY ", "MISCONF ", "UNKILLABLE ")
+# A replica is asked what its disk has at the beginning of each WAITAOF, and otherwise says so once a second. Its answer
+# to the first question comes before its write.
+_ASKED_AFTER_MS = (2, 5, 10, 20, 50, 100)
 _QUEUE = re.compile(r"\{(.+?)\}")
 
 
@@ -44,6 +47,14 @@ class ScriptError(ResponseError):
 
     Nothing was written, unless a key of the queue has a wrong type: scripts read and decide before they write.
     """
+
+
+class NoReplicas(ReadOnlyError):
+    """The server takes no writes, because too few replicas follow it. After a failover that is the old primary."""
+
+
+class NotReplicated(TimeoutError):
+    """What a script wrote is not yet on the disks of the primary and of a replica. It may get there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +135,38 @@ async def run_async(queue: AsyncQueue, verb: str, arguments: Sequence[Argument])
         raise_named(error, verb, queue.base, script)
 
 
+async def run_replicated(queue: AsyncQueue, verb: str, arguments: Sequence[Argument], patience_ms: int) -> Any:
+    """Do what `run_async` does, and wait until the writes are on the disks of the primary and of a replica.
+
+    Raises NotReplicated after `patience_ms`.
+    """
+    script = load("lanes", verb)
+    reply: Any = None
+    disks: Any = None
+    for command, text in (("EVALSHA", script.sha), ("EVAL", script.text)):
+        async with queue.client.pipeline(transaction=False) as pipeline:
+            pipeline.execute_command(command, text, 1, queue.base, *arguments)
+            for wait_ms in (*_ASKED_AFTER_MS, patience_ms):
+                pipeline.execute_command("WAITAOF", 1, 1, wait_ms)  # for the writes of this connection
+            reply, *_, disks = await pipeline.execute(raise_on_error=False)
+        if not isinstance(reply, NoScriptError):
+            break
+    if isinstance(reply, ResponseError):
+        raise_named(reply, verb, queue.base, script)
+    if isinstance(disks, Exception):
+        raise disks
+    if min(disks) < 1:
+        raise NotReplicated(f"the append to {queue.name} is not on the disk of a replica")
+    return reply
+
+
 def raise_named(error: ResponseError, verb: str, key: str, script: Script | None = None) -> NoReturn:
     """Raise ScriptError in place of the reply to a script that failed; what the server itself refuses is raised as it
     is.
     """
     text = str(error)
+    if text.startswith("NOREPLICAS "):
+        raise NoReplicas(text) from error
     if type(error) is not ResponseError or text.startswith(_SERVER_STATES):
         raise error
     line, queue = _LINE.search(text), _QUEUE.search(key)

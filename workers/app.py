@@ -52,8 +52,9 @@ def _wait_after(error: Exception) -> None:
 settings = Settings.load()
 # Without fixups, Celery puts no directory of a Django project on the module search path.
 app = Celery("segue", include=["workers.tasks"], fixups=())
+broker = settings.broker()
 app.conf.update(
-    settings.broker(),
+    broker,
     task_default_queue=QUEUE,
     task_ignore_result=True,
     task_store_errors_even_if_ignored=False,
@@ -71,7 +72,8 @@ app.conf.update(
         "socket_keepalive": True,
         "socket_timeout": 30,
         "retry_on_timeout": True,
-    },
+    }
+    | broker.get("broker_transport_options", {}),
     beat_schedule={
         "sweep": {"task": "sweep", "schedule": settings.sweep_s, "options": {"expires": max(settings.sweep_s, 1.0)}}
     },

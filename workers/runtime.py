@@ -25,6 +25,7 @@ from delivery.prepare import Trust
 from delivery.sender import DeliveryLimits
 from lanes import configurations
 from lanes.queue import NO_LIMIT
+from lanes.server.connect import connect
 from logs import events as log
 from metrics import traces
 from privacy.purge import ErasureContext
@@ -202,7 +203,7 @@ def _shared(of_before: Mapping[str, T], destinations: Mapping[str, Any]) -> dict
 def _connect(url: str) -> redis.Redis:
     """Return a client that tries a command again for some seconds while Redis is unavailable."""
     retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), 10)
-    return redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5, retry=retry)
+    return connect(url, socket_timeout=10, socket_connect_timeout=5, retry=retry)
 
 
 def _trust(document: Mapping[str, Any]) -> Trust:

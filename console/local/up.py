@@ -11,13 +11,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import redis
-
 import mapping
 from console.errors import CommandError
 from console.local import programs, running
 from console.local.data_dir import redis_socket
 from console.local.supervisor import Supervisor
+from lanes.server.connect import connect
 from lanes.server.redis_url import socket_url, without_credentials
 from logs import events as log
 from logs import output
@@ -76,7 +75,7 @@ def _start(supervisor: Supervisor, settings: Settings, ports: dict[str, int], em
         environment["REDIS_URL"] = embedded_url
         supervisor.start(programs.embedded_redis(embedded_url, settings.data_dir / "redis"))
     else:
-        redis.Redis.from_url(settings.redis_url, socket_connect_timeout=5).ping()
+        connect(settings.redis_url, socket_connect_timeout=5).ping()
     if "simulator" in ports:
         environment["SEGUE_TRACK_URL"] = programs.url(programs.LOOPBACK, ports["simulator"])
         credentials = [(destination.site_id, destination.api_key) for destination in destinations.values()]

@@ -15,6 +15,8 @@ from redis.exceptions import (
     TimeoutError,
 )
 
+from lanes.scripts import NoReplicas, NotReplicated
+
 
 class Fault(NamedTuple):
     """Why an append is not possible. `code` is for programs, `text` for people."""
@@ -34,6 +36,10 @@ def fault(error: Exception) -> Fault:
     match error:
         case OutOfMemoryError():
             return Fault("redis_out_of_memory", "Redis is out of memory")
+        case NotReplicated():
+            return Fault("not_replicated", "no replica of Redis has the events on its disk")
+        case NoReplicas():
+            return Fault("redis_read_only", "too few replicas follow this Redis")
         case ReadOnlyError() | MasterDownError():
             return Fault("redis_read_only", "Redis is a read-only replica")
         case BusyLoadingError():

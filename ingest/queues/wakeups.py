@@ -28,7 +28,8 @@ class Wakeups:
     def __init__(self, broker: Mapping[str, Any]) -> None:
         """Connect with `broker`, the settings of Celery for it."""
         self._celery = Celery("segue-ingest", fixups=())
-        self._celery.conf.update(broker, broker_transport_options=_TIMEOUTS)
+        options = _TIMEOUTS | dict(broker.get("broker_transport_options", {}))
+        self._celery.conf.update({**broker, "broker_transport_options": options})
         self._pending: queue.SimpleQueue[tuple[str, list[str | int]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._send_all, name="wakeups", daemon=True)
         self._thread.start()

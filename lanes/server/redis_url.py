@@ -2,12 +2,16 @@
 
 Celery's transport reads a URL in another way than the client of Redis: it does not verify certificates unless it is
 told to, and it refuses options such as `socket_timeout`. So both get what the client of Redis reads.
+
+`redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DATABASE` names Sentinels, which know the primary of the service. User,
+password and options of the URL are those of the primary; `sentinel_username` and `sentinel_password` are options too.
 """
 
 from __future__ import annotations
 
 import re
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -16,10 +20,42 @@ import redis
 import redis.asyncio
 from redis.connection import parse_url
 
-_SCHEMES = ("redis", "rediss", "unix")
+_SENTINEL = "+sentinel"
+_SCHEMES = ("redis", "rediss", "unix", f"redis{_SENTINEL}", f"rediss{_SENTINEL}")
+_OF_SENTINELS = ("sentinel_username", "sentinel_password")
+_CREDENTIALS = ("username", "password", *_OF_SENTINELS)
 _BYTES_ONLY = "decode_responses"  # what is stored is no text
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _VERIFIED = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Sentinels:
+    """What a checked URL of Sentinels says. `node`: the URL of a Redis at the address of the first one."""
+
+    hosts: tuple[tuple[str, int], ...]
+    service: str
+    node: str
+    credentials: dict[str, str]  # of the Sentinels: username and password, as far as they are set
+
+
+def sentinels(url: str) -> Sentinels | None:
+    """Return the Sentinels of a checked URL; None when it names a Redis."""
+    scheme, sentinel, _ = url.partition("://")[0].partition(_SENTINEL)
+    if not sentinel:
+        return None
+    parts = urlsplit(url)
+    user, at, names = parts.netloc.rpartition("@")
+    service, _, database = parts.path.removeprefix("/").partition("/")
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    query = urlencode([(name, value) for name, value in options if name not in _OF_SENTINELS])
+    addresses = [urlsplit(f"//{name}") for name in names.split(",")]
+    return Sentinels(
+        hosts=tuple([(each.hostname or "", each.port or 26379) for each in addresses]),
+        service=service,
+        node=f"{scheme}://{user}{at}{names.partition(',')[0]}/{database}{'?' if query else ''}{query}",
+        credentials={name.removeprefix("sentinel_"): value for name, value in options if name in _OF_SENTINELS},
+    )
 
 
 def checked_url(url: str) -> str:
@@ -29,14 +65,17 @@ def checked_url(url: str) -> str:
     """
     scheme = url.partition("://")[0]
     if scheme not in _SCHEMES:
-        raise ValueError("must begin with redis://, rediss:// or unix://")
-    if not _is_well_formed(url):
+        raise ValueError("must begin with redis://, rediss:// or unix://, or redis+sentinel:// or rediss+sentinel://")
+    if not (_names_sentinels(url) if scheme.endswith(_SENTINEL) else _is_well_formed(url)):
         form = "unix:///path" if scheme == "unix" else f"{scheme}://host:port/number"
+        form = f"{scheme}://host:port,host:port/service/number" if scheme.endswith(_SENTINEL) else form
         raise ValueError(
             f"must be like {form}; in a user and a password, / ? # @ must be percent-encoded: %2F %3F %23 %40"
         )
     for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True):
-        if not _is_option(scheme, name, value):
+        if scheme.endswith(_SENTINEL) and name in _OF_SENTINELS:
+            continue
+        if not _is_option(scheme.removesuffix(_SENTINEL), name, value):
             raise ValueError(f"the option {name} cannot be used, or its value is invalid")
         if name in _FILES and not Path(value).is_file():
             raise ValueError(f"the option {name}: there is no such file")
@@ -50,6 +89,8 @@ def verifies_certificate(url: str) -> bool:
 
 def broker_settings(url: str) -> dict[str, Any]:
     """Return the settings of Celery for a checked URL. Certificates are verified, unless the URL's options say not."""
+    if found := sentinels(url):
+        return _sentinel_broker(found)
     parts, options = urlsplit(url), _options(url)
     address = f"{_credentials(options)}{parts.netloc.rpartition('@')[2]}"
     database = options.get("db", 0)
@@ -58,8 +99,24 @@ def broker_settings(url: str) -> dict[str, Any]:
     broker_url = f"{parts.scheme}://{address}/{database}"
     if parts.scheme == "redis":
         return {"broker_url": broker_url}
-    tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
-    return {"broker_url": broker_url, "broker_use_ssl": _VERIFIED | tls}
+    return {"broker_url": broker_url, "broker_use_ssl": _VERIFIED | tls(options)}
+
+
+def tls(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a connection that are of TLS."""
+    return {name: value for name, value in options.items() if name.startswith("ssl_")}
+
+
+def _sentinel_broker(found: Sentinels) -> dict[str, Any]:
+    options = _options(found.node)
+    begin = f"sentinel://{_credentials(options)}"
+    urls = [f"{begin}{f'[{host}]' if ':' in host else host}:{port}" for host, port in found.hosts]
+    transport: dict[str, Any] = {"master_name": found.service, "sentinel_kwargs": dict(found.credentials)}
+    settings: dict[str, Any] = {"broker_transport_options": transport}
+    if found.node.startswith("rediss:"):
+        settings["broker_use_ssl"] = _VERIFIED | tls(options)
+        transport["sentinel_kwargs"] |= {"ssl": True} | _VERIFIED | tls(options)
+    return settings | {"broker_url": f"{';'.join(urls)}/{options.get('db', 0)}"}
 
 
 def address(url: str) -> str:
@@ -70,13 +127,24 @@ def address(url: str) -> str:
 
 def without_credentials(url: str) -> str:
     """Return a checked URL without user and password."""
-    options = [(name, value) for name, value in parse_qsl(urlsplit(url).query) if name not in ("username", "password")]
+    options = [(name, value) for name, value in parse_qsl(urlsplit(url).query) if name not in _CREDENTIALS]
     return f"{address(url)}?{urlencode(options)}" if options else address(url)
 
 
 def socket_url(path: Path) -> str:
     """Return the URL of a server that listens on a Unix socket."""
     return f"unix://{quote(str(path))}"
+
+
+def _names_sentinels(url: str) -> bool:
+    """Return whether the URL names a service and Sentinels, each by host and port."""
+    try:
+        found = sentinels(url)
+        nodes = [f"redis://{name}" for name in urlsplit(url).netloc.rpartition("@")[2].split(",")]
+    except ValueError:  # of a port
+        return False
+    hosts = found is not None and all(host for host, _ in found.hosts) and all(map(_is_well_formed, nodes))
+    return bool(found and hosts and re.fullmatch(r"[\w.-]+", found.service) and _is_well_formed(found.node))
 
 
 def _is_well_formed(url: str) -> bool:
@@ -92,7 +160,8 @@ def _is_well_formed(url: str) -> bool:
 
 
 def _options(url: str) -> dict[str, Any]:
-    options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
+    found = sentinels(url)
+    options: dict[str, Any] = parse_url(found.node if found else url)  # type: ignore[no-untyped-call]
     return options
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +10,15 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
+import redis.asyncio
 from redis.exceptions import NoPermissionError
 
 import lanes
 from console.checking import redis_findings
+from ingest.queues import redis_errors
 from lanes import keys
-from lanes.server import server
+from lanes.scripts import NotReplicated
+from lanes.server import checks
 from lanes.server.checks import Server
 from privacy import erasure
 from tests.conftest import RedisServer
@@ -66,7 +70,7 @@ def test_a_user_without_a_right_is_told_which(redis_client: redis.Redis, documen
     for command in ("hgetall", "zrem"):
         redis_client.execute_command("ACL", "SETUSER", USER, f"-{command}")
     with redis.Redis.from_url(documented_user) as client:
-        assert server.missing_rights(client) == ["HGETALL", "ZREM"]
+        assert checks.missing_rights(client) == ["HGETALL", "ZREM"]
 
 
 def test_a_user_without_info_can_be_used(redis_client: redis.Redis, documented_user: str) -> None:
@@ -121,3 +125,27 @@ def test_a_refused_rewrite_is_told_and_wanted_again(
         erasure.rewrite_wanted_history(client)
         assert client.exists(keys.AOF_REWRITE.name)
     assert [line["event"] for line in logged(caplog)] == ["history_not_rewritten"] * 2
+
+
+def test_an_append_that_no_replica_gets_is_not_acknowledged(
+    redis_client: redis.Redis, redis_server: RedisServer
+) -> None:
+    event = lanes.NewEvent(b"body", ("k",), "m")
+
+    async def append() -> Exception | None:
+        async with redis.asyncio.Redis.from_url(redis_server.url) as client:
+            queue = lanes.AsyncQueue(client=client, name="q", replicated_ms=1)
+            try:
+                await lanes.append_async(queue, [event])
+            except redis.RedisError as error:
+                return error
+        return None
+
+    redis_client.config_set("appendonly", "yes")
+    try:
+        assert isinstance(asyncio.run(append()), NotReplicated)
+        assert redis_errors.fault(NotReplicated("q")).code == "not_replicated"
+    finally:
+        redis_client.config_set("appendonly", "no")
+    assert "appendonly" in str(asyncio.run(append()))
+    assert lanes.stats(lanes.Queue(client=redis_client, name="q")).waiting == 1

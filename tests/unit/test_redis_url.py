@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from lanes.server.redis_url import (
+    address,
     broker_settings,
     checked_url,
+    sentinels,
     socket_url,
     verifies_certificate,
     without_credentials,
@@ -38,6 +40,11 @@ BAD = {
     f"redis://:{PASSWORD}@127.0.0.1/journeys": "must be like redis://host:port/number",
     f"unix://:{PASSWORD}@/": "must be like unix:///path",
     "unix://tmp/redis.sock": "must be like unix:///path",
+    f"redis+sentinel://:{PASSWORD}@127.0.0.1:26379": "must be like redis+sentinel://host:port,host:port/service/number",
+    f"redis+sentinel://:{PASSWORD}@a:1,b:port/segue/0": "must be like redis+sentinel://host:port,host:port/service/",
+    f"redis+sentinel://:{PASSWORD}@a:1,,b:2/segue/0": "must be like redis+sentinel://host:port,host:port/service/",
+    f"rediss+sentinel://:{PASSWORD}@a:1/segue/x": "must be like rediss+sentinel://host:port,host:port/service/number",
+    f"redis+sentinel://:{PASSWORD}@a:1/segue/0?socket_timeout=x": "the option socket_timeout cannot be used",
     f"redis://:{PASSWORD}@127.0.0.1?socket_timeout=x": "the option socket_timeout cannot be used, or its value",
     f"redis://:{PASSWORD}@127.0.0.1?colour=red": "the option colour cannot be used, or its value is invalid",
     f"redis://:{PASSWORD}@127.0.0.1?decode_responses=true": "the option decode_responses cannot be used",
@@ -186,3 +193,40 @@ def test_celery_verifies_certificates_unless_the_url_says_not() -> None:
 )
 def test_a_url_is_recorded_without_credentials(url: str, bare: str) -> None:
     assert without_credentials(url) == bare
+
+
+SENTINEL_URL = (
+    "redis+sentinel://us%3Aer:p%40ss@s1:26379,[::1]:26380/segue/2?health_check_interval=3&sentinel_password=q"
+)
+
+
+def test_a_url_of_sentinels_names_them_their_service_and_the_primary() -> None:
+    found = sentinels(checked_url(SENTINEL_URL))
+
+    assert found is not None
+    assert (found.hosts, found.service) == ((("s1", 26379), ("::1", 26380)), "segue")
+    assert found.node == "redis://us%3Aer:p%40ss@s1:26379/2?health_check_interval=3"
+    assert found.credentials == {"password": "q"}
+    assert sentinels("redis://127.0.0.1/0") is None
+
+
+def test_celery_gets_the_sentinels_and_their_service() -> None:
+    assert broker_settings(SENTINEL_URL) == {
+        "broker_url": "sentinel://us%3Aer:p%40ss@s1:26379;sentinel://us%3Aer:p%40ss@[::1]:26380/2",
+        "broker_transport_options": {"master_name": "segue", "sentinel_kwargs": {"password": "q"}},
+    }
+
+
+def test_celery_verifies_the_certificates_of_sentinels_and_of_the_primary() -> None:
+    found = broker_settings("rediss+sentinel://s1:26379/segue")
+
+    verified = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+    assert found["broker_use_ssl"] == verified
+    assert found["broker_transport_options"]["sentinel_kwargs"] == {"ssl": True} | verified
+    assert verifies_certificate("rediss+sentinel://s1:26379/segue")
+    assert not verifies_certificate("rediss+sentinel://s1:26379/segue?ssl_cert_reqs=none")
+
+
+def test_what_people_see_of_sentinels_has_no_credentials() -> None:
+    assert address(SENTINEL_URL) == "redis+sentinel://s1:26379,[::1]:26380/segue/2"
+    assert without_credentials(SENTINEL_URL) == f"{address(SENTINEL_URL)}?health_check_interval=3"

@@ -1,0 +1,1 @@
+"""`make ha`: failovers and restarts of Redis under load."""
