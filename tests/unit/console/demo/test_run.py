@@ -13,6 +13,7 @@ ADA = Person("ada", "ada@x.com", {"plan": "pro"}, {"t": "ios"}, {"one": ["Looked
 REPORT = Report(
     sent=10,
     delivered=10,
+    unsent=0,
     dead=0,
     requests=2,
     people=1,
