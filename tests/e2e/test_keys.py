@@ -169,7 +169,9 @@ class Scenario:
         self._move()
 
     def _deliver(self) -> None:
-        """Updates, a merge, a deletion, a changed identifier, events that wait, and one that is not sent."""
+        """Updates, a merge, a deletion, a changed identifier, events that wait, one that is not sent, one refused."""
+        refused = self.pipeline.http.post(f"{self.pipeline.ingest_url}/v1/track", json={"event": "no key"})
+        assert refused.status_code == 401
         self.pipeline.send(
             [
                 {"type": "identify", "userId": "old", "traits": {"plan": "free"}},
