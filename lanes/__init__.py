@@ -18,6 +18,7 @@ from lanes.claims import (
     Settled,
     claim,
     extend,
+    follow_clock,
     reap,
     settle,
 )
@@ -125,6 +126,7 @@ __all__ = [
     "erase_message_ids",
     "erase_targets",
     "extend",
+    "follow_clock",
     "get_dead_letters",
     "import_dead_letters",
     "inspect",
