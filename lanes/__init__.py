@@ -19,6 +19,7 @@ from lanes.claims import (
     Settled,
     claim,
     extend,
+    follow_clock,
     reap,
     settle,
 )
@@ -152,6 +153,7 @@ __all__ = [
     "extend",
     "fate_totals",
     "first_events",
+    "follow_clock",
     "get_dead_letters",
     "import_dead_letters",
     "inspect",

@@ -122,6 +122,12 @@ HISTORY_NOT_REWRITTEN: Final = _event(
     "error",
     "Redis refused to rewrite its append-only file, which contains what was erased. It is tried again in ten minutes.",
 )
+CLOCK_STEPPED_BACK: Final = _event(
+    _WARNING,
+    "clock_stepped_back",
+    "destination seconds",
+    "The clock of Redis stepped back, as after a failover. What was to come was moved by as much.",
+)
 WAKEUP_LOST: Final = _event(
     _WARNING,
     "wakeup_lost",

@@ -1,6 +1,4 @@
 -- Return the events of expired claims to their lanes. Each keeps a line for the claim: when its lease ended, and its id.
--- When the clock of Redis has stepped back since the last call, as after a failover, what was to come comes that much
--- earlier, so nothing waits for the clock.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  most claims to reap in this call
@@ -9,27 +7,6 @@
 -- Clock    Redis' own.
 -- allow-oom
 -- uses clock, bulk
-local STEP_MS = 1000
-
----- The clock ----
-
-local step = now - (call('GET', CLOCK) or now)
-if step < -STEP_MS then
-  for _, key in ipairs({ READY, CLAIMS }) do
-    local later = call('ZRANGEBYSCORE', key, '(' .. now, '+inf', 'WITHSCORES')
-    for at = 1, #later, 2 do
-      later[at], later[at + 1] = later[at + 1] + step, later[at]
-    end
-    write_all('ZADD', key, later)
-  end
-  for field, in_a_ms in pairs({ turn = 1000, rate_at = 1000, probe_at = 1 }) do
-    if call('HEXISTS', ADMISSION, field) == 1 then
-      call('HINCRBY', ADMISSION, field, format('%d', step * in_a_ms))
-    end
-  end
-  call('DEL', WAKEUP, ACQUIRED)
-end
-call('SET', CLOCK, format('%d', now))
 
 ---- Read and decide ----
 

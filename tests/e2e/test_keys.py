@@ -170,7 +170,7 @@ class Scenario:
         self._move()
 
     def _deliver(self) -> None:
-        """Updates, a merge, a deletion, a changed identifier, a conflict, and events that wait, are not sent, or refused."""
+        """Updates, a merge, a deletion, a changed identifier, a conflict; events that wait, are unsent, or refused."""
         refused = self.pipeline.http.post(f"{self.pipeline.ingest_url}/v1/track", json={"event": "no key"})
         assert refused.status_code == 401
         self.pipeline.send(
