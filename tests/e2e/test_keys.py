@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 import redis
 
+import lanes
 from dead_letters import query
 from dead_letters.query import Filter
 from dead_letters.record import DeadLetter
@@ -60,7 +61,7 @@ def differences(seen: Iterable[Seen], registry: Iterable[Key]) -> list[str]:
         (entry,) = matching
         if kind != entry.type:
             found.append(f"{name}: is a {kind}, and its entry says {entry.type}")
-        if has_ttl != entry.expires:
+        if entry.expires is not None and has_ttl != entry.expires:
             found.append(f"{name}: {'has a' if has_ttl else 'has no'} TTL, and its entry says {entry.lifetime!r}")
     unseen = [entry.name for entry in entries if not was_seen(entry, seen)]
     return found + [f"{name}: was not seen" for name in unseen]
@@ -84,8 +85,8 @@ class Watch:
         if command in _DELETED:
             if known is not None:
                 self._ended.add(self._alive.pop(name))
-        elif command == "expire" and known is not None:
-            self._alive[name] = known._replace(has_ttl=True)
+        elif command in ("expire", "persist") and known is not None:
+            self._alive[name] = known._replace(has_ttl=command == "expire")
         elif known is None or command == "set":
             self._alive[name] = Seen(name, _TYPES.get(command, f"value that {command} creates"), has_ttl=False)
 
@@ -166,7 +167,8 @@ class Scenario:
         self._request_privacy()
 
     def _deliver(self) -> None:
-        """Updates, a merge, a deletion, a changed identifier, events that wait, and one that is not sent."""
+        """Updates, a merge, a deletion, a changed identifier, events that wait, one that is not sent, a refused one."""
+        self.pipeline.http.post(f"{self.pipeline.ingest_url}/v1/track", json={}, auth=("wrong", ""))
         self.pipeline.send(
             [
                 {"type": "identify", "userId": "old", "traits": {"plan": "free"}},
@@ -192,6 +194,7 @@ class Scenario:
         self.pipeline.faults(latency_ms=[4000, 4000])
         self.pipeline.send([{"type": "track", "event": "expires", "userId": "new"}])
         wait_until(lambda: self.pipeline.stats().claims > 0, "a worker has a claim")
+        lanes.erase(queue_in(self.client, QUEUE), [lanes.digest("id:new")])
         self.pipeline.kill_worker(0)
         self.pipeline.faults()
         self.pipeline.start_worker()
