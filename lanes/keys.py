@@ -55,7 +55,7 @@ class Key:
     meaning: str
     lifetime: str
     owner: str  # the package that writes it
-    expires: bool = False  # Redis deletes it when its time is over
+    expires: bool | None = False  # whether it has a TTL; None: at times
     # What it says of people: nothing, hashes that a guess can be compared with, keyed hashes, or their data.
     personal: Literal["no", "digests", "keyed hashes", "data"] = "no"
 
@@ -219,6 +219,7 @@ FATES = Key(
     "[FATE, SOURCE, REASON] → number of events that were accepted in this hour, see `lanes/fates.py`",
     "30 days after none of them is open",
     "lanes",
+    expires=None,
 )
 FATE_TOTALS = Key(":fates:total", "hash", "[FATE, SOURCE, REASON] → number of events of all hours", _FOR_EVER, "lanes")
 OPEN = Key(

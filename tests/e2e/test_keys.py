@@ -63,7 +63,7 @@ def differences(seen: Iterable[Seen], registry: Iterable[Key]) -> list[str]:
         (entry,) = matching
         if kind != entry.type:
             found.append(f"{name}: is a {kind}, and its entry says {entry.type}")
-        if has_ttl != entry.expires and entry is not keys.FATES:  # it expires while its events are finished
+        if entry.expires is not None and has_ttl != entry.expires:
             found.append(f"{name}: {'has a' if has_ttl else 'has no'} TTL, and its entry says {entry.lifetime!r}")
     unseen = [entry.name for entry in entries if not was_seen(entry, seen)]
     return found + [f"{name}: was not seen" for name in unseen]
