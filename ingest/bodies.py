@@ -15,7 +15,7 @@ import orjson
 
 from ingest import partial_json
 from ingest.compression import ENCODINGS, uncompressed
-from ingest.errors import UNANSWERED, Refusal
+from ingest.errors import Disconnected, Refusal
 
 MAX_BODY_BYTES: Final = 500 * 1024
 _TOO_LARGE = f"the body must have at most {MAX_BODY_BYTES:,} bytes"
@@ -52,7 +52,7 @@ async def read(receive: Receive, encoding: str) -> bytes:
     while not is_complete:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Refusal(400, "the body is incomplete: the connection was closed", code=UNANSWERED)
+            raise Disconnected
         received += message.get("body", b"")
         if len(received) > MAX_BODY_BYTES:
             raise Refusal(413, _TOO_LARGE)

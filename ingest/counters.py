@@ -22,7 +22,7 @@ import redis
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from ingest.errors import UNANSWERED, Refusal
+from ingest.errors import Disconnected, Refusal
 from lanes import keys
 
 _INTERVAL_S = 0.25
@@ -50,7 +50,7 @@ class Counters:
 
     def refuse(self, refusal: Refusal, source: str = "") -> None:
         """Count a refusal, once however often it is given; not one that no client gets."""
-        if refusal.is_counted or refusal.code == UNANSWERED:
+        if refusal.is_counted or isinstance(refusal, Disconnected):
             return
         refusal.is_counted = True
         self._refusals[orjson.dumps((source, refusal.status, refusal.known_field or refusal.code))] += 1

@@ -18,8 +18,6 @@ _CODES: Final = {
     415: "unsupported_encoding",
 }
 
-UNANSWERED: Final = "unanswered"  # a code: the connection was closed, so the refusal reaches no client
-
 # What the log and the counts may name: members of Segment's calls, and headers. Other names are those of the sender.
 _FIELDS: Final = frozenset({
     "type", "event", "name", "category", "userId", "anonymousId", "previousId", "groupId", "traits", "properties",
@@ -76,6 +74,13 @@ class Refusal(Exception):
         """Return `{"message", "field"?, "index"?}`; `index` is the index of the event in its request, from 0."""
         members = {"message": self.message, "field": self.field, "index": index}
         return {name: value for name, value in members.items() if value is not None}
+
+
+class Disconnected(Refusal):
+    """The client closed the connection before its body was complete. It gets no response, so this is not counted."""
+
+    def __init__(self) -> None:
+        super().__init__(400, "the body is incomplete: the connection was closed")
 
 
 def invalid(name: str, wanted: str, value: Any) -> Refusal:

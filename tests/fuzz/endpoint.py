@@ -89,7 +89,7 @@ async def started(redis_url: str, directory: Path) -> AsyncIterator[Ingest]:
     app = Ingest(Settings(REDIS_URL=redis_url, config=config, settle_s=0, public_url=url, analytics_js=script))
     received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     sent: asyncio.Queue[Any] = asyncio.Queue()
-    life = asyncio.create_task(app({"type": "lifespan"}, received.get, sent.put))
+    life = asyncio.create_task(app({"type": "lifespan", "state": {}}, received.get, sent.put))
     await received.put({"type": "lifespan.startup"})
     assert (await sent.get())["type"] == "lifespan.startup.complete"
     try:
