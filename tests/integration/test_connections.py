@@ -35,6 +35,9 @@ SHORT_S = 0.2
 GONE: list[bytes] = []  # the queries of requests to `/late` whose clients have gone
 
 
+pytestmark = pytest.mark.usefixtures("redis_client")  # an earlier test may have left a queue with other settings
+
+
 @pytest.fixture(autouse=True)
 def _quick_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "_SWEEP_S", 0.02)

@@ -141,11 +141,11 @@ def test_an_append_that_no_replica_gets_is_not_acknowledged(
                 return error
         return None
 
-    redis_client.config_set("appendonly", "yes")
+    assert isinstance(asyncio.run(append()), NotReplicated)
+    assert redis_errors.fault(NotReplicated("q")).code == "not_replicated"
+    redis_client.config_set("appendonly", "no")
     try:
-        assert isinstance(asyncio.run(append()), NotReplicated)
-        assert redis_errors.fault(NotReplicated("q")).code == "not_replicated"
+        assert "appendonly" in str(asyncio.run(append()))
     finally:
-        redis_client.config_set("appendonly", "no")
-    assert "appendonly" in str(asyncio.run(append()))
+        redis_client.config_set("appendonly", "yes")
     assert lanes.stats(lanes.Queue(client=redis_client, name="q")).waiting == 1
