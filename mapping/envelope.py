@@ -94,8 +94,8 @@ def may_have_more_levels(values: Iterable[JsonObject], most: int) -> bool:
     """Whether one of the parsed JSON values may be nested in more than `most` levels; False when none is.
 
     It takes a quarter of the time of `has_more_levels`. The garbage collector finds what is in a value without a loop
-    over its members. Objects of the last level, which hold no object or array, are not tracked and not looked at. Nor is
-    what is no JSON: an instance refers to its class, and a class to most of the process.
+    over its members. Objects of the last level, which hold no object or array, are not tracked and not looked at. What
+    is no JSON is not looked at either: an instance refers to its class, and a class to most of the process.
     """
     containers = [*values]
     for _ in range(most - 1):
