@@ -19,7 +19,7 @@ import mapping
 from console import output
 from console.queues import draining
 from console.session import Session
-from console.state import configurations, deliveries, hot_lanes
+from console.state import configurations, deliveries, hot_lanes, memory
 from dead_letters import retention
 from delivery import overrides, unapplied, unsent
 from ingest import counters
@@ -40,7 +40,7 @@ _REMARKS = (  # on some of them, and what was refused for a reason of its own
 
 def gather(session: Session) -> dict[str, Any]:
     """Return `{"destinations": [...], "sources": [...], "unauthorized_total": n, "refusals": [...], "workers": n}` and
-    the members of `console.state.configurations.gather`; ages in seconds."""
+    the members of `gather` of `console.state.memory` and `configurations`; ages in seconds."""
     totals, workers = counters.totals(session.client), heartbeat.count(session.client)
     by_source = _sources(totals, session.settings)
     return {
@@ -53,6 +53,7 @@ def gather(session: Session) -> dict[str, Any]:
         "refusals": [refused._asdict() for refused in counters.refusals(session.client)],
         "stranded": [queue._asdict() for queue in lanes.stranded(session.client, session.destinations)],
         "workers": workers,
+        **memory.gather(session),
         **configurations.gather(session),
     }
 
@@ -73,6 +74,7 @@ def render(status: dict[str, Any]) -> RenderableType:
         *map(_refusal, status["refusals"]),
         f"unauthorized requests: {status['unauthorized_total']:,}",
         f"workers: {status['workers']}",
+        *memory.lines(status["memory"]),
         *configurations.lines(status),
     )
 

@@ -1,7 +1,7 @@
 """The delivery log: the last requests of a destination with their responses, item by item.
 
-One list in Redis per destination, one entry per request, the newest first, bounded by number and age (`log_requests` of
-the destination's `delivery` table). The requests of a claim are written before any of its events is settled: a reader
+One list in Redis per destination, one entry per request, the newest first, bounded by number (`log_requests` of the
+destination's `delivery` table), age and memory. The requests of a claim are written before any of its events is settled: a reader
 who finds no event of a person in progress finds all requests of that person. Finding a person reads the whole log.
 
 An entry is 13 digits, the time in ms at which the request was sent; then, compressed with Zstandard, a JSON object
@@ -32,6 +32,7 @@ from logs.causes import cause
 from mapping.envelope import JsonObject, encoded
 
 KEPT_S: Final = 3 * 86_400
+MEMORY_SHARE: Final = 0.1  # of Redis' `maxmemory`, of all logs together
 _LEVEL = 1  # half a microsecond for an event
 _TIME_DIGITS = 13
 _PAGE = 100
@@ -196,9 +197,10 @@ def count(queue: Queue, is_counted: IsRemoved) -> int:
     return sum(is_counted(item[0], _digests(item)) for item in items)
 
 
-def trim(queue: Queue, requests: int) -> None:
-    """Remove the entries beyond the last `requests`, and those older than KEPT_S seconds."""
-    run(queue, "trim_log", requests, KEPT_S * 1000)
+def trim(queue: Queue, requests: int, logs: int) -> None:
+    """Remove the entries beyond the last `requests`, those older than KEPT_S seconds, and the oldest ones while the log
+    uses more than its part of MEMORY_SHARE. `logs` is the number of logs that divide it."""
+    run(queue, "trim_log", requests, KEPT_S * 1000, MEMORY_SHARE / logs)
 
 
 def _with_items(queue: Queue, is_removed: IsRemoved) -> Iterator[tuple[bytes, JsonObject, list[Any]]]:

@@ -405,7 +405,7 @@ LOG = Key(
     ":log",
     "list",
     "the last requests with their responses, newest first",
-    "3 days, log_requests entries",
+    "3 days, log_requests entries, a tenth of maxmemory",
     "delivery",
     personal="data",
 )

@@ -128,7 +128,7 @@ class Pipeline:
             failing.push(self)
             inherited = {name: value for name, value in os.environ.items() if name != "SEGUE_CONFIG"}
             shared = environment(self.redis_url, self.simulator_url, self._write_config(), **self._variables)
-            self._environment = inherited | shared | SIMULATOR
+            self.environment = inherited | shared | SIMULATOR
             self._start("-m", "simulator", "--port", self.simulator_url.rpartition(":")[2])
             self._start("-m", "console.cli", "ingest", stop_signal=signal.SIGINT)  # SIGTERM keeps the port for a moment
             for _ in range(self._wanted):
@@ -207,7 +207,7 @@ class Pipeline:
 
     def _start(self, *arguments: str, stop_signal: int = signal.SIGTERM) -> subprocess.Popen[bytes]:
         # Standard output belongs to the figures of a benchmark.
-        process = subprocess.Popen([sys.executable, *arguments], env=self._environment, stdout=2)
+        process = subprocess.Popen([sys.executable, *arguments], env=self.environment, stdout=2)
         self._stack.callback(_stop, process, stop_signal)
         return process
 

@@ -162,7 +162,7 @@ def _sweep(runtime: Runtime, name: str) -> None:
         log.CLAIMS_EXPIRED.write(destination=name, count=reaped.events)
     if reaped.wake and not wake(name):
         _deliver_alone(name)
-    delivery_log.trim(queue, runtime.destinations[name].delivery.log_requests)
+    delivery_log.trim(queue, runtime.destinations[name].delivery.log_requests, len(runtime.destinations))
     for replay_id in replays.next_up(queue):
         request("replay", name, replay_id)
     if runtime.client.set(keys.RETENTION_DONE.of(name), 1, nx=True, ex=RETENTION_S):

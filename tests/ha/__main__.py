@@ -36,7 +36,7 @@ class HaPipeline(Pipeline):
 
     def start_other(self) -> None:
         """Start the second ingest."""
-        self._environment |= {"SEGUE_INGEST_PORT": self.other_url.rpartition(":")[2]}
+        self.environment |= {"SEGUE_INGEST_PORT": self.other_url.rpartition(":")[2]}
         self._start("-m", "console.cli", "ingest")
         wait_until(lambda: self._answers(f"{self.other_url}/ready"), "the second ingest is ready")
 

@@ -260,6 +260,7 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
         }
     ]
     assert (status["workers"], status["unauthorized_total"]) == (0, 3)
+    assert set(status["memory"]) == {"used", "limit", "refused_from"}
 
 
 @pytest.mark.usefixtures("store")

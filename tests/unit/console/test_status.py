@@ -114,6 +114,7 @@ GATHERED = {
     "unauthorized_total": 1_234,
     "workers": 2,
     "refusals": REFUSALS,
+    "memory": {"used": 41_000_000, "limit": 64_000_000, "refused_from": 38_400_000},
     "configuration": "c0ffee",
     "processes": PROCESSES,
 }
@@ -221,7 +222,7 @@ def test_the_trust_of_a_source_and_the_unauthorized_requests_are_shown() -> None
         "source website: public",
         "source old: no trust set",
     ]
-    assert lines[-2].rstrip() == "unauthorized requests: 1,234"
+    assert "unauthorized requests: 1,234" in [line.rstrip() for line in lines]
 
 
 def test_nothing_waits_so_nothing_is_oldest() -> None:
@@ -248,6 +249,18 @@ def test_configurations_that_differ_are_shown_with_their_processes() -> None:
         "  decaf: segue-3@host",
         "segue-3@host refused the file: sources.web: there is no key x",
     ]
+
+
+@pytest.mark.parametrize(
+    ("memory", "line"),
+    [
+        ((1_500_000, None, None), "Redis uses 1.5 MB; it has no maxmemory"),
+        ((1_500_000, 64_000_000, 38_400_000), "Redis uses 1.5 MB of 64.0 MB; events are refused from 38.4 MB on"),
+    ],
+)
+def test_the_memory_of_redis_is_shown(memory: tuple[int, int | None, int | None], line: str) -> None:
+    names = ("used", "limit", "refused_from")
+    assert line in screen(120, [DESTINATION], [SOURCE], memory=dict(zip(names, memory, strict=True)))
 
 
 def test_a_full_queue_is_shown() -> None:

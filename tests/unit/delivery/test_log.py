@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -66,19 +67,37 @@ def test_the_items_of_an_ordering_key_are_read_newest_first_with_the_exact_body(
     assert delivery_log.sent_for(queue_of(client, QUEUE), lanes.digest("id:bo"), 10) == []
 
 
-def test_the_log_is_bounded_by_number_and_age(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    send = sender(client, Delivered())
+def test_the_log_is_bounded_by_number_and_age(redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    send, queue = sender(redis_client, Delivered()), queue_of(redis_client, QUEUE)
     for _ in range(5):
         send(Request(BATCH_PATH, (item(1, "a"),)))
 
-    delivery_log.trim(queue_of(client, QUEUE), 3)
-    assert client.llen(LOG) == 3
+    delivery_log.trim(queue, 3, 1)
+    assert redis_client.llen(LOG) == 3
     monkeypatch.setattr(delivery_log, "KEPT_S", -1)
-    delivery_log.trim(queue_of(client, QUEUE), 3)
-    assert client.llen(LOG) == 0
+    delivery_log.trim(queue, 3, 1)
+    assert redis_client.llen(LOG) == 0
     send(Request(BATCH_PATH, (item(1, "a"),)))
-    delivery_log.trim(queue_of(client, QUEUE), 0)
-    assert client.llen(LOG) == 0
+    delivery_log.trim(queue, 0, 1)
+    assert redis_client.llen(LOG) == 0
+
+
+def test_the_log_is_bounded_by_memory(redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    send, queue = sender(redis_client, Delivered()), queue_of(redis_client, QUEUE)
+    for _ in range(50):
+        send(Request(BATCH_PATH, (item(1, os.urandom(10_000).hex()),)))
+    whole, newest = redis_client.memory_usage(LOG, samples=0), redis_client.lindex(LOG, 0)
+    limit = 2**30
+    redis_client.config_set("maxmemory", limit)
+    try:
+        monkeypatch.setattr(delivery_log, "MEMORY_SHARE", whole / limit)
+        delivery_log.trim(queue, 1000, 1)
+        assert redis_client.llen(LOG) == 50
+        delivery_log.trim(queue, 1000, 5)
+        assert redis_client.llen(LOG) == 10
+        assert redis_client.lindex(LOG, 0) == newest
+    finally:
+        redis_client.config_set("maxmemory", 0)
 
 
 def test_the_items_of_a_person_are_removed_and_the_others_keep_their_order(client: redis.Redis) -> None:

@@ -32,7 +32,7 @@ CALLS: dict[str, Callable[[Queue], Any]] = {
     ),
     "remember_attributes": lambda queue: run(queue, "remember_attributes", 60_000, PERSON, b"{}"),
     "read_attributes": lambda queue: run(queue, "read_attributes", 60_000, PERSON, OTHER),
-    "trim_log": lambda queue: run(queue, "trim_log", 2, 1000),
+    "trim_log": lambda queue: run(queue, "trim_log", 2, 1000, 0.1),
 }
 
 
