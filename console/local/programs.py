@@ -1,11 +1,12 @@
 """The processes of a pipeline on one machine: the command of each, and the check that it is ready.
 
 The embedded Redis is a real server from a wheel. It appends every write to a file, which is synchronised to disk once a
-second.
+second. It uses half of the memory of the machine at most.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -60,12 +61,18 @@ def embedded_redis(redis_url: str, directory: Path, fsync: str = "everysec") -> 
         "save": "",
         "appendonly": "yes",
         "appendfsync": fsync,
+        "maxmemory": str(memory_limit()),
         "maxmemory-policy": "noeviction",
         "loglevel": "warning",
         "logfile": "redis.log",
     }
     arguments = [str(get_binary_path()), *(part for name, value in options.items() for part in (f"--{name}", value))]
     return Program("redis", "redis", arguments, {}, lambda _: _is_redis(redis_url))
+
+
+def memory_limit() -> int:
+    """Return half of the memory of this machine, in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def simulator(port: int, credentials: Iterable[tuple[str, str]]) -> Program:
