@@ -19,10 +19,10 @@ from lanes.claims import (
     Settled,
     claim,
     extend,
-    follow_clock,
     reap,
     settle,
 )
+from lanes.clock import Clock
 from lanes.config import (
     LAYOUT,
     OtherLayout,
@@ -93,6 +93,7 @@ __all__ = [
     "Burial",
     "Claim",
     "ClaimedEvent",
+    "Clock",
     "DeadLetter",
     "DeadLettersChanged",
     "Delay",
@@ -153,7 +154,6 @@ __all__ = [
     "extend",
     "fate_totals",
     "first_events",
-    "follow_clock",
     "get_dead_letters",
     "import_dead_letters",
     "inspect",

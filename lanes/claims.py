@@ -222,15 +222,6 @@ def extend(queue: Queue, claim_id: str, *, lease_ms: int) -> bool:
     return bool(run(queue, "extend", (claim_id, lease_ms)))
 
 
-def follow_clock(queue: Queue) -> int:
-    """Move what was to come nearer, if the clock of Redis has stepped back since the last call. Call it before `reap`.
-
-    Return by how many ms it stepped back.
-    """
-    back: int = run(queue, "follow_clock", ())
-    return back
-
-
 def reap(queue: Queue, *, max_claims: int = 100) -> Reaped:
     """Return the events of expired leases to their lanes; idempotent."""
     events, wake = run(queue, "reap", (max_claims,))

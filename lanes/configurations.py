@@ -66,13 +66,16 @@ async def forget_async(client: redis.asyncio.Redis, process: Process) -> None:
 
 
 def running(client: redis.Redis, silence_s: float = keys.HEARTBEAT_S) -> list[Process]:
-    """Return the processes that reported within the last seconds, by name."""
+    """Return the processes that reported within the last seconds, by name.
+
+    A report of the future is older than a step back of the clock.
+    """
     now_s = client.time()[0]
     fields: dict[bytes, bytes] = client.hgetall(keys.CONFIGURATIONS.name)  # type: ignore[assignment]
     found = []
     for name, value in sorted(fields.items()):
         at_s, _, text = value.decode().partition(" ")
-        if name.decode() != _REQUEST and now_s - int(at_s) <= silence_s:
+        if name.decode() != _REQUEST and abs(now_s - int(at_s)) <= silence_s:
             found.append(Process(name.decode(), **json.loads(text)))
     return found
 

@@ -122,11 +122,11 @@ HISTORY_NOT_REWRITTEN: Final = _event(
     "error",
     "Redis refused to rewrite its append-only file, which contains what was erased. It is tried again in ten minutes.",
 )
-CLOCK_STEPPED_BACK: Final = _event(
+CLOCK_STEPPED: Final = _event(
     _WARNING,
-    "clock_stepped_back",
+    "clock_stepped",
     "destination seconds",
-    "The clock of Redis stepped back, as after a failover. What was to come was moved by as much.",
+    "The clock of Redis stepped, as after a failover; less than 0: back. What was to come was moved by as much.",
 )
 WAKEUP_LOST: Final = _event(
     _WARNING,

@@ -57,6 +57,7 @@ class Runtime:
     trust: Trust  # of the sources
     limits: DeliveryLimits
     queues: Mapping[str, lanes.Queue]
+    clocks: Mapping[str, lanes.Clock]
     admissions: Mapping[str, Admission]
     track_apis: Mapping[str, TrackApi]
     leases: Leases  # of the claims that this process delivers
@@ -94,6 +95,9 @@ class Runtime:
             trust=_trust(document),
             limits=limits,
             queues=queues,
+            clocks={
+                name: lanes.Clock(queue=queue, lease_ms=int(limits.lease_s * 1000)) for name, queue in queues.items()
+            },
             admissions={
                 name: _admission(queues[name], destination, limits) for name, destination in destinations.items()
             },

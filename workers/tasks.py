@@ -155,8 +155,8 @@ def _sweep_alone(runtime: Runtime, name: str) -> None:
 
 def _sweep(runtime: Runtime, name: str) -> None:
     queue = runtime.queues[name]
-    if back_ms := lanes.follow_clock(queue):
-        log.CLOCK_STEPPED_BACK.write(destination=name, seconds=back_ms / 1000)
+    if step_ms := runtime.clocks[name].follow():
+        log.CLOCK_STEPPED.write(destination=name, seconds=step_ms / 1000)
     reaped = lanes.reap(queue)
     if reaped.events:
         log.CLAIMS_EXPIRED.write(destination=name, count=reaped.events)

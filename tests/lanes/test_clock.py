@@ -1,20 +1,36 @@
-"""The clock of Redis steps back, as after a failover to another machine: nothing waits for it, and the order stays."""
+"""The clock of Redis steps, as after a failover to another machine: nothing waits for it, and the order stays."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
+import fakeredis
+import pytest
 import redis
 
 import lanes
 from delivery import scripts as delivery_scripts
-from lanes import keys
-from tests.lanes.driving import QUEUE, append, claim, event, queue_of
+from lanes import configurations, keys, records
+from tests.lanes.driving import QUEUE, append, claim, deliver, event, names, queue_of, release
+from workers import heartbeat
 
 BACK_MS = 150_000
+HOUR_S = 3600.0
+LEASE_MS = 20_000
+LONGEST_S = 30.0
+
+
+def clock_of(client: redis.Redis) -> lanes.Clock:
+    """A clock as a process follows it that has run for a while."""
+    clock = lanes.Clock(queue=queue_of(client), lease_ms=LEASE_MS)
+    assert (clock.follow(), clock.follow()) == (0, 0)
+    return clock
 
 
 def step_back(client: redis.Redis) -> None:
     """Have every stored time be later, as it is after the clock stepped back."""
-    lanes.follow_clock(queue_of(client))
+    clock_of(client)
     client.incrby(keys.CLOCK.of(QUEUE), BACK_MS)
     for name in (keys.READY.of(QUEUE), keys.CLAIMS.of(QUEUE)):
         for member in client.zrange(name, 0, -1):
@@ -22,27 +38,31 @@ def step_back(client: redis.Redis) -> None:
     client.set(keys.WAKEUP.of(QUEUE), 1, px=BACK_MS)
 
 
+def follow(client: redis.Redis) -> int:
+    """Follow the clock as a process does that has just started."""
+    return lanes.Clock(queue=queue_of(client), lease_ms=LEASE_MS).follow()
+
+
 def test_events_that_were_ready_are_claimed_after_the_next_sweep(client: redis.Redis) -> None:
     append(client, event("a1", "a"), event("b1", "b"), event("a2", "a"))
     step_back(client)
     assert not claim(client).events
 
-    assert BACK_MS - 5_000 < lanes.follow_clock(queue_of(client)) <= BACK_MS
+    assert -BACK_MS <= follow(client) < 5_000 - BACK_MS
     assert lanes.reap(queue_of(client)).wake
     assert [each.sequence for each in claim(client).events] == [1, 2, 3]
 
 
-def test_a_claim_ends_when_its_lease_does(client: redis.Redis) -> None:
+def test_a_claim_ends_a_lease_after_the_step(client: redis.Redis) -> None:
     append(client, event("a", "a"))
-    claim(client)
-    before = client.zrange(keys.CLAIMS.of(QUEUE), 0, -1, withscores=True)
+    claim(client, lease_ms=LEASE_MS)
     step_back(client)
 
-    lanes.follow_clock(queue_of(client))
+    follow(client)
     assert lanes.reap(queue_of(client)).events == 0
-    (after,) = client.zrange(keys.CLAIMS.of(QUEUE), 0, -1, withscores=True)
-    assert after[0] == before[0][0]
-    assert abs(after[1] - before[0][1]) < 5_000
+    ((_, ends_at_ms),) = client.zrange(keys.CLAIMS.of(QUEUE), 0, -1, withscores=True)
+    seconds, microseconds = client.time()
+    assert LEASE_MS - 5_000 < ends_at_ms - (seconds * 1000 + microseconds / 1000) <= LEASE_MS
 
 
 def test_neither_a_turn_nor_a_probe_of_the_other_clock_stops_delivery(client: redis.Redis) -> None:
@@ -54,7 +74,243 @@ def test_neither_a_turn_nor_a_probe_of_the_other_clock_stops_delivery(client: re
     client.lpush(keys.ACQUIRED.of(QUEUE), *[later_ms * 1000] * 10)
     assert delivery_scripts.run(queue, "permit", 1000, 2000) == b"none"
 
-    lanes.follow_clock(queue)
+    follow(client)
 
     assert delivery_scripts.run(queue, "permit", 1000, 2000) == b"all"
     assert 0 <= delivery_scripts.run(queue, "acquire", 10, 2_000_000, 0)[1] <= 2_000_000
+
+
+class Clocks:
+    """The clock of Redis, and that of a process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.redis_s, self.own_s = time.time(), 1_000.0
+        monkeypatch.setattr(time, "time", lambda: self.redis_s)
+        monkeypatch.setattr(time, "monotonic", lambda: self.own_s)
+
+    def step(self, seconds: float) -> None:
+        """Let the clock of Redis step."""
+        self.redis_s += seconds
+
+    def pass_by(self, seconds: float) -> None:
+        """Let time pass by both clocks."""
+        self.redis_s, self.own_s = self.redis_s + seconds, self.own_s + seconds
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    return Clocks(monkeypatch)
+
+
+@pytest.fixture
+def steerable() -> redis.Redis:
+    """A Redis with the clock of `clocks`."""
+    return fakeredis.FakeStrictRedis()
+
+
+def swept(clocks: Clocks, *of: lanes.Clock) -> list[int]:
+    """A second later, each of these processes sweeps. Return by how many seconds each saw the clock step."""
+    clocks.pass_by(1)
+    steps = []
+    for clock in of:
+        steps.append(round(clock.follow() / 1000))
+        lanes.reap(clock.queue)
+    return steps
+
+
+def test_a_step_forward_ends_no_lease(clocks: Clocks, steerable: redis.Redis) -> None:
+    """A request may be under way: its events must not be sent by another worker meanwhile."""
+    first, second = clock_of(steerable), clock_of(steerable)
+    append(steerable, event("a", "a"), event("b", "a"))
+    claimed = claim(steerable, lease_ms=LEASE_MS)
+
+    clocks.step(HOUR_S)
+
+    assert swept(clocks, first, second) == [3600, 0]
+    assert not claim(steerable).events
+    clocks.pass_by(LEASE_MS / 1000 - 2)
+    assert swept(clocks, first, second) == [0, 0]
+    assert not deliver(steerable, claimed).lost
+
+
+def test_a_lease_of_a_dead_worker_ends_after_a_step_forward(clocks: Clocks, steerable: redis.Redis) -> None:
+    clock = clock_of(steerable)
+    append(steerable, event("a", "a"))
+    claim(steerable, lease_ms=LEASE_MS)
+    clocks.step(HOUR_S)
+    assert swept(clocks, clock) == [3600]
+
+    clocks.pass_by(LEASE_MS / 1000)
+    swept(clocks, clock)
+
+    assert names(claim(steerable)) == ["a"]
+
+
+def test_a_step_forward_shortens_no_delay_and_delays_no_new_event(clocks: Clocks, steerable: redis.Redis) -> None:
+    clock = clock_of(steerable)
+    append(steerable, event("late", "a"))
+    release(steerable, claim(steerable), delay_ms=10_000)
+    clocks.step(HOUR_S)
+    append(steerable, event("new", "b"))
+
+    assert swept(clocks, clock) == [3600]
+
+    assert names(claim(steerable)) == ["new"]
+    clocks.pass_by(10)
+    assert names(claim(steerable)) == ["late"]
+
+
+def test_a_turn_that_was_given_after_a_step_forward_is_not_moved(clocks: Clocks, steerable: redis.Redis) -> None:
+    clock = clock_of(steerable)
+    clocks.step(HOUR_S)
+    assert delivery_scripts.run(clock.queue, "acquire", 10, 2_000_000, 0)[1] == 0
+
+    assert swept(clocks, clock) == [3600]
+
+    assert delivery_scripts.run(clock.queue, "permit", 1000, 2000) == b"all"
+
+
+def test_a_process_that_starts_after_a_step_forward_does_not_hide_it(clocks: Clocks, steerable: redis.Redis) -> None:
+    clock = clock_of(steerable)
+    clocks.step(HOUR_S)
+    assert follow(steerable) == 0
+
+    assert swept(clocks, clock) == [3600]
+
+
+def test_after_a_step_back_the_requests_before_it_fill_no_second(clocks: Clocks, steerable: redis.Redis) -> None:
+    clock = clock_of(steerable)
+    clocks.step(HOUR_S)
+    swept(clocks, clock)
+    acquire = ("acquire", 2, 2_000_000, 0)
+    for _ in range(2):
+        delivery_scripts.run(clock.queue, *acquire)
+        clocks.pass_by(1)
+    clocks.step(-HOUR_S)
+    swept(clocks, clock)
+
+    clocks.pass_by(2)
+
+    assert delivery_scripts.run(clock.queue, *acquire)[1] == 0
+
+
+def test_a_wait_that_the_service_asked_for_outlives_a_step_forward(clocks: Clocks, steerable: redis.Redis) -> None:
+    clock = clock_of(steerable)
+    delivery_scripts.run(clock.queue, "report", "throttled", 10, 5, 1000, 30_000, 60_000, "HTTP 429")
+    clocks.step(HOUR_S)
+
+    assert swept(clocks, clock) == [3600]
+
+    assert delivery_scripts.run(clock.queue, "permit", 1000, 2000) == b"none"
+    clocks.pass_by(60)
+    assert delivery_scripts.run(clock.queue, "permit", 1000, 2000) == b"all"
+
+
+def test_a_worker_that_was_away_from_redis_sees_no_step(clocks: Clocks, steerable: redis.Redis) -> None:
+    clock = clock_of(steerable)
+    clocks.pass_by(HOUR_S)
+    assert clock.follow() == 0
+    clocks.own_s -= 5  # its machine was suspended, and others swept meanwhile
+    assert (clock_of(steerable).follow(), clock.follow()) == (0, 0)
+
+
+def ranked(name: str, key: str, clocks: Clocks, wait_ms: int) -> lanes.NewEvent:
+    rank = records.rank(wait_ms, b"client-a", int(clocks.redis_s * 1000), records.tie(0, 0, 0))
+    return lanes.NewEvent(name.encode(), (key,), name, rank=rank)
+
+
+def all_delivered(client: redis.Redis) -> list[str]:
+    """Claim and deliver all that can be, without time passing."""
+    found: list[str] = []
+    while (claimed := claim(client)).events:
+        found += names(claimed)
+        deliver(client, claimed)
+    return found
+
+
+STATES: dict[str, Callable[[redis.Redis, Clocks], object]] = {
+    "ready": lambda client, _: append(client, event("a1", "a"), event("a2", "a")),
+    "waiting for earlier ones": lambda client, clocks: append(
+        client, ranked("a1", "a", clocks, 5_000), ranked("a2", "a", clocks, 9_000)
+    ),
+    "claimed": lambda client, clocks: (
+        append(client, ranked("a1", "a", clocks, 0), ranked("a2", "a", clocks, 9_000)),
+        claim(client, lease_ms=LEASE_MS),
+    ),
+    "released": lambda client, _: (
+        append(client, event("a1", "a"), event("a2", "a")),
+        release(client, claim(client), delay_ms=20_000),
+    ),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("ahead_s", [2.0, 45.0, 600.0, HOUR_S])
+def test_after_a_step_forward_that_is_corrected_nothing_waits_for_longer_than_usual(
+    clocks: Clocks, steerable: redis.Redis, state: str, ahead_s: float
+) -> None:
+    clock = clock_of(steerable)
+    clocks.step(ahead_s)
+    swept(clocks, clock)
+    STATES[state](steerable, clocks)
+    clocks.pass_by(0.5)
+
+    clocks.step(-ahead_s)
+
+    delivered = []
+    for _ in range(int(LONGEST_S)):
+        swept(clocks, clock)
+        delivered += all_delivered(steerable)
+    assert delivered == ["a1", "a2"]
+
+
+def test_after_a_step_back_no_lock_lasts_for_longer_than_half_a_minute(clocks: Clocks, steerable: redis.Redis) -> None:
+    clock = clock_of(steerable)
+    clocks.step(HOUR_S)
+    swept(clocks, clock)
+    locks = [key.of(QUEUE) for key in (keys.RETENTION_DONE, keys.REPLAY_LOCK, keys.SPILL_LOCK, keys.ERASING_LOCK)]
+    for lock in locks:
+        steerable.set(lock, 1, px=5_000)
+    steerable.set(keys.DRAIN_LOCK.of(QUEUE), 1, px=20_000)
+    clocks.step(-HOUR_S)
+    swept(clocks, clock)
+
+    clocks.pass_by(LONGEST_S - 1)
+
+    assert [lock for lock in (*locks, keys.DRAIN_LOCK.of(QUEUE)) if steerable.exists(lock)] == []
+
+
+@pytest.mark.parametrize("stop", ["failed", "misconfigured"])
+def test_after_a_step_back_a_stop_is_probed_and_the_rate_can_be_cut(
+    clocks: Clocks, steerable: redis.Redis, stop: str
+) -> None:
+    clock = clock_of(steerable)
+    clocks.step(HOUR_S)
+    swept(clocks, clock)
+    report = ("report", stop, 10, 1, 1000, 30_000, 0, "HTTP 503")
+    delivery_scripts.run(clock.queue, *report)
+    delivery_scripts.run(clock.queue, "report", "slow", 10, 1, 1000, 30_000, 0, "")
+    clocks.step(-HOUR_S)
+    swept(clocks, clock)
+
+    clocks.pass_by(LONGEST_S)
+
+    assert delivery_scripts.run(clock.queue, "permit", 1000, 2000) == b"probe"
+    assert delivery_scripts.run(clock.queue, "report", "slow", 10, 1, 1000, 30_000, 0, "")[2] != b""
+
+
+def test_after_a_step_back_a_dead_worker_is_not_counted(
+    clocks: Clocks, steerable: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks.step(HOUR_S)
+    for name in ("dead", "alive"):
+        monkeypatch.setattr(heartbeat, "NAME", name)
+        heartbeat.send(steerable)
+        configurations.report(steerable, configurations.Process(name))
+    clocks.step(-HOUR_S)
+
+    heartbeat.send(steerable)
+    configurations.report(steerable, configurations.Process("alive"))
+
+    assert heartbeat.count(steerable) == 1
+    assert [process.name for process in configurations.running(steerable)] == ["alive"]

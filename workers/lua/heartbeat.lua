@@ -1,4 +1,5 @@
--- Record that a process runs, and remove the processes that fell silent.
+-- Record that a process runs, and remove the processes that fell silent, and those with heartbeats to come: the clock stepped
+-- back since.
 --
 -- KEYS[1]  the running processes by the time of their last heartbeat
 -- ARGV[1]  name of the process
@@ -7,4 +8,5 @@
 -- allow-oom
 -- uses clock
 call('ZREMRANGEBYSCORE', base, '-inf', now / 1000 - ARGV[2])
+call('ZREMRANGEBYSCORE', base, now / 1000 + ARGV[2], '+inf')
 call('ZADD', base, now / 1000, ARGV[1])
