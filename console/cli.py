@@ -172,11 +172,17 @@ def audit(
 ) -> None:
     """Check that every accepted event was sent, has another fate, or waits. The exit code is 1 when one is missing.
 
-    `--json` prints a line for each destination: `{"destination", "balanced", "accepted", "lost", "missing":
-    [{"sequence", "message_id", "text"}], "hours": [{"hour", "source", "accepted", …, "waiting", "difference"}]}`.
+    Queues whose destination is not configured any more are among them.
+
+    `--json` prints a line for each destination: `{"destination", "configured", "balanced", "accepted", "lost",
+    "missing": [{"sequence", "message_id", "text"}], "hours": [{"hour", "source", "accepted", …, "waiting",
+    "difference"}]}`.
     """
     session = Session.join()
-    results = [auditing.gather(queue, since or 0) for queue in session.queues(session.chosen(destination))]
+    results = [
+        auditing.gather(queue, since or 0, configured=queue.name in session.destinations)
+        for queue in session.all_queues(destination)
+    ]
     for result in results:
         if as_json:
             print_json(result)

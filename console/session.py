@@ -84,6 +84,27 @@ class Session:
         """Return the queues of several destinations, as `queue` does."""
         return [self.queue(name) for name in names]
 
+    def other_queue(self, name: str) -> lanes.Queue | None:
+        """Return a queue without a destination, with its stored values; None when there is none of this name.
+
+        Raises lanes.OtherLayout.
+        """
+        config = lanes.stored_config(self.client, name)
+        if config is None:
+            return None
+        return lanes.compare_queue(lanes.Queue(client=self.client, name=name, **asdict(config)))
+
+    def all_queues(self, name: str | None) -> list[lanes.Queue]:
+        """Return the queue of a destination, configured or not any more; without a name all that this Redis has.
+
+        Raises CommandError: there is no such queue.
+        """
+        if name is not None:
+            other = None if name in self.destinations else self.other_queue(name)
+            return [other] if other else self.queues(self.chosen(name))
+        names = [each for each in lanes.queue_names(self.client) if each not in self.destinations]
+        return self.queues(self.destinations) + [queue for each in names if (queue := self.other_queue(each))]
+
     def check_queues(self) -> None:
         """Compare the values that a process with these settings uses, its defaults included, with every queue's.
 

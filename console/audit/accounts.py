@@ -14,9 +14,9 @@ from lanes.audit import HOUR_S
 from mapping.envelope import message_key, source_of, unpack
 
 
-def gather(queue: lanes.Queue, since_s: float = 0) -> dict[str, Any]:
-    """Return `{"destination", "balanced", "accepted", "lost", "missing", "hours"}` of the events that were accepted
-    since the hour of `since_s`, Unix seconds.
+def gather(queue: lanes.Queue, since_s: float = 0, *, configured: bool = True) -> dict[str, Any]:
+    """Return `{"destination", "configured", "balanced", "accepted", "lost", "missing", "hours"}` of the events that
+    were accepted since the hour of `since_s`, Unix seconds.
 
     `missing` has `{"sequence", "message_id", "text"}` of each event that is lost or damaged; the message id is null
     where neither its record nor the delivery log has it. `hours` has an entry for each hour and source; its
@@ -26,6 +26,7 @@ def gather(queue: lanes.Queue, since_s: float = 0) -> dict[str, Any]:
     rows = [row for hour in result.hours for row in _rows(queue, hour)]
     return {
         "destination": queue.name,
+        "configured": configured,
         "balanced": result.balances,
         "accepted": sum(row["accepted"] for row in rows),
         "lost": sum(abs(hour.lost) for hour in result.hours) + abs(result.unnamed),

@@ -12,7 +12,8 @@ def render(result: dict[str, Any]) -> Iterator[str]:
     """Yield a line that says whether the destination balances, its fates, and a line for each difference. `result`: of
     `accounts.gather`."""
     state = "balanced" if result["balanced"] else "NOT balanced"
-    yield f"destination {result['destination']}: {state}, {result['accepted']:,} events accepted"
+    name = result["destination"] if result["configured"] else f"{result['destination']} (not configured)"
+    yield f"destination {name}: {state}, {result['accepted']:,} events accepted"
     for fate in (*fates.FATES, "waiting"):
         number = sum(row[fate] for row in result["hours"])
         if number:

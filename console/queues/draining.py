@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 
 import lanes
 import mapping
@@ -37,11 +36,10 @@ def stranded(session: Session, name: str) -> tuple[lanes.Queue, lanes.StrandedQu
             f"destination {name} is configured, so workers deliver its queue; remove it from the configuration and run "
             "`segue reload` first"
         )
-    config = lanes.stored_config(session.client, name)
-    if config is None:
+    queue = session.other_queue(name)
+    if queue is None:
         names = ", ".join(queue.name for queue in lanes.stranded(session.client, session.destinations)) or "none"
         raise CommandError(f'there is no queue "{name}"; without a destination there are {names}')
-    queue = lanes.compare_queue(lanes.Queue(client=session.client, name=name, **asdict(config)))
     found = [each for each in lanes.stranded(session.client, session.destinations) if each.name == name]
     return queue, found[0] if found else lanes.StrandedQueue(name, 0, 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import fakeredis
 import pytest
@@ -124,3 +125,28 @@ def test_since_limits_the_audit_to_what_was_accepted_later(queue: lanes.Queue) -
 
     assert audited("--since", "1h")[0] == 1
     assert runner.invoke(cli.app, ["audit", "--since", "yesterday"]).exit_code == 2
+
+
+def test_a_queue_without_a_destination_is_audited_too(queue: lanes.Queue) -> None:
+    """Also one that has nothing any more: what it accepted must have a fate."""
+    append(queue, "m1")
+    old, empty = (lanes.open_queue(replace(queue, name=name)) for name in ("old", "empty"))
+    append(old, "m2", "m3")
+    append(empty, "m4")
+    empty.client.hdel(keys.EVENT.of("empty"), "1")
+    empty.client.zrem(keys.READY.of("empty"), "1")
+
+    result = runner.invoke(cli.app, ["audit"])
+
+    assert result.exit_code == 1
+    assert [line for line in result.stdout.splitlines() if line.startswith("destination")] == [
+        "destination demo: balanced, 1 events accepted",
+        "destination empty (not configured): NOT balanced, 1 events accepted",
+        "destination old (not configured): balanced, 2 events accepted",
+    ]
+    code, accounts = audited("--destination", "old")
+    assert (code, accounts["destination"], accounts["configured"]) == (0, "old", False)
+    code, accounts = audited("--destination", "demo")
+    assert (code, accounts["configured"]) == (0, True)
+    other = runner.invoke(cli.app, ["audit", "--destination", "oldd"])
+    assert (other.exit_code, str(other.exception)) == (1, 'there is no destination "oldd"; there are demo')
