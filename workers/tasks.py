@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from typing import Any
 
@@ -37,6 +37,7 @@ from dead_letters import retention, spill_files
 from delivery import log as delivery_log
 from lanes import keys
 from lanes.server.checks import Server
+from lanes.server.connect import connect
 from lanes.server.redis_url import address
 from logs import events as log
 from logs.causes import cause
@@ -61,6 +62,8 @@ RETENTION_S = 30
 # A lock ends by itself so long after its holder died, in seconds.
 _LOCK_S = 5
 _ERASING_LOCK_S = 60
+# For how long a process that shall stop waits for Redis.
+_PATIENCE_S = 8
 # Set from a failed connection until a sweep succeeds.
 _unavailable = threading.Event()
 
@@ -254,9 +257,13 @@ def check_set_up(**_: Any) -> None:
     except SET_UP_ERRORS as error:
         log.PROCESS_REFUSED.write(reason=error)
         raise SystemExit(1) from None
-    # Celery warns in each outage of Redis of a default that will change. It concerns tasks that are acknowledged late.
-    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     threading.Thread(target=_tick, name="sweep", daemon=True).start()
+
+
+@signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
+def ignore_warning(**_: Any) -> None:
+    """Ignore a warning of each outage, about tasks that are acknowledged late. Celery has just turned it on."""
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]
@@ -299,6 +306,28 @@ def stop_delivering(**_: Any) -> None:
     """Have deliverers release what they have not sent, and finish."""
     stopping.set()
     log.PROCESS_STOPPING.write()
+    threading.Thread(target=_end_without_redis, name="end", daemon=True).start()
+
+
+def _end_without_redis() -> None:
+    """End this process when Redis has not answered for some seconds: it can settle nothing, and its leases end."""
+    answered_at = time.monotonic()
+
+    def ask() -> None:
+        nonlocal answered_at
+        with connect(settings.redis_url, socket_timeout=1, socket_connect_timeout=1) as client:
+            while True:
+                with suppress(RedisError):
+                    client.ping()
+                    answered_at = time.monotonic()
+                time.sleep(1)
+
+    threading.Thread(target=ask, name="ask", daemon=True).start()
+    while time.monotonic() - answered_at < _PATIENCE_S:
+        time.sleep(0.1)
+    log.repeats.flush(all_at_once=True)
+    log.PROCESS_STOPPED.write()
+    os._exit(0)
 
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
