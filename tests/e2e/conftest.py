@@ -18,6 +18,8 @@ from console.local.running import read
 from tests.pipeline import free_port, wait_until
 
 _NOT_INHERITED = ("REDIS_URL", "CUSTOMERIO_SITE_ID", "CUSTOMERIO_API_KEY")
+# Modules of another project.
+_FOREIGN = ("settings", "console", "simulator", "ingest", "lanes", "mapping", "celery", "redis", "uvicorn")
 _STOP_S = 60.0
 _COMMAND_S = 180.0
 
@@ -51,6 +53,14 @@ def segue(
         timeout=_COMMAND_S,
         check=False,
     )
+
+
+def foreign_project(directory: Path) -> Path:
+    """Make a directory with modules and a package that fail, and leave a trace, when they are imported."""
+    (directory / "workers").mkdir(parents=True)
+    for name in (*_FOREIGN, "workers/__init__", "workers/app"):
+        (directory / f"{name}.py").write_text(f"open({str(directory / 'EXECUTED')!r}, 'a').write({name!r}); 1 / 0")
+    return directory
 
 
 class Up:

