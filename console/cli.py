@@ -343,7 +343,8 @@ def main() -> None:
     except (CommandError, SettingsError, ImportRefused, lanes.QueueError, mapping.ConfigurationError) as error:
         _give_up(str(error))
     except RedisError as error:
-        _give_up(f"Redis is unavailable: {str(error).rstrip('.')}; set REDIS_URL, or start everything with `segue up`")
+        remedy = "set REDIS_URL, or SEGUE_DATA_DIR to that of a running `segue up`, or start everything with `segue up`"
+        _give_up(f"Redis is unavailable: {str(error).rstrip('.')}; {remedy}")
     except httpx.HTTPError as error:
         _give_up(f"no response over HTTP: {error}")
     except OSError as error:

@@ -114,7 +114,8 @@ def _ports(settings: Settings) -> dict[str, int]:
             programs.probe_port(host, port)
         except OSError as error:
             address = f"port {port} of {host}"
-            raise CommandError(f"{address}: {error.strerror}; set SEGUE_{name.upper()}_PORT to another one") from None
+            reason = os.strerror(error.errno or 0)  # that of the error repeats the address
+            raise CommandError(f"{address}: {reason}; set SEGUE_{name.upper()}_PORT to another one") from None
     return ports
 
 

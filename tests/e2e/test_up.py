@@ -176,8 +176,8 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         refused = segue("up", environment=environment)
 
     assert refused.returncode == 2
-    assert f"port {port} of 127.0.0.1: Address already in use" in refused.stderr
-    assert refused.stderr.endswith("set SEGUE_INGEST_PORT to another one\n")
+    fault = f"port {port} of 127.0.0.1: Address already in use; set SEGUE_INGEST_PORT to another one\n"
+    assert refused.stderr.endswith(fault)
 
 
 def test_every_destination_of_a_file_is_simulated_with_its_own_credentials(tmp_path: Path) -> None:

@@ -80,7 +80,9 @@ def test_unavailable_redis_is_one_text_and_exit_code_2(
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
 
     assert main(["status"], monkeypatch) == 2
-    assert capsys.readouterr().err.startswith("segue: Redis is unavailable: ")
+    written = capsys.readouterr().err
+    assert written.startswith("segue: Redis is unavailable: ")
+    assert "SEGUE_DATA_DIR to that of a running `segue up`" in written, "the command may be in another directory"
 
 
 def test_a_missing_configuration_file_is_named(
