@@ -28,23 +28,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[1]
-FOLDERS = (
-    *(
-        "mapping",
-        "lanes",
-        "logs",
-        "metrics",
-        "delivery",
-        "dead_letters",
-        "privacy",
-        "ingest",
-        "workers",
-        "console",
-        "simulator",
-    ),
-    *("tests", "bench", "docs", "deploy", ".ci"),
-)
+from tests.packages import PACKAGES, ROOT
+
+FOLDERS = (*PACKAGES, "tests", "bench", "docs", "deploy", ".ci")
 SUFFIXES = frozenset({".py", ".lua", ".md", ".toml", ".yaml", ""})
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")

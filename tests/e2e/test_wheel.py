@@ -6,22 +6,15 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import clean_environment, foreign_project
+from tests.packages import PACKAGES, ROOT
 
-ROOT = Path(__file__).parents[2]
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
-PACKAGES = [
-    pattern.rstrip("*")
-    for pattern in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"][
-        "include"
-    ]
-]
 
 
 def run(*arguments: str | Path) -> None:

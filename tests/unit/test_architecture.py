@@ -9,20 +9,9 @@ from pathlib import Path
 import pytest
 
 from lanes import keys
+from tests.packages import PACKAGES, ROOT
 
-ROOT = Path(__file__).parents[2]
-OTHERS = (
-    "mapping",
-    "logs",
-    "metrics",
-    "delivery",
-    "dead_letters",
-    "privacy",
-    "ingest",
-    "workers",
-    "console",
-    "simulator",
-)
+OTHERS = [package for package in PACKAGES if package != "lanes"]
 MODULES = [path for package in OTHERS for path in sorted((ROOT / package).rglob("*.py"))]
 FOLDERS = sorted({path.parent for path in MODULES} | {ROOT / "lanes"})
 # Modules of a folder, without those of its subfolders.
