@@ -24,6 +24,7 @@ from console.audit.since import Since
 from console.confirmation import confirm
 from console.dead import commands as dead_commands
 from console.demo import run as demo
+from console.diff import commands as diff_commands
 from console.errors import CommandError
 from console.local import health, up
 from console.options import AsJson, Destination
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 app.add_typer(forget_cli.app)
 app.add_typer(overrides_cli.app)
+app.add_typer(diff_commands.app)
 app.add_typer(lanes_cli.app, name="lanes")
 app.add_typer(dead_commands.app, name="dead")
 

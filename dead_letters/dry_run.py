@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
 
 import lanes
 import mapping
+from dead_letters.changes import Change, changes
 from dead_letters.record import DeadLetter, Request
 from delivery.identity_memory import TIMES_KEPT_S, last_updates_s
 from mapping.envelope import SAFE_LEVELS, TOO_DEEP, JsonObject, has_more_levels
@@ -20,16 +20,7 @@ from mapping.envelope import SAFE_LEVELS, TOO_DEEP, JsonObject, has_more_levels
 # Customer.io starts no campaign for an older event.
 _CAMPAIGNS_S = 72 * 3600
 _ADDED_ON_THE_WIRE = frozenset({"id", "timestamp"})
-_MISSING = object()
 _MOST_CHANGES = 50
-
-
-class Change(NamedTuple):
-    """A field in which the new request differs from the refused one. A missing value is None."""
-
-    field: str
-    before: Any
-    after: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,29 +88,24 @@ def _run(dead_letter: DeadLetter, destination: mapping.Destination, now_s: float
     failures = tuple(f"{failure.name}: {failure.message}" for failure in translation.failures)
     names = {subscription.index: subscription.name for subscription in destination.subscriptions}
     new = {names.get(operation.subscription): operation.body for operation in translation.operations}
-    changes = [
+    changed = [
         change
         for refused in _refused(dead_letter)
         if refused.request not in bodies  # a privacy request has several operations without a subscription
         for change in _changes(refused.request, new.get(refused.subscription, {}))
     ]
     risks = tuple(_risks(dead_letter, destination, translation.operations, now_s, last_update_s))
-    return DryRun(bodies, failures, tuple(changes[:_MOST_CHANGES]), risks)
+    return DryRun(bodies, failures, tuple(changed[:_MOST_CHANGES]), risks)
 
 
 def _refused(dead_letter: DeadLetter) -> list[Request]:
     return [request for fault in dead_letter.failure.faults if (request := fault.refused) is not None]
 
 
-def _changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:
-    """Yield the differences, member by member. Members that delivery adds to an operation are left out."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for name in before.keys() | after.keys():
-            if path or name not in _ADDED_ON_THE_WIRE:
-                inner = f"{path}.{name}" if path else name
-                yield from _changes(before.get(name, _MISSING), after.get(name, _MISSING), inner)
-    elif before != after:
-        yield Change(path, *(None if value is _MISSING else value for value in (before, after)))
+def _changes(before: JsonObject, after: JsonObject) -> Iterator[Change]:
+    """Yield the differences without the members that delivery adds to an operation."""
+    old, new = ({name: body[name] for name in body.keys() - _ADDED_ON_THE_WIRE} for body in (before, after))
+    return changes(old, new)
 
 
 def _risks(
