@@ -409,6 +409,22 @@ LOG = Key(
     "delivery",
     personal="data",
 )
+SAMPLES = Key(
+    ":samples:{id}",
+    "list",
+    "rows of figures over time, newest first: each 10 s, minute and ten minutes",
+    "1 h, 1 d, 14 d",
+    "series",
+    expires=True,
+)
+SAMPLED = Key(":sampled", "string", "a row was written", "10 s", "series", expires=True)
+COUNTS = Key(
+    ":counts",
+    "hash",
+    "class of response, or bucket of latency → number of requests, or of operations",
+    _FOR_EVER,
+    "series",
+)
 MERGED = Key(
     ":merged:{generation}",
     "hash",
