@@ -327,6 +327,14 @@ REPLAYS = Key(
 )
 REPLAY = Key(":replay:{id}", "hash", "a replay and how far it is", _REPLAYED, "dead_letters", personal="data")
 DRY_RUN = Key(":replay:{id}:dry_run", "hash", "what a dry run counted", _REPLAYED, "dead_letters")
+DRY_RUN_PEOPLE = Key(
+    ":replay:{id}:people",
+    "set",
+    "digests of the people that a dry run would change",
+    "until the dry run ends",
+    "dead_letters",
+    personal="digests",
+)
 DRY_RUN_LOCK = Key(
     ":replay:{id}:lock", "string", "a worker carries the dry run on", "seconds", "dead_letters", expires=True
 )

@@ -13,7 +13,7 @@ from series.reading import Point
 
 HOUR_S = 3600
 _BARS = "▁▂▃▄▅▆▇█"
-_COLUMNS = 60
+_COLUMNS = 36
 # What is drawn: its name, its value at a point, and its unit.
 _DRAWN: tuple[tuple[str, Callable[[Point], float], str], ...] = (
     ("accepted", lambda point: point.per_s["accepted"], "/s"),
