@@ -425,6 +425,15 @@ SAMPLES = Key(
     "series",
     expires=True,
 )
+RECENT_EVENTS = Key(
+    ":recent_events:{generation}",
+    "hash",
+    "source, type, name and slot → an event as it is stored",
+    "2 days, 1,500 events a day",
+    "series",
+    expires=True,
+    personal="data",
+)
 SAMPLED = Key(":sampled", "string", "a row was written", "10 s", "series", expires=True)
 COUNTS = Key(
     ":counts",

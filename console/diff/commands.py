@@ -26,6 +26,7 @@ from dead_letters.query import Filter
 from ingest import events
 from ingest.errors import Refusal
 from ingest.events import Reception
+from series import recent_events
 from settings import read_document
 
 app = typer.Typer()
@@ -49,8 +50,8 @@ def show_differences(
 ) -> None:
     """Show what another configuration makes of the same events. Sends nothing.
 
-    The events are those of a file, else the dead letters of the destination. Requests are unchanged, changed, newly
-    sent, no longer sent, or newly refused by the mapping.
+    The events are those of a file, else the recent events and the dead letters of the destination. Requests are
+    unchanged, changed, newly sent, no longer sent, or newly refused by the mapping.
     """
     now_s = time.time()
     before, after = _destinations(old), _destinations(new)
@@ -58,9 +59,7 @@ def show_differences(
     if not names:
         raise CommandError(f"no destination of {new} is in {old}: {', '.join(before)}; rename one, or say another")
     given = None if file is None else list(_read(file, now_s))
-    reports = [
-        report(before[name], after[name], _dead_letters(name) if given is None else given, now_s) for name in names
-    ]
+    reports = [report(before[name], after[name], _stored(name) if given is None else given, now_s) for name in names]
     for result in reports:
         if as_json:
             print_json(result.json())
@@ -82,11 +81,12 @@ def _destinations(file: Path) -> dict[str, mapping.Destination]:
     return dict(mapping.destinations(document))
 
 
-def _dead_letters(name: str) -> Iterator[Any]:
-    """Yield the events of the dead letters of a destination."""
+def _stored(name: str) -> Iterator[Any]:
+    """Yield the recent events of a destination, and the events of its dead letters."""
     session = Session.join()
     (queue,) = session.queues(session.chosen(name))
-    return (dead_letter.event for dead_letter in query.matching(queue, Filter()))
+    yield from (recent.event for recent in recent_events.read(queue))
+    yield from (dead_letter.event for dead_letter in query.matching(queue, Filter()))
 
 
 def _read(file: str, now_s: float) -> Iterator[Any]:

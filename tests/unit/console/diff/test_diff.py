@@ -17,6 +17,7 @@ from console import cli
 from console.errors import CommandError
 from mapping.envelope import pack
 from mapping.subscription import presets
+from series.recent_events import RecentEvents
 from tests.queues import queue_of
 
 NO_PRESETS = "".join(f'"{row["name"]}" = false\n' for row in presets())
@@ -159,7 +160,9 @@ def test_a_mapping_that_refuses_and_a_filter_are_named(files: Path) -> None:
     assert "url" in groups["newly_refused"]["reason"]
 
 
-def test_the_dead_letters_are_compared_without_a_file(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recent_events_and_dead_letters_are_compared_without_a_file(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = fakeredis.FakeRedis()
     monkeypatch.setattr(redis.Redis, "from_url", lambda *_, **__: client)
     monkeypatch.setenv("SEGUE_CONFIG", str(files / "old.toml"))
@@ -167,9 +170,12 @@ def test_the_dead_letters_are_compared_without_a_file(files: Path, monkeypatch: 
     buried = lanes.ImportedDeadLetter(None, 1, ("id:u1",), pack("web", EVENTS[0]), orjson.dumps(failure))
     lanes.import_dead_letters(queue_of(client, "journeys"), [buried])
 
+    claimed = lanes.ClaimedEvent(1, 0, 0, 0, 0, (), pack("web", EVENTS[1]))
+    RecentEvents().keep(queue_of(client, "journeys"), [claimed])
+
     found = json.loads(diff(files, "--json").stdout)
 
-    assert (found["events"], found["requests"]["changed"]) == (1, 1)
+    assert (found["events"], found["requests"]["changed"]) == (2, 2)
 
 
 def test_a_destination_in_one_file_only_is_named(files: Path) -> None:
