@@ -13,7 +13,7 @@
 local STEP_MS, LONGEST_LOCK_MS, PAGE = 1000, 25000, 1000
 -- Fields of ADMISSION, and the unit of each in ms.
 local TIMES = { turn = 1000, rate_at = 1000, probe_at = 1, cut_at = 1, wait_until = 1, since = 1, reason_at = 1, throttled_at = 1 }
-local LOCKS = { RETENTION_DONE, REPLAY_LOCK, SPILL_LOCK, DRAIN_LOCK, ERASING_LOCK }
+local LOCKS = { RETENTION_DONE, SAMPLED, REPLAY_LOCK, SPILL_LOCK, DRAIN_LOCK, ERASING_LOCK }
 
 ---- Read and decide ----
 

@@ -11,7 +11,7 @@ import redis
 
 import lanes
 from delivery import scripts as delivery_scripts
-from lanes import configurations, keys, records
+from lanes import configurations, keys, records, scripts
 from tests.lanes.driving import QUEUE, append, claim, deliver, event, names, queue_of, release
 from workers import heartbeat
 
@@ -264,11 +264,20 @@ def test_after_a_step_forward_that_is_corrected_nothing_waits_for_longer_than_us
     assert delivered == ["a1", "a2"]
 
 
+def test_every_lock_is_known() -> None:
+    """A key that expires soon and has one name would last for as long as the clock stepped back."""
+    locks = {name for name, key in keys.KEYS.items() if key.type == "string" and key.expires and "{" not in key.name}
+    beside_queues = {name for name in locks if not keys.KEYS[name].name.startswith(":")}
+
+    assert locks - beside_queues <= scripts.load("lanes", "follow_clock").names
+
+
 def test_after_a_step_back_no_lock_lasts_for_longer_than_half_a_minute(clocks: Clocks, steerable: redis.Redis) -> None:
     clock = clock_of(steerable)
     clocks.step(HOUR_S)
     swept(clocks, clock)
-    locks = [key.of(QUEUE) for key in (keys.RETENTION_DONE, keys.REPLAY_LOCK, keys.SPILL_LOCK, keys.ERASING_LOCK)]
+    short = (keys.RETENTION_DONE, keys.SAMPLED, keys.REPLAY_LOCK, keys.SPILL_LOCK, keys.ERASING_LOCK)
+    locks = [key.of(QUEUE) for key in short]
     for lock in locks:
         steerable.set(lock, 1, px=5_000)
     steerable.set(keys.DRAIN_LOCK.of(QUEUE), 1, px=20_000)
