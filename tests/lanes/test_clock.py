@@ -35,6 +35,8 @@ def step_back(client: redis.Redis) -> None:
     for name in (keys.READY.of(QUEUE), keys.CLAIMS.of(QUEUE)):
         for member in client.zrange(name, 0, -1):
             client.zincrby(name, BACK_MS, member)
+    for member, links in client.hgetall(keys.LINKS.of(QUEUE)).items():
+        client.hset(keys.LINKS.of(QUEUE), member, links[:1] + b"%013d" % (int(links[1:14]) + BACK_MS) + links[14:])
     client.set(keys.WAKEUP.of(QUEUE), 1, px=BACK_MS)
 
 
@@ -51,6 +53,20 @@ def test_events_that_were_ready_are_claimed_after_the_next_sweep(client: redis.R
     assert -BACK_MS <= follow(client) < 5_000 - BACK_MS
     assert lanes.reap(queue_of(client)).wake
     assert [each.sequence for each in claim(client).events] == [1, 2, 3]
+
+
+def test_what_is_blocked_waits_for_earlier_ones_no_longer(client: redis.Redis) -> None:
+    append(client, *(ranked(f"a{n}", "a", 9_000) for n in range(3)))
+    before = client.hgetall(keys.LINKS.of(QUEUE))
+    step_back(client)
+
+    follow(client)
+
+    after = client.hgetall(keys.LINKS.of(QUEUE))
+    assert len(before) == 3
+    for member, links in before.items():
+        assert (after[member][:1], after[member][14:]) == (links[:1], links[14:])
+        assert not int(links[1:14]) or abs(int(after[member][1:14]) - int(links[1:14])) < 5_000
 
 
 def test_a_claim_ends_a_lease_after_the_step(client: redis.Redis) -> None:
@@ -78,6 +94,12 @@ def test_neither_a_turn_nor_a_probe_of_the_other_clock_stops_delivery(client: re
 
     assert delivery_scripts.run(queue, "permit", 1000, 2000) == b"all"
     assert 0 <= delivery_scripts.run(queue, "acquire", 10, 2_000_000, 0)[1] <= 2_000_000
+
+
+def ranked(name: str, key: str, wait_ms: int) -> lanes.NewEvent:
+    """An event that waits for earlier ones."""
+    rank = records.rank(wait_ms, b"client-a", int(time.time() * 1000), records.tie(0, 0, 0))
+    return lanes.NewEvent(name.encode(), (key,), name, rank=rank)
 
 
 class Clocks:
@@ -214,11 +236,6 @@ def test_a_worker_that_was_away_from_redis_sees_no_step(clocks: Clocks, steerabl
     assert (clock_of(steerable).follow(), clock.follow()) == (0, 0)
 
 
-def ranked(name: str, key: str, clocks: Clocks, wait_ms: int) -> lanes.NewEvent:
-    rank = records.rank(wait_ms, b"client-a", int(clocks.redis_s * 1000), records.tie(0, 0, 0))
-    return lanes.NewEvent(name.encode(), (key,), name, rank=rank)
-
-
 def all_delivered(client: redis.Redis) -> list[str]:
     """Claim and deliver all that can be, without time passing."""
     found: list[str] = []
@@ -228,16 +245,14 @@ def all_delivered(client: redis.Redis) -> list[str]:
     return found
 
 
-STATES: dict[str, Callable[[redis.Redis, Clocks], object]] = {
-    "ready": lambda client, _: append(client, event("a1", "a"), event("a2", "a")),
-    "waiting for earlier ones": lambda client, clocks: append(
-        client, ranked("a1", "a", clocks, 5_000), ranked("a2", "a", clocks, 9_000)
-    ),
-    "claimed": lambda client, clocks: (
-        append(client, ranked("a1", "a", clocks, 0), ranked("a2", "a", clocks, 9_000)),
+STATES: dict[str, Callable[[redis.Redis], object]] = {
+    "ready": lambda client: append(client, event("a1", "a"), event("a2", "a")),
+    "waiting for earlier ones": lambda client: append(client, ranked("a1", "a", 5_000), ranked("a2", "a", 9_000)),
+    "claimed": lambda client: (
+        append(client, ranked("a1", "a", 0), ranked("a2", "a", 9_000)),
         claim(client, lease_ms=LEASE_MS),
     ),
-    "released": lambda client, _: (
+    "released": lambda client: (
         append(client, event("a1", "a"), event("a2", "a")),
         release(client, claim(client), delay_ms=20_000),
     ),
@@ -252,7 +267,7 @@ def test_after_a_step_forward_that_is_corrected_nothing_waits_for_longer_than_us
     clock = clock_of(steerable)
     clocks.step(ahead_s)
     swept(clocks, clock)
-    STATES[state](steerable, clocks)
+    STATES[state](steerable)
     clocks.pass_by(0.5)
 
     clocks.step(-ahead_s)
