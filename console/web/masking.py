@@ -14,7 +14,8 @@ from mapping.envelope import SAFE_LEVELS, has_more_levels
 _QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
 _VARIABLE: Final = re.compile(r"[^\s<>(),:;]*[\d@][^\s<>(),:;]*")  # numbers, ids, addresses
 # Members of an event or a request that say nothing of a person.
-_PLAIN: Final = frozenset({"type", "action", "timestamp", "sentAt", "receivedAt", "originalTimestamp", "channel"})
+_PLAIN: Final = frozenset({"type", "action", "event", "channel"})
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|[+-][\d:]+)?")
 _KEPT: Final = 4
 
 
@@ -43,13 +44,20 @@ def content(value: Any) -> Any:
     """Return an event, a request or a part of one with the types and lengths of its values."""
     if has_more_levels(value, SAFE_LEVELS):
         return f"nested in more than {SAFE_LEVELS} levels"
+    if isinstance(value, dict):
+        return {_name(name): inner if _is_plain(name, inner) else _content(inner) for name, inner in value.items()}
     return _content(value)
+
+
+def _is_plain(name: str, value: Any) -> bool:
+    """Whether a member of an event or a request is shown to everyone: its type, its name, its times."""
+    return isinstance(value, str) and (name in _PLAIN or _TIME.fullmatch(value) is not None)
 
 
 def _content(value: Any) -> Any:
     match value:
         case dict():
-            return {_name(name): _member(name, inner) for name, inner in value.items()}
+            return {_name(name): _content(inner) for name, inner in value.items()}
         case list() | tuple():
             return [_content(inner) for inner in value]
         case str():
@@ -59,10 +67,6 @@ def _content(value: Any) -> Any:
         case int() | float():
             return "number"
     return "value"
-
-
-def _member(name: str, value: Any) -> Any:
-    return text(value) if name in _PLAIN - {"timestamp"} and isinstance(value, str) else _content(value)
 
 
 def _name(name: str) -> str:

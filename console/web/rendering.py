@@ -43,7 +43,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        n=_number, when=_when, since=_since, duration=_duration, json=_json, counted=counted, share=_share
+        n=_number, when=_when, since=_since, duration=_duration, json=_json, counted=counted, share=_share, ticks=_ticks
     )
     environment.globals.update(address=address, masking=masking, version=VERSION)
     return environment
@@ -96,6 +96,13 @@ def _json(value: Any) -> str:
         return (encoded(value) if is_deep else orjson.dumps(value, option=orjson.OPT_INDENT_2)).decode()
     except TypeError:  # of an integer beyond 64 bits
         return encoded(value).decode()
+
+
+def _ticks(text: str) -> Markup:
+    """Return a text, with what is between backticks as code."""
+    parts = safe(text).split("`")
+    shown = [Markup("<code>{}</code>").format(part) if at % 2 else Markup.escape(part) for at, part in enumerate(parts)]
+    return Markup("").join(shown)
 
 
 def _share(part: float, whole: float) -> float:

@@ -118,7 +118,7 @@ def _hot(row: dict[str, Any]) -> Iterator[Cause]:
 def _blocked(row: dict[str, Any]) -> Iterator[Cause]:
     if row["blocking"]:
         verb = "blocks" if row["blocking"] == 1 else "block"
-        text = f"{counted(row['blocking'], 'dead letter')} of {row['name']} {verb} later events of their people."
+        text = f"{counted(row['blocking'], 'dead letter')} of {row['name']} {verb} later events of the same people."
         yield Cause("warn", text, "See them", href=address("/dead", destination=row["name"]), destination=row["name"])
 
 
