@@ -23,6 +23,7 @@ from console.web.pages import (
     signing,
     sources,
     tester,
+    workbench,
 )
 from console.web.state import State
 from console.web.visit import Fields, Redirect, Result, Visit
@@ -57,6 +58,8 @@ ROUTES: Final = (
     _get("/figures", figures.page),
     _get("/destinations", destinations.table),
     _get("/destinations/{destination}", destinations.page),
+    _get("/destinations/{destination}/workbench", workbench.form, "test"),
+    _post("/destinations/{destination}/workbench", workbench.run, "test"),
     _post("/destinations/{destination}/pause", destinations.pause, "pause"),
     _post("/destinations/{destination}/resume", destinations.resume, "pause"),
     _post("/destinations/{destination}/rate", destinations.rate, "rate"),

@@ -15,6 +15,7 @@ PAGES = (
     "/figures?span=14d",
     "/destinations",
     "/destinations/demo",
+    "/destinations/demo/workbench",
     "/dead",
     "/dead?view=list",
     "/dead?view=list&reason=rejected&since=1d&source=demo&event=Order%20Placed",
@@ -30,7 +31,7 @@ PAGES = (
     "/activity",
     "/about",
 )
-FOR_OPERATORS = ("/tester",)
+FOR_OPERATORS = ("/tester", "/destinations/demo/workbench")
 
 
 @pytest.fixture
