@@ -151,4 +151,6 @@ def _sentence(unit: str, lines: dict[str, Value], points: Sequence[Point]) -> st
     if not found:
         return f"{name}: no value"
     (least, _), (greatest, at_s) = min(found), max(found)
+    if least == greatest:
+        return f"{name}: always {least:,.1f} {unit}"
     return f"{name}: between {least:,.1f} and {greatest:,.1f} {unit}; the highest at {utc(int(at_s * 1000))}"
