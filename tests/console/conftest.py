@@ -19,7 +19,7 @@ from tests.conftest import RedisServer
 from tests.console.shop import CONFIG, open_shop
 from tests.pipeline import Pipeline, free_port, wait_until
 
-WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 800}
+WIDE, NARROW = {"width": 1280, "height": 640}, {"width": 390, "height": 640}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,23 +83,12 @@ def test_a_page_has_no_fault_of_accessibility_and_fits(
     visitor.context.close()
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
-@pytest.mark.parametrize("name", PICTURED)
-def test_a_picture_of_a_page(
-    chromium: Browser,
-    console: Console,
-    addresses: dict[str, str],
-    name: str,
-    size: Any,
-    scheme: Any,
-    tmp_path: Path,
-) -> None:
-    visitor = Visitor(chromium, console.url, color_scheme=scheme, viewport=size)
-    page = show(visitor, name, addresses[name])
-    picture = (IMAGES or tmp_path) / f"console-{name}-{size['width']}-{scheme}.png"
-
-    page.screenshot(path=picture)
-
-    assert picture.stat().st_size > 5_000
-    visitor.context.close()
+def test_pictures_of_pages(chromium: Browser, console: Console, addresses: dict[str, str], tmp_path: Path) -> None:
+    names = PICTURED if IMAGES else PICTURED[:1]
+    for name, size, scheme in product(names, (WIDE, NARROW), SCHEMES):
+        visitor = Visitor(chromium, console.url, color_scheme=scheme, viewport=size)
+        page = show(visitor, name, addresses[name])
+        picture = (IMAGES or tmp_path) / f"console-{name}-{size['width']}-{scheme}.png"
+        page.screenshot(path=picture)
+        assert picture.stat().st_size > 5_000
+        visitor.context.close()
