@@ -69,7 +69,7 @@ def page(visit: Visit) -> Result:
     shown = {
         "digest": digest,
         "lanes": data,
-        "identities": [(kind, visit.shown_key(f"{kind}:{value}")) for kind, value in identities],
+        "identities": [(kind, str(visit.shown_key(f"{kind}:{value}")).partition(":")[2]) for kind, value in identities],
         "since": {name: _log_since(visit.session.queue(name)) for name in names},
         "kept": {name: visit.session.destinations[name].delivery.log_requests for name in names},
         "is_known": any(lane["length"] or lane["dead_letters"] or lane["sent"] for lane in found),

@@ -59,6 +59,8 @@
   let pause_ms = EVERY_MS;
   let freshAt = Date.now();
   function isUsed(region) {
+    const isWritten = region.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
+    if (region.dataset.region === "always") return isWritten;
     const selection = getSelection();
     const isSelected = selection && !selection.isCollapsed && region.contains(selection.anchorNode);
     return isSelected || region.matches(":hover") || region.contains(document.activeElement)
@@ -93,7 +95,8 @@
       }
       freshAt = Date.now();
     } catch { say(`Not updated since ${local(new Date(freshAt))}`); }
-    pause_ms = Math.min(60000, Math.max(EVERY_MS, (Date.now() - began) * SLOW));
+    const every_ms = document.querySelector("progress") ? EVERY_MS / 5 : EVERY_MS;
+    pause_ms = Math.min(60000, Math.max(every_ms, (Date.now() - began) * SLOW));
   }
   function say(text) {
     const stale = document.getElementById("stale");
@@ -170,6 +173,6 @@
     document.addEventListener("keydown", onKey);
     document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
     if (location.hash === "#search") search();
-    setTimeout(keepFresh, EVERY_MS);
+    setTimeout(keepFresh, document.querySelector("progress") ? EVERY_MS / 5 : EVERY_MS);
   });
 })();
