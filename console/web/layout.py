@@ -70,7 +70,7 @@ def values(state: State, user: User | None, path: str, query: str) -> dict[str, 
 def now(state: State) -> list[Cause]:
     """Return the causes of this moment; one that says why they are unknown when they cannot be read."""
     try:
-        return sentence.causes(state.figures(), state.findings(), state.rates)
+        return sentence.causes(state.figures(), state.findings())
     except redis.RedisError:
         return [Cause("bad", "Redis is unavailable: no event is accepted or sent.", "Check", command="segue check")]
     except (CommandError, SettingsError, ConfigurationError, lanes.QueueError) as error:

@@ -13,7 +13,6 @@ from typing import Final
 import redis
 import uvicorn
 
-import lanes
 import mapping
 from console.errors import CommandError
 from console.local.programs import probe_port, url
@@ -27,7 +26,6 @@ from logs import output
 from settings import SettingsError, digest
 
 _TICK_S: Final = 1.0
-_SAMPLE_TICKS: Final = 5
 _MOST_CONNECTIONS: Final = 200
 
 
@@ -80,7 +78,7 @@ def run(session: Session) -> None:
 
 
 class ReloadTask:
-    """Follows requests to load the configuration, and takes samples for the rates, in a thread of its own."""
+    """Follows requests to load the configuration, in a thread of its own."""
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -90,17 +88,13 @@ class ReloadTask:
 
     def run(self) -> None:
         """Follow until `stop`."""
-        ticks = 0
         while not self._stopping.is_set():
             try:
                 self.follow()
-                if ticks % _SAMPLE_TICKS == 0:
-                    self.state.sample()
-            except (redis.RedisError, CommandError, lanes.QueueError):
+            except redis.RedisError:
                 pass  # the pages say so
             except Exception as error:
                 log.unhandled("following the configuration", error)
-            ticks += 1
             self._stopping.wait(_TICK_S)
         with suppress(redis.RedisError):
             configurations.forget(self.state.session.client, self.process)

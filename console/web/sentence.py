@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -11,7 +11,6 @@ from console.output import counted, utc
 from console.web.visit import address
 
 Level = Literal["bad", "warn", "good"]
-Rates = Callable[[str], tuple[float, float] | None]
 
 _NEARLY_FULL: Final = 0.8  # of a limit
 _ALONE: Final = 0.5  # of what waits
@@ -34,7 +33,7 @@ class Cause:
         return asdict(self)
 
 
-def causes(figures: dict[str, Any], findings: list[str], rates: Rates) -> list[Cause]:
+def causes(figures: dict[str, Any], findings: list[str]) -> list[Cause]:
     """Return what is not well, what matters most first; one cause that says that all is well, when it is.
 
     `figures` are those of `console.status.gather`, `findings` what makes Redis unsafe.
@@ -44,7 +43,7 @@ def causes(figures: dict[str, Any], findings: list[str], rates: Rates) -> list[C
     for kind in (_paused, _refused, _unavailable, _full, _throttled, _slower, _hot, _blocked, _dead_letters):
         found += [cause for row in rows for cause in kind(row)]
     found += _configurations(figures)
-    return found or [_well(rows, rates)]
+    return found or [_well(rows)]
 
 
 def _workers(figures: dict[str, Any]) -> Iterator[Cause]:
@@ -140,10 +139,10 @@ def _configurations(figures: dict[str, Any]) -> Iterator[Cause]:
             )
 
 
-def _well(rows: list[dict[str, Any]], rates: Rates) -> Cause:
+def _well(rows: list[dict[str, Any]]) -> Cause:
     waiting = sum(row["waiting"] for row in rows)
-    known = [rate for row in rows if (rate := rates(row["name"])) is not None]
-    pace = f"{sum(rate[1] for rate in known):,.0f} events/s; " if known else ""
+    known = [row["now"]["per_s"]["sent"] for row in rows if row["now"]]
+    pace = f"{sum(known):,.0f} events/s; " if known else ""
     if not waiting:
         return Cause("good", f"All is well: {pace}no event waits.")
     oldest = status.duration(max(row["oldest_age_s"] for row in rows))

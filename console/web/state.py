@@ -1,13 +1,11 @@
-"""What the console keeps between requests: its settings, its connection, the last figures, and rates of a minute."""
+"""What the console keeps between requests: its settings, its connection, and the last figures."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from threading import Lock
 from typing import Any, Final
 
-import lanes
 from console import status
 from console.session import Session
 from console.web import cookies
@@ -16,8 +14,6 @@ from lanes.server.checks import Server
 
 _LOSES: Final = "loses"  # of what is no fault, and not safe
 _FRESH_S: Final = 1.0  # the figures are gathered again after that
-_SAMPLES: Final = 13  # of 5 s: a minute
-_LEAST_S: Final = 4.0  # between two samples from which a rate is made
 
 
 class State:
@@ -29,7 +25,6 @@ class State:
         self._lock = Lock()
         self._figures: tuple[float, dict[str, Any]] | None = None
         self._findings: list[str] = []
-        self._samples: deque[tuple[float, dict[str, tuple[int, int]]]] = deque(maxlen=_SAMPLES)
         self._secret: bytes | None = None
 
     @property
@@ -62,21 +57,3 @@ class State:
         """Use another session from now on: the configuration was loaded again."""
         self.session = session
         self.forget_figures()
-
-    def sample(self) -> None:
-        """Keep the totals of this moment, for the rates. Raises redis.RedisError, CommandError."""
-        totals = {}
-        for name in self.session.destinations:
-            stats = lanes.stats(self.session.queue(name))
-            totals[name] = (stats.accepted_total, stats.delivered_total)
-        self._samples.append((time.monotonic(), totals))
-
-    def rates(self, name: str) -> tuple[float, float] | None:
-        """Return how many events a destination accepted and delivered per second in the last minute; None when it is
-        not known yet."""
-        samples = [(at, totals[name]) for at, totals in self._samples if name in totals]
-        if len(samples) < 2 or samples[-1][0] - samples[0][0] < _LEAST_S:
-            return None
-        (first_at, first), (last_at, last) = samples[0], samples[-1]
-        accepted, delivered = (max(0, after - before) for before, after in zip(first, last, strict=True))
-        return accepted / (last_at - first_at), delivered / (last_at - first_at)
