@@ -13,7 +13,6 @@ from typing import Final
 import redis
 import uvicorn
 
-import lanes
 import mapping
 from console.errors import CommandError
 from console.local.programs import probe_port, url
@@ -92,7 +91,7 @@ class ReloadTask:
         while not self._stopping.is_set():
             try:
                 self.follow()
-            except (redis.RedisError, CommandError, lanes.QueueError):
+            except redis.RedisError:
                 pass  # the pages say so
             except Exception as error:
                 log.unhandled("following the configuration", error)

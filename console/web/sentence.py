@@ -11,6 +11,7 @@ from console.output import counted, utc
 from console.web.visit import address
 
 Level = Literal["bad", "warn", "good"]
+
 _NEARLY_FULL: Final = 0.8  # of a limit
 _ALONE: Final = 0.5  # of what waits
 _LEAST_HOT: Final = 1000

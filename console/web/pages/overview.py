@@ -38,12 +38,18 @@ def hot(visit: Visit, row: dict[str, Any]) -> list[dict[str, Any]]:
 
 def row(visit: Visit, figures: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of a destination, with the rates and the time in which it drains (s)."""
-    rates = figures["now"]["per_s"] if figures["now"] else {"accepted": None, "sent": None}
-    accepted, sent = rates["accepted"], rates["sent"]
+    now = figures["now"]
+    per_s = now["per_s"] if now else {"accepted": None, "sent": None}
     drains_s = None
-    if sent is not None and sent > accepted and figures["waiting"]:
-        drains_s = figures["waiting"] / (sent - accepted)
-    return {**figures, "in_per_s": accepted, "out_per_s": sent, "drains_s": drains_s, "hot": hot(visit, figures)}
+    if now and figures["waiting"] and per_s["sent"] > per_s["accepted"]:
+        drains_s = figures["waiting"] / (per_s["sent"] - per_s["accepted"])
+    return {
+        **figures,
+        "in_per_s": per_s["accepted"],
+        "out_per_s": per_s["sent"],
+        "drains_s": drains_s,
+        "hot": hot(visit, figures),
+    }
 
 
 def _ingest(visit: Visit) -> str:

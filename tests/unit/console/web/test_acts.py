@@ -226,7 +226,7 @@ def test_an_event_is_found_by_its_message_id(operator: Browser) -> None:
 
 
 def test_an_unknown_person_is_said_to_be_unknown(operator: Browser) -> None:
-    page = operator.post("/people", person="nobody-at-all")
+    page = operator.post("/people", person="unknown-at-all")
 
     assert "Nothing is known of such a person" in page.text
     assert page.text.count("/people/") >= 2  # as a user id and as an anonymous id
