@@ -39,7 +39,7 @@ def hot(visit: Visit, row: dict[str, Any]) -> list[dict[str, Any]]:
 def row(visit: Visit, figures: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of a destination, with the rates and the time in which it drains (s)."""
     now = figures["now"]
-    per_s = now["per_s"] if now else {"accepted": None, "sent": None}
+    per_s: dict[str, Any] = now["per_s"] if now else {"accepted": None, "sent": None}
     drains_s = None
     if now and figures["waiting"] and per_s["sent"] > per_s["accepted"]:
         drains_s = figures["waiting"] / (per_s["sent"] - per_s["accepted"])
