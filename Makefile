@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: install demo test clients check bench chaos ha differential lock clean
+.PHONY: install demo test pictures clients check bench chaos ha differential lock clean
 
 install: $(STAMP)
 
@@ -20,6 +20,11 @@ demo: $(STAMP)
 # Two workers. Large tests run one at a time (tests/conftest.py). A plain pytest runs all in one process.
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# The pictures of docs/console.md, taken anew. Needs Chromium.
+pictures: $(STAMP)
+	mkdir -p docs/images
+	PICTURES=1 $(BIN)/python -m pytest tests/console/test_looks.py -k pictures -n 0
 
 # The npm packages of tests/clients. Needs Node 20 and npm; the tests of browsers also need Chromium.
 clients:

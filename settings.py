@@ -42,6 +42,8 @@ _REFERENCE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)|file:([^}]+))\}")
 _SHELL_REFERENCE = re.compile(r"\$[A-Za-z_]|\$\{(?![A-Za-z_][A-Za-z0-9_]*\}|file:[^}]+\})")
 # Tables in which `$` has a meaning of its own: paths, triggers and conditions.
 _WITH_DOLLARS = ("mapping", "subscriptions", "filters")
+# An entry of SEGUE_CONSOLE_TOKENS, see `console.web.tokens`.
+_TOKEN = re.compile(r"(?:viewer|operator|admin):[0-9a-f]{32}:[0-9a-f]{64}")
 _CREDENTIALS_IN_URL = re.compile(r"//[^/]*@")
 
 
@@ -81,6 +83,13 @@ def _proxies(text: str) -> str:
         return ",".join(str(ip_network(part.strip(), strict=False)) for part in text.split(","))
     except ValueError:
         raise ValueError("must be addresses and networks like 10.0.0.0/8, separated by commas, or *") from None
+
+
+def _tokens(text: str) -> str:
+    """Return the entries ROLE:SALT:HASH, separated by spaces; raise ValueError if one is none."""
+    if not text.split() or not all(_TOKEN.fullmatch(entry) for entry in text.split()):
+        raise ValueError("must be entries as `segue console token` prints them, separated by spaces or line feeds")
+    return text
 
 
 def _traces(traces: Traces) -> Traces:
@@ -125,7 +134,12 @@ class Settings(BaseSettings):
     max_connections_per_address: int | None = Field(default=None, ge=1, le=1_000_000)
     idle_s: float = Field(default=75.0, gt=0, le=_DAY_S)
     simulator_port: _Port = 8090
+    console_host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
     console_port: _Port = 8081
+    console_auth: Literal["none", "tokens", "proxy"] = "none"
+    console_tokens: Annotated[str, AfterValidator(_tokens)] | None = Field(default=None, repr=False)
+    console_hosts: str | None = None
+    console_read_only: bool = False
     metrics_host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
     metrics_port: _Port | None = None
     public_url: _BaseUrl | None = None

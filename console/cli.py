@@ -31,6 +31,8 @@ from console.options import AsJson, Destination
 from console.output import counted, out, print_error, print_json, print_line, print_lines, print_text, safe
 from console.queues import draining, lanes_cli, overrides_cli
 from console.session import Session
+from console.web import commands as web_commands
+from console.web import users
 from dead_letters.import_export import ImportRefused
 from delivery.outcomes import Delivered
 from settings import Settings, SettingsError, read_document
@@ -47,6 +49,7 @@ app.add_typer(overrides_cli.app)
 app.add_typer(diff_commands.app)
 app.add_typer(lanes_cli.app, name="lanes")
 app.add_typer(dead_commands.app, name="dead")
+app.add_typer(web_commands.app(lambda: _startable()), name="console")
 
 # Celery warns of root, and of a group without a name, because of messages in pickle. Segue accepts JSON only, and a
 # container often runs as either. Celery has no switch for it: C_FORCE_ROOT only allows pickle.
@@ -74,7 +77,9 @@ def options(
 @app.command(name="up")
 def run_up() -> None:
     """Run the whole pipeline on this machine until SIGINT or SIGTERM."""
-    up.run(_valid(Settings.load()), typer.echo)
+    settings = _valid(Settings.load())
+    users.ensure_safe(settings)
+    up.run(settings, typer.echo)
 
 
 @app.command(name="demo")

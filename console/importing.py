@@ -7,19 +7,15 @@ action; one in Segment is complete. So a field that Segment does not map is writ
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
+from console import toml_text
 from console.errors import CommandError
-from console.output import safe
 from mapping.actions import ACTIONS
 
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_LITERAL = re.compile(r"[^'\x00-\x1f\x7f]*")
 _PRESETS = tuple(action.title for action in ACTIONS.values())
 _HEAD = """\
 # Imported from Segment. Add a source that feeds it: see docs/configuration.md.
@@ -33,7 +29,7 @@ region = "us"  # or "eu": Segment's list of subscriptions does not contain it
 def toml(text: bytes, destination: str) -> str:
     """Return the configuration of the destination as TOML. Raises CommandError: the input is invalid; the message names
     the subscription and the fault."""
-    if not _BARE_KEY.fullmatch(destination):
+    if not toml_text.is_bare_key(destination):
         raise CommandError(f'"{destination}" is not a valid name of a destination; use letters, digits, - and _')
     rows = [_Row(position, row) for position, row in enumerate(_subscriptions(text))]
     taken: set[str] = set()
@@ -44,7 +40,7 @@ def toml(text: bytes, destination: str) -> str:
         tables.append("\n".join(row.lines(destination, name)))
     absent = [title for title in _PRESETS if title not in taken]
     if absent:
-        off = "\n".join(f"{_key(title)} = false" for title in absent)
+        off = "\n".join(f"{toml_text.key(title)} = false" for title in absent)
         parts.append(f"[destinations.{destination}.presets]\n{off}\n")
     return "\n".join([*parts, *tables])
 
@@ -90,15 +86,15 @@ class _Row:
 
     def lines(self, destination: str, name: str) -> Iterator[str]:
         yield f"[[destinations.{destination}.subscriptions]]"
-        yield f"name = {_text(name)}"
-        yield f"action = {_text(self.slug)}"
-        yield f"trigger = {_text(self.trigger)}"
+        yield f"name = {toml_text.text(name)}"
+        yield f"action = {toml_text.text(self.slug)}"
+        yield f"trigger = {toml_text.text(self.trigger)}"
         if not self.enabled:
             yield "enabled = false"
         mapped = {key: value for key, value in self.mapping.items() if value is not None}
         unmapped = {key: "" for key in self.action.default_mapping if key not in mapped}
         for key, value in (mapped | unmapped).items():
-            yield f"mapping.{_key(key)} = {_value(_spelled(value), f'{self.where}.mapping.{key}')}"
+            yield f"mapping.{toml_text.key(key)} = {toml_text.value(_spelled(value), f'{self.where}.mapping.{key}')}"
         yield ""
 
 
@@ -126,30 +122,3 @@ def _spelled(value: Any) -> Any:
 def _is_parsed(text: str) -> bool:
     """Return whether the configuration reads this text as a path or a template."""
     return text.startswith("$.") or "{{" in text
-
-
-def _value(value: Any, where: str) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return _text(value)
-        case int() | float():
-            return json.dumps(value)
-        case list():
-            return f"[{', '.join(_value(item, where) for item in value)}]"
-        case dict():
-            members = (f"{_key(key)} = {_value(item, where)}" for key, item in value.items() if item is not None)
-            return "{ " + ", ".join(members) + " }"
-    raise CommandError(f"{where}: TOML has no null in a list; remove it and import again")
-
-
-def _key(key: str) -> str:
-    return key if _BARE_KEY.fullmatch(key) else _text(key)
-
-
-def _text(text: str) -> str:
-    """Return the text as a TOML string: a literal in single quotes if it contains double quotes, as triggers do."""
-    if '"' in text and _LITERAL.fullmatch(text) and safe(text) == text:
-        return f"'{text}'"
-    return safe(json.dumps(text, ensure_ascii=False))

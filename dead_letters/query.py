@@ -22,6 +22,8 @@ PAGE = 500
 _QUOTED = re.compile(r"(?<!field )(?:'[^']*'|\"[^\"]*\")")
 _VARIABLE = re.compile(r"[^\s<>(),:;]*[\d@][^\s<>(),:;]*")  # numbers, ids, e-mail addresses
 _LONGEST_MESSAGE = 160
+_DIGEST = "digest:"
+_DIGEST_FORM = re.compile(r"digest:[0-9a-f]{16}")
 
 
 class ErrorKind(NamedTuple):
@@ -54,7 +56,7 @@ class Filter(BaseModel):
     action: str | None = None  # of any fault
     event: str | None = None  # its name or its type
     source: str | None = None
-    person: str | None = None  # an ordering key, such as "id:42" or "email:jo@example.com"
+    person: str | None = None  # an ordering key, such as "id:42" or "email:jo@example.com", or "digest:" and its digest
     since_ms: int | None = None  # buried at this time or later
     until_ms: int | None = None  # buried before this time
     text: str | None = Field(default=None, min_length=1)  # in the source, the event or the failure; any case
@@ -64,7 +66,18 @@ class Filter(BaseModel):
     def _is_an_ordering_key(cls, person: str | None) -> str | None:
         if person is not None and ":" not in person:
             raise ValueError(f"must be an ordering key such as id:{person}")
+        if person is not None and person.startswith(_DIGEST) and not _DIGEST_FORM.fullmatch(person):
+            raise ValueError("must be a digest of 16 hexadecimal digits")
         return person
+
+    @property
+    def digest(self) -> bytes | None:
+        """The digest of the person's ordering key; None without a person."""
+        if self.person is None:
+            return None
+        if self.person.startswith(_DIGEST):
+            return bytes.fromhex(self.person.removeprefix(_DIGEST))
+        return lanes.digest(self.person)
 
     def matches(self, dead_letter: DeadLetter) -> bool:
         """Whether all conditions hold for the dead letter."""
@@ -75,7 +88,7 @@ class Filter(BaseModel):
             and (self.action is None or any(fault.action == self.action for fault in failure.faults))
             and (self.event is None or self.event in (dead_letter.name, event.get("type")))
             and (self.source is None or dead_letter.source == self.source)
-            and (self.person is None or lanes.digest(self.person) in dead_letter.stored.keys)
+            and (self.person is None or self.digest in dead_letter.stored.keys)
             and (self.since_ms is None or failure.buried_at_ms >= self.since_ms)
             and (self.until_ms is None or failure.buried_at_ms < self.until_ms)
             and (self.text is None or self._is_in(dead_letter))

@@ -539,6 +539,16 @@ CONFIGURATIONS = Key(
     "lanes",
     expires=True,
 )
+CONSOLE_SECRET = Key(
+    "segue:console_secret", "string", "the key that signs the sessions of the console", _FOR_EVER, "console"
+)
+CONSOLE_AUDIT = Key(
+    "segue:audit",
+    "list",
+    "what operators did in the console, newest first: who, what, and how many",
+    "10,000 entries",
+    "console",
+)
 AOF_REWRITE = Key(
     "segue:aof_rewrite", "string", "a rewrite of the append-only file is wanted", "until requested", "privacy"
 )

@@ -389,8 +389,8 @@ def _redact_replays(queue: lanes.Queue, removed: Removed) -> int:
     """Remove the person from the filters of replays, and return of how many. The other fields stay."""
     texts, count = [text.casefold() for text in removed.person.texts()], 0
     for replay in replays.history(queue):
-        key, wanted_text = replay.wanted.person, (replay.wanted.text or "").casefold()
-        names_key = bool(key) and lanes.digest(key or "") in removed.digests
+        wanted_text = (replay.wanted.text or "").casefold()
+        names_key = replay.wanted.digest in removed.digests
         names_text = bool(wanted_text) and any(wanted_text in text or text in wanted_text for text in texts)
         if names_key or names_text:
             queue.client.hset(keys.REPLAY.of(queue.name, replay.id), "wanted", _NO_FILTER)

@@ -29,7 +29,7 @@ for name in ("COLUMNS", "LINES"):
 TESTS: Final = Path(__file__).parent
 # `make test` has two workers. These tests need most of a machine, so that only one of them runs at a time: some start
 # Chromium or Node, and the last one starts eight workers and measures their rate.
-LARGE: Final = ("clients", "e2e/test_rate.py")
+LARGE: Final = ("clients", "console", "e2e/test_rate.py")
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook

@@ -38,11 +38,15 @@ def count(client: redis.Redis) -> int:
     return int(client.zcount(keys.WORKERS.name, _now_s(client) - _SILENCE_S, "+inf"))
 
 
+def names(client: redis.Redis) -> list[str]:
+    """Return the names of the worker processes that sent a heartbeat in the last 5 seconds."""
+    found = client.zrangebyscore(keys.WORKERS.name, _now_s(client) - _SILENCE_S, "+inf")
+    return sorted(name.decode() for name in found if isinstance(name, bytes))
+
+
 def runs_here(client: redis.Redis) -> bool:
     """Return whether a worker process of this machine sent a heartbeat in the last 5 seconds."""
-    names = client.zrangebyscore(keys.WORKERS.name, _now_s(client) - _SILENCE_S, "+inf")
-    here = f"@{socket.gethostname()}".encode()
-    return any(isinstance(name, bytes) and name.endswith(here) for name in names)
+    return any(name.endswith(f"@{socket.gethostname()}") for name in names(client))
 
 
 def _now_s(client: redis.Redis) -> float:

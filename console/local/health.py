@@ -12,7 +12,7 @@ from metrics import endpoint
 from settings import Settings
 from workers import heartbeat
 
-Role = Literal["ingest", "worker", "metrics"]
+Role = Literal["ingest", "worker", "metrics", "console"]
 _TIMEOUT_S = 5.0
 
 
@@ -21,6 +21,8 @@ def fault(role: Role | None, settings: Settings, client: redis.Redis) -> str | N
     worker will do."""
     if role == "metrics":
         return _http_fault(settings.metrics_host, settings.metrics_port or endpoint.DEFAULT_PORT, "metrics")
+    if role == "console":
+        return _http_fault(settings.console_host, settings.console_port, "health")
     faults = []
     if role != "worker":
         faults.append(_http_fault(settings.host, settings.ingest_port, "health"))

@@ -106,6 +106,14 @@ def metrics(environment: dict[str, str]) -> Program:
     return Program("metrics", "metrics", arguments, environment, is_present)
 
 
+def console(host: str, port: int, environment: dict[str, str]) -> Program:
+    """Return the web console."""
+    arguments = [sys.executable, "-m", "console.cli", "console"]
+    environment = environment | {"SEGUE_CONSOLE_HOST": host, "SEGUE_CONSOLE_PORT": str(port)}
+    health = f"{url(host, port)}/health"
+    return Program("console", "console", arguments, environment, lambda _: _is_ok(health))
+
+
 def ingest(host: str, port: int, environment: dict[str, str]) -> Program:
     """Return the HTTP endpoint. SIGINT closes its port at once: no load balancer must learn of it."""
     arguments = [sys.executable, "-m", "console.cli", "ingest"]

@@ -89,6 +89,7 @@ def _start(supervisor: Supervisor, settings: Settings, ports: dict[str, int], em
     supervisor.start(
         *programs.workers(settings.workers, environment),
         programs.ingest(settings.host, ports["ingest"], environment),
+        programs.console(settings.console_host, ports["console"], environment),
     )
     return environment
 
@@ -105,7 +106,7 @@ def shared_variables(settings: Settings) -> dict[str, str]:
 
 def _ports(settings: Settings) -> dict[str, int]:
     """Return the ports to listen on by name. Raises CommandError: a port is in use."""
-    ports = {"ingest": settings.ingest_port}
+    ports = {"ingest": settings.ingest_port, "console": settings.console_port}
     if settings.track_url is None and not _has_credentials():
         ports["simulator"] = settings.simulator_port
     for name, port in ports.items():
@@ -130,7 +131,7 @@ def _addresses(settings: Settings, ports: dict[str, int]) -> str:
 
 def _host(settings: Settings, name: str) -> str:
     """Return the address on which an endpoint listens. The simulator has no login, so it stays on loopback."""
-    return programs.LOOPBACK if name == "simulator" else settings.host
+    return {"simulator": programs.LOOPBACK, "console": settings.console_host}.get(name, settings.host)
 
 
 def _has_credentials() -> bool:

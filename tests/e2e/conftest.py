@@ -74,6 +74,7 @@ class Up:
         self.environment = clean_environment(
             SEGUE_DATA_DIR=str(self.data_dir),
             SEGUE_INGEST_PORT=self.ingest_url.rpartition(":")[2],
+            SEGUE_CONSOLE_PORT=str(free_port()),
             SEGUE_SIMULATOR_PORT=self.simulator_url.rpartition(":")[2],
             SEGUE_RETRY_BASE_S="0.05",
             SEGUE_SETTLE_S="0.05",
@@ -81,6 +82,7 @@ class Up:
             SEGUE_SWEEP_S="0.25",
             **variables,
         )
+        self.console_url = f"http://127.0.0.1:{self.environment['SEGUE_CONSOLE_PORT']}"
         self._output = directory / "output"
 
     def __enter__(self) -> Self:

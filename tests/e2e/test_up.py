@@ -58,6 +58,18 @@ def test_a_signed_webhook_reaches_customer_io_and_an_unsigned_one_does_not(up: U
     assert up.people()["grace"]["attributes"]["rank"] == "admiral"
 
 
+def test_the_console_is_served_and_its_address_is_printed(up: Up) -> None:
+    assert any(f"console on {up.console_url}" in line for line in up.lines())
+
+    page = httpx.get(up.console_url)
+
+    assert page.status_code == 200
+    assert "Overview" in page.text
+    processes = httpx.get(f"{up.console_url}/about", headers={"Accept": "application/json"}).json()["processes"]
+    assert any(process["name"].startswith("console-") for process in processes)
+    assert httpx.get(up.console_url, headers={"Host": "evil.example"}).status_code == 421
+
+
 def test_a_first_run_prints_no_warning(up: Up) -> None:
     """Celery warns root only. The embedded Redis is one that workers find suitable."""
     wait_until(lambda: sum(" process_started " in line for line in up.lines()) == 3, "workers have checked Redis")
@@ -117,7 +129,7 @@ def test_a_stop_leaves_no_process_and_keeps_the_data(tmp_path: Path, number: int
         )
         wait_until(lambda: "ada" in first.people(), "the person is at Customer.io")
         pids = first.pids()
-        assert sorted(pids) == ["ingest", "redis", "simulator", "worker-1", "worker-2"]
+        assert sorted(pids) == ["console", "ingest", "redis", "simulator", "worker-1", "worker-2"]
         assert first.stop(number) == 0
 
     assert [line for line in first.lines() if line in ("ready", "stopping", "stopped")] == [
@@ -132,6 +144,7 @@ def test_a_stop_leaves_no_process_and_keeps_the_data(tmp_path: Path, number: int
         assert second.status()["destinations"][0]["delivered_total"] == 1
 
 
+@pytest.mark.usefixtures("redis_client")
 def test_what_the_environment_provides_is_not_embedded(tmp_path: Path, redis_server: RedisServer) -> None:
     given = {
         "REDIS_URL": redis_server.url,
@@ -139,7 +152,7 @@ def test_what_the_environment_provides_is_not_embedded(tmp_path: Path, redis_ser
         "CUSTOMERIO_API_KEY": secret("api_key"),
     }
     with Up(tmp_path, **given) as up:
-        assert sorted(up.pids()) == ["ingest", "worker-1", "worker-2"]
+        assert sorted(up.pids()) == ["console", "ingest", "worker-1", "worker-2"]
         shared = up.shared()
 
     assert shared["REDIS_URL"] == redis_server.url

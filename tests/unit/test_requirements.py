@@ -16,6 +16,8 @@ PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
 REQUIRED = {canonicalize_name(each.name): each for each in map(Requirement, PROJECT["project"]["dependencies"])}
 # The last version with each vulnerability.
 VULNERABLE = {
+    "CVE-2025-27516": ("jinja2", "3.1.5"),
+    "CVE-2026-54283": ("starlette", "1.3.0"),
     "CVE-2025-43859": ("h11", "0.15.0"),
     "CVE-2025-67221": ("orjson", "3.11.5"),
     "CVE-2026-45017": ("python-liquid", "2.1.0"),

@@ -1,0 +1,86 @@
+"""What every page has around its content: the navigation, the destinations, the state in a sentence, and notices."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import redis
+
+import lanes
+from console.errors import CommandError
+from console.web import sentence
+from console.web.access import User
+from console.web.sentence import Cause
+from console.web.state import State
+from console.web.visit import fields_of
+from mapping import ConfigurationError
+from settings import SettingsError
+
+# Path, name, and the key behind `g`.
+NAVIGATION: Final = (
+    ("/", "Overview", "o"),
+    ("/figures", "Figures", "f"),
+    ("/people", "People", "p"),
+    ("/dead", "Dead letters", "d"),
+    ("/destinations", "Destinations", "e"),
+    ("/tester", "Tester", "t"),
+    ("/sources", "Sources", "s"),
+    ("/activity", "Activity", "a"),
+    ("/about", "About", "b"),
+)
+# Pages whose address may name a destination.
+_OF_DESTINATION: Final = ("/figures", "/dead", "/people", "/replays", "/activity")
+# What a POST did, by the field `done` of the address to which it leads.
+_NOTICES: Final = {
+    "paused": "The destination is paused. Its events are accepted and wait.",
+    "resumed": "The pause is ended.",
+    "rate": "The rate is set. Workers follow from their next request on.",
+    "configured": "The configured rate applies again.",
+    "skipped": "The dead letters are removed. Events behind them go on.",
+    "changed": "The number of dead letters changed meanwhile, so this is a new plan.",
+    "edited": "The event is changed. A replay sends it.",
+    "revealed": "Identities and contents are shown for 15 minutes. This is recorded.",
+    "hidden": "Identities and contents are masked again.",
+    "cancelled": "The replay is cancelled. What it has not requeued stays a dead letter.",
+}
+
+
+def values(state: State, user: User | None, path: str, query: str) -> dict[str, Any]:
+    """Return the values that the layout needs. Without a user it shows nothing of the queues."""
+    try:
+        fields = fields_of(query)
+    except CommandError:
+        fields = {}
+    causes = [] if user is None else now(state)
+    return {
+        "user": user,
+        "navigation": NAVIGATION,
+        "path": path,
+        "address_now": f"{path}?{query}" if query else path,
+        "destinations": list(state.session.destinations) if user else [],
+        "has_picker": path.startswith(_OF_DESTINATION),
+        "picked": fields.get("destination", [""])[0],
+        "notice": _NOTICES.get(fields.get("done", [""])[0], ""),
+        "cause": causes[0] if causes else None,
+        "more_causes": len(causes) - 1,
+        "badge": 0 if user is None else _dead_letters(state),
+        "auth": state.session.settings.console_auth,
+    }
+
+
+def now(state: State) -> list[Cause]:
+    """Return the causes of this moment; one that says why they are unknown when they cannot be read."""
+    try:
+        return sentence.causes(state.figures(), state.findings())
+    except redis.RedisError:
+        return [Cause("bad", "Redis is unavailable: no event is accepted or sent.", "Check", command="segue check")]
+    except (CommandError, SettingsError, ConfigurationError, lanes.QueueError) as error:
+        return [Cause("bad", f"The figures cannot be read: {error}")]
+
+
+def _dead_letters(state: State) -> int:
+    """Return how many dead letters there are, 0 when it is not known."""
+    try:
+        return sum(row["dead"] for row in state.figures()["destinations"])
+    except (redis.RedisError, CommandError, SettingsError, ConfigurationError, lanes.QueueError):
+        return 0

@@ -1,0 +1,123 @@
+"""Destinations: state, pause, rate, subscriptions, filters and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+import mapping
+from console import times
+from console.errors import CommandError
+from console.web import audit_log
+from console.web.pages import overview
+from console.web.visit import Page, Redirect, Result, Visit
+from delivery import overrides
+from mapping.subscription import Subscription
+
+_LONGEST_REASON = 300
+
+
+def table(visit: Visit) -> Result:
+    """Show a row for each destination."""
+    figures = visit.state.figures()
+    rows = [overview.row(visit, row) for row in figures["destinations"]]
+    data = overview.masked(visit, figures)["destinations"]
+    shown = {"rows": rows}
+    return Page(template="destinations.html", title="Destinations", data=data, command="segue status", shown=shown)
+
+
+def page(visit: Visit) -> Result:
+    """Show one destination."""
+    name = visit.named_destination()
+    destination = visit.session.destinations[name]
+    figures = next(row for row in visit.state.figures()["destinations"] if row["name"] == name)
+    row = overview.row(visit, figures)
+    subscriptions = [_subscription(each, row) for each in destination.subscriptions]
+    filters = [_filter(each.name, row) for each in destination.filters]
+    delivery = destination.delivery.model_dump()
+    facts = {"region": destination.region, "url": visit.session.settings.track_url or destination.url}
+    data = row | facts | {"subscriptions": subscriptions, "filters": filters, "delivery": delivery}
+    shown = {
+        "row": row,
+        "facts": facts,
+        "subscriptions": subscriptions,
+        "warnings": mapping.lint_warnings(destination),
+        "filters": filters,
+        "unsent": [fate for fate in row["fates"] if fate["fate"] not in ("sent", "dead")],
+        "settings": _settings(destination),
+        "sources": [each for each in visit.state.figures()["sources"] if name in each["destinations"]],
+    }
+    return Page(template="destination.html", title=name, data=data, command="segue status", shown=shown)
+
+
+def pause(visit: Visit) -> Result:
+    """Pause the destination, for the reason that is given."""
+    name, why = visit.named_destination(), visit.given("why")[:_LONGEST_REASON]
+    if not why:
+        raise CommandError("Give the reason of the pause: others see it.")
+    until = _time(times.future, visit.given("until"))
+    overrides.pause(visit.session.new_queue(name), by=visit.user.name, why=why, until_ms=until)
+    audit_log.write(visit.session.client, visit.user, "pause", name, why=why, until_ms=until)
+    return _back(name, "paused")
+
+
+def resume(visit: Visit) -> Result:
+    """End the pause by an operator."""
+    name = visit.named_destination()
+    if overrides.resume(visit.session.queue(name)):
+        audit_log.write(visit.session.client, visit.user, "resume", name)
+    return _back(name, "resumed")
+
+
+def rate(visit: Visit) -> Result:
+    """Set the most requests per second, or let the configured rate apply again when none is given."""
+    name, text = visit.named_destination(), visit.given("requests_per_s")
+    if not text:
+        if overrides.end_rate(visit.session.queue(name)):
+            audit_log.write(visit.session.client, visit.user, "end rate", name)
+        return _back(name, "configured")
+    limit = visit.session.destinations[name].delivery.requests_per_s
+    if not text.isdecimal() or not 1 <= int(text[:6]) <= limit:
+        raise CommandError(f"The rate must be a number from 1 to {limit:,}, the configured requests_per_s.")
+    until = _time(times.after, visit.given("for"))
+    overrides.set_rate(visit.session.new_queue(name), int(text), by=visit.user.name, until_ms=until)
+    audit_log.write(visit.session.client, visit.user, "rate", name, requests_per_s=int(text), until_ms=until)
+    return _back(name, "rate")
+
+
+def _time(parse: Callable[[str], int], text: str) -> int | None:
+    """Return a time that was typed, None without one. Raises CommandError."""
+    try:
+        return parse(text) if text else None
+    except typer.BadParameter as error:
+        raise CommandError(f"{error}") from None
+
+
+def _back(name: str, notice: str) -> Redirect:
+    return Redirect(f"/destinations/{name}?done={notice}")
+
+
+def _subscription(subscription: Subscription, row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": subscription.name,
+        "action": subscription.slug,
+        "trigger": subscription.trigger,
+        "enabled": subscription.enabled,
+        "not_applicable": row["not_applicable"].get(subscription.name, 0),
+    }
+
+
+def _filter(name: str, row: dict[str, Any]) -> dict[str, Any]:
+    dropped = sum(fate["events"] for fate in row["fates"] if fate["fate"] == "filtered" and name in fate["reason"])
+    return {"name": name, "dropped": dropped}
+
+
+def _settings(destination: mapping.Destination) -> list[dict[str, Any]]:
+    """Return each key of the `delivery` table with its value, and whether the file sets it."""
+    delivery = destination.delivery
+    return [
+        {"name": name, "value": value, "is_set": name in delivery.model_fields_set}
+        for name, value in delivery.model_dump().items()
+    ]

@@ -1,0 +1,144 @@
+"""Replays and skips of many dead letters: first a plan with the exact number, then the act, then its progress.
+
+The plan of a replay is a dry run by the workers. The button carries the number of the plan. When it has changed
+meanwhile, a new plan is made, and nothing is done.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import lanes
+from console.dead import listing, replays
+from console.errors import CommandError
+from console.web import audit_log, choice
+from console.web.pages import dead_letters
+from console.web.visit import NotFound, Page, Redirect, Result, Visit, address
+from dead_letters import query
+from dead_letters import replay as replaying
+from dead_letters.query import Filter
+
+_PLAN_PER_S: Final = 5000
+_MOST_PER_S: Final = 10_000
+_PER_S: Final = 500
+_MODES: Final[dict[str, replaying.Mode]] = {"mapped": "mapped", "as_recorded": "as_recorded"}
+
+
+def history(visit: Visit) -> Result:
+    """Show the last replays and dry runs, the newest first."""
+    found = replays.history(visit.session.queues(visit.session.chosen(visit.destination)))
+    rows = [_json(visit, replay, name) for name, replay in found]
+    return Page(template="replays.html", title="Replays", data=rows, command="segue dead replays")
+
+
+def plan(visit: Visit) -> Result:
+    """Begin the dry run of a replay of what the filter of the form matches."""
+    queue, chosen = visit.session.queue(visit.named_destination()), choice.of(visit.form, visit.user)
+    if chosen.is_all and visit.given("all") != "yes":
+        raise CommandError("Name the dead letters: select some, or filter them.")
+    audit_log.write(visit.session.client, visit.user, "plan", queue.name, filter=audit_log.conditions(chosen.json()))
+    return _planned(visit, queue, chosen.wanted)
+
+
+def progress(visit: Visit) -> Result:
+    """Show how far a replay or a dry run is; of a finished dry run, what the replay would do."""
+    queue, replay = _replay(visit)
+    data = _json(visit, replay, queue.name)
+    is_plan = replay.mode == "dry_run"
+    shown = {
+        "row": data,
+        "is_plan": is_plan,
+        "has_workers": bool(visit.state.figures()["workers"]),
+        "result": replays.dry_run_json(replay) if is_plan else None,
+        "limit": visit.session.destinations[queue.name].delivery.requests_per_s,
+        "per_s": _PER_S,
+        "back": address("/dead", destination=queue.name),
+    }
+    command = "segue dead replays"
+    title = "Plan of a replay" if is_plan else "Replay"
+    return Page(template="replay.html", title=title, data=data, command=command, shown=shown)
+
+
+def begin(visit: Visit) -> Result:
+    """Begin the replay of a plan, if its number is still right; else make a new plan."""
+    queue, planned = _replay(visit)
+    mode, per_s = _MODES.get(visit.given("mode")), _rate(visit.given("per_s"))
+    if planned.mode != "dry_run" or planned.state != "done" or mode is None:
+        raise CommandError("This is no finished plan.")
+    count = sum(1 for _ in query.matching(queue, planned.wanted))
+    if visit.given("count") != str(count):
+        return _planned(visit, queue, planned.wanted, "changed")
+    begun = replaying.begin(queue, planned.wanted, who=visit.user.name, per_s=per_s, mode=mode)
+    audit_log.write(visit.session.client, visit.user, "replay", queue.name, id=begun.id, count=count, mode=mode)
+    return Redirect(f"/replays/{queue.name}/{begun.id}")
+
+
+def cancel(visit: Visit) -> Result:
+    """End a replay; what it has not requeued stays a dead letter."""
+    queue, replay = _replay(visit)
+    replaying.cancel(queue, replay.id)
+    audit_log.write(visit.session.client, visit.user, "cancel", queue.name, id=replay.id)
+    return Redirect(f"/replays/{queue.name}/{replay.id}?done=cancelled")
+
+
+def skip_plan(visit: Visit) -> Result:
+    """Show how many dead letters a skip would remove, and of which kinds."""
+    queue, chosen = visit.session.queue(visit.named_destination()), choice.of(visit.query, visit.user)
+    if chosen.is_all:
+        raise CommandError("Name the dead letters: select some, or filter them.")
+    kinds = visit.state.groups.of(queue, chosen.wanted)
+    count = sum(row["count"] for row in kinds)
+    shown = {
+        "destination": queue.name,
+        "chosen": chosen,
+        "chips": dead_letters.chips(queue.name, chosen, ""),
+        "count": count,
+        "kinds": kinds,
+        "back": address("/dead", destination=queue.name, **chosen.fields),
+    }
+    data = {"destination": queue.name, "count": count, "kinds": kinds}
+    command = f"segue dead skip {chosen.options} --destination {queue.name}"
+    return Page(template="skip.html", title="Skip dead letters", data=data, command=command, shown=shown)
+
+
+def skip(visit: Visit) -> Result:
+    """Remove the dead letters that the filter matches, if their number is the one that was typed."""
+    queue, chosen = visit.session.queue(visit.named_destination()), choice.of(visit.form, visit.user)
+    if chosen.is_all:
+        raise CommandError("Name the dead letters: select some, or filter them.")
+    count = sum(1 for _ in query.matching(queue, chosen.wanted))
+    if visit.given("count").replace(",", "") != str(count):
+        raise CommandError(f"The number is {count:,} now. Nothing was skipped; look at the plan again.")
+    removed = listing.discard(queue, chosen.wanted)
+    conditions = audit_log.conditions(chosen.json())
+    audit_log.write(visit.session.client, visit.user, "skip", queue.name, filter=conditions, count=removed)
+    return Redirect(address("/dead", destination=queue.name, done="skipped"))
+
+
+def _planned(visit: Visit, queue: lanes.Queue, wanted: Filter, notice: str = "") -> Redirect:
+    begun = replaying.begin(queue, wanted, who=visit.user.name, per_s=_PLAN_PER_S, mode="dry_run")
+    return Redirect(address(f"/replays/{queue.name}/{begun.id}", done=notice))
+
+
+def _replay(visit: Visit) -> tuple[lanes.Queue, replaying.Replay]:
+    """Return the replay of the address. Raises NotFound."""
+    queue = visit.session.queue(visit.named_destination())
+    replay = replaying.read(queue, visit.parts["id"])
+    if replay is None:
+        raise NotFound(f"{queue.name} has no replay with this id. The last {replaying.KEPT} are kept.")
+    return queue, replay
+
+
+def _rate(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text[:6]) <= _MOST_PER_S:
+        raise CommandError(f"The rate must be a number from 1 to {_MOST_PER_S:,} dead letters per second.")
+    return int(text)
+
+
+def _json(visit: Visit, replay: replaying.Replay, name: str) -> dict[str, Any]:
+    """Return the members of `segue dead replays --json`, with the filter as the user may see it."""
+    found = replays.replay_json(replay, name)
+    wanted = dict(found["filter"])
+    if not visit.user.is_revealing:
+        wanted = audit_log.conditions(wanted)
+    return found | {"filter": wanted}

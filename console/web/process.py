@@ -1,0 +1,128 @@
+"""The process of `segue console`: it serves the pages, and loads the configuration again as other processes do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from contextlib import suppress
+from importlib import metadata
+from typing import Final
+
+import redis
+import uvicorn
+
+import mapping
+from console.errors import CommandError
+from console.local.programs import probe_port, url
+from console.session import Session
+from console.web import app, users
+from console.web.state import State
+from lanes import configurations
+from lanes.server.redis_url import address
+from logs import events as log
+from logs import output
+from settings import SettingsError, digest
+
+_TICK_S: Final = 1.0
+_MOST_CONNECTIONS: Final = 200
+
+
+def name_of(pid: int) -> str:
+    """Return the name under which the process with this number on this machine reports its configuration."""
+    return f"console-{pid}@{socket.gethostname()}"
+
+
+def run(session: Session) -> None:
+    """Serve the pages until SIGINT or SIGTERM. SIGHUP loads the configuration file again.
+
+    Raises CommandError: the settings are not safe, or the process cannot listen.
+    """
+    settings = session.settings
+    users.ensure_safe(settings)
+    try:
+        probe_port(settings.console_host, settings.console_port)
+    except OSError as error:
+        where = f"port {settings.console_port} of {settings.console_host}"
+        raise CommandError(f"{where}: {error.strerror}; set SEGUE_CONSOLE_PORT to another one") from None
+    output.configure(settings.process_name or "console", settings.log_format, settings.log_level)
+    task = ReloadTask(State(session))
+    signal.signal(signal.SIGHUP, lambda *_: task.signalled.set())
+    config = uvicorn.Config(
+        app.create(task.state),
+        host=settings.console_host,
+        port=settings.console_port,
+        lifespan="off",
+        ws="none",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_graceful_shutdown=2,
+    )
+    log.PROCESS_STARTED.write(
+        version=metadata.version("segue"),
+        configuration=digest(settings.document()),
+        redis=address(settings.redis_url),
+        listens=url(settings.console_host, settings.console_port),
+    )
+    thread = threading.Thread(target=task.run, name="reload", daemon=True)
+    thread.start()
+    uvicorn.Server(config).run()
+    task.stop()
+    thread.join()
+    log.PROCESS_STOPPED.write()
+
+
+class ReloadTask:
+    """Follows requests to load the configuration, in a thread of its own."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.signalled = threading.Event()
+        self.process = configurations.Process(name_of(os.getpid()), digest(state.session.settings.document()))
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Follow until `stop`."""
+        while not self._stopping.is_set():
+            try:
+                self.follow()
+            except redis.RedisError:
+                pass  # the pages say so
+            except Exception as error:
+                log.unhandled("following the configuration", error)
+            self._stopping.wait(_TICK_S)
+        with suppress(redis.RedisError):
+            configurations.forget(self.state.session.client, self.process)
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._stopping.set()
+
+    def follow(self) -> None:
+        """Report the configuration of this process, and load the file if that was requested. Raises RedisError."""
+        client, process = self.state.session.client, self.process
+        request = configurations.report(client, process)
+        if request != process.request or self.signalled.is_set():
+            self.signalled.clear()
+            process.fault, process.request = self._load(), request
+            configurations.report(client, process)
+
+    def _load(self) -> str | None:
+        """Load the file; return why it was refused, None when this process uses it."""
+        before, session = self.state.session, Session(self.state.session.settings, self.state.session.joined)
+        try:
+            loaded = digest(session.settings.document())
+            mapping.destinations(session.settings.document())
+        except (mapping.ConfigurationError, SettingsError) as error:
+            log.CONFIGURATION_REFUSED.write(reason=error)
+            return str(error)
+        if loaded != self.process.configuration:
+            self.state.use(Session(before.settings, before.joined))
+            log.CONFIGURATION_LOADED.write(configuration=loaded, before=self.process.configuration)
+            self.process.configuration = loaded
+        return None

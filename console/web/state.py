@@ -1,0 +1,59 @@
+"""What the console keeps between requests: its settings, its connection, and the last figures."""
+
+from __future__ import annotations
+
+import time
+from threading import Lock
+from typing import Any, Final
+
+from console import status
+from console.session import Session
+from console.web import cookies
+from console.web.groups import Groups
+from lanes.server.checks import Server
+
+_LOSES: Final = "loses"  # of what is no fault, and not safe
+_FRESH_S: Final = 1.0  # the figures are gathered again after that
+
+
+class State:
+    """The state of one console process. Threads share it."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.groups = Groups()
+        self._lock = Lock()
+        self._figures: tuple[float, dict[str, Any]] | None = None
+        self._findings: list[str] = []
+        self._secret: bytes | None = None
+
+    @property
+    def secret(self) -> bytes:
+        """The key that signs cookies. Raises redis.RedisError."""
+        if self._secret is None:
+            self._secret = cookies.secret(self.session.client)
+        return self._secret
+
+    def figures(self) -> dict[str, Any]:
+        """Return what `segue status --json` prints, at most a second old. Raises what `status.gather` raises."""
+        with self._lock:
+            now = time.monotonic()
+            if self._figures is None or now - self._figures[0] > _FRESH_S:
+                self._figures = (now, status.gather(self.session))
+                found = Server.of(self.session.client).findings()
+                self._findings = [finding.text for finding in found if finding.is_fault or _LOSES in finding.text]
+            return self._figures[1]
+
+    def findings(self) -> list[str]:
+        """Return what makes the Redis unsafe, as it was when the figures were gathered. Call `figures` first."""
+        return self._findings
+
+    def forget_figures(self) -> None:
+        """Have the figures gathered again: something was changed."""
+        with self._lock:
+            self._figures = None
+
+    def use(self, session: Session) -> None:
+        """Use another session from now on: the configuration was loaded again."""
+        self.session = session
+        self.forget_figures()

@@ -1,0 +1,124 @@
+"""A request as a page sees it, and what a page returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+from console.errors import CommandError
+from console.session import Session
+from console.web import masking
+from console.web.access import User
+from console.web.state import State
+
+MOST_FIELDS: Final = 1200
+LONGEST_FIELD: Final = 64_000
+
+Fields = Mapping[str, Sequence[str]]
+
+
+class NotFound(Exception):
+    """What an address names does not exist. The message says what, and where to look."""
+
+
+class Forbidden(Exception):
+    """The user may not do this."""
+
+
+def fields_of(text: str) -> dict[str, list[str]]:
+    """Return the fields of a query or a form by name. Raises CommandError: there are too many, or one is too long."""
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="replace")
+    except ValueError:
+        raise CommandError("the request has too many fields") from None
+    found: dict[str, list[str]] = {}
+    for name, value in pairs:
+        if len(value) > LONGEST_FIELD:
+            raise CommandError(f"the field {name[:50]!r} is too long")
+        found.setdefault(name, []).append(value.replace("\r\n", "\n"))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request: its user, and what it is for."""
+
+    state: State
+    user: User
+    address: str  # path and query
+    parts: Mapping[str, str] = field(default_factory=dict)  # of the path
+    query: Fields = field(default_factory=dict)
+    form: Fields = field(default_factory=dict)
+
+    @property
+    def session(self) -> Session:
+        """The set-up, as a command has it."""
+        return self.state.session
+
+    def asked(self, name: str) -> str:
+        """Return a field of the query without blanks around it, or the empty text."""
+        return self.query.get(name, [""])[0].strip()
+
+    def given(self, name: str) -> str:
+        """Return a field of the form without blanks around it, or the empty text."""
+        return self.form.get(name, [""])[0].strip()
+
+    @property
+    def destination(self) -> str | None:
+        """The destination that the address names, None for all. Raises NotFound."""
+        name = self.parts.get("destination") or self.asked("destination") or None
+        if name is not None and name not in self.session.destinations:
+            raise NotFound(f"There is no destination “{name}”.")
+        return name
+
+    def shown_key(self, ordering_key: str | None) -> str | None:
+        """Return an ordering key as the user may see it."""
+        return ordering_key if self.user.is_revealing else masking.key(ordering_key)
+
+    def shown_id(self, message_id: Any) -> Any:
+        """Return a message id as the user may see it."""
+        is_shown = self.user.is_revealing or not isinstance(message_id, str)
+        return message_id if is_shown else masking.identity(message_id)
+
+    def shown_text(self, text: str | None) -> str | None:
+        """Return a message as the user may see it: without values and identities, if these are masked."""
+        return text if self.user.is_revealing or text is None else masking.text(text)
+
+    def shown_content(self, content: Any) -> Any:
+        """Return an event, a request or a part of one as the user may see it."""
+        return content if self.user.is_revealing else masking.content(content)
+
+    def named_destination(self) -> str:
+        """Return the destination of the address; the only one where there is one. Raises CommandError, NotFound."""
+        return self.destination or self.session.only(None).name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A page, as HTML by a template and as JSON."""
+
+    template: str
+    title: str
+    data: Any  # the JSON, with the names of the command
+    command: str = ""  # that prints the same
+    shown: Mapping[str, Any] = field(default_factory=dict)  # what the template needs besides
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """The address of the page that shows the result of a POST, and cookies to set: name → value and seconds."""
+
+    to: str
+    cookies: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+
+
+Result = Page | Redirect
+
+
+def address(path: str, **fields: Any) -> str:
+    """Return a path with a query of those fields that are not empty."""
+    query = urlencode([(name, value) for name, value in fields.items() if value not in (None, "", ())], doseq=True)
+    return f"{path}?{query}" if query else path

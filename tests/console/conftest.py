@@ -1,0 +1,104 @@
+"""The console in Chromium, over a pipeline with a simulated Customer.io: marked `browser`, and skipped with the reason
+where the browser is not installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from tests.clients.needed import CHROMIUM
+from tests.conftest import RedisServer
+from tests.console.shop import CONFIG, open_shop
+from tests.pipeline import Pipeline, free_port, wait_until
+
+WIDE, NARROW = {"width": 1280, "height": 640}, {"width": 390, "height": 640}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@dataclass(frozen=True)
+class Console:
+    """A running `segue console`, and the pipeline behind it."""
+
+    url: str
+    pipeline: Pipeline
+
+
+@pytest.fixture(scope="module")
+def console(redis_server: RedisServer) -> Iterator[Console]:
+    """A console over a shop with a day's events."""
+    with Pipeline(redis_server.url, workers=1, config=CONFIG, SEGUE_SETTLE_S="0.05", SEGUE_SWEEP_S="0.2") as running:
+        port = str(free_port())
+        environment = running.environment | {"SEGUE_CONSOLE_PORT": port, "SEGUE_CONSOLE_AUTH": "none"}
+        command = [sys.executable, "-m", "console.cli", "console"]
+        with subprocess.Popen(command, env=environment, stdout=2) as process:
+            try:
+                url = f"http://127.0.0.1:{port}"
+                wait_until(lambda: _answers(url), "the console answers")
+                open_shop(running)
+                yield Console(url, running)
+            finally:
+                process.terminate()
+                process.wait(timeout=15)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    if not CHROMIUM:
+        pytest.skip("Chromium is missing: run `apt-get install chromium`")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """A visitor with a page, and what the browser complained of."""
+
+    def __init__(self, browser: Browser, url: str, **options: Any) -> None:
+        self.context = browser.new_context(**{"viewport": WIDE, **options})
+        self.page: Page = self.context.new_page()
+        self.url = url
+        self.complaints: list[str] = []
+        self.page.on("console", self._keep)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _keep(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def go(self, path: str) -> Page:
+        """Open a page of the console."""
+        self.page.goto(self.url + path)
+        return self.page
+
+
+@pytest.fixture
+def visitor(chromium: Browser, console: Console) -> Iterator[Visitor]:
+    """A visitor; at the end no script failed, and nothing was against the policy."""
+    made = Visitor(chromium, console.url)
+    yield made
+    made.context.close()
+    assert made.complaints == []
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health").is_success
+    except httpx.HTTPError:
+        return False
