@@ -15,7 +15,7 @@ from series.row import RESPONSES
 WIDTH: Final = 600
 HEIGHT: Final = 120
 _MOST_IN_TABLE: Final = 30
-# Points that are further apart than so many times the usual distance have no line between them.
+# Points that are further apart than so many times the usual time have no line between them.
 _GAP: Final = 3
 
 Value = Callable[[Point], float | None]
