@@ -11,6 +11,7 @@ import socket
 import redis
 
 from lanes import keys, scripts
+from lanes.cluster import at
 
 _SILENCE_S = float(keys.HEARTBEAT_S)
 
@@ -46,5 +47,5 @@ def runs_here(client: redis.Redis) -> bool:
 
 
 def _now_s(client: redis.Redis) -> float:
-    seconds, microseconds = client.time()
+    seconds, microseconds = at(client, keys.WORKERS.name).time()
     return float(seconds) + microseconds / 1e6

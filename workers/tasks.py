@@ -12,10 +12,10 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
-from typing import Any
+from typing import Any, Final
 
 from celery import signals
 from celery.exceptions import CPendingDeprecationWarning, Ignore
@@ -23,7 +23,6 @@ from redis.exceptions import (
     ConnectionError,
     LockError,
     LockNotOwnedError,
-    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     TimeoutError,
@@ -36,7 +35,8 @@ from dead_letters import replay as replays
 from dead_letters import retention, spill_files
 from delivery import log as delivery_log
 from lanes import keys
-from lanes.server.checks import Server
+from lanes.cluster import at
+from lanes.server import checks
 from lanes.server.redis_url import address
 from logs import events as log
 from logs.causes import cause
@@ -61,8 +61,10 @@ RETENTION_S = 30
 # A lock ends by itself so long after its holder died, in seconds.
 _LOCK_S = 5
 _ERASING_LOCK_S = 60
-# Set from a failed connection until a sweep succeeds.
-_unavailable = threading.Event()
+# The destinations, and the parts of the regular work, that found Redis away the last time.
+_unavailable: set[str] = set()
+# The last sweep at each server of a cluster, by its first destination.
+_sweeps: dict[str, threading.Thread] = {}
 
 
 @app.task(name="deliver")  # type: ignore[untyped-decorator]
@@ -135,22 +137,39 @@ def finish_erasures(name: str) -> None:
 
 @app.task(name="sweep")  # type: ignore[untyped-decorator]
 def sweep() -> None:
-    """Return the events of expired claims to their lanes, and request every task that is due."""
-    for name in runtime().destinations:
-        _sweep_alone(runtime(), name)
-    erasure.rewrite_wanted_history(runtime().client)
+    """Return the events of expired claims to their lanes, and request every task that is due.
+
+    In a cluster each server has a thread, so one that is away delays no other.
+    """
+    groups = runtime().by_server()
+    if len(groups) == 1:
+        _sweep_each(runtime(), groups[0])
+        return
+    for names in groups:
+        before = _sweeps.get(names[0])
+        if before is None or not before.is_alive():
+            _sweeps[names[0]] = threading.Thread(target=_sweep_each, args=(runtime(), names), daemon=True)
+            _sweeps[names[0]].start()
 
 
-def _sweep_alone(runtime: Runtime, name: str) -> None:
-    """Sweep for one destination. A Redis that is full, and an exception that no code expected, delay no other one."""
-    try:
-        _sweep(runtime, name)
-    except OutOfMemoryError as error:
-        log.REDIS_UNAVAILABLE.write(destination=name, error=cause(error))
-    except RedisError:
-        raise
-    except Exception as error:
-        log.unhandled("a sweep", error, destination=name)
+def _sweep_each(runtime: Runtime, names: list[str]) -> None:
+    """Sweep for destinations of one server, until it is away. What else fails for one destination delays no other."""
+    for name in names:
+        try:
+            runtime.open(name)
+            _sweep(runtime, name)
+            _write_available(name)
+        except (ConnectionError, TimeoutError) as error:
+            _write_unavailable(error, name)
+            _unavailable.add(name)
+            return
+        except RedisError as error:
+            _write_unavailable(error, name)
+        except SET_UP_ERRORS as error:
+            _stop(error)
+            return
+        except Exception as error:
+            log.unhandled("a sweep", error, destination=name)
 
 
 def _sweep(runtime: Runtime, name: str) -> None:
@@ -180,9 +199,15 @@ def _write_unavailable(error: RedisError, name: str | None = None) -> None:
     if isinstance(error, ReadOnlyError):
         # After a failover, these connections lead to the old primary.
         runtime().client.connection_pool.disconnect(inuse_connections=False)
-    if isinstance(error, ConnectionError | TimeoutError):
-        _unavailable.set()
     log.REDIS_UNAVAILABLE.write(destination=name, error=cause(error))
+
+
+def _write_available(part: str) -> None:
+    """Write that Redis is available again, when this was the last part that found it away."""
+    if part in _unavailable:
+        _unavailable.intersection_update({*_REGULAR, *runtime().destinations} - {part})
+        if not _unavailable:
+            log.REDIS_AVAILABLE.write()
 
 
 @contextmanager
@@ -194,6 +219,7 @@ def _redis_errors_logged(name: str) -> Iterator[None]:
     try:
         if name not in runtime().destinations:
             raise Ignore
+        runtime().open(name)
         yield
     except LockError:
         return
@@ -204,7 +230,7 @@ def _redis_errors_logged(name: str) -> Iterator[None]:
 def _lock(name: str) -> Lock:
     """Return a lock for a `with` block. It ends after 5 s unless it is reacquired; entering it raises LockError while
     another worker holds it."""
-    return Lock(runtime().client, name, timeout=_LOCK_S, blocking=False, raise_on_release_error=False)
+    return Lock(at(runtime().client, name), name, timeout=_LOCK_S, blocking=False, raise_on_release_error=False)
 
 
 def _is_owned(lock: Lock) -> bool:
@@ -219,26 +245,47 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _tick() -> None:
-    """Send a heartbeat and sweep, at once and every `sweep_s` seconds until the process stops."""
+def _heartbeat() -> None:
+    heartbeat.send(runtime().client)
+
+
+def _rewrite_history() -> None:
+    erasure.rewrite_wanted_history(runtime().client)
+
+
+# What a process does at once and every `sweep_s` seconds. Each has a thread: in a cluster, it may wait for a server of
+# its own.
+_REGULAR: Final[Mapping[str, Callable[[], None]]] = {
+    "heartbeat": _heartbeat,
+    "configuration": follow_requests,
+    "sweep": sweep,
+    "history": _rewrite_history,
+}
+
+
+def _regularly(part: str) -> None:
+    """Do a part of the regular work until the process stops."""
     while not stopping.is_set():
         try:
-            heartbeat.send(runtime().client)
-            follow_requests()
-            sweep()
-            if _unavailable.is_set():
-                _unavailable.clear()
-                log.REDIS_AVAILABLE.write()
+            _REGULAR[part]()
+            _write_available(part)
         except RedisError as error:
             _write_unavailable(error)
+            if isinstance(error, ConnectionError | TimeoutError):
+                _unavailable.add(part)
         except SET_UP_ERRORS as error:
-            log.PROCESS_REFUSED.write(reason=error)
-            os.kill(os.getpid(), signal.SIGTERM)
+            _stop(error)
             return
         except Exception as error:
-            log.unhandled("a sweep", error)
+            log.unhandled(f"the regular work: {part}", error)
         log.repeats.flush()
         stopping.wait(settings.sweep_s)
+
+
+def _stop(error: Exception) -> None:
+    """Stop this process, which must not use a queue."""
+    log.PROCESS_REFUSED.write(reason=error)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
@@ -256,7 +303,8 @@ def check_set_up(**_: Any) -> None:
         raise SystemExit(1) from None
     # Celery warns in each outage of Redis of a default that will change. It concerns tasks that are acknowledged late.
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
-    threading.Thread(target=_tick, name="sweep", daemon=True).start()
+    for part in _REGULAR:
+        threading.Thread(target=_regularly, args=(part,), name=part, daemon=True).start()
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]
@@ -273,7 +321,7 @@ def settle_in(**_: Any) -> None:
 def _check_redis() -> None:
     """Write what is wrong with Redis, as `segue check --redis` finds it, and which queues have no destination."""
     try:
-        for finding in Server.of(runtime().client).findings():
+        for finding in (*checks.broker_findings(settings.broker_url), *checks.findings(runtime().client)):
             log.REDIS_UNSUITABLE.write(reason=finding.text)
         write_stranded(runtime())
     except RedisError as error:
