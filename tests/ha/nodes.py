@@ -56,6 +56,11 @@ class Node:
         self._process = subprocess.Popen([str(get_binary_path()), str(self._file)])
         wait_until(lambda: answers(self.client), "the server answers")
 
+    def restart(self) -> None:
+        """Kill the server and start it again at once."""
+        self.kill()
+        self.start()
+
     def kill(self) -> None:
         """Kill it, as a failing machine does."""
         if self._process is not None:
@@ -154,16 +159,19 @@ class ClusterNode(Node):
 
 
 class ClusterSet:
-    """A Redis Cluster of so many primaries with an equal share of the slots, each with so many replicas."""
+    """A Redis Cluster of so many primaries with an equal share of the slots, each with so many replicas. `broker` is a
+    Redis for Celery."""
 
     def __init__(self, directory: Path, primaries: int = 3, replicas: int = 0) -> None:
         self.primaries = [ClusterNode(directory) for _ in range(primaries)]
         self.replicas = [[ClusterNode(directory) for _ in range(replicas)] for _ in range(primaries)]
         self.nodes = [*self.primaries, *(node for own in self.replicas for node in own)]
         self.url = f"redis+cluster://{','.join(f'{HOST}:{node.port}' for node in self.nodes)}"
+        self.broker = Node(directory)
+        self.broker_url = f"redis://{HOST}:{self.broker.port}/0"
 
     def __enter__(self) -> Self:
-        for node in self.nodes:
+        for node in (*self.nodes, self.broker):
             node.start()
         for number, primary in enumerate(self.primaries):
             first, end = (each * SLOTS // len(self.primaries) for each in (number, number + 1))
@@ -182,7 +190,7 @@ class ClusterSet:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for node in self.nodes:
+        for node in (*self.nodes, self.broker):
             node.kill()
             node.client.close()
 
@@ -192,15 +200,32 @@ class ClusterSet:
         following = sum(state["role"] == "slave" and state["master_link_status"] == "up" for state in states)
         return len(states) == len(self.nodes) and following == len(self.nodes) - len(self.primaries)
 
+    def url_of(self, node: ClusterNode) -> str:
+        """Return the URL of one node, as of a single Redis."""
+        return f"redis://{HOST}:{node.port}/0"
+
     def names(self) -> list[str]:
         """Return the name of a queue for each of the first primaries, in their order."""
         slots = {f"q{number}": key_slot(keys.base(f"q{number}").encode()) for number in range(100)}
         shares = {name: slot * len(self.primaries) // SLOTS for name, slot in slots.items()}
         return [next(name for name in shares if shares[name] == number) for number in range(len(self.primaries))]
 
-    def primary_of(self, name: str) -> ClusterNode:
-        """Return the node that takes the writes of a queue."""
-        return next(node for node in self.nodes if takes_writes(node.client, f"probe:{{{name}}}"))
+    def primary_of(self, name: str) -> ClusterNode | None:
+        """Return the node that takes the writes of a queue, if there is one."""
+        return next((node for node in self.nodes if takes_writes(node.client, f"probe:{{{name}}}")), None)
+
+    def fail_over(self, name: str, action: Callable[[ClusterNode], None]) -> float:
+        """Do something to the primary of a queue; return after how many seconds another node takes its writes."""
+        before, began = self.primary_of(name), time.monotonic()
+        assert before is not None
+        action(before)
+        wait_until(lambda: self.primary_of(name) not in (None, before), "a failover in the cluster", FAILOVER_S)
+        return time.monotonic() - began
+
+    def ask_for_failover(self, primary: ClusterNode) -> None:
+        """Have the replica of a node take its place, after it has all writes."""
+        replicas = [node for node in self.nodes if node.info("replication").get("master_port") == primary.port]
+        replicas[0].client.execute_command("CLUSTER FAILOVER")
 
 
 def answers(client: redis.Redis) -> bool:
