@@ -84,8 +84,8 @@ class Acceptance:
     async def check(self) -> None:
         """Test whether an event could be accepted now.
 
-        One queue that is full, or whose server is away, does not stop the events of others: only when all are, none
-        could be accepted. Raises Refusal (503), with the reason.
+        One queue that is full, or whose server is unavailable, does not stop the events of others: only when all are,
+        none could be accepted. Raises Refusal (503), with the reason.
         """
         found = await asyncio.gather(*(commits.check() for commits in self.commits.values()), return_exceptions=True)
         faults = [each for each in found if isinstance(each, BaseException)]

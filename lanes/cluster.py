@@ -2,8 +2,8 @@
 
 All keys of a queue are in one slot. The connections of a client lead to the primary of its slot, so it is used like the
 client of a single Redis: its pipelines, transactions, WAITAOF, TIME, INFO and SCAN reach the right server. A server
-that is away stops the queues in its own slots and no other. Before a connection opens, a node of the cluster is asked
-for the primary. A connection whose server lost the slot ends, and the next one leads to the new primary.
+that is unavailable stops the queues in its own slots and no other. Before a connection opens, a node of the cluster is
+asked for the primary. A connection whose server lost the slot ends, and the next one leads to the new primary.
 
 ASK is not followed. The server answers it while a slot is moved key by key. On the other server a script would find a
 part of its queue, and write by what it found. So the queue is unavailable until its whole slot has moved.
@@ -28,7 +28,7 @@ Client = TypeVar("Client", redis.Redis, redis.asyncio.Redis)
 
 _ASK_S: Final = 1.0  # for which a node may take to answer before the next one is asked
 _QUESTION: Final = "CLUSTER SLOTS"
-_PREFIX: Final = "segue:"  # of every key
+_PREFIX: Final = b"segue:"  # of every key
 # The server does not have the slot, or not all of it, or does not know yet. MovedError is an AskError.
 _ELSEWHERE: Final = (AskError, TryAgainError, ClusterDownError)
 
@@ -50,7 +50,7 @@ class Nodes:
         self._turn = 0
 
     def in_turn(self) -> tuple[Address, ...]:
-        """Return the addresses. Each call begins with another one: a node may be away, or not know of a failover."""
+        """Return the addresses. Each call begins with another one: a node may not know of a failover."""
         self._turn = (self._turn + 1) % len(self._known)
         return self._known[self._turn :] + self._known[: self._turn]
 
@@ -101,7 +101,8 @@ def _slot_of(command: Sequence[Any]) -> int | None:
     """Return the slot of the key in a command; None for a command without a key."""
     position = 3 if command[0] in ("EVAL", "EVALSHA") else 1
     key = command[position] if len(command) > position else None
-    return key_slot(key.encode()) if isinstance(key, str) and key.startswith(_PREFIX) else None
+    name = key.encode() if isinstance(key, str) else key
+    return key_slot(name) if isinstance(name, bytes) and name.startswith(_PREFIX) else None
 
 
 class _Connection(redis.Connection):
@@ -254,10 +255,13 @@ def connect(hosts: Iterable[Address], of_nodes: dict[str, Any], options: dict[st
 def connect_async(
     hosts: Iterable[Address], of_nodes: dict[str, Any], options: dict[str, Any], *, tls: bool
 ) -> AsyncClusterClient:
-    """Return an asyncio client of a cluster as `connect` does."""
-    return AsyncClusterClient(
-        _Cluster(Nodes(hosts, of_nodes), _AsyncTlsConnection if tls else _AsyncConnection, options)
-    )
+    """Return an asyncio client of a cluster as `connect` does. A `connection_class` among the options is for connections
+    without TLS."""
+    options, connection_class = options.copy(), _AsyncTlsConnection if tls else _AsyncConnection
+    packing = options.pop("connection_class", None)
+    if packing and not tls:
+        connection_class = type(packing.__name__, (_AsyncConnection, packing), {})
+    return AsyncClusterClient(_Cluster(Nodes(hosts, of_nodes), connection_class, options))
 
 
 def at(client: Client, key: str) -> Client:

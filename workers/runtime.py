@@ -123,7 +123,7 @@ class Runtime:
             self.unopened.discard(name)
 
     def _open_all(self, *, tolerant: bool) -> None:
-        """Open the queues of each server at the same time: one that is away delays no other."""
+        """Open the queues of each server at the same time: one that is unavailable delays no other."""
         with ThreadPoolExecutor(thread_name_prefix="open") as threads:
             for opened in [threads.submit(self._open_each, names) for names in self.by_server()]:
                 try:

@@ -61,7 +61,7 @@ RETENTION_S = 30
 # A lock ends by itself so long after its holder died, in seconds.
 _LOCK_S = 5
 _ERASING_LOCK_S = 60
-# The destinations, and the parts of the regular work, that found Redis away the last time.
+# The destinations, and the parts of the regular work, that found Redis unavailable the last time.
 _unavailable: set[str] = set()
 # The last sweep at each server of a cluster, by its first destination.
 _sweeps: dict[str, threading.Thread] = {}
@@ -139,7 +139,7 @@ def finish_erasures(name: str) -> None:
 def sweep() -> None:
     """Return the events of expired claims to their lanes, and request every task that is due.
 
-    In a cluster each server has a thread, so one that is away delays no other.
+    In a cluster each server has a thread, so one that is unavailable delays no other.
     """
     groups = runtime().by_server()
     if len(groups) == 1:
@@ -153,7 +153,7 @@ def sweep() -> None:
 
 
 def _sweep_each(runtime: Runtime, names: list[str]) -> None:
-    """Sweep for destinations of one server, until it is away. What else fails for one destination delays no other."""
+    """Sweep for destinations of one server, until it is unavailable. Another fault of one destination delays no other."""
     for name in names:
         try:
             runtime.open(name)
@@ -203,7 +203,7 @@ def _write_unavailable(error: RedisError, name: str | None = None) -> None:
 
 
 def _write_available(part: str) -> None:
-    """Write that Redis is available again, when this was the last part that found it away."""
+    """Write that Redis is available again, when this was the last part that found it unavailable."""
     if part in _unavailable:
         _unavailable.intersection_update({*_REGULAR, *runtime().destinations} - {part})
         if not _unavailable:

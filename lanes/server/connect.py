@@ -37,9 +37,8 @@ def connect(url: str, **options: Any) -> redis.Redis:
 
 def connect_async(url: str, **options: Any) -> redis.asyncio.Redis:
     """Return an asyncio client of a checked URL; `options` are those of its connections. A `connection_class` is for
-    URLs of the scheme `redis`."""
+    URLs of the schemes `redis` and `redis+cluster`."""
     if nodes := cluster_of(url):
-        options.pop("connection_class", None)
         return cluster.connect_async(nodes.hosts, **_of_cluster(nodes, options))
     found = sentinels(url)
     if found is None:

@@ -1,9 +1,10 @@
-"""A Redis Cluster: each queue is on the server of its slot, and a server that is away stops no other queue."""
+"""A Redis Cluster: each queue is on the server of its slot, and a server that is unavailable stops no other queue."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from tests.ha.load import HaPipeline
 from tests.ha.nodes import ClusterNode, ClusterSet
 from tests.pipeline import wait_until
 
+SECURITY = Path(__file__).parents[2] / "docs" / "security.md"
 EVENT = lanes.NewEvent(b"x", ("id:1",), "m1")
 
 
@@ -93,6 +95,23 @@ def test_a_redis_that_is_no_cluster_is_named(cluster: ClusterSet) -> None:
         ]
 
 
+def test_the_documented_user_may_use_every_node(cluster: ClusterSet) -> None:
+    (rule,) = re.findall(r"^ +user carrier (.+)$", SECURITY.read_text(), re.MULTILINE)
+    rights = ["carrier", "reset", *rule.replace("PASSWORD", "p4ss").split()]
+    for node in cluster.nodes:
+        node.client.execute_command("ACL SETUSER", *rights)
+    with connect(cluster.url.replace("://", "://carrier:p4ss@")) as of_user:
+        (fault,) = [finding.text for finding in redis_findings(of_user) if finding.is_fault]
+        assert fault.startswith("cannot be used: User carrier has no permissions to run the 'cluster|slots' command")
+        for node in cluster.nodes:
+            node.client.execute_command("ACL SETUSER", *rights, "+cluster|slots")
+
+        assert not [finding.text for finding in redis_findings(of_user) if finding.is_fault]
+        lanes.append(opened(of_user, cluster.names()[2]), [EVENT])
+    for node in cluster.nodes:
+        node.client.execute_command("ACL DELUSER", "carrier")
+
+
 def move_slot(slot: int, source: ClusterNode, target: ClusterNode) -> Iterator[str]:
     """Move a slot key by key; yield when half of its keys are moved, and when all are."""
     target.client.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", source.id)
@@ -106,7 +125,7 @@ def move_slot(slot: int, source: ClusterNode, target: ClusterNode) -> Iterator[s
         yield stage
 
 
-def test_a_queue_whose_slot_moves_is_away_and_whole_after_it(cluster: ClusterSet, client: redis.Redis) -> None:
+def test_a_queue_whose_slot_moves_is_unavailable_and_whole_after_it(cluster: ClusterSet, client: redis.Redis) -> None:
     name, source, target = cluster.names()[0], *cluster.primaries[:2]
     queue, slot = opened(client, name), key_slot(keys.base(name).encode())
     lanes.append(queue, [EVENT])
@@ -139,7 +158,7 @@ def post(pipeline: HaPipeline, name: str, number: int) -> int:
 
 
 @pytest.mark.usefixtures("client")
-def test_a_server_that_is_away_stops_no_other_destination(cluster: ClusterSet) -> None:
+def test_a_server_that_is_unavailable_stops_no_other_destination(cluster: ClusterSet) -> None:
     away, *others = cluster.names()
     with HaPipeline(cluster.url, cluster.names(), workers=0, SEGUE_BROKER_URL=cluster.broker_url) as pipeline:
         assert [post(pipeline, name, 1) for name in cluster.names()] == [200] * 3
@@ -147,7 +166,7 @@ def test_a_server_that_is_away_stops_no_other_destination(cluster: ClusterSet) -
         try:
             pipeline.start_worker()  # also one that starts meanwhile delivers
             wait_until(lambda: {person["id"] for person in pipeline.people()} == {f"{name}-1" for name in others}, "2")
-            wait_until(lambda: post(pipeline, away, 2) == 429, "events of the server that is away are refused")
+            wait_until(lambda: post(pipeline, away, 2) == 429, "events of the server that is unavailable are refused")
             assert [post(pipeline, name, 2) for name in others] == [200] * 2
             assert pipeline.http.get(f"{pipeline.ingest_url}/ready").status_code == 200
             wait_until(lambda: len(pipeline.people()) == 4, "the others are delivered")
