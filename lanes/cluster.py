@@ -255,12 +255,11 @@ def connect(hosts: Iterable[Address], of_nodes: dict[str, Any], options: dict[st
 def connect_async(
     hosts: Iterable[Address], of_nodes: dict[str, Any], options: dict[str, Any], *, tls: bool
 ) -> AsyncClusterClient:
-    """Return an asyncio client of a cluster as `connect` does. A `connection_class` among the options is for connections
-    without TLS."""
-    options, connection_class = options.copy(), _AsyncTlsConnection if tls else _AsyncConnection
-    packing = options.pop("connection_class", None)
-    if packing and not tls:
-        connection_class = type(packing.__name__, (_AsyncConnection, packing), {})
+    """Return an asyncio client of a cluster as `connect` does. Without TLS, a `connection_class` among the options is
+    the base of its connections."""
+    options, base = options.copy(), options.get("connection_class", redis.asyncio.Connection)
+    options.pop("connection_class", None)
+    connection_class = _AsyncTlsConnection if tls else type(base.__name__, (_AsyncConnection, base), {})
     return AsyncClusterClient(_Cluster(Nodes(hosts, of_nodes), connection_class, options))
 
 

@@ -153,7 +153,7 @@ def sweep() -> None:
 
 
 def _sweep_each(runtime: Runtime, names: list[str]) -> None:
-    """Sweep for destinations of one server, until it is unavailable. Another fault of one destination delays no other."""
+    """Sweep for destinations of one server, while it is available. Another fault of one of them delays no other one."""
     for name in names:
         try:
             runtime.open(name)

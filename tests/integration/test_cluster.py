@@ -7,21 +7,26 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
+from prometheus_client import generate_latest
 
 import lanes
 from console.checking import redis_findings, redis_summary
+from console.exporter.collector import QueueCollector
+from ingest.acceptance import Configuration
 from lanes import keys
 from lanes.cluster import key_slot, servers
 from lanes.server.connect import connect, connect_async
 from privacy import erasure
+from settings import Settings
 from tests.ha.load import HaPipeline
 from tests.ha.nodes import ClusterNode, ClusterSet
-from tests.pipeline import wait_until
+from tests.pipeline import configuration, wait_until
 
 SECURITY = Path(__file__).parents[2] / "docs" / "security.md"
 EVENT = lanes.NewEvent(b"x", ("id:1",), "m1")
@@ -152,6 +157,12 @@ def status_of(pipeline: HaPipeline) -> dict[str, int]:
     return {row["name"]: row["delivered_total"] for row in json.loads(done.stdout)["destinations"]}
 
 
+def scraped(client: redis.Redis, names: list[str]) -> str:
+    """Return what `segue metrics` serves."""
+    document = tomllib.loads("".join(map(configuration, names)))
+    return generate_latest(QueueCollector(client, Settings(), Configuration.of(document))).decode()
+
+
 def post(pipeline: HaPipeline, name: str, number: int) -> int:
     event = {"type": "track", "event": "e", "userId": f"{name}-{number}", "messageId": f"{name}-{number}"}
     return pipeline.http.post(f"{pipeline.ingest_url}/v1/track", json=event, auth=(name, "")).status_code
@@ -170,6 +181,16 @@ def test_a_server_that_is_unavailable_stops_no_other_destination(cluster: Cluste
             assert [post(pipeline, name, 2) for name in others] == [200] * 2
             assert pipeline.http.get(f"{pipeline.ingest_url}/ready").status_code == 200
             wait_until(lambda: len(pipeline.people()) == 4, "the others are delivered")
+            with connect(cluster.url, socket_timeout=5) as client:
+                figures = scraped(client, cluster.names())
+            assert (
+                "segue_redis_up 0.0" in figures,
+                f'segue_queue_limit_events{{destination="{away}"}}' in figures,
+            ) == (
+                True,
+                False,
+            )
+            assert all(f'segue_queue_limit_events{{destination="{name}"}} 1e+06' in figures for name in others)
         finally:
             cluster.primaries[0].start()
         wait_until(lambda: post(pipeline, away, 2) == 200, "events are accepted again")
