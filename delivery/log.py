@@ -1,8 +1,9 @@
 """The delivery log: the last requests of a destination with their responses, item by item.
 
 One list in Redis per destination, one entry per request, the newest first, bounded by number (`log_requests` of the
-destination's `delivery` table), age and memory. The requests of a claim are written before any of its events is settled: a reader
-who finds no event of a person in progress finds all requests of that person. Finding a person reads the whole log.
+destination's `delivery` table), age and memory. The requests of a claim are written before any of its events is
+settled: a reader who finds no event of a person in progress finds all requests of that person. Finding a person reads
+the whole log.
 
 An entry is 13 digits, the time in ms at which the request was sent; then, compressed with Zstandard, a JSON object
 `{"path", "worker", "claimed_ms", "sent_ms", "responded_ms", "items"}`. An item is a list `[sequence, accepted at (ms),

@@ -24,9 +24,10 @@ def name_of(pid: int) -> str:
 NAME = name_of(os.getpid())
 
 
-def send(client: redis.Redis, silence_s: float = _SILENCE_S) -> None:
-    """Record that this process runs, and remove the processes without a heartbeat for `silence_s` seconds."""
-    scripts.run_script(client, scripts.load("workers", "heartbeat"), keys.WORKERS.name, [NAME, silence_s])
+def send(client: redis.Redis, silence_s: float = _SILENCE_S) -> int:
+    """Record that this process runs, and remove the processes without a heartbeat for `silence_s` seconds; return how
+    many run."""
+    return int(scripts.run_script(client, scripts.load("workers", "heartbeat"), keys.WORKERS.name, [NAME, silence_s]))
 
 
 def remove(client: redis.Redis) -> None:

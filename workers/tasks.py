@@ -42,6 +42,8 @@ from logs import events as log
 from logs.causes import cause
 from metrics import endpoint
 from privacy import erasure, receipts
+from series import sampling
+from series.tally import Tally
 from settings import digest
 from workers import deliverer, heartbeat
 from workers.app import app, request, settings, wake
@@ -65,6 +67,9 @@ _ERASING_LOCK_S = 60
 _unavailable: set[str] = set()
 # The last sweep at each server of a cluster, by its first destination.
 _sweeps: dict[str, threading.Thread] = {}
+_tally = Tally()
+# As the last heartbeat found. In a cluster, the server that knows may be unavailable.
+_running_workers = 1
 
 
 @app.task(name="deliver")  # type: ignore[untyped-decorator]
@@ -173,7 +178,7 @@ def _sweep_each(runtime: Runtime, names: list[str]) -> None:
 
 
 def _sweep(runtime: Runtime, name: str) -> None:
-    queue = runtime.queues[name]
+    queue, delivery = runtime.queues[name], runtime.destinations[name].delivery
     if back_ms := lanes.follow_clock(queue):
         log.CLOCK_STEPPED_BACK.write(destination=name, seconds=back_ms / 1000)
     reaped = lanes.reap(queue)
@@ -181,7 +186,9 @@ def _sweep(runtime: Runtime, name: str) -> None:
         log.CLAIMS_EXPIRED.write(destination=name, count=reaped.events)
     if reaped.wake and not wake(name):
         _deliver_alone(name)
-    delivery_log.trim(queue, runtime.destinations[name].delivery.log_requests, len(runtime.destinations))
+    delivery_log.trim(queue, delivery.log_requests, len(runtime.destinations))
+    _tally.write(queue)
+    sampling.sample(queue, delivery.requests_per_s, lambda: _running_workers)
     for replay_id in replays.next_up(queue):
         request("replay", name, replay_id)
     if runtime.client.set(keys.RETENTION_DONE.of(name), 1, nx=True, ex=RETENTION_S):
@@ -246,7 +253,8 @@ def _now_ms() -> int:
 
 
 def _heartbeat() -> None:
-    heartbeat.send(runtime().client)
+    global _running_workers
+    _running_workers = heartbeat.send(runtime().client)
 
 
 def _rewrite_history() -> None:
