@@ -21,11 +21,11 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import orjson
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from lanes.server.redis_url import broker_settings, checked_url
+from lanes.server.redis_url import broker_settings, checked_broker_url, checked_url
 from metrics.traces import Traces
 
 # The configuration without a file: one source, one destination, and the credentials that the simulator accepts.
@@ -108,6 +108,11 @@ def _path(path: Path) -> Path:
     return path
 
 
+def _broker_url(url: str | None, info: ValidationInfo) -> str | None:
+    """Return the URL if Celery can use it beside REDIS_URL, which was checked before; raise ValueError otherwise."""
+    return checked_broker_url(url, info.data.get("redis_url", ""))
+
+
 _Port = Annotated[int, Field(ge=1, le=65_535)]
 _Path = Annotated[Path, AfterValidator(_path)]
 _BaseUrl = Annotated[str, AfterValidator(_base_url)]
@@ -124,6 +129,9 @@ class Settings(BaseSettings):
 
     redis_url: Annotated[str, AfterValidator(checked_url)] = Field(
         default="redis://127.0.0.1:6379/0", validation_alias="REDIS_URL", repr=False
+    )
+    broker_url: Annotated[str | None, AfterValidator(_broker_url)] = Field(
+        default=None, repr=False, validate_default=True
     )
     config: _Path | None = None
     data_dir: _Path = Path(".segue")
@@ -186,8 +194,8 @@ class Settings(BaseSettings):
         return init_settings, _Environment(settings_cls)
 
     def broker(self) -> dict[str, Any]:
-        """Return the settings of Celery that connect it to Redis."""
-        return broker_settings(self.redis_url)
+        """Return the settings of Celery that connect it to its Redis."""
+        return broker_settings(self.broker_url or self.redis_url)
 
     def queue_config(self, remember_days: float) -> dict[str, int]:
         """Return the values of `lanes.NamedQueue` for a destination that remembers identities for so many days.

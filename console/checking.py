@@ -13,6 +13,7 @@ import redis
 
 import mapping
 from ingest.access import sources
+from lanes.cluster import servers
 from lanes.server import checks
 from lanes.server.redis_url import verifies_certificate
 from settings import VARIABLES, Settings, SettingsError, digest, injected_variables
@@ -66,8 +67,9 @@ def settings_warnings(settings: Settings) -> list[str]:
         f"{key}: only ${{NAME}} is replaced by an environment variable; this text stays as it is"
         for key in settings.literal_references()
     ]
-    if not verifies_certificate(settings.redis_url):
-        found.append("REDIS_URL: with ssl_cert_reqs=none or optional, the certificate of Redis is not verified")
+    for name, url in (("REDIS_URL", settings.redis_url), ("SEGUE_BROKER_URL", settings.broker_url)):
+        if url is not None and not verifies_certificate(url):
+            found.append(f"{name}: with ssl_cert_reqs=none or optional, the certificate of Redis is not verified")
     return found
 
 
@@ -97,21 +99,25 @@ def _mode_warning(file: Path) -> str:
     )
 
 
-def redis_findings(client: redis.Redis) -> Iterator[checks.Finding]:
-    """Yield what is wrong with the Redis of the queues, and with the rights of its user."""
+def redis_findings(client: redis.Redis, broker_url: str | None = None) -> Iterator[checks.Finding]:
+    """Yield what is wrong with the Redis of the queues, with the rights of its user, and with Celery's own Redis."""
+    yield from checks.broker_findings(broker_url)
     try:
-        yield from checks.Server.of(client).findings()
-        for command in checks.missing_rights(client):
+        yield from checks.findings(client)
+        forbidden = [command for server in servers(client).values() for command in checks.missing_rights(server)]
+        for command in dict.fromkeys(forbidden):
             yield checks.Finding(f"its user must not run a command that is needed: {command}", True)
     except redis.RedisError as error:
         yield checks.Finding(f"cannot be used: {error}", True)
 
 
-def redis_summary(client: redis.Redis) -> str:
-    """Return one line on the Redis of the queues. Raises redis.RedisError."""
-    found = checks.Server.of(client)
-    used, limit = found.memory
-    return f"Redis: {found.name}, {used / _MB:,.0f} MB used of {f'{limit / _MB:,.0f} MB' if limit else 'no maxmemory'}"
+def redis_summary(client: redis.Redis) -> Iterator[str]:
+    """Yield a line on each server of the Redis of the queues. Raises redis.RedisError."""
+    for address, server in servers(client).items():
+        found = checks.Server.of(server)
+        used, limit = found.memory
+        of = f"{limit / _MB:,.0f} MB" if limit else "no maxmemory"
+        yield f"{f'Redis {address}'.strip()}: {found.name}, {used / _MB:,.0f} MB used of {of}"
 
 
 def credentials(

@@ -221,7 +221,7 @@ def check(
         warnings += checking.warnings(document)
         with suppress(RedisError):  # the configuration can be checked where Redis cannot be reached
             warnings += draining.warnings(session)
-    findings = list(checking.redis_findings(session.client)) if redis else []
+    findings = list(checking.redis_findings(session.client, settings.broker_url)) if redis else []
     warnings += [f"Redis: {finding.text}" for finding in findings if not finding.is_fault]
     for warning in warnings:
         print_line(f"warning: {warning}", style="yellow")
@@ -238,7 +238,7 @@ def check(
     for fault in faults:
         print_error(fault)
     if redis and not faults:
-        print_line(checking.redis_summary(session.client))
+        print_lines(checking.redis_summary(session.client))
     if faults or (strict and warnings):
         raise typer.Exit(1)
     print_line("ok")

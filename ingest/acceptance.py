@@ -65,9 +65,10 @@ class Acceptance:
             for name, destination in configuration.destinations.items()
         }
         self.calls = Calls(configuration.sources, self._entries, counters, settings, configuration.destinations)
-        self.memory = Memory(settings.memory_share)
+        # One for each server of a cluster, as far as the clients tell them apart.
+        self.memories = {queue.client: Memory(settings.memory_share) for queue in self._queues.values()}
         self.commits = {
-            name: GroupCommit(self._queues[name], destination, wakeups, self.memory)
+            name: GroupCommit(self._queues[name], destination, wakeups, self.memories[self._queues[name].client])
             for name, destination in configuration.destinations.items()
         }
         self.shares = {
@@ -83,12 +84,20 @@ class Acceptance:
     async def check(self) -> None:
         """Test whether an event could be accepted now.
 
-        One full queue does not stop the events of others: only when all are full, none could be accepted. Raises
-        Refusal (503), with the reason.
+        One queue that is full, or whose server is unavailable, does not stop the events of others: only when all are,
+        none could be accepted. Raises Refusal (503), with the reason.
         """
-        have_room = [await commits.check() for commits in self.commits.values()]
-        if have_room and not any(have_room):
+        found = await asyncio.gather(*(commits.check() for commits in self.commits.values()), return_exceptions=True)
+        faults = [each for each in found if isinstance(each, BaseException)]
+        for fault in faults:
+            if not isinstance(fault, Refusal) or fault.code == "queue_unusable" or len(faults) == len(found):
+                raise fault
+        if found and True not in found:
             raise Refusal(503, "every queue is full", retry_after_s=RETRY_AFTER_S[0], code="queue_full")
+
+    async def measure_memory(self) -> None:
+        """Measure the memory of each server that has a queue. Raises what the Redis client raises."""
+        await asyncio.gather(*(memory.measure(client) for client, memory in self.memories.items()))
 
     async def append(self, source: Source, events: list[Entries]) -> Iterable[Result]:
         """Append to every queue of the source; return for each event the best of its results.

@@ -137,9 +137,14 @@ class Ingest:
         write the lines of the log that are due, until cancelled."""
         while True:
             log.repeats.flush()
-            for name, shares in self._acceptance.shares.items():
-                await _logged("a measurement of shares", shares.measure(), destination=name)
-            await _logged("a measurement of memory", self._acceptance.memory.measure(self._client))
+            acceptance = self._acceptance
+            await asyncio.gather(
+                *(
+                    _logged("a measurement of shares", shares.measure(), destination=name)
+                    for name, shares in acceptance.shares.items()
+                ),
+                _logged("a measurement of memory", acceptance.measure_memory()),
+            )
             await _logged("loading the configuration", self._follow())
             await asyncio.sleep(_WATCH_S)
 

@@ -24,6 +24,7 @@ from redis.exceptions import RedisError
 
 from ingest.errors import Disconnected, Refusal
 from lanes import keys
+from lanes.cluster import at
 
 _INTERVAL_S = 0.25
 
@@ -57,26 +58,25 @@ class Counters:
 
     async def write(self, client: redis.asyncio.Redis) -> None:
         """Add the counts to the totals in Redis; keep them for the next call when Redis is unavailable."""
-        counts, self._counts = self._counts, Counter()
-        refusals, self._refusals = self._refusals, Counter()
-        if not (+counts or refusals):
+        await self._write(client, keys.SOURCES.name, self._counts)
+        await self._write(client, keys.REFUSALS.name, self._refusals)
+
+    async def _write(self, client: redis.asyncio.Redis, key: str, counts: Counter[Any]) -> None:
+        """Add the counts to one hash, and take them off; in a cluster, another server may have the other hash."""
+        if not +counts:
             return
+        written = counts.copy()
+        counts.clear()
         try:
-            pipeline = client.pipeline(transaction=True)
-            for field, count in counts.items():
-                pipeline.hincrby(keys.SOURCES.name, field, count)
-            for refused, count in refusals.items():
-                pipeline.hincrby(keys.REFUSALS.name, cast(Any, refused), count)
+            pipeline = at(client, key).pipeline(transaction=True)
+            for field, count in written.items():
+                pipeline.hincrby(key, field, count)
             await pipeline.execute()
         except (RedisError, OSError):
-            self._keep(counts, refusals)
+            counts.update(written)
         except asyncio.CancelledError:
-            self._keep(counts, refusals)
+            counts.update(written)
             raise
-
-    def _keep(self, counts: Counter[str], refusals: Counter[bytes]) -> None:
-        self._counts += counts
-        self._refusals += refusals
 
     async def write_regularly(self, client: redis.asyncio.Redis) -> None:
         """Write the counts at short intervals until cancelled."""

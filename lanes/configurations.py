@@ -16,6 +16,7 @@ import redis
 import redis.asyncio
 
 from lanes import keys
+from lanes.cluster import at
 
 _REQUEST: Final = "request"  # the field of the last request; names of processes contain an @
 _KEPT_S: Final = 3600
@@ -70,7 +71,7 @@ def running(client: redis.Redis, silence_s: float = keys.HEARTBEAT_S) -> list[Pr
 
     A report of the future is older than a step back of the clock.
     """
-    now_s = client.time()[0]
+    now_s = at(client, keys.CONFIGURATIONS.name).time()[0]
     fields: dict[bytes, bytes] = client.hgetall(keys.CONFIGURATIONS.name)  # type: ignore[assignment]
     found = []
     for name, value in sorted(fields.items()):

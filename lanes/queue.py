@@ -11,6 +11,7 @@ import redis
 import redis.asyncio
 
 from lanes import keys
+from lanes.cluster import at
 
 # A limit that no queue reaches: for events that must be taken whatever waits.
 NO_LIMIT = 2**53
@@ -52,6 +53,10 @@ class Queue(NamedQueue):
 
     client: redis.Redis
 
+    def __post_init__(self) -> None:
+        """Use the client of the server that has the queue."""
+        object.__setattr__(self, "client", at(self.client, self.base))
+
     def without_limit(self) -> Queue:
         """Return the same queue, for appends that must not be refused."""
         return replace(self, limit=NO_LIMIT)
@@ -63,3 +68,7 @@ class AsyncQueue(NamedQueue):
 
     client: redis.asyncio.Redis
     replicated_ms: int | None = None  # for how long an append waits until a replica has it; None: it does not wait
+
+    def __post_init__(self) -> None:
+        """Use the client of the server that has the queue."""
+        object.__setattr__(self, "client", at(self.client, self.base))

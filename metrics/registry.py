@@ -55,14 +55,16 @@ CONFIGURATION_REFUSALS: Final = _metric(
 
 # Redis.
 REDIS_UP: Final = _metric(
-    "gauge", "segue_redis_up", "", "1 if Redis could be read; 0 if not, and then the other figures of Redis are absent."
+    "gauge", "segue_redis_up", "", "1 if Redis could be read; 0 if not, and then figures of Redis are absent."
 )
 REDIS_SAFE: Final = _metric(
     "gauge", "segue_redis_safe", "", "1 if Redis writes to disk, evicts nothing and is no replica, else 0."
 )
-REDIS_MEMORY: Final = _metric("gauge", "segue_redis_memory_bytes", "", "The memory that Redis uses.")
+REDIS_MEMORY: Final = _metric(
+    "gauge", "segue_redis_memory_bytes", "", "The memory that Redis uses; of a cluster, that of the fullest primary."
+)
 REDIS_MEMORY_LIMIT: Final = _metric(
-    "gauge", "segue_redis_memory_limit_bytes", "", "The `maxmemory` of Redis; 0 without one."
+    "gauge", "segue_redis_memory_limit_bytes", "", "The `maxmemory` of the same Redis; 0 without one."
 )
 
 # What arrives.

@@ -20,6 +20,7 @@ import lanes
 import mapping
 from dead_letters.spill_files import TornFile
 from lanes import Queue, keys, suppression
+from lanes.cluster import servers
 from lanes.records import read_record
 from logs import events as log
 from logs.causes import cause
@@ -164,13 +165,19 @@ def _finish(context: ErasureContext, people: dict[str, _PersonBefore]) -> None:
 
 
 def rewrite_history(client: redis.Redis) -> Rewrite:
-    """Make Redis rewrite its append-only file, which contains removed data until then."""
-    if not _has_history(client):
-        return "no file"
+    """Make Redis rewrite its append-only file, which contains removed data until then; in a cluster, each primary."""
+    found = [_rewrite_history(server) for server in servers(client).values()]
+    outcomes: tuple[Rewrite, ...] = ("refused", "requested", "no file")
+    return next(outcome for outcome in outcomes if outcome in found)
+
+
+def _rewrite_history(client: redis.Redis) -> Rewrite:
     try:
+        if not _has_history(client):
+            return "no file"
         client.bgrewriteaof()
         return "requested"
-    except ResponseError as error:  # of a rewrite that runs too: it may have read the data before
+    except RedisError as error:  # of a rewrite that runs too: it may have read the data before
         client.set(keys.AOF_REWRITE.name, "1")
         if "in progress" in str(error):
             return "requested"

@@ -11,6 +11,7 @@ import socket
 import redis
 
 from lanes import keys, scripts
+from lanes.cluster import at
 
 _SILENCE_S = float(keys.HEARTBEAT_S)
 
@@ -23,9 +24,10 @@ def name_of(pid: int) -> str:
 NAME = name_of(os.getpid())
 
 
-def send(client: redis.Redis, silence_s: float = _SILENCE_S) -> None:
-    """Record that this process runs, and remove the processes without a heartbeat for `silence_s` seconds."""
-    scripts.run_script(client, scripts.load("workers", "heartbeat"), keys.WORKERS.name, [NAME, silence_s])
+def send(client: redis.Redis, silence_s: float = _SILENCE_S) -> int:
+    """Record that this process runs, and remove the processes without a heartbeat for `silence_s` seconds; return how
+    many run."""
+    return int(scripts.run_script(client, scripts.load("workers", "heartbeat"), keys.WORKERS.name, [NAME, silence_s]))
 
 
 def remove(client: redis.Redis) -> None:
@@ -50,5 +52,5 @@ def runs_here(client: redis.Redis) -> bool:
 
 
 def _now_s(client: redis.Redis) -> float:
-    seconds, microseconds = client.time()
+    seconds, microseconds = at(client, keys.WORKERS.name).time()
     return float(seconds) + microseconds / 1e6

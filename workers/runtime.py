@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -23,10 +24,12 @@ from delivery.admission import Admission
 from delivery.customerio import TrackApi
 from delivery.prepare import Trust
 from delivery.sender import DeliveryLimits
-from lanes import configurations
+from lanes import configurations, keys
+from lanes.cluster import at
 from lanes.queue import NO_LIMIT
 from lanes.server.connect import connect
 from logs import events as log
+from logs.causes import cause
 from metrics import traces
 from privacy.purge import ErasureContext
 from settings import Settings, SettingsError, digest
@@ -67,6 +70,8 @@ class Runtime:
     poll_locks: Mapping[str, threading.Lock]
     tracer: Tracer | None  # None: spans are off
     stopping: threading.Event
+    # Destinations whose queues were not opened yet, as Redis was unavailable when the process started.
+    unopened: set[str] = field(default_factory=set)
     # Set when another configuration was loaded: deliverers that use this one make room for others.
     superseded: threading.Event = field(default_factory=threading.Event)
 
@@ -75,19 +80,18 @@ class Runtime:
         cls, settings: Settings, client: redis.Redis, stopping: threading.Event, before: Runtime | None = None
     ) -> Runtime:
         """Return the runtime of these settings, with every queue opened. It shares the leases, slots and poll locks of
-        the runtime `before` it, whose deliverers may still run.
+        the runtime `before` it, whose deliverers may still run. Without one, a queue that is unavailable is opened
+        later: in a cluster, others may be available.
 
         Raises lanes.QueueError when this process must not use a queue, mapping.ConfigurationError and
-        settings.SettingsError for faults of the configuration file, redis.RedisError.
+        settings.SettingsError for faults of the configuration file; with a runtime before, redis.RedisError.
         """
         document = settings.document()
         destinations = mapping.destinations(document)
         configuration = digest(document)
         limits = DeliveryLimits.within(settings.lease_s, settings.retry_base_s)
-        queues = {name: _open_queue(settings, client, destination) for name, destination in destinations.items()}
-        for name, destination in destinations.items():
-            admission.begin(queues[name], f"{configuration} {_track_url(settings, destination)}")
-        return cls(
+        queues = {name: _queue(settings, client, destination) for name, destination in destinations.items()}
+        runtime = cls(
             settings=settings,
             client=client,
             destinations=destinations,
@@ -109,7 +113,40 @@ class Runtime:
             | _shared(before.poll_locks if before else {}, destinations),
             tracer=before.tracer if before else traces.tracer_of("worker", settings.traces),
             stopping=stopping,
+            unopened=set(destinations),
         )
+        runtime._open_all(tolerant=before is None)
+        return runtime
+
+    def open(self, name: str) -> None:
+        """Open the queue of a destination, unless that was done. Raises lanes.QueueError, redis.RedisError."""
+        if name in self.unopened:
+            lanes.open_queue(self.queues[name])
+            track_url = _track_url(self.settings, self.destinations[name])
+            admission.begin(self.queues[name], f"{self.configuration} {track_url}")
+            self.unopened.discard(name)
+
+    def _open_all(self, *, tolerant: bool) -> None:
+        """Open the queues of each server at the same time: one that is unavailable delays no other."""
+        with ThreadPoolExecutor(thread_name_prefix="open") as threads:
+            for opened in [threads.submit(self._open_each, names) for names in self.by_server()]:
+                try:
+                    opened.result()
+                except redis.RedisError as error:
+                    if not tolerant:
+                        raise
+                    log.REDIS_UNAVAILABLE.write(destination=None, error=cause(error))
+
+    def _open_each(self, names: list[str]) -> None:
+        for name in names:
+            self.open(name)
+
+    def by_server(self) -> list[list[str]]:
+        """Return the destinations in groups: those of one client of Redis together."""
+        found: dict[redis.Redis, list[str]] = {}
+        for name in self.destinations:
+            found.setdefault(at(self.client, keys.base(name)), []).append(name)
+        return list(found.values())
 
     def erasure_context(self, name: str) -> ErasureContext:
         """Return what erasing people of a destination needs."""
@@ -237,8 +274,8 @@ def _track_url(settings: Settings, destination: mapping.Destination) -> str:
     return settings.track_url or destination.url
 
 
-def _open_queue(settings: Settings, client: redis.Redis, destination: mapping.Destination) -> lanes.Queue:
+def _queue(settings: Settings, client: redis.Redis, destination: mapping.Destination) -> lanes.Queue:
     values = settings.queue_config(destination.delivery.remember_days)
     if destination.delivery.order == "applied":  # every event has a cooldown
         values["most_cooling_ms"] = NO_LIMIT
-    return lanes.open_queue(lanes.Queue(client=client, name=destination.name, **values))
+    return lanes.Queue(client=client, name=destination.name, **values)

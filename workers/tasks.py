@@ -12,10 +12,10 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import metadata
-from typing import Any
+from typing import Any, Final
 
 from celery import signals
 from celery.exceptions import CPendingDeprecationWarning, Ignore
@@ -23,7 +23,6 @@ from redis.exceptions import (
     ConnectionError,
     LockError,
     LockNotOwnedError,
-    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     TimeoutError,
@@ -36,7 +35,8 @@ from dead_letters import replay as replays
 from dead_letters import retention, spill_files
 from delivery import log as delivery_log
 from lanes import keys
-from lanes.server.checks import Server
+from lanes.cluster import at
+from lanes.server import checks
 from lanes.server.connect import connect
 from lanes.server.redis_url import address
 from logs import events as log
@@ -66,9 +66,13 @@ _LOCK_S = 5
 _ERASING_LOCK_S = 60
 # For how long a process that shall stop waits for Redis.
 _PATIENCE_S = 8
-# Set from a failed connection until a sweep succeeds.
-_unavailable = threading.Event()
+# The destinations, and the parts of the regular work, that found Redis unavailable the last time.
+_unavailable: set[str] = set()
+# The last sweep at each server of a cluster, by its first destination.
+_sweeps: dict[str, threading.Thread] = {}
 _tally = Tally()
+# As the last heartbeat found. In a cluster, the server that knows may be unavailable.
+_running_workers = 1
 
 
 @app.task(name="deliver")  # type: ignore[untyped-decorator]
@@ -141,22 +145,39 @@ def finish_erasures(name: str) -> None:
 
 @app.task(name="sweep")  # type: ignore[untyped-decorator]
 def sweep() -> None:
-    """Return the events of expired claims to their lanes, and request every task that is due."""
-    for name in runtime().destinations:
-        _sweep_alone(runtime(), name)
-    erasure.rewrite_wanted_history(runtime().client)
+    """Return the events of expired claims to their lanes, and request every task that is due.
+
+    In a cluster each server has a thread, so one that is unavailable delays no other.
+    """
+    groups = runtime().by_server()
+    if len(groups) == 1:
+        _sweep_each(runtime(), groups[0])
+        return
+    for names in groups:
+        before = _sweeps.get(names[0])
+        if before is None or not before.is_alive():
+            _sweeps[names[0]] = threading.Thread(target=_sweep_each, args=(runtime(), names), daemon=True)
+            _sweeps[names[0]].start()
 
 
-def _sweep_alone(runtime: Runtime, name: str) -> None:
-    """Sweep for one destination. A Redis that is full, and an exception that no code expected, delay no other one."""
-    try:
-        _sweep(runtime, name)
-    except OutOfMemoryError as error:
-        log.REDIS_UNAVAILABLE.write(destination=name, error=cause(error))
-    except RedisError:
-        raise
-    except Exception as error:
-        log.unhandled("a sweep", error, destination=name)
+def _sweep_each(runtime: Runtime, names: list[str]) -> None:
+    """Sweep for destinations of one server, while it is available. Another fault of one of them delays no other one."""
+    for name in names:
+        try:
+            runtime.open(name)
+            _sweep(runtime, name)
+            _write_available(name)
+        except (ConnectionError, TimeoutError) as error:
+            _write_unavailable(error, name)
+            _unavailable.add(name)
+            return
+        except RedisError as error:
+            _write_unavailable(error, name)
+        except SET_UP_ERRORS as error:
+            _stop(error)
+            return
+        except Exception as error:
+            log.unhandled("a sweep", error, destination=name)
 
 
 def _sweep(runtime: Runtime, name: str) -> None:
@@ -170,7 +191,7 @@ def _sweep(runtime: Runtime, name: str) -> None:
         _deliver_alone(name)
     delivery_log.trim(queue, delivery.log_requests, len(runtime.destinations))
     _tally.write(queue)
-    sampling.sample(queue, delivery.requests_per_s, lambda: heartbeat.count(runtime.client))
+    sampling.sample(queue, delivery.requests_per_s, lambda: _running_workers)
     for replay_id in replays.next_up(queue):
         request("replay", name, replay_id)
     if runtime.client.set(keys.RETENTION_DONE.of(name), 1, nx=True, ex=RETENTION_S):
@@ -188,9 +209,15 @@ def _write_unavailable(error: RedisError, name: str | None = None) -> None:
     if isinstance(error, ReadOnlyError):
         # After a failover, these connections lead to the old primary.
         runtime().client.connection_pool.disconnect(inuse_connections=False)
-    if isinstance(error, ConnectionError | TimeoutError):
-        _unavailable.set()
     log.REDIS_UNAVAILABLE.write(destination=name, error=cause(error))
+
+
+def _write_available(part: str) -> None:
+    """Write that Redis is available again, when this was the last part that found it unavailable."""
+    if part in _unavailable:
+        _unavailable.intersection_update({*_REGULAR, *runtime().destinations} - {part})
+        if not _unavailable:
+            log.REDIS_AVAILABLE.write()
 
 
 @contextmanager
@@ -202,6 +229,7 @@ def _redis_errors_logged(name: str) -> Iterator[None]:
     try:
         if name not in runtime().destinations:
             raise Ignore
+        runtime().open(name)
         yield
     except LockError:
         return
@@ -212,7 +240,7 @@ def _redis_errors_logged(name: str) -> Iterator[None]:
 def _lock(name: str) -> Lock:
     """Return a lock for a `with` block. It ends after 5 s unless it is reacquired; entering it raises LockError while
     another worker holds it."""
-    return Lock(runtime().client, name, timeout=_LOCK_S, blocking=False, raise_on_release_error=False)
+    return Lock(at(runtime().client, name), name, timeout=_LOCK_S, blocking=False, raise_on_release_error=False)
 
 
 def _is_owned(lock: Lock) -> bool:
@@ -227,26 +255,48 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _tick() -> None:
-    """Send a heartbeat and sweep, at once and every `sweep_s` seconds until the process stops."""
+def _heartbeat() -> None:
+    global _running_workers
+    _running_workers = heartbeat.send(runtime().client)
+
+
+def _rewrite_history() -> None:
+    erasure.rewrite_wanted_history(runtime().client)
+
+
+# What a process does at once and every `sweep_s` seconds. Each has a thread: in a cluster, it may wait for a server of
+# its own.
+_REGULAR: Final[Mapping[str, Callable[[], None]]] = {
+    "heartbeat": _heartbeat,
+    "configuration": follow_requests,
+    "sweep": sweep,
+    "history": _rewrite_history,
+}
+
+
+def _regularly(part: str) -> None:
+    """Do a part of the regular work until the process stops."""
     while not stopping.is_set():
         try:
-            heartbeat.send(runtime().client)
-            follow_requests()
-            sweep()
-            if _unavailable.is_set():
-                _unavailable.clear()
-                log.REDIS_AVAILABLE.write()
+            _REGULAR[part]()
+            _write_available(part)
         except RedisError as error:
             _write_unavailable(error)
+            if isinstance(error, ConnectionError | TimeoutError):
+                _unavailable.add(part)
         except SET_UP_ERRORS as error:
-            log.PROCESS_REFUSED.write(reason=error)
-            os.kill(os.getpid(), signal.SIGTERM)
+            _stop(error)
             return
         except Exception as error:
-            log.unhandled("a sweep", error)
+            log.unhandled(f"the regular work: {part}", error)
         log.repeats.flush()
         stopping.wait(settings.sweep_s)
+
+
+def _stop(error: Exception) -> None:
+    """Stop this process, which must not use a queue."""
+    log.PROCESS_REFUSED.write(reason=error)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
@@ -262,7 +312,8 @@ def check_set_up(**_: Any) -> None:
     except SET_UP_ERRORS as error:
         log.PROCESS_REFUSED.write(reason=error)
         raise SystemExit(1) from None
-    threading.Thread(target=_tick, name="sweep", daemon=True).start()
+    for part in _REGULAR:
+        threading.Thread(target=_regularly, args=(part,), name=part, daemon=True).start()
 
 
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
@@ -285,7 +336,7 @@ def settle_in(**_: Any) -> None:
 def _check_redis() -> None:
     """Write what is wrong with Redis, as `segue check --redis` finds it, and which queues have no destination."""
     try:
-        for finding in Server.of(runtime().client).findings():
+        for finding in (*checks.broker_findings(settings.broker_url), *checks.findings(runtime().client)):
             log.REDIS_UNSUITABLE.write(reason=finding.text)
         write_stranded(runtime())
     except RedisError as error:
@@ -320,12 +371,11 @@ def _end_without_redis() -> None:
 
     def ask() -> None:
         nonlocal answered_at
-        with connect(settings.redis_url, socket_timeout=1, socket_connect_timeout=1) as client:
-            while True:
-                with suppress(RedisError):
-                    client.ping()
-                    answered_at = time.monotonic()
-                time.sleep(1)
+        while True:
+            with suppress(RedisError), connect(settings.redis_url, socket_timeout=1, socket_connect_timeout=1) as client:
+                client.ping()
+                answered_at = time.monotonic()
+            time.sleep(1)
 
     threading.Thread(target=ask, name="ask", daemon=True).start()
     while time.monotonic() - answered_at < _PATIENCE_S:

@@ -112,7 +112,8 @@ class _Pipeline:
 
 def _start(supervisor: Supervisor, directory: Path, workers: int) -> _Pipeline:
     host, simulator_port, ingest_port = programs.LOOPBACK, programs.free_port(), programs.free_port()
-    os.environ.pop("SEGUE_CONFIG", None)
+    for name in ("SEGUE_CONFIG", "SEGUE_BROKER_URL", "SEGUE_BROKER_URL_FILE"):
+        os.environ.pop(name, None)
     environment = _SETTINGS | {
         "REDIS_URL": socket_url(directory / "redis.sock"),
         "SEGUE_TRACK_URL": programs.url(host, simulator_port),

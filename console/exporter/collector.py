@@ -5,10 +5,12 @@ Counters are totals that Redis keeps, so they survive the end of every process, 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import redis
@@ -22,6 +24,7 @@ from delivery.admission import AdmissionState
 from ingest import counters
 from ingest.acceptance import Configuration
 from lanes import configurations
+from lanes.cluster import ClusterClient, servers
 from metrics import registry
 from metrics.figures import Labels, Metric
 from settings import Settings
@@ -48,6 +51,11 @@ class Samples:
         """Add the value of a metric for these values of its labels."""
         self._samples[metric].append((labels, value))
 
+    def extend(self, others: Samples) -> None:
+        """Add the values of other samples."""
+        for metric, values in others._samples.items():
+            self._samples[metric] += values
+
     def families(self) -> list[Family]:
         """Return the metrics as prometheus_client serves them."""
         return [metric.family(samples) for metric, samples in self._samples.items()]
@@ -73,17 +81,27 @@ class QueueCollector(Collector):
             return self._families
 
     def _read(self) -> list[Family]:
-        samples = Samples()
-        try:
-            _add_redis(samples, self._client)
-            _add_processes(samples, self._client)
-            _add_sources(samples, self._client, self.configuration)
-            for name in self.configuration.destinations:
-                self._add_destination(samples, name)
-        except redis.RedisError:
-            samples = Samples()
-            samples.add(registry.REDIS_UP, 0)
+        samples, is_up = Samples(), True
+        for add in self._parts():
+            part = Samples()
+            try:
+                add(part)
+                samples.extend(part)
+            except redis.RedisError:
+                is_up = False
+                if not isinstance(self._client, ClusterClient):  # in a cluster, other servers may answer
+                    samples = Samples()
+                    break
+        samples.add(registry.REDIS_UP, is_up)
         return samples.families()
+
+    def _parts(self) -> Iterator[Callable[[Samples], None]]:
+        """Yield what adds the figures. Each part reads one server of a cluster, but for the first two."""
+        yield partial(_add_redis, client=self._client)
+        yield partial(_add_sources, client=self._client, configuration=self.configuration)
+        yield partial(_add_processes, client=self._client)
+        for name in self.configuration.destinations:
+            yield partial(self._add_destination, name=name)
 
     def _add_destination(self, samples: Samples, name: str) -> None:
         delivery = self.configuration.destinations[name].delivery
@@ -101,15 +119,20 @@ class QueueCollector(Collector):
 
 
 def _add_redis(samples: Samples, client: redis.Redis) -> None:
-    samples.add(registry.REDIS_UP, 1)
     try:
-        info: dict[str, Any] = client.info("memory", "persistence", "replication")
+        infos: list[dict[str, Any]] = [
+            server.info("memory", "persistence", "replication") for server in servers(client).values()
+        ]
     except redis.ResponseError:  # an ACL may forbid INFO
         return
-    is_safe = (info.get("aof_enabled"), info.get("maxmemory_policy"), info.get("role")) == (1, "noeviction", "master")
-    samples.add(registry.REDIS_SAFE, is_safe)
-    samples.add(registry.REDIS_MEMORY, info["used_memory"])
-    samples.add(registry.REDIS_MEMORY_LIMIT, info["maxmemory"])
+    samples.add(registry.REDIS_SAFE, all(map(_is_safe, infos)))
+    fullest = max(infos, key=lambda info: info["used_memory"] / (info["maxmemory"] or math.inf))
+    samples.add(registry.REDIS_MEMORY, fullest["used_memory"])
+    samples.add(registry.REDIS_MEMORY_LIMIT, fullest["maxmemory"])
+
+
+def _is_safe(info: dict[str, Any]) -> bool:
+    return (info.get("aof_enabled"), info.get("maxmemory_policy"), info.get("role")) == (1, "noeviction", "master")
 
 
 def _add_processes(samples: Samples, client: redis.Redis) -> None:

@@ -17,6 +17,7 @@ from console.errors import CommandError
 from console.exporter.collector import QueueCollector
 from ingest.acceptance import Configuration
 from lanes import configurations
+from lanes.server.connect import connect
 from lanes.server.redis_url import address
 from logs import events as log
 from logs import output
@@ -42,7 +43,7 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     signal.signal(signal.SIGHUP, lambda *_: signalled.set())
-    with redis.Redis.from_url(settings.redis_url, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S) as client:
+    with connect(settings.redis_url, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S) as client:
         exporter = Exporter(client, settings)
         _write_started(settings, exporter.collector.configuration, _serve(settings, exporter.collector))
         exporter.follow(signalled)

@@ -97,7 +97,7 @@ def workers(count: int, environment: dict[str, str]) -> list[Program]:
 
 def metrics(environment: dict[str, str]) -> Program:
     """Return the process that serves the metrics of the queues. It is ready when it reports its configuration."""
-    store = redis.Redis.from_url(environment["REDIS_URL"], socket_timeout=_PROBE_TIMEOUT_S)
+    store = connect(environment["REDIS_URL"], socket_timeout=_PROBE_TIMEOUT_S)
     arguments = [sys.executable, "-m", "console.cli", "metrics"]
 
     def is_present(pid: int) -> bool:

@@ -24,7 +24,7 @@ from settings import Settings
 
 _POLL_S = 0.2
 # Settings that other commands need to use the same queues and files.
-_SHARED = ("config", "track_url", "settle_s", "dedupe_s", "queue_limit", "spill_dir")
+_SHARED = ("broker_url", "config", "track_url", "settle_s", "dedupe_s", "queue_limit", "spill_dir")
 _CREDENTIALS = ("CUSTOMERIO_SITE_ID", "CUSTOMERIO_API_KEY")
 _DEFAULT_WITH_CREDENTIALS = """\
 # Written by `segue up`: the default source and destination, with credentials from the environment.
@@ -121,7 +121,8 @@ def _ports(settings: Settings) -> dict[str, int]:
 
 
 def _record(supervisor: Supervisor, data_dir: Path, ports: dict[str, int], environment: dict[str, str]) -> None:
-    recorded = environment | {"REDIS_URL": without_credentials(environment["REDIS_URL"])}
+    urls = {name: environment[name] for name in ("REDIS_URL", "SEGUE_BROKER_URL") if name in environment}
+    recorded = environment | {name: without_credentials(url) for name, url in urls.items()}
     running.write(data_dir, running.Running(os.getpid(), supervisor.pids, ports, recorded))
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from itertools import chain
 from typing import NamedTuple, cast
 
 import redis
 
 from lanes import keys
+from lanes.cluster import at, servers
 
 _PAGE = 1000
 
@@ -24,7 +26,8 @@ def queue_names(client: redis.Redis) -> list[str]:
     """Return the names of all queues in this Redis, by a scan of its keys."""
     prefix, suffix = keys.LAYOUT.of("\0").split("\0")
     pattern = f"{keys.escaped(prefix)}*{keys.escaped(suffix)}"
-    found = cast(Iterator[bytes], client.scan_iter(match=pattern, count=_PAGE, _type="string"))
+    scans = (server.scan_iter(match=pattern, count=_PAGE, _type="string") for server in servers(client).values())
+    found = cast(Iterator[bytes], chain.from_iterable(scans))
     names = {name.decode().removeprefix(prefix).removesuffix(suffix) for name in found}
     return sorted(names)
 
@@ -36,7 +39,7 @@ def stranded(client: redis.Redis, configured: Collection[str]) -> list[StrandedQ
 
 
 def _read(client: redis.Redis, name: str) -> StrandedQueue:
-    with client.pipeline(transaction=True) as pipeline:
+    with at(client, keys.base(name)).pipeline(transaction=True) as pipeline:
         pipeline.hlen(keys.EVENT.of(name))
         pipeline.scard(keys.BLOCKING.of(name))
         pipeline.zcard(keys.DEAD_INDEX.of(name))

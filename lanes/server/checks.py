@@ -14,9 +14,13 @@ import redis
 import redis.asyncio
 from redis.exceptions import NoPermissionError, ResponseError
 
+from lanes.cluster import AsyncClusterClient, ClusterClient, servers
+from lanes.server.connect import connect
+
 # Scripts have flags since this version.
 OLDEST: Final = (7, 0)
 _MEMORY_SHARE: Final = 0.9  # used of maxmemory
+_BROKER_S: Final = 5
 _PROBE: Final = "segue:{check}"
 # Tries one command of each kind that Segue and Celery use, on keys of its own. KEYS[1]: their beginning. Returns the
 # commands that are forbidden.
@@ -54,16 +58,17 @@ class Finding:
 
 
 class Server:
-    """A server, by the reply of INFO."""
+    """A server, by the reply of INFO. `in_cluster`: its client is one of a Redis Cluster."""
 
-    def __init__(self, info: Mapping[str, Any]) -> None:
+    def __init__(self, info: Mapping[str, Any], *, in_cluster: bool = False) -> None:
         self._info = info
+        self._in_cluster = in_cluster
 
     @classmethod
     def of(cls, client: redis.Redis) -> Server:
         """Return the server of a client. Raises redis.RedisError, but not when INFO is forbidden."""
         try:
-            return cls(client.info())
+            return cls(client.info(), in_cluster=isinstance(client, ClusterClient))
         except ResponseError:
             return cls({})
 
@@ -71,7 +76,7 @@ class Server:
     async def of_async(cls, client: redis.asyncio.Redis) -> Server:
         """Return the same with an asyncio client."""
         try:
-            return cls(await client.info())
+            return cls(await client.info(), in_cluster=isinstance(client, AsyncClusterClient))
         except ResponseError:
             return cls({})
 
@@ -86,6 +91,10 @@ class Server:
         return str(self._info.get("redis_version", "of an unknown version"))
 
     @property
+    def _mode(self) -> Any:
+        return self._info.get("redis_mode", self._info.get("server_mode"))
+
+    @property
     def memory(self) -> tuple[int, int]:
         """The bytes that it uses, and its `maxmemory`; 0 for no limit."""
         return self._info.get("used_memory", 0), self._info.get("maxmemory", 0)
@@ -95,8 +104,13 @@ class Server:
         found = self._version.split(".")[:2]
         if all(part.isdigit() for part in found) and tuple(map(int, found)) < OLDEST:
             return f"Redis {self._version} is too old: Segue needs {'.'.join(map(str, OLDEST))}"
-        if self._info.get("redis_mode") == "sentinel":
+        if self._mode == "sentinel":
             return "this is a Sentinel, not a Redis that holds data"
+        if self._mode == "cluster" and not self._in_cluster:
+            return (
+                "this is a node of a Redis Cluster: REDIS_URL must name the cluster by redis+cluster://, and "
+                "SEGUE_BROKER_URL another Redis"
+            )
         return None
 
     def findings(self) -> Iterator[Finding]:
@@ -133,9 +147,30 @@ class Server:
             yield Finding(f"it uses {used:,} of {limit:,} bytes of maxmemory", False)
 
 
+def findings(client: redis.Redis) -> Iterator[Finding]:
+    """Yield what is wrong with each server that has keys; of a cluster, with its address. Raises redis.RedisError."""
+    for address, server in servers(client).items():
+        for finding in Server.of(server).findings():
+            yield Finding(f"{address}: {finding.text}" if address else finding.text, finding.is_fault)
+
+
+def broker_findings(url: str | None) -> Iterator[Finding]:
+    """Yield why Celery cannot use the Redis of SEGUE_BROKER_URL; nothing when it can, or the variable is not set."""
+    if url is None:
+        return
+    with connect(url, socket_timeout=_BROKER_S, socket_connect_timeout=_BROKER_S) as client:
+        try:
+            fault = Server.of(client).misfit()
+        except redis.RedisError as error:
+            fault = f"cannot be used: {error}"
+    if fault:
+        yield Finding(f"SEGUE_BROKER_URL: {fault}", True)
+
+
 def missing_rights(client: redis.Redis) -> list[str]:
     """Return the commands that this user must not run, of each kind that is needed. Raises redis.RedisError."""
+    key = client.own_key() if isinstance(client, ClusterClient) else _PROBE
     try:
-        return [command.decode() for command in client.eval(_RIGHTS, 1, _PROBE)]
+        return [command.decode() for command in client.eval(_RIGHTS, 1, key)]
     except NoPermissionError as error:
         return [str(error)]

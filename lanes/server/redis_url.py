@@ -5,6 +5,9 @@ told to, and it refuses options such as `socket_timeout`. So both get what the c
 
 `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DATABASE` names Sentinels, which know the primary of the service. User,
 password and options of the URL are those of the primary; `sentinel_username` and `sentinel_password` are options too.
+
+`redis+cluster://HOST:PORT,HOST:PORT` names nodes of a Redis Cluster, which know the others. Celery needs another Redis
+beside it.
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ import redis
 import redis.asyncio
 from redis.connection import parse_url
 
-_SENTINEL = "+sentinel"
-_SCHEMES = ("redis", "rediss", "unix", f"redis{_SENTINEL}", f"rediss{_SENTINEL}")
+_SENTINEL, _CLUSTER = "+sentinel", "+cluster"
+_OF_SEVERAL = (f"redis{_SENTINEL}", f"rediss{_SENTINEL}", f"redis{_CLUSTER}", f"rediss{_CLUSTER}")
+_SCHEMES = ("redis", "rediss", "unix", *_OF_SEVERAL)
 _OF_SENTINELS = ("sentinel_username", "sentinel_password")
 _CREDENTIALS = ("username", "password", *_OF_SENTINELS)
 _BYTES_ONLY = "decode_responses"  # what is stored is no text
@@ -49,13 +53,40 @@ def sentinels(url: str) -> Sentinels | None:
     service, _, database = parts.path.removeprefix("/").partition("/")
     options = parse_qsl(parts.query, keep_blank_values=True)
     query = urlencode([(name, value) for name, value in options if name not in _OF_SENTINELS])
-    addresses = [urlsplit(f"//{name}") for name in names.split(",")]
     return Sentinels(
-        hosts=tuple([(each.hostname or "", each.port or 26379) for each in addresses]),
+        hosts=_addresses(names, 26379),
         service=service,
         node=f"{scheme}://{user}{at}{names.partition(',')[0]}/{database}{'?' if query else ''}{query}",
         credentials={name.removeprefix("sentinel_"): value for name, value in options if name in _OF_SENTINELS},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What a checked URL of a Redis Cluster says. `node`: the URL of a Redis at the address of the first node."""
+
+    hosts: tuple[tuple[str, int], ...]
+    node: str
+
+
+def cluster_of(url: str) -> Cluster | None:
+    """Return the nodes of a checked URL of a Redis Cluster; None when it names something else."""
+    scheme, clustered, _ = url.partition("://")[0].partition(_CLUSTER)
+    if not clustered:
+        return None
+    parts = urlsplit(url)
+    user, at, names = parts.netloc.rpartition("@")
+    query = f"?{parts.query}" if parts.query else ""
+    return Cluster(
+        hosts=_addresses(names, 6379),
+        node=f"{scheme}://{user}{at}{names.partition(',')[0]}{parts.path}{query}",
+    )
+
+
+def _addresses(names: str, default_port: int) -> tuple[tuple[str, int], ...]:
+    """Return the hosts and ports of names that commas separate. Raises ValueError."""
+    addresses = [urlsplit(f"//{name}") for name in names.split(",")]
+    return tuple([(each.hostname or "", each.port or default_port) for each in addresses])
 
 
 def checked_url(url: str) -> str:
@@ -65,20 +96,29 @@ def checked_url(url: str) -> str:
     """
     scheme = url.partition("://")[0]
     if scheme not in _SCHEMES:
-        raise ValueError("must begin with redis://, rediss:// or unix://, or redis+sentinel:// or rediss+sentinel://")
-    if not (_names_sentinels(url) if scheme.endswith(_SENTINEL) else _is_well_formed(url)):
-        form = "unix:///path" if scheme == "unix" else f"{scheme}://host:port/number"
-        form = f"{scheme}://host:port,host:port/service/number" if scheme.endswith(_SENTINEL) else form
+        raise ValueError(f"must begin with redis://, rediss:// or unix://, or {'://, '.join(_OF_SEVERAL)}://")
+    if not _has_form(url):
         raise ValueError(
-            f"must be like {form}; in a user and a password, / ? # @ must be percent-encoded: %2F %3F %23 %40"
+            f"must be like {_form(scheme)}; in a user and a password, / ? # @ must be percent-encoded: %2F %3F %23 %40"
         )
     for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True):
         if scheme.endswith(_SENTINEL) and name in _OF_SENTINELS:
             continue
-        if not _is_option(scheme.removesuffix(_SENTINEL), name, value):
+        if not _is_option(scheme.partition("+")[0], name, value) or (scheme.endswith(_CLUSTER) and name == "db"):
             raise ValueError(f"the option {name} cannot be used, or its value is invalid")
         if name in _FILES and not Path(value).is_file():
             raise ValueError(f"the option {name}: there is no such file")
+    return url
+
+
+def checked_broker_url(url: str | None, of_queues: str) -> str | None:
+    """Return the URL of Celery's Redis if it can be used beside that of the queues; raise ValueError otherwise."""
+    if url is None:
+        if cluster_of(of_queues):
+            raise ValueError("is not set; Celery cannot use a Redis Cluster: name a small Redis for its wake-ups")
+        return None
+    if cluster_of(checked_url(url)):
+        raise ValueError("must not name a Redis Cluster: Celery cannot use it")
     return url
 
 
@@ -136,15 +176,44 @@ def socket_url(path: Path) -> str:
     return f"unix://{quote(str(path))}"
 
 
+def _form(scheme: str) -> str:
+    if scheme.endswith(_SENTINEL):
+        return f"{scheme}://host:port,host:port/service/number"
+    if scheme.endswith(_CLUSTER):
+        return f"{scheme}://host:port,host:port"
+    return "unix:///path" if scheme == "unix" else f"{scheme}://host:port/number"
+
+
+def _has_form(url: str) -> bool:
+    scheme = url.partition("://")[0]
+    if scheme.endswith(_SENTINEL):
+        return _names_sentinels(url)
+    return _names_cluster(url) if scheme.endswith(_CLUSTER) else _is_well_formed(url)
+
+
+def _names_cluster(url: str) -> bool:
+    """Return whether the URL names nodes, each by host and port, and no database: a cluster has one only."""
+    if not _names_hosts(url):
+        return False
+    found = cluster_of(url)
+    return bool(found and urlsplit(url).path in ("", "/") and _is_well_formed(found.node))
+
+
 def _names_sentinels(url: str) -> bool:
     """Return whether the URL names a service and Sentinels, each by host and port."""
+    if not _names_hosts(url):
+        return False
+    found = sentinels(url)
+    return bool(found and re.fullmatch(r"[\w.-]+", found.service) and _is_well_formed(found.node))
+
+
+def _names_hosts(url: str) -> bool:
     try:
-        found = sentinels(url)
-        nodes = [f"redis://{name}" for name in urlsplit(url).netloc.rpartition("@")[2].split(",")]
+        names = urlsplit(url).netloc.rpartition("@")[2]
+        hosts = [host for host, _ in _addresses(names, 1)]
     except ValueError:  # of a port
         return False
-    hosts = found is not None and all(host for host, _ in found.hosts) and all(map(_is_well_formed, nodes))
-    return bool(found and hosts and re.fullmatch(r"[\w.-]+", found.service) and _is_well_formed(found.node))
+    return all(hosts) and all(_is_well_formed(f"redis://{name}") for name in names.split(","))
 
 
 def _is_well_formed(url: str) -> bool:
@@ -160,7 +229,7 @@ def _is_well_formed(url: str) -> bool:
 
 
 def _options(url: str) -> dict[str, Any]:
-    found = sentinels(url)
+    found = sentinels(url) or cluster_of(url)
     options: dict[str, Any] = parse_url(found.node if found else url)  # type: ignore[no-untyped-call]
     return options
 

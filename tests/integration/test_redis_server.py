@@ -86,6 +86,7 @@ def test_a_user_without_info_can_be_used(redis_client: redis.Redis, documented_u
     [
         ({"redis_version": "6.2.14"}, "Redis 6.2.14 is too old: Segue needs 7.0"),
         ({"redis_version": "7.2.0", "redis_mode": "sentinel"}, "this is a Sentinel, not a Redis that holds data"),
+        ({"redis_version": "8.0.0", "server_mode": "sentinel"}, "this is a Sentinel, not a Redis that holds data"),
         ({"redis_version": "7.0.15"}, None),
         ({"redis_version": "10.0"}, None),
     ],

@@ -13,6 +13,7 @@ from lanes.server.redis_url import (
     address,
     broker_settings,
     checked_url,
+    cluster_of,
     sentinels,
     socket_url,
     verifies_certificate,
@@ -45,6 +46,10 @@ BAD = {
     f"redis+sentinel://:{PASSWORD}@a:1,,b:2/segue/0": "must be like redis+sentinel://host:port,host:port/service/",
     f"rediss+sentinel://:{PASSWORD}@a:1/segue/x": "must be like rediss+sentinel://host:port,host:port/service/number",
     f"redis+sentinel://:{PASSWORD}@a:1/segue/0?socket_timeout=x": "the option socket_timeout cannot be used",
+    f"redis+cluster://:{PASSWORD}@a:1,b:port": "must be like redis+cluster://host:port,host:port; in a user",
+    f"redis+cluster://:{PASSWORD}@a:1,b:2/1": "must be like redis+cluster://host:port,host:port; in a user",
+    f"rediss+cluster://:{PASSWORD}@a:1,,b:2": "must be like rediss+cluster://host:port,host:port; in a user",
+    f"redis+cluster://:{PASSWORD}@a:1?db=1": "the option db cannot be used, or its value is invalid",
     f"redis://:{PASSWORD}@127.0.0.1?socket_timeout=x": "the option socket_timeout cannot be used, or its value",
     f"redis://:{PASSWORD}@127.0.0.1?colour=red": "the option colour cannot be used, or its value is invalid",
     f"redis://:{PASSWORD}@127.0.0.1?decode_responses=true": "the option decode_responses cannot be used",
@@ -230,3 +235,39 @@ def test_celery_verifies_the_certificates_of_sentinels_and_of_the_primary() -> N
 def test_what_people_see_of_sentinels_has_no_credentials() -> None:
     assert address(SENTINEL_URL) == "redis+sentinel://s1:26379,[::1]:26380/segue/2"
     assert without_credentials(SENTINEL_URL) == f"{address(SENTINEL_URL)}?health_check_interval=3"
+
+
+CLUSTER_URL = "redis+cluster://us%3Aer:p%40ss@n1:7000,[::1]:7001,n3?health_check_interval=3"
+
+
+def test_a_url_of_a_cluster_names_its_nodes() -> None:
+    found = cluster_of(checked_url(CLUSTER_URL))
+
+    assert found is not None
+    assert found.hosts == (("n1", 7000), ("::1", 7001), ("n3", 6379))
+    assert found.node == "redis://us%3Aer:p%40ss@n1:7000?health_check_interval=3"
+    assert address(CLUSTER_URL) == "redis+cluster://n1:7000,[::1]:7001,n3"
+    assert without_credentials(CLUSTER_URL) == f"{address(CLUSTER_URL)}?health_check_interval=3"
+    assert not verifies_certificate("rediss+cluster://n1?ssl_cert_reqs=none")
+    assert cluster_of("redis://127.0.0.1/0") is None
+
+
+def test_celery_needs_another_redis_beside_a_cluster(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert Settings(REDIS_URL=CLUSTER_URL, broker_url="redis://b/1").broker() == {"broker_url": "redis://b/1"}
+    assert Settings(REDIS_URL="redis://a/0", broker_url="redis://b/1").broker() == {"broker_url": "redis://b/1"}
+    for broker, fault in (
+        (None, "is not set; Celery cannot use a Redis Cluster: name a small Redis for its wake-ups"),
+        (f"redis+cluster://:{PASSWORD}@n1:7000", "must not name a Redis Cluster: Celery cannot use it"),
+        (f"redis://:{PASSWORD}/@b", "must be like redis://host:port/number; in a user and a password"),
+    ):
+        monkeypatch.setenv("REDIS_URL", CLUSTER_URL)
+        if broker:
+            monkeypatch.setenv("SEGUE_BROKER_URL", broker)
+
+        assert main(["status"], monkeypatch) == 2
+
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"segue: SEGUE_BROKER_URL: {fault}")
+        assert found_in(line.encode()) == set()

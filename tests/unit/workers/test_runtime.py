@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,6 +12,7 @@ import pytest
 
 import lanes
 from settings import Settings
+from tests.logged import logged
 from workers import runtime as runtimes
 from workers import tasks
 from workers.runtime import Runtime
@@ -50,6 +53,45 @@ def test_a_process_that_disagrees_with_a_queue_does_not_start(
 
     assert exited.value.code == 1
     assert "cooldown_ms is 5000 in Redis and 7000 here" in caplog.text
+
+
+def test_a_queue_that_is_unavailable_at_the_start_is_opened_by_a_sweep(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = fakeredis.FakeServer()
+    server.connected = False
+    runtime = Runtime.build(Settings(), fakeredis.FakeStrictRedis(server=server), threading.Event())
+    monkeypatch.setattr(runtimes, "_runtime", runtime)
+    tasks.sweep()
+    assert runtime.unopened == {"demo"}
+
+    server.connected = True
+    monkeypatch.setattr("workers.app.app.send_task", lambda *_, **__: None)
+    tasks.sweep()
+
+    assert runtime.unopened == set()
+    assert lanes.stored_config(runtime.client, "demo") == runtime.queues["demo"].config
+    events = [line["event"] for line in logged(caplog)]
+    assert (events[0], events[-1]) == ("redis_unavailable", "redis_available")
+
+
+def test_a_process_stops_when_it_disagrees_with_a_queue_that_becomes_available(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = fakeredis.FakeServer()
+    Runtime.build(Settings(), fakeredis.FakeStrictRedis(server=server), threading.Event())
+    server.connected = False
+    runtime = Runtime.build(Settings(settle_s=7), fakeredis.FakeStrictRedis(server=server), threading.Event())
+    monkeypatch.setattr(runtimes, "_runtime", runtime)
+    server.connected = True
+    killed = list[tuple[int, int]]()
+    monkeypatch.setattr(tasks.os, "kill", lambda *arguments: killed.append(arguments))
+
+    tasks.sweep()
+
+    assert killed == [(os.getpid(), signal.SIGTERM)]
+    assert "cooldown_ms is 5000 in Redis and 7000 here" in caplog.text
+    assert runtime.unopened == {"demo"}
 
 
 def test_the_runtime_has_everything_of_each_destination() -> None:

@@ -131,6 +131,24 @@ def test_a_heartbeat_removes_the_workers_that_fell_silent() -> None:
     assert heartbeat.count(client) == 0
 
 
+def test_a_command_that_redis_refuses_for_one_destination_does_not_end_a_sweep(
+    runtime: Runtime, requests: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = replace(runtime.queues[QUEUE], name="damaged")
+    runtime.client.set(keys.CLAIMS.of("damaged"), "no sorted set")
+    both = replace(
+        runtime,
+        destinations={"damaged": runtime.destinations[QUEUE], **runtime.destinations},
+        queues={"damaged": damaged, **runtime.queues},
+    )
+    monkeypatch.setattr(runtimes, "_runtime", both)
+
+    tasks.sweep()
+
+    assert ("retention", "damaged") not in requests
+    assert ("retention", QUEUE) in requests
+
+
 def test_a_sweep_that_fails_for_one_destination_goes_on_with_the_next(
     runtime: Runtime, requests: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
