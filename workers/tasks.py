@@ -372,7 +372,10 @@ def _end_without_redis() -> None:
     def ask() -> None:
         nonlocal answered_at
         while True:
-            with suppress(RedisError), connect(settings.redis_url, socket_timeout=1, socket_connect_timeout=1) as client:
+            with (
+                suppress(RedisError),
+                connect(settings.redis_url, socket_timeout=1, socket_connect_timeout=1) as client,
+            ):
                 client.ping()
                 answered_at = time.monotonic()
             time.sleep(1)
