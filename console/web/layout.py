@@ -19,7 +19,6 @@ from settings import SettingsError
 # Path, name, and the key behind `g`.
 NAVIGATION: Final = (
     ("/", "Overview", "o"),
-    ("/figures", "Figures", "f"),
     ("/people", "People", "p"),
     ("/dead", "Dead letters", "d"),
     ("/destinations", "Destinations", "e"),
@@ -29,7 +28,7 @@ NAVIGATION: Final = (
     ("/about", "About", "b"),
 )
 # Pages whose address may name a destination.
-_OF_DESTINATION: Final = ("/figures", "/dead", "/people", "/replays", "/activity")
+_OF_DESTINATION: Final = ("/dead", "/people", "/replays", "/activity")
 # What a POST did, by the field `done` of the address to which it leads.
 _NOTICES: Final = {
     "paused": "The destination is paused. Its events are accepted and wait.",

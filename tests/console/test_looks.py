@@ -30,7 +30,6 @@ PAGES: Final = {
     "skip": "/skip/journeys?reason=rejected",
     "destinations": "/destinations",
     "destination": f"/destinations/{QUEUE}",
-    "figures": "/figures",
     "workbench": f"/destinations/{QUEUE}/workbench",
     "tester": "/tester",
     "sources": "/sources",
@@ -38,7 +37,7 @@ PAGES: Final = {
     "about": "/about",
     "not-found": "/nowhere",
 }
-PICTURED: Final = ("overview", "figures", "person", "dead-letters", "dead-letter", "plan", "destination", "tester")
+PICTURED: Final = ("overview", "person", "dead-letters", "dead-letter", "plan", "destination", "tester")
 SCHEMES: Final[tuple[Any, ...]] = ("light", "dark")
 RULES: Final = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 

@@ -11,8 +11,6 @@ from tests.unit.console.web.browsing import ADDRESS, DIGEST, ID, Browser, fill, 
 
 PAGES = (
     "/",
-    "/figures",
-    "/figures?span=14d",
     "/destinations",
     "/destinations/demo",
     "/destinations/demo/workbench",
