@@ -12,7 +12,7 @@ from series.reading import Point
 WIDTH, HEIGHT = 600.0, 100.0  # of the drawing, without its labels
 RANGES: Final = {"1h": 3600, "24h": 86_400, "14d": 14 * 86_400}
 _MOST: Final = 180  # points of a line
-_GAP: Final = 3.5  # longer than so many usual distances between points: nothing was written meanwhile
+_GAP: Final = 3.5  # times as long as usual between two points: nothing was written meanwhile
 _ROWS: Final = 12  # of a table
 
 Value = Callable[[Point], float | None]
