@@ -71,6 +71,8 @@ def run(session: Session) -> None:
     )
     thread = threading.Thread(target=task.run, name="reload", daemon=True)
     thread.start()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)  # uvicorn raises them a second time when it has stopped
     uvicorn.Server(config).run()
     task.stop()
     thread.join()
@@ -114,15 +116,15 @@ class ReloadTask:
 
     def _load(self) -> str | None:
         """Load the file; return why it was refused, None when this process uses it."""
-        before, session = self.state.session, Session(self.state.session.settings, self.state.session.joined)
+        session = Session(self.state.session.settings, self.state.session.joined)
         try:
             loaded = digest(session.settings.document())
-            mapping.destinations(session.settings.document())
+            session.destinations.keys()  # reads the file
         except (mapping.ConfigurationError, SettingsError) as error:
             log.CONFIGURATION_REFUSED.write(reason=error)
             return str(error)
         if loaded != self.process.configuration:
-            self.state.use(Session(before.settings, before.joined))
+            self.state.use(session)
             log.CONFIGURATION_LOADED.write(configuration=loaded, before=self.process.configuration)
             self.process.configuration = loaded
         return None

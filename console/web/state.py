@@ -20,6 +20,7 @@ class State:
     """The state of one console process. Threads share it."""
 
     def __init__(self, session: Session) -> None:
+        session.destinations.keys()  # reads the file, which may be another one when a page asks
         self.session = session
         self.groups = Groups()
         self._lock = Lock()

@@ -13,6 +13,7 @@ FOLDER: Final = Path(__file__).parent
 SCRIPT: Final = FOLDER / "node_modules/@segment/analytics-next/dist/umd/standalone.js"
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 _NODE_VERSION: Final = 20
+_NO_CHROMIUM: Final = "Chromium is missing: run `apt-get install chromium`"
 
 
 def why_not(*, browser: bool = False) -> str:
@@ -25,12 +26,14 @@ def why_not(*, browser: bool = False) -> str:
     if not SCRIPT.exists():
         return "the npm packages of tests/clients are missing: run `make clients`"
     if browser and not CHROMIUM:
-        return "Chromium is missing: run `apt-get install chromium`"
+        return _NO_CHROMIUM
     return ""
 
 
 def main() -> None:
-    """Print for each client whether its tests will run."""
+    """Print for each client, and for the console, whether its tests will run."""
+    verdict = "run" if CHROMIUM else f"are SKIPPED: {_NO_CHROMIUM}"
+    sys.stdout.write(f"the tests of the console in Chromium {verdict}\n")
     for client, browser in (("@segment/analytics-node", False), ("analytics.js in Chromium", True)):
         reason = why_not(browser=browser)
         verdict = f"are SKIPPED: {reason}" if reason else "run"

@@ -6,6 +6,7 @@ import random
 from typing import Any, Final
 
 import lanes
+from tests.console.hour import write_hour
 from tests.pipeline import Pipeline, wait_until
 from tests.secrets import CREDENTIALS_TOML
 
@@ -44,6 +45,7 @@ def open_shop(pipeline: Pipeline) -> None:
     blocked = [page(0, ADA), order(chance, 1, ADA), order(chance, 2, ADA)]
     pipeline.send(blocked, write_key="shop-server-key-4711")
     wait_until(lambda: _is_settled(pipeline), "the events are settled")
+    write_hour(lanes.Queue(client=pipeline.redis, name=QUEUE))
 
 
 def _is_settled(pipeline: Pipeline) -> bool:

@@ -10,11 +10,12 @@ import typer
 import mapping
 from console import times
 from console.errors import CommandError
-from console.web import audit_log
+from console.web import audit_log, charts
 from console.web.pages import overview
 from console.web.visit import Page, Redirect, Result, Visit
 from delivery import overrides
 from mapping.subscription import Subscription
+from series import reading
 
 _LONGEST_REASON = 300
 
@@ -39,8 +40,15 @@ def page(visit: Visit) -> Result:
     delivery = destination.delivery.model_dump()
     facts = {"region": destination.region, "url": visit.session.settings.track_url or destination.url}
     data = row | facts | {"subscriptions": subscriptions, "filters": filters, "delivery": delivery}
+    span = visit.asked("range") or "1h"
+    if span not in charts.RANGES:
+        raise CommandError(f"range: must be one of {', '.join(charts.RANGES)}")
+    points = reading.points(visit.session.queue(name), charts.RANGES[span])
     shown = {
         "row": row,
+        "charts": charts.charts(points),
+        "ranges": list(charts.RANGES),
+        "range": span,
         "facts": facts,
         "subscriptions": subscriptions,
         "warnings": mapping.lint_warnings(destination),

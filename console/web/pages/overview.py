@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from console.web import layout
+from console.web import charts, layout
 from console.web.visit import Page, Result, Visit
+from series import reading
+from series.reading import Point
 from workers import heartbeat
 
 
@@ -15,6 +17,7 @@ def page(visit: Visit) -> Result:
     shown = {
         "causes": causes,
         "rows": [row(visit, figure) for figure in figures["destinations"]],
+        "charts": {name: charts.charts(_points(visit, name), 1) for name in visit.session.destinations},
         "workers": heartbeat.names(visit.session.client),
         "processes": {process["name"]: process for process in figures["processes"]},
         "is_empty": not any(source["accepted_total"] for source in figures["sources"]),
@@ -43,13 +46,13 @@ def row(visit: Visit, figures: dict[str, Any]) -> dict[str, Any]:
     drains_s = None
     if now and figures["waiting"] and per_s["sent"] > per_s["accepted"]:
         drains_s = figures["waiting"] / (per_s["sent"] - per_s["accepted"])
-    return {
-        **figures,
-        "in_per_s": per_s["accepted"],
-        "out_per_s": per_s["sent"],
-        "drains_s": drains_s,
-        "hot": hot(visit, figures),
-    }
+    rates = {"in_per_s": per_s["accepted"], "out_per_s": per_s["sent"], "drains_s": drains_s}
+    return {**figures, **rates, "hot": hot(visit, figures)}
+
+
+def _points(visit: Visit, name: str) -> list[Point]:
+    """Return the points of the last hour."""
+    return reading.points(visit.session.queue(name), charts.RANGES["1h"])
 
 
 def _ingest(visit: Visit) -> str:

@@ -36,6 +36,7 @@ HOSTILE: Final = (
     "\u202etxt.exe",
     "'\"><script>alert(1)</script>",
 )
+tokens._COST["n"] = 16  # a hash takes a millisecond, not fifty
 _TOKENS: Final = {role: tokens.make(role) for role in ROLES}
 
 

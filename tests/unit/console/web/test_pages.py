@@ -5,12 +5,17 @@ from __future__ import annotations
 import pytest
 import redis
 
+from console.web import charts
 from console.web.state import State
+from series.reading import Point
+from series.row import GAUGES, RESPONSES, TOTALS
 from tests.conftest import RedisServer
+from tests.console.hour import write_hour
 from tests.unit.console.web.browsing import ADDRESS, DIGEST, ID, Browser, fill, state_of
 
 PAGES = (
     "/",
+    "/destinations/demo?range=24h",
     "/destinations",
     "/destinations/demo",
     "/destinations/demo/workbench",
@@ -34,7 +39,7 @@ FOR_OPERATORS = ("/tester", "/destinations/demo/workbench")
 
 @pytest.fixture
 def state(redis_server: RedisServer, redis_client: redis.Redis) -> State:
-    fill(redis_client)
+    write_hour(fill(redis_client))
     return state_of(redis_server.url)
 
 
@@ -81,3 +86,45 @@ def test_an_operator_sees_identities_after_asking_for_them_and_it_is_recorded(st
     assert [entry["act"] for entry in browser.json("/activity")["audit"]] == ["reveal", "sign in"]
     browser.post("/hide", to="/")
     assert ADDRESS not in browser.get("/dead/demo/1").text
+
+
+def test_a_destination_has_charts_with_sentences_and_tables(state: State) -> None:
+    browser = Browser(state, "viewer")
+
+    page = browser.get("/destinations/demo").text
+
+    assert page.count("<polyline") >= 10
+    assert "accepted: between " in page
+    assert "the highest at " in page
+    assert page.count("As a table") == 6
+    assert "events/s" in browser.json("/")["causes"][-1]["text"] or browser.json("/")["destinations"][0]["now"]
+    assert browser.get("/destinations/demo?range=1y").status_code == 400
+
+
+def test_a_line_ends_where_nothing_was_written() -> None:
+    times = [float(at) for at in [*range(0, 100, 10), *range(1000, 1100, 10)]]
+
+    def point(at_s: float) -> Point:
+        per_s = dict.fromkeys((*TOTALS, *RESPONSES), at_s)
+        return Point(at_s, 10.0, per_s, (None, 1.0, None), dict.fromkeys(GAUGES, 0.0))
+
+    events, latency, *_ = charts.charts([point(at_s) for at_s in times])
+
+    assert [len(stroke.split()) for stroke in events.lines[0].strokes] == [10, 10]
+    assert (events.top, events.lines[0].most) == (2000.0, 1090.0)
+    assert latency.lines[0].strokes == ()
+    assert latency.sentence == "p50: nothing in this time."
+    assert charts.charts([point(1.0)]) == []
+
+
+def test_a_long_time_has_as_many_points_as_can_be_seen() -> None:
+    def point(at_s: float) -> Point:
+        per_s = dict.fromkeys((*TOTALS, *RESPONSES), float(at_s == 777))
+        return Point(at_s, 60.0, per_s, (1.0, 1.0, 1.0), dict.fromkeys(GAUGES, 0.0))
+
+    (events,) = charts.charts([point(float(at)) for at in range(1440)], 1)
+
+    (stroke,) = events.lines[0].strokes
+    assert len(stroke.split()) == 180
+    assert " 0.0" not in stroke
+    assert any(part.endswith(",0.0") for part in stroke.split()), "the greatest value of a part is shown"

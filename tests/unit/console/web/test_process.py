@@ -1,0 +1,114 @@
+"""The process of `segue console`: its start, its configuration, and the tokens that it prints."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+import redis
+from typer.testing import CliRunner
+
+from console import cli
+from console.local import health
+from console.session import Session
+from console.web import tokens
+from console.web.process import ReloadTask, name_of
+from console.web.state import State
+from lanes import configurations
+from settings import Settings, SettingsError
+from tests.conftest import RedisServer
+from tests.pipeline import configuration, free_port, wait_until
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer) -> Path:
+    path = tmp_path / "segue.toml"
+    path.write_text(configuration("first"))
+    monkeypatch.setenv("SEGUE_CONFIG", str(path))
+    monkeypatch.setenv("REDIS_URL", redis_server.url)
+    return path
+
+
+def test_a_changed_file_is_loaded_on_request(redis_client: redis.Redis, file: Path) -> None:
+    task = ReloadTask(State(Session(Settings.load(), {})))
+    task.follow()
+    assert list(task.state.session.destinations) == ["first"]
+    file.write_text(configuration("second"))
+
+    task.follow()
+    assert list(task.state.session.destinations) == ["first"], "nothing was requested"
+    configurations.request_load(redis_client)
+    task.follow()
+
+    assert list(task.state.session.destinations) == ["second"]
+    (process,) = configurations.running(redis_client)
+    assert (process.name, process.fault) == (name_of(os.getpid()), None)
+
+
+def test_a_wrong_file_changes_nothing(redis_client: redis.Redis, file: Path) -> None:
+    task = ReloadTask(State(Session(Settings.load(), {})))
+    file.write_text("[destinations.first]\n")
+    task.signalled.set()
+
+    task.follow()
+
+    (process,) = configurations.running(redis_client)
+    assert process.fault
+    assert list(task.state.session.destinations) == ["first"]
+
+
+@pytest.mark.usefixtures("redis_client", "file")
+def test_the_process_serves_and_ends_on_sigterm() -> None:
+    port = free_port()
+    environment = os.environ | {"SEGUE_CONSOLE_PORT": str(port)}
+    with subprocess.Popen([sys.executable, "-m", "console.cli", "console"], env=environment, stderr=-1) as process:
+        try:
+            settings = Settings(console_port=port)
+            client = redis.Redis()
+            wait_until(lambda: health.fault("console", settings, client) is None, "the console answers")
+            assert httpx.get(f"http://127.0.0.1:{port}/about").status_code == 200
+        finally:
+            process.send_signal(signal.SIGTERM)
+            _, written = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert b"process_started" in written
+    assert b"process_stopped" in written
+    assert b"Traceback" not in written
+
+
+def test_a_token_is_printed_once_and_its_entry_knows_it() -> None:
+    result = runner.invoke(cli.app, ["console", "token", "operator"])
+
+    entry, token = result.stdout.strip(), result.stderr.strip().rpartition(" ")[2]
+    assert Settings(console_tokens=f"{entry}\n{tokens.make('viewer')[1]}").console_tokens
+    assert tokens.entry_of(token, entry) == entry
+    assert tokens.role_of(entry) == "operator"
+    assert token not in entry
+
+
+@pytest.mark.parametrize("entries", ["", "admin", "root:00:00", "admin:" + "0" * 32 + ":" + "g" * 64])
+def test_a_wrong_entry_is_refused_without_being_shown(entries: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGUE_CONSOLE_TOKENS", entries)
+
+    with pytest.raises(SettingsError) as caught:
+        Settings.load()
+
+    assert "SEGUE_CONSOLE_TOKENS: must be entries" in str(caught.value)
+    assert "g" * 64 not in str(caught.value)
+
+
+def test_the_console_refuses_to_be_open(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("console", "up"):
+        monkeypatch.setenv("SEGUE_CONSOLE_HOST", "0.0.0.0")
+        monkeypatch.setattr(sys, "argv", ["segue", command])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert end.value.code == 2
+        assert "open to everyone who reaches 0.0.0.0" in capsys.readouterr().err
