@@ -15,6 +15,7 @@ import lanes
 import mapping
 from dead_letters.changes import Change, changes
 from dead_letters.record import DeadLetter, Request
+from delivery import wire
 from delivery.identity_memory import TIMES_KEPT_S, deletions_ms, last_updates_s, named_in
 from lanes import suppression
 from mapping.envelope import SAFE_LEVELS, TOO_DEEP, JsonObject, has_more_levels
@@ -119,7 +120,8 @@ def _run(dead_letter: DeadLetter, destination: mapping.Destination, now_s: float
     ]
     risks = tuple(_risks(dead_letter, destination, translation.operations, now_s, since))
     people = frozenset(person for body in bodies for person in named_in(body))
-    return DryRun(bodies, failures, tuple(changed[:_MOST_CHANGES]), risks, people)
+    sent = wire.bodies(translation.operations, dead_letter.source, dead_letter.event, dead_letter.accepted_at_ms)
+    return DryRun(tuple(sent), failures, tuple(changed[:_MOST_CHANGES]), risks, people)
 
 
 def _refused(dead_letter: DeadLetter) -> list[Request]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from console.output import counted
 from lanes import fates
 
 
@@ -13,7 +14,7 @@ def render(result: dict[str, Any]) -> Iterator[str]:
     `accounts.gather`."""
     state = "balanced" if result["balanced"] else "NOT balanced"
     name = result["destination"] if result["configured"] else f"{result['destination']} (not configured)"
-    yield f"destination {name}: {state}, {result['accepted']:,} events accepted"
+    yield f"destination {name}: {state}, {counted(result['accepted'], 'event')} accepted"
     for fate in (*fates.FATES, "waiting"):
         number = sum(row[fate] for row in result["hours"])
         if number:

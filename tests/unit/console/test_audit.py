@@ -140,8 +140,8 @@ def test_a_queue_without_a_destination_is_audited_too(queue: lanes.Queue) -> Non
 
     assert result.exit_code == 1
     assert [line for line in result.stdout.splitlines() if line.startswith("destination")] == [
-        "destination demo: balanced, 1 events accepted",
-        "destination empty (not configured): NOT balanced, 1 events accepted",
+        "destination demo: balanced, 1 event accepted",
+        "destination empty (not configured): NOT balanced, 1 event accepted",
         "destination old (not configured): balanced, 2 events accepted",
     ]
     code, accounts = audited("--destination", "old")

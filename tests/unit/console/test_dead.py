@@ -21,7 +21,10 @@ from console import cli
 from console.dead import editing
 from dead_letters import query, retention, spill_files
 from dead_letters.query import Filter
+from delivery import wire
+from delivery.ulid import is_ulid
 from mapping.envelope import pack
+from settings import Settings
 from tests.queues import queue_of
 from tests.secrets import CREDENTIALS_TOML
 
@@ -427,6 +430,19 @@ def test_show_prints_the_dry_run_and_the_waiting_events(dead: Dead, store: redis
     ]
     assert shown["would_send"]["operations"] == []
     assert "'url'" in shown["would_send"]["failures"][0]
+
+
+def test_show_prints_the_id_with_which_the_event_would_be_sent(dead: Dead, store: redis.Redis) -> None:
+    """Customer.io knows an event by it, and the message id is another one."""
+    bury(store, "jo")
+    assert dead("edit", 1, "--patch", PATCH)[0] == 0
+
+    (operation,) = json.loads(dead("show", 1)[1])["would_send"]["operations"]
+
+    (stored,) = query.matching(queue_of(store, "demo"), Filter())
+    mapped = mapping.translate(stored.event, mapping.destinations(Settings().document())["demo"], time.time())
+    assert is_ulid(operation["id"])
+    assert wire.bodies(mapped.operations, "web", stored.event, stored.accepted_at_ms) == [operation]
 
 
 def test_an_edited_dead_letter_keeps_its_original_event(dead: Dead, store: redis.Redis) -> None:
