@@ -22,6 +22,7 @@ from delivery import admission
 from delivery.admission import Admission
 from delivery.customerio import TrackApi
 from delivery.prepare import Trust
+from delivery.recording import ledger
 from delivery.sender import DeliveryLimits
 from lanes import configurations
 from lanes.queue import NO_LIMIT
@@ -68,6 +69,8 @@ class Runtime:
     stopping: threading.Event
     # Set when another configuration was loaded: deliverers that use this one make room for others.
     superseded: threading.Event = field(default_factory=threading.Event)
+    # The names of destinations that have a ledger, as far as the last sweep knows.
+    ledgers: set[str] = field(default_factory=set)
 
     @classmethod
     def build(
@@ -105,6 +108,7 @@ class Runtime:
             | _shared(before.poll_locks if before else {}, destinations),
             tracer=before.tracer if before else traces.tracer_of("worker", settings.traces),
             stopping=stopping,
+            ledgers={name for name, queue in queues.items() if ledger.is_kept(queue)},
         )
 
     def erasure_context(self, name: str) -> ErasureContext:

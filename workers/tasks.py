@@ -162,13 +162,25 @@ def _sweep(runtime: Runtime, name: str) -> None:
         log.CLAIMS_EXPIRED.write(destination=name, count=reaped.events)
     if reaped.wake and not wake(name):
         _deliver_alone(name)
-    delivery_log.trim(queue, runtime.destinations[name].delivery.log_requests, len(runtime.destinations))
+    _trim_log(runtime, queue)
     for replay_id in replays.next_up(queue):
         request("replay", name, replay_id)
     if runtime.client.set(keys.RETENTION_DONE.of(name), 1, nx=True, ex=RETENTION_S):
         request("retention", name)
     if receipts.unfinished(queue):
         request("finish_erasures", name)
+
+
+def _trim_log(runtime: Runtime, queue: lanes.Queue) -> None:
+    """Trim the delivery log, and remember whether there is a ledger that its entries are kept for."""
+    requests = runtime.destinations[queue.name].delivery.log_requests
+    trimmed = delivery_log.trim(queue, requests, len(runtime.destinations))
+    if trimmed.has_ledger:
+        runtime.ledgers.add(queue.name)
+    else:
+        runtime.ledgers.discard(queue.name)
+    if trimmed.discarded:
+        log.LEDGER_ENTRIES_DISCARDED.write(destination=queue.name, count=trimmed.discarded)
 
 
 def _deliver_alone(name: str) -> None:
