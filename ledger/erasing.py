@@ -6,23 +6,39 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from delivery.recording.ledger import Erasure
 from ledger import index
-from ledger.files import DataFile, Files
+from ledger.files import DataFile, Files, Hour
 
 
-class Erased(NamedTuple):
-    """What is removed of a person from one file."""
+class Rewriting(NamedTuple):
+    """A file that has rows of the person."""
 
-    file: str  # its path below the directory of the ledger
-    rows: int
-    message_ids: set[str]  # of the rows, SOURCE:MESSAGE ID
+    files: Files
+    hour: Hour
+    file: DataFile
+    going: pa.Table  # the rows of the person
+    staying: pa.Table
+
+    @property
+    def name(self) -> str:
+        """The path of the file below the directory of the ledger."""
+        return str(self.file.path.relative_to(self.files.directory))
+
+    def message_ids(self) -> set[str]:
+        """Return SOURCE:MESSAGE ID of the person's rows."""
+        found = self.going.select(["source", "message_id"]).to_pylist()
+        return {f"{row['source']}:{row['message_id']}" for row in found}
+
+    def apply(self) -> None:
+        """Put a file without the person in the place of this one."""
+        self.files.replace(self.hour, [self.file], self.staying)
 
 
-def erase(files: Files, erasure: Erasure) -> Iterator[Erased]:
-    """Remove the rows of a person. Each file is yielded before it is rewritten: a caller that is killed meanwhile gets
-    it again."""
+def rewritings(files: Files, erasure: Erasure) -> Iterator[Rewriting]:
+    """Yield the files that have rows of a person, the newest first."""
     keys = [index.key_of_digest(digest) for digest in erasure.digests]
     for hour in files.hours():
         for file in hour.files():
@@ -32,8 +48,8 @@ def erase(files: Files, erasure: Erasure) -> Iterator[Erased]:
             table = file.table()
             going = _going(table, candidates, erasure)
             if going:
-                yield _erased(files, file, table.take(sorted(going)))
-                files.replace(hour, [file], table.take([row for row in range(table.num_rows) if row not in going]))
+                is_going = pa.array([row in going for row in range(table.num_rows)])
+                yield Rewriting(files, hour, file, table.filter(is_going), table.filter(pc.invert(is_going)))
 
 
 def _going(table: pa.Table, candidates: list[int], erasure: Erasure) -> set[int]:
@@ -45,9 +61,3 @@ def _going(table: pa.Table, candidates: list[int], erasure: Erasure) -> set[int]
         if not erasure.digests.isdisjoint(row["digests"])
         and (erasure.before is None or row["sequence"] < erasure.before)
     }
-
-
-def _erased(files: Files, file: DataFile, removed: pa.Table) -> Erased:
-    found = removed.select(["source", "message_id"]).to_pylist()
-    ids = {f"{row['source']}:{row['message_id']}" for row in found}
-    return Erased(str(file.path.relative_to(files.directory)), len(found), ids)

@@ -127,11 +127,12 @@ class Ledger:
 
     def _erase(self, files: Files, queue: lanes.Queue, erasure: ledger.Erasure) -> None:
         """Remove the rows of a person, with what belongs to them in Redis, and finish the receipt."""
-        for erased in erasing.erase(files, erasure):
+        for rewriting in erasing.rewritings(files, erasure):
             self._owner.ensure()
-            counts = Counter(ledger=erased.rows, message_ids=lanes.erase_message_ids(queue, erased.message_ids))
-            receipts.add(queue, erasure.receipt_id, +counts)
-            receipts.add_file(queue, erasure.receipt_id, erased.file)
+            ids = lanes.erase_message_ids(queue, rewriting.message_ids())
+            receipts.add_file(queue, erasure.receipt_id, rewriting.name)
+            rewriting.apply()
+            receipts.add(queue, erasure.receipt_id, +Counter(ledger=rewriting.going.num_rows, message_ids=ids))
         ledger.finish_erasure(queue, erasure.receipt_id)
         receipts.finish(queue, erasure.receipt_id)
 
