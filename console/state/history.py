@@ -84,7 +84,7 @@ def _row_lines(row: Row) -> Iterator[str]:
 
 
 def sent_for(session: Session, queue: lanes.Queue, digest: bytes, limit: int) -> list[dict[str, Any]]:
-    """Return the last `limit` items that were sent for an ordering key, the newest first, as `delivery.log.Sent`; `item`
+    """Return the last `limit` items sent for an ordering key, the newest first, as `delivery.log.Sent`. `item`
     is null where the ledger keeps no contents."""
     if not (session.settings.has_ledger and session.settings.ledger_path.is_dir()):
         return [asdict(item) for item in delivery_log.sent_for(queue, digest, limit)]
