@@ -2,8 +2,10 @@
 
 Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}`. `ledger.files` generates ROWS rows of thirty
 days, a file for each hour as after compaction, and searches them: for a person, a message id and a request id that are
-drawn by chance. `ledger.write` is the processor time of the writer for entries of a hundred items. For the throughput, ingest, two workers and the ledger run; with the writer and without
-take turns: without, it is stopped, so Redis keeps what workers record.
+drawn by chance. `ledger.write` is the processor time of the writer for entries of a hundred items.
+
+For the throughput, ingest, two workers and the ledger run; with the writer and without take turns. Without, the writer
+is stopped, so Redis keeps what workers record.
 """
 
 from __future__ import annotations

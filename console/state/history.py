@@ -63,8 +63,8 @@ def _horizon(session: Session, destination: str) -> str:
     state = ledger.read(session.queue(destination))
     horizon = reading.horizon(session.settings.ledger_path, destination)
     if horizon is None:
-        place = session.settings.ledger_path
-        written = "no ledger has run" if state is None else f"no file is in {place}, the ledger may be elsewhere"
+        directory = session.settings.ledger_path
+        written = "no ledger has run" if state is None else f"no file is in {directory}, the ledger may be elsewhere"
         return f"{written}; the delivery log alone was searched"
     lost = f"; {state.discarded:,} requests were discarded unwritten" if state and state.discarded else ""
     return f"the ledger begins at {utc(horizon.oldest_ms)}{lost}"

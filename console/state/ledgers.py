@@ -28,5 +28,5 @@ def lines(state: dict[str, Any] | None) -> Iterator[str]:
         kept = "Redis keeps what it has to write" if away_s < ledger.AWAY_S else "nothing is kept for it"
         yield f"the ledger has not run since {utc(state['seen_ms'])}: {kept}"
     if state["discarded"]:
-        last = utc(state["discarded_ms"])
-        yield f"the ledger lacks {counted(state['discarded'], 'request')} that Redis had no room for, the last at {last}"
+        number, last = counted(state["discarded"], "request"), utc(state["discarded_ms"])
+        yield f"the ledger lacks {number} that Redis had no room for, the last at {last}"

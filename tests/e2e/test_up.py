@@ -116,7 +116,7 @@ def test_a_stop_leaves_no_process_and_keeps_the_data(tmp_path: Path, number: int
         )
         wait_until(lambda: "ada" in first.people(), "the person is at Customer.io")
         pids = first.pids()
-        assert sorted(pids) == ["ingest", "redis", "simulator", "worker-1", "worker-2"]
+        assert sorted(pids) == ["ingest", "ledger", "redis", "simulator", "worker-1", "worker-2"]
         assert first.stop(number) == 0
 
     assert [line for line in first.lines() if line in ("ready", "stopping", "stopped")] == [
@@ -138,7 +138,7 @@ def test_what_the_environment_provides_is_not_embedded(tmp_path: Path, redis_ser
         "CUSTOMERIO_API_KEY": secret("api_key"),
     }
     with Up(tmp_path, **given) as up:
-        assert sorted(up.pids()) == ["ingest", "worker-1", "worker-2"]
+        assert sorted(up.pids()) == ["ingest", "ledger", "worker-1", "worker-2"]
         shared = up.shared()
 
     assert shared["REDIS_URL"] == redis_server.url

@@ -18,6 +18,7 @@ OTHERS = (
     "delivery",
     "dead_letters",
     "privacy",
+    "ledger",
     "ingest",
     "workers",
     "console",

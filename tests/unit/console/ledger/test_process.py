@@ -238,5 +238,7 @@ def test_what_redis_has_no_room_for_is_counted(
     state = ledger.read(queue)
     assert state is not None
     assert has_ledger
-    assert discarded == state.discarded == 50 - redis_client.llen(lanes.keys.LOG.of(QUEUE)) == 40
+    left = redis_client.llen(lanes.keys.LOG.of(QUEUE))
+    assert discarded == state.discarded == 50 - left
+    assert 8 <= left <= 12
     assert state.discarded_ms > 0
