@@ -19,11 +19,12 @@ from redis.exceptions import RedisError
 import lanes
 import mapping
 from console import audit as auditing
-from console import checking, forget_cli, importing, reload, status, tester, translate
+from console import checking, forget_cli, importing, reload, status, tester, translate, watching
 from console.audit.since import Since
 from console.confirmation import confirm
 from console.dead import commands as dead_commands
 from console.demo import run as demo
+from console.diff import commands as diff_commands
 from console.errors import CommandError
 from console.ledger import commands as ledger_commands
 from console.local import health, up
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 app.add_typer(forget_cli.app)
 app.add_typer(overrides_cli.app)
+app.add_typer(diff_commands.app)
 app.add_typer(lanes_cli.app, name="lanes")
 app.add_typer(dead_commands.app, name="dead")
 app.add_typer(ledger_commands.app, name="ledger")
@@ -145,13 +147,18 @@ def simulator(context: typer.Context) -> None:
 
 
 @app.command(name="status")
-def show_status(as_json: AsJson = False) -> None:
+def show_status(
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Draw the last hour, until Control-C.")] = False,
+) -> None:
     """Show the state and the figures of each destination and source, and the number of workers."""
-    figures = status.gather(Session.join())
-    if as_json:
-        print_json(figures)
+    session = Session.join()
+    if watch:
+        watching.run(session)
+    elif as_json:
+        print_json(status.gather(session))
     else:
-        out.print(status.render(figures))
+        out.print(status.render(status.gather(session)))
 
 
 @app.command(name="health")

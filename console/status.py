@@ -19,7 +19,7 @@ import mapping
 from console import output
 from console.queues import draining
 from console.session import Session
-from console.state import configurations, deliveries, hot_lanes, ledgers, memory
+from console.state import configurations, deliveries, hot_lanes, ledgers, memory, trends
 from dead_letters import retention
 from delivery import overrides, unapplied, unsent
 from ingest import counters
@@ -64,7 +64,7 @@ def render(status: dict[str, Any]) -> RenderableType:
         Text(f"warning: {draining.warning(lanes.StrandedQueue(**row))}", style="bold red") for row in status["stranded"]
     ]
     for row in status["destinations"]:
-        parts += [*_headings(row), _blocks(_first_block(row), _second_block(row)), *_notes(row), ""]
+        parts += [*headings(row), _blocks(_first_block(row), _second_block(row)), *_notes(row), ""]
     for row in status["sources"]:
         results, remarks = (_source_block(row, names) for names in (_RESULTS, _REMARKS))
         heading = Text.assemble((f"source {row['name']}", "bold"), f": {row['trust'] or 'no trust set'}")
@@ -84,7 +84,8 @@ def _refusal(refused: dict[str, Any]) -> str:
     return f"refused, {source}: {refused['number']:,} with {refused['status']} {refused['cause']}"
 
 
-def _headings(row: dict[str, Any]) -> Iterator[RenderableType]:
+def headings(row: dict[str, Any]) -> Iterator[RenderableType]:
+    """Yield the state of a destination with its reason, and what an operator should know of it."""
     state = row["state"]
     reason = f": {row['reason']}" if row["reason"] else ""
     if row["operator"]["pause"]:
@@ -101,6 +102,8 @@ def _headings(row: dict[str, Any]) -> Iterator[RenderableType]:
         yield _indented(Text(line, style="yellow"))
     for line in ledgers.lines(row["ledger"]):
         yield _indented(Text(line, style="yellow"))
+    if row["now"]:
+        yield _indented(trends.line(row["now"]))
     for lane in row["hot"]:
         yield _indented(Text(hot_lanes.line(lane), style="yellow"))
 
@@ -193,6 +196,7 @@ def _destination(queue: lanes.Queue, destination: mapping.Destination, workers: 
         **deliveries.gather(queue, delivery, workers),
         **ledgers.gather(queue),
         "operator": _operator(queue),
+        "now": trends.gather(queue),
     }
 
 

@@ -9,27 +9,30 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple
 
 import lanes
 import mapping
+from dead_letters.changes import Change, changes
 from dead_letters.record import DeadLetter, Request
-from delivery.identity_memory import TIMES_KEPT_S, last_updates_s
+from delivery.identity_memory import TIMES_KEPT_S, deletions_ms, last_updates_s, named_in
+from lanes import suppression
 from mapping.envelope import SAFE_LEVELS, TOO_DEEP, JsonObject, has_more_levels
 
 # Customer.io starts no campaign for an older event.
 _CAMPAIGNS_S = 72 * 3600
 _ADDED_ON_THE_WIRE = frozenset({"id", "timestamp"})
-_MISSING = object()
 _MOST_CHANGES = 50
 
 
-class Change(NamedTuple):
-    """A field in which the new request differs from the refused one. A missing value is None."""
+SUPPRESSED: Final = "its person is suppressed: it is not sent, and stays a dead letter"
 
-    field: str
-    before: Any
-    after: Any
+
+class _Since(NamedTuple):
+    """What became of the people of a dead letter."""
+
+    last_update_s: int  # the last update that was sent, Unix seconds; 0: not known
+    deleted_ms: int  # the last deletion, Unix ms; 0: none is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class DryRun:
     failures: tuple[str, ...]  # why the event would become a dead letter again
     changes: tuple[Change, ...]  # the first ones, of all refused requests
     risks: tuple[str, ...]
+    people: frozenset[str] = frozenset()  # keys of the people that the operations name
 
     def json(self) -> JsonObject:
         """Return `{"operations", "failures", "changes": [{"field", "before", "after"}], "risks"}`."""
@@ -55,11 +59,21 @@ def run(
     queue: lanes.Queue, dead_letters: Sequence[DeadLetter], destination: mapping.Destination, now_s: float
 ) -> list[DryRun]:
     """Return the result for each dead letter, as if it were replayed at `now_s`, in Unix seconds."""
-    updates_s = last_updates_s(queue, [dead_letter.stored.keys for dead_letter in dead_letters])
+    keys_of_events = [dead_letter.stored.keys for dead_letter in dead_letters]
+    suppressed = keys_suppressed(queue, dead_letters)
+    known = zip(last_updates_s(queue, keys_of_events), deletions_ms(queue, keys_of_events), strict=True)
     return [
-        _run_alone(dead_letter, destination, now_s, last_update_s)
-        for dead_letter, last_update_s in zip(dead_letters, updates_s, strict=True)
+        DryRun((), (), (), (SUPPRESSED,))
+        if not suppressed.isdisjoint(dead_letter.stored.keys)
+        else _run_alone(dead_letter, destination, now_s, _Since(last_update_s, deleted_ms))
+        for dead_letter, (last_update_s, deleted_ms) in zip(dead_letters, known, strict=True)
     ]
+
+
+def keys_suppressed(queue: lanes.Queue, dead_letters: Iterable[DeadLetter]) -> set[bytes]:
+    """Return those ordering keys (digests) of dead letters that are suppressed: a replay leaves these out."""
+    digests = list({digest for dead_letter in dead_letters for digest in dead_letter.stored.keys})
+    return {digest for digest, is_so in zip(digests, suppression.suppressed(queue, digests), strict=True) if is_so}
 
 
 def figures(results: Iterable[DryRun]) -> Counter[str]:
@@ -79,47 +93,43 @@ def _kind(body: JsonObject) -> str:
     return f"{body.get('type', 'metric')} {body.get('action', '')}".strip()
 
 
-def _run_alone(dead_letter: DeadLetter, destination: mapping.Destination, now_s: float, last_update_s: int) -> DryRun:
+def _run_alone(dead_letter: DeadLetter, destination: mapping.Destination, now_s: float, since: _Since) -> DryRun:
     """Return the result for a dead letter. An exception is its failure: a replay would bury the event again."""
     if dead_letter.is_damaged:
         return DryRun((), (dead_letter.failure.message,), (), ())
     if has_more_levels(dead_letter.event, SAFE_LEVELS - 1):
         return DryRun((), (TOO_DEEP,), (), ())
     try:
-        return _run(dead_letter, destination, now_s, last_update_s)
+        return _run(dead_letter, destination, now_s, since)
     except Exception as error:
         return DryRun((), (f"unhandled exception: {type(error).__name__}: {error}",), (), ())
 
 
-def _run(dead_letter: DeadLetter, destination: mapping.Destination, now_s: float, last_update_s: int) -> DryRun:
+def _run(dead_letter: DeadLetter, destination: mapping.Destination, now_s: float, since: _Since) -> DryRun:
     translation = mapping.translate(dead_letter.event, destination, now_s)
     bodies = tuple(operation.body for operation in translation.operations)
     failures = tuple(f"{failure.name}: {failure.message}" for failure in translation.failures)
     names = {subscription.index: subscription.name for subscription in destination.subscriptions}
     new = {names.get(operation.subscription): operation.body for operation in translation.operations}
-    changes = [
+    changed = [
         change
         for refused in _refused(dead_letter)
         if refused.request not in bodies  # a privacy request has several operations without a subscription
         for change in _changes(refused.request, new.get(refused.subscription, {}))
     ]
-    risks = tuple(_risks(dead_letter, destination, translation.operations, now_s, last_update_s))
-    return DryRun(bodies, failures, tuple(changes[:_MOST_CHANGES]), risks)
+    risks = tuple(_risks(dead_letter, destination, translation.operations, now_s, since))
+    people = frozenset(person for body in bodies for person in named_in(body))
+    return DryRun(bodies, failures, tuple(changed[:_MOST_CHANGES]), risks, people)
 
 
 def _refused(dead_letter: DeadLetter) -> list[Request]:
     return [request for fault in dead_letter.failure.faults if (request := fault.refused) is not None]
 
 
-def _changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:
-    """Yield the differences, member by member. Members that delivery adds to an operation are left out."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for name in before.keys() | after.keys():
-            if path or name not in _ADDED_ON_THE_WIRE:
-                inner = f"{path}.{name}" if path else name
-                yield from _changes(before.get(name, _MISSING), after.get(name, _MISSING), inner)
-    elif before != after:
-        yield Change(path, *(None if value is _MISSING else value for value in (before, after)))
+def _changes(before: JsonObject, after: JsonObject) -> Iterator[Change]:
+    """Yield the differences without the members that delivery adds to an operation."""
+    old, new = ({name: body[name] for name in body.keys() - _ADDED_ON_THE_WIRE} for body in (before, after))
+    return changes(old, new)
 
 
 def _risks(
@@ -127,19 +137,22 @@ def _risks(
     destination: mapping.Destination,
     operations: tuple[mapping.Operation, ...],
     now_s: float,
-    last_update_s: int,
+    since: _Since,
 ) -> Iterator[str]:
     happened_at_s = _seconds(dead_letter.event.get("timestamp"), dead_letter.accepted_at_ms / 1000)
     effects = {operation.effect for operation in operations}
     if effects & {"update", "object"} and destination.delivery.identify_times == "rising":
-        if max(happened_at_s, _refused_at_s(dead_letter)) < last_update_s:
+        if max(happened_at_s, _refused_at_s(dead_letter)) < since.last_update_s:
             yield "older than an update that was sent since: newer values are not overwritten"
         elif now_s - happened_at_s > TIMES_KEPT_S:
             overwrites = "object" in effects  # Customer.io knows no times of its attributes
             effect = "it may overwrite newer values" if overwrites else "Customer.io may drop it as a whole"
             yield f"older than the hours for which updates are remembered: {effect}"
-    if "event" in effects and now_s - happened_at_s > _CAMPAIGNS_S:
-        yield "more than 72 h old: it triggers no campaign"
+    if "event" in effects:
+        is_old = now_s - happened_at_s > _CAMPAIGNS_S
+        yield "more than 72 h old: it triggers no campaign" if is_old else "at most 72 h old: it may trigger campaigns"
+    if happened_at_s * 1000 < since.deleted_ms:
+        yield "older than the deletion of its person: it is dropped, or buried again with `after_deletion`"
     irreversible = {operation.body["action"] for operation in operations if operation.effect in mapping.IRREVERSIBLE}
     for action in sorted(irreversible):
         yield f"a {action} cannot be undone"

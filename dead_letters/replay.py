@@ -59,7 +59,9 @@ class Replay:
     cursor: int = 0  # the last sequence that was read
     processed: int = 0  # matching dead letters that were read
     missing: int = 0  # of these, dead letters that another operator took at that moment
-    skipped: int = 0  # of these, dead letters that stay: not all of their requests are recorded, or they are damaged
+    # Of these, dead letters that stay: not all of their requests are recorded, or they are damaged, or their person is
+    # suppressed.
+    skipped: int = 0
     ended_at_ms: int = 0
     state: State = "running"
     figures: dict[str, int] = field(default_factory=dict)  # of a dry run, see `dry_run.figures`
@@ -200,7 +202,9 @@ def _requeue(
 ) -> None:
     """Requeue dead letters. Those that block keep their position; the others are appended, with the ordering keys of
     the present configuration. Raises DeadLettersChanged, and does nothing, when one was edited after `as_of`."""
-    chosen = [event for found in page if (event := _requeued(found, replay, destination, queue)) is not None]
+    suppressed = dry_run.keys_suppressed(queue, page)
+    sendable = [found for found in page if suppressed.isdisjoint(found.stored.keys)]
+    chosen = [event for found in sendable if (event := _requeued(found, replay, destination, queue)) is not None]
     requeued = lanes.requeue(
         queue,
         blocking=[event for event in chosen if isinstance(event, lanes.DeadLetter)],
@@ -223,10 +227,13 @@ def _requeue(
 
 def _count(queue: Queue, replay: Replay, page: list[DeadLetter], destination: mapping.Destination) -> None:
     """Add a page to the figures of a dry run."""
-    figures = dry_run.figures(dry_run.run(queue, page, destination, time.time()))
+    results = dry_run.run(queue, page, destination, time.time())
+    figures, people = dry_run.figures(results), {lanes.digest(person) for each in results for person in each.people}
     with queue.client.pipeline(transaction=True) as pipeline:
         for name, count in figures.items():
             pipeline.hincrby(keys.DRY_RUN.of(queue.name, replay.id), name, count)
+        if people:
+            pipeline.sadd(keys.DRY_RUN_PEOPLE.of(queue.name, replay.id), *people)
         progress: dict[Any, Any] = {"cursor": page[-1].sequence, "processed": replay.processed + len(page)}
         pipeline.hset(_key(queue, replay.id), mapping=progress)
         pipeline.execute()
@@ -278,8 +285,16 @@ def _extent(queue: Queue, wanted: Filter) -> tuple[int, int]:
 
 
 def _end(queue: Queue, replay_id: str, state: State) -> None:
+    """End a replay or a dry run. Of the people of a dry run their number stays."""
+    people = keys.DRY_RUN_PEOPLE.of(queue.name, replay_id)
+    count = queue.client.scard(people)
     fields: dict[Any, Any] = {"state": state, "ended_at_ms": _now_ms(queue)}
-    queue.client.hset(_key(queue, replay_id), mapping=fields)
+    with queue.client.pipeline(transaction=True) as pipeline:
+        if count:
+            pipeline.hset(keys.DRY_RUN.of(queue.name, replay_id), "people", str(count))
+            pipeline.delete(people)
+        pipeline.hset(_key(queue, replay_id), mapping=fields)
+        pipeline.execute()
 
 
 def _fields(replay: Replay) -> dict[Any, Any]:

@@ -207,14 +207,27 @@ def erase_addresses(queue: Queue, clocks: Iterable[bytes], owners: Collection[by
 def last_updates_s(queue: Queue, keys_of_events: Sequence[Sequence[bytes]]) -> list[int]:
     """Return for each event, by the digests of its ordering keys, the time of the last update that was sent for any of
     them (Unix seconds), as far as it is remembered; else 0."""
-    digests = list(dict.fromkeys(digest for event in keys_of_events for digest in event))
+    return _latest(queue, keys.IDENTIFIED, TIMES_KEPT_S, _TIME_DIGITS, keys_of_events)
+
+
+def deletions_ms(queue: Queue, keys_of_events: Sequence[Sequence[bytes]]) -> list[int]:
+    """Return for each event, by the digests of its ordering keys, when one of these people was deleted last (Unix ms),
+    as far as it is remembered; else 0."""
+    return _latest(queue, keys.DELETED, queue.join_s, keys.TIME_DIGITS, keys_of_events)
+
+
+def _latest(
+    queue: Queue, key: keys.Key, generation_s: int, digits: int, keys_of_events: Sequence[Sequence[bytes]]
+) -> list[int]:
+    """Return the greatest time with which the values of a key begin, by the digests of each event; 0 without any."""
+    digests = list(dict.fromkeys(person for event in keys_of_events for person in event))
     if not digests:
         return [0] * len(keys_of_events)
-    generation = int(queue.client.time()[0]) // TIMES_KEPT_S
+    generation = int(queue.client.time()[0]) // generation_s
     times: dict[bytes, int] = {}
     for number in (generation, generation - 1):
-        found = cast(list[bytes | None], queue.client.hmget(keys.IDENTIFIED.of(queue.name, number), digests))
-        for key, value in zip(digests, found, strict=True):
+        found = cast(list[bytes | None], queue.client.hmget(key.of(queue.name, number), digests))
+        for person, value in zip(digests, found, strict=True):
             if value is not None:
-                times[key] = max(times.get(key, 0), int(value[:_TIME_DIGITS]))
-    return [max((times.get(key, 0) for key in event), default=0) for event in keys_of_events]
+                times[person] = max(times.get(person, 0), int(value[:digits]))
+    return [max((times.get(person, 0) for person in event), default=0) for event in keys_of_events]

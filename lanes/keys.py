@@ -328,6 +328,14 @@ REPLAYS = Key(
 )
 REPLAY = Key(":replay:{id}", "hash", "a replay and how far it is", _REPLAYED, "dead_letters", personal="data")
 DRY_RUN = Key(":replay:{id}:dry_run", "hash", "what a dry run counted", _REPLAYED, "dead_letters")
+DRY_RUN_PEOPLE = Key(
+    ":replay:{id}:people",
+    "set",
+    "digests of the people that a dry run would change",
+    "until the dry run ends",
+    "dead_letters",
+    personal="digests",
+)
 DRY_RUN_LOCK = Key(
     ":replay:{id}:lock", "string", "a worker carries the dry run on", "seconds", "dead_letters", expires=True
 )
@@ -424,6 +432,31 @@ LEDGER_ERASURES = Key(
     "until the ledger has removed the rows",
     "privacy",
     personal="digests",
+)
+SAMPLES = Key(
+    ":samples:{id}",
+    "list",
+    "rows of figures over time, newest first: each 10 s, minute and ten minutes",
+    "1 h, 1 d, 14 d",
+    "series",
+    expires=True,
+)
+RECENT_EVENTS = Key(
+    ":recent_events:{generation}",
+    "hash",
+    "source, type, name and slot → an event as it is stored",
+    "2 days, 1,500 events a day",
+    "series",
+    expires=True,
+    personal="data",
+)
+SAMPLED = Key(":sampled", "string", "a row was written", "10 s", "series", expires=True)
+COUNTS = Key(
+    ":counts",
+    "hash",
+    "class of response, or bucket of latency → number of requests, or of operations",
+    _FOR_EVER,
+    "series",
 )
 MERGED = Key(
     ":merged:{generation}",

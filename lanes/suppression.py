@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from typing import cast
@@ -48,6 +48,16 @@ def unsuppress(queue: Queue, digests: Iterable[bytes]) -> int:
     with _changing(queue) as (pipeline, key):
         pipeline.srem(keys.SUPPRESSED.of(queue.name), *(keyed_hash(key, digest) for digest in digests))
         return int(pipeline.execute()[-1])
+
+
+def suppressed(queue: Queue, digests: Sequence[bytes]) -> list[bool]:
+    """Return for each ordering key, by its digest, whether it is suppressed."""
+    name = keys.SUPPRESSED.of(queue.name)
+    if not digests or not queue.client.exists(name):
+        return [False] * len(digests)
+    key = secret(queue)
+    found = cast(list[int], queue.client.smismember(name, [keyed_hash(key, digest) for digest in digests]))
+    return list(map(bool, found))
 
 
 @contextmanager

@@ -55,11 +55,14 @@ class Count(Metric):
         with self._lock:
             self._counts[labels] += 1
 
+    def counts(self) -> dict[Labels, int]:
+        """Return the counts by the values of the labels."""
+        with self._lock:
+            return dict(self._counts)
+
     def collect(self) -> Iterator[Family]:
         """Yield the counter, as prometheus_client reads it."""
-        with self._lock:
-            counts = list(self._counts.items())
-        yield self.family(counts)
+        yield self.family(self.counts().items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -87,6 +90,12 @@ class Histogram(Metric):
                 counts[bucket] += end - begin
                 begin = end
             total[0] += sum(values)
+
+    def buckets(self, *labels: str) -> list[int]:
+        """Return how many values each bucket has, the last one without a bound."""
+        with self._lock:
+            counts, _ = self._counts.get(labels, ([0] * (len(self.bounds) + 1), []))
+            return list(counts)
 
     def collect(self) -> Iterator[Family]:
         """Yield the histogram, as prometheus_client reads it."""

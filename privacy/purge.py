@@ -27,6 +27,7 @@ from delivery.identity_memory import erase_addresses, key_of, named_in, primary_
 from lanes import fates, keys
 from logs import events as log
 from mapping.envelope import JsonObject, encoded, message_key, pack, source_of, unpack
+from series import recent_events
 
 _LOCK_S = 5.0
 _POLL_S = 0.1
@@ -139,6 +140,7 @@ def purge(
         removed.counts["replays"] += _redact_replays(queue, removed)
         erase_message_ids(context, removed)
         removed.counts = +removed.counts
+    recent_events.clear(queue)
     return removals
 
 

@@ -37,6 +37,7 @@ FOLDERS = (
         "metrics",
         "delivery",
         "dead_letters",
+        "series",
         "privacy",
         "ingest",
         "workers",

@@ -12,6 +12,7 @@ from delivery.admission import Permit
 from delivery.log import Recorder
 from delivery.sender import sender
 from logs import events as log
+from series.recent_events import RecentEvents
 from workers import heartbeat
 from workers.app import wake
 from workers.claim import ClaimContext, deliver_claim
@@ -36,6 +37,7 @@ CLAIM_SHARING = {"barrier": 2, "trust": 4}
 # After an unhandled exception the claim's events are claimed again after this time: an error that every event causes
 # must not fill the dead letters.
 GIVEN_UP_MS = 5_000
+_recent_events = RecentEvents()
 
 
 def deliver(runtime: Runtime, name: str) -> None:
@@ -92,6 +94,7 @@ def deliver_once(runtime: Runtime, name: str, *, polling: bool) -> Turn:
         wake(name)
     if not claim.events:
         return Turn(delivered=False, next_due_ms=claim.next_due_ms)
+    _recent_events.keep(runtime.queues[name], claim.events)
     try:
         with runtime.leases.open(runtime.queues[name], claim.id, requested_at) as lease:
             deliver_claim(claim, _context(runtime, name, claim, lease))

@@ -42,6 +42,8 @@ from logs import events as log
 from logs.causes import cause
 from metrics import endpoint
 from privacy import erasure, receipts
+from series import sampling
+from series.tally import Tally
 from settings import digest
 from workers import deliverer, heartbeat
 from workers.app import app, request, settings, wake
@@ -63,6 +65,7 @@ _LOCK_S = 5
 _ERASING_LOCK_S = 60
 # Set from a failed connection until a sweep succeeds.
 _unavailable = threading.Event()
+_tally = Tally()
 
 
 @app.task(name="deliver")  # type: ignore[untyped-decorator]
@@ -154,7 +157,7 @@ def _sweep_alone(runtime: Runtime, name: str) -> None:
 
 
 def _sweep(runtime: Runtime, name: str) -> None:
-    queue = runtime.queues[name]
+    queue, delivery = runtime.queues[name], runtime.destinations[name].delivery
     if back_ms := lanes.follow_clock(queue):
         log.CLOCK_STEPPED_BACK.write(destination=name, seconds=back_ms / 1000)
     reaped = lanes.reap(queue)
@@ -163,6 +166,8 @@ def _sweep(runtime: Runtime, name: str) -> None:
     if reaped.wake and not wake(name):
         _deliver_alone(name)
     _trim_log(runtime, queue)
+    _tally.write(queue)
+    sampling.sample(queue, delivery.requests_per_s, lambda: heartbeat.count(runtime.client))
     for replay_id in replays.next_up(queue):
         request("replay", name, replay_id)
     if runtime.client.set(keys.RETENTION_DONE.of(name), 1, nx=True, ex=RETENTION_S):

@@ -79,10 +79,11 @@ def replay_json(replay: replays.Replay, destination: str) -> dict[str, Any]:
 
 
 def dry_run_json(replay: replays.Replay) -> dict[str, Any]:
-    """Return the result of a dry run: `{"dead_letters", "fail_again", "changed", "operations", "changes", "risks"}`,
-    the last three as counts by kind."""
+    """Return the result of a dry run: `{"dead_letters", "people", "fail_again", "changed", "operations", "changes",
+    "risks"}`, the last three as counts by kind."""
     return {
         "dead_letters": replay.processed,
+        "people": replay.figures.get("people", 0),
         "fail_again": replay.figures.get("fail_again", 0),
         "changed": replay.figures.get("changed", 0),
         "operations": _kinds(replay.figures, "operation:"),
@@ -102,6 +103,7 @@ def render_dry_run(replay: replays.Replay) -> RenderableType:
     return output.figures(
         [
             ("dead letters", f"{result['dead_letters']:,}"),
+            ("people that they change", f"{result['people']:,}"),
             *((f"would send: {operation}", f"{count:,}") for operation, count in result["operations"].items()),
             ("request differs from the refused one", f"{result['changed']:,}"),
             *((f"  changes: {field}", f"{count:,}") for field, count in result["changes"].items()),
@@ -114,7 +116,8 @@ def render_dry_run(replay: replays.Replay) -> RenderableType:
 def outcome(replay: replays.Replay) -> str:
     """Return the state and the progress of a replay as one line."""
     more = [f"{replay.missing:,} were already gone"] if replay.missing else []
-    more += [f"{replay.skipped:,} were skipped: not all of their requests are recorded"] if replay.skipped else []
+    why = "not all of their requests are recorded, or their person is suppressed"
+    more += [f"{replay.skipped:,} were skipped: {why}"] if replay.skipped else []
     progress = f"replay {replay.id}: {replay.state}, {replay.done:,} of {replay.total:,} requeued"
     return "; ".join([progress, *more])
 

@@ -12,8 +12,8 @@ from lanes.server.checks import Server
 
 
 def gather(session: Session) -> dict[str, Any]:
-    """Return `{"memory": {"used", "limit", "refused_from"}}` in bytes: what Redis uses, its `maxmemory`, and from where on
-    events are refused; the last two are null without a `maxmemory`."""
+    """Return `{"memory": {"used", "limit", "refused_from"}}` in bytes: what Redis uses, its `maxmemory`, and from where
+    on events are refused; the last two are null without a `maxmemory`."""
     used, limit = Server.of(session.client).memory
     refused_from = int(limit * session.settings.memory_share) or None
     return {"memory": {"used": used, "limit": limit or None, "refused_from": refused_from}}

@@ -17,6 +17,7 @@ OTHERS = (
     "metrics",
     "delivery",
     "dead_letters",
+    "series",
     "privacy",
     "ledger",
     "ingest",

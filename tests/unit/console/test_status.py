@@ -53,6 +53,11 @@ DESTINATION = {
         {"digest": "0a1b2c3d4e5f6072", "length": 1_200, "key": "anonymous_id:kiosk-7"},
     ],
     "unbounded_total": 0,
+    "now": {
+        "seconds": 10.0,
+        "per_s": {"accepted": 812.25, "sent": 1_800.0},
+        "latency_s": {"p50": 0.8, "p95": 1.25, "p99": None},
+    },
 }
 SOURCE = {
     "name": "website",
@@ -262,6 +267,12 @@ def test_configurations_that_differ_are_shown_with_their_processes() -> None:
 def test_the_memory_of_redis_is_shown(memory: tuple[int, int | None, int | None], line: str) -> None:
     names = ("used", "limit", "refused_from")
     assert line in screen(120, [DESTINATION], [SOURCE], memory=dict(zip(names, memory, strict=True)))
+
+
+def test_the_rates_of_the_last_seconds_are_shown() -> None:
+    text = " ".join(" ".join(screen(120, [DESTINATION], [])).split())
+
+    assert "in the last 10 s: accepted 812.2/s, sent 1,800.0/s; latency p50 0.80 s, p95 1.25 s" in text
 
 
 def test_a_full_queue_is_shown() -> None:

@@ -18,9 +18,10 @@ from dead_letters import replay as replays
 from dead_letters.query import Filter
 from dead_letters.record import DeadLetter
 from dead_letters.replay import ReplayContext
+from delivery import identity_memory
 from delivery.batching import Request
 from delivery.outcomes import Delivered, Outcome, Rejected, Response, RetryLater
-from lanes import keys
+from lanes import keys, suppression
 from mapping.envelope import pack, unpack
 from tests.claims import deliver_one
 from tests.queues import queue_of
@@ -282,6 +283,7 @@ def test_a_dry_run_counts_what_would_be_sent_and_changes_nothing(client: redis.R
 
     assert (ended.state, ended.processed) == ("done", 4)
     assert ended.figures == {
+        "people": 1,
         "fail_again": 1,
         "changed": 1,
         "operation:person event": 1,
@@ -306,6 +308,7 @@ def test_a_dry_run_of_a_refused_privacy_request_compares_each_of_its_operations(
     ended = replay(client, destination, mode="dry_run")
 
     assert ended.figures == {
+        "people": 2,
         "fail_again": 0,
         "changed": 0,
         "operation:person delete": 2,
@@ -324,6 +327,41 @@ def test_an_update_that_is_older_than_one_sent_since_is_a_risk(client: redis.Red
     risks = [name for name in replay(client, destination, mode="dry_run").figures if name.startswith("risk:")]
 
     assert risks == ["risk:older than an update that was sent since: newer values are not overwritten"]
+
+
+def test_what_became_of_the_person_since_and_campaigns_are_risks(client: redis.Redis) -> None:
+    destination, queue = configured(), queue_of(client, QUEUE)
+    hour_ago = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3600))
+    for user in ("jo", "al"):
+        send_events(client, track("bad", userId=user, messageId=user, timestamp=hour_ago))
+    work(client, destination, bad=refused())
+    deleted = {"identifiers": {"id": "jo"}}
+    identity_memory.remember(queue, [identity_memory.Change("delete", deleted, int(time.time() * 1000))])
+
+    figures = replay(client, destination, mode="dry_run").figures
+
+    assert {name: count for name, count in figures.items() if name.startswith("risk:")} == {
+        "risk:at most 72 h old: it may trigger campaigns": 2,
+        "risk:older than the deletion of its person: it is dropped, or buried again with `after_deletion`": 1,
+    }
+    assert figures["people"] == 2
+    assert not client.keys("*:people")
+
+
+def test_a_dead_letter_of_a_suppressed_person_is_never_sent(client: redis.Redis) -> None:
+    destination, queue = configured(), queue_of(client, QUEUE)
+    for user in ("jo", "al"):
+        send_events(client, track("bad", userId=user, messageId=user))
+    work(client, destination, bad=refused())
+    suppression.suppress(queue, [lanes.digest("id:jo")])
+
+    planned = replay(client, destination, mode="dry_run").figures
+    ended = replay(client, destination)
+
+    assert planned["risk:its person is suppressed: it is not sent, and stays a dead letter"] == 1
+    assert (planned["operation:person event"], planned["people"]) == (1, 1)
+    assert (ended.done, ended.skipped) == (1, 1)
+    assert [dead_letter.event["userId"] for dead_letter in dead_letters(client)] == ["jo"]
 
 
 def test_a_dead_letter_that_blocks_keeps_its_position_and_its_attempts(client: redis.Redis) -> None:

@@ -12,6 +12,8 @@ import lanes
 import mapping
 from delivery import identity_memory
 from privacy import erasure, purge
+from series import recent_events
+from series.recent_events import RecentEvents
 from tests.queues import queue_of
 from tests.unit.privacy.test_erasure import JO, QUEUE, append, context, remove, sent
 
@@ -100,3 +102,16 @@ def test_a_plan_lists_what_would_be_followed_and_removes_nothing(client: redis.R
     assert planned == purge.Plan(followed=("id:jo",), is_alone=False, events=2, dead_letters=0, log=0)
     assert purge.plan(context(client), JO).followed == (lanes.digest("id:al").hex(),)
     assert lanes.stats(queue_of(client, QUEUE)).waiting == 2
+
+
+def test_an_erasure_removes_all_recent_events(client: redis.Redis) -> None:
+    """Each of them may be of the person: nothing says of which person one is."""
+    queue = queue_of(client, QUEUE)
+    append(client, "of jo", userId="jo")
+    claim = lanes.claim(queue, lease_ms=1000, max_events=1, max_bytes=10**6, max_depth=0, poll_ms=0)
+    RecentEvents().keep(queue, claim.events)
+    assert list(recent_events.read(queue))
+
+    remove(client)
+
+    assert not list(recent_events.read(queue))

@@ -1,0 +1,1 @@
+"""`segue diff`: what another configuration makes of the same events."""

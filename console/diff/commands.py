@@ -1,0 +1,109 @@
+"""The command `segue diff`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+import mapping
+from console import checking
+from console.diff.comparison import KINDS
+from console.diff.report import report
+from console.errors import CommandError
+from console.options import AsJson, Destination
+from console.output import out, print_json, print_line
+from console.session import Session
+from dead_letters import query
+from dead_letters.query import Filter
+from ingest import events
+from ingest.errors import Refusal
+from ingest.events import Reception
+from series import recent_events
+from settings import read_document
+
+app = typer.Typer()
+
+FailOn = Enum("FailOn", {kind: kind.replace("_", "-") for kind in (*KINDS, "any")})  # type: ignore[misc]
+
+
+@app.command(name="diff")
+def show_differences(
+    old: Annotated[Path, typer.Argument(help="A TOML file, such as the present configuration.")],
+    new: Annotated[Path, typer.Argument(help="The TOML file that is to replace it.")],
+    file: Annotated[
+        str | None,
+        typer.Option("--events", metavar="FILE", help="JSON lines of events, or of `segue dead export`; - is stdin."),
+    ] = None,
+    destination: Destination = None,
+    fail_on: Annotated[
+        list[FailOn] | None, typer.Option(help="Exit with 1 when there is a difference of this kind; repeatable.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what another configuration makes of the same events. Sends nothing.
+
+    The events are those of a file, else the recent events and the dead letters of the destination. Requests are
+    unchanged, changed, newly sent, no longer sent, or newly refused by the mapping.
+    """
+    now_s = time.time()
+    before, after = _destinations(old), _destinations(new)
+    names = [name for name in after if name in before and destination in (None, name)]
+    if not names:
+        raise CommandError(f"no destination of {new} is in {old}: {', '.join(before)}; rename one, or say another")
+    given = None if file is None else list(_read(file, now_s))
+    reports = [report(before[name], after[name], _stored(name) if given is None else given, now_s) for name in names]
+    for result in reports:
+        if as_json:
+            print_json(result.json())
+        else:
+            for line in result.render():
+                out.print(line, soft_wrap=True)
+    for name in sorted(before.keys() ^ after.keys()) if not as_json and destination is None else []:
+        print_line(f"{name}: only in {old if name in before else new}, so it was not compared")
+    wanted = {each.name for each in fail_on or []}
+    if any(wanted & {group.kind, "any"} for result in reports for group in result.groups.values()):
+        raise typer.Exit(1)
+
+
+def _destinations(file: Path) -> dict[str, mapping.Destination]:
+    document = read_document(file)
+    faults = checking.faults(document)
+    if faults:
+        raise CommandError("\n".join(f"{file}: {fault}" for fault in faults))
+    return dict(mapping.destinations(document))
+
+
+def _stored(name: str) -> Iterator[Any]:
+    """Yield the recent events of a destination, and the events of its dead letters."""
+    session = Session.join()
+    (queue,) = session.queues(session.chosen(name))
+    yield from (recent.event for recent in recent_events.read(queue))
+    yield from (dead_letter.event for dead_letter in query.matching(queue, Filter()))
+
+
+def _read(file: str, now_s: float) -> Iterator[Any]:
+    """Yield the events of a file, as ingest stores them. Raises CommandError: a line is none."""
+    lines = sys.stdin.buffer if file == "-" else Path(file).read_bytes().splitlines()
+    reception = Reception(datetime.fromtimestamp(now_s, UTC))
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield _event(f"{file}, line {number}", line, reception)
+
+
+def _event(where: str, line: bytes, reception: Reception) -> Any:
+    try:
+        value = orjson.loads(line)
+        event = value["event"] if isinstance(value, dict) and isinstance(value.get("event"), dict) else value
+        return events.completed(event, reception).event
+    except orjson.JSONDecodeError as error:
+        raise CommandError(f"{where}: is not JSON: {error}") from None
+    except Refusal as refusal:
+        raise CommandError(f"{where}: ingest refuses the event: {refusal}") from None

@@ -1,0 +1,87 @@
+"""What two configurations of a destination make of one event, request by request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, Literal, NamedTuple
+
+import mapping
+from dead_letters.changes import Change, changes
+
+Kind = Literal["unchanged", "changed", "newly_sent", "no_longer_sent", "newly_refused", "refused_as_before"]
+KINDS: Final = ("changed", "newly_sent", "no_longer_sent", "newly_refused")
+
+_PRIVACY_REQUEST = "privacy request"
+
+
+class Difference(NamedTuple):
+    """What became of one request. `reason`: why it is refused, or filtered with its event."""
+
+    kind: Kind
+    subscription: str
+    changes: tuple[Change, ...] = ()
+    reason: str | None = None
+
+
+class _Sent(NamedTuple):
+    path: str
+    body: Any
+
+
+class Comparison:
+    """Compares the translations of one destination by two configurations."""
+
+    def __init__(self, old: mapping.Destination, new: mapping.Destination) -> None:
+        self._old, self._new = old, new
+
+    def of(self, event: Any, now_s: float) -> list[Difference]:
+        """Return what becomes of each request that one of the two makes of an event, or refuses to make.
+
+        Requests of subscriptions with one name are compared. An equal request of another name is unchanged: its
+        subscription has a new name.
+        """
+        old, new = (mapping.translate(event, destination, now_s) for destination in (self._old, self._new))
+        if old == new and self._names(self._old) == self._names(self._new):
+            before = [Difference("unchanged", name) for name, _ in _sent(old, self._old)]
+            return before + [Difference("refused_as_before", failure.name) for failure in old.failures]
+        return list(self._compared(old, new))
+
+    @staticmethod
+    def _names(destination: mapping.Destination) -> list[str]:
+        return [subscription.name for subscription in destination.subscriptions]
+
+    def _compared(self, old: mapping.Translation, new: mapping.Translation) -> Iterator[Difference]:
+        before, after = list(_sent(old, self._old)), list(_sent(new, self._new))
+        for name, sent in list(before):
+            equal = [pair for pair in after if pair[1] == sent]
+            if equal:
+                same = (name, sent) if (name, sent) in equal else equal[0]
+                before.remove((name, sent))
+                after.remove(same)
+                yield Difference("unchanged", same[0])
+        were_refused = {failure.name for failure in old.failures}
+        refused = {failure.name: failure.message for failure in new.failures}
+        for name, sent in before:
+            other = next((pair for pair in after if pair[0] == name), None)
+            if other:
+                after.remove(other)
+                yield Difference("changed", name, tuple(_changes(sent, other[1])))
+            elif name in refused:
+                yield Difference("newly_refused", name, reason=refused.pop(name))
+            else:
+                yield Difference("no_longer_sent", name, reason=new.filtered)
+        yield from (Difference("newly_sent", name) for name, _ in after)
+        for name, message in refused.items():
+            yield Difference("refused_as_before" if name in were_refused else "newly_refused", name, reason=message)
+
+
+def _sent(translation: mapping.Translation, destination: mapping.Destination) -> Iterator[tuple[str, _Sent]]:
+    names = {subscription.index: subscription.name for subscription in destination.subscriptions}
+    for operation in translation.operations:
+        yield names.get(operation.subscription, _PRIVACY_REQUEST), _Sent(operation.path, operation.body)
+
+
+def _changes(old: _Sent, new: _Sent) -> Iterator[Change]:
+    if old.path != new.path:
+        yield Change("path", old.path, new.path)
+    yield from changes(old.body, new.body)

@@ -1,0 +1,200 @@
+"""`segue diff`: what another configuration makes of the same events, request by request."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import fakeredis
+import orjson
+import pytest
+import redis
+from typer.testing import CliRunner, Result
+
+import lanes
+from console import cli
+from console.errors import CommandError
+from mapping.envelope import pack
+from mapping.subscription import presets
+from series.recent_events import RecentEvents
+from tests.queues import queue_of
+
+NO_PRESETS = "".join(f'"{row["name"]}" = false\n' for row in presets())
+HEAD = f"""
+[sources.web]
+write_key = "web"
+trust = "server"
+destinations = ["journeys"]
+[destinations.journeys]
+site_id = "s"
+api_key = "k"
+[destinations.journeys.presets]
+{NO_PRESETS}
+"""
+OLD = f"""{HEAD}
+[[destinations.journeys.subscriptions]]
+name = "Orders"
+action = "trackEvent"
+trigger = 'type = "track" and event = "Order Placed"'
+[destinations.journeys.subscriptions.mapping]
+data = {{ total = {{ "@path" = "$.properties.total" }} }}
+
+[[destinations.journeys.subscriptions]]
+name = "Carts"
+action = "trackEvent"
+trigger = 'type = "track" and event = "Cart Viewed"'
+
+[[destinations.journeys.subscriptions]]
+name = "People"
+action = "createUpdatePerson"
+trigger = 'type = "identify"'
+"""
+# The total of an order is a text, carts are gone, people have another name, and refunds are new.
+NEW = f"""{HEAD}
+[[destinations.journeys.subscriptions]]
+name = "Orders"
+action = "trackEvent"
+trigger = 'type = "track" and event = "Order Placed"'
+[destinations.journeys.subscriptions.mapping]
+data = {{ total = {{ "@template" = "{{{{properties.total}}}} EUR" }} }}
+
+[[destinations.journeys.subscriptions]]
+name = "Refunds"
+action = "trackEvent"
+trigger = 'type = "track" and event = "Refunded"'
+
+[[destinations.journeys.subscriptions]]
+name = "Everyone"
+action = "createUpdatePerson"
+trigger = 'type = "identify"'
+"""
+
+
+def event(name: str, number: int = 1, **members: Any) -> dict[str, Any]:
+    common = {"type": "track", "event": name, "userId": f"u{number}", "messageId": f"m-{name}-{number}"}
+    return common | {"timestamp": "2026-01-05T10:00:00.000Z"} | members
+
+
+EVENTS = [
+    *(event("Order Placed", number, properties={"total": number}) for number in range(1, 6)),
+    event("Cart Viewed"),
+    event("Refunded"),
+    {"type": "identify", "userId": "u1", "traits": {"plan": "pro"}, "timestamp": "2026-01-05T10:00:00.000Z"},
+    event("Unknown"),
+]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    for name, text in (("old.toml", OLD), ("new.toml", NEW)):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "events.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in EVENTS))
+    return tmp_path
+
+
+def diff(files: Path, *arguments: str, old: str = "old.toml", new: str = "new.toml") -> Result:
+    line = ["diff", str(files / old), str(files / new), *arguments]
+    return CliRunner().invoke(cli.app, line, env={"COLUMNS": "200"})
+
+
+def of_file(files: Path, *arguments: str) -> Result:
+    return diff(files, "--events", str(files / "events.jsonl"), *arguments)
+
+
+def test_requests_are_compared_and_grouped(files: Path) -> None:
+    found = json.loads(of_file(files, "--json").stdout)
+
+    assert (found["destination"], found["events"]) == ("journeys", 9)
+    assert found["requests"] == {
+        "unchanged": 1,
+        "changed": 5,
+        "newly_sent": 1,
+        "no_longer_sent": 1,
+        "newly_refused": 0,
+        "refused_as_before": 0,
+    }
+    groups = {group["kind"]: group for group in found["differences"]}
+    changed = groups["changed"]
+    assert (changed["subscription"], changed["fields"], changed["count"]) == ("Orders", ["attributes.total"], 5)
+    assert changed["examples"][0] == {
+        "message_id": "m-Order Placed-1",
+        "changes": [{"field": "attributes.total", "before": 1, "after": "1 EUR"}],
+    }
+    assert len(changed["examples"]) == 3
+    assert (groups["newly_sent"]["subscription"], groups["no_longer_sent"]["subscription"]) == ("Refunds", "Carts")
+
+
+def test_a_configuration_does_not_differ_from_itself(files: Path) -> None:
+    result = diff(files, "--events", str(files / "events.jsonl"), "--fail-on", "any", new="old.toml")
+
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == ["journeys: 9 events, 7 requests unchanged"]
+
+
+def test_people_read_what_changes_with_an_example(files: Path) -> None:
+    lines = [line.strip() for line in of_file(files).stdout.splitlines()]
+
+    assert lines[0] == "journeys: 9 events, 1 request unchanged"
+    assert lines[1:3] == ["changed: 5 requests of Orders", 'attributes.total: 1 → "1 EUR"']
+    assert "newly sent: 1 request of Refunds" in lines
+    assert "no longer sent: 1 request of Carts" in lines
+
+
+@pytest.mark.parametrize(
+    ("kinds", "code"), [((), 0), (("newly-refused",), 0), (("changed",), 1), (("newly-refused", "no-longer-sent"), 1)]
+)
+def test_a_kind_of_difference_ends_with_1_on_demand(files: Path, kinds: tuple[str, ...], code: int) -> None:
+    assert of_file(files, *(text for kind in kinds for text in ("--fail-on", kind))).exit_code == code
+
+
+def test_a_mapping_that_refuses_and_a_filter_are_named(files: Path) -> None:
+    stricter = OLD.replace('name = "Orders"\naction = "trackEvent"', 'name = "Orders"\naction = "trackPageView"')
+    drops = """[[destinations.journeys.filters]]\nif = 'event = "Cart Viewed"'\naction = "drop"\n"""
+    (files / "stricter.toml").write_text(stricter + drops)
+    result = diff(files, "--events", str(files / "events.jsonl"), "--json", new="stricter.toml")
+    groups = {group["kind"]: group for group in json.loads(result.stdout)["differences"]}
+
+    assert groups["no_longer_sent"]["reason"].startswith("filter: ")
+    assert (groups["newly_refused"]["subscription"], groups["newly_refused"]["count"]) == ("Orders", 5)
+    assert "url" in groups["newly_refused"]["reason"]
+
+
+def test_recent_events_and_dead_letters_are_compared_without_a_file(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = fakeredis.FakeRedis()
+    monkeypatch.setattr(redis.Redis, "from_url", lambda *_, **__: client)
+    monkeypatch.setenv("SEGUE_CONFIG", str(files / "old.toml"))
+    failure = {"class": "rejected", "message": "no", "faults": [], "buried_at_ms": 1_700_000_000_000}
+    buried = lanes.ImportedDeadLetter(None, 1, ("id:u1",), pack("web", EVENTS[0]), orjson.dumps(failure))
+    lanes.import_dead_letters(queue_of(client, "journeys"), [buried])
+
+    claimed = lanes.ClaimedEvent(1, 0, 0, 0, 0, (), pack("web", EVENTS[1]))
+    RecentEvents().keep(queue_of(client, "journeys"), [claimed])
+
+    found = json.loads(diff(files, "--json").stdout)
+
+    assert (found["events"], found["requests"]["changed"]) == (2, 2)
+
+
+def test_a_destination_in_one_file_only_is_named(files: Path) -> None:
+    (files / "new.toml").write_text(NEW + '[destinations.other]\nsite_id = "s"\napi_key = "k"\n')
+
+    assert of_file(files).stdout.splitlines()[-1].startswith("other: only in ")
+    assert isinstance(of_file(files, "--destination", "other").exception, CommandError)
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (b"{", "line 1: is not JSON"),
+        (b'{"type": "track"}', "line 1: ingest refuses the event: event:"),
+        (b"[]", "line 1: ingest refuses the event: the event must be a JSON object"),
+    ],
+)
+def test_a_line_that_is_no_event_is_named(files: Path, line: bytes, text: str) -> None:
+    (files / "events.jsonl").write_bytes(line)
+    result = of_file(files)
+
+    assert text in str(result.exception)
