@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 import pyarrow as pa
 
-from delivery.recording.entries import Entry, LoggedItem
+from delivery.recording.entries import Entry
 from lanes.keys import DIGEST_BYTES
 
 _TIME = pa.timestamp("ms", tz="UTC")
@@ -61,36 +61,48 @@ class Row:
     body: str | None  # as sent, JSON; None: a decision, or the ledger keeps no contents
 
 
-def of_entry(entry: Entry, *, contents: bool = True) -> Iterator[Row]:
-    """Yield the rows of an entry of the delivery log. Without `contents` they have neither bodies nor texts of
+def of_entry(entry: Entry, *, contents: bool = True) -> list[Row]:
+    """Return the rows of an entry of the delivery log. Without `contents` they have neither bodies nor texts of
     Customer.io."""
+    return [Row(*values) for values in values_of(entry, contents=contents)]
+
+
+def values_of(entry: Entry, *, contents: bool) -> list[tuple[Any, ...]]:
+    """Return the values of the rows of an entry, in the order of the columns. Rows themselves cost a third more."""
+    values = []
     for item in entry.items:
-        outcome, reason = _outcome(entry, item, contents)
-        source, _, message_id = item.message_id.partition(":")
-        digests = tuple([item.digests[at : at + _DIGITS] for at in range(0, len(item.digests), _DIGITS)])
-        yield Row(
-            entry.id,
-            item.sequence,
-            outcome,
-            reason,
-            source,
-            message_id,
-            digests[0] if digests else "",
-            digests,
-            item.accepted_ms,
-            entry.claimed_ms,
-            entry.sent_ms,
-            entry.responded_ms,
-            entry.worker,
-            entry.path,
-            item.unapplied,
-            item.body.decode() if contents and item.body is not None else None,
+        sequence, accepted_ms, joined, message_key, text, unapplied, outcome, body = item
+        if entry.path is None:
+            outcome, reason = _fate(outcome)
+            text = ": ".join(filter(None, (reason, text if contents else None))) or None
+        source, _, message_id = message_key.partition(":")
+        digests = tuple([joined[at : at + _DIGITS] for at in range(0, len(joined), _DIGITS)])
+        values.append(
+            (
+                entry.id,
+                sequence,
+                outcome,
+                text if contents or entry.path is None else None,
+                source,
+                message_id,
+                digests[0] if digests else "",
+                digests,
+                accepted_ms,
+                entry.claimed_ms,
+                entry.sent_ms,
+                entry.responded_ms,
+                entry.worker,
+                entry.path,
+                unapplied,
+                body.decode() if contents and body is not None else None,
+            )
         )
+    return values
 
 
-def table_of(rows: Iterable[Row]) -> pa.Table:
-    """Return the rows as a table, in their order."""
-    columns = list(zip(*map(_values, rows), strict=True)) or [()] * len(SCHEMA)
+def table_of(values: Iterable[Sequence[Any]]) -> pa.Table:
+    """Return rows as a table, in their order: the values of each, in the order of the columns."""
+    columns = list(zip(*values, strict=True)) or [()] * len(SCHEMA)
     return pa.table([pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], SCHEMA)
 
 
@@ -107,18 +119,6 @@ def of_table(table: pa.Table) -> list[Row]:
 def sorted_rows(table: pa.Table) -> pa.Table:
     """Return the table in the order of the files: by digest, then by time."""
     return table.sort_by([("digest", "ascending"), ("sent_at", "ascending")])
-
-
-def _values(row: Row) -> tuple[Any, ...]:
-    return tuple([getattr(row, name) for name in Row.__slots__])
-
-
-def _outcome(entry: Entry, item: LoggedItem, contents: bool) -> tuple[str, str | None]:
-    text = item.reason if contents else None
-    if entry.path is not None:
-        return item.outcome, text
-    fate, reason = _fate(item.outcome)
-    return fate, ": ".join(filter(None, (reason, text))) or None
 
 
 @lru_cache(maxsize=1000)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 import lanes
 from delivery import log as delivery_log
@@ -16,7 +16,6 @@ from delivery.recording import entries
 from delivery.recording.entries import Entry
 from ledger import rows
 from ledger.files import Files
-from ledger.rows import Row
 from logs import events as log
 
 BATCH_BYTES: Final = 8_000_000  # as stored in Redis; about ten times as much as rows
@@ -36,17 +35,17 @@ def write_batch(files: Files, queue: lanes.Queue, ensure_owner: Callable[[], Non
     unwritten = [entry for entry in found.values() if entry.id not in written]
     ensure_owner()
     for at_ms, of_hour in groupby(sorted(unwritten, key=_hour), key=_hour):
-        table = rows.table_of(row for entry in of_hour for row in _rows(entry, queue.name, contents))
+        table = rows.table_of(each for entry in of_hour for each in _values(entry, queue.name, contents))
         if table.num_rows:
             files.add(files.hour_of(at_ms), table)
     delivery_log.discard_written(queue, [entries.id_of(each) for each in packed])
     return len(packed)
 
 
-def _rows(entry: Entry, destination: str, contents: bool) -> list[Row]:
-    """Return the rows of an entry; none when it causes an exception that no code expected."""
+def _values(entry: Entry, destination: str, contents: bool) -> list[tuple[Any, ...]]:
+    """Return the values of an entry's rows; none when it causes an exception that no code expected."""
     try:
-        return list(rows.of_entry(entry, contents=contents))
+        return rows.values_of(entry, contents=contents)
     except Exception as error:
         log.unhandled("an entry for the ledger", error, destination=destination)
         return []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import orjson
 import redis
@@ -90,6 +91,11 @@ def row(number: int, sent_ms: int = NOON_MS, *keys: str, outcome: str = "deliver
         unapplied=None,
         body=f'{{"number":{number}}}',
     )
+
+
+def values(rows: Iterable[Row]) -> list[tuple[Any, ...]]:
+    """Return the values of rows, as `table_of` takes them."""
+    return [tuple(getattr(each, name) for name in Row.__slots__) for each in rows]
 
 
 def ulid(sent_ms: int, number: int) -> str:

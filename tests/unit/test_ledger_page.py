@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import lanes
 from ledger.files import Files
 from ledger.rows import SCHEMA, table_of
-from tests.ledgers import HOUR_MS, NOON_MS, QUEUE, row
+from tests.ledgers import HOUR_MS, NOON_MS, QUEUE, row, values
 
 PAGE = (Path(__file__).parents[2] / "docs" / "ledger.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
@@ -31,7 +32,7 @@ def directory(tmp_path: Path) -> Path:
         sent_ms = NOON_MS + hour * HOUR_MS
         rows = [row(10 * hour + number, sent_ms) for number in range(3)]
         rows.append(row(10 * hour + 4, sent_ms, outcome="rejected", reason="no such person"))
-        files.add(files.hour_of(sent_ms), table_of(rows))
+        files.add(files.hour_of(sent_ms), table_of(values(rows)))
     return tmp_path
 
 
@@ -52,8 +53,8 @@ def test_the_table_has_every_column_with_its_type() -> None:
 def test_the_queries_have_the_figures_of_the_rows(directory: Path) -> None:
     files = Files(directory, QUEUE)
     decision = row(50, NOON_MS, outcome="filtered", reason="a filter")
-    values = {name: getattr(decision, name) for name in decision.__slots__} | {"path": None, "responded_ms": None}
-    files.add(files.hour_of(NOON_MS), table_of([type(decision)(**values)]))
+    decision = replace(decision, path=None, responded_ms=None)
+    files.add(files.hour_of(NOON_MS), table_of(values([decision])))
 
     by_hour, reasons, latencies = (run(directory, query) for query in QUERIES)
 
