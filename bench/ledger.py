@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
 
 import orjson
 
@@ -31,15 +30,16 @@ from delivery.batching import Item, Request
 from delivery.log import Recorder
 from delivery.outcomes import Delivered
 from delivery.ulid import derived_ulid
-from ledger import reading, rows, writing
+from ledger import reading, writing
 from ledger.files import Files
 from ledger.reading import Wanted
 from ledger.rows import Row
 from mapping.operation import BATCH_PATH
+from tests.ledgers import table_of
 
 ROWS = int(os.environ.get("ROWS", "20000000"))
 ROUNDS = int(os.environ.get("ROUNDS", "7"))
-EVENTS = int(os.environ.get("EVENTS", "40000"))
+EVENTS = int(os.environ.get("EVENTS", "400000"))  # that take longer than it takes until the writer writes
 HOURS = 30 * 24
 SEARCHES = 50
 WRITTEN_ITEMS = 200_000
@@ -72,14 +72,14 @@ def body_of(chance: random.Random, person: int, number: int) -> bytes:
     )
 
 
-def hour_of_rows(chance: random.Random, starts_ms: int, count: int, people: int) -> Iterator[tuple[Any, ...]]:
-    """Yield the values of the rows of one hour, a hundred for a request."""
+def hour_of_rows(chance: random.Random, starts_ms: int, count: int, people: int) -> Iterator[Row]:
+    """Yield the rows of one hour, a hundred for a request."""
     for number in range(count):
         sent_ms = starts_ms + number * _HOUR_MS // count
         request = sent_ms - number % _ITEMS * _HOUR_MS // count
         person = chance.randrange(people)
         digests = (digest_of("id", person), digest_of("anonymous_id", person))
-        yield (
+        yield Row(
             derived_ulid(request, str(number // _ITEMS)),
             number,
             "delivered",
@@ -107,9 +107,9 @@ def search(directory: Path) -> None:
     for hour in range(HOURS):
         starts_ms = _BEGIN_MS + hour * _HOUR_MS
         found = list(hour_of_rows(chance, starts_ms, ROWS // HOURS, people))
-        known.append(Row(*chance.choice(found)))
+        known.append(chance.choice(found))
         began = time.process_time()
-        files.add(files.hour_of(starts_ms), rows.table_of(found))
+        files.add(files.hour_of(starts_ms), table_of(found))
         spent_s += time.process_time() - began
     bench.figure("ledger.files.write", HOURS * (ROWS // HOURS) / spent_s, "rows/s")
     horizon = reading.horizon(directory, "demo")
@@ -160,6 +160,12 @@ def write(stage: Stage, directory: Path) -> None:
     bench.figure("ledger.write", WRITTEN_ITEMS / (time.process_time() - began), "items/cpu_s")
 
 
+def wait_until_written(stage: Stage) -> None:
+    """Wait until the writer has written everything."""
+    while any(stage.store.llen(key) for key in stage.store.scan_iter("segue:*:log")):
+        time.sleep(0.1)
+
+
 def throughput(stage: Stage) -> None:
     """Measure the throughput with the writer and without, in turns, and what the writer uses meanwhile."""
     stage.start_segue()
@@ -170,8 +176,10 @@ def throughput(stage: Stage) -> None:
     for _ in range(ROUNDS):
         with stopped([pid]):
             alone.append(stage.rate(stage.port, EVENTS))
+        wait_until_written(stage)
         before = cpu_s(pid)
         written.append(stage.rate(stage.port, EVENTS))
+        wait_until_written(stage)
         used_s.append(cpu_s(pid) - before)
     bench.figure("ledger.throughput", median(written), "events/s", median(alone))
     bench.figure("ledger.throughput.writer", median(used_s) / EVENTS * 1e6, "cpu_us/event")

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from delivery.recording.entries import Entry
 from ledger import index, rows
 from ledger.files import DataFile, Files, Hour
 from ledger.rows import Row
@@ -31,6 +32,14 @@ class Wanted(NamedTuple):
     outcomes: frozenset[str] | None = None
     source: str | None = None
     text: str | None = None  # is a part of the reason, in any case
+
+    def may_be_in(self, entry: Entry) -> bool:
+        """Whether an entry of the delivery log may have wanted rows. It is quick, and true for some without any."""
+        if self.digests is not None:
+            return any(digest in item.digests for item in entry.items for digest in self.digests)
+        if self.message_id is not None:
+            return any(item.message_id.endswith(self.message_id) for item in entry.items)
+        return self.request_id in (None, entry.id)
 
     def includes(self, row: Row) -> bool:
         """Whether a row meets the conditions."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, Final
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from delivery.recording.entries import Entry
+from delivery.recording.entries import Entry, LoggedItem
 from lanes.keys import DIGEST_BYTES
 
 _TIME = pa.timestamp("ms", tz="UTC")
@@ -61,49 +63,40 @@ class Row:
     body: str | None  # as sent, JSON; None: a decision, or the ledger keeps no contents
 
 
-def of_entry(entry: Entry, *, contents: bool = True) -> list[Row]:
-    """Return the rows of an entry of the delivery log. Without `contents` they have neither bodies nor texts of
-    Customer.io."""
-    return [Row(*values) for values in values_of(entry, contents=contents)]
+def table_of(entries: Sequence[Entry], *, contents: bool = True) -> pa.Table:
+    """Return the rows of entries of the delivery log, in their order. Without `contents` they have neither bodies nor
+    texts of Customer.io.
 
-
-def values_of(entry: Entry, *, contents: bool) -> list[tuple[Any, ...]]:
-    """Return the values of the rows of an entry, in the order of the columns. Rows themselves cost a third more."""
-    values = []
-    for item in entry.items:
-        sequence, accepted_ms, joined, message_key, text, unapplied, outcome, body = item
-        if entry.path is None:
-            outcome, reason = _fate(outcome)
-            text = ": ".join(filter(None, (reason, text if contents else None))) or None
-        source, _, message_id = message_key.partition(":")
-        digests = tuple([joined[at : at + _DIGITS] for at in range(0, len(joined), _DIGITS)])
-        values.append(
-            (
-                entry.id,
-                sequence,
-                outcome,
-                text if contents or entry.path is None else None,
-                source,
-                message_id,
-                digests[0] if digests else "",
-                digests,
-                accepted_ms,
-                entry.claimed_ms,
-                entry.sent_ms,
-                entry.responded_ms,
-                entry.worker,
-                entry.path,
-                unapplied,
-                body.decode() if contents and body is not None else None,
-            )
-        )
-    return values
-
-
-def table_of(values: Iterable[Sequence[Any]]) -> pa.Table:
-    """Return rows as a table, in their order: the values of each, in the order of the columns."""
-    columns = list(zip(*values, strict=True)) or [()] * len(SCHEMA)
-    return pa.table([pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], SCHEMA)
+    It works on columns: rows as objects would take the processor three times as long.
+    """
+    items = [item for entry in entries for item in _items(entry, contents)]
+    if not items:
+        return SCHEMA.empty_table()
+    sequences, accepted_ms, joined, message_keys, reasons, unapplied, outcomes, bodies = zip(*items, strict=True)
+    heads = (entry[:-1] for entry in entries)
+    ids, paths, workers, claimed_ms, sent_ms, responded_ms = zip(*heads, strict=True)
+    entry_of = pa.array([number for number, entry in enumerate(entries) for _ in entry.items], pa.uint32())
+    keys = pc.split_pattern(pa.array(message_keys, pa.string()), ":", max_splits=1)
+    digests = pa.array(joined, pa.string())
+    found = {
+        "id": pa.array(ids, pa.string()).take(entry_of),
+        "sequence": pa.array(sequences, pa.int64()),
+        "outcome": pa.array(outcomes, pa.string()),
+        "reason": pa.array(reasons, pa.string()),
+        "source": pc.list_element(keys, 0),
+        "message_id": pc.list_element(keys, 1),
+        "digest": pc.utf8_slice_codeunits(digests, 0, _DIGITS),
+        "digests": _divided(joined),
+        "accepted_at": pa.array(accepted_ms, _TIME),
+        "claimed_at": pa.array(claimed_ms, _TIME).take(entry_of),
+        "sent_at": pa.array(sent_ms, _TIME).take(entry_of),
+        "responded_at": pa.array(responded_ms, _TIME).take(entry_of),
+        "worker": pa.array(workers, pa.string()).take(entry_of),
+        "path": pa.array(paths, pa.string()).take(entry_of),
+        "unapplied": pa.array(unapplied, pa.string()),
+        "body": pa.array(bodies, pa.binary()).cast(pa.string()),
+    }
+    return pa.table([found[field.name] for field in SCHEMA], SCHEMA)
 
 
 def of_table(table: pa.Table) -> list[Row]:
@@ -119,6 +112,27 @@ def of_table(table: pa.Table) -> list[Row]:
 def sorted_rows(table: pa.Table) -> pa.Table:
     """Return the table in the order of the files: by digest, then by time."""
     return table.sort_by([("digest", "ascending"), ("sent_at", "ascending")])
+
+
+def _items(entry: Entry, contents: bool) -> list[LoggedItem]:
+    """Return the items of an entry as the ledger has them: a decision has its fate and its reason."""
+    if entry.path is not None:
+        return entry.items if contents else [item._replace(reason=None, body=None) for item in entry.items]
+    decisions = []
+    for item in entry.items:
+        fate, reason = _fate(item.outcome)
+        text = ": ".join(filter(None, (reason, item.reason if contents else None)))
+        decisions.append(item._replace(outcome=fate, reason=text or None))
+    return decisions
+
+
+def _divided(joined: Sequence[str]) -> pa.ListArray:
+    """Return the lists of digests that were joined."""
+    ends = [0, *accumulate(len(each) // _DIGITS for each in joined)]
+    starts = pa.array(range(0, ends[-1] * _DIGITS + 1, _DIGITS), pa.int32())
+    content = pa.py_buffer("".join(joined).encode("ascii"))
+    values = pa.StringArray.from_buffers(ends[-1], starts.buffers()[1], content)
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), values)
 
 
 @lru_cache(maxsize=1000)

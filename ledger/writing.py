@@ -6,9 +6,11 @@ its ids, and nothing is missing or there twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
+
+import pyarrow as pa
 
 import lanes
 from delivery import log as delivery_log
@@ -35,20 +37,23 @@ def write_batch(files: Files, queue: lanes.Queue, ensure_owner: Callable[[], Non
     unwritten = [entry for entry in found.values() if entry.id not in written]
     ensure_owner()
     for at_ms, of_hour in groupby(sorted(unwritten, key=_hour), key=_hour):
-        table = rows.table_of(each for entry in of_hour for each in _values(entry, queue.name, contents))
+        table = _table(list(of_hour), queue.name, contents)
         if table.num_rows:
             files.add(files.hour_of(at_ms), table)
     delivery_log.discard_written(queue, [entries.id_of(each) for each in packed])
     return len(packed)
 
 
-def _values(entry: Entry, destination: str, contents: bool) -> list[tuple[Any, ...]]:
-    """Return the values of an entry's rows; none when it causes an exception that no code expected."""
+def _table(found: Sequence[Entry], destination: str, contents: bool) -> pa.Table:
+    """Return the rows of the entries, without an entry that causes an exception that no code expected."""
     try:
-        return rows.values_of(entry, contents=contents)
+        return rows.table_of(found, contents=contents)
     except Exception as error:
-        log.unhandled("an entry for the ledger", error, destination=destination)
-        return []
+        if len(found) == 1:
+            log.unhandled("an entry for the ledger", error, destination=destination)
+            return rows.SCHEMA.empty_table()
+        middle = len(found) // 2
+        return pa.concat_tables([_table(half, destination, contents) for half in (found[:middle], found[middle:])])
 
 
 def _hour(entry: Entry) -> int:

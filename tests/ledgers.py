@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import orjson
+import pyarrow as pa
 import redis
 
 import lanes
@@ -17,7 +17,7 @@ from delivery.log import Recorder
 from delivery.outcomes import Delivered, Outcome
 from delivery.recording.entries import Packer
 from ledger.files import Files
-from ledger.rows import Row, of_table
+from ledger.rows import SCHEMA, Row, of_table
 from mapping.operation import BATCH_PATH
 from tests.queues import queue_of
 
@@ -93,9 +93,10 @@ def row(number: int, sent_ms: int = NOON_MS, *keys: str, outcome: str = "deliver
     )
 
 
-def values(rows: Iterable[Row]) -> list[tuple[Any, ...]]:
-    """Return the values of rows, as `table_of` takes them."""
-    return [tuple(getattr(each, name) for name in Row.__slots__) for each in rows]
+def table_of(rows: Iterable[Row]) -> pa.Table:
+    """Return rows as a table."""
+    columns = zip(*([getattr(each, name) for name in Row.__slots__] for each in rows), strict=True)
+    return pa.table([pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], SCHEMA)
 
 
 def ulid(sent_ms: int, number: int) -> str:

@@ -36,9 +36,8 @@ def find(session: Session, destination: str, wanted: Wanted, limit: int) -> list
     from ledger import reading, rows
 
     queue = session.queue(destination)
-    unwritten = [
-        row for entry in delivery_log.all_entries(queue) for row in rows.of_entry(entry) if wanted.includes(row)
-    ]
+    recorded = [entry for entry in delivery_log.all_entries(queue) if wanted.may_be_in(entry)]
+    unwritten = filter(wanted.includes, rows.of_table(rows.table_of(recorded)))
     written = reading.find(session.settings.ledger_path, destination, wanted, limit)
     ids = {row.id for row in written}  # a batch may have been written since Redis was read, or not be removed yet
     found = [*(row for row in unwritten if row.id not in ids), *written]

@@ -24,6 +24,7 @@ OUTCOMES: Final[dict[type[Outcome], str]] = {
     Split: "split",
 }
 _DELIVERED: Final = (None, None, "delivered")
+_SHORT: Final = 4  # values of an item that was simply accepted
 _LEVEL = 1  # half a microsecond for an event
 _BODY_AT = TIME_DIGITS + ULID_CHARACTERS
 
@@ -90,7 +91,7 @@ def unpacked(packed: bytes) -> Entry | None:
         head = orjson.loads(first)
         stored: list[list[Any]] = head["items"]
         items = [
-            LoggedItem._make((*item[:4], *(item[4:] or _DELIVERED), body))
+            LoggedItem(*item, *_DELIVERED, body) if len(item) == _SHORT else LoggedItem(*item, body)
             for item, body in zip(stored, bodies or repeat(None, len(stored)), strict=True)
         ]
         times = head["claimed_ms"], head["sent_ms"], head["responded_ms"]

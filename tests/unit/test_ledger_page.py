@@ -12,8 +12,8 @@ import pytest
 
 import lanes
 from ledger.files import Files
-from ledger.rows import SCHEMA, table_of
-from tests.ledgers import HOUR_MS, NOON_MS, QUEUE, row, values
+from ledger.rows import SCHEMA
+from tests.ledgers import HOUR_MS, NOON_MS, QUEUE, row, table_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "ledger.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
@@ -32,7 +32,7 @@ def directory(tmp_path: Path) -> Path:
         sent_ms = NOON_MS + hour * HOUR_MS
         rows = [row(10 * hour + number, sent_ms) for number in range(3)]
         rows.append(row(10 * hour + 4, sent_ms, outcome="rejected", reason="no such person"))
-        files.add(files.hour_of(sent_ms), table_of(values(rows)))
+        files.add(files.hour_of(sent_ms), table_of(rows))
     return tmp_path
 
 
@@ -54,7 +54,7 @@ def test_the_queries_have_the_figures_of_the_rows(directory: Path) -> None:
     files = Files(directory, QUEUE)
     decision = row(50, NOON_MS, outcome="filtered", reason="a filter")
     decision = replace(decision, path=None, responded_ms=None)
-    files.add(files.hour_of(NOON_MS), table_of(values([decision])))
+    files.add(files.hour_of(NOON_MS), table_of([decision]))
 
     by_hour, reasons, latencies = (run(directory, query) for query in QUERIES)
 

@@ -9,8 +9,7 @@ import pytest
 
 from ledger import compaction
 from ledger.files import Files, Hour
-from ledger.rows import table_of
-from tests.ledgers import HOUR_MS, NOON_MS, QUEUE, all_rows, row, values
+from tests.ledgers import HOUR_MS, NOON_MS, QUEUE, all_rows, row, table_of
 
 
 class Killed(BaseException):
@@ -20,7 +19,7 @@ class Killed(BaseException):
 def hour_with_files(files: Files, *groups: list[int], at_ms: int = NOON_MS) -> Hour:
     hour = files.hour_of(at_ms)
     for numbers in groups:
-        files.add(hour, table_of(values(row(number, at_ms) for number in numbers)))
+        files.add(hour, table_of(row(number, at_ms) for number in numbers))
     return hour
 
 
@@ -132,6 +131,6 @@ def test_days_that_are_over_their_age_are_removed(tmp_path: Path) -> None:
 
 def test_a_name_of_a_destination_is_one_directory(tmp_path: Path) -> None:
     files = Files(tmp_path, "../a/b c")
-    files.add(files.hour_of(NOON_MS), table_of(values([row(1)])))
+    files.add(files.hour_of(NOON_MS), table_of([row(1)]))
 
     assert [path.name for path in tmp_path.iterdir() if path.name != "unfinished"] == ["destination=..%2Fa%2Fb%20c"]

@@ -12,8 +12,8 @@ import lanes
 from ledger import compaction, reading
 from ledger.files import Files
 from ledger.reading import Wanted
-from ledger.rows import Row, table_of
-from tests.ledgers import HOUR_MS, NOON_MS, QUEUE, all_rows, row, values
+from ledger.rows import Row
+from tests.ledgers import HOUR_MS, NOON_MS, QUEUE, all_rows, row, table_of
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
             sent_ms = at_ms + chance.randrange(HOUR_MS)
             chosen = keys[: chance.randint(1, 3)]
             rows.append(row(1000 * number + each, sent_ms, *chosen, outcome=outcome, reason=reason))
-        files.add(files.hour_of(at_ms), table_of(values(rows)))
+        files.add(files.hour_of(at_ms), table_of(rows))
     return path
 
 
@@ -101,7 +101,7 @@ def test_rows_are_found_once_while_their_files_are_replaced(tmp_path: Path) -> N
     files = Files(tmp_path, QUEUE)
     hour, stopping = files.hour_of(NOON_MS), threading.Event()
     for number in range(3):
-        files.add(hour, table_of(values([row(number, NOON_MS, "id:jo")])))
+        files.add(hour, table_of([row(number, NOON_MS, "id:jo")]))
 
     def replace() -> None:
         while not stopping.is_set():
