@@ -91,7 +91,7 @@ def unpacked(packed: bytes) -> Entry | None:
         head = orjson.loads(first)
         stored: list[list[Any]] = head["items"]
         items = [
-            LoggedItem(*item, *_DELIVERED, body) if len(item) == _SHORT else LoggedItem(*item, body)
+            LoggedItem._make((*item, *_DELIVERED, body) if len(item) == _SHORT else (*item, body))
             for item, body in zip(stored, bodies or repeat(None, len(stored)), strict=True)
         ]
         times = head["claimed_ms"], head["sent_ms"], head["responded_ms"]
