@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from ledger.files import DataFile, Files, Hour
 
-MOST_ROWS: Final = 200_000  # of a merged file: about 300 MB of memory while it is written
+MOST_ROWS: Final = 100_000  # of a merged file: it takes 200 MB of memory while it is written
 # So long after its end, entries of an hour are seldom written any more.
 SETTLED_MS: Final = 120_000
 

@@ -111,7 +111,7 @@ def of_table(table: pa.Table) -> list[Row]:
 
 def sorted_rows(table: pa.Table) -> pa.Table:
     """Return the table in the order of the files: by digest, then by time."""
-    return table.sort_by([("digest", "ascending"), ("sent_at", "ascending")])
+    return table.combine_chunks().sort_by([("digest", "ascending"), ("sent_at", "ascending")])
 
 
 def _items(entry: Entry, contents: bool) -> list[LoggedItem]:

@@ -121,8 +121,8 @@ def show_event(
 
     if not _show(session, destination, Wanted(message_id=message_id), message_id, most, as_json):
         names, found = [source.name for source in sources.sources(session.settings.document())], False
-        for queue in session.queues(session.chosen(destination)):
-            for row in waiting.find(queue, session.destinations[queue.name], names, message_id):
+        for name in session.chosen(destination):
+            for row in waiting.find(session, name, names, message_id):
                 found = True
                 print_json(row) if as_json else print_line(waiting.found_line(row))
         if not found:

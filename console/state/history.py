@@ -5,7 +5,7 @@ Without the packages of the extra `ledger`, and without files, this is the deliv
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -83,15 +83,34 @@ def _row_lines(row: Row) -> Iterator[str]:
 
 
 def sent_for(session: Session, queue: lanes.Queue, digest: bytes, limit: int) -> list[dict[str, Any]]:
-    """Return the last `limit` items sent for an ordering key, the newest first, as `delivery.log.Sent`. `item`
-    is null where the ledger keeps no contents."""
-    if not (session.settings.has_ledger and session.settings.ledger_path.is_dir()):
+    """Return the last `limit` items sent for an ordering key, the newest first, as `delivery.log.Sent`. `item` is null
+    where the ledger keeps no contents."""
+    if not _has_files(session):
         return [asdict(item) for item in delivery_log.sent_for(queue, digest, limit)]
     from ledger.reading import Wanted
 
-    outcomes = frozenset(entries.OUTCOMES.values())
-    found = find(session, queue.name, Wanted(digests=frozenset([digest.hex()]), outcomes=outcomes), limit)
-    return [_sent_json(row) for row in found]
+    return _sent(session, queue, Wanted(digests=frozenset([digest.hex()])), limit)
+
+
+def sent_of(
+    session: Session, queue: lanes.Queue, message_id: str, ids: Collection[str], limit: int
+) -> list[dict[str, Any]]:
+    """Return the last `limit` items sent for the events with a message id, as `sent_for` does. `ids`: SOURCE:MESSAGE ID
+    for each source that it may be of."""
+    if not _has_files(session):
+        return [asdict(item) for item in delivery_log.sent_of(queue, ids, limit)]
+    from ledger.reading import Wanted
+
+    return _sent(session, queue, Wanted(message_id=message_id), limit)
+
+
+def _has_files(session: Session) -> bool:
+    return session.settings.has_ledger and session.settings.ledger_path.is_dir()
+
+
+def _sent(session: Session, queue: lanes.Queue, wanted: Wanted, limit: int) -> list[dict[str, Any]]:
+    requests = wanted._replace(outcomes=frozenset(entries.OUTCOMES.values()))
+    return [_sent_json(row) for row in find(session, queue.name, requests, limit)]
 
 
 def _sent_json(row: Row) -> dict[str, Any]:

@@ -121,3 +121,9 @@ def test_without_the_extra_lanes_show_reads_the_delivery_log(monkeypatch: pytest
 def test_a_key_that_no_event_has_is_refused() -> None:
     with pytest.raises(CommandError, match="jo "):
         run("people", "show", "jo")
+
+
+@pytest.mark.usefixtures("directory")
+def test_lanes_find_reads_the_ledger() -> None:
+    assert [(row["where"], row["sequence"]) for row in rows("lanes", "find", "a-1")] == [("sent", 2)]
+    assert [(row["where"], row["sequence"]) for row in rows("lanes", "find", "web:b-0")] == [("sent", 3)]
