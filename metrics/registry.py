@@ -194,7 +194,7 @@ DELIVERY_LATENCY: Final = _histogram(
     "worker",
     "segue_delivery_latency_seconds",
     "destination",
-    (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600),
+    (0.05, 0.1, 0.25, 0.5, 1, 1.25, 1.5, 2, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600),
     "The time from the acceptance of an event to Customer.io's acknowledgement of it, for each of its operations.",
 )
 
