@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 def require(session: Session) -> None:
     """Raise CommandError when the packages for the ledger are not installed."""
     if not session.settings.has_ledger:
-        raise CommandError("the ledger needs the packages of the extra `ledger`: pip install 'segue[ledger]'")
+        raise CommandError(
+            "the ledger needs the packages of the extra `ledger` of pyproject.toml: pip install '.[ledger]'"
+        )
 
 
 def find(session: Session, destination: str, wanted: Wanted, limit: int) -> list[Row]:

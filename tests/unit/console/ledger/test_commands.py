@@ -104,7 +104,7 @@ def test_a_ledger_elsewhere_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_without_the_extra_a_command_names_it(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
     monkeypatch.setattr(settings, "find_spec", lambda _: None)
 
-    with pytest.raises(CommandError, match=r"extra `ledger`: pip install 'segue\[ledger\]'"):
+    with pytest.raises(CommandError, match=r"extra `ledger` of pyproject.toml: pip install '\.\[ledger\]'"):
         run(*command)
 
 
