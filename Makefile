@@ -56,7 +56,7 @@ differential: $(STAMP)
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header --quiet
 lock:
-	$(COMPILE) --extra build --output-file requirements.lock
+	$(COMPILE) --extra build --extra ledger --output-file requirements.lock
 	$(COMPILE) --extra build --extra dev --output-file requirements-dev.lock
 
 clean:

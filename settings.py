@@ -161,6 +161,7 @@ class Settings(BaseSettings):
     settle_s: float = Field(default=5.0, ge=0, le=_DAY_S)
     sweep_s: float = Field(default=1.0, gt=0, le=_DAY_S)
     spill_dir: _Path | None = None
+    ledger_dir: _Path | None = None
     max_cooldown_s: float = Field(default=30.0, gt=0, le=_DAY_S)
     max_fan_in: int = Field(default=10, ge=1, le=1_000_000)
     queue_limit: int = Field(default=1_000_000, ge=1, le=10**12)
@@ -192,6 +193,16 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return where values come from: arguments, then the variables and the files that variables name."""
         return init_settings, _Environment(settings_cls)
+
+    @property
+    def ledger_path(self) -> Path:
+        """The directory of the ledger's files."""
+        return self.data_dir / "ledger" if self.ledger_dir is None else self.ledger_dir
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether the packages are installed that write and read the ledger."""
+        return find_spec("pyarrow") is not None
 
     def broker(self) -> dict[str, Any]:
         """Return the settings of Celery that connect it to its Redis."""

@@ -25,6 +25,7 @@ NAMES = (
     "hot_lane",
     "connections",
     "metrics",
+    "ledger",
     "merges",
     "sigkill",
     "cluster",

@@ -47,7 +47,7 @@ PROCESSES = 4
 def throughput(stage: Stage, first_port: int) -> None:
     """Measure the throughput with scrapes and without, in turns."""
     stage.start_segue()
-    stage.supervisor.start(programs.metrics(stage.environment))
+    stage.supervisor.start(programs.configured("metrics", stage.environment))
     ports = [port for port in range(first_port, first_port + 2 * PROCESSES) if scrape(port)]
     if len(ports) != PROCESSES:
         raise SystemExit(f"{len(ports)} processes serve metrics")

@@ -26,11 +26,13 @@ from console.dead import commands as dead_commands
 from console.demo import run as demo
 from console.diff import commands as diff_commands
 from console.errors import CommandError
+from console.ledger import commands as ledger_commands
 from console.local import health, up
 from console.options import AsJson, Destination
 from console.output import counted, out, print_error, print_json, print_line, print_lines, print_text, safe
 from console.queues import draining, lanes_cli, overrides_cli
 from console.session import Session
+from console.starting import startable, valid
 from console.web import commands as web_commands
 from console.web import users
 from dead_letters.import_export import ImportRefused
@@ -49,7 +51,10 @@ app.add_typer(overrides_cli.app)
 app.add_typer(diff_commands.app)
 app.add_typer(lanes_cli.app, name="lanes")
 app.add_typer(dead_commands.app, name="dead")
-app.add_typer(web_commands.app(lambda: _startable()), name="console")
+app.add_typer(web_commands.app(startable), name="console")
+app.add_typer(ledger_commands.app, name="ledger")
+app.add_typer(ledger_commands.people, name="people")
+app.add_typer(ledger_commands.events, name="events")
 
 # Celery warns of root, and of a group without a name, because of messages in pickle. Segue accepts JSON only, and a
 # container often runs as either. Celery has no switch for it: C_FORCE_ROOT only allows pickle.
@@ -77,7 +82,7 @@ def options(
 @app.command(name="up")
 def run_up() -> None:
     """Run the whole pipeline on this machine until SIGINT or SIGTERM."""
-    settings = _valid(Settings.load())
+    settings = valid(Settings.load())
     users.ensure_safe(settings)
     up.run(settings, typer.echo)
 
@@ -111,7 +116,7 @@ def ingest(
     from ingest.browser import analytics_js
     from ingest.serving import server
 
-    session = _startable()
+    session = startable()
     analytics_js.scripts(session.settings.analytics_js)  # a fault ends the command, and not each of its processes
     with suppress(RedisError):
         for warning in draining.warnings(session):
@@ -123,7 +128,7 @@ def ingest(
 @app.command()
 def worker() -> None:
     """Run one worker process. Any number may run, on any machine that reaches Redis."""
-    session = _startable()
+    session = startable()
     threads = session.settings.concurrency * max(1, len(session.destinations))
     options = f"--pool threads -Q segue --loglevel WARNING -n {heartbeat.NAME} --concurrency {threads}"
     isolated = "--without-gossip --without-mingle --without-heartbeat"
@@ -136,7 +141,7 @@ def serve_metrics() -> None:
     """Serve the metrics of the queues, sources and destinations in Prometheus's format. One process is enough."""
     from console.exporter import process
 
-    process.run(_startable().settings)
+    process.run(startable().settings)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -366,28 +371,6 @@ def main() -> None:
 def _give_up(text: str) -> None:
     print_error(f"segue: {text}")
     sys.exit(2)
-
-
-def _startable() -> Session:
-    """Return the session of a process that may start; print the warnings of its settings. Redis may be unavailable.
-
-    Raises CommandError: the configuration has faults, or a value differs from a queue's. Raises lanes.OtherLayout.
-    """
-    session = Session.join()
-    _valid(session.settings)
-    for warning in checking.settings_warnings(session.settings):
-        print_error(f"segue: warning: {warning}")
-    with suppress(RedisError):
-        session.check_queues()
-    return session
-
-
-def _valid(settings: Settings) -> Settings:
-    """Return the settings. Raises CommandError: the configuration has faults."""
-    faults = checking.faults(settings.document())
-    if faults:
-        raise CommandError("\n".join(["the configuration is invalid:", *faults]))
-    return settings
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from console.errors import CommandError
 from console.operator import operator
 from dead_letters import spill_files
 from delivery import admission
+from delivery.recording import ledger
 from privacy import erasure, purge, receipts
 from privacy.erasure import Rewrite
 from privacy.purge import ErasureContext
@@ -35,6 +36,7 @@ _KINDS = {
     "dead_letters": "dead letters",
     "spilled": "dead letters in spill files",
     "log": "entries of the delivery log",
+    "ledger": "rows of the ledger",
     "message_ids": "message ids",
     "merged": "merged identities",
     "join": "links between identities",
@@ -122,10 +124,12 @@ def report_plans(plans: Sequence[dict[str, Any]]) -> Iterator[str]:
 def _wait(queue: lanes.Queue, receipt: Receipt) -> tuple[Receipt, str | None]:
     """Wait until the receipt is done. Return it, and why it cannot be finished now, None when it is done."""
     while receipt.state != "done":
+        if receipt.state == "ledger" and not ledger.runs(queue):
+            return receipt, "no ledger is running; when it runs, it removes the rows of the person"
         state = admission.read(queue)
-        if heartbeat.count(queue.client) == 0:
+        if receipt.state != "ledger" and heartbeat.count(queue.client) == 0:
             return receipt, "no worker is running; the next one finishes it"
-        if state.paused or state.breaker == "open":
+        if receipt.state != "ledger" and (state.paused or state.breaker == "open"):
             return receipt, f"deliveries are stopped ({state.reason}); it is finished when they resume"
         time.sleep(_POLL_S)
         receipt = receipts.read(queue, receipt.id) or receipt
@@ -143,6 +147,8 @@ def report(results: Sequence[dict[str, Any]], rewrite: Rewrite) -> Iterator[str]
             yield f"  {result['waits_for']}; `segue receipts` shows its state"
         for kind, count in result["removed"].items():
             yield f"  {_KINDS.get(kind, kind)}: {count:,} erased"
+        for name in result["files"]:
+            yield f"  rewritten: {name}"
         if not result["removed"]:
             yield "  nothing to erase"
     others = sorted({key for result in results for key in result["others"]})

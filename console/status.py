@@ -19,7 +19,7 @@ import mapping
 from console import output
 from console.queues import draining
 from console.session import Session
-from console.state import configurations, deliveries, hot_lanes, memory, trends
+from console.state import configurations, deliveries, hot_lanes, ledgers, memory, trends
 from dead_letters import retention
 from delivery import overrides, unapplied, unsent
 from ingest import counters
@@ -99,6 +99,8 @@ def headings(row: dict[str, Any]) -> Iterator[RenderableType]:
         full = f"the queue is full: {row['queue_limit']:,} events are unfinished; ingest answers 429"
         yield _indented(Text(full, style="bold red"))
     for line in deliveries.lines(row):
+        yield _indented(Text(line, style="yellow"))
+    for line in ledgers.lines(row["ledger"]):
         yield _indented(Text(line, style="yellow"))
     if row["now"]:
         yield _indented(trends.line(row["now"]))
@@ -192,6 +194,7 @@ def _destination(queue: lanes.Queue, destination: mapping.Destination, workers: 
         "alarm": retention.exceeded(queue, delivery, int(time.time() * 1000)),
         "hot": hot_lanes.gather(queue, destination, stats.hot),
         **deliveries.gather(queue, delivery, workers),
+        **ledgers.gather(queue),
         "operator": _operator(queue),
         "now": trends.gather(queue),
     }

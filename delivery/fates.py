@@ -6,6 +6,8 @@ from lanes import fates
 from mapping import Translation
 from mapping.envelope import source_of
 
+_SENT = fates.SENT[: fates.SENT.index(",")]
+
 
 def mapped(source: str, translation: Translation) -> str:
     """Return the fate of an event whose operations are delivered, or that has none."""
@@ -14,6 +16,11 @@ def mapped(source: str, translation: Translation) -> str:
     if translation.filtered is not None:
         return fates.name("filtered", source, translation.filtered)
     return fates.name("unmatched", source, ", ".join(translation.not_applicable))
+
+
+def is_sent(counted_as: str) -> bool:
+    """Whether this is the name of the fate of an event that Customer.io acknowledged."""
+    return counted_as.startswith(_SENT)
 
 
 def nothing_left(source: str, *, late: bool) -> str:

@@ -5,39 +5,44 @@ destination's `delivery` table), age and memory. The requests of a claim are wri
 settled: a reader who finds no event of a person in progress finds all requests of that person. Finding a person reads
 the whole log.
 
-An entry is 13 digits, the time in ms at which the request was sent; then, compressed with Zstandard, a JSON object
-`{"path", "worker", "claimed_ms", "sent_ms", "responded_ms", "items"}`. An item is a list `[sequence, accepted at (ms),
-digests of the ordering keys in hex, SOURCE:MESSAGE ID, null or the reason why it was not delivered, the body as sent]`,
-and the reason why it will not be applied, if it is accepted in vain (a key of `delivery.unapplied.REASONS`).
+Where a ledger runs (`ledger`), it moves the entries to its files, and the log is bounded by memory and age alone. The
+log has then also an entry for each claim with the decisions by which nothing was sent: its items have no body.
+
+An entry is 13 digits, the time in ms at which the request was sent; 26 characters, its id, a ULID; then, compressed
+with Zstandard, lines. The first one is a JSON object `{"path", "worker", "claimed_ms", "sent_ms", "responded_ms",
+"items"}`, the others are the bodies of the items as sent. An item is a list `[sequence, accepted at (ms), digests of
+the ordering keys in hex, SOURCE:MESSAGE ID]`. One that was not simply accepted has three values more: the reason why
+not; why it will not be applied, if it is accepted in vain (a key of `delivery.unapplied.REASONS`); and its outcome, of
+`delivery.recording.entries.OUTCOMES`. An entry of decisions has `null` for `path` and `responded_ms`, and how the fate
+of each event is counted (`lanes.fates`) for an outcome.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 import orjson
 from redis.exceptions import OutOfMemoryError
-from zstandard import ZstdCompressor, ZstdError, decompress
 
 import lanes
 from delivery.batching import Request
-from delivery.outcomes import Delivered, Outcome, Send
+from delivery.outcomes import Outcome, Send
+from delivery.recording import entries, ledger
+from delivery.recording.entries import Entry, LoggedItem, Packer, StoredItem, now_ms
 from delivery.scripts import run
 from lanes import Queue, keys
-from lanes.keys import DIGEST_BYTES
 from logs import events as log
 from logs.causes import cause
-from mapping.envelope import JsonObject, encoded
+from mapping.envelope import JsonObject
 
-KEPT_S: Final = 3 * 86_400
+KEPT_S: Final = ledger.AWAY_S
 MEMORY_SHARE: Final = 0.1  # of Redis' `maxmemory`, of all logs together
-_LEVEL = 1  # half a microsecond for an event
-_TIME_DIGITS = 13
+# Where Redis has no `maxmemory`: the bytes of all logs together that wait for a ledger.
+LEDGER_BYTES: Final = 256_000_000
 _PAGE = 100
-_UNREADABLE: Final[JsonObject] = {"items": []}  # in place of a damaged entry
+_DISCARDED_AT_ONCE = 500
 
 IsRemoved = Callable[[int, Sequence[bytes]], bool]  # by an event's sequence and the digests of its ordering keys
 
@@ -65,11 +70,18 @@ class RemovedItem(NamedTuple):
     sequence: int
     digests: Sequence[bytes]  # of the event's ordering keys
     message_id: str  # SOURCE:MESSAGE ID
-    body: JsonObject
+    body: JsonObject  # empty: nothing was sent
+
+
+class Trimmed(NamedTuple):
+    """What trimming the log found and did."""
+
+    has_ledger: bool  # entries are kept for a ledger
+    discarded: int  # entries that a ledger should have written
 
 
 class Recorder:
-    """Records the requests of one claim.
+    """Records the requests of one claim, and where there is a ledger the decisions by which nothing is sent.
 
     A worker that crashes leaves out the requests whose events were not settled; these are sent again.
     """
@@ -77,50 +89,49 @@ class Recorder:
     def __init__(self, queue: Queue, claim: lanes.Claim, worker: str) -> None:
         self._queue = queue
         self._worker = worker
-        self._claimed_ms = _now_ms()
+        self._claimed_ms = now_ms()
         self._events = {event.sequence: (event.accepted_at_ms, b"".join(event.keys).hex()) for event in claim.events}
-        self._compressor = ZstdCompressor(level=_LEVEL)  # its memory costs more than compressing an entry
+        self._packer = Packer(claim.id)
         self._entries: list[bytes] = []
+        self._decisions: list[StoredItem] = []
 
     def recording(self, send: Send) -> Send:
         """Return `send` as a function that keeps each request with its outcomes. A request that cannot be kept was sent
         all the same: the log lacks it."""
 
         def recorded(request: Request) -> list[Outcome]:
-            sent_ms = _now_ms()
+            sent_ms = now_ms()
             outcomes = send(request)
             try:
-                entry = self._entry(request, outcomes, sent_ms)
-                self._entries.append(_packed(sent_ms, orjson.dumps(entry), self._compressor))
+                items = [
+                    (
+                        item.sequence,
+                        *self._events[item.sequence],
+                        item.message_id,
+                        *entries.reason_and_outcome(outcome, item.unapplied),
+                    )
+                    for item, outcome in zip(request.items, outcomes, strict=True)
+                ]
+                self._add(request.path, sent_ms, now_ms(), items, [item.data for item in request.items])
             except Exception as error:
                 log.unhandled("an entry of the delivery log", error, destination=self._queue.name)
             return outcomes
 
         return recorded
 
-    def _entry(self, request: Request, outcomes: Sequence[Outcome], sent_ms: int) -> JsonObject:
-        items = [
-            (
-                item.sequence,
-                *self._events[item.sequence],
-                item.message_id,
-                None if isinstance(outcome, Delivered) else outcome.reason,
-                orjson.Fragment(item.data),
-                *((item.unapplied,) if item.unapplied else ()),
-            )
-            for item, outcome in zip(request.items, outcomes, strict=True)
-        ]
-        return {
-            "path": request.path,
-            "worker": self._worker,
-            "claimed_ms": self._claimed_ms,
-            "sent_ms": sent_ms,
-            "responded_ms": _now_ms(),
-            "items": items,
-        }
+    def decide(self, sequence: int, message_id: str, counted_as: str, text: str | None = None) -> None:
+        """Keep the decision about an event for which nothing is sent, or that becomes a dead letter. `message_id`:
+        SOURCE:MESSAGE ID; `counted_as`: of `delivery.fates`; `text`: what the reason says in detail."""
+        self._decisions.append((sequence, *self._events[sequence], message_id, text, None, counted_as))
 
     def write(self) -> None:
-        """Write the requests since the last call to the log; while Redis is full they are not kept."""
+        """Write what was kept since the last call to the log; while Redis is full it is lost."""
+        if self._decisions:
+            try:
+                self._add(None, now_ms(), None, self._decisions, ())
+            except Exception as error:
+                log.unhandled("decisions for the ledger", error, destination=self._queue.name)
+            self._decisions = []
         if self._entries:
             try:
                 self._queue.client.lpush(_key(self._queue), *self._entries)
@@ -130,35 +141,55 @@ class Recorder:
                 )
             self._entries.clear()
 
+    def _add(
+        self,
+        path: str | None,
+        sent_ms: int,
+        responded_ms: int | None,
+        items: Sequence[StoredItem],
+        bodies: Sequence[bytes],
+    ) -> None:
+        head = {
+            "path": path,
+            "worker": self._worker,
+            "claimed_ms": self._claimed_ms,
+            "sent_ms": sent_ms,
+            "responded_ms": responded_ms,
+            "items": items,
+        }
+        self._entries.append(self._packer.packed(sent_ms, head, bodies))
+
 
 def sent_for(queue: Queue, digest: bytes, limit: int) -> list[Sent]:
     """Return the last `limit` items of events with the ordering key of this digest, the newest first."""
-    return _sent(queue, lambda item: digest in _digests(item), limit)
+    return _sent(queue, lambda item: digest in item.digest_list(), limit)
 
 
 def sent_of(queue: Queue, message_ids: Collection[str], limit: int) -> list[Sent]:
     """Return the last `limit` items of the events with one of these ids, SOURCE:MESSAGE ID, the newest first."""
-    return _sent(queue, lambda item: item[3] in message_ids, limit)
+    return _sent(queue, lambda item: item.message_id in message_ids, limit)
 
 
-def _sent(queue: Queue, is_wanted: Callable[[list[Any]], bool], limit: int) -> list[Sent]:
+def _sent(queue: Queue, is_wanted: Callable[[LoggedItem], bool], limit: int) -> list[Sent]:
     found: list[Sent] = []
-    for entry in map(_unpacked, _packed_entries(queue)):
+    for entry in all_entries(queue):
+        if entry.path is None or entry.responded_ms is None:
+            continue
         found += [
             Sent(
-                sequence=item[0],
-                accepted_ms=item[1],
-                claimed_ms=entry["claimed_ms"],
-                sent_ms=entry["sent_ms"],
-                responded_ms=entry["responded_ms"],
-                message_id=item[3],
-                refusal=item[4],
-                path=entry["path"],
-                worker=entry["worker"],
-                item=item[5],
-                unapplied=item[6] if len(item) > 6 else None,
+                sequence=item.sequence,
+                accepted_ms=item.accepted_ms,
+                claimed_ms=entry.claimed_ms,
+                sent_ms=entry.sent_ms,
+                responded_ms=entry.responded_ms,
+                message_id=item.message_id,
+                refusal=item.reason,
+                path=entry.path,
+                worker=entry.worker,
+                item=_body(item),
+                unapplied=item.unapplied,
             )
-            for item in entry["items"]
+            for item in entry.items
             if is_wanted(item)
         ]
         if len(found) >= limit:
@@ -168,8 +199,13 @@ def _sent(queue: Queue, is_wanted: Callable[[list[Any]], bool], limit: int) -> l
 
 def message_ids(queue: Queue, sequences: Collection[int]) -> dict[int, str]:
     """Return SOURCE:MESSAGE ID of those events of which the log has an item."""
-    items = (item for packed in _packed_entries(queue) for item in _unpacked(packed)["items"])
-    return {item[0]: item[3] for item in items if item[0] in sequences}
+    items = (item for entry in all_entries(queue) for item in entry.items)
+    return {item.sequence: item.message_id for item in items if item.sequence in sequences}
+
+
+def all_entries(queue: Queue) -> Iterator[Entry]:
+    """Yield the entries that can be read, the newest first."""
+    return (entry for packed in _packed_entries(queue) if (entry := entries.unpacked(packed)) is not None)
 
 
 def remove(queue: Queue, is_removed: IsRemoved) -> list[RemovedItem]:
@@ -178,39 +214,63 @@ def remove(queue: Queue, is_removed: IsRemoved) -> list[RemovedItem]:
     An entry that cannot be read is removed as a whole, since nothing is known of its items.
     """
     removed: list[RemovedItem] = []
-    compressor = ZstdCompressor(level=_LEVEL)
     while touched := list(_with_items(queue, is_removed)):
         with queue.client.pipeline(transaction=True) as pipeline:
             for packed, entry, going in touched:
-                staying = [item for item in entry["items"] if item not in going]
-                if staying:
-                    rest = _packed(entry["sent_ms"], encoded(entry | {"items": staying}), compressor)
+                rest = entries.without(entry, going) if entry else None
+                if rest is not None:
                     pipeline.linsert(_key(queue), "BEFORE", cast(str, packed), cast(str, rest))
                 pipeline.lrem(_key(queue), 1, cast(str, packed))
-                removed += [RemovedItem(item[0], _digests(item), item[3], item[5]) for item in going]
+                removed += [
+                    RemovedItem(item.sequence, item.digest_list(), item.message_id, _body(item)) for item in going
+                ]
             pipeline.execute()
     return removed
 
 
 def count(queue: Queue, is_counted: IsRemoved) -> int:
     """Return how many items there are for which `is_counted` is true."""
-    items = (item for packed in _packed_entries(queue) for item in _unpacked(packed)["items"])
-    return sum(is_counted(item[0], _digests(item)) for item in items)
+    items = (item for entry in all_entries(queue) for item in entry.items)
+    return sum(is_counted(item.sequence, item.digest_list()) for item in items)
 
 
-def trim(queue: Queue, requests: int, logs: int) -> None:
+def trim(queue: Queue, requests: int, logs: int) -> Trimmed:
     """Remove the entries beyond the last `requests`, those older than KEPT_S seconds, and the oldest ones while the log
-    uses more than its part of MEMORY_SHARE. `logs` is the number of logs that divide it."""
-    run(queue, "trim_log", requests, KEPT_S * 1000, MEMORY_SHARE / logs)
+    uses more than its part of MEMORY_SHARE. `logs` is the number of logs that divide it.
+
+    Where a ledger is to write the entries, their number has no limit, and without `maxmemory` they use LEDGER_BYTES at
+    most.
+    """
+    has_ledger, discarded = run(queue, "trim_log", requests, KEPT_S * 1000, MEMORY_SHARE / logs, LEDGER_BYTES // logs)
+    return Trimmed(bool(has_ledger), discarded)
 
 
-def _with_items(queue: Queue, is_removed: IsRemoved) -> Iterator[tuple[bytes, JsonObject, list[Any]]]:
+def oldest(queue: Queue, most_bytes: int) -> list[bytes]:
+    """Return the oldest entries as they are stored, the oldest first: as many as have this size, and one at least."""
+    found: list[bytes] = []
+    size = 0
+    while size < most_bytes:
+        page = cast(list[bytes], queue.client.lrange(_key(queue), -len(found) - _PAGE, -len(found) - 1))
+        found += reversed(page)
+        size += sum(map(len, page))
+        if len(page) < _PAGE:
+            break
+    return found
+
+
+def discard_written(queue: Queue, ids: Sequence[bytes]) -> None:
+    """Remove entries that `oldest` returned, by their ids in the same order."""
+    for start in range(0, len(ids), _DISCARDED_AT_ONCE):
+        run(queue, "discard_written", *ids[start : start + _DISCARDED_AT_ONCE])
+
+
+def _with_items(queue: Queue, is_removed: IsRemoved) -> Iterator[tuple[bytes, Entry | None, list[LoggedItem]]]:
     """Yield a page of the entries that have such items: as packed, as read, and the items."""
     found = 0
     for packed in _packed_entries(queue):
-        entry = _unpacked(packed)
-        items = [item for item in entry["items"] if is_removed(item[0], _digests(item))]
-        if items or entry is _UNREADABLE:
+        entry = entries.unpacked(packed)
+        items = [item for item in entry.items if is_removed(item.sequence, item.digest_list())] if entry else []
+        if items or entry is None:
             yield packed, entry, items
             found += 1
         if found == _PAGE:
@@ -225,26 +285,9 @@ def _packed_entries(queue: Queue) -> Iterator[bytes]:
         start += len(page)
 
 
-def _digests(item: list[Any]) -> list[bytes]:
-    joined = bytes.fromhex(item[2])
-    return [joined[at : at + DIGEST_BYTES] for at in range(0, len(joined), DIGEST_BYTES)]
-
-
-def _packed(sent_ms: int, entry: bytes, compressor: ZstdCompressor) -> bytes:
-    return b"%013d%b" % (sent_ms, compressor.compress(entry))
-
-
-def _unpacked(packed: bytes) -> JsonObject:
-    """Return the entry, or _UNREADABLE."""
-    try:
-        entry: JsonObject = orjson.loads(decompress(packed[_TIME_DIGITS:]))
-    except (ZstdError, ValueError):
-        return _UNREADABLE
-    return entry
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+def _body(item: LoggedItem) -> JsonObject:
+    body: JsonObject = orjson.loads(item.body) if item.body is not None else {}
+    return body
 
 
 def _key(queue: Queue) -> str:

@@ -16,6 +16,7 @@ from typing import Final, Literal
 # Numbers that Lua and Python share. A script that names one finds its value at its head.
 TIME_DIGITS = 13  # of a time in ms
 DIGEST_BYTES = 8  # of an ordering key
+ULID_CHARACTERS = 26
 KEY_COUNT = TIME_DIGITS + 1  # where a record has its number of keys, from 1
 BUCKET_BYTES, FINGERPRINT_BYTES = 3, 6  # of a message id
 GENERATIONS = 3  # past generations of message ids that are searched besides the current one
@@ -412,10 +413,25 @@ UNAPPLIED = Key(
 LOG = Key(
     ":log",
     "list",
-    "the last requests with their responses, newest first",
-    "3 days, log_requests entries, a tenth of maxmemory",
+    "the last requests with their responses, newest first; with a ledger, also decisions by which nothing was sent",
+    "3 days, log_requests entries, a tenth of maxmemory; with a ledger, until it is written to a file",
     "delivery",
     personal="data",
+)
+LEDGER = Key(
+    ":ledger",
+    "hash",
+    "state of the ledger: seen_ms, written_ms, entries, discarded, discarded_ms, see `delivery/recording/ledger.py`",
+    _FOR_EVER,
+    "ledger",
+)
+LEDGER_ERASURES = Key(
+    ":ledger_erasures",
+    "hash",
+    "id of a receipt → digests of the ordering keys of a person whose rows the ledger has to remove",
+    "until the ledger has removed the rows",
+    "privacy",
+    personal="digests",
 )
 SAMPLES = Key(
     ":samples:{id}",
@@ -548,6 +564,14 @@ CONSOLE_AUDIT = Key(
     "what operators did in the console, newest first: who, what, and how many",
     "10,000 entries",
     "console",
+)
+LEDGER_OWNER = Key(
+    "segue:ledger",
+    "string",
+    "id of the directory whose ledger process writes",
+    "15 s after its process ended",
+    "ledger",
+    expires=True,
 )
 AOF_REWRITE = Key(
     "segue:aof_rewrite", "string", "a rewrite of the append-only file is wanted", "until requested", "privacy"

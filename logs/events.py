@@ -257,6 +257,33 @@ REQUESTS_UNRECORDED: Final = _event(
     cause="destination error",
 )
 
+# The ledger.
+LEDGER_ENTRIES_DISCARDED: Final = _event(
+    _WARNING,
+    "ledger_entries_discarded",
+    "",
+    "The ledger lacks `count` requests or groups of decisions: Redis keeps no more until the ledger runs.",
+    cause="destination",
+)
+
+LEDGER_ENTRY_UNREADABLE: Final = _event(
+    _ERROR,
+    "ledger_entry_unreadable",
+    "",
+    "Entries of the delivery log cannot be read. The ledger leaves them out.",
+    cause="destination",
+)
+LEDGER_UNWRITTEN: Final = _event(
+    _ERROR,
+    "ledger_unwritten",
+    "",
+    "The ledger cannot be written or read. Redis keeps what is not written; the process tries again.",
+    cause="destination error",
+)
+LEDGER_WAITS: Final = _event(
+    _WARNING, "ledger_waits", "", "Another process writes the ledger. This one waits until it ends.", cause="reason"
+)
+
 # Dead letters and privacy.
 DEAD_LETTERS_EXCEED: Final = _event(
     _WARNING, "dead_letters_exceed", "", "A limit of dead letters is exceeded.", cause="destination limit"

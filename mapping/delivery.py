@@ -26,6 +26,8 @@ class Delivery(BaseModel):
     after_deletion: Literal["drop", "bury"] = "drop"  # what happens to late events of a deleted person
     remember_days: int = Field(default=30, ge=1, le=365)  # how long merges and deletions are remembered
     log_requests: int = Field(default=2000, ge=0, le=1_000_000)  # requests that the delivery log keeps
+    ledger_days: int = Field(default=30, ge=1, le=3650)  # how long the files of the ledger are kept
+    ledger_contents: bool = True  # false: without the bodies of requests and the texts of Customer.io
     ignored_keys: list[str] = Field(default_factory=list)  # keys that all people share, such as "id:0"
 
 

@@ -142,6 +142,25 @@ REPLAY: Final = _metric(
 )
 
 # What leaves.
+LEDGER_AGE: Final = _metric(
+    "gauge",
+    "segue_ledger_age_seconds",
+    "destination",
+    "The time since the process of the ledger last ran; absent without a ledger.",
+)
+LEDGER_ENTRIES: Final = _metric(
+    "counter",
+    "segue_ledger_entries_total",
+    "destination",
+    "Requests, and groups of decisions, that were written to the files of the ledger.",
+)
+LEDGER_DISCARDED: Final = _metric(
+    "counter",
+    "segue_ledger_discarded_total",
+    "destination",
+    "Requests, and groups of decisions, that Redis had no room for until the ledger ran.",
+)
+
 DESTINATION_STATE: Final = _metric(
     "gauge",
     "segue_destination_state",

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError, ResponseError
 import lanes
 import mapping
 from dead_letters.spill_files import TornFile
+from delivery.recording import ledger
 from lanes import Queue, keys, suppression
 from lanes.cluster import servers
 from lanes.records import read_record
@@ -56,6 +57,7 @@ def erase(context: ErasureContext, person: mapping.Person, requested_by: str) ->
     receipts.begin(queue, receipt_id, requested_by=requested_by, request="erase", digests=digests)
     for removed in passes:
         receipts.add(queue, receipt_id, removed.counts)
+    ledger.request_erasure(queue, receipt_id, digests.union(*(removed.digests for removed in passes)), None)
     receipts.finish(queue, receipt_id)
     return _receipt(queue, receipt_id), {other for removed in passes for other in removed.others}
 
@@ -160,6 +162,7 @@ def _finish(context: ErasureContext, people: dict[str, _PersonBefore]) -> None:
     for receipt_id, removed in zip(people, purge.purge(context, list(people.values())), strict=True):
         receipts.add(queue, receipt_id, removed.counts)
         if not removed.claimed:
+            ledger.request_erasure(queue, receipt_id, removed.digests, removed.before)
             receipts.finish(queue, receipt_id)
             queue.client.set(keys.AOF_REWRITE.name, "1")
 

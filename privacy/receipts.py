@@ -4,13 +4,14 @@ A receipt contains no personal data. Identities are stored as keyed hashes, whic
 same person.
 
 Workers finish an erasure that has to wait for Customer.io, so a receipt has a state: *waiting* for the privacy request
-to be sent, *sent*, *done*. A receipt in the state *sent* contains the person until the last data is removed.
+to be sent, *sent*, *ledger* (rows of the person are left in the ledger, whose process removes them), *done*. A receipt
+in the state *sent* contains the person until the last data outside of the ledger is removed.
 
-The hash of a receipt has the fields `at_ms`, `requested_by`, `request`, `state`, `hashes`, `removed:KIND` (a count)
-and, in the state *sent*, `person` and `before`. The kinds are `events`, `dead_letters`, `spilled` (dead letters in
-spill files), `log` (entries of the delivery log), `message_ids`, `replays` (filters of replays) and, for data that is
-remembered by ordering key, the name of the Redis key: `join`, `merged`, `deleted`, `identified`, `attribute_clocks`,
-`recent_attributes`.
+The hash of a receipt has the fields `at_ms`, `requested_by`, `request`, `state`, `hashes`, `removed:KIND` (a count),
+`file:PATH` of the ledger's files that were rewritten and, in the state *sent*, `person` and `before`. The kinds are
+`events`, `dead_letters`, `spilled` (dead letters in spill files), `log` (entries of the delivery log), `ledger` (rows
+of the ledger), `message_ids`, `replays` (filters of replays) and, for data that is remembered by ordering key, the name
+of the Redis key: `join`, `merged`, `deleted`, `identified`, `attribute_clocks`, `recent_attributes`.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from typing import Any, Literal, cast
 import orjson
 
 import mapping
+from delivery.recording import ledger
 from lanes import Queue, keys, suppression
 
 # erase: Segue removes its own data. delete, suppress: Customer.io deletes or suppresses the person first.
 Request = Literal["erase", "delete", "suppress"]
-State = Literal["waiting", "sent", "done"]
+State = Literal["waiting", "sent", "ledger", "done"]
 
-_REMOVED = "removed:"
+_REMOVED, _FILE = "removed:", "file:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Receipt:
     state: State
     hashes: tuple[str, ...]  # keyed hashes of the person's ordering keys, in hexadecimal
     removed: dict[str, int]  # kind → how many
+    files: tuple[str, ...]  # of the ledger that were rewritten: their paths below its directory
 
     def json(self) -> dict[str, Any]:
         """Return the fields as JSON members."""
@@ -81,6 +84,11 @@ def add(queue: Queue, receipt_id: str, removed: Counter[str]) -> None:
         pipeline.execute()
 
 
+def add_file(queue: Queue, receipt_id: str, name: str) -> None:
+    """Add a file of the ledger that is rewritten without the person."""
+    queue.client.hset(_key(queue, receipt_id), f"{_FILE}{name}", "1")
+
+
 def mark_sent(queue: Queue, receipt_id: str, person: mapping.Person, before: int | None) -> None:
     """Record that Customer.io accepted the privacy request. The data of the person is to be removed now; of events,
     those accepted before the sequence `before`, all without one."""
@@ -106,9 +114,10 @@ def person_of(queue: Queue, receipt_id: str) -> tuple[mapping.Person, int | None
 
 
 def finish(queue: Queue, receipt_id: str) -> None:
-    """Record that the erasure is done, and remove the person from the receipt."""
+    """Record that the erasure is done, or that only the ledger is left, and remove the person from the receipt."""
+    state = "ledger" if ledger.is_erasing(queue, receipt_id) else "done"
     with queue.client.pipeline(transaction=True) as pipeline:
-        pipeline.hset(_key(queue, receipt_id), "state", "done")
+        pipeline.hset(_key(queue, receipt_id), "state", state)
         pipeline.hdel(_key(queue, receipt_id), "person", "before")
         pipeline.srem(keys.ERASING.of(queue.name), receipt_id)
         pipeline.execute()
@@ -129,6 +138,7 @@ def read(queue: Queue, receipt_id: str) -> Receipt | None:
         state=cast(State, fields["state"]),
         hashes=tuple(fields["hashes"].split()),
         removed=dict(sorted(removed.items())),
+        files=tuple(sorted(name.removeprefix(_FILE) for name in fields if name.startswith(_FILE))),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import lanes
 import mapping
+from delivery.log import Recorder
 from delivery.outcomes import Send
 from delivery.prepare import NO_TRUST, Trust
 from delivery.sender import DeliveryLimits, sender
@@ -57,6 +58,7 @@ def deliver_events(
     lease: Lease,
     is_stopping: Callable[[], bool] = lambda: False,
     before_settling: Callable[[], None] | None = None,
+    decisions: Recorder | None = None,
     trust: Trust = NO_TRUST,
 ) -> None:
     """Deliver a claim under this lease, with retries, without a rate limit."""
@@ -76,6 +78,7 @@ def deliver_events(
         configuration="c0ffee",
         is_stopping=is_stopping,
         before_settling=before_settling,
+        decisions=decisions,
         trust=trust,
     )
     deliver_claim(claim, context)

@@ -155,6 +155,10 @@ class Pipeline:
         single = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"w{self._started}@test"]
         self.workers.append(self._start(*celery, *pool, *single, "--loglevel", "WARNING"))
 
+    def start_ledger(self) -> None:
+        """Start the process of the ledger."""
+        self._start("-m", "console.cli", "ledger")
+
     def kill_worker(self, index: int) -> None:
         """Kill a worker process with SIGKILL."""
         worker = self.workers.pop(index)

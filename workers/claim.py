@@ -30,10 +30,11 @@ from dead_letters.record import Fault, Reason
 from delivery import fates, identity_memory, recent_attributes, retries, unapplied, unsent
 from delivery.batching import Item, Request, pack
 from delivery.identity_memory import Change
+from delivery.log import Recorder
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Send, Split
 from delivery.prepare import NO_TRUST, Prepared, Trust, address, isolated, operations_of, prepare
 from logs import events as log
-from mapping.envelope import TooDeep, unpack
+from mapping.envelope import TooDeep, message_key, unpack
 from privacy import erasure, receipts
 from privacy.purge import ErasureContext
 
@@ -66,6 +67,7 @@ class ClaimContext:
     trust: Trust = NO_TRUST
     is_stopping: Callable[[], bool]
     before_settling: Callable[[], None] | None = None
+    decisions: Recorder | None = None  # keeps the decisions by which nothing is sent; None: there is no ledger
 
 
 class BlockedKeys:
@@ -109,12 +111,15 @@ class Settlement:
         self._lines: list[dict[str, Any]] = []  # of the log, for what is buried
         self._settled_at = time.monotonic()
 
-    def deliver(self, event: lanes.ClaimedEvent, counted_as: str, reasons: tuple[str, ...] = ()) -> None:
-        """Add an event of which nothing is left to be sent. `counted_as`: of `delivery.fates`; `reasons`: of
-        `delivery.unsent`."""
+    def deliver(self, prepared: Prepared) -> None:
+        """Add an event of which nothing is left to be sent."""
+        event, counted_as = prepared.event, prepared.counted_as
         self._delivered[event.sequence] = counted_as
-        if reasons:
-            self._unsent.append((event.sequence, reasons))
+        if prepared.unsent:
+            self._unsent.append((event.sequence, prepared.unsent))
+        decisions = self._context.decisions
+        if decisions and event.body and not fates.is_sent(counted_as):
+            decisions.decide(event.sequence, prepared.message_id, counted_as)
 
     def add_unapplied(self, event: lanes.ClaimedEvent, reason: str) -> None:
         """Add an operation of a delivered event that will not be applied. `reason`: of `delivery.unapplied`."""
@@ -127,11 +132,14 @@ class Settlement:
         self._released.append(lanes.Release(event.sequence, int(delay_s * 1000), attempt, cooldown_ms))
         self.blocked.block(event)
 
-    def bury(self, event: lanes.ClaimedEvent, failure: bytes, reason: Reason, **line: Any) -> None:
-        """Add an event that becomes a dead letter. `failure`: of `record.failure`; `line`: fields for the log."""
+    def bury(self, event: lanes.ClaimedEvent, failure: bytes, reason: Reason, text: str | None, **line: Any) -> None:
+        """Add an event that becomes a dead letter. `failure`: of `record.failure`; `text`: its message; `line`: fields
+        for the log."""
         blocks = self._context.destination.delivery.after_burial == "hold"
         counted_as = fates.buried(event.body, reason.value)
         self._buried.append(lanes.Burial(event.sequence, failure, blocks, counted_as))
+        if self._context.decisions:
+            self._context.decisions.decide(event.sequence, _message_key(event), counted_as, text)
         self._lines.append({"sequence": event.sequence, "reason": reason.value, **line})
         if blocks:
             self.blocked.block(event)
@@ -372,7 +380,7 @@ def _interpret(
     """Add the result of one event: the one place that interprets outcomes."""
     if not prepared.failures and _is_delivered(prepared, outcomes):
         if prepared.error is None:
-            settlement.deliver(prepared.event, prepared.counted_as, prepared.unsent)
+            settlement.deliver(prepared)
             for item, _ in outcomes:
                 if item.unapplied:
                     settlement.add_unapplied(prepared.event, item.unapplied)
@@ -488,18 +496,26 @@ def _bury(
         failure = record.plain_failure(
             event, now_s, reason, text, worker=worker, configuration=configuration, faults=tuple(faults)
         )
-    settlement.bury(event, failure, reason, **_line(event, failure))
+    content = orjson.loads(failure)
+    settlement.bury(event, failure, reason, content.get("message"), **_line(event, content.get("faults")))
 
 
-def _line(event: lanes.ClaimedEvent, failure: bytes) -> dict[str, Any]:
+def _line(event: lanes.ClaimedEvent, faults: Sequence[dict[str, Any]] | None) -> dict[str, Any]:
     """Return fields of the log for an event that is buried: those of its first fault, without its texts."""
     line: dict[str, Any] = {"message_id": _message_id(event)}
-    faults = orjson.loads(failure).get("faults")
     if not faults:
         return line
     first, response = faults[0], faults[0].get("response") or {}
     found = {"subscription": first.get("subscription"), "action": first.get("action"), "status": response.get("status")}
     return line | found
+
+
+def _message_key(event: lanes.ClaimedEvent) -> str:
+    """Return SOURCE:MESSAGE ID, `:` for an event that cannot be read."""
+    try:
+        return message_key(*unpack(event.body)[:2])
+    except Exception:
+        return ":"
 
 
 def _message_id(event: lanes.ClaimedEvent) -> str | None:

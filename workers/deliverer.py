@@ -128,7 +128,9 @@ def _claim(runtime: Runtime, name: str, permit: Permit, *, polling: bool) -> lan
 def _context(runtime: Runtime, name: str, claim: lanes.Claim, lease: Lease) -> ClaimContext:
     """Return what the claim is delivered with: `send` and the log are its own, as both know its events."""
     destination, queue = runtime.destinations[name], runtime.queues[name]
-    recorder = Recorder(queue, claim, heartbeat.NAME) if destination.delivery.log_requests else None
+    recorder = None
+    if destination.delivery.log_requests:
+        recorder = Recorder(queue, claim, heartbeat.NAME)
     return ClaimContext(
         queue=queue,
         destination=destination,
@@ -149,4 +151,5 @@ def _context(runtime: Runtime, name: str, claim: lanes.Claim, lease: Lease) -> C
         trust=runtime.trust,
         is_stopping=runtime.stopping.is_set,
         before_settling=recorder.write if recorder else None,
+        decisions=recorder if name in runtime.ledgers else None,
     )

@@ -23,6 +23,7 @@ from delivery import admission
 from delivery.admission import Admission
 from delivery.customerio import TrackApi
 from delivery.prepare import Trust
+from delivery.recording import ledger
 from delivery.sender import DeliveryLimits
 from lanes import configurations, keys
 from lanes.cluster import at
@@ -74,6 +75,8 @@ class Runtime:
     unopened: set[str] = field(default_factory=set)
     # Set when another configuration was loaded: deliverers that use this one make room for others.
     superseded: threading.Event = field(default_factory=threading.Event)
+    # The names of destinations that have a ledger, as far as the last sweep knows.
+    ledgers: set[str] = field(default_factory=set)
 
     @classmethod
     def build(
@@ -124,6 +127,8 @@ class Runtime:
             lanes.open_queue(self.queues[name])
             track_url = _track_url(self.settings, self.destinations[name])
             admission.begin(self.queues[name], f"{self.configuration} {track_url}")
+            if ledger.is_kept(self.queues[name]):
+                self.ledgers.add(name)
             self.unopened.discard(name)
 
     def _open_all(self, *, tolerant: bool) -> None:

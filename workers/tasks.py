@@ -189,7 +189,7 @@ def _sweep(runtime: Runtime, name: str) -> None:
         log.CLAIMS_EXPIRED.write(destination=name, count=reaped.events)
     if reaped.wake and not wake(name):
         _deliver_alone(name)
-    delivery_log.trim(queue, delivery.log_requests, len(runtime.destinations))
+    _trim_log(runtime, queue)
     _tally.write(queue)
     sampling.sample(queue, delivery.requests_per_s, lambda: _running_workers)
     for replay_id in replays.next_up(queue):
@@ -198,6 +198,18 @@ def _sweep(runtime: Runtime, name: str) -> None:
         request("retention", name)
     if receipts.unfinished(queue):
         request("finish_erasures", name)
+
+
+def _trim_log(runtime: Runtime, queue: lanes.Queue) -> None:
+    """Trim the delivery log, and remember whether there is a ledger that its entries are kept for."""
+    requests = runtime.destinations[queue.name].delivery.log_requests
+    trimmed = delivery_log.trim(queue, requests, len(runtime.destinations))
+    if trimmed.has_ledger:
+        runtime.ledgers.add(queue.name)
+    else:
+        runtime.ledgers.discard(queue.name)
+    if trimmed.discarded:
+        log.LEDGER_ENTRIES_DISCARDED.write(destination=queue.name, count=trimmed.discarded)
 
 
 def _deliver_alone(name: str) -> None:

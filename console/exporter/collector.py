@@ -21,6 +21,7 @@ import lanes
 from dead_letters import replay
 from delivery import admission
 from delivery.admission import AdmissionState
+from delivery.recording import ledger
 from ingest import counters
 from ingest.acceptance import Configuration
 from lanes import configurations
@@ -111,6 +112,7 @@ class QueueCollector(Collector):
             samples, queue, (source.name for source in self.configuration.sources if name in source.destinations)
         )
         _add_replays(samples, queue)
+        _add_ledger(samples, queue)
         state = admission.read(queue)
         for each in _DESTINATION_STATES:
             samples.add(registry.DESTINATION_STATE, each == _state(state), name, each)
@@ -184,6 +186,14 @@ def _add_replays(samples: Samples, queue: lanes.Queue) -> None:
     processed = sum(each.processed for each in running)
     samples.add(registry.REPLAY, processed, queue.name, "processed")
     samples.add(registry.REPLAY, sum(each.total for each in running) - processed, queue.name, "remaining")
+
+
+def _add_ledger(samples: Samples, queue: lanes.Queue) -> None:
+    state = ledger.read(queue)
+    if state is not None:
+        samples.add(registry.LEDGER_AGE, max(0.0, time.time() - state.seen_ms / 1000), queue.name)
+        samples.add(registry.LEDGER_ENTRIES, state.entries, queue.name)
+        samples.add(registry.LEDGER_DISCARDED, state.discarded, queue.name)
 
 
 def _state(state: AdmissionState) -> str:

@@ -1,18 +1,22 @@
-"""`segue health`: whether the ingest or a worker of this machine works, for the health checks of containers."""
+"""`segue health`: whether a process of this machine works, for the health checks of containers."""
 
 from __future__ import annotations
 
+import socket
 from typing import Literal
 
 import httpx
 import redis
 
 from console.local import programs
+from lanes import configurations
 from metrics import endpoint
 from settings import Settings
 from workers import heartbeat
 
-Role = Literal["ingest", "worker", "metrics", "console"]
+Role = Literal["ingest", "worker", "metrics", "console", "ledger"]
+# A ledger that merges files reports nothing meanwhile.
+_LEDGER_SILENCE_S = 120
 _TIMEOUT_S = 5.0
 
 
@@ -23,6 +27,8 @@ def fault(role: Role | None, settings: Settings, client: redis.Redis) -> str | N
         return _http_fault(settings.metrics_host, settings.metrics_port or endpoint.DEFAULT_PORT, "metrics")
     if role == "console":
         return _http_fault(settings.console_host, settings.console_port, "health")
+    if role == "ledger":
+        return _ledger_fault(client)
     faults = []
     if role != "worker":
         faults.append(_http_fault(settings.host, settings.ingest_port, "health"))
@@ -39,6 +45,16 @@ def _http_fault(host: str, port: int, path: str) -> str | None:
     except httpx.HTTPError as error:
         return f"{address} did not answer: {error}"
     return None if status == 200 else f"{address} answers HTTP {status}"
+
+
+def _ledger_fault(client: redis.Redis) -> str | None:
+    try:
+        running = configurations.running(client, _LEDGER_SILENCE_S)
+    except redis.RedisError as error:
+        return f"no report can be read, Redis is unavailable: {error}"
+    here = f"@{socket.gethostname()}"
+    is_here = any(each.name.startswith("ledger-") and each.name.endswith(here) for each in running)
+    return None if is_here else "no ledger of this machine reports its configuration"
 
 
 def _worker_fault(client: redis.Redis) -> str | None:

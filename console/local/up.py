@@ -24,7 +24,7 @@ from settings import Settings
 
 _POLL_S = 0.2
 # Settings that other commands need to use the same queues and files.
-_SHARED = ("broker_url", "config", "track_url", "settle_s", "dedupe_s", "queue_limit", "spill_dir")
+_SHARED = ("broker_url", "config", "track_url", "settle_s", "dedupe_s", "queue_limit", "spill_dir", "ledger_dir")
 _CREDENTIALS = ("CUSTOMERIO_SITE_ID", "CUSTOMERIO_API_KEY")
 _DEFAULT_WITH_CREDENTIALS = """\
 # Written by `segue up`: the default source and destination, with credentials from the environment.
@@ -85,7 +85,9 @@ def _start(supervisor: Supervisor, settings: Settings, ports: dict[str, int], em
         default.write_text(_DEFAULT_WITH_CREDENTIALS, encoding="utf-8")
         environment["SEGUE_CONFIG"] = str(default.resolve())
     if settings.metrics_port is not None:
-        supervisor.start(programs.metrics(environment))
+        supervisor.start(programs.configured("metrics", environment))
+    if settings.has_ledger:
+        supervisor.start(programs.configured("ledger", environment))
     supervisor.start(
         *programs.workers(settings.workers, environment),
         programs.ingest(settings.host, ports["ingest"], environment),

@@ -67,8 +67,8 @@ def find(
     session = Session.join()
     names = [source.name for source in sources.sources(session.settings.document())]
     is_found = False
-    for queue in session.queues(session.chosen(destination)):
-        for row in waiting.find(queue, session.destinations[queue.name], names, message_id):
+    for name in session.chosen(destination):
+        for row in waiting.find(session, name, names, message_id):
             is_found = True
             print_json(row) if as_json else print_line(waiting.found_line(row))
     if not is_found:

@@ -14,10 +14,9 @@ import mapping
 from console.errors import CommandError
 from console.output import counted, utc
 from console.session import Session, setting_of
-from console.state import deliveries
+from console.state import deliveries, history
 from dead_letters import query
 from dead_letters.record import DeadLetter, reason_of
-from delivery import log as delivery_log
 from delivery.unapplied import REASONS
 from mapping.envelope import encoded, unpack
 from mapping.ordering_keys import key_fault
@@ -35,8 +34,8 @@ def gather(session: Session, names: Iterable[str], key: str) -> list[dict[str, A
 
     `deliveries` is that of `console.state.deliveries`. `steps` begins with the head of the lane; a step in state
     "waiting" waits for the next one. `length` 0 means that no event waits. `dead_letters` are those with the key, each
-    as `{"sequence", "reason", "message", "buried_at_ms", "blocks"}`. `sent` has the items of the delivery log, the
-    newest first.
+    as `{"sequence", "reason", "message", "buried_at_ms", "blocks"}`. `sent` has the last items that were sent, the
+    newest first: of the ledger where it can be read, and of the delivery log.
 
     Raises CommandError: no event may have the key.
     """
@@ -46,13 +45,14 @@ def gather(session: Session, names: Iterable[str], key: str) -> list[dict[str, A
     if destinations and None not in faults:
         raise CommandError(f"{key} {faults[0]}")
     return [
-        _lane(session.queue(destination.name), destination, key, workers)
+        _lane(session, destination, key, workers)
         for destination, fault in zip(destinations, faults, strict=True)
         if fault is None
     ]
 
 
-def _lane(queue: lanes.Queue, destination: mapping.Destination, key: str, workers: int) -> dict[str, Any]:
+def _lane(session: Session, destination: mapping.Destination, key: str, workers: int) -> dict[str, Any]:
+    queue = session.queue(destination.name)
     digest = bytes.fromhex(key) if _DIGEST.fullmatch(key) else lanes.digest(key)
     lane, row = lanes.inspect(queue, digest), deliveries.gather(queue, destination.delivery, workers)
     stop = deliveries.stop(row)
@@ -63,7 +63,7 @@ def _lane(queue: lanes.Queue, destination: mapping.Destination, key: str, worker
         "deliveries": row,
         "steps": [_step_json(queue, step, stop) for step in (lane.steps if lane else ())],
         "dead_letters": [_dead_json(dead_letter) for dead_letter in query.of_key(queue, digest)],
-        "sent": [asdict(item) for item in delivery_log.sent_for(queue, digest, _MOST_SENT)],
+        "sent": history.sent_for(session, queue, digest, _MOST_SENT),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -13,9 +13,10 @@ import lanes
 import mapping
 from console import output
 from console.errors import CommandError
+from console.session import Session
+from console.state import history
 from dead_letters import query
 from dead_letters.query import Filter
-from delivery import log as delivery_log
 from lanes import fates
 from mapping.envelope import message_key, unpack
 
@@ -79,16 +80,14 @@ def _facts(row: dict[str, Any]) -> str:
     return f"{row['age_s']:,.0f} s old  {state.get(row['state'], row['state'])}  {where}"
 
 
-def find(
-    queue: lanes.Queue, destination: mapping.Destination, sources: Iterable[str], message_id: str
-) -> Iterator[dict[str, Any]]:
+def find(session: Session, name: str, sources: Iterable[str], message_id: str) -> Iterator[dict[str, Any]]:
     """Yield where the event with this message id is, with SOURCE: in front of it or without.
 
     A row is `{"where", …}`: "waiting" with the members of `event_json`; "dead letter" with `{"destination", "sequence",
-    "reason", "message"}`; "sent" with an item of the delivery log; "finished", when the id is remembered and the event
-    is nowhere.
+    "reason", "message"}`; "sent" as `console.state.history.sent_of` has it; "finished", when the id is remembered and
+    the event is nowhere.
     """
-    is_found = False
+    queue, destination, is_found = session.queue(name), session.destinations[name], False
     for event in lanes.all_events(queue):
         if _has_id(event.body, message_id):
             is_found = True
@@ -99,9 +98,9 @@ def find(
             reason = {"reason": dead.failure.reason.value, "message": dead.failure.message}
             yield {"where": "dead letter", "destination": queue.name, "sequence": dead.sequence} | reason
     ids = {message_id, *(f"{source}:{message_id}" for source in sources)}
-    for sent in delivery_log.sent_of(queue, ids, _MOST_SENT):
+    for sent in history.sent_of(session, queue, message_id, ids, _MOST_SENT):
         is_found = True
-        yield {"where": "sent", "destination": queue.name} | asdict(sent)
+        yield {"where": "sent", "destination": queue.name} | sent
     if not is_found and any(lanes.is_remembered(queue, each) for each in ids):
         yield {"where": "finished", "destination": queue.name}
 
@@ -117,7 +116,7 @@ def found_line(row: dict[str, Any]) -> str:
         case "sent":
             result = row["refusal"] or "accepted by Customer.io"
             return f"{row['destination']}: sent as #{row['sequence']} at {output.utc(row['sent_ms'])}: {result}"
-    text = "it was accepted within SEGUE_DEDUPE_S and has left the queue; the delivery log does not have it any more"
+    text = "it was accepted within SEGUE_DEDUPE_S and has left the queue; nothing is known of its requests"
     return f"{row['destination']}: {text}"
 
 

@@ -152,7 +152,7 @@ class Scenario:
             + configuration(OTHER, **OTHER_CREDENTIALS, delivery={"requests_per_s": 1000, "after_burial": "hold"})
         )
         shared = {"SEGUE_CONFIG": str(config), "SEGUE_SPILL_DIR": str(spill), "SEGUE_SETTLE_S": "0.2"}
-        shared["SEGUE_REORDER_MS"] = "50"
+        shared |= {"SEGUE_REORDER_MS": "50", "SEGUE_LEDGER_DIR": str(directory / "ledger")}
         self.pipeline = Pipeline(server.url, workers=1, SEGUE_LEASE_S=str(LEASE_S), SEGUE_SWEEP_S="0.25", **shared)
         self.client = self.pipeline.redis
         self._environment = clean_environment(REDIS_URL=server.url, **shared)
@@ -165,6 +165,7 @@ class Scenario:
         self._let_a_claim_expire()
         self._bury_and_spill()
         self._edit_and_replay()
+        self._start_ledger()
         self._erase()
         self._request_privacy()
         self._move()
@@ -225,6 +226,11 @@ class Scenario:
             self._command("dead", "replay", "--dry-run", "--destination", name)
             self._command("dead", "replay", str(dead_letter.sequence), "--destination", name)
         self.pipeline.drain()
+
+    def _start_ledger(self) -> None:
+        """From now on a ledger takes what workers record, and removes the people who are erased."""
+        self.pipeline.start_ledger()
+        self._wait_for(keys.LEDGER)
 
     def _erase(self) -> None:
         """Erase a person with many waiting events."""

@@ -131,7 +131,7 @@ def test_a_stop_leaves_no_process_and_keeps_the_data(tmp_path: Path, number: int
         )
         wait_until(lambda: "ada" in first.people(), "the person is at Customer.io")
         pids = first.pids()
-        assert sorted(pids) == ["console", "ingest", "redis", "simulator", "worker-1", "worker-2"]
+        assert sorted(pids) == ["console", "ingest", "ledger", "redis", "simulator", "worker-1", "worker-2"]
         assert first.stop(number) == 0
 
     assert [line for line in first.lines() if line in ("ready", "stopping", "stopped")] == [
@@ -154,7 +154,7 @@ def test_what_the_environment_provides_is_not_embedded(tmp_path: Path, redis_ser
         "CUSTOMERIO_API_KEY": secret("api_key"),
     }
     with Up(tmp_path, **given) as up:
-        assert sorted(up.pids()) == ["console", "ingest", "worker-1", "worker-2"]
+        assert sorted(up.pids()) == ["console", "ingest", "ledger", "worker-1", "worker-2"]
         shared = up.shared()
 
     assert shared["REDIS_URL"] == redis_server.url

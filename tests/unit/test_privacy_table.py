@@ -16,7 +16,7 @@ IMPERSONAL = {
     *(keys.LINKS, keys.READY, keys.CLAIMS, keys.CLAIM, keys.EXPIRED_CLAIMS, keys.AGES, keys.AGE),
     keys.MISSING,
     *(keys.FATES, keys.FATE_TOTALS, keys.OPEN, keys.BURIED_AS, keys.ERASED, keys.REFUSALS),
-    keys.REGROUPING,
+    *(keys.REGROUPING, keys.LEDGER, keys.LEDGER_OWNER),
     *(
         keys.BLOCKING,
         keys.DEAD_INDEX,

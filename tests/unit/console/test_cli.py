@@ -239,6 +239,7 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
         "throttled_total": 0,
         "throttled_ms": None,
         "operator": {"pause": None, "rate": None},
+        "ledger": None,
         "hot": [],
     }
     assert status["sources"] == [

@@ -46,6 +46,7 @@ DESTINATION = {
     "throttled_total": 1_200,
     "throttled_ms": 1_767_614_400_000,
     "operator": {"pause": None, "rate": None},
+    "ledger": None,
     "alarm": ALARM,
     "hot": [
         {"digest": "0a1b2c3d4e5f6071", "length": 1_100, "key": None},

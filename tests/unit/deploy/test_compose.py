@@ -13,7 +13,7 @@ import yaml
 
 COMPOSE: dict[str, Any] = yaml.safe_load(Path("compose.yaml").read_text(encoding="utf-8"))
 SCHEMA = json.loads(files("check_jsonschema.builtin_schemas").joinpath("vendor/compose-spec.json").read_text("utf-8"))
-OURS = ("ingest", "worker", "metrics", "console", "beat")
+OURS = ("ingest", "worker", "metrics", "console", "ledger", "beat")
 
 
 def test_the_file_fits_the_schema_of_compose() -> None:

@@ -38,7 +38,8 @@ def test_every_manifest_fits_its_schema(version: str) -> None:
 
     for document in checked:
         kubernetes_validate.validate(document, version, strict=True)
-    assert {"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"} == {each["kind"] for each in checked}
+    kinds = {"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy", "PersistentVolumeClaim"}
+    assert kinds == {each["kind"] for each in checked}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

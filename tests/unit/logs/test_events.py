@@ -11,7 +11,7 @@ from pathlib import Path
 from logs.events import REGISTRY, LogEvent
 
 ROOT = Path(__file__).parents[3]
-PACKAGES = ("lanes", "logs", "metrics", "delivery", "dead_letters", "privacy", "ingest", "workers", "console")
+PACKAGES = ("lanes", "logs", "metrics", "delivery", "dead_letters", "privacy", "ledger", "ingest", "workers", "console")
 DOCUMENTED = ROOT / "docs" / "operations.md"
 BY_CONSTANT = {event.name.upper(): event for event in REGISTRY}
 # A line of the log by `logging` has no fields. The queue is below the log, and has no other one.

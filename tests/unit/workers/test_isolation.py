@@ -19,6 +19,7 @@ from delivery import attribute_clocks, identity_memory, recent_attributes, wire
 from delivery import log as delivery_log
 from delivery.batching import Request
 from delivery.outcomes import Delivered, Outcome, Rejected, Response
+from delivery.recording.entries import Packer
 from mapping.envelope import pack
 from privacy import receipts
 from tests.claims import LEASE_MS, deliver_events, deliver_one
@@ -243,7 +244,7 @@ def test_a_request_that_cannot_be_logged_was_sent(
     queue = queue_of(client, QUEUE)
     claim = lanes.claim(queue, lease_ms=LEASE_MS, max_events=9, max_bytes=10**6, max_depth=9, poll_ms=0)
     recorder = delivery_log.Recorder(queue, claim, "worker")
-    monkeypatch.setattr(delivery_log, "_packed", lambda _: 1 / 0)
+    monkeypatch.setattr(Packer, "packed", lambda *_: 1 / 0)
     lease = Lease(queue=queue, claim_id=claim.id, lease_ms=LEASE_MS, requested_at=0.0)
 
     deliver_events(claim, queue, to, recorder.recording(service), lease=lease, before_settling=recorder.write)

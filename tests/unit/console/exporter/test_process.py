@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from console.exporter.process import Exporter, name_of
+from console.configured import name_of
+from console.exporter.process import Exporter
 from lanes import configurations
 from settings import Settings
 from tests.pipeline import configuration
@@ -35,7 +36,7 @@ def test_a_changed_file_is_loaded_on_request(redis_client: redis.Redis, file: Pa
 
     assert list(exporter.collector.configuration.destinations) == ["second"]
     (process,) = configurations.running(redis_client)
-    assert (process.name, process.request, process.fault) == (name_of(os.getpid()), request, None)
+    assert (process.name, process.request, process.fault) == (name_of("metrics", os.getpid()), request, None)
     assert process.configuration == exporter.collector.configuration.digest
 
 

@@ -1,0 +1,1 @@
+"""`segue ledger`: the process that writes the ledger, and what reads it in the terminal."""

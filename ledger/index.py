@@ -1,0 +1,87 @@
+"""The index of a file of the ledger: which rows have an ordering key, or a message id.
+
+Parquet has no index for values that are spread over a file, and Arrow reads no Bloom filters. An index is a file beside
+that of the rows: 8 bytes `segueix1`, the number of keys and the number of rows of a row group, 8 bytes each; then all
+keys in ascending order, 8 bytes each; then the numbers of their rows, 4 bytes each. A key is the digest of an ordering
+key, or a hash of a message id. Numbers are little-endian. The rows that it names have to be compared: hashes may be
+equal by chance.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import sys
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_MAGIC: Final = b"segueix1"
+_HEAD: Final = struct.Struct("<8sQQ")
+
+
+def key_of_message(message_id: str) -> int:
+    """Return the key of a message id, which has no source in front."""
+    hashed = blake2b(message_id.encode("utf-8", "surrogatepass"), digest_size=8, person=b"message").digest()
+    return int.from_bytes(hashed, "big")
+
+
+def key_of_digest(digest: str) -> int:
+    """Return the key of the digest of an ordering key, which is given in hexadecimal."""
+    return int(digest, 16)
+
+
+def content(table: pa.Table, group_rows: int) -> bytes:
+    """Return the index of a table whose row groups have so many rows."""
+    digests = table.column("digests").combine_chunks()
+    of_digests = array("Q", bytes.fromhex("".join(digests.flatten().to_pylist())))
+    if sys.byteorder == "little":
+        of_digests.byteswap()
+    of_messages = array("Q", map(key_of_message, table.column("message_id").to_pylist()))
+    keys = pa.concat_arrays([pa.array(of_digests, pa.uint64()), pa.array(of_messages, pa.uint64())])
+    own_rows = pa.array(range(table.num_rows), pa.uint32())
+    rows = pa.concat_arrays([pc.list_parent_indices(digests).cast(pa.uint32()), own_rows])
+    order = pc.sort_indices(keys)
+    parts = (keys.take(order), rows.take(order))
+    return _HEAD.pack(_MAGIC, len(keys), group_rows) + b"".join(part.buffers()[1].to_pybytes() for part in parts)
+
+
+class Found:
+    """The rows that an index names: their numbers by row group, and how many rows a group has."""
+
+    def __init__(self, rows: Iterable[int], group_rows: int) -> None:
+        self.rows = sorted(set(rows))
+        self.group_rows = group_rows
+
+    def by_group(self) -> dict[int, list[int]]:
+        """Return the numbers of the rows within their groups, by the number of the group."""
+        groups: dict[int, list[int]] = {}
+        for row in self.rows:
+            groups.setdefault(row // self.group_rows, []).append(row % self.group_rows)
+        return groups
+
+
+def search(path: Path, keys: Iterable[int]) -> Found:
+    """Return the rows that have one of the keys. Raises FileNotFoundError, ValueError for a damaged index."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        magic, count, group_rows = _HEAD.unpack_from(mapped)
+        if magic != _MAGIC or len(mapped) != _HEAD.size + 12 * count:
+            raise ValueError(f"{path} is no index of the ledger")
+        rows: list[int] = []
+        with (
+            memoryview(mapped) as view,
+            view[_HEAD.size : _HEAD.size + 8 * count].cast("Q") as stored,
+            view[_HEAD.size + 8 * count :].cast("I") as numbers,
+        ):
+            for key in keys:
+                at = bisect_left(stored, key)
+                while at < count and stored[at] == key:
+                    rows.append(numbers[at])
+                    at += 1
+        return Found(rows, group_rows)
