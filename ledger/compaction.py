@@ -32,7 +32,7 @@ def due(files: Files, now_ms: int, most_hours: int) -> list[Hour]:
 
 
 def _groups(found: Sequence[DataFile]) -> Iterator[list[DataFile]]:
-    """Yield files that are merged into one: neighbours with MOST_ROWS at most, and more than one file."""
+    """Yield files that are merged into one: adjacent ones with MOST_ROWS at most, and more than one file."""
     group: list[DataFile] = []
     size = 0
     for file in found if len(found) > 1 else ():

@@ -53,22 +53,36 @@ def row_json(row: Row) -> dict[str, Any]:
 
 def lines(session: Session, destination: str, found: list[Row], what: str) -> Iterator[str]:
     """Yield the rows as lines in order of time, two for each, after one that says how far back they were looked for."""
-    yield f"{destination}: {counted(len(found), 'row')} of {what}; {_horizon(session, destination)}"
+    yield f"{destination}: {counted(len(found), 'row')} of {what}; {horizon(session, destination)}"
     for row in reversed(found):
         yield from _row_lines(row)
 
 
-def _horizon(session: Session, destination: str) -> str:
-    from ledger import reading
-
+def horizon(session: Session, destination: str) -> str:
+    """Return in words how far back what was sent is known."""
     state = ledger.read(session.queue(destination))
-    horizon = reading.horizon(session.settings.ledger_path, destination)
-    if horizon is None:
+    begins = _oldest_ms(session, destination)
+    if begins is None:
         directory = session.settings.ledger_path
         written = "no ledger has run" if state is None else f"no file is in {directory}, the ledger may be elsewhere"
-        return f"{written}; the delivery log alone was searched"
+        return f"{written}; the delivery log alone was searched{_log_begins(session, destination)}"
     lost = f"; {state.discarded:,} requests were discarded unwritten" if state and state.discarded else ""
-    return f"the ledger begins at {utc(horizon.oldest_ms)}{lost}"
+    return f"the ledger begins at {utc(begins)}{lost}"
+
+
+def _oldest_ms(session: Session, destination: str) -> int | None:
+    if not _has_files(session):
+        return None
+    from ledger import reading
+
+    found = reading.horizon(session.settings.ledger_path, destination)
+    return None if found is None else found.oldest_ms
+
+
+def _log_begins(session: Session, destination: str) -> str:
+    last = delivery_log.oldest(session.queue(destination), 1)
+    begins = entries.sent_ms(last[0]) if last else None
+    return "" if begins is None else f", which begins at {utc(begins)}"
 
 
 def _row_lines(row: Row) -> Iterator[str]:

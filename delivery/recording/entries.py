@@ -123,6 +123,11 @@ def id_of(packed: bytes) -> bytes:
     return packed[TIME_DIGITS:_BODY_AT]
 
 
+def sent_ms(packed: bytes) -> int:
+    """Return when the request of a stored entry was sent, Unix milliseconds."""
+    return int(packed[:TIME_DIGITS])
+
+
 def now_ms() -> int:
     """Return the time of this machine, Unix milliseconds."""
     return time.time_ns() // 1_000_000

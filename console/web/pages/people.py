@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import lanes
 import mapping
 from console.errors import CommandError
 from console.queues import lanes_view, waiting
+from console.state import history
 from console.web.visit import NotFound, Page, Redirect, Result, Visit, address
 from ingest.access import sources
-from lanes import keys
-from lanes.keys import DIGEST_BYTES, TIME_DIGITS
+from lanes.keys import DIGEST_BYTES
 from mapping.ordering_keys import IdentifierScheme, key_fault, person_key
 
 _DIGEST: Final = re.compile(rf"[0-9a-f]{{{2 * DIGEST_BYTES}}}")
@@ -64,14 +64,14 @@ def page(visit: Visit) -> Result:
         raise NotFound("People are addressed by the digest of an ordering key: 16 hexadecimal digits.")
     names = visit.session.chosen(visit.destination)
     found = lanes_view.gather(visit.session, names, digest)
-    identities = sorted({identity for lane in found for sent in lane["sent"] for identity in _named(sent["item"])})
+    items = [sent["item"] or {} for lane in found for sent in lane["sent"]]
+    identities = sorted({identity for item in items for identity in _named(item)})
     data = [_masked(visit, lane) for lane in found]
     shown = {
         "digest": digest,
         "lanes": data,
         "identities": [(kind, str(visit.shown_key(f"{kind}:{value}")).partition(":")[2]) for kind, value in identities],
-        "since": {name: _log_since(visit.session.queue(name)) for name in names},
-        "kept": {name: visit.session.destinations[name].delivery.log_requests for name in names},
+        "horizons": {name: history.horizon(visit.session, name) for name in names},
         "is_known": any(lane["length"] or lane["dead_letters"] or lane["sent"] for lane in found),
         "has_all": True,
     }
@@ -143,7 +143,7 @@ def _of_message(visit: Visit, names: list[str], text: str) -> Result:
     rows: list[dict[str, Any]] = []
     for name in names:
         destination = visit.session.destinations[name]
-        for row in waiting.find(visit.session.queue(name), destination, of, text):
+        for row in waiting.find(visit.session, name, of, text):
             rows.append(_event_row(visit, row, destination))
     shown = {"kinds": KINDS, "events": rows, "kind": "message", "busy": []}
     return Page(
@@ -153,7 +153,7 @@ def _of_message(visit: Visit, names: list[str], text: str) -> Result:
 
 def _event_row(visit: Visit, row: dict[str, Any], destination: mapping.Destination) -> dict[str, Any]:
     """Return what a page shows of a place where an event was found."""
-    names = row.get("keys") or [f"{kind}:{value}" for kind, value in _named(row.get("item", {}))]
+    names = row.get("keys") or [f"{kind}:{value}" for kind, value in _named(row.get("item") or {})]
     digest = lanes.digest(names[0]).hex() if names else None
     facts = {"where": row["where"], "destination": destination.name, "sequence": row.get("sequence"), "digest": digest}
     return facts | {"text": visit.shown_text(row.get("message") or row.get("refusal") or row.get("state") or "")}
@@ -213,9 +213,3 @@ def _busy(visit: Visit) -> list[dict[str, Any]]:
                 facts = {"digest": dead.keys[0].hex(), "key": None, "length": lane.length}
                 found.append({"destination": queue.name, **facts, "why": f"dead letter {dead.sequence} blocks it"})
     return found
-
-
-def _log_since(queue: lanes.Queue) -> int | None:
-    """Return the time of the oldest request of the delivery log, None when it is empty."""
-    last = cast(bytes | None, queue.client.lindex(keys.LOG.of(queue.name), -1))
-    return int(last[:TIME_DIGITS]) if last else None

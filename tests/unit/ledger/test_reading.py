@@ -56,7 +56,7 @@ def digests(*keys: str) -> frozenset[str]:
         Wanted(source="other"),
         Wanted(text="late", since_ms=NOON_MS + HOUR_MS, until_ms=NOON_MS + 2 * HOUR_MS),
     ],
-    ids=str,
+    ids=map(str, range(13)),
 )
 def test_the_wanted_rows_are_found_newest_first(directory: Path, wanted: Wanted) -> None:
     expected = sorted(
