@@ -123,7 +123,7 @@ def test_a_heartbeat_removes_the_workers_that_fell_silent() -> None:
     client = fakeredis.FakeStrictRedis()
     client.zadd(keys.WORKERS.name, {"silent": client.time()[0] - 60})
 
-    heartbeat.send(client)
+    assert heartbeat.send(client) == 1
 
     assert client.zrange(keys.WORKERS.name, 0, -1) == [heartbeat.NAME.encode()]
     assert heartbeat.count(client) == 1
