@@ -13,7 +13,9 @@ from console.web.visit import Page, Result, Visit
 from dead_letters import record
 from ingest.access import sources
 from mapping.envelope import encoded
+from series import recent_events
 
+_MOST_RECENT: Final = 100
 _SAMPLE: Final = {
     "type": "track",
     "event": "Order Placed",
@@ -23,8 +25,8 @@ _SAMPLE: Final = {
 
 
 def form(visit: Visit) -> Result:
-    """Ask for an event: a sample, or that of the dead letter that the address names."""
-    event = _event_of(visit)
+    """Ask for an event: a sample, or the dead letter or the recent event that the address names."""
+    event = _event_of(visit) or _recent_of(visit)
     text = _pretty(_SAMPLE if event is None else event)
     return _page(visit, text, destination=visit.asked("destination"))
 
@@ -61,6 +63,7 @@ def _page(
         "source": source,
         "sources": [each.name for each in sources.sources(visit.session.settings.document())],
         "fault": fault,
+        "recent": _recent(visit),
         "trials": data,
         "bodies": [[request.body().decode() for request in trial.requests] for trial in trials or ()],
         "was_run": trials is not None,
@@ -79,6 +82,34 @@ def _event_of(visit: Visit) -> dict[str, Any] | None:
         return None
     found = lanes.get_dead_letters(visit.session.queue(visit.named_destination()), [int(text)])
     return record.read(found[0]).event if found else None
+
+
+def _recent(visit: Visit) -> list[dict[str, str]]:
+    """Return the kinds of the recent events, each once."""
+    names = visit.session.chosen(visit.destination)
+    kinds = {
+        (name, kept.source, str(kept.event.get("type")), _title(kept.event))
+        for name in names
+        for kept in recent_events.read(visit.session.queue(name))
+    }
+    return [
+        {"destination": name, "source": source, "type": kind, "name": title}
+        for name, source, kind, title in sorted(kinds)[:_MOST_RECENT]
+    ]
+
+
+def _recent_of(visit: Visit) -> dict[str, Any] | None:
+    """Return a recent event of the kind that the address names, if the user may see it."""
+    if not visit.asked("type") or not visit.user.is_revealing:
+        return None
+    wanted = (visit.asked("source"), visit.asked("type"), visit.asked("name"))
+    found = recent_events.read(visit.session.queue(visit.named_destination()))
+    kinds = ((kept.event, (kept.source, str(kept.event.get("type")), _title(kept.event))) for kept in found)
+    return next((event for event, kind in kinds if kind == wanted), None)
+
+
+def _title(event: dict[str, Any]) -> str:
+    return str(event.get("event") or event.get("name") or "").strip()
 
 
 def _pretty(event: dict[str, Any]) -> str:

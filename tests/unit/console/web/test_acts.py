@@ -16,6 +16,7 @@ from dead_letters import replay as replaying
 from dead_letters.query import Filter
 from lanes import keys
 from mapping.envelope import pack
+from series import recent_events
 from tests.conftest import RedisServer
 from tests.queues import default_queue
 from tests.unit.console.web.browsing import ADDRESS, DIGEST, ID, Browser, bury, event, failure, fill, state_of
@@ -241,6 +242,20 @@ def test_the_tester_shows_the_request_that_a_worker_would_send(operator: Browser
     assert "Order Placed" in page.text
     assert ID in page.text
     assert "sent" in page.text
+
+
+def test_the_tester_takes_a_recent_event_of_those_that_the_user_may_see(state: State, operator: Browser) -> None:
+    queue = default_queue(state.session.client, "demo")
+    body = pack("demo", event(1))
+    kept = lanes.ClaimedEvent(1, 0, 0, 0, 1_000, (), body)
+    recent_events.RecentEvents().keep(queue, [kept])
+    address = "/tester?destination=demo&source=demo&type=track&name=Order%20Placed"
+    assert ADDRESS not in operator.get(address).text
+
+    operator.reveal()
+
+    assert address.replace("&", "&amp;").replace("%20", "+") in operator.get("/tester").text
+    assert ADDRESS in operator.get(address).text
 
 
 def test_the_tester_names_the_fault_and_keeps_the_event(operator: Browser) -> None:
