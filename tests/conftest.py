@@ -21,11 +21,6 @@ from tests.secrets import RECORDED
 
 pytest_plugins = ("tests.search",)
 
-# A console keeps the width that it finds here when its module is imported. The readline of a process that starts pytest
-# or its workers sets it; a test that states a width sets it itself.
-for name in ("COLUMNS", "LINES"):
-    os.environ.pop(name, None)
-
 TESTS: Final = Path(__file__).parent
 # `make test` has two workers. These tests need most of a machine, so that only one of them runs at a time: some start
 # Chromium or Node, and the last one starts eight workers and measures their rate.
