@@ -6,6 +6,7 @@ waits. Every minute it merges files of past hours, and removes days that are ove
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -32,6 +33,8 @@ from privacy import receipts
 from settings import Settings
 
 WRITE_S: Final = 10.0
+# Workers and ingest come first where they share processors. Redis keeps what is written later.
+_NICENESS: Final = 5
 _TICK_S: Final = 1.0
 _TIDY_S: Final = 60.0
 _REDIS_S: Final = 10.0
@@ -46,6 +49,8 @@ def run(settings: Settings) -> None:
     Raises what `Configuration.of` raises, and OSError: the directory cannot be used.
     """
     output.configure(settings.process_name or "ledger", settings.log_format, settings.log_level)
+    os.nice(_NICENESS)
+    pa.set_cpu_count(1)
     stopping, signalled = threading.Event(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
@@ -113,7 +118,7 @@ class Ledger:
             now_ms = time.time_ns() // 1_000_000
             files.remove_before(now_ms - destination.delivery.ledger_days * _DAY_MS)
             for hour in compaction.due(files, now_ms, _COMPACTED_HOURS):
-                self._owner.ensure()
+                self._prolong(queue)
                 compaction.compact(files, hour)
 
     def _write(self, files: Files, queue: lanes.Queue, *, contents: bool) -> None:
@@ -122,19 +127,24 @@ class Ledger:
         while waiting > 0:
             written = writing.write_batch(files, queue, self._owner.ensure, contents=contents)
             ledger.report_written(queue, written)
-            ledger.report_seen(queue)
+            self._prolong(queue)
             waiting -= written or waiting
 
     def _erase(self, files: Files, queue: lanes.Queue, erasure: ledger.Erasure) -> None:
         """Remove the rows of a person, with what belongs to them in Redis, and finish the receipt."""
         for rewriting in erasing.rewritings(files, erasure):
-            self._owner.ensure()
+            self._prolong(queue)
             ids = lanes.erase_message_ids(queue, rewriting.message_ids())
             receipts.add_file(queue, erasure.receipt_id, rewriting.name)
             rewriting.apply()
             receipts.add(queue, erasure.receipt_id, +Counter(ledger=rewriting.going.num_rows, message_ids=ids))
         ledger.finish_erasure(queue, erasure.receipt_id)
         receipts.finish(queue, erasure.receipt_id)
+
+    def _prolong(self, queue: lanes.Queue) -> None:
+        """Keep the right to write during long work, and say that the process runs."""
+        self._owner.ensure()
+        ledger.report_seen(queue)
 
     def _queue(self, destination: mapping.Destination) -> lanes.Queue:
         values = self._settings.queue_config(destination.delivery.remember_days)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from dead_letters import replay as replays
 from dead_letters.query import Filter
 from delivery import log as delivery_log
 from ingest import counters
+from lanes import keys
 from lanes.keys import base
 from privacy import receipts
 from tests.conftest import RedisServer
@@ -49,6 +51,11 @@ class Operator:
         done = segue(*arguments, "--json", environment=self.environment)
         assert done.returncode == 0, done.stderr
         return orjson.loads(done.stdout)
+
+    def json_lines(self, *arguments: str) -> list[Any]:
+        done = segue(*arguments, "--json", environment=self.environment)
+        assert done.returncode == 0, done.stderr
+        return [orjson.loads(line) for line in done.stdout.splitlines()]
 
     def forget(self, *arguments: str) -> dict[str, Any]:
         (receipt,) = self.json("forget", *arguments)["receipts"]
@@ -250,6 +257,48 @@ def test_a_deletion_request_of_segment_deletes_at_customer_io_and_erases_here(se
         pipeline.drain()
         assert {person["id"] for person in pipeline.people()} == {OTHER, USER}
         pipeline.assert_accounted()
+
+
+def test_the_files_of_a_ledger_have_no_byte_of_an_erased_person(server: RedisServer, disk: Path) -> None:
+    """Of a request, a decision and a dead letter; in files and indexes; of events from before and after the file."""
+    ledger = disk / "ledger"
+    with Pipeline(server.url, workers=1, SEGUE_SETTLE_S="0.1", SEGUE_LEDGER_DIR=str(ledger)) as pipeline:
+        operator = Operator(pipeline, SEGUE_LEDGER_DIR=str(ledger))
+        pipeline.start_ledger()
+        wait_until(lambda: bool(pipeline.redis.exists(keys.LEDGER.of(QUEUE))), "the ledger runs")
+        updates = [{"type": "identify", "userId": user, "traits": {"plan": "pro"}} for user in (USER, OTHER)]
+        pipeline.send([*updates, PAGE | {"userId": USER}, {"type": "group", "userId": USER}])
+        pipeline.drain()
+        wait_until(lambda: digests_in(ledger) == {USER, OTHER}, "the rows are in files")
+        assert USER in found(content_of(ledger))
+        pipeline.send([{"type": "track", "event": "unwritten", "userId": USER}])
+        pipeline.drain()
+
+        receipt = operator.forget("--user-id", USER)
+
+        assert receipt["state"] == "done"
+        assert receipt["removed"]["ledger"] > 0
+        assert receipt["files"]
+        assert found(content_of(ledger)) == set()
+        assert digests_in(ledger) == {OTHER}
+        rows = operator.json_lines("people", "show", f"id:{OTHER}")
+        assert [row["outcome"] for row in rows] == ["delivered"]
+        assert operator.json_lines("people", "show", f"id:{USER}") == []
+
+
+def content_of(directory: Path) -> bytes:
+    """Every byte of every file of a ledger, and of what is compressed in them."""
+    contents = []
+    for file in directory.rglob("*"):
+        with suppress(OSError):  # a directory, or a file that is being replaced
+            contents.append(file.read_bytes())
+    return b"\n".join([*contents, *(packed for content in contents for packed in _unpacked(content))])
+
+
+def digests_in(directory: Path) -> set[str]:
+    """Return the users whose digests are in an index."""
+    indexes = b"".join(file.read_bytes() for file in directory.rglob("*.idx"))
+    return {user for user in (USER, OTHER) if lanes.digest(f"id:{user}")[::-1] in indexes}
 
 
 def finished(client: redis.Redis, receipt_id: str) -> None:
