@@ -121,6 +121,7 @@ TOTAL = Key(
     "lanes",
 )
 CLOCK = Key(":clock", "string", "the Redis time in ms of the last sweep", _FOR_EVER, "lanes")
+NEWEST = Key(":newest", "string", "the newest Redis time in ms of an append, a claim or a sweep", _FOR_EVER, "lanes")
 WAKEUP = Key(
     ":wakeup",
     "string",

@@ -25,7 +25,7 @@
 --          lanes that have no record: their lanes begin anew; crowded: how many keys have more keys joined to them than
 --          they may, and had not before
 -- Clock    Redis' own.
--- uses clock, layout, bulk, generations, cooldown, message_ids, joins, rank, offered, staged, kept_ranks, insert, fates
+-- uses clock, layout, bulk, generations, cooldown, message_ids, joins, rank, newest, offered, staged, kept_ranks, insert, fates
 local event_count = tonumber(ARGV[7])
 local EVENTS, REST = 11, 11 + event_count
 
@@ -145,7 +145,7 @@ local as_byte = setmetatable({}, {
 
 local has_ranks = ARGV[9] ~= ''
 local offered = offered_ranks(ARGV[9])
-local rank_names, ranks = has_ranks and rank_keys(now - RANK_GENERATION_MS) or {}, nil
+local rank_names, ranks = has_ranks and not is_behind and rank_keys(now - RANK_GENERATION_MS) or {}, nil
 
 local lanes, events, ready, newly_due, cooldowns, link_values, late
 local first_of, lengths -- of the lanes that have several events: the first one, as it is stored; how many
@@ -428,6 +428,7 @@ if #missing > 0 then
   call('HINCRBY', TOTAL, 'missing', missing_count)
 end
 call('INCRBY', SEQ, count)
+keep_newest()
 if #late == 0 then
   write_table(LANE, lane_values, lanes_are_new)
   write_table(LINKS, link_values, links_are_new)

@@ -26,7 +26,7 @@
 -- events that are claimed alone only one is in a claim at a time.
 -- Clock    Redis' own.
 -- allow-oom
--- uses clock, bulk, layout, generations, cooldown, rank, staged, set_aside
+-- uses clock, newest, bulk, layout, generations, cooldown, rank, staged, set_aside
 local claim_id, cooldown_ms = ARGV[1], ARGV[8]
 local most_events, most_bytes, greatest_depth = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local MAY_SHARE = { [0] = most_events, 50, 5 } -- by the number of expired claims
@@ -296,6 +296,7 @@ for _, name in ipairs(#mates > 0 and rank_keys(now - RANK_GENERATION_MS) or {}) 
   write_all('HDEL', name, mates)
 end
 call('SADD', CLAIM .. claim_id, unpack(claimed))
+keep_newest()
 call('ZADD', CLAIMS, now + ARGV[2], claim_id)
 
 ---- Wake ----

@@ -1,5 +1,6 @@
 -- Follow the clock of Redis when it has stepped since the last call, as after a failover: what was to come is to come after
--- the same time. So nothing waits for the clock, and no lease ends while its holder works.
+-- the same time. So nothing waits for the clock, and no lease ends while its holder works. Ranks of before a step back are
+-- forgotten.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  by how many ms the clock stepped forward since the caller's last call, as far as the caller knows; 0: it did not,
@@ -9,7 +10,7 @@
 -- Returns  by how many ms it stepped, less than 0: back; 0 usually, and when another caller has followed already
 -- Clock    Redis' own.
 -- allow-oom
--- uses clock, bulk
+-- uses clock, newest, bulk, rank
 local STEP_MS, LONGEST_LOCK_MS, PAGE = 1000, 25000, 1000
 -- Fields of ADMISSION, and the unit of each in ms.
 local TIMES = { turn = 1000, rate_at = 1000, probe_at = 1, cut_at = 1, wait_until = 1, since = 1, reason_at = 1, throttled_at = 1 }
@@ -20,10 +21,20 @@ local LOCKS = { RETENTION_DONE, SAMPLED, REPLAY_LOCK, SPILL_LOCK, DRAIN_LOCK, ER
 local last, step = tonumber(call('GET', CLOCK) or now), tonumber(ARGV[1]) or 0
 local is_back = last - now > STEP_MS
 step = is_back and now - last or step
+local ranks = is_behind and rank_keys(now - RANK_GENERATION_MS) or {}
+
+local function finish()
+  if #ranks > 0 then
+    call('DEL', unpack(ranks))
+  end
+  call('SET', NEWEST, now_text)
+end
+
 if not is_back and (step <= STEP_MS or last > now - step + STEP_MS) then
   if ARGV[1] ~= '' then -- else another caller may know of a step forward
-    call('SET', CLOCK, format('%d', now))
+    call('SET', CLOCK, now_text)
   end
+  finish()
   return 0
 end
 
@@ -69,6 +80,7 @@ until cursor == '0'
 
 ---- Write. Removing comes first, see settle.lua ----
 
+finish()
 if is_back then
   call('DEL', WAKEUP, ACQUIRED)
   for _, lock in ipairs(LOCKS) do
@@ -81,5 +93,5 @@ write_all('ZADD', READY, ready)
 write_all('ZADD', CLAIMS, leases)
 write_all('HSET', ADMISSION, admission)
 write_all('HSET', LINKS, links)
-call('SET', CLOCK, format('%d', now))
+call('SET', CLOCK, now_text)
 return step

@@ -13,7 +13,7 @@ QUEUE = "q"
 LIMIT = 10_000
 COOLDOWN_MS = 60_000
 WORKER = "a worker"
-_FOR_EVER = (":seq", ":total", ":layout", ":config", ":fates:total")
+_FOR_EVER = (":seq", ":newest", ":total", ":layout", ":config", ":fates:total")
 
 
 def queue_of(client: redis.Redis, *, limit: int = LIMIT) -> lanes.Queue:

@@ -102,11 +102,18 @@ def ranked(name: str, key: str, wait_ms: int) -> lanes.NewEvent:
     return lanes.NewEvent(name.encode(), (key,), name, rank=rank)
 
 
+def accepted(name: str, clocks: Clocks, *, by_acceptance: bool) -> lanes.NewEvent:
+    """An event of one person that waits half a second; it happened just now."""
+    at_ms = records.AT_ACCEPTANCE if by_acceptance else int(clocks.own_s * 1000) + clocks.began_ms
+    return lanes.NewEvent(name.encode(), ("a",), name, rank=records.rank(500, b"client-a", at_ms, records.tie(0, 0, 0)))
+
+
 class Clocks:
     """The clock of Redis, and that of a process."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.redis_s, self.own_s = time.time(), 1_000.0
+        self.began_ms = int((self.redis_s - self.own_s) * 1000)
         monkeypatch.setattr(time, "time", lambda: self.redis_s)
         monkeypatch.setattr(time, "monotonic", lambda: self.own_s)
 
@@ -277,6 +284,66 @@ def test_after_a_step_forward_that_is_corrected_nothing_waits_for_longer_than_us
         swept(clocks, clock)
         delivered += all_delivered(steerable)
     assert delivered == ["a1", "a2"]
+
+
+STEPS_BACK_S = [0.05, 0.3, 0.9, 5.0, 9.0, HOUR_S]
+
+
+@pytest.mark.parametrize("back_s", STEPS_BACK_S)
+@pytest.mark.parametrize("is_swept", [False, True])
+@pytest.mark.parametrize("by_acceptance", [False, True])
+def test_after_a_step_back_no_event_goes_before_one_that_was_accepted_earlier(
+    clocks: Clocks, steerable: redis.Redis, back_s: float, is_swept: bool, by_acceptance: bool
+) -> None:
+    """The clock of an event that is accepted then has not stepped, or is that of Redis."""
+    clock, delivered = clock_of(steerable), []
+    append(steerable, accepted("a1", clocks, by_acceptance=by_acceptance))
+    clocks.pass_by(0.02)
+    append(steerable, accepted("a2", clocks, by_acceptance=by_acceptance))
+
+    clocks.step(-back_s)
+    for name in ("a3", "a4", "a5"):
+        if is_swept:
+            swept(clocks, clock)
+        clocks.pass_by(0.01)
+        append(steerable, accepted(name, clocks, by_acceptance=by_acceptance))
+
+    for _ in range(int(LONGEST_S)):
+        swept(clocks, clock)
+        delivered += all_delivered(steerable)
+    assert delivered == ["a1", "a2", "a3", "a4", "a5"]
+
+
+@pytest.mark.parametrize("back_s", STEPS_BACK_S)
+@pytest.mark.parametrize("is_swept", [False, True])
+def test_after_a_step_back_no_event_goes_before_a_claimed_one(
+    clocks: Clocks, steerable: redis.Redis, back_s: float, is_swept: bool
+) -> None:
+    """It has waited long enough for earlier ones, by the clock before the step."""
+    clock, queue = clock_of(steerable), lanes.open_queue(queue_of(steerable))
+    append(steerable, ranked("a1", "a", 1_000))
+    clocks.pass_by(0.1)
+    between_ms = int(clocks.redis_s * 1000)
+    clocks.pass_by(0.1)
+    append(steerable, ranked("a2", "a", 1_000))
+    clocks.pass_by(1.01)
+    claimed = claim(steerable)
+    assert names(claimed) == ["a1", "a2"]
+
+    clocks.step(-back_s)
+    if is_swept:
+        swept(clocks, clock)
+    rank = records.rank(1_000, b"client-a", between_ms, records.tie(0, 0, 0))
+    append(steerable, lanes.NewEvent(b"between", ("a",), "between", rank=rank))
+
+    assert not deliver(steerable, claimed).lost
+    delivered = []
+    for _ in range(int(LONGEST_S)):
+        swept(clocks, clock)
+        delivered += all_delivered(steerable)
+    assert delivered == ["between"]
+    assert lanes.stats(queue).missing_total == 0
+    assert not lanes.verify(queue).violations
 
 
 def test_every_lock_is_known() -> None:

@@ -23,6 +23,11 @@ _RANK: Final = [
     Mutant("lib/rank.lua", "now + LONGEST_WAIT_MS + RANK_GENERATION_MS, RANK", "now, RANK"),
 ]
 
+_NEWEST: Final = [
+    Mutant("lib/newest.lua", "newest and newest > now_text", "false"),
+    Mutant("lib/newest.lua", "if not is_behind then", "if is_behind then"),
+]
+
 _OFFERED: Final = [
     Mutant("lib/offered.lua", "text ~= '' and", "text == '' and"),
     Mutant(
@@ -36,7 +41,8 @@ _OFFERED: Final = [
 _KEPT: Final = [
     Mutant("lib/kept_ranks.lua", "for at = #ranks.names, 1, -1 do", "for at = #ranks.names, 2, -1 do"),
     Mutant("lib/kept_ranks.lua", "if tail and not is_asked[tail] then", "if tail and is_asked[tail] then"),
-    Mutant("lib/kept_ranks.lua", "return record and sub(record, 1, TIME_DIGITS) .. LATEST or ''", "return ''"),
+    Mutant("lib/kept_ranks.lua", "(accepted > now_text and now_text or accepted) .. LATEST or ''", "'' or ''"),
+    Mutant("lib/kept_ranks.lua", "accepted > now_text and now_text or accepted", "accepted"),
     Mutant("lib/kept_ranks.lua", "if until_ms > now or cooldown > 0 then", "if cooldown > 0 then"),
     Mutant("lib/kept_ranks.lua", "if until_ms > now or cooldown > 0 then", "if until_ms > now then"),
     Mutant(
@@ -68,16 +74,16 @@ _INSERT: Final = [
     ),
     Mutant("lib/insert.lua", "if ready[name] == nil then", "if ready[name] ~= nil then"),
     Mutant(
-        "lib/insert.lua", "> now then\n    return waits > 0 or due", "> now + 1e9 then\n    return waits > 0 or due"
+        "lib/insert.lua", "> now then\n      return waits > 0 or due", "> now + 1e9 then\n    return waits > 0 or due"
     ),
-    Mutant("lib/insert.lua", "> now then\n    return waits > 0 or due", "> 0 then\n    return waits > 0 or due"),
+    Mutant("lib/insert.lua", "> now then\n      return waits > 0 or due", "> 0 then\n    return waits > 0 or due"),
     Mutant(
         "lib/insert.lua",
-        "return waits > 0 or due\n  end",
+        "return waits > 0 or due\n    end",
         "return true\n  end",
         "no claim owns an event that waits: it is not due before its wait is over",
     ),
-    Mutant("lib/insert.lua", "return waits > 0 or due\n  end", "return due\n  end"),
+    Mutant("lib/insert.lua", "return waits > 0 or due\n    end", "return due\n  end"),
     Mutant(
         "lib/insert.lua", "== 'c' and (waits > 0 or due and due > now)", "~= 'c' and (waits > 0 or due and due > now)"
     ),
@@ -93,13 +99,13 @@ _INSERT: Final = [
     Mutant("lib/insert.lua", "ranks.steps > MOST_STEPS", "ranks.steps > 3"),
     Mutant(
         "lib/insert.lua",
-        "ranks.steps > MOST_STEPS then\n      return after, other > greatest and other or greatest",
-        "ranks.steps > MOST_STEPS then\n      return after, other",
+        "ranks.steps > MOST_STEPS then\n        return after, other > greatest and other or greatest",
+        "ranks.steps > MOST_STEPS then\n        return after, other",
     ),
     Mutant(
         "lib/insert.lua",
-        "ready, at) then\n      return after, other > greatest and other or greatest",
-        "ready, at) then\n      return after, greatest",
+        "ready, at) then\n        return after, other > greatest and other or greatest",
+        "ready, at) then\n        return after, greatest",
     ),
     Mutant("lib/insert.lua", "elseif not may_be_overtaken(stored, ready, at) then", "elseif false then"),
     Mutant("lib/insert.lua", "== event.client or difference_ms >= CLOSE_MS", "== event.client"),
@@ -112,13 +118,13 @@ _INSERT: Final = [
     Mutant("lib/insert.lua", "after, greatest = at, ''", "after = at"),
     Mutant(
         "lib/insert.lua",
-        "elseif greatest == '' then\n      greatest = other",
+        "elseif greatest == '' then\n        greatest = other",
         "else\n      greatest = other",
         "the rank is raised to that of the first one of them, then in further rounds to that of the last one",
     ),
     Mutant(
         "lib/insert.lua",
-        "elseif greatest == '' then\n      greatest = other",
+        "elseif greatest == '' then\n        greatest = other",
         "elseif greatest ~= '' then\n      greatest = other",
     ),
     Mutant("lib/insert.lua", "i == key + 1 and before", "i == key and before"),
@@ -290,4 +296,15 @@ _SET_ASIDE: Final = [
     Mutant("lib/set_aside.lua", "math.max(waits - lanes_behind[successor], 0)", "waits - 1"),
 ]
 
-MUTANTS: Final[list[Mutant]] = [*_RANK, *_OFFERED, *_KEPT, *_INSERT, *_APPEND, *_CLAIM, *_ERASE, *_FINISH, *_SET_ASIDE]
+MUTANTS: Final[list[Mutant]] = [
+    *_RANK,
+    *_NEWEST,
+    *_OFFERED,
+    *_KEPT,
+    *_INSERT,
+    *_APPEND,
+    *_CLAIM,
+    *_ERASE,
+    *_FINISH,
+    *_SET_ASIDE,
+]

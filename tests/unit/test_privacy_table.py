@@ -12,7 +12,7 @@ PERSONAL = [key for key in keys.REGISTRY if key.personal != "no"]
 
 # Numbers, times, sequences, ids, and names of queues, workers and fields. The secret alone says nothing of people.
 IMPERSONAL = {
-    *(keys.LAYOUT, keys.CONFIG, keys.SEQ, keys.TOTAL, keys.CLOCK, keys.WAKEUP, keys.SECRET),
+    *(keys.LAYOUT, keys.CONFIG, keys.SEQ, keys.TOTAL, keys.CLOCK, keys.NEWEST, keys.WAKEUP, keys.SECRET),
     *(keys.LINKS, keys.READY, keys.CLAIMS, keys.CLAIM, keys.EXPIRED_CLAIMS, keys.AGES, keys.AGE),
     keys.MISSING,
     *(keys.FATES, keys.FATE_TOTALS, keys.OPEN, keys.BURIED_AS, keys.ERASED, keys.REFUSALS),

@@ -29,9 +29,11 @@ local function read_ranks(ranks, events)
   return events
 end
 
--- An event whose rank is not stored any more was accepted later than it happened.
+-- An event whose rank is not stored any more was accepted later than it happened; and not after now, unless the clock has
+-- stepped back.
 local function rank_at_most(record)
-  return record and sub(record, 1, TIME_DIGITS) .. LATEST or ''
+  local accepted = record and sub(record, 1, TIME_DIGITS)
+  return accepted and (accepted > now_text and now_text or accepted) .. LATEST or ''
 end
 
 -- Return the ranks of the last events of lanes, by lane: as they are stored, else what they are at most.
