@@ -133,8 +133,9 @@ class Runtime:
 
     def _open_all(self, *, tolerant: bool) -> None:
         """Open the queues of each server at the same time: one that is unavailable delays no other."""
-        with ThreadPoolExecutor(thread_name_prefix="open") as threads:
-            for opened in [threads.submit(self._open_each, names) for names in self.by_server()]:
+        groups = self.by_server()
+        with ThreadPoolExecutor(len(groups) or 1) as threads:
+            for opened in [threads.submit(self._open_each, names) for names in groups]:
                 try:
                     opened.result()
                 except redis.RedisError as error:

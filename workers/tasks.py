@@ -68,7 +68,7 @@ _ERASING_LOCK_S = 60
 _PATIENCE_S = 8
 # The destinations, and the parts of the regular work, that found Redis unavailable the last time.
 _unavailable: set[str] = set()
-# The last sweep at each server of a cluster, by its first destination.
+# The last sweep of each slot of a cluster, by its first destination.
 _sweeps: dict[str, threading.Thread] = {}
 _tally = Tally()
 # As the last heartbeat found. In a cluster, the server that knows may be unavailable.
@@ -147,7 +147,7 @@ def finish_erasures(name: str) -> None:
 def sweep() -> None:
     """Return the events of expired claims to their lanes, and request every task that is due.
 
-    In a cluster each server has a thread, so one that is unavailable delays no other.
+    In a cluster the destinations of each slot have a thread, so a server that is unavailable delays no other one.
     """
     groups = runtime().by_server()
     if len(groups) == 1:
