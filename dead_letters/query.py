@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -37,10 +38,15 @@ class ErrorKind(NamedTuple):
 
 def kind_of(dead_letter: DeadLetter) -> ErrorKind:
     """Return the kind of the first error of a dead letter."""
-    message = _VARIABLE.sub("#", _QUOTED.sub("…", dead_letter.failure.message))
-    return ErrorKind(
-        dead_letter.failure.reason, dead_letter.subscription, dead_letter.action, message[:_LONGEST_MESSAGE]
-    )
+    failure = dead_letter.failure
+    return kind(failure.reason, dead_letter.subscription, dead_letter.action, failure.message)
+
+
+@lru_cache(maxsize=5000)
+def kind(reason: Reason, subscription: str | None, action: str | None, message: str) -> ErrorKind:
+    """Return the kind of an error with this message."""
+    text = _VARIABLE.sub("#", _QUOTED.sub("…", message))
+    return ErrorKind(reason, subscription, action, text[:_LONGEST_MESSAGE])
 
 
 class Filter(BaseModel):

@@ -20,7 +20,7 @@ from dead_letters.record import DeadLetter, Reason
 from mapping.envelope import encoded
 
 _MOST: Final = 50  # dead letters of a page
-_MOST_READ: Final = 5000  # for one page
+_MOST_READ: Final = 2000  # for one page
 # What helps against dead letters of a reason.
 REMEDIES: Final = {
     "invalid": "Change the mapping, or edit the events; then replay.",

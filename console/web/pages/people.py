@@ -12,6 +12,7 @@ from console.errors import CommandError
 from console.queues import lanes_view, waiting
 from console.state import history
 from console.web.visit import NotFound, Page, Redirect, Result, Visit, address
+from delivery import log as delivery_log
 from ingest.access import sources
 from lanes.keys import DIGEST_BYTES
 from mapping.ordering_keys import IdentifierScheme, key_fault, person_key
@@ -49,7 +50,7 @@ def find(visit: Visit) -> Result:
     if kind == "message":
         return _of_message(visit, names, text)
     found = [row for name in names for row in _candidates(visit, name, kind, text)]
-    known = [row for row in found if row["is_known"]]
+    known = [row for row in found if row["waiting"] or row["sent"]] or _with_dead_letters(visit, found)
     if len({row["digest"] for row in known}) == 1:
         return Redirect(address(f"/people/{known[0]['digest']}", destination=destination))
     shown = {"kinds": KINDS, "found": known or found, "is_known": bool(known), "kind": kind, "busy": []}
@@ -94,17 +95,25 @@ def _candidates(visit: Visit, name: str, kind: str, text: str) -> Iterator[dict[
     for key in _keys(text, kind, destination.identifiers):
         digest = lanes.digest(key)
         lane = lanes.inspect(queue, digest)
-        (found,) = lanes_view.gather(visit.session, [name], digest.hex())
-        is_known = bool(lane or found["dead_letters"] or found["sent"])
         yield {
             "destination": name,
             "digest": digest.hex(),
             "key": visit.shown_key(key),
             "waiting": lane.length if lane else 0,
-            "dead_letters": len(found["dead_letters"]),
-            "sent": len(found["sent"]),
-            "is_known": is_known,
+            "sent": bool(delivery_log.sent_for(queue, digest, 1)),
         }
+
+
+def _with_dead_letters(visit: Visit, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return those of the candidates that have a dead letter. This reads all dead letters once."""
+    having: set[tuple[str, str]] = set()
+    for name in {row["destination"] for row in found}:
+        wanted = {bytes.fromhex(row["digest"]) for row in found if row["destination"] == name}
+        queue, after = visit.session.queue(name), 0
+        while page := lanes.list_dead_letters(queue, after=after):
+            having |= {(name, digest.hex()) for stored in page for digest in wanted.intersection(stored.keys)}
+            after = page[-1].sequence
+    return [row for row in found if (row["destination"], row["digest"]) in having]
 
 
 def _keys(text: str, kind: str, scheme: IdentifierScheme) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 import lanes
+from console.dead import listing
 from console.web.state import State
 from dead_letters import query
 from dead_letters import replay as replaying
@@ -300,3 +301,31 @@ def test_the_sentence_names_the_first_cause(redis_server: RedisServer, redis_cli
 
     assert "No worker is running, so nothing is sent." in browser.get("/about").text
     assert browser.json("/")["causes"][0]["command"] == "segue worker"
+
+
+def test_a_person_of_whom_only_a_dead_letter_is_left_is_found(state: State, operator: Browser) -> None:
+    queue = default_queue(state.session.client, "demo")
+    left = lanes.ImportedDeadLetter(None, 1_700_000_000_000, ("id:left",), pack("demo", event(1)), failure("x"))
+    lanes.import_dead_letters(queue, [left])
+
+    assert operator.post("/people", person="left").headers["location"] == f"/people/{lanes.digest('id:left').hex()}"
+
+
+def test_a_damaged_dead_letter_is_counted_as_the_command_counts_it(state: State, operator: Browser) -> None:
+    queue = default_queue(state.session.client, "demo")
+    lanes.import_dead_letters(
+        queue, [lanes.ImportedDeadLetter(None, 1_700_000_000_000, ("id:x",), b"no event", b"no failure")]
+    )
+    counted = listing.groups(query.matching(queue, Filter()))
+
+    rows = operator.json("/dead")
+
+    assert len(rows) == 3
+    names = ("class", "subscription", "action", "message", "count")
+    assert sorted(rows_of(rows, names)) == sorted(rows_of(counted, names))
+    for path in ("/dead?view=list", f"/dead/demo/{lanes.count_dead_letters(queue)[1]}"):
+        assert operator.get(path).status_code == 200
+
+
+def rows_of(rows: list[dict[str, Any]], names: tuple[str, ...]) -> list[list[str]]:
+    return [[str(row[name]) for name in names] for row in rows]
