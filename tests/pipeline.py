@@ -155,6 +155,14 @@ class Pipeline:
         single = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"w{self._started}@test"]
         self.workers.append(self._start(*celery, *pool, *single, "--loglevel", "WARNING"))
 
+    def start_console(self) -> str:
+        """Start the web console without sign-in, and return its address."""
+        url = f"http://127.0.0.1:{free_port()}"
+        self.environment |= {"SEGUE_CONSOLE_PORT": url.rpartition(":")[2], "SEGUE_CONSOLE_AUTH": "none"}
+        self._start("-m", "console.cli", "console")
+        wait_until(lambda: self._answers(f"{url}/health"), "the console answers")
+        return url
+
     def start_ledger(self) -> None:
         """Start the process of the ledger."""
         self._start("-m", "console.cli", "ledger")

@@ -56,9 +56,9 @@ def console(redis_server: RedisServer) -> Iterator[Console]:
                 process.wait(timeout=15)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, without a window."""
+    """Debian's Chromium, without a window. While Playwright runs, `asyncio.run` fails in this process."""
     if not CHROMIUM:
         pytest.skip("Chromium is missing: run `apt-get install chromium`")
     with sync_playwright() as playwright:

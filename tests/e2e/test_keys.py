@@ -166,6 +166,7 @@ class Scenario:
         self._bury_and_spill()
         self._edit_and_replay()
         self._start_ledger()
+        self._use_console()
         self._erase()
         self._request_privacy()
         self._move()
@@ -231,6 +232,12 @@ class Scenario:
         """From now on a ledger takes what workers record, and removes the people who are erased."""
         self.pipeline.start_ledger()
         self._wait_for(keys.LEDGER)
+
+    def _use_console(self) -> None:
+        """Have identities shown, which is signed and recorded."""
+        headers = {"Sec-Fetch-Site": "same-origin"}
+        url = self.pipeline.start_console()
+        assert self.pipeline.http.post(f"{url}/reveal", data={"to": "/"}, headers=headers).status_code == 303
 
     def _erase(self) -> None:
         """Erase a person with many waiting events."""

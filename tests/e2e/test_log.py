@@ -235,6 +235,6 @@ def test_the_log_tells_of_every_fault_and_has_no_personal_value(tmp_path: Path, 
     for name in ("requests_refused", "requests_unauthorized", "events_rejected"):
         log.await_(name)
     stopped = {line["process"] for line in log.events() if line["event"] == "process_stopped"}
-    assert stopped == {"worker-1", "ingest", "ledger"}
+    assert stopped == {"worker-1", "ingest", "ledger", "console"}
     others = [line for line in up.lines() if line not in log.lines()]
     assert [line for line in others if not re.match("(ingest on .*|ready|stopping|stopped)$", line)] == []

@@ -26,7 +26,7 @@ def test_running_processes_take_up_a_changed_file(tmp_path: Path) -> None:
         file.write_text(document.replace('write_key = "demo"', 'write_key = "second"'))
         result = segue("reload", environment=up.environment)
         assert (result.returncode, result.stderr) == (0, "")
-        assert len(result.stdout.splitlines()) == 4, "an ingest, a ledger and two workers"
+        assert len(result.stdout.splitlines()) == 5, "an ingest, a ledger, a console and two workers"
         assert (status("demo"), status("second")) == (401, 200)
         wait_until(lambda: "second" in up.people(), "the event is delivered")
 
