@@ -169,7 +169,6 @@ def _sweep_each(runtime: Runtime, names: list[str]) -> None:
             _write_available(name)
         except (ConnectionError, TimeoutError) as error:
             _write_unavailable(error, name)
-            _unavailable.add(name)
             return
         except RedisError as error:
             _write_unavailable(error, name)
@@ -221,6 +220,8 @@ def _write_unavailable(error: RedisError, name: str | None = None) -> None:
     if isinstance(error, ReadOnlyError):
         # After a failover, these connections lead to the old primary.
         runtime().client.connection_pool.disconnect(inuse_connections=False)
+    if name is not None and isinstance(error, ConnectionError | TimeoutError):
+        _unavailable.add(name)
     log.REDIS_UNAVAILABLE.write(destination=name, error=cause(error))
 
 
