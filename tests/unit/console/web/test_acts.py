@@ -303,7 +303,7 @@ def test_the_sentence_names_the_first_cause(redis_server: RedisServer, redis_cli
     assert browser.json("/")["causes"][0]["command"] == "segue worker"
 
 
-def test_a_person_of_whom_only_a_dead_letter_is_left_is_found(state: State, operator: Browser) -> None:
+def test_a_person_who_has_only_a_dead_letter_is_found(state: State, operator: Browser) -> None:
     queue = default_queue(state.session.client, "demo")
     left = lanes.ImportedDeadLetter(None, 1_700_000_000_000, ("id:left",), pack("demo", event(1)), failure("x"))
     lanes.import_dead_letters(queue, [left])
