@@ -19,7 +19,7 @@ from settings import VARIABLES, read_document
 ROOT = Path("deploy/kubernetes")
 VERSIONS = ("1.29", "1.34")
 OVERLAYS = sorted(path.name for path in (ROOT / "overlays").iterdir())
-FOREIGN = ("Kustomization", "ScaledObject")  # kinds that Kubernetes has no schema of
+FOREIGN = ("Kustomization", "Component", "ScaledObject")  # kinds that Kubernetes has no schema of
 
 
 def documents(*folders: Path) -> Iterator[dict[str, Any]]:
@@ -60,6 +60,30 @@ def test_an_overlay_renders(overlay: str) -> None:
     for each in rendered:
         if each["kind"] not in FOREIGN:
             kubernetes_validate.validate(each, VERSIONS[-1], strict=True)
+
+
+def test_with_an_object_store_the_ledger_has_no_volume_and_the_console_reads_it(tmp_path: Path) -> None:
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed, so the component is not rendered")
+    shutil.copytree(ROOT, tmp_path / "kubernetes")
+    overlay = tmp_path / "kubernetes" / "overlays" / "production"
+    with (overlay / "kustomization.yaml").open("a") as file:
+        file.write("components: [../../components/object-store]\n")
+    command = ["kubectl", "kustomize", str(overlay)]
+
+    rendered = list(yaml.safe_load_all(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+
+    by_name = {(each["kind"], each["metadata"]["name"]): each for each in rendered}
+    assert ("PersistentVolumeClaim", "segue-ledger") not in by_name
+    for name in ("segue-ledger", "segue-console"):
+        pod = by_name["Deployment", name]["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        variables = {each["name"]: each.get("value") for each in container["env"]}
+        assert variables["SEGUE_LEDGER_DIR"] == "s3://segue-ledger/production"
+        assert "AWS_REGION" in variables
+        assert {"secretRef": {"name": "segue-object-store", "optional": True}} in container["envFrom"]
+        assert "ledger" not in {each["name"] for each in [*pod["volumes"], *container["volumeMounts"]]}
+        kubernetes_validate.validate(by_name["Deployment", name], VERSIONS[-1], strict=True)
 
 
 @pytest.mark.parametrize("deployment", deployments(), ids=lambda each: each["metadata"]["name"])
