@@ -108,6 +108,16 @@ def _path(path: Path) -> Path:
     return path
 
 
+def _ledger_dir(location: str) -> str:
+    """Return the path of a directory, absolute, or the URL of an object store; raise ValueError if neither is one."""
+    if "://" not in location:
+        return str(_path(Path(location)).absolute())
+    parts = urlsplit(location)
+    if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc or not location.isascii():
+        raise ValueError("must be a directory or s3://BUCKET/PREFIX, without credentials")
+    return location
+
+
 def _broker_url(url: str | None, info: ValidationInfo) -> str | None:
     """Return the URL if Celery can use it beside REDIS_URL, which was checked before; raise ValueError otherwise."""
     return checked_broker_url(url, info.data.get("redis_url", ""))
@@ -161,7 +171,7 @@ class Settings(BaseSettings):
     settle_s: float = Field(default=5.0, ge=0, le=_DAY_S)
     sweep_s: float = Field(default=1.0, gt=0, le=_DAY_S)
     spill_dir: _Path | None = None
-    ledger_dir: _Path | None = None
+    ledger_dir: Annotated[str, AfterValidator(_ledger_dir)] | None = None
     max_cooldown_s: float = Field(default=30.0, gt=0, le=_DAY_S)
     max_fan_in: int = Field(default=10, ge=1, le=1_000_000)
     queue_limit: int = Field(default=1_000_000, ge=1, le=10**12)
@@ -195,9 +205,9 @@ class Settings(BaseSettings):
         return init_settings, _Environment(settings_cls)
 
     @property
-    def ledger_path(self) -> Path:
-        """The directory of the ledger's files."""
-        return self.data_dir / "ledger" if self.ledger_dir is None else self.ledger_dir
+    def ledger_location(self) -> str:
+        """Where the ledger's files are: a directory, or `s3://BUCKET/PREFIX`."""
+        return str(self.data_dir / "ledger") if self.ledger_dir is None else self.ledger_dir
 
     @property
     def has_ledger(self) -> bool:

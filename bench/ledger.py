@@ -34,6 +34,7 @@ from ledger import reading, writing
 from ledger.files import Files
 from ledger.reading import Wanted
 from ledger.rows import Row
+from ledger.storage import storage_of
 from mapping.operation import BATCH_PATH
 from tests.ledgers import table_of
 
@@ -101,7 +102,7 @@ def hour_of_rows(chance: random.Random, starts_ms: int, count: int, people: int)
 
 def search(directory: Path) -> None:
     """Generate the rows, and measure their size and searches."""
-    chance, files, people = random.Random(1), Files(directory, "demo"), max(ROWS // 20, 1)
+    chance, files, people = random.Random(1), Files(storage_of(str(directory)), "demo"), max(ROWS // 20, 1)
     known: list[Row] = []
     spent_s = 0.0
     for hour in range(HOURS):
@@ -112,7 +113,7 @@ def search(directory: Path) -> None:
         files.add(files.hour_of(starts_ms), table_of(found))
         spent_s += time.process_time() - began
     bench.figure("ledger.files.write", HOURS * (ROWS // HOURS) / spent_s, "rows/s")
-    horizon = reading.horizon(directory, "demo")
+    horizon = reading.horizon(files.storage, "demo")
     assert horizon is not None
     size = sum(path.stat().st_size for path in directory.rglob("*.idx"))
     bench.figure("ledger.files.rows", ROWS, "rows")
@@ -127,7 +128,7 @@ def search(directory: Path) -> None:
         took_ms = []
         for row in chance.sample(known, SEARCHES):
             began = time.monotonic()
-            assert row in reading.find(directory, "demo", wanted_of(row), 100_000)
+            assert row in reading.find(files.storage, "demo", wanted_of(row), 100_000)
             took_ms.append((time.monotonic() - began) * 1000)
         bench.figure(f"ledger.search.{name}.median", median(took_ms), "ms")
         bench.figure(f"ledger.search.{name}.p95", quantiles(took_ms, n=20)[-1], "ms")
@@ -154,7 +155,7 @@ def write(stage: Stage, directory: Path) -> None:
         )
         recorder.recording(lambda request: [Delivered()] * len(request.items))(Request(BATCH_PATH, items))
         recorder.write()
-    files, began = Files(directory, "write"), time.process_time()
+    files, began = Files(storage_of(str(directory)), "write"), time.process_time()
     while writing.write_batch(files, queue, lambda: None, contents=True):
         pass
     bench.figure("ledger.write", WRITTEN_ITEMS / (time.process_time() - began), "items/cpu_s")

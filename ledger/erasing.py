@@ -24,8 +24,8 @@ class Rewriting(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The path of the file below the directory of the ledger."""
-        return str(self.file.path.relative_to(self.files.directory))
+        """The name of the file: its path below the location of the ledger."""
+        return self.file.name
 
     def message_ids(self) -> set[str]:
         """Return SOURCE:MESSAGE ID of the person's rows."""
@@ -40,12 +40,10 @@ class Rewriting(NamedTuple):
 def rewritings(files: Files, erasure: Erasure) -> Iterator[Rewriting]:
     """Yield the files that have rows of a person, the newest first."""
     keys = [index.key_of_digest(digest) for digest in erasure.digests]
-    for hour in files.hours():
-        for file in hour.files():
-            candidates = index.search(file.index_path, keys).rows
-            if not candidates:
-                continue
-            table = file.table()
+    found = ((hour, file) for hour in files.hours() for file in hour.files)
+    for hour, file, candidates in files.storage.each(lambda each: (*each, files.indexed(each[1], keys).rows), found):
+        if candidates:
+            table = files.table(file)
             going = _going(table, candidates, erasure)
             if going:
                 is_going = pa.array([row in going for row in range(table.num_rows)])

@@ -1,20 +1,17 @@
 """The files of the ledger of one destination: their names, how they are published, and how they replace one another.
 
-A file of rows is `destination=NAME/day=YYYY-MM-DD/hour=HH/FIRST-LAST-N.parquet` below the directory of the ledger:
-FIRST and LAST are the least and the greatest id of its rows, N counts how often they were rewritten. Its index, of the
-same name, ends in `.idx`. Both never change. Rows get their name when they and their index are on the disk.
+A file of rows is `destination=NAME/day=YYYY-MM-DD/hour=HH/FIRST-LAST-N.parquet` below the location of the ledger: FIRST
+and LAST are the least and the greatest id of its rows, N counts how often they were rewritten. Its index, of the same
+name, ends in `.idx`. Both never change. The index is written before the rows, and removed after them.
 
 A crash leaves nothing half done: `recover` finishes or takes back what a killed process was at.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -24,183 +21,200 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ledger import index, rows
+from ledger.storage import Storage, StoredFile
 
 GROUP_ROWS: Final = 2000
+_ROWS, _INDEX = ".parquet", ".idx"
 _REPEATED: Final = ["outcome", "reason", "source", "worker", "path", "unapplied"]
 _WITH_LIMITS: Final = ["id", "sequence", "digest", "accepted_at", "sent_at"]
-_JOURNAL, _TEMPORARY = "replacing.json", "unfinished"
+_JOURNAL = "replacing.json"
 _HOUR_MS: Final = 3_600_000
+_DAY_MS: Final = 24 * _HOUR_MS
+NEVER_MS: Final = 2**63
 
 
 class DataFile(NamedTuple):
     """A file of rows."""
 
-    path: Path
+    name: str
     first: str  # the least id of its rows
     last: str  # the greatest one
     rewritten: int
+    bytes: int = 0  # with its index; 0: it was not listed
+    keys: int = 0  # of its index, more than it has rows
 
     @classmethod
-    def of(cls, path: Path) -> DataFile:
-        """Return the file with this path. Raises ValueError: it has no name of such a file."""
-        first, last, rewritten = path.stem.split("-")
-        return cls(path, first, last, int(rewritten))
+    def of(cls, name: str, size: int = 0, index_size: int = 0) -> DataFile:
+        """Return the file with this name. Raises ValueError: no such file has this name."""
+        first, last, rewritten = name.rpartition("/")[2].removesuffix(_ROWS).split("-")
+        return cls(name, first, last, int(rewritten), size + index_size, index.keys_in(index_size))
 
     @property
-    def index_path(self) -> Path:
-        """The path of its index."""
-        return self.path.with_suffix(".idx")
-
-    def table(self) -> pa.Table:
-        """Return all rows."""
-        with pq.ParquetFile(self.path) as file:
-            return file.read()
-
-    def ids(self) -> set[str]:
-        """Return the ids of its rows."""
-        with pq.ParquetFile(self.path) as file:
-            return set(pc.unique(file.read(["id"]).column("id")).to_pylist())
+    def index_name(self) -> str:
+        """The name of its index."""
+        return self.name.removesuffix(_ROWS) + _INDEX
 
 
 class Hour(NamedTuple):
-    """The directory with the rows that were sent in one hour."""
+    """The rows that were sent in one hour."""
 
-    path: Path
+    name: str  # of the directory
     starts_ms: int  # Unix milliseconds
+    files: tuple[DataFile, ...]  # by name, as they were when the hour was looked for
 
     @property
     def ends_ms(self) -> int:
         """When the next hour begins, Unix milliseconds."""
         return self.starts_ms + _HOUR_MS
 
-    def files(self) -> list[DataFile]:
-        """Return its files by name. An hour that was removed has none."""
-        with suppress(FileNotFoundError):
-            return sorted(DataFile.of(path) for path in self.path.iterdir() if path.suffix == ".parquet")
-        return []
-
 
 class Files:
     """The files of one destination."""
 
-    def __init__(self, directory: Path, destination: str) -> None:
+    def __init__(self, storage: Storage, destination: str) -> None:
         self.destination = destination
-        self.directory = directory
-        self.root = directory / f"destination={quote(destination, safe='')}"
-        self._temporary = directory / _TEMPORARY
-        self._journal = self.root / _JOURNAL
+        self.storage = storage
+        self.root = f"destination={quote(destination, safe='')}"
+        self._journal = f"{self.root}/{_JOURNAL}"
 
-    def hours(self) -> list[Hour]:
-        """Return the hours that have a directory, the newest first."""
-        found = []
-        for day in _named(self.root, "day="):
-            starts_at = datetime.strptime(day.name, "day=%Y-%m-%d").replace(tzinfo=UTC)
-            day_ms = int(starts_at.timestamp() * 1000)
-            found += [Hour(hour, day_ms + int(hour.name[5:]) * _HOUR_MS) for hour in _named(day, "hour=")]
-        return sorted(found, key=lambda hour: -hour.starts_ms)
+    def hours(self, since_ms: int = 0, until_ms: int = NEVER_MS) -> Iterator[Hour]:
+        """Yield the hours between two times (Unix milliseconds) that have files, the newest first."""
+        days = [day for day in self._days() if since_ms < _starts_ms(day) + _DAY_MS and _starts_ms(day) < until_ms]
+        for of_day in self.storage.each(self.storage.files, days):
+            for hour in sorted(_hours(of_day), key=lambda hour: -hour.starts_ms):
+                if since_ms < hour.ends_ms and hour.starts_ms < until_ms:
+                    yield hour
 
     def hour_of(self, at_ms: int) -> Hour:
-        """Return the hour of a time, Unix milliseconds."""
+        """Return the hour of a time, Unix milliseconds, with its files as they are now."""
         starts_ms = at_ms - at_ms % _HOUR_MS
         starts_at = datetime.fromtimestamp(starts_ms / 1000, UTC)
-        return Hour(self.root / f"day={starts_at:%Y-%m-%d}" / f"hour={starts_at:%H}", starts_ms)
+        name = f"{self.root}/day={starts_at:%Y-%m-%d}/hour={starts_at:%H}"
+        return Hour(name, starts_ms, _data_files(self.storage.files(name)))
 
-    def add(self, hour: Hour, table: pa.Table) -> DataFile:
+    @contextmanager
+    def opened(self, file: DataFile) -> Iterator[pq.ParquetFile]:
+        """Open a file of rows, for a `with` block. Raises FileNotFoundError: it was replaced."""
+        with self.storage.opened(file.name) as source, pq.ParquetFile(source, pre_buffer=True) as parquet:
+            yield parquet
+
+    def table(self, file: DataFile) -> pa.Table:
+        """Return all rows of a file."""
+        with self.opened(file) as opened:
+            return opened.read()
+
+    def ids(self, file: DataFile) -> set[str]:
+        """Return the ids of the rows of a file."""
+        with self.opened(file) as opened:
+            return set(pc.unique(opened.read(["id"]).column("id")).to_pylist())
+
+    def indexed(self, file: DataFile, keys: Iterable[int]) -> index.Found:
+        """Return the rows of a file that may have one of the keys of its index."""
+        with self.storage.opened(file.index_name) as opened:
+            return index.search(opened, keys, file.index_name)
+
+    def add(self, hour: Hour, table: pa.Table) -> None:
         """Publish a file with the rows of a table, which is not empty."""
-        return self._published(self._written(hour, table, 0))
+        sorted_table = rows.sorted_rows(table)
+        self._publish(_name(hour, sorted_table, 0), sorted_table)
 
     def replace(self, hour: Hour, old: Iterable[DataFile], table: pa.Table) -> None:
         """Put the rows of a table in the place of files of the hour, at once. Without rows the files are removed."""
-        old = list(old)
-        new = None
+        old, table, added = list(old), rows.sorted_rows(table), None
         if table.num_rows:
-            new = self._written(hour, table, 1 + max(file.rewritten for file in old))
-        added = str(new.path.relative_to(self.root)) if new else None
-        removed = [str(file.path.relative_to(self.root)) for file in old]
-        _write(self._journal, orjson.dumps({"added": added, "removed": removed}))
-        if new:
-            self._published(new)
+            added = _name(hour, table, 1 + max(file.rewritten for file in old))
+        removed = [file.name for file in old]
+        self.storage.write(self._journal, orjson.dumps({"added": added, "removed": removed}))
+        if added is not None:
+            self._publish(added, table)
         self._finish_replacing(removed)
 
     def recover(self) -> None:
         """Finish or take back what a killed process was at. No other process may write."""
-        if self._journal.exists():
-            journal = orjson.loads(self._journal.read_bytes())
+        self.storage.remove_unfinished()
+        try:
+            journal = orjson.loads(self.storage.read(self._journal))
+        except FileNotFoundError:
+            pass
+        else:
             added = journal["added"]
-            is_published = added is None or (self.root / added).exists()
+            is_published = added is None or added in self._names(added.rpartition("/")[0])
             self._finish_replacing(journal["removed"] if is_published else [])
-        shutil.rmtree(self._temporary, ignore_errors=True)
-        for hour in self.hours():
-            for orphan in hour.path.glob("*.idx"):
-                if not orphan.with_suffix(".parquet").exists():
-                    orphan.unlink()
+        for day in self._days():
+            names = self._names(day)
+            for name in names:
+                if name.endswith(_INDEX) and name.removesuffix(_INDEX) + _ROWS not in names:
+                    self.storage.remove(name)
 
-    def remove_before(self, at_ms: int) -> int:
-        """Remove the hours that ended before this time (Unix milliseconds), and return how many."""
-        ended = [hour for hour in self.hours() if hour.ends_ms <= at_ms]
-        for hour in ended:
-            shutil.rmtree(hour.path)
-            with suppress(OSError):  # other hours of the day are left
-                hour.path.parent.rmdir()
-        return len(ended)
+    def remove_before(self, at_ms: int) -> None:
+        """Remove the hours that ended before this time, Unix milliseconds."""
+        for day in self._days():
+            starts_ms = _starts_ms(day)
+            if starts_ms + _DAY_MS <= at_ms:
+                self.storage.remove_directory(day)
+            elif starts_ms < at_ms:
+                for hour in self.storage.directories(day):
+                    if _starts_ms(hour) + _HOUR_MS <= at_ms:
+                        self.storage.remove_directory(hour)
 
-    def _written(self, hour: Hour, table: pa.Table, rewritten: int) -> DataFile:
-        """Write the rows and their index to files that are not published yet, and return the file that they will be."""
-        table = rows.sorted_rows(table)
-        limits = pc.min_max(table.column("id")).as_py()
-        file = DataFile.of(hour.path / f"{limits['min']}-{limits['max']}-{rewritten}.parquet")
-        self._temporary.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(
-            self._temporary / file.path.name,
-            rows.SCHEMA,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=_REPEATED,
-            write_statistics=_WITH_LIMITS,
-            sorting_columns=pq.SortingColumn.from_ordering(rows.SCHEMA, [("digest", "ascending")]),
-        ) as writer:
-            writer.write_table(table, row_group_size=GROUP_ROWS)
-        _synchronize(self._temporary / file.path.name)
-        _write(self._temporary / file.index_path.name, index.content(table, GROUP_ROWS))
-        return file
+    def _days(self) -> list[str]:
+        """Return the directories of days, the newest first."""
+        return sorted((name for name in self.storage.directories(self.root) if "/day=" in name), reverse=True)
 
-    def _published(self, file: DataFile) -> DataFile:
-        """Give a written file its name, after its index."""
-        file.path.parent.mkdir(parents=True, exist_ok=True)
-        for path in (file.index_path, file.path):
-            os.replace(self._temporary / path.name, path)
-        for directory in (file.path.parent, file.path.parent.parent, self.root):
-            _synchronize(directory)
-        return file
+    def _names(self, directory: str) -> set[str]:
+        return {file.name for file in self.storage.files(directory)}
+
+    def _publish(self, name: str, table: pa.Table) -> None:
+        """Write sorted rows after their index."""
+        self.storage.write(DataFile.of(name).index_name, index.content(table, GROUP_ROWS))
+        self.storage.write(name, _parquet(table))
 
     def _finish_replacing(self, removed: Iterable[str]) -> None:
         for name in removed:
-            path = self.root / name
-            path.unlink(missing_ok=True)
-            path.with_suffix(".idx").unlink(missing_ok=True)
-            if path.parent.exists():
-                _synchronize(path.parent)
-        self._journal.unlink()
+            self.storage.remove(name)
+            self.storage.remove(DataFile.of(name).index_name)
+        self.storage.remove(self._journal)
 
 
-def _named(directory: Path, prefix: str) -> Iterator[Path]:
-    with suppress(FileNotFoundError, NotADirectoryError):
-        yield from [path for path in directory.iterdir() if path.name.startswith(prefix)]
+def _name(hour: Hour, table: pa.Table, rewritten: int) -> str:
+    limits = pc.min_max(table.column("id")).as_py()
+    return f"{hour.name}/{limits['min']}-{limits['max']}-{rewritten}{_ROWS}"
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file so that it is on the disk, or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(path.suffix + ".new")
-    unfinished.write_bytes(content)
-    _synchronize(unfinished)
-    os.replace(unfinished, path)
-    _synchronize(path.parent)
+def _parquet(table: pa.Table) -> pa.Buffer:
+    """Return the content of a file with sorted rows."""
+    content = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        content,
+        rows.SCHEMA,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=_REPEATED,
+        write_statistics=_WITH_LIMITS,
+        sorting_columns=pq.SortingColumn.from_ordering(rows.SCHEMA, [("digest", "ascending")]),
+    ) as writer:
+        writer.write_table(table, row_group_size=GROUP_ROWS)
+    return content.getvalue()
 
 
-def _synchronize(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _hours(found: Iterable[StoredFile]) -> Iterator[Hour]:
+    """Yield the hours that have files of rows."""
+    of_hour: dict[str, list[StoredFile]] = {}
+    for file in found:
+        of_hour.setdefault(file.name.rpartition("/")[0], []).append(file)
+    for name, files in of_hour.items():
+        if data_files := _data_files(files):
+            yield Hour(name, _starts_ms(name), data_files)
+
+
+def _data_files(found: Iterable[StoredFile]) -> tuple[DataFile, ...]:
+    size_of = dict(found)
+    files = (DataFile.of(name, size_of[name]) for name in size_of if name.endswith(_ROWS))
+    return tuple(DataFile.of(file.name, file.bytes, size_of.get(file.index_name, 0)) for file in files)
+
+
+def _starts_ms(name: str) -> int:
+    """Return when the day or the hour of a directory begins, Unix milliseconds."""
+    parts = dict(part.split("=") for part in name.split("/"))
+    starts_at = datetime.strptime(parts["day"], "%Y-%m-%d").replace(tzinfo=UTC)
+    return int(starts_at.timestamp() * 1000) + int(parts.get("hour", 0)) * _HOUR_MS

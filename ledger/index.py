@@ -9,14 +9,13 @@ equal by chance.
 
 from __future__ import annotations
 
-import mmap
 import struct
 import sys
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from hashlib import blake2b
-from pathlib import Path
+from math import isqrt
 from typing import Final
 
 import pyarrow as pa
@@ -24,6 +23,8 @@ import pyarrow.compute as pc
 
 _MAGIC: Final = b"segueix1"
 _HEAD: Final = struct.Struct("<8sQQ")
+_KEY_BYTES, _ROW_BYTES = 8, 4
+_LEAST_MARGIN: Final = 256  # keys; with four times the square root of their number, a key is seldom farther away
 
 
 def key_of_message(message_id: str) -> int:
@@ -67,21 +68,36 @@ class Found:
         return groups
 
 
-def search(path: Path, keys: Iterable[int]) -> Found:
-    """Return the rows that have one of the keys. Raises FileNotFoundError, ValueError for a damaged index."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        magic, count, group_rows = _HEAD.unpack_from(mapped)
-        if magic != _MAGIC or len(mapped) != _HEAD.size + 12 * count:
-            raise ValueError(f"{path} is no index of the ledger")
-        rows: list[int] = []
-        with (
-            memoryview(mapped) as view,
-            view[_HEAD.size : _HEAD.size + 8 * count].cast("Q") as stored,
-            view[_HEAD.size + 8 * count :].cast("I") as numbers,
-        ):
-            for key in keys:
-                at = bisect_left(stored, key)
-                while at < count and stored[at] == key:
-                    rows.append(numbers[at])
-                    at += 1
-        return Found(rows, group_rows)
+def keys_in(size: int) -> int:
+    """Return how many keys an index of this size has."""
+    return max(size - _HEAD.size, 0) // (_KEY_BYTES + _ROW_BYTES)
+
+
+def search(file: pa.NativeFile, keys: Iterable[int], name: str) -> Found:
+    """Return the rows that have one of the keys. Raises ValueError for a damaged index; `name` is for its message.
+
+    The keys are hashes, so a key is about where it would be if all were evenly spaced. The part around that place is
+    read, and twice as much each time the key is not between its ends.
+    """
+    magic, count, group_rows = _HEAD.unpack(file.read_at(_HEAD.size, 0).ljust(_HEAD.size))
+    if magic != _MAGIC or file.size() != _HEAD.size + (_KEY_BYTES + _ROW_BYTES) * count:
+        raise ValueError(f"{name} is no index of the ledger")
+    rows: list[int] = []
+    for key in keys:
+        first, last = _places(file, count, key)
+        if first < last:
+            at = _HEAD.size + _KEY_BYTES * count + _ROW_BYTES * first
+            rows += memoryview(file.read_at(_ROW_BYTES * (last - first), at)).cast("I")
+    return Found(rows, group_rows)
+
+
+def _places(file: pa.NativeFile, count: int, key: int) -> tuple[int, int]:
+    """Return the places of a key among the keys: the first one, and the one after the last one."""
+    expected, margin = key * count >> 64, _LEAST_MARGIN + 4 * isqrt(count)
+    while True:
+        low, high = max(expected - margin, 0), min(expected + margin, count)
+        part = memoryview(file.read_at(_KEY_BYTES * (high - low), _HEAD.size + _KEY_BYTES * low)).cast("Q")
+        first, last = bisect_left(part, key), bisect_right(part, key)
+        if (first > 0 or low == 0) and (last < len(part) or high == count):
+            return low + first, low + last
+        margin *= 2

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from functools import partial
 from typing import Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from delivery.recording.entries import Entry
 from ledger import index, rows
-from ledger.files import DataFile, Files, Hour
+from ledger.files import NEVER_MS, DataFile, Files, Hour
 from ledger.rows import Row
+from ledger.storage import Storage
 
 _ATTEMPTS: Final = 5
 _PAUSE_S: Final = 0.02
@@ -64,71 +64,75 @@ class Horizon(NamedTuple):
     bytes: int  # with indexes
 
 
-def find(directory: Path, destination: str, wanted: Wanted, limit: int) -> list[Row]:
-    """Return the last `limit` rows that are wanted, the newest first. A directory without a ledger has none."""
-    found: list[Row] = []
-    for hour in Files(directory, destination).hours():
-        if not _may_have(hour, wanted):
-            continue
-        found += sorted(_of_hour(hour, wanted), key=lambda row: (row.sent_ms, row.sequence), reverse=True)
+def find(storage: Storage, destination: str, wanted: Wanted, limit: int) -> list[Row]:
+    """Return the last `limit` rows that are wanted, the newest first. A place without a ledger has none."""
+    files, found = Files(storage, destination), list[Row]()
+    for of_hour in storage.each(partial(_of_hour, files, wanted), files.hours(*_span(wanted))):
+        found += sorted(of_hour, key=lambda row: (row.sent_ms, row.sequence), reverse=True)
         if len(found) >= limit:
             break
     return found[:limit]
 
 
-def horizon(directory: Path, destination: str) -> Horizon | None:
+def horizon(storage: Storage, destination: str) -> Horizon | None:
     """Return how far the ledger of a destination reaches back; None without files."""
-    sizes = []
-    oldest_ms = 0
-    for hour in Files(directory, destination).hours():
-        sizes += [size for file in hour.files() for size in _sizes(file)]
+    files, size, oldest_ms = 0, 0, 0
+    for hour in Files(storage, destination).hours():
+        files += len(hour.files)
+        size += sum(file.bytes for file in hour.files)
         oldest_ms = hour.starts_ms
-    return Horizon(oldest_ms, len(sizes) // 2, sum(sizes)) if sizes else None
+    return Horizon(oldest_ms, files, size) if files else None
 
 
-def _may_have(hour: Hour, wanted: Wanted) -> bool:
-    if wanted.request_id is not None and not hour.starts_ms <= _time_of(wanted.request_id) < hour.ends_ms:
-        return False
-    is_late = wanted.until_ms is not None and hour.starts_ms >= wanted.until_ms
-    is_early = wanted.since_ms is not None and hour.ends_ms <= wanted.since_ms
-    return not (is_late or is_early)
+def _span(wanted: Wanted) -> tuple[int, int]:
+    """Return from when to when the wanted rows were sent, Unix milliseconds."""
+    since_ms = 0 if wanted.since_ms is None else wanted.since_ms
+    until_ms = NEVER_MS if wanted.until_ms is None else wanted.until_ms
+    if wanted.request_id is not None:
+        sent_ms = _time_of(wanted.request_id)
+        since_ms, until_ms = max(since_ms, sent_ms), min(until_ms, sent_ms + 1)
+    return since_ms, until_ms
 
 
-def _of_hour(hour: Hour, wanted: Wanted) -> list[Row]:
+def _of_hour(files: Files, wanted: Wanted, hour: Hour) -> list[Row]:
     """Return the wanted rows of an hour. Files that are replaced meanwhile are looked for again."""
     for _ in range(_ATTEMPTS):
         try:
-            return _newest((file, row) for file in hour.files() for row in _of_file(file, wanted))
-        except FileNotFoundError:
+            return _newest((file, row) for file in hour.files for row in _of_file(files, file, wanted))
+        except OSError:
             time.sleep(_PAUSE_S)
-    raise FileNotFoundError(f"the files of {hour.path} are replaced all the time")
+            found = files.hour_of(hour.starts_ms)
+            if found == hour:
+                raise
+            hour = found
+    raise FileNotFoundError(f"the files of {hour.name} are replaced all the time")
 
 
-def _of_file(file: DataFile, wanted: Wanted) -> Iterator[Row]:
+def _of_file(files: Files, file: DataFile, wanted: Wanted) -> Iterator[Row]:
     search = _by_index if wanted.digests is not None or wanted.message_id is not None else _by_columns
-    return filter(wanted.includes, search(file, wanted))
+    return filter(wanted.includes, search(files, file, wanted))
 
 
-def _by_index(file: DataFile, wanted: Wanted) -> Iterator[Row]:
+def _by_index(files: Files, file: DataFile, wanted: Wanted) -> Iterator[Row]:
     """Yield rows among which are all that are wanted, by an ordering key or by a message id."""
     if wanted.message_id is not None:
         ids = {wanted.message_id, wanted.message_id.partition(":")[2]}  # a message id may have a colon itself
         keys = [index.key_of_message(each) for each in ids]
     else:
         keys = [index.key_of_digest(digest) for digest in wanted.digests or ()]
-    found = index.search(file.index_path, keys)
+    found = files.indexed(file, keys)
     if found.rows:
-        with pq.ParquetFile(file.path, memory_map=True) as opened:
+        with files.opened(file) as opened:
             for group, numbers in found.by_group().items():
                 yield from rows.of_table(opened.read_row_group(group).take(numbers))
 
 
-def _by_columns(file: DataFile, wanted: Wanted) -> Iterator[Row]:
+def _by_columns(files: Files, file: DataFile, wanted: Wanted) -> Iterator[Row]:
     """Yield rows among which are all that are wanted, by reading the columns of the conditions."""
     if wanted.request_id is not None and not file.first <= wanted.request_id <= file.last:
         return
     conditions = list(_conditions(wanted))
-    with pq.ParquetFile(file.path, memory_map=True) as opened:
+    with files.opened(file) as opened:
         for group in range(opened.num_row_groups):
             if conditions:
                 columns = opened.read_row_group(group, [name for name, _ in conditions])
@@ -172,14 +176,6 @@ def _newest(found: Iterable[tuple[DataFile, Row]]) -> list[Row]:
         elif kept[0] == file:
             kept[1].append(row)
     return [row for _, rows_of_id in of_id.values() for row in rows_of_id]
-
-
-def _sizes(file: DataFile) -> Iterator[int]:
-    for path in (file.path, file.index_path):
-        try:
-            yield path.stat().st_size
-        except FileNotFoundError:
-            yield 0
 
 
 def _time_of(request_id: str) -> int:

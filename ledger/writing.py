@@ -71,5 +71,5 @@ def _written(files: Files, found: Collection[Entry]) -> set[str]:
 
 def _ids_between(files: Files, at_ms: int, first: str, last: str) -> set[str]:
     """Return the ids in the files of the hour that may have ids from `first` to `last`."""
-    overlapping = (file for file in files.hour_of(at_ms).files() if file.first <= last and first <= file.last)
-    return {each for file in overlapping for each in file.ids()}
+    overlapping = (file for file in files.hour_of(at_ms).files if file.first <= last and first <= file.last)
+    return {each for file in overlapping for each in files.ids(file)}

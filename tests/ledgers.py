@@ -18,6 +18,7 @@ from delivery.outcomes import Delivered, Outcome
 from delivery.recording.entries import Packer
 from ledger.files import Files
 from ledger.rows import SCHEMA, Row, of_table
+from ledger.storage import storage_of
 from mapping.operation import BATCH_PATH
 from tests.queues import queue_of
 
@@ -106,10 +107,15 @@ def ulid(sent_ms: int, number: int) -> str:
     return derived_ulid(sent_ms, blake2b(str(number).encode()).hexdigest())
 
 
-def all_rows(directory: Path, destination: str = QUEUE) -> list[Row]:
+def files_in(location: str | Path, destination: str = QUEUE) -> Files:
+    """Return the files of a destination."""
+    return Files(storage_of(str(location)), destination)
+
+
+def all_rows(location: str | Path, destination: str = QUEUE) -> list[Row]:
     """Return every row of every file, in no order."""
-    hours = Files(directory, destination).hours()
-    return [each for hour in hours for file in hour.files() for each in of_table(file.table())]
+    files = files_in(location, destination)
+    return [each for hour in files.hours() for file in hour.files for each in of_table(files.table(file))]
 
 
 def wait_until_written(client: redis.Redis, deadline_s: float = 30) -> None:

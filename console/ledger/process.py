@@ -25,7 +25,8 @@ from lanes.server.connect import connect
 from lanes.server.redis_url import address
 from ledger import compaction, erasing, writing
 from ledger.files import Files
-from ledger.owner import NotOwner, Owner
+from ledger.owner import Owner
+from ledger.storage import NotOwner, Storage, storage_of
 from logs import events as log
 from logs import output
 from logs.causes import cause
@@ -46,7 +47,7 @@ _COMPACTED_HOURS: Final = 80
 def run(settings: Settings) -> None:
     """Write the ledger until SIGINT or SIGTERM. SIGHUP loads the configuration file again.
 
-    Raises what `Configuration.of` raises, and OSError: the directory cannot be used.
+    Raises what `Configuration.of` raises, and OSError: the files cannot be used.
     """
     output.configure(settings.process_name or "ledger", settings.log_format, settings.log_level)
     os.nice(_NICENESS)
@@ -58,10 +59,11 @@ def run(settings: Settings) -> None:
     with connect(settings.redis_url, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S) as client:
         configured = Configured(client, settings, "ledger")
         _write_started(settings, configured)
+        storage = storage_of(settings.ledger_location)
         while not stopping.is_set():
             try:
-                with Owner(client, settings.ledger_path) as owner:
-                    _keep(Ledger(client, settings, configured, owner), signalled, stopping)
+                with Owner(client, storage) as owner:
+                    _keep(Ledger(client, settings, configured, storage, owner), signalled, stopping)
             except NotOwner as error:
                 log.LEDGER_WAITS.write(reason=str(error))
                 configured.follow(signalled)
@@ -72,10 +74,13 @@ def run(settings: Settings) -> None:
 
 
 class Ledger:
-    """The ledger of every destination. Its process owns the directory."""
+    """The ledger of every destination. Its process owns the files."""
 
-    def __init__(self, client: redis.Redis, settings: Settings, configured: Configured, owner: Owner) -> None:
+    def __init__(
+        self, client: redis.Redis, settings: Settings, configured: Configured, storage: Storage, owner: Owner
+    ) -> None:
         self._client = client
+        self._storage = storage
         self._settings = settings
         self._configured = configured
         self._owner = owner
@@ -105,7 +110,7 @@ class Ledger:
             self._tidy_at = now + _TIDY_S
 
     def _keep(self, destination: mapping.Destination, *, writes: bool, tidies: bool) -> None:
-        files, queue = Files(self._settings.ledger_path, destination.name), self._queue(destination)
+        files, queue = Files(self._storage, destination.name), self._queue(destination)
         if destination.name not in self._recovered:
             files.recover()
             self._recovered.add(destination.name)

@@ -6,6 +6,7 @@ Without the packages of the extra `ledger`, and without files, this is the deliv
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from delivery.unapplied import REASONS
 if TYPE_CHECKING:
     from ledger.reading import Wanted
     from ledger.rows import Row
+    from ledger.storage import Storage
 
 
 def require(session: Session) -> None:
@@ -40,7 +42,8 @@ def find(session: Session, destination: str, wanted: Wanted, limit: int) -> list
     queue = session.queue(destination)
     recorded = [entry for entry in delivery_log.all_entries(queue) if wanted.may_be_in(entry)]
     unwritten = filter(wanted.includes, rows.of_table(rows.table_of(recorded)))
-    written = reading.find(session.settings.ledger_path, destination, wanted, limit)
+    with _readable(session) as storage:
+        written = reading.find(storage, destination, wanted, limit)
     ids = {row.id for row in written}  # a batch may have been written since Redis was read, or not be removed yet
     found = [*(row for row in unwritten if row.id not in ids), *written]
     return sorted(found, key=lambda row: (row.sent_ms, row.sequence), reverse=True)[:limit]
@@ -63,8 +66,8 @@ def horizon(session: Session, destination: str) -> str:
     state = ledger.read(session.queue(destination))
     begins = _oldest_ms(session, destination)
     if begins is None:
-        directory = session.settings.ledger_path
-        written = "no ledger has run" if state is None else f"no file is in {directory}, the ledger may be elsewhere"
+        location = session.settings.ledger_location
+        written = "no ledger has run" if state is None else f"no file is in {location}, the ledger may be elsewhere"
         return f"{written}; the delivery log alone was searched{_log_begins(session, destination)}"
     lost = f"; {state.discarded:,} requests were discarded unwritten" if state and state.discarded else ""
     return f"the ledger begins at {utc(begins)}{lost}"
@@ -75,7 +78,8 @@ def _oldest_ms(session: Session, destination: str) -> int | None:
         return None
     from ledger import reading
 
-    found = reading.horizon(session.settings.ledger_path, destination)
+    with _readable(session) as storage:
+        found = reading.horizon(storage, destination)
     return None if found is None else found.oldest_ms
 
 
@@ -121,7 +125,21 @@ def sent_of(
 
 
 def _has_files(session: Session) -> bool:
-    return session.settings.has_ledger and session.settings.ledger_path.is_dir()
+    if not session.settings.has_ledger:
+        return False
+    with _readable(session) as storage:
+        return storage.is_there()
+
+
+@contextmanager
+def _readable(session: Session) -> Iterator[Storage]:
+    """Enter a `with` block that reads the ledger's files. Raises CommandError: they cannot be read."""
+    from ledger.storage import storage_of
+
+    try:
+        yield storage_of(session.settings.ledger_location)
+    except (OSError, ValueError) as error:
+        raise CommandError(f"the ledger in {session.settings.ledger_location} cannot be read: {error}") from None
 
 
 def _sent(session: Session, queue: lanes.Queue, wanted: Wanted, limit: int) -> list[dict[str, Any]]:

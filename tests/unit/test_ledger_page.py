@@ -11,9 +11,8 @@ import duckdb
 import pytest
 
 import lanes
-from ledger.files import Files
 from ledger.rows import SCHEMA
-from tests.ledgers import HOUR_MS, NOON_MS, QUEUE, row, table_of
+from tests.ledgers import HOUR_MS, NOON_MS, files_in, row, table_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "ledger.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
@@ -27,7 +26,7 @@ TYPES = {
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    files = Files(tmp_path, QUEUE)
+    files = files_in(tmp_path)
     for hour in range(2):
         sent_ms = NOON_MS + hour * HOUR_MS
         rows = [row(10 * hour + number, sent_ms) for number in range(3)]
@@ -51,7 +50,7 @@ def test_the_table_has_every_column_with_its_type() -> None:
 
 
 def test_the_queries_have_the_figures_of_the_rows(directory: Path) -> None:
-    files = Files(directory, QUEUE)
+    files = files_in(directory)
     decision = row(50, NOON_MS, outcome="filtered", reason="a filter")
     decision = replace(decision, path=None, responded_ms=None)
     files.add(files.hour_of(NOON_MS), table_of([decision]))

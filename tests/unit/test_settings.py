@@ -226,3 +226,25 @@ def test_a_bad_file_is_an_error_with_the_key_and_the_reason(tmp_path: Path, text
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be read"):
         read_document(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("location", ["s3://bucket", "s3://bucket/a/b?region=eu-central-1"])
+def test_a_ledger_may_be_in_an_object_store(location: str) -> None:
+    assert Settings(ledger_dir=location).ledger_location == location
+
+
+def test_a_ledger_in_a_directory_has_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert Settings(ledger_dir="ledger").ledger_location == str(tmp_path / "ledger")
+
+
+@pytest.mark.parametrize(
+    "location", ["s3://", "s3:///prefix", "s3://key:secret@bucket/prefix", "gs://bucket/prefix", "s3://büro/prefix"]
+)
+def test_a_place_where_no_ledger_can_be_is_refused(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGUE_LEDGER_DIR", location)
+
+    with pytest.raises(SettingsError, match="SEGUE_LEDGER_DIR: must be a directory or s3://BUCKET/PREFIX") as refused:
+        Settings.load()
+    assert "secret" not in str(refused.value)

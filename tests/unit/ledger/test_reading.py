@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import random
 import threading
-from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 import lanes
-from ledger import compaction, reading
+from ledger import reading
 from ledger.files import Files
 from ledger.reading import Wanted
 from ledger.rows import Row
-from tests.ledgers import HOUR_MS, NOON_MS, QUEUE, all_rows, row, table_of
+from ledger.storage import Storage, storage_of
+from tests.ledgers import HOUR_MS, NOON_MS, QUEUE, all_rows, files_in, row, table_of
 
 
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["directory", "s3"])
+def storage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Storage:
     """Rows of four hours, some of them in several files, of people with one to three keys."""
-    path, chance = tmp_path_factory.mktemp("ledger"), random.Random(1)
-    files = Files(path, QUEUE)
+    if request.param == "s3":
+        request.getfixturevalue("object_store")
+    storage = storage_of("s3://ledgers/reading" if request.param == "s3" else str(tmp_path_factory.mktemp("ledger")))
+    files, chance = Files(storage, QUEUE), random.Random(1)
     for number in range(12):
         at_ms = NOON_MS + number // 3 * HOUR_MS
         rows = []
@@ -32,7 +35,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
             chosen = keys[: chance.randint(1, 3)]
             rows.append(row(1000 * number + each, sent_ms, *chosen, outcome=outcome, reason=reason))
         files.add(files.hour_of(at_ms), table_of(rows))
-    return path
+    return storage
 
 
 def digests(*keys: str) -> frozenset[str]:
@@ -58,61 +61,64 @@ def digests(*keys: str) -> frozenset[str]:
     ],
     ids=map(str, range(13)),
 )
-def test_the_wanted_rows_are_found_newest_first(directory: Path, wanted: Wanted) -> None:
+def test_the_wanted_rows_are_found_newest_first(storage: Storage, wanted: Wanted) -> None:
     expected = sorted(
-        filter(wanted.includes, all_rows(directory)), key=lambda each: (each.sent_ms, each.sequence), reverse=True
+        filter(wanted.includes, all_rows(storage.location)),
+        key=lambda each: (each.sent_ms, each.sequence),
+        reverse=True,
     )
 
-    assert reading.find(directory, QUEUE, wanted, 100_000) == expected
-    assert reading.find(directory, QUEUE, wanted, 3) == expected[:3]
+    assert reading.find(storage, QUEUE, wanted, 100_000) == expected
+    assert reading.find(storage, QUEUE, wanted, 3) == expected[:3]
 
 
-def test_a_request_is_found_by_its_id(directory: Path) -> None:
-    wanted: Row = all_rows(directory)[777]
+def test_a_request_is_found_by_its_id(storage: Storage) -> None:
+    wanted: Row = all_rows(storage.location)[777]
 
-    assert reading.find(directory, QUEUE, Wanted(request_id=wanted.id), 9) == [wanted]
-    assert reading.find(directory, QUEUE, Wanted(request_id="no ulid"), 9) == []
+    assert reading.find(storage, QUEUE, Wanted(request_id=wanted.id), 9) == [wanted]
+    assert reading.find(storage, QUEUE, Wanted(request_id="no ulid"), 9) == []
 
 
-def test_a_search_by_person_reads_few_rows(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_by_person_reads_few_rows(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     of_table = reading.rows.of_table
     monkeypatch.setattr(reading.rows, "of_table", lambda table: read.append(table.num_rows) or of_table(table))
 
-    found = reading.find(directory, QUEUE, Wanted(digests=digests("id:7")), 100_000)
+    found = reading.find(storage, QUEUE, Wanted(digests=digests("id:7")), 100_000)
 
     assert sum(read) == len(found) > 0
 
 
-def test_no_ledger_has_no_rows(tmp_path: Path) -> None:
-    assert reading.find(tmp_path / "none", QUEUE, Wanted(), 9) == []
-    assert reading.horizon(tmp_path / "none", QUEUE) is None
+def test_no_ledger_has_no_rows(location: str) -> None:
+    storage = storage_of(location)
+
+    assert reading.find(storage, QUEUE, Wanted(), 9) == []
+    assert reading.horizon(storage, QUEUE) is None
 
 
-def test_the_horizon_is_the_oldest_hour(directory: Path) -> None:
-    horizon = reading.horizon(directory, QUEUE)
+def test_the_horizon_is_the_oldest_hour(storage: Storage) -> None:
+    horizon = reading.horizon(storage, QUEUE)
 
     assert horizon is not None
     assert (horizon.oldest_ms, horizon.files) == (NOON_MS, 12)
-    assert horizon.bytes == sum(path.stat().st_size for path in directory.rglob("hour=*/*"))
+    assert horizon.bytes == sum(file.size for file in storage.files(f"destination={QUEUE}"))
 
 
-def test_rows_are_found_once_while_their_files_are_replaced(tmp_path: Path) -> None:
-    files = Files(tmp_path, QUEUE)
-    hour, stopping = files.hour_of(NOON_MS), threading.Event()
+def test_rows_are_found_once_while_their_files_are_replaced(location: str) -> None:
+    files, stopping = files_in(location), threading.Event()
     for number in range(3):
-        files.add(hour, table_of([row(number, NOON_MS, "id:jo")]))
+        files.add(files.hour_of(NOON_MS), table_of([row(number, NOON_MS, "id:jo")]))
 
     def replace() -> None:
         while not stopping.is_set():
-            found = hour.files()
-            files.replace(hour, found, compaction.pa.concat_tables([file.table() for file in found]))
+            hour = files.hour_of(NOON_MS)
+            files.replace(hour, hour.files, pa.concat_tables([files.table(file) for file in hour.files]))
 
     writer = threading.Thread(target=replace)
     writer.start()
     try:
-        for _ in range(100):
-            found = reading.find(tmp_path, QUEUE, Wanted(digests=digests("id:jo")), 9)
+        for _ in range(30):
+            found = reading.find(files.storage, QUEUE, Wanted(digests=digests("id:jo")), 9)
             assert sorted(each.sequence for each in found) == [0, 1, 2]
     finally:
         stopping.set()

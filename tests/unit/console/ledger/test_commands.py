@@ -16,30 +16,32 @@ from console.errors import CommandError
 from delivery.outcomes import Delivered, Rejected, Response
 from delivery.recording import ledger
 from ledger import writing
-from ledger.files import Files
 from tests.conftest import RedisServer
-from tests.ledgers import QUEUE, no_check, record
+from tests.ledgers import QUEUE, files_in, no_check, record
 from tests.queues import queue_of
 
 
 @pytest.fixture
-def directory(
-    redis_server: RedisServer, redis_client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def recorded(
+    redis_server: RedisServer,
+    redis_client: redis.Redis,
+    tmp_path: Path,
+    location: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A ledger with one request of Jo and Al, and another one that is not written yet."""
     file = tmp_path / "segue.toml"
     file.write_text(f'[destinations.{QUEUE}]\nsite_id = "s"\napi_key = "k"\n')
     monkeypatch.setenv("REDIS_URL", redis_server.url)
     monkeypatch.setenv("SEGUE_CONFIG", str(file))
-    monkeypatch.setenv("SEGUE_LEDGER_DIR", str(tmp_path / "ledger"))
+    monkeypatch.setenv("SEGUE_LEDGER_DIR", location)
     monkeypatch.setenv("SEGUE_SETTLE_S", "0")  # that of the queue
     monkeypatch.setenv("COLUMNS", "200")
     record(redis_client, "a", ["jo", "al"], [Delivered(), Rejected("no such person", Response(207, ""))])
     queue = queue_of(redis_client, QUEUE)
     ledger.report_seen(queue)
-    writing.write_batch(Files(tmp_path / "ledger", QUEUE), queue, no_check, contents=True)
+    writing.write_batch(files_in(location), queue, no_check, contents=True)
     record(redis_client, "b", ["jo"], start=3)
-    return tmp_path / "ledger"
 
 
 def run(*arguments: str) -> Result:
@@ -50,7 +52,7 @@ def rows(*arguments: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in run(*arguments, "--json").stdout.splitlines()]
 
 
-@pytest.mark.usefixtures("directory")
+@pytest.mark.usefixtures("recorded")
 def test_a_person_has_the_requests_of_both_places_once() -> None:
     assert [row["message_id"] for row in rows("people", "show", "id:jo")] == ["b-0", "a-0"]
     head, *lines = run("people", "show", "id:jo").stdout.splitlines()
@@ -60,7 +62,7 @@ def test_a_person_has_the_requests_of_both_places_once() -> None:
     assert [row["message_id"] for row in rows("people", "show", "id:jo", "--most", "1")] == ["b-0"]
 
 
-@pytest.mark.usefixtures("directory")
+@pytest.mark.usefixtures("recorded")
 def test_an_event_is_found_by_its_message_id() -> None:
     (row,) = rows("events", "show", "a-1")
     assert (row["destination"], row["outcome"], row["reason"]) == (QUEUE, "rejected", "no such person")
@@ -69,7 +71,7 @@ def test_an_event_is_found_by_its_message_id() -> None:
     assert (unknown.exit_code, "no event with this message id is known" in unknown.stderr) == (1, True)
 
 
-@pytest.mark.usefixtures("directory")
+@pytest.mark.usefixtures("recorded")
 def test_a_query_has_conditions() -> None:
     assert [row["message_id"] for row in rows("ledger", "query", "--outcome", "rejected")] == ["a-1"]
     assert [row["message_id"] for row in rows("ledger", "query", "--text", "NO SUCH", "--since", "1h")] == ["a-1"]
@@ -78,7 +80,7 @@ def test_a_query_has_conditions() -> None:
     assert [found["message_id"] for found in rows("ledger", "query", "--request-id", row["id"])] == ["a-1", "a-0"]
 
 
-@pytest.mark.usefixtures("directory")
+@pytest.mark.usefixtures("recorded")
 def test_lanes_show_reads_the_ledger() -> None:
     (lane,) = json.loads(run("lanes", "show", "id:jo", "--json").stdout)
 
@@ -89,7 +91,7 @@ def test_lanes_show_reads_the_ledger() -> None:
     assert "web:a-0" in run("lanes", "show", "id:jo").stdout
 
 
-@pytest.mark.usefixtures("directory")
+@pytest.mark.usefixtures("recorded")
 def test_a_ledger_elsewhere_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGUE_LEDGER_DIR", str(tmp_path / "other"))
 
@@ -97,7 +99,7 @@ def test_a_ledger_elsewhere_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [row["message_id"] for row in rows("people", "show", "id:jo")] == ["b-0"]
 
 
-@pytest.mark.usefixtures("directory")
+@pytest.mark.usefixtures("recorded")
 @pytest.mark.parametrize(
     "command", [["ledger"], ["ledger", "query"], ["people", "show", "id:jo"], ["events", "show", "m"]]
 )
@@ -108,7 +110,7 @@ def test_without_the_extra_a_command_names_it(monkeypatch: pytest.MonkeyPatch, c
         run(*command)
 
 
-@pytest.mark.usefixtures("directory")
+@pytest.mark.usefixtures("recorded")
 def test_without_the_extra_lanes_show_reads_the_delivery_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "find_spec", lambda _: None)
 
@@ -117,13 +119,13 @@ def test_without_the_extra_lanes_show_reads_the_delivery_log(monkeypatch: pytest
     assert [sent["message_id"] for sent in lane["sent"]] == ["web:b-0"]
 
 
-@pytest.mark.usefixtures("directory")
+@pytest.mark.usefixtures("recorded")
 def test_a_key_that_no_event_has_is_refused() -> None:
     with pytest.raises(CommandError, match="jo "):
         run("people", "show", "jo")
 
 
-@pytest.mark.usefixtures("directory")
+@pytest.mark.usefixtures("recorded")
 def test_lanes_find_reads_the_ledger() -> None:
     assert [(row["where"], row["sequence"]) for row in rows("lanes", "find", "a-1")] == [("sent", 2)]
     assert [(row["where"], row["sequence"]) for row in rows("lanes", "find", "web:b-0")] == [("sent", 3)]

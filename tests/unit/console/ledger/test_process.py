@@ -22,6 +22,7 @@ from delivery import log as delivery_log
 from delivery.recording import ledger
 from ledger.files import Files
 from ledger.owner import Owner
+from ledger.storage import storage_of
 from logs import events as log
 from privacy import erasure, receipts
 from privacy.purge import ErasureContext
@@ -37,20 +38,15 @@ Tick = Callable[[], None]
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    return tmp_path / "ledger"
-
-
-@pytest.fixture
-def tick(redis_client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tick]:
+def tick(redis_client: redis.Redis, tmp_path: Path, location: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tick]:
     """Let the process do everything once."""
     file = tmp_path / "segue.toml"
     file.write_text(f'[destinations.{QUEUE}]\nsite_id = "s"\napi_key = "k"\n')
     monkeypatch.setenv("SEGUE_CONFIG", str(file))
-    monkeypatch.setenv("SEGUE_DATA_DIR", str(tmp_path))
-    settings = Settings.load()
-    with Owner(redis_client, settings.ledger_path) as owner:
-        kept = Ledger(redis_client, settings, Configured(redis_client, settings, "ledger"), owner)
+    monkeypatch.setenv("SEGUE_LEDGER_DIR", location)
+    settings, storage = Settings.load(), storage_of(location)
+    with Owner(redis_client, storage) as owner:
+        kept = Ledger(redis_client, settings, Configured(redis_client, settings, "ledger"), storage, owner)
         yield lambda: kept.tick(threading.Event(), is_last=True)
 
 
@@ -58,9 +54,10 @@ def person(user: str) -> mapping.Person:
     return mapping.Person((user,), (), ())
 
 
-def content_of(directory: Path) -> bytes:
+def content_of(location: str) -> bytes:
     """Every byte of every file, and of what is compressed in them."""
-    contents = [path.read_bytes() for path in directory.rglob("*") if path.is_file()]
+    storage = storage_of(location)
+    contents = [storage.read(file.name) for file in storage.files("") if file.size]
     return b"\n".join([*contents, *(text for content in contents for text in decompressed(content))])
 
 
@@ -72,7 +69,7 @@ def decompressed(content: bytes) -> Iterator[bytes]:
         at = content.find(ZSTD, at + 1)
 
 
-def test_what_workers_recorded_is_written_and_told(redis_client: redis.Redis, tick: Tick, directory: Path) -> None:
+def test_what_workers_recorded_is_written_and_told(redis_client: redis.Redis, tick: Tick, location: str) -> None:
     tick()
     assert ledger.is_kept(queue_of(redis_client, QUEUE))
     record(redis_client, "a", ["jo", "al"])
@@ -83,12 +80,12 @@ def test_what_workers_recorded_is_written_and_told(redis_client: redis.Redis, ti
     state = ledger.read(queue_of(redis_client, QUEUE))
     assert state is not None
     assert (state.entries, state.discarded) == (2, 0)
-    assert sorted(row.sequence for row in all_rows(directory)) == [1, 2, 3]
+    assert sorted(row.sequence for row in all_rows(location)) == [1, 2, 3]
     assert ledger.runs(queue_of(redis_client, QUEUE))
 
 
 def test_a_person_is_removed_from_every_file_by_byte_search(
-    redis_client: redis.Redis, tick: Tick, directory: Path
+    redis_client: redis.Redis, tick: Tick, location: str
 ) -> None:
     """No file and no index has the identity, its digest, or the message ids."""
     tick()
@@ -98,7 +95,7 @@ def test_a_person_is_removed_from_every_file_by_byte_search(
         if number < 4:
             tick()
     queue, digest = queue_of(redis_client, QUEUE), lanes.digest("id:jo-mueller-4711")
-    before = content_of(directory)
+    before = content_of(location)
     assert b"jo-mueller-4711" in before
     assert digest[::-1] in before, "an index has the digest, little-endian"
 
@@ -106,10 +103,10 @@ def test_a_person_is_removed_from_every_file_by_byte_search(
     assert receipt.state == "ledger"
     tick()
 
-    after = content_of(directory)
+    after = content_of(location)
     for trace in (b"jo-mueller", b"both-1-1", digest[::-1], digest, digest.hex().encode()):
         assert trace not in after
-    assert [row.digests for row in all_rows(directory)] == [(lanes.digest("id:al").hex(),)] * 5
+    assert [row.digests for row in all_rows(location)] == [(lanes.digest("id:al").hex(),)] * 5
     finished = receipts.read(queue, receipt.id)
     assert finished is not None
     assert (finished.state, finished.removed["ledger"], finished.removed["log"]) == ("done", 8, 2)
@@ -118,7 +115,7 @@ def test_a_person_is_removed_from_every_file_by_byte_search(
     assert ledger.erasures(queue) == []
 
 
-def test_a_deletion_keeps_the_rows_of_later_events(redis_client: redis.Redis, tick: Tick, directory: Path) -> None:
+def test_a_deletion_keeps_the_rows_of_later_events(redis_client: redis.Redis, tick: Tick, location: str) -> None:
     tick()
     record(redis_client, "a", ["jo", "jo", "al"], start=1)
     tick()
@@ -128,7 +125,7 @@ def test_a_deletion_keeps_the_rows_of_later_events(redis_client: redis.Redis, ti
 
     tick()
 
-    assert sorted(row.sequence for row in all_rows(directory)) == [2, 3]
+    assert sorted(row.sequence for row in all_rows(location)) == [2, 3]
 
 
 def test_message_ids_of_removed_rows_are_accepted_again(redis_client: redis.Redis, tick: Tick) -> None:
@@ -147,7 +144,7 @@ def test_message_ids_of_removed_rows_are_accepted_again(redis_client: redis.Redi
 
 
 def test_forget_says_that_no_ledger_runs(
-    redis_client: redis.Redis, tick: Tick, directory: Path, monkeypatch: pytest.MonkeyPatch
+    redis_client: redis.Redis, tick: Tick, location: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tick()
     record(redis_client, "a", ["jo"])
@@ -158,7 +155,7 @@ def test_forget_says_that_no_ledger_runs(
 
     assert result["state"] == "ledger"
     assert "no ledger is running" in result["waits_for"]
-    assert len(all_rows(directory)) == 1
+    assert len(all_rows(location)) == 1
 
 
 def test_without_a_ledger_an_erasure_is_done_at_once(redis_client: redis.Redis) -> None:
@@ -173,7 +170,7 @@ def test_without_a_ledger_an_erasure_is_done_at_once(redis_client: redis.Redis) 
 def test_what_cannot_be_written_stays_in_redis(
     redis_client: redis.Redis,
     tick: Tick,
-    directory: Path,
+    location: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -190,11 +187,11 @@ def test_what_cannot_be_written_stays_in_redis(
     assert [line["event"] for line in logged(caplog)] == ["ledger_unwritten"]
     tick()
 
-    assert len(all_rows(directory)) == 1
+    assert len(all_rows(location)) == 1
 
 
 def test_rows_are_kept_for_ledger_days(
-    redis_client: redis.Redis, tick: Tick, directory: Path, monkeypatch: pytest.MonkeyPatch
+    redis_client: redis.Redis, tick: Tick, location: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old_ms = time.time_ns() // 1_000_000 - 31 * 86_400_000
     for number, at_ms in enumerate((old_ms, old_ms + 2 * 86_400_000)):
@@ -205,7 +202,7 @@ def test_rows_are_kept_for_ledger_days(
     tick()
     tick()
 
-    assert [row.sequence for row in all_rows(directory)] == [1]
+    assert [row.sequence for row in all_rows(location)] == [1]
 
 
 def test_only_a_ledger_makes_the_log_keep_more_than_its_number(redis_client: redis.Redis, tick: Tick) -> None:
