@@ -28,6 +28,7 @@ class ErasedEvent:
 
     sequence: int
     how: str  # removed | dead_letter (a dead letter that blocked) | emptied (its position stays for a while)
+    accepted_at_ms: int
     keys: tuple[bytes, ...]
     body: bytes
 
@@ -92,8 +93,8 @@ def erase(
 
 
 def _event(sequence: bytes, how: bytes, record: bytes) -> ErasedEvent:
-    _, digests, body = records.read_record(record)
-    return ErasedEvent(int(sequence), how.decode(), digests, body)
+    accepted_at_ms, digests, body = records.read_record(record)
+    return ErasedEvent(int(sequence), how.decode(), accepted_at_ms, digests, body)
 
 
 def remembered_hashes(queue: Queue) -> dict[str, list[bytes]]:

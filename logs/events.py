@@ -253,7 +253,7 @@ REQUESTS_UNRECORDED: Final = _event(
     _WARNING,
     "requests_unrecorded",
     "",
-    "Redis is full, so the delivery log lacks `count` requests. They were sent.",
+    "Redis is full, so the delivery log lacks `count` requests, which were sent, or discarded events.",
     cause="destination error",
 )
 

@@ -24,6 +24,7 @@ from dead_letters.query import Filter
 from dead_letters.record import Line
 from delivery import log as delivery_log
 from delivery.identity_memory import erase_addresses, key_of, named_in, primary_in
+from delivery.recording import discarded
 from lanes import fates, keys
 from logs import events as log
 from mapping.envelope import JsonObject, encoded, message_key, pack, source_of, unpack
@@ -169,6 +170,9 @@ def erase_queued(
 
     erased = lanes.erase(context.queue, removed.digests, before=before, spared=spared, counted_as=counted_as)
     removed.claimed = erased.claimed
+    if fate == "dropped":
+        waiting = (event for event in erased.events if event.body and event.how != "dead_letter")
+        discarded.record(context.queue, waiting, fate, reason)
     for event in erased.events:
         if event.body:
             removed.counts["dead_letters" if event.how == "dead_letter" else "events"] += 1

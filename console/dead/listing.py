@@ -21,6 +21,7 @@ from console.session import Session
 from dead_letters import dry_run, query, record, retention, spill_files
 from dead_letters.query import Filter
 from dead_letters.record import DeadLetter
+from delivery.recording import discarded
 from mapping.envelope import unpack
 
 # The most dead letters that `list` prints, and the most waiting events that `show` prints.
@@ -168,6 +169,7 @@ def discard(queue: lanes.Queue, wanted: Filter) -> int:
         page, looked_at = query.page(queue, wanted, after=last)
         sequences = [dead_letter.sequence for dead_letter in page]
         removed += lanes.discard(queue, sequences)
+        discarded.record(queue, (dead_letter.stored for dead_letter in page), "discarded", "")
         if looked_at is None:
             return removed
         last = looked_at

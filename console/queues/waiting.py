@@ -17,6 +17,7 @@ from console.session import Session
 from console.state import history
 from dead_letters import query
 from dead_letters.query import Filter
+from delivery.recording import discarded
 from lanes import fates
 from mapping.envelope import message_key, unpack
 
@@ -137,6 +138,7 @@ def skip(queue: lanes.Queue, sequence: int) -> str:
         return fates.name("dropped", _content(body)[0], "discarded")
 
     erased = lanes.erase(queue, (), sequences=[sequence], counted_as=fate_of)
+    discarded.record(queue, (event for event in erased.events if event.body), "dropped", "discarded")
     if erased.claimed:
         return "is being delivered at this moment, so it may have been sent; it is not sent again"
     return "is discarded" if erased.events else "left the queue before"

@@ -1,0 +1,68 @@
+"""Record for the ledger that events left the queue without a worker: an operator discarded them, or a privacy request.
+
+What `forgotten` erases is not recorded: a row would have the sequence and the time of an event of a person who is to
+leave no trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Final, Protocol
+from uuid import uuid4
+
+from redis.exceptions import OutOfMemoryError
+
+from delivery.recording import ledger
+from delivery.recording.entries import Packer, StoredItem, now_ms
+from lanes import Queue, fates, keys
+from logs import events as log
+from logs.causes import cause
+from mapping.envelope import message_key, unpack
+
+_ITEMS: Final = 500  # of an entry
+
+
+class QueueEvent(Protocol):
+    """An event as it was in the queue."""
+
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def accepted_at_ms(self) -> int: ...
+    @property
+    def keys(self) -> tuple[bytes, ...]: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+def record(queue: Queue, events: Iterable[QueueEvent], fate: str, reason: str) -> None:
+    """Record the fate of events that were discarded, where there is a ledger. `fate` and `reason`: see `lanes.fates`.
+
+    While Redis is full nothing is recorded.
+    """
+    if not ledger.is_kept(queue):
+        return
+    items, packer = (_item(event, fate, reason) for event in events), Packer(uuid4().hex)
+    while some := list(islice(items, _ITEMS)):
+        try:
+            queue.client.lpush(keys.LOG.of(queue.name), _packed(packer, some))
+        except OutOfMemoryError as error:
+            log.REQUESTS_UNRECORDED.write(count=len(some), destination=queue.name, error=cause(error))
+
+
+def _packed(packer: Packer, items: Sequence[StoredItem]) -> bytes:
+    at_ms = now_ms()
+    head = {"path": None, "worker": "", "claimed_ms": at_ms, "sent_ms": at_ms, "responded_ms": None, "items": items}
+    return packer.packed(at_ms, head, ())
+
+
+def _item(event: QueueEvent, fate: str, reason: str) -> StoredItem:
+    try:
+        source, content, _ = unpack(event.body)
+        message_id = message_key(source, content)
+    except Exception:  # a body that cannot be read has no id, and is discarded all the same
+        source, message_id = "", ":"
+    digests = b"".join(event.keys).hex()
+    counted_as = fates.name(fate, source, reason)
+    return (event.sequence, event.accepted_at_ms, digests, message_id, None, None, counted_as)
