@@ -26,6 +26,7 @@ NAMES = (
     "connections",
     "metrics",
     "ledger",
+    "ledger_cost",
     "merges",
     "sigkill",
     "cluster",

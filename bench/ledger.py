@@ -1,11 +1,9 @@
-"""What the ledger costs, and how quickly it is searched.
+"""How large the ledger is, how quickly it is searched, and what it costs to write an item.
 
 Prints JSON lines `{"bench", "value", "unit", "baseline"?, "ratio"?}`. `ledger.files` generates ROWS rows of thirty
 days, a file for each hour as after compaction, and searches them: for a person, a message id and a request id that are
-drawn by chance. `ledger.write` is the processor time of the writer for entries of a hundred items.
-
-For the throughput, ingest, two workers and the ledger run; with the writer and without take turns. Without, the writer
-is stopped, so Redis keeps what workers record.
+drawn by chance. `ledger.write` and `ledger.merge` are the processor time of the process for entries of a hundred items,
+`ledger.record` that of a worker.
 """
 
 from __future__ import annotations
@@ -21,11 +19,11 @@ from pathlib import Path
 from statistics import median, quantiles
 
 import orjson
+import pyarrow as pa
 
 import bench
 import lanes
-from bench.support.stage import Stage, cpu_s, stopped, unlimited
-from console.local import programs
+from bench.support.stage import Stage, unlimited
 from delivery.batching import Item, Request
 from delivery.log import Recorder
 from delivery.outcomes import Delivered
@@ -39,8 +37,6 @@ from mapping.operation import BATCH_PATH
 from tests.ledgers import table_of
 
 ROWS = int(os.environ.get("ROWS", "20000000"))
-ROUNDS = int(os.environ.get("ROUNDS", "7"))
-EVENTS = int(os.environ.get("EVENTS", "400000"))  # that take longer than it takes until the writer writes
 HOURS = 30 * 24
 SEARCHES = 50
 WRITTEN_ITEMS = 200_000
@@ -134,66 +130,52 @@ def search(directory: Path) -> None:
         bench.figure(f"ledger.search.{name}.p95", quantiles(took_ms, n=20)[-1], "ms")
 
 
-def write(stage: Stage, directory: Path) -> None:
-    """Measure the processor time that the writer spends on an item."""
-    queue, chance = (
-        lanes.Queue(client=stage.store, name="write", cooldown_ms=0, dedupe_s=60, join_s=60),
-        random.Random(1),
-    )
+def requests(chance: random.Random) -> Iterator[tuple[lanes.Claim, Request]]:
+    """Yield claims of a hundred events, with the request for each."""
     for first in range(0, WRITTEN_ITEMS, _ITEMS):
         people = [chance.randrange(10_000) for _ in range(_ITEMS)]
         events = tuple(
-            lanes.ClaimedEvent(first + at, 0, 0, 0, 0, (lanes.digest(f"id:{p}"), lanes.digest(f"a:{p}")), b"")
+            lanes.ClaimedEvent(first + at, 0, 0, 0, _BEGIN_MS, (lanes.digest(f"id:{p}"), lanes.digest(f"a:{p}")), b"")
             for at, p in enumerate(people)
         )
-        recorder = Recorder(queue, lanes.Claim(f"claim {first}", events, None, 0), "segue-1@host")
+        bodies = [body_of(chance, person, first + at) for at, person in enumerate(people)]
+        ids = [f"web:ajs-next-{_BEGIN_MS}-{chance.getrandbits(128):032x}" for _ in people]
         items = tuple(
-            Item(
-                first + at, 0, "trackEvent", "event", BATCH_PATH, body_of(chance, p, first + at), f"web:m-{first + at}"
-            )
-            for at, p in enumerate(people)
+            Item(first + at, 0, "trackEvent", "event", BATCH_PATH, bodies[at], ids[at]) for at in range(_ITEMS)
         )
-        recorder.recording(lambda request: [Delivered()] * len(request.items))(Request(BATCH_PATH, items))
+        yield lanes.Claim(f"claim {first}", events, None, 0), Request(BATCH_PATH, items)
+
+
+def write(stage: Stage, directory: Path) -> None:
+    """Measure the processor time of a worker and of the ledger for an item."""
+    queue = lanes.Queue(client=stage.store, name="write", cooldown_ms=0, dedupe_s=60, join_s=60)
+    prepared = list(requests(random.Random(1)))
+    began = time.process_time()
+    for claim, request in prepared:
+        recorder = Recorder(queue, claim, "segue-1@host")
+        recorder.recording(lambda request: [Delivered()] * len(request.items))(request)
         recorder.write()
-    files, began = Files(storage_of(str(directory)), "write"), time.process_time()
+    recorded = time.process_time()
+    files = Files(storage_of(str(directory)), "write")
     while writing.write_batch(files, queue, lambda: None, contents=True):
         pass
-    bench.figure("ledger.write", WRITTEN_ITEMS / (time.process_time() - began), "items/cpu_s")
-
-
-def wait_until_written(stage: Stage) -> None:
-    """Wait until the writer has written everything."""
-    while any(stage.store.llen(key) for key in stage.store.scan_iter("segue:*:log")):
-        time.sleep(0.1)
-
-
-def throughput(stage: Stage) -> None:
-    """Measure the throughput with the writer and without, in turns, and what the writer uses meanwhile."""
-    stage.start_segue()
-    stage.supervisor.start(programs.configured("ledger", stage.environment))
-    pid = stage.supervisor.pids["ledger"]
-    stage.rate(stage.port, 2_000)
-    written, alone, used_s = [], [], []
-    for _ in range(ROUNDS):
-        with stopped([pid]):
-            alone.append(stage.rate(stage.port, EVENTS))
-        wait_until_written(stage)
-        before = cpu_s(pid)
-        written.append(stage.rate(stage.port, EVENTS))
-        wait_until_written(stage)
-        used_s.append(cpu_s(pid) - before)
-    bench.figure("ledger.throughput", median(written), "events/s", median(alone))
-    bench.figure("ledger.throughput.writer", median(used_s) / EVENTS * 1e6, "cpu_us/event")
+    written = time.process_time()
+    for hour in list(files.hours()):
+        files.replace(hour, hour.files, pa.concat_tables([files.table(file) for file in hour.files]))
+    merged = time.process_time()
+    for part, used_s in {
+        "record": recorded - began,
+        "write": written - recorded,
+        "merge": merged - written,
+    }.items():
+        bench.figure(f"ledger.{part}", used_s / WRITTEN_ITEMS * 1e6, "cpu_us/item")
 
 
 if __name__ == "__main__":
-    parts = sys.argv[1:] or ["files", "write", "throughput"]
+    parts = sys.argv[1:] or ["files", "write"]
     with tempfile.TemporaryDirectory(prefix="segue-ledger-") as name:
         if "files" in parts:
             search(Path(name) / "files")
-        if {"write", "throughput"} & set(parts):
-            with Stage(unlimited(), SEGUE_LEDGER_DIR=str(Path(name) / "ledger")) as stage:
-                if "write" in parts:
-                    write(stage, Path(name) / "write")
-                if "throughput" in parts:
-                    throughput(stage)
+        if "write" in parts:
+            with Stage(unlimited()) as stage:
+                write(stage, Path(name) / "write")

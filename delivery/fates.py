@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import orjson
+
 from lanes import fates
 from mapping import Translation
 from mapping.envelope import source_of
@@ -16,6 +20,13 @@ def mapped(source: str, translation: Translation) -> str:
     if translation.filtered is not None:
         return fates.name("filtered", source, translation.filtered)
     return fates.name("unmatched", source, ", ".join(translation.not_applicable))
+
+
+@lru_cache(maxsize=1000)
+def fate_and_reason(counted_as: str) -> tuple[str, str]:
+    """Return the fate and the reason in a name of `lanes.fates`."""
+    fate, _, reason = orjson.loads(counted_as)
+    return fate, reason
 
 
 def is_sent(counted_as: str) -> bool:

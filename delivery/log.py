@@ -7,14 +7,6 @@ the whole log.
 
 Where a ledger runs (`ledger`), it moves the entries to its files, and the log is bounded by memory and age alone. The
 log has then also an entry for each claim with the decisions by which nothing was sent: its items have no body.
-
-An entry is 13 digits, the time in ms at which the request was sent; 26 characters, its id, a ULID; then, compressed
-with Zstandard, lines. The first one is a JSON object `{"path", "worker", "claimed_ms", "sent_ms", "responded_ms",
-"items"}`, the others are the bodies of the items as sent. An item is a list `[sequence, accepted at (ms), digests of
-the ordering keys in hex, SOURCE:MESSAGE ID]`. One that was not simply accepted has three values more: the reason why
-not; why it will not be applied, if it is accepted in vain (a key of `delivery.unapplied.REASONS`); and its outcome, of
-`delivery.recording.entries.OUTCOMES`. An entry of decisions has `null` for `path` and `responded_ms`, and how the fate
-of each event is counted (`lanes.fates`) for an outcome.
 """
 
 from __future__ import annotations
@@ -27,6 +19,7 @@ import orjson
 from redis.exceptions import OutOfMemoryError
 
 import lanes
+from delivery import fates
 from delivery.batching import Request
 from delivery.outcomes import Outcome, Send
 from delivery.recording import entries, ledger
@@ -122,7 +115,8 @@ class Recorder:
     def decide(self, sequence: int, message_id: str, counted_as: str, text: str | None = None) -> None:
         """Keep the decision about an event for which nothing is sent, or that becomes a dead letter. `message_id`:
         SOURCE:MESSAGE ID; `counted_as`: of `delivery.fates`; `text`: what the reason says in detail."""
-        self._decisions.append((sequence, *self._events[sequence], message_id, text, None, counted_as))
+        fate, reason = fates.fate_and_reason(counted_as)
+        self._decisions.append((sequence, *self._events[sequence], message_id, reason, text or "", fate))
 
     def write(self) -> None:
         """Write what was kept since the last call to the log; while Redis is full it is lost."""
@@ -155,9 +149,8 @@ class Recorder:
             "claimed_ms": self._claimed_ms,
             "sent_ms": sent_ms,
             "responded_ms": responded_ms,
-            "items": items,
         }
-        self._entries.append(self._packer.packed(sent_ms, head, bodies))
+        self._entries.append(self._packer.packed(sent_ms, head, items, bodies))
 
 
 def sent_for(queue: Queue, digest: bytes, limit: int) -> list[Sent]:
@@ -187,7 +180,7 @@ def _sent(queue: Queue, is_wanted: Callable[[LoggedItem], bool], limit: int) -> 
                 path=entry.path,
                 worker=entry.worker,
                 item=_body(item),
-                unapplied=item.unapplied,
+                unapplied=item.detail,
             )
             for item in entry.items
             if is_wanted(item)

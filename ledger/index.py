@@ -1,10 +1,10 @@
 """The index of a file of the ledger: which rows have an ordering key, or a message id.
 
 Parquet has no index for values that are spread over a file, and Arrow reads no Bloom filters. An index is a file beside
-that of the rows: 8 bytes `segueix1`, the number of keys and the number of rows of a row group, 8 bytes each; then all
+that of the rows: 8 bytes `segueix2`, the number of keys and the number of rows of a row group, 8 bytes each; then all
 keys in ascending order, 8 bytes each; then the numbers of their rows, 4 bytes each. A key is the digest of an ordering
-key, or a hash of a message id. Numbers are little-endian. The rows that it names have to be compared: hashes may be
-equal by chance.
+key, or the CRC-32 of a message id in the upper four bytes, which costs a tenth of a longer hash. Numbers are
+little-endian. The rows that it names have to be compared: keys may be equal by chance.
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from hashlib import blake2b
 from math import isqrt
 from typing import Final
+from zlib import crc32
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_MAGIC: Final = b"segueix1"
+from ledger.rows import numbers
+
+_MAGIC: Final = b"segueix2"
 _HEAD: Final = struct.Struct("<8sQQ")
+_CRC_BITS = 32
 _KEY_BYTES, _ROW_BYTES = 8, 4
 _LEAST_MARGIN: Final = 256  # keys; with four times the square root of their number, a key is seldom farther away
 
 
 def key_of_message(message_id: str) -> int:
     """Return the key of a message id, which has no source in front."""
-    hashed = blake2b(message_id.encode("utf-8", "surrogatepass"), digest_size=8, person=b"message").digest()
-    return int.from_bytes(hashed, "big")
+    return crc32(message_id.encode("utf-8", "surrogatepass")) << _CRC_BITS
 
 
 def key_of_digest(digest: str) -> int:
@@ -44,9 +46,11 @@ def content(table: pa.Table, group_rows: int) -> bytes:
     of_digests = array("Q", bytes.fromhex("".join(digests.flatten().to_pylist())))
     if sys.byteorder == "little":
         of_digests.byteswap()
-    of_messages = array("Q", map(key_of_message, table.column("message_id").to_pylist()))
-    keys = pa.concat_arrays([pa.array(of_digests, pa.uint64()), pa.array(of_messages, pa.uint64())])
-    own_rows = pa.array(range(table.num_rows), pa.uint32())
+    message_ids = table.column("message_id").cast(pa.binary()).to_pylist()
+    checksums = numbers(array("I", map(crc32, message_ids)), pa.uint32())
+    of_messages = pc.shift_left(checksums.cast(pa.uint64()), pa.scalar(_CRC_BITS, pa.uint64()))
+    keys = pa.concat_arrays([numbers(of_digests, pa.uint64()), of_messages])
+    own_rows = numbers(array("I", range(table.num_rows)), pa.uint32())
     rows = pa.concat_arrays([pc.list_parent_indices(digests).cast(pa.uint32()), own_rows])
     order = pc.sort_indices(keys)
     parts = (keys.take(order), rows.take(order))

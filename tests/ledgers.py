@@ -59,16 +59,15 @@ def record(
 
 def packed_at(sent_ms: int, number: int, *digests: str) -> bytes:
     """Return an entry of one item that was sent at a time."""
-    item = [number, sent_ms - 100, "".join(digests), f"web:m{number}"]
+    item = (number, sent_ms - 100, "".join(digests), f"web:m{number}", "", "", "")
     head = {
         "path": BATCH_PATH,
         "worker": "w",
         "claimed_ms": sent_ms,
         "sent_ms": sent_ms,
         "responded_ms": sent_ms + 5,
-        "items": [item],
     }
-    return Packer(f"claim {number}").packed(sent_ms, head, [orjson.dumps({"number": number})])
+    return Packer(f"claim {number}").packed(sent_ms, head, [item], [orjson.dumps({"number": number})])
 
 
 def row(number: int, sent_ms: int = NOON_MS, *keys: str, outcome: str = "delivered", reason: str | None = None) -> Row:

@@ -152,11 +152,11 @@ class Stage:
         return [Program(f"{name}-{n}", "worker", arguments, self.environment, consumes) for n in range(1, workers + 1)]
 
     def cpu_s(self) -> dict[str, float]:
-        """Return the processor seconds so far, by role: ingest, redis, sink and workers."""
+        """Return the processor seconds so far, by role: ingest, redis, sink, ledger and workers."""
         seconds: dict[str, float] = defaultdict(float)
         for name, pid in self.supervisor.pids.items():
             kind = name.partition("-")[0]
-            seconds[kind if kind in ("ingest", "redis", "sink") else "workers"] += sum(
+            seconds[kind if kind in ("ingest", "redis", "sink", "ledger") else "workers"] += sum(
                 map(cpu_s, (pid, *children(pid)))
             )
         return dict(seconds)

@@ -15,7 +15,7 @@ from redis.exceptions import OutOfMemoryError
 
 from delivery.recording import ledger
 from delivery.recording.entries import Packer, StoredItem, now_ms
-from lanes import Queue, fates, keys
+from lanes import Queue, keys
 from logs import events as log
 from logs.causes import cause
 from mapping.envelope import message_key, unpack
@@ -53,8 +53,8 @@ def record(queue: Queue, events: Iterable[QueueEvent], fate: str, reason: str) -
 
 def _packed(packer: Packer, items: Sequence[StoredItem]) -> bytes:
     at_ms = now_ms()
-    head = {"path": None, "worker": "", "claimed_ms": at_ms, "sent_ms": at_ms, "responded_ms": None, "items": items}
-    return packer.packed(at_ms, head, ())
+    head = {"path": None, "worker": "", "claimed_ms": at_ms, "sent_ms": at_ms, "responded_ms": None}
+    return packer.packed(at_ms, head, items, ())
 
 
 def _item(event: QueueEvent, fate: str, reason: str) -> StoredItem:
@@ -62,7 +62,5 @@ def _item(event: QueueEvent, fate: str, reason: str) -> StoredItem:
         source, content, _ = unpack(event.body)
         message_id = message_key(source, content)
     except Exception:  # a body that cannot be read has no id, and is discarded all the same
-        source, message_id = "", ":"
-    digests = b"".join(event.keys).hex()
-    counted_as = fates.name(fate, source, reason)
-    return (event.sequence, event.accepted_at_ms, digests, message_id, None, None, counted_as)
+        message_id = ":"
+    return (event.sequence, event.accepted_at_ms, b"".join(event.keys).hex(), message_id, reason, "", fate)

@@ -1,9 +1,29 @@
-"""The entries of the delivery log, as they are stored; `delivery.log` describes them."""
+"""The entries of the delivery log, as they are stored.
+
+An entry is 13 digits, the time in ms at which the request was sent; 26 characters, its id, a ULID; then, compressed
+with Zstandard, lines. The first one is a JSON object `{"path", "worker", "claimed_ms", "sent_ms", "responded_ms",
+"bytes"}`. Then comes a line for each item, in so many bytes, and then the body of each item as it was sent. The values
+of an item are separated by tabs:
+
+    SEQUENCE  ACCEPTED AT (ms)  DIGESTS  SOURCE  MESSAGE ID  REASON  DETAIL  OUTCOME
+
+DIGESTS are those of the event's ordering keys, in hexadecimal. The last three are empty for an item that was simply
+accepted. Of another one they are the reason why not; why it will not be applied, if it is accepted in vain (a key of
+`delivery.unapplied.REASONS`); and its outcome, of OUTCOMES. An entry of decisions has `null` for `path` and
+`responded_ms`, and no bodies; its items have a fate of `lanes.fates` for an outcome, with the reason, and what the
+reason says in detail.
+
+A value is empty or has no tab and no end of a line. Where a text has one, or a backslash, these are written with a
+backslash in all lines, and the object has `"escaped": true`. So lines become columns without an object for each value.
+"""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import repeat
 from typing import Any, Final, NamedTuple
 
@@ -23,13 +43,18 @@ OUTCOMES: Final[dict[type[Outcome], str]] = {
     Paused: "paused",
     Split: "split",
 }
-_DELIVERED: Final = (None, None, "delivered")
-_SHORT: Final = 4  # values of an item that was simply accepted
+DELIVERED: Final = OUTCOMES[Delivered]
+COLUMNS: Final = ("sequence", "accepted_ms", "digests", "source", "message_id", "reason", "detail", "outcome")
+_TAB = "\t"
 _LEVEL = 1  # half a microsecond for an event
 _BODY_AT = TIME_DIGITS + ULID_CHARACTERS
+_ESCAPES: Final = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_UNESCAPES: Final = {escaped: character for character, escaped in _ESCAPES.items()}
+_ESCAPED, _TO_ESCAPE = re.compile(r"\\."), re.compile(r"[\\\t\n\r]")
 
-# [sequence, accepted at (ms), digests in hex, SOURCE:MESSAGE ID], and for some items [reason, unapplied, outcome].
-StoredItem = Sequence[Any]
+
+# (sequence, accepted at (ms), digests in hex, SOURCE:MESSAGE ID, reason, detail, outcome): empty texts for nothing.
+StoredItem = tuple[Any, ...]
 
 
 class LoggedItem(NamedTuple):
@@ -39,9 +64,9 @@ class LoggedItem(NamedTuple):
     accepted_ms: int  # of Redis' clock
     digests: str  # of the event's ordering keys, 16 hexadecimal digits each, without a separator
     message_id: str  # SOURCE:MESSAGE ID
-    reason: str | None  # why it was not accepted, or the text of a decision
-    unapplied: str | None  # why it is accepted in vain, a key of `delivery.unapplied.REASONS`
-    outcome: str  # of OUTCOMES, or how `lanes.fates` names the fate
+    reason: str | None  # why it was not accepted; of a decision: the reason of the fate
+    detail: str | None  # why it is accepted in vain; of a decision: what the reason says in detail
+    outcome: str  # of OUTCOMES; of a decision: a fate of `lanes.fates`
     body: bytes | None  # as sent, JSON; None: a decision
 
     def digest_list(self) -> list[bytes]:
@@ -50,7 +75,8 @@ class LoggedItem(NamedTuple):
         return [joined[at : at + DIGEST_BYTES] for at in range(0, len(joined), DIGEST_BYTES)]
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True)
+class Entry:
     """A request with its items, or decisions of one claim. Times are Unix milliseconds of the worker's clock."""
 
     id: str
@@ -59,7 +85,18 @@ class Entry(NamedTuple):
     claimed_ms: int
     sent_ms: int  # when decisions were written
     responded_ms: int | None  # None: decisions
-    items: list[LoggedItem]
+    lines: bytes  # of its items
+    bodies: bytes  # a line for each; empty: decisions
+    is_escaped: bool
+
+    @cached_property
+    def items(self) -> list[LoggedItem]:
+        """The items. Raises ValueError: the entry is damaged."""
+        bodies = self.bodies.split(b"\n") if self.bodies else repeat(None)
+        return [
+            _item(line, body, self.is_escaped)
+            for line, body in zip(self.lines.decode().split("\n"), bodies, strict=bool(self.bodies))
+        ]
 
 
 class Packer:
@@ -70,32 +107,33 @@ class Packer:
         self._count = 0
         self._compressor = ZstdCompressor(level=_LEVEL)  # its memory costs more than compressing an entry
 
-    def packed(self, sent_ms: int, head: JsonObject, bodies: Iterable[bytes]) -> bytes:
-        """Return a new entry. `head` is its first line, `bodies` are those of its items."""
+    def packed(self, sent_ms: int, head: JsonObject, items: Sequence[StoredItem], bodies: Iterable[bytes]) -> bytes:
+        """Return a new entry. `head` is its first line without `bytes`."""
         self._count += 1
         entry_id = derived_ulid(sent_ms, self._claim_id, str(self._count))
-        return _joined(sent_ms, entry_id, head, bodies, self._compressor)
+        return _joined(sent_ms, entry_id, head, items, bodies, self._compressor)
 
 
-def reason_and_outcome(outcome: Outcome, unapplied: str) -> StoredItem:
+def reason_and_outcome(outcome: Outcome, unapplied: str) -> tuple[str, str, str]:
     """Return the values of a stored item that follow its message id."""
     if isinstance(outcome, Delivered):
-        return (None, unapplied, "delivered") if unapplied else ()
-    return (outcome.reason, None, OUTCOMES[type(outcome)])
+        return ("", unapplied, "")
+    return (outcome.reason, "", OUTCOMES[type(outcome)])
 
 
 def unpacked(packed: bytes) -> Entry | None:
     """Return the entry, None for a damaged one."""
     try:
-        first, *bodies = decompress(packed[_BODY_AT:]).split(b"\n")
+        first, _, text = decompress(packed[_BODY_AT:]).partition(b"\n")
         head = orjson.loads(first)
-        stored: list[list[Any]] = head["items"]
-        items = [
-            LoggedItem._make((*item, *_DELIVERED, body) if len(item) == _SHORT else (*item, body))
-            for item, body in zip(stored, bodies or repeat(None, len(stored)), strict=True)
-        ]
         times = head["claimed_ms"], head["sent_ms"], head["responded_ms"]
-        return Entry(id_of(packed).decode("ascii"), head["path"], head["worker"], *times, items)
+        size = head["bytes"]
+        lines, bodies = text[:size], text[size + 1 :]
+        is_whole = len(lines) == size and (not bodies or lines.count(b"\n") == bodies.count(b"\n"))
+        if not is_whole or lines.count(b"\t") != (len(COLUMNS) - 1) * (lines.count(b"\n") + 1):
+            return None
+        entry_id = id_of(packed).decode("ascii")
+        return Entry(entry_id, head["path"], head["worker"], *times, lines, bodies, head.get("escaped", False))
     except (ZstdError, ValueError, KeyError, TypeError):
         return None
 
@@ -112,10 +150,15 @@ def without(entry: Entry, going: Iterable[LoggedItem]) -> bytes | None:
         "claimed_ms": entry.claimed_ms,
         "sent_ms": entry.sent_ms,
         "responded_ms": entry.responded_ms,
-        "items": [item[:7] for item in staying],
     }
+    items = [(*item[:4], item.reason or "", item.detail or "", item.outcome) for item in staying]
     bodies = [item.body for item in staying if item.body is not None]
-    return _joined(entry.sent_ms, entry.id, head, bodies, ZstdCompressor(level=_LEVEL))
+    return _joined(entry.sent_ms, entry.id, head, items, bodies, ZstdCompressor(level=_LEVEL))
+
+
+def unescaped(text: str) -> str:
+    """Return a value of an escaped line."""
+    return _ESCAPED.sub(lambda found: _UNESCAPES[found[0]], text)
 
 
 def id_of(packed: bytes) -> bytes:
@@ -134,7 +177,52 @@ def now_ms() -> int:
 
 
 def _joined(
-    sent_ms: int, entry_id: str, head: JsonObject, bodies: Iterable[bytes], compressor: ZstdCompressor
+    sent_ms: int,
+    entry_id: str,
+    head: JsonObject,
+    items: Sequence[StoredItem],
+    bodies: Iterable[bytes],
+    compressor: ZstdCompressor,
 ) -> bytes:
-    lines = b"\n".join((orjson.dumps(head), *bodies))
-    return b"%013d%b%b" % (sent_ms, entry_id.encode("ascii"), compressor.compress(lines))
+    lines = _lines(items)
+    if (
+        lines.count("\t") != (len(COLUMNS) - 1) * len(items)
+        or lines.count("\n") != len(items) - 1
+        or "\\" in lines
+        or "\r" in lines
+    ):
+        head = {**head, "escaped": True}
+        lines = _lines([tuple(map(_escaped, item)) for item in items])
+    encoded = lines.encode()
+    text = b"\n".join((orjson.dumps({**head, "bytes": len(encoded)}), encoded, *bodies))
+    return b"%013d%b%b" % (sent_ms, entry_id.encode("ascii"), compressor.compress(text))
+
+
+def _lines(items: Iterable[StoredItem]) -> str:
+    return "\n".join(
+        [
+            f"{sequence}\t{accepted_ms}\t{digests}\t{message_id.replace(':', _TAB, 1)}\t{reason}\t{detail}\t{outcome}"
+            for sequence, accepted_ms, digests, message_id, reason, detail, outcome in items
+        ]
+    )
+
+
+def _escaped(value: Any) -> Any:
+    return _TO_ESCAPE.sub(lambda found: _ESCAPES[found[0]], value) if isinstance(value, str) else value
+
+
+def _item(line: str, body: bytes | None, is_escaped: bool) -> LoggedItem:
+    values = line.split("\t")
+    sequence, accepted_ms, digests, source, message_id, reason, detail, outcome = (
+        map(unescaped, values) if is_escaped else values
+    )
+    return LoggedItem(
+        int(sequence),
+        int(accepted_ms),
+        digests,
+        f"{source}:{message_id}",
+        reason or None,
+        detail or None,
+        outcome or DELIVERED,
+        body,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import redis
@@ -37,7 +38,11 @@ def test_a_row_has_the_item_its_times_and_its_answer(redis_client: redis.Redis, 
     assert delivered.digests == (lanes.digest("id:jo").hex(),)
     assert delivered.body == '{"identifiers":{"id":"jo"},"name":"a-0"}'
     assert (delivered.accepted_ms, delivered.worker, delivered.id) == (NOON_MS, "worker", entry.id)
-    assert (delivered.claimed_ms, delivered.sent_ms, delivered.responded_ms) == entry[3:6]
+    assert (delivered.claimed_ms, delivered.sent_ms, delivered.responded_ms) == (
+        entry.claimed_ms,
+        entry.sent_ms,
+        entry.responded_ms,
+    )
     assert redis_client.llen(LOG) == 0
     assert write(redis_client, location) == 0
 
@@ -174,3 +179,40 @@ def test_an_erasure_while_a_batch_is_written_does_not_stop_the_removal(
 
     assert redis_client.llen(LOG) == 0
     assert sorted(row.sequence for row in all_rows(location)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("text", ["a\tb", "a\nb", "a\\tb", "a\r\n\\", "a:b", 'a"b', "ü\u2028"], ids=range(7))
+def test_ids_and_reasons_are_written_as_they_are(redis_client: redis.Redis, tmp_path: Path, text: str) -> None:
+    """The values of an entry are separated by tabs and ends of lines, which a sender's id may have as well."""
+    record(redis_client, text, ["jo", "al"], [Delivered(), Rejected(f"no {text}", Response(400, ""))])
+    record(redis_client, "plain", ["jo"], start=3)
+    (_, rejected), _ = (
+        entry.items for entry in reversed(list(delivery_log.all_entries(queue_of(redis_client, QUEUE))))
+    )
+    assert (rejected.message_id, rejected.reason, rejected.outcome) == (f"web:{text}-1", f"no {text}", "rejected")
+
+    write(redis_client, str(tmp_path))
+
+    rows = sorted(all_rows(tmp_path), key=lambda row: row.sequence)
+    assert [(row.source, row.message_id, row.reason) for row in rows] == [
+        ("web", f"{text}-0", None),
+        ("web", f"{text}-1", f"no {text}"),
+        ("web", "plain-0", None),
+    ]
+    assert all(row.body for row in rows)
+
+
+@pytest.mark.parametrize("contents", [True, False])
+def test_a_decision_may_have_no_reason_and_no_text(redis_client: redis.Redis, tmp_path: Path, contents: bool) -> None:
+    queue = queue_of(redis_client, QUEUE)
+    events = tuple(lanes.ClaimedEvent(number, 0, 0, 0, NOON_MS, (), b"") for number in range(4))
+    recorder = delivery_log.Recorder(queue, lanes.Claim("c", events, None, 0), "worker")
+    for number, (reason, text) in enumerate([("", None), ("", "text"), ("reason", None), ("reason", "text")]):
+        recorder.decide(number, f"web:{number}", f'["dead","web","{reason}"]', text)
+    recorder.write()
+
+    write(redis_client, str(tmp_path), contents=contents)
+
+    reasons = [row.reason for row in sorted(all_rows(tmp_path), key=lambda row: row.sequence)]
+    assert reasons == ([None, "text", "reason", "reason: text"] if contents else [None, None, "reason", "reason"])
+    assert {row.digests for row in all_rows(tmp_path)} == {()}
