@@ -20,7 +20,7 @@ from ledger import rows
 from ledger.files import Files
 from logs import events as log
 
-BATCH_BYTES: Final = 8_000_000  # as stored in Redis; about ten times as much as rows
+BATCH_BYTES: Final = 4_000_000  # as stored in Redis; about ten times as much as rows
 
 
 def write_batch(files: Files, queue: lanes.Queue, ensure_owner: Callable[[], None], *, contents: bool) -> int:
