@@ -113,7 +113,7 @@ def _ledger_dir(location: str) -> str:
     if "://" not in location:
         return str(_path(Path(location)).absolute())
     parts = urlsplit(location)
-    if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc or not location.isascii():
+    if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc or not re.fullmatch(r"[!-~]+", location):
         raise ValueError("must be a directory or s3://BUCKET/PREFIX, without credentials")
     return location
 

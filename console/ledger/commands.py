@@ -46,7 +46,7 @@ def write(context: typer.Context) -> None:
     history.require(session)
     from console.ledger import process
 
-    process.run(session.settings)
+    process.run(session.settings, history.storage_of(session))
 
 
 @app.command()

@@ -26,7 +26,7 @@ from lanes.server.redis_url import address
 from ledger import compaction, erasing, writing
 from ledger.files import Files
 from ledger.owner import Owner
-from ledger.storage import NotOwner, Storage, storage_of
+from ledger.storage import NotOwner, Storage
 from logs import events as log
 from logs import output
 from logs.causes import cause
@@ -44,7 +44,7 @@ _DAY_MS: Final = 86_400_000
 _COMPACTED_HOURS: Final = 80
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, storage: Storage) -> None:
     """Write the ledger until SIGINT or SIGTERM. SIGHUP loads the configuration file again.
 
     Raises what `Configuration.of` raises, and OSError: the files cannot be used.
@@ -59,7 +59,6 @@ def run(settings: Settings) -> None:
     with connect(settings.redis_url, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S) as client:
         configured = Configured(client, settings, "ledger")
         _write_started(settings, configured)
-        storage = storage_of(settings.ledger_location)
         while not stopping.is_set():
             try:
                 with Owner(client, storage) as owner:

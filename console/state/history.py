@@ -35,6 +35,17 @@ def require(session: Session) -> None:
         )
 
 
+def storage_of(session: Session) -> Storage:
+    """Return where the ledger's files are. Raises CommandError: the setting has a fault that Arrow finds."""
+    from ledger import storage
+
+    location = session.settings.ledger_location
+    try:
+        return storage.storage_of(location)
+    except (OSError, ValueError) as error:
+        raise CommandError(f"SEGUE_LEDGER_DIR: {location} cannot be used: {error}") from None
+
+
 def find(session: Session, destination: str, wanted: Wanted, limit: int) -> list[Row]:
     """Return the last `limit` rows that are wanted, the newest first. What is not written yet comes from Redis."""
     from ledger import reading, rows
@@ -134,12 +145,11 @@ def _has_files(session: Session) -> bool:
 @contextmanager
 def _readable(session: Session) -> Iterator[Storage]:
     """Enter a `with` block that reads the ledger's files. Raises CommandError: they cannot be read."""
-    from ledger.storage import storage_of
-
+    storage = storage_of(session)
     try:
-        yield storage_of(session.settings.ledger_location)
+        yield storage
     except (OSError, ValueError) as error:
-        raise CommandError(f"the ledger in {session.settings.ledger_location} cannot be read: {error}") from None
+        raise CommandError(f"the ledger in {storage.location} cannot be read: {error}") from None
 
 
 def _sent(session: Session, queue: lanes.Queue, wanted: Wanted, limit: int) -> list[dict[str, Any]]:

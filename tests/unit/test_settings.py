@@ -240,7 +240,8 @@ def test_a_ledger_in_a_directory_has_an_absolute_path(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    "location", ["s3://", "s3:///prefix", "s3://key:secret@bucket/prefix", "gs://bucket/prefix", "s3://büro/prefix"]
+    "location",
+    ["s3://", "s3:///prefix", "s3://key:secret@bucket/prefix", "gs://bucket/a", "s3://büro", "s3://b/a b"],
 )
 def test_a_place_where_no_ledger_can_be_is_refused(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGUE_LEDGER_DIR", location)

@@ -100,6 +100,26 @@ def test_a_ledger_elsewhere_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("recorded")
+@pytest.mark.parametrize("location", ["directory"], indirect=True)
+@pytest.mark.parametrize("command", [["ledger"], ["people", "show", "id:jo"]])
+def test_a_fault_of_the_url_is_told(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+    monkeypatch.setenv("SEGUE_LEDGER_DIR", "s3://ledgers/x?foo=1")
+
+    with pytest.raises(CommandError, match=r"SEGUE_LEDGER_DIR: .* parameter in S3 URI: 'foo'"):
+        run(*command)
+
+
+@pytest.mark.usefixtures("recorded", "object_store")
+@pytest.mark.parametrize("location", ["directory"], indirect=True)
+def test_an_object_store_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("SEGUE_LEDGER_DIR", "s3://ledgers/away")
+
+    with pytest.raises(CommandError, match=r"the ledger in s3://ledgers/away cannot be read: .*NETWORK_CONNECTION"):
+        run("people", "show", "id:jo")
+
+
+@pytest.mark.usefixtures("recorded")
 @pytest.mark.parametrize(
     "command", [["ledger"], ["ledger", "query"], ["people", "show", "id:jo"], ["events", "show", "m"]]
 )
