@@ -166,8 +166,9 @@ class Files:
 
     def _publish(self, name: str, table: pa.Table) -> None:
         """Write sorted rows after their index."""
+        content = _parquet(table)
         self.storage.write(DataFile.of(name).index_name, index.content(table, GROUP_ROWS))
-        self.storage.write(name, _parquet(table))
+        self.storage.write(name, content)
 
     def _finish_replacing(self, removed: Iterable[str]) -> None:
         for name in removed:
