@@ -19,17 +19,18 @@ from redis.exceptions import RedisError
 import lanes
 import mapping
 from console import audit as auditing
-from console import checking, forget_cli, importing, reload, status, translate, watching
+from console import checking, forget_cli, reload, status, translate, watching
 from console.audit.since import Since
 from console.cases import commands as case_commands
 from console.dead import commands as dead_commands
 from console.demo import run as demo
 from console.diff import commands as diff_commands
 from console.errors import CommandError
+from console.importing import commands as import_commands
 from console.ledger import commands as ledger_commands
 from console.local import health, up
 from console.options import AsJson, Destination
-from console.output import out, print_error, print_json, print_line, print_lines, print_text, safe
+from console.output import out, print_error, print_json, print_line, print_lines, safe
 from console.queues import draining, lanes_cli, overrides_cli
 from console.session import Session
 from console.starting import startable, valid
@@ -49,6 +50,7 @@ app.add_typer(forget_cli.app)
 app.add_typer(overrides_cli.app)
 app.add_typer(diff_commands.app)
 app.add_typer(case_commands.app)
+app.add_typer(import_commands.app)
 app.add_typer(lanes_cli.app, name="lanes")
 app.add_typer(dead_commands.app, name="dead")
 app.add_typer(web_commands.app(startable), name="console")
@@ -275,15 +277,6 @@ def translate_lines(
         destination = next(iter(mapping.destinations(read_document(config)).values()), None)
     for line in translate.run(sys.stdin, destination):
         typer.echo(safe(line))  # at once: another program may wait for it
-
-
-@app.command(name="import")
-def import_setup(
-    file: Annotated[Path, typer.Argument(help="Segment's JSON with the subscriptions of a destination.")],
-    destination: Annotated[str, typer.Option(help="The name of the destination in the configuration.")] = "journeys",
-) -> None:
-    """Print the configuration of an existing Segment destination: `segue import FILE > segue.toml`."""
-    print_text(importing.toml(file.read_bytes(), destination))
 
 
 def main() -> None:
