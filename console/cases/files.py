@@ -68,9 +68,9 @@ def are_cases(path: Path) -> bool:
         value = orjson.loads(path.read_bytes())
     except orjson.JSONDecodeError:
         return False
-    return isinstance(value, list) or (
-        isinstance(value, dict) and ("expect" in value or isinstance(value.get("event"), dict))
-    )
+    if isinstance(value, list):
+        return any(isinstance(item, dict) for item in value)
+    return isinstance(value, dict) and ("expect" in value or isinstance(value.get("event"), dict))
 
 
 def read(path: Path, destinations: Collection[str], sources: Collection[str]) -> CaseFile:

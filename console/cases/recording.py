@@ -29,15 +29,28 @@ _LONGEST_NAME: Final = 60
 def record(bench: Bench, count: int, directory: Path) -> list[Path]:
     """Write a case for each of the newest recorded events, at most `count`; return the files."""
     directory.mkdir(parents=True, exist_ok=True)
-    pseudonyms = Pseudonyms(set(_constants(bench.session.settings.document())))
+    pseudonyms = pseudonyms_for(bench.session)
     written = []
     for source, event in _newest(bench.session, count):
-        case = Case("", pseudonyms.event(event), source if source in bench.sources else None, None)
-        named = {"source": case.source} if case.source else {}
         path = _free(directory, _title(event))
-        files.write_new(path, {**named, "event": case.event, "expect": bench.run(case).expectation()})
+        files.write_new(path, case_of(pseudonyms.event(event), source, bench))
         written.append(path)
     return written
+
+
+def pseudonyms_for(session: Session) -> Pseudonyms:
+    """Return pseudonyms that keep the texts with which the configuration compares."""
+    return Pseudonyms(set(_constants(session.settings.document())))
+
+
+def case_of(event: JsonObject, source: str, bench: Bench) -> JsonObject:
+    """Return the case that expects what the configuration makes of an event now.
+
+    It names the source, unless the configuration has none of this name.
+    """
+    named = {"source": source} if source in bench.sources else {}
+    actual = bench.run(Case("", event, named.get("source"), None))
+    return {**named, "event": event, "expect": actual.expectation()}
 
 
 def _newest(session: Session, count: int) -> list[tuple[str, JsonObject]]:
