@@ -95,8 +95,6 @@ def _test_cases(paths: Iterable[Path], junit: Path | None, update: bool, as_json
     read = [files.read(path, bench.session.destinations, bench.sources) for path in files.found(paths)]
     cases = [result for file in read for result in _run(file, bench, update)]
     results = Results(read, cases, started_at)
-    if junit is not None:
-        junit.write_bytes(results.junit())
     if as_json:
         print_json_lines(result.json() for result in cases)
     else:
@@ -104,6 +102,8 @@ def _test_cases(paths: Iterable[Path], junit: Path | None, update: bool, as_json
             out.print(line, soft_wrap=True)
     for fault in results.faults:
         print_error(fault)
+    if junit is not None:
+        junit.write_bytes(results.junit())
     if results.faults:
         raise typer.Exit(2)
     if results.failed:

@@ -116,7 +116,14 @@ def test_a_source_decides_the_destinations_and_the_rights(cases: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [LEAD, LEAD | {"timestamp": "2026-02-03T04:05:06Z"}, LEAD | {"messageId": "m-1", "sentAt": "2026-02-03"}]
+    "event",
+    [
+        LEAD,
+        LEAD | {"timestamp": "2026-02-03T04:05:06Z"},
+        LEAD | {"messageId": "m-1", "sentAt": "2026-02-03"},
+        LEAD | {"receivedAt": "1970-01-01T00:00:00Z"},
+    ],
+    ids=["none", "timestamp", "sent", "epoch"],
 )
 def test_neither_the_clock_nor_chance_changes_a_result(
     cases: Path, monkeypatch: pytest.MonkeyPatch, event: dict[str, Any]
