@@ -47,10 +47,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(forget_cli.app)
-app.add_typer(overrides_cli.app)
-app.add_typer(diff_commands.app)
 app.add_typer(case_commands.app)
 app.add_typer(import_commands.app)
+app.add_typer(overrides_cli.app)
+app.add_typer(diff_commands.app)
 app.add_typer(lanes_cli.app, name="lanes")
 app.add_typer(dead_commands.app, name="dead")
 app.add_typer(web_commands.app(startable), name="console")
