@@ -62,6 +62,7 @@ class Sent:
     worker: str
     item: JsonObject  # the body as sent
     unapplied: str | None  # why it is accepted in vain, a key of `delivery.unapplied.REASONS`
+    is_shadow: bool = False  # it was not sent, see `mapping.cutover`
 
 
 class RemovedItem(NamedTuple):
@@ -94,11 +95,18 @@ class Recorder:
         self._packer = Packer(claim.id)
         self._entries: list[bytes] = []
         self._decisions: list[StoredItem] = []
+        self._shadow_decisions: list[StoredItem] = []
 
     def recording(self, send: Send) -> Send:
         """Return `send` as a function that keeps each request with its outcomes. A request that cannot be kept was sent
         all the same: the log lacks it."""
+        return self._recording(send, is_shadow=False)
 
+    def recording_shadow(self, send: Send) -> Send:
+        """Return `send` as a function that keeps each request of shadow events, marked as not sent."""
+        return self._recording(send, is_shadow=True)
+
+    def _recording(self, send: Send, *, is_shadow: bool) -> Send:
         def recorded(request: Request) -> list[Outcome]:
             sent_ms = now_ms()
             outcomes = send(request)
@@ -112,26 +120,32 @@ class Recorder:
                     )
                     for item, outcome in zip(request.items, outcomes, strict=True)
                 ]
-                self._add(request.path, sent_ms, now_ms(), items, [item.data for item in request.items])
+                bodies = [item.data for item in request.items]
+                self._add(request.path, sent_ms, now_ms(), items, bodies, is_shadow=is_shadow)
             except Exception as error:
                 log.unhandled("an entry of the delivery log", error, destination=self._queue.name)
             return outcomes
 
         return recorded
 
-    def decide(self, sequence: int, message_id: str, counted_as: str, text: str | None = None) -> None:
+    def decide(
+        self, sequence: int, message_id: str, counted_as: str, text: str | None = None, *, is_shadow: bool = False
+    ) -> None:
         """Keep the decision about an event for which nothing is sent, or that becomes a dead letter. `message_id`:
         SOURCE:MESSAGE ID; `counted_as`: of `delivery.fates`; `text`: what the reason says in detail."""
-        self._decisions.append((sequence, *self._events[sequence], message_id, text, None, counted_as))
+        decisions = self._shadow_decisions if is_shadow else self._decisions
+        decisions.append((sequence, *self._events[sequence], message_id, text, None, counted_as))
 
     def write(self) -> None:
         """Write what was kept since the last call to the log; while Redis is full it is lost."""
-        if self._decisions:
-            try:
-                self._add(None, now_ms(), None, self._decisions, ())
-            except Exception as error:
-                log.unhandled("decisions for the ledger", error, destination=self._queue.name)
-            self._decisions = []
+        for decisions in (self._decisions, self._shadow_decisions):
+            if decisions:
+                try:
+                    is_shadow = decisions is self._shadow_decisions
+                    self._add(None, now_ms(), None, decisions, (), is_shadow=is_shadow)
+                except Exception as error:
+                    log.unhandled("decisions for the ledger", error, destination=self._queue.name)
+        self._decisions, self._shadow_decisions = [], []
         if self._entries:
             try:
                 self._queue.client.lpush(_key(self._queue), *self._entries)
@@ -148,8 +162,10 @@ class Recorder:
         responded_ms: int | None,
         items: Sequence[StoredItem],
         bodies: Sequence[bytes],
+        *,
+        is_shadow: bool,
     ) -> None:
-        head = {
+        head: JsonObject = {
             "path": path,
             "worker": self._worker,
             "claimed_ms": self._claimed_ms,
@@ -157,6 +173,8 @@ class Recorder:
             "responded_ms": responded_ms,
             "items": items,
         }
+        if is_shadow:
+            head["shadow"] = True
         self._entries.append(self._packer.packed(sent_ms, head, bodies))
 
 
@@ -188,6 +206,7 @@ def _sent(queue: Queue, is_wanted: Callable[[LoggedItem], bool], limit: int) -> 
                 worker=entry.worker,
                 item=_body(item),
                 unapplied=item.unapplied,
+                is_shadow=entry.is_shadow,
             )
             for item in entry.items
             if is_wanted(item)

@@ -60,6 +60,7 @@ class Entry(NamedTuple):
     sent_ms: int  # when decisions were written
     responded_ms: int | None  # None: decisions
     items: list[LoggedItem]
+    is_shadow: bool = False  # of shadow events: nothing was sent
 
 
 class Packer:
@@ -95,7 +96,8 @@ def unpacked(packed: bytes) -> Entry | None:
             for item, body in zip(stored, bodies or repeat(None, len(stored)), strict=True)
         ]
         times = head["claimed_ms"], head["sent_ms"], head["responded_ms"]
-        return Entry(id_of(packed).decode("ascii"), head["path"], head["worker"], *times, items)
+        is_shadow = head.get("shadow", False)
+        return Entry(id_of(packed).decode("ascii"), head["path"], head["worker"], *times, items, is_shadow)
     except (ZstdError, ValueError, KeyError, TypeError):
         return None
 
@@ -114,6 +116,8 @@ def without(entry: Entry, going: Iterable[LoggedItem]) -> bytes | None:
         "responded_ms": entry.responded_ms,
         "items": [item[:7] for item in staying],
     }
+    if entry.is_shadow:
+        head["shadow"] = True
     bodies = [item.body for item in staying if item.body is not None]
     return _joined(entry.sent_ms, entry.id, head, bodies, ZstdCompressor(level=_LEVEL))
 

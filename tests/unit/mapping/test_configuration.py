@@ -39,6 +39,19 @@ INVALID = {
         'destinations.journeys.subscription: there is no key "subscription"; did you mean "subscriptions"?',
     ),
     "a wrong type": (HEAD + "batch_items = true", "destinations.journeys.batch_items: "),
+    "a mode that there is not": (HEAD + 'mode = "dry"', "destinations.journeys.mode: is 'dry', but must be 'live' or"),
+    "a moment without a zone": (
+        HEAD + "cutover_at = 2026-12-01T10:00:00",
+        "destinations.journeys.cutover_at: must have a zone, as in 2026-12-01T10:00:00Z",
+    ),
+    "a moment beside shadow mode": (
+        HEAD + 'mode = "shadow"\ncutover_at = 2026-12-01T10:00:00Z',
+        'destinations.journeys.mode: must not be "shadow" beside cutover_at, which sends later events',
+    ),
+    "a field without a moment": (
+        HEAD + 'cutover_by = "receivedAt"',
+        "destinations.journeys.cutover_by: has no effect without cutover_at",
+    ),
     "too many in a batch": (HEAD + "batch_items = 5000", "less than or equal to 1000 (it is 5000)"),
     "an unknown section": (HEAD + "[source.x]", 'source: there is no key "source"; did you mean "sources"?'),
     "an unknown preset": (
