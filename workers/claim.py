@@ -122,7 +122,7 @@ class Settlement:
         if decisions and event.body and not fates.has_items(counted_as):
             decisions.decide(event.sequence, prepared.message_id, counted_as, is_shadow=prepared.is_shadow)
 
-    def rehearse(self, prepared: Prepared) -> None:
+    def refuse_shadow(self, prepared: Prepared) -> None:
         """Add a shadow event that would have become a dead letter, as a subscription refused it. Nothing is kept of it
         but the decision."""
         event, reason, decisions = prepared.event, Reason.INVALID.value, self._context.decisions
@@ -401,7 +401,7 @@ def _interpret(
 ) -> None:
     """Add the result of one event: the one place that interprets outcomes."""
     if prepared.is_shadow and prepared.failures and _is_delivered(prepared, outcomes):
-        settlement.rehearse(prepared)
+        settlement.refuse_shadow(prepared)
         return
     if not prepared.failures and _is_delivered(prepared, outcomes):
         if prepared.error is None:

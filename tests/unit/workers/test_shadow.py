@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -93,6 +93,16 @@ def test_a_moment_divides_the_events_by_when_they_were_received(redis_client: re
     assert fates(redis_client) == {("shadowed", ""): 2, ("sent", ""): 1}
     shadow = {message_id for is_shadow, _, message_id, _ in recorded(redis_client) if is_shadow}
     assert shadow == {"web:late", "web:later"}
+
+
+def test_the_events_from_a_second_moment_on_are_shadow_events_again(redis_client: redis.Redis) -> None:
+    append(redis_client, "old", BEFORE)
+    append(redis_client, "between", AFTER)
+    append(redis_client, "back", "2026-12-02T10:00:00.000Z")
+
+    sent = deliver(redis_client, destination(cutover_at=MOMENT, cutover_until=MOMENT + timedelta(days=1)))
+
+    assert sent == ["between"]
 
 
 def test_the_moment_may_be_that_of_another_time_of_the_event(redis_client: redis.Redis) -> None:
