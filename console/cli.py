@@ -29,6 +29,7 @@ from console.errors import CommandError
 from console.importing import commands as import_commands
 from console.ledger import commands as ledger_commands
 from console.local import health, up
+from console.moving import commands as moving_commands
 from console.options import AsJson, Destination
 from console.output import out, print_error, print_json, print_line, print_lines, safe
 from console.queues import draining, lanes_cli, overrides_cli
@@ -57,6 +58,8 @@ app.add_typer(web_commands.app(startable), name="console")
 app.add_typer(ledger_commands.app, name="ledger")
 app.add_typer(ledger_commands.people, name="people")
 app.add_typer(ledger_commands.events, name="events")
+app.add_typer(moving_commands.shadow, name="shadow")
+app.add_typer(moving_commands.cutover, name="cutover")
 
 # Celery warns of root, and of a group without a name, because of messages in pickle. Segue accepts JSON only, and a
 # container often runs as either. Celery has no switch for it: C_FORCE_ROOT only allows pickle.

@@ -39,6 +39,23 @@ INVALID = {
         'destinations.journeys.subscription: there is no key "subscription"; did you mean "subscriptions"?',
     ),
     "a wrong type": (HEAD + "batch_items = true", "destinations.journeys.batch_items: "),
+    "a mode that there is not": (HEAD + 'mode = "dry"', "destinations.journeys.mode: is 'dry', but must be 'live' or"),
+    "a moment without a zone": (
+        HEAD + "cutover_at = 2026-12-01T10:00:00",
+        "destinations.journeys.cutover_at: must have a zone, as in 2026-12-01T10:00:00Z",
+    ),
+    "a moment beside shadow mode": (
+        HEAD + 'mode = "shadow"\ncutover_at = 2026-12-01T10:00:00Z',
+        'destinations.journeys.mode: must not be "shadow" beside cutover_at, which sends later events',
+    ),
+    "an end before the moment": (
+        HEAD + "cutover_at = 2026-12-01T10:00:00Z\ncutover_until = 2026-12-01T10:00:00Z",
+        "destinations.journeys.cutover_until: must be later than cutover_at",
+    ),
+    "a field without a moment": (
+        HEAD + 'cutover_by = "receivedAt"',
+        "destinations.journeys.cutover_by: has no effect without cutover_at",
+    ),
     "too many in a batch": (HEAD + "batch_items = 5000", "less than or equal to 1000 (it is 5000)"),
     "an unknown section": (HEAD + "[source.x]", 'source: there is no key "source"; did you mean "sources"?'),
     "an unknown preset": (
@@ -106,9 +123,14 @@ INVALID = {
     "a path without $.": (
         LEAD + 'mapping.id = "context.traits.email"',
         'subscriptions[0].mapping.id: "context.traits.email" is the same text for every event; write '
-        '"$.context.traits.email", or { "@literal" = "context.traits.email" }',
+        '{ "@path" = "$.context.traits.email" }, or { "@literal" = "context.traits.email" }',
     ),
-    "a path without its dot": (LEAD + 'mapping.id = "$userId"', 'write "$.userId"'),
+    "a path without its dot": (LEAD + 'mapping.id = "$userId"', 'write { "@path" = "$.userId" }'),
+    "a path in a table": (
+        LEAD + 'mapping.custom_attributes = { plan = "$.traits.plan" }',
+        'mapping.custom_attributes.plan: "$.traits.plan" is the same text for every event; write '
+        '{ "@path" = "$.traits.plan" }, or { "@literal" = "$.traits.plan" }',
+    ),
     "a path without $. in a table": (
         LEAD + 'mapping.custom_attributes = { plan = "traits.plan" }',
         'mapping.custom_attributes.plan: "traits.plan" is the same text',
