@@ -201,10 +201,7 @@ def audit(
     "difference"}]}`.
     """
     session = Session.join()
-    results = [
-        auditing.gather(queue, since or 0, configured=queue.name in session.destinations)
-        for queue in session.all_queues(destination)
-    ]
+    results = [auditing.gather(session, queue, since or 0) for queue in session.all_queues(destination)]
     for result in results:
         if as_json:
             print_json(result)

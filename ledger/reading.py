@@ -27,6 +27,7 @@ class Wanted(NamedTuple):
     digests: frozenset[str] | None = None  # has one of these ordering keys, in hexadecimal
     message_id: str | None = None  # MESSAGE ID or SOURCE:MESSAGE ID
     request_id: str | None = None
+    sequences: frozenset[int] | None = None  # of the events
     since_ms: int | None = None  # sent at that time or later, Unix milliseconds
     until_ms: int | None = None  # sent before that time
     outcomes: frozenset[str] | None = None
@@ -39,6 +40,8 @@ class Wanted(NamedTuple):
             return any(digest in item.digests for item in entry.items for digest in self.digests)
         if self.message_id is not None:
             return any(item.message_id.endswith(self.message_id) for item in entry.items)
+        if self.sequences is not None:
+            return any(item.sequence in self.sequences for item in entry.items)
         return self.request_id in (None, entry.id)
 
     def includes(self, row: Row) -> bool:
@@ -48,6 +51,7 @@ class Wanted(NamedTuple):
             (self.digests is None or not self.digests.isdisjoint(row.digests))
             and (self.message_id is None or self.message_id in ids)
             and (self.request_id is None or self.request_id == row.id)
+            and (self.sequences is None or row.sequence in self.sequences)
             and (self.since_ms is None or self.since_ms <= row.sent_ms)
             and (self.until_ms is None or row.sent_ms < self.until_ms)
             and (self.outcomes is None or row.outcome in self.outcomes)
@@ -150,6 +154,8 @@ def _conditions(wanted: Wanted) -> Iterator[tuple[str, _Condition]]:
     """Yield the conditions that Arrow can compute: the name of a column, and the function of it."""
     if wanted.request_id is not None:
         yield "id", lambda column: pc.equal(column, wanted.request_id)
+    if wanted.sequences is not None:
+        yield "sequence", lambda column: pc.is_in(column, pa.array(sorted(wanted.sequences or ()), pa.int64()))
     if wanted.outcomes is not None:
         yield "outcome", lambda column: pc.is_in(column, pa.array(sorted(wanted.outcomes or ()), pa.string()))
     if wanted.source is not None:

@@ -5,32 +5,38 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import lanes
+from console.output import utc
+from console.session import Session
+from console.state import history
 from delivery import log as delivery_log
 from lanes import keys, records
 from lanes.audit import HOUR_S
 from mapping.envelope import message_key, source_of, unpack
 
+if TYPE_CHECKING:
+    from ledger.rows import Row
 
-def gather(queue: lanes.Queue, since_s: float = 0, *, configured: bool = True) -> dict[str, Any]:
+
+def gather(session: Session, queue: lanes.Queue, since_s: float = 0) -> dict[str, Any]:
     """Return `{"destination", "configured", "balanced", "accepted", "lost", "missing", "hours"}` of the events that
     were accepted since the hour of `since_s`, Unix seconds.
 
     `missing` has `{"sequence", "message_id", "text"}` of each event that is lost or damaged; the message id is null
-    where neither its record nor the delivery log has it. `hours` has an entry for each hour and source; its
-    `difference` is how many of its events are missing.
+    where neither its record, the delivery log nor the ledger has it, and the text has the last row of the ledger.
+    `hours` has an entry for each hour and source; its `difference` is how many of its events are missing.
     """
     result = lanes.audit(queue, first_hour=int(since_s) // HOUR_S)
     rows = [row for hour in result.hours for row in _rows(queue, hour)]
     return {
         "destination": queue.name,
-        "configured": configured,
+        "configured": queue.name in session.destinations,
         "balanced": result.balances,
         "accepted": sum(row["accepted"] for row in rows),
         "lost": sum(abs(hour.lost) for hour in result.hours) + abs(result.unnamed),
-        "missing": _missing(queue, result),
+        "missing": _missing(session, queue, result),
         "hours": rows,
     }
 
@@ -63,14 +69,25 @@ def _source(body: bytes) -> str:
         return ""
 
 
-def _missing(queue: lanes.Queue, result: lanes.Audit) -> list[dict[str, Any]]:
-    lost = [sequence for hour in result.hours for sequence in hour.sequences]
+def _missing(session: Session, queue: lanes.Queue, result: lanes.Audit) -> list[dict[str, Any]]:
+    lost = {sequence: hour.hour for hour in result.hours for sequence in hour.sequences}
     damaged = [(_sequence(violation.subject), violation) for violation in result.violations]
     message_ids = _message_ids(queue, {*lost, *(sequence for sequence, _ in damaged if sequence)})
-    rows: list[tuple[int | None, str]] = [(sequence, "it has neither a fate nor a record") for sequence in lost]
+    last = history.last_of(session, queue, lost, min(lost.values(), default=0) * HOUR_S * 1000)
+    message_ids |= {sequence: f"{row.source}:{row.message_id}" for sequence, row in last.items()}
+    rows: list[tuple[int | None, str]] = [(sequence, _lost(last.get(sequence))) for sequence in lost]
     rows += [(sequence, f"{violation.subject}: {violation.text}") for sequence, violation in damaged]
     rows += [(None, text) for text in _unnamed(result)]
     return [{"sequence": row, "message_id": message_ids.get(row or 0), "text": text} for row, text in rows]
+
+
+def _lost(last: Row | None) -> str:
+    """Return what is known of an event that is lost. `last`: its last row in the ledger."""
+    text = "it has neither a fate nor a record"
+    if last is None:
+        return text
+    outcome = f"{last.outcome}: {last.reason}" if last.reason else last.outcome
+    return f"{text}; the ledger has it at {utc(last.sent_ms)} as {outcome}"
 
 
 def _unnamed(result: lanes.Audit) -> Iterator[str]:

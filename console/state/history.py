@@ -21,6 +21,8 @@ from delivery import log as delivery_log
 from delivery.recording import entries, ledger
 from delivery.unapplied import REASONS
 
+_MOST_ROWS = 100_000
+
 if TYPE_CHECKING:
     from ledger.reading import Wanted
     from ledger.rows import Row
@@ -48,13 +50,16 @@ def storage_of(session: Session) -> Storage:
 
 def find(session: Session, destination: str, wanted: Wanted, limit: int) -> list[Row]:
     """Return the last `limit` rows that are wanted, the newest first. What is not written yet comes from Redis."""
+    return _find(session, session.queue(destination), wanted, limit)
+
+
+def _find(session: Session, queue: lanes.Queue, wanted: Wanted, limit: int) -> list[Row]:
     from ledger import reading, rows
 
-    queue = session.queue(destination)
     recorded = [entry for entry in delivery_log.all_entries(queue) if wanted.may_be_in(entry)]
     unwritten = filter(wanted.includes, rows.of_table(rows.table_of(recorded)))
     with _readable(session) as storage:
-        written = reading.find(storage, destination, wanted, limit)
+        written = reading.find(storage, queue.name, wanted, limit)
     ids = {row.id for row in written}  # a batch may have been written since Redis was read, or not be removed yet
     found = [*(row for row in unwritten if row.id not in ids), *written]
     return sorted(found, key=lambda row: (row.sent_ms, row.sequence), reverse=True)[:limit]
@@ -133,6 +138,17 @@ def sent_of(
     from ledger.reading import Wanted
 
     return _sent(session, queue, Wanted(message_id=message_id), limit)
+
+
+def last_of(session: Session, queue: lanes.Queue, sequences: Collection[int], since_ms: int) -> dict[int, Row]:
+    """Return the last row of each of these events that has one since a time, Unix milliseconds. Reads a column of every
+    file since then. Without a ledger there are none."""
+    if not sequences or not _has_files(session):
+        return {}
+    from ledger.reading import Wanted
+
+    found = _find(session, queue, Wanted(sequences=frozenset(sequences), since_ms=since_ms), _MOST_ROWS)
+    return {row.sequence: row for row in reversed(found)}
 
 
 def _has_files(session: Session) -> bool:

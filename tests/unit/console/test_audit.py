@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import fakeredis
 import pytest
@@ -17,8 +19,10 @@ from delivery import log as delivery_log
 from delivery.batching import Item, Request
 from delivery.outcomes import Delivered
 from lanes import fates, keys
+from ledger import writing
 from mapping.envelope import pack
 from mapping.operation import BATCH_PATH
+from tests.ledgers import files_in, no_check
 from tests.queues import queue_of
 
 runner = CliRunner()
@@ -116,6 +120,27 @@ def test_the_message_id_comes_from_the_delivery_log_or_the_record(queue: lanes.Q
     assert code == 1
     named = {(row["sequence"], row["message_id"]) for row in accounts["missing"]}  # type: ignore[union-attr]
     assert named == {(1, f"{SOURCE}:m1"), (2, f"{SOURCE}:m2")}
+
+
+def test_the_ledger_says_what_became_of_a_lost_event(queue: lanes.Queue, tmp_path: Path) -> None:
+    """The ledger has taken what the delivery log had. Redis lost the event before its claim was settled."""
+    append(queue, "m1", "m2")
+    claim = claimed(queue)
+    recorder = delivery_log.Recorder(queue, claim, "worker")
+    item = Item(1, 0, "trackEvent", "event", "", b"{}", f"{SOURCE}:m1")
+    recorder.recording(lambda _: [Delivered()])(Request(BATCH_PATH, (item,)))
+    recorder.write()
+    writing.write_batch(files_in(tmp_path / "ledger", "demo"), queue, no_check, contents=True)
+    queue.client.hdel(keys.EVENT.of(queue.name), "1")
+    queue.client.srem(keys.CLAIM.of(queue.name, claim.id), "1")
+
+    code, accounts = audited()
+
+    missing = next(row for row in accounts["missing"] if row["sequence"] == 1)  # type: ignore[attr-defined]
+    assert (code, missing["message_id"]) == (1, f"{SOURCE}:m1")
+    assert re.fullmatch(
+        r"it has neither a fate nor a record; the ledger has it at [0-9-]+ [0-9:]+Z as delivered", missing["text"]
+    )
 
 
 def test_since_limits_the_audit_to_what_was_accepted_later(queue: lanes.Queue) -> None:

@@ -57,9 +57,10 @@ def digests(*keys: str) -> frozenset[str]:
         Wanted(outcomes=frozenset(["filtered", "dead"]), text="NO SUCH"),
         Wanted(source="web", until_ms=NOON_MS + 90 * 60_000),
         Wanted(source="other"),
+        Wanted(sequences=frozenset([3007, 7, 99999]), since_ms=NOON_MS),
         Wanted(text="late", since_ms=NOON_MS + HOUR_MS, until_ms=NOON_MS + 2 * HOUR_MS),
     ],
-    ids=map(str, range(13)),
+    ids=map(str, range(14)),
 )
 def test_the_wanted_rows_are_found_newest_first(storage: Storage, wanted: Wanted) -> None:
     expected = sorted(
