@@ -10,7 +10,9 @@ from redis.exceptions import RedisError
 import lanes
 from delivery.admission import Permit
 from delivery.log import Recorder
+from delivery.recording.tap import ClaimTap
 from delivery.sender import sender
+from lanes.taps.tap import Tap
 from logs import events as log
 from series.recent_events import RecentEvents
 from workers import heartbeat
@@ -38,6 +40,7 @@ CLAIM_SHARING = {"barrier": 2, "trust": 4}
 # must not fill the dead letters.
 GIVEN_UP_MS = 5_000
 _recent_events = RecentEvents()
+tap = Tap()
 
 
 def deliver(runtime: Runtime, name: str) -> None:
@@ -131,20 +134,22 @@ def _context(runtime: Runtime, name: str, claim: lanes.Claim, lease: Lease) -> C
     recorder = None
     if destination.delivery.log_requests:
         recorder = Recorder(queue, claim, heartbeat.NAME)
+    send = sender(
+        runtime.track_apis[name].send,
+        destination=name,
+        limits=runtime.limits,
+        ensure_lease=lease.ensure,
+        is_stopping=runtime.stopping.is_set,
+        accepted_at_ms={event.sequence: event.accepted_at_ms for event in claim.events},
+        admission=runtime.admissions[name],
+        recorder=recorder,
+        tracer=runtime.tracer,
+    )
+    copied = ClaimTap(tap, claim, name, heartbeat.NAME) if tap.is_watched else None
     return ClaimContext(
         queue=queue,
         destination=destination,
-        send=sender(
-            runtime.track_apis[name].send,
-            destination=name,
-            limits=runtime.limits,
-            ensure_lease=lease.ensure,
-            is_stopping=runtime.stopping.is_set,
-            accepted_at_ms={event.sequence: event.accepted_at_ms for event in claim.events},
-            admission=runtime.admissions[name],
-            recorder=recorder,
-            tracer=runtime.tracer,
-        ),
+        send=copied.recording(send) if copied else send,
         retry_base_s=runtime.limits.retry_base_s,
         worker=heartbeat.NAME,
         configuration=runtime.configuration,
@@ -152,4 +157,5 @@ def _context(runtime: Runtime, name: str, claim: lanes.Claim, lease: Lease) -> C
         is_stopping=runtime.stopping.is_set,
         before_settling=recorder.write if recorder else None,
         decisions=recorder if name in runtime.ledgers else None,
+        tap=copied,
     )
