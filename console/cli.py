@@ -27,6 +27,7 @@ from console.demo import run as demo
 from console.diff import commands as diff_commands
 from console.errors import CommandError
 from console.ledger import commands as ledger_commands
+from console.live import commands as live_commands
 from console.local import health, up
 from console.options import AsJson, Destination
 from console.output import counted, out, print_error, print_json, print_line, print_lines, print_text, safe
@@ -49,6 +50,7 @@ app = typer.Typer(
 app.add_typer(forget_cli.app)
 app.add_typer(overrides_cli.app)
 app.add_typer(diff_commands.app)
+app.add_typer(live_commands.app)
 app.add_typer(lanes_cli.app, name="lanes")
 app.add_typer(dead_commands.app, name="dead")
 app.add_typer(web_commands.app(startable), name="console")

@@ -10,7 +10,7 @@ import orjson
 import lanes
 from ingest.errors import Refusal
 from lanes.taps.tap import Tap, now_ms
-from mapping.envelope import encoded
+from mapping.envelope import SAFE_LEVELS, encoded, has_more_levels
 
 
 class IngestTap(Tap):
@@ -41,8 +41,10 @@ class IngestTap(Tap):
 
 
 def _json(event: Any) -> bytes:
-    """Return an event as JSON; nothing for one that cannot be written."""
+    """Return an event as JSON; nothing for what is no event, is nested too deeply, or cannot be written."""
+    if not isinstance(event, dict) or has_more_levels(event, SAFE_LEVELS):
+        return b""
     try:
-        return encoded(event) if isinstance(event, dict) else b""
-    except (TypeError, ValueError, RecursionError):
+        return encoded(event)
+    except (TypeError, ValueError):
         return b""

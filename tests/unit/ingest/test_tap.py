@@ -30,7 +30,7 @@ NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 
 
 class Unwatched:
-    """A tap that nobody watches. It has nothing else."""
+    """A tap that is not watched. It has nothing else."""
 
     def __init__(self) -> None:
         self.looks = 0

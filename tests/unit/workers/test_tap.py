@@ -34,7 +34,7 @@ class Api:
 
 
 class Unwatched:
-    """A tap that nobody watches. It has nothing else."""
+    """A tap that is not watched. It has nothing else."""
 
     def __init__(self) -> None:
         self.looks = 0
