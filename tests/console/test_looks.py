@@ -20,6 +20,7 @@ IMAGES: Final = Path("docs/images") if os.environ.get("PICTURES") else None
 PERSON: Final = f"/people/{lanes.digest(f'email:{ADA}').hex()}"
 PAGES: Final = {
     "overview": "/",
+    "live": "/live",
     "people": "/people",
     "person": PERSON,
     "dead-letters": "/dead",
@@ -57,8 +58,11 @@ def addresses(chromium: Browser, console: Console) -> dict[str, str]:
     return PAGES | {"dead-letter": first, "plan": plan}
 
 
-def show(visitor: Visitor, name: str, path: str) -> Page:
+def show(visitor: Visitor, console: Console, name: str, path: str) -> Page:
     page = visitor.go(path)
+    if name == "live":
+        console.go_live(page)
+        page.locator("#tail summary").first.click()
     if name == "tester":
         page.get_by_role("button", name="Test", exact=True).click()
     return page
@@ -69,7 +73,7 @@ def test_a_page_has_no_fault_of_accessibility_and_fits(
     chromium: Browser, console: Console, addresses: dict[str, str], name: str
 ) -> None:
     visitor = Visitor(chromium, console.url)
-    page = show(visitor, name, addresses[name])
+    page = show(visitor, console, name, addresses[name])
 
     for scheme in SCHEMES:
         page.emulate_media(color_scheme=scheme)
@@ -88,7 +92,7 @@ def test_pictures_of_pages(chromium: Browser, console: Console, addresses: dict[
     names = PICTURED if IMAGES else PICTURED[:1]
     for name, size, scheme in product(names, (WIDE, NARROW), SCHEMES):
         visitor = Visitor(chromium, console.url, color_scheme=scheme, viewport=size)
-        page = show(visitor, name, addresses[name])
+        page = show(visitor, console, name, addresses[name])
         picture = (IMAGES or tmp_path) / f"console-{name}-{size['width']}-{scheme}.png"
         if name == "tester":
             page.get_by_role("heading", name=QUEUE).scroll_into_view_if_needed()

@@ -157,8 +157,8 @@ def _values(visit: Visit, rows: Sequence[dict[str, Any]], share: Share | None) -
 def _sentence(share: Share) -> str:
     """Return which share of the events is shown."""
     if share.every == 1:
-        passing = f" of {share.per_s:,.1f}" if share.per_s else ""
-        return f"Every event is shown, while a process has at most {EVENTS_PER_S} a second{passing}."
+        passing = f" {share.per_s:,.1f} a second pass." if share.per_s else ""
+        return f"Every event is shown.{passing} A process copies at most {EVENTS_PER_S} a second."
     return f"{share.per_s / share.every:,.0f} events a second of {share.per_s:,.0f} are shown: one in {share.every:,}."
 
 
