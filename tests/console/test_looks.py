@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import random
+import time
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 import lanes
 from tests.console.conftest import NARROW, WIDE, Console, Visitor
-from tests.console.shop import ADA, QUEUE
+from tests.console.shop import ADA, QUEUE, order
 
 # With PICTURES=1 the pictures of docs/console.md are taken anew (`make pictures`).
 IMAGES: Final = Path("docs/images") if os.environ.get("PICTURES") else None
@@ -38,7 +40,7 @@ PAGES: Final = {
     "about": "/about",
     "not-found": "/nowhere",
 }
-PICTURED: Final = ("overview", "person", "dead-letters", "dead-letter", "plan", "destination", "tester")
+PICTURED: Final = ("overview", "live", "person", "dead-letters", "dead-letter", "plan", "destination", "tester")
 SCHEMES: Final[tuple[Any, ...]] = ("light", "dark")
 RULES: Final = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 
@@ -62,7 +64,11 @@ def show(visitor: Visitor, console: Console, name: str, path: str) -> Page:
     page = visitor.go(path)
     if name == "live":
         console.go_live(page)
-        page.locator("#tail summary").first.click()
+        passing = [order(random.Random(number), number, f"customer-{number}") for number in range(2_000, 2_012)]
+        console.pipeline.send([event | {"messageId": str(time.time_ns() + at)} for at, event in enumerate(passing)])
+        expect(page.locator("#tail")).to_contain_text("filtered")
+        page.locator("#tail summary").nth(3).click()
+        page.evaluate("scrollTo(0, 0)")
     if name == "tester":
         page.get_by_role("button", name="Test", exact=True).click()
     return page
