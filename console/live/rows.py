@@ -62,13 +62,13 @@ class Wanted:
     person: bytes | None = None  # digest of an ordering key
 
     def matches(self, row: Row) -> bool:
-        """Whether all conditions hold for the row."""
+        """Whether all conditions hold for the row. Its event is unpacked only for a condition on it."""
         return (
-            self.source in (None, row.source)
-            and self.destination in (None, row.destination)
-            and self.type in (None, row.type)
+            (self.source is None or self.source == row.source)
+            and (self.destination is None or self.destination == row.destination)
+            and (self.fate is None or self.fate == row.fate)
+            and (self.type is None or self.type == row.type)
             and (self.event is None or self.event in (row.name, row.type))
-            and self.fate in (None, row.fate)
             and (self.person is None or self.person in map(lanes.digest, row.keys))
         )
 

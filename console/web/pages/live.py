@@ -8,6 +8,7 @@ import shlex
 import time
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 import redis
@@ -28,7 +29,7 @@ from logs import events as log
 _FILTERS: Final = ("source", "destination", "type", "event", "fate", "person")
 _DIGEST: Final = re.compile(r"digest:([0-9a-f]{16})")
 _LONGEST: Final = 200
-_USUAL_ROWS: Final = 40
+_USUAL_ROWS: Final = 30
 _MOST_ROWS: Final = 500
 # A stream ends after some time, and the browser opens it again: then the session is checked again.
 _STREAM_S: float = 30.0
@@ -54,10 +55,9 @@ def page(visit: Visit) -> Result:
     texts = {name: text for name in _FILTERS if (text := visit.asked(name))}
     wanted, most = _wanted(visit, texts), _most(visit)
     share = watching.watch(visit.session)
-    tail, found = Tail(visit.session.client, visit.session.destinations), list[Row]()
-    if most:
-        found = [row for row in tail.read() if wanted.matches(row)][-most:]
-    rows = [_shown(visit, row) for row in reversed(found)]
+    tail = Tail(visit.session.client, visit.session.destinations)
+    newest = reversed(tail.read()) if most else ()
+    rows = [_shown(visit, row) for row in islice(filter(wanted.matches, newest), most)]
     return Page(
         template="live.html",
         title="Live",
