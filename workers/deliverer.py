@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import NamedTuple
 
 from redis.exceptions import RedisError
@@ -11,7 +12,7 @@ import lanes
 from delivery.admission import Permit
 from delivery.log import Recorder
 from delivery.recording.tap import ClaimTap
-from delivery.sender import sender
+from delivery.sender import sender, shadow_sender
 from lanes.taps.tap import Tap
 from logs import events as log
 from series.recent_events import RecentEvents
@@ -100,7 +101,8 @@ def deliver_once(runtime: Runtime, name: str, *, polling: bool) -> Turn:
     _recent_events.keep(runtime.queues[name], claim.events)
     try:
         with runtime.leases.open(runtime.queues[name], claim.id, requested_at) as lease:
-            deliver_claim(claim, _context(runtime, name, claim, lease))
+            context = _context(runtime, name, claim, lease)
+            deliver_claim(claim, _tapped(context, claim) if tap.is_watched else context)
     except LeaseLost:
         log.LEASE_ENDED.write(destination=name)
     except RedisError:
@@ -134,28 +136,39 @@ def _context(runtime: Runtime, name: str, claim: lanes.Claim, lease: Lease) -> C
     recorder = None
     if destination.delivery.log_requests:
         recorder = Recorder(queue, claim, heartbeat.NAME)
-    send = sender(
-        runtime.track_apis[name].send,
-        destination=name,
-        limits=runtime.limits,
-        ensure_lease=lease.ensure,
-        is_stopping=runtime.stopping.is_set,
-        accepted_at_ms={event.sequence: event.accepted_at_ms for event in claim.events},
-        admission=runtime.admissions[name],
-        recorder=recorder,
-        tracer=runtime.tracer,
-    )
-    copied = ClaimTap(tap, claim, name, heartbeat.NAME) if tap.is_watched else None
+    is_stopping, admission = runtime.stopping.is_set, runtime.admissions[name]
+    send_shadow = None
+    if destination.cutover is not None:
+        send_shadow = shadow_sender(destination, is_stopping=is_stopping, admission=admission, recorder=recorder)
     return ClaimContext(
         queue=queue,
         destination=destination,
-        send=copied.recording(send) if copied else send,
+        send_shadow=send_shadow,
+        send=sender(
+            runtime.track_apis[name].send,
+            destination=name,
+            limits=runtime.limits,
+            ensure_lease=lease.ensure,
+            is_stopping=is_stopping,
+            accepted_at_ms={event.sequence: event.accepted_at_ms for event in claim.events},
+            admission=admission,
+            recorder=recorder,
+            tracer=runtime.tracer,
+        ),
         retry_base_s=runtime.limits.retry_base_s,
         worker=heartbeat.NAME,
         configuration=runtime.configuration,
         trust=runtime.trust,
-        is_stopping=runtime.stopping.is_set,
+        is_stopping=is_stopping,
         before_settling=recorder.write if recorder else None,
         decisions=recorder if name in runtime.ledgers else None,
-        tap=copied,
+    )
+
+
+def _tapped(context: ClaimContext, claim: lanes.Claim) -> ClaimContext:
+    """Return the context with a tap, which copies what becomes of some of the events."""
+    copied = ClaimTap(tap, claim, context.queue.name, context.worker)
+    shadow = context.send_shadow
+    return replace(
+        context, send=copied.recording(context.send), send_shadow=shadow and copied.recording(shadow), tap=copied
     )

@@ -21,7 +21,7 @@ from mapping.envelope import unpack
 # What may become of an event, in the order of its way. `released`: it returned to the queue, and will be claimed again.
 FATES: Final = (
     *("refused", "duplicate", "suppressed", "accepted", "released"),
-    *("sent", "filtered", "unmatched", "dropped", "dead"),
+    *("sent", "shadowed", "filtered", "unmatched", "dropped", "dead"),
 )
 _OF_INGEST: Final = {"duplicates": "duplicate", "reordered": "accepted"}  # results of an append under other names
 _MOST_ROWS: Final = 2 * streams.MOST

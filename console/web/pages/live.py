@@ -43,6 +43,7 @@ WORDS: Final = {
     "accepted": ("accepted", ""),
     "released": ("returned to the queue", "warn"),
     "sent": ("sent", "good"),
+    "shadowed": ("shadowed", ""),
     "filtered": ("filtered", ""),
     "unmatched": ("no subscription took it", ""),
     "dropped": ("dropped", ""),

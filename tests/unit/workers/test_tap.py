@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import fakeredis
@@ -138,6 +139,21 @@ def test_an_event_that_will_be_sent_again_is_copied_with_why(runtime: Runtime, t
     (copy,) = tap.taken()
     assert fate(copy)[1] == "released"
     assert "429" in copy.facts["text"]
+
+
+def test_a_shadow_event_is_copied_with_the_requests_that_would_be_sent(
+    tap: Tap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "segue.toml").write_text(f'[destinations.{QUEUE}]\nsite_id = "s"\napi_key = "k"\nmode = "shadow"\n')
+    monkeypatch.setenv("SEGUE_CONFIG", str(tmp_path / "segue.toml"))
+    monkeypatch.setattr(deliverer, "wake", lambda _name: None)
+
+    deliver(Runtime.build(Settings.load(), fakeredis.FakeStrictRedis(), threading.Event()), TRACK)
+
+    (copy,) = tap.taken()
+    assert fate(copy) == (1, "shadowed", "", None)
+    assert [item["outcome"] for item in copy.facts["items"]] == ["shadowed"]
+    assert orjson.loads(copy.requests)[0]["name"] == "Bought"
 
 
 def test_one_event_in_so_many_is_copied_by_its_sequence(runtime: Runtime, tap: Tap) -> None:

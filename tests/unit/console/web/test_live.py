@@ -8,6 +8,7 @@ import httpx
 import pytest
 import redis
 
+from console.live.rows import FATES
 from console.web.pages import live
 from console.web.state import State
 from lanes import keys
@@ -153,6 +154,13 @@ def test_a_stream_ends_when_the_console_stops(state: State, monkeypatch: pytest.
     state.is_stopping = lambda: True
 
     assert len(messages(stream(Browser(state, "viewer"), "/live"))) == 1
+
+
+def test_every_fate_has_its_words_and_one_of_a_newer_worker_is_shown(state: State, redis_client: redis.Redis) -> None:
+    assert set(live.WORDS) == set(FATES)
+    copy(redis_client, event(31), "new fate", sequence=31, items=True)
+
+    assert "new fate" in Browser(state, "viewer").get("/live").text
 
 
 def test_a_stream_needs_a_user(state: State) -> None:
