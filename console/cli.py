@@ -28,6 +28,7 @@ from console.diff import commands as diff_commands
 from console.errors import CommandError
 from console.importing import commands as import_commands
 from console.ledger import commands as ledger_commands
+from console.live import commands as live_commands
 from console.local import health, up
 from console.moving import commands as moving_commands
 from console.options import AsJson, Destination
@@ -52,6 +53,7 @@ app.add_typer(case_commands.app)
 app.add_typer(import_commands.app)
 app.add_typer(overrides_cli.app)
 app.add_typer(diff_commands.app)
+app.add_typer(live_commands.app)
 app.add_typer(lanes_cli.app, name="lanes")
 app.add_typer(dead_commands.app, name="dead")
 app.add_typer(web_commands.app(startable), name="console")

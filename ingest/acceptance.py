@@ -68,7 +68,9 @@ class Acceptance:
         # One for each server of a cluster, as far as the clients tell them apart.
         self.memories = {queue.client: Memory(settings.memory_share) for queue in self._queues.values()}
         self.commits = {
-            name: GroupCommit(self._queues[name], destination, wakeups, self.memories[self._queues[name].client])
+            name: GroupCommit(
+                self._queues[name], destination, wakeups, self.memories[self._queues[name].client], counters.tap
+            )
             for name, destination in configuration.destinations.items()
         }
         self.shares = {

@@ -32,6 +32,7 @@ from ingest.reload import Reload
 from ingest.responses import SUCCESS, Response, Send, json_response, refused
 from lanes.server.connect import connect_async
 from lanes.server.redis_url import address
+from lanes.taps import streams
 from logs import events as log
 from metrics import endpoint, traces
 from metrics.registry import INGEST_DURATION
@@ -133,8 +134,8 @@ class Ingest:
         return Acceptance(configuration, self._settings, self._client, self._wakeups, self._counters)
 
     async def _watch(self) -> None:
-        """Measure the shares of the sources and the memory of Redis, follow requests to load the configuration, and
-        write the lines of the log that are due, until cancelled."""
+        """Measure the shares of the sources and the memory of Redis, follow requests to load the configuration and the
+        watching of taps, and write the lines of the log that are due, until cancelled."""
         while True:
             log.repeats.flush()
             acceptance = self._acceptance
@@ -144,6 +145,7 @@ class Ingest:
                     for name, shares in acceptance.shares.items()
                 ),
                 _logged("a measurement of memory", acceptance.measure_memory()),
+                _logged("the tap", streams.follow_async(self._counters.tap, self._client)),
             )
             await _logged("loading the configuration", self._follow())
             await asyncio.sleep(_WATCH_S)

@@ -198,7 +198,7 @@ class Calls:
         try:
             checked = self._checked(source, event, reception)
         except Refusal as refusal:
-            self._count_rejected(source, [refusal])
+            self._count_rejected(source, [(event, refusal)])
             raise
         return self._offer(source, [] if checked is None else [checked], [], reception)
 
@@ -224,7 +224,7 @@ class Calls:
                 rejected.append((index, refusal))
         for _, rejection in rejected:
             rejection.write(source.name)
-        self._count_rejected(source, [refusal for _, refusal in rejected])
+        self._count_rejected(source, [(events[index], refusal) for index, refusal in rejected])
         return self._offer(source, valid, rejected, reception)
 
     def _offer(
@@ -273,10 +273,10 @@ class Calls:
             self._counters.refuse(refusal, source.name)
             raise
 
-    def _count_rejected(self, source: Source, refusals: Sequence[Refusal]) -> None:
-        self._counters.add(source.name, "rejected", len(refusals))
-        for refusal in refusals:
-            self._counters.refuse(refusal, source.name)
+    def _count_rejected(self, source: Source, rejected: Sequence[tuple[Any, Refusal]]) -> None:
+        self._counters.add(source.name, "rejected", len(rejected))
+        for event, refusal in rejected:
+            self._counters.refuse(refusal, source.name, event)
             if refusal.status in _COUNTED:
                 self._counters.add(source.name, _COUNTED[refusal.status])
 

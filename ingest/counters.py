@@ -23,6 +23,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from ingest.errors import Disconnected, Refusal
+from ingest.tap import IngestTap
 from lanes import keys
 from lanes.cluster import at
 
@@ -39,22 +40,25 @@ class Refused(NamedTuple):
 
 
 class Counters:
-    """The counts of this process that are not in Redis yet."""
+    """The counts of this process that are not in Redis yet, and the tap of what it counts."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._refusals: Counter[bytes] = Counter()
+        self.tap = IngestTap()
 
     def add(self, source: str, result: str, count: int = 1) -> None:
         """Count events of a source with this result."""
         self._counts[f"{source}:{result}"] += count
 
-    def refuse(self, refusal: Refusal, source: str = "") -> None:
-        """Count a refusal, once however often it is given; not one that no client gets."""
+    def refuse(self, refusal: Refusal, source: str = "", event: Any = None) -> None:
+        """Count a refusal, once however often it is given; not one that no client gets. `event`: if it is of one."""
         if refusal.is_counted or isinstance(refusal, Disconnected):
             return
         refusal.is_counted = True
         self._refusals[orjson.dumps((source, refusal.status, refusal.known_field or refusal.code))] += 1
+        if self.tap.is_watched:
+            self.tap.refused(refusal, source, event)
 
     async def write(self, client: redis.asyncio.Redis) -> None:
         """Add the counts to the totals in Redis; keep them for the next call when Redis is unavailable."""

@@ -52,7 +52,7 @@ class Key:
     """A Redis key, or a family of them. A `name` that begins with `:` follows a queue's base name. `{part}` varies."""
 
     name: str
-    type: Literal["string", "hash", "list", "set", "zset"]
+    type: Literal["string", "hash", "list", "set", "zset", "stream"]
     meaning: str
     lifetime: str
     owner: str  # the package that writes it
@@ -565,6 +565,32 @@ CONSOLE_AUDIT = Key(
     "what operators did in the console, newest first: who, what, and how many",
     "10,000 entries",
     "console",
+)
+TAP_WATCHED = Key(
+    "segue:tap:watched",
+    "string",
+    "a live tail is watched: ingest and workers copy one event in so many",
+    "30 s after the last look",
+    "lanes",
+    expires=True,
+)
+TAP_INGEST = Key(
+    "segue:tap:ingest",
+    "stream",
+    "copies of a few events that ingest accepted or refused",
+    "1 min, 500 events",
+    "lanes",
+    expires=True,
+    personal="data",
+)
+TAP_WORKERS = Key(
+    "segue:tap:workers",
+    "stream",
+    "copies of a few events that workers finished, with their requests",
+    "1 min, 500 events",
+    "lanes",
+    expires=True,
+    personal="data",
 )
 LEDGER_OWNER = Key(
     "segue:ledger",

@@ -26,6 +26,7 @@ from delivery import log as delivery_log
 from delivery.identity_memory import erase_addresses, key_of, named_in, primary_in
 from delivery.recording import discarded
 from lanes import fates, keys
+from lanes.taps import streams
 from logs import events as log
 from mapping.envelope import JsonObject, encoded, message_key, pack, source_of, unpack
 from series import recent_events
@@ -142,6 +143,7 @@ def purge(
         erase_message_ids(context, removed)
         removed.counts = +removed.counts
     recent_events.clear(queue)
+    streams.clear(queue.client)
     return removals
 
 

@@ -33,6 +33,7 @@ from delivery.identity_memory import Change
 from delivery.log import Recorder
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Send, Split
 from delivery.prepare import NO_TRUST, Prepared, Trust, address, isolated, operations_of, prepare
+from delivery.recording.tap import ClaimTap
 from logs import events as log
 from mapping.envelope import TooDeep, message_key, unpack
 from privacy import erasure, receipts
@@ -69,6 +70,7 @@ class ClaimContext:
     is_stopping: Callable[[], bool]
     before_settling: Callable[[], None] | None = None
     decisions: Recorder | None = None  # keeps the decisions by which nothing is sent; None: there is no ledger
+    tap: ClaimTap | None = None  # copies what becomes of some events; None: no live tail is watched
 
 
 class BlockedKeys:
@@ -174,6 +176,8 @@ class Settlement:
             )
             if settled.lost:
                 log.CLAIM_LOST.write(destination=self._context.queue.name, count=len(settled.lost))
+            if self._context.tap is not None:
+                self._context.tap.settled(self._delivered, self._buried, self._released, settled.lost)
             self._count_unsent(settled.lost)
             self._count_unapplied(settled.lost)
             for line in self._lines:

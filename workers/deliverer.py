@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import NamedTuple
 
 from redis.exceptions import RedisError
@@ -10,7 +11,9 @@ from redis.exceptions import RedisError
 import lanes
 from delivery.admission import Permit
 from delivery.log import Recorder
+from delivery.recording.tap import ClaimTap
 from delivery.sender import sender, shadow_sender
+from lanes.taps.tap import Tap
 from logs import events as log
 from series.recent_events import RecentEvents
 from workers import heartbeat
@@ -38,6 +41,7 @@ CLAIM_SHARING = {"barrier": 2, "trust": 4}
 # must not fill the dead letters.
 GIVEN_UP_MS = 5_000
 _recent_events = RecentEvents()
+tap = Tap()
 
 
 def deliver(runtime: Runtime, name: str) -> None:
@@ -97,7 +101,8 @@ def deliver_once(runtime: Runtime, name: str, *, polling: bool) -> Turn:
     _recent_events.keep(runtime.queues[name], claim.events)
     try:
         with runtime.leases.open(runtime.queues[name], claim.id, requested_at) as lease:
-            deliver_claim(claim, _context(runtime, name, claim, lease))
+            context = _context(runtime, name, claim, lease)
+            deliver_claim(claim, _tapped(context, claim) if tap.is_watched else context)
     except LeaseLost:
         log.LEASE_ENDED.write(destination=name)
     except RedisError:
@@ -157,4 +162,13 @@ def _context(runtime: Runtime, name: str, claim: lanes.Claim, lease: Lease) -> C
         is_stopping=is_stopping,
         before_settling=recorder.write if recorder else None,
         decisions=recorder if name in runtime.ledgers else None,
+    )
+
+
+def _tapped(context: ClaimContext, claim: lanes.Claim) -> ClaimContext:
+    """Return the context with a tap, which copies what becomes of some of the events."""
+    copied = ClaimTap(tap, claim, context.queue.name, context.worker)
+    shadow = context.send_shadow
+    return replace(
+        context, send=copied.recording(context.send), send_shadow=shadow and copied.recording(shadow), tap=copied
     )

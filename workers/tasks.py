@@ -39,6 +39,7 @@ from lanes.cluster import at
 from lanes.server import checks
 from lanes.server.connect import connect
 from lanes.server.redis_url import address
+from lanes.taps import streams
 from logs import events as log
 from logs.causes import cause
 from metrics import endpoint
@@ -277,6 +278,10 @@ def _rewrite_history() -> None:
     erasure.rewrite_wanted_history(runtime().client)
 
 
+def _follow_tap() -> None:
+    streams.follow(deliverer.tap, runtime().client)
+
+
 # What a process does at once and every `sweep_s` seconds. Each has a thread: in a cluster, it may wait for a server of
 # its own.
 _REGULAR: Final[Mapping[str, Callable[[], None]]] = {
@@ -284,6 +289,7 @@ _REGULAR: Final[Mapping[str, Callable[[], None]]] = {
     "configuration": follow_requests,
     "sweep": sweep,
     "history": _rewrite_history,
+    "tap": _follow_tap,
 }
 
 

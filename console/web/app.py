@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -109,6 +109,7 @@ def _result(state: State, rule: Rule, user: User | None, request: Request, body:
         parts=request.path_params,
         query=fields_of(request.url.query),
         form=fields_of(body.decode("utf-8", "replace")),
+        last_event_id=request.headers.get("last-event-id", ""),
     )
     result = rule.page(visit)
     if rule.method == "POST":
@@ -125,6 +126,8 @@ def _response(state: State, user: User | None, request: Request, result: Result 
             is_secure = users.is_secure(request, state.session.settings)
             response.set_cookie(name, value, seconds, httponly=True, samesite="strict", secure=is_secure)
         return response
+    if result.stream is not None and "text/event-stream" in request.headers.get("accept", ""):
+        return StreamingResponse(result.stream(), media_type="text/event-stream")
     if _wants_json(request):
         return Response(encoded(result.data) + b"\n", result.status, media_type="application/json")
     values = {**layout.values(state, user, request.url.path, request.url.query), **result.shown}

@@ -19,6 +19,7 @@ from settings import SettingsError
 # Path, name, and the key behind `g`.
 NAVIGATION: Final = (
     ("/", "Overview", "o"),
+    ("/live", "Live", "l"),
     ("/people", "People", "p"),
     ("/dead", "Dead letters", "d"),
     ("/destinations", "Destinations", "e"),

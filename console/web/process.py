@@ -73,7 +73,9 @@ def run(session: Session) -> None:
     thread.start()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)  # uvicorn raises them a second time when it has stopped
-    uvicorn.Server(config).run()
+    server = uvicorn.Server(config)
+    task.state.is_stopping = lambda: server.should_exit
+    server.run()
     task.stop()
     thread.join()
     log.PROCESS_STOPPED.write()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from threading import Lock
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ class State:
         session.destinations.keys()  # reads the file, which may be another one when a page asks
         self.session = session
         self.groups = Groups()
+        self.is_stopping: Callable[[], bool] = lambda: False  # whether streams have to end
         self._lock = Lock()
         self._figures: tuple[float, dict[str, Any]] | None = None
         self._findings: list[str] = []

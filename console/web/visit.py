@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -51,6 +51,7 @@ class Visit:
     parts: Mapping[str, str] = field(default_factory=dict)  # of the path
     query: Fields = field(default_factory=dict)
     form: Fields = field(default_factory=dict)
+    last_event_id: str = ""  # of a stream that the browser opens again
 
     @property
     def session(self) -> Session:
@@ -105,6 +106,7 @@ class Page:
     command: str = ""  # that prints the same
     shown: Mapping[str, Any] = field(default_factory=dict)  # what the template needs besides
     status: int = 200
+    stream: Callable[[], AsyncIterator[str]] | None = None  # what follows, in the form of `text/event-stream`
 
 
 @dataclass(frozen=True, slots=True)

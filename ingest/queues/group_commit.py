@@ -21,6 +21,7 @@ from ingest.errors import Refusal
 from ingest.queues import redis_errors
 from ingest.queues.outage import RETRY_AFTER_S, Outage
 from ingest.queues.wakeups import Wakeups
+from ingest.tap import IngestTap
 from lanes import fates, records
 from lanes.server.memory import Memory
 from lanes.suppression import SuppressionList
@@ -62,6 +63,7 @@ class GroupCommit:
         destination: mapping.Destination,
         wakeups: Wakeups,
         memory: Memory,
+        tap: IngestTap,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
@@ -69,6 +71,7 @@ class GroupCommit:
         self._destination = destination
         self._wakeups = wakeups
         self._memory = memory
+        self._tap = tap
         self._clock = clock
         self._suppressed = SuppressionList()
         self._waiting: deque[Request] = deque()
@@ -221,6 +224,9 @@ class GroupCommit:
             return await self._append_entries(entries)
         suppressed = [self._suppressed.matches(entry.event.keys) for entry in entries]
         others = [entry for entry, is_suppressed in zip(entries, suppressed, strict=True) if not is_suppressed]
+        if self._tap.is_watched:
+            gone = [entry.event for entry, is_suppressed in zip(entries, suppressed, strict=True) if is_suppressed]
+            self._tap.suppressed(self._destination.name, gone)
         results = iter(await self._append_entries(others) if others else ())
         return ["suppressed" if is_suppressed else next(results) for is_suppressed in suppressed]
 
@@ -231,6 +237,8 @@ class GroupCommit:
         for _ in range(appended.wake):
             self._wakeups.wake(self._destination.name)
         self._request_discards(entries, appended)
+        if self._tap.is_watched:
+            self._tap.appended(self._destination.name, [entry.event for entry in entries], appended)
         results: list[Result] = ["accepted"] * len(entries)
         for index, result in zip(order, appended.results, strict=True):
             results[index] = result

@@ -37,6 +37,18 @@ class Console:
     url: str
     pipeline: Pipeline
 
+    def go_live(self, page: Page, path: str = "/live") -> None:
+        """Open the live tail, and wait until it shows every event. The figures of the shop's hour are higher at first
+        than what passes."""
+        page.goto(self.url + path)
+        wait_until(lambda: self._is_shown(page), "the live tail shows an event")
+
+    def _is_shown(self, page: Page) -> bool:
+        self.pipeline.send([{"type": "track", "event": "Page Watched", "userId": "watcher"}])
+        page.wait_for_timeout(300)
+        shown = page.locator("#tail li").filter(has_text="Page Watched").filter(has_text="sent").count() > 0
+        return shown and page.locator("#share").inner_text().startswith("Every event")
+
 
 @pytest.fixture(scope="module")
 def console(redis_server: RedisServer) -> Iterator[Console]:

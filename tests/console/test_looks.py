@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+import random
+import time
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 import lanes
 from tests.console.conftest import NARROW, WIDE, Console, Visitor
-from tests.console.shop import ADA, QUEUE
+from tests.console.shop import ADA, QUEUE, order
 
 # With PICTURES=1 the pictures of docs/console.md are taken anew (`make pictures`).
 IMAGES: Final = Path("docs/images") if os.environ.get("PICTURES") else None
 PERSON: Final = f"/people/{lanes.digest(f'email:{ADA}').hex()}"
 PAGES: Final = {
     "overview": "/",
+    "live": "/live",
     "people": "/people",
     "person": PERSON,
     "dead-letters": "/dead",
@@ -37,7 +40,7 @@ PAGES: Final = {
     "about": "/about",
     "not-found": "/nowhere",
 }
-PICTURED: Final = ("overview", "person", "dead-letters", "dead-letter", "plan", "destination", "tester")
+PICTURED: Final = ("overview", "live", "person", "dead-letters", "dead-letter", "plan", "destination", "tester")
 SCHEMES: Final[tuple[Any, ...]] = ("light", "dark")
 RULES: Final = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 
@@ -57,8 +60,15 @@ def addresses(chromium: Browser, console: Console) -> dict[str, str]:
     return PAGES | {"dead-letter": first, "plan": plan}
 
 
-def show(visitor: Visitor, name: str, path: str) -> Page:
+def show(visitor: Visitor, console: Console, name: str, path: str) -> Page:
     page = visitor.go(path)
+    if name == "live":
+        console.go_live(page)
+        passing = [order(random.Random(number), number, f"customer-{number}") for number in range(2_000, 2_012)]
+        console.pipeline.send([event | {"messageId": str(time.time_ns() + at)} for at, event in enumerate(passing)])
+        expect(page.locator("#tail")).to_contain_text("filtered")
+        page.locator("#tail summary").nth(3).click()
+        page.evaluate("scrollTo(0, 0)")
     if name == "tester":
         page.get_by_role("button", name="Test", exact=True).click()
     return page
@@ -69,7 +79,7 @@ def test_a_page_has_no_fault_of_accessibility_and_fits(
     chromium: Browser, console: Console, addresses: dict[str, str], name: str
 ) -> None:
     visitor = Visitor(chromium, console.url)
-    page = show(visitor, name, addresses[name])
+    page = show(visitor, console, name, addresses[name])
 
     for scheme in SCHEMES:
         page.emulate_media(color_scheme=scheme)
@@ -88,7 +98,7 @@ def test_pictures_of_pages(chromium: Browser, console: Console, addresses: dict[
     names = PICTURED if IMAGES else PICTURED[:1]
     for name, size, scheme in product(names, (WIDE, NARROW), SCHEMES):
         visitor = Visitor(chromium, console.url, color_scheme=scheme, viewport=size)
-        page = show(visitor, name, addresses[name])
+        page = show(visitor, console, name, addresses[name])
         picture = (IMAGES or tmp_path) / f"console-{name}-{size['width']}-{scheme}.png"
         if name == "tester":
             page.get_by_role("heading", name=QUEUE).scroll_into_view_if_needed()

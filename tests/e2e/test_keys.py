@@ -39,6 +39,7 @@ _TYPES = {
     **dict.fromkeys(("hset", "hincrby"), "hash"),
     **dict.fromkeys(("lpush", "rpush"), "list"),
     **dict.fromkeys(("zadd", "zincr"), "zset"),
+    "xadd": "stream",
     "sadd": "set",
 }
 _DELETED = {"del", "expired", "evicted"}
@@ -234,10 +235,17 @@ class Scenario:
         self._wait_for(keys.LEDGER)
 
     def _use_console(self) -> None:
-        """Have identities shown, which is signed and recorded."""
+        """Have identities shown, which is signed and recorded, and watch the live tail."""
         headers = {"Sec-Fetch-Site": "same-origin"}
-        url = self.pipeline.start_console()
+        url = self.console_url = self.pipeline.start_console()
         assert self.pipeline.http.post(f"{url}/reveal", data={"to": "/"}, headers=headers).status_code == 303
+        wait_until(self._is_copied, "ingest and a worker copy what passes")
+
+    def _is_copied(self) -> bool:
+        """Look at the live tail, and send an event; return whether it was copied."""
+        assert self.pipeline.http.get(f"{self.console_url}/live").status_code == 200
+        self.pipeline.send([{"type": "track", "event": "watched", "userId": "new"}])
+        return self.client.exists(keys.TAP_INGEST.name, keys.TAP_WORKERS.name) == 2
 
     def _erase(self) -> None:
         """Erase a person with many waiting events."""

@@ -22,6 +22,8 @@ from ingest.acceptance import Configuration
 from lanes import keys
 from lanes.cluster import key_slot, servers
 from lanes.server.connect import connect, connect_async
+from lanes.taps import streams
+from lanes.taps.tap import Tap
 from privacy import erasure
 from settings import Settings
 from tests.ha.load import HaPipeline
@@ -66,6 +68,29 @@ def test_each_queue_is_on_the_server_of_its_slot(cluster: ClusterSet, client: re
     assert lanes.stranded(client, ()) == []
     lanes.append(opened(client, cluster.names()[1]), [lanes.NewEvent(b"x", ("id:1",), "m2")])
     assert [(queue.name, queue.waiting) for queue in lanes.stranded(client, ())] == [(cluster.names()[1], 1)]
+
+
+def test_copies_of_a_live_tail_are_written_and_read_wherever_their_keys_are(
+    cluster: ClusterSet, client: redis.Redis
+) -> None:
+    streams.watch(client, 1)
+    worker, ingest = Tap(), Tap()
+
+    async def follow_ingest() -> None:
+        async with connect_async(cluster.url) as other:
+            await streams.follow_async(ingest, other)
+            ingest.add({"by": "ingest"})
+            await streams.follow_async(ingest, other)
+
+    streams.follow(worker, client)
+    worker.add({"by": "worker"})
+    streams.follow(worker, client)
+    asyncio.run(follow_ingest())
+
+    found = [stored.copy.facts["by"] for stream in streams.STREAMS for stored in streams.read(client, stream)]
+    assert found == ["ingest", "worker"]
+    streams.clear(client)
+    assert not any(streams.read(client, stream) for stream in streams.STREAMS)
 
 
 def test_every_server_is_checked(cluster: ClusterSet, client: redis.Redis) -> None:

@@ -29,7 +29,7 @@ IMPERSONAL = {
     ),
     *(keys.REPLAYS, keys.REPLAY_LOCK, keys.DRY_RUN, keys.DRY_RUN_LOCK),
     *(keys.SUPPRESSED_CHANGES, keys.RECEIPTS, keys.ERASING, keys.ERASING_LOCK),
-    *(keys.CONSOLE_SECRET, keys.CONSOLE_AUDIT),
+    *(keys.CONSOLE_SECRET, keys.CONSOLE_AUDIT, keys.TAP_WATCHED),
     *(keys.AOF_REWRITE, keys.AOF_REWRITE_DONE),
     *(keys.ADMISSION, keys.ACQUIRED, keys.UNSENT, keys.UNAPPLIED, keys.SOURCES, keys.WORKERS, keys.CONFIGURATIONS),
     *(keys.SAMPLES, keys.SAMPLED, keys.COUNTS),

@@ -85,7 +85,8 @@
     if (document.hidden || !regions.length || document.querySelector("dialog[open]")) return;
     const began = Date.now();
     try {
-      const response = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
+      const from = document.querySelector("[data-fresh]")?.dataset.fresh ?? location.href;
+      const response = await fetch(from, { headers: { Accept: "text/html" }, redirect: "error" });
       if (!response.ok) throw new Error(String(response.status));
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
       say("");
@@ -107,6 +108,61 @@
     setTimeout(keepFresh, pause_ms);
   }
 
+  // The live tail: rows come as a stream, and go on top. While it is paused or in use, they wait.
+  const MOST_ROWS = 200;
+  function follow(tail) {
+    const button = document.getElementById("pause");
+    const waiting = new Map(); // by id
+    let source = null;
+    let isPaused = false;
+    function show() {
+      if (!isPaused && !isUsed(tail)) {
+        for (const row of waiting.values()) place(row);
+        waiting.clear();
+        while (tail.children.length > MOST_ROWS) tail.lastElementChild.remove();
+      }
+      const count = [...waiting.keys()].filter((id) => !document.getElementById(id)).length;
+      document.getElementById("more").textContent = count ? `${count}${count < MOST_ROWS ? "" : " or more"} more` : "";
+    }
+    function place(row) {
+      showTimes(row);
+      showCopy(row);
+      const before = document.getElementById(row.id);
+      if (before) before.replaceWith(row);
+      else tail.prepend(row);
+      document.getElementById("nothing").hidden = true;
+    }
+    function take(event) {
+      tail.dataset.after = event.lastEventId;
+      const part = new DOMParser().parseFromString(event.data, "text/html");
+      const share = part.getElementById("share");
+      if (share) document.getElementById("share").textContent = share.textContent;
+      for (const row of part.querySelectorAll("li[id^=row-]")) {
+        waiting.delete(row.id);
+        waiting.set(row.id, document.importNode(row, true));
+        if (waiting.size > MOST_ROWS) waiting.delete(waiting.keys().next().value);
+      }
+      show();
+    }
+    function open() {
+      source?.close();
+      if (document.hidden) return;
+      const address = new URL(location.href);
+      address.searchParams.set("after", tail.dataset.after);
+      source = new EventSource(address);
+      source.onmessage = take;
+      source.onerror = () => { if (source.readyState === EventSource.CLOSED) setTimeout(open, EVERY_MS); };
+    }
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      isPaused = !isPaused;
+      button.firstChild.textContent = isPaused ? "Go on " : "Pause ";
+      show();
+    });
+    document.addEventListener("visibilitychange", open);
+    open();
+  }
+
   // Keys. None of them changes anything.
   let isGoing = false;
   function onKey(event) {
@@ -123,7 +179,7 @@
       if (link) { event.preventDefault(); link.click(); }
       return;
     }
-    const act = { g: go, "/": search, "?": keys, j: () => row(1), k: () => row(-1), x: select }[event.key];
+    const act = { g: go, "/": search, "?": keys, j: () => row(1), k: () => row(-1), x: select, ".": pause }[event.key];
     if (act) { event.preventDefault(); act(); }
   }
   function go() { isGoing = true; setTimeout(() => { isGoing = false; }, 1500); }
@@ -134,11 +190,12 @@
   }
   function keys() { document.getElementById("keys").showModal(); }
   function row(step) {
-    const rows = [...document.querySelectorAll("a[data-row]")];
+    const rows = [...document.querySelectorAll("[data-row]")];
     if (!rows.length) return;
     const at = rows.indexOf(document.activeElement);
     rows[Math.min(rows.length - 1, Math.max(0, at < 0 ? 0 : at + step))].focus();
   }
+  function pause() { document.getElementById("pause")?.click(); }
   function select() {
     const box = document.activeElement.closest("tr")?.querySelector("input[type=checkbox]");
     if (box) box.checked = !box.checked;
@@ -171,6 +228,8 @@
       if (button) copy(button);
     });
     document.addEventListener("keydown", onKey);
+    const tail = document.getElementById("tail");
+    if (tail) follow(tail);
     document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
     if (location.hash === "#search") search();
     setTimeout(keepFresh, document.querySelector("progress") ? EVERY_MS / 5 : EVERY_MS);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import count
 from typing import Any, Final
 
 import httpx
@@ -19,6 +20,8 @@ from delivery import log as delivery_log
 from delivery.batching import Item, Request
 from delivery.outcomes import Delivered, Outcome, Rejected, Response
 from lanes import fates, keys
+from lanes.taps import streams
+from lanes.taps.tap import Tap
 from mapping.envelope import pack
 from mapping.operation import BATCH_PATH
 from settings import Settings
@@ -37,6 +40,8 @@ HOSTILE: Final = (
     "'\"><script>alert(1)</script>",
 )
 tokens._COST["n"] = 16  # a hash takes a millisecond, not fifty
+_REQUESTS: Final = orjson.dumps([{"type": "person", "identifiers": {"email": ADDRESS}, "attributes": {"id": ID}}])
+_MOMENTS: Final = count(int(time.time() * 1000) - 60_000)
 _TOKENS: Final = {role: tokens.make(role) for role in ROLES}
 
 
@@ -174,7 +179,45 @@ def fill(client: redis.Redis) -> lanes.Queue:
     lanes.settle(queue, claim.id, buried=[lanes.Burial(claim.events[0].sequence, refused, blocks=True)])
     bury(client, event(8), failure(f"{ADDRESS} cannot be read", "invalid"))
     client.hincrby(keys.SOURCES.name, "demo:accepted", 3)
+    copy(client, event(20), "accepted")
+    copy(client, event(20), "sent", items=True)
+    copy(client, event(21), "dead", text=f"{ADDRESS} of {ID} is no address", sequence=21, items=True)
+    copy(client, event(22), "refused", text=f"userId: must not be '{ADDRESS}'", sequence=None)
     return queue
+
+
+def copy(
+    client: redis.Redis,
+    event: dict[str, Any],
+    fate: str,
+    *,
+    text: str | None = None,
+    sequence: int | None = 20,
+    items: bool = False,
+    source: str = "demo",
+    reason: str = "",
+) -> None:
+    """Have a live tail show an event with this fate: of a worker if it has `items`, else of ingest."""
+    tap = Tap()
+    tap.watch(1)
+    streams.watch(client, 1)
+    facts: dict[str, Any] = {"at_ms": next(_MOMENTS), "sequence": sequence}
+    facts["destination"] = None if sequence is None else "demo"
+    facts |= {"fate": fate, "source": source, "reason": reason, "text": text}
+    if items:
+        sent = {"action": "trackEvent", "path": "/api/v2/entity", "outcome": "delivered", "reason": text}
+        facts |= {"worker": "w1@host", "accepted_ms": facts["at_ms"], "items": [{**sent, "unapplied": None}]}
+    tap.add(facts, orjson.dumps(event) if fate == "refused" else pack(source, event), _REQUESTS if items else b"")
+    if items:
+        streams.follow(tap, client)
+    else:
+        asyncio.run(_follow_async(tap, client))
+
+
+async def _follow_async(tap: Tap, client: redis.Redis) -> None:
+    options = client.connection_pool.connection_kwargs
+    async with redis.asyncio.Redis(host=options["host"], port=options["port"], db=options["db"]) as other:
+        await streams.follow_async(tap, other)
 
 
 def log_sent(queue: lanes.Queue, claim: lanes.Claim) -> None:

@@ -14,10 +14,20 @@ from console.web.rendering import html
 from console.web.state import State
 from console.web.visit import fields_of
 from tests.conftest import RedisServer
-from tests.unit.console.web.browsing import DIGEST, HOSTILE, Browser, bury, event, failure, fill, state_of
+from tests.unit.console.web.browsing import (
+    DIGEST,
+    HOSTILE,
+    Browser,
+    bury,
+    copy,
+    event,
+    failure,
+    fill,
+    state_of,
+)
 
 ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-PLACES = ("/dead", "/dead?view=list", f"/people/{DIGEST}", "/activity", "/replays", "/destinations/demo", "/")
+PLACES = ("/live", "/dead", "/dead?view=list", f"/people/{DIGEST}", "/activity", "/replays", "/destinations/demo", "/")
 
 
 class Document(HTMLParser):
@@ -53,6 +63,13 @@ def state(redis_server: RedisServer, redis_client: redis.Redis) -> State:
     bury(redis_client, event(3, properties={f"a{n}": n for n in range(300)}), failure("many"))
     bury(redis_client, event(4, properties=deep(60)), failure("deep"))
     bury(redis_client, event(5, properties=deep(150)), failure("deeper"))
+    for number, text in enumerate(HOSTILE):
+        members = {"event": text, "messageId": text, "userId": text, "properties": {text: text}}
+        copy(redis_client, event(1, **members), "dead", text=text, sequence=number, items=True, reason=text)
+        copy(redis_client, event(1, **members, type=text), "refused", text=text, sequence=None, source=text)
+    copy(redis_client, event(2, properties={"n": 12345678901234567890, "long": "x" * 31_000}), "sent", sequence=50)
+    copy(redis_client, event(3, properties={f"a{n}": n for n in range(300)}), "sent", sequence=51)
+    copy(redis_client, event(4, properties=deep(60)), "sent", sequence=52)
     state = state_of(redis_server.url)
     browser = Browser(state, "operator", HOSTILE[0])
     for text in HOSTILE:
@@ -101,6 +118,8 @@ def test_a_hostile_text_of_the_user_is_text_in_the_answer(state: State, text: st
         browser.get(f"/people/{quote(text)}"),
         browser.get(f"/sign-in?to={quote(text)}"),
         browser.get(f"/about?done={quote(text)}"),
+        browser.post("/live/find", event=text, source=text, person=text),
+        browser.get(f"/live?event={quote(text)}&source={quote(text)}"),
     ):
         assert answer.status_code in (200, 303, 400, 404), answer.text
         check(answer.text)
@@ -118,6 +137,10 @@ def test_a_hostile_text_of_the_user_is_text_in_the_answer(state: State, text: st
         "/dead?person=digest:xyz",
         "/dead?text=a@b.example",
         "/dead?event=" + "x" * 501,
+        "/live?person=id:42",
+        "/live?fate=other",
+        "/live?most=x",
+        "/live?event=" + "x" * 201,
         "/activity?first=x",
         "/skip/demo",
         "/?" + "&".join(f"a{n}=1" for n in range(2000)),

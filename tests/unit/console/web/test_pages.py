@@ -15,6 +15,9 @@ from tests.unit.console.web.browsing import ADDRESS, DIGEST, ID, Browser, fill, 
 
 PAGES = (
     "/",
+    "/live",
+    "/live?source=demo&destination=demo&type=track&event=Order%20Placed&fate=sent",
+    f"/live?person=digest:{DIGEST}",
     "/destinations/demo?range=24h",
     "/destinations",
     "/destinations/demo",

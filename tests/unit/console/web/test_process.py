@@ -74,6 +74,11 @@ def test_the_process_serves_and_ends_on_sigterm() -> None:
             client = redis.Redis()
             wait_until(lambda: health.fault("console", settings, client) is None, "the console answers")
             assert httpx.get(f"http://127.0.0.1:{port}/about").status_code == 200
+            with httpx.stream("GET", f"http://127.0.0.1:{port}/live", headers={"Accept": "text/event-stream"}) as tail:
+                lines = tail.iter_lines()
+                assert next(lines).startswith("id: ")
+                process.send_signal(signal.SIGTERM)
+                assert [*lines][-1] == "", "the stream ends, and is not cut"
         finally:
             process.send_signal(signal.SIGTERM)
             _, written = process.communicate(timeout=20)
@@ -81,6 +86,7 @@ def test_the_process_serves_and_ends_on_sigterm() -> None:
     assert b"process_started" in written
     assert b"process_stopped" in written
     assert b"Traceback" not in written
+    assert b"graceful" not in written
 
 
 def test_a_token_is_printed_once_and_its_entry_knows_it() -> None:

@@ -16,6 +16,7 @@ import mapping
 from ingest.errors import Refusal
 from ingest.queues import group_commit
 from ingest.queues.group_commit import Entry, GroupCommit, Result
+from ingest.tap import IngestTap
 from lanes import suppression
 from lanes.server.memory import Memory
 from mapping.envelope import pack
@@ -68,11 +69,13 @@ def group_commit_of(
     wakeups: RecordedWakeups | None = None,
     clock: Callable[[], float] = time.monotonic,
     memory: Memory | None = None,
+    tap: IngestTap | None = None,
     **values: int,
 ) -> GroupCommit:
     destination = mapping.destinations(DOCUMENT)["d"]
     queue = lanes.AsyncQueue(client=client, name="d", **{"join_s": 30 * DAY_S, **values})
-    return GroupCommit(queue, destination, wakeups or RecordedWakeups(), memory or Memory(1.0), clock)  # type: ignore[arg-type]
+    memory, wakeups = memory or Memory(1.0), wakeups or RecordedWakeups()
+    return GroupCommit(queue, destination, wakeups, memory, tap or IngestTap(), clock)  # type: ignore[arg-type]
 
 
 def entry(commits: GroupCommit, content: dict[str, Any]) -> Entry:
