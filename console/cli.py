@@ -28,6 +28,7 @@ from console.diff import commands as diff_commands
 from console.errors import CommandError
 from console.ledger import commands as ledger_commands
 from console.local import health, up
+from console.moving import commands as moving_commands
 from console.options import AsJson, Destination
 from console.output import counted, out, print_error, print_json, print_line, print_lines, print_text, safe
 from console.queues import draining, lanes_cli, overrides_cli
@@ -55,6 +56,7 @@ app.add_typer(web_commands.app(startable), name="console")
 app.add_typer(ledger_commands.app, name="ledger")
 app.add_typer(ledger_commands.people, name="people")
 app.add_typer(ledger_commands.events, name="events")
+app.add_typer(moving_commands.cutover, name="cutover")
 
 # Celery warns of root, and of a group without a name, because of messages in pickle. Segue accepts JSON only, and a
 # container often runs as either. Celery has no switch for it: C_FORCE_ROOT only allows pickle.

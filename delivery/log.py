@@ -57,12 +57,11 @@ class Sent:
     sent_ms: int
     responded_ms: int
     message_id: str  # SOURCE:MESSAGE ID
-    refusal: str | None  # None: accepted by Customer.io
+    refusal: str | None  # of `entries.refusal`; None: accepted by Customer.io
     path: str
     worker: str
     item: JsonObject  # the body as sent
     unapplied: str | None  # why it is accepted in vain, a key of `delivery.unapplied.REASONS`
-    is_shadow: bool = False  # it was not sent, see `mapping.cutover`
 
 
 class RemovedItem(NamedTuple):
@@ -95,18 +94,11 @@ class Recorder:
         self._packer = Packer(claim.id)
         self._entries: list[bytes] = []
         self._decisions: list[StoredItem] = []
-        self._shadow_decisions: list[StoredItem] = []
 
     def recording(self, send: Send) -> Send:
         """Return `send` as a function that keeps each request with its outcomes. A request that cannot be kept was sent
         all the same: the log lacks it."""
-        return self._recording(send, is_shadow=False)
 
-    def recording_shadow(self, send: Send) -> Send:
-        """Return `send` as a function that keeps each request of shadow events, marked as not sent."""
-        return self._recording(send, is_shadow=True)
-
-    def _recording(self, send: Send, *, is_shadow: bool) -> Send:
         def recorded(request: Request) -> list[Outcome]:
             sent_ms = now_ms()
             outcomes = send(request)
@@ -120,32 +112,26 @@ class Recorder:
                     )
                     for item, outcome in zip(request.items, outcomes, strict=True)
                 ]
-                bodies = [item.data for item in request.items]
-                self._add(request.path, sent_ms, now_ms(), items, bodies, is_shadow=is_shadow)
+                self._add(request.path, sent_ms, now_ms(), items, [item.data for item in request.items])
             except Exception as error:
                 log.unhandled("an entry of the delivery log", error, destination=self._queue.name)
             return outcomes
 
         return recorded
 
-    def decide(
-        self, sequence: int, message_id: str, counted_as: str, text: str | None = None, *, is_shadow: bool = False
-    ) -> None:
+    def decide(self, sequence: int, message_id: str, counted_as: str, text: str | None = None) -> None:
         """Keep the decision about an event for which nothing is sent, or that becomes a dead letter. `message_id`:
         SOURCE:MESSAGE ID; `counted_as`: of `delivery.fates`; `text`: what the reason says in detail."""
-        decisions = self._shadow_decisions if is_shadow else self._decisions
-        decisions.append((sequence, *self._events[sequence], message_id, text, None, counted_as))
+        self._decisions.append((sequence, *self._events[sequence], message_id, text, None, counted_as))
 
     def write(self) -> None:
         """Write what was kept since the last call to the log; while Redis is full it is lost."""
-        for decisions in (self._decisions, self._shadow_decisions):
-            if decisions:
-                try:
-                    is_shadow = decisions is self._shadow_decisions
-                    self._add(None, now_ms(), None, decisions, (), is_shadow=is_shadow)
-                except Exception as error:
-                    log.unhandled("decisions for the ledger", error, destination=self._queue.name)
-        self._decisions, self._shadow_decisions = [], []
+        if self._decisions:
+            try:
+                self._add(None, now_ms(), None, self._decisions, ())
+            except Exception as error:
+                log.unhandled("decisions for the ledger", error, destination=self._queue.name)
+            self._decisions = []
         if self._entries:
             try:
                 self._queue.client.lpush(_key(self._queue), *self._entries)
@@ -162,10 +148,8 @@ class Recorder:
         responded_ms: int | None,
         items: Sequence[StoredItem],
         bodies: Sequence[bytes],
-        *,
-        is_shadow: bool,
     ) -> None:
-        head: JsonObject = {
+        head = {
             "path": path,
             "worker": self._worker,
             "claimed_ms": self._claimed_ms,
@@ -173,8 +157,6 @@ class Recorder:
             "responded_ms": responded_ms,
             "items": items,
         }
-        if is_shadow:
-            head["shadow"] = True
         self._entries.append(self._packer.packed(sent_ms, head, bodies))
 
 
@@ -201,12 +183,11 @@ def _sent(queue: Queue, is_wanted: Callable[[LoggedItem], bool], limit: int) -> 
                 sent_ms=entry.sent_ms,
                 responded_ms=entry.responded_ms,
                 message_id=item.message_id,
-                refusal=item.reason,
+                refusal=entries.refusal(item.outcome, item.reason),
                 path=entry.path,
                 worker=entry.worker,
                 item=_body(item),
                 unapplied=item.unapplied,
-                is_shadow=entry.is_shadow,
             )
             for item in entry.items
             if is_wanted(item)

@@ -197,7 +197,7 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination, trust: 
     else:
         bodies = wire.bodies(operations, source, content, accepted_at_ms)
     message_id = message_key(source, content)
-    is_shadow = destination.cutover is not None and destination.cutover.is_before(content, accepted_at_ms)
+    is_shadow = destination.cutover is not None and destination.cutover.excludes(content, accepted_at_ms)
     items, people = [], []
     for index, body in enumerate(bodies):
         items.append(encode(event.sequence, index, operations[index], body, message_id))

@@ -29,9 +29,10 @@ from delivery import failures, retries
 from delivery.admission import Admission
 from delivery.batching import Request
 from delivery.log import Recorder
-from delivery.outcomes import NOT_SENT, Delivered, Outcome, Paused, Send
+from delivery.outcomes import NOT_SENT, Outcome, Paused, Send, Shadowed
 from delivery.telemetry.measuring import measured
 from delivery.telemetry.tracing import traced
+from mapping import Destination
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -97,16 +98,21 @@ def sender(
 
 
 def shadow_sender(
-    *, is_stopping: Callable[[], bool], admission: Admission | None = None, recorder: Recorder | None = None
+    destination: Destination,
+    *,
+    is_stopping: Callable[[], bool],
+    admission: Admission | None = None,
+    recorder: Recorder | None = None,
 ) -> Send:
     """Return the function that takes the place of `sender` for shadow events. It takes a turn of the rate limit and
-    records the request, and sends nothing: each item counts as delivered."""
+    records the request, and sends nothing."""
+    names = {each.index: each.name for each in destination.subscriptions}
     steps: list[Callable[[Send], Send]] = [lambda send: _unless_stopping(send, is_stopping)]
     if admission is not None:
         steps.append(admission.pace)
     if recorder is not None:
-        steps.append(recorder.recording_shadow)
-    return _composed(steps, lambda request: [Delivered()] * len(request.items))
+        steps.append(recorder.recording)
+    return _composed(steps, lambda request: [Shadowed(names.get(item.subscription, "")) for item in request.items])
 
 
 def _composed(steps: Sequence[Callable[[Send], Send]], send: Send) -> Send:

@@ -19,8 +19,9 @@ docs/configuration.md documents the keys.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
@@ -47,7 +48,7 @@ from mapping.ordering_keys import IdentifierScheme, key_fault
 from mapping.subscription import SubscriptionRow, compile_subscription, presets
 
 # The keys of a destination that are compiled.
-_COMPILED = {"presets", "subscriptions", "delivery", "filters", "mode", "cutover_at", "cutover_by"}
+_COMPILED = {"presets", "subscriptions", "delivery", "filters", "mode", "cutover_at", "cutover_until", "cutover_by"}
 _SECTIONS = ("sources", "destinations")
 # Keys that Segment's mappings may have in addition to the fields of the action.
 _PLATFORM_KEYS = frozenset({ROOT_DIRECTIVE, "__segment_internal_sync_mode", "__segment_internal_matching_key"})
@@ -82,6 +83,7 @@ class DestinationTable(_Strict):
     batch_items: int = Field(default=100, ge=1, le=1000)
     mode: Literal["live", "shadow"] = "live"
     cutover_at: datetime | None = None
+    cutover_until: datetime | None = None
     cutover_by: CutoverField = "receivedAt"
     integration_names: list[_Text] = Field(default_factory=lambda: list(DEFAULT_NAMES))
     delivery: Delivery = Field(default_factory=Delivery)
@@ -175,19 +177,25 @@ class _Reader:
 
     def moment(self, settings: DestinationTable) -> None:
         """Record the faults of the moment from which on events are sent."""
-        at = settings.cutover_at
-        if at is not None and at.tzinfo is None:
-            self.faults.append(f"{self.where}.cutover_at: must have a zone, as in {at.isoformat()}Z")
+        at, until = settings.cutover_at, settings.cutover_until
+        for key, moment in (("cutover_at", at), ("cutover_until", until)):
+            if moment is not None and moment.tzinfo is None:
+                self.faults.append(f"{self.where}.{key}: must have a zone, as in {moment.isoformat()}Z")
+                return
         if at is not None and settings.mode == "shadow":
             self.faults.append(f'{self.where}.mode: must not be "shadow" beside cutover_at, which sends later events')
-        if at is None and "cutover_by" in settings.model_fields_set:
-            self.faults.append(f"{self.where}.cutover_by: has no effect without cutover_at")
+        if at is not None and until is not None and until <= at:
+            self.faults.append(f"{self.where}.cutover_until: must be later than cutover_at")
+        for key in sorted({"cutover_by", "cutover_until"} & settings.model_fields_set) if at is None else ():
+            self.faults.append(f"{self.where}.{key}: has no effect without cutover_at")
 
     @staticmethod
     def cutover_of(settings: DestinationTable) -> Cutover | None:
         """Return the moment from which on events are sent; None: all are."""
         if settings.cutover_at is not None:
-            return Cutover(settings.cutover_at.timestamp() * 1000, settings.cutover_by)
+            until = settings.cutover_until
+            until_ms = math.inf if until is None else _milliseconds(until)
+            return Cutover(_milliseconds(settings.cutover_at), until_ms, settings.cutover_by)
         return NEVER if settings.mode == "shadow" else None
 
     def ignored_keys(self, settings: DestinationTable) -> None:
@@ -342,6 +350,11 @@ class _Reader:
         except InvalidPayload as error:
             if value != "":
                 self.faults.append(f"{where}: {error}")
+
+
+def _milliseconds(moment: datetime) -> int:
+    """Return Unix milliseconds, exactly: those of a `timestamp()` are off by fractions."""
+    return (moment - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)
 
 
 def _by_title() -> dict[str, Action]:

@@ -18,21 +18,22 @@ CutoverField = Literal["receivedAt", "originalTimestamp"]
 
 @dataclass(frozen=True, slots=True)
 class Cutover:
-    """The moment from which on events are sent, by a time that they carry. The events before it are shadow events."""
+    """The times of the events that are sent. All others are shadow events. Times are Unix milliseconds."""
 
-    at_ms: float  # Unix milliseconds; infinite: no event is sent
-    by: CutoverField = "receivedAt"
+    at_ms: float  # the first that is sent, a whole number; infinite: none is
+    until_ms: float = math.inf  # the first that is not sent any more
+    by: CutoverField = "receivedAt"  # the time of an event that is compared
 
     @property
-    def is_set(self) -> bool:
-        """Whether there is a moment from which on events are sent."""
-        return math.isfinite(self.at_ms)
+    def sends(self) -> bool:
+        """Whether there are times whose events are sent."""
+        return self.at_ms < self.until_ms
 
-    def is_before(self, event: JsonObject, accepted_at_ms: float) -> bool:
+    def excludes(self, event: JsonObject, accepted_at_ms: float) -> bool:
         """Whether this is a shadow event. One without a readable time has that of its acceptance."""
         value = event.get(self.by)
         time_ms = event_milliseconds(value) if type(value) is str else None
-        return (accepted_at_ms if time_ms is None else time_ms) < self.at_ms
+        return not self.at_ms <= (accepted_at_ms if time_ms is None else time_ms) < self.until_ms
 
 
 NEVER: Final = Cutover(math.inf)  # of a destination with `mode = "shadow"`

@@ -120,16 +120,16 @@ class Settlement:
             self._unsent.append((event.sequence, prepared.unsent))
         decisions = self._context.decisions
         if decisions and event.body and not fates.has_items(counted_as):
-            decisions.decide(event.sequence, prepared.message_id, counted_as, is_shadow=prepared.is_shadow)
+            decisions.decide(event.sequence, prepared.message_id, counted_as)
 
-    def rehearse(self, prepared: Prepared) -> None:
+    def refuse_shadow(self, prepared: Prepared) -> None:
         """Add a shadow event that would have become a dead letter, as a subscription refused it. Nothing is kept of it
         but the decision."""
-        event, reason, decisions = prepared.event, Reason.INVALID.value, self._context.decisions
-        self._delivered[event.sequence] = fates.shadowed(prepared.source, reason)
+        sequence, failure, decisions = prepared.event.sequence, prepared.failures[0], self._context.decisions
+        counted_as = fates.shadowed(prepared.source, Reason.INVALID.value)
+        self._delivered[sequence] = counted_as
         if decisions:
-            counted_as, text = fates.buried(event.body, reason), prepared.failures[0].message
-            decisions.decide(event.sequence, prepared.message_id, counted_as, text, is_shadow=True)
+            decisions.decide(sequence, prepared.message_id, counted_as, f"{failure.name}: {failure.message}")
 
     def add_unapplied(self, event: lanes.ClaimedEvent, reason: str) -> None:
         """Add an operation of a delivered event that will not be applied. `reason`: of `delivery.unapplied`."""
@@ -401,7 +401,7 @@ def _interpret(
 ) -> None:
     """Add the result of one event: the one place that interprets outcomes."""
     if prepared.is_shadow and prepared.failures and _is_delivered(prepared, outcomes):
-        settlement.rehearse(prepared)
+        settlement.refuse_shadow(prepared)
         return
     if not prepared.failures and _is_delivered(prepared, outcomes):
         if prepared.error is None:

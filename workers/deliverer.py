@@ -134,7 +134,7 @@ def _context(runtime: Runtime, name: str, claim: lanes.Claim, lease: Lease) -> C
     is_stopping, admission = runtime.stopping.is_set, runtime.admissions[name]
     send_shadow = None
     if destination.cutover is not None:
-        send_shadow = shadow_sender(is_stopping=is_stopping, admission=admission, recorder=recorder)
+        send_shadow = shadow_sender(destination, is_stopping=is_stopping, admission=admission, recorder=recorder)
     return ClaimContext(
         queue=queue,
         destination=destination,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import mapping
 from console.output import utc
 
@@ -11,6 +13,8 @@ def describe(destination: mapping.Destination) -> str | None:
     cutover = destination.cutover
     if cutover is None:
         return None
-    if not cutover.is_set:
+    if not cutover.sends:
         return "shadow mode: nothing is sent"
-    return f"sends the events whose {cutover.by} is {utc(int(cutover.at_ms))} or later; the others are shadow events"
+    end = f", and before {utc(int(cutover.until_ms))}" if math.isfinite(cutover.until_ms) else ""
+    first = utc(int(cutover.at_ms))
+    return f"sends the events whose {cutover.by} is {first} or later{end}; the others are shadow events"

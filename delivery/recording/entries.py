@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 from zstandard import ZstdCompressor, ZstdError, decompress
 
-from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Split
+from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Shadowed, Split
 from delivery.ulid import derived_ulid
 from lanes.keys import DIGEST_BYTES, TIME_DIGITS, ULID_CHARACTERS
 from mapping.envelope import JsonObject
@@ -18,6 +18,7 @@ from mapping.envelope import JsonObject
 # The names of the outcomes of items.
 OUTCOMES: Final[dict[type[Outcome], str]] = {
     Delivered: "delivered",
+    Shadowed: "shadowed",
     Rejected: "rejected",
     RetryLater: "retry_later",
     Paused: "paused",
@@ -60,7 +61,6 @@ class Entry(NamedTuple):
     sent_ms: int  # when decisions were written
     responded_ms: int | None  # None: decisions
     items: list[LoggedItem]
-    is_shadow: bool = False  # of shadow events: nothing was sent
 
 
 class Packer:
@@ -80,9 +80,20 @@ class Packer:
 
 def reason_and_outcome(outcome: Outcome, unapplied: str) -> StoredItem:
     """Return the values of a stored item that follow its message id."""
+    if isinstance(outcome, Shadowed):
+        return (outcome.reason or None, None, OUTCOMES[Shadowed])
     if isinstance(outcome, Delivered):
         return (None, unapplied, "delivered") if unapplied else ()
     return (outcome.reason, None, OUTCOMES[type(outcome)])
+
+
+def refusal(outcome: str, reason: str | None) -> str | None:
+    """Return why Customer.io has not got an item; None if it has. `outcome` and `reason` are those of the item."""
+    if outcome == OUTCOMES[Delivered]:
+        return None
+    if outcome == OUTCOMES[Shadowed]:
+        return f"not sent, a shadow event: {reason}" if reason else "not sent, a shadow event"
+    return reason or outcome
 
 
 def unpacked(packed: bytes) -> Entry | None:
@@ -96,8 +107,7 @@ def unpacked(packed: bytes) -> Entry | None:
             for item, body in zip(stored, bodies or repeat(None, len(stored)), strict=True)
         ]
         times = head["claimed_ms"], head["sent_ms"], head["responded_ms"]
-        is_shadow = head.get("shadow", False)
-        return Entry(id_of(packed).decode("ascii"), head["path"], head["worker"], *times, items, is_shadow)
+        return Entry(id_of(packed).decode("ascii"), head["path"], head["worker"], *times, items)
     except (ZstdError, ValueError, KeyError, TypeError):
         return None
 
@@ -116,8 +126,6 @@ def without(entry: Entry, going: Iterable[LoggedItem]) -> bytes | None:
         "responded_ms": entry.responded_ms,
         "items": [item[:7] for item in staying],
     }
-    if entry.is_shadow:
-        head["shadow"] = True
     bodies = [item.body for item in staying if item.body is not None]
     return _joined(entry.sent_ms, entry.id, head, bodies, ZstdCompressor(level=_LEVEL))
 

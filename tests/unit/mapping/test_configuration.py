@@ -48,6 +48,10 @@ INVALID = {
         HEAD + 'mode = "shadow"\ncutover_at = 2026-12-01T10:00:00Z',
         'destinations.journeys.mode: must not be "shadow" beside cutover_at, which sends later events',
     ),
+    "an end before the moment": (
+        HEAD + "cutover_at = 2026-12-01T10:00:00Z\ncutover_until = 2026-12-01T10:00:00Z",
+        "destinations.journeys.cutover_until: must be later than cutover_at",
+    ),
     "a field without a moment": (
         HEAD + 'cutover_by = "receivedAt"',
         "destinations.journeys.cutover_by: has no effect without cutover_at",

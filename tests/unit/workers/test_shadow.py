@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -55,7 +55,7 @@ def deliver(client: redis.Redis, to: mapping.Destination) -> list[str]:
         lease=Lease(queue=queue, claim_id=claim.id, lease_ms=LEASE_MS, requested_at=time.monotonic()),
         before_settling=recorder.write,
         decisions=recorder,
-        send_shadow=shadow_sender(is_stopping=lambda: False, recorder=recorder),
+        send_shadow=shadow_sender(to, is_stopping=lambda: False, recorder=recorder),
     )
     return sent
 
@@ -65,10 +65,10 @@ def fates(client: redis.Redis) -> dict[tuple[str, str], int]:
     return {(count.fate, count.reason): count.events for count in counts if count.fate != "accepted"}
 
 
-def recorded(client: redis.Redis) -> list[tuple[bool, str | None, str, str]]:
-    """Return what the delivery log has: whether it is a shadow, the path, the message id, the outcome."""
+def recorded(client: redis.Redis) -> list[tuple[str | None, str, str, str | None]]:
+    """Return what the delivery log has: the path, the message id, the outcome, the reason."""
     entries = delivery_log.all_entries(queue_of(client, QUEUE))
-    return [(entry.is_shadow, entry.path, item.message_id, item.outcome) for entry in entries for item in entry.items]
+    return [(entry.path, item.message_id, item.outcome, item.reason) for entry in entries for item in entry.items]
 
 
 def test_a_shadow_destination_sends_nothing_and_records_everything(redis_client: redis.Redis) -> None:
@@ -77,7 +77,8 @@ def test_a_shadow_destination_sends_nothing_and_records_everything(redis_client:
 
     assert deliver(redis_client, destination(mode="shadow")) == []
 
-    assert recorded(redis_client) == [(True, "/api/v2/batch", f"web:{name}", "delivered") for name in ("a", "b")]
+    expected = [("/api/v2/batch", f"web:{name}", "shadowed", "Track Event") for name in ("a", "b")]
+    assert recorded(redis_client) == expected
     assert fates(redis_client) == {("shadowed", ""): 2}
     assert lanes.stats(queue_of(redis_client, QUEUE)).delivered_total == 0
     assert lanes.audit(queue_of(redis_client, QUEUE)).balances
@@ -91,8 +92,18 @@ def test_a_moment_divides_the_events_by_when_they_were_received(redis_client: re
     assert deliver(redis_client, destination(cutover_at=MOMENT)) == ["first"]
 
     assert fates(redis_client) == {("shadowed", ""): 2, ("sent", ""): 1}
-    shadow = {message_id for is_shadow, _, message_id, _ in recorded(redis_client) if is_shadow}
+    shadow = {message_id for _, message_id, outcome, _ in recorded(redis_client) if outcome == "shadowed"}
     assert shadow == {"web:late", "web:later"}
+
+
+def test_the_events_from_a_second_moment_on_are_shadow_events_again(redis_client: redis.Redis) -> None:
+    append(redis_client, "old", BEFORE)
+    append(redis_client, "between", AFTER)
+    append(redis_client, "back", "2026-12-02T10:00:00.000Z")
+
+    sent = deliver(redis_client, destination(cutover_at=MOMENT, cutover_until=MOMENT + timedelta(days=1)))
+
+    assert sent == ["between"]
 
 
 def test_the_moment_may_be_that_of_another_time_of_the_event(redis_client: redis.Redis) -> None:
@@ -111,9 +122,10 @@ def test_a_shadow_event_that_is_refused_is_no_dead_letter(redis_client: redis.Re
     deliver(redis_client, destination(mode="shadow"))
 
     assert fates(redis_client) == {("shadowed", "invalid"): 1}
-    ((is_shadow, path, message_id, outcome),) = recorded(redis_client)
-    assert (is_shadow, path, message_id) == (True, None, "web:bad")
-    assert orjson.loads(outcome) == ["dead", "web", "invalid"]
+    ((path, message_id, outcome, text),) = recorded(redis_client)
+    assert (path, message_id, orjson.loads(outcome)) == (None, "web:bad", ["shadowed", "web", "invalid"])
+    assert text is not None
+    assert text.startswith("Track Page View: ")
     assert lanes.stats(queue_of(redis_client, QUEUE)).dead == 0
 
 
@@ -131,4 +143,4 @@ def test_what_a_shadow_destination_sent_is_marked(redis_client: redis.Redis) -> 
 
     (sent,) = delivery_log.sent_for(queue_of(redis_client, QUEUE), lanes.digest("id:a"), 9)
 
-    assert sent.is_shadow
+    assert sent.refusal == "not sent, a shadow event: Track Event"
