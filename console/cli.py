@@ -56,6 +56,7 @@ app.add_typer(web_commands.app(startable), name="console")
 app.add_typer(ledger_commands.app, name="ledger")
 app.add_typer(ledger_commands.people, name="people")
 app.add_typer(ledger_commands.events, name="events")
+app.add_typer(moving_commands.shadow, name="shadow")
 app.add_typer(moving_commands.cutover, name="cutover")
 
 # Celery warns of root, and of a group without a name, because of messages in pickle. Segue accepts JSON only, and a

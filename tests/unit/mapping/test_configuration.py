@@ -123,9 +123,14 @@ INVALID = {
     "a path without $.": (
         LEAD + 'mapping.id = "context.traits.email"',
         'subscriptions[0].mapping.id: "context.traits.email" is the same text for every event; write '
-        '"$.context.traits.email", or { "@literal" = "context.traits.email" }',
+        '{ "@path" = "$.context.traits.email" }, or { "@literal" = "context.traits.email" }',
     ),
-    "a path without its dot": (LEAD + 'mapping.id = "$userId"', 'write "$.userId"'),
+    "a path without its dot": (LEAD + 'mapping.id = "$userId"', 'write { "@path" = "$.userId" }'),
+    "a path in a table": (
+        LEAD + 'mapping.custom_attributes = { plan = "$.traits.plan" }',
+        'mapping.custom_attributes.plan: "$.traits.plan" is the same text for every event; write '
+        '{ "@path" = "$.traits.plan" }, or { "@literal" = "$.traits.plan" }',
+    ),
     "a path without $. in a table": (
         LEAD + 'mapping.custom_attributes = { plan = "traits.plan" }',
         'mapping.custom_attributes.plan: "traits.plan" is the same text',
