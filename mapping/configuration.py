@@ -42,8 +42,8 @@ from mapping.directives import ROOT_DIRECTIVE, lint, validate_mapping
 from mapping.envelope import JsonObject
 from mapping.errors import ConfigurationError, InvalidMapping, InvalidPayload
 from mapping.filters import Filter, compile_filter
+from mapping.filters.integrations import DEFAULT_NAMES
 from mapping.fql import FqlError, parse, warnings
-from mapping.integrations import DEFAULT_NAMES
 from mapping.ordering_keys import IdentifierScheme, key_fault
 from mapping.subscription import SubscriptionRow, compile_subscription, presets
 
@@ -51,7 +51,7 @@ from mapping.subscription import SubscriptionRow, compile_subscription, presets
 _COMPILED = {"presets", "subscriptions", "delivery", "filters", "mode", "cutover_at", "cutover_until", "cutover_by"}
 _SECTIONS = ("sources", "destinations")
 # Keys that Segment's mappings may have in addition to the fields of the action.
-_PLATFORM_KEYS = frozenset({ROOT_DIRECTIVE, "__segment_internal_sync_mode", "__segment_internal_matching_key"})
+PLATFORM_KEYS = frozenset({ROOT_DIRECTIVE, "__segment_internal_sync_mode", "__segment_internal_matching_key"})
 
 _Text = Annotated[str, StringConstraints(min_length=1)]
 
@@ -324,11 +324,11 @@ class _Reader:
         """Return the default mapping of the action, updated with `overrides`, paths and templates expanded."""
         fields = {field.key: field for field in action.fields}
         for key in overrides:
-            if key not in fields and key not in _PLATFORM_KEYS:
+            if key not in fields and key not in PLATFORM_KEYS:
                 what = f"field of {action.title}"
                 self.faults.append(_unknown(f"{where}.mapping.{key}", key, tuple(fields), what))
-        expanded = {key: _expanded(value) for key, value in overrides.items()}
-        for key, value in expanded.items():
+        given = {key: expanded(value) for key, value in overrides.items()}
+        for key, value in given.items():
             if key in fields and fields[key].required and value == "":
                 self.faults.append(
                     f'{where}.mapping.{key}: {action.title} needs its {fields[key].label}; give a path like "$.userId"'
@@ -336,10 +336,10 @@ class _Reader:
             self.constant(f"{where}.mapping.{key}", fields.get(key), value)
             self.faults += lint(value, f"{where}.mapping.{key}")
         try:
-            validate_mapping(expanded)
+            validate_mapping(given)
         except InvalidMapping as error:
             self.faults += [f"{where}.mapping: {message}" for message in error.messages]
-        return {**action.default_mapping, **expanded}
+        return {**action.default_mapping, **given}
 
     def constant(self, where: str, field: Any, value: Any) -> None:
         """Record the fault of a constant that would refuse every event."""
@@ -371,7 +371,7 @@ def _is_preset_of_2021(action: Action) -> bool:
     return action.in_2021 and (types is None or not types <= TYPES_AFTER_2021)
 
 
-def _expanded(value: Any) -> Any:
+def expanded(value: Any) -> Any:
     """Return the mapping of a field with `"$.a.b"` written as `@path` and `"… {{ a.b }} …"` as `@template`."""
     if not isinstance(value, str):
         return value
