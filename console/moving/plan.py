@@ -65,8 +65,10 @@ def lines(plan: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield f"1. Before {at}: compare what would be sent with what is sent now. Nothing may be refused or differ:"
     yield f"     segue shadow report --destination {name}"
-    yield "2. In Segment, add a filter to the old destination that drops the events that Segue will send. Condition:"
+    yield "2. Add a filter to the old destination that drops the events that Segue will send, by Segment's Public API"
+    yield '   ("Create Filter for Destination"): actions [{"type": "DROP"}], enabled true, and this as if:'
     yield f"     {plan['drop_if']}"
+    yield f"   Preview it with an event of before the moment and one of after. If it does not know {by}, it drops none."
     yield "3. Load this configuration in every process, before the moment:"
     yield "     segue reload"
     yield f"4. At {at}: do nothing. Each event is decided by its {by}: late and repeated events, too."
