@@ -37,11 +37,12 @@ class Wanted(NamedTuple):
     def may_be_in(self, entry: Entry) -> bool:
         """Whether an entry of the delivery log may have wanted rows. It is quick, and true for some without any."""
         if self.digests is not None:
-            return any(digest in item.digests for item in entry.items for digest in self.digests)
+            return any(digest.encode() in entry.lines for digest in self.digests)
         if self.message_id is not None:
-            return any(item.message_id.endswith(self.message_id) for item in entry.items)
+            message_id = self.message_id.partition(":")[2] or self.message_id  # a line has the source apart
+            return entry.is_escaped or message_id.encode("utf-8", "surrogatepass") in entry.lines
         if self.sequences is not None:
-            return any(item.sequence in self.sequences for item in entry.items)
+            return any(str(sequence).encode() in entry.lines for sequence in self.sequences)
         return self.request_id in (None, entry.id)
 
     def includes(self, row: Row) -> bool:

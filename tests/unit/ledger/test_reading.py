@@ -7,14 +7,17 @@ import threading
 
 import pyarrow as pa
 import pytest
+import redis
 
 import lanes
+from delivery import log as delivery_log
 from ledger import reading
 from ledger.files import Files
 from ledger.reading import Wanted
 from ledger.rows import Row
 from ledger.storage import Storage, storage_of
-from tests.ledgers import HOUR_MS, NOON_MS, QUEUE, all_rows, files_in, row, table_of
+from tests.ledgers import HOUR_MS, NOON_MS, QUEUE, all_rows, files_in, record, row, table_of
+from tests.queues import queue_of
 
 
 @pytest.fixture(scope="module", params=["directory", "s3"])
@@ -124,3 +127,23 @@ def test_rows_are_found_once_while_their_files_are_replaced(location: str) -> No
     finally:
         stopping.set()
         writer.join()
+
+
+@pytest.mark.parametrize("message_id", ["a:b", "a", "a\tb"], ids=["colon", "plain", "tab"])
+def test_an_entry_that_may_have_a_wanted_row_is_not_passed_over(redis_client: redis.Redis, message_id: str) -> None:
+    """Entries that are not in a file yet are looked at before their items are read."""
+    record(redis_client, message_id, ["jo"], start=12)
+    (entry,) = delivery_log.all_entries(queue_of(redis_client, QUEUE))
+
+    for wanted in (
+        Wanted(),
+        Wanted(digests=digests("id:jo")),
+        Wanted(message_id=f"{message_id}-0"),
+        Wanted(message_id=f"web:{message_id}-0"),
+        Wanted(sequences=frozenset([12])),
+        Wanted(request_id=entry.id),
+    ):
+        assert wanted.may_be_in(entry)
+    assert not Wanted(digests=digests("id:al")).may_be_in(entry)
+    assert not Wanted(sequences=frozenset([13])).may_be_in(entry)
+    assert not Wanted(request_id="other").may_be_in(entry)
