@@ -31,6 +31,7 @@ from console.local import health, up
 from console.options import AsJson, Destination
 from console.output import counted, out, print_error, print_json, print_line, print_lines, print_text, safe
 from console.queues import draining, lanes_cli, overrides_cli
+from console.send import command as send_command
 from console.session import Session
 from console.starting import startable, valid
 from console.web import commands as web_commands
@@ -49,6 +50,7 @@ app = typer.Typer(
 app.add_typer(forget_cli.app)
 app.add_typer(overrides_cli.app)
 app.add_typer(diff_commands.app)
+app.add_typer(send_command.app)
 app.add_typer(lanes_cli.app, name="lanes")
 app.add_typer(dead_commands.app, name="dead")
 app.add_typer(web_commands.app(startable), name="console")
