@@ -93,7 +93,7 @@ class Preparation:
         """Merge runs until few enough are left to be read at once."""
         state = self._checkpoint
         while len(state.runs) > sorting.MOST_RUNS:
-            state.runs = sorting.fewer(state.runs, self._folder.runs, self._new_name)
+            state.runs = sorting.fewer(state.runs, self._folder.runs, self._new_name, sorting.MOST_RUNS)
             self._folder.save(state)
             self._folder.remove_other_runs(state.runs)
 

@@ -101,7 +101,7 @@ def merged(paths: Sequence[Path], after: Position) -> Iterator[Event]:
         yield from heapq.merge(*(_events(file, after) for file in files))
 
 
-def fewer(names: list[str], folder: Path, new_name: Callable[[], str], most: int = MOST_RUNS) -> list[str]:
+def fewer(names: list[str], folder: Path, new_name: Callable[[], str], most: int) -> list[str]:
     """Merge runs of a folder into one more; return the names of the runs that have all events then.
 
     The caller removes the others after it recorded the result. With at most `most` runs nothing is done.
