@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ app = typer.Typer()
 
 Kind = Enum("Kind", {"identify": "identify"})
 _SHOWN_EVENTS, _SHOWN_REJECTS = 3, 10
+_NICE = 10
 
 
 class _Target(NamedTuple):
@@ -79,6 +81,7 @@ def send(
         _show(material, rate)
         return
     target = _target(url, source, write_key, write_key_file)
+    _yield_processors()
     with _stopping() as stopping:
         checkpoint, folder = _transfer(material, target, work or _default_work(location), rate, stopping)
     print_line(f"sent {counted(checkpoint.acknowledged - checkpoint.refused, 'event')}")
@@ -184,6 +187,11 @@ def _queues(session: Session, names: list[str]) -> list[lanes.Queue]:
         return session.queues(names)
     except RedisError:  # the endpoint refuses events then
         return []
+
+
+def _yield_processors() -> None:
+    """Let the processes of live events on this machine go first."""
+    os.setpriority(os.PRIO_PROCESS, 0, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 @contextmanager

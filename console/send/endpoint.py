@@ -76,8 +76,8 @@ class Endpoint:
         if len(bodies) == 1:
             return [Refused(0, None, f"{response.status_code}: {document.get('message') or 'refused'}")]
         half = len(bodies) // 2
-        behind = [each._replace(item=each.item + half) for each in self.send(bodies[half:])] if half else []
-        return self.send(bodies[:half]) + behind
+        before = self.send(bodies[:half])
+        return before + [each._replace(item=each.item + half) for each in self.send(bodies[half:])]
 
     def _response(self, body: bytes) -> httpx.Response:
         """Return the first response that says what became of the request."""

@@ -39,4 +39,4 @@ class Rejects:
         """Make the file durable; return its length in bytes."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        return self._file.tell()
+        return os.fstat(self._file.fileno()).st_size

@@ -24,7 +24,7 @@ KILLS = 5
 RUN_BYTES = 1_000_000
 CONFIG = configuration(batch_items=100, delivery={"requests_per_s": 1000})
 # A run in memory is small, so that the input is many times as large.
-SEND = f"import sys; from console.send import sorting; sorting.RUN_BYTES = {RUN_BYTES}; from console import cli; cli.main()"
+SEND = f"from console import cli; from console.send import sorting; sorting.RUN_BYTES = {RUN_BYTES}; cli.main()"
 
 
 class Sender:
@@ -106,7 +106,9 @@ def write_archive(archive: Path, chance: random.Random) -> dict[str, list[str]]:
     for number in range(EVENTS):
         time, person = began + timedelta(seconds=chance.randrange(400_000)), f"user {chance.randrange(PEOPLE)}"
         event = {"type": "track", "event": f"e{number}", "userId": person, "timestamp": time.isoformat()}
-        records.append(json.dumps(event | {"properties": filling} | ({"messageId": f"m{number}"} if number % 2 else {})))
+        records.append(
+            json.dumps(event | {"properties": filling} | ({"messageId": f"m{number}"} if number % 2 else {}))
+        )
         events.append((time, number, person, f"e{number}"))
     faults = ['{"type":"track","event":NaN}', '{"type":"track","event":"x","userId":"u","timestamp":"never"}']
     for number in range(REJECTED):
@@ -130,11 +132,13 @@ def test_history_changes_no_newer_value_and_triggers_no_campaign(redis_server: R
         return json.dumps({"userId": "ada", "timestamp": (now - timedelta(days=days)).isoformat(), **members})
 
     (tmp_path / "old.jsonl").write_text(
-        "\n".join([
-            event(2.9, type="track", event="young"),
-            event(400, type="identify", traits={"plan": "old", "city": "Turin"}),
-            event(3.1, type="track", event="old"),
-        ])
+        "\n".join(
+            [
+                event(2.9, type="track", event="young"),
+                event(400, type="identify", traits={"plan": "old", "city": "Turin"}),
+                event(3.1, type="track", event="old"),
+            ]
+        )
     )
     with Pipeline(redis_server.url, workers=1, config=CONFIG) as pipeline:
         live = {"type": "identify", "userId": "ada", "traits": {"plan": "new"}, "timestamp": now.isoformat()}

@@ -27,6 +27,7 @@ def send(
     """Run `segue send …` against the receiver; return its exit code, stdout and stderr."""
     for name in ("REDIS_URL", "SEGUE_CONFIG"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.setpriority", lambda *_: None)  # of the process of the tests
     monkeypatch.setenv("SEGUE_DATA_DIR", str(tmp_path / "data"))
 
     def run(*arguments: object, rate: int = 1_000_000) -> tuple[int, str, str]:

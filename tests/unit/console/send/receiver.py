@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 Events = list[dict[str, Any]]
 
 
-class Answer(NamedTuple):
+class Reply(NamedTuple):
     """A response: status, body and headers."""
 
     status: int = 200
@@ -20,14 +20,14 @@ class Answer(NamedTuple):
     headers: dict[str, str] = {}  # noqa: RUF012
 
 
-TAKEN = Answer()
+TAKEN = Reply()
 
 
 class Receiver:
     """Answers each request with `answer(events)`. `taken` has the events that were answered with 200."""
 
     def __init__(self) -> None:
-        self.answer: Callable[[Events], Answer] = lambda events: TAKEN
+        self.answer: Callable[[Events], Reply] = lambda _: TAKEN
         self.requests: list[tuple[str, str, int]] = []  # path, Authorization, bytes
         self.taken: Events = []
 

@@ -6,6 +6,8 @@ import base64
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 
 from console.send import sorting
 from tests.unit.console.send.conftest import Send
-from tests.unit.console.send.receiver import TAKEN, Answer, Events, Receiver
+from tests.unit.console.send.receiver import TAKEN, Events, Receiver, Reply
 from tests.unit.console.send.samples import track, write_lines
 
 
@@ -44,7 +46,7 @@ def test_bad_records_are_listed_and_the_others_are_sent(send: Send, receiver: Re
     file = write_lines(
         tmp_path / "a.jsonl", track(1), "{", track(2, timestamp="never"), track(3), track(4, userId=None), "[]"
     )
-    receiver.answer = lambda events: Answer(
+    receiver.answer = lambda _: Reply(
         200, {"success": True, "rejected": [{"index": 1, "field": "event", "message": "event: may not be sent"}]}
     )
 
@@ -134,7 +136,7 @@ def test_a_signal_ends_the_command_with_its_checkpoint_and_the_next_run_goes_on(
     monkeypatch.setattr("console.send.sending.BATCH_EVENTS", 2)
     file = write_lines(tmp_path / "a.jsonl", *map(track, range(6)))
 
-    def answer(events: Events) -> Answer:
+    def answer(events: Events) -> Reply:
         if events[0]["messageId"] == "m2":
             os.kill(os.getpid(), signal.SIGTERM)
         return TAKEN
@@ -179,10 +181,7 @@ def test_two_transfers_do_not_use_one_directory_at_once(send: Send, receiver: Re
     file = write_lines(tmp_path / "a.jsonl", track(1))
     results = []
 
-    def answer(events: Events) -> Answer:
-        import subprocess
-        import sys
-
+    def answer(_: Events) -> Reply:
         command = [sys.executable, "-m", "console.cli", "send", str(file), "--url", receiver.url, "--write-key", "k"]
         results.append(subprocess.run(command, capture_output=True, text=True, check=False))
         return TAKEN
@@ -205,9 +204,7 @@ def test_without_an_endpoint_the_error_says_what_to_do(send: Send, receiver: Rec
     assert "start ingest there, or set --url" in errors
 
 
-def test_events_without_an_id_get_the_same_one_in_each_transfer(
-    send: Send, receiver: Receiver, tmp_path: Path
-) -> None:
+def test_events_without_an_id_get_the_same_one_in_each_transfer(send: Send, receiver: Receiver, tmp_path: Path) -> None:
     plain = {name: value for name, value in track(1).items() if name != "messageId"}
     file = write_lines(tmp_path / "a.jsonl", plain, plain)
 

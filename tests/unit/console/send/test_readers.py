@@ -50,7 +50,7 @@ def test_a_line_that_is_too_long_is_a_fault_and_the_next_line_is_read() -> None:
 
 @pytest.mark.parametrize("chunk", [1, 2, 7, 64, 10_000])
 def test_elements_of_an_array_are_those_that_a_parser_finds(chunk: int) -> None:
-    values = [{"a": "]},\\\"[", "b": [1, [2, {}]]}, "x,y", 3, None, {"é": "\\"}, [], {}]
+    values = [{"a": ']},\\"[', "b": [1, [2, {}]]}, "x,y", 3, None, {"é": "\\"}, [], {}]
     content = json.dumps(values, indent=2).encode()
 
     found = list(json_arrays.elements(io.BytesIO(content), chunk, 1000))
