@@ -34,6 +34,7 @@ from console.moving import commands as moving_commands
 from console.options import AsJson, Destination
 from console.output import out, print_error, print_json, print_line, print_lines, safe
 from console.queues import draining, lanes_cli, overrides_cli
+from console.send import command as send_command
 from console.session import Session
 from console.starting import startable, valid
 from console.web import commands as web_commands
@@ -54,6 +55,7 @@ app.add_typer(import_commands.app)
 app.add_typer(overrides_cli.app)
 app.add_typer(diff_commands.app)
 app.add_typer(live_commands.app)
+app.add_typer(send_command.app)
 app.add_typer(lanes_cli.app, name="lanes")
 app.add_typer(dead_commands.app, name="dead")
 app.add_typer(web_commands.app(startable), name="console")

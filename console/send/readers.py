@@ -1,0 +1,112 @@
+"""Records of a file: lines of JSON, or the elements of one JSON array; compressed with gzip or not.
+
+A record that cannot be read is part of the result, as a `Fault`. Memory is bounded by MAX_RECORD_BYTES.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, Final, NamedTuple, Protocol, TypeVar, cast
+
+from console.send import json_arrays
+
+MAX_RECORD_BYTES: Final = 1024 * 1024
+CHUNK_BYTES: Final = 64 * 1024
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_WHITE_SPACE = b" \t\r\n\0"
+_GZIP = b"\x1f\x8b"
+
+
+class _Numbered(Protocol):
+    @property
+    def number(self) -> int: ...
+
+
+T = TypeVar("T", bound=_Numbered)
+
+
+class Record(NamedTuple):
+    """The text of an event, and where it is: its line, or its element in an array, from 1."""
+
+    number: int
+    text: bytes
+
+
+class Fault(NamedTuple):
+    """What cannot be read, where it is, and why."""
+
+    number: int
+    reason: str
+
+
+@contextmanager
+def opened(stream: IO[bytes]) -> Iterator[io.BufferedReader]:
+    """Yield a reader of the uncompressed content; close the stream at the end."""
+    with stream:
+        reader = io.BufferedReader(cast(Any, stream), CHUNK_BYTES)
+        if reader.peek(2)[:2] == _GZIP:
+            yield io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=reader)), CHUNK_BYTES)
+        else:
+            yield reader
+
+
+def skip_byte_order_mark(reader: io.BufferedReader) -> None:
+    """Skip the byte-order mark in front of the content."""
+    if reader.peek(3)[:3] == _BYTE_ORDER_MARK:
+        reader.read(3)
+
+
+def records(reader: io.BufferedReader) -> Iterator[Record | Fault]:
+    """Yield the records of JSON: the elements when the content is one array, else the lines that are not empty."""
+    skip_byte_order_mark(reader)
+    ahead = reader.peek(1)
+    content = ahead.lstrip(_WHITE_SPACE)
+    if content[:1] == b"[":
+        reader.read(len(ahead) - len(content))
+        yield from _elements(reader)
+        return
+    for each in raw_lines(reader):
+        if isinstance(each, Fault):
+            yield each
+        elif text := each.text.strip(_WHITE_SPACE):
+            yield Record(each.number, text)
+
+
+def raw_lines(reader: io.BufferedReader) -> Iterator[Record | Fault]:
+    """Yield the lines with their ends."""
+    number = 0
+    while line := reader.readline(MAX_RECORD_BYTES + 1):
+        number += 1
+        if len(line) <= MAX_RECORD_BYTES:
+            yield Record(number, line)
+            continue
+        while line and not line.endswith(b"\n"):
+            line = reader.readline(MAX_RECORD_BYTES)
+        yield Fault(number, f"the line has more than {MAX_RECORD_BYTES:,} bytes")
+
+
+def guarded(found: Iterator[T]) -> Iterator[T | Fault]:
+    """Yield what is found. What is behind a damaged part of a compressed file cannot be read, and is one fault."""
+    last = 0
+    try:
+        for each in found:
+            last = each.number
+            yield each
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        yield Fault(last + 1, f"the rest of the file cannot be uncompressed: {error}")
+
+
+def _elements(reader: io.BufferedReader) -> Iterator[Record | Fault]:
+    number = 0
+    try:
+        for number, text in enumerate(json_arrays.elements(reader, CHUNK_BYTES, MAX_RECORD_BYTES), 1):
+            if text is None:
+                yield Fault(number, f"the element has more than {MAX_RECORD_BYTES:,} bytes")
+            else:
+                yield Record(number, text)
+    except json_arrays.Broken as error:
+        yield Fault(number + 1, str(error))
