@@ -20,6 +20,7 @@ NAMES = (
     "packing",
     "mapping",
     "replay",
+    "replay_plan",
     "rate",
     "two_destinations",
     "hot_lane",
