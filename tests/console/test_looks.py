@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from tests.console.shop import ADA, QUEUE
 # With PICTURES=1 the pictures of docs/console.md are taken anew (`make pictures`).
 IMAGES: Final = Path("docs/images") if os.environ.get("PICTURES") else None
 PERSON: Final = f"/people/{lanes.digest(f'email:{ADA}').hex()}"
+# Every page: a new one is one line. STEPS has what is done on a page before it is looked at.
 PAGES: Final = {
     "overview": "/",
     "people": "/people",
@@ -30,6 +32,7 @@ PAGES: Final = {
     "skip": "/skip/journeys?reason=rejected",
     "destinations": "/destinations",
     "destination": f"/destinations/{QUEUE}",
+    "figures": f"/destinations/{QUEUE}#charts",
     "workbench": f"/destinations/{QUEUE}/workbench",
     "tester": "/tester",
     "sources": "/sources",
@@ -37,7 +40,6 @@ PAGES: Final = {
     "about": "/about",
     "not-found": "/nowhere",
 }
-PICTURED: Final = ("overview", "person", "dead-letters", "dead-letter", "plan", "destination", "tester")
 SCHEMES: Final[tuple[Any, ...]] = ("light", "dark")
 RULES: Final = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 
@@ -57,10 +59,26 @@ def addresses(chromium: Browser, console: Console) -> dict[str, str]:
     return PAGES | {"dead-letter": first, "plan": plan}
 
 
+def try_event(page: Page) -> None:
+    page.get_by_role("button", name="Test", exact=True).click()
+    page.get_by_role("heading", name=QUEUE).scroll_into_view_if_needed()
+    page.mouse.wheel(0, 400)
+
+
+def compare(page: Page) -> None:
+    text = page.get_by_label("Presets, subscriptions and filters as TOML")
+    text.fill(f'[[subscriptions]]\nname = "Track Page View"\nmapping.url = "$.name"\n\n{text.input_value()}')
+    page.get_by_role("button", name="Compare").click()
+    page.locator("#result").scroll_into_view_if_needed()
+
+
+STEPS: Final[dict[str, Callable[[Page], None]]] = {"tester": try_event, "workbench": compare}
+
+
 def show(visitor: Visitor, name: str, path: str) -> Page:
     page = visitor.go(path)
-    if name == "tester":
-        page.get_by_role("button", name="Test", exact=True).click()
+    if name in STEPS:
+        STEPS[name](page)
     return page
 
 
@@ -85,14 +103,11 @@ def test_a_page_has_no_fault_of_accessibility_and_fits(
 
 
 def test_pictures_of_pages(chromium: Browser, console: Console, addresses: dict[str, str], tmp_path: Path) -> None:
-    names = PICTURED if IMAGES else PICTURED[:1]
+    names = PAGES if IMAGES else ["overview"]
     for name, size, scheme in product(names, (WIDE, NARROW), SCHEMES):
         visitor = Visitor(chromium, console.url, color_scheme=scheme, viewport=size)
         page = show(visitor, name, addresses[name])
         picture = (IMAGES or tmp_path) / f"console-{name}-{size['width']}-{scheme}.png"
-        if name == "tester":
-            page.get_by_role("heading", name=QUEUE).scroll_into_view_if_needed()
-            page.mouse.wheel(0, 400)
         page.screenshot(path=picture)
         assert picture.stat().st_size > 5_000
         visitor.context.close()
