@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from lanes import fates
 from mapping import Translation
 from mapping.envelope import source_of
 
+MERGED_ALREADY: Final = "merged already"
 _SENT = fates.SENT[: fates.SENT.index(",")]
 
 
@@ -27,7 +30,7 @@ def nothing_left(source: str, *, late: bool) -> str:
     """Return the fate of an event none of whose operations is left: it is older than the deletion of its person, or the
     people that it merges are the same already.
     """
-    return fates.name("dropped", source, "late for a deleted person" if late else "merged already")
+    return fates.name("dropped", source, "late for a deleted person" if late else MERGED_ALREADY)
 
 
 def buried(body: bytes, reason: str) -> str:
