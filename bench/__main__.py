@@ -27,6 +27,7 @@ NAMES = (
     "connections",
     "metrics",
     "ledger",
+    "console",
     "merges",
     "sigkill",
     "cluster",
