@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 
 import lanes
 from tests.console.conftest import NARROW, WIDE, Console, Visitor
-from tests.console.shop import ADA, QUEUE
+from tests.console.shop import ADA, CORRECTED, QUEUE
 
 # With PICTURES=1 the pictures of docs/console.md are taken anew (`make pictures`).
 IMAGES: Final = Path("docs/images") if os.environ.get("PICTURES") else None
@@ -67,7 +67,7 @@ def try_event(page: Page) -> None:
 
 def compare(page: Page) -> None:
     text = page.get_by_label("Presets, subscriptions and filters as TOML")
-    text.fill(f'[[subscriptions]]\nname = "Track Page View"\nmapping.url = "$.name"\n\n{text.input_value()}')
+    text.fill(text.input_value() + CORRECTED)
     page.get_by_role("button", name="Compare").click()
     page.locator("#result").scroll_into_view_if_needed()
 
