@@ -31,6 +31,7 @@ SUPPRESSED: Final = "its person is suppressed: it is not sent, and stays a dead 
 
 _REPEATED: Final = "the same request was refused before: Customer.io probably refuses it again"
 _UNSENT: Final = "a filter excludes it, or no subscription takes it: nothing is sent"
+_SHADOW: Final = "the destination sends no events of this time: it is recorded as a shadow event"
 _LATE: Final = "its person was deleted since"
 
 
@@ -114,6 +115,8 @@ def _run_alone(dead_letter: DeadLetter, destination: mapping.Destination, now_s:
         return DryRun((), (dead_letter.failure.message,), (), ())
     if has_more_levels(dead_letter.event, SAFE_LEVELS - 1):
         return DryRun((), (TOO_DEEP,), (), ())
+    if destination.cutover is not None and destination.cutover.excludes(dead_letter.event, dead_letter.accepted_at_ms):
+        return DryRun((), (), (), (_SHADOW,))
     try:
         return _run(dead_letter, destination, now_s, since)
     except Exception as error:

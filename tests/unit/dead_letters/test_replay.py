@@ -361,6 +361,19 @@ def test_a_dry_run_says_of_how_many_nothing_would_be_sent(client: redis.Redis) -
     assert (figures["fail_again"], figures.get("people", 0)) == (1, 0)
 
 
+def test_a_dry_run_sends_no_shadow_event(client: redis.Redis) -> None:
+    send_events(client, track("bad"))
+    work(client, configured(), bad=refused())
+    shadow = {**CREDENTIALS, "mode": "shadow"}
+    destination = mapping.destinations({"destinations": {QUEUE: shadow}})[QUEUE]
+
+    figures = replay(client, destination, mode="dry_run").figures
+
+    assert [name for name in figures if name.startswith(("operation:", "risk:"))] == [
+        "risk:the destination sends no events of this time: it is recorded as a shadow event"
+    ]
+
+
 def test_a_dry_run_has_the_failures_of_a_deleted_person_where_late_events_are_buried(client: redis.Redis) -> None:
     destination, queue = configured(after_deletion="bury"), queue_of(client, QUEUE)
     send_events(client, track("bad"))
