@@ -111,7 +111,7 @@ def test_the_order_of_a_person_is_two_steps_away(visitor: Visitor) -> None:
 
 def test_who_waits_behind_a_dead_letter_is_told_which_one(console: Console, visitor: Visitor) -> None:
     """Point 2, of a person who waits."""
-    (blocking,) = [dead.sequence for dead in query.of_key(queue_of(console), lanes.digest(f"email:{ADA}"))]
+    (blocking,) = [dead.sequence for dead in query.matching(queue_of(console), Filter(person=f"email:{ADA}"))]
     page = visitor.go("/")
 
     find(page, ADA)
@@ -217,7 +217,7 @@ def address_of(path: str, parts: dict[str, str]) -> str:
 def addresses(console: Console) -> dict[str, str]:
     """Return what stands for the parts of an address, all of which exist."""
     queue, digest = queue_of(console), lanes.digest(f"email:{ADA}")
-    dead = next(query.of_key(queue, digest)).sequence
+    dead = next(query.matching(queue, Filter(person=f"email:{ADA}"))).sequence
     plan = replays.begin(queue, Filter(reason=Reason.INVALID), who="Grace", per_s=100, mode="dry_run")
     return {"destination": QUEUE, "sequence": str(dead), "id": plan.id, "digest": digest.hex(), "name": "console.css"}
 
