@@ -61,7 +61,7 @@ def addresses(chromium: Browser, console: Console) -> dict[str, str]:
 
 def try_event(page: Page) -> None:
     page.get_by_role("button", name="Test", exact=True).click()
-    page.get_by_role("heading", name=QUEUE).scroll_into_view_if_needed()
+    page.get_by_role("heading", name=QUEUE, exact=True).scroll_into_view_if_needed()
     page.mouse.wheel(0, 400)
 
 
