@@ -6,17 +6,17 @@ A dry run compares the new requests with those that were refused, and names the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from itertools import chain
 from typing import Final, NamedTuple
 
 import lanes
 import mapping
 from dead_letters.changes import Change, changes
-from dead_letters.record import DeadLetter, Request
-from delivery import wire
-from delivery.identity_memory import TIMES_KEPT_S, deletions_ms, last_updates_s, named_in
+from dead_letters.record import DeadLetter, Reason, Request
+from delivery import attribute_clocks, identifier_changes, wire
+from delivery.identity_memory import TIMES_KEPT_S, Identities, clocks_of, deletions_ms, named_in
 from lanes import suppression
 from mapping.envelope import SAFE_LEVELS, TOO_DEEP, JsonObject, has_more_levels
 
@@ -29,11 +29,26 @@ _MOST_CHANGES = 50
 SUPPRESSED: Final = "its person is suppressed: it is not sent, and stays a dead letter"
 
 
+_REPEATED: Final = "the same request was refused before: Customer.io probably refuses it again"
+_UNSENT: Final = "a filter excludes it, or no subscription takes it: nothing is sent"
+_SHADOW: Final = "the destination sends no events of this time: it is recorded as a shadow event"
+_LATE: Final = "its person was deleted since"
+
+
 class _Since(NamedTuple):
     """What became of the people of a dead letter."""
 
-    last_update_s: int  # the last update that was sent, Unix seconds; 0: not known
+    clocks: Mapping[bytes, Mapping[bytes, int]]  # by digest, of the people of all dead letters
     deleted_ms: int  # the last deletion, Unix ms; 0: none is known
+
+
+class _Mapped(NamedTuple):
+    """The operations that would be sent for a dead letter, and their bodies."""
+
+    operations: tuple[mapping.Operation, ...]
+    bodies: tuple[JsonObject, ...]
+    is_stale: bool  # a newer value of an attribute was sent: it is left out
+    is_late: bool  # an operation is left out, as its person was deleted since
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +77,12 @@ def run(
     """Return the result for each dead letter, as if it were replayed at `now_s`, in Unix seconds."""
     keys_of_events = [dead_letter.stored.keys for dead_letter in dead_letters]
     suppressed = keys_suppressed(queue, dead_letters)
-    known = zip(last_updates_s(queue, keys_of_events), deletions_ms(queue, keys_of_events), strict=True)
+    clocks = clocks_of(queue, {digest for keys in keys_of_events for digest in keys})
     return [
         DryRun((), (), (), (SUPPRESSED,))
         if not suppressed.isdisjoint(dead_letter.stored.keys)
-        else _run_alone(dead_letter, destination, now_s, _Since(last_update_s, deleted_ms))
-        for dead_letter, (last_update_s, deleted_ms) in zip(dead_letters, known, strict=True)
+        else _run_alone(dead_letter, destination, now_s, _Since(clocks, deleted_ms))
+        for dead_letter, deleted_ms in zip(dead_letters, deletions_ms(queue, keys_of_events), strict=True)
     ]
 
 
@@ -100,6 +115,8 @@ def _run_alone(dead_letter: DeadLetter, destination: mapping.Destination, now_s:
         return DryRun((), (dead_letter.failure.message,), (), ())
     if has_more_levels(dead_letter.event, SAFE_LEVELS - 1):
         return DryRun((), (TOO_DEEP,), (), ())
+    if destination.cutover is not None and destination.cutover.excludes(dead_letter.event, dead_letter.accepted_at_ms):
+        return DryRun((), (), (), (_SHADOW,))
     try:
         return _run(dead_letter, destination, now_s, since)
     except Exception as error:
@@ -107,21 +124,67 @@ def _run_alone(dead_letter: DeadLetter, destination: mapping.Destination, now_s:
 
 
 def _run(dead_letter: DeadLetter, destination: mapping.Destination, now_s: float, since: _Since) -> DryRun:
-    translation = mapping.translate(dead_letter.event, destination, now_s)
-    bodies = tuple(operation.body for operation in translation.operations)
+    translation = mapping.translate(dead_letter.event, destination, dead_letter.accepted_at_ms / 1000)
+    mapped = _mapped(dead_letter, translation.operations, since)
     failures = tuple(f"{failure.name}: {failure.message}" for failure in translation.failures)
+    if mapped.is_late and destination.delivery.after_deletion == "bury":
+        mapped, failures = mapped._replace(operations=(), bodies=()), (*failures, _LATE)
     names = {subscription.index: subscription.name for subscription in destination.subscriptions}
-    new = {names.get(operation.subscription): operation.body for operation in translation.operations}
-    changed = [
-        change
+    pairs = zip(mapped.operations, mapped.bodies, strict=True)
+    new = {names.get(operation.subscription): body for operation, body in pairs}
+    changes_of = [
+        [*_changes(refused.request, new.get(refused.subscription, {}))]
+        if refused.request not in mapped.bodies  # a privacy request has several operations without a subscription
+        else []
         for refused in _refused(dead_letter)
-        if refused.request not in bodies  # a privacy request has several operations without a subscription
-        for change in _changes(refused.request, new.get(refused.subscription, {}))
     ]
-    risks = tuple(_risks(dead_letter, destination, translation.operations, now_s, since))
-    people = frozenset(person for body in bodies for person in named_in(body))
-    sent = wire.bodies(translation.operations, dead_letter.source, dead_letter.event, dead_letter.accepted_at_ms)
-    return DryRun(tuple(sent), failures, tuple(changed[:_MOST_CHANGES]), risks, people)
+    is_rising = destination.delivery.identify_times == "rising"
+    risks = tuple(_risks(dead_letter, mapped, now_s, is_rising=is_rising))
+    if dead_letter.failure.reason == Reason.REJECTED and mapped.bodies and not all(changes_of):
+        risks += (_REPEATED,)
+    if not translation.operations and not failures:
+        risks += (_UNSENT,)
+    people = frozenset(person for body in mapped.bodies for person in named_in(body))
+    return DryRun(mapped.bodies, failures, tuple(chain.from_iterable(changes_of))[:_MOST_CHANGES], risks, people)
+
+
+def _mapped(dead_letter: DeadLetter, operations: tuple[mapping.Operation, ...], since: _Since) -> _Mapped:
+    """Return what would be sent of the operations: without attributes of which a newer value was sent, and without
+    operations on a person who was deleted since."""
+    event, accepted_at_ms = dead_letter.event, dead_letter.accepted_at_ms
+    bodies = wire.bodies(operations, dead_letter.source, event, accepted_at_ms)
+    happened_at_ms = attribute_clocks.client_time_ms(event.get("timestamp"), accepted_at_ms)
+    newest = [
+        _without_stale(operation, body, happened_at_ms, accepted_at_ms, since)
+        for operation, body in zip(operations, bodies, strict=True)
+    ]
+    named = [person for body in bodies for person in named_in(body)] if since.deleted_ms else []
+    identities = Identities(deleted_ms=dict.fromkeys(named, since.deleted_ms))
+    addressed = [
+        wire.addressed(operation.effect, body, identities, happened_at_ms, None)
+        for operation, body in zip(operations, newest, strict=True)
+    ]
+    kept = [pair for pair in zip(operations, addressed, strict=True) if pair[1] is not None]
+    return _Mapped(
+        operations=tuple(operation for operation, _ in kept),
+        bodies=tuple(body for _, body in kept if body is not None),
+        is_stale=newest != bodies,
+        is_late=len(kept) < len(operations),
+    )
+
+
+def _without_stale(
+    operation: mapping.Operation, body: JsonObject, happened_at_ms: int, accepted_at_ms: int, since: _Since
+) -> JsonObject:
+    """Return the update of a person without attributes of which a newer value was sent, see `register.lua`."""
+    if operation.effect != "update" or not attribute_clocks.has_clocks(operation.effect, body):
+        return body
+    at_ms = attribute_clocks.time_of(body, happened_at_ms, accepted_at_ms)
+    named = identifier_changes.identifiers(body)
+    clocks = [since.clocks.get(digest, {}) for digest in (named.person, named.email) if digest]
+    hashes = map(attribute_clocks.hash_of_name, attribute_clocks.names_of(body))
+    is_newest = (all(clock.get(name, 0) <= at_ms for clock in clocks) for name in hashes)
+    return attribute_clocks.without_stale(body, (ord("1" if newest else "0") for newest in is_newest))
 
 
 def _refused(dead_letter: DeadLetter) -> list[Request]:
@@ -134,40 +197,20 @@ def _changes(before: JsonObject, after: JsonObject) -> Iterator[Change]:
     return changes(old, new)
 
 
-def _risks(
-    dead_letter: DeadLetter,
-    destination: mapping.Destination,
-    operations: tuple[mapping.Operation, ...],
-    now_s: float,
-    since: _Since,
-) -> Iterator[str]:
-    happened_at_s = _seconds(dead_letter.event.get("timestamp"), dead_letter.accepted_at_ms / 1000)
-    effects = {operation.effect for operation in operations}
-    if effects & {"update", "object"} and destination.delivery.identify_times == "rising":
-        if max(happened_at_s, _refused_at_s(dead_letter)) < since.last_update_s:
-            yield "older than an update that was sent since: newer values are not overwritten"
-        elif now_s - happened_at_s > TIMES_KEPT_S:
-            overwrites = "object" in effects  # Customer.io knows no times of its attributes
-            effect = "it may overwrite newer values" if overwrites else "Customer.io may drop it as a whole"
-            yield f"older than the hours for which updates are remembered: {effect}"
+def _risks(dead_letter: DeadLetter, mapped: _Mapped, now_s: float, *, is_rising: bool) -> Iterator[str]:
+    event, effects = dead_letter.event, {operation.effect for operation in mapped.operations}
+    happened_at_s = attribute_clocks.client_time_ms(event.get("timestamp"), dead_letter.accepted_at_ms) / 1000
+    if mapped.is_stale:
+        yield "older than an update that was sent since: newer values are not overwritten"
+    elif effects & {"update", "object"} and is_rising and now_s - happened_at_s > TIMES_KEPT_S:
+        overwrites = "object" in effects  # Customer.io knows no times of its attributes
+        effect = "it may overwrite newer values" if overwrites else "Customer.io may drop it as a whole"
+        yield f"older than the hours for which updates are remembered: {effect}"
     if "event" in effects:
         is_old = now_s - happened_at_s > _CAMPAIGNS_S
         yield "more than 72 h old: it triggers no campaign" if is_old else "at most 72 h old: it may trigger campaigns"
-    if happened_at_s * 1000 < since.deleted_ms:
+    if mapped.is_late:
         yield "older than the deletion of its person: it is dropped, or buried again with `after_deletion`"
-    irreversible = {operation.body["action"] for operation in operations if operation.effect in mapping.IRREVERSIBLE}
-    for action in sorted(irreversible):
+    pairs = zip(mapped.operations, mapped.bodies, strict=True)
+    for action in sorted({body["action"] for operation, body in pairs if operation.effect in mapping.IRREVERSIBLE}):
         yield f"a {action} cannot be undone"
-
-
-def _refused_at_s(dead_letter: DeadLetter) -> float:
-    """Return the latest time of a refused update: it is remembered like that of an accepted one."""
-    updates = [request for request in _refused(dead_letter) if mapping.effect_of(request.action) == "update"]
-    return max((float(update.request["timestamp"]) for update in updates), default=0.0)
-
-
-def _seconds(timestamp: object, otherwise: float) -> float:
-    try:
-        return datetime.fromisoformat(str(timestamp)).timestamp()
-    except ValueError:
-        return otherwise

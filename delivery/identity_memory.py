@@ -32,7 +32,6 @@ _KINDS = frozenset({"id", "email", "cio_id"})
 TIMES_KEPT_S: Final = keys.TIMES_KEPT_S
 _CREATES, _UPDATES, _MERGES = "c", "u", "m"  # one byte each
 _TRUSTED, _NOT_TRUSTED = b"t", b"-"
-_TIME_DIGITS = 10
 _PAGE = 1000
 
 
@@ -204,30 +203,41 @@ def erase_addresses(queue: Queue, clocks: Iterable[bytes], owners: Collection[by
     return erased
 
 
-def last_updates_s(queue: Queue, keys_of_events: Sequence[Sequence[bytes]]) -> list[int]:
-    """Return for each event, by the digests of its ordering keys, the time of the last update that was sent for any of
-    them (Unix seconds), as far as it is remembered; else 0."""
-    return _latest(queue, keys.IDENTIFIED, TIMES_KEPT_S, _TIME_DIGITS, keys_of_events)
+def clocks_of(queue: Queue, digests: Collection[bytes]) -> dict[bytes, dict[bytes, int]]:
+    """Return the attribute clocks of people by digest, as `attribute_clocks.read_clocks` does; of an address those of
+    its person."""
+    stored = _clocks_stored(queue, digests)
+    owners = {digest: value for digest, value in stored.items() if len(value) == keys.DIGEST_BYTES}
+    stored |= _clocks_stored(queue, set(owners.values()) - stored.keys())
+    return {digest: attribute_clocks.read_clocks(stored.get(owners.get(digest, digest), b"")) for digest in stored}
+
+
+def _clocks_stored(queue: Queue, digests: Collection[bytes]) -> dict[bytes, bytes]:
+    current, older = _remembered(queue, keys.ATTRIBUTE_CLOCKS, TIMES_KEPT_S, list(digests))
+    return older | current
 
 
 def deletions_ms(queue: Queue, keys_of_events: Sequence[Sequence[bytes]]) -> list[int]:
     """Return for each event, by the digests of its ordering keys, when one of these people was deleted last (Unix ms),
     as far as it is remembered; else 0."""
-    return _latest(queue, keys.DELETED, queue.join_s, keys.TIME_DIGITS, keys_of_events)
-
-
-def _latest(
-    queue: Queue, key: keys.Key, generation_s: int, digits: int, keys_of_events: Sequence[Sequence[bytes]]
-) -> list[int]:
-    """Return the greatest time with which the values of a key begin, by the digests of each event; 0 without any."""
     digests = list(dict.fromkeys(person for event in keys_of_events for person in event))
-    if not digests:
-        return [0] * len(keys_of_events)
-    generation = int(queue.client.time()[0]) // generation_s
     times: dict[bytes, int] = {}
-    for number in (generation, generation - 1):
-        found = cast(list[bytes | None], queue.client.hmget(key.of(queue.name, number), digests))
-        for person, value in zip(digests, found, strict=True):
-            if value is not None:
-                times[person] = max(times.get(person, 0), int(value[:digits]))
+    for values in _remembered(queue, keys.DELETED, queue.join_s, digests):
+        for person, value in values.items():
+            times[person] = max(times.get(person, 0), int(value[: keys.TIME_DIGITS]))
     return [max((times.get(person, 0) for person in event), default=0) for event in keys_of_events]
+
+
+def _remembered(
+    queue: Queue, key: keys.Key, generation_s: int, digests: list[bytes]
+) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
+    """Return what is stored of these digests, of the current generation and of the one before."""
+    generation = int(queue.client.time()[0]) // generation_s
+    found = [
+        cast(list[bytes | None], queue.client.hmget(key.of(queue.name, number), digests)) if digests else []
+        for number in (generation, generation - 1)
+    ]
+    current, older = (
+        {digest: value for digest, value in zip(digests, values, strict=True) if value is not None} for values in found
+    )
+    return current, older

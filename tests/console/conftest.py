@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,19 +54,27 @@ class Console:
 @pytest.fixture(scope="module")
 def console(redis_server: RedisServer) -> Iterator[Console]:
     """A console over a shop with a day's events."""
-    with Pipeline(redis_server.url, workers=1, config=CONFIG, SEGUE_SETTLE_S="0.05", SEGUE_SWEEP_S="0.2") as running:
-        port = str(free_port())
-        environment = running.environment | {"SEGUE_CONSOLE_PORT": port, "SEGUE_CONSOLE_AUTH": "none"}
-        command = [sys.executable, "-m", "console.cli", "console"]
-        with subprocess.Popen(command, env=environment, stdout=2) as process:
-            try:
-                url = f"http://127.0.0.1:{port}"
-                wait_until(lambda: _answers(url), "the console answers")
-                open_shop(running)
-                yield Console(url, running)
-            finally:
-                process.terminate()
-                process.wait(timeout=15)
+    with (
+        Pipeline(redis_server.url, workers=1, config=CONFIG, SEGUE_SETTLE_S="0.05", SEGUE_SWEEP_S="0.2") as running,
+        served(running, SEGUE_CONSOLE_AUTH="none") as url,
+    ):
+        open_shop(running)
+        yield Console(url, running)
+
+
+@contextmanager
+def served(pipeline: Pipeline, **variables: str) -> Iterator[str]:
+    """Run a console of the pipeline with these variables, and yield its address."""
+    port = str(free_port())
+    environment = pipeline.environment | {"SEGUE_CONSOLE_PORT": port} | variables
+    with subprocess.Popen([sys.executable, "-m", "console.cli", "console"], env=environment, stdout=2) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_until(lambda: _answers(url), "the console answers")
+            yield url
+        finally:
+            process.terminate()
+            process.wait(timeout=15)
 
 
 @pytest.fixture(scope="module")

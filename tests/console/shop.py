@@ -33,6 +33,17 @@ requests_per_s = 400
 if = "properties.internal = true"
 action = "drop"
 """
+# What corrects both kinds of dead letters of the shop, as the workbench takes it.
+CORRECTED: Final = """
+[[subscriptions]]
+name = "Track Page View"
+mapping.url = "$.name"
+
+[[filters]]
+if = "type = 'identify'"
+action = "block"
+fields = { traits = ["bio"] }
+"""
 _PRODUCTS: Final = ("Linen shirt", "Walking boots", "Rain jacket", "Wool socks", "Canvas bag")
 
 

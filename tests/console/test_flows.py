@@ -11,7 +11,6 @@ from playwright.sync_api import Browser, Page, expect
 import lanes
 from tests.console.conftest import Console, Visitor
 from tests.console.shop import ADA, QUEUE, page
-from tests.pipeline import wait_until
 from tests.unit.console.web.browsing import HOSTILE
 
 
@@ -30,18 +29,6 @@ def plan(page: Page) -> str:
     button = page.get_by_role("button", name=re.compile("^Replay [0-9,]+ dead letters?$"))
     expect(button).to_be_visible()
     return button.inner_text()
-
-
-def test_refused_credentials_are_said_in_words_and_nothing_is_buried(console: Console, visitor: Visitor) -> None:
-    before = dead(console)
-    console.pipeline.faults(status_401=1.0)
-    try:
-        console.pipeline.send([{"type": "track", "event": "x", "userId": "k", "messageId": "key"}])
-        wait_until(lambda: "journeys sends nothing: the credentials" in visitor.go("/").content(), "the page says so")
-    finally:
-        console.pipeline.faults()
-    wait_until(lambda: "sends nothing" not in visitor.go("/").content(), "the destination delivers again")
-    assert dead(console) == before
 
 
 def test_the_order_of_a_person_is_found_in_two_steps(visitor: Visitor) -> None:

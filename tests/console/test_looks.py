@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -15,11 +16,12 @@ from playwright.sync_api import Browser, Page, expect
 
 import lanes
 from tests.console.conftest import NARROW, WIDE, Console, Visitor
-from tests.console.shop import ADA, QUEUE, order
+from tests.console.shop import ADA, CORRECTED, QUEUE, order
 
 # With PICTURES=1 the pictures of docs/console.md are taken anew (`make pictures`).
 IMAGES: Final = Path("docs/images") if os.environ.get("PICTURES") else None
 PERSON: Final = f"/people/{lanes.digest(f'email:{ADA}').hex()}"
+# Every page: a new one is one line. STEPS has what is done on a page before it is looked at.
 PAGES: Final = {
     "overview": "/",
     "live": "/live",
@@ -33,6 +35,7 @@ PAGES: Final = {
     "skip": "/skip/journeys?reason=rejected",
     "destinations": "/destinations",
     "destination": f"/destinations/{QUEUE}",
+    "figures": f"/destinations/{QUEUE}#charts",
     "workbench": f"/destinations/{QUEUE}/workbench",
     "tester": "/tester",
     "sources": "/sources",
@@ -40,7 +43,6 @@ PAGES: Final = {
     "about": "/about",
     "not-found": "/nowhere",
 }
-PICTURED: Final = ("overview", "live", "person", "dead-letters", "dead-letter", "plan", "destination", "tester")
 SCHEMES: Final[tuple[Any, ...]] = ("light", "dark")
 RULES: Final = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 
@@ -60,17 +62,35 @@ def addresses(chromium: Browser, console: Console) -> dict[str, str]:
     return PAGES | {"dead-letter": first, "plan": plan}
 
 
+def try_event(page: Page, _: Console) -> None:
+    page.get_by_role("button", name="Test", exact=True).click()
+    page.get_by_role("heading", name=QUEUE, exact=True).scroll_into_view_if_needed()
+    page.mouse.wheel(0, 400)
+
+
+def compare(page: Page, _: Console) -> None:
+    text = page.get_by_label("Presets, subscriptions and filters as TOML")
+    text.fill(text.input_value() + CORRECTED)
+    page.get_by_role("button", name="Compare").click()
+    page.locator("#result").scroll_into_view_if_needed()
+
+
+def watch(page: Page, console: Console) -> None:
+    console.go_live(page)
+    passing = [order(random.Random(number), number, f"customer-{number}") for number in range(2_000, 2_012)]
+    console.pipeline.send([event | {"messageId": str(time.time_ns() + at)} for at, event in enumerate(passing)])
+    expect(page.locator("#tail")).to_contain_text("filtered")
+    page.locator("#tail summary").nth(3).click()
+    page.evaluate("scrollTo(0, 0)")
+
+
+STEPS: Final[dict[str, Callable[[Page, Console], None]]] = {"live": watch, "tester": try_event, "workbench": compare}
+
+
 def show(visitor: Visitor, console: Console, name: str, path: str) -> Page:
     page = visitor.go(path)
-    if name == "live":
-        console.go_live(page)
-        passing = [order(random.Random(number), number, f"customer-{number}") for number in range(2_000, 2_012)]
-        console.pipeline.send([event | {"messageId": str(time.time_ns() + at)} for at, event in enumerate(passing)])
-        expect(page.locator("#tail")).to_contain_text("filtered")
-        page.locator("#tail summary").nth(3).click()
-        page.evaluate("scrollTo(0, 0)")
-    if name == "tester":
-        page.get_by_role("button", name="Test", exact=True).click()
+    if name in STEPS:
+        STEPS[name](page, console)
     return page
 
 
@@ -95,14 +115,11 @@ def test_a_page_has_no_fault_of_accessibility_and_fits(
 
 
 def test_pictures_of_pages(chromium: Browser, console: Console, addresses: dict[str, str], tmp_path: Path) -> None:
-    names = PICTURED if IMAGES else PICTURED[:1]
+    names = PAGES if IMAGES else ["overview"]
     for name, size, scheme in product(names, (WIDE, NARROW), SCHEMES):
         visitor = Visitor(chromium, console.url, color_scheme=scheme, viewport=size)
         page = show(visitor, console, name, addresses[name])
         picture = (IMAGES or tmp_path) / f"console-{name}-{size['width']}-{scheme}.png"
-        if name == "tester":
-            page.get_by_role("heading", name=QUEUE).scroll_into_view_if_needed()
-            page.mouse.wheel(0, 400)
         page.screenshot(path=picture)
         assert picture.stat().st_size > 5_000
         visitor.context.close()

@@ -293,6 +293,7 @@ def test_a_dry_run_counts_what_would_be_sent_and_changes_nothing(client: redis.R
         "risk:more than 72 h old: it triggers no campaign": 1,
         "risk:older than the hours for which updates are remembered: Customer.io may drop it as a whole": 1,
         "risk:a delete cannot be undone": 1,
+        "risk:the same request was refused before: Customer.io probably refuses it again": 2,
     }
     assert {key: client.dump(key) for key in client.keys("*:dead")} == before
     assert lanes.stats(queue_of(client, QUEUE)).waiting == 0
@@ -313,6 +314,7 @@ def test_a_dry_run_of_a_refused_privacy_request_compares_each_of_its_operations(
         "changed": 0,
         "operation:person delete": 2,
         "risk:a delete cannot be undone": 1,
+        "risk:the same request was refused before: Customer.io probably refuses it again": 1,
     }
 
 
@@ -324,9 +326,67 @@ def test_an_update_that_is_older_than_one_sent_since_is_a_risk(client: redis.Red
     send_events(client, {"type": "identify", "traits": {"name": "Joe"}, "timestamp": now, "messageId": "newer"})
     work(client, destination)
 
-    risks = [name for name in replay(client, destination, mode="dry_run").figures if name.startswith("risk:")]
+    figures = replay(client, destination, mode="dry_run").figures
 
+    risks = [name for name in figures if name.startswith("risk:")]
     assert risks == ["risk:older than an update that was sent since: newer values are not overwritten"]
+    assert figures["change:attributes.name"] == 1
+
+
+def test_an_update_that_is_older_than_one_of_other_attributes_is_none(client: redis.Redis) -> None:
+    """Each attribute has a clock of its own."""
+    destination = configured()
+    hour_ago = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3600))
+    send_events(client, {"type": "identify", "traits": {"name": "Jo"}, "timestamp": hour_ago})
+    work(client, destination, **{"None": refused()})
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    send_events(client, {"type": "identify", "traits": {"plan": "pro"}, "timestamp": now, "messageId": "newer"})
+    work(client, destination)
+
+    figures = replay(client, destination, mode="dry_run").figures
+
+    assert figures["changed"] == 0
+    assert [name for name in figures if name.startswith("risk:older")] == []
+
+
+def test_a_dry_run_says_of_how_many_nothing_would_be_sent(client: redis.Redis) -> None:
+    send_events(client, track("bad"), {"type": "page", "properties": {}, "messageId": "page"})
+    work(client, configured(), bad=refused())
+    switched_off = {**CREDENTIALS, "presets": {"Track Event": False}}
+    destination = mapping.destinations({"destinations": {QUEUE: switched_off}})[QUEUE]
+
+    figures = replay(client, destination, mode="dry_run").figures
+
+    assert figures["risk:a filter excludes it, or no subscription takes it: nothing is sent"] == 1
+    assert (figures["fail_again"], figures.get("people", 0)) == (1, 0)
+
+
+def test_a_dry_run_sends_no_shadow_event(client: redis.Redis) -> None:
+    send_events(client, track("bad"))
+    work(client, configured(), bad=refused())
+    shadow = {**CREDENTIALS, "mode": "shadow"}
+    destination = mapping.destinations({"destinations": {QUEUE: shadow}})[QUEUE]
+
+    figures = replay(client, destination, mode="dry_run").figures
+
+    assert [name for name in figures if name.startswith(("operation:", "risk:"))] == [
+        "risk:the destination sends no events of this time: it is recorded as a shadow event"
+    ]
+
+
+def test_a_dry_run_has_the_failures_of_a_deleted_person_where_late_events_are_buried(client: redis.Redis) -> None:
+    destination, queue = configured(after_deletion="bury"), queue_of(client, QUEUE)
+    send_events(client, track("bad"))
+    work(client, destination, bad=refused())
+    deleted = {"identifiers": {"id": "jo"}}
+    identity_memory.remember(queue, [identity_memory.Change("delete", deleted, int(time.time() * 1000))])
+
+    figures = replay(client, destination, mode="dry_run").figures
+
+    assert (figures["fail_again"], figures.get("operation:person event")) == (1, None)
+    replay(client, destination)
+    assert work(client, destination) == []
+    assert [dead.failure.reason for dead in dead_letters(client)] == ["deleted"]
 
 
 def test_what_became_of_the_person_since_and_campaigns_are_risks(client: redis.Redis) -> None:
@@ -341,10 +401,11 @@ def test_what_became_of_the_person_since_and_campaigns_are_risks(client: redis.R
     figures = replay(client, destination, mode="dry_run").figures
 
     assert {name: count for name, count in figures.items() if name.startswith("risk:")} == {
-        "risk:at most 72 h old: it may trigger campaigns": 2,
+        "risk:at most 72 h old: it may trigger campaigns": 1,
         "risk:older than the deletion of its person: it is dropped, or buried again with `after_deletion`": 1,
+        "risk:the same request was refused before: Customer.io probably refuses it again": 1,
     }
-    assert figures["people"] == 2
+    assert (figures["operation:person event"], figures["people"]) == (1, 1)  # of the other person
     assert not client.keys("*:people")
 
 
