@@ -22,10 +22,11 @@ from console.web.pages import (
     signing,
     sources,
     tester,
+    transfers,
     workbench,
 )
 from console.web.state import State
-from console.web.visit import Fields, Redirect, Result, Visit
+from console.web.visit import MOST_BODY, Fields, Redirect, Result, Visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class Rule:
     permission: Permission
     page: Callable[[Visit], Result] | None = None
     raw: Callable[[State, Request, Fields], Result | Response] | None = None
+    most_body: int = MOST_BODY  # bytes of a POST
+    takes_file: bool = False  # its form has a file
 
 
 def _get(path: str, page: Callable[[Visit], Result], permission: Permission = "look") -> Rule:
@@ -72,6 +75,12 @@ ROUTES: Final = (
     _post("/replays/{destination}/{id}/cancel", plans.cancel, "replay"),
     _get("/skip/{destination}", plans.skip_plan),
     _post("/skip/{destination}", plans.skip, "skip"),
+    _get("/purge/{destination}", plans.purge_plan),
+    _post("/purge/{destination}", plans.purge, "purge"),
+    _post("/export/{destination}", transfers.export, "export"),
+    _get("/import", transfers.form),
+    Rule("POST", "/import", "import", transfers.plan, most_body=transfers.MOST_BODY, takes_file=True),
+    Rule("POST", "/import/lines", "import", transfers.add, most_body=transfers.MOST_BODY),
     _get("/people", people.form),
     _post("/people", people.find, "find"),
     _get("/people/{digest}", people.page),

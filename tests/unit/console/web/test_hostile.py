@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import quote
 
+import orjson
 import pytest
 import redis
 
@@ -103,6 +104,15 @@ def test_a_hostile_text_of_the_user_is_text_in_the_answer(state: State, text: st
         browser.get(f"/about?done={quote(text)}"),
     ):
         assert answer.status_code in (200, 303, 400, 404), answer.text
+        check(answer.text)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_text_of_an_admin_is_text_in_the_answer(state: State, text: str) -> None:
+    browser = Browser(state, "admin")
+    line = orjson.dumps({"source": "demo", "event": {text: text}, "failure": {"class": "invalid", text: 1}})
+    for answer in (browser.upload("/import", line), browser.upload("/import", text.encode(), destination=text)):
+        assert answer.status_code in (200, 400), answer.text
         check(answer.text)
 
 
