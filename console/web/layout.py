@@ -38,6 +38,8 @@ _NOTICES: Final = {
     "removed": "The dead letters are removed. Events behind them go on.",
     "changed": "The number of dead letters changed meanwhile, so this is a new plan.",
     "imported": "The dead letters are imported. A replay sends their events.",
+    "erased": "The person is erased. The receipt is kept.",
+    "unsuppressed": "Events of this person are accepted again. The request to Customer.io is on the queue.",
     "edited": "The event is changed. A replay sends it.",
     "revealed": "Identities and contents are shown for 15 minutes. This is recorded.",
     "hidden": "Identities and contents are masked again.",

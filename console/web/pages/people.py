@@ -17,7 +17,7 @@ from ingest.access import sources
 from lanes.keys import DIGEST_BYTES
 from mapping.ordering_keys import IdentifierScheme, key_fault, person_key
 
-_DIGEST: Final = re.compile(rf"[0-9a-f]{{{2 * DIGEST_BYTES}}}")
+DIGEST: Final = re.compile(rf"[0-9a-f]{{{2 * DIGEST_BYTES}}}")
 _LONGEST: Final = 500
 _LAST_ATTEMPT: Final = "the last one: "  # what follows it is of Customer.io
 KINDS: Final = (
@@ -61,7 +61,7 @@ def find(visit: Visit) -> Result:
 def page(visit: Visit) -> Result:
     """Show the person whose ordering key has this digest."""
     digest = visit.parts["digest"]
-    if not _DIGEST.fullmatch(digest):
+    if not DIGEST.fullmatch(digest):
         raise NotFound("People are addressed by the digest of an ordering key: 16 hexadecimal digits.")
     names = visit.session.chosen(visit.destination)
     found = lanes_view.gather(visit.session, names, digest)
