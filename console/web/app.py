@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 import lanes
 from console.errors import CommandError
-from console.web import layout, rendering, users
+from console.web import cookies, layout, rendering, users
 from console.web.access import User
 from console.web.guard import Guard
 from console.web.routes import ROUTES, Rule
@@ -138,6 +138,7 @@ def _result(state: State, rule: Rule, user: User | None, request: Request, body:
         query=fields_of(request.url.query),
         form=form,
         upload=upload,
+        cookies=request.cookies,
     )
     result = rule.page(visit)
     if rule.method == "POST":
@@ -155,17 +156,18 @@ def _response(state: State, user: User | None, request: Request, result: Result 
         return StreamingResponse(result.chunks, media_type=result.media_type, headers=saved)
     if _wants_json(request):
         return Response(encoded(result.data) + b"\n", result.status, media_type="application/json")
-    values = {**layout.values(state, user, request.url.path, request.url.query), **result.shown}
+    seen = result.cookies.get(cookies.SEEN, (request.cookies.get(cookies.SEEN), 0))[0]
+    values = {**layout.values(state, user, request.url.path, request.url.query, seen), **result.shown}
     values |= {"data": result.data, "title": result.title, "command": result.command}
     page = HTMLResponse(rendering.html(result.template, values), result.status)
     return _with_cookies(page, state, request, result.cookies)
 
 
 def _with_cookies(
-    response: Response, state: State, request: Request, cookies: Mapping[str, tuple[str, int]]
+    response: Response, state: State, request: Request, values: Mapping[str, tuple[str, int]]
 ) -> Response:
     is_secure = users.is_secure(request, state.session.settings)
-    for name, (value, seconds) in cookies.items():
+    for name, (value, seconds) in values.items():
         response.set_cookie(name, value, seconds, httponly=True, samesite="strict", secure=is_secure)
     return response
 

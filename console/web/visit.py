@@ -74,6 +74,7 @@ class Visit:
     query: Fields = field(default_factory=dict)
     form: Fields = field(default_factory=dict)
     upload: bytes = b""  # the file of the form
+    cookies: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def session(self) -> Session:

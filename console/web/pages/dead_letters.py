@@ -10,7 +10,7 @@ import orjson
 import lanes
 from console.dead import editing, listing
 from console.errors import CommandError
-from console.web import audit_log, choice
+from console.web import audit_log, choice, cookies, layout
 from console.web.choice import Choice
 from console.web.pages import people
 from console.web.visit import NotFound, Page, Redirect, Result, Visit, address
@@ -47,17 +47,25 @@ def page(visit: Visit) -> Result:
         "picked": queue.name,
         "has_all": False,
     }
+    seen = {cookies.SEEN: layout.seen_now(visit.state, queue.name, visit.cookies.get(cookies.SEEN))}
     command = f"segue dead list {chosen.options} --destination {queue.name}".replace("  ", " ")
     if visit.asked("view") != "list":
         rows = visit.state.groups.of(queue, chosen.wanted)
         shown |= {"groups": rows, "count": sum(row["count"] for row in rows)}
-        return Page(template="dead.html", title="Dead letters", data=rows, command=f"{command} --group", shown=shown)
+        return Page(
+            template="dead.html",
+            title="Dead letters",
+            data=rows,
+            command=f"{command} --group",
+            shown=shown,
+            cookies=seen,
+        )
     after = _number(visit.asked("after"))
     found, read_to = _listed(queue, chosen.wanted, after)
     rows = [_row(visit, queue.name, dead_letter) for dead_letter in found]
     shown |= {"rows": rows, "read_to": read_to, "after": after}
     data = [masked(visit, listing.listed_json(visit.session, queue.name, each)) for each in found]
-    return Page(template="dead.html", title="Dead letters", data=data, command=command, shown=shown)
+    return Page(template="dead.html", title="Dead letters", data=data, command=command, shown=shown, cookies=seen)
 
 
 def find(visit: Visit) -> Result:

@@ -200,7 +200,7 @@ _LAYOUT: dict[str, Any] = {
     "notice": "",
     "cause": None,
     "more_causes": 0,
-    "badge": 0,
+    "badge": {"new": 0, "blocking": 0},
     "auth": "none",
     "title": "x",
     "command": "",
