@@ -28,7 +28,7 @@ NAVIGATION: Final = (
     ("/about", "About", "b"),
 )
 # Pages whose address may name a destination.
-_OF_DESTINATION: Final = ("/dead", "/people", "/replays", "/activity")
+_OF_DESTINATION: Final = ("/dead", "/people", "/replays")
 _NO_BADGE: Final = {"new": 0, "blocking": 0}
 # What a POST did, by the field `done` of the address to which it leads.
 _NOTICES: Final = {

@@ -97,6 +97,7 @@ ROUTES: Final = (
     _post("/tester/send", sending.send, "send"),
     _get("/sources", sources.page),
     _get("/activity", activity.page),
+    _get("/activity/export", activity.export),
     _get("/about", about.page),
     _post("/reveal", signing.reveal, "reveal"),
     _post("/hide", signing.hide, "look"),
