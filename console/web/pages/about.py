@@ -58,7 +58,8 @@ def _libraries() -> list[dict[str, str]]:
     found = []
     for name in sorted(match[0] for text in required if (match := _NAME.match(text))):
         package = metadata.metadata(name)
-        named = [*(package.get_all("License-Expression") or ()), *(package.get_all("License") or ())]
-        licence = next(iter(named), "see its package").splitlines()[0]
+        classified = [text for text in package.get_all("Classifier") or () if text.startswith("License ::")]
+        named = [*(package.get_all("License-Expression") or ()), *(package.get_all("License") or ()), *classified]
+        licence = next(iter(named), "see its package").splitlines()[0].rpartition(":: ")[2]
         found.append({"name": name, "version": package["Version"], "licence": licence})
     return found
