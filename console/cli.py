@@ -314,8 +314,8 @@ def try_event(
             continue
         for part in trial.render(verbose=verbose):
             out.print(part, soft_wrap=True)
-        for item, outcome in sent:
-            out.print(tester.outcome_line(item, outcome), soft_wrap=True)
+        for request, outcome in sent:
+            out.print(tester.outcome_line(request, outcome), soft_wrap=True)
         if trial.requests and not send:
             print_line("nothing was sent; --send sends the requests")
     found = [] if expected is None else tester.unexpected(expected, trials)
