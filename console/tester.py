@@ -140,7 +140,8 @@ def tried(
 
     Nothing is sent. An event with a `messageId` and the same time always has the same result.
     """
-    now_s, url = now_s or time.time(), session.settings.track_url or destination.url
+    now_s = time.time() if now_s is None else now_s
+    url = session.settings.track_url or destination.url
     name = source.name if source else _NO_SOURCE
     try:
         completed = _completed(event, source, session.destinations, now_s)

@@ -135,10 +135,10 @@ def _result(state: State, rule: Rule, user: User | None, request: Request, body:
         user=user,
         address=target,
         parts=request.path_params,
+        cookies=request.cookies,
+        upload=upload,
         query=fields_of(request.url.query),
         form=form,
-        upload=upload,
-        cookies=request.cookies,
     )
     result = rule.page(visit)
     if rule.method == "POST":

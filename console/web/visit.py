@@ -71,10 +71,10 @@ class Visit:
     user: User
     address: str  # path and query
     parts: Mapping[str, str] = field(default_factory=dict)  # of the path
+    cookies: Mapping[str, str] = field(default_factory=dict)
+    upload: bytes = b""  # the file of the form
     query: Fields = field(default_factory=dict)
     form: Fields = field(default_factory=dict)
-    upload: bytes = b""  # the file of the form
-    cookies: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def session(self) -> Session:
@@ -128,8 +128,8 @@ class Page:
     data: Any  # the JSON, with the names of the command
     command: str = ""  # that prints the same
     shown: Mapping[str, Any] = field(default_factory=dict)  # what the template needs besides
-    status: int = 200
     cookies: Mapping[str, tuple[str, int]] = field(default_factory=dict)  # as of a Redirect
+    status: int = 200
 
 
 @dataclass(frozen=True, slots=True)

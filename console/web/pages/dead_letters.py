@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any, Final
 
@@ -34,7 +35,13 @@ REMEDIES: Final = {
 
 def page(visit: Visit) -> Result:
     """Show the kinds of errors, or with `view=list` the dead letters, that match the filter of the address."""
-    queue, chosen = queue_of(visit), choice.of(visit.query, visit.user)
+    queue = queue_of(visit)
+    seen = layout.seen_now(visit.state, queue.name, visit.cookies.get(cookies.SEEN))
+    return replace(_page(visit, queue), cookies={cookies.SEEN: seen})
+
+
+def _page(visit: Visit, queue: lanes.Queue) -> Page:
+    chosen = choice.of(visit.query, visit.user)
     shown: dict[str, Any] = {
         "destination": queue.name,
         "chosen": chosen,
@@ -47,25 +54,17 @@ def page(visit: Visit) -> Result:
         "picked": queue.name,
         "has_all": False,
     }
-    seen = {cookies.SEEN: layout.seen_now(visit.state, queue.name, visit.cookies.get(cookies.SEEN))}
     command = f"segue dead list {chosen.options} --destination {queue.name}".replace("  ", " ")
     if visit.asked("view") != "list":
         rows = visit.state.groups.of(queue, chosen.wanted)
         shown |= {"groups": rows, "count": sum(row["count"] for row in rows)}
-        return Page(
-            template="dead.html",
-            title="Dead letters",
-            data=rows,
-            command=f"{command} --group",
-            shown=shown,
-            cookies=seen,
-        )
+        return Page(template="dead.html", title="Dead letters", data=rows, command=f"{command} --group", shown=shown)
     after = _number(visit.asked("after"))
     found, read_to = _listed(queue, chosen.wanted, after)
     rows = [_row(visit, queue.name, dead_letter) for dead_letter in found]
     shown |= {"rows": rows, "read_to": read_to, "after": after}
     data = [masked(visit, listing.listed_json(visit.session, queue.name, each)) for each in found]
-    return Page(template="dead.html", title="Dead letters", data=data, command=command, shown=shown, cookies=seen)
+    return Page(template="dead.html", title="Dead letters", data=data, command=command, shown=shown)
 
 
 def find(visit: Visit) -> Result:

@@ -6,6 +6,7 @@ each step would remove and has the buttons; the receipt has an address without t
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import lanes
@@ -13,7 +14,7 @@ import mapping
 from console import forget
 from console.errors import CommandError
 from console.web import audit_log
-from console.web.pages.people import DIGEST
+from console.web.pages.people import require_digest
 from console.web.visit import NotFound, Page, Redirect, Result, Visit, address
 from mapping import Person
 from privacy import erasure, purge, receipts
@@ -21,6 +22,7 @@ from privacy.purge import ErasureContext
 
 _KINDS: Final = ("user_ids", "emails", "anonymous_ids")
 _REQUESTS: Final[dict[str, mapping.PrivacyAction | None]] = {"erase": None, "delete": "delete", "suppress": "suppress"}
+_DIGEST: Final = re.compile("[0-9a-f]{16}")
 _MOST: Final = 50  # identities of a kind
 
 
@@ -74,7 +76,7 @@ def receipts_page(visit: Visit) -> Result:
         ]
     if not rows:
         raise NotFound("There is no such receipt.")
-    shown = {"kinds": forget.KINDS, "others": [each for each in others if DIGEST.fullmatch(each)]}
+    shown = {"kinds": forget.KINDS, "others": [each for each in others if _DIGEST.fullmatch(each)]}
     return Page(template="receipts.html", title="Receipt", data=rows, command="segue receipts", shown=shown)
 
 
@@ -104,10 +106,7 @@ def _lines(text: str) -> list[str]:
 
 def _digest(visit: Visit) -> bytes:
     """Return the digest of the address. Raises NotFound."""
-    digest = visit.parts["digest"]
-    if not DIGEST.fullmatch(digest):
-        raise NotFound("People are addressed by the digest of an ordering key: 16 hexadecimal digits.")
-    return bytes.fromhex(digest)
+    return bytes.fromhex(require_digest(visit.parts["digest"]))
 
 
 def _page(visit: Visit, given: dict[str, Any], rows: list[dict[str, Any]] | None = None) -> Page:
