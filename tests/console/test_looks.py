@@ -64,6 +64,13 @@ def show(visitor: Visitor, name: str, path: str) -> Page:
     page = visitor.go(path)
     if name == "tester":
         page.get_by_role("button", name="Test", exact=True).click()
+    elif name == "import":
+        bad = {"name": "dead.jsonl", "mimeType": "application/x-ndjson", "buffer": b'{"source": 1}\n'}
+        page.get_by_label("JSON lines").set_input_files(bad)  # type: ignore[arg-type]
+        page.get_by_role("button", name="Show what would come in").click()
+    elif name == "forget":
+        page.get_by_label("E-mail addresses").fill(ADA)
+        page.get_by_role("button", name="Show what would be removed").click()
     return page
 
 
