@@ -72,7 +72,7 @@ def admin(state: State) -> Browser:
 def result_of(browser: Browser, event: dict[str, Any]) -> tuple[str, dict[str, str]]:
     """Return the page of a test, and the fields of the form that would send its requests."""
     page = browser.post("/tester", event=orjson.dumps(event).decode()).text
-    form = page.partition('action="/tester/send"')[2]
+    form = page.partition('action="/tester/send"')[2].partition("</form>")[0]
     return page, {name: unescape(value) for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', form)}
 
 
