@@ -148,6 +148,26 @@ def test_nothing_is_sent_while_workers_send_nothing(state: State, admin: Browser
     assert "the credentials were refused (HTTP 401)" in answer.text
 
 
+def test_a_shadow_event_is_not_sent(
+    redis_server: RedisServer, redis_client: redis.Redis, service: Service, tmp_path: Path
+) -> None:
+    redis_client.ping()
+    config = tmp_path / "segue.toml"
+    config.write_text(TWO, encoding="utf-8")
+    admin = Browser(state_of(redis_server.url, config=config), "admin")
+    _, form = result_of(admin, ORDER)
+    config.write_text(TWO.replace("[destinations.demo]", '[destinations.demo]\nmode = "shadow"'), encoding="utf-8")
+    admin = Browser(state_of(redis_server.url, config=config), "admin")
+
+    page, hidden = result_of(admin, ORDER)
+    answer = admin.post("/tester/send", **form)
+
+    assert "A shadow event: workers send nothing of it" in page
+    assert hidden == {}
+    assert (answer.status_code, service.bodies) == (400, [])
+    assert "this is a shadow event of demo" in answer.text
+
+
 def test_an_operator_tests_and_has_no_button_to_send(state: State, service: Service) -> None:
     page, form = result_of(Browser(state, "operator"), ORDER)
 
