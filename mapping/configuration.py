@@ -42,8 +42,8 @@ from mapping.directives import ROOT_DIRECTIVE, lint, validate_mapping
 from mapping.envelope import JsonObject
 from mapping.errors import ConfigurationError, InvalidMapping, InvalidPayload
 from mapping.filters import Filter, compile_filter
+from mapping.filters.integrations import DEFAULT_NAMES
 from mapping.fql import FqlError, parse, warnings
-from mapping.integrations import DEFAULT_NAMES
 from mapping.ordering_keys import IdentifierScheme, key_fault
 from mapping.subscription import SubscriptionRow, compile_subscription, presets
 

@@ -13,7 +13,7 @@ from mapping.cutover import Cutover
 from mapping.delivery import DEFAULTS, Delivery
 from mapping.envelope import JsonObject
 from mapping.filters import Filter, in_order
-from mapping.integrations import DEFAULT_NAMES
+from mapping.filters.integrations import DEFAULT_NAMES
 from mapping.operation import NEEDS_COOLDOWN
 from mapping.ordering_keys import IdentifierScheme
 from mapping.subscription import Subscription, compile_subscription, presets

@@ -36,7 +36,7 @@ CASES: dict[str, dict[str, Any]] = {
     "a device of another platform": DEVICE | {"device": {"token": "t", "platform": "web"}},
     "a removal": PERSON | {"action": "delete_device", "device": {"token": "t"}},
     "a merge": MERGE,
-    "a merge with nobody": MERGE | {"secondary": {}},
+    "a merge without a second person": MERGE | {"secondary": {}},
     "an object": {"type": "object", "action": "identify", "identifiers": {"object_type_id": "1", "object_id": "x"}},
 }
 
