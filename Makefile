@@ -14,8 +14,9 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	touch $(STAMP)
 
+# STAY=1 keeps it running, with the web console, until Control-C.
 demo: $(STAMP)
-	$(BIN)/segue demo
+	$(BIN)/segue demo $(if $(STAY),--stay)
 
 # Two workers. Large tests run one at a time (tests/conftest.py). A plain pytest runs all in one process.
 test: $(STAMP)

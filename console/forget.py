@@ -1,13 +1,13 @@
 """`segue forget`, `segue unsuppress`, `segue receipts`: the person that options name, and results as JSON and text.
 
-`privacy.erasure` erases; this module waits for the workers to finish and prints the receipt.
+`privacy.erasure` erases; this module waits for the workers to finish and prints the receipt. The console uses it too.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Group, RenderableType
 
@@ -19,6 +19,7 @@ from console.operator import operator
 from dead_letters import spill_files
 from delivery import admission
 from delivery.recording import ledger
+from lanes import suppression
 from privacy import erasure, purge, receipts
 from privacy.erasure import Rewrite
 from privacy.purge import ErasureContext
@@ -31,7 +32,7 @@ _ALONE = (
     "erase those that belong to the person by name"
 )
 # Kinds of removed data as receipts count them, and their names in the output.
-_KINDS = {
+KINDS: Final = {
     "events": "events on the queue",
     "dead_letters": "dead letters",
     "spilled": "dead letters in spill files",
@@ -85,13 +86,7 @@ def forget(context: ErasureContext, person: mapping.Person, action: mapping.Priv
     Raises CommandError: a spill file is torn.
     """
     is_alone = purge.all_digests(context, person).is_too_large
-    try:
-        if action is None:
-            receipt, others = erasure.erase(context, person, operator())
-        else:
-            receipt, others = erasure.request(context, person, action, operator())
-    except spill_files.TornFile as error:
-        raise CommandError(f"{error}; repair or remove it, then repeat the command: some data is not erased") from None
+    receipt, others = begin(context, person, action, operator())
     receipt, reason = _wait(context.queue, receipt)
     return {
         "destination": context.destination.name,
@@ -101,6 +96,27 @@ def forget(context: ErasureContext, person: mapping.Person, action: mapping.Priv
         "is_alone": is_alone,
         "waits_for": reason,
     }
+
+
+def begin(
+    context: ErasureContext, person: mapping.Person, action: mapping.PrivacyAction | None, requested_by: str
+) -> tuple[Receipt, set[str]]:
+    """Erase the person at one destination as `forget` does, without waiting for what workers and the ledger do.
+
+    Returns the receipt, and ordering keys of other people that the erased events named. Raises CommandError: a spill
+    file is torn.
+    """
+    try:
+        if action is None:
+            return erasure.erase(context, person, requested_by)
+        return erasure.request(context, person, action, requested_by)
+    except spill_files.TornFile as error:
+        raise CommandError(f"{error}; repair or remove it, then repeat the command: some data is not erased") from None
+
+
+def suppressed(context: ErasureContext, person: mapping.Person) -> int:
+    """Return how many ordering keys of the person are suppressed."""
+    return sum(suppression.suppressed(context.queue, sorted(purge.all_digests(context, person).digests)))
 
 
 def plan(context: ErasureContext, person: mapping.Person) -> dict[str, Any]:
@@ -117,23 +133,33 @@ def report_plans(plans: Sequence[dict[str, Any]]) -> Iterator[str]:
             yield f"  the merged identity {name}"
         if found["is_alone"]:
             yield f"  {_ALONE}"
-        for kind in ("events", "dead_letters", "log"):
-            yield f"  {_KINDS[kind]}: {found[kind]:,}"
+        for kind in KINDS:
+            if kind in found:
+                yield f"  {KINDS[kind]}: {found[kind]:,}"
 
 
 def _wait(queue: lanes.Queue, receipt: Receipt) -> tuple[Receipt, str | None]:
     """Wait until the receipt is done. Return it, and why it cannot be finished now, None when it is done."""
     while receipt.state != "done":
-        if receipt.state == "ledger" and not ledger.runs(queue):
-            return receipt, "no ledger is running; when it runs, it removes the rows of the person"
-        state = admission.read(queue)
-        if receipt.state != "ledger" and heartbeat.count(queue.client) == 0:
-            return receipt, "no worker is running; the next one finishes it"
-        if receipt.state != "ledger" and (state.paused or state.breaker == "open"):
-            return receipt, f"deliveries are stopped ({state.reason}); it is finished when they resume"
+        if reason := waits_for(queue, receipt):
+            return receipt, reason
         time.sleep(_POLL_S)
         receipt = receipts.read(queue, receipt.id) or receipt
     return receipt, None
+
+
+def waits_for(queue: lanes.Queue, receipt: Receipt) -> str | None:
+    """Return why a receipt cannot be finished now; None when it is done, or is being finished."""
+    if receipt.state == "done":
+        return None
+    if receipt.state == "ledger":
+        return None if ledger.runs(queue) else "no ledger is running; when it runs, it removes the rows of the person"
+    if heartbeat.count(queue.client) == 0:
+        return "no worker is running; the next one finishes it"
+    state = admission.read(queue)
+    if state.paused or state.breaker == "open":
+        return f"deliveries are stopped ({state.reason}); it is finished when they resume"
+    return None
 
 
 def report(results: Sequence[dict[str, Any]], rewrite: Rewrite) -> Iterator[str]:
@@ -146,7 +172,7 @@ def report(results: Sequence[dict[str, Any]], rewrite: Rewrite) -> Iterator[str]
         if result["waits_for"]:
             yield f"  {result['waits_for']}; `segue receipts` shows its state"
         for kind, count in result["removed"].items():
-            yield f"  {_KINDS.get(kind, kind)}: {count:,} erased"
+            yield f"  {KINDS.get(kind, kind)}: {count:,} erased"
         for name in result["files"]:
             yield f"  rewritten: {name}"
         if not result["removed"]:

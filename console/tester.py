@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -24,9 +25,9 @@ from console.errors import CommandError
 from console.partial import differences
 from console.session import Session
 from delivery import wire
-from delivery.batching import Request, encode, pack
+from delivery.batching import Item, Request, encode, pack
 from delivery.customerio import TrackApi
-from delivery.outcomes import Delivered, Outcome
+from delivery.outcomes import NOT_SENT, Delivered, Outcome, Paused, Send
 from ingest import events, identities
 from ingest.access import sources
 from ingest.access.permissions import Permissions
@@ -37,6 +38,7 @@ from mapping.envelope import has_more_levels
 
 _TIMEOUT_S = 20.0
 _NAME_BYTES = 100  # of events, pages and screens
+_BEHIND = Paused("not sent, because it is behind one that was not accepted", NOT_SENT)
 _NO_SOURCE = "test"  # in place of a source, when none feeds the destination
 
 
@@ -74,6 +76,12 @@ class Trial:
     @property
     def _decisions(self) -> Sequence[mapping.Decision]:
         return self.explanation.decisions if self.explanation else ()
+
+    @property
+    def mark(self) -> str:
+        """A text that tells its requests, byte for byte, from others."""
+        parts = [part for request in self.requests for part in (request.path.encode(), request.body())]
+        return sha256(b"\n".join(parts)).hexdigest()
 
     def json(self) -> dict[str, Any]:
         """Return `{"destination", "url", "source", "refused", "filtered", "ordering_keys", "subscriptions", "requests":
@@ -169,12 +177,23 @@ def source_for(session: Session, destination: str, name: str | None) -> Source |
     raise CommandError(f'no source "{name}" feeds the destination {destination}; there are {names}')
 
 
-def send(trial: Trial, destination: mapping.Destination) -> list[tuple[Request, Outcome]]:
-    """Send the requests of the trial in their order; return them with their outcomes."""
+def send(
+    trial: Trial, destination: mapping.Destination, steps: Callable[[Send], Send] = lambda send: send
+) -> list[tuple[Item, Outcome]]:
+    """Send the requests of the trial in their order; return their items with their outcomes.
+
+    `steps`: what a request passes before the HTTP call, as `delivery.sender` has it for workers. Requests behind one
+    that was not accepted are not sent, as a worker would not send them.
+    """
     if not trial.requests:
         return []
-    track_api = TrackApi(trial.url, destination.site_id, destination.api_key, _TIMEOUT_S)
-    return [(request, track_api.send(request)[0]) for request in trial.requests]
+    send_one = steps(TrackApi(trial.url, destination.site_id, destination.api_key, _TIMEOUT_S).send)
+    found: list[tuple[Item, Outcome]] = []
+    for request in trial.requests:
+        is_next = all(isinstance(outcome, Delivered) for _, outcome in found)
+        outcomes = send_one(request) if is_next else [_BEHIND] * len(request.items)
+        found += zip(request.items, outcomes, strict=True)
+    return found
 
 
 def outcome_json(outcome: Outcome) -> dict[str, Any]:
@@ -182,12 +201,13 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
     return {"accepted": isinstance(outcome, Delivered), "reason": getattr(outcome, "reason", None)}
 
 
-def outcome_line(request: Request, outcome: Outcome) -> Text:
+def outcome_line(item: Item, outcome: Outcome) -> Text:
     """Return a line for people."""
-    action = request.items[0].action
     if isinstance(outcome, Delivered):
-        return Text(f"sent {action}: accepted", style="green")
-    return Text(f"sent {action}: {outcome.reason}", style="red")
+        return Text(f"sent {item.action}: accepted", style="green")
+    if outcome is _BEHIND:
+        return Text(f"{item.action}: {outcome.reason}", style="red")
+    return Text(f"sent {item.action}: {outcome.reason}", style="red")
 
 
 def unexpected(expected: Sequence[dict[str, Any]], trials: Sequence[Trial]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import redis
@@ -20,10 +20,12 @@ from lanes.cluster import at
 
 _REQUEST: Final = "request"  # the field of the last request; names of processes contain an @
 _KEPT_S: Final = 3600
-# KEYS[1]: the reports; ARGV: the name of the process, its report. Returns the number of the last request. A full Redis
-# runs it: workers report before they deliver.
+# KEYS[1]: the reports; ARGV: the name of the process, its report. The time of Redis, in ms, is stored with it. Returns
+# the number of the last request. A full Redis runs it: workers report before they deliver.
 _REPORT: Final = f"""#!lua flags=allow-oom
-redis.call('HSET', KEYS[1], ARGV[1], redis.call('TIME')[1] .. ' ' .. ARGV[2])
+local time = redis.call('TIME')
+local now = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+redis.call('HSET', KEYS[1], ARGV[1], now .. ' ' .. ARGV[2])
 redis.call('EXPIRE', KEYS[1], {_KEPT_S})
 return redis.call('HGET', KEYS[1], '{_REQUEST}') or '0'
 """
@@ -33,16 +35,19 @@ _POLL_S: Final = 0.1
 @dataclass(slots=True)
 class Process:
     """A running process. `configuration` is the digest of the one that it uses, `request` the last request that it has
-    met, 0 at first; `fault` is why it did not load the file then."""
+    met, 0 at first; `fault` is why it did not load the file then. `ahead_ms` is how far its clock was ahead of that of
+    Redis at its last report."""
 
     name: str
     configuration: str = ""
     request: int = 0
     fault: str | None = None
+    ahead_ms: int = field(default=0, compare=False)
 
     def arguments(self) -> tuple[Any, ...]:
         """Return the arguments of EVAL that report the process; the reply is the number of the last request."""
         report = {"configuration": self.configuration, "request": self.request, "fault": self.fault}
+        report["clock_ms"] = time.time_ns() // 1_000_000
         return _REPORT, 1, keys.CONFIGURATIONS.name, self.name, json.dumps(report)
 
 
@@ -71,13 +76,16 @@ def running(client: redis.Redis, silence_s: float = keys.HEARTBEAT_S) -> list[Pr
 
     A report of the future is older than a step back of the clock.
     """
-    now_s = at(client, keys.CONFIGURATIONS.name).time()[0]
+    seconds, microseconds = at(client, keys.CONFIGURATIONS.name).time()
+    now_ms = 1000 * seconds + microseconds // 1000
     fields: dict[bytes, bytes] = client.hgetall(keys.CONFIGURATIONS.name)  # type: ignore[assignment]
     found = []
     for name, value in sorted(fields.items()):
-        at_s, _, text = value.decode().partition(" ")
-        if name.decode() != _REQUEST and abs(now_s - int(at_s)) <= silence_s:
-            found.append(Process(name.decode(), **json.loads(text)))
+        at_ms, _, text = value.decode().partition(" ")
+        if name.decode() != _REQUEST and abs(now_ms - int(at_ms)) <= 1000 * silence_s:
+            report = json.loads(text)
+            ahead_ms = report.pop("clock_ms") - int(at_ms)
+            found.append(Process(name.decode(), **report, ahead_ms=ahead_ms))
     return found
 
 

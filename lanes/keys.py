@@ -550,7 +550,7 @@ WORKERS = Key(
 CONFIGURATIONS = Key(
     "segue:configurations",
     "hash",
-    "name of a process → Redis time in seconds, digest of its configuration, and why it refused another; "
+    "name of a process → Redis time in ms, its own, digest of its configuration, and why it refused another; "
     "`request` → number of requests to load the file again",
     "1 h after the last process",
     "lanes",

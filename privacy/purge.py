@@ -253,13 +253,14 @@ def plan(context: ErasureContext, person: mapping.Person) -> Plan:
         event.sequence for digest in tied.digests for event in lanes.lane_events(queue, digest, most=_MOST_EVENTS)
     }
     index, names = _Index([removed]), _names_of_primaries(queue)
+    dead = {stored.sequence for page in _pages(queue, context.destination, index) for _, stored in page}
     return Plan(
         followed=tuple(
             sorted(names.get(each, each.hex()) for each in tied.digests - own_digests(context.destination, person))
         ),
         is_alone=tied.is_too_large,
-        events=len(waiting.difference(events_of_others(context, removed))),
-        dead_letters=sum(len(page) for page in _pages(queue, context.destination, index)),
+        events=len(waiting.difference(events_of_others(context, removed), dead)),  # one that blocks is in its lanes
+        dead_letters=len(dead),
         log=delivery_log.count(queue, index.includes),
     )
 

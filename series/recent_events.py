@@ -55,7 +55,7 @@ class RecentEvents:
 
 def read(queue: Queue) -> Iterator[RecentEvent]:
     """Yield the events that are kept."""
-    for name in _names(queue):
+    for name in names(queue):
         for body in cast(list[bytes], queue.client.hvals(name)):
             source, event, _ = unpack(body)
             yield RecentEvent(source, event)
@@ -63,11 +63,11 @@ def read(queue: Queue) -> Iterator[RecentEvent]:
 
 def clear(queue: Queue) -> None:
     """Remove all of them: an erasure does, since each may be of its person."""
-    queue.client.delete(*_names(queue))
+    queue.client.delete(*names(queue))
 
 
 def _write(queue: Queue, field: bytes, body: bytes) -> None:
-    name = _names(queue)[0]
+    name = names(queue)[0]
     with queue.client.pipeline(transaction=True) as pipeline:
         pipeline.hset(name, field, body)
         pipeline.expire(name, 2 * _DAY_S)
@@ -84,7 +84,7 @@ def _field(body: bytes) -> bytes:
     return orjson.dumps([source, event["type"], str(title or "")[:100], random.randrange(SLOTS)])
 
 
-def _names(queue: Queue) -> list[str]:
+def names(queue: Queue) -> list[str]:
     """Return the keys of today and of yesterday."""
     day = int(queue.client.time()[0]) // _DAY_S
     return [keys.RECENT_EVENTS.of(queue.name, each) for each in (day, day - 1)]

@@ -32,7 +32,7 @@ from console.output import (
     print_text,
 )
 from console.session import Session
-from dead_letters import import_export, query, record
+from dead_letters import import_export
 from dead_letters import replay as replaying
 from dead_letters.query import Filter
 from dead_letters.record import Reason as Reasons
@@ -288,24 +288,29 @@ def export(
     queues = listing.queues(Session.join(), destination)
     _require(queues, wanted.ids)
     make_output_private()
-    for queue in queues:
-        for _, line in record.lines(queue.name, query.matching(queue, wanted)):
-            print_text(line.decode())
+    for line in listing.exported(queues, wanted):
+        print_text(line.decode())
 
 
 @app.command(name="import")
 def import_dead_letters(
     file: Annotated[str, typer.Argument(help="Exported JSON lines or a spill file; - is stdin.")] = "-",
     destination: Destination = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report every refused line. Import nothing.")] = False,
 ) -> None:
     """Import dead letters from JSON lines: all lines, or none when one is invalid. Existing dead letters stay.
 
     With several destinations each line goes to the one that it names, unless --destination names one for all lines.
+    With --dry-run, the exit code is 1 when a line is refused.
     """
-    session = Session.join()
-    targets = [(session.new_queue(name), session.destinations[name]) for name in session.chosen(destination)]
+    targets, now_ms = listing.import_targets(Session.join(), destination), int(time.time() * 1000)
     with import_export.spooled(sys.stdin.buffer) if file == "-" else nullcontext(Path(file)) as path:
-        added, existing = import_export.import_to(targets, import_export.lines_of(path), int(time.time() * 1000))
+        lines = import_export.lines_of(path)
+        if dry_run:
+            plan = import_export.plan(targets, lines, now_ms)
+            print_lines(listing.render_import(plan))
+            raise typer.Exit(1 if plan.refused_total else 0)
+        added, existing = import_export.import_to(targets, lines, now_ms)
     print_line(f"{counted(added, 'dead letter')} imported" + (f"; {existing:,} existed already" if existing else ""))
 
 

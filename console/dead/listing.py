@@ -19,6 +19,7 @@ from console import output
 from console.errors import CommandError
 from console.session import Session
 from dead_letters import dry_run, query, record, retention, spill_files
+from dead_letters.import_export import ImportPlan, Target
 from dead_letters.query import Filter
 from dead_letters.record import DeadLetter
 from delivery.recording import discarded
@@ -129,6 +130,18 @@ def render_groups(rows: list[dict[str, Any]]) -> RenderableType:
     )
 
 
+def render_import(plan: ImportPlan) -> Iterator[str]:
+    """Yield the plan of an import as lines."""
+    yield f"{output.counted(plan.new, 'dead letter')} would be imported; {plan.existing:,} exist already"
+    for name, number in plan.counts.items():
+        yield f"  for {name}: {output.counted(number, 'line')}"
+    for refused in plan.refused:
+        where = "all lines" if refused.line is None else f"line {refused.line}"
+        yield f"  refused, {where}{f', {refused.field}' if refused.field else ''}: {refused.fault}"
+    if plan.refused_total:
+        yield f"nothing would be imported: {output.counted(plan.refused_total, 'fault')}"
+
+
 def _at_fault(subscription: str | None, action: str | None) -> str:
     return f"{subscription} ({action})" if subscription and action else subscription or action or "–"
 
@@ -162,6 +175,11 @@ def _waiting_json(waiting: lanes.Waiting) -> dict[str, Any]:
     }
 
 
+def import_targets(session: Session, destination: str | None) -> list[Target]:
+    """Return where dead letters are imported: to one destination, or to all. Raises CommandError: there is none."""
+    return [(session.new_queue(name), session.destinations[name]) for name in session.chosen(destination)]
+
+
 def discard(queue: lanes.Queue, wanted: Filter) -> int:
     """Remove the dead letters that the filter matches, unblock the events behind them, and return their number."""
     removed, last = 0, 0
@@ -173,6 +191,13 @@ def discard(queue: lanes.Queue, wanted: Filter) -> int:
         if looked_at is None:
             return removed
         last = looked_at
+
+
+def exported(queues: Iterable[lanes.Queue], wanted: Filter) -> Iterator[bytes]:
+    """Yield the dead letters that the filter matches as lines for `segue dead import`, without the end of line."""
+    for queue in queues:
+        for _, line in record.lines(queue.name, query.matching(queue, wanted)):
+            yield line
 
 
 def stats(queue: lanes.Queue, destination: mapping.Destination, spill_dir: Path | None) -> dict[str, Any]:

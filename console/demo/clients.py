@@ -30,8 +30,8 @@ class Clients:
     def __init__(self, ingest: httpx.Client, events: Sequence[Event], seed: int) -> None:
         self._ingest = ingest
         self._dice = random.Random(seed)
-        dated = _dated(events)
-        self._batches = iter([dated[first : first + _EVENTS] for first in range(0, len(events), _EVENTS)])
+        sent = dated(events)
+        self._batches = iter([sent[first : first + _EVENTS] for first in range(0, len(events), _EVENTS)])
         self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(CONNECTIONS)
         self._requests: list[Future[int]] = []
@@ -63,7 +63,7 @@ class Clients:
         return len(batch)
 
 
-def _dated(events: Sequence[Event]) -> list[Event]:
+def dated(events: Sequence[Event]) -> list[Event]:
     """Return the events with the times at which they happen. Those that are sent at once happened already."""
     started_at = datetime.now(UTC) - timedelta(milliseconds=min(len(events), _MOST_AT_ONCE))
     times = (started_at + timedelta(milliseconds=number) for number in range(len(events)))

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -81,59 +82,75 @@ class Report:
         return not (self.lost or self.dead or self.order_violations or self.differences)
 
 
-def run(console: Console, *, events: int, seed: int, workers: int) -> Report:
-    """Send at least `events` events, wait until all are delivered, and return the report. `console` shows the progress.
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The running processes. `console` is the address of the web console."""
 
-    Raises CommandError: a process cannot start, or no event is delivered for a minute.
+    supervisor: Supervisor
+    environment: dict[str, str]
+    store: redis.Redis
+    ingest: httpx.Client
+    simulator: httpx.Client
+    console: str
+
+    @property
+    def queue(self) -> lanes.Queue:
+        """The queue of the demo's destination."""
+        return lanes.Queue(client=self.store, name=_QUEUE)
+
+
+@contextmanager
+def started(console: Console, workers: int) -> Iterator[Pipeline]:
+    """Start every process; at the end, or with SIGTERM, stop them and remove their data.
+
+    Raises CommandError, also for one of the body, with the end of what the processes wrote.
     """
-    sent = sample.events(events, seed)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix="segue-demo-") as name, (Path(name) / "log").open("w+b") as log:
         try:
             with Supervisor(lambda line: console.print(line, style="dim"), output=log) as supervisor:
                 console.print("starting Redis, a simulated Customer.io, the HTTP endpoint and the workers", style="dim")
                 pipeline = _start(supervisor, Path(name), workers)
-                return _deliver(sent, seed, pipeline, console)
+                console.print(f"the web console is at {pipeline.console} while the demo runs")
+                yield pipeline
         except CommandError as error:
             log.seek(0)
             output = log.read()[-_OUTPUT_BYTES:].decode(errors="replace").strip()
             raise CommandError(f"{error}\n{output}" if output else str(error)) from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Pipeline:
-    supervisor: Supervisor
-    store: redis.Redis
-    ingest: httpx.Client
-    simulator: httpx.Client
-
-    @property
-    def queue(self) -> lanes.Queue:
-        return lanes.Queue(client=self.store, name=_QUEUE)
-
-
-def _start(supervisor: Supervisor, directory: Path, workers: int) -> _Pipeline:
-    host, simulator_port, ingest_port = programs.LOOPBACK, programs.free_port(), programs.free_port()
+def _start(supervisor: Supervisor, directory: Path, workers: int) -> Pipeline:
+    host = programs.LOOPBACK
+    simulator_port, ingest_port, console_port = (programs.free_port() for _ in range(3))
     for name in ("SEGUE_CONFIG", "SEGUE_BROKER_URL", "SEGUE_BROKER_URL_FILE"):
         os.environ.pop(name, None)
     environment = _SETTINGS | {
         "REDIS_URL": socket_url(directory / "redis.sock"),
         "SEGUE_TRACK_URL": programs.url(host, simulator_port),
+        "SEGUE_LEDGER_DIR": str(directory / "ledger"),
+        "SEGUE_CONSOLE_AUTH": "none",
     }
     supervisor.start(
         programs.embedded_redis(environment["REDIS_URL"], directory / "redis"),
         programs.simulator(simulator_port, [("demo", "demo")]),
     )
     supervisor.start(*programs.workers(workers, environment), programs.ingest(host, ingest_port, environment))
-    return _Pipeline(
+    supervisor.start(programs.console(host, console_port, environment))
+    return Pipeline(
         supervisor,
+        environment,
         connect(environment["REDIS_URL"], socket_timeout=10),
         httpx.Client(base_url=programs.url(host, ingest_port), auth=("demo", ""), timeout=30),
         httpx.Client(base_url=programs.url(host, simulator_port), timeout=30),
+        programs.url(host, console_port),
     )
 
 
-def _deliver(events: list[sample.Event], seed: int, pipeline: _Pipeline, console: Console) -> Report:
+def deliver(pipeline: Pipeline, console: Console, events: list[sample.Event], seed: int) -> Report:
+    """Send the events, wait until all are delivered, and return the report. `console` shows the progress.
+
+    Raises CommandError: no event is delivered for a minute.
+    """
     started_at, killed = time.monotonic(), None
     with _progress(console) as progress, Clients(pipeline.ingest, events, seed) as clients:
         sent = progress.add_task("sent", total=len(events))
@@ -147,7 +164,7 @@ def _deliver(events: list[sample.Event], seed: int, pipeline: _Pipeline, console
     return _report(events, pipeline, killed, time.monotonic() - started_at)
 
 
-def _until_delivered(count: int, clients: Clients, pipeline: _Pipeline) -> Iterator[tuple[int, lanes.Stats]]:
+def _until_delivered(count: int, clients: Clients, pipeline: Pipeline) -> Iterator[tuple[int, lanes.Stats]]:
     """Yield how many events were sent, and the figures of the queue, until all were sent and none waits.
 
     Raises CommandError: a request was refused, or no event is delivered for _STALLED_S.
@@ -165,14 +182,14 @@ def _until_delivered(count: int, clients: Clients, pipeline: _Pipeline) -> Itera
         time.sleep(_POLL_S)
 
 
-def _kill_a_worker(pipeline: _Pipeline, console: Console) -> int:
+def _kill_a_worker(pipeline: Pipeline, console: Console) -> int:
     pid = pipeline.supervisor.pids["worker-1"]
     os.kill(pid, signal.SIGKILL)
     console.print(f"worker-1 (process {pid}) killed with SIGKILL", style="yellow")
     return pid
 
 
-def _report(events: list[sample.Event], pipeline: _Pipeline, killed: int | None, took_s: float) -> Report:
+def _report(events: list[sample.Event], pipeline: Pipeline, killed: int | None, took_s: float) -> Report:
     stats = lanes.stats(pipeline.queue)
     counts = pipeline.simulator.get("/_sim/stats").json()
     found = [read_person(entry) for entry in pipeline.simulator.get("/_sim/people").json()["people"]]

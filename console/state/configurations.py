@@ -13,12 +13,18 @@ _THIS = "this command"
 
 
 def gather(session: Session) -> dict[str, Any]:
-    """Return `{"configuration", "processes": [{"name", "configuration", "fault"}]}`: the digest of the file that this
-    command reads, and of what each running process uses. `fault`: why the process did not load the file."""
+    """Return `{"configuration", "processes": [{"name", "configuration", "fault", "ahead_ms"}]}`: the digest of the file
+    that this command reads, and of what each running process uses. `fault`: why the process did not load the file.
+    `ahead_ms`: how far its clock is ahead of Redis'."""
     return {
         "configuration": digest(session.settings.document()),
         "processes": [
-            {"name": process.name, "configuration": process.configuration, "fault": process.fault}
+            {
+                "name": process.name,
+                "configuration": process.configuration,
+                "fault": process.fault,
+                "ahead_ms": process.ahead_ms,
+            }
             for process in configurations.running(session.client)
         ],
     }

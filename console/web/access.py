@@ -6,7 +6,24 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, Self, get_args
 
 Role = Literal["viewer", "operator", "admin"]
-Permission = Literal["public", "look", "find", "reveal", "test", "pause", "rate", "replay", "skip", "edit"]
+Permission = Literal[
+    "public",
+    "look",
+    "find",
+    "reveal",
+    "test",
+    "pause",
+    "rate",
+    "replay",
+    "skip",
+    "edit",
+    "export",
+    "send",
+    "purge",
+    "import",
+    "forget",
+    "unsuppress",
+]
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)  # each may do what those before it may
 # The least role of each permission; None: no role is needed.
@@ -21,9 +38,16 @@ _LEAST: Final[dict[Permission, Role | None]] = {
     "replay": "operator",
     "skip": "operator",
     "edit": "operator",
+    "export": "operator",
+    "send": "admin",
+    "purge": "admin",
+    "import": "admin",
+    "forget": "admin",
+    "unsuppress": "admin",
 }
-# What changes deliveries or dead letters. SEGUE_CONSOLE_READ_ONLY takes these permissions from all roles.
-CHANGES: Final[frozenset[Permission]] = frozenset({"pause", "rate", "replay", "skip", "edit"})
+# What only reads, although identities go by POST. SEGUE_CONSOLE_READ_ONLY takes all other permissions from all roles.
+_READS: Final[frozenset[Permission]] = frozenset({"public", "look", "find", "reveal", "test"})
+CHANGES: Final[frozenset[Permission]] = frozenset(_LEAST) - _READS
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import redis
@@ -16,12 +17,25 @@ from starlette.types import ASGIApp
 
 import lanes
 from console.errors import CommandError
-from console.web import layout, rendering, users
+from console.web import cookies, layout, rendering, users
 from console.web.access import User
 from console.web.guard import Guard
 from console.web.routes import ROUTES, Rule
 from console.web.state import State
-from console.web.visit import Forbidden, NotFound, Page, Redirect, Result, Visit, address, fields_of
+from console.web.visit import (
+    LONGEST_FIELD,
+    MOST_BODY,
+    Download,
+    Forbidden,
+    NotFound,
+    Page,
+    Redirect,
+    Result,
+    Visit,
+    address,
+    fields_of,
+    upload_of,
+)
 from dead_letters.import_export import ImportRefused
 from logs import events as log
 from logs.causes import cause
@@ -29,7 +43,6 @@ from mapping import ConfigurationError
 from mapping.envelope import encoded
 from settings import SettingsError
 
-_MOST_BODY: Final = 300_000
 _TITLES: Final = {
     400: "That is not possible",
     401: "Sign in first",
@@ -51,7 +64,7 @@ def create(state: State, rules: Sequence[Rule] = ROUTES) -> ASGIApp:
 def _endpoint(state: State, rule: Rule) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         try:
-            body = await _body(request)
+            body = await _body(request, await _most_body(state, rule, request))
         except ClientDisconnect:
             return Response(status_code=400)
         return await run_in_threadpool(_answer, state, rule, request, body)
@@ -59,13 +72,22 @@ def _endpoint(state: State, rule: Rule) -> Callable[[Request], Any]:
     return endpoint
 
 
-async def _body(request: Request) -> bytes | None:
+async def _most_body(state: State, rule: Rule, request: Request) -> int:
+    """Return how many bytes the request may have: more than others on some routes, of a user who may use them."""
+    if rule.most_body > MOST_BODY:
+        with suppress(redis.RedisError):
+            user = await run_in_threadpool(users.user_of, request, state)
+            return rule.most_body if user is not None and user.may(rule.permission) else MOST_BODY
+    return MOST_BODY
+
+
+async def _body(request: Request, most: int) -> bytes | None:
     """Return the body of a POST; None when it is too long."""
     body = bytearray()
     if request.method == "POST":
         async for chunk in request.stream():
             body += chunk
-            if len(body) > _MOST_BODY:
+            if len(body) > most:
                 return None
     return bytes(body)
 
@@ -102,13 +124,21 @@ def _result(state: State, rule: Rule, user: User | None, request: Request, body:
     assert user is not None
     assert rule.page is not None
     target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    content_type = request.headers.get("content-type", "")
+    if rule.takes_file:
+        form, upload = upload_of(body, content_type)
+    else:
+        form = fields_of(body.decode("utf-8", "replace"), max(LONGEST_FIELD, rule.most_body - MOST_BODY))
+        upload = b""
     visit = Visit(
         state=state,
         user=user,
         address=target,
         parts=request.path_params,
+        cookies=request.cookies,
+        upload=upload,
         query=fields_of(request.url.query),
-        form=fields_of(body.decode("utf-8", "replace")),
+        form=form,
         last_event_id=request.headers.get("last-event-id", ""),
     )
     result = rule.page(visit)
@@ -121,18 +151,28 @@ def _response(state: State, user: User | None, request: Request, result: Result 
     if isinstance(result, Response):
         return result
     if isinstance(result, Redirect):
-        response: Response = RedirectResponse(result.to, 303)
-        for name, (value, seconds) in result.cookies.items():
-            is_secure = users.is_secure(request, state.session.settings)
-            response.set_cookie(name, value, seconds, httponly=True, samesite="strict", secure=is_secure)
-        return response
+        return _with_cookies(RedirectResponse(result.to, 303), state, request, result.cookies)
+    if isinstance(result, Download):
+        saved = {"Content-Disposition": f'attachment; filename="{result.name}"'}
+        return StreamingResponse(result.chunks, media_type=result.media_type, headers=saved)
     if result.stream is not None and "text/event-stream" in request.headers.get("accept", ""):
         return StreamingResponse(result.stream(), media_type="text/event-stream")
     if _wants_json(request):
         return Response(encoded(result.data) + b"\n", result.status, media_type="application/json")
-    values = {**layout.values(state, user, request.url.path, request.url.query), **result.shown}
+    seen = result.cookies.get(cookies.SEEN, (request.cookies.get(cookies.SEEN), 0))[0]
+    values = {**layout.values(state, user, request.url.path, request.url.query, seen), **result.shown}
     values |= {"data": result.data, "title": result.title, "command": result.command}
-    return HTMLResponse(rendering.html(result.template, values), result.status)
+    page = HTMLResponse(rendering.html(result.template, values), result.status)
+    return _with_cookies(page, state, request, result.cookies)
+
+
+def _with_cookies(
+    response: Response, state: State, request: Request, values: Mapping[str, tuple[str, int]]
+) -> Response:
+    is_secure = users.is_secure(request, state.session.settings)
+    for name, (value, seconds) in values.items():
+        response.set_cookie(name, value, seconds, httponly=True, samesite="strict", secure=is_secure)
+    return response
 
 
 def _wants_json(request: Request) -> bool:

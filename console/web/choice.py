@@ -69,7 +69,7 @@ def of(fields: Fields, user: User) -> Choice:
     if not texts.get("person", "digest:").startswith("digest:"):
         raise CommandError("person: addresses of this console name people by digest only")
     conditions: dict[str, Any] = {name: text for name, text in texts.items() if name not in _TIMES}
-    conditions |= {f"{name}_ms": _time(name, texts[name]) for name in _TIMES if name in texts}
+    conditions |= {f"{name}_ms": moment(name, texts[name]) for name in _TIMES if name in texts}
     return Choice(texts, listing.filter_of(ids=_ids(fields), **conditions))
 
 
@@ -80,8 +80,9 @@ def _ids(fields: Fields) -> tuple[int, ...]:
     return tuple(map(int, texts))
 
 
-def _time(name: str, text: str) -> int:
+def moment(name: str, text: str) -> int | None:
+    """Return the time of a condition in Unix milliseconds, None without one. Raises CommandError: it is invalid."""
     try:
-        return times.past(text)
+        return times.past(text) if text else None
     except (typer.BadParameter, OverflowError) as error:
         raise CommandError(f"{name}: {error}") from None

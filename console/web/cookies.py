@@ -20,8 +20,10 @@ from lanes import keys
 
 SESSION: Final = "segue_session"
 REVEAL: Final = "segue_reveal"
+SEEN: Final = "segue_seen"
 SESSION_S: Final = 12 * 3600
 REVEAL_S: Final = 15 * 60
+SEEN_S: Final = 90 * 86_400
 
 
 def secret(client: redis.Redis) -> bytes:

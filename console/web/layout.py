@@ -8,7 +8,7 @@ import redis
 
 import lanes
 from console.errors import CommandError
-from console.web import sentence
+from console.web import cookies, sentence
 from console.web.access import User
 from console.web.sentence import Cause
 from console.web.state import State
@@ -29,15 +29,19 @@ NAVIGATION: Final = (
     ("/about", "About", "b"),
 )
 # Pages whose address may name a destination.
-_OF_DESTINATION: Final = ("/dead", "/people", "/replays", "/activity")
+_OF_DESTINATION: Final = ("/dead", "/people", "/replays")
+_NO_BADGE: Final = {"new": 0, "blocking": 0}
 # What a POST did, by the field `done` of the address to which it leads.
 _NOTICES: Final = {
     "paused": "The destination is paused. Its events are accepted and wait.",
     "resumed": "The pause is ended.",
     "rate": "The rate is set. Workers follow from their next request on.",
     "configured": "The configured rate applies again.",
-    "skipped": "The dead letters are removed. Events behind them go on.",
+    "removed": "The dead letters are removed. Events behind them go on.",
     "changed": "The number of dead letters changed meanwhile, so this is a new plan.",
+    "imported": "The dead letters are imported. A replay sends their events.",
+    "erased": "The person is erased. The receipt is kept.",
+    "unsuppressed": "Events of this person are accepted again. The request to Customer.io is on the queue.",
     "edited": "The event is changed. A replay sends it.",
     "revealed": "Identities and contents are shown for 15 minutes. This is recorded.",
     "hidden": "Identities and contents are masked again.",
@@ -45,8 +49,8 @@ _NOTICES: Final = {
 }
 
 
-def values(state: State, user: User | None, path: str, query: str) -> dict[str, Any]:
-    """Return the values that the layout needs. Without a user it shows nothing of the queues."""
+def values(state: State, user: User | None, path: str, query: str, seen: str | None = None) -> dict[str, Any]:
+    """Return the values that the layout needs. Without a user it shows nothing of the queues. `seen`: of `seen_now`."""
     try:
         fields = fields_of(query)
     except CommandError:
@@ -63,7 +67,7 @@ def values(state: State, user: User | None, path: str, query: str) -> dict[str, 
         "notice": _NOTICES.get(fields.get("done", [""])[0], ""),
         "cause": causes[0] if causes else None,
         "more_causes": len(causes) - 1,
-        "badge": 0 if user is None else _dead_letters(state),
+        "badge": _NO_BADGE if user is None else _badge(state, seen),
         "auth": state.session.settings.console_auth,
     }
 
@@ -78,9 +82,28 @@ def now(state: State) -> list[Cause]:
         return [Cause("bad", f"The figures cannot be read: {error}")]
 
 
-def _dead_letters(state: State) -> int:
-    """Return how many dead letters there are, 0 when it is not known."""
+def seen_now(state: State, destination: str, seen: str | None) -> tuple[str, int]:
+    """Return the cookie of a user who looks at the dead letters of the destination now, and its seconds.
+
+    It has how many were ever buried at each destination when the user last looked. `seen` is the cookie of before.
+    """
+    totals = {row["name"]: row["buried_total"] for row in state.figures()["destinations"]}
+    content = {"buried": {**_buried(state, seen), destination: totals[destination]}}
+    return cookies.signed(state.secret, cookies.SEEN, content, cookies.SEEN_S), cookies.SEEN_S
+
+
+def _badge(state: State, seen: str | None) -> dict[str, int]:
+    """Return `{"new", "blocking"}`: dead letters since the user last looked, and those that block a person's events.
+    Both are 0 when they are not known."""
     try:
-        return sum(row["dead"] for row in state.figures()["destinations"])
+        rows, buried = state.figures()["destinations"], _buried(state, seen)
     except (redis.RedisError, CommandError, SettingsError, ConfigurationError, lanes.QueueError):
-        return 0
+        return _NO_BADGE
+    new = (min(row["dead"], max(0, row["buried_total"] - buried[row["name"]])) for row in rows if row["name"] in buried)
+    unseen = (row["dead"] for row in rows if row["name"] not in buried)
+    return {"new": sum(new) + sum(unseen), "blocking": sum(row["blocking"] for row in rows)}
+
+
+def _buried(state: State, seen: str | None) -> dict[str, int]:
+    content = cookies.content_of(state.secret, cookies.SEEN, seen) if seen else None
+    return dict(content["buried"]) if content else {}

@@ -17,17 +17,20 @@ from console.web.pages import (
     dead_letters,
     destinations,
     files,
+    forgetting,
     live,
     overview,
     people,
     plans,
+    sending,
     signing,
     sources,
     tester,
+    transfers,
     workbench,
 )
 from console.web.state import State
-from console.web.visit import Fields, Redirect, Result, Visit
+from console.web.visit import MOST_BODY, Fields, Redirect, Result, Visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Rule:
     permission: Permission
     page: Callable[[Visit], Result] | None = None
     raw: Callable[[State, Request, Fields], Result | Response] | None = None
+    most_body: int = MOST_BODY  # bytes of a POST
+    takes_file: bool = False  # its form has a file
 
 
 def _get(path: str, page: Callable[[Visit], Result], permission: Permission = "look") -> Rule:
@@ -76,13 +81,27 @@ ROUTES: Final = (
     _post("/replays/{destination}/{id}/cancel", plans.cancel, "replay"),
     _get("/skip/{destination}", plans.skip_plan),
     _post("/skip/{destination}", plans.skip, "skip"),
+    _get("/purge/{destination}", plans.purge_plan),
+    _post("/purge/{destination}", plans.purge, "purge"),
+    _post("/export/{destination}", transfers.export, "export"),
+    _get("/import", transfers.form),
+    Rule("POST", "/import", "import", transfers.plan, most_body=transfers.MOST_BODY, takes_file=True),
+    Rule("POST", "/import/lines", "import", transfers.add, most_body=transfers.MOST_BODY),
+    _get("/people/{digest}/forget", forgetting.form),
+    _post("/people/{digest}/forget", forgetting.plan, "forget"),
+    _post("/people/{digest}/erase", forgetting.erase, "forget"),
+    _post("/people/{digest}/unsuppress", forgetting.unsuppress, "unsuppress"),
+    _get("/receipts", forgetting.receipts_page),
     _get("/people", people.form),
     _post("/people", people.find, "find"),
     _get("/people/{digest}", people.page),
     _get("/tester", tester.form, "test"),
     _post("/tester", tester.run, "test"),
+    _get("/tester/send", tester.form, "test"),
+    _post("/tester/send", sending.send, "send"),
     _get("/sources", sources.page),
     _get("/activity", activity.page),
+    _get("/activity/export", activity.export),
     _get("/about", about.page),
     _post("/tester/case", cases.save, "test"),
     _post("/reveal", signing.reveal, "reveal"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -15,6 +16,9 @@ from console.web.state import State
 
 MOST_FIELDS: Final = 1200
 LONGEST_FIELD: Final = 64_000
+MOST_BODY: Final = 300_000  # bytes of a form; some routes take more of those who may use them
+_BOUNDARY: Final = re.compile(r"multipart/form-data;.*boundary=\"?([^\";]+)")
+_NAME: Final = re.compile(rb"[; ]name=\"([^\"]*)\"")
 
 Fields = Mapping[str, Sequence[str]]
 
@@ -27,7 +31,7 @@ class Forbidden(Exception):
     """The user may not do this."""
 
 
-def fields_of(text: str) -> dict[str, list[str]]:
+def fields_of(text: str, longest: int = LONGEST_FIELD) -> dict[str, list[str]]:
     """Return the fields of a query or a form by name. Raises CommandError: there are too many, or one is too long."""
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="replace")
@@ -35,10 +39,28 @@ def fields_of(text: str) -> dict[str, list[str]]:
         raise CommandError("the request has too many fields") from None
     found: dict[str, list[str]] = {}
     for name, value in pairs:
-        if len(value) > LONGEST_FIELD:
+        if len(value) > longest:
             raise CommandError(f"the field {name[:50]!r} is too long")
         found.setdefault(name, []).append(value.replace("\r\n", "\n"))
     return found
+
+
+def upload_of(body: bytes, content_type: str) -> tuple[dict[str, list[str]], bytes]:
+    """Return the fields of a form with one file, and the content of the file (RFC 7578). Raises CommandError."""
+    boundary = _BOUNDARY.match(content_type)
+    if boundary is None:
+        raise CommandError("Choose a file.")
+    fields: dict[str, list[str]] = {}
+    file = b""
+    for part in (b"\r\n" + body).split(b"\r\n--" + boundary[1].encode())[1:-1][:MOST_FIELDS]:
+        head, _, content = part.partition(b"\r\n\r\n")
+        name = _NAME.search(head)
+        if b"filename=" in head:
+            file = content
+        elif name:
+            text = content[:LONGEST_FIELD].decode("utf-8", "replace")
+            fields.setdefault(name[1].decode("utf-8", "replace"), []).append(text)
+    return fields, file
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +71,8 @@ class Visit:
     user: User
     address: str  # path and query
     parts: Mapping[str, str] = field(default_factory=dict)  # of the path
+    cookies: Mapping[str, str] = field(default_factory=dict)
+    upload: bytes = b""  # the file of the form
     query: Fields = field(default_factory=dict)
     form: Fields = field(default_factory=dict)
     last_event_id: str = ""  # of a stream that the browser opens again
@@ -105,6 +129,7 @@ class Page:
     data: Any  # the JSON, with the names of the command
     command: str = ""  # that prints the same
     shown: Mapping[str, Any] = field(default_factory=dict)  # what the template needs besides
+    cookies: Mapping[str, tuple[str, int]] = field(default_factory=dict)  # as of a Redirect
     status: int = 200
     stream: Callable[[], AsyncIterator[str]] | None = None  # what follows, in the form of `text/event-stream`
 
@@ -117,7 +142,16 @@ class Redirect:
     cookies: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
 
-Result = Page | Redirect
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file that the browser saves, as it is made."""
+
+    name: str
+    chunks: Iterator[bytes]
+    media_type: str = "application/x-ndjson"
+
+
+Result = Page | Redirect | Download
 
 
 def address(path: str, **fields: Any) -> str:

@@ -57,6 +57,15 @@ class Finding:
     is_fault: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A setting or a state of a server that matters, and what is wrong with it, if anything is."""
+
+    name: str
+    value: str
+    finding: Finding | None = None
+
+
 class Server:
     """A server, by the reply of INFO. `in_cluster`: its client is one of a Redis Cluster."""
 
@@ -121,30 +130,41 @@ class Server:
         if not info:
             yield Finding("INFO is forbidden: version, role, persistence and memory cannot be checked", False)
             return
-        if info.get("role") == "slave":
-            yield Finding("this is a replica: it takes no writes; name the primary", True)
+        yield from (verdict.finding for verdict in self.verdicts() if verdict.finding)
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """Yield its settings and states that matter, each with what is wrong with it; none when INFO is forbidden."""
+        info = self._info
+        if not info:
+            return
+        is_replica = info.get("role") == "slave"
+        text = "this is a replica: it takes no writes; name the primary"
+        yield Verdict("role", str(info.get("role", "unknown")), Finding(text, True) if is_replica else None)
         yield from self._persistence()
         yield from self._memory()
 
-    def _persistence(self) -> Iterator[Finding]:
+    def _persistence(self) -> Iterator[Verdict]:
         info = self._info
         if info.get("loading"):
-            yield Finding("it is loading its data", False)
-        if not info.get("aof_enabled", 1):
-            yield Finding("appendonly is no: a crash loses the events since the last snapshot", False)
-        if info.get("aof_last_write_status", "ok") != "ok":
-            yield Finding("it cannot write its append-only file", True)
-        if info.get("rdb_last_bgsave_status", "ok") != "ok":
-            yield Finding("its last snapshot failed", False)
+            yield Verdict("loading", "yes", Finding("it is loading its data", False))
+        has_file, text = (
+            info.get("aof_enabled", 1),
+            "appendonly is no: a crash loses the events since the last snapshot",
+        )
+        yield Verdict("appendonly", "yes" if has_file else "no", None if has_file else Finding(text, False))
+        written, text = str(info.get("aof_last_write_status", "ok")), "it cannot write its append-only file"
+        yield Verdict("last write of that file", written, None if written == "ok" else Finding(text, True))
+        saved = str(info.get("rdb_last_bgsave_status", "ok"))
+        yield Verdict("last snapshot", saved, None if saved == "ok" else Finding("its last snapshot failed", False))
 
-    def _memory(self) -> Iterator[Finding]:
+    def _memory(self) -> Iterator[Verdict]:
         policy, (used, limit) = self._info.get("maxmemory_policy", "noeviction"), self.memory
-        if policy != "noeviction":
-            yield Finding(f"maxmemory-policy is {policy}: it deletes events when its memory is full", True)
-        if not limit:
-            yield Finding("maxmemory is not set: the memory of its machine is the limit", False)
-        elif used > _MEMORY_SHARE * limit:
-            yield Finding(f"it uses {used:,} of {limit:,} bytes of maxmemory", False)
+        text = f"maxmemory-policy is {policy}: it deletes events when its memory is full"
+        yield Verdict("maxmemory-policy", policy, None if policy == "noeviction" else Finding(text, True))
+        text = "maxmemory is not set: the memory of its machine is the limit"
+        yield Verdict("maxmemory", f"{limit:,} bytes" if limit else "none", None if limit else Finding(text, False))
+        is_full, text = limit and used > _MEMORY_SHARE * limit, f"it uses {used:,} of {limit:,} bytes of maxmemory"
+        yield Verdict("memory in use", f"{used:,} bytes", Finding(text, False) if is_full else None)
 
 
 def findings(client: redis.Redis) -> Iterator[Finding]:

@@ -33,6 +33,9 @@ PAGES: Final = {
     "plan": "PLAN",
     "replays": "/replays",
     "skip": "/skip/journeys?reason=rejected",
+    "purge": "/purge/journeys?all=yes",
+    "import": "/import",
+    "forget": f"{PERSON}/forget",
     "destinations": "/destinations",
     "destination": f"/destinations/{QUEUE}",
     "figures": f"/destinations/{QUEUE}#charts",
@@ -84,7 +87,24 @@ def watch(page: Page, console: Console) -> None:
     page.evaluate("scrollTo(0, 0)")
 
 
-STEPS: Final[dict[str, Callable[[Page, Console], None]]] = {"live": watch, "tester": try_event, "workbench": compare}
+def upload(page: Page, _: Console) -> None:
+    bad = {"name": "dead.jsonl", "mimeType": "application/x-ndjson", "buffer": b'{"source": 1}\n'}
+    page.get_by_label("JSON lines").set_input_files(bad)  # type: ignore[arg-type]
+    page.get_by_role("button", name="Show what would come in").click()
+
+
+def name_person(page: Page, _: Console) -> None:
+    page.get_by_label("E-mail addresses").fill(ADA)
+    page.get_by_role("button", name="Show what would be removed").click()
+
+
+STEPS: Final[dict[str, Callable[[Page, Console], None]]] = {
+    "forget": name_person,
+    "import": upload,
+    "live": watch,
+    "tester": try_event,
+    "workbench": compare,
+}
 
 
 def show(visitor: Visitor, console: Console, name: str, path: str) -> Page:

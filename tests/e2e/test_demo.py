@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
 
 from tests.e2e.conftest import clean_environment, segue
+from tests.pipeline import wait_until
 
 
 def test_the_demo_delivers_everything_in_order_though_requests_overtake_and_a_worker_is_killed() -> None:
@@ -22,3 +30,30 @@ def test_the_demo_delivers_everything_in_order_though_requests_overtake_and_a_wo
     assert figures["workers killed"] == 1
     for nothing in ("people not as expected", "order violations", "dead letters", "lost"):
         assert figures[nothing] == 0
+
+
+def test_the_demo_stays_with_a_live_console_until_it_is_interrupted(tmp_path: Path) -> None:
+    environment = clean_environment(COLUMNS="200", TMPDIR=str(tmp_path))
+    command = [sys.executable, "-P", "-m", "console.cli", "demo", "--stay", "--events", "300"]
+    output = tmp_path / "output"
+    with output.open("wb") as written:
+        process = subprocess.Popen(command, env=environment, stdout=written, stderr=subprocess.STDOUT)
+    try:
+        wait_until(lambda: "Ctrl-C ends" in output.read_text() or process.poll() is not None, "the demo stays")
+        found = re.search(r"the web console is at (\S+); Ctrl-C ends the demo", output.read_text())
+        assert found is not None, output.read_text()
+        wait_until(lambda: is_alive(found[1]), "events arrive, one is a dead letter, and the ledger runs")
+    finally:
+        process.send_signal(signal.SIGINT)
+        code = process.wait(60)
+
+    assert code == 0, output.read_text()
+    assert "every person is as expected" in output.read_text()
+    assert list(tmp_path.glob("segue-demo-*")) == []
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(found[1])
+
+
+def is_alive(url: str) -> bool:
+    (row,) = httpx.get(url, headers={"Accept": "application/json"}, timeout=10).json()["destinations"]
+    return row["delivered_total"] > 320 and row["dead"] > 0 and (row["ledger"] or {}).get("runs", False)

@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
+
+import orjson
 
 from console import forget
 from console.errors import CommandError
-from console.web import audit_log
-from console.web.visit import Page, Result, Visit
+from console.web import audit_log, choice
+from console.web.pages.transfers import chunked
+from console.web.visit import Download, Page, Result, Visit, address
 
 _PAGE: Final = 50
+_READ: Final = 500  # entries at once
+_CONDITIONS: Final = ("who", "act", "destination", "since", "until")
+# What is recorded, by the verbs of `console.web.audit_log`.
+_ACTS: Final = (
+    *("sign in", "reveal", "pause", "resume", "rate", "end rate", "plan", "replay", "cancel", "skip", "purge"),
+    *("edit", "export", "import", "send", "forget", "unsuppress"),
+)
 
 
 def page(visit: Visit) -> Result:
     """Show the audit log and the receipts, page by page."""
-    first = _first(visit.asked("first"))
-    who, act = visit.asked("who"), visit.asked("act")
-    found = audit_log.read(visit.session.client, 0, audit_log.KEPT) if who or act else None
-    if found is None:
-        entries = audit_log.read(visit.session.client, first, _PAGE + 1)
-    else:
-        entries = [entry for entry in found if _is_wanted(entry, who, act)][first : first + _PAGE + 1]
+    first, wanted = _first(visit.asked("first")), _wanted(visit)
+    entries = list(islice(_entries(visit, wanted), first, first + _PAGE + 1))
     queues = visit.session.queues(visit.session.chosen(visit.destination))
     receipts = forget.rows(queues)
     shown = {
         "entries": entries[:_PAGE],
         "next": first + _PAGE if len(entries) > _PAGE else None,
         "first": first,
-        "who": who,
-        "act": act,
+        "wanted": wanted,
+        "acts": _ACTS,
+        "conditions": [
+            {"name": name, "value": value, "without": address("/activity", **{**wanted, name: ""})}
+            for name, value in wanted.items()
+            if value
+        ],
         "receipts": receipts[:_PAGE],
         "more_receipts": max(0, len(receipts) - _PAGE),
         "kept": audit_log.KEPT,
@@ -37,8 +49,32 @@ def page(visit: Visit) -> Result:
     return Page(template="activity.html", title="Activity", data=data, command="segue receipts", shown=shown)
 
 
-def _is_wanted(entry: dict[str, Any], who: str, act: str) -> bool:
-    return who in ("", entry["who"]) and act in ("", entry["act"])
+def export(visit: Visit) -> Result:
+    """Send the entries that the filter of the address matches as JSON lines, the newest first."""
+    lines = (orjson.dumps(entry) for entry in _entries(visit, _wanted(visit)))
+    return Download("segue-activity.jsonl", chunked(lines))
+
+
+def _wanted(visit: Visit) -> dict[str, str]:
+    """Return the conditions of the address. Raises CommandError: a time is invalid."""
+    wanted = {name: visit.asked(name) for name in _CONDITIONS}
+    for name in ("since", "until"):
+        choice.moment(name, wanted[name])
+    return wanted
+
+
+def _entries(visit: Visit, wanted: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield the entries that all conditions match, the newest first."""
+    since_ms, until_ms = (choice.moment(name, wanted[name]) for name in ("since", "until"))
+    for first in range(0, audit_log.KEPT, _READ):
+        page = audit_log.read(visit.session.client, first, _READ)
+        for entry in page:
+            has_names = all(wanted[name] in ("", entry[name]) for name in ("who", "act", "destination"))
+            is_later = since_ms is None or entry["at_ms"] >= since_ms
+            if has_names and is_later and (until_ms is None or entry["at_ms"] < until_ms):
+                yield entry
+        if len(page) < _READ:
+            return
 
 
 def _first(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ import orjson
 import lanes
 from console.dead import editing, listing
 from console.errors import CommandError
-from console.web import audit_log, choice
+from console.web import audit_log, choice, cookies, layout
 from console.web.choice import Choice
 from console.web.pages import people
 from console.web.visit import NotFound, Page, Redirect, Result, Visit, address
@@ -34,7 +35,13 @@ REMEDIES: Final = {
 
 def page(visit: Visit) -> Result:
     """Show the kinds of errors, or with `view=list` the dead letters, that match the filter of the address."""
-    queue, chosen = queue_of(visit), choice.of(visit.query, visit.user)
+    queue = queue_of(visit)
+    seen = layout.seen_now(visit.state, queue.name, visit.cookies.get(cookies.SEEN))
+    return replace(_page(visit, queue), cookies={cookies.SEEN: seen})
+
+
+def _page(visit: Visit, queue: lanes.Queue) -> Page:
+    chosen = choice.of(visit.query, visit.user)
     shown: dict[str, Any] = {
         "destination": queue.name,
         "chosen": chosen,

@@ -1,4 +1,4 @@
-"""Replays and skips of many dead letters: first a plan with the exact number, then the act, then its progress.
+"""Replays, skips and purges of many dead letters: first a plan with the exact number, then the act, then its progress.
 
 The plan of a replay is a dry run by the workers. The button carries the number of the plan. When it has changed
 meanwhile, a new plan is made, and nothing is done.
@@ -6,17 +6,20 @@ meanwhile, a new plan is made, and nothing is done.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import lanes
 from console.dead import listing, replays
 from console.errors import CommandError
 from console.web import audit_log, choice
+from console.web.choice import Choice
 from console.web.pages import dead_letters
-from console.web.visit import NotFound, Page, Redirect, Result, Visit, address
+from console.web.visit import Fields, NotFound, Page, Redirect, Result, Visit, address
 from dead_letters import query
 from dead_letters import replay as replaying
 from dead_letters.query import Filter
+
+Removal = Literal["skip", "purge"]
 
 _PLAN_PER_S: Final = 5000
 _MOST_PER_S: Final = 10_000
@@ -83,12 +86,30 @@ def cancel(visit: Visit) -> Result:
 
 def skip_plan(visit: Visit) -> Result:
     """Show how many dead letters a skip would remove, and of which kinds."""
-    queue, chosen = visit.session.queue(visit.named_destination()), choice.of(visit.query, visit.user)
-    if chosen.is_all:
-        raise CommandError("Name the dead letters: select some, or filter them.")
+    return _removal_plan(visit, "skip")
+
+
+def purge_plan(visit: Visit) -> Result:
+    """Show how many dead letters a purge would remove, and of which kinds."""
+    return _removal_plan(visit, "purge")
+
+
+def skip(visit: Visit) -> Result:
+    """Remove the dead letters that the filter matches, if their number is the one that was typed."""
+    return _remove(visit, "skip", "skipped")
+
+
+def purge(visit: Visit) -> Result:
+    """Remove the dead letters that the filter matches, or all, if their number is the one that was typed."""
+    return _remove(visit, "purge", "purged")
+
+
+def _removal_plan(visit: Visit, act: Removal) -> Page:
+    queue, chosen = visit.session.queue(visit.named_destination()), _to_remove(visit, visit.query, act)
     kinds = visit.state.groups.of(queue, chosen.wanted)
     count = sum(row["count"] for row in kinds)
     shown = {
+        "act": act,
         "destination": queue.name,
         "chosen": chosen,
         "chips": dead_letters.chips(queue.name, chosen, ""),
@@ -97,22 +118,28 @@ def skip_plan(visit: Visit) -> Result:
         "back": address("/dead", destination=queue.name, **chosen.fields),
     }
     data = {"destination": queue.name, "count": count, "kinds": kinds}
-    command = f"segue dead skip {chosen.options} --destination {queue.name}"
-    return Page(template="skip.html", title="Skip dead letters", data=data, command=command, shown=shown)
+    command = f"segue dead {act} {chosen.options} --destination {queue.name}".replace("  ", " ")
+    title = f"{act.title()} dead letters"
+    return Page(template="removal.html", title=title, data=data, command=command, shown=shown)
 
 
-def skip(visit: Visit) -> Result:
-    """Remove the dead letters that the filter matches, if their number is the one that was typed."""
-    queue, chosen = visit.session.queue(visit.named_destination()), choice.of(visit.form, visit.user)
-    if chosen.is_all:
-        raise CommandError("Name the dead letters: select some, or filter them.")
+def _remove(visit: Visit, act: Removal, done: str) -> Redirect:
+    queue, chosen = visit.session.queue(visit.named_destination()), _to_remove(visit, visit.form, act)
     count = sum(1 for _ in query.matching(queue, chosen.wanted))
     if visit.given("count").replace(",", "") != str(count):
-        raise CommandError(f"The number is {count:,} now. Nothing was skipped; look at the plan again.")
+        raise CommandError(f"The number is {count:,} now. Nothing was {done}; look at the plan again.")
     removed = listing.discard(queue, chosen.wanted)
     conditions = audit_log.conditions(chosen.json())
-    audit_log.write(visit.session.client, visit.user, "skip", queue.name, filter=conditions, count=removed)
-    return Redirect(address("/dead", destination=queue.name, done="skipped"))
+    audit_log.write(visit.session.client, visit.user, act, queue.name, filter=conditions, count=removed)
+    return Redirect(address("/dead", destination=queue.name, done="removed"))
+
+
+def _to_remove(visit: Visit, fields: Fields, act: Removal) -> Choice:
+    """Return what the fields choose; of all dead letters only a purge, with the field `all`. Raises CommandError."""
+    chosen = choice.of(fields, visit.user)
+    if chosen.is_all and (act == "skip" or fields.get("all") != ["yes"]):
+        raise CommandError("Name the dead letters: select some, or filter them.")
+    return chosen
 
 
 def _planned(visit: Visit, queue: lanes.Queue, wanted: Filter, notice: str = "") -> Redirect:

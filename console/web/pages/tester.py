@@ -1,16 +1,26 @@
-"""The event tester: what becomes of an event at each destination, by the function of `segue test`. It sends nothing."""
+"""The event tester: what becomes of an event at each destination, by the function of `segue test`.
+
+A test sends nothing. The page of a result has a second button, which sends exactly the requests that it shows: see
+`console.web.pages.sending`.
+"""
 
 from __future__ import annotations
 
+import shlex
+import time
 from typing import Any, Final
+from uuid import uuid4
 
 import orjson
 
 import lanes
+import mapping
 from console import tester
 from console.errors import CommandError
+from console.output import counted
 from console.web.visit import Page, Result, Visit
 from dead_letters import record
+from delivery.batching import Request
 from ingest.access import sources
 from mapping.envelope import encoded
 from series import recent_events
@@ -27,27 +37,40 @@ _SAMPLE: Final = {
 def form(visit: Visit) -> Result:
     """Ask for an event: a sample, or the dead letter or the recent event that the address names."""
     event = _event_of(visit) or _recent_of(visit)
-    text = _pretty(_SAMPLE if event is None else event)
-    return _page(visit, text, destination=visit.asked("destination"))
+    text = pretty(_SAMPLE if event is None else event)
+    return page(visit, text, destination=visit.asked("destination"))
 
 
 def run(visit: Visit) -> Result:
     """Show what becomes of the event of the form."""
     text, chosen, source = visit.given("event"), visit.given("destination"), visit.given("source")
     try:
-        event = tester.read_event(text)
-        trials = [_trial(visit, event, name, source) for name in visit.session.chosen(chosen or None)]
+        event, at_ms = _identified(tester.read_event(text)), int(time.time() * 1000)
+        trials = [trial_of(visit, event, name, source, at_ms) for name in visit.session.chosen(chosen or None)]
     except CommandError as error:
-        return _page(visit, text, destination=chosen, source=source, fault=str(error))
-    return _page(visit, text, destination=chosen, source=source, trials=trials)
+        return page(visit, text, destination=chosen, source=source, fault=str(error))
+    return page(visit, text, destination=chosen, source=source, trials=trials, event=event, at_ms=at_ms)
 
 
-def _trial(visit: Visit, event: dict[str, Any], name: str, source: str) -> tester.Trial:
+def is_shadow(trial: tester.Trial, destination: mapping.Destination, at_ms: int) -> bool:
+    """Whether a worker would not send the event of a trial, as it is a shadow event."""
+    event, cutover = trial.explanation.event if trial.explanation else None, destination.cutover
+    return event is not None and cutover is not None and cutover.excludes(event, at_ms)
+
+
+def _identified(event: dict[str, Any]) -> dict[str, Any]:
+    """Return the event with a message id, so that its requests are always the same."""
+    return event if event.get("messageId") else {**event, "messageId": f"segue-{uuid4()}"}
+
+
+def trial_of(visit: Visit, event: dict[str, Any], name: str, source: str, at_ms: int) -> tester.Trial:
+    """Return what becomes of an event with a message id at this time. Raises CommandError."""
     session = visit.session
-    return tester.tried(event, session, session.destinations[name], tester.source_for(session, name, source or None))
+    found = tester.source_for(session, name, source or None)
+    return tester.tried(event, session, session.destinations[name], found, at_ms / 1000)
 
 
-def _page(
+def page(
     visit: Visit,
     text: str,
     *,
@@ -55,9 +78,23 @@ def _page(
     source: str = "",
     fault: str = "",
     trials: list[tester.Trial] | None = None,
+    event: dict[str, Any] | None = None,
+    at_ms: int = 0,
+    outcomes: list[dict[str, Any]] | None = None,
 ) -> Page:
+    """Return the page of the tester with an event, what becomes of it, and what was answered."""
     data = [trial.json() for trial in trials or ()]
     shown = {
+        "event": encoded(event).decode() if event else "",
+        "event_shown": pretty(event) if event else "",
+        "at_ms": at_ms,
+        "marks": [trial.mark for trial in trials or ()],
+        "curls": [[_curl(trial.url, request) for request in trial.requests] for trial in trials or ()],
+        "regions": [visit.session.destinations[trial.destination].region for trial in trials or ()],
+        "before": [_before(visit, trial) for trial in trials or ()],
+        "shadows": [is_shadow(trial, visit.session.destinations[trial.destination], at_ms) for trial in trials or ()],
+        "is_real": visit.session.settings.track_url is None,
+        "outcomes": outcomes,
         "text": text,
         "chosen": destination,
         "source": source,
@@ -65,14 +102,27 @@ def _page(
         "fault": fault,
         "recent": _recent(visit),
         "trials": data,
-        "bodies": [[request.body().decode() for request in trial.requests] for trial in trials or ()],
         "was_run": trials is not None,
     }
     result = {"error": fault} if fault else data
+    command = f"segue test FILE --destination {destination}" if destination else "segue test FILE"
     status = 400 if fault else 200
-    return Page(
-        template="tester.html", title="Event tester", data=result, command="segue test FILE", shown=shown, status=status
-    )
+    return Page(template="tester.html", title="Event tester", data=result, command=command, shown=shown, status=status)
+
+
+def _curl(url: str, request: Request) -> str:
+    """Return a command that sends the request, with the credentials of the environment."""
+    body = shlex.quote(request.body().decode())
+    credentials = '"$CUSTOMERIO_SITE_ID:$CUSTOMERIO_API_KEY"'
+    return f"curl {shlex.quote(url + request.path)} -u {credentials} -H 'Content-Type: application/json' -d {body}"
+
+
+def _before(visit: Visit, trial: tester.Trial) -> list[str]:
+    """Return what the event would wait for now, by ordering key."""
+    queue = visit.session.queue(trial.destination)
+    keys = trial.explanation.ordering.keys if trial.explanation else ()
+    lengths = [(key, lane.length) for key in keys if (lane := lanes.inspect(queue, lanes.digest(key)))]
+    return [f"{counted(length, 'event')} of {key}" for key, length in lengths if length]
 
 
 def _event_of(visit: Visit) -> dict[str, Any] | None:
@@ -112,7 +162,8 @@ def _title(event: dict[str, Any]) -> str:
     return str(event.get("event") or event.get("name") or "").strip()
 
 
-def _pretty(event: dict[str, Any]) -> str:
+def pretty(event: dict[str, Any]) -> str:
+    """Return an event as JSON for people."""
     try:
         return orjson.dumps(event, option=orjson.OPT_INDENT_2).decode()
     except TypeError:

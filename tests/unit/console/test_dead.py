@@ -194,6 +194,34 @@ def test_a_file_with_one_invalid_line_is_not_imported(dead: Dead, store: redis.R
     assert "nothing was imported" in error
 
 
+def test_a_dry_run_of_an_import_names_every_refused_line_and_imports_nothing(dead: Dead, store: redis.Redis) -> None:
+    bury(store, "jo")
+    good = dead("export")[1]
+    before = everything(store)
+
+    code, shown, _ = dead("import", "--dry-run", given=f'{good}[]\n{{"source": 1}}\n{line_of()}\n{good}')
+
+    assert (code, everything(store)) == (1, before)
+    assert shown.splitlines() == [
+        "1 dead letter would be imported; 2 exist already",
+        "  for demo: 3 lines",
+        "  refused, line 2, it: Input should be a dictionary or an instance of Line",
+        "  refused, line 3, source: Input should be a valid string",
+        "nothing would be imported: 2 faults",
+    ]
+    assert dead("import", "--dry-run", given=good)[:2] == (
+        0,
+        "0 dead letters would be imported; 1 exist already\n  for demo: 1 line\n",
+    )
+
+
+def test_a_dry_run_of_an_import_says_that_there_is_no_room(dead: Dead) -> None:
+    code, shown, _ = dead("import", "--dry-run", given="\n".join([line_of()] * 5))
+
+    assert code == 1
+    assert "refused, all lines: demo has 0 dead letters and keeps 4; 5 more are too many" in shown
+
+
 @pytest.mark.parametrize("option", ["--as-recorded", "--as-it-was"])
 def test_recorded_requests_are_replayed_by_either_name_of_the_option(
     dead: Dead, store: redis.Redis, option: str

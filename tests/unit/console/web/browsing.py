@@ -77,6 +77,11 @@ class Browser:
         own = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
         return self._send("POST", path, own if headers is None else headers, form)
 
+    def upload(self, path: str, content: bytes, **form: str) -> httpx.Response:
+        """Return the response to a POST of a form with a file."""
+        own = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
+        return self._send("POST", path, own, form, {"file": ("dead.jsonl", content)})
+
     def follow(self, answer: httpx.Response) -> httpx.Response:
         """Return the page to which a POST leads."""
         assert answer.status_code == 303, answer.text
@@ -86,12 +91,19 @@ class Browser:
         """Have identities and contents shown."""
         assert self.post("/reveal", to="/").status_code == 303
 
-    def _send(self, method: str, path: str, headers: dict[str, str], form: dict[str, Any] | None) -> httpx.Response:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        form: dict[str, Any] | None,
+        files: dict[str, tuple[str, bytes]] | None = None,
+    ) -> httpx.Response:
         async def send() -> httpx.Response:
             transport = httpx.ASGITransport(self.app, client=("127.0.0.1", 5000))
             base = f"http://{HOST}"
             async with httpx.AsyncClient(transport=transport, base_url=base, cookies=self.cookies) as client:
-                return await client.request(method, path, headers=self.headers | headers, data=form)
+                return await client.request(method, path, headers=self.headers | headers, data=form, files=files)
 
         answer = asyncio.run(send())
         for line in answer.headers.get_list("set-cookie"):

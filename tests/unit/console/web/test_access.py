@@ -29,6 +29,12 @@ MAY: dict[Permission, tuple[Role, ...]] = {
     "replay": ("operator", "admin"),
     "skip": ("operator", "admin"),
     "edit": ("operator", "admin"),
+    "export": ("operator", "admin"),
+    "send": ("admin",),
+    "purge": ("admin",),
+    "import": ("admin",),
+    "forget": ("admin",),
+    "unsuppress": ("admin",),
 }
 PUBLIC = {
     ("GET", "/static/{name}"),

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import quote
 
+import orjson
 import pytest
 import redis
 
@@ -125,6 +126,15 @@ def test_a_hostile_text_of_the_user_is_text_in_the_answer(state: State, text: st
         check(answer.text)
 
 
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_text_of_an_admin_is_text_in_the_answer(state: State, text: str) -> None:
+    browser = Browser(state, "admin")
+    line = orjson.dumps({"source": "demo", "event": {text: text}, "failure": {"class": "invalid", text: 1}})
+    for answer in (browser.upload("/import", line), browser.upload("/import", text.encode(), destination=text)):
+        assert answer.status_code in (200, 400), answer.text
+        check(answer.text)
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -213,7 +223,7 @@ _LAYOUT: dict[str, Any] = {
     "notice": "",
     "cause": None,
     "more_causes": 0,
-    "badge": 0,
+    "badge": {"new": 0, "blocking": 0},
     "auth": "none",
     "title": "x",
     "command": "",
