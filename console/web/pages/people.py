@@ -50,7 +50,7 @@ def find(visit: Visit) -> Result:
     if kind == "message":
         return _of_message(visit, names, text)
     found = [row for name in names for row in _candidates(visit, name, kind, text)]
-    known = [row for row in found if row["waiting"] or row["sent"]] or _with_dead_letters(visit, found)
+    known = [row for row in found if row["waiting"] or row["dead"] or row["sent"]]
     if len({row["digest"] for row in known}) == 1:
         return Redirect(address(f"/people/{known[0]['digest']}", destination=destination))
     shown = {"kinds": KINDS, "found": known or found, "is_known": bool(known), "kind": kind, "busy": []}
@@ -100,20 +100,9 @@ def _candidates(visit: Visit, name: str, kind: str, text: str) -> Iterator[dict[
             "digest": digest.hex(),
             "key": visit.shown_key(key),
             "waiting": lane.length if lane else 0,
+            "dead": lanes.last_dead_letters_of(queue, digest, 0)[1],
             "sent": bool(delivery_log.sent_for(queue, digest, 1)),
         }
-
-
-def _with_dead_letters(visit: Visit, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return those of the candidates that have a dead letter. This reads all dead letters once."""
-    having: set[tuple[str, str]] = set()
-    for name in {row["destination"] for row in found}:
-        wanted = {bytes.fromhex(row["digest"]) for row in found if row["destination"] == name}
-        queue, after = visit.session.queue(name), 0
-        while page := lanes.list_dead_letters(queue, after=after):
-            having |= {(name, digest.hex()) for stored in page for digest in wanted.intersection(stored.keys)}
-            after = page[-1].sequence
-    return [row for row in found if (row["destination"], row["digest"]) in having]
 
 
 def _keys(text: str, kind: str, scheme: IdentifierScheme) -> list[str]:
