@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
+from zstandard import ZstdError
 
 import lanes
 import mapping
@@ -18,7 +19,7 @@ from console.state import history
 from dead_letters import query
 from dead_letters.query import Filter
 from lanes import fates
-from mapping.envelope import message_key, unpack
+from mapping.envelope import encoded, message_key, plain, unpack
 
 _MOST_SENT = 20
 
@@ -89,7 +90,7 @@ def find(session: Session, name: str, sources: Iterable[str], message_id: str) -
     """
     queue, destination, is_found = session.queue(name), session.destinations[name], False
     for event in lanes.all_events(queue):
-        if _has_id(event.body, message_id):
+        if has_id(event.body, message_id):
             is_found = True
             yield {"where": "waiting"} | event_json(lanes.with_states(queue, [event])[0], destination)
     for dead in query.matching(queue, Filter(text=message_id.rpartition(":")[2] or message_id)):
@@ -150,6 +151,17 @@ def _content(body: bytes) -> tuple[str, dict[str, Any]]:
         return "", {}
 
 
-def _has_id(body: bytes, message_id: str) -> bool:
+def has_id(body: bytes, message_id: str) -> bool:
+    """Whether an event has this message id, with SOURCE: in front of it or without. Most events are not parsed."""
+    if not _may_have_id(body, message_id):
+        return False
     source, event = _content(body)
     return bool(event) and message_id in (event.get("messageId"), message_key(source, event))
+
+
+def _may_have_id(body: bytes, message_id: str) -> bool:
+    ending = encoded(message_id.rpartition(":")[2] or message_id)[1:-1]
+    try:
+        return bool(body) and ending in plain(body)
+    except ZstdError:
+        return False

@@ -38,12 +38,19 @@ def find(session: Session, destination: str, wanted: Wanted, limit: int) -> list
     from ledger import reading, rows
 
     queue = session.queue(destination)
-    recorded = [entry for entry in delivery_log.all_entries(queue) if wanted.may_be_in(entry)]
+    recorded = [entry for entry in delivery_log.all_entries(queue, _text(wanted)) if wanted.may_be_in(entry)]
     unwritten = filter(wanted.includes, rows.of_table(rows.table_of(recorded)))
     written = reading.find(session.settings.ledger_path, destination, wanted, limit)
     ids = {row.id for row in written}  # a batch may have been written since Redis was read, or not be removed yet
     found = [*(row for row in unwritten if row.id not in ids), *written]
     return sorted(found, key=lambda row: (row.sent_ms, row.sequence), reverse=True)[:limit]
+
+
+def _text(wanted: Wanted) -> bytes:
+    """Return a text that is in each entry of the log with wanted rows."""
+    if wanted.digests is not None and len(wanted.digests) == 1:
+        return next(iter(wanted.digests)).encode()
+    return b"" if wanted.message_id is None else orjson.dumps(wanted.message_id)[1:-1]
 
 
 def row_json(row: Row) -> dict[str, Any]:
@@ -118,6 +125,34 @@ def sent_of(
     from ledger.reading import Wanted
 
     return _sent(session, queue, Wanted(message_id=message_id), limit)
+
+
+def all_for(session: Session, queue: lanes.Queue, digest: bytes, limit: int) -> list[dict[str, Any]]:
+    """Return the last `limit` items and decisions for an ordering key, the newest first: as `sent_for`, with `outcome`
+    of `ledger.rows.Row`. A decision has null for `path`, `responded_ms` and `item`, and its reason for `refusal`.
+    Without a ledger there are no decisions."""
+    if not _has_files(session):
+        return [_with_outcome(asdict(item)) for item in delivery_log.sent_for(queue, digest, limit)]
+    from ledger.reading import Wanted
+
+    found = find(session, queue.name, Wanted(digests=frozenset([digest.hex()])), limit)
+    return [{"outcome": row.outcome, **_sent_json(row)} for row in found]
+
+
+def all_of(
+    session: Session, queue: lanes.Queue, message_id: str, ids: Collection[str], limit: int
+) -> list[dict[str, Any]]:
+    """Return the last `limit` items and decisions of the events with a message id, as `all_for` does."""
+    if not _has_files(session):
+        return [_with_outcome(asdict(item)) for item in delivery_log.sent_of(queue, ids, limit)]
+    from ledger.reading import Wanted
+
+    found = find(session, queue.name, Wanted(message_id=message_id), limit)
+    return [{"outcome": row.outcome, **_sent_json(row)} for row in found]
+
+
+def _with_outcome(sent: dict[str, Any]) -> dict[str, Any]:
+    return {"outcome": "delivered" if sent["refusal"] is None else "refused", **sent}
 
 
 def _has_files(session: Session) -> bool:

@@ -9,10 +9,9 @@ from typing import Any, Final
 import lanes
 import mapping
 from console.errors import CommandError
-from console.queues import lanes_view, waiting
+from console.queues import lanes_view, message_search, waiting
 from console.state import history
 from console.web.visit import NotFound, Page, Redirect, Result, Visit, address
-from delivery import log as delivery_log
 from ingest.access import sources
 from lanes.keys import DIGEST_BYTES
 from mapping.ordering_keys import IdentifierScheme, key_fault, person_key
@@ -50,7 +49,7 @@ def find(visit: Visit) -> Result:
     if kind == "message":
         return _of_message(visit, names, text)
     found = [row for name in names for row in _candidates(visit, name, kind, text)]
-    known = [row for row in found if row["waiting"] or row["dead"] or row["sent"]]
+    known = [row for row in found if row["waiting"] or row["dead"]] or _recorded(visit, found)
     if len({row["digest"] for row in known}) == 1:
         return Redirect(address(f"/people/{known[0]['digest']}", destination=destination))
     shown = {"kinds": KINDS, "found": known or found, "is_known": bool(known), "kind": kind, "busy": []}
@@ -101,8 +100,17 @@ def _candidates(visit: Visit, name: str, kind: str, text: str) -> Iterator[dict[
             "key": visit.shown_key(key),
             "waiting": lane.length if lane else 0,
             "dead": lanes.last_dead_letters_of(queue, digest, 0)[1],
-            "sent": bool(delivery_log.sent_for(queue, digest, 1)),
         }
+
+
+def _recorded(visit: Visit, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return those of the candidates of which the ledger or the delivery log has something."""
+    session = visit.session
+    return [
+        row
+        for row in found
+        if history.all_for(session, session.queue(row["destination"]), bytes.fromhex(row["digest"]), 1)
+    ]
 
 
 def _keys(text: str, kind: str, scheme: IdentifierScheme) -> list[str]:
@@ -136,17 +144,23 @@ def _of_sequence(visit: Visit, names: list[str], text: str) -> Result:
 
 
 def _of_message(visit: Visit, names: list[str], text: str) -> Result:
-    """Show where the event with this message id is."""
+    """Show where the event with this message id is, or how much was searched for it."""
     of = [source.name for source in sources.sources(visit.session.settings.document())]
     rows: list[dict[str, Any]] = []
+    searches = []
     for name in names:
-        destination = visit.session.destinations[name]
-        for row in waiting.find(visit.session, name, of, text):
-            rows.append(_event_row(visit, row, destination))
-    shown = {"kinds": KINDS, "events": rows, "kind": "message", "busy": []}
-    return Page(
-        template="people.html", title="People", data={"events": rows}, command="segue lanes find ID", shown=shown
-    )
+        destination, found = visit.session.destinations[name], _search(visit, name, of, text)
+        rows += [_event_row(visit, row, destination) for row in found.rows]
+        horizon = {"horizon": history.horizon(visit.session, name), "dedupe_s": visit.session.queue(name).dedupe_s}
+        facts = {"read": found.read, "unread": found.unread, "is_remembered": found.is_remembered}
+        searches.append({"destination": name, **facts, **horizon})
+    data = {"events": rows, "searches": searches}
+    shown = {"kinds": KINDS, **data, "kind": "message", "busy": [], "message": text}
+    return Page(template="people.html", title="People", data=data, command="segue lanes find ID", shown=shown)
+
+
+def _search(visit: Visit, name: str, of: list[str], text: str) -> message_search.Search:
+    return message_search.search(visit.session, name, of, text, is_long=bool(visit.given("long")))
 
 
 def _event_row(visit: Visit, row: dict[str, Any], destination: mapping.Destination) -> dict[str, Any]:
