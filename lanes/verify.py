@@ -363,7 +363,7 @@ class _Verifier:
         return len(found)
 
     def _check_dead_key(self, member: bytes) -> None:
-        """Check that the dead letter of a member of :dead_keys exists and has the key; `dead_letter` checks the rest."""
+        """Check that the dead letter of a member of :dead_keys exists and has the key."""
         sequence = member[_DIGEST_BYTES:]
         if not (sequence.isdigit() and member[:_DIGEST_BYTES] in self._digests(int(sequence), keys.DEAD)):
             self._confirm("dead_key", member)

@@ -13,6 +13,7 @@ import lanes
 import mapping
 from console.errors import CommandError
 from console.output import counted, utc
+from console.queues import why
 from console.session import Session, setting_of
 from console.state import deliveries, history
 from dead_letters import query
@@ -29,13 +30,15 @@ _STATIONS = ("claimed", "sent", "responded")
 
 
 def gather(session: Session, names: Iterable[str], key: str) -> list[dict[str, Any]]:
-    """Return `{"key", "destination", "length", "deliveries", "steps", "dead_letters", "dead_letter_count", "sent"}` of
-    the lane at each destination whose events may have the key; the digest of a hot lane is taken for its key.
+    """Return `{"key", "destination", "length", "deliveries", "steps", "why", "dead_letters", "dead_letter_count",
+    "sent"}` of the lane at each destination whose events may have the key; the digest of a hot lane is taken for its
+    key.
 
     `deliveries` is that of `console.state.deliveries`. `steps` begins with the head of the lane; a step in state
-    "waiting" waits for the next one. `length` 0 means that no event waits. `dead_letters` are the last 100 with the key, each
-    as `{"sequence", "reason", "message", "buried_at_ms", "blocks"}`. `sent` has the last items that were sent, the
-    newest first: of the ledger where it can be read, and of the delivery log.
+    "waiting" waits for the next one. `why` is the graph of `console.queues.why`. `length` 0 means that no event waits.
+    `dead_letters` are the last 100 with the key, each as `{"sequence", "reason", "message", "buried_at_ms", "blocks"}`.
+    `sent` has the last items that were sent, the newest first: of the ledger where it can be read, and of the delivery
+    log.
 
     Raises CommandError: no event may have the key.
     """
@@ -63,6 +66,7 @@ def _lane(session: Session, destination: mapping.Destination, key: str, workers:
         "length": lane.length if lane else 0,
         "deliveries": row,
         "steps": [_step_json(queue, step, stop) for step in (lane.steps if lane else ())],
+        "why": why.gather(queue, digest, lane.length if lane else 0, stop),
         "dead_letters": [_dead_json(dead_letter) for dead_letter in dead_letters],
         "dead_letter_count": dead_letter_count,
         "sent": history.sent_for(session, queue, digest, _MOST_SENT),

@@ -53,7 +53,7 @@ def test_the_order_of_a_person_is_found_in_two_steps(visitor: Visitor) -> None:
 
     expect(page.get_by_role("heading", level=1)).to_contain_text("Person")
     assert "ada" not in page.url
-    expect(page.locator(".chain li").first).to_contain_text("blocks its lane")
+    expect(page.locator(".lead").first).to_contain_text("blocks its lane")
     expect(page.get_by_role("link", name="Open the dead letter")).to_be_visible()
     page.locator(".timeline details summary").first.click()
     expect(page.locator(".timeline pre").first).to_contain_text('"identifiers"')

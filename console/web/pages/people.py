@@ -9,7 +9,8 @@ from typing import Any, Final
 import lanes
 import mapping
 from console.errors import CommandError
-from console.queues import lanes_view, message_search, waiting
+from console.person import drawing
+from console.queues import lanes_view, message_search, waiting, why
 from console.state import history
 from console.web.visit import NotFound, Page, Redirect, Result, Visit, address
 from ingest.access import sources
@@ -67,9 +68,11 @@ def page(visit: Visit) -> Result:
     items = [sent["item"] or {} for lane in found for sent in lane["sent"]]
     identities = sorted({identity for item in items for identity in _named(item)})
     data = [_masked(visit, lane) for lane in found]
+    reasons = [(why.sentence(lane["why"]), lane["why"]) if lane["why"] else None for lane in data]
     shown = {
         "digest": digest,
         "lanes": data,
+        "reasons": [reason and (*reason, drawing.drawing(reason[1]), drawing.nested(reason[1])) for reason in reasons],
         "identities": [(kind, str(visit.shown_key(f"{kind}:{value}")).partition(":")[2]) for kind, value in identities],
         "horizons": {name: history.horizon(visit.session, name) for name in names},
         "is_known": any(lane["length"] or lane["dead_letters"] or lane["sent"] for lane in found),
@@ -181,6 +184,7 @@ def _masked(visit: Visit, lane: dict[str, Any]) -> dict[str, Any]:
             {**step, "reason": _masked_reason(visit, step["reason"]), "message_id": visit.shown_id(step["message_id"])}
             for step in lane["steps"]
         ],
+        "why": lane["why"] and _masked_why(visit, lane["why"]),
         "dead_letters": [{**dead, "message": visit.shown_text(dead["message"])} for dead in lane["dead_letters"]],
         "sent": [
             {
@@ -192,6 +196,14 @@ def _masked(visit: Visit, lane: dict[str, Any]) -> dict[str, Any]:
             for sent in lane["sent"]
         ],
     }
+
+
+def _masked_why(visit: Visit, found: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON of `console.queues.why` without ids and values of the last response."""
+    last = found["last_attempt"]
+    is_shown = last is None or why.is_plain(last)
+    events = [{**event, "message_id": visit.shown_id(event["message_id"])} for event in found["events"]]
+    return {**found, "last_attempt": last if is_shown else visit.shown_text(last), "events": events}
 
 
 def _masked_reason(visit: Visit, reason: str) -> str:

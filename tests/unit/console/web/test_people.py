@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import redis
 
 import lanes
 from console.queues import message_search
 from console.web.state import State
+from dead_letters import record
+from lanes import keys
 from mapping.envelope import pack
 from tests.conftest import RedisServer
-from tests.unit.console.web.browsing import ADDRESS, Browser, event, failure, fill, state_of
+from tests.unit.console.web.browsing import ADDRESS, DIGEST, Browser, event, failure, fill, state_of
 
 
 @pytest.fixture
@@ -20,6 +24,7 @@ def queue(redis_client: redis.Redis) -> lanes.Queue:
 
 @pytest.fixture
 def state(redis_server: RedisServer, queue: lanes.Queue) -> State:
+    assert lanes.stats(queue).waiting
     return state_of(redis_server.url)
 
 
@@ -31,9 +36,7 @@ def wanted(message_id: str) -> lanes.NewEvent:
     return lanes.NewEvent(pack("demo", event(0, messageId=message_id)), ("id:42",), f"demo:{message_id}")
 
 
-def test_a_recorded_event_is_found_by_its_message_id_without_reading_the_queue(
-    state: State, queue: lanes.Queue
-) -> None:
+def test_a_recorded_event_is_found_by_its_message_id_without_reading_the_queue(state: State) -> None:
     found = message_search.search(state.session, "demo", ["demo"], f"of {ADDRESS}")
 
     assert [row["where"] for row in found.rows] == ["dead letter", "sent", "sent"]
@@ -86,3 +89,35 @@ def test_a_person_with_dead_letters_alone_is_found(state: State, queue: lanes.Qu
     answer = Browser(state, "viewer").post("/people", person="u1")
 
     assert answer.headers["location"] == f"/people/{lanes.digest('id:u1').hex()}"
+
+
+def test_the_page_of_a_person_has_the_graph_as_a_drawing_and_as_lists(state: State, queue: lanes.Queue) -> None:
+    append(queue, lanes.NewEvent(pack("demo", event(7)), (f"email:{ADDRESS}", "id:42"), "m7"))
+    browser = Browser(state, "viewer")
+
+    page = browser.get(f"/people/{DIGEST}").text
+    (lane,) = browser.json(f"/people/{DIGEST}")
+
+    numbers = [each["sequence"] for each in lane["why"]["events"]]
+    assert numbers == [1, 2, 3, 5]
+    for element in ("<g ", "<li "):
+        shown = re.findall(rf'{element}[^>]*data-sequence="(\d+)"', page)
+        assert sorted(map(int, shown)) == numbers
+    edges = {tuple(map(int, each)) for each in re.findall(r'data-edge="(\d+)-(\d+)"', page)}
+    assert edges == {(each["before"], each["after"]) for each in lane["why"]["edges"]} == {(1, 2), (2, 3), (3, 5)}
+    assert "style=" not in page
+    assert '<a href="/dead/demo/1">Open the dead letter</a>' in page
+
+
+def test_a_viewer_sees_a_status_and_no_other_value_of_the_last_attempt(state: State, queue: lanes.Queue) -> None:
+    append(queue, wanted("a"))
+    digest = lanes.digest("id:42").hex()
+    for reason, shown in (("HTTP 429", "HTTP 429"), (f"no response: {ADDRESS} 4711", "no response: # #")):
+        queue.client.zadd(keys.READY.of("demo"), {"5": 0})
+        claim = lanes.claim(queue, lease_ms=1000, max_events=1, max_bytes=10**6, max_depth=0, poll_ms=0)
+        attempt = record.attempt(0.0, reason, "worker")
+        lanes.settle(queue, claim.id, released=[lanes.Release(claim.events[0].sequence, 60_000, attempt)])
+
+        (lane,) = Browser(state, "viewer").json(f"/people/{digest}")
+
+        assert lane["why"]["last_attempt"] == shown
