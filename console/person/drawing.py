@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-_WIDTH, _HEIGHT, _ACROSS, _DOWN, _EDGE = 176, 46, 48, 14, 8  # of a box, between boxes, around all
-_LONGEST: Final = 22  # characters of a line in a box
+_WIDTH, _HEIGHT, _ACROSS, _DOWN, _EDGE = 196, 46, 48, 16, 10  # of a box, between boxes, around all
+_LONGEST: Final = 25  # characters of a line in a box
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ def drawing(why: dict[str, Any]) -> Drawing:
         column = event["depth"]
         x, y = _EDGE + column * (_WIDTH + _ACROSS), _EDGE + rows[column] * (_HEIGHT + _DOWN)
         rows[column] += 1
-        title = _short(f"#{event['sequence']} {event['type']}")
-        boxes[event["sequence"]] = Box(x, y, event, title, _short(f"{_mark(event)}{event['state']} {event['name']}"))
+        title, state = f"#{event['sequence']} {event['type']} {event['name']}", f"{_mark(event)}{event['state']}"
+        boxes[event["sequence"]] = Box(x, y, event, _short(title), state)
     lines = tuple(_line(boxes[edge["before"]], boxes[edge["after"]], edge) for edge in why["edges"])
     width = 2 * _EDGE + len(rows) * (_WIDTH + _ACROSS) - _ACROSS
     height = 2 * _EDGE + max(rows.values()) * (_HEIGHT + _DOWN) - _DOWN

@@ -201,3 +201,22 @@ def test_hostile_texts_do_nothing(console: Console, visitor: Visitor) -> None:
 
 def _broken(**members: Any) -> dict[str, Any]:
     return {**page(0, "hostile-reader"), "messageId": "one more", **members}
+
+
+def test_the_drawing_of_why_a_person_waits_has_the_events_of_the_list(visitor: Visitor) -> None:
+    page = visitor.go(f"/people/{lanes.digest(f'email:{ADA}').hex()}")
+    expect(page.locator("svg.graph .node")).to_have_count(3)
+
+    drawn = page.locator("svg.graph .node").evaluate_all("all => all.map(each => each.dataset.sequence)")
+    listed = page.locator(".tree li").evaluate_all("all => all.map(each => each.dataset.sequence)")
+    arrows = page.locator("svg.graph .edge").evaluate_all("all => all.map(each => each.dataset.edge)")
+    pairs = page.locator(".tree li").evaluate_all(
+        "all => all.flatMap(li => li.dataset.before.split(' ').filter(Boolean).map(each => `${each}-${li.dataset.sequence}`))"
+    )
+
+    assert sorted(drawn) == sorted(listed)
+    assert len(set(arrows)) == 2
+    assert set(arrows) == set(pairs)
+    expect(page.locator(".tree .pill.warn")).to_have_text("cause")
+    page.get_by_role("link", name="Open the dead letter").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Dead letter")
