@@ -17,6 +17,7 @@ from console.errors import CommandError
 from console.output import counted, utc
 from console.session import Session
 from delivery import log as delivery_log
+from delivery.outcomes import Delivered
 from delivery.recording import entries, ledger
 from delivery.unapplied import REASONS
 
@@ -149,6 +150,25 @@ def all_of(
 
     found = find(session, queue.name, Wanted(message_id=message_id), limit)
     return [{"outcome": row.outcome, **_sent_json(row)} for row in found]
+
+
+def accepted_until(
+    session: Session, queue: lanes.Queue, digests: frozenset[str], until_ms: int, limit: int
+) -> list[dict[str, Any]]:
+    """Return the last `limit` items with one of these ordering keys that Customer.io accepted, of those sent until a
+    moment, as `sent_for` does. Each one is there once."""
+    if not _has_files(session):
+        logged = [
+            each for digest in sorted(digests) for each in delivery_log.sent_for(queue, bytes.fromhex(digest), limit)
+        ]
+        found = {(each.sequence, each.sent_ms, orjson.dumps(each.item)): each for each in logged}
+        wanted = [each for each in found.values() if each.refusal is None and each.sent_ms <= until_ms]
+        return [asdict(each) for each in sorted(wanted, key=lambda each: each.sent_ms, reverse=True)]
+    from ledger.reading import Wanted
+
+    outcomes = frozenset([entries.OUTCOMES[Delivered]])
+    rows = find(session, queue.name, Wanted(digests=digests, until_ms=until_ms + 1, outcomes=outcomes), limit)
+    return [_sent_json(row) for row in rows]
 
 
 def _with_outcome(sent: dict[str, Any]) -> dict[str, Any]:

@@ -210,9 +210,10 @@ def test_the_drawing_of_why_a_person_waits_has_the_events_of_the_list(visitor: V
     drawn = page.locator("svg.graph .node").evaluate_all("all => all.map(each => each.dataset.sequence)")
     listed = page.locator(".tree li").evaluate_all("all => all.map(each => each.dataset.sequence)")
     arrows = page.locator("svg.graph .edge").evaluate_all("all => all.map(each => each.dataset.edge)")
-    pairs = page.locator(".tree li").evaluate_all(
-        "all => all.flatMap(li => li.dataset.before.split(' ').filter(Boolean).map(each => `${each}-${li.dataset.sequence}`))"
+    before = page.locator(".tree li").evaluate_all(
+        "all => all.map(each => [each.dataset.before, each.dataset.sequence])"
     )
+    pairs = [f"{each}-{after}" for joined, after in before for each in joined.split()]
 
     assert sorted(drawn) == sorted(listed)
     assert len(set(arrows)) == 2

@@ -60,9 +60,7 @@ def find(visit: Visit) -> Result:
 
 def page(visit: Visit) -> Result:
     """Show the person whose ordering key has this digest."""
-    digest = visit.parts["digest"]
-    if not _DIGEST.fullmatch(digest):
-        raise NotFound("People are addressed by the digest of an ordering key: 16 hexadecimal digits.")
+    digest = require_digest(visit.parts["digest"])
     names = visit.session.chosen(visit.destination)
     found = lanes_view.gather(visit.session, names, digest)
     items = [sent["item"] or {} for lane in found for sent in lane["sent"]]
@@ -80,6 +78,13 @@ def page(visit: Visit) -> Result:
     }
     command = f"segue lanes show {digest}"
     return Page(template="person.html", title=f"Person {digest}", data=data, command=command, shown=shown)
+
+
+def require_digest(text: str) -> str:
+    """Return the digest in an address. Raises NotFound: it is none."""
+    if not _DIGEST.fullmatch(text):
+        raise NotFound("People are addressed by the digest of an ordering key: 16 hexadecimal digits.")
+    return text
 
 
 def key_of(text: str, scheme: IdentifierScheme) -> str:
