@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from console.output import counted, utc
 from console.person.past import Attribute, Ended, Occurrence, Origin, Person, Sent, people_at
 from console.session import Session
 from console.state import history
+from mapping.envelope import encoded
 
 NOT_IN_IT: Final = "What others write to the workspace is not in it, nor what was sent before the records begin."
 MOST_EVENTS: Final = 20
@@ -83,6 +85,31 @@ def _named(values: dict[str, Attribute]) -> list[dict[str, Any]]:
 
 def _event_json(event: Occurrence) -> dict[str, Any]:
     return {"kind": event.kind, "name": event.name, "at_ms": round(event.at_s * 1000), **event.origin._asdict()}
+
+
+def lines(found: dict[str, Any]) -> Iterator[str]:
+    """Yield the result of `gather` for one moment as lines for people."""
+    (moment,) = found["moments"]
+    names = ", ".join(moment["keys"]) or "no key"
+    yield f"{found['destination']}: as of {utc(moment['at_ms'])}, {moment['state']}: {names}"
+    yield f"  from {counted(found['item_count'], 'accepted item')}; {found['horizon']}. {NOT_IN_IT}"
+    if found["without_contents"]:
+        yield f"  {counted(found['without_contents'], 'item')} without contents: the ledger keeps none"
+    if moment["ended"]:
+        into = f" into {moment['ended']['into']}" if moment["ended"]["into"] else ""
+        yield f"  {moment['state']}{into} by {_by(moment['ended'])}"
+    for merge in moment["merges"]:
+        yield f"  {merge['key']} became part of it by {_by(merge)}"
+    for what in ("attributes", "devices"):
+        for each in moment[what]:
+            name = f"device {each['name']}" if what == "devices" else each["name"]
+            yield f"  {name} = {encoded(each['value']).decode()}  {_by(each)}"
+    for event in moment["events"]:
+        yield f"  {event['kind']} {event['name']} at {utc(event['at_ms'])}  {_by(event)}"
+
+
+def _by(value: dict[str, Any]) -> str:
+    return f"#{value['sequence']} {value['message_id']} {utc(value['sent_ms'])}"
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:

@@ -37,8 +37,8 @@ def gather(session: Session, names: Iterable[str], key: str) -> list[dict[str, A
     `deliveries` is that of `console.state.deliveries`. `steps` begins with the head of the lane; a step in state
     "waiting" waits for the next one. `why` is the graph of `console.queues.why`. `length` 0 means that no event waits.
     `dead_letters` are the last 100 with the key, each as `{"sequence", "reason", "message", "buried_at_ms", "blocks"}`.
-    `sent` has the last items that were sent, the newest first: of the ledger where it can be read, and of the delivery
-    log.
+    `sent` has the last items that were sent, and the decisions by which nothing was sent, the newest first, as
+    `console.state.history.all_for` has them.
 
     Raises CommandError: no event may have the key.
     """
@@ -69,7 +69,7 @@ def _lane(session: Session, destination: mapping.Destination, key: str, workers:
         "why": why.gather(queue, digest, lane.length if lane else 0, stop),
         "dead_letters": [_dead_json(dead_letter) for dead_letter in dead_letters],
         "dead_letter_count": dead_letter_count,
-        "sent": history.sent_for(session, queue, digest, _MOST_SENT),
+        "sent": history.all_for(session, queue, digest, _MOST_SENT),
     }
 
 
@@ -146,14 +146,19 @@ def _dead(lane: dict[str, Any]) -> Iterator[str]:
 
 
 def _sent(sent: dict[str, Any]) -> Iterator[str]:
-    """Yield two lines: the times and the response of one item, then its request."""
+    """Yield two lines: the times and the response of one item, then its request; of a decision one line."""
     accepted = datetime.fromtimestamp(sent["accepted_ms"] / 1000, UTC).isoformat(sep=" ", timespec="milliseconds")
-    offsets = {station: (sent[f"{station}_ms"] - sent["accepted_ms"]) / 1000 for station in _STATIONS}
+    is_decision = sent["path"] is None
+    names = _STATIONS[:1] if is_decision else _STATIONS
+    offsets = {station: (sent[f"{station}_ms"] - sent["accepted_ms"]) / 1000 for station in names}
     stations = ", ".join(f"{station} {seconds:+.3f} s" for station, seconds in offsets.items())
     response = sent["refusal"] or _accepted(sent["unapplied"])
+    if is_decision:
+        response = ": ".join(filter(None, (sent["outcome"], sent["refusal"])))
     item = f"#{sent['sequence']} {sent['message_id']} accepted {accepted[:-6]} UTC"
     yield f"{item}, {stations}, by {sent['worker']}: {response}"
-    yield f"  {sent['path']} {encoded(sent['item']).decode()}"
+    if not is_decision:
+        yield f"  {sent['path']} {encoded(sent['item']).decode()}"
 
 
 def _dead_json(dead_letter: DeadLetter) -> dict[str, Any]:
