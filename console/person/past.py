@@ -193,7 +193,7 @@ class World:
             del person.keys[key], self._people[key]
 
     def _claim_anonymous(self, person: Person, anonymous_id: Any) -> None:
-        """Add what an anonymous visitor did to the person whom the visitor turned out to be."""
+        """Add what an anonymous visitor did to the person that has the visitor's id now."""
         key = _key({"anonymous_id": anonymous_id})
         visitor = self._people.get(key) if key else None
         if key and (visitor is None or set(visitor.keys) == {key}):

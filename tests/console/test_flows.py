@@ -221,3 +221,15 @@ def test_the_drawing_of_why_a_person_waits_has_the_events_of_the_list(visitor: V
     expect(page.locator(".tree .pill.warn")).to_have_text("cause")
     page.get_by_role("link", name="Open the dead letter").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Dead letter")
+
+
+def test_a_person_is_shown_as_of_a_moment(visitor: Visitor) -> None:
+    page = visitor.go(f"/people/{lanes.digest(f'email:{ADA}').hex()}")
+    page.get_by_role("link", name="The person as of a moment").click()
+
+    expect(page.get_by_role("row", name=re.compile("^plan "))).to_contain_text("text, 3 characters")
+    page.get_by_label("and beside it (UTC)").fill("2026-01-05")
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(page.get_by_role("row", name=re.compile("^plan "))).to_contain_text("added")
+    assert "and=2026-01-05" in page.url
+    assert ADA not in page.content()

@@ -33,7 +33,7 @@ def page(visit: Visit) -> Result:
         "has_all": True,
     }
     command = f"segue people show KEY --at {utc(moments[0]).replace(' ', 'T')}"
-    return Page(template="as_of.html", title=f"Person {digest} as of", data=data, command=command, shown=shown)
+    return Page(template="as_of.html", title=f"Person {digest} as of a moment", data=data, command=command, shown=shown)
 
 
 def _moment(text: str) -> int:

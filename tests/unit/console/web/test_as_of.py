@@ -90,7 +90,7 @@ def test_a_viewer_sees_names_and_no_values(state: State, accept: str, query: str
         assert shown in page
 
 
-def test_a_person_of_whom_nothing_was_sent_says_what_would_fill_the_page(state: State) -> None:
+def test_a_person_without_records_says_what_would_fill_the_page(state: State) -> None:
     page = Browser(state, "viewer").get("/people/0123456789abcdef/as-of").text
 
     assert "Nothing was sent for this person until then, as far as the records reach." in page
