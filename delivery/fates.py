@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from lanes import fates
 from mapping import Translation
 from mapping.envelope import source_of
 
-_SENT = fates.SENT[: fates.SENT.index(",")]
+MERGED_ALREADY: Final = "merged already"
+_WITH_ITEMS = (fates.SENT[: fates.SENT.index(",")], fates.name("shadowed")[: fates.name("shadowed").index(",")])
 
 
 def mapped(source: str, translation: Translation) -> str:
@@ -18,16 +21,21 @@ def mapped(source: str, translation: Translation) -> str:
     return fates.name("unmatched", source, ", ".join(translation.not_applicable))
 
 
-def is_sent(counted_as: str) -> bool:
-    """Whether this is the name of the fate of an event that Customer.io acknowledged."""
-    return counted_as.startswith(_SENT)
+def shadowed(source: str, reason: str = "") -> str:
+    """Return the fate of a shadow event with operations. `reason`: why it would become a dead letter, if it would."""
+    return fates.name("shadowed", source, reason)
+
+
+def has_items(counted_as: str) -> bool:
+    """Whether this is the name of the fate of an event whose operations all count as delivered."""
+    return counted_as.startswith(_WITH_ITEMS)
 
 
 def nothing_left(source: str, *, late: bool) -> str:
     """Return the fate of an event none of whose operations is left: it is older than the deletion of its person, or the
     people that it merges are the same already.
     """
-    return fates.name("dropped", source, "late for a deleted person" if late else "merged already")
+    return fates.name("dropped", source, "late for a deleted person" if late else MERGED_ALREADY)
 
 
 def buried(body: bytes, reason: str) -> str:

@@ -57,11 +57,12 @@ class Sent:
     sent_ms: int
     responded_ms: int
     message_id: str  # SOURCE:MESSAGE ID
-    refusal: str | None  # None: accepted by Customer.io
+    refusal: str | None  # of `entries.refusal`; None: accepted by Customer.io
     path: str
     worker: str
     item: JsonObject  # the body as sent
     unapplied: str | None  # why it is accepted in vain, a key of `delivery.unapplied.REASONS`
+    outcome: str  # of `delivery.recording.entries.OUTCOMES`
 
 
 class RemovedItem(NamedTuple):
@@ -187,11 +188,12 @@ def _sent(logged: Iterator[Entry], is_wanted: Callable[[LoggedItem], bool], limi
                 sent_ms=entry.sent_ms,
                 responded_ms=entry.responded_ms,
                 message_id=item.message_id,
-                refusal=item.reason,
+                refusal=entries.refusal(item.outcome, item.reason),
                 path=entry.path,
                 worker=entry.worker,
                 item=_body(item),
                 unapplied=item.unapplied,
+                outcome=item.outcome,
             )
             for item in entry.items
             if is_wanted(item)

@@ -30,6 +30,7 @@ from console.demo.oracle import Person
 from console.errors import CommandError
 from console.local import programs
 from console.local.supervisor import Supervisor
+from delivery import fates
 from lanes.server.connect import connect
 from lanes.server.redis_url import socket_url
 
@@ -59,7 +60,7 @@ class Report:
 
     sent: int
     delivered: int
-    unsent: int  # finished without being sent
+    merged_already: int  # merges that the killed worker had sent, and could not record as sent
     dead: int
     requests: int
     people: int
@@ -71,8 +72,8 @@ class Report:
 
     @property
     def lost(self) -> int:
-        """Return the number of events that were neither finished nor buried."""
-        return self.sent - self.delivered - self.unsent - self.dead
+        """Return the number of events that were neither delivered nor buried."""
+        return self.sent - self.delivered - self.merged_already - self.dead
 
     @property
     def is_right(self) -> bool:
@@ -106,8 +107,9 @@ class _Pipeline:
     ingest: httpx.Client
     simulator: httpx.Client
 
-    def stats(self) -> lanes.Stats:
-        return lanes.stats(lanes.Queue(client=self.store, name=_QUEUE))
+    @property
+    def queue(self) -> lanes.Queue:
+        return lanes.Queue(client=self.store, name=_QUEUE)
 
 
 def _start(supervisor: Supervisor, directory: Path, workers: int) -> _Pipeline:
@@ -152,7 +154,7 @@ def _until_delivered(count: int, clients: Clients, pipeline: _Pipeline) -> Itera
     """
     done, moved_at = -1, time.monotonic()
     while True:
-        sent, stats = clients.sent, pipeline.stats()
+        sent, stats = clients.sent, lanes.stats(pipeline.queue)
         yield sent, stats
         if sent == count and not stats.waiting:
             return
@@ -171,13 +173,15 @@ def _kill_a_worker(pipeline: _Pipeline, console: Console) -> int:
 
 
 def _report(events: list[sample.Event], pipeline: _Pipeline, killed: int | None, took_s: float) -> Report:
-    stats = pipeline.stats()
+    stats = lanes.stats(pipeline.queue)
     counts = pipeline.simulator.get("/_sim/stats").json()
     found = [read_person(entry) for entry in pipeline.simulator.get("/_sim/people").json()["people"]]
     return Report(
         sent=len(events),
         delivered=stats.delivered_total,
-        unsent=stats.unsent_total,
+        merged_already=sum(
+            count.events for count in lanes.fate_totals(pipeline.queue) if count.reason == fates.MERGED_ALREADY
+        ),
         dead=stats.dead,
         requests=sum(counts["requests"].values()),
         people=len(found),
@@ -230,6 +234,7 @@ def render(report: Report) -> Table:
     for name, figure in (
         ("events sent", report.sent),
         ("events delivered", report.delivered),
+        ("merges found done", report.merged_already),
         ("requests made", report.requests),
         ("people", report.people),
         ("people not as expected", len(report.differences)),

@@ -154,7 +154,7 @@ def _sent(sent: dict[str, Any]) -> Iterator[str]:
     stations = ", ".join(f"{station} {seconds:+.3f} s" for station, seconds in offsets.items())
     response = sent["refusal"] or _accepted(sent["unapplied"])
     if is_decision:
-        response = ": ".join(filter(None, (sent["outcome"], sent["refusal"])))
+        response = ": ".join(dict.fromkeys((sent["outcome"], sent["refusal"])))
     item = f"#{sent['sequence']} {sent['message_id']} accepted {accepted[:-6]} UTC"
     yield f"{item}, {stations}, by {sent['worker']}: {response}"
     if not is_decision:

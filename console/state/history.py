@@ -106,20 +106,10 @@ def _row_lines(row: Row) -> Iterator[str]:
         yield f"  request {row.id} {row.path}, {answered}: {row.body or 'its body is not kept'}"
 
 
-def sent_for(session: Session, queue: lanes.Queue, digest: bytes, limit: int) -> list[dict[str, Any]]:
-    """Return the last `limit` items sent for an ordering key, the newest first, as `delivery.log.Sent`. `item` is null
-    where the ledger keeps no contents."""
-    if not _has_files(session):
-        return [asdict(item) for item in delivery_log.sent_for(queue, digest, limit)]
-    from ledger.reading import Wanted
-
-    return _sent(session, queue, Wanted(digests=frozenset([digest.hex()])), limit)
-
-
 def sent_of(
     session: Session, queue: lanes.Queue, message_id: str, ids: Collection[str], limit: int
 ) -> list[dict[str, Any]]:
-    """Return the last `limit` items sent for the events with a message id, as `sent_for` does. `ids`: SOURCE:MESSAGE ID
+    """Return the last `limit` items sent for the events with a message id, as `all_for` does. `ids`: SOURCE:MESSAGE ID
     for each source that it may be of."""
     if not _has_files(session):
         return [asdict(item) for item in delivery_log.sent_of(queue, ids, limit)]
@@ -129,15 +119,14 @@ def sent_of(
 
 
 def all_for(session: Session, queue: lanes.Queue, digest: bytes, limit: int) -> list[dict[str, Any]]:
-    """Return the last `limit` items and decisions for an ordering key, the newest first: as `sent_for`, with `outcome`
-    of `ledger.rows.Row`. A decision has null for `path`, `responded_ms` and `item`, and its reason for `refusal`.
-    Without a ledger there are no decisions."""
+    """Return the last `limit` items and decisions for an ordering key, the newest first, as
+    `delivery.log.Sent`. `item` is null where the ledger keeps no contents. A decision has null for `path`,
+    `responded_ms` and `item`, its fate for `outcome`, and its reason for `refusal`. Without a ledger there are none."""
     if not _has_files(session):
-        return [_with_outcome(asdict(item)) for item in delivery_log.sent_for(queue, digest, limit)]
+        return [asdict(item) for item in delivery_log.sent_for(queue, digest, limit)]
     from ledger.reading import Wanted
 
-    found = find(session, queue.name, Wanted(digests=frozenset([digest.hex()])), limit)
-    return [{"outcome": row.outcome, **_sent_json(row)} for row in found]
+    return list(map(_sent_json, find(session, queue.name, Wanted(digests=frozenset([digest.hex()])), limit)))
 
 
 def all_of(
@@ -145,18 +134,17 @@ def all_of(
 ) -> list[dict[str, Any]]:
     """Return the last `limit` items and decisions of the events with a message id, as `all_for` does."""
     if not _has_files(session):
-        return [_with_outcome(asdict(item)) for item in delivery_log.sent_of(queue, ids, limit)]
+        return [asdict(item) for item in delivery_log.sent_of(queue, ids, limit)]
     from ledger.reading import Wanted
 
-    found = find(session, queue.name, Wanted(message_id=message_id), limit)
-    return [{"outcome": row.outcome, **_sent_json(row)} for row in found]
+    return list(map(_sent_json, find(session, queue.name, Wanted(message_id=message_id), limit)))
 
 
 def accepted_until(
     session: Session, queue: lanes.Queue, digests: frozenset[str], until_ms: int, limit: int
 ) -> list[dict[str, Any]]:
     """Return the last `limit` items with one of these ordering keys that Customer.io accepted, of those sent until a
-    moment, as `sent_for` does. Each one is there once."""
+    moment, as `all_for` does. Each one is there once."""
     if not _has_files(session):
         logged = [
             each for digest in sorted(digests) for each in delivery_log.sent_for(queue, bytes.fromhex(digest), limit)
@@ -169,10 +157,6 @@ def accepted_until(
     outcomes = frozenset([entries.OUTCOMES[Delivered]])
     rows = find(session, queue.name, Wanted(digests=digests, until_ms=until_ms + 1, outcomes=outcomes), limit)
     return [_sent_json(row) for row in rows]
-
-
-def _with_outcome(sent: dict[str, Any]) -> dict[str, Any]:
-    return {"outcome": "delivered" if sent["refusal"] is None else "refused", **sent}
 
 
 def _has_files(session: Session) -> bool:
@@ -192,9 +176,10 @@ def _sent_json(row: Row) -> dict[str, Any]:
         "sent_ms": row.sent_ms,
         "responded_ms": row.responded_ms,
         "message_id": f"{row.source}:{row.message_id}",
-        "refusal": None if row.outcome == "delivered" else row.reason or row.outcome,
+        "refusal": entries.refusal(row.outcome, row.reason),
         "path": row.path,
         "worker": row.worker,
         "item": None if row.body is None else orjson.loads(row.body),
         "unapplied": row.unapplied,
+        "outcome": row.outcome,
     }

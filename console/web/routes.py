@@ -14,6 +14,7 @@ from console.web.pages import (
     about,
     activity,
     as_of,
+    cases,
     dead_letters,
     destinations,
     files,
@@ -82,6 +83,7 @@ ROUTES: Final = (
     _get("/sources", sources.page),
     _get("/activity", activity.page),
     _get("/about", about.page),
+    _post("/tester/case", cases.save, "test"),
     _post("/reveal", signing.reveal, "reveal"),
     _post("/hide", signing.hide, "look"),
 )

@@ -15,7 +15,7 @@ def test_the_demo_delivers_everything_in_order_though_requests_overtake_and_a_wo
         name: int(figure.replace(",", "")) for name, figure in re.findall(r"│ ([a-z ]+?) +│ +([\d,]+) │", shown.stdout)
     }
     assert figures["events sent"] >= 5000
-    assert figures["events delivered"] == figures["events sent"]
+    assert figures["events delivered"] + figures["merges found done"] == figures["events sent"]
     assert 0 < figures["requests made"] < figures["events sent"]
     assert figures["people"] > 300
     assert figures["events put before later ones"] > 0

@@ -13,7 +13,7 @@ ADA = Person("ada", "ada@x.com", {"plan": "pro"}, {"t": "ios"}, {"one": ["Looked
 REPORT = Report(
     sent=10,
     delivered=10,
-    unsent=0,
+    merged_already=0,
     dead=0,
     requests=2,
     people=1,
@@ -62,4 +62,4 @@ def test_a_report_is_right_only_without_any_fault() -> None:
 
 
 def test_what_was_sent_and_neither_delivered_nor_buried_is_lost() -> None:
-    assert dataclasses.replace(REPORT, delivered=7, dead=2).lost == 1
+    assert dataclasses.replace(REPORT, delivered=6, dead=2, merged_already=1).lost == 1
