@@ -112,6 +112,9 @@ def page(queue: Queue, wanted: Filter, *, after: int = 0, most: int = PAGE) -> t
     if wanted.ids:
         sequences = sorted({sequence for sequence in wanted.ids if sequence > after})[:most]
         found = lanes.get_dead_letters(queue, sequences)
+    elif wanted.digest is not None:
+        sequences = lanes.dead_letters_of(queue, wanted.digest, after=after, most=most)
+        found = lanes.get_dead_letters(queue, sequences)
     else:
         found = lanes.list_dead_letters(queue, after=after, most=most)
         sequences = [stored.sequence for stored in found]
@@ -127,13 +130,11 @@ def matching(queue: Queue, wanted: Filter) -> Iterator[DeadLetter]:
         found, last = page(queue, wanted, after=last)
 
 
-def of_key(queue: Queue, digest: bytes) -> Iterator[DeadLetter]:
-    """Yield the dead letters that have the ordering key of this digest, in the order of their events."""
-    after: int | None = 0
-    while after is not None:
-        found = lanes.list_dead_letters(queue, after=after, most=PAGE)
-        yield from (record.read(stored) for stored in found if digest in stored.keys)
-        after = found[-1].sequence if found else None
+def last_of_key(queue: Queue, digest: bytes, most: int) -> tuple[list[DeadLetter], int]:
+    """Return the last `most` dead letters that have the ordering key of this digest, in the order of their events, and
+    how many have it."""
+    sequences, count = lanes.last_dead_letters_of(queue, digest, most)
+    return [record.read(stored) for stored in lanes.get_dead_letters(queue, sequences)], count
 
 
 def edit(queue: Queue, dead_letter: DeadLetter, event: JsonObject) -> bool:

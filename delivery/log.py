@@ -55,6 +55,7 @@ class Sent:
     worker: str
     item: JsonObject  # the body as sent
     unapplied: str | None  # why it is accepted in vain, a key of `delivery.unapplied.REASONS`
+    outcome: str  # of `delivery.recording.entries.OUTCOMES`
 
 
 class RemovedItem(NamedTuple):
@@ -155,17 +156,20 @@ class Recorder:
 
 def sent_for(queue: Queue, digest: bytes, limit: int) -> list[Sent]:
     """Return the last `limit` items of events with the ordering key of this digest, the newest first."""
-    return _sent(queue, lambda item: digest in item.digest_list(), limit)
+    text = digest.hex()
+    return _sent(all_entries(queue, text.encode()), lambda item: text in item.digests, limit)
 
 
 def sent_of(queue: Queue, message_ids: Collection[str], limit: int) -> list[Sent]:
     """Return the last `limit` items of the events with one of these ids, SOURCE:MESSAGE ID, the newest first."""
-    return _sent(queue, lambda item: item.message_id in message_ids, limit)
+    parts = set(map(entries.part_of, message_ids))
+    text = parts.pop() if len(parts) == 1 else b""
+    return _sent(all_entries(queue, text), lambda item: item.message_id in message_ids, limit)
 
 
-def _sent(queue: Queue, is_wanted: Callable[[LoggedItem], bool], limit: int) -> list[Sent]:
+def _sent(logged: Iterator[Entry], is_wanted: Callable[[LoggedItem], bool], limit: int) -> list[Sent]:
     found: list[Sent] = []
-    for entry in all_entries(queue):
+    for entry in logged:
         if entry.path is None or entry.responded_ms is None:
             continue
         found += [
@@ -181,6 +185,7 @@ def _sent(queue: Queue, is_wanted: Callable[[LoggedItem], bool], limit: int) -> 
                 worker=entry.worker,
                 item=_body(item),
                 unapplied=item.detail,
+                outcome=item.outcome,
             )
             for item in entry.items
             if is_wanted(item)
@@ -196,9 +201,9 @@ def message_ids(queue: Queue, sequences: Collection[int]) -> dict[int, str]:
     return {item.sequence: item.message_id for item in items if item.sequence in sequences}
 
 
-def all_entries(queue: Queue) -> Iterator[Entry]:
-    """Yield the entries that can be read, the newest first."""
-    return (entry for packed in _packed_entries(queue) if (entry := entries.unpacked(packed)) is not None)
+def all_entries(queue: Queue, containing: bytes = b"") -> Iterator[Entry]:
+    """Yield the entries that can be read and contain this text, the newest first."""
+    return (entry for packed in _packed_entries(queue) if (entry := entries.unpacked(packed, containing)) is not None)
 
 
 def remove(queue: Queue, is_removed: IsRemoved) -> list[RemovedItem]:

@@ -85,6 +85,34 @@ def get_dead_letters(queue: Queue, sequences: Sequence[int]) -> list[DeadLetter]
     ]
 
 
+def dead_letters_of(queue: Queue, digest: bytes, *, after: int = 0, most: int = 500) -> list[int]:
+    """Return the sequences of the dead letters with the ordering key of this digest, in the order of their events, the
+    first `most` behind the sequence `after`."""
+    first, last = _members(digest, after)
+    found = queue.client.zrangebylex(keys.DEAD_KEYS.of(queue.name), first, last, start=0, num=most)
+    return _sequences(cast(list[bytes], found))
+
+
+def last_dead_letters_of(queue: Queue, digest: bytes, most: int) -> tuple[list[int], int]:
+    """Return the sequences of the last `most` dead letters with the ordering key of this digest, in the order of their
+    events, and how many there are."""
+    name, (first, last) = keys.DEAD_KEYS.of(queue.name), _members(digest)
+    with queue.client.pipeline(transaction=True) as pipeline:
+        pipeline.zrevrangebylex(name, last, first, start=0, num=most)
+        pipeline.zlexcount(name, first, last)
+        found, count = pipeline.execute()
+    return _sequences(reversed(found)), int(count)
+
+
+def _members(digest: bytes, after: int = 0) -> tuple[bytes, bytes]:
+    """Return the bounds of the members of :dead_keys with this digest and a greater sequence."""
+    return b"(%b%0*d" % (digest, keys.SEQUENCE_DIGITS, after), b"[%b\xff" % digest
+
+
+def _sequences(members: Iterable[bytes]) -> list[int]:
+    return [int(member[keys.DIGEST_BYTES :]) for member in members]
+
+
 def count_dead_letters(queue: Queue) -> tuple[int, int]:
     """Return how many dead letters there are, and the sequence of the last one."""
     index = keys.DEAD_INDEX.of(queue.name)

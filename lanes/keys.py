@@ -17,6 +17,7 @@ from typing import Final, Literal
 TIME_DIGITS = 13  # of a time in ms
 DIGEST_BYTES = 8  # of an ordering key
 ULID_CHARACTERS = 26
+SEQUENCE_DIGITS = 15  # of a sequence in :dead_keys
 KEY_COUNT = TIME_DIGITS + 1  # where a record has its number of keys, from 1
 BUCKET_BYTES, FINGERPRINT_BYTES = 3, 6  # of a message id
 GENERATIONS = 3  # past generations of message ids that are searched besides the current one
@@ -313,6 +314,14 @@ FAILURE = Key(
     ":failure", "hash", "dead letter → why it was buried, in the caller's bytes", _KEPT, "lanes", personal="data"
 )
 DEAD_INDEX = Key(":dead_index", "zset", "dead letter, by its sequence", _KEPT, "lanes")
+DEAD_KEYS = Key(
+    ":dead_keys",
+    "zset",
+    "digest of an ordering key of a dead letter, and its sequence; ordered by these, without a score",
+    _KEPT,
+    "lanes",
+    personal="digests",
+)
 DEAD_CHANGES = Key(":dead_changes", "string", "how often a dead letter was edited or unblocked", _FOR_EVER, "lanes")
 BLOCKING = Key(
     ":claim:blocking", "set", "dead letters that block later events of their keys", "until replayed or skipped", "lanes"

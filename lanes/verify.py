@@ -21,7 +21,7 @@ _STEPS = 1000  # along lanes, in one call
 _MOST_WALKS = 20  # of one lane whose head leaves faster than it is walked
 _REREAD_S = 0.005  # between a suspicion and its confirmation
 _DIGEST_BYTES, _KEY_COUNT, _KEYS_START = 8, 13, 14  # of a record
-_SUBJECTS = {"dead_letter": "dead letter", "second": "second of acceptance"}
+_SUBJECTS = {"dead_letter": "dead letter", "dead_key": "member", "second": "second of acceptance"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class _Verifier:
     def _subject(self, what: str, name: str | bytes | int) -> str:
         if what == "queue":
             return f"queue {self.queue.name}"
-        text = name.hex() if what == "lane" and isinstance(name, bytes) else name
+        text = name.hex() if what in ("lane", "dead_key") and isinstance(name, bytes) else name
         return f"{_SUBJECTS.get(what, what)} {text.decode() if isinstance(text, bytes) else text}"
 
     def _report(self, subject: str, invariant: str, text: str) -> None:
@@ -266,8 +266,8 @@ class _Verifier:
                     if walked is not None and sequence not in walked[0] and self._digests(sequence):
                         self._report(f"event {sequence}", "reachable", f"not in the lane {digest.hex()} of its key")
 
-    def _digests(self, sequence: int) -> list[bytes]:
-        record = cast(bytes | None, self.client.hget(keys.EVENT.of(self.queue.name), str(sequence))) or b""
+    def _digests(self, sequence: int, of: keys.Key = keys.EVENT) -> list[bytes]:
+        record = cast(bytes | None, self.client.hget(of.of(self.queue.name), str(sequence))) or b""
         keys_end = _KEYS_START + (record[_KEY_COUNT] * _DIGEST_BYTES if len(record) > _KEY_COUNT else 0)
         return [record[at : at + _DIGEST_BYTES] for at in range(_KEYS_START, keys_end, _DIGEST_BYTES)]
 
@@ -358,7 +358,15 @@ class _Verifier:
         found.update(self.client.sscan_iter(keys.BLOCKING.of(name), count=_NAMES))
         for sequence in found:
             self._confirm("dead_letter", sequence)
+        for member, _ in self.client.zscan_iter(keys.DEAD_KEYS.of(name), count=_NAMES):
+            self._check_dead_key(member)
         return len(found)
+
+    def _check_dead_key(self, member: bytes) -> None:
+        """Check that the dead letter of a member of :dead_keys exists and has the key."""
+        sequence = member[_DIGEST_BYTES:]
+        if not (sequence.isdigit() and member[:_DIGEST_BYTES] in self._digests(int(sequence), keys.DEAD)):
+            self._confirm("dead_key", member)
 
     def _check_seconds(self) -> None:
         ages = self.client.zscan_iter(keys.AGES.of(self.queue.name), count=_NAMES)

@@ -141,9 +141,14 @@ def unpack_shallow(body: bytes) -> Unpacked:
     return Unpacked(received["source"], received["event"], received.get("again", {}))
 
 
+def plain(body: bytes) -> bytes:
+    """Return the JSON that `pack` compressed, from compressed or uncompressed bytes."""
+    return body if body.startswith(b"{") else _codec.decompress(body)
+
+
 def source_of(body: bytes) -> str:
     """Return the source that `pack` was given. The event is not parsed, which takes most of the time of `unpack`."""
-    head = _SOURCE.match(body if body.startswith(b"{") else _codec.decompress(body))
+    head = _SOURCE.match(plain(body))
     return str(orjson.loads(head[1])) if head else unpack(body).source
 
 

@@ -11,6 +11,7 @@ from console import times
 from console.errors import CommandError
 from console.options import AsJson, Destination
 from console.output import print_error, print_json, print_json_lines, print_line, print_lines
+from console.person import as_of
 from console.queues import waiting
 from console.session import Session
 from console.starting import startable
@@ -88,16 +89,25 @@ def show_person(
     key: Annotated[str, typer.Argument(help="An ordering key: id:42, email:jo@example.com, anonymous_id:…")],
     since: SinceSent = None,
     until: UntilSent = None,
+    at: Annotated[
+        int | None, typer.Option(parser=times.past, metavar=times.METAVAR, help="The person as of this moment.")
+    ] = None,
     most: Most = 50,
     destination: Destination = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what was sent for a person with the answers, and for which events nothing was sent and why.
 
-    `segue lanes show` has what waits. Events of the person under other identities have rows of their own.
+    With `--at` it shows the attributes, devices and events that what was sent until then gives the person. `segue lanes
+    show` has what waits. Events of the person under other identities have rows of their own.
     """
     session = Session.join()
     history.require(session)
+    if at is not None:
+        for name in session.chosen(destination):
+            found = as_of.gather(session, name, _digest(session, key), [at])
+            print_json(found) if as_json else print_lines(as_of.lines(found))
+        return
     from ledger.reading import Wanted
 
     wanted = Wanted(digests=frozenset([_digest(session, key)]), since_ms=since, until_ms=until)

@@ -13,6 +13,7 @@ import lanes
 import mapping
 from console.errors import CommandError
 from console.output import counted, utc
+from console.queues import why
 from console.session import Session, setting_of
 from console.state import deliveries, history
 from dead_letters import query
@@ -24,18 +25,20 @@ from workers import heartbeat
 
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 _MOST_SENT = 20
-_MOST_DEAD = 5  # that are printed
+_MOST_DEAD, _MOST_DEAD_PRINTED = 100, 5
 _STATIONS = ("claimed", "sent", "responded")
 
 
 def gather(session: Session, names: Iterable[str], key: str) -> list[dict[str, Any]]:
-    """Return `{"key", "destination", "length", "deliveries", "steps", "dead_letters", "sent"}` of the lane at each
-    destination whose events may have the key; the digest of a hot lane is taken for its key.
+    """Return `{"key", "destination", "length", "deliveries", "steps", "why", "dead_letters", "dead_letter_count",
+    "sent"}` of the lane at each destination whose events may have the key; the digest of a hot lane is taken for its
+    key.
 
     `deliveries` is that of `console.state.deliveries`. `steps` begins with the head of the lane; a step in state
-    "waiting" waits for the next one. `length` 0 means that no event waits. `dead_letters` are those with the key, each
-    as `{"sequence", "reason", "message", "buried_at_ms", "blocks"}`. `sent` has the last items that were sent, the
-    newest first: of the ledger where it can be read, and of the delivery log.
+    "waiting" waits for the next one. `why` is the graph of `console.queues.why`. `length` 0 means that no event waits.
+    `dead_letters` are the last 100 with the key, each as `{"sequence", "reason", "message", "buried_at_ms", "blocks"}`.
+    `sent` has the last items that were sent, and the decisions by which nothing was sent, the newest first, as
+    `console.state.history.all_for` has them.
 
     Raises CommandError: no event may have the key.
     """
@@ -55,6 +58,7 @@ def _lane(session: Session, destination: mapping.Destination, key: str, workers:
     queue = session.queue(destination.name)
     digest = bytes.fromhex(key) if _DIGEST.fullmatch(key) else lanes.digest(key)
     lane, row = lanes.inspect(queue, digest), deliveries.gather(queue, destination.delivery, workers)
+    dead_letters, dead_letter_count = query.last_of_key(queue, digest, _MOST_DEAD)
     stop = deliveries.stop(row)
     return {
         "key": key,
@@ -62,8 +66,10 @@ def _lane(session: Session, destination: mapping.Destination, key: str, workers:
         "length": lane.length if lane else 0,
         "deliveries": row,
         "steps": [_step_json(queue, step, stop) for step in (lane.steps if lane else ())],
-        "dead_letters": [_dead_json(dead_letter) for dead_letter in query.of_key(queue, digest)],
-        "sent": history.sent_for(session, queue, digest, _MOST_SENT),
+        "why": why.gather(queue, digest, lane.length if lane else 0, stop),
+        "dead_letters": [_dead_json(dead_letter) for dead_letter in dead_letters],
+        "dead_letter_count": dead_letter_count,
+        "sent": history.all_for(session, queue, digest, _MOST_SENT),
     }
 
 
@@ -132,22 +138,27 @@ def _dead(lane: dict[str, Any]) -> Iterator[str]:
     """Yield how many dead letters have the key, and a line for each of the last ones."""
     found = lane["dead_letters"]
     if found:
-        yield f"{lane['destination']}: {counted(len(found), 'dead letter')} of {lane['key']}; the last:"
-    for dead_letter in found[-_MOST_DEAD:]:
+        yield f"{lane['destination']}: {counted(lane['dead_letter_count'], 'dead letter')} of {lane['key']}; the last:"
+    for dead_letter in found[-_MOST_DEAD_PRINTED:]:
         blocking = ", blocks its lanes" if dead_letter["blocks"] else ""
         when = f"#{dead_letter['sequence']} {dead_letter['reason']}{blocking}, {utc(dead_letter['buried_at_ms'])}"
         yield f"  {when}: {dead_letter['message']}"
 
 
 def _sent(sent: dict[str, Any]) -> Iterator[str]:
-    """Yield two lines: the times and the response of one item, then its request."""
+    """Yield two lines: the times and the response of one item, then its request; of a decision one line."""
     accepted = datetime.fromtimestamp(sent["accepted_ms"] / 1000, UTC).isoformat(sep=" ", timespec="milliseconds")
-    offsets = {station: (sent[f"{station}_ms"] - sent["accepted_ms"]) / 1000 for station in _STATIONS}
+    is_decision = sent["path"] is None
+    names = _STATIONS[:1] if is_decision else _STATIONS
+    offsets = {station: (sent[f"{station}_ms"] - sent["accepted_ms"]) / 1000 for station in names}
     stations = ", ".join(f"{station} {seconds:+.3f} s" for station, seconds in offsets.items())
     response = sent["refusal"] or _accepted(sent["unapplied"])
+    if is_decision:
+        response = ": ".join(dict.fromkeys((sent["outcome"], sent["refusal"])))
     item = f"#{sent['sequence']} {sent['message_id']} accepted {accepted[:-6]} UTC"
     yield f"{item}, {stations}, by {sent['worker']}: {response}"
-    yield f"  {sent['path']} {encoded(sent['item']).decode()}"
+    if not is_decision:
+        yield f"  {sent['path']} {encoded(sent['item']).decode()}"
 
 
 def _dead_json(dead_letter: DeadLetter) -> dict[str, Any]:

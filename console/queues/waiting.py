@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
+from zstandard import ZstdError
 
 import lanes
 import mapping
@@ -19,7 +20,7 @@ from dead_letters import query
 from dead_letters.query import Filter
 from delivery.recording import discarded
 from lanes import fates
-from mapping.envelope import message_key, unpack
+from mapping.envelope import encoded, message_key, plain, unpack
 
 _MOST_SENT = 20
 
@@ -35,7 +36,7 @@ class Wanted:
         """Whether the conditions hold for an event with this body."""
         if self.source is None and self.event is None:
             return True
-        source, event = _content(body)
+        source, event = content(body)
         names = (event.get("event"), event.get("name"), event.get("type"))
         return self.source in (None, source) and (self.event is None or self.event in names)
 
@@ -52,7 +53,7 @@ def find_waiting(queue: lanes.Queue, person: str | None, wanted: Wanted, most: i
 def event_json(event: lanes.ListedEvent, destination: mapping.Destination) -> dict[str, Any]:
     """Return `{"destination", "sequence", "state", "due_in_ms", "worker", "age_s", "source", "type", "name",
     "message_id", "keys"}`; `keys` are the ordering keys."""
-    source, content = _content(event.body)
+    source, received = content(event.body)
     return {
         "destination": destination.name,
         "sequence": event.sequence,
@@ -61,10 +62,10 @@ def event_json(event: lanes.ListedEvent, destination: mapping.Destination) -> di
         "worker": event.by,
         "age_s": max(0.0, time.time() - event.accepted_at_ms / 1000),
         "source": source,
-        "type": content.get("type"),
-        "name": content.get("event") or content.get("name") or "",
-        "message_id": content.get("messageId"),
-        "keys": mapping.ordering_info(content, destination).keys if content else (),
+        "type": received.get("type"),
+        "name": received.get("event") or received.get("name") or "",
+        "message_id": received.get("messageId"),
+        "keys": mapping.ordering_info(received, destination).keys if received else (),
     }
 
 
@@ -90,7 +91,7 @@ def find(session: Session, name: str, sources: Iterable[str], message_id: str) -
     """
     queue, destination, is_found = session.queue(name), session.destinations[name], False
     for event in lanes.all_events(queue):
-        if _has_id(event.body, message_id):
+        if has_id(event.body, message_id):
             is_found = True
             yield {"where": "waiting"} | event_json(lanes.with_states(queue, [event])[0], destination)
     for dead in query.matching(queue, Filter(text=message_id.rpartition(":")[2] or message_id)):
@@ -135,7 +136,7 @@ def skip(queue: lanes.Queue, sequence: int) -> str:
         )
 
     def fate_of(body: bytes) -> str:
-        return fates.name("dropped", _content(body)[0], "discarded")
+        return fates.name("dropped", content(body)[0], "discarded")
 
     erased = lanes.erase(queue, (), sequences=[sequence], counted_as=fate_of)
     discarded.record(queue, (event for event in erased.events if event.body), "dropped", "discarded")
@@ -144,7 +145,7 @@ def skip(queue: lanes.Queue, sequence: int) -> str:
     return "is discarded" if erased.events else "left the queue before"
 
 
-def _content(body: bytes) -> tuple[str, dict[str, Any]]:
+def content(body: bytes) -> tuple[str, dict[str, Any]]:
     """Return the source and the event; empty for a body that was erased or cannot be read."""
     try:
         return unpack(body)[:2] if body else ("", {})
@@ -152,6 +153,17 @@ def _content(body: bytes) -> tuple[str, dict[str, Any]]:
         return "", {}
 
 
-def _has_id(body: bytes, message_id: str) -> bool:
-    source, event = _content(body)
+def has_id(body: bytes, message_id: str) -> bool:
+    """Whether an event has this message id, with SOURCE: in front of it or without. Most events are not parsed."""
+    if not _may_have_id(body, message_id):
+        return False
+    source, event = content(body)
     return bool(event) and message_id in (event.get("messageId"), message_key(source, event))
+
+
+def _may_have_id(body: bytes, message_id: str) -> bool:
+    ending = encoded(message_id.rpartition(":")[2] or message_id)[1:-1]
+    try:
+        return bool(body) and ending in plain(body)
+    except ZstdError:
+        return False

@@ -18,6 +18,7 @@ from console.errors import CommandError
 from console.output import counted, utc
 from console.session import Session
 from delivery import log as delivery_log
+from delivery.outcomes import Delivered
 from delivery.recording import entries, ledger
 from delivery.unapplied import REASONS
 
@@ -48,6 +49,17 @@ def storage_of(session: Session) -> Storage:
         raise CommandError(f"SEGUE_LEDGER_DIR: {location} cannot be used: {error}") from None
 
 
+def size_of(session: Session, destination: str) -> int | None:
+    """Return the bytes of the ledger's files of a destination, None when none are at hand."""
+    if not _has_files(session):
+        return None
+    from ledger import reading
+
+    with _readable(session) as storage:
+        found = reading.horizon(storage, destination)
+    return found.bytes if found else 0
+
+
 def find(session: Session, destination: str, wanted: Wanted, limit: int) -> list[Row]:
     """Return the last `limit` rows that are wanted, the newest first. What is not written yet comes from Redis."""
     return _find(session, session.queue(destination), wanted, limit)
@@ -56,13 +68,20 @@ def find(session: Session, destination: str, wanted: Wanted, limit: int) -> list
 def _find(session: Session, queue: lanes.Queue, wanted: Wanted, limit: int) -> list[Row]:
     from ledger import reading, rows
 
-    recorded = [entry for entry in delivery_log.all_entries(queue) if wanted.may_be_in(entry)]
+    recorded = [entry for entry in delivery_log.all_entries(queue, _text(wanted)) if wanted.may_be_in(entry)]
     unwritten = filter(wanted.includes, rows.of_table(rows.table_of(recorded)))
     with _readable(session) as storage:
         written = reading.find(storage, queue.name, wanted, limit)
     ids = {row.id for row in written}  # a batch may have been written since Redis was read, or not be removed yet
     found = [*(row for row in unwritten if row.id not in ids), *written]
     return sorted(found, key=lambda row: (row.sent_ms, row.sequence), reverse=True)[:limit]
+
+
+def _text(wanted: Wanted) -> bytes:
+    """Return a text that is in each entry of the log with wanted rows."""
+    if wanted.digests is not None and len(wanted.digests) == 1:
+        return next(iter(wanted.digests)).encode()
+    return b"" if wanted.message_id is None else entries.part_of(wanted.message_id)
 
 
 def row_json(row: Row) -> dict[str, Any]:
@@ -118,20 +137,10 @@ def _row_lines(row: Row) -> Iterator[str]:
         yield f"  request {row.id} {row.path}, {answered}: {row.body or 'its body is not kept'}"
 
 
-def sent_for(session: Session, queue: lanes.Queue, digest: bytes, limit: int) -> list[dict[str, Any]]:
-    """Return the last `limit` items sent for an ordering key, the newest first, as `delivery.log.Sent`. `item` is null
-    where the ledger keeps no contents."""
-    if not _has_files(session):
-        return [asdict(item) for item in delivery_log.sent_for(queue, digest, limit)]
-    from ledger.reading import Wanted
-
-    return _sent(session, queue, Wanted(digests=frozenset([digest.hex()])), limit)
-
-
 def sent_of(
     session: Session, queue: lanes.Queue, message_id: str, ids: Collection[str], limit: int
 ) -> list[dict[str, Any]]:
-    """Return the last `limit` items sent for the events with a message id, as `sent_for` does. `ids`: SOURCE:MESSAGE ID
+    """Return the last `limit` items sent for the events with a message id, as `all_for` does. `ids`: SOURCE:MESSAGE ID
     for each source that it may be of."""
     if not _has_files(session):
         return [asdict(item) for item in delivery_log.sent_of(queue, ids, limit)]
@@ -149,6 +158,47 @@ def last_of(session: Session, queue: lanes.Queue, sequences: Collection[int], si
 
     found = _find(session, queue, Wanted(sequences=frozenset(sequences), since_ms=since_ms), _MOST_ROWS)
     return {row.sequence: row for row in reversed(found)}
+
+
+def all_for(session: Session, queue: lanes.Queue, digest: bytes, limit: int) -> list[dict[str, Any]]:
+    """Return the last `limit` items and decisions for an ordering key, the newest first, as
+    `delivery.log.Sent`. `item` is null where the ledger keeps no contents. A decision has null for `path`,
+    `responded_ms` and `item`, its fate for `outcome`, and its reason for `refusal`. Without a ledger there are none."""
+    if not _has_files(session):
+        return [asdict(item) for item in delivery_log.sent_for(queue, digest, limit)]
+    from ledger.reading import Wanted
+
+    return list(map(_sent_json, find(session, queue.name, Wanted(digests=frozenset([digest.hex()])), limit)))
+
+
+def all_of(
+    session: Session, queue: lanes.Queue, message_id: str, ids: Collection[str], limit: int
+) -> list[dict[str, Any]]:
+    """Return the last `limit` items and decisions of the events with a message id, as `all_for` does."""
+    if not _has_files(session):
+        return [asdict(item) for item in delivery_log.sent_of(queue, ids, limit)]
+    from ledger.reading import Wanted
+
+    return list(map(_sent_json, find(session, queue.name, Wanted(message_id=message_id), limit)))
+
+
+def accepted_until(
+    session: Session, queue: lanes.Queue, digests: frozenset[str], until_ms: int, limit: int
+) -> list[dict[str, Any]]:
+    """Return the last `limit` items with one of these ordering keys that Customer.io accepted, of those sent until a
+    moment, as `all_for` does. Each one is there once."""
+    if not _has_files(session):
+        logged = [
+            each for digest in sorted(digests) for each in delivery_log.sent_for(queue, bytes.fromhex(digest), limit)
+        ]
+        found = {(each.sequence, each.sent_ms, orjson.dumps(each.item)): each for each in logged}
+        wanted = [each for each in found.values() if each.refusal is None and each.sent_ms <= until_ms]
+        return [asdict(each) for each in sorted(wanted, key=lambda each: each.sent_ms, reverse=True)]
+    from ledger.reading import Wanted
+
+    outcomes = frozenset([entries.OUTCOMES[Delivered]])
+    rows = find(session, queue.name, Wanted(digests=digests, until_ms=until_ms + 1, outcomes=outcomes), limit)
+    return [_sent_json(row) for row in rows]
 
 
 def _has_files(session: Session) -> bool:
@@ -186,4 +236,5 @@ def _sent_json(row: Row) -> dict[str, Any]:
         "worker": row.worker,
         "item": None if row.body is None else orjson.loads(row.body),
         "unapplied": row.unapplied,
+        "outcome": row.outcome,
     }

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 import lanes
 from console.session import Session
+from console.state import history
 from delivery.recording import ledger
 from lanes import keys
 from lanes.keys import Key
@@ -58,8 +55,7 @@ def _of(session: Session, queue: lanes.Queue) -> Iterator[dict[str, Any]]:
         yield _row(client, name, key, what, [each.decode() for each in found])
     if (state := ledger.read(queue)) is not None:
         days = session.destinations[name].delivery.ledger_days
-        size = _size(session.settings.ledger_path / f"destination={quote(name, safe='')}")
-        facts = {"number": state.entries, "bytes": size, "kept": f"{days:g} days"}
+        facts = {"number": state.entries, "bytes": history.size_of(session, name), "kept": f"{days:g} days"}
         yield {"destination": name, "what": "entries written to the ledger", **facts}
 
 
@@ -74,15 +70,3 @@ def _row(client: Any, destination: str | None, key: Key, what: str, names: list[
     is_known = all(isinstance(size, int) for size in sizes)
     facts = {"number": sum(numbers), "bytes": sum(sizes) if is_known else None, "kept": key.lifetime}
     return {"destination": destination, "what": what, **facts}
-
-
-def _size(directory: Path) -> int | None:
-    """Return the bytes of the files below a directory, None when it is not on this machine."""
-    if not directory.is_dir():
-        return None
-    total = 0
-    for folder, _, files in os.walk(directory):
-        for file in files:
-            with suppress(OSError):  # it was replaced meanwhile
-                total += os.stat(os.path.join(folder, file)).st_size
-    return total

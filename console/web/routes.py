@@ -13,6 +13,7 @@ from console.web.access import Permission
 from console.web.pages import (
     about,
     activity,
+    as_of,
     cases,
     dead_letters,
     destinations,
@@ -95,6 +96,7 @@ ROUTES: Final = (
     _get("/people", people.form),
     _post("/people", people.find, "find"),
     _get("/people/{digest}", people.page),
+    _get("/people/{digest}/as-of", as_of.page),
     _get("/tester", tester.form, "test"),
     _post("/tester", tester.run, "test"),
     _get("/tester/send", tester.form, "test"),

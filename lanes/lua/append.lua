@@ -25,7 +25,7 @@
 --          lanes that have no record: their lanes begin anew; crowded: how many keys have more keys joined to them than
 --          they may, and had not before
 -- Clock    Redis' own.
--- uses clock, layout, bulk, generations, cooldown, message_ids, joins, rank, newest, offered, staged, kept_ranks, insert, fates
+-- uses clock, layout, bulk, generations, cooldown, message_ids, joins, rank, newest, offered, staged, kept_ranks, insert, dead_letters, fates
 local event_count = tonumber(ARGV[7])
 local EVENTS, REST = 11, 11 + event_count
 
@@ -45,21 +45,23 @@ for at = REST + 1, #ARGV, 5 do
 end
 
 local ids = message_ids(ARGV[8], event_count, ARGV[2])
-local flags, fresh, count = {}, {}, 0
-local replaced, is_replaced = {}, {}
-for index = 1, event_count do
-  local dead_letter, drop = replaced_by[index], nil
-  if dead_letter then
-    drop = is_replaced[dead_letter] or call('HEXISTS', DEAD, dead_letter) == 0
-    is_replaced[dead_letter] = true
-    replaced[#replaced + 1] = not drop and dead_letter or nil
-  else
-    drop = ids.is_duplicate(index)
-  end
-  flags[index] = drop and '0' or '1'
-  if not drop then
-    count = count + 1
-    fresh[count] = index
+local flags, fresh, count, replaced = {}, {}, 0, {}
+do
+  local is_replaced = {}
+  for index = 1, event_count do
+    local dead_letter, drop = replaced_by[index], nil
+    if dead_letter then
+      drop = is_replaced[dead_letter] or call('HEXISTS', DEAD, dead_letter) == 0
+      is_replaced[dead_letter] = true
+      replaced[#replaced + 1] = not drop and dead_letter or nil
+    else
+      drop = ids.is_duplicate(index)
+    end
+    flags[index] = drop and '0' or '1'
+    if not drop then
+      count = count + 1
+      fresh[count] = index
+    end
   end
 end
 if count == 0 then
@@ -100,19 +102,22 @@ end
 ---- Read and decide: the lanes ----
 
 -- The digests of all lanes, each once; and for each key of each event, one after the other, which lane it is.
-local digests, lane_of, lane_count, lane_by, key_count = {}, {}, 0, {}, 0
-for i = 1, count do
-  local event = event_of[fresh[i]] or ARGV[EVENTS + fresh[i]]
-  for at = 2, byte(event) * DIGEST_BYTES, DIGEST_BYTES do
-    local digest = sub(event, at, at + DIGEST_BYTES - 1)
-    local lane = lane_by[digest]
-    if not lane then
-      lane_count = lane_count + 1
-      lane = lane_count
-      digests[lane], lane_by[digest] = digest, lane
+local digests, lane_of, lane_count = {}, {}, 0
+do
+  local lane_by, key_count = {}, 0
+  for i = 1, count do
+    local event = event_of[fresh[i]] or ARGV[EVENTS + fresh[i]]
+    for at = 2, byte(event) * DIGEST_BYTES, DIGEST_BYTES do
+      local digest = sub(event, at, at + DIGEST_BYTES - 1)
+      local lane = lane_by[digest]
+      if not lane then
+        lane_count = lane_count + 1
+        lane = lane_count
+        digests[lane], lane_by[digest] = digest, lane
+      end
+      key_count = key_count + 1
+      lane_of[key_count] = lane
     end
-    key_count = key_count + 1
-    lane_of[key_count] = lane
   end
 end
 local seq = tonumber(call('GET', SEQ) or 0)
@@ -379,6 +384,7 @@ end
 
 ---- Decide: the fates ----
 
+local replaced_records = read_all('HMGET', DEAD, replaced)
 do
   local names = fates.names(ARGV[11])
   if ARGV[10] == '' then
@@ -390,7 +396,7 @@ do
   end
   fates.open(time[1], count, count * (seq + (count + 1) / 2))
   if #replaced > 0 then
-    fates.count_dead_letters(replaced, read_all('HMGET', DEAD, replaced), 'replayed')
+    fates.count_dead_letters(replaced, replaced_records, 'replayed')
   end
 end
 
@@ -465,10 +471,7 @@ if fan_in then
   fan_in.write(2 * ARGV[5])
 end
 if #replaced > 0 then
-  write_all('HDEL', DEAD, replaced)
-  write_all('HDEL', FAILURE, replaced)
-  write_all('ZREM', DEAD_INDEX, replaced)
-  write_all('HDEL', BURIED_AS, replaced)
+  dead_letters.remove(replaced, replaced_records)
 end
 
 ---- Wake ----

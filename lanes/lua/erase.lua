@@ -21,7 +21,7 @@
 --          'dead_letter' (one that blocked), 'emptied' or 'found', and the record as it was
 -- Clock    Redis' own.
 -- allow-oom
--- uses clock, bulk, layout, generations, cooldown, rank, staged, kept_ranks, insert, fates
+-- uses clock, bulk, layout, generations, cooldown, rank, staged, kept_ranks, insert, dead_letters, fates
 local events_left, steps_left, cooldown_ms = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local before_sequence = tonumber(ARGV[4]) or math.huge
 local last_digest = 5 + ARGV[5]
@@ -273,10 +273,7 @@ write_all('ZREM', READY, not_ready)
 flush()
 write_all('ZADD', READY, now_ready)
 write_all('ZREM', HOT, cold)
-write_all('HDEL', DEAD, blocking)
-write_all('HDEL', FAILURE, blocking)
-write_all('ZREM', DEAD_INDEX, blocking)
-write_all('HDEL', BURIED_AS, blocking)
+dead_letters.remove(blocking, blocking_records)
 fates.write()
 for second, count in pairs(seconds) do
   if call('HINCRBY', AGE, second, -count) == 0 then

@@ -5,10 +5,10 @@
 --          dead letter and as accepted: see fates.lua
 --
 -- Returns  how many were added
--- uses bulk, fates
+-- uses bulk, layout, dead_letters, fates
 local before = tonumber(call('GET', SEQ) or 0)
 local last = before
-local dead, failures, index, buried_as, added = {}, {}, {}, {}, {} -- added: records by sequence
+local added = {} -- records by sequence
 
 local function is_same(known, record)
   return known and sub(known, 1, TIME_DIGITS) == sub(record, 1, TIME_DIGITS)
@@ -25,10 +25,7 @@ for at = 1, #ARGV, 5 do
     end
     last = math.max(last, tonumber(name))
     added[name] = record
-    dead[#dead + 1], dead[#dead + 2] = name, record
-    failures[#failures + 1], failures[#failures + 2] = name, ARGV[at + 2]
-    index[#index + 1], index[#index + 2] = name, name
-    buried_as[#buried_as + 1], buried_as[#buried_as + 2] = name, ARGV[at + 3]
+    dead_letters.add(name, record, ARGV[at + 2], ARGV[at + 3])
     local second = sub(record, 1, 10)
     fates.count(second, ARGV[at + 3], 1)
     fates.count(second, ARGV[at + 4], 1)
@@ -38,12 +35,9 @@ end
 
 ---- Write ----
 
-write_all('HSET', DEAD, dead)
-write_all('HSET', FAILURE, failures)
-write_all('ZADD', DEAD_INDEX, index)
-write_all('HSET', BURIED_AS, buried_as)
+dead_letters.write()
 fates.write()
 if last > before then
   call('INCRBY', SEQ, format('%d', last - before))
 end
-return #dead / 2
+return dead_letters.added_count()

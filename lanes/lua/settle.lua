@@ -17,7 +17,7 @@
 --          without a record is lost too: it is ready again, and the next claim sets it aside.
 -- Clock    Redis' own.
 -- allow-oom
--- uses clock, bulk, layout, generations, cooldown, fates, finish, release
+-- uses clock, bulk, layout, generations, cooldown, dead_letters, fates, finish, release
 local cooldown_ms, most_cooling_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 local owned = CLAIM .. ARGV[1]
 
@@ -100,30 +100,20 @@ for _, names in ipairs({ finish.blocked, finish.missing }) do
   end
 end
 
-local dead, failures, index, buried_as = {}, {}, {}, {}
 local is_new = ARGV[1] ~= 'blocking' -- what the claim "blocking" owns was counted when it was buried
-local function keep_dead_letter(name, record, failure, fate)
-  dead[#dead + 1], dead[#dead + 2] = name, record
-  failures[#failures + 1], failures[#failures + 2] = name, failure
-  index[#index + 1], index[#index + 2] = name, name
-  if is_new then
-    buried_as[#buried_as + 1], buried_as[#buried_as + 2] = name, fate
-  end
-end
-
 -- An event that was erased while the claim owned it leaves no dead letter.
 for i = 1, next(failure_of) and count or 0 do
   local name = finishing[i]
   local record = finish.buried[name]
   if record and not is_empty(record) then
-    keep_dead_letter(name, record, failure_of[name], fates.name_at(fate_names, groups, i))
+    dead_letters.add(name, record, failure_of[name], is_new and fates.name_at(fate_names, groups, i))
     if is_new then
       fates.open(sub(record, 1, 10), 1, name)
     end
   end
 end
 
-local unsent_count, sent_count = #finish.names - #dead / 2, 0
+local unsent_count, sent_count = #finish.names - dead_letters.added_count(), 0
 for group, ages in pairs(groups == '' and { finish.ages } or finish.ages_of) do
   local name = fate_names[group]
   for second, number in pairs(ages) do
@@ -170,7 +160,7 @@ for _, at in ipairs(blocking) do
       lost[#lost + 1] = name
     else
       leave(leaving, name)
-      keep_dead_letter(name, record, ARGV[at + 1], ARGV[at + 2])
+      dead_letters.add(name, record, ARGV[at + 1], is_new and ARGV[at + 2])
       fates.count(sub(record, 1, 10), ARGV[at + 2], 1)
       now_blocking[#now_blocking + 1] = name
     end
@@ -208,10 +198,7 @@ else
   write_all('SREM', owned, leaving.names)
 end
 write_finish(finish, cooldown_ms)
-write_all('HSET', DEAD, dead)
-write_all('HSET', FAILURE, failures)
-write_all('ZADD', DEAD_INDEX, index)
-write_all('HSET', BURIED_AS, buried_as)
+dead_letters.write()
 write_all('HDEL', ERASED, #erased > 0 and finish.names or {})
 fates.write()
 write_all('HSET', ATTEMPTS, attempts)
@@ -219,7 +206,7 @@ write_all('HSET', COOLDOWN, leaving.cooldowns)
 write_all('ZADD', READY, ready)
 write_all('SADD', BLOCKING, now_blocking)
 
-local buried_count = #dead / 2
+local buried_count = dead_letters.added_count()
 local counts = { delivered = sent_count, unsent = unsent_count, buried = buried_count, released = released_count }
 for what, count in pairs(counts) do
   if count ~= 0 then

@@ -9,7 +9,7 @@
 --
 -- Returns  how many were removed
 -- allow-oom
--- uses bulk, fates
+-- uses bulk, layout, dead_letters, fates
 local spilled, names = SPILLED .. ARGV[1], { unpack(ARGV, 3) }
 if (call('GET', DEAD_CHANGES) or '0') ~= ARGV[2] or call('SISMEMBER', spilled, 'open') == 0 then
   return 0
@@ -23,11 +23,8 @@ for i, record in ipairs(read_all('HMGET', DEAD, names)) do
 end
 fates.count_dead_letters(removed, removed_records, 'spilled')
 
-write_all('HDEL', DEAD, removed) -- removing comes first, see settle.lua
+dead_letters.remove(removed, removed_records) -- removing comes first, see settle.lua
 write_all('SADD', spilled, removed)
-write_all('HDEL', FAILURE, removed)
-write_all('ZREM', DEAD_INDEX, removed)
-write_all('HDEL', BURIED_AS, removed)
 fates.write()
 call('HINCRBY', TOTAL, 'spilled', #removed)
 return #removed

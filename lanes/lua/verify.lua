@@ -2,8 +2,10 @@
 -- written. The work of a call is bounded: a page of objects, and a number of steps along lanes.
 --
 -- KEYS[1]  base name of the queue
--- ARGV[1]  what is checked: events, lanes (a page of them), event, lane, dead_letter, claim, second, walk, queue
--- ARGV[2]  a page: its cursor; else the name of the object: a sequence, a digest, the id of a claim, a second; queue: ''
+-- ARGV[1]  what is checked: events, lanes (a page of them), event, lane, dead_letter, dead_key, claim, second,
+--          walk, queue
+-- ARGV[2]  a page: its cursor; else the name of the object: a sequence, a digest, the id of a claim, a second; dead_key: a
+--          member of DEAD_KEYS; queue: ''
 -- ARGV[3]  most steps along lanes
 -- ARGV[4]  walk: the event at which it goes on, '' for the head; a page: about how many objects
 --
@@ -271,6 +273,29 @@ local function check_lane(digest)
   end
 end
 
+local function member_of(digest, name)
+  return digest .. format('%0' .. SEQUENCE_DIGITS .. 'd', name)
+end
+
+-- Each dead letter is found by each of its keys.
+local function check_keys(name)
+  local record = tonumber(name) and call('HGET', DEAD, name)
+  for key, digest in ipairs(record and digests_of(record) or {}) do
+    if not call('ZSCORE', DEAD_KEYS, member_of(digest, name)) then
+      report(name, 'dead_keys', format('not in :dead_keys by its key %d', key - 1))
+    end
+  end
+end
+
+local function check_dead_key(member)
+  local digest, name = sub(member, 1, DIGEST_BYTES), format('%d', tonumber(sub(member, DIGEST_BYTES + 1)) or 0)
+  local record = call('HGET', DEAD, name)
+  local has_key = record and number_of(digest, digests_of(record) or {})
+  if call('ZSCORE', DEAD_KEYS, member) and not (has_key and member == member_of(digest, name)) then
+    report(member, 'dead_keys', format('in :dead_keys, but the dead letter %s %s', name, record and 'has another key' or 'does not exist'))
+  end
+end
+
 local function check_dead_letter(name)
   local record, failure = call('HGET', DEAD, name), call('HGET', FAILURE, name)
   local index, blocks = call('ZSCORE', DEAD_INDEX, name), call('SISMEMBER', BLOCKING, name) == 1
@@ -294,6 +319,7 @@ local function check_dead_letter(name)
   elseif record and blocks and record ~= event then
     report(name, 'blocking', 'its records in :dead and :event differ')
   end
+  check_keys(name)
 end
 
 local function check_claim(id)
@@ -345,6 +371,7 @@ local checks = {
   event = check_event,
   lane = check_lane,
   dead_letter = check_dead_letter,
+  dead_key = check_dead_key,
   claim = check_claim,
   second = check_second,
   queue = check_queue,

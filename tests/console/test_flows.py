@@ -40,7 +40,7 @@ def test_the_order_of_a_person_is_found_in_two_steps(visitor: Visitor) -> None:
 
     expect(page.get_by_role("heading", level=1)).to_contain_text("Person")
     assert "ada" not in page.url
-    expect(page.locator(".chain li").first).to_contain_text("blocks its lane")
+    expect(page.locator(".lead").first).to_contain_text("blocks its lane")
     expect(page.get_by_role("link", name="Open the dead letter")).to_be_visible()
     page.locator(".timeline details summary").first.click()
     expect(page.locator(".timeline pre").first).to_contain_text('"identifiers"')
@@ -188,3 +188,35 @@ def test_hostile_texts_do_nothing(console: Console, visitor: Visitor) -> None:
 
 def _broken(**members: Any) -> dict[str, Any]:
     return {**page(0, "hostile-reader"), "messageId": "one more", **members}
+
+
+def test_the_drawing_of_why_a_person_waits_has_the_events_of_the_list(visitor: Visitor) -> None:
+    page = visitor.go(f"/people/{lanes.digest(f'email:{ADA}').hex()}")
+    expect(page.locator("svg.graph .node")).to_have_count(3)
+
+    drawn = page.locator("svg.graph .node").evaluate_all("all => all.map(each => each.dataset.sequence)")
+    listed = page.locator(".tree li").evaluate_all("all => all.map(each => each.dataset.sequence)")
+    arrows = page.locator("svg.graph .edge").evaluate_all("all => all.map(each => each.dataset.edge)")
+    before = page.locator(".tree li").evaluate_all(
+        "all => all.map(each => [each.dataset.before, each.dataset.sequence])"
+    )
+    pairs = [f"{each}-{after}" for joined, after in before for each in joined.split()]
+
+    assert sorted(drawn) == sorted(listed)
+    assert len(set(arrows)) == 2
+    assert set(arrows) == set(pairs)
+    expect(page.locator(".tree .pill.warn")).to_have_text("cause")
+    page.get_by_role("link", name="Open the dead letter").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Dead letter")
+
+
+def test_a_person_is_shown_as_of_a_moment(visitor: Visitor) -> None:
+    page = visitor.go(f"/people/{lanes.digest(f'email:{ADA}').hex()}")
+    page.get_by_role("link", name="The person as of a moment").click()
+
+    expect(page.get_by_role("row", name=re.compile("^plan "))).to_contain_text("text, 3 characters")
+    page.get_by_label("and beside it (UTC)").fill("2026-01-05")
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(page.get_by_role("row", name=re.compile("^plan "))).to_contain_text("added")
+    assert "and=2026-01-05" in page.url
+    assert ADA not in page.content()

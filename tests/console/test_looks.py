@@ -27,6 +27,8 @@ PAGES: Final = {
     "live": "/live",
     "people": "/people",
     "person": PERSON,
+    "as-of": f"{PERSON}/as-of",
+    "two-moments": f"{PERSON}/as-of?at=1d&and=2100-01-01",
     "dead-letters": "/dead",
     "list": "/dead?view=list&reason=rejected",
     "dead-letter": "/dead/journeys/FIRST",

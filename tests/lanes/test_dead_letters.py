@@ -100,7 +100,63 @@ def test_a_discarded_dead_letter_is_gone(client: redis.Redis) -> None:
     assert lanes.discard(queue_of(client), [1, 77]) == 1
 
     assert bodies(client) == [b"b"]
-    assert leftovers(client) == {":dead", ":failure", ":dead_index"}
+    assert leftovers(client) == {":dead", ":failure", ":dead_index", ":dead_keys"}
+
+
+def indexed(client: redis.Redis, *which: str) -> list[list[int]]:
+    queue = queue_of(client)
+    assert not [each for each in lanes.verify(queue).violations if each.invariant == "dead_keys"]
+    return [lanes.dead_letters_of(queue, lanes.digest(key)) for key in which]
+
+
+def test_the_dead_letters_of_a_key_are_found_in_the_order_of_acceptance(client: redis.Redis) -> None:
+    append(client, *(event(str(number), "jo", f"own-{number}") for number in range(1, 13)), event("13", "al"))
+    bury(client, claim(client), *(str(number) for number in range(1, 14)))
+    queue, digest = queue_of(client), lanes.digest("jo")
+
+    assert indexed(client, "jo", "own-3", "al", "eve") == [list(range(1, 13)), [3], [13], []]
+    assert lanes.dead_letters_of(queue, digest, after=9, most=2) == [10, 11]
+    assert lanes.last_dead_letters_of(queue, digest, 3) == ([10, 11, 12], 12)
+    assert lanes.last_dead_letters_of(queue, lanes.digest("eve"), 3) == ([], 0)
+
+
+@pytest.mark.parametrize("end", ["discard", "replay", "spill", "erase", "edit", "unblock"])
+@pytest.mark.parametrize("is_blocking", [True, False], ids=["blocking", "apart"])
+def test_the_dead_letters_of_a_key_follow_what_becomes_of_them(
+    client: redis.Redis, end: str, is_blocking: bool
+) -> None:
+    queue = lanes.open_queue(queue_of(client))
+    append(client, event("a", "jo", "ann"), event("b", "max"))
+    claimed = claim(client)
+    bury(client, claimed, "b")
+    block(client, claimed, "a") if is_blocking else bury(client, claimed, "a")
+    assert indexed(client, "jo", "ann", "max") == [[1], [1], [2]]
+    (dead_letter,) = lanes.get_dead_letters(queue, [1])
+
+    match end:
+        case "discard":
+            lanes.discard(queue, [1], "forgotten")
+        case "replay":
+            replay(client, dead_letter)
+        case "spill":
+            lanes.open_spill(queue, "file")
+            lanes.spill(queue, "file", [1], as_of=lanes.dead_letter_changes(queue))
+        case "erase":
+            lanes.erase(queue, [lanes.digest("ann")])
+        case "edit":
+            lanes.edit_dead_letter(queue, dead_letter, b"edited", b"failure")
+        case "unblock":
+            lanes.unblock(queue, {1: b"skipped"})
+
+    stays = end in ("edit", "unblock") or (end == "spill" and is_blocking) or (end == "erase" and not is_blocking)
+    assert indexed(client, "jo", "ann", "max") == [[1] if stays else [], [1] if stays else [], [2]]
+
+
+def test_an_imported_dead_letter_is_found_by_its_keys(client: redis.Redis) -> None:
+    imported = lanes.ImportedDeadLetter(7, 1_700_000_000_000, ("jo", "ann", "jo"), b"body", b"failure")
+    lanes.import_dead_letters(lanes.open_queue(queue_of(client)), [imported])
+
+    assert indexed(client, "jo", "ann") == [[7], [7]]
 
 
 def test_a_blocking_dead_letter_keeps_its_lane_and_no_other(client: redis.Redis) -> None:
@@ -285,7 +341,7 @@ def test_nothing_is_spilled_to_a_file_that_is_closed(client: redis.Redis) -> Non
     assert lanes.spill(queue_of(client), "file", [2], as_of=0) == 0
 
     assert bodies(client) == [b"b"]
-    assert leftovers(client) == {":dead", ":failure", ":dead_index"}
+    assert leftovers(client) == {":dead", ":failure", ":dead_index", ":dead_keys"}
 
 
 def test_imported_dead_letters_keep_their_sequence_and_are_added_once(client: redis.Redis) -> None:

@@ -218,6 +218,15 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "a dead letter without a failure": ("dead_letter", lambda client: client.hdel(keys.FAILURE.of(QUEUE), "4")),
     "a dead letter that is not listed": ("dead_letter", lambda client: client.zrem(keys.DEAD_INDEX.of(QUEUE), "4")),
     "a dead letter out of order": ("dead_letter", lambda client: client.zadd(keys.DEAD_INDEX.of(QUEUE), {"4": 9})),
+    "a dead letter without a key": ("dead_keys", lambda client: client.zpopmin(keys.DEAD_KEYS.of(QUEUE))),
+    "a key without a dead letter": (
+        "dead_keys",
+        lambda client: client.zadd(keys.DEAD_KEYS.of(QUEUE), {lanes.digest("sue") + b"%015d" % 9: 0}),
+    ),
+    "a dead letter by another key": (
+        "dead_keys",
+        lambda client: client.zadd(keys.DEAD_KEYS.of(QUEUE), {lanes.digest("lea") + b"%015d" % 4: 0}),
+    ),
     "blocking without a dead letter": ("dead_letter", lambda client: client.sadd(keys.BLOCKING.of(QUEUE), "12")),
     "blocking without an event": ("blocking", lambda client: client.hdel(keys.EVENT.of(QUEUE), "5")),
     "blocking, another record": ("blocking", lambda client: change(client, keys.DEAD, 5, lambda it: it + b"x")),

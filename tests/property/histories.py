@@ -324,7 +324,7 @@ class History:
         assert figures.waiting == 0
         ends = figures.delivered_total + figures.unsent_total + figures.buried_total + figures.erased_total
         assert figures.accepted_total == len(self.model.events) == ends
-        assert leftovers(self.client) <= {":dead", ":failure", ":dead_index"}
+        assert leftovers(self.client) <= {":dead", ":failure", ":dead_index", ":dead_keys"}
 
 
 # Running

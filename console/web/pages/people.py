@@ -9,10 +9,10 @@ from typing import Any, Final
 import lanes
 import mapping
 from console.errors import CommandError
-from console.queues import lanes_view, waiting
+from console.person import drawing
+from console.queues import lanes_view, message_search, waiting, why
 from console.state import history
 from console.web.visit import NotFound, Page, Redirect, Result, Visit, address
-from delivery import log as delivery_log
 from ingest.access import sources
 from lanes.keys import DIGEST_BYTES
 from mapping.ordering_keys import IdentifierScheme, key_fault, person_key
@@ -50,7 +50,7 @@ def find(visit: Visit) -> Result:
     if kind == "message":
         return _of_message(visit, names, text)
     found = [row for name in names for row in _candidates(visit, name, kind, text)]
-    known = [row for row in found if row["waiting"] or row["sent"]] or _with_dead_letters(visit, found)
+    known = [row for row in found if row["waiting"] or row["dead"]] or _recorded(visit, found)
     if len({row["digest"] for row in known}) == 1:
         return Redirect(address(f"/people/{known[0]['digest']}", destination=destination))
     shown = {"kinds": KINDS, "found": known or found, "is_known": bool(known), "kind": kind, "busy": []}
@@ -66,9 +66,11 @@ def page(visit: Visit) -> Result:
     items = [sent["item"] or {} for lane in found for sent in lane["sent"]]
     identities = sorted({identity for item in items for identity in _named(item)})
     data = [_masked(visit, lane) for lane in found]
+    reasons = [(why.sentence(lane["why"]), lane["why"]) if lane["why"] else None for lane in data]
     shown = {
         "digest": digest,
         "lanes": data,
+        "reasons": [reason and (*reason, drawing.drawing(reason[1]), drawing.nested(reason[1])) for reason in reasons],
         "identities": [(kind, str(visit.shown_key(f"{kind}:{value}")).partition(":")[2]) for kind, value in identities],
         "horizons": {name: history.horizon(visit.session, name) for name in names},
         "is_known": any(lane["length"] or lane["dead_letters"] or lane["sent"] for lane in found),
@@ -105,20 +107,18 @@ def _candidates(visit: Visit, name: str, kind: str, text: str) -> Iterator[dict[
             "digest": digest.hex(),
             "key": visit.shown_key(key),
             "waiting": lane.length if lane else 0,
-            "sent": bool(delivery_log.sent_for(queue, digest, 1)),
+            "dead": lanes.last_dead_letters_of(queue, digest, 0)[1],
         }
 
 
-def _with_dead_letters(visit: Visit, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return those of the candidates that have a dead letter. This reads all dead letters once."""
-    having: set[tuple[str, str]] = set()
-    for name in {row["destination"] for row in found}:
-        wanted = {bytes.fromhex(row["digest"]) for row in found if row["destination"] == name}
-        queue, after = visit.session.queue(name), 0
-        while page := lanes.list_dead_letters(queue, after=after):
-            having |= {(name, digest.hex()) for stored in page for digest in wanted.intersection(stored.keys)}
-            after = page[-1].sequence
-    return [row for row in found if (row["destination"], row["digest"]) in having]
+def _recorded(visit: Visit, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return those of the candidates of which the ledger or the delivery log has something."""
+    session = visit.session
+    return [
+        row
+        for row in found
+        if history.all_for(session, session.queue(row["destination"]), bytes.fromhex(row["digest"]), 1)
+    ]
 
 
 def _keys(text: str, kind: str, scheme: IdentifierScheme) -> list[str]:
@@ -152,17 +152,23 @@ def _of_sequence(visit: Visit, names: list[str], text: str) -> Result:
 
 
 def _of_message(visit: Visit, names: list[str], text: str) -> Result:
-    """Show where the event with this message id is."""
+    """Show where the event with this message id is, or how much was searched for it."""
     of = [source.name for source in sources.sources(visit.session.settings.document())]
     rows: list[dict[str, Any]] = []
+    searches = []
     for name in names:
-        destination = visit.session.destinations[name]
-        for row in waiting.find(visit.session, name, of, text):
-            rows.append(_event_row(visit, row, destination))
-    shown = {"kinds": KINDS, "events": rows, "kind": "message", "busy": []}
-    return Page(
-        template="people.html", title="People", data={"events": rows}, command="segue lanes find ID", shown=shown
-    )
+        destination, found = visit.session.destinations[name], _search(visit, name, of, text)
+        rows += [_event_row(visit, row, destination) for row in found.rows]
+        horizon = {"horizon": history.horizon(visit.session, name), "dedupe_s": visit.session.queue(name).dedupe_s}
+        facts = {"read": found.read, "unread": found.unread, "is_remembered": found.is_remembered}
+        searches.append({"destination": name, **facts, **horizon})
+    data = {"events": rows, "searches": searches}
+    shown = {"kinds": KINDS, **data, "kind": "message", "busy": [], "message": text}
+    return Page(template="people.html", title="People", data=data, command="segue lanes find ID", shown=shown)
+
+
+def _search(visit: Visit, name: str, of: list[str], text: str) -> message_search.Search:
+    return message_search.search(visit.session, name, of, text, is_long=bool(visit.given("long")))
 
 
 def _event_row(visit: Visit, row: dict[str, Any], destination: mapping.Destination) -> dict[str, Any]:
@@ -183,6 +189,7 @@ def _masked(visit: Visit, lane: dict[str, Any]) -> dict[str, Any]:
             {**step, "reason": _masked_reason(visit, step["reason"]), "message_id": visit.shown_id(step["message_id"])}
             for step in lane["steps"]
         ],
+        "why": lane["why"] and _masked_why(visit, lane["why"]),
         "dead_letters": [{**dead, "message": visit.shown_text(dead["message"])} for dead in lane["dead_letters"]],
         "sent": [
             {
@@ -194,6 +201,14 @@ def _masked(visit: Visit, lane: dict[str, Any]) -> dict[str, Any]:
             for sent in lane["sent"]
         ],
     }
+
+
+def _masked_why(visit: Visit, found: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON of `console.queues.why` without ids and values of the last response."""
+    last = found["last_attempt"]
+    is_shown = last is None or why.is_plain(last)
+    events = [{**event, "message_id": visit.shown_id(event["message_id"])} for event in found["events"]]
+    return {**found, "last_attempt": last if is_shown else visit.shown_text(last), "events": events}
 
 
 def _masked_reason(visit: Visit, reason: str) -> str:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import redis
 from typer.testing import CliRunner, Result
 
+import lanes
 import settings
 from console import cli
 from console.errors import CommandError
-from delivery.outcomes import Delivered, Rejected, Response
+from delivery.batching import Item, Request
+from delivery.log import Recorder
+from delivery.outcomes import Delivered, Outcome, Rejected, Response, RetryLater
 from delivery.recording import ledger
 from ledger import writing
+from ledger.rows import table_of
+from mapping.operation import BATCH_PATH
 from tests.conftest import RedisServer
-from tests.ledgers import QUEUE, files_in, no_check, record
+from tests.ledgers import NOON_MS, QUEUE, files_in, no_check, record
 from tests.queues import queue_of
 
 
@@ -149,3 +157,85 @@ def test_a_key_that_no_event_has_is_refused() -> None:
 def test_lanes_find_reads_the_ledger() -> None:
     assert [(row["where"], row["sequence"]) for row in rows("lanes", "find", "a-1")] == [("sent", 2)]
     assert [(row["where"], row["sequence"]) for row in rows("lanes", "find", "web:b-0")] == [("sent", 3)]
+
+
+def recorder(client: redis.Redis, sequence: int, *keys: str) -> Recorder:
+    """Return a recorder of a claim of one event with these ordering keys."""
+    event = lanes.ClaimedEvent(sequence, 0, 0, 0, NOON_MS, tuple(map(lanes.digest, keys)), b"")
+    return Recorder(queue_of(client, QUEUE), lanes.Claim(f"c{sequence}", (event,), None, False), "worker")
+
+
+def send(client: redis.Redis, sequence: int, keys: tuple[str, ...], outcome: Outcome, **body: Any) -> None:
+    """Have a worker record an item of a person that was sent with this outcome."""
+    content = orjson.dumps({"type": "person", **body})
+    item = Item(sequence, 0, "slug", body["action"], BATCH_PATH, content, f"web:m{sequence}")
+    made = recorder(client, sequence, *keys)
+    made.recording(lambda _: [outcome])(Request(BATCH_PATH, (item,)))
+    made.write()
+
+
+@pytest.mark.usefixtures("directory")
+def test_a_decision_is_in_the_timeline_of_a_person(redis_client: redis.Redis) -> None:
+    made = recorder(redis_client, 7, "id:jo")
+    made.decide(7, "web:m7", '["filtered","web","internal"]')
+    made.write()
+
+    (lane,) = json.loads(run("lanes", "show", "id:jo", "--json").stdout)
+
+    decided, *items = lane["sent"]
+    assert (decided["outcome"], decided["refusal"], decided["path"]) == ("filtered", "internal", None)
+    assert [sent["outcome"] for sent in items] == ["delivered", "delivered"]
+    assert re.search(r"#7 web:m7 .*by worker: filtered: internal$", run("lanes", "show", "id:jo").stdout, re.MULTILINE)
+
+
+@pytest.mark.usefixtures("directory")
+def test_a_person_as_of_a_moment(redis_client: redis.Redis) -> None:
+    jo, lee = {"id": "jo"}, {"email": "lee@example.com"}
+    refused, later = Rejected("no", Response(207, "")), RetryLater("HTTP 500", Response(500, ""), None)
+    send(
+        redis_client,
+        10,
+        ("email:lee@example.com",),
+        Delivered(),
+        action="identify",
+        identifiers=lee,
+        attributes={"city": "Rome"},
+    )
+    for outcome in (later, Delivered()):
+        send(redis_client, 11, ("id:jo",), outcome, action="identify", identifiers=jo, attributes={"plan": "pro"})
+    send(redis_client, 12, ("id:jo",), refused, action="identify", identifiers=jo, attributes={"plan": "free"})
+    send(redis_client, 13, ("id:jo",), Delivered(), action="event", identifiers=jo, name="Seen")
+    send(redis_client, 14, ("id:jo", "email:lee@example.com"), Delivered(), action="merge", primary=jo, secondary=lee)
+
+    (found,) = rows("people", "show", "id:jo", "--at", "0s")
+    (moment,) = found["moments"]
+    text = run("people", "show", "id:jo", "--at", "0s").stdout
+
+    set_by = {each["name"]: (each["value"], each["sequence"], each["message_id"]) for each in moment["attributes"]}
+    assert set_by == {"plan": ("pro", 11, "web:m11"), "city": ("Rome", 10, "web:m10")}
+    assert [each["name"] for each in moment["events"]] == ["Seen"]
+    assert [each["key"] for each in moment["merges"]] == ["email:lee@example.com"]
+    assert (found["item_count"], found["without_contents"]) == (6, 0)
+    assert "What others write to the workspace is not in it" in text
+    assert '  plan = "pro"  #11 web:m11 ' in text
+    assert rows("people", "show", "id:jo", "--at", "1d")[0]["moments"][0]["state"] == "unknown"
+
+
+@pytest.mark.usefixtures("directory")
+def test_a_ledger_without_contents_gives_no_person(redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(
+        redis_client,
+        11,
+        ("id:max",),
+        Delivered(),
+        action="identify",
+        identifiers={"id": "max"},
+        attributes={"plan": "pro"},
+    )
+    monkeypatch.setattr("ledger.rows.table_of", partial(table_of, contents=False))
+
+    (found,) = rows("people", "show", "id:max", "--at", "0s")
+
+    assert (found["item_count"], found["without_contents"]) == (1, 1)
+    assert found["moments"][0]["state"] == "unknown"
+    assert "1 item without contents: the ledger keeps none" in run("people", "show", "id:max", "--at", "0s").stdout

@@ -208,7 +208,7 @@ def test_a_person_is_found_by_an_identity_which_is_in_no_address(operator: Brows
 
     assert answer.headers["location"] == f"/people/{DIGEST}"
     page = operator.follow(answer)
-    assert "3 events wait" in page.text
+    assert "2 events wait for #1, a track Order Placed" in page.text
     assert "blocks its lane" in page.text
     assert page.text.count("The item as sent") == 2
 

@@ -35,6 +35,8 @@ PAGES = (
     "/people",
     f"/people/{DIGEST}",
     "/people/0123456789abcdef",
+    f"/people/{DIGEST}/as-of",
+    f"/people/{DIGEST}/as-of?at=1d&and=2030-01-01",
     "/tester",
     "/sources",
     "/activity",
