@@ -29,6 +29,7 @@ NAMES = (
     "ledger",
     "ledger_cost",
     "console",
+    "history",
     "merges",
     "sigkill",
     "cluster",

@@ -174,7 +174,8 @@ def send(client: redis.Redis, sequence: int, keys: tuple[str, ...], outcome: Out
     made.write()
 
 
-@pytest.mark.usefixtures("directory")
+@pytest.mark.parametrize("location", ["directory"], indirect=True)
+@pytest.mark.usefixtures("recorded")
 def test_a_decision_is_in_the_timeline_of_a_person(redis_client: redis.Redis) -> None:
     made = recorder(redis_client, 7, "id:jo")
     made.decide(7, "web:m7", '["filtered","web","internal"]')
@@ -188,7 +189,8 @@ def test_a_decision_is_in_the_timeline_of_a_person(redis_client: redis.Redis) ->
     assert re.search(r"#7 web:m7 .*by worker: filtered: internal$", run("lanes", "show", "id:jo").stdout, re.MULTILINE)
 
 
-@pytest.mark.usefixtures("directory")
+@pytest.mark.parametrize("location", ["directory"], indirect=True)
+@pytest.mark.usefixtures("recorded")
 def test_a_person_as_of_a_moment(redis_client: redis.Redis) -> None:
     jo, lee = {"id": "jo"}, {"email": "lee@example.com"}
     refused, later = Rejected("no", Response(207, "")), RetryLater("HTTP 500", Response(500, ""), None)
@@ -221,7 +223,8 @@ def test_a_person_as_of_a_moment(redis_client: redis.Redis) -> None:
     assert rows("people", "show", "id:jo", "--at", "1d")[0]["moments"][0]["state"] == "unknown"
 
 
-@pytest.mark.usefixtures("directory")
+@pytest.mark.parametrize("location", ["directory"], indirect=True)
+@pytest.mark.usefixtures("recorded")
 def test_a_ledger_without_contents_gives_no_person(redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     send(
         redis_client,
