@@ -130,6 +130,12 @@ class Trial:
             yield Text("nothing would be sent")
 
 
+def is_shadow(trial: Trial, destination: mapping.Destination, at_ms: int) -> bool:
+    """Whether a worker would not send the event of a trial, as it is a shadow event."""
+    event, cutover = trial.explanation.event if trial.explanation else None, destination.cutover
+    return event is not None and cutover is not None and cutover.excludes(event, at_ms)
+
+
 def tried(
     event: dict[str, Any],
     session: Session,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,9 +39,15 @@ def run(file: str, options: Options) -> None:
         tester.tried(event, session, session.destinations[name], tester.source_for(session, name, options.source))
         for name in session.chosen(options.destination)
     ]
+    shadows = [trial for trial in trials if tester.is_shadow(trial, session.destinations[trial.destination], _now_ms())]
+    if options.send and shadows:
+        names = ", ".join(trial.destination for trial in shadows)
+        raise CommandError(f"nothing was sent: this is a shadow event of {names}, which no worker sends")
     if options.send:
         _confirm_sending(session, trials, options.yes)
     are_good = [_show(trial, session, options) for trial in trials]
+    for trial in shadows if not options.as_json else ():
+        print_line(f"{trial.destination}: this is a shadow event, which no worker sends")
     found = [] if expected is None else tester.unexpected(expected, trials)
     for difference in found:
         print_error(difference)
@@ -62,6 +69,10 @@ def _show(trial: tester.Trial, session: Session, options: Options) -> bool:
         if trial.requests and not options.send:
             print_line("nothing was sent; --send sends the requests")
     return not trial.failures and all(isinstance(outcome, Delivered) for _, outcome in sent)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
 
 
 def _confirm_sending(session: Session, trials: list[tester.Trial], yes: bool) -> None:

@@ -15,7 +15,7 @@ import mapping
 from console import tester
 from console.errors import CommandError
 from console.web import audit_log
-from console.web.pages.tester import is_shadow, page, pretty, trial_of
+from console.web.pages.tester import page, pretty, trial_of
 from console.web.visit import Result, Visit
 from delivery import admission, overrides
 from delivery.admission import Admission
@@ -32,7 +32,7 @@ def send(visit: Visit) -> Result:
     trial = trial_of(visit, event, destination.name, source, at_ms)
     if not trial.requests or visit.given("seen") != trial.mark:
         raise CommandError("The requests are others now: the configuration was changed. Test again; nothing was sent.")
-    if is_shadow(trial, destination, at_ms):
+    if tester.is_shadow(trial, destination, at_ms):
         raise CommandError(f"Nothing was sent: this is a shadow event of {destination.name}, which no worker sends.")
     sent = tester.send(trial, destination, _as_worker(visit, destination, at_ms))
     outcomes = [{"action": item.action, **tester.outcome_json(outcome)} for item, outcome in sent]

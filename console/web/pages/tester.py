@@ -14,7 +14,6 @@ from uuid import uuid4
 import orjson
 
 import lanes
-import mapping
 from console import tester
 from console.errors import CommandError
 from console.output import counted
@@ -52,12 +51,6 @@ def run(visit: Visit) -> Result:
     return page(visit, text, destination=chosen, source=source, trials=trials, event=event, at_ms=at_ms)
 
 
-def is_shadow(trial: tester.Trial, destination: mapping.Destination, at_ms: int) -> bool:
-    """Whether a worker would not send the event of a trial, as it is a shadow event."""
-    event, cutover = trial.explanation.event if trial.explanation else None, destination.cutover
-    return event is not None and cutover is not None and cutover.excludes(event, at_ms)
-
-
 def _identified(event: dict[str, Any]) -> dict[str, Any]:
     """Return the event with a message id, so that its requests are always the same."""
     return event if event.get("messageId") else {**event, "messageId": f"segue-{uuid4()}"}
@@ -92,7 +85,9 @@ def page(
         "curls": [[_curl(trial.url, request) for request in trial.requests] for trial in trials or ()],
         "regions": [visit.session.destinations[trial.destination].region for trial in trials or ()],
         "before": [_before(visit, trial) for trial in trials or ()],
-        "shadows": [is_shadow(trial, visit.session.destinations[trial.destination], at_ms) for trial in trials or ()],
+        "shadows": [
+            tester.is_shadow(trial, visit.session.destinations[trial.destination], at_ms) for trial in trials or ()
+        ],
         "is_real": visit.session.settings.track_url is None,
         "outcomes": outcomes,
         "text": text,

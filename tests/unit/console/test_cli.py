@@ -451,6 +451,21 @@ def test_test_names_the_conditions_that_are_not_met() -> None:
     assert "is not met" not in runner.invoke(cli.app, ["test"], input=track).stdout
 
 
+def test_test_sends_no_shadow_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configured(tmp_path, monkeypatch, f'[destinations.demo]\nmode = "shadow"\n{CREDENTIALS_TOML}')
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps({"type": "identify", "userId": "42", "traits": {}}))
+
+    shown = runner.invoke(cli.app, ["test", str(file)]).stdout
+
+    assert "demo: this is a shadow event, which no worker sends" in shown
+    assert main(["test", str(file), "--send", "--yes"], monkeypatch) == 2
+    refused = "segue: nothing was sent: this is a shadow event of demo, which no worker sends\n"
+    assert capsys.readouterr().err == refused
+
+
 @pytest.mark.parametrize("text", ["{", "[]"])
 def test_test_refuses_an_invalid_event(
     text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
