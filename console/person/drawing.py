@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-_WIDTH, _HEIGHT, _ACROSS, _DOWN, _EDGE = 196, 46, 48, 16, 10  # of a box, between boxes, around all
+_WIDTH, _HEIGHT, _ACROSS, _DOWN, _EDGE = 224, 46, 48, 16, 10  # of a box, between boxes, around all
 _LONGEST: Final = 25  # characters of a line in a box
 
 
