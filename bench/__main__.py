@@ -20,6 +20,7 @@ NAMES = (
     "packing",
     "mapping",
     "replay",
+    "history",
     "rate",
     "two_destinations",
     "hot_lane",
