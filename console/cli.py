@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -35,6 +36,7 @@ from console.output import out, print_error, print_json, print_line, print_lines
 from console.queues import draining, lanes_cli, overrides_cli
 from console.session import Session
 from console.starting import startable, valid
+from console.state import history
 from console.web import commands as web_commands
 from console.web import users
 from dead_letters.import_export import ImportRefused
@@ -201,7 +203,15 @@ def audit(
     "difference"}]}`.
     """
     session = Session.join()
-    results = [auditing.gather(session, queue, since or 0) for queue in session.all_queues(destination)]
+    results = [
+        auditing.gather(
+            queue,
+            since or 0,
+            configured=queue.name in session.destinations,
+            last_of=partial(history.last_of, session, queue),
+        )
+        for queue in session.all_queues(destination)
+    ]
     for result in results:
         if as_json:
             print_json(result)
