@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -38,6 +39,7 @@ from console.queues import draining, lanes_cli, overrides_cli
 from console.send import command as send_command
 from console.session import Session
 from console.starting import startable, valid
+from console.state import history
 from console.web import commands as web_commands
 from console.web import users
 from dead_letters.import_export import ImportRefused
@@ -214,7 +216,15 @@ def audit(
     "difference"}]}`.
     """
     session = Session.join()
-    results = [auditing.gather(session, queue, since or 0) for queue in session.all_queues(destination)]
+    results = [
+        auditing.gather(
+            queue,
+            since or 0,
+            configured=queue.name in session.destinations,
+            last_of=partial(history.last_of, session, queue),
+        )
+        for queue in session.all_queues(destination)
+    ]
     for result in results:
         if as_json:
             print_json(result)

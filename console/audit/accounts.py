@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import lanes
 from console.output import utc
-from console.session import Session
-from console.state import history
 from delivery import log as delivery_log
 from lanes import keys, records
 from lanes.audit import HOUR_S
@@ -20,7 +18,17 @@ if TYPE_CHECKING:
     from ledger.rows import Row
 
 
-def gather(session: Session, queue: lanes.Queue, since_s: float = 0) -> dict[str, Any]:
+# From the sequences of events and a time, Unix milliseconds, to the last row of each in the ledger since then.
+LastOf = Callable[[Collection[int], int], "dict[int, Row]"]
+
+
+def _no_ledger(_sequences: Collection[int], _since_ms: int) -> dict[int, Row]:
+    return {}
+
+
+def gather(
+    queue: lanes.Queue, since_s: float = 0, *, configured: bool = True, last_of: LastOf = _no_ledger
+) -> dict[str, Any]:
     """Return `{"destination", "configured", "balanced", "accepted", "lost", "missing", "hours"}` of the events that
     were accepted since the hour of `since_s`, Unix seconds.
 
@@ -32,11 +40,11 @@ def gather(session: Session, queue: lanes.Queue, since_s: float = 0) -> dict[str
     rows = [row for hour in result.hours for row in _rows(queue, hour)]
     return {
         "destination": queue.name,
-        "configured": queue.name in session.destinations,
+        "configured": configured,
         "balanced": result.balances,
         "accepted": sum(row["accepted"] for row in rows),
         "lost": sum(abs(hour.lost) for hour in result.hours) + abs(result.unnamed),
-        "missing": _missing(session, queue, result),
+        "missing": _missing(queue, result, last_of),
         "hours": rows,
     }
 
@@ -69,11 +77,11 @@ def _source(body: bytes) -> str:
         return ""
 
 
-def _missing(session: Session, queue: lanes.Queue, result: lanes.Audit) -> list[dict[str, Any]]:
+def _missing(queue: lanes.Queue, result: lanes.Audit, last_of: LastOf) -> list[dict[str, Any]]:
     lost = {sequence: hour.hour for hour in result.hours for sequence in hour.sequences}
     damaged = [(_sequence(violation.subject), violation) for violation in result.violations]
     message_ids = _message_ids(queue, {*lost, *(sequence for sequence, _ in damaged if sequence)})
-    last = history.last_of(session, queue, lost, min(lost.values(), default=0) * HOUR_S * 1000)
+    last = last_of(lost, min(lost.values(), default=0) * HOUR_S * 1000)
     message_ids |= {sequence: f"{row.source}:{row.message_id}" for sequence, row in last.items()}
     rows: list[tuple[int | None, str]] = [(sequence, _lost(last.get(sequence))) for sequence in lost]
     rows += [(sequence, f"{violation.subject}: {violation.text}") for sequence, violation in damaged]
