@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import fakeredis
@@ -135,6 +136,10 @@ def test_the_list_has_the_events_and_edges_of_the_drawing(queue: lanes.Queue) ->
     assert all(box.x + box.width <= drawn.width and box.y + box.height <= drawn.height for box in drawn.boxes)
 
 
+def timeless(text: str) -> str:
+    return re.sub(r"1[78](\.\d)? s", "N s", text)
+
+
 def released(queue: lanes.Queue, reason: str) -> None:
     claimed = claim(queue)
     attempt = record.attempt(0.0, reason, "worker") if reason else b""
@@ -147,21 +152,21 @@ def test_the_sentence_names_the_last_response_and_the_next_try(queue: lanes.Queu
     append(queue, "jo")
     append(queue, "jo")
 
-    text = why.sentence(found(queue))
+    text = timeless(why.sentence(found(queue)))
 
-    assert text == "2 events wait for #1, an identify that Customer.io answered with HTTP 429; its next try is in 18 s."
+    assert text == "2 events wait for #1, an identify that Customer.io answered with HTTP 429; its next try is in N s."
 
 
 @pytest.mark.parametrize(
     ("reason", "stop", "end"),
     [
-        ("no response: timeout", None, " whose last attempt failed (no response: timeout); its next try is in 18 s."),
+        ("no response: timeout", None, " whose last attempt failed (no response: timeout); its next try is in N s."),
         (
             "HTTP 503",
             "paused",
-            " that Customer.io answered with HTTP 503; its next try is in 18 s, and nothing is sent: paused.",
+            " that Customer.io answered with HTTP 503; its next try is in N s, and nothing is sent: paused.",
         ),
-        ("", None, ": it is due in 18.4 s, after a cooldown or for earlier events."),
+        ("", None, ": it is due in N s, after a cooldown or for earlier events."),
     ],
 )
 def test_the_sentence_says_what_one_event_waits_for(
@@ -170,7 +175,7 @@ def test_the_sentence_says_what_one_event_waits_for(
     append(queue, "jo")
     released(queue, reason)
 
-    assert why.sentence(found(queue, stop=stop)) == f"1 event waits: #1, a track Order Placed{end}"
+    assert timeless(why.sentence(found(queue, stop=stop))) == f"1 event waits: #1, a track Order Placed{end}"
 
 
 def test_the_sentence_tells_the_other_states(queue: lanes.Queue) -> None:
