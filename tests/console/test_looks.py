@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -60,17 +61,28 @@ def addresses(chromium: Browser, console: Console) -> dict[str, str]:
     return PAGES | {"dead-letter": first, "plan": plan}
 
 
+def try_event(page: Page) -> None:
+    page.get_by_role("button", name="Test", exact=True).click()
+
+
+def plan_import(page: Page) -> None:
+    bad = {"name": "dead.jsonl", "mimeType": "application/x-ndjson", "buffer": b'{"source": 1}\n'}
+    page.get_by_label("JSON lines").set_input_files(bad)  # type: ignore[arg-type]
+    page.get_by_role("button", name="Show what would come in").click()
+
+
+def plan_erasure(page: Page) -> None:
+    page.get_by_label("E-mail addresses").fill(ADA)
+    page.get_by_role("button", name="Show what would be removed").click()
+
+
+STEPS: Final[dict[str, Callable[[Page], None]]] = {"tester": try_event, "import": plan_import, "forget": plan_erasure}
+
+
 def show(visitor: Visitor, name: str, path: str) -> Page:
     page = visitor.go(path)
-    if name == "tester":
-        page.get_by_role("button", name="Test", exact=True).click()
-    elif name == "import":
-        bad = {"name": "dead.jsonl", "mimeType": "application/x-ndjson", "buffer": b'{"source": 1}\n'}
-        page.get_by_label("JSON lines").set_input_files(bad)  # type: ignore[arg-type]
-        page.get_by_role("button", name="Show what would come in").click()
-    elif name == "forget":
-        page.get_by_label("E-mail addresses").fill(ADA)
-        page.get_by_role("button", name="Show what would be removed").click()
+    if name in STEPS:
+        STEPS[name](page)
     return page
 
 
