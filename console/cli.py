@@ -19,17 +19,19 @@ from redis.exceptions import RedisError
 import lanes
 import mapping
 from console import audit as auditing
-from console import checking, forget_cli, importing, reload, status, tester, translate, watching
+from console import checking, forget_cli, reload, status, translate, watching
 from console.audit.since import Since
-from console.confirmation import confirm
+from console.cases import commands as case_commands
 from console.dead import commands as dead_commands
 from console.demo import run as demo
 from console.diff import commands as diff_commands
 from console.errors import CommandError
+from console.importing import commands as import_commands
 from console.ledger import commands as ledger_commands
 from console.local import health, up
+from console.moving import commands as moving_commands
 from console.options import AsJson, Destination
-from console.output import counted, out, print_error, print_json, print_line, print_lines, print_text, safe
+from console.output import out, print_error, print_json, print_line, print_lines, safe
 from console.queues import draining, lanes_cli, overrides_cli
 from console.send import command as send_command
 from console.session import Session
@@ -37,7 +39,6 @@ from console.starting import startable, valid
 from console.web import commands as web_commands
 from console.web import users
 from dead_letters.import_export import ImportRefused
-from delivery.outcomes import Delivered
 from settings import Settings, SettingsError, read_document
 from workers import heartbeat
 
@@ -48,6 +49,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(forget_cli.app)
+app.add_typer(case_commands.app)
+app.add_typer(import_commands.app)
 app.add_typer(overrides_cli.app)
 app.add_typer(diff_commands.app)
 app.add_typer(send_command.app)
@@ -57,6 +60,8 @@ app.add_typer(web_commands.app(startable), name="console")
 app.add_typer(ledger_commands.app, name="ledger")
 app.add_typer(ledger_commands.people, name="people")
 app.add_typer(ledger_commands.events, name="events")
+app.add_typer(moving_commands.shadow, name="shadow")
+app.add_typer(moving_commands.cutover, name="cutover")
 
 # Celery warns of root, and of a group without a name, because of messages in pickle. Segue accepts JSON only, and a
 # container often runs as either. Celery has no switch for it: C_FORCE_ROOT only allows pickle.
@@ -267,67 +272,6 @@ def reload_configuration() -> None:
         raise typer.Exit(1)
 
 
-@app.command(name="test")
-def try_event(
-    file: Annotated[str, typer.Argument(help="A file with the event as JSON; - is stdin.")] = "-",
-    destination: Destination = None,
-    source: Annotated[
-        str | None, typer.Option(help="The source that sends it. Default: the first one of the destination.")
-    ] = None,
-    send: Annotated[bool, typer.Option("--send", help="Send the requests.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Send to Customer.io itself without a confirmation.")] = False,
-    expect: Annotated[
-        Path | None, typer.Option(help="Compare with this file: JSON as --json prints it, or a part of it.")
-    ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show why the other subscriptions do not match.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Show which subscriptions match an event, and the requests that a worker would send. Sends nothing without --send.
-
-    With a running `segue up`, the requests go where it sends its own. The exit code is 1 when ingest refuses the event,
-    a mapping fails, a request is not accepted, or the result is not the expected one.
-    """
-    event = tester.read_event(sys.stdin.read() if file == "-" else Path(file).read_bytes())
-    expected = None if expect is None else tester.expectations(expect.read_bytes())
-    session = Session.join()
-    names = session.chosen(destination)
-    trials = [
-        tester.tried(event, session, session.destinations[name], tester.source_for(session, name, source))
-        for name in names
-    ]
-    if send:
-        _confirm_sending(session, trials, yes)
-    is_good = True
-    for trial in trials:
-        sent = tester.send(trial, session.destinations[trial.destination]) if send else []
-        is_good &= not trial.failures and all(isinstance(outcome, Delivered) for _, outcome in sent)
-        if as_json:
-            outcomes = {"outcomes": [tester.outcome_json(outcome) for _, outcome in sent]} if send else {}
-            print_json(trial.json() | outcomes)
-            continue
-        for part in trial.render(verbose=verbose):
-            out.print(part, soft_wrap=True)
-        for request, outcome in sent:
-            out.print(tester.outcome_line(request, outcome), soft_wrap=True)
-        if trial.requests and not send:
-            print_line("nothing was sent; --send sends the requests")
-    found = [] if expected is None else tester.unexpected(expected, trials)
-    for difference in found:
-        print_error(difference)
-    if found or not is_good:
-        raise typer.Exit(1)
-
-
-def _confirm_sending(session: Session, trials: list[tester.Trial], yes: bool) -> None:
-    """Ask before a request goes to a real workspace. Raises CommandError, also for a no."""
-    count = sum(len(trial.requests) for trial in trials)
-    if session.settings.track_url or not count:
-        return
-    hosts = ", ".join(dict.fromkeys(trial.url for trial in trials))
-    if not confirm(counted(count, "request"), f"sent to {hosts}, which is no simulator,", yes):
-        raise CommandError("nothing was sent")
-
-
 @app.command(name="translate")
 def translate_lines(
     config: Annotated[Path | None, typer.Option(help="Use the first destination of this TOML file.")] = None,
@@ -338,15 +282,6 @@ def translate_lines(
         destination = next(iter(mapping.destinations(read_document(config)).values()), None)
     for line in translate.run(sys.stdin, destination):
         typer.echo(safe(line))  # at once: another program may wait for it
-
-
-@app.command(name="import")
-def import_setup(
-    file: Annotated[Path, typer.Argument(help="Segment's JSON with the subscriptions of a destination.")],
-    destination: Annotated[str, typer.Option(help="The name of the destination in the configuration.")] = "journeys",
-) -> None:
-    """Print the configuration of an existing Segment destination: `segue import FILE > segue.toml`."""
-    print_text(importing.toml(file.read_bytes(), destination))
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ import mapping
 from console import output
 from console.queues import draining
 from console.session import Session
-from console.state import configurations, deliveries, hot_lanes, ledgers, memory, trends
+from console.state import configurations, deliveries, hot_lanes, ledgers, memory, shadow, trends
 from dead_letters import retention
 from delivery import overrides, unapplied, unsent
 from ingest import counters
@@ -93,6 +93,9 @@ def headings(row: dict[str, Any]) -> Iterator[RenderableType]:
     style = "green" if state == "delivering" else "bold red"
     yield Text.assemble((f"destination {row['name']}", "bold"), ": ", (f"{state}{reason}", style))
     yield from map(_indented, _overrides(**row["operator"]))
+    if row["sends"]:
+        text = f"{row['sends']}; {output.counted(row['shadowed_total'], 'shadow event')} until now"
+        yield _indented(Text(text, style="yellow"))
     if row["alarm"]:
         yield _indented(Text(f"alarm: {row['alarm']}", style="bold red"))
     if row["waiting"] + row["blocking"] >= row["queue_limit"]:
@@ -185,10 +188,13 @@ def _destination(queue: lanes.Queue, destination: mapping.Destination, workers: 
     return {
         "name": queue.name,
         **{figure: getattr(stats, figure) for figure in ("waiting", *_WAITING, "dead", "blocking", *_TOTALS)},
-        **{f"{fate}_total": sum(each.events for each in counts if each.fate == fate) for fate in _UNSENT},
+        **{
+            f"{fate}_total": sum(each.events for each in counts if each.fate == fate) for fate in (*_UNSENT, "shadowed")
+        },
         "fates": [each._asdict() for each in counts if each.fate != "accepted"],
         "not_applicable": unsent.totals(queue),
         "oldest_age_s": stats.oldest_age_s,
+        "sends": shadow.describe(destination),
         "queue_limit": queue.limit,
         "unapplied": unapplied.totals(queue),
         "alarm": retention.exceeded(queue, delivery, int(time.time() * 1000)),

@@ -21,6 +21,7 @@ from rich.text import Text
 
 import mapping
 from console.errors import CommandError
+from console.partial import differences
 from console.session import Session
 from delivery import wire
 from delivery.batching import Request, encode, pack
@@ -32,7 +33,7 @@ from ingest.access.permissions import Permissions
 from ingest.access.sources import Source
 from ingest.errors import Refusal
 from ingest.events import MAX_LEVELS, Reception
-from mapping.envelope import encoded, has_more_levels
+from mapping.envelope import has_more_levels
 
 _TIMEOUT_S = 20.0
 _NAME_BYTES = 100  # of events, pages and screens
@@ -121,9 +122,19 @@ class Trial:
             yield Text("nothing would be sent")
 
 
-def tried(event: dict[str, Any], session: Session, destination: mapping.Destination, source: Source | None) -> Trial:
-    """Return what becomes of the event, if the source sends it now. Nothing is sent."""
-    now_s, url = time.time(), session.settings.track_url or destination.url
+def tried(
+    event: dict[str, Any],
+    session: Session,
+    destination: mapping.Destination,
+    source: Source | None,
+    now_s: float | None = None,
+) -> Trial:
+    """Return what becomes of the event, if the source sends it at this time, in Unix seconds; without one, now.
+
+    Nothing is sent. An event with a `messageId` and the same time always has the same result.
+    """
+    now_s = time.time() if now_s is None else now_s
+    url = session.settings.track_url or destination.url
     name = source.name if source else _NO_SOURCE
     try:
         completed = _completed(event, source, session.destinations, now_s)
@@ -179,22 +190,6 @@ def outcome_line(request: Request, outcome: Outcome) -> Text:
     return Text(f"sent {action}: {outcome.reason}", style="red")
 
 
-def differences(expected: Any, actual: Any, path: str = "") -> Iterator[str]:
-    """Yield where the actual JSON is not as expected. Members of objects that are not expected are not compared."""
-    if isinstance(expected, dict) and isinstance(actual, dict):
-        for name, value in expected.items():
-            inner = f"{path}.{name}" if path else name
-            if name in actual:
-                yield from differences(value, actual[name], inner)
-            else:
-                yield f"{inner}: expected {_text(value)}, is missing"
-    elif isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
-        for index, (value, other) in enumerate(zip(expected, actual, strict=True)):
-            yield from differences(value, other, f"{path}[{index}]")
-    elif expected != actual or type(expected) is not type(actual):
-        yield f"{path}: expected {_text(expected)}, is {_text(actual)}"
-
-
 def unexpected(expected: Sequence[dict[str, Any]], trials: Sequence[Trial]) -> list[str]:
     """Return where the results are not as expected. An expected result is for the destination that it names, or for the
     only one."""
@@ -220,10 +215,6 @@ def expectations(text: bytes) -> list[dict[str, Any]]:
     if not lines or not all(isinstance(line, dict) for line in lines):
         raise CommandError("--expect: the file must have JSON objects, as `segue test --json` prints them")
     return lines
-
-
-def _text(value: Any) -> str:
-    return encoded(value).decode()
 
 
 def _completed(

@@ -112,15 +112,25 @@ class Admission:
 
         def guarded(request: Request) -> list[Outcome]:
             too_long_s, had_failures = self._acquire()
-            if too_long_s is None:
-                return [Paused("an operator has paused the destination", NOT_SENT)] * len(request.items)
-            if too_long_s:
-                return [Paused("the rate limit has no room", NOT_SENT, too_long_s)] * len(request.items)
+            if too_long_s is None or too_long_s:
+                return [_without_turn(too_long_s)] * len(request.items)
             sent_at = self.clock()
             outcomes = send(request)
             return self._reported(outcomes, self.clock() - sent_at, had_failures=had_failures)
 
         return guarded
+
+    def pace(self, send: Send) -> Send:
+        """Return `send` as a function that acquires a turn first. Its outcomes are reported to nothing: they say
+        nothing of the service."""
+
+        def paced(request: Request) -> list[Outcome]:
+            too_long_s, _ = self._acquire()
+            if too_long_s is None or too_long_s:
+                return [_without_turn(too_long_s)] * len(request.items)
+            return send(request)
+
+        return paced
 
     def _acquire(self) -> tuple[float | None, bool]:
         """Wait for a turn.
@@ -183,6 +193,13 @@ class Admission:
             requests_per_s = round(float(rate), 1)
             log.RATE_LOWERED.write(destination=self.queue.name, reason=result, requests_per_s=requests_per_s)
         return bool(is_stopped)
+
+
+def _without_turn(too_long_s: float | None) -> Paused:
+    """Return the outcome of an item whose request got no turn: the seconds to wait, None while it is paused."""
+    if too_long_s is None:
+        return Paused("an operator has paused the destination", NOT_SENT)
+    return Paused("the rate limit has no room", NOT_SENT, too_long_s)
 
 
 def begin(queue: Queue, set_up: str) -> None:

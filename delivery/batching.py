@@ -35,6 +35,7 @@ class Item(NamedTuple):
     own: bytes = b""  # JSON without the attributes of other updates that `data` repeats, if it repeats any
     repeated: bytes = b""  # recent attributes of its person, as `delivery.recent_attributes` stores them
     unapplied: str = ""  # why Customer.io will not apply it, of `delivery.unapplied`
+    subscription: int = -1  # the index of the subscription that made it; -1: none did
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,8 @@ class Request:
 
 def encode(sequence: int, operation_index: int, operation: Operation, body: JsonObject, message_id: str = "") -> Item:
     """Return the item of an operation. `body` is sent in place of the operation's own, which lacks what Segue adds."""
-    return Item(
-        sequence, operation_index, operation.action, operation.effect, operation.path, json_of(body), message_id
-    )
+    subscription, action, effect, path, _, _ = operation
+    return Item(sequence, operation_index, action, effect, path, json_of(body), message_id, subscription=subscription)
 
 
 def json_of(body: JsonObject) -> bytes:

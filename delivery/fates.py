@@ -9,7 +9,7 @@ from mapping import Translation
 from mapping.envelope import source_of
 
 MERGED_ALREADY: Final = "merged already"
-_SENT = fates.SENT[: fates.SENT.index(",")]
+_WITH_ITEMS = (fates.SENT[: fates.SENT.index(",")], fates.name("shadowed")[: fates.name("shadowed").index(",")])
 
 
 def mapped(source: str, translation: Translation) -> str:
@@ -21,9 +21,14 @@ def mapped(source: str, translation: Translation) -> str:
     return fates.name("unmatched", source, ", ".join(translation.not_applicable))
 
 
-def is_sent(counted_as: str) -> bool:
-    """Whether this is the name of the fate of an event that Customer.io acknowledged."""
-    return counted_as.startswith(_SENT)
+def shadowed(source: str, reason: str = "") -> str:
+    """Return the fate of a shadow event with operations. `reason`: why it would become a dead letter, if it would."""
+    return fates.name("shadowed", source, reason)
+
+
+def has_items(counted_as: str) -> bool:
+    """Whether this is the name of the fate of an event whose operations all count as delivered."""
+    return counted_as.startswith(_WITH_ITEMS)
 
 
 def nothing_left(source: str, *, late: bool) -> str:

@@ -57,7 +57,7 @@ class Sent:
     sent_ms: int
     responded_ms: int
     message_id: str  # SOURCE:MESSAGE ID
-    refusal: str | None  # None: accepted by Customer.io
+    refusal: str | None  # of `entries.refusal`; None: accepted by Customer.io
     path: str
     worker: str
     item: JsonObject  # the body as sent
@@ -183,7 +183,7 @@ def _sent(queue: Queue, is_wanted: Callable[[LoggedItem], bool], limit: int) -> 
                 sent_ms=entry.sent_ms,
                 responded_ms=entry.responded_ms,
                 message_id=item.message_id,
-                refusal=item.reason,
+                refusal=entries.refusal(item.outcome, item.reason),
                 path=entry.path,
                 worker=entry.worker,
                 item=_body(item),

@@ -29,6 +29,13 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadowed(Delivered):
+    """The operation is that of a shadow event: it was not sent, and counts as accepted."""
+
+    reason: str  # the name of the subscription that made it, empty for a privacy request
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """The service refused the operation, and would refuse it again."""
 

@@ -53,6 +53,7 @@ class Prepared(NamedTuple):
     redirects: bool = True  # whether later events of the people that it merges go to the primary
     error: Exception | None = None  # an exception that no code expected
     counted_as: str = UNKNOWN  # the name of its fate, when it is delivered
+    is_shadow: bool = False  # nothing is sent for it, see `mapping.cutover`
 
     @property
     def happened_at_ms(self) -> int:
@@ -196,6 +197,7 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination, trust: 
     else:
         bodies = wire.bodies(operations, source, content, accepted_at_ms)
     message_id = message_key(source, content)
+    is_shadow = destination.cutover is not None and destination.cutover.excludes(content, accepted_at_ms)
     items, people = [], []
     for index, body in enumerate(bodies):
         items.append(encode(event.sequence, index, operations[index], body, message_id))
@@ -212,8 +214,9 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination, trust: 
         source=source,
         message_id=message_id,
         unsent=unsent.reasons(translation),
-        counted_as=fates.mapped(source, translation),
+        counted_as=fates.shadowed(source) if is_shadow and operations else fates.mapped(source, translation),
         updated=_updated(operations, bodies) if source in trust.trusted else (),
+        is_shadow=is_shadow,
     )
 
 

@@ -21,7 +21,7 @@ no entry for a request that was not sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,9 +29,10 @@ from delivery import failures, retries
 from delivery.admission import Admission
 from delivery.batching import Request
 from delivery.log import Recorder
-from delivery.outcomes import NOT_SENT, Outcome, Paused, Send
+from delivery.outcomes import NOT_SENT, Outcome, Paused, Send, Shadowed
 from delivery.telemetry.measuring import measured
 from delivery.telemetry.tracing import traced
+from mapping import Destination
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -93,7 +94,29 @@ def sender(
         steps.append(recorder.recording)
     if tracer is not None:
         http = traced(http, destination, tracer)
-    send = failures.logged(measured(http, destination, accepted_at_ms), destination)
+    return _composed(steps, failures.logged(measured(http, destination, accepted_at_ms), destination))
+
+
+def shadow_sender(
+    destination: Destination,
+    *,
+    is_stopping: Callable[[], bool],
+    admission: Admission | None = None,
+    recorder: Recorder | None = None,
+) -> Send:
+    """Return the function that takes the place of `sender` for shadow events. It takes a turn of the rate limit and
+    records the request, and sends nothing."""
+    names = {each.index: each.name for each in destination.subscriptions}
+    steps: list[Callable[[Send], Send]] = [lambda send: _unless_stopping(send, is_stopping)]
+    if admission is not None:
+        steps.append(admission.pace)
+    if recorder is not None:
+        steps.append(recorder.recording)
+    return _composed(steps, lambda request: [Shadowed(names.get(item.subscription, "")) for item in request.items])
+
+
+def _composed(steps: Sequence[Callable[[Send], Send]], send: Send) -> Send:
+    """Return `send` within the steps, of which the first is the outermost."""
     for step in reversed(steps):
         send = step(send)
     return send

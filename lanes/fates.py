@@ -3,11 +3,12 @@
 Each count has a name, the JSON array `[FATE, SOURCE, REASON]`. The callers of `lanes` make the names; the scripts know
 the fates alone. By the hour of acceptance, and in total:
 
-    accepted = sent + filtered + unmatched + dropped + forgotten
+    accepted = sent + shadowed + filtered + unmatched + dropped + forgotten
              + replayed + discarded + spilled + moved + dead + waiting
 
 - `accepted`: an event got a sequence. Reason: `replay`, `import`, `move`, or empty. A duplicate is not accepted.
 - `sent`: Customer.io acknowledged it. `filtered`: the sender or a filter excluded it; the reason names which.
+- `shadowed`: its destination sends nothing, or nothing of its time. Reason: why it would be a dead letter, or empty.
 - `unmatched`: no subscription took it. Reason: the subscriptions that matched, whose actions do not apply to it.
 - `dropped`: late for a deleted person, discarded before a deletion or a suppression, or by an operator. `forgotten`:
   erased with its person.
@@ -28,7 +29,7 @@ from typing import Final, NamedTuple, TypeVar
 import orjson
 
 FATES: Final = (
-    *("sent", "filtered", "unmatched", "dropped", "forgotten"),
+    *("sent", "shadowed", "filtered", "unmatched", "dropped", "forgotten"),
     *("replayed", "discarded", "spilled", "moved", "dead"),
 )
 _LONGEST_REASON = 100

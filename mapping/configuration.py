@@ -19,14 +19,17 @@ docs/configuration.md documents the keys.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from mapping.actions import ACTIONS, Action
 from mapping.coercion import coerce, without_empty_texts
+from mapping.cutover import NEVER, Cutover, CutoverField
 from mapping.delivery import Delivery
 from mapping.destination import (
     TYPES_AFTER_2021,
@@ -39,14 +42,16 @@ from mapping.directives import ROOT_DIRECTIVE, lint, validate_mapping
 from mapping.envelope import JsonObject
 from mapping.errors import ConfigurationError, InvalidMapping, InvalidPayload
 from mapping.filters import Filter, compile_filter
+from mapping.filters.integrations import DEFAULT_NAMES
 from mapping.fql import FqlError, parse, warnings
-from mapping.integrations import DEFAULT_NAMES
 from mapping.ordering_keys import IdentifierScheme, key_fault
 from mapping.subscription import SubscriptionRow, compile_subscription, presets
 
+# The keys of a destination that are compiled.
+_COMPILED = {"presets", "subscriptions", "delivery", "filters", "mode", "cutover_at", "cutover_until", "cutover_by"}
 _SECTIONS = ("sources", "destinations")
 # Keys that Segment's mappings may have in addition to the fields of the action.
-_PLATFORM_KEYS = frozenset({ROOT_DIRECTIVE, "__segment_internal_sync_mode", "__segment_internal_matching_key"})
+PLATFORM_KEYS = frozenset({ROOT_DIRECTIVE, "__segment_internal_sync_mode", "__segment_internal_matching_key"})
 
 _Text = Annotated[str, StringConstraints(min_length=1)]
 
@@ -76,6 +81,10 @@ class DestinationTable(_Strict):
     identifiers: IdentifierScheme = "email_or_id"
     compatibility: Compatibility = "current"
     batch_items: int = Field(default=100, ge=1, le=1000)
+    mode: Literal["live", "shadow"] = "live"
+    cutover_at: datetime | None = None
+    cutover_until: datetime | None = None
+    cutover_by: CutoverField = "receivedAt"
     integration_names: list[_Text] = Field(default_factory=lambda: list(DEFAULT_NAMES))
     delivery: Delivery = Field(default_factory=Delivery)
     presets: dict[str, bool] = Field(default_factory=dict)
@@ -153,16 +162,41 @@ class _Reader:
         ]
         if settings is not None:
             self.ignored_keys(settings)
+            self.moment(settings)
         if settings is None or self.faults:
             return None
         subscriptions = [compile_subscription(index, **row) for index, row in enumerate(chosen.values())]
         return compile_destination(
             name,
             subscriptions,
-            **settings.model_dump(exclude={"presets", "subscriptions", "delivery", "filters"}),
+            **settings.model_dump(exclude=_COMPILED),
+            cutover=self.cutover_of(settings),
             delivery=settings.delivery,
             filters=[each for each in filters if each is not None],
         )
+
+    def moment(self, settings: DestinationTable) -> None:
+        """Record the faults of the moment from which on events are sent."""
+        at, until = settings.cutover_at, settings.cutover_until
+        for key, moment in (("cutover_at", at), ("cutover_until", until)):
+            if moment is not None and moment.tzinfo is None:
+                self.faults.append(f"{self.where}.{key}: must have a zone, as in {moment.isoformat()}Z")
+                return
+        if at is not None and settings.mode == "shadow":
+            self.faults.append(f'{self.where}.mode: must not be "shadow" beside cutover_at, which sends later events')
+        if at is not None and until is not None and until <= at:
+            self.faults.append(f"{self.where}.cutover_until: must be later than cutover_at")
+        for key in sorted({"cutover_by", "cutover_until"} & settings.model_fields_set) if at is None else ():
+            self.faults.append(f"{self.where}.{key}: has no effect without cutover_at")
+
+    @staticmethod
+    def cutover_of(settings: DestinationTable) -> Cutover | None:
+        """Return the moment from which on events are sent; None: all are."""
+        if settings.cutover_at is not None:
+            until = settings.cutover_until
+            until_ms = math.inf if until is None else _milliseconds(until)
+            return Cutover(_milliseconds(settings.cutover_at), until_ms, settings.cutover_by)
+        return NEVER if settings.mode == "shadow" else None
 
     def ignored_keys(self, settings: DestinationTable) -> None:
         """Record the faults of keys that no event has, so that ignoring them has no effect."""
@@ -290,11 +324,11 @@ class _Reader:
         """Return the default mapping of the action, updated with `overrides`, paths and templates expanded."""
         fields = {field.key: field for field in action.fields}
         for key in overrides:
-            if key not in fields and key not in _PLATFORM_KEYS:
+            if key not in fields and key not in PLATFORM_KEYS:
                 what = f"field of {action.title}"
                 self.faults.append(_unknown(f"{where}.mapping.{key}", key, tuple(fields), what))
-        expanded = {key: _expanded(value) for key, value in overrides.items()}
-        for key, value in expanded.items():
+        given = {key: expanded(value) for key, value in overrides.items()}
+        for key, value in given.items():
             if key in fields and fields[key].required and value == "":
                 self.faults.append(
                     f'{where}.mapping.{key}: {action.title} needs its {fields[key].label}; give a path like "$.userId"'
@@ -302,10 +336,10 @@ class _Reader:
             self.constant(f"{where}.mapping.{key}", fields.get(key), value)
             self.faults += lint(value, f"{where}.mapping.{key}")
         try:
-            validate_mapping(expanded)
+            validate_mapping(given)
         except InvalidMapping as error:
             self.faults += [f"{where}.mapping: {message}" for message in error.messages]
-        return {**action.default_mapping, **expanded}
+        return {**action.default_mapping, **given}
 
     def constant(self, where: str, field: Any, value: Any) -> None:
         """Record the fault of a constant that would refuse every event."""
@@ -316,6 +350,11 @@ class _Reader:
         except InvalidPayload as error:
             if value != "":
                 self.faults.append(f"{where}: {error}")
+
+
+def _milliseconds(moment: datetime) -> int:
+    """Return Unix milliseconds, exactly: those of a `timestamp()` are off by fractions."""
+    return (moment - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)
 
 
 def _by_title() -> dict[str, Action]:
@@ -332,7 +371,7 @@ def _is_preset_of_2021(action: Action) -> bool:
     return action.in_2021 and (types is None or not types <= TYPES_AFTER_2021)
 
 
-def _expanded(value: Any) -> Any:
+def expanded(value: Any) -> Any:
     """Return the mapping of a field with `"$.a.b"` written as `@path` and `"… {{ a.b }} …"` as `@template`."""
     if not isinstance(value, str):
         return value

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
+from mapping.cutover import Cutover
 from mapping.delivery import DEFAULTS, Delivery
 from mapping.envelope import JsonObject
 from mapping.filters import Filter, in_order
-from mapping.integrations import DEFAULT_NAMES
+from mapping.filters.integrations import DEFAULT_NAMES
 from mapping.operation import NEEDS_COOLDOWN
 from mapping.ordering_keys import IdentifierScheme
 from mapping.subscription import Subscription, compile_subscription, presets
@@ -55,6 +56,7 @@ class Destination:
     delivery: Delivery = DEFAULTS
     filters: tuple[Filter, ...] = ()  # in the order in which they are applied
     integration_names: tuple[str, ...] = DEFAULT_NAMES
+    cutover: Cutover | None = None  # None: every event is sent
 
     @property
     def url(self) -> str:
@@ -85,6 +87,7 @@ def compile_destination(
     delivery: Delivery = DEFAULTS,
     filters: Iterable[Filter] = (),
     integration_names: Iterable[str] = DEFAULT_NAMES,
+    cutover: Cutover | None = None,
 ) -> Destination:
     """Return the destination with the given subscriptions, by default the presets."""
     if subscriptions is None:
@@ -104,6 +107,7 @@ def compile_destination(
         delivery=delivery,
         filters=in_order(filters),
         integration_names=tuple(integration_names),
+        cutover=cutover,
     )
 
 

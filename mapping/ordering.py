@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from mapping.destination import Destination
 from mapping.errors import Rejected
+from mapping.filters.integrations import exclusion
 from mapping.fql import FqlError
-from mapping.integrations import exclusion
 from mapping.operation import NEEDS_COOLDOWN
 from mapping.ordering_keys import own_keys, person_key, received_at_s
 from mapping.privacy_requests import privacy_request_of

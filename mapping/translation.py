@@ -16,8 +16,8 @@ from mapping import filters
 from mapping.destination import Destination
 from mapping.envelope import JsonObject
 from mapping.errors import EngineFault, InvalidMapping, Rejected
+from mapping.filters.integrations import exclusion
 from mapping.fql import FqlError
-from mapping.integrations import exclusion
 from mapping.javascript import UNDEFINED
 from mapping.operation import Failure, Operation, Translation
 from mapping.privacy_requests import operations_of, privacy_request_of

@@ -60,6 +60,7 @@ def deliver_events(
     before_settling: Callable[[], None] | None = None,
     decisions: Recorder | None = None,
     trust: Trust = NO_TRUST,
+    send_shadow: Send | None = None,
 ) -> None:
     """Deliver a claim under this lease, with retries, without a rate limit."""
     context = ClaimContext(
@@ -80,5 +81,6 @@ def deliver_events(
         before_settling=before_settling,
         decisions=decisions,
         trust=trust,
+        send_shadow=send_shadow,
     )
     deliver_claim(claim, context)

@@ -61,6 +61,7 @@ class ClaimContext:
     queue: lanes.Queue
     destination: mapping.Destination
     send: Send  # tries again, checks the lease, waits for a turn: see `delivery.sender`
+    send_shadow: Send | None = None  # in its place for shadow events; None: the destination has none
     retry_base_s: float
     worker: str
     configuration: str  # a hash of the configuration, for dead letters
@@ -118,8 +119,17 @@ class Settlement:
         if prepared.unsent:
             self._unsent.append((event.sequence, prepared.unsent))
         decisions = self._context.decisions
-        if decisions and event.body and not fates.is_sent(counted_as):
+        if decisions and event.body and not fates.has_items(counted_as):
             decisions.decide(event.sequence, prepared.message_id, counted_as)
+
+    def refuse_shadow(self, prepared: Prepared) -> None:
+        """Add a shadow event that would have become a dead letter, as a subscription refused it. Nothing is kept of it
+        but the decision."""
+        sequence, failure, decisions = prepared.event.sequence, prepared.failures[0], self._context.decisions
+        counted_as = fates.shadowed(prepared.source, Reason.INVALID.value)
+        self._delivered[sequence] = counted_as
+        if decisions:
+            decisions.decide(sequence, prepared.message_id, counted_as, f"{failure.name}: {failure.message}")
 
     def add_unapplied(self, event: lanes.ClaimedEvent, reason: str) -> None:
         """Add an operation of a delivered event that will not be applied. `reason`: of `delivery.unapplied`."""
@@ -259,7 +269,7 @@ def _sendable(wave: Iterable[Prepared], context: ClaimContext, settlement: Settl
             _bury_failed(prepared, prepared.error, context, settlement)
         elif prepared.changes_identifiers:
             settlement.release(prepared.event, cooldown_ms=context.queue.cooldown_ms)
-        elif prepared.late and buries_late:
+        elif prepared.late and buries_late and not prepared.is_shadow:
             _bury(prepared.event, Reason.DELETED, context, settlement, message=_LATE)
         else:
             yield prepared
@@ -309,7 +319,7 @@ def _send_all(prepared: Sequence[Prepared], context: ClaimContext) -> Outcomes:
     outcomes: Outcomes = defaultdict(list)
     events = {sendable.event.sequence: sendable.event for sendable in prepared}
     blocked = BlockedKeys()
-    for items in _rounds(prepared, context.destination):
+    for send, items in _by_sender(prepared, context):
         requests = deque(pack(items, context.destination.batch_items))
         while requests:
             request = requests.popleft()
@@ -318,7 +328,7 @@ def _send_all(prepared: Sequence[Prepared], context: ClaimContext) -> Outcomes:
                 request = Request(request.path, passing)
             if not request.items:
                 continue
-            results = context.send(request)
+            results = send(request)
             if isinstance(results[0], Split):
                 requests.extendleft(reversed(request.halves()))
                 continue
@@ -327,6 +337,18 @@ def _send_all(prepared: Sequence[Prepared], context: ClaimContext) -> Outcomes:
                 if isinstance(outcome, _NOT_YET):
                     blocked.block(events[item.sequence])
     return outcomes
+
+
+def _by_sender(prepared: Sequence[Prepared], context: ClaimContext) -> Iterator[tuple[Send, Iterable[Item]]]:
+    """Yield the items that may share requests, and what sends them: shadow events share none with others."""
+    if context.send_shadow is None:
+        for items in _rounds(prepared, context.destination):
+            yield context.send, items
+        return
+    shadow = {sendable.event.sequence for sendable in prepared if sendable.is_shadow}
+    for items in map(list, _rounds(prepared, context.destination)):
+        yield context.send_shadow, [item for item in items if item.sequence in shadow]
+        yield context.send, [item for item in items if item.sequence not in shadow]
 
 
 def _rounds(prepared: Sequence[Prepared], destination: mapping.Destination) -> Iterator[Iterable[Item]]:
@@ -378,6 +400,9 @@ def _interpret(
     prepared: Prepared, outcomes: Sequence[tuple[Item, Outcome]], context: ClaimContext, settlement: Settlement
 ) -> None:
     """Add the result of one event: the one place that interprets outcomes."""
+    if prepared.is_shadow and prepared.failures and _is_delivered(prepared, outcomes):
+        settlement.refuse_shadow(prepared)
+        return
     if not prepared.failures and _is_delivered(prepared, outcomes):
         if prepared.error is None:
             settlement.deliver(prepared)

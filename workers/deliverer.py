@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 import lanes
 from delivery.admission import Permit
 from delivery.log import Recorder
-from delivery.sender import sender
+from delivery.sender import sender, shadow_sender
 from logs import events as log
 from series.recent_events import RecentEvents
 from workers import heartbeat
@@ -131,17 +131,22 @@ def _context(runtime: Runtime, name: str, claim: lanes.Claim, lease: Lease) -> C
     recorder = None
     if destination.delivery.log_requests:
         recorder = Recorder(queue, claim, heartbeat.NAME)
+    is_stopping, admission = runtime.stopping.is_set, runtime.admissions[name]
+    send_shadow = None
+    if destination.cutover is not None:
+        send_shadow = shadow_sender(destination, is_stopping=is_stopping, admission=admission, recorder=recorder)
     return ClaimContext(
         queue=queue,
         destination=destination,
+        send_shadow=send_shadow,
         send=sender(
             runtime.track_apis[name].send,
             destination=name,
             limits=runtime.limits,
             ensure_lease=lease.ensure,
-            is_stopping=runtime.stopping.is_set,
+            is_stopping=is_stopping,
             accepted_at_ms={event.sequence: event.accepted_at_ms for event in claim.events},
-            admission=runtime.admissions[name],
+            admission=admission,
             recorder=recorder,
             tracer=runtime.tracer,
         ),
@@ -149,7 +154,7 @@ def _context(runtime: Runtime, name: str, claim: lanes.Claim, lease: Lease) -> C
         worker=heartbeat.NAME,
         configuration=runtime.configuration,
         trust=runtime.trust,
-        is_stopping=runtime.stopping.is_set,
+        is_stopping=is_stopping,
         before_settling=recorder.write if recorder else None,
         decisions=recorder if name in runtime.ledgers else None,
     )

@@ -137,7 +137,7 @@ def _sent_json(row: Row) -> dict[str, Any]:
         "sent_ms": row.sent_ms,
         "responded_ms": row.responded_ms,
         "message_id": f"{row.source}:{row.message_id}",
-        "refusal": None if row.outcome == "delivered" else row.reason or row.outcome,
+        "refusal": entries.refusal(row.outcome, row.reason),
         "path": row.path,
         "worker": row.worker,
         "item": None if row.body is None else orjson.loads(row.body),

@@ -13,6 +13,7 @@ from console.web.access import Permission
 from console.web.pages import (
     about,
     activity,
+    cases,
     dead_letters,
     destinations,
     files,
@@ -80,6 +81,7 @@ ROUTES: Final = (
     _get("/sources", sources.page),
     _get("/activity", activity.page),
     _get("/about", about.page),
+    _post("/tester/case", cases.save, "test"),
     _post("/reveal", signing.reveal, "reveal"),
     _post("/hide", signing.hide, "look"),
 )

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 from zstandard import ZstdCompressor, ZstdError, decompress
 
-from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Split
+from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Shadowed, Split
 from delivery.ulid import derived_ulid
 from lanes.keys import DIGEST_BYTES, TIME_DIGITS, ULID_CHARACTERS
 from mapping.envelope import JsonObject
@@ -18,6 +18,7 @@ from mapping.envelope import JsonObject
 # The names of the outcomes of items.
 OUTCOMES: Final[dict[type[Outcome], str]] = {
     Delivered: "delivered",
+    Shadowed: "shadowed",
     Rejected: "rejected",
     RetryLater: "retry_later",
     Paused: "paused",
@@ -79,9 +80,20 @@ class Packer:
 
 def reason_and_outcome(outcome: Outcome, unapplied: str) -> StoredItem:
     """Return the values of a stored item that follow its message id."""
+    if isinstance(outcome, Shadowed):
+        return (outcome.reason or None, None, OUTCOMES[Shadowed])
     if isinstance(outcome, Delivered):
         return (None, unapplied, "delivered") if unapplied else ()
     return (outcome.reason, None, OUTCOMES[type(outcome)])
+
+
+def refusal(outcome: str, reason: str | None) -> str | None:
+    """Return why Customer.io has not got an item; None if it has. `outcome` and `reason` are those of the item."""
+    if outcome == OUTCOMES[Delivered]:
+        return None
+    if outcome == OUTCOMES[Shadowed]:
+        return f"not sent, a shadow event: {reason}" if reason else "not sent, a shadow event"
+    return reason or outcome
 
 
 def unpacked(packed: bytes) -> Entry | None:

@@ -1,5 +1,5 @@
 """Faults of a mapping that `validate_mapping` does not report, because the reference accepts them: templates of Liquid
-that fail for every event, and texts that are probably paths without `$.`."""
+that fail for every event, and texts that are probably paths, and are none."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ def lint(value: Any, where: str) -> Iterator[str]:
     elif type(value) is list:
         for index, inner in enumerate(value):
             yield from lint(inner, f"{where}[{index}]")
-    elif type(value) is str and _PATH.fullmatch(value):
-        path = f"$.{value.removeprefix('$')}"
-        yield f'{where}: "{value}" is the same text for every event; write "{path}", or {{ "@literal" = "{value}" }}'
+    elif type(value) is str and (value.startswith("$.") or _PATH.fullmatch(value)):
+        path = value if value.startswith("$.") else f"$.{value.removeprefix('$')}"
+        written = f'{{ "@path" = "{path}" }}, or {{ "@literal" = "{value}" }}'
+        yield f'{where}: "{value}" is the same text for every event; write {written}'
 
 
 def _directive_faults(directive: str, value: Any, where: str) -> Iterator[str]:

@@ -223,6 +223,8 @@ def test_status_json_has_the_contracts_names(store: redis.Redis) -> None:
         "unmatched_total": 0,
         "dropped_total": 0,
         "forgotten_total": 0,
+        "shadowed_total": 0,
+        "sends": None,
         "fates": [],
         "not_applicable": {},
         "queue_limit": 1_000_000,

@@ -27,6 +27,8 @@ DESTINATION = {
     "unmatched_total": 43,
     "dropped_total": 44,
     "forgotten_total": 45,
+    "shadowed_total": 1204,
+    "sends": None,
     "fates": [
         {"fate": "sent", "source": "website", "reason": "", "events": 123_456_789},
         {"fate": "filtered", "source": "website", "reason": FILTER, "events": 42},
@@ -279,3 +281,12 @@ def test_a_full_queue_is_shown() -> None:
     lines = screen(120, [DESTINATION | {"waiting": 93, "blocking": 7, "queue_limit": 100}], [])
 
     assert "the queue is full: 100 events are unfinished; ingest answers 429" in [line.strip() for line in lines]
+
+
+def test_a_destination_that_does_not_send_every_event_says_so() -> None:
+    (line,) = (
+        line for line in screen(120, [DESTINATION | {"sends": "shadow mode: nothing is sent"}], []) if "shadow" in line
+    )
+
+    assert line.strip() == "shadow mode: nothing is sent; 1,204 shadow events until now"
+    assert not any("shadow" in line for line in screen(120, [DESTINATION], []))

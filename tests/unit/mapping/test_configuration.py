@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import mapping
-from console import checking, importing
+from console import checking
 from mapping.configuration import DestinationTable, SubscriptionTable
 from mapping.delivery import Delivery
 from settings import SettingsError, read_document
@@ -39,6 +39,23 @@ INVALID = {
         'destinations.journeys.subscription: there is no key "subscription"; did you mean "subscriptions"?',
     ),
     "a wrong type": (HEAD + "batch_items = true", "destinations.journeys.batch_items: "),
+    "a mode that there is not": (HEAD + 'mode = "dry"', "destinations.journeys.mode: is 'dry', but must be 'live' or"),
+    "a moment without a zone": (
+        HEAD + "cutover_at = 2026-12-01T10:00:00",
+        "destinations.journeys.cutover_at: must have a zone, as in 2026-12-01T10:00:00Z",
+    ),
+    "a moment beside shadow mode": (
+        HEAD + 'mode = "shadow"\ncutover_at = 2026-12-01T10:00:00Z',
+        'destinations.journeys.mode: must not be "shadow" beside cutover_at, which sends later events',
+    ),
+    "an end before the moment": (
+        HEAD + "cutover_at = 2026-12-01T10:00:00Z\ncutover_until = 2026-12-01T10:00:00Z",
+        "destinations.journeys.cutover_until: must be later than cutover_at",
+    ),
+    "a field without a moment": (
+        HEAD + 'cutover_by = "receivedAt"',
+        "destinations.journeys.cutover_by: has no effect without cutover_at",
+    ),
     "too many in a batch": (HEAD + "batch_items = 5000", "less than or equal to 1000 (it is 5000)"),
     "an unknown section": (HEAD + "[source.x]", 'source: there is no key "source"; did you mean "sources"?'),
     "an unknown preset": (
@@ -106,9 +123,14 @@ INVALID = {
     "a path without $.": (
         LEAD + 'mapping.id = "context.traits.email"',
         'subscriptions[0].mapping.id: "context.traits.email" is the same text for every event; write '
-        '"$.context.traits.email", or { "@literal" = "context.traits.email" }',
+        '{ "@path" = "$.context.traits.email" }, or { "@literal" = "context.traits.email" }',
     ),
-    "a path without its dot": (LEAD + 'mapping.id = "$userId"', 'write "$.userId"'),
+    "a path without its dot": (LEAD + 'mapping.id = "$userId"', 'write { "@path" = "$.userId" }'),
+    "a path in a table": (
+        LEAD + 'mapping.custom_attributes = { plan = "$.traits.plan" }',
+        'mapping.custom_attributes.plan: "$.traits.plan" is the same text for every event; write '
+        '{ "@path" = "$.traits.plan" }, or { "@literal" = "$.traits.plan" }',
+    ),
     "a path without $. in a table": (
         LEAD + 'mapping.custom_attributes = { plan = "traits.plan" }',
         'mapping.custom_attributes.plan: "traits.plan" is the same text',
@@ -328,60 +350,3 @@ def test_the_example_of_leads_identifies_them_by_email() -> None:
     assert [body["name"] for body in pages] == ["https://example.com/a"]
     (failure,) = mapping.translate(page | {"name": None}, destination, 0.0).failures
     assert failure.message == "The root value is missing the required field 'url'."
-
-
-def segment_presets() -> list[dict[str, object]]:
-    return [
-        {
-            "name": preset["name"],
-            "trigger": preset["trigger"],
-            "partnerAction": preset["slug"],
-            "settings": preset["mapping"],
-            "enabled": True,
-        }
-        for preset in mapping.subscription.presets()
-    ]
-
-
-def test_imported_subscriptions_have_the_same_results() -> None:
-    import orjson
-
-    rows = segment_presets()
-    rows[0]["settings"] = {"id": {"@path": "$.properties.customer_id"}, "custom_attributes": {"note": "{{ not one }}"}}
-    rows[1]["enabled"] = False
-    rows.append({**rows[0], "subscribe": rows[0]["trigger"]})
-    text = importing.toml(orjson.dumps({"data": {"subscriptions": rows[:12] + rows[-1:]}}), "journeys")
-    read = tomllib.loads(text.replace("${CUSTOMERIO_SITE_ID}", "s").replace("${CUSTOMERIO_API_KEY}", "k"))
-
-    destination = mapping.destinations(read)["journeys"]
-
-    by_name = {subscription.name: subscription for subscription in destination.subscriptions}
-    assert len(by_name) == 13
-    for row in rows[2:12]:
-        assert by_name[row["name"]].mapping == row["settings"]
-        assert by_name[row["name"]].trigger == row["trigger"]
-    event = {"type": "identify", "userId": "1", "properties": {"customer_id": "c"}, "traits": {"plan": "pro"}}
-    first = next(iter(mapping.translate(event, destination, 0.0).operations))
-    assert first.body["identifiers"] == {"id": "c"}
-    assert first.body["attributes"] == {"note": "{{ not one }}"}
-    assert not by_name[rows[1]["name"]].enabled
-    assert """trigger = 'type = "page"'""" in text
-    assert 'mapping.url = "$.properties.url"' in text
-
-
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        (b"{", "the file is not JSON"),
-        (b"[]", "must be a list of subscriptions"),
-        (b"[1]", r"subscriptions\[0\]: must be an object"),
-        (b'[{"partnerAction": "x", "trigger": "", "settings": {}}]', 'there is no action "x"'),
-        (b'[{"partnerAction": "trackEvent", "settings": {}}]', "needs trigger or subscribe, a text"),
-        (b'[{"partnerAction": "trackEvent", "trigger": "x", "settings": {"a": [null]}}]', "null in a list"),
-    ],
-)
-def test_subscriptions_that_cannot_be_imported_are_refused_with_the_reason(text: bytes, fault: str) -> None:
-    from console.errors import CommandError
-
-    with pytest.raises(CommandError, match=fault):
-        importing.toml(text, "journeys")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import mapping
-from mapping.integrations import DEFAULT_NAMES, exclusion
+from mapping.filters.integrations import DEFAULT_NAMES, exclusion
 from tests.secrets import CREDENTIALS_TOML
 
 PRESETS = mapping.compile_destination("presets")

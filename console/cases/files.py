@@ -1,0 +1,150 @@
+"""Case files: found, read, and written again.
+
+A file has one case as JSON, a list of them, or one in each line (`.jsonl`). A file of which no case changes keeps its
+bytes. A changed file keeps the order of its members and its indentation.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from console.cases import case
+from console.cases.case import Case, Fault
+from console.cases.positions import line_of
+from console.errors import CommandError
+from mapping.envelope import JsonObject
+
+SUFFIXES: Final = (".json", ".jsonl")
+_INDENT = re.compile(r"^[\[{]\s*\n([ \t]+)")
+
+
+class Entry(NamedTuple):
+    """A value of a file that is a case: its text, the line at which that begins, and its path in the text."""
+
+    text: str
+    line: int  # from 1
+    path: case.Path
+    value: Any
+
+    def located(self, fault: Fault) -> str:
+        """Return a fault with its line in the file."""
+        there = fault._replace(path=(*self.path, *fault.path))
+        return f"line {self.line + line_of(self.text, there.path) - 1}: {there}"
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFile:
+    """A file that was read. `faults` are lines such as `cases/a.json, line 3: …`; a file with any has no cases."""
+
+    path: Path
+    entries: tuple[Entry, ...] = ()
+    cases: tuple[Case, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+def found(paths: Iterable[Path]) -> list[Path]:
+    """Return the files, and those of the directories, sorted. Raises CommandError: a directory has none."""
+    files: list[Path] = []
+    for path in paths:
+        inner = sorted(each for suffix in SUFFIXES for each in path.rglob(f"*{suffix}")) if path.is_dir() else [path]
+        if not inner:
+            raise CommandError(f"{path}: has no case files; their names end with {' or '.join(SUFFIXES)}")
+        files += inner
+    return files
+
+
+def are_cases(path: Path) -> bool:
+    """Whether the path is a directory or a file of cases, by its form. An event is an object with a text as `event`."""
+    if path.is_dir() or path.suffix == ".jsonl":
+        return True
+    try:
+        value = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError:
+        return False
+    if isinstance(value, list):
+        return any(isinstance(item, dict) for item in value)
+    return isinstance(value, dict) and ("expect" in value or isinstance(value.get("event"), dict))
+
+
+def read(path: Path, destinations: Collection[str], sources: Collection[str]) -> CaseFile:
+    """Return a file with its cases, or with its faults. The names are those of the configuration."""
+    try:
+        entries = list(_entries(path))
+    except UnicodeDecodeError:
+        return CaseFile(path, faults=(f"{path}: is not UTF-8",))
+    except _NotJson as error:
+        return CaseFile(path, faults=(f"{path}, line {error.line}: is not JSON: {error}",))
+    faults = [
+        f"{path}, {entry.located(fault)}"
+        for entry in entries
+        for fault in case.faults(entry.value, destinations, sources)
+    ]
+    if not entries:
+        faults.append(f"{path}, line 1: has no case")
+    if faults:
+        return CaseFile(path, faults=tuple(faults))
+    names = [path.stem if len(entries) == 1 else f"case {number}" for number in range(1, len(entries) + 1)]
+    cases = [case.read(entry.value, name) for entry, name in zip(entries, names, strict=True)]
+    return CaseFile(path, tuple(entries), tuple(cases))
+
+
+def write(file: CaseFile, expectations: Mapping[int, JsonObject]) -> None:
+    """Write a file with new expectations, by the index of their case."""
+    values = [
+        entry.value | {"expect": expectations[index]} if index in expectations else entry.value
+        for index, entry in enumerate(file.entries)
+    ]
+    text = file.path.read_bytes().decode()
+    if file.path.suffix == ".jsonl":
+        lines = text.split("\n")
+        for index in expectations:
+            lines[file.entries[index].line - 1] = _json(values[index])
+        file.path.write_text("\n".join(lines), encoding="utf-8")
+        return
+    match = _INDENT.match(text)
+    is_list = bool(file.entries[0].path)
+    file.path.write_text(_json(values if is_list else values[0], match[1] if match else "  ") + "\n", encoding="utf-8")
+
+
+def write_new(path: Path, value: JsonObject) -> None:
+    """Write a file with one case."""
+    path.write_text(f"{_json(value, '  ')}\n", encoding="utf-8")
+
+
+class _NotJson(Exception):
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(reason)
+        self.line = line
+
+
+def _entries(path: Path) -> Iterator[Entry]:
+    text = path.read_bytes().decode()
+    if path.suffix == ".jsonl":
+        for number, line in enumerate(text.split("\n"), start=1):
+            if line.strip():
+                yield Entry(line, number, (), _parsed(line, number))
+        return
+    value = _parsed(text, 1)
+    if isinstance(value, list):
+        yield from (Entry(text, 1, (index,), item) for index, item in enumerate(value))
+    else:
+        yield Entry(text, 1, (), value)
+
+
+def _parsed(text: str, first_line: int) -> Any:
+    try:
+        orjson.loads(text)  # stricter, and with the line of a fault
+        return json.loads(text)  # whole numbers of any length
+    except orjson.JSONDecodeError as error:
+        raise _NotJson(first_line + error.lineno - 1, error.msg.partition(": line ")[0]) from None
+
+
+def _json(value: JsonObject | Sequence[JsonObject], indent: str | None = None) -> str:
+    return json.dumps(value, indent=indent, ensure_ascii=False)

@@ -1,0 +1,77 @@
+"""`segue cutover plan`: the steps of the change from the old destination to Segue at a moment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import mapping
+from console.errors import CommandError
+from console.moving.old_filter import drop_if
+from console.output import utc
+
+_SOON_MS = 10 * 60_000
+_RETRIES_H = 4  # for how long Segment repeats a request that failed
+
+
+def gather(destination: mapping.Destination, configurations: dict[str, Any], now_ms: int) -> dict[str, Any]:
+    """Return the plan as JSON: `{"destination", "cutover_at", "cutover_until", "cutover_by", "drop_if", "warnings"}`.
+
+    Times are Unix milliseconds. `configurations`: of `console.state.configurations.gather`. Raises CommandError: the
+    destination has no moment.
+    """
+    cutover = destination.cutover
+    if cutover is None or not cutover.sends:
+        raise CommandError(
+            f"destinations.{destination.name}.cutover_at: is missing; set the moment, such as "
+            "cutover_at = 2026-12-01T10:00:00Z, in place of mode"
+        )
+    return {
+        "destination": destination.name,
+        "cutover_at": int(cutover.at_ms),
+        "cutover_until": int(cutover.until_ms) if math.isfinite(cutover.until_ms) else None,
+        "cutover_by": cutover.by,
+        "drop_if": drop_if(cutover),
+        "warnings": list(_warnings(cutover.at_ms, cutover.by, configurations, now_ms)),
+    }
+
+
+def _warnings(at_ms: float, by: str, configurations: dict[str, Any], now_ms: int) -> Iterator[str]:
+    own = configurations["configuration"]
+    others = [process["name"] for process in configurations["processes"] if process["configuration"] != own]
+    if not configurations["processes"]:
+        yield "no worker and no ingest runs"
+    if others:
+        yield f"other configurations are in use, so these may decide otherwise: {', '.join(others)}; run `segue reload`"
+    if at_ms < now_ms:
+        yield "the moment is past: an event that was handled before this file was loaded was decided without it"
+    elif at_ms < now_ms + _SOON_MS:
+        yield "the moment is less than ten minutes away: the filter must be active, and this file loaded, before it"
+    if by == "originalTimestamp":
+        yield (
+            "the filter compares originalTimestamp as a text: it is right for times in UTC that end in Z, which "
+            "Segment's libraries write, and wrong for other zones"
+        )
+
+
+def lines(plan: dict[str, Any]) -> Iterator[str]:
+    """Yield the plan for people."""
+    name, by, at = plan["destination"], plan["cutover_by"], utc(plan["cutover_at"])
+    yield f"{name} sends the events whose {by} is {at} or later; earlier ones are shadow events, whenever they come"
+    if plan["cutover_until"] is not None:
+        yield f"from {utc(plan['cutover_until'])} on, events are shadow events again"
+    yield from (f"warning: {warning}" for warning in plan["warnings"])
+    yield ""
+    yield f"1. Before {at}: compare what would be sent with what is sent now. Nothing may be refused or differ:"
+    yield f"     segue shadow report --destination {name}"
+    yield "2. In Segment, add a filter to the old destination that drops the events that Segue will send. Condition:"
+    yield f"     {plan['drop_if']}"
+    yield "3. Load this configuration in every process, before the moment:"
+    yield "     segue reload"
+    yield f"4. At {at}: do nothing. Each event is decided by its {by}: late and repeated events, too."
+    yield f"5. {_RETRIES_H} hours later, when the last retries of the old destination are over, check the accounts:"
+    yield "     segue audit"
+    yield f"     segue shadow report --destination {name}"
+    yield "6. Disable the old destination. Leave cutover_at in the file: without it, an earlier event would be sent."
+    yield "To go back: set cutover_until to a later moment, reload, run this command again, and replace the filter."

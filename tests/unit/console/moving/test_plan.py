@@ -1,0 +1,62 @@
+"""`segue cutover plan`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+import mapping
+from console.errors import CommandError
+from console.moving import plan
+from tests.secrets import CREDENTIALS
+
+MOMENT = datetime(2026, 12, 1, 10, tzinfo=UTC)
+MOMENT_MS = int(MOMENT.timestamp() * 1000)
+AGREED = {"configuration": "a", "processes": [{"name": "worker", "configuration": "a", "fault": None}]}
+HOUR_MS = 3_600_000
+
+
+def gathered(now_ms: int = MOMENT_MS - HOUR_MS, processes: dict[str, Any] = AGREED, **keys: Any) -> dict[str, Any]:
+    document = {"destinations": {"journeys": {**CREDENTIALS, **keys}}}
+    return plan.gather(mapping.destinations(document)["journeys"], processes, now_ms)
+
+
+def test_the_plan_has_the_filter_and_the_steps() -> None:
+    found = gathered(cutover_at=MOMENT)
+
+    assert found["warnings"] == []
+    text = "\n".join(plan.lines(found))
+    assert "journeys sends the events whose receivedAt is 2026-12-01 10:00:00Z or later" in text
+    assert found["drop_if"] in text
+    assert "segue reload" in text
+
+
+def test_the_way_back_is_told() -> None:
+    found = gathered(cutover_at=MOMENT, cutover_until=MOMENT + timedelta(hours=2))
+
+    assert "from 2026-12-01 12:00:00Z on, events are shadow events again" in list(plan.lines(found))
+
+
+@pytest.mark.parametrize("keys", [{}, {"mode": "shadow"}], ids=["live", "shadow"])
+def test_without_a_moment_there_is_no_plan(keys: dict[str, Any]) -> None:
+    with pytest.raises(CommandError, match=r"destinations\.journeys\.cutover_at: is missing; set the moment, such as"):
+        gathered(**keys)
+
+
+@pytest.mark.parametrize(
+    ("given", "warning"),
+    [
+        ({"now_ms": MOMENT_MS + 1}, "the moment is past"),
+        ({"now_ms": MOMENT_MS - 60_000}, "less than ten minutes away"),
+        ({"cutover_by": "originalTimestamp"}, "wrong for other zones"),
+        ({"processes": {"configuration": "a", "processes": []}}, "no worker and no ingest runs"),
+        ({"processes": AGREED | {"configuration": "b"}}, "these may decide otherwise: worker"),
+    ],
+    ids=["past", "soon", "text", "nothing runs", "other configuration"],
+)
+def test_what_would_make_the_change_wrong_is_a_warning(given: dict[str, Any], warning: str) -> None:
+    (found,) = gathered(cutover_at=MOMENT, **given)["warnings"]
+
+    assert warning in found
