@@ -16,7 +16,7 @@ from ledger.files import NEVER_MS, DataFile, Files, Hour
 from ledger.rows import Row
 from ledger.storage import Storage
 
-_ATTEMPTS: Final = 5
+_ATTEMPTS: Final = 20
 _PAUSE_S: Final = 0.02
 _ULID_TIME, _ALPHABET = 10, "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 

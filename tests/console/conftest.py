@@ -15,9 +15,11 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from lanes import keys
+from series.sampling import FINE
 from tests.clients.needed import CHROMIUM
 from tests.conftest import RedisServer
-from tests.console.shop import CONFIG, open_shop
+from tests.console.shop import CONFIG, QUEUE, open_shop
 from tests.pipeline import Pipeline, free_port, wait_until
 
 WIDE, NARROW = {"width": 1280, "height": 640}, {"width": 390, "height": 640}
@@ -39,8 +41,9 @@ class Console:
     pipeline: Pipeline
 
     def go_live(self, page: Page, path: str = "/live") -> None:
-        """Open the live tail, and wait until it shows every event. The figures of the shop's hour are higher at first
-        than what passes."""
+        """Open the live tail, and wait until it shows every event. The figures of the shop's hour, which are more than
+        what passes now, are removed: charts of the hour are empty from then on."""
+        self.pipeline.redis.delete(keys.SAMPLES.of(QUEUE, FINE.name))
         page.goto(self.url + path)
         wait_until(lambda: self._is_shown(page), "the live tail shows an event")
 

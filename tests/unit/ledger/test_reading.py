@@ -114,7 +114,7 @@ def test_rows_are_found_once_while_their_files_are_replaced(location: str) -> No
         files.add(files.hour_of(NOON_MS), table_of([row(number, NOON_MS, "id:jo")]))
 
     def replace() -> None:
-        while not stopping.is_set():
+        while not stopping.wait(0.02):  # far more often than hours are merged or people erased
             hour = files.hour_of(NOON_MS)
             files.replace(hour, hour.files, pa.concat_tables([files.table(file) for file in hour.files]))
 
