@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from statistics import median, quantiles
 from typing import Final, NamedTuple
@@ -178,24 +179,23 @@ def start_console(stage: Stage) -> int:
 
 @contextmanager
 def watching(port: int, paths: list[str]) -> Iterator[None]:
-    """Fetch each path as a page does that is open, until the end of the block."""
+    """Fetch each path as a page does that is open, until the end of the block. Raises what a fetch raised."""
     ended = threading.Event()
 
     def watch(path: str) -> None:
-        client, wait_s = Client(port), 0.0
+        wait_s = 0.0
         while not ended.wait(wait_s):
-            took_ms, _, _ = client.ask(Visit(path))
+            took_ms, _, _ = Client(port).ask(Visit(path))  # the console ends a connection that is idle for so long
             wait_s = max(EVERY_S, took_ms / 1000 * SLOW)
 
-    threads = [threading.Thread(target=watch, args=(path,)) for path in paths]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join()
+    with ThreadPoolExecutor(len(paths)) as threads:
+        open_pages = [threads.submit(watch, path) for path in paths]
+        try:
+            yield
+        finally:
+            ended.set()
+        for page in open_pages:
+            page.result()
 
 
 def measure_watched() -> None:
