@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 import lanes
 from tests.console.conftest import Console, Visitor
 from tests.console.shop import ADA, QUEUE, page
+from tests.pipeline import wait_until
 from tests.unit.console.web.browsing import HOSTILE
 
 
@@ -113,16 +114,21 @@ def test_everything_works_without_script(chromium: Browser, console: Console) ->
 
 
 def test_a_list_that_is_used_stays_as_it_is(console: Console, visitor: Visitor) -> None:
+    visitor.page.clock.install()
     page = visitor.go("/dead?view=list")
     page.get_by_role("checkbox").first.check()
     rows = page.locator("#found tbody tr").count()
+    before = dead(console)
     console.pipeline.send([_broken()], write_key="shop-server-key-4711")
+    wait_until(lambda: dead(console) > before, "one more is a dead letter")
 
+    page.clock.run_for(6_000)
     expect(page.locator("#stale")).to_contain_text("1 new")
     assert page.locator("#found tbody tr").count() == rows
     page.get_by_role("checkbox").first.uncheck()
     page.locator("h1").hover()
     page.evaluate("document.activeElement.blur()")
+    page.clock.run_for(6_000)
     expect(page.locator("#found tbody tr")).to_have_count(rows + 1)
 
 

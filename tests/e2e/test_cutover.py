@@ -33,9 +33,8 @@ EVENTS = 20_000
 PEOPLE = 1000
 MOMENT = datetime(2025, 12, 1, 10, tzinfo=UTC)  # before it is half of the events
 SKEWS_MIN = (0, 0, 0, -3, 5, -90, 240)  # how wrong the clocks of clients are
-LATE = EVENTS // 40  # events from before the moment that each side gets only after it
+FEW = 4_000  # without a moment: as many of them before it as after it
 BURIED = 40  # events from before the moment that are dead letters
-REFUSED = EVENTS // 10  # the first events after the moment, of which some become dead letters
 BATCH = 100
 
 CUTOVER = f"cutover_at = {MOMENT.isoformat()}"
@@ -55,7 +54,7 @@ def config(cutover: str) -> str:
     return text
 
 
-def events(dice: random.Random) -> list[dict[str, Any]]:
+def events(dice: random.Random, numbers: range) -> list[dict[str, Any]]:
     """Return the events in the order in which Segment received them; `properties.n` is their number."""
     kinds: list[dict[str, Any]] = [
         {"type": "track", "event": "Order Placed"},
@@ -63,7 +62,7 @@ def events(dice: random.Random) -> list[dict[str, Any]]:
         {"type": "page", "name": "Prices"},
         {"type": "screen", "name": "Cart"},
     ]
-    return [received(n, dice.choice(kinds), dice.choice(SKEWS_MIN)) for n in range(EVENTS)]
+    return [received(n, dice.choice(kinds), dice.choice(SKEWS_MIN)) for n in numbers]
 
 
 def received(n: int, event: dict[str, Any], skew_min: int) -> dict[str, Any]:
@@ -143,13 +142,17 @@ def kill_a_busy_worker(pipeline: Pipeline) -> None:
     pipeline.start_worker()
 
 
-def move(pipeline: Pipeline, dropped_if: str | None) -> Classic:
-    """Let Segment give all events to both, until nothing waits on either side."""
+def move(pipeline: Pipeline, dropped_if: str | None, numbers: range) -> Classic:
+    """Let Segment give all events to both, until nothing waits on either side.
+
+    Of the events from before the moment, each side gets some only after it. Of the first ones after the moment, some
+    become dead letters.
+    """
     dice = random.Random(18)
-    both = events(dice)
-    before, after = both[: EVENTS // 2], both[EVENTS // 2 :]
+    both, late, refused = events(dice, numbers), len(numbers) // 40, len(numbers) // 10
+    before, after = both[: len(both) // 2], both[len(both) // 2 :]
     buried, others = before[:BURIED], before[BURIED:]
-    late_at_segue, late_at_classic = dice.sample(others, LATE), dice.sample(others, LATE)
+    late_at_segue, late_at_classic = dice.sample(others, late), dice.sample(others, late)
     sides = {"segue": CREDENTIALS["site_id"], "classic": OTHER_CREDENTIALS["site_id"]}
     classic = Classic(pipeline.simulator_url, **OTHER_CREDENTIALS, dropped_if=dropped_if)
     webhook = Webhook(pipeline, dice)
@@ -167,13 +170,13 @@ def move(pipeline: Pipeline, dropped_if: str | None) -> Classic:
     assert classic.waiting, "some events of the classic destination are retried after the moment"
 
     pipeline.faults(seed=2, item_errors=0.02)  # of all who send: only Segue does now
-    webhook.send(after[:REFUSED])
+    webhook.send(after[:refused])
     pipeline.drain()
     assert pipeline.stats().dead > BURIED
 
     pipeline.faults(seed=3, site_id=sides["segue"], status_503=0.1, reset_after=0.1)
-    with beside(classic, [*after[:REFUSED], *dice.sample(late_at_classic, LATE), *after[REFUSED:]]):
-        webhook.send(dice.sample([*late_at_segue, *after[REFUSED:]], LATE + EVENTS // 2 - REFUSED))
+    with beside(classic, [*after[:refused], *dice.sample(late_at_classic, late), *after[refused:]]):
+        webhook.send(dice.sample(rest := [*late_at_segue, *after[refused:]], len(rest)))
         kill_a_busy_worker(pipeline)
         pipeline.drain()
 
@@ -203,6 +206,8 @@ def without(events: list[dict[str, Any]], left_out: list[dict[str, Any]]) -> lis
 
 @pytest.mark.parametrize("has_moment", [True, False], ids=["with a moment", "without"])
 def test_both_destinations_together_apply_every_event(redis_server: RedisServer, has_moment: bool) -> None:
+    count = EVENTS if has_moment else FEW
+    numbers = range((EVENTS - count) // 2, (EVENTS + count) // 2)
     variables = {"SEGUE_LEASE_S": "2", "SEGUE_SWEEP_S": "0.25", "SEGUE_SETTLE_S": "0.05"}
     with Pipeline(redis_server.url, workers=0, config=config(CUTOVER if has_moment else ""), **variables) as pipeline:
         dropped_if = None
@@ -210,7 +215,7 @@ def test_both_destinations_together_apply_every_event(redis_server: RedisServer,
             plan = segue("cutover", "plan", "--json", environment=pipeline.environment)
             assert plan.returncode == 0, plan.stderr
             dropped_if = orjson.loads(plan.stdout)["drop_if"]
-        classic = move(pipeline, dropped_if)
+        classic = move(pipeline, dropped_if, numbers)
         found, requests = (
             applied(pipeline),
             pipeline.http.get(f"{pipeline.simulator_url}/_sim/stats").json()["requests"],
@@ -218,11 +223,11 @@ def test_both_destinations_together_apply_every_event(redis_server: RedisServer,
 
     assert requests["503"] > 0, "both sides had to try again"
     assert requests["reset"] > 0, "Segue repeated requests that had been processed"
-    assert found.keys() == set(range(EVENTS))
+    assert found.keys() == set(numbers)
     counts = Counter(len(each) for each in found.values())
     if has_moment:
-        assert counts == {1: EVENTS}
-        assert (classic.sent, classic.dropped) == (EVENTS // 2, EVENTS // 2)
+        assert counts == {1: count}
+        assert (classic.sent, classic.dropped) == (count // 2, count // 2)
     else:
-        assert counts == {2: EVENTS}, "each event is there twice"
+        assert counts == {2: count}, "each event is there twice"
         assert [each for each in found.values() if each[0] != each[1]] == [], "both make the same of an event"
