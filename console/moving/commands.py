@@ -49,7 +49,7 @@ def show_report(
     as_json: AsJson = False,
 ) -> None:
     """Show what shadow events would have sent, and what would be refused. Exit code 1 when anything is refused, or
-    differs from the other destination."""
+    differs from the other destination, and when the ledger has no row."""
     session = Session.join()
     name = session.only(destination).name
     rows = _rows(session, name, since, until, most)
@@ -105,7 +105,7 @@ def _show(found: JsonObject, differences: JsonObject | None, theirs: str, as_jso
         if differences is not None:
             print_lines(screen.difference_lines(differences, theirs))
     is_refused = found["refused_by_mapping"] or found["refused_by_customerio"]
-    if is_refused or (differences and differences["differences"]):
+    if found["since"] is None or is_refused or (differences and differences["differences"]):
         raise typer.Exit(1)
 
 

@@ -49,7 +49,7 @@ class HaPipeline(Pipeline):
 
 class Sender(threading.Thread):
     """Sends the events of one person in their order, to one ingest after the other, until it is told to stop. A batch
-    is repeated until it is accepted."""
+    is repeated until it is accepted, for ACCEPTED_S at most."""
 
     def __init__(self, pipeline: HaPipeline, person: int, over: threading.Event) -> None:
         super().__init__(daemon=True)
@@ -64,7 +64,10 @@ class Sender(threading.Thread):
             while not self._over.is_set():
                 numbers = range(self.accepted, self.accepted + BATCH)
                 batch = [self._event(number) for number in numbers]
+                until = time.monotonic() + ACCEPTED_S
                 while not self._is_accepted(http, batch):
+                    if time.monotonic() > until:
+                        return  # `Load.go_on` has raised by then
                     self.refused += 1
                     time.sleep(0.05)
                 self.accepted += BATCH
