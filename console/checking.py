@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import redis
 
 import mapping
@@ -17,6 +16,9 @@ from lanes.cluster import servers
 from lanes.server import checks
 from lanes.server.redis_url import verifies_certificate
 from settings import VARIABLES, Settings, SettingsError, digest, injected_variables
+
+if TYPE_CHECKING:
+    import httpx
 
 _TIMEOUT_S = 10.0
 _MB = 1_000_000
@@ -127,6 +129,8 @@ def credentials(
 
     `GET /api/v1/accounts/region` answers on the host of either region, according to the Track API reference.
     """
+    import httpx
+
     url = settings.track_url or destination.url
     try:
         with httpx.Client(base_url=url, timeout=_TIMEOUT_S, transport=transport) as http:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import redis
 
@@ -18,8 +19,10 @@ import mapping
 from console.errors import CommandError
 from console.local import running
 from lanes.server.connect import connect
-from privacy.purge import ErasureContext
 from settings import Settings, not_set
+
+if TYPE_CHECKING:
+    from privacy.purge import ErasureContext
 
 _TIMEOUT_S, _CONNECT_TIMEOUT_S = 30, 5
 # Values of a queue: the setting of each, and how many of the value's units are one of the setting's.
@@ -119,6 +122,8 @@ class Session:
 
     def erasure_context(self, name: str) -> ErasureContext:
         """Return what the erasure of people at a destination needs."""
+        from privacy.purge import ErasureContext
+
         return ErasureContext(self.new_queue(name), self.destinations[name], self.settings.spill_dir)
 
     def _own_values(self, name: str) -> dict[str, int]:

@@ -1,6 +1,28 @@
-"""The subset of Liquid that the `@liquid` directive of the reference supports."""
+"""The subset of Liquid that the `@liquid` directive of the reference supports.
+
+The engine is imported when the first template is compiled: that takes a third of the import of `mapping`, and most
+configurations have no template.
+"""
+
+from __future__ import annotations
+
+from typing import Any
 
 from mapping.liquid.clock import at, holds_liquid
-from mapping.liquid.compiler import DISABLED_FILTERS, DISABLED_TAGS, MAX_LENGTH, check_liquid, compile_liquid
+from mapping.paths import Resolver
 
-__all__ = ["DISABLED_FILTERS", "DISABLED_TAGS", "MAX_LENGTH", "at", "check_liquid", "compile_liquid", "holds_liquid"]
+__all__ = ["at", "check_liquid", "compile_liquid", "holds_liquid"]
+
+
+def compile_liquid(template: Any) -> Resolver:
+    """Return the renderer of a template as `compiler.compile_liquid` does."""
+    from mapping.liquid import compiler
+
+    return compiler.compile_liquid(template)
+
+
+def check_liquid(template: Any) -> None:
+    """Raise Rejected when the template is invalid, so that it would fail for every event."""
+    from mapping.liquid import compiler
+
+    compiler.check_liquid(template)

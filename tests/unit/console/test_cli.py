@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,31 @@ def test_version_is_one_line_and_exit_code_0() -> None:
     result = runner.invoke(cli.app, ["--version"])
 
     assert (result.exit_code, result.stdout, result.stderr) == (0, "segue 0.1.0\n", "")
+
+
+@pytest.mark.parametrize(
+    ("command", "unused"),
+    [
+        (["--version"], ["console.session", "httpx", "lanes", "mapping", "redis", "settings"]),
+        (["diff", "segue.toml", "segue.toml", "--events", "/dev/null"], ["celery", "httpx", "liquid", "pyarrow"]),
+        (["check"], ["celery", "httpx", "liquid", "privacy", "pyarrow", "starlette", "uvicorn"]),
+    ],
+    ids=["version", "diff", "check"],
+)
+def test_a_command_imports_what_it_uses(command: list[str], unused: list[str], tmp_path: Path) -> None:
+    (tmp_path / "segue.toml").write_text('[destinations.demo]\nsite_id = "s"\napi_key = "k"\n')
+    code = f"""
+import sys
+from console.cli import main
+sys.argv = ["segue", *{command}]
+try:
+    main()
+except SystemExit as end:
+    print(end.code, *sorted(sys.modules.keys() & {unused}))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert ran.stdout.splitlines()[-1] == "0"
 
 
 def test_a_bad_setting_is_one_text_and_exit_code_2(

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mapping.errors import EngineFault, FailedDirective, FailedLiquid
-from mapping.liquid import DISABLED_FILTERS, DISABLED_TAGS, MAX_LENGTH, compile_liquid
 from mapping.liquid.clock import at
+from mapping.liquid.compiler import DISABLED_FILTERS, DISABLED_TAGS, MAX_LENGTH, compile_liquid
 
 EVENT: dict[str, Any] = {"name": "Jo", "n": 1.0, "list": ["a", None, 2], "object": {"k": 1}, "yes": True}
 

@@ -1,0 +1,28 @@
+"""The command `segue health`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from console.local import health
+from console.output import print_error, print_line
+from console.session import Session
+
+app = typer.Typer()
+
+
+@app.command(name="health")
+def check_health(
+    role: Annotated[
+        health.Role | None, typer.Argument(help="The process to look for; an ingest or a worker without it.")
+    ] = None,
+) -> None:
+    """Exit with 0 when a process of this machine works, with 1 and the reason when not."""
+    session = Session.join()
+    fault = health.fault(role, session.settings, session.client)
+    if fault:
+        print_error(fault)
+        raise typer.Exit(1)
+    print_line("ok")
