@@ -71,6 +71,7 @@ def run(session: Session) -> None:
     )
     thread = threading.Thread(target=task.run, name="reload", daemon=True)
     thread.start()
+    threading.Thread(target=task.state.count_dead_letters, daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)  # uvicorn raises them a second time when it has stopped
     server = uvicorn.Server(config)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock
 from typing import Any, Final
 
+import redis
+
+import lanes
 from console import status
+from console.errors import CommandError
 from console.session import Session
 from console.web import cookies
 from console.web.groups import Groups
+from dead_letters.query import Filter
 from lanes.server.checks import Server
 
 _LOSES: Final = "loses"  # of what is no fault, and not safe
@@ -50,6 +56,12 @@ class State:
     def findings(self) -> list[str]:
         """Return what makes the Redis unsafe, as it was when the figures were gathered. Call `figures` first."""
         return self._findings
+
+    def count_dead_letters(self) -> None:
+        """Have the dead letters of every destination counted, where that takes long, before a page asks for them."""
+        with suppress(redis.RedisError, lanes.QueueError, CommandError):  # the pages say so
+            for queue in self.session.queues(self.session.destinations):
+                self.groups.latest(queue, Filter())
 
     def forget_figures(self) -> None:
         """Have the figures gathered again: something was changed."""

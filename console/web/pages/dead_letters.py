@@ -57,7 +57,8 @@ def _page(visit: Visit, queue: lanes.Queue) -> Page:
     command = f"segue dead list {chosen.options} --destination {queue.name}".replace("  ", " ")
     if visit.asked("view") != "list":
         rows, counted_at_ms = visit.state.groups.latest(queue, chosen.wanted)
-        shown |= {"groups": rows, "count": sum(row["count"] for row in rows), "counted_at_ms": counted_at_ms}
+        count = sum(row["count"] for row in rows or ())
+        shown |= {"groups": rows, "count": count, "counted_at_ms": counted_at_ms}
         return Page(template="dead.html", title="Dead letters", data=rows, command=f"{command} --group", shown=shown)
     after = _number(visit.asked("after"))
     found, read_to = _listed(queue, chosen.wanted, after)
