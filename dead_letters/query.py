@@ -17,7 +17,7 @@ import lanes
 from dead_letters import record
 from dead_letters.record import DeadLetter, Reason
 from lanes import Queue
-from mapping.envelope import JsonObject, encoded
+from mapping.envelope import JsonObject, encoded, unpack
 
 PAGE = 500
 _QUOTED = re.compile(r"(?<!field )(?:'[^']*'|\"[^\"]*\")")
@@ -128,6 +128,24 @@ def matching(queue: Queue, wanted: Filter) -> Iterator[DeadLetter]:
     while last is not None:
         yield from found
         found, last = page(queue, wanted, after=last)
+
+
+def stored(queue: Queue) -> Iterator[lanes.DeadLetter]:
+    """Yield all dead letters as they are stored, in the order in which their events were accepted."""
+    after = 0
+    while found := lanes.list_dead_letters(queue, after=after, most=PAGE):
+        yield from found
+        after = found[-1].sequence
+
+
+def events(queue: Queue) -> Iterator[JsonObject]:
+    """Yield the events of all dead letters, an empty one where it is damaged. Nothing else of them is read, which takes
+    half of the time of `matching`."""
+    for dead_letter in stored(queue):
+        try:
+            yield unpack(dead_letter.body).event
+        except record.DAMAGED:
+            yield {}
 
 
 def last_of_key(queue: Queue, digest: bytes, most: int) -> tuple[list[DeadLetter], int]:

@@ -32,7 +32,7 @@ from logs import events as log
 from logs.causes import cause
 from mapping.envelope import JsonObject, encoded, has_more_levels, pack, unpack
 
-_DAMAGED = (AttributeError, KeyError, TypeError, ValueError, ZstdError)  # what reading a damaged record raises
+DAMAGED = (AttributeError, KeyError, TypeError, ValueError, ZstdError)  # what reading a damaged record raises
 
 # A failure keeps the last attempts only; those before a replay count as well.
 MOST_ATTEMPTS = 60
@@ -437,7 +437,7 @@ def read(stored: lanes.DeadLetter) -> DeadLetter:
         source, event, requeued = unpack(stored.body)
         again = RequeueRecord.from_json(requeued) if requeued else RequeueRecord()
         return DeadLetter(stored, source, event, again, FailureRecord.from_bytes(stored.failure))
-    except _DAMAGED as error:
+    except DAMAGED as error:
         return DeadLetter(stored, "", {}, RequeueRecord(), _damaged(stored, error), is_damaged=True)
 
 
@@ -445,7 +445,7 @@ def read_failure(stored: lanes.DeadLetter) -> FailureRecord:
     """Return the failure of a stored dead letter; of a damaged one, a failure that says so."""
     try:
         return FailureRecord.from_bytes(stored.failure)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         return _damaged(stored, error)
 
 

@@ -22,7 +22,6 @@ from console.options import AsJson, Destination
 from console.output import out, print_json, print_line
 from console.session import Session
 from dead_letters import query
-from dead_letters.query import Filter
 from ingest import events
 from ingest.errors import Refusal
 from ingest.events import Reception
@@ -86,7 +85,7 @@ def _stored(name: str) -> Iterator[Any]:
     session = Session.join()
     (queue,) = session.queues(session.chosen(name))
     yield from (recent.event for recent in recent_events.read(queue))
-    yield from (dead_letter.event for dead_letter in query.matching(queue, Filter()))
+    yield from query.events(queue)
 
 
 def _read(file: str, now_s: float) -> Iterator[Any]:

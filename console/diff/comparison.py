@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 import mapping
@@ -33,6 +33,7 @@ class Comparison:
 
     def __init__(self, old: mapping.Destination, new: mapping.Destination) -> None:
         self._old, self._new = old, new
+        self._old_names, self._new_names = _names(old), _names(new)
 
     def of(self, event: Any, now_s: float) -> list[Difference]:
         """Return what becomes of each request that one of the two makes of an event, or refuses to make.
@@ -41,17 +42,13 @@ class Comparison:
         subscription has a new name.
         """
         old, new = (mapping.translate(event, destination, now_s) for destination in (self._old, self._new))
-        if old == new and self._names(self._old) == self._names(self._new):
-            before = [Difference("unchanged", name) for name, _ in _sent(old, self._old)]
+        if old == new and self._old_names == self._new_names:
+            before = [Difference("unchanged", name) for name, _ in _sent(old, self._old_names)]
             return before + [Difference("refused_as_before", failure.name) for failure in old.failures]
         return list(self._compared(old, new))
 
-    @staticmethod
-    def _names(destination: mapping.Destination) -> list[str]:
-        return [subscription.name for subscription in destination.subscriptions]
-
     def _compared(self, old: mapping.Translation, new: mapping.Translation) -> Iterator[Difference]:
-        before, after = list(_sent(old, self._old)), list(_sent(new, self._new))
+        before, after = list(_sent(old, self._old_names)), list(_sent(new, self._new_names))
         for name, sent in list(before):
             equal = [pair for pair in after if pair[1] == sent]
             if equal:
@@ -75,8 +72,11 @@ class Comparison:
             yield Difference("refused_as_before" if name in were_refused else "newly_refused", name, reason=message)
 
 
-def _sent(translation: mapping.Translation, destination: mapping.Destination) -> Iterator[tuple[str, _Sent]]:
-    names = {subscription.index: subscription.name for subscription in destination.subscriptions}
+def _names(destination: mapping.Destination) -> dict[int, str]:
+    return {subscription.index: subscription.name for subscription in destination.subscriptions}
+
+
+def _sent(translation: mapping.Translation, names: Mapping[int, str]) -> Iterator[tuple[str, _Sent]]:
     for operation in translation.operations:
         yield names.get(operation.subscription, _PRIVACY_REQUEST), _Sent(operation.path, operation.body)
 

@@ -16,8 +16,7 @@ from console import output
 from console.errors import CommandError
 from console.session import Session
 from console.state import history
-from dead_letters import query
-from dead_letters.query import Filter
+from dead_letters import query, record
 from delivery.recording import discarded
 from lanes import fates
 from mapping.envelope import encoded, message_key, plain, unpack
@@ -94,9 +93,9 @@ def find(session: Session, name: str, sources: Iterable[str], message_id: str) -
         if has_id(event.body, message_id):
             is_found = True
             yield {"where": "waiting"} | event_json(lanes.with_states(queue, [event])[0], destination)
-    for dead in query.matching(queue, Filter(text=message_id.rpartition(":")[2] or message_id)):
-        if message_id in (dead.event.get("messageId"), message_key(dead.source, dead.event)) and not dead.blocks:
-            is_found = True
+    for stored in query.stored(queue):
+        if not stored.blocks and has_id(stored.body, message_id):
+            is_found, dead = True, record.read(stored)
             reason = {"reason": dead.failure.reason.value, "message": dead.failure.message}
             yield {"where": "dead letter", "destination": queue.name, "sequence": dead.sequence} | reason
     ids = {message_id, *(f"{source}:{message_id}" for source in sources)}

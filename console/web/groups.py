@@ -180,18 +180,11 @@ def _classes(queue: lanes.Queue, scope: Filter) -> Iterator[tuple[_Class, int]]:
     if scope != Filter():
         yield from map(_class, query.matching(queue, scope))
         return
-    for stored in _all(queue):
+    for stored in query.stored(queue):
         try:
             yield _stored_class(stored)
         except Exception:  # of a record that is damaged, or of an older version
             yield _class(record.read(stored))
-
-
-def _all(queue: lanes.Queue) -> Iterator[lanes.DeadLetter]:
-    after = 0
-    while page := lanes.list_dead_letters(queue, after=after, most=query.PAGE):
-        yield from page
-        after = page[-1].sequence
 
 
 def _class(dead_letter: DeadLetter) -> tuple[_Class, int]:

@@ -17,7 +17,6 @@ from console.diff.report import Report, report
 from console.errors import CommandError
 from console.web.visit import Page, Result, Visit
 from dead_letters import query
-from dead_letters.query import Filter
 from mapping.envelope import JsonObject
 from series import recent_events
 
@@ -67,8 +66,7 @@ def _masked(visit: Visit, result: JsonObject) -> JsonObject:
 def _events(visit: Visit, name: str) -> Iterator[Any]:
     queue = visit.session.queue(name)
     recent = (each.event for each in recent_events.read(queue))
-    dead = (dead_letter.event for dead_letter in query.matching(queue, Filter()))
-    return islice(chain(recent, dead), _MOST_EVENTS)
+    return islice(chain(recent, query.events(queue)), _MOST_EVENTS)
 
 
 def _table(visit: Visit, name: str) -> dict[str, Any]:

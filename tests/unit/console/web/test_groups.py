@@ -77,7 +77,7 @@ def test_a_first_page_does_not_wait_for_the_count(
 ) -> None:
     browser = Browser(state_of(redis_server.url, console_auth="none"))
     goes_on, stored = threading.Event(), lanes.list_dead_letters(queue)
-    monkeypatch.setattr(groups, "_all", lambda _: stored if goes_on.wait(60) else [])
+    monkeypatch.setattr(query, "stored", lambda _: stored if goes_on.wait(60) else [])
 
     page = browser.get("/dead")
 
@@ -98,7 +98,7 @@ def test_the_console_counts_before_a_page_asks(redis_server: RedisServer) -> Non
 
 
 def test_a_console_without_redis_starts(redis_server: RedisServer) -> None:
-    state = state_of(redis_server.url.replace("redis://", "redis://nobody:wrong@"), console_auth="none")
+    state = state_of(redis_server.url.replace("redis://", "redis://other:wrong@"), console_auth="none")
 
     state.count_dead_letters()
 
@@ -127,7 +127,7 @@ def test_what_was_counted_once_answers_every_filter_of_classes(
     queue, kinds, wanted = default_queue(redis_client, "demo"), Groups(), Filter(**conditions)
     found = list(query.matching(queue, wanted))
     kinds.of(queue, ALL)
-    monkeypatch.setattr(groups, "_all", lambda _: pytest.fail("the dead letters are read again"))
+    monkeypatch.setattr(query, "stored", lambda _: pytest.fail("the dead letters are read again"))
 
     rows = kinds.of(queue, wanted)
 
