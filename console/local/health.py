@@ -5,12 +5,10 @@ from __future__ import annotations
 import socket
 from typing import Literal
 
-import httpx
 import redis
 
 from console.local import programs
 from lanes import configurations
-from metrics import endpoint
 from settings import Settings
 from workers import heartbeat
 
@@ -24,6 +22,8 @@ def fault(role: Role | None, settings: Settings, client: redis.Redis) -> str | N
     """Return why no process of this role works on this machine, None when one does. Without a role an ingest or a
     worker will do."""
     if role == "metrics":
+        from metrics import endpoint
+
         return _http_fault(settings.metrics_host, settings.metrics_port or endpoint.DEFAULT_PORT, "metrics")
     if role == "console":
         return _http_fault(settings.console_host, settings.console_port, "health")
@@ -39,6 +39,8 @@ def fault(role: Role | None, settings: Settings, client: redis.Redis) -> str | N
 
 def _http_fault(host: str, port: int, path: str) -> str | None:
     """Ask the endpoint whether it serves requests. Redis is no part of that: a restart would not bring it back."""
+    import httpx
+
     address = f"{programs.url(host, port)}/{path}"
     try:
         status = httpx.get(address, timeout=_TIMEOUT_S, trust_env=False).status_code

