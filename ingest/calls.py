@@ -113,9 +113,10 @@ class Calls:
         if path in BATCH_PATHS:
             return self._read_batch(path, source, body, own_key, received_at, ip, raw)
         self._take(source, 1)
-        is_deep = may_be_deep(raw, [body])
+        event = _whole(body) | {"type": EVENT_PATHS[path]}
+        is_deep = may_be_deep(raw, [event])
         reception = Reception(received_at, ip=ip, clocks=self._clocks[source.name], may_be_deep=is_deep)
-        return self._read_one(source, _whole(body) | {"type": EVENT_PATHS[path]}, reception)
+        return self._read_one(source, event, reception)
 
     def read_webhook(self, name: str, signed: str, raw: bytes, received_at: datetime) -> Offer:
         """Return the offer of a request of Segment's webhook to the source `name`: one event, or an array.

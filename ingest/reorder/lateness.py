@@ -38,7 +38,7 @@ class Lateness:
         """
         recent, older = self._recent[source], self._older[source]
         for event, happened_at_ms in zip(events, times, strict=True):
-            late_ms = -1
+            late_ms, moment = -1, (happened_at_ms, received_at_ms)
             for member in ("userId", "anonymousId"):
                 identity = event.get(member)
                 if not identity:
@@ -46,7 +46,7 @@ class Lateness:
                 person = identity if type(identity) is str else str(identity)
                 last = recent.get(person) or older.get(person)
                 if last is None or happened_at_ms >= last[0]:
-                    recent[person] = happened_at_ms, received_at_ms
+                    recent[person] = moment
                 else:
                     late_ms = max(late_ms, received_at_ms - last[1], 0)
             if late_ms >= 0:
