@@ -248,7 +248,7 @@ def _completed(
 ) -> dict[str, Any]:
     """Return the event as ingest stores it. Raises Refusal."""
     reception = Reception(datetime.fromtimestamp(now_s, UTC))
-    completed = events.completed(event, reception).event
+    completed, _, _ = events.completed(event, reception)
     if completed["type"] == "alias" and identities.names_one_person(completed):
         raise Refusal(400, "the alias names one person twice, so it is dropped")
     if source is not None:

@@ -28,7 +28,9 @@ _LONG_IDENTITY = re.compile(
     rb'("(?:userId|anonymousId|previousId|groupId|messageId|objectId|id)"[ \t\r\n]*:[ \t\r\n]*)'
     rb"%b(?=[ \t\r\n]*[,}])" % _NUMBER
 )
-# All these names end in `d`. A search that begins with a fixed text takes a quarter of the time.
+# All these names end in `d`. A search that begins with a fixed text takes a quarter of the time. The first one finds
+# nothing in a body as JavaScript writes it, if all ids are texts, and takes half the time of the other.
+_MAY_BE_NO_TEXT = re.compile(rb'd"[ \t\r\n:](?!")')
 _MAY_BE_LONG_IDENTITY = re.compile(rb'd"[ \t\r\n]*:[ \t\r\n]*%b' % _NUMBER)
 # One half of a surrogate pair, or both, as escapes. The first group holds escaped backslashes.
 _SURROGATES = re.compile(
@@ -74,7 +76,7 @@ def parsed(body: bytes) -> Any:
     events are read one by one, and those that are not JSON are `partial_json.Unreadable`.
     """
     body = body.removeprefix(_BYTE_ORDER_MARK)
-    if _MAY_BE_LONG_IDENTITY.search(body):
+    if _MAY_BE_NO_TEXT.search(body) and _MAY_BE_LONG_IDENTITY.search(body):
         body = _LONG_IDENTITY.sub(_with_digits, body)
     try:
         return orjson.loads(body)

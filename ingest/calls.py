@@ -15,6 +15,7 @@ from datetime import datetime
 from itertools import chain, groupby
 from typing import Any, Final, NamedTuple
 
+import lanes
 import mapping
 from ingest import bodies, identities
 from ingest.access import webhook
@@ -26,9 +27,8 @@ from ingest.addresses import is_of_react_native
 from ingest.counters import Counters
 from ingest.device_clocks import DeviceClocks
 from ingest.errors import Refusal
-from ingest.events import MAX_BATCH_EVENTS, Completed, Origin, Reception, as_stored, completed, may_be_deep, shared
+from ingest.events import MAX_BATCH_EVENTS, Origin, Reception, as_stored, completed, may_be_deep, shared
 from ingest.partial_json import Unreadable
-from ingest.queues.group_commit import Entry
 from ingest.reorder.ranks import Ranks
 from ingest.times import instant
 from logs import events as log
@@ -50,10 +50,10 @@ DEFAULT_REORDER_MS: Final = {"call": 1000, "webhook": 2000}
 # The status of a refused event → the name by which it is counted besides `rejected`.
 _COUNTED: Final = {403: "forbidden", 429: "throttled"}
 
-Entries = tuple[Entry, ...]  # one event: an entry for each queue of its source
+Entries = tuple[lanes.NewEvent, ...]  # one event: an entry for each queue of its source
 
 
-_Valid = tuple[Completed, bytes]  # an event, and its JSON as it is stored
+_Valid = tuple[JsonObject, datetime, bytes]  # an event, when it happened, and its JSON as it is stored
 
 
 class Offer(NamedTuple):
@@ -113,9 +113,10 @@ class Calls:
         if path in BATCH_PATHS:
             return self._read_batch(path, source, body, own_key, received_at, ip, raw)
         self._take(source, 1)
-        is_deep = may_be_deep(raw, [body])
+        event = _whole(body) | {"type": EVENT_PATHS[path]}
+        is_deep = may_be_deep(raw, [event])
         reception = Reception(received_at, ip=ip, clocks=self._clocks[source.name], may_be_deep=is_deep)
-        return self._read_one(source, _whole(body) | {"type": EVENT_PATHS[path]}, reception)
+        return self._read_one(source, event, reception)
 
     def read_webhook(self, name: str, signed: str, raw: bytes, received_at: datetime) -> Offer:
         """Return the offer of a request of Segment's webhook to the source `name`: one event, or an array.
@@ -230,12 +231,13 @@ class Calls:
     def _offer(
         self, source: Source, valid: Sequence[_Valid], rejected: list[tuple[int, Refusal]], reception: Reception
     ) -> Offer:
-        if valid and is_of_react_native(valid[0][0].event):
+        if not valid:
+            return Offer(source, [], rejected)
+        if is_of_react_native(valid[0][0]):
             valid = _identifies_first(valid)
-        events = [event for event, _ in valid]
-        ranks = self._ranks.of(source.name, events, reception.received_at, self._wait_ms(source, reception))
-        packed = compressed(stored for _, stored in valid)
-        return Offer(source, self._entries(source, [event.event for event in events], packed, ranks), rejected)
+        events, times, stored = zip(*valid, strict=True)
+        ranks = self._ranks.of(source.name, events, times, reception.received_at, self._wait_ms(source, reception))
+        return Offer(source, self._entries(source, events, compressed(stored), ranks), rejected)
 
     def _wait_ms(self, source: Source, reception: Reception) -> int:
         """Return how long the events of a request wait for earlier ones. History is not sorted unless asked for."""
@@ -249,9 +251,8 @@ class Calls:
         """Return an event completed and as JSON, None if it is dropped; raise Refusal when it is not valid."""
         if isinstance(received, Unreadable):
             raise Refusal(400, received.message)
-        result = completed(received, reception)
-        event = result.event
-        for remark in result.remarks:
+        event, happened_at, remarks = completed(received, reception)
+        for remark in remarks:
             self._counters.add(source.name, remark)
             if remark == "unlikely_ids":
                 self._judge_unlikely_id(source, event)
@@ -259,10 +260,12 @@ class Calls:
             log.ALIASES_DROPPED.write(source=source.name)
             self._counters.add(source.name, "dropped")
             return None
-        self._permissions[source.name].check(event, reception)
+        permissions = self._permissions[source.name]
+        if permissions.are_limited or not reception.is_signed:
+            permissions.check(event, reception)
         if source.client_events_per_s is not None:
             self._rates[source.name].take_event(event)
-        return result, as_stored(source.name, event, received)
+        return event, happened_at, as_stored(source.name, event, received)
 
     def _take(self, source: Source, events: int) -> None:
         """Count a request of so many events against the rate of the source; raise Refusal (429) when it is too high."""
@@ -312,11 +315,11 @@ def _identifies_first(events: Sequence[_Valid]) -> list[_Valid]:
 
 
 def _happened_at(valid: _Valid) -> datetime:
-    return valid[0].happened_at
+    return valid[1]
 
 
 def _is_no_identify(valid: _Valid) -> bool:
-    return bool(valid[0].event["type"] != "identify")
+    return bool(valid[0]["type"] != "identify")
 
 
 def _user_name(authorization: str) -> str | None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 from uuid import uuid4
 
 import orjson
@@ -20,7 +19,7 @@ from ingest import identities
 from ingest.addresses import with_ip
 from ingest.device_clocks import DeviceClocks, corrected, is_future
 from ingest.errors import Refusal, invalid
-from ingest.times import instant, is_canonical, iso
+from ingest.times import canonical, instant, iso
 from mapping import DELETION
 from mapping.envelope import (
     JsonObject,
@@ -34,13 +33,14 @@ MAX_EVENT_BYTES: Final = 32 * 1024
 MAX_BATCH_EVENTS: Final = 2500
 # Levels of an event, itself included; less than SAFE_LEVELS, as events become parts of other values.
 MAX_LEVELS: Final = 64
-TYPES: Final = ("identify", "track", "page", "screen", "group", "alias", DELETION)
-_FEW_EVENTS = 6
-# The member that the presets read as an object, by type. The shape of other members refuses no event.
+# The types of events, and the member that the presets read as an object. The shape of other members refuses no event.
 _CONTENT: Final = {
-    **dict.fromkeys(("identify", "group"), "traits"),
+    "identify": "traits",
     **dict.fromkeys(("track", "page", "screen"), "properties"),
+    "group": "traits",
+    **dict.fromkeys(("alias", DELETION)),
 }
+_FEW_EVENTS = 6
 
 # What is counted of an event that is accepted: an id that many people may share, a time that is none, a time after the
 # receipt.
@@ -66,14 +66,15 @@ class Reception:
     clocks: DeviceClocks = field(default_factory=DeviceClocks)  # of the source
     may_be_deep: bool = True  # False: no event of the request has more than MAX_LEVELS levels
     is_signed: bool = True  # false: it is an element of a webhook's array, and the signature does not cover it
+    received: str = field(init=False)  # `received_at` as it is stored
+
+    def __post_init__(self) -> None:
+        """Write the time once for all events."""
+        object.__setattr__(self, "received", iso(self.received_at))
 
 
-class Completed(NamedTuple):
-    """An event as it is stored, when it happened (its `timestamp`), and what is counted of it."""
-
-    event: JsonObject
-    happened_at: datetime
-    remarks: tuple[Remark, ...]
+# An event as it is stored, when it happened (its `timestamp`), and what is counted of it.
+Completed = tuple[JsonObject, datetime, tuple[Remark, ...]]
 
 
 def completed(event: Any, reception: Reception) -> Completed:
@@ -85,24 +86,27 @@ def completed(event: Any, reception: Reception) -> Completed:
     if not isinstance(event, dict):
         raise Refusal(400, "the event must be a JSON object")
     kind = event.get("type")
-    if kind not in TYPES:
-        raise invalid("type", f"one of {', '.join(TYPES)}", kind)
+    if type(kind) is not str or kind not in _CONTENT:
+        raise invalid("type", f"one of {', '.join(_CONTENT)}", kind)
     if reception.may_be_deep:
         _check_levels(event)
     if kind == "track" and not isinstance(event.get("event"), str):
         raise invalid("event", "a string, the name of the event", event.get("event"))
     merged = event.copy()
     merged.pop("writeKey", None)
-    identities.check(merged, kind)
-    merged["messageId"] = merged.get("messageId") or f"segue-{uuid4()}"
-    has_passed = _set_received_at(merged, reception)
+    may_be_unlikely = identities.check(merged, kind)
+    if not merged.get("messageId"):
+        merged["messageId"] = f"segue-{uuid4()}"
+    has_passed = "receivedAt" in event and _has_received_at(merged)
+    if not has_passed:
+        merged["receivedAt"] = reception.received
     _set_context(merged, reception, "" if has_passed else reception.ip)
     _set_content(merged, kind)
     identities.keep_digits(merged, kind)
     happened_at, remark = _set_timestamp(merged, reception, has_passed=has_passed)
-    if identities.unlikely(merged):
-        return Completed(merged, happened_at, ("unlikely_ids", remark) if remark else ("unlikely_ids",))
-    return Completed(merged, happened_at, (remark,) if remark else ())
+    if may_be_unlikely and identities.unlikely(merged):
+        return merged, happened_at, ("unlikely_ids", remark) if remark else ("unlikely_ids",)
+    return merged, happened_at, (remark,) if remark else ()
 
 
 def shared(body: JsonObject) -> JsonObject:
@@ -147,10 +151,14 @@ def _check_levels(value: JsonObject) -> None:
         raise Refusal(400, f"{name}: is nested too deeply: an event has at most {MAX_LEVELS} levels", name)
 
 
-def _set_received_at(event: JsonObject, reception: Reception) -> bool:
-    """Set `receivedAt`; return whether the event has its own, which Segment adds to the events that it passes on."""
-    own = instant(event["receivedAt"]) if "receivedAt" in event else None
-    event["receivedAt"] = _received_at(reception.received_at) if own is None else iso(own)
+def _has_received_at(event: JsonObject) -> bool:
+    """Return whether the `receivedAt` of the event is a time, and write it as usual.
+
+    Segment adds it to the events that it passes on.
+    """
+    own = instant(event["receivedAt"])
+    if own is not None:
+        event["receivedAt"] = iso(own)
     return own is not None
 
 
@@ -167,7 +175,7 @@ def _set_context(event: JsonObject, reception: Reception, ip: str) -> None:
     if type(context) is not dict:
         event.pop("context", None)
         return
-    if ip:
+    if ip and "ip" not in context:
         event["context"] = context = with_ip(context, ip)
     if "personas" in context and context["personas"] is None:
         event["context"] = {name: value for name, value in context.items() if name != "personas"}
@@ -178,7 +186,7 @@ def _set_content(event: JsonObject, kind: str) -> None:
 
     A value that is empty and no object says nothing, such as the `[]` of PHP, and is removed.
     """
-    name = _CONTENT.get(kind)
+    name = _CONTENT[kind]
     if name is None:
         return
     value = event.get(name)
@@ -202,29 +210,31 @@ def _set_timestamp(event: JsonObject, reception: Reception, *, has_passed: bool)
     An event without a time, or with a time after the receipt, gets that of the receipt. So does one whose time cannot
     be read, except in an import: Refusal (400).
     """
-    sent_at = _set_sent_at(event, reception)
+    sent_at = _set_sent_at(event, reception) if reception.common or "sentAt" in event else reception.sent_at
     name, given = "timestamp", event.get("timestamp")
     if given is None or given == "":
         name, given = "originalTimestamp", event.get("originalTimestamp")
-    if given is None or given == "":
-        event["timestamp"] = _received_at(reception.received_at)
-        return reception.received_at, None
+        if given is None or given == "":
+            event["timestamp"] = reception.received
+            return reception.received_at, None
     if event.get("originalTimestamp") is None:
         event["originalTimestamp"] = given
-    own = instant(given)
+    own = usual = canonical(given)
+    if own is None:
+        own = instant(given)
     if own is None:
         if reception.origin == "import":
             raise invalid(name, "a time, such as 2026-01-05T12:00:00Z, or a number of seconds since 1970", given)
-        event["timestamp"] = _received_at(reception.received_at)
+        event["timestamp"] = reception.received
         return reception.received_at, "unreadable_times"
     time = own
     if sent_at is not None and not has_passed:
         client = event.get("anonymousId") or event.get("userId") or ""
         time = corrected(own, sent_at, reception.clocks.error(client, sent_at, reception.received_at))
-    if is_future(time, reception.received_at):
-        event["timestamp"] = _received_at(reception.received_at)
+    if time > reception.received_at and is_future(time, reception.received_at):
+        event["timestamp"] = reception.received
         return reception.received_at, "future_times"
-    event["timestamp"] = given if time is own and is_canonical(given) else iso(time)
+    event["timestamp"] = given if time is usual else iso(time)
     return time, None
 
 
@@ -240,6 +250,3 @@ def _set_sent_at(event: JsonObject, reception: Reception) -> datetime | None:
     elif reception.origin == "call":
         return instant(own)
     return reception.sent_at
-
-
-_received_at = lru_cache(maxsize=16)(iso)  # all events of a request have the same time of receipt

@@ -18,8 +18,16 @@ from mapping.javascript import number_text
 _MEMBERS: Final = ("userId", "anonymousId", "previousId", "groupId")
 
 _EXACT: Final = (*_MEMBERS, "messageId")  # two events whose ids are rounded to one would be taken for repetitions
-_OBJECT_EVENTS: Final = ("Object Deleted", "Relationship Deleted")  # with the id of the object in `properties`
+_OBJECT_EVENTS: Final = frozenset(("Object Deleted", "Relationship Deleted"))  # `properties` has the id of the object
 _SMALLEST_INEXACT: Final = 2**53
+
+_ALIAS: Final = "an alias needs both userId and previousId"
+# The ids that an event of a type must have, and what the refusal says of them. Other events need a person only.
+_REQUIRED: Final = {
+    "alias": (("userId", _ALIAS), ("previousId", _ALIAS)),
+    DELETION: (("userId", "a deletion request needs a userId"),),
+    "group": (("groupId", "a group call needs a groupId"),),
+}
 
 # What a program writes in place of an id that it does not have. PostHog refuses the first three lines
 # (PostHog/posthog, nodejs/src/common/persons/person-utils.ts); case, quotes and white space around are ignored.
@@ -35,28 +43,32 @@ _UNLIKELY: Final = frozenset(
 )
 _ZEROS: Final = "00000000"
 _AROUND: Final = " \t\r\n\v\f\u00a0\ufeff'\"`"
+# With what these texts end, so that the last character of most ids tells that they are none.
+_LAST: Final = frozenset((*_AROUND, *(case(word[-1]) for word in _UNLIKELY if word for case in (str.lower, str.upper))))
 
 
-def check(event: JsonObject, kind: str) -> None:
+def check(event: JsonObject, kind: str) -> bool:
     """Check the ids, and replace each number that JavaScript would round by the text of its digits.
 
-    Raises Refusal (400) for an id that is neither a text nor a finite number, and for a missing one.
+    Return whether one of them may be unlikely to identify a person or a group. Raises Refusal (400) for an id that is
+    neither a text nor a finite number, and for a missing one.
     """
+    may_be_unlikely = False
     for name in _EXACT:
-        value = event.get(name)
-        if value is not None and type(value) is not str:
-            event[name] = _checked(name, value)
-    if kind == "alias":
-        for name in ("userId", "previousId"):
-            if _is_missing(event, name):
-                raise Refusal(400, f"{name}: is missing; an alias needs both userId and previousId", name)
-    elif kind == DELETION:
-        if _is_missing(event, "userId"):
-            raise Refusal(400, "userId: is missing; a deletion request needs a userId", "userId")
-    elif _is_missing(event, "userId") and _is_missing(event, "anonymousId"):
-        raise Refusal(400, "userId: is missing; an event needs a userId or an anonymousId", "userId")
-    if kind == "group" and _is_missing(event, "groupId"):
-        raise Refusal(400, "groupId: is missing; a group call needs a groupId", "groupId")
+        if name not in event:
+            continue
+        value = event[name]
+        if type(value) is not str:
+            if value is not None:
+                event[name] = _checked(name, value)
+                may_be_unlikely = True
+        elif value and value[-1] in _LAST:
+            may_be_unlikely = True
+    if kind in _REQUIRED:
+        _check_required(event, kind)
+    elif not event.get("userId"):
+        _check_person(event)
+    return may_be_unlikely
 
 
 def keep_digits(event: JsonObject, kind: str) -> None:
@@ -78,12 +90,12 @@ def keep_digits(event: JsonObject, kind: str) -> None:
 def unlikely(event: JsonObject) -> str | None:
     """Return the name of the first member whose id is unlikely to identify a person or a group; None without one."""
     for name in _MEMBERS:
-        value = event.get(name)
-        if value is None or value == "":
+        if name not in event:
             continue
-        text = value if type(value) is str else number_text(value)
+        value = event[name]
+        text = value if type(value) is str else "" if value is None else number_text(value)
         # Most ids are long, and of the long ones only the UUID of zeros is unlikely.
-        if (len(text) < 32 or _ZEROS in text) and text.strip(_AROUND).lower() in _UNLIKELY:
+        if text and (len(text) < 32 or _ZEROS in text) and text.strip(_AROUND).lower() in _UNLIKELY:
             return name
     return None
 
@@ -97,6 +109,19 @@ def names_one_person(alias: JsonObject) -> bool:
     """Whether both ids of an alias are the same person: analytics.js writes such an alias of an identified person."""
     user_id, previous_id = id_text(alias["userId"]), id_text(alias["previousId"])
     return user_id == previous_id or (is_email(user_id) and user_id.lower() == previous_id.lower())
+
+
+def _check_required(event: JsonObject, kind: str) -> None:
+    if kind == "group":
+        _check_person(event)
+    for name, need in _REQUIRED[kind]:
+        if _is_missing(event, name):
+            raise Refusal(400, f"{name}: is missing; {need}", name)
+
+
+def _check_person(event: JsonObject) -> None:
+    if _is_missing(event, "userId") and _is_missing(event, "anonymousId"):
+        raise Refusal(400, "userId: is missing; an event needs a userId or an anonymousId", "userId")
 
 
 def _is_missing(event: JsonObject, name: str) -> bool:

@@ -61,9 +61,14 @@ def iso(time: datetime) -> str:
     return f"{time.isoformat(timespec='milliseconds')[:23]}Z"
 
 
-def is_canonical(text: Any) -> bool:
-    """Whether a text that is a time is one as `iso` writes it."""
-    return type(text) is str and len(text) == 24 and text[10] == "T" and text[19] == "." and text[23] == "Z"
+def canonical(value: Any) -> datetime | None:
+    """Return the time of a text as `iso` writes it; None for any other value. Most times are such texts."""
+    if type(value) is str and len(value) == 24 and value[10] == "T" and value[19] == "." and value[23] == "Z":
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    return None
 
 
 def _of_iso(text: str) -> datetime | None:

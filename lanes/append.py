@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, Literal, NamedTuple
@@ -96,6 +96,9 @@ def append_arguments(
     queue: NamedQueue, events: Sequence[NewEvent], lanes: Sequence[Collection[bytes]] = ()
 ) -> list[Argument]:
     """Return the arguments of `append.lua`. `lanes`: for each event, digests of keys that it has beside its own."""
+    columns = [*zip(*events, strict=True)] or [()] * len(NewEvent._fields)
+    bodies, events_keys, message_ids, cooldowns_ms, joins, replaced, ranks, _, counted_as = columns
+    groups, names = fates.grouped(counted_as)
     arguments: list[Argument] = [
         queue.limit,
         generation_ms(queue.dedupe_s),
@@ -104,26 +107,31 @@ def append_arguments(
         queue.join_s * 1000,
         queue.most_fan_in,
         len(events),
-        b"".join([records.fingerprint(event.message_id) for event in events]),
+        records.fingerprints(message_ids),
+        b"".join([rank or records.UNRANKED for rank in ranks]) if any(ranks) else b"",
+        groups,
+        "\n".join(names),
     ]
-    ranks = [event.rank for event in events]
-    arguments.append(b"".join([rank or records.UNRANKED for rank in ranks]) if any(ranks) else b"")
-    groups, names = fates.grouped([event.counted_as for event in events])
-    arguments += (groups, "\n".join(names))
     if lanes:
         own = [
             dict.fromkeys((*map(records.digest, event.keys), *also)) for event, also in zip(events, lanes, strict=True)
         ]
-        arguments += [records.undated(digests, event.body) for digests, event in zip(own, events, strict=True)]
+        arguments += [records.undated(digests, body) for digests, body in zip(own, bodies, strict=True)]
     else:
-        arguments += [records.undated(dict.fromkeys(map(records.digest, event.keys)), event.body) for event in events]
+        arguments += [records.head(keys) + body for keys, body in zip(events_keys, bodies, strict=True)]
+    if any(cooldowns_ms) or any(joins) or replaced.count(None) < len(replaced):
+        arguments += _conditions(events)
+    return arguments
+
+
+def _conditions(events: Sequence[NewEvent]) -> Iterator[Argument]:
+    """Yield what append.lua is told of the events that have a cooldown, a join, or a dead letter that they replace."""
     for index, event in enumerate(events, start=1):
         if event.cooldown_ms or event.join or event.replaces is not None:
             join = b"".join(map(records.digest, event.join)) if event.join else b""
             replaces = "" if event.replaces is None else event.replaces
             run = records.digest(event.run) if event.cooldown_ms and event.run else b""
-            arguments += (index, event.cooldown_ms, join, replaces, run)
-    return arguments
+            yield from (index, event.cooldown_ms, join, replaces, run)
 
 
 def appended(queue: NamedQueue, reply: Any) -> Appended:

@@ -28,7 +28,8 @@ had the same digest, two people would wait for each other; no event would be los
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
 from typing import NamedTuple
@@ -51,7 +52,7 @@ _COUNTS = [bytes((count,)) for count in range(256)]
 _DIGESTS = [Struct(f"{DIGEST_BYTES}s" * count) for count in range(256)]  # by their number
 _DIGEST = blake2b(digest_size=DIGEST_BYTES)  # a copy costs two thirds of making one
 _FINGERPRINT = blake2b(digest_size=BUCKET_BYTES + FINGERPRINT_BYTES)
-_FIRST = [bytes((byte % 16,)) for byte in range(256)]  # of 3 bytes of a hash, 20 bits choose the bucket
+_FIRST = bytes(byte % 16 for byte in range(256))  # of 3 bytes of a hash, 20 bits choose the bucket
 
 
 def digest(key: str) -> bytes:
@@ -67,10 +68,18 @@ def fingerprint(message_id: str) -> bytes:
     A bucket is one text of fingerprints. A million is as many as make both the buckets and what each adds small at a
     thousand events a second; 68 bits in all.
     """
-    hashed = _FINGERPRINT.copy()
-    hashed.update(message_id.encode("utf-8", "surrogatepass"))
-    print = hashed.digest()
-    return _FIRST[print[0]] + print[1:]
+    return fingerprints((message_id,))
+
+
+def fingerprints(message_ids: Iterable[str]) -> bytes:
+    """Return the fingerprints of message ids, one behind the other."""
+    found = bytearray()
+    for message_id in message_ids:
+        hashed = _FINGERPRINT.copy()
+        hashed.update(message_id.encode("utf-8", "surrogatepass"))
+        found += hashed.digest()
+    found[:: _FINGERPRINT.digest_size] = found[:: _FINGERPRINT.digest_size].translate(_FIRST)
+    return bytes(found)
 
 
 # In place of the time of a rank: when the event is appended.
@@ -87,7 +96,18 @@ def rank(wait_ms: int, client: bytes, happened_at_ms: int, tie: bytes) -> bytes:
     AT_ACCEPTANCE, then `tie`, see `tie`. `client` is the digest of the client that sent it: between two clients, times
     closer than 250 ms say nothing.
     """
-    return b"%013d%b-%b%05d" % (happened_at_ms, tie, client, wait_ms)
+    return ranks(wait_ms, (client,), (happened_at_ms,), tie)[0]
+
+
+def ranks(wait_ms: int, clients: Iterable[bytes], happened_at_ms: Iterable[int], tie: bytes) -> list[bytes]:
+    """Return the ranks of the events of one request, each with its client and when it happened, see `rank`."""
+    made: list[bytes] = []
+    wait, last_ms, order = b"%05d" % wait_ms, -1, b""
+    for client, at_ms in zip(clients, happened_at_ms, strict=True):
+        if at_ms != last_ms:
+            last_ms, order = at_ms, b"%013d%b-" % (at_ms, tie)
+        made.append(order + client + wait)
+    return made
 
 
 _LAST = b"9" * RANK_DIGITS
@@ -95,7 +115,12 @@ _LAST = b"9" * RANK_DIGITS
 
 def order(rank: bytes) -> bytes:
     """Return by what events are ordered that are appended together; those without a rank come last."""
-    return rank[:RANK_DIGITS] or _LAST
+    return orders((rank,))[0]
+
+
+def orders(ranks: Iterable[bytes]) -> list[bytes]:
+    """Return the `order` of each rank."""
+    return [rank[:RANK_DIGITS] or _LAST for rank in ranks]
 
 
 def tie(first_ms: int, last_ms: int, sent_at_ms: int, position: int = 0) -> bytes:
@@ -112,6 +137,12 @@ def record(accepted_at_ms: int, digests: Collection[bytes], body: bytes) -> byte
 def undated(digests: Collection[bytes], body: bytes) -> bytes:
     """Return a record without its time, which append.lua puts in front."""
     return b"".join((_COUNTS[len(digests)], *digests, body))
+
+
+@lru_cache(maxsize=4096)  # a person often makes several events in a row
+def head(keys: tuple[str, ...]) -> bytes:
+    """Return what is in front of the body in a record without its time: the digests of the distinct keys."""
+    return undated(dict.fromkeys(map(digest, keys)), b"")
 
 
 def read_record(record: bytes) -> tuple[int, tuple[bytes, ...], bytes]:

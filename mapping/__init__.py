@@ -18,7 +18,7 @@ from mapping.directives import transform, transform_batch, validate_mapping
 from mapping.errors import ConfigurationError, MappingError
 from mapping.explain import Decision, Explanation, explain
 from mapping.operation import CHANGES_IDENTITY, IRREVERSIBLE, Effect, Failure, Operation, Translation
-from mapping.ordering import OrderingInfo, ordering_info, ordering_keys
+from mapping.ordering import OrderingInfo, ordering_info, ordering_keys, orderings
 from mapping.privacy_requests import DELETION, Person, PrivacyAction, PrivacyRequest, privacy_request_of
 from mapping.reference_results import (
     batch_results,
@@ -62,6 +62,7 @@ __all__ = [
     "lint_warnings",
     "ordering_info",
     "ordering_keys",
+    "orderings",
     "privacy_request_of",
     "transform",
     "transform_batch",

@@ -14,6 +14,7 @@ into the same person. Events that do nothing else form a *run*.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mapping.destination import Destination
@@ -21,7 +22,7 @@ from mapping.errors import Rejected
 from mapping.filters.integrations import exclusion
 from mapping.fql import FqlError
 from mapping.operation import NEEDS_COOLDOWN
-from mapping.ordering_keys import own_keys, person_key, received_at_s
+from mapping.ordering_keys import add_key, own_keys, person_key, received_at_s
 from mapping.privacy_requests import privacy_request_of
 
 
@@ -34,22 +35,37 @@ class OrderingInfo(NamedTuple):
     run: str = ""  # events with a cooldown and an equal run need no time between them, and no order
 
 
+Ordering = tuple[tuple[str, ...], bool, tuple[str, str] | None, str]  # the members of an OrderingInfo
+
+
 def ordering_keys(event: Any, destination: Destination) -> tuple[str, ...]:
     """Return the distinct ordering keys of the event, including ignored ones; none if it has no identity.
 
     `event` may be any JSON value. Never raises.
     """
-    return _ordering(event, destination).keys
+    return _ordering(event, destination)[0]
 
 
 def ordering_info(event: Any, destination: Destination) -> OrderingInfo:
     """Return the ordering of the event, without ignored keys. `event` may be any JSON value. Never raises."""
-    info, delivery = _ordering(event, destination), destination.delivery
-    if delivery.ignored_keys:
-        info = info._replace(keys=tuple(key for key in info.keys if key not in delivery.ignored_keys))
-    if delivery.order == "applied" and not _is_excluded(event, destination):
-        info = info._replace(needs_cooldown=True)
-    return info
+    return OrderingInfo(*orderings((event,), destination)[0])
+
+
+def orderings(events: Sequence[Any], destination: Destination) -> list[Ordering]:
+    """Return what `ordering_info` does for each event, as plain tuples, which are made in a tenth of the time."""
+    found, delivery = [_ordering(event, destination) for event in events], destination.delivery
+    if delivery.ignored_keys or delivery.order == "applied":
+        is_applied = delivery.order == "applied"
+        return [
+            (
+                tuple(key for key in keys if key not in delivery.ignored_keys),
+                needs_cooldown or (is_applied and not _is_excluded(event, destination)),
+                join,
+                run,
+            )
+            for event, (keys, needs_cooldown, join, run) in zip(events, found, strict=True)
+        ]
+    return found
 
 
 def _is_excluded(event: Any, destination: Destination) -> bool:
@@ -57,16 +73,16 @@ def _is_excluded(event: Any, destination: Destination) -> bool:
     return type(event) is dict and exclusion(event, destination.integration_names) is not None
 
 
-def _ordering(event: Any, destination: Destination) -> OrderingInfo:
+def _ordering(event: Any, destination: Destination) -> Ordering:
     if type(event) is not dict:
-        return OrderingInfo(())
+        return (), False, None, ""
     scheme = destination.identifiers
     request = privacy_request_of(event)
     if request is not None:
-        return OrderingInfo(request.person.keys(scheme), True, run=request.action)
+        return request.person.keys(scheme), True, None, request.action
     keys = own_keys(event, scheme)
-    if _is_excluded(event, destination):
-        return OrderingInfo(tuple(keys))  # by which an erasure finds it
+    if "integrations" in event and _is_excluded(event, destination):
+        return tuple(keys), False, None, ""  # by which an erasure finds it
     needs_cooldown, join = False, None
     for subscription in destination.candidates(event).ordering:
         try:
@@ -74,15 +90,13 @@ def _ordering(event: Any, destination: Destination) -> OrderingInfo:
                 continue
             needs_cooldown = needs_cooldown or subscription.effect in NEEDS_COOLDOWN
             for identity in subscription.identities:
-                key = identity(event, scheme)
-                if key is not None:
-                    keys[key] = None
+                add_key(keys, identity(event, scheme))
             if subscription.effect == "merge" and join is None:
                 payload = subscription.payload(event, received_at_s(event))
                 join = person_key(payload["secondary"], scheme), person_key(payload["primary"], scheme)
         except (Rejected, FqlError, RecursionError):
             continue
-    return OrderingInfo(tuple(keys), needs_cooldown, join, _run(event, destination, join) if needs_cooldown else "")
+    return tuple(keys), needs_cooldown, join, _run(event, destination, join) if needs_cooldown else ""
 
 
 def _run(event: Any, destination: Destination, join: tuple[str, str] | None) -> str:

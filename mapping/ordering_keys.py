@@ -29,9 +29,9 @@ _OWN_MEMBERS: Final = ({"@path": "$.userId"}, {"@path": "$.previousId"}, {"@path
 
 def person_key(text: str, scheme: IdentifierScheme) -> str:
     """Return the key of a person's id. E-mail addresses in it are lower-cased where e-mail is an identifier."""
-    if text.startswith(CIO_PREFIX):
+    if CIO_PREFIX in text and text.startswith(CIO_PREFIX):
         return f"cio_id:{text[len(CIO_PREFIX) :]}"
-    if scheme == "email_or_id" and is_email(text):
+    if "@" in text and scheme == "email_or_id" and is_email(text):
         return f"email:{text.lower()}"
     return f"id:{text}"
 
@@ -73,27 +73,29 @@ def key_fault(key: str, scheme: IdentifierScheme) -> str | None:
 _KEYS: Final = {"person": person_key, "email": email_key, "anonymous": anonymous_key, "device": device_key}
 
 
-def own_keys(event: JsonObject, scheme: IdentifierScheme) -> dict[str, None]:
+def own_keys(event: JsonObject, scheme: IdentifierScheme) -> list[str]:
     """Return the distinct keys, in order, of the members that name a person in every event, whatever its mappings."""
-    keys: dict[str, None] = {}
-    user_id = text_of(event.get("userId"))
-    if user_id:
-        keys[person_key(user_id, scheme)] = None
-    previous_id = text_of(event.get("previousId"))
-    if previous_id:
-        keys[person_key(previous_id, scheme)] = None
-    anonymous_id = text_of(event.get("anonymousId"))
-    if anonymous_id:
-        keys[f"anonymous_id:{anonymous_id}"] = None
-    traits = event.get("traits")
-    if type(traits) is dict and event.get("type") == "identify":
+    keys: list[str] = []
+    if "userId" in event and (user_id := text_of(event["userId"])):
+        keys.append(person_key(user_id, scheme))
+    if "previousId" in event and (previous_id := text_of(event["previousId"])):
+        add_key(keys, person_key(previous_id, scheme))
+    if "anonymousId" in event and (anonymous_id := text_of(event["anonymousId"])):
+        keys.append(f"anonymous_id:{anonymous_id}")
+    if "traits" in event and event.get("type") == "identify" and type(traits := event["traits"]) is dict:
         email = text_of(traits.get("email"))
-        if email and (key := email_key(email, scheme)):
-            keys[key] = None
+        if email:
+            add_key(keys, email_key(email, scheme))
         new_id = text_of(traits.get("id"))
         if new_id:
-            keys[f"id:{new_id}"] = None
+            add_key(keys, f"id:{new_id}")
     return keys
+
+
+def add_key(keys: list[str], key: str | None) -> None:
+    """Add a key to the distinct keys of an event, if there is one."""
+    if key is not None and key not in keys:
+        keys.append(key)
 
 
 def compile_identities(fields: tuple[Field, ...], mapping: Any) -> tuple[Identity, ...]:

@@ -101,7 +101,7 @@ def _event(where: str, line: bytes, reception: Reception) -> Any:
     try:
         value = orjson.loads(line)
         event = value["event"] if isinstance(value, dict) and isinstance(value.get("event"), dict) else value
-        return events.completed(event, reception).event
+        return events.completed(event, reception)[0]
     except orjson.JSONDecodeError as error:
         raise CommandError(f"{where}: is not JSON: {error}") from None
     except Refusal as refusal:

@@ -46,17 +46,16 @@ def checked(event: Any, file: Input, number: int, now: datetime) -> Checked:
         event = dict(event)
         event["messageId"] = event.get("messageId") or _message_id(event, file, number)
     reception = Reception(now, "import")
-    completed = events.completed(event, reception)
-    happened_at = completed.happened_at
+    completed, happened_at, remarks = events.completed(event, reception)
     is_timed = happened_at is not now
     if not is_timed:
         happened_at = min(_EPOCH + file.modified_ms * _MILLISECOND, now)
         event["timestamp"] = iso(happened_at)
     body = _encoded(event)
     if len(body) > MAX_EVENT_BYTES:
-        events.as_stored("", completed.event, event)
+        events.as_stored("", completed, event)
     happened_ms = (happened_at - _EPOCH) // _MILLISECOND
-    return Checked(happened_ms, body, event["type"], is_timed, "unlikely_ids" in completed.remarks)
+    return Checked(happened_ms, body, event["type"], is_timed, "unlikely_ids" in remarks)
 
 
 def _message_id(event: Any, file: Input, number: int) -> str:

@@ -24,6 +24,8 @@ class Permissions:
         self._may_delete = DELETION in source.may
         self._is_public = source.is_public
         self._identify_secret = source.identify_secret if source.identify == "signed" else None
+        # Whether some events of the source that are signed, as all but those of a webhook are, may be refused.
+        self.are_limited = self._is_public or self._identify_secret is not None
         self._restrictions = mapping.Restrictions([destinations[name] for name in source.destinations], source.may)
 
     def check(self, event: JsonObject, reception: Reception) -> None:

@@ -16,7 +16,6 @@ import mapping
 from ingest.access.sources import Source
 from ingest.errors import Refusal
 from ingest.events import MAX_EVENT_BYTES
-from ingest.queues.group_commit import Entry
 from lanes import sampling
 from mapping.envelope import source_of
 
@@ -45,7 +44,7 @@ class Shares:
         self._used: _Amounts = Counter()  # as it was measured last
         self._added: _Amounts = Counter()  # by this process since the last measurement began
 
-    def take(self, source: str, entries: Sequence[Entry]) -> None:
+    def take(self, source: str, entries: Sequence[lanes.NewEvent]) -> None:
         """Count the events of a request; raise Refusal (429) when the source would have more than its share."""
         for kind in ("events", "bytes", "dead") if self._limits else ():
             limit = self._limits.get((source, kind))
@@ -91,12 +90,12 @@ def _limits(source: Source, queue_limit: int, dead_letters: int) -> Iterator[tup
         yield "dead", source.dead_letter_share * dead_letters
 
 
-def _amount(kind: _Kind, entries: Sequence[Entry]) -> int:
+def _amount(kind: _Kind, entries: Sequence[lanes.NewEvent]) -> int:
     match kind:
         case "events":
             return len(entries)
         case "bytes":
-            return sum(len(entry.event.body) for entry in entries)
+            return sum(len(entry.body) for entry in entries)
     return 0  # an event is no dead letter yet
 
 

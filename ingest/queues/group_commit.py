@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
-from typing import Final, Literal, NamedTuple, TypeVar
+from typing import Final, Literal, TypeVar
 
 from redis.exceptions import MasterDownError, ReadOnlyError
 
@@ -44,14 +44,7 @@ Result = Literal["accepted", "reordered", "duplicates", "suppressed"]
 RESULTS: Final[tuple[Result, ...]] = ("accepted", "reordered", "duplicates", "suppressed")
 
 
-class Entry(NamedTuple):
-    """An event for one queue."""
-
-    event: lanes.NewEvent
-    is_deletion: bool  # Segment's deletion request: earlier events of the person need not be sent
-
-
-Request = tuple[Sequence[Entry], "asyncio.Future[list[Result]]"]  # a request that waits for its results
+Request = tuple[Sequence[lanes.NewEvent], "asyncio.Future[list[Result]]"]  # a request that waits for its results
 
 
 class GroupCommit:
@@ -82,28 +75,30 @@ class GroupCommit:
 
     def entries(
         self, source: str, events: Sequence[JsonObject], packed: Sequence[bytes], ranks: Sequence[bytes]
-    ) -> list[Entry]:
-        """Return the entries of events: with their ordering keys, cooldowns and joined keys.
+    ) -> list[lanes.NewEvent]:
+        """Return the entries of events for this queue: with their ordering keys, cooldowns and joined keys.
 
         `packed` is how the events are stored.
         """
-        destination, entries, counted_as = self._destination, [], fates.name("accepted", source)
-        for event, body, rank in zip(events, packed, ranks, strict=True):
-            keys, needs_cooldown, join, run = mapping.ordering_info(event, destination)
-            cooldown_ms = self._queue.cooldown_ms if needs_cooldown else 0
-            message_id = message_key(source, event)
-            new_event = lanes.NewEvent(body, keys, message_id, cooldown_ms, join, None, rank, run, counted_as)
-            entries.append(Entry(new_event, event["type"] == mapping.DELETION))
+        destination, cooldown_ms = self._destination, self._queue.cooldown_ms
+        entries, counted_as = [], fates.name("accepted", source)
+        orderings = mapping.orderings(events, destination)
+        for event, body, rank, ordering in zip(events, packed, ranks, orderings, strict=True):
+            keys, needs_cooldown, join, run = ordering
+            own_ms = cooldown_ms if needs_cooldown else 0
+            # The constructor of a NamedTuple is a Python function, and takes three times as long.
+            members = body, keys, message_key(source, event), own_ms, join, None, rank, run, counted_as
+            entries.append(tuple.__new__(lanes.NewEvent, members))
         return entries
 
-    async def append(self, entries: Sequence[Entry]) -> list[Result]:
+    async def append(self, entries: Sequence[lanes.NewEvent]) -> list[Result]:
         """Append the entries of one request; return the result of each of them after they are durable.
 
         Raises Refusal: 429 when the queue is full, Redis is unavailable or refuses writes, or too many events wait; 503
         when this process cannot use the queue. Then no entry was appended, except after a lost connection to Redis,
         when all of them may have been.
         """
-        size = sum([len(entry.event.body) + _EVENT_BYTES for entry in entries])
+        size = sum([len(entry.body) + _EVENT_BYTES for entry in entries])
         if self._pending_bytes + size > MAX_PENDING_BYTES:
             text = "too many events wait for Redis; send the request again"
             raise Refusal(429, text, retry_after_s=RETRY_AFTER_S[0], code="overloaded")
@@ -208,48 +203,48 @@ class GroupCommit:
             _refuse(group, error)
 
     async def _append_group(self, group: list[Request]) -> None:
-        entries = [entry for entries, _ in group for entry in entries]
-        results = iter(await self._patiently(lambda: self._append(entries)))
+        received = [entry for entries, _ in group for entry in entries]
+        order = _order(received) if len(group) > 1 else range(len(received))
+        entries = [received[index] for index in order]
+        results: list[Result] = ["accepted"] * len(received)
+        for index, result in zip(order, await self._patiently(lambda: self._append(entries)), strict=True):
+            results[index] = result
         self._outage.end()
         self._report(None)
+        rest = iter(results)
         for request_entries, future in group:
-            own = list(islice(results, len(request_entries)))
+            own = list(islice(rest, len(request_entries)))
             if not future.done():
                 future.set_result(own)
 
-    async def _append(self, entries: Sequence[Entry]) -> list[Result]:
+    async def _append(self, entries: Sequence[lanes.NewEvent]) -> Sequence[Result]:
         """Append the entries whose people are not suppressed; return the result of each entry."""
         await self._refresh()
         if not self._suppressed:
             return await self._append_entries(entries)
-        suppressed = [self._suppressed.matches(entry.event.keys) for entry in entries]
+        suppressed = [self._suppressed.matches(entry.keys) for entry in entries]
         others = [entry for entry, is_suppressed in zip(entries, suppressed, strict=True) if not is_suppressed]
         if self._tap.is_watched:
-            gone = [entry.event for entry, is_suppressed in zip(entries, suppressed, strict=True) if is_suppressed]
+            gone = [entry for entry, is_suppressed in zip(entries, suppressed, strict=True) if is_suppressed]
             self._tap.suppressed(self._destination.name, gone)
         results = iter(await self._append_entries(others) if others else ())
         return ["suppressed" if is_suppressed else next(results) for is_suppressed in suppressed]
 
-    async def _append_entries(self, received: Sequence[Entry]) -> list[Result]:
-        order = _order(received)
-        entries = [received[index] for index in order]
-        appended = await lanes.append_async(self._queue, [entry.event for entry in entries])
+    async def _append_entries(self, entries: Sequence[lanes.NewEvent]) -> Sequence[Result]:
+        appended = await lanes.append_async(self._queue, entries)
         for _ in range(appended.wake):
             self._wakeups.wake(self._destination.name)
         self._request_discards(entries, appended)
         if self._tap.is_watched:
-            self._tap.appended(self._destination.name, [entry.event for entry in entries], appended)
-        results: list[Result] = ["accepted"] * len(entries)
-        for index, result in zip(order, appended.results, strict=True):
-            results[index] = result
-        return results
+            self._tap.appended(self._destination.name, entries, appended)
+        return appended.results
 
-    def _request_discards(self, entries: Sequence[Entry], appended: lanes.Appended) -> None:
+    def _request_discards(self, entries: Sequence[lanes.NewEvent], appended: lanes.Appended) -> None:
         """Request for each new deletion that earlier events of its person are dropped, not sent."""
-        if not any(entry.is_deletion for entry in entries):
-            return
-        for entry, sequence in zip(entries, appended.sequences(), strict=True):
-            if entry.is_deletion and sequence is not None:
+        deletions = [index for index, entry in enumerate(entries) if entry.run == mapping.DELETION]
+        if deletions:
+            sequences = appended.sequences()
+            for sequence in filter(None, map(sequences.__getitem__, deletions)):
                 self._wakeups.discard_before(self._destination.name, sequence)
 
     def _unavailable(self, error: Exception) -> Refusal:
@@ -268,12 +263,12 @@ class GroupCommit:
             log.QUEUE_UNUSABLE.write(destination=name, reason=fault, error=cause(error) if error else None)
 
 
-def _order(entries: Sequence[Entry]) -> Sequence[int]:
+def _order(entries: Sequence[lanes.NewEvent]) -> Sequence[int]:
     """Return the indexes of entries that are appended together, by their ranks. Those of one request keep theirs."""
-    ranks = [entry.event.rank for entry in entries]
+    ranks = [entry.rank for entry in entries]
     if not any(ranks):
         return range(len(ranks))
-    return sorted(range(len(ranks)), key=[records.order(rank) for rank in ranks].__getitem__)
+    return sorted(range(len(ranks)), key=records.orders(ranks).__getitem__)
 
 
 def _refuse(group: list[Request], error: Exception) -> None:

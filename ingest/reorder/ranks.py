@@ -8,7 +8,7 @@ keep their order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from itertools import accumulate
@@ -16,7 +16,6 @@ from typing import Final
 
 from ingest.addresses import is_of_device
 from ingest.counters import Counters
-from ingest.events import Completed
 from ingest.reorder.id_chains import IdChains
 from ingest.reorder.lateness import Lateness
 from ingest.times import milliseconds
@@ -39,23 +38,26 @@ class Ranks:
         self._lateness = Lateness(counters)
         self._chains = IdChains()
 
-    def of(self, source: str, completed: Sequence[Completed], received_at: datetime, wait_ms: int) -> list[bytes]:
-        """Return the rank of each event of a request, as `lanes.NewEvent` has it. Without a wait there are none."""
-        if wait_ms == 0 or not completed:
-            return [b""] * len(completed)
+    def of(
+        self,
+        source: str,
+        events: Sequence[JsonObject],
+        happened_at: Sequence[datetime],
+        received_at: datetime,
+        wait_ms: int,
+    ) -> list[bytes]:
+        """Return the rank of each event of a request, as `lanes.NewEvent` has it. Without a wait there are none.
+
+        The events are completed; `happened_at` has their times.
+        """
+        if wait_ms == 0 or not events:
+            return [b""] * len(events)
         received_at_ms = _ms(received_at)
-        believed = [
-            self._believed_ms(source, event, _ms(happened_at), received_at_ms) for event, happened_at, _ in completed
-        ]
-        ranks_ms = list(accumulate(believed, max))
-        times = [min(rank_ms, received_at_ms) for rank_ms in ranks_ms]
-        events = [each.event for each in completed]
-        self._lateness.note(source, zip(events, times, strict=True), received_at_ms, wait_ms)
-        tie = self._tie(source, events, times)
-        return [
-            records.rank(wait_ms, _client(source, event), rank_ms, tie)
-            for event, rank_ms in zip(events, ranks_ms, strict=True)
-        ]
+        ranks_ms = [*accumulate(self._believed_ms(source, events, happened_at, received_at_ms), max)]
+        times = [received_at_ms if rank_ms > received_at_ms else rank_ms for rank_ms in ranks_ms]
+        self._lateness.note(source, events, times, received_at_ms, wait_ms)
+        clients = [_client(source, event) for event in events]
+        return records.ranks(wait_ms, clients, ranks_ms, self._tie(source, events, times))
 
     def _tie(self, source: str, events: Sequence[JsonObject], times: Sequence[int]) -> bytes:
         sent_at_ms = min(max(milliseconds(events[0].get("sentAt")) or 0, 0), _LAST_MS)
@@ -63,22 +65,32 @@ class Ranks:
         first_id, last_id = str(events[0]["messageId"]), str(events[-1]["messageId"])
         return records.tie(*compared, self._chains.position(source, compared, first_id, last_id))
 
-    def _believed_ms(self, source: str, event: JsonObject, happened_at_ms: int, received_at_ms: int) -> int:
-        """Return when the event happened, if that can be, else AT_ACCEPTANCE.
+    def _believed_ms(
+        self, source: str, events: Sequence[JsonObject], happened_at: Sequence[datetime], received_at_ms: int
+    ) -> Iterator[int]:
+        """Yield when each event happened, if that can be, else AT_ACCEPTANCE."""
+        earliest_ms, last, last_ms = received_at_ms - self._late_ms, None, 0
+        for event, time in zip(events, happened_at, strict=True):
+            if time != last:
+                last, last_ms = time, _ms(time)
+            written = event.get("originalTimestamp")
+            at_ms = last_ms
+            if written is not None and written != event["timestamp"]:
+                at_ms = self._written_ms(source, event, last_ms, received_at_ms)
+            yield at_ms if earliest_ms <= at_ms <= received_at_ms else records.AT_ACCEPTANCE
+
+    def _written_ms(self, source: str, event: JsonObject, happened_at_ms: int, received_at_ms: int) -> int:
+        """Return when an event happened whose client wrote another time, AT_ACCEPTANCE if its clock is not believed.
 
         `timestamp` is the client's own time, moved by whole seconds where its clock is wrong. Segment moves each
         request by another difference, so of what it passed on the time counts that the client wrote.
         """
-        written = event.get("originalTimestamp")
-        if written is not None and written != event["timestamp"]:
-            written_ms = milliseconds(written) or received_at_ms
-            if abs(written_ms - happened_at_ms) > _MAX_CLOCK_ERROR_MS:
-                if happened_at_ms != received_at_ms:
-                    self._counters.add(source, "clock_off")
-                return records.AT_ACCEPTANCE
-            happened_at_ms = written_ms if _was_passed_on(event) else happened_at_ms
-        is_believed = received_at_ms - self._late_ms <= happened_at_ms <= received_at_ms
-        return happened_at_ms if is_believed else records.AT_ACCEPTANCE
+        written_ms = milliseconds(event["originalTimestamp"]) or received_at_ms
+        if abs(written_ms - happened_at_ms) > _MAX_CLOCK_ERROR_MS:
+            if happened_at_ms != received_at_ms:
+                self._counters.add(source, "clock_off")
+            return records.AT_ACCEPTANCE
+        return written_ms if _was_passed_on(event) else happened_at_ms
 
 
 def _ms(time: datetime) -> int:
@@ -92,7 +104,7 @@ def _client(source: str, event: JsonObject) -> bytes:
     changes. Two browsers that share both matter only where their events share an ordering key.
     """
     anonymous_id, context = event.get("anonymousId"), event.get("context")
-    if not (anonymous_id and context and (event.get("channel") in _DEVICE_CHANNELS or is_of_device(context))):
+    if not (anonymous_id and context and (is_of_device(context) or event.get("channel") in _DEVICE_CHANNELS)):
         return _digest(source)
     user_agent = context.get("userAgent")
     return _digest(f"{source}:{context.get('ip')}:{user_agent}" if user_agent else f"{source}:{anonymous_id}")

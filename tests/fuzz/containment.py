@@ -162,7 +162,7 @@ def _append(runtime: Runtime, sent: list[Sent], report: Report) -> None:
     entries = []
     for each in sent:
         try:
-            event = completed(each.event, reception).event
+            event = completed(each.event, reception)[0]
             (body,) = compressed([as_stored("web", event, each.event)])
         except Refusal as refusal:
             event, body = each.event, pack("web", each.event)

@@ -50,9 +50,9 @@ def people(
     dice, ranks = Random(len(stories)), Ranks(Counters(), _LATE_S)
     for phase in range(PHASES):
         for event, received_at in _arrivals([story.phases[phase] for story in stories], dice):
-            accepted = completed(event, Reception(received_at))
-            (rank,) = ranks.of("stories", [accepted], received_at, reorder_ms)
-            lanes.append(pipeline.queue, [pipeline.entry(accepted.event, rank)])
+            accepted, happened_at, _ = completed(event, Reception(received_at))
+            (rank,) = ranks.of("stories", [accepted], [happened_at], received_at, reorder_ms)
+            lanes.append(pipeline.queue, [pipeline.entry(accepted, rank)])
         pipeline.end_phase()
     return pipeline.people()
 

@@ -9,7 +9,6 @@ import orjson
 import lanes
 from ingest.access.sources import Source
 from ingest.calls import Entries
-from ingest.queues.group_commit import Entry
 from mapping.envelope import JsonObject
 
 
@@ -17,4 +16,4 @@ def json_entries(
     source: Source, events: Sequence[JsonObject], _packed: Sequence[bytes], _ranks: Sequence[bytes]
 ) -> list[Entries]:
     """Return an entry for each event. Its message id is the name of the source."""
-    return [(Entry(lanes.NewEvent(orjson.dumps(event), (), source.name), False),) for event in events]
+    return [(lanes.NewEvent(orjson.dumps(event), (), source.name),) for event in events]

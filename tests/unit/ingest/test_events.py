@@ -19,11 +19,11 @@ TRACK = {"type": "track", "event": "Bought", "userId": "1"}
 
 def complete(event: Any, shared: dict[str, Any] | None = None, **how: Any) -> dict[str, Any]:
     common = shared or {}
-    return completed(event, Reception(NOW, common=common, sent_at=instant(common.get("sentAt")), **how)).event
+    return completed(event, Reception(NOW, common=common, sent_at=instant(common.get("sentAt")), **how))[0]
 
 
 def remarks(event: Any, **how: Any) -> tuple[str, ...]:
-    return completed(event, Reception(NOW, **how)).remarks
+    return completed(event, Reception(NOW, **how))[2]
 
 
 @pytest.mark.parametrize(
@@ -199,6 +199,10 @@ def test_a_time_may_be_in_original_timestamp_only() -> None:
     event = complete(TRACK | {"originalTimestamp": "2026-01-05T11:00:00Z", "timestamp": None})
 
     assert event["timestamp"] == "2026-01-05T11:00:00.000Z"
+
+
+def test_a_leap_second_is_stored_as_a_time_that_javascript_reads() -> None:
+    assert complete(TRACK | {"timestamp": "2016-12-31T23:59:60.000Z"})["timestamp"] == "2017-01-01T00:00:00.000Z"
 
 
 @pytest.mark.parametrize("timestamp", ["2099-01-01T00:00:00Z", "2026-01-19T12:00:00Z", 4070908800, 4070908800000])

@@ -83,7 +83,10 @@ def test_a_property_that_is_no_id_stays_a_number() -> None:
 )
 @pytest.mark.parametrize("name", ["userId", "anonymousId", "previousId", "groupId"])
 def test_an_id_that_a_program_writes_in_place_of_one_is_unlikely(name: str, value: Any) -> None:
-    assert unlikely({"userId": "ada", name: value}) == name
+    event = {"userId": "ada", name: value}
+
+    assert unlikely(event) == name
+    assert check(event, "track"), "the quick test that tells most ids apart finds it as well"
 
 
 @pytest.mark.parametrize("value", ["ada", "1", 10, "nullable", "undefined@example.com", "guest-7", "", None, 2**53])

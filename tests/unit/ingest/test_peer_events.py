@@ -38,7 +38,7 @@ def call(path: str, body: Any) -> Offer:
 def operations(offer: Offer) -> list[dict[str, Any]]:
     """Return the bodies of the operations of the accepted events; nothing may be refused."""
     assert offer.rejected == []
-    events = [orjson.loads(entry.event.body) for (entry,) in offer.entries]
+    events = [orjson.loads(entry.body) for (entry,) in offer.entries]
     translations = [mapping.translate(event, DESTINATION, NOW.timestamp()) for event in events]
     assert not any(translation.failures for translation in translations)
     return [operation.body for translation in translations for operation in translation.operations]

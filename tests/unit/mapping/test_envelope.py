@@ -90,13 +90,6 @@ def test_parsed_values_are_told_apart_by_their_levels(shape: str, last: Any) -> 
     assert not may_have_more_levels([], 10)
 
 
-def test_an_object_that_is_no_json_has_no_levels() -> None:
-    class Unreadable:
-        """As `ingest.partial_json.Unreadable`: it refers to its class, and so to the whole process."""
-
-    assert not may_have_more_levels([{"batch": [Unreadable(), [1]]}], 10)
-
-
 def test_an_integer_beyond_64_bits_is_encoded() -> None:
     assert encoded({"n": 10**30}) == b'{"n":1000000000000000000000000000000}'
 

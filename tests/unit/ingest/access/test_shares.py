@@ -14,7 +14,6 @@ import mapping
 from ingest.access.shares import Shares
 from ingest.access.sources import Source
 from ingest.errors import Refusal
-from ingest.queues.group_commit import Entry
 from lanes import keys, records
 from mapping.envelope import pack
 from tests.secrets import CREDENTIALS
@@ -28,8 +27,8 @@ def source(name: str, **values: Any) -> Source:
     return Source(name=name, write_key=name, destinations=["d"], **values)
 
 
-def entries(count: int, size: int = 10) -> list[Entry]:
-    return [Entry(lanes.NewEvent(bytes(size), (), f"m{number}"), False) for number in range(count)]
+def entries(count: int, size: int = 10) -> list[lanes.NewEvent]:
+    return [lanes.NewEvent(bytes(size), (), f"m{number}") for number in range(count)]
 
 
 def refused(shares: Shares, name: str, count: int, size: int = 10) -> Refusal | None:

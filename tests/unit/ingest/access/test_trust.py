@@ -20,7 +20,6 @@ from ingest import counters
 from ingest.access.shares import Shares
 from ingest.access.sources import sources
 from ingest.errors import Refusal
-from ingest.queues.group_commit import Entry
 from tests.conftest import RedisServer
 from tests.secrets import CREDENTIALS_TOML, WEBHOOK_SECRET, secret
 from tests.unit.ingest.test_app import Asked, accepted, replies
@@ -146,7 +145,7 @@ def test_another_process_finds_the_share_used(
         return shares
 
     shares = asyncio.run(measured())
-    entry = Entry(lanes.NewEvent(b"", (), "m"), False)
+    entry = lanes.NewEvent(b"", (), "m")
     with pytest.raises(Refusal, match="its share of a destination"):
         shares.take("web", [entry])
     shares.take("server", [entry])

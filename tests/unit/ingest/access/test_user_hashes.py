@@ -26,7 +26,7 @@ def stored(event: dict[str, Any], trust: str = "public", **batch: Any) -> dict[s
     for _, refusal in offer.rejected:
         raise refusal
     ((entry,),) = offer.entries
-    found: dict[str, Any] = orjson.loads(entry.event.body)
+    found: dict[str, Any] = orjson.loads(entry.body)
     return found
 
 

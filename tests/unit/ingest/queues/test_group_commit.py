@@ -15,7 +15,7 @@ import lanes
 import mapping
 from ingest.errors import Refusal
 from ingest.queues import group_commit
-from ingest.queues.group_commit import Entry, GroupCommit, Result
+from ingest.queues.group_commit import GroupCommit, Result
 from ingest.tap import IngestTap
 from lanes import suppression
 from lanes.server.memory import Memory
@@ -78,7 +78,7 @@ def group_commit_of(
     return GroupCommit(queue, destination, wakeups, memory, tap or IngestTap(), clock)  # type: ignore[arg-type]
 
 
-def entry(commits: GroupCommit, content: dict[str, Any]) -> Entry:
+def entry(commits: GroupCommit, content: dict[str, Any]) -> lanes.NewEvent:
     (made,) = commits.entries("web", [content], [pack("web", content)], [b""])
     return made
 
@@ -228,9 +228,9 @@ def test_ready_events_request_a_deliverer() -> None:
 def test_a_removal_has_a_cooldown_and_a_merge_joins_two_lanes() -> None:
     commits = group_commit_of(fakeredis.FakeAsyncRedis(), cooldown_ms=5000)
 
-    plain, _ = entry(commits, event("a"))
-    removal, _ = entry(commits, event("b", event="User Deleted"))
-    merge, _ = entry(commits, event("c", type="alias", previousId="old"))
+    plain = entry(commits, event("a"))
+    removal = entry(commits, event("b", event="User Deleted"))
+    merge = entry(commits, event("c", type="alias", previousId="old"))
 
     assert (plain.cooldown_ms, plain.join) == (0, None)
     assert (removal.cooldown_ms, removal.join) == (5000, None)
@@ -295,7 +295,7 @@ def test_a_new_deletion_requests_that_earlier_events_are_dropped() -> None:
     async def run() -> None:
         commits = group_commit_of(fakeredis.FakeAsyncRedis(), wakeups, cooldown_ms=5000)
         deletion = entry(commits, event("b", type="delete"))
-        assert (deletion.event.keys, deletion.event.cooldown_ms, deletion.is_deletion) == (("id:1",), 5000, True)
+        assert (deletion.keys, deletion.cooldown_ms, deletion.run) == (("id:1",), 5000, mapping.DELETION)
         await commits.append([entry(commits, event("a")), deletion, entry(commits, event("c"))])
         await commits.append([deletion])
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from ingest.counters import Counters
-from ingest.events import Completed
 from ingest.reorder.id_chains import UNCHAINED
 from ingest.reorder.ranks import Ranks
 from lanes import digest, records
@@ -52,8 +51,8 @@ def ranked(*events: dict[str, Any], counters: Counters | None = None, wait_ms: i
 
 def of(ranks: Ranks, *events: dict[str, Any], after_ms: int = 0, wait_ms: int = 1_000) -> list[bytes]:
     """Return the ranks of a request that was received so long after NOW_MS."""
-    completed = [Completed(event, datetime.fromisoformat(event["timestamp"]), ()) for event in events]
-    return ranks.of("web", completed, datetime.fromtimestamp((NOW_MS + after_ms) / 1000, UTC), wait_ms)
+    times = [datetime.fromisoformat(event["timestamp"]) for event in events]
+    return ranks.of("web", events, times, datetime.fromtimestamp((NOW_MS + after_ms) / 1000, UTC), wait_ms)
 
 
 def before_ms(rank: bytes) -> int:
