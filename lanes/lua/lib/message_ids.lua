@@ -9,16 +9,18 @@ local function has_fingerprint(fingerprints, fingerprint)
   return at
 end
 
--- `text`: bucket and fingerprint of each message id; `length_ms`: of a generation. Return {is_duplicate, write}: whether
--- the id of an event, by index, was appended before, in this call too; and what writes those that were not.
-local function message_ids(text, count, length_ms)
+-- `text`: bucket and fingerprint of each message id; `length_ms`: of a generation; `is_passed`: the events, by index, whose
+-- ids are neither compared nor remembered. Return {is_duplicate, write}: the events whose id was appended before, in this
+-- call too; and what writes the other ids.
+local function message_ids(text, count, length_ms, is_passed)
+  local sub, id_bytes, fingerprint_start = sub, BUCKET_BYTES + FINGERPRINT_BYTES, FINGERPRINT_BYTES - 1 -- read often
   local generation = math.floor(now / length_ms)
   local function seen(back)
     return SEEN .. generation - back
   end
   local buckets = {}
   for index = 1, count do
-    local start = (index - 1) * (BUCKET_BYTES + FINGERPRINT_BYTES)
+    local start = (index - 1) * id_bytes
     buckets[index] = sub(text, start + 1, start + BUCKET_BYTES)
   end
   local is_new_generation = call('EXISTS', seen(0)) == 0
@@ -28,26 +30,25 @@ local function message_ids(text, count, length_ms)
       older[#older + 1] = read_all('HMGET', seen(back), buckets)
     end
   end
-  local added, remembered, remembered_count = {}, {}, 0
-
-  local function is_duplicate(index)
-    local id_end = index * (BUCKET_BYTES + FINGERPRINT_BYTES)
-    local bucket, fingerprint = buckets[index], sub(text, id_end - FINGERPRINT_BYTES + 1, id_end)
-    for back = 1, #older do
-      local fingerprints = older[back][index]
-      if fingerprints and has_fingerprint(fingerprints, fingerprint) then
-        return true
+  local added, remembered, remembered_count, is_duplicate = {}, {}, 0, {}
+  for index = 1, count do
+    if not is_passed[index] then
+      local bucket, fingerprint = buckets[index], sub(text, index * id_bytes - fingerprint_start, index * id_bytes)
+      local fingerprints = added[bucket] or current[index]
+      local is_known = fingerprints and has_fingerprint(fingerprints, fingerprint)
+      for back = 1, #older do
+        local before = older[back][index]
+        is_known = is_known or before and has_fingerprint(before, fingerprint)
+      end
+      if is_known then
+        is_duplicate[index] = true
+      else
+        fingerprints = fingerprints and fingerprints .. fingerprint or fingerprint
+        added[bucket] = fingerprints
+        remembered[remembered_count + 1], remembered[remembered_count + 2] = bucket, fingerprints
+        remembered_count = remembered_count + 2
       end
     end
-    local fingerprints = added[bucket] or current[index]
-    if fingerprints and has_fingerprint(fingerprints, fingerprint) then
-      return true
-    end
-    fingerprints = fingerprints and fingerprints .. fingerprint or fingerprint
-    added[bucket] = fingerprints
-    remembered[remembered_count + 1], remembered[remembered_count + 2] = bucket, fingerprints
-    remembered_count = remembered_count + 2
-    return false
   end
 
   local function write()
