@@ -198,7 +198,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
       tails[lane] = last and sub(last, 3, 2 + byte(last, 2))
     end
     -- The first of these events has the least rank, unless their order changed.
-    tail_ranks = read_tail_ranks(ranks, tails, lane_count, offered.is_clamped and '' or offered.at(fresh[1]))
+    tail_ranks = read_tail_ranks(ranks, tails, lane_count, not offered.is_clamped and offered.at(fresh[1]))
   end
   local links, key, ready_count, link_count, value_count = {}, 0, 0, 0, 0 -- links: the new successors of events
   for i = 1, count do

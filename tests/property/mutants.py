@@ -156,8 +156,8 @@ _INSERT: Final = [
 _APPEND: Final = [
     Mutant("append.lua", "has_ranks = ARGV[9] ~= ''", "has_ranks = ARGV[9] == ''"),
     Mutant("append.lua", "    local rank, wait\n    if has_ranks", "    local rank, wait\n    is_late = false\n    if has_ranks"),
-    Mutant("append.lua", "offered.is_clamped and '' or offered.at(fresh[1])", "offered.at(fresh[1])"),
-    Mutant("append.lua", "offered.is_clamped and '' or offered.at(fresh[1])", "offered.at(fresh[count])"),
+    Mutant("append.lua", "not offered.is_clamped and offered.at(fresh[1])", "offered.at(fresh[1])"),
+    Mutant("append.lua", "not offered.is_clamped and offered.at(fresh[1])", "offered.at(fresh[count])"),
     Mutant(
         "append.lua",
         "other > rank and sub(other, 1, RANK_DIGITS) > sub(rank, 1, RANK_DIGITS)",

@@ -39,7 +39,7 @@ local function rank_at_most(record)
 end
 
 -- Return the ranks of the last events of lanes, by lane: as they are stored, else what they are at most. When none is
--- greater than `least`, return nil instead. `tails`: false where a lane has no event.
+-- greater than `least`, return nil instead; not so without `least`. `tails`: false where a lane has no event.
 local function read_tail_ranks(ranks, tails, lane_count, least)
   local asked, is_asked, stored = {}, {}, ranks.stored
   for lane = 1, lane_count do
@@ -49,7 +49,7 @@ local function read_tail_ranks(ranks, tails, lane_count, least)
       asked[#asked + 1] = tail
     end
   end
-  local unranked, at_most, is_any_greater = read_ranks(ranks, asked), {}, false
+  local unranked, at_most, is_any_greater = read_ranks(ranks, asked), {}, not least
   for i, record in ipairs(read_all('HMGET', EVENT, unranked)) do
     at_most[unranked[i]] = rank_at_most(record)
   end
