@@ -26,6 +26,9 @@
 --          they may, and had not before
 -- Clock    Redis' own.
 -- uses clock, layout, bulk, generations, cooldown, message_ids, joins, rank, newest, offered, staged, kept_ranks, insert, dead_letters, fates
+-- Lua's collector marks all scripts of the server each time. Most of what an append makes is garbage at its end, so the
+-- collector waits until there is five times as much as these, not twice as much.
+collectgarbage('setpause', 500)
 local event_count = tonumber(ARGV[7])
 local EVENTS = 11 -- position of the last argument before the events
 
@@ -100,6 +103,8 @@ end
 
 ---- Read and decide: the lanes ----
 
+-- The loops below assign one value at a time: several at once are copied first.
+
 -- The digests of all lanes, each once; and for each key of each event, one after the other, which lane it is.
 local digests, lane_of, lane_count = {}, {}, 0
 do
@@ -112,7 +117,8 @@ do
       if not lane then
         lane_count = lane_count + 1
         lane = lane_count
-        digests[lane], lane_by[digest] = digest, lane
+        digests[lane] = digest
+        lane_by[digest] = lane
       end
       key_count = key_count + 1
       lane_of[key_count] = lane
@@ -240,7 +246,8 @@ while not is_sound do -- once more when a lane ends in an event without a record
             local first_end = last_end + 1 + byte(last, last_end + 1)
             first_of[lane], lengths[lane] = sub(last, last_end + 1, first_end), sub(last, first_end + 1) + 1
           else
-            first_of[lane], lengths[lane] = sub(last, 2), 2
+            first_of[lane] = sub(last, 2)
+            lengths[lane] = 2
           end
           local before = sub(last, 3, last_end)
           links[before] = (links[before] or '') .. start[last_key] .. name
@@ -254,8 +261,9 @@ while not is_sound do -- once more when a lane ends in an event without a record
         end
         lanes[lane] = start[own_key] .. name
       end
-      events[value_count + 1], events[value_count + 2] = name, now_text .. event
       value_count = value_count + 2
+      events[value_count - 1] = name
+      events[value_count] = now_text .. event
       local due, until_text = now, NO_WAIT
       if has_ranks then
         local own_cooldown = wait.is_ranked and cooldown or 0
@@ -270,15 +278,17 @@ while not is_sound do -- once more when a lane ends in an event without a record
         due, until_text = wait.at, wait.text
       end
       if waits > 0 then
-        link_values[link_count + 1], link_values[link_count + 2] = name, as_byte[waits] .. until_text
         link_count = link_count + 2
+        link_values[link_count - 1] = name
+        link_values[link_count] = as_byte[waits] .. until_text
       else
         if cooldown > 0 or cooling then
           due = math.max(due, due_as_head(keys_of(event), cooldown, cooling, ARGV[4], run_of[index]))
         end
         newly_due = newly_due + (due == now and 1 or 0)
-        ready[ready_count + 1], ready[ready_count + 2] = due == now and now_text or due, name
         ready_count = ready_count + 2
+        ready[ready_count - 1] = due == now and now_text or due
+        ready[ready_count] = name
       end
       if cooldown > 0 then
         cooldowns[#cooldowns + 1] = name
@@ -329,8 +339,9 @@ for lane = 1, lane_count do
     end
   end
   if value then -- else only late events have this key
-    lane_values[lane_value_count + 1], lane_values[lane_value_count + 2] = digests[lane], value
     lane_value_count = lane_value_count + 2
+    lane_values[lane_value_count - 1] = digests[lane]
+    lane_values[lane_value_count] = value
   end
 end
 
@@ -417,6 +428,13 @@ do
   end
 end
 
+-- Redis keeps a small key as a list that is searched from its start, which is slow for hundreds of values a call; one
+-- long value makes a table of it. Claims empty READY again and again: there it is worth it for many events.
+local is_list = {}
+for key, values in pairs({ [LANE] = lane_values, [LINKS] = link_values, [READY] = ready }) do
+  is_list[key] = #values > (key == READY and 64 or 0) and call('EXISTS', key) == 0
+end
+
 local wanted
 do
   local due_count, open_claims = call('ZCOUNT', READY, '-inf', now_text) + newly_due, call('ZCARD', CLAIMS)
@@ -427,15 +445,13 @@ end
 
 ---- Write ----
 
--- Redis keeps a small key as a list that is searched from its start, which is slow for hundreds of values a call; one
--- long value makes a table of it.
 local function write_table(write, remove, key, values)
-  local is_list, long = #values > 64 and call('EXISTS', key) == 0, string.rep('-', 65)
-  if is_list then
+  local long = string.rep('-', 65)
+  if is_list[key] then
     call(write, key, write == 'ZADD' and 0 or long, long)
   end
   write_all(write, key, values)
-  if is_list then
+  if is_list[key] then
     call(remove, key, long)
   end
 end

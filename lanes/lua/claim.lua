@@ -84,6 +84,7 @@ end
 local claimed, records, attempts, expired_claims, missing = {}, {}, {}, {}, {}
 local bytes, taken_count, allowed = 0, 0, most_events
 local function take(names)
+  local claimed, records, bytes_before, count_before = claimed, records, bytes, taken_count -- the loop reads its own ones
   local found = call('HMGET', EVENT, unpack(names))
   local tried = some_attempts and call('HMGET', ATTEMPTS, unpack(names))
   local expired = some_expired and call('HMGET', EXPIRED_CLAIMS, unpack(names))
@@ -91,7 +92,7 @@ local function take(names)
   for i = 1, #names do
     local record = found[i]
     if record then
-      local bytes_then, count_then, is_passed_over = bytes + #record, taken_count + 1, false
+      local bytes_then, count_then, is_passed_over = bytes_before + #record, count_before + 1, false
       if count_then > 1 and (bytes_then > most_bytes or count_then > allowed) then
         allowed = 0
         break
@@ -103,8 +104,9 @@ local function take(names)
         allowed = is_passed_over and allowed or math.min(share, allowed)
       end
       if not is_passed_over then
-        bytes, taken_count = bytes_then, count_then
-        claimed[count_then], records[count_then] = names[i], record
+        bytes_before, count_before = bytes_then, count_then
+        claimed[count_then] = names[i]
+        records[count_then] = record
         if tried then
           attempts[count_then] = tried[i] or ''
         end
@@ -116,6 +118,7 @@ local function take(names)
       missing[#missing + 1] = names[i]
     end
   end
+  bytes, taken_count = bytes_before, count_before
   return { unpack(claimed, first, taken_count) }
 end
 
@@ -139,6 +142,7 @@ end
 
 -- Return the successors of these events that wait for no event outside this claim, nor for earlier ones that may come.
 local function successors(names)
+  local sub, byte, links_of, unmet = sub, byte, links_of, unmet
   local behind, unknown, met = {}, {}, {}
   for i = 1, #names do
     local links, at = links_of[names[i]], FIRST_SUCCESSOR

@@ -18,8 +18,9 @@ class Mutant(NamedTuple):
 
 
 _RANK: Final = [
-    Mutant("lib/rank.lua", "if #existing == count then", "if #existing + 1 >= count then"),
-    Mutant("lib/rank.lua", "call('EXISTS', name) == 1 and name", "call('EXISTS', name) == 0 and name"),
+    Mutant("lib/bulk.lua", "#found < count and call('EXISTS', name) == 1", "#found + 1 < count and call('EXISTS', name) == 1"),
+    Mutant("lib/bulk.lua", "#found < count and call('EXISTS', name) == 1", "#found < count and call('EXISTS', name) == 0"),
+    Mutant("lib/bulk.lua", "return count < #names and found or names", "return names"),
     Mutant("lib/rank.lua", "now + LONGEST_WAIT_MS + RANK_GENERATION_MS, RANK", "now, RANK"),
 ]
 
@@ -200,10 +201,10 @@ _APPEND: Final = [
     Mutant("append.lua", "tail_ranks[lane_of[own_key]] = stored", "tail_ranks[lane_of[own_key]] = tail_ranks[0]"),
     Mutant("append.lua", "due, until_text = wait.at, wait.text", "due, until_text = now, wait.text"),
     Mutant("append.lua", "due, until_text = wait.at, wait.text", "due, until_text = wait.at, NO_WAIT"),
-    Mutant("append.lua", "      if waits > 0 then\n        link_values", "      if true then\n        link_values"),
+    Mutant("append.lua", "      if waits > 0 then\n        link_count", "      if true then\n        link_count"),
     Mutant("append.lua", "newly_due + (due == now and 1 or 0)", "newly_due + 0"),
     Mutant("append.lua", "newly_due + (due == now and 1 or 0)", "newly_due + 1"),
-    Mutant("append.lua", "= due == now and now_text or due, name", "= now_text, name"),
+    Mutant("append.lua", "= due == now and now_text or due", "= now_text"),
     Mutant("append.lua", "mark = cooldown > 0 and wait.is_ranked and 'c'", "mark = cooldown > 0 and 'c'"),
     Mutant("append.lua", "mark = cooldown > 0 and wait.is_ranked and 'c'", "mark = false and 'c'"),
     Mutant("append.lua", "mark = cooldown > 0 and wait.is_ranked and 'c'", "mark = wait.is_ranked and 'c'"),

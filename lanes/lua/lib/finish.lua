@@ -103,9 +103,12 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms, gr
           if links then
             local left_before = left[digest]
             if not left_before then
-              digests[#digests + 1], left_before = digest, 0
+              digests[#digests + 1] = digest
+              left_before = 0
             end
-            heads[digest], left[digest], own_digests[key] = false, left_before + 1, digest
+            left[digest] = left_before + 1
+            heads[digest] = false
+            own_digests[key] = digest
           else -- it was alone
             empty_count = empty_count + 1
             empty_lanes[empty_count] = digest
@@ -120,7 +123,8 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms, gr
             if not passed_so_far then
               successors[#successors + 1] = successor
             end
-            heads[own_digests[key]], passed[successor] = successor, (passed_so_far or 0) + 1
+            heads[own_digests[key]] = successor
+            passed[successor] = (passed_so_far or 0) + 1
             at = at + 2 + digits
           end
           passed[name] = nil

@@ -82,7 +82,9 @@ local function keep_rank(ranks, name, stored, until_ms, cooldown)
     local values = cooldown == 0 and ranks.values_until[until_ms]
       or values_until(ranks, math.max(until_ms, now + math.min(cooldown, LONGEST_WAIT_MS)))
     local count = values.count
-    values[count + 1], values[count + 2], values.count = name, stored, count + 2
+    values[count + 1] = name
+    values[count + 2] = stored
+    values.count = count + 2
   else
     ranks.stored[name] = stored
   end

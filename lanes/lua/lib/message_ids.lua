@@ -13,27 +13,29 @@ end
 -- ids are neither compared nor remembered. Return {is_duplicate, write}: the events whose id was appended before, in this
 -- call too; and what writes the other ids.
 local function message_ids(text, count, length_ms, is_passed)
-  local sub, id_bytes, fingerprint_start = sub, BUCKET_BYTES + FINGERPRINT_BYTES, FINGERPRINT_BYTES - 1 -- read often
-  local generation = math.floor(now / length_ms)
-  local function seen(back)
-    return SEEN .. generation - back
+  local sub, id_bytes, bucket_bytes = sub, BUCKET_BYTES + FINGERPRINT_BYTES, BUCKET_BYTES -- the loops read them often
+  local generation, names, buckets = math.floor(now / length_ms), {}, {}
+  for back = 0, GENERATIONS do
+    names[back + 1] = SEEN .. generation - back
   end
-  local buckets = {}
   for index = 1, count do
     local start = (index - 1) * id_bytes
-    buckets[index] = sub(text, start + 1, start + BUCKET_BYTES)
+    buckets[index] = sub(text, start + 1, start + bucket_bytes)
   end
-  local is_new_generation = call('EXISTS', seen(0)) == 0
-  local current, older = is_new_generation and {} or read_all('HMGET', seen(0), buckets), {}
-  for back = 1, GENERATIONS do
-    if call('EXISTS', seen(back)) == 1 then
-      older[#older + 1] = read_all('HMGET', seen(back), buckets)
+  local is_new_generation, current, older = true, {}, {}
+  for _, name in ipairs(existing(names)) do
+    local found = read_all('HMGET', name, buckets)
+    if name == names[1] then
+      is_new_generation, current = false, found
+    else
+      older[#older + 1] = found
     end
   end
   local added, remembered, remembered_count, is_duplicate = {}, {}, 0, {}
   for index = 1, count do
     if not is_passed[index] then
-      local bucket, fingerprint = buckets[index], sub(text, index * id_bytes - fingerprint_start, index * id_bytes)
+      local id_end = index * id_bytes
+      local bucket, fingerprint = buckets[index], sub(text, id_end - id_bytes + bucket_bytes + 1, id_end)
       local fingerprints = added[bucket] or current[index]
       local is_known = fingerprints and has_fingerprint(fingerprints, fingerprint)
       for back = 1, #older do
@@ -45,17 +47,18 @@ local function message_ids(text, count, length_ms, is_passed)
       else
         fingerprints = fingerprints and fingerprints .. fingerprint or fingerprint
         added[bucket] = fingerprints
-        remembered[remembered_count + 1], remembered[remembered_count + 2] = bucket, fingerprints
         remembered_count = remembered_count + 2
+        remembered[remembered_count - 1] = bucket
+        remembered[remembered_count] = fingerprints
       end
     end
   end
 
   local function write()
-    write_all('HSET', seen(0), remembered)
+    write_all('HSET', names[1], remembered)
     if is_new_generation then
-      call('PEXPIRE', seen(0), (GENERATIONS + 2) * length_ms)
-      call('UNLINK', seen(GENERATIONS + 1))
+      call('PEXPIRE', names[1], (GENERATIONS + 2) * length_ms)
+      call('UNLINK', SEEN .. generation - GENERATIONS - 1)
     end
   end
   return { is_duplicate = is_duplicate, write = write }

@@ -1,5 +1,5 @@
 -- Ranks: while an event waits for earlier ones, events that happened before it are put before it. How a rank is stored is in
--- lanes/records.py. Ranks are in the generation in which the wait ends. Uses clock.
+-- lanes/records.py. Ranks are in the generation in which the wait ends. Uses clock and bulk.
 local MARK, CLIENT_END, UNTIL_END = RANK_DIGITS + 1, RANK_DIGITS + 1 + CLIENT_BYTES, RANK_DIGITS + 1 + CLIENT_BYTES + TIME_DIGITS
 
 -- The key of the ranks whose waits end at this time, and its generation.
@@ -10,16 +10,9 @@ end
 
 -- The keys that exist of the generations from a time on.
 local function rank_keys(first_ms)
-  local names, existing = {}, {}
+  local names = {}
   for at = first_ms, now + LONGEST_WAIT_MS + RANK_GENERATION_MS, RANK_GENERATION_MS do
     names[#names + 1] = (rank_key(at))
   end
-  local count = call('EXISTS', unpack(names))
-  for _, name in ipairs(names) do
-    if #existing == count then -- most are later than any wait of this queue
-      break
-    end
-    existing[#existing + 1] = call('EXISTS', name) == 1 and name or nil
-  end
-  return existing
+  return existing(names)
 end
