@@ -120,7 +120,7 @@ def claim(
             listed(missing),
         )
     depths = chain.from_iterable(repeat(depth, count) for depth, count in enumerate(at_depth))
-    rows = zip(sequences, depths, attempts or repeat(b""), expired or repeat(b""), stored, strict=False)
+    rows = zip(sequences.split(), depths, attempts or repeat(b""), expired or repeat(b""), stored, strict=False)
     events = tuple(
         ClaimedEvent(
             int(sequence),

@@ -27,7 +27,7 @@ from lanes.queue import AsyncQueue, Queue
 Argument = str | bytes | int | float
 
 _PRELUDE = """\
-local base, call = KEYS[1], redis.call
+local base, call, ARGV = KEYS[1], redis.call, ARGV
 local sub, byte, char, find, format = string.sub, string.byte, string.char, string.find, string.format
 """
 _ALLOW_OOM = re.compile(r"^-- allow-oom$", re.MULTILINE)

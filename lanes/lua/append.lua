@@ -26,8 +26,11 @@
 --          they may, and had not before
 -- Clock    Redis' own.
 -- uses clock, layout, bulk, generations, cooldown, message_ids, joins, rank, newest, offered, staged, kept_ranks, insert, dead_letters, fates
+-- Lua's collector marks all scripts of the server each time. Most of what an append makes is garbage at its end, so the
+-- collector waits until there is five times as much as these, not twice as much.
+collectgarbage('setpause', 500)
 local event_count = tonumber(ARGV[7])
-local EVENTS, REST = 11, 11 + event_count
+local EVENTS = 11 -- position of the last argument before the events
 
 ---- Read and decide: which events are new ----
 
@@ -36,7 +39,7 @@ if call('HLEN', EVENT) + event_count > tonumber(ARGV[1]) then
 end
 
 local cooldown_of, join_of, replaced_by, run_of = {}, {}, {}, {}
-for at = REST + 1, #ARGV, 5 do
+for at = EVENTS + event_count + 1, #ARGV, 5 do
   local index, join, replaces, run = tonumber(ARGV[at]), ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   cooldown_of[index] = tonumber(ARGV[at + 1])
   join_of[index] = join ~= '' and join or nil
@@ -44,21 +47,20 @@ for at = REST + 1, #ARGV, 5 do
   run_of[index] = run ~= '' and run or nil
 end
 
-local ids = message_ids(ARGV[8], event_count, ARGV[2])
-local flags, fresh, count, replaced = {}, {}, 0, {}
+local ids = message_ids(ARGV[8], event_count, ARGV[2], replaced_by)
+local flag_of, fresh, count, replaced = {}, {}, 0, {} -- flag_of: without the '1' of most events
 do
-  local is_replaced = {}
+  local is_replaced, is_duplicate = {}, ids.is_duplicate
   for index = 1, event_count do
-    local dead_letter, drop = replaced_by[index], nil
+    local dead_letter, drop = replaced_by[index], is_duplicate[index]
     if dead_letter then
       drop = is_replaced[dead_letter] or call('HEXISTS', DEAD, dead_letter) == 0
       is_replaced[dead_letter] = true
       replaced[#replaced + 1] = not drop and dead_letter or nil
-    else
-      drop = ids.is_duplicate(index)
     end
-    flags[index] = drop and '0' or '1'
-    if not drop then
+    if drop then
+      flag_of[index] = '0'
+    else
       count = count + 1
       fresh[count] = index
     end
@@ -66,7 +68,7 @@ do
 end
 if count == 0 then
   call('HINCRBY', TOTAL, 'duplicates', event_count)
-  return { table.concat(flags), 0, 0, {}, 0 }
+  return { string.rep('0', event_count), 0, 0, {}, 0 }
 end
 
 ---- Read and decide: the keys of each event ----
@@ -101,6 +103,8 @@ end
 
 ---- Read and decide: the lanes ----
 
+-- The loops below assign one value at a time: several at once are copied first.
+
 -- The digests of all lanes, each once; and for each key of each event, one after the other, which lane it is.
 local digests, lane_of, lane_count = {}, {}, 0
 do
@@ -113,7 +117,8 @@ do
       if not lane then
         lane_count = lane_count + 1
         lane = lane_count
-        digests[lane], lane_by[digest] = digest, lane
+        digests[lane] = digest
+        lane_by[digest] = lane
       end
       key_count = key_count + 1
       lane_of[key_count] = lane
@@ -140,13 +145,28 @@ local function without_record(tails, tail_links)
   return missing
 end
 
--- An index of a table is cheaper than a call of char.
-local as_byte = setmetatable({}, {
-  __index = function(made, number)
-    made[number] = char(number)
-    return made[number]
-  end,
-})
+-- What is made of numbers and used again: an index of a table is cheaper than a call of a function. `start_of`: by the
+-- digits of a sequence and the number of a key, what is before the sequence in a lane and in links.
+local as_byte, as_text, start_of
+do
+  local function memo(make)
+    return setmetatable({}, {
+      __index = function(made, number)
+        made[number] = make(number)
+        return made[number]
+      end,
+    })
+  end
+  as_byte = memo(char)
+  as_text = memo(function(number)
+    return format('%d', number)
+  end)
+  start_of = memo(function(digits)
+    return memo(function(key)
+      return char(key, digits)
+    end)
+  end)
+end
 
 local has_ranks = ARGV[9] ~= ''
 local offered = offered_ranks(ARGV[9])
@@ -173,26 +193,28 @@ end
 
 while not is_sound do -- once more when a lane ends in an event without a record
   read_lanes()
-  events, ready, newly_due, cooldowns = {}, {}, 0, {}
+  events, ready, newly_due, cooldowns, link_values = {}, {}, 0, {}, {}
   ranks = no_ranks(rank_names)
   late = {} -- the first event that goes before others, and all behind it in this call
-  local late_tails, tail_ranks = {}, {} -- tail_ranks: by lane; only where ranks are compared
+  local late_tails, is_late, tail_ranks = {}, false, nil -- tail_ranks: by lane; nil where no rank is to be compared
   if has_ranks then
     local tails = {}
     for lane = 1, lane_count do
-      tails[lane] = lanes[lane] and tail_of(lanes[lane])
+      local last = lanes[lane]
+      tails[lane] = last and sub(last, 3, 2 + byte(last, 2))
     end
-    tail_ranks = read_tail_ranks(ranks, tails, lane_count)
+    -- The first of these events has the least rank, unless their order changed.
+    tail_ranks = read_tail_ranks(ranks, tails, lane_count, not offered.is_clamped and offered.at(fresh[1]))
   end
-  local links, waiting, waits_of, until_of, key, ready_count, waiting_count, value_count = {}, {}, {}, {}, 0, 0, 0, 0
+  local links, key, ready_count, link_count, value_count = {}, 0, 0, 0, 0 -- links: the new successors of events
   for i = 1, count do
     local index = fresh[i]
     local event = event_of[index] or ARGV[EVENTS + index]
     local key_count = byte(event)
-    local rank, is_late = nil, #late > 0
+    local rank, wait
     if has_ranks then
-      rank = offered.rank(index)
-      for own_key = key + 1, key + key_count do
+      rank, wait = offered.at(index)
+      for own_key = key + 1, tail_ranks and key + key_count or key do
         local other = tail_ranks[lane_of[own_key]]
         if other and other > rank and sub(other, 1, RANK_DIGITS) > sub(rank, 1, RANK_DIGITS) then
           is_late = is_late or #other > RANK_DIGITS and may_be_waiting(other)
@@ -209,58 +231,64 @@ while not is_sound do -- once more when a lane ends in an event without a record
       key = key + key_count
     else
       local name = format('%d', seq + i)
-      local name_text = as_byte[#name] .. name
-      local waits, cooldown, predecessors = 0, cooldown_of[index] or 0, ''
+      local start = start_of[#name]
+      local waits, cooldown, predecessors = 0, cooldown_of[index] or 0, nil
       for own_key = 0, key_count - 1 do
         key = key + 1
         local lane = lane_of[key]
         local last = lanes[lane]
         if last then
-          local last_key, digits = byte(last, 1, 2)
-          local last_end = 2 + digits
+          local last_key, last_end = byte(last, 1, 2)
+          last_end = last_end + 2
           if lengths[lane] then
             lengths[lane] = lengths[lane] + 1
           elseif #last > last_end then -- as it was read
             local first_end = last_end + 1 + byte(last, last_end + 1)
             first_of[lane], lengths[lane] = sub(last, last_end + 1, first_end), sub(last, first_end + 1) + 1
           else
-            first_of[lane], lengths[lane] = sub(last, 2), 2
+            first_of[lane] = sub(last, 2)
+            lengths[lane] = 2
           end
           local before = sub(last, 3, last_end)
-          links[before] = (links[before] or '') .. as_byte[last_key] .. name_text
+          links[before] = (links[before] or '') .. start[last_key] .. name
           waits = waits + 1
-          predecessors = has_ranks and predecessors .. sub(last, 2, last_end)
-        else
-          predecessors = has_ranks and predecessors .. '\0'
+          if has_ranks then
+            local before_text = sub(last, 2, last_end)
+            predecessors = predecessors and predecessors .. before_text or before_text
+          end
+        elseif has_ranks then
+          predecessors = predecessors and predecessors .. '\0' or '\0'
         end
-        lanes[lane] = as_byte[own_key] .. name_text
+        lanes[lane] = start[own_key] .. name
       end
-      events[value_count + 1], events[value_count + 2] = name, now_text .. event
       value_count = value_count + 2
+      events[value_count - 1] = name
+      events[value_count] = now_text .. event
       local due, until_text = now, NO_WAIT
       if has_ranks then
-        local wait = offered.wait(index)
         local own_cooldown = wait.is_ranked and cooldown or 0
         if own_cooldown > 0 then
           rank = sub(rank, 1, RANK_DIGITS) .. 'c' .. sub(rank, MARK + 1)
         end
-        local stored = rank .. wait.text .. predecessors
-        for own_key = key - key_count + 1, key do
+        local stored = rank .. wait.text .. (predecessors or '')
+        for own_key = key - key_count + 1, tail_ranks and key or 0 do
           tail_ranks[lane_of[own_key]] = stored
         end
         keep_rank(ranks, name, stored, wait.at, own_cooldown)
         due, until_text = wait.at, wait.text
       end
       if waits > 0 then
-        waiting_count = waiting_count + 1
-        waiting[waiting_count], waits_of[waiting_count], until_of[waiting_count] = name, waits, until_text
+        link_count = link_count + 2
+        link_values[link_count - 1] = name
+        link_values[link_count] = as_byte[waits] .. until_text
       else
         if cooldown > 0 or cooling then
           due = math.max(due, due_as_head(keys_of(event), cooldown, cooling, ARGV[4], run_of[index]))
         end
         newly_due = newly_due + (due == now and 1 or 0)
-        ready[ready_count + 1], ready[ready_count + 2] = due == now and now_text or due, name
         ready_count = ready_count + 2
+        ready[ready_count - 1] = due == now and now_text or due
+        ready[ready_count] = name
       end
       if cooldown > 0 then
         cooldowns[#cooldowns + 1] = name
@@ -269,11 +297,11 @@ while not is_sound do -- once more when a lane ends in an event without a record
     end
   end
 
-  link_values = {}
-  for i = 1, waiting_count do
-    local name = waiting[i]
-    link_values[2 * i - 1], link_values[2 * i] = name, as_byte[waits_of[i]] .. until_of[i] .. (links[name] or '')
-    links[name] = nil
+  for at = 1, link_count, 2 do
+    local successors = links[link_values[at]]
+    if successors then
+      link_values[at + 1], links[link_values[at]] = link_values[at + 1] .. successors, nil
+    end
   end
   local linked = {} -- the others that have a successor now
   for name in pairs(links) do
@@ -304,22 +332,23 @@ local lane_values, hot_values, lane_value_count = {}, {}, 0
 for lane = 1, lane_count do
   local value, length = lanes[lane], lengths[lane]
   if value and length then
-    value = value .. first_of[lane] .. format('%d', length)
+    value = value .. first_of[lane] .. as_text[length]
     if length >= HOT_LENGTH then
       hot_values[#hot_values + 1] = length
       hot_values[#hot_values + 1] = digests[lane]
     end
   end
   if value then -- else only late events have this key
-    lane_values[lane_value_count + 1], lane_values[lane_value_count + 2] = digests[lane], value
     lane_value_count = lane_value_count + 2
+    lane_values[lane_value_count - 1] = digests[lane]
+    lane_values[lane_value_count] = value
   end
 end
 
 ---- Decide: the events that go before others ----
 
 -- What was decided so far is staged, since they go before those of this call too.
-local flag_of, not_ready = {}, {}
+local not_ready, reordered = {}, 0
 local function insert_late()
   stage(LANE, lane_values)
   stage(LINKS, link_values)
@@ -338,7 +367,7 @@ local function insert_late()
   for _, i in ipairs(late) do
     local index, name = fresh[i], format('%d', seq + i)
     local event, cooldown = event_of[index] or ARGV[EVENTS + index], cooldown_of[index] or 0
-    local rank, wait = offered.rank(index), offered.wait(index)
+    local rank, wait = offered.at(index)
     local inserted = {
       name = name,
       record = now_text .. event,
@@ -350,7 +379,9 @@ local function insert_late()
       kept_until_ms = math.max(wait.at, now + math.min(cooldown, LONGEST_WAIT_MS)),
     }
     local went_before, waits, long = insert(ranks, due_of, inserted)
-    flag_of[index] = went_before and '2' or nil
+    if went_before then
+      flag_of[index], reordered = '2', reordered + 1
+    end
     if cooldown > 0 then
       put(COOLDOWN, name, cooldown_text(cooldown, run_of[index]))
     end
@@ -378,9 +409,6 @@ end
 if #late > 0 then
   insert_late()
 end
-for index, flag in pairs(flag_of) do
-  flags[index] = flag
-end
 
 ---- Decide: the fates ----
 
@@ -400,24 +428,31 @@ do
   end
 end
 
-local lanes_are_new, links_are_new = call('EXISTS', LANE) == 0, call('EXISTS', LINKS) == 0
-local due_count = call('ZCOUNT', READY, '-inf', now_text) + newly_due
-local open_claims = call('ZCARD', CLAIMS)
-local wanted = math.min(math.ceil(due_count / ARGV[3]) - open_claims, MOST_WAKEUPS)
--- One that is due soon needs a deliverer that waits for it.
-wanted = math.max(wanted, #ready > 0 and open_claims == 0 and 1 or 0)
+-- Redis keeps a small key as a list that is searched from its start, which is slow for hundreds of values a call; one
+-- long value makes a table of it. Claims empty READY again and again: there it is worth it for many events.
+local is_list = {}
+for key, values in pairs({ [LANE] = lane_values, [LINKS] = link_values, [READY] = ready }) do
+  is_list[key] = #values > (key == READY and 64 or 0) and call('EXISTS', key) == 0
+end
+
+local wanted
+do
+  local due_count, open_claims = call('ZCOUNT', READY, '-inf', now_text) + newly_due, call('ZCARD', CLAIMS)
+  wanted = math.min(math.ceil(due_count / ARGV[3]) - open_claims, MOST_WAKEUPS)
+  -- One that is due soon needs a deliverer that waits for it.
+  wanted = math.max(wanted, #ready > 0 and open_claims == 0 and 1 or 0)
+end
 
 ---- Write ----
 
--- Redis keeps a small hash as a list that is searched from its start, which is slow for hundreds of fields a call; one
--- long value makes a table of it.
-local function write_table(key, values, is_new)
-  if #values > 0 and is_new then
-    call('HSET', key, 'table', string.rep('-', 65))
-    write_all('HSET', key, values)
-    call('HDEL', key, 'table')
-  else
-    write_all('HSET', key, values)
+local function write_table(write, remove, key, values)
+  local long = string.rep('-', 65)
+  if is_list[key] then
+    call(write, key, write == 'ZADD' and 0 or long, long)
+  end
+  write_all(write, key, values)
+  if is_list[key] then
+    call(remove, key, long)
   end
 end
 
@@ -436,26 +471,22 @@ end
 call('INCRBY', SEQ, count)
 keep_newest()
 if #late == 0 then
-  write_table(LANE, lane_values, lanes_are_new)
-  write_table(LINKS, link_values, links_are_new)
+  write_table('HSET', 'HDEL', LANE, lane_values)
+  write_table('HSET', 'HDEL', LINKS, link_values)
   write_all('HSET', COOLDOWN, cooldowns)
 end
 for key, values in pairs(ranks.values) do
   write_all('HSET', key, #late == 0 and values or {})
   call('PEXPIREAT', key, values.expires_at_ms)
 end
-write_all('ZADD', READY, ready)
+write_table('ZADD', 'ZREM', READY, ready)
 write_all('ZADD', HOT, hot_values)
 if call('HINCRBY', AGE, time[1], count) == count then
   call('ZADD', AGES, time[1], time[1])
 end
 call('HINCRBY', TOTAL, 'accepted', count)
 fates.write()
-if next(flag_of) then
-  local reordered = 0
-  for _ in pairs(flag_of) do
-    reordered = reordered + 1
-  end
+if reordered > 0 then
   call('HINCRBY', TOTAL, 'reordered', reordered)
 end
 if count < event_count then
@@ -477,4 +508,10 @@ end
 ---- Wake ----
 
 local wake = wanted > 0 and call('SET', WAKEUP, '1', 'PX', WAKEUP_MS, 'NX')
-return { table.concat(flags), wake and wanted or 0, seq + count, missing, fan_in and fan_in.crowded() or 0 }
+local flags = string.rep('1', event_count)
+if next(flag_of) then
+  flags = string.gsub(flags, '()1', function(index)
+    return flag_of[index]
+  end)
+end
+return { flags, wake and wanted or 0, seq + count, missing, fan_in and fan_in.crowded() or 0 }

@@ -18,8 +18,8 @@
 -- ARGV[10] how many claims share what is due where chains are long
 --
 -- Returns  {due, wake, how many events at each depth, sequences, records, attempts, expired claims, missing}: the middle
---          four one per event, by depth; but attempts and expired claims (a line for each) are empty when no event has
---          any. due: ms until there may be something to claim when nothing was claimed, -1 when there is no event; wake:
+--          four one per event, by depth; but sequences are one text, with a space between two, and attempts and expired
+--          claims (a line for each) are empty when no event has any. due: ms until there may be something to claim when nothing was claimed, -1 when there is no event; wake:
 --          how many more deliverers to request; missing: events that were set aside because they have no record
 -- The more of an event's claims expired, the fewer events may share its next one: 50, 5, then it is claimed alone. So a
 -- poison message is told from the events around it, and they are delivered. Threads of one process die together, so of the
@@ -48,7 +48,7 @@ if #due == 0 or wait > 0 then
   if ARGV[6] ~= '0' then
     call('SET', WAKEUP, '1', 'PX', ARGV[6])
   end
-  return { wait, 0, {}, {}, {}, {}, {}, {} }
+  return { wait, 0, {}, '', {}, {}, {}, {} }
 end
 local due_count = call('ZCOUNT', READY, '-inf', now)
 
@@ -84,6 +84,7 @@ end
 local claimed, records, attempts, expired_claims, missing = {}, {}, {}, {}, {}
 local bytes, taken_count, allowed = 0, 0, most_events
 local function take(names)
+  local claimed, records, bytes_before, count_before = claimed, records, bytes, taken_count -- the loop reads its own ones
   local found = call('HMGET', EVENT, unpack(names))
   local tried = some_attempts and call('HMGET', ATTEMPTS, unpack(names))
   local expired = some_expired and call('HMGET', EXPIRED_CLAIMS, unpack(names))
@@ -91,17 +92,21 @@ local function take(names)
   for i = 1, #names do
     local record = found[i]
     if record then
-      local expired_count = expired and count(expired[i]) or 0
-      local bytes_then, count_then = bytes + #record, taken_count + 1
+      local bytes_then, count_then, is_passed_over = bytes_before + #record, count_before + 1, false
       if count_then > 1 and (bytes_then > most_bytes or count_then > allowed) then
         allowed = 0
         break
       end
-      local share = MAY_SHARE[expired_count] or 1
-      if count_then <= share and (expired_count < ALONE or not another_is_alone()) then
-        allowed = share < allowed and share or allowed
-        bytes, taken_count = bytes_then, count_then
-        claimed[count_then], records[count_then] = names[i], record
+      if expired then
+        local expired_count = count(expired[i])
+        local share = MAY_SHARE[expired_count] or 1
+        is_passed_over = count_then > share or expired_count >= ALONE and another_is_alone()
+        allowed = is_passed_over and allowed or math.min(share, allowed)
+      end
+      if not is_passed_over then
+        bytes_before, count_before = bytes_then, count_then
+        claimed[count_then] = names[i]
+        records[count_then] = record
         if tried then
           attempts[count_then] = tried[i] or ''
         end
@@ -113,6 +118,7 @@ local function take(names)
       missing[#missing + 1] = names[i]
     end
   end
+  bytes, taken_count = bytes_before, count_before
   return { unpack(claimed, first, taken_count) }
 end
 
@@ -126,8 +132,9 @@ local function read_links_of(names)
   if #names > 0 then
     local found = call('HMGET', LINKS, unpack(names))
     for i = 1, #names do
-      if found[i] then
-        links_of[names[i]] = found[i]
+      local links = found[i]
+      if links then
+        links_of[names[i]] = links
       end
     end
   end
@@ -135,24 +142,27 @@ end
 
 -- Return the successors of these events that wait for no event outside this claim, nor for earlier ones that may come.
 local function successors(names)
+  local sub, byte, links_of, unmet = sub, byte, links_of, unmet
   local behind, unknown, met = {}, {}, {}
   for i = 1, #names do
     local links, at = links_of[names[i]], FIRST_SUCCESSOR
-    while links and at < #links do
-      local digits = byte(links, at + 1)
-      local successor = sub(links, at + 2, at + 1 + digits)
+    local links_end = links and #links or 0
+    while at < links_end do
+      local next_at = at + 2 + byte(links, at + 1)
+      local successor = sub(links, at + 2, next_at - 1)
       behind[#behind + 1] = successor
       if not unmet[successor] then
         unmet[successor] = 0
         unknown[#unknown + 1] = successor
       end
-      at = at + 2 + digits
+      at = next_at
     end
   end
   read_links_of(unknown)
   for i = 1, #unknown do
-    local links = links_of[unknown[i]]
-    unmet[unknown[i]] = links and byte(links) or math.huge
+    local successor = unknown[i]
+    local links = links_of[successor]
+    unmet[successor] = links and byte(links) or math.huge
   end
   for i = 1, #behind do
     local successor = behind[i]
@@ -284,7 +294,7 @@ if #missing > 0 then
   call('HINCRBY', TOTAL, 'missing', missing_count)
 end
 if taken_count == 0 then
-  return { #missing > 0 and 0 or -1, 0, {}, {}, {}, {}, {}, missing }
+  return { #missing > 0 and 0 or -1, 0, {}, '', {}, {}, {}, missing }
 end
 if some_expired or #missing > 0 then
   call('ZREM', READY, unpack(claimed, 1, ready_taken))
@@ -302,4 +312,4 @@ call('ZADD', CLAIMS, now + ARGV[2], claim_id)
 ---- Wake ----
 
 local wake = wanted > 0 and call('SET', WAKEUP, '1', 'PX', WAKEUP_MS, 'NX')
-return { -1, wake and wanted or 0, at_depth, claimed, records, attempts, expired_claims, missing }
+return { -1, wake and wanted or 0, at_depth, table.concat(claimed, ' '), records, attempts, expired_claims, missing }

@@ -33,8 +33,8 @@ end
 local named, failure_of, blocking, released = {}, {}, {}, {}
 local first, last = section(1)
 local finishing_count = last - first + 1
-for at = first, last do
-  named[at - first + 1] = ARGV[at]
+for i = 1, finishing_count do
+  named[i] = ARGV[first + i - 1]
 end
 local groups, fate_names = ARGV[position], fates.names(ARGV[position + 1])
 position = position + 2
@@ -54,15 +54,21 @@ for at = first, last, 4 do
 end
 
 local are_owned, lost, is_lost = read_all('SMISMEMBER', owned, named), {}, {}
-local finishing, count, positions = {}, 0, {} -- positions: among those that were given
 for i = 1, #named do
   if are_owned[i] == 0 then
     lost[#lost + 1], is_lost[named[i]] = named[i], true
-  elseif i <= finishing_count then
-    count = count + 1
-    finishing[count], positions[count] = named[i], i
   end
 end
+local finishing, positions = named, {} -- positions: among those that were given, where some are lost
+if #lost > 0 or #named > finishing_count then
+  finishing = {}
+  for i = 1, finishing_count do
+    if are_owned[i] == 1 then
+      finishing[#finishing + 1], positions[#finishing + 1] = named[i], i
+    end
+  end
+end
+local count = #finishing
 
 ---- Decide: the fates, where they are not as they were given ----
 
@@ -72,7 +78,7 @@ local function is_sent(name)
   return sub(name, 1, 7) == '["sent"'
 end
 local function fate_name(i)
-  local name = fates.name_at(fate_names, groups, positions[i])
+  local name = fates.name_at(fate_names, groups, positions[i] or i)
   if is_sent(name) then
     return name
   end

@@ -239,6 +239,17 @@ def test_an_event_goes_before_one_that_another_of_its_call_went_before(client: r
     assert [name for name in delivered(client, 4) if name != "bob"] == ["first", "second", "last"]
 
 
+def test_events_of_one_call_that_happen_later_than_now_are_ordered_by_their_ties(
+    client: redis.Redis, sender: Sender
+) -> None:
+    later_ms = 100_000  # both count as of now
+    first = sender.event("1", "a", at=later_ms, tie=records.tie(9, 9, 9))
+    second = sender.event("2", "a", at=later_ms + 1, tie=records.tie(1, 1, 1))
+
+    assert sender.send(first, second).results == ("accepted", "reordered")
+    assert delivered(client, 2) == ["2", "1"]
+
+
 def test_an_event_is_erased_that_is_ahead_of_where_a_search_came(client: redis.Redis, sender: Sender) -> None:
     sender.send(sender.event("kept", "sue", at=100), sender.event("last", "sue", "tom", at=200))
     sender.send(sender.event("first", "sue", "bob", at=0))

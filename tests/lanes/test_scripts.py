@@ -29,7 +29,7 @@ VERBS = [file for file in FILES if file.parent.name == "lua"]
 def test_a_script_begins_with_the_pieces_and_the_names_that_it_uses() -> None:
     text = scripts.load("lanes", "extend").text
 
-    assert text.startswith("#!lua flags=allow-oom\nlocal base, call = KEYS[1], redis.call\n")
+    assert text.startswith("#!lua flags=allow-oom\nlocal base, call, ARGV = KEYS[1], redis.call, ARGV\n")
     assert "local CLAIMS = base .. ':claims'\n" in text
     assert "local now = " in text
     assert "READY" not in text

@@ -18,8 +18,9 @@ class Mutant(NamedTuple):
 
 
 _RANK: Final = [
-    Mutant("lib/rank.lua", "if call('EXISTS', unpack(names)) > 0 then", "if call('EXISTS', unpack(names)) > 1 then"),
-    Mutant("lib/rank.lua", "call('EXISTS', name) == 1 and name", "call('EXISTS', name) == 0 and name"),
+    Mutant("lib/bulk.lua", "#found < count and call('EXISTS', name) == 1", "#found + 1 < count and call('EXISTS', name) == 1"),
+    Mutant("lib/bulk.lua", "#found < count and call('EXISTS', name) == 1", "#found < count and call('EXISTS', name) == 0"),
+    Mutant("lib/bulk.lua", "return count < #names and found or names", "return names"),
     Mutant("lib/rank.lua", "now + LONGEST_WAIT_MS + RANK_GENERATION_MS, RANK", "now, RANK"),
 ]
 
@@ -53,7 +54,9 @@ _KEPT: Final = [
     Mutant("lib/kept_ranks.lua", "math.max(until_ms, now + math.min(cooldown, LONGEST_WAIT_MS))", "until_ms"),
     Mutant("lib/kept_ranks.lua", "    ranks.stored[name] = stored\n", ""),
     Mutant("lib/kept_ranks.lua", "for at = 1, #values, 2 do", "for at = 1, 0, 2 do"),
-    Mutant("lib/kept_ranks.lua", "tail and (ranks.stored[tail] or at_most[tail])", "tail and ranks.stored[tail]"),
+    Mutant("lib/kept_ranks.lua", "tail and (stored[tail] or at_most[tail])", "tail and stored[tail]"),
+    Mutant("lib/kept_ranks.lua", "(stored[tail] or at_most[tail]) > least", "(stored[tail] or '') > least"),
+    Mutant("lib/kept_ranks.lua", "(stored[tail] or at_most[tail]) > least", "(stored[tail] or at_most[tail]) < least"),
     Mutant("lib/kept_ranks.lua", "== 'c' or tonumber(sub(stored, CLIENT_END + 1, UNTIL_END)) > now", "== 'c'"),
     Mutant("lib/kept_ranks.lua", "== 'c' or tonumber(sub(stored, CLIENT_END + 1, UNTIL_END)) > now", "~= 'c'"),
     Mutant("lib/kept_ranks.lua", "UNTIL_END)) > now\nend", "UNTIL_END)) < now\nend"),
@@ -153,7 +156,9 @@ _INSERT: Final = [
 
 _APPEND: Final = [
     Mutant("append.lua", "has_ranks = ARGV[9] ~= ''", "has_ranks = ARGV[9] == ''"),
-    Mutant("append.lua", "rank, is_late = nil, #late > 0", "rank, is_late = nil, false"),
+    Mutant("append.lua", "    local rank, wait\n    if has_ranks", "    local rank, wait\n    is_late = false\n    if has_ranks"),
+    Mutant("append.lua", "not offered.is_clamped and offered.at(fresh[1])", "offered.at(fresh[1])"),
+    Mutant("append.lua", "not offered.is_clamped and offered.at(fresh[1])", "offered.at(fresh[count])"),
     Mutant(
         "append.lua",
         "other > rank and sub(other, 1, RANK_DIGITS) > sub(rank, 1, RANK_DIGITS)",
@@ -196,10 +201,10 @@ _APPEND: Final = [
     Mutant("append.lua", "tail_ranks[lane_of[own_key]] = stored", "tail_ranks[lane_of[own_key]] = tail_ranks[0]"),
     Mutant("append.lua", "due, until_text = wait.at, wait.text", "due, until_text = now, wait.text"),
     Mutant("append.lua", "due, until_text = wait.at, wait.text", "due, until_text = wait.at, NO_WAIT"),
-    Mutant("append.lua", "      if waits > 0 then\n        waiting_count", "      if true then\n        waiting_count"),
+    Mutant("append.lua", "      if waits > 0 then\n        link_count", "      if true then\n        link_count"),
     Mutant("append.lua", "newly_due + (due == now and 1 or 0)", "newly_due + 0"),
     Mutant("append.lua", "newly_due + (due == now and 1 or 0)", "newly_due + 1"),
-    Mutant("append.lua", "= due == now and now_text or due, name", "= now_text, name"),
+    Mutant("append.lua", "= due == now and now_text or due", "= now_text"),
     Mutant("append.lua", "mark = cooldown > 0 and wait.is_ranked and 'c'", "mark = cooldown > 0 and 'c'"),
     Mutant("append.lua", "mark = cooldown > 0 and wait.is_ranked and 'c'", "mark = false and 'c'"),
     Mutant("append.lua", "mark = cooldown > 0 and wait.is_ranked and 'c'", "mark = wait.is_ranked and 'c'"),
@@ -208,7 +213,7 @@ _APPEND: Final = [
         "kept_until_ms = math.max(wait.at, now + math.min(cooldown, ",
         "kept_until_ms = math.max(wait.at, math.min(cooldown, ",
     ),
-    Mutant("append.lua", "flag_of[index] = went_before and '2' or nil", "flag_of[index] = '2'"),
+    Mutant("append.lua", "if went_before then", "if true then"),
     Mutant("append.lua", "    if cooldown > 0 then\n      put(COOLDOWN", "    if false then\n      put(COOLDOWN"),
     Mutant("append.lua", "if waits == 0 then\n      local due", "if true then\n      local due"),
     Mutant("append.lua", "if waits == 0 then\n      local due", "if waits > 0 then\n      local due"),

@@ -15,6 +15,17 @@ local function read_all(command, key, names)
   return found
 end
 
+-- Those of these keys that exist. Often all of them do, or only the first ones.
+local function existing(names)
+  local found, count = {}, call('EXISTS', unpack(names))
+  for _, name in ipairs(count < #names and names or {}) do
+    if #found < count and call('EXISTS', name) == 1 then
+      found[#found + 1] = name
+    end
+  end
+  return count < #names and found or names
+end
+
 local function write_all(command, key, values)
   for first = 1, #values, ARGUMENTS do
     call(command, key, unpack(values, first, math.min(first + ARGUMENTS - 1, #values)))

@@ -92,7 +92,7 @@ do
       if open == 0 and sum == 0 then
         call('HDEL', OPEN, hour, hour .. ' sum')
         call('EXPIRE', FATES .. hour, kept_s)
-      elseif changed.open > 0 then
+      elseif changed.open > 0 and changed.open == open then -- it had none
         call('PERSIST', FATES .. hour)
       end
     end

@@ -53,6 +53,7 @@ end
 -- cooldowns of one key may last; `groups`: '' or which name of its fate each has, see fates.lua.
 local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms, groups)
   local sub, byte, DIGEST_BYTES, KEY_COUNT = sub, byte, DIGEST_BYTES, KEY_COUNT -- the loop reads its own ones quicker
+  local digest_end = DIGEST_BYTES - 1
   local records, links_of = read_all('HMGET', EVENT, names), read_all('HMGET', LINKS, names)
   local some_cooldown, some_failures = call('EXISTS', COOLDOWN) == 1, next(failure_of) ~= nil
   local cooldown_of = some_cooldown and read_all('HMGET', COOLDOWN, names) or {}
@@ -60,12 +61,19 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms, gr
   local event_count, finished_count = call('HLEN', EVENT), 0
   local finished, buried, missing, ages = {}, {}, {}, {}
   local sums, ages_of, some_groups = {}, {}, groups ~= '' -- by second of acceptance; ages_of: by group
+  local second_before, age, sum = nil, 0, 0 -- what ages and sums lack yet
+  local function add_age()
+    if second_before then
+      ages[second_before] = (ages[second_before] or 0) + age
+      sums[second_before] = (sums[second_before] or 0) + sum
+    end
+  end
   local with_cooldown = {}
   local successors, passed = {}, {} -- passed: the lanes that were passed on to each that has not finished itself
-  -- The lanes that had several events and lost some, by number: digest, head now or false, how many left it.
-  local digests, heads, left, lane_by, lane_count = {}, {}, {}, {}, 0
+  -- The lanes that had several events and lost some; by digest, the head now or false, and how many left it.
+  local digests, heads, left = {}, {}, {}
   local empty_lanes, empty_count = {}, 0
-  local without_links, own_lanes = {}, {} -- own_lanes: of the event at hand, by the number of its key
+  local without_links, own_digests = {}, {} -- own_digests: of the event at hand, by the number of its key
   -- Most predecessors have a smaller sequence, so one round finishes all. An event that was put before an earlier one has
   -- not: what waits for it finishes in the next round.
   local todo, blocked = nil, nil
@@ -88,17 +96,19 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms, gr
           local own, run = read_cooldown(cooldown)
           with_cooldown[#with_cooldown + 1] = { record = record, own = own, run = run }
         end
+        local digest_at = KEY_COUNT + 1
         for key = 0, byte(record, KEY_COUNT) - 1 do
-          local at = KEY_COUNT + 1 + key * DIGEST_BYTES
-          local digest = sub(record, at, at + DIGEST_BYTES - 1)
+          local digest = sub(record, digest_at, digest_at + digest_end)
+          digest_at = digest_at + DIGEST_BYTES
           if links then
-            local lane = lane_by[digest]
-            if not lane then
-              lane_count = lane_count + 1
-              lane = lane_count
-              digests[lane], left[lane], lane_by[digest] = digest, 0, lane
+            local left_before = left[digest]
+            if not left_before then
+              digests[#digests + 1] = digest
+              left_before = 0
             end
-            heads[lane], left[lane], own_lanes[key] = false, left[lane] + 1, lane
+            left[digest] = left_before + 1
+            heads[digest] = false
+            own_digests[key] = digest
           else -- it was alone
             empty_count = empty_count + 1
             empty_lanes[empty_count] = digest
@@ -113,15 +123,19 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms, gr
             if not passed_so_far then
               successors[#successors + 1] = successor
             end
-            heads[own_lanes[key]], passed[successor] = successor, (passed_so_far or 0) + 1
+            heads[own_digests[key]] = successor
+            passed[successor] = (passed_so_far or 0) + 1
             at = at + 2 + digits
           end
           passed[name] = nil
           without_links[#without_links + 1] = name
         end
         local second = sub(record, 1, 10)
-        ages[second] = (ages[second] or 0) + 1
-        sums[second] = (sums[second] or 0) + name
+        if second ~= second_before then -- most are of the second of the one before
+          add_age()
+          second_before, age, sum = second, 0, 0
+        end
+        age, sum = age + 1, sum + name
         if some_groups then
           local high, low = byte(groups, 2 * i - 1, 2 * i)
           local of_group = ages_of[256 * high + low] or {}
@@ -136,27 +150,28 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms, gr
     end
     todo = blocked
   until #blocked == 0 or finished_count == finished_before
+  add_age()
   for at = 1, #blocked do
     blocked[at] = names[blocked[at]]
   end
 
-  local lane_values, long_lanes, long_digests, cold = {}, {}, {}, {}
-  for lane = 1, lane_count do
-    if heads[lane] then
-      long_lanes[#long_lanes + 1] = lane
-      long_digests[#long_digests + 1] = digests[lane]
+  local lane_values, long_digests, cold = {}, {}, {}
+  for i = 1, #digests do
+    local digest = digests[i]
+    if heads[digest] then
+      long_digests[#long_digests + 1] = digest
     else
       empty_count = empty_count + 1
-      empty_lanes[empty_count] = digests[lane]
-      if left[lane] >= HOT_LENGTH then
-        cold[#cold + 1] = digests[lane]
+      empty_lanes[empty_count] = digest
+      if left[digest] >= HOT_LENGTH then
+        cold[#cold + 1] = digest
       end
     end
   end
   for i, text in ipairs(read_all('HMGET', LANE, long_digests)) do
-    local lane, digest, tail_end = long_lanes[i], long_digests[i], 2 + byte(text, 2)
+    local digest, tail_end = long_digests[i], 2 + byte(text, 2)
     local length = tonumber(sub(text, tail_end + 2 + byte(text, tail_end + 1)))
-    local remaining, head = length - left[lane], heads[lane]
+    local remaining, head = length - left[digest], heads[digest]
     lane_values[2 * i - 1] = digest
     lane_values[2 * i] = sub(text, 1, tail_end)
       .. (remaining > 1 and char(#head) .. head .. format('%d', remaining) or '')
@@ -265,11 +280,12 @@ end
 -- be, in one text for one of 16 parts of all keys, `DIGEST TIME` after `DIGEST TIME`. A key that all events wait for anyway
 -- needs no time.
 local function write_finished_at(finish, cooldown_ms, generation)
-  local shards, cools_all = {}, finish.cooling.cools_all
+  local byte, SHARDS, shards, cools_all = byte, SHARDS, {}, finish.cooling.cools_all
+  local some_cool_all = next(cools_all) ~= nil
   for _, digests in ipairs({ finish.empty_lanes, finish.long_digests }) do
     for i = 1, #digests do
       local digest = digests[i]
-      if not cools_all[digest] then
+      if not (some_cool_all and cools_all[digest]) then
         local shard = byte(digest) % SHARDS
         local entries = shards[shard]
         if entries then

@@ -11,20 +11,22 @@ local function no_ranks(names)
 end
 
 local function read_ranks(ranks, events)
+  local stored, key_of = ranks.stored, ranks.key_of
   for at = #ranks.names, 1, -1 do -- most wait as long as others, so the last ones are in the last generation
     local key, others = ranks.names[at], {}
     local found = read_all('HMGET', key, events)
     for i = 1, #events do
-      if found[i] then
-        ranks.stored[events[i]], ranks.key_of[events[i]] = found[i], key
+      local event, rank = events[i], found[i]
+      if rank then
+        stored[event], key_of[event] = rank, key
       else
-        others[#others + 1] = events[i]
+        others[#others + 1] = event
       end
     end
     events = others
   end
   for i = 1, #events do
-    ranks.stored[events[i]] = false
+    stored[events[i]] = false
   end
   return events
 end
@@ -36,9 +38,10 @@ local function rank_at_most(record)
   return accepted and (accepted > now_text and now_text or accepted) .. LATEST or ''
 end
 
--- Return the ranks of the last events of lanes, by lane: as they are stored, else what they are at most.
-local function read_tail_ranks(ranks, tails, lane_count)
-  local asked, is_asked = {}, {}
+-- Return the ranks of the last events of lanes, by lane: as they are stored, else what they are at most. When none is
+-- greater than `least`, return nil instead; not so without `least`. `tails`: false where a lane has no event.
+local function read_tail_ranks(ranks, tails, lane_count, least)
+  local asked, is_asked, stored = {}, {}, ranks.stored
   for lane = 1, lane_count do
     local tail = tails[lane]
     if tail and not is_asked[tail] then
@@ -46,14 +49,18 @@ local function read_tail_ranks(ranks, tails, lane_count)
       asked[#asked + 1] = tail
     end
   end
-  local unranked, at_most = read_ranks(ranks, asked), {}
+  local unranked, at_most, is_any_greater = read_ranks(ranks, asked), {}, not least
   for i, record in ipairs(read_all('HMGET', EVENT, unranked)) do
     at_most[unranked[i]] = rank_at_most(record)
   end
-  local rank_of = {}
-  for lane = 1, lane_count do
+  for i = 1, #asked do
+    local tail = asked[i]
+    is_any_greater = is_any_greater or (stored[tail] or at_most[tail]) > least
+  end
+  local rank_of = is_any_greater and {} or nil
+  for lane = 1, is_any_greater and lane_count or 0 do
     local tail = tails[lane]
-    rank_of[lane] = tail and (ranks.stored[tail] or at_most[tail])
+    rank_of[lane] = tail and (stored[tail] or at_most[tail])
   end
   return rank_of
 end
@@ -61,7 +68,8 @@ end
 local function values_until(ranks, kept_until_ms)
   local values = ranks.values_until[kept_until_ms]
   if not values then
-    local key, expires_at_ms = rank_key(kept_until_ms)
+    local key, generation = rank_key(kept_until_ms)
+    local expires_at_ms = format('%d', (generation + 3) * RANK_GENERATION_MS)
     values = ranks.values[key] or { key = key, expires_at_ms = expires_at_ms, count = 0 }
     ranks.values_until[kept_until_ms], ranks.values[key] = values, values
   end
@@ -74,7 +82,9 @@ local function keep_rank(ranks, name, stored, until_ms, cooldown)
     local values = cooldown == 0 and ranks.values_until[until_ms]
       or values_until(ranks, math.max(until_ms, now + math.min(cooldown, LONGEST_WAIT_MS)))
     local count = values.count
-    values[count + 1], values[count + 2], values.count = name, stored, count + 2
+    values[count + 1] = name
+    values[count + 2] = stored
+    values.count = count + 2
   else
     ranks.stored[name] = stored
   end

@@ -9,52 +9,56 @@ local function has_fingerprint(fingerprints, fingerprint)
   return at
 end
 
--- `text`: bucket and fingerprint of each message id; `length_ms`: of a generation. Return {is_duplicate, write}: whether
--- the id of an event, by index, was appended before, in this call too; and what writes those that were not.
-local function message_ids(text, count, length_ms)
-  local generation = math.floor(now / length_ms)
-  local function seen(back)
-    return SEEN .. generation - back
+-- `text`: bucket and fingerprint of each message id; `length_ms`: of a generation; `is_passed`: the events, by index, whose
+-- ids are neither compared nor remembered. Return {is_duplicate, write}: the events whose id was appended before, in this
+-- call too; and what writes the other ids.
+local function message_ids(text, count, length_ms, is_passed)
+  local sub, id_bytes, bucket_bytes = sub, BUCKET_BYTES + FINGERPRINT_BYTES, BUCKET_BYTES -- the loops read them often
+  local generation, names, buckets = math.floor(now / length_ms), {}, {}
+  for back = 0, GENERATIONS do
+    names[back + 1] = SEEN .. generation - back
   end
-  local buckets = {}
   for index = 1, count do
-    local start = (index - 1) * (BUCKET_BYTES + FINGERPRINT_BYTES)
-    buckets[index] = sub(text, start + 1, start + BUCKET_BYTES)
+    local start = (index - 1) * id_bytes
+    buckets[index] = sub(text, start + 1, start + bucket_bytes)
   end
-  local is_new_generation = call('EXISTS', seen(0)) == 0
-  local current, older = is_new_generation and {} or read_all('HMGET', seen(0), buckets), {}
-  for back = 1, GENERATIONS do
-    if call('EXISTS', seen(back)) == 1 then
-      older[#older + 1] = read_all('HMGET', seen(back), buckets)
+  local is_new_generation, current, older = true, {}, {}
+  for _, name in ipairs(existing(names)) do
+    local found = read_all('HMGET', name, buckets)
+    if name == names[1] then
+      is_new_generation, current = false, found
+    else
+      older[#older + 1] = found
     end
   end
-  local added, remembered, remembered_count = {}, {}, 0
-
-  local function is_duplicate(index)
-    local id_end = index * (BUCKET_BYTES + FINGERPRINT_BYTES)
-    local bucket, fingerprint = buckets[index], sub(text, id_end - FINGERPRINT_BYTES + 1, id_end)
-    for back = 1, #older do
-      local fingerprints = older[back][index]
-      if fingerprints and has_fingerprint(fingerprints, fingerprint) then
-        return true
+  local added, remembered, remembered_count, is_duplicate = {}, {}, 0, {}
+  for index = 1, count do
+    if not is_passed[index] then
+      local id_end = index * id_bytes
+      local bucket, fingerprint = buckets[index], sub(text, id_end - id_bytes + bucket_bytes + 1, id_end)
+      local fingerprints = added[bucket] or current[index]
+      local is_known = fingerprints and has_fingerprint(fingerprints, fingerprint)
+      for back = 1, #older do
+        local before = older[back][index]
+        is_known = is_known or before and has_fingerprint(before, fingerprint)
+      end
+      if is_known then
+        is_duplicate[index] = true
+      else
+        fingerprints = fingerprints and fingerprints .. fingerprint or fingerprint
+        added[bucket] = fingerprints
+        remembered_count = remembered_count + 2
+        remembered[remembered_count - 1] = bucket
+        remembered[remembered_count] = fingerprints
       end
     end
-    local fingerprints = added[bucket] or current[index]
-    if fingerprints and has_fingerprint(fingerprints, fingerprint) then
-      return true
-    end
-    fingerprints = fingerprints and fingerprints .. fingerprint or fingerprint
-    added[bucket] = fingerprints
-    remembered[remembered_count + 1], remembered[remembered_count + 2] = bucket, fingerprints
-    remembered_count = remembered_count + 2
-    return false
   end
 
   local function write()
-    write_all('HSET', seen(0), remembered)
+    write_all('HSET', names[1], remembered)
     if is_new_generation then
-      call('PEXPIRE', seen(0), (GENERATIONS + 2) * length_ms)
-      call('UNLINK', seen(GENERATIONS + 1))
+      call('PEXPIRE', names[1], (GENERATIONS + 2) * length_ms)
+      call('UNLINK', SEEN .. generation - GENERATIONS - 1)
     end
   end
   return { is_duplicate = is_duplicate, write = write }

@@ -1,23 +1,18 @@
 -- Ranks: while an event waits for earlier ones, events that happened before it are put before it. How a rank is stored is in
--- lanes/records.py. Ranks are in the generation in which the wait ends. Uses clock.
+-- lanes/records.py. Ranks are in the generation in which the wait ends. Uses clock and bulk.
 local MARK, CLIENT_END, UNTIL_END = RANK_DIGITS + 1, RANK_DIGITS + 1 + CLIENT_BYTES, RANK_DIGITS + 1 + CLIENT_BYTES + TIME_DIGITS
 
--- The key of the ranks whose waits end at this time, and when it expires.
+-- The key of the ranks whose waits end at this time, and its generation.
 local function rank_key(at_ms)
   local generation = math.floor(at_ms / RANK_GENERATION_MS)
-  return RANK .. format('%d', generation), format('%d', (generation + 3) * RANK_GENERATION_MS)
+  return RANK .. format('%d', generation), generation
 end
 
 -- The keys that exist of the generations from a time on.
 local function rank_keys(first_ms)
-  local names, existing = {}, {}
+  local names = {}
   for at = first_ms, now + LONGEST_WAIT_MS + RANK_GENERATION_MS, RANK_GENERATION_MS do
     names[#names + 1] = (rank_key(at))
   end
-  if call('EXISTS', unpack(names)) > 0 then
-    for _, name in ipairs(names) do
-      existing[#existing + 1] = call('EXISTS', name) == 1 and name or nil
-    end
-  end
-  return existing
+  return existing(names)
 end
