@@ -112,8 +112,10 @@ class TrackApi:
 def _proxy(address: httpx.URL) -> str | None:
     """Return the proxy that the environment has for the address, in `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY`."""
     proxies = getproxies()
-    proxy = None if proxy_bypass(address.raw_host.decode("ascii")) else proxies.get(address.scheme) or proxies.get("all")
-    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+    proxy = proxies.get(address.scheme) or proxies.get("all")
+    if proxy is None or proxy_bypass(address.raw_host.decode("ascii")):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _decompressed(content: bytes, encoding: str) -> bytes:

@@ -135,8 +135,10 @@ def unpack(body: bytes) -> Unpacked:
 
 
 def unpack_shallow(body: bytes) -> tuple[str, JsonObject, JsonObject]:
-    """Return what `unpack` does, as a plain tuple; raise TooDeep for an event that orjson must not encode. Ingest accepts no such event;
-    older versions did."""
+    """Return what `unpack` does, as a plain tuple; raise TooDeep for an event that orjson must not encode.
+
+    Ingest accepts no such event; older versions did.
+    """
     stored = body if body.startswith(b"{") else _codec.decompress(body)
     received = orjson.loads(stored)
     if has_many_brackets(stored, SAFE_LEVELS) and has_more_levels(received, SAFE_LEVELS):

@@ -404,11 +404,10 @@ def _interpret(
     prepared: Prepared, outcomes: Sequence[tuple[Item, Outcome]], context: ClaimContext, settlement: Settlement
 ) -> None:
     """Add the result of one event: the one place that interprets outcomes."""
-    if prepared.is_shadow and prepared.failures and _is_delivered(prepared, outcomes):
-        settlement.refuse_shadow(prepared)
-        return
-    if not prepared.failures and _is_delivered(prepared, outcomes):
-        if prepared.error is None:
+    if _is_delivered(prepared, outcomes) and (prepared.is_shadow or not prepared.failures):
+        if prepared.failures:
+            settlement.refuse_shadow(prepared)
+        elif prepared.error is None:
             settlement.deliver(prepared)
             for item, _ in outcomes:
                 if item.unapplied:
