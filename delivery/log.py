@@ -84,10 +84,7 @@ class Recorder:
         self._queue = queue
         self._worker = worker
         self._claimed_ms = now_ms()
-        self._events = {
-            event.sequence: entries.event_columns(event.sequence, event.accepted_at_ms, event.keys)
-            for event in claim.events
-        }
+        self._events = entries.columns_by_sequence(claim.events)
         self._packer = Packer(claim.id)
         self._entries: list[bytes] = []
         self._decisions: list[StoredItem] = []

@@ -404,7 +404,7 @@ def _interpret(
     prepared: Prepared, outcomes: Sequence[tuple[Item, Outcome]], context: ClaimContext, settlement: Settlement
 ) -> None:
     """Add the result of one event: the one place that interprets outcomes."""
-    if _is_delivered(prepared, outcomes) and (prepared.is_shadow or not prepared.failures):
+    if _is_delivered(prepared, outcomes) and (not prepared.failures or prepared.is_shadow):
         if prepared.failures:
             settlement.refuse_shadow(prepared)
         elif prepared.error is None:

@@ -33,6 +33,7 @@ from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError
 
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Shadowed, Split
 from delivery.ulid import derived_ulid
+from lanes import ClaimedEvent
 from lanes.keys import DIGEST_BYTES, TIME_DIGITS, ULID_CHARACTERS
 from mapping.envelope import JsonObject
 
@@ -128,6 +129,14 @@ class Packer:
 def event_columns(sequence: int, accepted_ms: int, keys: Iterable[bytes]) -> str:
     """Return the columns of an event with these ordering keys (digests)."""
     return f"{sequence}\t{accepted_ms}\t{b''.join(keys).hex()}"
+
+
+def columns_by_sequence(events: Iterable[ClaimedEvent]) -> dict[int, str]:
+    """Return what `event_columns` does for the events of a claim, by their sequences."""
+    return {
+        sequence: f"{sequence}\t{accepted_ms}\t{b''.join(keys).hex()}"
+        for sequence, _, _, _, accepted_ms, keys, _ in events
+    }
 
 
 def columns(reason: str, detail: str, outcome: str) -> str:
