@@ -48,7 +48,7 @@ class Request:
     def body(self) -> bytes:
         """Return the body to send, as JSON."""
         if self.path == BATCH_PATH:
-            return b'{"batch":[' + b",".join(item.data for item in self.items) + b"]}"
+            return b'{"batch":[' + b",".join([item.data for item in self.items]) + b"]}"
         return self.items[0].data
 
     def halves(self) -> tuple[Request, Request]:
@@ -60,7 +60,10 @@ class Request:
 def encode(sequence: int, operation_index: int, operation: Operation, body: JsonObject, message_id: str = "") -> Item:
     """Return the item of an operation. `body` is sent in place of the operation's own, which lacks what Segue adds."""
     subscription, action, effect, path, _, _ = operation
-    return Item(sequence, operation_index, action, effect, path, json_of(body), message_id, subscription=subscription)
+    data = json_of(body)
+    # All fields in their order: this takes half the time of `Item(…)`.
+    values = (sequence, operation_index, action, effect, path, data, message_id, b"", 0, b"", b"", "", subscription)
+    return tuple.__new__(Item, values)
 
 
 def json_of(body: JsonObject) -> bytes:

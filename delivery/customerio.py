@@ -18,6 +18,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, cast
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 import orjson
@@ -62,10 +63,11 @@ class TrackApi:
                 "User-Agent": "segue",
             }
         )
-        self._http = httpx.Client(
-            timeout=httpx.Timeout(timeout_s, connect=min(5.0, timeout_s)),
+        self._extensions = {"timeout": httpx.Timeout(timeout_s, connect=min(5.0, timeout_s)).as_dict()}
+        # Not a client: its cookies, redirects and authentication are of no use here, and cost a third of a request.
+        self._transport = transport or httpx.HTTPTransport(
             limits=httpx.Limits(max_connections=100, max_keepalive_connections=100),
-            transport=transport,
+            proxy=_proxy(self._addresses[BATCH_PATH]),
         )
 
     def send(self, request: Request) -> list[Outcome]:
@@ -95,17 +97,25 @@ class TrackApi:
         """
         until = time.monotonic() + self._timeout_s
         received = bytearray()
-        call = httpx.Request("POST", self._addresses[request.path], headers=self._headers, content=request.body())
-        with closing(self._http.send(call, stream=True)) as response:
+        address, content = self._addresses[request.path], request.body()
+        call = httpx.Request("POST", address, headers=self._headers, content=content, extensions=self._extensions)
+        with closing(self._transport.handle_request(call)) as response:
             for part in cast(Iterable[bytes], response.stream):
                 received += part
                 if len(received) > _MOST_BYTES:
                     break
                 if time.monotonic() > until:
                     raise httpx.ReadTimeout("the response did not end in time")
-        # A response and its stream refer to each other and to the request's body: garbage that waits for a collection.
-        response.stream = httpx.ByteStream(b"")
         return response, _decompressed(bytes(received), response.headers.get("content-encoding", ""))
+
+
+def _proxy(address: httpx.URL) -> str | None:
+    """Return the proxy that the environment has for the address, in `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY`."""
+    proxies = getproxies()
+    proxy = proxies.get(address.scheme) or proxies.get("all")
+    if proxy is None or proxy_bypass(address.raw_host.decode("ascii")):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _decompressed(content: bytes, encoding: str) -> bytes:

@@ -89,13 +89,11 @@ def named_in(body: JsonObject) -> list[str]:
     """Return the key of every person that the body of an operation names, also in its relationships."""
     found = []
     for member in _MEMBERS:
-        identifiers = body.get(member)
-        if isinstance(identifiers, dict) and (key := key_of(identifiers)):
+        if member in body and type(identifiers := body[member]) is dict and (key := key_of(identifiers)):
             found.append(key)
-    relationships = body.get("cio_relationships")
-    if isinstance(relationships, list):
+    if "cio_relationships" in body and type(relationships := body["cio_relationships"]) is list:
         for related in relationships:
-            found += named_in(related) if isinstance(related, dict) else ()
+            found += named_in(related) if type(related) is dict else ()
     return found
 
 

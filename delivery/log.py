@@ -84,7 +84,7 @@ class Recorder:
         self._queue = queue
         self._worker = worker
         self._claimed_ms = now_ms()
-        self._events = {event.sequence: (event.accepted_at_ms, b"".join(event.keys).hex()) for event in claim.events}
+        self._events = entries.columns_by_sequence(claim.events)
         self._packer = Packer(claim.id)
         self._entries: list[bytes] = []
         self._decisions: list[StoredItem] = []
@@ -98,12 +98,7 @@ class Recorder:
             outcomes = send(request)
             try:
                 items = [
-                    (
-                        item.sequence,
-                        *self._events[item.sequence],
-                        item.message_id,
-                        *entries.reason_and_outcome(outcome, item.unapplied),
-                    )
+                    (self._events[item.sequence], item.message_id, entries.outcome_columns(outcome, item.unapplied))
                     for item, outcome in zip(request.items, outcomes, strict=True)
                 ]
                 self._add(request.path, sent_ms, now_ms(), items, [item.data for item in request.items])
@@ -117,7 +112,7 @@ class Recorder:
         """Keep the decision about an event for which nothing is sent, or that becomes a dead letter. `message_id`:
         SOURCE:MESSAGE ID; `counted_as`: of `delivery.fates`; `text`: what the reason says in detail."""
         fate, reason = fates.fate_and_reason(counted_as)
-        self._decisions.append((sequence, *self._events[sequence], message_id, reason, text or "", fate))
+        self._decisions.append((self._events[sequence], message_id, entries.columns(reason, text or "", fate)))
 
     def write(self) -> None:
         """Write what was kept since the last call to the log; while Redis is full it is lost."""

@@ -46,14 +46,14 @@ class Prepared(NamedTuple):
     privacy_request: mapping.PrivacyRequest | None  # that the event is: when it is delivered, the person is erased here
     source: str
     message_id: str  # SOURCE:MESSAGE ID
+    unsent: tuple[str, ...] = ()  # why nothing is sent for it, of `delivery.unsent`
+    counted_as: str = UNKNOWN  # the name of its fate, when it is delivered
+    updated: tuple[str, ...] = ()  # keys of the people that it updates, when its source is trusted
+    is_shadow: bool = False  # nothing is sent for it, see `mapping.cutover`
     late: bool = False  # an item was dropped, as the event happened before its person was deleted
     changes_identifiers: bool = False  # and has no cooldown yet: it must not be sent now
-    unsent: tuple[str, ...] = ()  # why nothing is sent for it, of `delivery.unsent`
-    updated: tuple[str, ...] = ()  # keys of the people that it updates, when its source is trusted
     redirects: bool = True  # whether later events of the people that it merges go to the primary
     error: Exception | None = None  # an exception that no code expected
-    counted_as: str = UNKNOWN  # the name of its fate, when it is delivered
-    is_shadow: bool = False  # nothing is sent for it, see `mapping.cutover`
 
     @property
     def happened_at_ms(self) -> int:
@@ -196,28 +196,37 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination, trust: 
         bodies = [operation.body for operation in operations]
     else:
         bodies = wire.bodies(operations, source, content, accepted_at_ms)
-    message_id = message_key(source, content)
+    message_id, timestamp = message_key(source, content), content.get("timestamp")
     is_shadow = destination.cutover is not None and destination.cutover.excludes(content, accepted_at_ms)
-    items, people = [], []
+    items, people, update = [], [], None
     for index, body in enumerate(bodies):
-        items.append(encode(event.sequence, index, operations[index], body, message_id))
+        operation = operations[index]
+        items.append(encode(event.sequence, index, operation, body, message_id))
         people += identity_memory.named_in(body)
-    return Prepared(
-        event=event,
-        items=tuple(items),
-        people=tuple(people),
-        update=_update(event, operations, bodies, content.get("timestamp"), accepted_at_ms, is_recorded=is_recorded),
-        failures=translation.failures,
-        timestamp=content.get("timestamp"),
-        accepted_at_ms=accepted_at_ms,
-        privacy_request=mapping.privacy_request_of(content),
-        source=source,
-        message_id=message_id,
-        unsent=unsent.reasons(translation),
-        counted_as=fates.shadowed(source) if is_shadow and operations else fates.mapped(source, translation),
-        updated=_updated(operations, bodies) if source in trust.trusted else (),
-        is_shadow=is_shadow,
+        if update is None and operation.effect in _REGISTERED:
+            update = _update(event, operations, bodies, timestamp, accepted_at_ms, is_recorded=is_recorded)
+    # All fields in their order: this takes a third of the time of `Prepared(…)`.
+    values = (
+        event,
+        tuple(items),
+        tuple(people),
+        update,
+        translation.failures,
+        timestamp,
+        accepted_at_ms,
+        mapping.privacy_request_of(content),
+        source,
+        message_id,
+        unsent.reasons(translation),
+        fates.shadowed(source) if is_shadow and operations else fates.mapped(source, translation),
+        _updated(operations, bodies) if source in trust.trusted else (),
+        is_shadow,
+        False,  # late
+        False,  # changes_identifiers
+        True,  # redirects
+        None,  # error
     )
+    return tuple.__new__(Prepared, values)
 
 
 def _updated(operations: Sequence[mapping.Operation], bodies: Sequence[JsonObject]) -> tuple[str, ...]:
@@ -286,16 +295,14 @@ def _update(
     accepted_at_ms: int,
     *,
     is_recorded: bool,
-) -> Update | None:
-    """Return the event's updates of people and objects as one; None when there are none.
+) -> Update:
+    """Return the event's updates of people and objects as one.
 
     A merge counts as an update of both people: the primary inherits the attributes of the secondary with their times.
     A recorded request has the time at which it was sent before; its attributes have that of the event. An event that
     updates an object alone is registered under the key of the object, without a time: it changes no times of people.
     """
     effects = [operation.effect for operation in operations]
-    if _REGISTERED.isdisjoint(effects):
-        return None
     at_ms = attribute_clocks.client_time_ms(timestamp, accepted_at_ms)
     times, described, objects, updates_only = [], [], [], False
     partners: list[bytes] = []

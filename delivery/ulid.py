@@ -15,7 +15,7 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)  # ten bits to two characters
 _HASH = blake2b(digest_size=10)  # a copy costs less than making one
 _LARGEST_TIME_MS = (1 << 48) - 1
-_LAST_40_BITS = (1 << 40) - 1
+_LAST_30_BITS, _LAST_20_BITS = (1 << 30) - 1, (1 << 20) - 1
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.IGNORECASE)
 
 
@@ -29,16 +29,15 @@ def derived_ulid(time_ms: int, *parts: str) -> str:
     hashed = _HASH.copy()
     hashed.update("\0".join(parts).encode("utf-8", "surrogatepass"))
     number = int.from_bytes(hashed.digest(), "big")
-    return _time(time_ms) + _characters(number >> 40) + _characters(number)
+    # In parts of which one is a digit of Python's integers: it computes with these in a third of the time.
+    a, b, c = number >> 50, number >> 20 & _LAST_30_BITS, number & _LAST_20_BITS
+    return (
+        f"{_time(time_ms)}{_PAIRS[a >> 20]}{_PAIRS[a >> 10 & 1023]}{_PAIRS[a & 1023]}"
+        f"{_PAIRS[b >> 20]}{_PAIRS[b >> 10 & 1023]}{_PAIRS[b & 1023]}{_PAIRS[c >> 10]}{_PAIRS[c & 1023]}"
+    )
 
 
 @lru_cache(maxsize=1024)  # the events of one second have the same time
 def _time(time_ms: int) -> str:
     number = min(max(time_ms, 0), _LARGEST_TIME_MS)
-    return _PAIRS[number >> 40] + _characters(number)
-
-
-def _characters(number: int) -> str:
-    """Return the last 40 bits of the number as eight characters."""
-    number &= _LAST_40_BITS
-    return f"{_PAIRS[number >> 30]}{_PAIRS[number >> 20 & 1023]}{_PAIRS[number >> 10 & 1023]}{_PAIRS[number & 1023]}"
+    return "".join([_PAIRS[number >> bits & 1023] for bits in (40, 30, 20, 10, 0)])

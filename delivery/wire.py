@@ -76,25 +76,22 @@ def _is_late(identifiers: Identifiers, identities: Identities, happened_at_ms: i
 
 
 def _body(operation: Operation, source: str, event: JsonObject, accepted_at_ms: int, taken: set[str]) -> JsonObject:
-    body = operation.body
-    if operation.effect == "event":
-        return {**body, "id": _event_id(operation, source, event, accepted_at_ms, taken)}
-    if operation.effect == "update":
+    subscription, action, effect, _, body, _ = operation
+    if effect == "event":
+        # The mapped id if it is a ULID, once for each event; else an id derived from it or from the message id.
+        event_id = str(body.get("id") or event.get("messageId"))
+        if is_ulid(event_id) and event_id not in taken:
+            taken.add(event_id)
+        else:
+            time = body.get("timestamp")
+            time_ms = int(time * 1000) if _is_unix_time(time) else accepted_at_ms
+            event_id = derived_ulid(time_ms, source, event_id, action, str(subscription))
+        return {**body, "id": event_id}
+    if effect == "update":
         time = body.get("timestamp")
         if not _is_unix_time(time) or time > accepted_at_ms / 1000:  # a clock that is ahead is not believed
             return body | {"timestamp": accepted_at_ms // 1000}
     return body
-
-
-def _event_id(operation: Operation, source: str, event: JsonObject, accepted_at_ms: int, taken: set[str]) -> str:
-    """Return the mapped id if it is a ULID, once for each event; else an id derived from it or from the message id."""
-    mapped = str(operation.body.get("id") or event.get("messageId"))
-    if is_ulid(mapped) and mapped not in taken:
-        taken.add(mapped)
-        return mapped
-    happened_at = operation.body.get("timestamp")
-    time_ms = int(happened_at * 1000) if _is_unix_time(happened_at) else accepted_at_ms
-    return derived_ulid(time_ms, source, mapped, operation.action, str(operation.subscription))
 
 
 def _is_unix_time(value: object) -> TypeGuard[float]:

@@ -28,7 +28,10 @@ TYPES_AFTER_2021: Final = frozenset({"group", "screen"})
 
 
 class Candidates(NamedTuple):
-    """The subscriptions that may match an event, in their order, and those of them that affect its ordering."""
+    """The subscriptions that may match an event, in their order, and those of them that affect its ordering.
+
+    `matches` of one whose trigger looks at the type and the name alone tests nothing: the event has these.
+    """
 
     all: tuple[Subscription, ...]
     ordering: tuple[Subscription, ...]
@@ -114,11 +117,17 @@ def compile_destination(
 def _index(subscriptions: Iterable[Subscription], refused_types: frozenset[str]) -> dict[str | None, _Row]:
     """Return the subscriptions that may match, for each event type and name in a trigger and for all others (None)."""
     live = [each for each in subscriptions if each.enabled and each.fault is None and each.action is not None]
+    compared = {pair for each in live for pair in each.compared or ()}
     types: set[str | None] = {None, *refused_types, *_named(each.types for each in live)}
+    types |= {text for field, text in compared if field == "event-type"}
     events: set[str | None] = {None, *_named(each.events for each in live)}
+    events |= {text for field, text in compared if field == "event"}
+    found = [(each, each if each.compared is None else replace(each, matches=_always)) for each in live]
     return {
         kind: {
-            name: _candidates(each for each in live if kind not in refused_types and _may_match(each, kind, name))
+            name: _candidates(
+                candidate for each, candidate in found if kind not in refused_types and _may_match(each, kind, name)
+            )
             for name in events
         }
         for kind in types
@@ -135,6 +144,12 @@ def _named(restrictions: Iterable[frozenset[str] | None]) -> set[str]:
 
 
 def _may_match(subscription: Subscription, kind: str | None, name: str | None) -> bool:
-    return (subscription.types is None or kind in subscription.types) and (
-        subscription.events is None or name in subscription.events
+    return (
+        (subscription.types is None or kind in subscription.types)
+        and (subscription.events is None or name in subscription.events)
+        and (subscription.compared is None or subscription.matches({"type": kind, "event": name}))
     )
+
+
+def _always(_event: JsonObject) -> bool:
+    return True

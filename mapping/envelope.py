@@ -86,8 +86,11 @@ def encoded(value: Any) -> bytes:
 
 
 def has_many_brackets(json: bytes, most: int) -> bool:
-    """Whether a JSON text has enough opening brackets for more than `most` levels. Most events have ten."""
-    return len(json) - len(json.translate(None, b"[{")) > most
+    """Whether a JSON text has enough opening brackets for more than `most` levels. Most events have ten.
+
+    `replace` searches for a bracket with `memchr`; `count` and `translate` look at every byte.
+    """
+    return 2 * len(json) - len(json.replace(b"{", b"")) - len(json.replace(b"[", b"")) > most
 
 
 def may_have_more_levels(values: Sequence[JsonObject], most: int) -> bool:
@@ -129,14 +132,16 @@ def unpack(body: bytes) -> Unpacked:
     return Unpacked(received["source"], received["event"], received.get("again", {}))
 
 
-def unpack_shallow(body: bytes) -> Unpacked:
-    """Return what `unpack` does; raise TooDeep for an event that orjson must not encode. Ingest accepts no such event;
-    older versions did."""
+def unpack_shallow(body: bytes) -> tuple[str, JsonObject, JsonObject]:
+    """Return what `unpack` does, as a plain tuple; raise TooDeep for an event that orjson must not encode.
+
+    Ingest accepts no such event; older versions did.
+    """
     stored = body if body.startswith(b"{") else _codec.decompress(body)
     received = orjson.loads(stored)
     if has_many_brackets(stored, SAFE_LEVELS) and has_more_levels(received, SAFE_LEVELS):
         raise TooDeep(TOO_DEEP)
-    return Unpacked(received["source"], received["event"], received.get("again", {}))
+    return received["source"], received["event"], received.get("again", {})
 
 
 def plain(body: bytes) -> bytes:

@@ -103,9 +103,11 @@ def entity(
     if EXEMPT_FIELD in payload:
         members[EXEMPT_FIELD] = payload[EXEMPT_FIELD]
     convert = payload.get("convert_timestamp")
+    if convert:
+        members = with_dates_converted(members)
     for name, value in members.items():
         if value is not None:
-            body[name] = converted(value) if convert else value
+            body[name] = value
     if attributes is not None:
         attributes = with_dates_converted(attributes) if convert else attributes.copy()
     anonymous_id = payload.get("anonymous_id")

@@ -29,7 +29,7 @@ def compile_keys(path: str) -> Resolver:
     """Return the look-up of a path as in `@template`, where `$.` has no meaning."""
     if path in ("", "."):
         return _whole
-    names = [name.replace("'", "").replace('"', "") for name in _SEPARATORS.split(path) if name]
+    names = _names(path)
     match names:
         case []:
             return _whole
@@ -38,6 +38,16 @@ def compile_keys(path: str) -> Resolver:
         case [first, second]:
             return _member_of_member(first, second)
     return _member_at(names)
+
+
+def member_of_event(path: str) -> str | None:
+    """Return the member of the event that a path as in `@path` names; None for a path to another place."""
+    names = _names(path.replace("$.", "", 1))
+    return names[0] if len(names) == 1 else None
+
+
+def _names(path: str) -> list[str]:
+    return [name.replace("'", "").replace('"', "") for name in _SEPARATORS.split(path) if name]
 
 
 def member(value: Any, name: str) -> Any:

@@ -18,7 +18,7 @@ from mapping.envelope import JsonObject
 from mapping.errors import EngineFault, Rejected
 from mapping.javascript import UNDEFINED
 from mapping.liquid import at, holds_liquid
-from mapping.paths import Resolver
+from mapping.paths import Resolver, member_of_event
 
 # An event, and the time in Unix seconds, to the payload; raises Rejected.
 PayloadOf = Callable[[Any, float], JsonObject]
@@ -28,8 +28,9 @@ _QUICK: Final = {"string": str, "object": dict}
 # Values with which a field is absent from the payload, unless it is required.
 ABSENCES: Final = (UNDEFINED, None, "")
 
-# A field that depends on the event: its key, its value, the type that needs no coercion, the values that are absent.
-_Member = tuple[str, Resolver, type, tuple[Any, ...]]
+# A field that depends on the event: its key, the member of the event that is its value (None: another one is), its
+# value, the type that needs no coercion, the values that are absent.
+_Member = tuple[str, str | None, Resolver, type, tuple[Any, ...]]
 
 
 def compile_payload(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
@@ -53,8 +54,8 @@ def _compile_quick(constants: JsonObject, members: list[_Member], full: PayloadO
         if type(event) is not dict:
             return full(event, now_s)
         payload = constants.copy()
-        for key, resolve, kind, absences in members:
-            value = resolve(event)
+        for key, name, resolve, kind, absences in members:
+            value = resolve(event) if name is None else event.get(name, UNDEFINED)
             if type(value) is kind and (value or kind is dict):
                 payload[key] = value
             elif value not in absences:
@@ -98,6 +99,11 @@ def _compile_full(fields: tuple[Field, ...], mapping: Any) -> PayloadOf:
     return payload_of
 
 
+def _member_of_event(value: Any) -> str | None:
+    path = value["@path"] if directive_of(value) == "@path" else None
+    return member_of_event(path) if type(path) is str else None
+
+
 def _quick_members(fields: tuple[Field, ...], mapping: Any) -> tuple[JsonObject, list[_Member]] | None:
     """Return the constant part of the payload and the members to resolve; None when the mapping needs the full way."""
     try:
@@ -115,7 +121,8 @@ def _quick_members(fields: tuple[Field, ...], mapping: Any) -> tuple[JsonObject,
         if type(value) is not dict and type(value) is not list:
             constants[key] = value
         elif field is not None and field.type in _QUICK and not field.choices:
-            members.append((key, compile_member(value), _QUICK[field.type], () if field.required else ABSENCES))
+            absences = () if field.required else ABSENCES
+            members.append((key, _member_of_event(value), compile_member(value), _QUICK[field.type], absences))
         else:
             return None
     unresolved = tuple(

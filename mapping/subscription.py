@@ -12,7 +12,7 @@ from typing import Any, NotRequired, TypedDict
 from mapping.actions import ACTIONS, Action
 from mapping.directives import ROOT_DIRECTIVE, compile_member
 from mapping.envelope import JsonObject
-from mapping.fql import FqlError, parse
+from mapping.fql import ComparedText, FqlError, parse
 from mapping.operation import Effect
 from mapping.ordering_keys import Identity, compile_identities
 from mapping.paths import Resolver
@@ -34,6 +34,7 @@ class Subscription:
     """A subscription, compiled.
 
     `types` and `events` are the only values of an event's `type` and `event` that it can match; None is any value.
+    `compared` has the texts with which the trigger compares them, when it looks at nothing else (`Group.compared`).
     `fault` is why the trigger is invalid, in the reference's words; such a subscription never matches. `action` is None
     if there is no such action. A configured destination has neither; `segue translate` may be given both.
     """
@@ -49,6 +50,7 @@ class Subscription:
     fault: str | None
     types: frozenset[str] | None = field(repr=False)
     events: frozenset[str] | None = field(repr=False)
+    compared: frozenset[ComparedText] | None = field(repr=False)
     matches: Callable[[JsonObject], bool] = field(repr=False)
     payload: PayloadOf = field(repr=False)
     batch_payload: PayloadOf = field(repr=False)
@@ -74,6 +76,7 @@ def compile_subscription(
     fields = action.fields if action else ()
     types: frozenset[str] | None = frozenset()
     events: frozenset[str] | None = None
+    compared: frozenset[ComparedText] | None = None
     matches: Callable[[JsonObject], bool] = _never
     fault = None
     if type(trigger) is not str or not trigger:
@@ -84,7 +87,8 @@ def compile_subscription(
         except FqlError as error:
             fault = f"Invalid subscription : {error.message}"
         else:
-            types, events, matches = condition.types(), condition.events(), condition.predicate()
+            types, events, compared = condition.types(), condition.events(), condition.compared()
+            matches = condition.predicate()
     mapping = mapping or {}
     return Subscription(
         index=index,
@@ -98,6 +102,7 @@ def compile_subscription(
         fault=fault,
         types=types,
         events=events,
+        compared=compared,
         matches=matches,
         payload=compile_payload(fields, mapping),
         batch_payload=compile_batch_payload(fields, mapping),

@@ -15,7 +15,7 @@ import lanes
 from delivery.batching import Item, Request
 from delivery.log import Recorder
 from delivery.outcomes import Delivered, Outcome
-from delivery.recording.entries import Packer
+from delivery.recording.entries import Packer, columns, event_columns
 from ledger.files import Files
 from ledger.rows import SCHEMA, Row, of_table
 from ledger.storage import storage_of
@@ -59,7 +59,8 @@ def record(
 
 def packed_at(sent_ms: int, number: int, *digests: str) -> bytes:
     """Return an entry of one item that was sent at a time."""
-    item = (number, sent_ms - 100, "".join(digests), f"web:m{number}", "", "", "")
+    event = event_columns(number, sent_ms - 100, map(bytes.fromhex, digests))
+    item = (event, f"web:m{number}", columns("", "", ""))
     head = {
         "path": BATCH_PATH,
         "worker": "w",

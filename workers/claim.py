@@ -19,7 +19,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, zip_longest
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -49,7 +49,7 @@ _MADE_BY_LIBRARY = re.compile(
     r"(?:(?:ajs|ajs-next|node|node-next)-)?(?:[0-9]{13}-)?[0-9A-Fa-f]{8}-?(?:[0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}"
 )
 _LATE = "it is older than the deletion of its person"
-_NOT_YET = (RetryLater, Paused)
+_NOT_YET: Final = frozenset({RetryLater, Paused})
 
 # By the event's sequence: the items that were sent, in their order.
 Outcomes = dict[int, list[tuple[Item, Outcome]]]
@@ -338,7 +338,7 @@ def _send_all(prepared: Sequence[Prepared], context: ClaimContext) -> Outcomes:
                 continue
             for item, outcome in zip(request.items, results, strict=True):
                 outcomes[item.sequence].append((item, outcome))
-                if isinstance(outcome, _NOT_YET):
+                if type(outcome) in _NOT_YET:
                     blocked.block(events[item.sequence])
     return outcomes
 
@@ -404,11 +404,10 @@ def _interpret(
     prepared: Prepared, outcomes: Sequence[tuple[Item, Outcome]], context: ClaimContext, settlement: Settlement
 ) -> None:
     """Add the result of one event: the one place that interprets outcomes."""
-    if prepared.is_shadow and prepared.failures and _is_delivered(prepared, outcomes):
-        settlement.refuse_shadow(prepared)
-        return
-    if not prepared.failures and _is_delivered(prepared, outcomes):
-        if prepared.error is None:
+    if _is_delivered(prepared, outcomes) and (not prepared.failures or prepared.is_shadow):
+        if prepared.failures:
+            settlement.refuse_shadow(prepared)
+        elif prepared.error is None:
             settlement.deliver(prepared)
             for item, _ in outcomes:
                 if item.unapplied:

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from redis.exceptions import OutOfMemoryError
 
-from delivery.recording import ledger
+from delivery.recording import entries, ledger
 from delivery.recording.entries import Packer, StoredItem, now_ms
 from lanes import Queue, keys
 from logs import events as log
@@ -63,4 +63,5 @@ def _item(event: QueueEvent, fate: str, reason: str) -> StoredItem:
         message_id = message_key(source, content)
     except Exception:  # a body that cannot be read has no id, and is discarded all the same
         message_id = ":"
-    return (event.sequence, event.accepted_at_ms, b"".join(event.keys).hex(), message_id, reason, "", fate)
+    event_columns = entries.event_columns(event.sequence, event.accepted_at_ms, event.keys)
+    return event_columns, message_id, entries.columns(reason, "", fate)

@@ -26,13 +26,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError
 
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Shadowed, Split
 from delivery.ulid import derived_ulid
+from lanes import ClaimedEvent
 from lanes.keys import DIGEST_BYTES, TIME_DIGITS, ULID_CHARACTERS
 from mapping.envelope import JsonObject
 
@@ -64,8 +65,8 @@ class _Decompressor(threading.local):
 
 _decompressor = _Decompressor()
 
-# (sequence, accepted at (ms), digests in hex, SOURCE:MESSAGE ID, reason, detail, outcome): empty texts for nothing.
-StoredItem = tuple[Any, ...]
+# The columns of the event, of `event_columns`; SOURCE:MESSAGE ID; the columns of the outcome, of `columns`.
+StoredItem = tuple[str, str, str]
 
 
 class LoggedItem(NamedTuple):
@@ -125,13 +126,29 @@ class Packer:
         return _joined(sent_ms, entry_id, head, items, bodies, self._compressor)
 
 
-def reason_and_outcome(outcome: Outcome, unapplied: str) -> tuple[str, str, str]:
-    """Return the values of a stored item that follow its message id."""
-    if isinstance(outcome, Shadowed):
-        return (outcome.reason, "", OUTCOMES[Shadowed])
-    if isinstance(outcome, Delivered):
-        return ("", unapplied, "")
-    return (outcome.reason, "", OUTCOMES[type(outcome)])
+def event_columns(sequence: int, accepted_ms: int, keys: Iterable[bytes]) -> str:
+    """Return the columns of an event with these ordering keys (digests)."""
+    return f"{sequence}\t{accepted_ms}\t{b''.join(keys).hex()}"
+
+
+def columns_by_sequence(events: Iterable[ClaimedEvent]) -> dict[int, str]:
+    """Return what `event_columns` does for the events of a claim, by their sequences."""
+    return {
+        sequence: f"{sequence}\t{accepted_ms}\t{b''.join(keys).hex()}"
+        for sequence, _, _, _, accepted_ms, keys, _ in events
+    }
+
+
+def columns(reason: str, detail: str, outcome: str) -> str:
+    """Return the columns that follow the message id of an item. Empty texts stand for nothing."""
+    return "\t".join(map(_escaped, (reason, detail, outcome)))
+
+
+def outcome_columns(outcome: Outcome, unapplied: str) -> str:
+    """Return the columns that follow the message id of an item that was sent."""
+    if isinstance(outcome, Shadowed) or not isinstance(outcome, Delivered):
+        return columns(outcome.reason, "", OUTCOMES[type(outcome)])
+    return f"\t{unapplied}\t"
 
 
 def refusal(outcome: str, reason: str | None) -> str | None:
@@ -176,7 +193,14 @@ def without(entry: Entry, going: Iterable[LoggedItem]) -> bytes | None:
         "sent_ms": entry.sent_ms,
         "responded_ms": entry.responded_ms,
     }
-    items = [(*item[:4], item.reason or "", item.detail or "", item.outcome) for item in staying]
+    items = [
+        (
+            event_columns(item.sequence, item.accepted_ms, item.digest_list()),
+            item.message_id,
+            columns(item.reason or "", item.detail or "", item.outcome),
+        )
+        for item in staying
+    ]
     bodies = [item.body for item in staying if item.body is not None]
     return _joined(entry.sent_ms, entry.id, head, items, bodies, ZstdCompressor(level=_LEVEL))
 
@@ -223,7 +247,7 @@ def _joined(
         or "\r" in lines
     ):
         head = {**head, "escaped": True}
-        lines = _lines([tuple(map(_escaped, item)) for item in items])
+        lines = _lines([(event, _escaped(message_id), outcome) for event, message_id, outcome in items])
     encoded = lines.encode()
     text = b"\n".join((orjson.dumps({**head, "bytes": len(encoded)}), encoded, *bodies))
     return b"%013d%b%b" % (sent_ms, entry_id.encode("ascii"), compressor.compress(text))
@@ -231,15 +255,12 @@ def _joined(
 
 def _lines(items: Iterable[StoredItem]) -> str:
     return "\n".join(
-        [
-            f"{sequence}\t{accepted_ms}\t{digests}\t{message_id.replace(':', _TAB, 1)}\t{reason}\t{detail}\t{outcome}"
-            for sequence, accepted_ms, digests, message_id, reason, detail, outcome in items
-        ]
+        [f"{event}\t{message_id.replace(':', _TAB, 1)}\t{outcome}" for event, message_id, outcome in items]
     )
 
 
-def _escaped(value: Any) -> Any:
-    return _TO_ESCAPE.sub(lambda found: _ESCAPES[found[0]], value) if isinstance(value, str) else value
+def _escaped(text: str) -> str:
+    return _TO_ESCAPE.sub(lambda found: _ESCAPES[found[0]], text)
 
 
 def _item(line: str, body: bytes | None, is_escaped: bool) -> LoggedItem:

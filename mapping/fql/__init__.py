@@ -9,12 +9,13 @@
 A trigger selects the same events as in Segment. For any text, `parse` returns a condition or raises FqlError.
 """
 
-from mapping.fql.conditions import Comparison, Condition, Group, Missing, Predicate, from_ast
+from mapping.fql.conditions import ComparedText, Comparison, Condition, Group, Missing, Predicate, from_ast
 from mapping.fql.errors import FqlError
 from mapping.fql.lint import FqlWarning, warnings
 from mapping.fql.parser import parse
 
 __all__ = [
+    "ComparedText",
     "Comparison",
     "Condition",
     "FqlError",

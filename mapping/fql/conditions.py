@@ -31,6 +31,8 @@ FIELDS = {
     "event-context": "context",
 }
 ROOTS = frozenset({"event-property", "event-trait", "event-context"})
+# A condition type, and a text with which the field of that type is compared.
+ComparedText = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,13 @@ class Comparison:
             return frozenset({javascript.text(self.value)})
         return None
 
+    def compared(self) -> frozenset[ComparedText] | None:
+        """Return the texts with which the type and the name of an event are compared; None when anything else decides
+        whether it matches."""
+        if self.type in ("event-type", "event") and self.operator in ("=", "!="):
+            return frozenset({(self.type, javascript.text(self.value))})
+        return None
+
     def to_ast(self) -> Ast:
         """Return the AST node of the reference: `{"type", "operator", "name"?, "value"?}`. Infinite values are null."""
         ast: Ast = {"type": self.type, "operator": self.operator}
@@ -116,6 +125,9 @@ class Missing:
     def only(self, type: str) -> frozenset[str] | None:  # noqa: ARG002
         """Return None: any value."""
         return None
+
+    def compared(self) -> None:
+        """Return None: it fails for every event."""
 
     def to_ast(self) -> None:
         """Return None, the AST of *undefined*."""
@@ -165,6 +177,17 @@ class Group:
     def events(self) -> frozenset[str] | None:
         """Return the only values of `event` in events for which this is true or fails; None is any value."""
         return self.only("event")
+
+    def compared(self) -> frozenset[ComparedText] | None:
+        """Return the texts with which the type and the name of an event are compared; None when anything else decides
+        whether it matches."""
+        found: frozenset[ComparedText] = frozenset()
+        for child in self.children:
+            texts = child.compared()
+            if texts is None:
+                return None
+            found |= texts
+        return found if self.operator in ("and", "or") else None
 
     def only(self, type: str) -> frozenset[str] | None:
         """Return the only values that the field of that condition type has in a matching event; None is any value."""
