@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from console.errors import CommandError
 from mapping.envelope import JsonObject
 
 SUFFIXES: Final = (".json", ".jsonl")
+_YAML: Final = (".yaml", ".yml")
 _INDENT = re.compile(r"^[\[{]\s*\n([ \t]+)")
 
 
@@ -50,22 +52,35 @@ class CaseFile:
 
 
 def found(paths: Iterable[Path]) -> list[Path]:
-    """Return the files, and those of the directories, sorted. Raises CommandError: a directory has none."""
-    files: list[Path] = []
+    """Return the files, and those of the directories, sorted, each once. Hidden files of directories are left out.
+
+    YAML is among them, so that it is a fault and not left out. Raises CommandError: a directory has no case file.
+    """
+    files: dict[Path, None] = {}
     for path in paths:
-        inner = sorted(each for suffix in SUFFIXES for each in path.rglob(f"*{suffix}")) if path.is_dir() else [path]
+        inner = _in_directory(path) if path.is_dir() else [path]
         if not inner:
             raise CommandError(f"{path}: has no case files; their names end with {' or '.join(SUFFIXES)}")
-        files += inner
-    return files
+        files |= dict.fromkeys(inner)
+    return list(files)
+
+
+def _in_directory(root: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in root.rglob("*")
+        if path.suffix in (*SUFFIXES, *_YAML)
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        and path.is_file()
+    )
 
 
 def are_cases(path: Path) -> bool:
     """Whether the path is a directory or a file of cases, by its form. An event is an object with a text as `event`."""
-    if path.is_dir() or path.suffix == ".jsonl":
+    if path.is_dir() or path.suffix in (".jsonl", *_YAML):
         return True
     try:
-        value = orjson.loads(path.read_bytes())
+        value = orjson.loads(path.read_bytes().removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError:
         return False
     if isinstance(value, list):
@@ -75,6 +90,8 @@ def are_cases(path: Path) -> bool:
 
 def read(path: Path, destinations: Collection[str], sources: Collection[str]) -> CaseFile:
     """Return a file with its cases, or with its faults. The names are those of the configuration."""
+    if path.suffix in _YAML:
+        return CaseFile(path, faults=(f"{path}: is YAML; a case file is JSON, and its name ends with .json or .jsonl",))
     try:
         entries = list(_entries(path))
     except UnicodeDecodeError:
@@ -125,7 +142,7 @@ class _NotJson(Exception):
 
 
 def _entries(path: Path) -> Iterator[Entry]:
-    text = path.read_bytes().decode()
+    text = path.read_bytes().decode("utf-8-sig")
     if path.suffix == ".jsonl":
         for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
