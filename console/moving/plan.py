@@ -9,7 +9,7 @@ from typing import Any
 import mapping
 from console.errors import CommandError
 from console.moving.old_filter import drop_if
-from console.output import utc
+from console.state.shadow import moment
 
 _SOON_MS = 10 * 60_000
 _RETRIES_H = 4  # for how long Segment repeats a request that failed
@@ -53,14 +53,18 @@ def _warnings(at_ms: float, by: str, configurations: dict[str, Any], now_ms: int
             "the filter compares originalTimestamp as a text: it is right for times in UTC that end in Z, which "
             "Segment's libraries write, and wrong for other zones"
         )
+        yield (
+            "an event without an originalTimestamp is decided by the time at which Segue accepted it, and the filter "
+            "never drops it: from the moment on it would arrive twice"
+        )
 
 
 def lines(plan: dict[str, Any]) -> Iterator[str]:
     """Yield the plan for people."""
-    name, by, at = plan["destination"], plan["cutover_by"], utc(plan["cutover_at"])
+    name, by, at = plan["destination"], plan["cutover_by"], moment(plan["cutover_at"])
     yield f"{name} sends the events whose {by} is {at} or later; earlier ones are shadow events, whenever they come"
     if plan["cutover_until"] is not None:
-        yield f"from {utc(plan['cutover_until'])} on, events are shadow events again"
+        yield f"from {moment(plan['cutover_until'])} on, events are shadow events again"
     yield from (f"warning: {warning}" for warning in plan["warnings"])
     yield ""
     yield f"1. Before {at}: compare what would be sent with what is sent now. Nothing may be refused or differ:"
