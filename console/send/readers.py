@@ -77,7 +77,13 @@ def records(reader: io.BufferedReader) -> Iterator[Record | Fault]:
     if content[:1] == b"[":
         reader.read(len(ahead) - len(content))
         yield from _elements(reader)
-        return
+    else:
+        yield from lines(reader)
+
+
+def lines(reader: io.BufferedReader) -> Iterator[Record | Fault]:
+    """Yield the lines that are not empty, without their ends."""
+    skip_byte_order_mark(reader)
     for each in raw_lines(reader):
         if isinstance(each, Fault):
             yield each
