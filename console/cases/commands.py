@@ -120,7 +120,7 @@ def _run(file: CaseFile, bench: Bench, update: bool) -> Iterator[Result]:
         if update and findings != ():
             expectations[index] = actual.expectation() if expect is None else matching.update(expect, actual)
             findings = ()
-        yield Result(str(file.path), case.name, findings, time.perf_counter() - start)
+        yield Result(file.name, case.name, findings, time.perf_counter() - start)
     if expectations:
         files.write(file, expectations)
         print_error(f"updated {file.path}: {counted(len(expectations), 'case')}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -176,26 +178,26 @@ def test_a_case_without_expectation_does_not_pass(cases: Path) -> None:
         ('{"event": {}, "expect":\n{}}', "line 1: expect: names nothing; it has requests, fates, errors, nothing_else"),
         ('{"event": {},\n"a" 1}', "line 2: is not JSON: "),
         ("[]", "line 1: has no case"),
+        ('{"event": {}, "expect": {}, "expect": {}}', 'line 1: an object has the member "expect" twice'),
     ],
-    ids=(
-        [
-            "member",
-            "case",
-            "request",
-            "list",
-            "text",
-            "flag",
-            "body",
-            "destination",
-            "fate",
-            "source",
-            "event",
-            "object",
-            "empty",
-            "json",
-            "none",
-        ]
-    ),
+    ids=[
+        "member",
+        "case",
+        "request",
+        "list",
+        "text",
+        "flag",
+        "body",
+        "destination",
+        "fate",
+        "source",
+        "event",
+        "object",
+        "empty",
+        "json",
+        "none",
+        "twice",
+    ],
 )
 def test_a_file_that_is_wrong_ends_with_2_and_its_line_and_field(cases: Path, text: str, fault: str) -> None:
     write(cases / "wrong.json", text)
@@ -287,3 +289,25 @@ def test_from_ledger_names_what_it_needs(named: list[str]) -> None:
     fault = run("--from-ledger", "1", *named).exception
 
     assert str(fault) == "--from-ledger needs one directory, such as `segue test --from-ledger 20 cases/`"
+
+
+def test_the_name_of_a_file_that_is_not_utf_8_is_shown_and_written_as_json(cases: Path) -> None:
+    cases.mkdir()
+    for name, fate in ((b"\xff.json", "sent"), (b"\xfe.json", "lost")):
+        with open(os.fsencode(cases) + b"/" + name, "w") as file:
+            json.dump(expecting({"fates": {"journeys": fate}}), file)
+
+    result = run("cases", "--json", "--junit", "j.xml")
+
+    assert (result.exit_code, json.loads(result.stdout)["file"]) == (2, "cases/\ufffd.json")
+    assert ElementTree.parse("j.xml").getroot()[0].attrib["tests"] == "2"
+
+
+def test_numbers_of_an_event_are_read_as_ingest_reads_them(cases: Path) -> None:
+    event = LEAD | {"userId": 10**20, "properties": {"email": "jo@example.com", "total": 10**30}}
+    tracked = body(action="event", identifiers={"id": str(10**20)}, attributes={"total": 1e30})
+    write(cases / "lead.json", expecting({"requests": [tracked]}, event | {"event": "Order"}))
+
+    result = run("cases")
+
+    assert (result.exit_code, result.stdout) == (0, "1 case in 1 file: 1 passed, 0 failed\n"), result.exception
