@@ -40,6 +40,19 @@ def test_the_way_back_is_told() -> None:
     assert "from 2026-12-01 12:00:00Z on, events are shadow events again" in list(plan.lines(found))
 
 
+def test_the_way_back_keeps_the_old_destination_and_warns_of_its_own_moment() -> None:
+    keys = {"cutover_at": MOMENT, "cutover_until": MOMENT + timedelta(hours=2)}
+    found = gathered(now_ms=MOMENT_MS + HOUR_MS, **keys)
+
+    text = "\n".join(plan.lines(found))
+    assert found["warnings"] == []
+    assert "Keep the old destination: it gets the events from then on" in text
+    assert "Disable the old destination" not in text
+    assert "At 2026-12-01 12:00:00Z: do nothing" in text
+    assert "less than ten minutes away" in gathered(now_ms=MOMENT_MS + 2 * HOUR_MS - 1, **keys)["warnings"][0]
+    assert "the moment is past" in gathered(now_ms=MOMENT_MS + 2 * HOUR_MS + 1, **keys)["warnings"][0]
+
+
 @pytest.mark.parametrize("keys", [{}, {"mode": "shadow"}], ids=["live", "shadow"])
 def test_without_a_moment_there_is_no_plan(keys: dict[str, Any]) -> None:
     with pytest.raises(CommandError, match=r"destinations\.journeys\.cutover_at: is missing; set the moment, such as"):
