@@ -128,4 +128,4 @@ def _comparable(operation: JsonObject) -> JsonObject:
 
 def _what(operation: JsonObject) -> str:
     names = ("type", "action", "name") if operation.get("action") == "event" else ("type", "action")
-    return " ".join(str(operation[name]) for name in names if operation.get(name))
+    return " ".join(str(operation[name]) for name in names if operation.get(name)) or "metric of a delivery"

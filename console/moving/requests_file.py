@@ -17,6 +17,7 @@ from console.errors import CommandError
 from console.send import readers
 from mapping.envelope import JsonObject
 from mapping.identifiers import of_person
+from mapping.operation import METRICS_PATH
 
 _V1: Final = "/api/v1/"
 _PAGES: Final = ("page", "screen")
@@ -85,7 +86,7 @@ def _of_request(where: str, method: str, path: str, body: Any) -> list[JsonObjec
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise CommandError(f"{where}: body.batch: must be an array of objects")
         return items
-    if path.endswith("/entity"):
+    if path.endswith("/entity") or path == METRICS_PATH:
         return [body]
     operation = _of_v1(where, method, path.removeprefix(_V1).split("/"), body)
     if operation is None:
