@@ -183,7 +183,7 @@ def _target(url: str | None, source: str | None, write_key: str | None, file: Pa
             raise CommandError(f"there is no source {source or ''}; name one with --source, or give --write-key-file")
         write_key = named.write_key
     if url is not None:
-        return _Target(url, write_key, [])
+        return _Target(url.rstrip("/"), write_key, [])
     feeds = [name for each in known if each.write_key == write_key for name in each.destinations]
     local = programs.url(session.settings.host, session.settings.ingest_port)
     return _Target(local, write_key, _queues(session, feeds))

@@ -72,11 +72,16 @@ def _is_hidden(name: str) -> bool:
 
 def _in_directory(root: Path, work: Path | None) -> list[Input]:
     found = []
-    for folder, inner, names in os.walk(root):
+    for folder, inner, names in os.walk(root, onerror=_raise):
         inner[:] = [name for name in inner if not name.endswith(WORK_SUFFIX) and Path(folder, name).resolve() != work]
         paths = (Path(folder, name) for name in names)
         found += [_of_path(path, path.relative_to(root).as_posix()) for path in paths if path.is_file()]
     return found
+
+
+def _raise(error: OSError) -> None:
+    """Raise the error of a directory that cannot be read: its events would be missing without a word."""
+    raise error
 
 
 def _of_path(path: Path, name: str) -> Input:
