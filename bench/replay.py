@@ -131,9 +131,7 @@ def measure(client: redis.Redis, variables: dict[str, str], workers: list[int], 
 
         started_at = time.monotonic()
         command = [sys.executable, "-m", "console.cli", "dead", "replay", "--all", "--rate", str(RATE), "--json"]
-        console = subprocess.Popen(
-            command, env=os.environ | variables, stdout=subprocess.PIPE, text=True
-        )
+        console = subprocess.Popen(command, env=os.environ | variables, stdout=subprocess.PIPE, text=True)
         after_a_tenth: tuple[float, float] | None = None
         while console.poll() is None:
             left = lanes.stats(default_queue(client, QUEUE)).dead
