@@ -37,6 +37,7 @@ import redis
 import bench
 import lanes
 from bench.replay import BASELINE_S, CONFIG, LIVE_PER_S, PEOPLE, QUEUE, live_events, percentile
+from bench.support import asgi_sink
 from bench.support.stage import ROOT, is_ok
 from console.local import programs
 from console.local.supervisor import Program, Supervisor
@@ -54,42 +55,30 @@ Json = dict[str, Any]
 
 def run_sink(port: int, count: int) -> None:
     """Answer every request with 200, and check `count` events of history; a GET returns the figures since the last."""
-    import uvicorn
-
     seen, last = bytearray(count), [-1] * PEOPLE
-    figures = {"twice": 0, "disordered": 0}
+    faults = {"twice": 0, "disordered": 0}
     waits: list[float] = []
 
-    def take(attributes: Json, now: float) -> None:
+    def count_one(attributes: Json, now: float) -> None:
         if "sent_at" in attributes:
             waits.append(now - attributes["sent_at"])
             return
         number = attributes["number"]
-        figures["twice"] += seen[number]
-        figures["disordered"] += number < last[number % PEOPLE]
+        faults["twice"] += seen[number]
+        faults["disordered"] += number < last[number % PEOPLE]
         seen[number], last[number % PEOPLE] = 1, number
 
-    async def sink(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            return
-        body = b""
-        while True:
-            part = await receive()
-            body += part.get("body", b"")
-            if not part.get("more_body"):
-                break
-        answer = b"{}"
-        if scope["method"] == "GET":
-            answer = orjson.dumps(figures | {"arrived": sum(seen), "waits": waits})
-            waits.clear()
-        else:
-            now = time.time()
-            for item in orjson.loads(body)["batch"]:
-                take(item.get("attributes", {}), now)
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": answer})
+    def take(body: bytes) -> None:
+        now = time.time()
+        for item in orjson.loads(body)["batch"]:
+            count_one(item.get("attributes", {}), now)
 
-    uvicorn.run(sink, host=programs.LOOPBACK, port=port, access_log=False, log_level="warning", lifespan="off")
+    def figures() -> Json:
+        found = faults | {"arrived": sum(seen), "waits": waits.copy()}
+        waits.clear()
+        return found
+
+    asgi_sink.serve(port, take, figures)
 
 
 def write_archive(folder: Path, count: int) -> None:

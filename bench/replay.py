@@ -22,7 +22,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import orjson
@@ -30,6 +29,7 @@ import redis
 
 import bench
 import lanes
+from bench.support import asgi_sink
 from bench.support.stage import ROOT, is_ok, rss_mb
 from console.local import programs
 from console.local.supervisor import Program, Supervisor
@@ -48,30 +48,19 @@ CONFIG = configuration(QUEUE, delivery={"requests_per_s": 1000, "dead_letters": 
 
 def run_sink(port: int) -> None:
     """Answer every request with 200; a GET returns the latencies of live events since the last one, in seconds."""
-    import uvicorn
-
     seen: list[float] = []
 
-    async def sink(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            return
-        body = b""
-        while True:
-            part = await receive()
-            body += part.get("body", b"")
-            if not part.get("more_body"):
-                break
-        answer = b"{}"
-        if scope["method"] == "GET":
-            answer = orjson.dumps(seen)
-            seen.clear()
-        elif b"sent_at" in body:
+    def take(body: bytes) -> None:
+        if b"sent_at" in body:
             batch, now = orjson.loads(body)["batch"], time.time()
             seen.extend(now - item["attributes"]["sent_at"] for item in batch if "attributes" in item)
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": answer})
 
-    uvicorn.run(sink, host=programs.LOOPBACK, port=port, access_log=False, log_level="warning", lifespan="off")
+    def figures() -> list[float]:
+        found = seen.copy()
+        seen.clear()
+        return found
+
+    asgi_sink.serve(port, take, figures)
 
 
 def make_dead_letters(client: redis.Redis) -> None:
@@ -141,10 +130,8 @@ def measure(client: redis.Redis, variables: dict[str, str], workers: list[int], 
         usual = httpx.get(sink).json()
 
         started_at = time.monotonic()
-        command = [sys.executable, "-m", "console.cli", "dead", "replay", "--rate", str(RATE), "--json"]
-        console = subprocess.Popen(
-            command, env=os.environ | variables, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+        command = [sys.executable, "-m", "console.cli", "dead", "replay", "--all", "--rate", str(RATE), "--json"]
+        console = subprocess.Popen(command, env=os.environ | variables, stdout=subprocess.PIPE, text=True)
         after_a_tenth: tuple[float, float] | None = None
         while console.poll() is None:
             left = lanes.stats(default_queue(client, QUEUE)).dead

@@ -394,6 +394,8 @@ def _described(fault: Any, where: str, model: type[BaseModel]) -> str:
             return f"{key}: is {value!r}, but must be {context['expected']}"
         case "model_type" | "model_attributes_type":
             return f"{key}: must be a table"
+        case "datetime_type":
+            return f"{key}: must be a date with a time and a zone, without quotes, such as 2026-12-01T10:00:00Z"
         case "string_too_short":
             return f"{key}: must not be empty"
         case "value_error":

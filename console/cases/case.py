@@ -12,7 +12,7 @@ Only `event` is required. What `expect` does not name may be anything, but for `
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -118,10 +118,28 @@ def _described(fault: Any) -> str:
         case "missing":
             return "is missing"
         case "extra_forbidden":
-            return "there is no such member of a case"
+            return f"there is no such member of a case; there are {', '.join(_members(fault['loc'][:-1]))}"
         case "literal_error":
             return f"is {fault['input']!r}, but must be {fault['ctx']['expected']}"
         case "model_type" | "dict_type":
             return "must be an object"
+        case "list_type":
+            return "must be a list"
+        case "string_type":
+            return "must be a text"
+        case "bool_type":
+            return "must be true or false"
     text = str(fault["msg"])
     return f"{text[:1].lower()}{text[1:]}"
+
+
+def _members(path: Path) -> Iterable[str]:
+    """Return the members that an object at `path` of a case may have."""
+    match path:
+        case ():
+            return _Table.model_fields
+        case ("expect",):
+            return _Expect.model_fields
+        case ("expect", "requests", *_):
+            return _Request.model_fields
+    return _Error.model_fields

@@ -63,7 +63,7 @@ def try_events(
     given = paths or [Path("-")]
     if from_ledger is not None:
         _refuse("--from-ledger", of_event | of_cases | {"--verbose": verbose, "--json": as_json})
-        _record(given, from_ledger)
+        _record(paths or [], from_ledger)
     elif given != [Path("-")] and (len(given) > 1 or files.are_cases(given[0])):
         _refuse("case files", of_event | {"--verbose": verbose})
         _test_cases(given, junit, update, as_json)
@@ -120,13 +120,15 @@ def _run(file: CaseFile, bench: Bench, update: bool) -> Iterator[Result]:
         if update and findings != ():
             expectations[index] = actual.expectation() if expect is None else matching.update(expect, actual)
             findings = ()
-        yield Result(str(file.path), case.name, findings, time.perf_counter() - start)
+        yield Result(file.name, case.name, findings, time.perf_counter() - start)
     if expectations:
         files.write(file, expectations)
         print_error(f"updated {file.path}: {counted(len(expectations), 'case')}")
 
 
 def _record(paths: Sequence[Path], count: int) -> None:
+    if len(paths) != 1:
+        raise CommandError("--from-ledger needs one directory, such as `segue test --from-ledger 20 cases/`")
     (directory,) = paths
     written = record(Bench(Session.join()), count, directory)
     print_lines(str(path) for path in written)

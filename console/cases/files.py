@@ -7,7 +7,9 @@ bytes. A changed file keeps the order of its members and its indentation.
 from __future__ import annotations
 
 import json
+import os
 import re
+from codecs import BOM_UTF8
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ from console.errors import CommandError
 from mapping.envelope import JsonObject
 
 SUFFIXES: Final = (".json", ".jsonl")
+_YAML: Final = (".yaml", ".yml")
 _INDENT = re.compile(r"^[\[{]\s*\n([ \t]+)")
 
 
@@ -48,24 +51,42 @@ class CaseFile:
     cases: tuple[Case, ...] = ()
     faults: tuple[str, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """The path as a text; what is no UTF-8 in it is replaced."""
+        return os.fsencode(self.path).decode(errors="replace")
+
 
 def found(paths: Iterable[Path]) -> list[Path]:
-    """Return the files, and those of the directories, sorted. Raises CommandError: a directory has none."""
-    files: list[Path] = []
+    """Return the files, and those of the directories, sorted, each once. Hidden files of directories are left out.
+
+    YAML is among them, so that it is a fault and not left out. Raises CommandError: a directory has no case file.
+    """
+    files: dict[Path, None] = {}
     for path in paths:
-        inner = sorted(each for suffix in SUFFIXES for each in path.rglob(f"*{suffix}")) if path.is_dir() else [path]
+        inner = _in_directory(path) if path.is_dir() else [path]
         if not inner:
             raise CommandError(f"{path}: has no case files; their names end with {' or '.join(SUFFIXES)}")
-        files += inner
-    return files
+        files |= dict.fromkeys(inner)
+    return list(files)
+
+
+def _in_directory(root: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in root.rglob("*")
+        if path.suffix in (*SUFFIXES, *_YAML)
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        and path.is_file()
+    )
 
 
 def are_cases(path: Path) -> bool:
     """Whether the path is a directory or a file of cases, by its form. An event is an object with a text as `event`."""
-    if path.is_dir() or path.suffix == ".jsonl":
+    if path.is_dir() or path.suffix in (".jsonl", *_YAML):
         return True
     try:
-        value = orjson.loads(path.read_bytes())
+        value = orjson.loads(path.read_bytes().removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError:
         return False
     if isinstance(value, list):
@@ -75,22 +96,25 @@ def are_cases(path: Path) -> bool:
 
 def read(path: Path, destinations: Collection[str], sources: Collection[str]) -> CaseFile:
     """Return a file with its cases, or with its faults. The names are those of the configuration."""
+    name = CaseFile(path).name
+    if path.suffix in _YAML:
+        return CaseFile(path, faults=(f"{name}: is YAML; a case file is JSON, and its name ends with .json or .jsonl",))
     try:
         entries = list(_entries(path))
     except UnicodeDecodeError:
-        return CaseFile(path, faults=(f"{path}: is not UTF-8",))
-    except _NotJson as error:
-        return CaseFile(path, faults=(f"{path}, line {error.line}: is not JSON: {error}",))
+        return CaseFile(path, faults=(f"{name}: is not UTF-8",))
+    except _Unreadable as error:
+        return CaseFile(path, faults=(f"{name}, line {error.line}: {error}",))
     faults = [
-        f"{path}, {entry.located(fault)}"
+        f"{name}, {entry.located(fault)}"
         for entry in entries
         for fault in case.faults(entry.value, destinations, sources)
     ]
     if not entries:
-        faults.append(f"{path}, line 1: has no case")
+        faults.append(f"{name}, line 1: has no case")
     if faults:
         return CaseFile(path, faults=tuple(faults))
-    names = [path.stem if len(entries) == 1 else f"case {number}" for number in range(1, len(entries) + 1)]
+    names = [Path(name).stem if len(entries) == 1 else f"case {number}" for number in range(1, len(entries) + 1)]
     cases = [case.read(entry.value, name) for entry, name in zip(entries, names, strict=True)]
     return CaseFile(path, tuple(entries), tuple(cases))
 
@@ -118,14 +142,18 @@ def write_new(path: Path, value: JsonObject) -> None:
     path.write_text(f"{_json(value, '  ')}\n", encoding="utf-8")
 
 
-class _NotJson(Exception):
+class _Twice(Exception):
+    """An object has two members of one name, which is the text of this."""
+
+
+class _Unreadable(Exception):
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(reason)
         self.line = line
 
 
 def _entries(path: Path) -> Iterator[Entry]:
-    text = path.read_bytes().decode()
+    text = path.read_bytes().decode("utf-8-sig")
     if path.suffix == ".jsonl":
         for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
@@ -141,9 +169,21 @@ def _entries(path: Path) -> Iterator[Entry]:
 def _parsed(text: str, first_line: int) -> Any:
     try:
         orjson.loads(text)  # stricter, and with the line of a fault
-        return json.loads(text)  # whole numbers of any length
     except orjson.JSONDecodeError as error:
-        raise _NotJson(first_line + error.lineno - 1, error.msg.partition(": line ")[0]) from None
+        raise _Unreadable(first_line + error.lineno - 1, f"is not JSON: {error.msg.partition(': line ')[0]}") from None
+    try:
+        return json.loads(text, object_pairs_hook=_members_once)  # whole numbers of any length
+    except _Twice as error:
+        raise _Unreadable(first_line, f'an object has the member "{error}" twice') from None
+
+
+def _members_once(pairs: list[tuple[str, Any]]) -> JsonObject:
+    """Return the object; raise _Twice when it would lose a member."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Twice(next(name for name in names if names.count(name) > 1))
+    return found
 
 
 def _json(value: JsonObject | Sequence[JsonObject], indent: str | None = None) -> str:

@@ -61,10 +61,13 @@ def findings(expect: JsonObject, actual: Actual) -> Iterator[Finding]:
 
 
 def update(expect: JsonObject, actual: Actual) -> JsonObject:
-    """Return the expectation with what was found, in the same order. It names what it named before."""
+    """Return the expectation with what was found, in the same order.
+
+    It names what it named before and is still there; of requests or errors, all when none of the named ones is.
+    """
     result = dict(expect)
     if "fates" in expect:
-        result["fates"] = {name: actual.fates.get(name, fate) for name, fate in expect["fates"].items()}
+        result["fates"] = {name: actual.fates[name] for name in expect["fates"] if name in actual.fates}
     for member in _LISTS:
         expected, found = expect.get(member, []), getattr(actual, member)
         indexes = _paired(expected, found)
@@ -72,7 +75,7 @@ def update(expect: JsonObject, actual: Actual) -> JsonObject:
         items = [updated(item, found[index]) for item, index in pairs if index is not None]
         items += _others(expect, member, found, indexes)
         if items or member in expect:
-            result[member] = items
+            result[member] = items or list(found)
     return result
 
 

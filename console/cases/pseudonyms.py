@@ -15,7 +15,7 @@ from mapping.envelope import JsonObject
 
 _IDS: Final = ("userId", "anonymousId", "previousId", "groupId", "messageId")
 _KEPT: Final = frozenset(
-    {"type", "event", "name", "category", "channel", "version", "integrations"}
+    {"type", "event", "name", "category", "channel", "version"}
     | {"timestamp", "originalTimestamp", "receivedAt", "sentAt"}
 )
 _TECHNICAL: Final = frozenset({"library", "os", "app", "locale", "timezone", "active"})  # of the context

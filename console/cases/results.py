@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
@@ -95,7 +96,7 @@ class Results:
                 _problem(element, "failure", result.lines)
         for file in self.files:
             for fault in file.faults:
-                _problem(_test_case(suite, str(file.path), file.path.stem), "error", [fault])
+                _problem(_test_case(suite, file.name, Path(file.name).stem), "error", [fault])
         suites = ElementTree.Element("testsuites")
         suites.append(suite)
         ElementTree.indent(suites)

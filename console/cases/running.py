@@ -1,7 +1,8 @@
 """Running cases: what becomes of their events, always the same.
 
-Nothing depends on the clock or on chance. The time of acceptance is the event's `receivedAt`, else its `sentAt`, else
-its own time, else START. An event without a `messageId` gets one that is derived from it.
+The event is read as ingest reads it. Nothing depends on the clock or on chance. The time of acceptance is the event's
+`receivedAt`, else its `sentAt`, else its own time, else START. An event without a `messageId` gets one that is derived
+from it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from console.cases.case import Case, Fate
 from console.cases.matching import Actual
 from console.session import Session
 from console.tester import Trial
+from ingest import bodies
 from ingest.access import sources
 from ingest.access.sources import Source
 from ingest.times import instant
@@ -44,7 +46,7 @@ class Bench:
 
         Without a source, each destination gets it from the first source that feeds it.
         """
-        actual, event = Actual(), _identified(case.event)
+        actual, event = Actual(), _identified(bodies.parsed(encoded(case.event)))
         for destination in self.session.destinations.values():
             feeding = [each for each in self.sources.values() if destination.name in each.destinations]
             source = next((each for each in feeding if case.source in (None, each.name)), None)

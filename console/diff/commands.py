@@ -20,6 +20,7 @@ from console.diff.report import report
 from console.errors import CommandError
 from console.options import AsJson, Destination
 from console.output import out, print_json, print_line
+from console.send import readers
 from console.session import Session
 from dead_letters import query
 from ingest import events
@@ -65,10 +66,14 @@ def show_differences(
         else:
             for line in result.render():
                 out.print(line, soft_wrap=True)
-    for name in sorted(before.keys() ^ after.keys()) if not as_json and destination is None else []:
+    alone = sorted(before.keys() ^ after.keys()) if destination is None else []
+    for name in alone if not as_json else []:
         print_line(f"{name}: only in {old if name in before else new}, so it was not compared")
-    wanted = {each.name for each in fail_on or []}
-    if any(wanted & {group.kind, "any"} for result in reports for group in result.groups.values()):
+    if fail_on and not any(result.events for result in reports):
+        raise CommandError("there is no event to compare, so --fail-on finds nothing; name a file with --events")
+    kinds = {group.kind for result in reports for group in result.groups.values()}
+    kinds |= {"no_longer_sent" if name in before else "newly_sent" for name in alone}
+    if kinds and {each.name for each in fail_on or []} & {*kinds, "any"}:
         raise typer.Exit(1)
 
 
@@ -90,11 +95,14 @@ def _stored(name: str) -> Iterator[Any]:
 
 def _read(file: str, now_s: float) -> Iterator[Any]:
     """Yield the events of a file, as ingest stores them. Raises CommandError: a line is none."""
-    lines = sys.stdin.buffer if file == "-" else Path(file).read_bytes().splitlines()
+    stream = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115 - `opened` closes it
     reception = Reception(datetime.fromtimestamp(now_s, UTC))
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield _event(f"{file}, line {number}", line, reception)
+    with readers.opened(stream) as reader:
+        for record in readers.guarded(readers.lines(reader)):
+            where = f"{file}, line {record.number}"
+            if isinstance(record, readers.Fault):
+                raise CommandError(f"{where}: {record.reason}")
+            yield _event(where, record.text, reception)
 
 
 def _event(where: str, line: bytes, reception: Reception) -> Any:

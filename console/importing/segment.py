@@ -6,16 +6,18 @@ These are read, in any order and number: `{"data": {…}}` or its content, with
   destinationId}`; or with `partnerAction`, `subscribe`, `mapping`, as in the code of Segment's destinations;
 - `filters`: of List Filters from Destination, `{if, actions: [{type, fields, path, percent}], enabled, title,
   sourceId, destinationId}`;
-- `destination`, `destinations`: of Get Destination and List Destinations, `{id, name, enabled, settings}`.
+- `destinations`: of List Destinations, `{id, name, enabled, settings}`;
+- `subscription`, `filter`, `destination`: of the requests for one of them.
 
 A list is one of subscriptions. Source: the models of Segment's SDKs of the Public API.
 """
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -23,7 +25,8 @@ from console.errors import CommandError
 from mapping.actions import ACTIONS
 from mapping.envelope import JsonObject
 
-_REGION = "accountRegion"  # the setting that Segment's destination of Customer.io has
+_KINDS: Final = ("destinations", "subscriptions", "filters")
+_REGION: Final = "accountRegion"  # the setting that Segment's destination of Customer.io has
 
 
 class Item(NamedTuple):
@@ -53,10 +56,14 @@ class Responses:
 def read(files: Sequence[tuple[str, bytes]]) -> Responses:
     """Return the destinations of Customer.io in files with responses. Raises CommandError: one is none."""
     result = Responses()
-    kinds: dict[str, list[Item]] = {"destinations": [], "subscriptions": [], "filters": []}
+    kinds: dict[str, list[Item]] = {kind: [] for kind in _KINDS}
     for name, text in files:
         for kind, item in _items(name, text, result.left_out):
-            kinds[kind].append(item)
+            same = next((each for each in kinds[kind] if item.row.get("id") and each.row == item.row), None)
+            if same is None:
+                kinds[kind].append(item)
+            else:
+                result.left_out.append(f"{item.where}: is {same.where} once more")
     if not any(kinds.values()):
         raise CommandError("the file must be a list of subscriptions, or have one at data.subscriptions")
     found = {str(item.row.get("id")): SegmentDestination(item) for item in kinds["destinations"]}
@@ -76,7 +83,7 @@ def read(files: Sequence[tuple[str, bytes]]) -> Responses:
 def _items(name: str, text: bytes, left_out: list[str]) -> Iterator[tuple[str, Item]]:
     """Yield the kind and the content of each object of a response."""
     try:
-        document = orjson.loads(text)
+        document = orjson.loads(text.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError as error:
         raise CommandError(f"{name}: the file is not JSON: {error}") from None
     inner = document.get("data", document) if isinstance(document, dict) else {"subscriptions": document}
@@ -85,13 +92,20 @@ def _items(name: str, text: bytes, left_out: list[str]) -> Iterator[tuple[str, I
     pages = inner.get("pagination")
     if isinstance(pages, dict) and pages.get("next"):
         left_out.append(f"{name}: pagination.next: the response has more pages; add them as further files")
-    if "destination" in inner:
-        yield "destinations", _item(f"{name}: destination", inner["destination"])
-    for kind in ("destinations", "subscriptions", "filters"):
+    if not any(member in inner for kind in _KINDS for member in (kind, _singular(kind))):
+        fault = f"; it has errors: {inner['errors']}" if "errors" in inner else ""
+        raise CommandError(f"{name}: has no {', no '.join(_KINDS)}, so it is no response that can be read{fault}")
+    for kind in _KINDS:
+        if _singular(kind) in inner:
+            yield kind, _item(f"{name}: {_singular(kind)}", inner[_singular(kind)])
         rows = inner.get(kind, [])
         if not isinstance(rows, list):
             raise CommandError(f"{name}: {kind}: must be a list of {kind}")
         yield from ((kind, _item(f"{name}: {kind}[{index}]", row)) for index, row in enumerate(rows))
+
+
+def _singular(kind: str) -> str:
+    return kind.removesuffix("s")
 
 
 def _item(where: str, row: Any) -> Item:

@@ -115,9 +115,11 @@ class _Reader:
         if own is None:
             return None
         settings = own.row.get("settings") or {}
+        if not isinstance(settings, dict):
+            raise CommandError(f"{own.where}.settings: must be an object, not {settings!r}")
         for name in sorted(settings.keys() - _SETTINGS):
             self._leave_out(f"{own.where}.settings.{name}", "Segue has no such key")
-        if own.row.get("enabled") is False:
+        if not _is_enabled(own):
             self._leave_out(f"{own.where}.enabled", "is false; give it no source until it is to send")
         text = str(settings.get("accountRegion"))  # such as "EU 🇪🇺"
         region = _REGIONS.get(text[:2])
@@ -134,14 +136,14 @@ class _Reader:
             return None
         if slug not in ACTIONS:
             raise CommandError(f'{item.where}: there is no action "{slug}"; there are {", ".join(ACTIONS)}')
-        enabled = row.get("enabled", True)
-        if not isinstance(enabled, bool):
-            raise CommandError(f"{item.where}.enabled: must be true or false, not {enabled!r}")
+        name = row.get("name") or ACTIONS[slug].title
+        if not isinstance(name, str):
+            raise CommandError(f"{item.where}.name: must be a text, not {name!r}")
         return {
-            "name": str(row.get("name") or ACTIONS[slug].title),
+            "name": name,
             "action": slug,
             "trigger": _member(item, ("trigger", "subscribe"), str),
-            **({} if enabled else {"enabled": False}),
+            **({} if _is_enabled(item) else {"enabled": False}),
             "mapping": self._mapping(item, slug),
         }
 
@@ -156,7 +158,7 @@ class _Reader:
     def _filters(self, item: Item) -> Iterator[TitledFilter]:
         """Yield a filter for each action of one of Segment's."""
         row = item.row
-        if row.get("enabled") is False:
+        if not _is_enabled(item):
             self._leave_out(f"{item.where}.enabled", "is false; Segue has no filter that is switched off")
             return
         for index, action in enumerate(_member(item, ("actions",), list)):
@@ -187,6 +189,13 @@ class _Reader:
         for path in [each for each in found if each.split(".")[0] not in ROOTS]:
             self._leave_out(f'{where}."{path}"', f"a filter of Segue changes fields of {', '.join(ROOTS)} only")
         return {path: names for path, names in found.items() if path.split(".")[0] in ROOTS}
+
+
+def _is_enabled(item: Item) -> bool:
+    enabled = item.row.get("enabled", True)
+    if not isinstance(enabled, bool):
+        raise CommandError(f"{item.where}.enabled: must be true or false, not {enabled!r}")
+    return enabled
 
 
 def _member(item: Item, names: tuple[str, ...], kind: type[Any]) -> Any:

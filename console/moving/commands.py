@@ -12,7 +12,7 @@ import typer
 from console import times
 from console.errors import CommandError
 from console.moving import plan, report, requests_file, screen
-from console.moving.differences import compared
+from console.moving.differences import compared, without_repetitions
 from console.options import AsJson, Destination
 from console.output import print_json, print_lines
 from console.session import Session
@@ -66,7 +66,9 @@ def show_report(
 def compare(
     file: Annotated[
         str,
-        typer.Argument(help='JSON lines {"message_id", "method", "path", "body"} of the other destination; -: stdin.'),
+        typer.Argument(
+            help='JSON lines {"message_id", "method", "path", "body"} of the other destination; - is stdin.'
+        ),
     ],
     since: Since = None,
     until: Until = None,
@@ -75,19 +77,20 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare what shadow events would have sent with the requests of another destination. Exit code 1 when one
-    differs. Events that are not in the file are left out."""
+    differs. Events that are not in the file are left out, and requests that repeat an earlier one count once."""
     session = Session.join()
     name = session.only(destination).name
-    theirs = requests_file.read(file, sys.stdin.buffer if file == "-" else Path(file).read_bytes().splitlines())
+    stream = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115 - `read` closes it
+    theirs = requests_file.read(file, stream)
     rows = _rows(session, name, since, until, most)
     ours = report.operations(rows, _SENT)
     known = {message_id: ours[message_id] for message_id in theirs.keys() & ours.keys()}
     if not known:
         raise CommandError(f"{file}: no message id of the file is among those of {name} in the ledger")
-    only_in_file = len(theirs) - len(known)
-    found = report.gather(rows, name) | {"not_in_the_ledger": only_in_file}
-    differences = compared(known, {message_id: theirs[message_id] for message_id in known}).json()
-    _show(found, differences, file, as_json)
+    once, repeated = without_repetitions({message_id: theirs[message_id] for message_id in known}, known)
+    outside = {"not_in_the_ledger": len(theirs) - len(known), "repeated": repeated}
+    differences = compared(known, once).json()
+    _show(report.gather(rows, name) | outside, differences, file, as_json)
 
 
 def _rows(session: Session, name: str, since: int | None, until: int | None, most: int) -> list[Row]:

@@ -17,7 +17,10 @@ _MOST_EXAMPLES = 3
 
 
 class Difference(NamedTuple):
-    """What became of one operation: `what` names it, such as `person identify` or `person event Order Placed`."""
+    """What became of one operation: `what` names it, such as `person identify` or `person event Order Placed`.
+
+    The name of a page is often its address, so it is no part of `what`: one difference of all pages is one group.
+    """
 
     kind: Kind
     what: str
@@ -69,7 +72,7 @@ class Differences:
 def compared(ours: Operations, theirs: Operations) -> Differences:
     """Return the differences of the events that either side has."""
     result = Differences()
-    for message_id in ours.keys() | theirs.keys():
+    for message_id in dict.fromkeys([*ours, *theirs]):
         result.events += 1
         for difference in _of_event(ours.get(message_id, []), theirs.get(message_id, [])):
             result.counts[difference.kind] += 1
@@ -78,6 +81,23 @@ def compared(ours: Operations, theirs: Operations) -> Differences:
                 key = difference.kind, difference.what, fields
                 result.groups.setdefault(key, Group(*key)).add(message_id, difference)
     return result
+
+
+def without_repetitions(theirs: Operations, ours: Operations) -> tuple[Operations, int]:
+    """Return their operations without those that repeat another one of the same event, and the number of the others.
+
+    A destination repeats a request after a failure. An operation that we make several times stays as often.
+    """
+    result, repeated = {}, 0
+    for message_id, operations in theirs.items():
+        own = [_comparable(operation) for operation in ours.get(message_id, [])]
+        kept: list[JsonObject] = []
+        for operation in map(_comparable, operations):
+            if kept.count(operation) < max(1, own.count(operation)):
+                kept.append(operation)
+        result[message_id] = kept
+        repeated += len(operations) - len(kept)
+    return result, repeated
 
 
 def _of_event(ours: Iterable[JsonObject], theirs: Iterable[JsonObject]) -> Iterator[Difference]:
@@ -107,4 +127,5 @@ def _comparable(operation: JsonObject) -> JsonObject:
 
 
 def _what(operation: JsonObject) -> str:
-    return " ".join(str(operation[name]) for name in ("type", "action", "name") if operation.get(name))
+    names = ("type", "action", "name") if operation.get("action") == "event" else ("type", "action")
+    return " ".join(str(operation[name]) for name in names if operation.get(name)) or "metric of a delivery"

@@ -10,6 +10,7 @@ import orjson
 
 from console.moving.rules import refusal
 from mapping.envelope import JsonObject
+from mapping.operation import METRICS_PATH
 
 if TYPE_CHECKING:
     from ledger.rows import Row
@@ -43,7 +44,7 @@ def gather(rows: Iterable[Row], destination: str) -> JsonObject:
             events.add(row.message_id)
             name = row.reason or "privacy request"
             subscriptions[name] += 1
-            found = None if row.body is None else refusal(orjson.loads(row.body))
+            found = None if row.body is None or row.path == METRICS_PATH else refusal(orjson.loads(row.body))
             if found is not None:
                 service_faults[found, name].append(row.message_id)
     return {

@@ -11,7 +11,10 @@ _WORDS = {"changed": "differ", "only_ours": "only here", "only_theirs": "only th
 
 
 def report_lines(found: JsonObject) -> Iterator[str]:
-    """Yield lines for each subscription, each fate without a request, and each refusal. `found`: of `report.gather`."""
+    """Yield lines for each subscription, each fate without a request, and each refusal.
+
+    `found`: of `report.gather`; with a file of requests also `{"not_in_the_ledger", "repeated"}`.
+    """
     if found["since"] is None:
         yield f"{found['destination']}: no row of the ledger; is `segue ledger` running?"
         return
@@ -29,6 +32,10 @@ def report_lines(found: JsonObject) -> Iterator[str]:
         items = counted(row["items"], "operation")
         yield f"  Customer.io would refuse: {items} of {row['subscription']}: {row['reason']}"
         yield f"    message ids: {', '.join(row['examples'])}"
+    if found.get("not_in_the_ledger"):
+        yield f"  only in the file, so not compared: {counted(found['not_in_the_ledger'], 'event')}"
+    if found.get("repeated"):
+        yield f"  repeated in the file, and counted once: {counted(found['repeated'], 'operation')}"
 
 
 def difference_lines(found: JsonObject, theirs: str) -> Iterator[str]:

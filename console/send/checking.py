@@ -37,7 +37,17 @@ def parsed(text: bytes) -> Any:
     try:
         return bodies.parsed(text)
     except Refusal as refusal:
+        if not _is_utf8(text):
+            raise Refusal(400, "the record is not UTF-8") from None
         raise Refusal(refusal.status, refusal.message.replace("the body", "the record"), refusal.field) from None
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def checked(event: Any, file: Input, number: int, now: datetime) -> Checked:

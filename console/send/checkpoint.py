@@ -60,9 +60,13 @@ class Folder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Create the directory, and use it alone. Raises CommandError: another process uses it."""
-        self.runs.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        """Create the directory, and use it alone. Raises CommandError: it cannot be made, or is in use."""
+        try:
+            self.runs.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            text = f"the working directory {self.path} cannot be written: {error.strerror}"
+            raise CommandError(f"{text}; name another one with --work") from None
         try:
             _lock(descriptor, self.path)
             yield
@@ -70,7 +74,10 @@ class Folder:
             os.close(descriptor)
 
     def load(self, input_digest: str, url: str) -> Checkpoint:
-        """Return the checkpoint, a new one when there is none. Raises CommandError: it is that of another transfer."""
+        """Return the checkpoint, a new one when there is none. Raises CommandError: it is that of another transfer.
+
+        The address may differ until the first event is acknowledged.
+        """
         try:
             found = _ADAPTER.validate_json((self.path / _NAME).read_bytes())
         except FileNotFoundError:
@@ -79,8 +86,9 @@ class Folder:
             raise CommandError(f"{self.path / _NAME} is no checkpoint; {self._remedy}") from None
         if found.input != input_digest:
             raise CommandError(f"the input or its columns changed since {self.path} was made; {self._remedy}")
-        if found.url != url:
+        if found.url != url and found.acknowledged:
             raise CommandError(f"{self.path} belongs to a transfer to {found.url}; {self._remedy}")
+        found.url = url
         return found
 
     def save(self, checkpoint: Checkpoint) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from threading import Event as Flag
 from typing import Annotated, NamedTuple
 
+import httpx
 import typer
 from redis.exceptions import RedisError
 
@@ -23,7 +25,7 @@ from console.send import inputs, report, sorting
 from console.send.backlog import Backlog
 from console.send.checkpoint import Checkpoint, Folder
 from console.send.endpoint import Endpoint, Stopped
-from console.send.inputs import CSV_SUFFIXES, JSON_SUFFIXES
+from console.send.inputs import CSV_SUFFIXES, JSON_SUFFIXES, WORK_SUFFIX
 from console.send.pace import Pace
 from console.send.people_csv import Columns
 from console.send.preparing import Preparation, Rejected, Source, found
@@ -39,6 +41,8 @@ app = typer.Typer()
 Kind = Enum("Kind", {"identify": "identify"})
 _SHOWN_EVENTS, _SHOWN_REJECTS = 3, 10
 _NICE = 10
+_MOST_RATE = 1_000_000
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class _Target(NamedTuple):
@@ -60,7 +64,7 @@ def send(
     ] = None,
     write_key: Annotated[str | None, typer.Option(help="The write key, in place of --source.")] = None,
     write_key_file: Annotated[Path | None, typer.Option(help="A file with the write key.")] = None,
-    rate: Annotated[float, typer.Option(min=1, help="Events per second, at most.")] = 500,
+    rate: Annotated[float, typer.Option(min=1, max=_MOST_RATE, help="Events per second, at most.")] = 500,
     kind: Annotated[
         Kind | None, typer.Option("--type", help="The input is CSV, and each row is such an event.")
     ] = None,
@@ -76,14 +80,15 @@ def send(
 
     The exit code is 0 when all events were sent, 1 when some were rejected, and 2 when the command could not go on.
     """
-    material = _source(location, kind, column or [])
+    work = work or _default_work(location)
+    material = _source(location, work, kind, column or [])
     if dry_run:
         _show(material, rate)
         return
     target = _target(url, source, write_key, write_key_file)
     _yield_processors()
-    with _stopping() as stopping:
-        checkpoint, folder = _transfer(material, target, work or _default_work(location), rate, stopping)
+    with _stopping() as stopping, _space_needed(work):
+        checkpoint, folder = _transfer(material, target, work, rate, stopping)
     print_line(f"sent {counted(checkpoint.acknowledged - checkpoint.refused, 'event')}")
     if checkpoint.rejected:
         print_error(f"{counted(checkpoint.rejected, 'record')} rejected: see {folder.rejects}")
@@ -137,12 +142,12 @@ def _show(material: Source, rate: float) -> None:
         raise typer.Exit(1)
 
 
-def _source(location: str, kind: Kind | None, columns: list[str]) -> Source:
+def _source(location: str, work: Path, kind: Kind | None, columns: list[str]) -> Source:
     if kind is None and columns:
         raise CommandError("--column needs --type identify")
     if kind is None and location.lower().endswith((".csv", ".csv.gz")):
         raise CommandError(f"{location}: CSV needs --type identify")
-    found_files = inputs.find(location, JSON_SUFFIXES if kind is None else CSV_SUFFIXES)
+    found_files = inputs.find(location, JSON_SUFFIXES if kind is None else CSV_SUFFIXES, work)
     if found_files.skipped:
         more = f", such as {found_files.skipped[0]}"
         print_error(f"{counted(len(found_files.skipped), 'file')} with other names skipped{more}")
@@ -157,17 +162,19 @@ def _digest(material: Source) -> str:
 def _default_work(location: str) -> Path:
     """Return a directory beside a file or directory; for an address, one in the working directory."""
     if "://" in location:
-        return Path(location.rstrip("/").rpartition("/")[2] + ".segue")
+        return Path(location.rstrip("/").rpartition("/")[2] + WORK_SUFFIX)
     path = Path(location).resolve()
-    return path.with_name(f"{path.name}.segue")
+    return path.with_name(f"{path.name}{WORK_SUFFIX}")
 
 
 def _target(url: str | None, source: str | None, write_key: str | None, file: Path | None) -> _Target:
     """Return the endpoint and the key. Without an address also the queues behind it. Raises CommandError."""
     if sum(each is not None for each in (source, write_key, file)) > 1:
         raise CommandError("--source, --write-key and --write-key-file exclude one another")
+    if url is not None:
+        _check_address(url)
     if file is not None:
-        write_key = file.read_text(encoding="utf-8").strip()
+        write_key = _key_of(file)
     session = Session.join()
     known = sources.sources(session.settings.document())
     if write_key is None:
@@ -176,10 +183,31 @@ def _target(url: str | None, source: str | None, write_key: str | None, file: Pa
             raise CommandError(f"there is no source {source or ''}; name one with --source, or give --write-key-file")
         write_key = named.write_key
     if url is not None:
-        return _Target(url, write_key, [])
+        return _Target(url.rstrip("/"), write_key, [])
     feeds = [name for each in known if each.write_key == write_key for name in each.destinations]
     local = programs.url(session.settings.host, session.settings.ingest_port)
     return _Target(local, write_key, _queues(session, feeds))
+
+
+def _check_address(url: str) -> None:
+    """Raise CommandError when requests cannot be sent to the address."""
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise CommandError(f"--url {url}: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.host:
+        raise CommandError(f"--url {url}: must be an address such as https://events.example.com")
+
+
+def _key_of(file: Path) -> str:
+    """Return the write key that a file contains. Raises CommandError: there is none."""
+    try:
+        key = file.read_text(encoding="utf-8-sig").strip()
+    except UnicodeDecodeError:
+        key = ""
+    if not key:
+        raise CommandError(f"--write-key-file {file}: must have the write key alone, as text")
+    return key
 
 
 def _queues(session: Session, names: list[str]) -> list[lanes.Queue]:
@@ -192,6 +220,18 @@ def _queues(session: Session, names: list[str]) -> list[lanes.Queue]:
 def _yield_processors() -> None:
     """Let the processes of live events on this machine go first."""
     os.setpriority(os.PRIO_PROCESS, 0, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+
+
+@contextmanager
+def _space_needed(work: Path) -> Iterator[None]:
+    """Raise CommandError in place of an error of a full disk, which names no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        text = f"the working directory {work} cannot be written: {error.strerror}"
+        raise CommandError(f"{text}; make room, and the same command goes on") from None
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Self
 import httpx
 
 from console.errors import CommandError
+from console.output import safe_line
 
 _TIMEOUT_S: Final = 30.0
 _GIVE_UP_S: Final = 600.0  # without any response but errors
@@ -17,7 +18,8 @@ _PAUSES_S: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 _LONGEST_PAUSE_S: Final = 300.0
 _BUSY: Final = frozenset({429, 503})
 _REPEATED: Final = frozenset({408, 500, 502, 504})
-_REFUSED: Final = frozenset({400, 403, 413})
+_TOO_LARGE: Final = 413  # also of a proxy
+_REFUSED: Final = frozenset({400, 403, _TOO_LARGE})
 
 
 class Stopped(Exception):
@@ -66,12 +68,11 @@ class Endpoint:
         """
         response = self._response(b'{"batch":[' + b",".join(bodies) + b"]}")
         document = _document(response)
-        rejected = document.get("rejected")
-        if isinstance(rejected, list):
-            return [Refused(int(each["index"]), each.get("field"), str(each["message"])) for each in rejected]
-        if response.status_code == 200:
+        if isinstance(document.get("rejected"), list):
+            return [_refused(each, len(bodies)) for each in document["rejected"]]
+        if response.status_code == 200 and document.get("success") is True:
             return []
-        if response.status_code not in _REFUSED:
+        if response.status_code not in _REFUSED or not (document or response.status_code == _TOO_LARGE):
             raise CommandError(self._fault(response, document))
         if len(bodies) == 1:
             return [Refused(0, None, f"{response.status_code}: {document.get('message') or 'refused'}")]
@@ -112,7 +113,18 @@ class Endpoint:
     def _fault(self, response: httpx.Response, document: dict[str, Any]) -> str:
         if response.status_code == 401:
             return f"{self._address}: no source has this write key; set --write-key-file or --source"
-        return f"{self._address} answers {response.status_code}: {document.get('message') or response.text[:200]}"
+        if document:
+            return f"{self._address} answers {response.status_code}: {document.get('message') or document}"
+        text = safe_line(response.text[:200])
+        return f"{self._address} answers {response.status_code}, and not as ingest does; set --url: {text}"
+
+
+def _refused(row: Any, events: int) -> Refused:
+    """Return an event that a response names. Raises CommandError: the response is not one of ingest."""
+    match row:
+        case {"index": int(index), "message": str(message)} if 0 <= index < events:
+            return Refused(index, row.get("field"), message)
+    raise CommandError(f"the response names no event of the request: {row!r}; is --url that of ingest?")
 
 
 def _is_local(url: str) -> bool:

@@ -18,6 +18,7 @@ from console.errors import CommandError
 
 JSON_SUFFIXES: Final = (".json", ".jsonl", ".ndjson", ".gz")
 CSV_SUFFIXES: Final = (".csv", ".gz")
+WORK_SUFFIX: Final = ".segue"  # of the name of a working directory, behind the name of its input
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +38,16 @@ class Found(NamedTuple):
     skipped: tuple[str, ...]
 
 
-def find(location: str, suffixes: Sequence[str]) -> Found:
+def find(location: str, suffixes: Sequence[str], work: Path | None = None) -> Found:
     """Return the files at a path or an address. In a directory, only files with these suffixes.
 
-    Raises CommandError: there is none, or pyarrow is absent. Raises OSError: the location cannot be read.
+    Working directories are no input: `work`, and those that have the name of a default one. Raises CommandError: there
+    is no file, or pyarrow is absent. Raises OSError: the location cannot be read.
     """
     if "://" in location:
         found = _in_bucket(location)
     elif os.path.isdir(location):
-        found = _in_directory(Path(location))
+        found = _in_directory(Path(location), work and work.resolve())
     else:
         return Found((_of_path(Path(location), Path(location).name),), ())
     visible = sorted((each for each in found if not _is_hidden(each.name)), key=lambda each: each.name)
@@ -68,13 +70,18 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
 
 
-def _in_directory(root: Path) -> list[Input]:
-    return [
-        _of_path(path, path.relative_to(root).as_posix())
-        for folder, _, names in os.walk(root)
-        for path in (Path(folder) / name for name in names)
-        if path.is_file()
-    ]
+def _in_directory(root: Path, work: Path | None) -> list[Input]:
+    found = []
+    for folder, inner, names in os.walk(root, onerror=_raise):
+        inner[:] = [name for name in inner if not name.endswith(WORK_SUFFIX) and Path(folder, name).resolve() != work]
+        paths = (Path(folder, name) for name in names)
+        found += [_of_path(path, path.relative_to(root).as_posix()) for path in paths if path.is_file()]
+    return found
+
+
+def _raise(error: OSError) -> None:
+    """Raise the error of a directory that cannot be read: its events would be missing without a word."""
+    raise error
 
 
 def _of_path(path: Path, name: str) -> Input:

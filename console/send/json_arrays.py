@@ -1,4 +1,4 @@
-"""The elements of a JSON array, one after the other: the array itself is never in memory.
+"""The elements of JSON arrays, one after the other: an array itself is never in memory.
 
 Only brackets, commas and strings are looked at. So an element that is no JSON is found as well, and the elements behind
 it can be read.
@@ -22,17 +22,30 @@ class Broken(ValueError):
 def elements(stream: IO[bytes], chunk: int, most: int) -> Iterator[bytes | None]:
     """Yield the text of each element; None for one of more than `most` bytes.
 
-    The stream is at the bracket of the array. Reads `chunk` bytes at a time. Raises Broken: the array does not end.
+    The stream is at the bracket of the first array. Reads `chunk` bytes at a time. Raises Broken: an array does not
+    end, or something else is behind it.
     """
-    stream.read(1)
-    scan = _Scan(most)
-    while data := stream.read(chunk):
-        yield from scan.found(data)
-        if scan.is_complete:
-            if (scan.rest + stream.read(chunk)).strip(_WHITE_SPACE):
-                raise Broken("there is more text behind the end of the array")
-            return
-    raise Broken("the array does not end")
+    text = stream.read(1)
+    while text:
+        if not text.startswith(b"["):
+            raise Broken("there is more text behind the end of the array")
+        scan = _Scan(most)
+        text = text[1:] or stream.read(chunk)
+        while text and not scan.is_complete:
+            yield from scan.found(text)
+            text = scan.rest if scan.is_complete else stream.read(chunk)
+        if not scan.is_complete:
+            raise Broken("the array does not end")
+        text = _next_text(text, stream, chunk)
+
+
+def _next_text(text: bytes, stream: IO[bytes], chunk: int) -> bytes:
+    """Return what is behind white space; empty at the end of the stream."""
+    while not (stripped := text.lstrip(_WHITE_SPACE)):
+        text = stream.read(chunk)
+        if not text:
+            return b""
+    return stripped
 
 
 class _Scan:

@@ -7,14 +7,23 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from console.errors import CommandError
-from console.send.readers import Fault, raw_lines, skip_byte_order_mark
+from console.output import counted
+from console.send.readers import Fault, encoding_fault, raw_lines, skip_byte_order_mark
 
 _MEMBERS: Final = ("userId", "anonymousId", "messageId", "timestamp")
 _OBJECTS: Final = ("traits", "context", "integrations")
+_DELIMITERS: Final = ",;\t|"
+_QUOTED: Final = re.compile(r'"[^"]*"?')
+# Texts of Python's reader that say what its caller should do, and not what is wrong with the row.
+_CSV_FAULTS: Final = {
+    "new-line character": "a carriage return is outside of quotes; lines must end in a line feed",
+    "unexpected end of data": "a quote is not closed",
+}
 
 
 class Row(NamedTuple):
@@ -30,7 +39,11 @@ class Columns:
     def __init__(self, given: Sequence[str]) -> None:
         """`given` are the texts `COLUMN=PATH`; an empty path leaves the column out. Raises CommandError."""
         self.text = " ".join(sorted(given))  # differs where the columns differ
-        self._paths: Mapping[str, tuple[str, ...]] = dict(map(_mapped, given))
+        pairs = [_mapped(each) for each in given]
+        self._paths: Mapping[str, tuple[str, ...]] = dict(pairs)
+        twice = next((name for name in self._paths if sum(name == each for each, _ in pairs) > 1), None)
+        if twice is not None:
+            raise CommandError(f"--column {twice}=…: is given twice; a column goes to one place")
 
     def of(self, file: str, header: Sequence[str]) -> list[tuple[str, ...]]:
         """Return the path of each column of a file, empty for one that is left out. Raises CommandError."""
@@ -49,23 +62,33 @@ class Columns:
         return paths
 
     def rows(self, file: str, reader: io.BufferedReader) -> Iterator[Row | Fault]:
-        """Yield an identify of each row; the first row has the names. Raises CommandError: a column is not there."""
+        """Yield an identify of each row; the first row has the names.
+
+        Raises CommandError: the first row cannot be read, or a column is not there.
+        """
+        if fault := encoding_fault(reader):
+            raise CommandError(f"{file}: {fault}")
         text = _Text(reader)
         paths: list[tuple[str, ...]] | None = None
-        for cells in _cells(text, csv.reader(text, delimiter=_delimiter(reader))):
+        for cells in _cells(text, csv.reader(text, delimiter=_delimiter(reader), strict=True)):
+            if isinstance(cells, Fault) and paths is None:
+                raise CommandError(f"{file}, line {cells.number}, which has the names of the columns: {cells.reason}")
             if isinstance(cells, Fault):
                 yield cells
-            elif paths is None:
+            elif cells and paths is None:
                 paths = self.of(file, cells)
-            elif cells:
-                yield _row(text.number, cells, paths)
+            elif cells and paths is not None:
+                yield _row(text, cells, paths)
 
 
 class _Text:
-    """The lines of a file, as the reader of CSV takes them. `number` is that of the last line."""
+    """The lines of a file, as the reader of CSV takes them.
+
+    `number` is that of the last line, and `first` that of the line on which the last row begins.
+    """
 
     def __init__(self, reader: io.BufferedReader) -> None:
-        self.number = 0
+        self.number = self.first = 0
         self.faults: list[Fault] = []  # lines that are left out
         self._reader = reader
 
@@ -78,14 +101,20 @@ class _Text:
             else:
                 yield each.text.decode("utf-8", "surrogateescape")
 
+    @property
+    def row(self) -> str:
+        """How texts name the last row. The number of a fault is the line on which the row ends."""
+        return "the row" if self.first == self.number else f"the row from line {self.first} on"
+
 
 def _cells(text: _Text, rows: Iterator[list[str]]) -> Iterator[list[str] | Fault]:
     """Yield the cells of each row, and a fault for what is no row."""
     while True:
+        text.first = text.number + 1
         try:
-            row: list[str] | Fault | None = next(rows, None)
+            row: list[str] | Fault | None = _utf8(text, next(rows, None))
         except csv.Error as error:
-            row = Fault(text.number, f"the row is no CSV: {error}")
+            row = Fault(text.number, f"{text.row} is no CSV: {_csv_fault(error)}")
         yield from text.faults
         text.faults.clear()
         if row is None:
@@ -93,17 +122,26 @@ def _cells(text: _Text, rows: Iterator[list[str]]) -> Iterator[list[str] | Fault
         yield row
 
 
+def _utf8(text: _Text, cells: list[str] | None) -> list[str] | Fault | None:
+    """Return the cells of a row; a fault when they were decoded from something else than UTF-8."""
+    if any("\udc80" <= character <= "\udcff" for cell in cells or () if not cell.isascii() for character in cell):
+        return Fault(text.number, f"{text.row} is not UTF-8")
+    return cells
+
+
+def _csv_fault(error: csv.Error) -> str:
+    return next((text for beginning, text in _CSV_FAULTS.items() if str(error).startswith(beginning)), str(error))
+
+
 def _delimiter(reader: io.BufferedReader) -> str:
-    """Return the character between the cells: the one that the first line has most often."""
-    header = reader.peek(1).partition(b"\n")[0].decode("utf-8", "replace")
-    return max(",;\t", key=header.count)
+    """Return the character between the cells: the one that the first line has most often, outside of quotes."""
+    header = reader.peek(1).lstrip(b"\r\n").partition(b"\n")[0].decode("utf-8", "replace")
+    return max(_DELIMITERS, key=_QUOTED.sub("", header).count)
 
 
-def _row(number: int, cells: Sequence[str], paths: Sequence[tuple[str, ...]]) -> Row | Fault:
+def _row(text: _Text, cells: Sequence[str], paths: Sequence[tuple[str, ...]]) -> Row | Fault:
     if len(cells) != len(paths):
-        return Fault(number, f"the row has {len(cells)} cells, and the first row has {len(paths)}")
-    if any("\udc80" <= character <= "\udcff" for cell in cells if not cell.isascii() for character in cell):
-        return Fault(number, "the row is not UTF-8")
+        return Fault(text.number, f"{text.row} has {counted(len(cells), 'cell')}, and the first row has {len(paths)}")
     event: dict[str, Any] = {"type": "identify"}
     for path, cell in zip(paths, cells, strict=True):
         if path and cell:
@@ -112,7 +150,7 @@ def _row(number: int, cells: Sequence[str], paths: Sequence[tuple[str, ...]]) ->
             for each in objects:
                 target = target.setdefault(each, {})
             target[name] = cell
-    return Row(number, event)
+    return Row(text.number, event)
 
 
 def _mapped(text: str) -> tuple[str, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Records of a file: lines of JSON, or the elements of one JSON array; compressed with gzip or not.
+"""Records of a file: lines of JSON, or the elements of JSON arrays; compressed with gzip or not.
 
 A record that cannot be read is part of the result, as a `Fault`. Memory is bounded by MAX_RECORD_BYTES.
 """
@@ -17,6 +17,7 @@ from console.send import json_arrays
 MAX_RECORD_BYTES: Final = 1024 * 1024
 CHUNK_BYTES: Final = 64 * 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # its byte-order marks
 _WHITE_SPACE = b" \t\r\n\0"
 _GZIP = b"\x1f\x8b"
 
@@ -60,15 +61,29 @@ def skip_byte_order_mark(reader: io.BufferedReader) -> None:
         reader.read(3)
 
 
+def encoding_fault(reader: io.BufferedReader) -> str | None:
+    """Return why the content cannot be read at all; None when it may be UTF-8."""
+    return "the file is UTF-16, and must be UTF-8" if reader.peek(2)[:2] in _UTF_16 else None
+
+
 def records(reader: io.BufferedReader) -> Iterator[Record | Fault]:
-    """Yield the records of JSON: the elements when the content is one array, else the lines that are not empty."""
+    """Yield the records of JSON: the elements when the content is arrays, else the lines that are not empty."""
+    if fault := encoding_fault(reader):
+        yield Fault(1, fault)
+        return
     skip_byte_order_mark(reader)
     ahead = reader.peek(1)
     content = ahead.lstrip(_WHITE_SPACE)
     if content[:1] == b"[":
         reader.read(len(ahead) - len(content))
         yield from _elements(reader)
-        return
+    else:
+        yield from lines(reader)
+
+
+def lines(reader: io.BufferedReader) -> Iterator[Record | Fault]:
+    """Yield the lines that are not empty, without their ends."""
+    skip_byte_order_mark(reader)
     for each in raw_lines(reader):
         if isinstance(each, Fault):
             yield each

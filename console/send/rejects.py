@@ -17,11 +17,13 @@ class Rejects:
     """The open file of rejected records."""
 
     def __init__(self, path: Path, length: int) -> None:
-        """Open or create the file, and shorten it to the length of the checkpoint in bytes."""
+        """Open or create the file, and shorten it to the length of the checkpoint in bytes. It may be shorter, when it
+        was removed."""
         self.path = path
         self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
-        self._file.truncate(length)
-        self._file.seek(length)
+        kept = min(length, self._file.seek(0, os.SEEK_END))
+        self._file.truncate(kept)
+        self._file.seek(kept)
 
     def __enter__(self) -> Self:
         return self

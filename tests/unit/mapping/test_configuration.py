@@ -44,6 +44,14 @@ INVALID = {
         HEAD + "cutover_at = 2026-12-01T10:00:00",
         "destinations.journeys.cutover_at: must have a zone, as in 2026-12-01T10:00:00Z",
     ),
+    "a moment in quotes": (
+        HEAD + 'cutover_at = "2026-12-01T10:00:00Z"',
+        "destinations.journeys.cutover_at: must be a date with a time and a zone, without quotes, such as 2026-12",
+    ),
+    "a day as a moment": (
+        HEAD + "cutover_at = 2026-12-01",
+        "destinations.journeys.cutover_at: must be a date with a time and a zone, without quotes, such as 2026-12",
+    ),
     "a moment beside shadow mode": (
         HEAD + 'mode = "shadow"\ncutover_at = 2026-12-01T10:00:00Z',
         'destinations.journeys.mode: must not be "shadow" beside cutover_at, which sends later events',

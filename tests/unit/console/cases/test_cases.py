@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -150,6 +152,14 @@ def test_a_case_without_expectation_does_not_pass(cases: Path) -> None:
     ("text", "fault"),
     [
         ('{"event": {},\n "expect": {\n  "fate": {}}}', "line 3: expect.fate: there is no such member of a case"),
+        ('{"event": {}, "expects": {}}', "line 1: expects: there is no such member of a case; there are name, event"),
+        (
+            '{"event": {}, "expect": {"requests": [{"bodies": 1}]}}',
+            "line 1: expect.requests[0].bodies: there is no such member of a case; there are destination, path, body",
+        ),
+        ('{"event": {}, "expect": {"errors": "none"}}', "line 1: expect.errors: must be a list"),
+        ('{"event": {}, "name": 5}', "line 1: name: must be a text"),
+        ('{"event": {}, "expect": {"nothing_else": 1}}', "line 1: expect.nothing_else: must be true or false"),
         ('{"event": {},\n "expect": {"requests": [{},\n {"body": 1}]}}', "line 3: expect.requests[1].body: must be an"),
         (
             '{"event": {},\n "expect": {"fates": {\n"journey": "sent"}}}',
@@ -168,8 +178,26 @@ def test_a_case_without_expectation_does_not_pass(cases: Path) -> None:
         ('{"event": {}, "expect":\n{}}', "line 1: expect: names nothing; it has requests, fates, errors, nothing_else"),
         ('{"event": {},\n"a" 1}', "line 2: is not JSON: "),
         ("[]", "line 1: has no case"),
+        ('{"event": {}, "expect": {}, "expect": {}}', 'line 1: an object has the member "expect" twice'),
     ],
-    ids=["member", "body", "destination", "fate", "source", "event", "object", "empty", "json", "none"],
+    ids=[
+        "member",
+        "case",
+        "request",
+        "list",
+        "text",
+        "flag",
+        "body",
+        "destination",
+        "fate",
+        "source",
+        "event",
+        "object",
+        "empty",
+        "json",
+        "none",
+        "twice",
+    ],
 )
 def test_a_file_that_is_wrong_ends_with_2_and_its_line_and_field(cases: Path, text: str, fault: str) -> None:
     write(cases / "wrong.json", text)
@@ -188,7 +216,7 @@ def test_a_line_of_json_lines_that_is_wrong_is_named(cases: Path) -> None:
     write(cases / "wrong.jsonl", '{"event": {}}\n\n{"event": {}, "expect": {"a": 1}}\n')
 
     assert "cases/wrong.jsonl, line 4: is not JSON: " in not_json
-    assert run("cases").stderr == "cases/wrong.jsonl, line 3: expect.a: there is no such member of a case\n"
+    assert run("cases").stderr.startswith("cases/wrong.jsonl, line 3: expect.a: there is no such member of a case; ")
 
 
 def test_one_event_is_told_from_cases_by_its_form(cases: Path) -> None:
@@ -224,3 +252,62 @@ def test_a_directory_without_case_files_is_refused(cases: Path) -> None:
     cases.mkdir()
 
     assert str(run("cases").exception) == "cases: has no case files; their names end with .json or .jsonl"
+
+
+def test_a_directory_has_files_of_cases_alone_each_once(cases: Path) -> None:
+    file = write(cases / "lead.json", expecting({"fates": {"journeys": "sent"}}))
+    write(cases / "part.json/inner.json", expecting({"fates": {"journeys": "sent"}}))
+    write(cases / "._lead.json", "\0")
+    write(cases / ".cache/old.json", "[]")
+
+    result = run("cases", file)
+
+    assert (result.exit_code, result.stdout) == (0, "2 cases in 2 files: 2 passed, 0 failed\n")
+
+
+@pytest.mark.parametrize("named", ["cases", "cases/lead.yml"])
+def test_cases_in_yaml_are_a_fault_and_not_left_out(cases: Path, named: str) -> None:
+    write(cases / "lead.yml", "event: {type: track}")
+    write(cases / "lead.json", expecting({"fates": {"journeys": "sent"}}))
+
+    result = run(named)
+
+    assert result.exit_code == 2
+    assert result.stderr == "cases/lead.yml: is YAML; a case file is JSON, and its name ends with .json or .jsonl\n"
+
+
+@pytest.mark.parametrize("name", ["lead.json", "lead.jsonl"])
+def test_a_byte_order_mark_is_no_part_of_a_file(cases: Path, name: str) -> None:
+    write(cases / name, "\ufeff" + json.dumps(expecting({"fates": {"journeys": "sent"}})))
+
+    assert run(cases / name).stdout == "1 case in 1 file: 1 passed, 0 failed\n"
+    assert run("cases").exit_code == 0
+
+
+@pytest.mark.parametrize("named", [[], ["cases", "more"]], ids=["none", "two"])
+def test_from_ledger_names_what_it_needs(named: list[str]) -> None:
+    fault = run("--from-ledger", "1", *named).exception
+
+    assert str(fault) == "--from-ledger needs one directory, such as `segue test --from-ledger 20 cases/`"
+
+
+def test_the_name_of_a_file_that_is_not_utf_8_is_shown_and_written_as_json(cases: Path) -> None:
+    cases.mkdir()
+    for name, fate in ((b"\xff.json", "sent"), (b"\xfe.json", "lost")):
+        with open(os.fsencode(cases) + b"/" + name, "w") as file:
+            json.dump(expecting({"fates": {"journeys": fate}}), file)
+
+    result = run("cases", "--json", "--junit", "j.xml")
+
+    assert (result.exit_code, json.loads(result.stdout)["file"]) == (2, "cases/\ufffd.json")
+    assert ElementTree.parse("j.xml").getroot()[0].attrib["tests"] == "2"
+
+
+def test_numbers_of_an_event_are_read_as_ingest_reads_them(cases: Path) -> None:
+    event = LEAD | {"userId": 10**20, "properties": {"email": "jo@example.com", "total": 10**30}}
+    tracked = body(action="event", identifiers={"id": str(10**20)}, attributes={"total": 1e30})
+    write(cases / "lead.json", expecting({"requests": [tracked]}, event | {"event": "Order"}))
+
+    result = run("cases")
+
+    assert (result.exit_code, result.stdout) == (0, "1 case in 1 file: 1 passed, 0 failed\n"), result.exception

@@ -78,7 +78,8 @@ def test_one_broken_file_of_fifty_is_an_error_and_the_others_run(cases: Path) ->
 
     result = run("cases", "--junit", "junit.xml")
 
-    fault = "cases/part-1/event-31.json, line 2: expects: there is no such member of a case"
+    text = "there is no such member of a case; there are name, event, source, expect"
+    fault = f"cases/part-1/event-31.json, line 2: expects: {text}"
     assert (result.exit_code, result.stderr) == (2, f"{fault}\n")
     assert result.stdout == "49 cases in 50 files: 49 passed, 0 failed, 1 file cannot be used\n"
     suite = report()

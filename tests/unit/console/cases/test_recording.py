@@ -106,3 +106,12 @@ def test_a_value_has_the_same_pseudonym_everywhere_in_the_form_that_mappings_nee
         "tags": ["text-4"],
         "on": True,
     }
+
+
+def test_options_of_integrations_keep_their_names_alone() -> None:
+    event = {"type": "track", "integrations": {"All": False, "Customer.io": {"email": "jo@acme.io", "on": True}}}
+
+    assert Pseudonyms().event(event)["integrations"] == {
+        "All": False,
+        "Customer.io": {"email": "person-1@example.com", "on": True},
+    }

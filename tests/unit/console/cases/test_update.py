@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.unit.console.cases.configured import LEAD, PERSON, body, expecting, run, write
 
 
@@ -62,6 +64,29 @@ def test_requests_that_come_and_go_are_added_and_removed(cases: Path) -> None:
     assert len(expectation(sent)["requests"]) == 2
     assert expectation(dead) == {"requests": []}
     assert run("cases").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "expect",
+    [
+        {"fates": {"archive": "sent"}},
+        {"fates": {"archive": "sent", "journeys": "dead"}},
+        {"requests": [{"destination": "archive"}]},
+        {"errors": [{"subscription": "Lead"}]},
+        {"requests": [{"destination": "archive"}], "nothing_else": True},
+    ],
+    ids=["fate", "fates", "request", "error", "all"],
+)
+def test_what_was_updated_passes_and_is_not_updated_again(cases: Path, expect: Any) -> None:
+    """The source feeds one of the two destinations, and the expectation is of the other one."""
+    path = write(cases / "lead.json", expecting(expect, source="app"))
+
+    assert run("cases", "--update").exit_code == 0
+    written = path.read_bytes()
+
+    assert run("cases").stdout == "1 case in 1 file: 1 passed, 0 failed\n"
+    assert run("cases", "--update").stderr == ""
+    assert path.read_bytes() == written
 
 
 def test_files_and_lines_that_pass_keep_their_bytes(cases: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,38 @@ def test_a_configuration_does_not_differ_from_itself(files: Path) -> None:
 
     assert result.exit_code == 0
     assert result.stdout.splitlines() == ["journeys: 9 events, 7 requests unchanged"]
+
+
+@pytest.mark.parametrize(
+    ("swapped", "kind", "code"),
+    [(False, "no-longer-sent", 1), (False, "newly-sent", 0), (True, "newly-sent", 1), (True, "any", 1)],
+    ids=["removed", "removed-other", "added", "added-any"],
+)
+def test_a_destination_of_one_file_alone_is_a_difference(files: Path, swapped: bool, kind: str, code: int) -> None:
+    (files / "more.toml").write_text(f'{OLD}\n[destinations.second]\nsite_id = "s2"\napi_key = "k2"\n')
+    old, new = ("old.toml", "more.toml") if swapped else ("more.toml", "old.toml")
+
+    result = diff(files, "--events", str(files / "events.jsonl"), "--fail-on", kind, old=old, new=new)
+
+    assert result.exit_code == code
+    assert "second: only in " in result.stdout
+
+
+def test_a_check_of_no_event_is_not_clean(files: Path) -> None:
+    (files / "events.jsonl").write_text("\n")
+
+    assert str(of_file(files, "--fail-on", "any").exception).startswith("there is no event to compare")
+    assert of_file(files).exit_code == 0
+
+
+@pytest.mark.parametrize("form", ["mark", "gzip"])
+def test_events_are_read_as_exports_write_them(files: Path, form: str) -> None:
+    file = files / "events.jsonl"
+    lines = file.read_bytes()
+    forms = {"mark": b"\xef\xbb\xbf" + lines, "gzip": gzip.compress(lines)}
+    file.write_bytes(forms[form])
+
+    assert json.loads(of_file(files, "--json").stdout)["events"] == len(EVENTS)
 
 
 def test_people_read_what_changes_with_an_example(files: Path) -> None:

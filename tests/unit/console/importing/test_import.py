@@ -172,6 +172,16 @@ def test_further_pages_of_a_response_are_missed() -> None:
         ('[{"partnerAction": "trackEvent", "trigger": "x", "settings": {"data": [null]}}]', "null in a list"),
         ('{"filters": [{"if": "x"}]}', r"filters\[0\]: needs actions, a list"),
         ('{"destinations": [{"name": "Amplitude"}]}', "there is no destination of Customer.io"),
+        ('{"errors": [{"type": "unauthorized"}]}', "has no destinations, no subscriptions, no filters.*unauthorized"),
+        ("{}", r"bad\.json: has no destinations, no subscriptions, no filters"),
+        ('{"filter": 5}', "filter: must be an object, not 5"),
+        ('{"filters": [{"if": "a = 1", "enabled": "no", "actions": []}]}', r"filters\[0\]\.enabled: must be true or"),
+        ('[{"partnerAction": "trackEvent", "trigger": "x", "name": [1], "settings": {}}]', "name: must be a text"),
+        (
+            '{"destination": {"id": "d", "settings": ["accountRegion"]},'
+            ' "subscriptions": [{"partnerAction": "trackEvent", "trigger": "x", "settings": {}}]}',
+            "destination.settings: must be an object",
+        ),
     ],
 )
 def test_json_that_cannot_be_imported_is_refused_with_the_reason(text: str, fault: str) -> None:
@@ -185,3 +195,31 @@ def test_a_name_that_is_no_key_is_refused() -> None:
     file = write("subscriptions.json", "subscriptions", subscriptions())
 
     assert "is not a valid name of a destination" in str(run(file, "--destination", "a b").exception)
+
+
+def test_responses_of_one_object_are_read_and_an_error_among_files_is_not_passed_over() -> None:
+    row, drop = subscriptions()[0], filter_of("type = 'page'", {"type": "DROP"})
+    files = [write("one.json", "subscription", row), write("drop.json", "filter", drop)]
+
+    (found,) = compiled(run(*files).stdout).values()
+    assert ([each.name for each in found.subscriptions if each.enabled], len(found.filters)) == ([row["name"]], 1)
+
+    Path("error.json").write_text('{"errors": [{"message": "not found"}]}')
+    assert "error.json: has no destinations" in str(run(*files, "error.json").exception)
+
+
+def test_an_object_that_is_in_two_pages_makes_one_table() -> None:
+    rows = subscriptions()[:2]
+    files = [write("one.json", "subscriptions", rows), write("two.json", "subscriptions", rows[1:])]
+
+    result = run(*files)
+
+    (found,) = compiled(result.stdout).values()
+    assert [each.name for each in found.subscriptions if each.enabled] == [row["name"] for row in rows]
+    assert result.stderr == "warning: two.json: subscriptions[0]: is one.json: subscriptions[1] once more\n"
+
+
+def test_a_byte_order_mark_is_no_part_of_a_response() -> None:
+    Path("page.json").write_bytes(b"\xef\xbb\xbf" + json.dumps({"data": {"subscriptions": subscriptions()}}).encode())
+
+    assert run("page.json").exit_code == 0

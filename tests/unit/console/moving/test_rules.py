@@ -15,6 +15,9 @@ EVENT = PERSON | {"action": "event", "name": "Bought"}
 UPDATE = PERSON | {"action": "identify", "attributes": {}}
 DEVICE = PERSON | {"action": "add_device", "device": {"token": "t", "platform": "ios"}}
 MERGE = {"type": "person", "action": "merge", "primary": {"id": "1"}, "secondary": {"email": "a@b.example"}}
+OBJECT = {"type": "object", "action": "identify", "identifiers": {"object_type_id": "1", "object_id": "x"}}
+RELATIONSHIP = {"identifiers": {"object_type_id": "1", "object_id": "x"}}
+DELIVERY = {"type": "delivery", "action": "event", "identifiers": {"id": "d1"}, "name": "opened"}
 CASES: dict[str, dict[str, Any]] = {
     "an event": EVENT,
     "no identifiers": EVENT | {"identifiers": {}},
@@ -37,7 +40,26 @@ CASES: dict[str, dict[str, Any]] = {
     "a removal": PERSON | {"action": "delete_device", "device": {"token": "t"}},
     "a merge": MERGE,
     "a merge without a second person": MERGE | {"secondary": {}},
-    "an object": {"type": "object", "action": "identify", "identifiers": {"object_type_id": "1", "object_id": "x"}},
+    "a merge by an anonymous id": MERGE | {"primary": {"anonymous_id": "1"}},
+    "a merge by two ids": MERGE | {"primary": {"id": "1", "email": "a@b.example"}},
+    "an object": OBJECT,
+    "an object without a type": OBJECT | {"identifiers": {"object_id": "x"}},
+    "an object with an empty id": OBJECT | {"identifiers": {"object_type_id": "1", "object_id": ""}},
+    "an object by the id of Customer.io": OBJECT | {"identifiers": {"cio_object_id": "ob1"}},
+    "a long value of an object": OBJECT | {"attributes": {"a": "x" * 1001}},
+    "a truth value as an id": EVENT | {"identifiers": {"id": True}},
+    "an unknown identifier": EVENT | {"identifiers": {"name": "Ada"}},
+    "an anonymous id": EVENT | {"identifiers": {"anonymous_id": "a"}},
+    "attributes in a list": UPDATE | {"attributes": ["a"]},
+    "attributes of an event in a text": EVENT | {"attributes": "a"},
+    "no relationships": PERSON | {"action": "delete_relationships"},
+    "relationships": PERSON | {"action": "delete_relationships", "cio_relationships": [RELATIONSHIP]},
+    "relationships that are no list": UPDATE | {"cio_relationships": RELATIONSHIP},
+    "a relationship to nothing": UPDATE | {"cio_relationships": [{"identifiers": {}}]},
+    "a relationship without a type": UPDATE | {"cio_relationships": [{"identifiers": {"object_id": "x"}}]},
+    "a relationship of an object": OBJECT | {"cio_relationships": [{"identifiers": {"id": "1"}}]},
+    "a metric": DELIVERY,
+    "a metric that v2 does not have": DELIVERY | {"name": "bounced"},
 }
 
 

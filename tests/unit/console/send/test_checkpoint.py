@@ -66,3 +66,11 @@ def test_rejects_behind_the_checkpoint_are_removed(tmp_path: Path) -> None:
         '{"file":"a","number":2,"reason":"again"}',
     ]
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_rejects_that_were_removed_do_not_come_back_as_zeros(tmp_path: Path) -> None:
+    path = tmp_path / "rejected.jsonl"
+    with Rejects(path, 1000) as rejects:
+        rejects.add("a", 1, None, "no")
+
+    assert path.read_bytes() == b'{"file":"a","number":1,"reason":"no"}\n'

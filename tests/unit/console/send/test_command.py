@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import signal
@@ -15,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from console.send import sorting
+from console.errors import CommandError
+from console.send import command, sorting
 from tests.unit.console.send.conftest import Send
 from tests.unit.console.send.receiver import TAKEN, Events, Receiver, Reply
 from tests.unit.console.send.samples import track, write_lines
@@ -177,6 +179,56 @@ def test_a_checkpoint_of_another_input_or_address_is_refused(send: Send, receive
     assert errors.startswith(f"segue: the input or its columns changed since {work} was made; name another directory")
 
 
+def test_the_address_may_be_corrected_until_an_event_was_taken(send: Send, receiver: Receiver, tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "a.jsonl", track(1))
+    right, receiver.url = receiver.url, "http://127.0.0.1:9"
+    assert send(file)[0] == 2
+    receiver.url = right
+
+    assert send(file)[0] == 0
+    assert [event["messageId"] for event in receiver.taken] == ["m1"]
+
+
+def test_working_directories_below_the_input_are_not_sent(send: Send, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in" / "a.jsonl", track(1), "{")
+    assert send(tmp_path / "in" / "a.jsonl")[0] == 1
+
+    results = [send(tmp_path / "in", "--work", tmp_path / "in" / "work") for _ in range(2)]
+
+    assert [code for code, _, _ in results] == [1, 1]
+    assert [row["file"] for row in rejected(tmp_path / "in" / "work")] == ["a.jsonl"]
+    assert "this input was sent before" in results[1][1]
+
+
+@pytest.mark.parametrize("work", ["file", "file/inner"])
+def test_a_working_directory_that_cannot_be_made_is_named(send: Send, tmp_path: Path, work: str) -> None:
+    file = write_lines(tmp_path / "file", track(1))
+
+    code, _, errors = send(file, "--work", tmp_path / work)
+
+    assert code == 2
+    assert errors.startswith(f"segue: the working directory {tmp_path / work} cannot be written: ")
+    assert errors.endswith("; name another one with --work\n")
+
+
+def test_a_full_disk_is_said_with_the_directory_and_the_same_command_goes_on(
+    send: Send, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_lines(tmp_path / "a.jsonl", track(1), track(2))
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        code, _, errors = send(file)
+
+    text = f"segue: the working directory {file}.segue cannot be written: No space left on device; make room, and"
+    assert (code, errors) == (2, f"{text} the same command goes on\n")
+    assert send(file)[0] == 0
+    assert [event["messageId"] for event in receiver.taken] == ["m1", "m2"]
+
+
 def test_two_transfers_do_not_use_one_directory_at_once(send: Send, receiver: Receiver, tmp_path: Path) -> None:
     file = write_lines(tmp_path / "a.jsonl", track(1))
     results = []
@@ -233,3 +285,44 @@ def test_wrong_options_are_explained(send: Send, tmp_path: Path, arguments: list
 
     assert code == 2
     assert text in errors
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://[::1", "localhost:8080", "", "ftp://example.com", "https://"],
+    ids=["port", "no-scheme", "empty", "ftp", "no-host"],
+)
+def test_an_address_without_meaning_is_refused_before_anything_is_written(
+    send: Send, receiver: Receiver, tmp_path: Path, url: str
+) -> None:
+    file = write_lines(tmp_path / "a.jsonl", track(1))
+    receiver.url = url
+
+    code, _, errors = send(file)
+
+    assert (code, list(tmp_path.glob("*.segue"))) == (2, [])
+    assert errors.startswith(f"segue: --url {url}: ")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfek"], ids=["empty", "blank", "utf-16"])
+def test_a_file_without_a_write_key_is_named(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "key.txt"
+    file.write_bytes(content)
+
+    with pytest.raises(CommandError, match=r"--write-key-file .*key\.txt: must have the write key alone, as text"):
+        command._key_of(file)
+
+
+def test_a_write_key_is_read_without_what_editors_add(tmp_path: Path) -> None:
+    (tmp_path / "key.txt").write_bytes(b"\xef\xbb\xbfsecret\r\n")
+
+    assert command._key_of(tmp_path / "key.txt") == "secret"
+
+
+def test_a_record_that_is_not_utf_8_is_said_to_be_so(send: Send, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(json.dumps(track(1)).encode() + b'\n{"type":"track","event":"\xff"}\n')
+
+    assert send(tmp_path / "a.jsonl")[0] == 1
+    assert rejected(tmp_path / "a.jsonl.segue") == [
+        {"file": "a.jsonl", "number": 2, "reason": "the record is not UTF-8"}
+    ]

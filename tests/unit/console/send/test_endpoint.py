@@ -99,6 +99,29 @@ def test_an_endpoint_that_cannot_be_used_ends_the_command(
         sender.send([body("a")])
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Reply(200, {}),
+        Reply(200, {"message": "welcome"}),
+        Reply(400, {}),
+        Reply(403, {}),
+        Reply(200, {"rejected": [{"index": 7, "message": "no"}]}),
+        Reply(200, {"rejected": ["no"]}),
+    ],
+    ids=["empty", "page", "bad", "forbidden", "index", "row"],
+)
+def test_a_response_that_is_not_of_ingest_counts_no_event_as_sent_or_refused(
+    receiver: Receiver, sender: Endpoint, answer: Reply
+) -> None:
+    receiver.answer = lambda _: answer
+
+    with pytest.raises(CommandError, match=r"--url|answers 200: welcome"):
+        sender.send([body("a"), body("b")])
+
+    assert len(receiver.requests) == 1
+
+
 def test_an_endpoint_that_fails_for_ten_minutes_ends_the_command(receiver: Receiver, stopping: Waits) -> None:
     receiver.answer = lambda _: Reply(500, {})
     with (

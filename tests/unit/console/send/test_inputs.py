@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +53,20 @@ def test_a_directory_without_events_says_which_names_are_read(archive: Path) -> 
         inputs.find(str(archive), CSV_SUFFIXES)
     with pytest.raises(FileNotFoundError):
         inputs.find(str(archive / "absent"), CSV_SUFFIXES)
+
+
+def test_a_directory_that_cannot_be_read_is_no_empty_one(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def scanned(path: Any) -> Any:
+        if str(path).endswith("segment-logs/b"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scanned)
+
+    with pytest.raises(PermissionError, match="segment-logs/b"):
+        inputs.find(str(archive), JSON_SUFFIXES)
 
 
 def test_a_bucket_without_pyarrow_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

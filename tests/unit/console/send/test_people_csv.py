@@ -53,7 +53,7 @@ def test_a_path_makes_objects_and_known_names_need_no_mapping(tmp_path: Path) ->
     ]
 
 
-@pytest.mark.parametrize("delimiter", [b";", b"\t"])
+@pytest.mark.parametrize("delimiter", [b";", b"\t", b"|"])
 def test_semicolons_tabs_quotes_and_a_byte_order_mark_are_read(tmp_path: Path, delimiter: bytes) -> None:
     content = b'\xef\xbb\xbf"userId";note;city\r\n1;"two\r\n\r\nlines; ""quoted""";Z\xc3\xbcrich\r\n'.replace(
         b";", delimiter
@@ -67,12 +67,53 @@ def test_a_row_that_cannot_be_sent_is_rejected_with_its_line(tmp_path: Path) -> 
     content = b"userId,name\n1\n2,\xff\n,none\n\n3," + b"x" * 140_000 + b"\n4,Bo\n"
 
     assert events(tmp_path / "a.csv", content) == [
-        "2: the row has 1 cells, and the first row has 2",
+        "2: the row has 1 cell, and the first row has 2",
         "3: the row is not UTF-8",
         "4: userId: is missing; an event needs a userId or an anonymousId",
         "6: the row is no CSV: field larger than field limit (131072)",
         person("4", name="Bo"),
     ]
+
+
+def test_a_quote_that_is_not_closed_loses_no_row_without_a_word(tmp_path: Path) -> None:
+    content = b'userId,name\n1,Al\n2,"Bo\n3,Cy\n4,Di\n'
+
+    assert events(tmp_path / "a.csv", content) == [
+        person("1", name="Al"),
+        "5: the row from line 3 on is no CSV: a quote is not closed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (b'userId;"a, b, c"\n1;x\n', [{"a, b, c": "x"}]),
+        (b"\r\n\nuserId,name\n1,x\n", [{"name": "x"}]),
+    ],
+    ids=["separators-in-a-name", "blank-lines-before"],
+)
+def test_the_first_row_is_found_with_its_separator(tmp_path: Path, content: bytes, wanted: list[Any]) -> None:
+    assert [each["traits"] for each in events(tmp_path / "a.csv", content)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("userId,name\n1,x\n".encode("utf-16"), "a.jsonl: the file is UTF-16, and must be UTF-8"),
+        (b"userId,n\xe9\n1,x\n", "line 1, which has the names of the columns: the row is not UTF-8"),
+        (b"userId,name\r1,x\r", "a carriage return is outside of quotes; lines must end in a line feed"),
+        (b'userId,"name\n1,x\n', "line 2, which has the names of the columns: the row from line 1 on is no CSV"),
+    ],
+    ids=["utf-16", "latin-1", "carriage-returns", "quote"],
+)
+def test_a_first_row_that_cannot_be_read_ends_the_command(tmp_path: Path, content: bytes, text: str) -> None:
+    with pytest.raises(CommandError, match=text):
+        events(tmp_path / "a.csv", content)
+
+
+def test_a_column_that_is_given_twice_is_refused() -> None:
+    with pytest.raises(CommandError, match="--column id=…: is given twice; a column goes to one place"):
+        Columns(["id=userId", "id=traits.number"])
 
 
 @pytest.mark.parametrize(

@@ -105,3 +105,24 @@ def test_a_large_array_is_never_in_memory(tmp_path: Path) -> None:
 
     assert count == 20_000
     assert most < 1_500_000
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 7, 10_000])
+def test_arrays_behind_one_another_are_read_to_the_end(chunk: int) -> None:
+    content = b'[{"a":1},2]\n' + b" " * 20_000 + b'[]\n["]["]\n\n'
+
+    assert list(json_arrays.elements(io.BytesIO(content), chunk, 1000)) == [b'{"a":1}', b"2", b'"]["']
+
+
+def test_what_is_behind_an_array_and_white_space_is_a_fault() -> None:
+    found = read(b"[1]" + b"\n" * 200_000 + b'{"a":1}\n')
+
+    assert found == [Record(1, b"1"), Fault(2, "there is more text behind the end of the array")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_a_file_in_utf_16_is_one_fault(encoding: str) -> None:
+    content = '{"type":"track"}\n{"type":"track"}\n'.encode(encoding)
+    mark = b"" if encoding == "utf-16" else b"\xfe\xff"
+
+    assert read(mark + content) == [Fault(1, "the file is UTF-16, and must be UTF-8")]
