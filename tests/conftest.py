@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,21 +28,31 @@ TESTS: Final = Path(__file__).parent
 # `make test` has two workers. These tests need most of a machine, so that only one of them runs at a time: some start
 # Chromium or Node, and the last one starts eight workers and measures their rate.
 LARGE: Final = ("clients", "console", "e2e/test_rate.py")
+# The tests of each of these share processes, which the second worker would start again. One worker runs them.
+SHARING: Final = (
+    *("e2e/test_bad_input.py", "e2e/test_tracking_api.py", "e2e/test_up.py", "e2e/test_wheel.py"),
+    *("integration/test_cluster.py", "integration/test_official_customerio_client.py"),
+    *("integration/test_replay_plan.py", "unit/ledger/test_reading.py"),
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the large tests in one group, which one worker runs."""
+    """Put tests into groups, each of which one worker runs: the large ones, and those that share processes."""
     for item in items:
-        if any(item.path.is_relative_to(TESTS / path) for path in LARGE):
+        path = item.path.relative_to(TESTS)
+        if any(path.is_relative_to(large) for large in LARGE):
             item.add_marker(pytest.mark.xdist_group("large"))
+        elif path.as_posix() in SHARING:
+            item.add_marker(pytest.mark.xdist_group(path.stem))
 
 
 @dataclass(frozen=True)
 class RedisServer:
-    """A running server on loopback."""
+    """A running server on loopback; `socket_url` is its Unix socket."""
 
     url: str
+    socket_url: str = ""
 
 
 class _LuaRuntime:
@@ -92,10 +103,11 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     """A real server for the whole session; each test empties it."""
     data_dir: Path = tmp_path_factory.mktemp("redis")
     # By default the wheel counts its ports up from 16379, where processes that another session left may connect.
-    with ValkeyServer(
-        port=free_port(), data_dir=str(data_dir), save="", **RECORDED, **{"maxmemory-policy": "noeviction"}
-    ) as server:
-        yield RedisServer(f"redis://127.0.0.1:{server.port}/0")
+    options = {"save": "", "maxmemory-policy": "noeviction", **RECORDED}
+    with tempfile.TemporaryDirectory(prefix="segue-") as short:  # the path of a socket is at most 103 bytes long
+        socket = f"{short}/redis.sock"
+        with ValkeyServer(port=free_port(), data_dir=str(data_dir), unixsocket=socket, **options) as server:
+            yield RedisServer(f"redis://127.0.0.1:{server.port}/0", f"unix://{socket}")
 
 
 @pytest.fixture(scope="session")
@@ -120,5 +132,13 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def redis_client(redis_server: RedisServer) -> Iterator[redis.Redis]:
     """An empty database on the real server."""
     with redis.Redis.from_url(redis_server.url, socket_timeout=10) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def socket_client(redis_server: RedisServer) -> Iterator[redis.Redis]:
+    """An empty database on the real server, for tests with very many commands: a Unix socket takes less time."""
+    with redis.Redis.from_url(redis_server.socket_url, socket_timeout=10, single_connection_client=True) as client:
         client.flushall()
         yield client

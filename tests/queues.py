@@ -6,6 +6,8 @@ import time
 from dataclasses import asdict
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 import lanes
 from settings import Settings
@@ -33,3 +35,8 @@ def queue_in(client: redis.Redis, name: str) -> lanes.Queue:
         assert time.monotonic() < deadline, f"no process opened the queue {name}"
         time.sleep(0.02)
     return lanes.Queue(client=client, name=name, **asdict(stored))
+
+
+def unavailable() -> redis.Redis:
+    """Return a client of a Redis that refuses connections; it fails at once, without retries."""
+    return redis.Redis(port=1, retry=Retry(NoBackoff(), 0))

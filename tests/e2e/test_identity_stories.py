@@ -61,48 +61,48 @@ both_modes = pytest.mark.parametrize(("id_conflict", "stale_updates"), [("fail",
 @both_modes
 @pytest.mark.parametrize("apply", ["at_once", "in_order"])
 def test_people_are_right_when_operations_are_applied_in_order(
-    redis_client: redis.Redis, generated: list[Story], apply: Apply, id_conflict: Conflict, stale_updates: Stale
+    socket_client: redis.Redis, generated: list[Story], apply: Apply, id_conflict: Conflict, stale_updates: Stale
 ) -> None:
     options = Options(id_conflict=id_conflict, stale_updates=stale_updates, keep_journal=False)
-    assert not differing(redis_client, generated, options, apply, "acknowledged", SETTLE_S)
+    assert not differing(socket_client, generated, options, apply, "acknowledged", SETTLE_S)
 
 
 @both_modes
 def test_people_are_right_after_a_shuffle_when_each_dependent_operation_waits(
-    redis_client: redis.Redis, generated: list[Story], id_conflict: Conflict, stale_updates: Stale
+    socket_client: redis.Redis, generated: list[Story], id_conflict: Conflict, stale_updates: Stale
 ) -> None:
     options = Options(id_conflict=id_conflict, stale_updates=stale_updates, keep_journal=False)
-    assert not differing(redis_client, generated, options, "shuffled", "applied", SETTLE_S)
+    assert not differing(socket_client, generated, options, "shuffled", "applied", SETTLE_S)
 
 
 @pytest.mark.parametrize("id_conflict", ["fail", "reassign"])
 @pytest.mark.parametrize("stale_updates", ["attribute", "profile"])
 def test_people_are_right_after_a_shuffle_by_default(
-    redis_client: redis.Redis, generated: list[Story], id_conflict: Conflict, stale_updates: Stale
+    socket_client: redis.Redis, generated: list[Story], id_conflict: Conflict, stale_updates: Stale
 ) -> None:
     options = Options(id_conflict=id_conflict, stale_updates=stale_updates, keep_journal=False)
-    assert not differing(redis_client, generated, options, "shuffled", "acknowledged", SETTLE_S)
+    assert not differing(socket_client, generated, options, "shuffled", "acknowledged", SETTLE_S)
 
 
 def test_people_are_wrong_after_a_shuffle_without_the_settle_time(
-    redis_client: redis.Redis, generated: list[Story]
+    socket_client: redis.Redis, generated: list[Story]
 ) -> None:
     options = Options(keep_journal=False)
 
-    wrong = differing(redis_client, generated[:200], options, "shuffled", "acknowledged", settle_s=0)
+    wrong = differing(socket_client, generated[:200], options, "shuffled", "acknowledged", settle_s=0)
 
     assert {difference.story.conflicts for difference in wrong} == {True, False}
 
 
 @pytest.mark.parametrize("reorder_ms", [WINDOW_MS, 0])
 def test_people_are_right_when_requests_overtake_each_other_within_the_window(
-    redis_client: redis.Redis, generated: list[Story], reorder_ms: int
+    socket_client: redis.Redis, generated: list[Story], reorder_ms: int
 ) -> None:
     """The requests do overtake each other: with a window of 0 the people of 41 of the 150 stories are wrong."""
     moments = arrival.in_moments(generated[:ARRIVING], datetime.now(UTC) - timedelta(seconds=2400))
     options = Options(keep_journal=False)
 
-    found = by_story(map(delivered, arrival.people(redis_client, moments, options, Faults(), SETTLE_S, reorder_ms)))
+    found = by_story(map(delivered, arrival.people(socket_client, moments, options, Faults(), SETTLE_S, reorder_ms)))
     wrong = [story for story in moments if found[story.number] != expected(story, options)]
 
     assert not wrong if reorder_ms else len(wrong) > ARRIVING / 10

@@ -14,7 +14,7 @@ EACH = 6  # dead letters of a group
 @pytest.fixture(scope="module")
 def rows(redis_server: RedisServer) -> dict[str, replay_plan.Row]:
     config = replay_plan.config(replay_plan.FAULTY)
-    with Pipeline(redis_server.url, workers=1, config=config, SEGUE_SWEEP_S="0.2") as pipeline:
+    with Pipeline(redis_server.url, workers=1, config=config, SEGUE_SWEEP_S="0.2", SEGUE_SETTLE_S="0.05") as pipeline:
         found = replay_plan.compare(pipeline, EACH * len(replay_plan.GROUPS))
         pipeline.assert_accounted()
     return {row.name: row for row in found}

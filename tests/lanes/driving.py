@@ -121,15 +121,17 @@ def end_waits(client: redis.Redis, *, before_ms: int = 10**13) -> None:
         ranks = {event: rank for event, rank in client.hgetall(key).items() if int(rank[65:78]) < before_ms}
         if ranks:
             client.hset(key, mapping={event: rank[:65] + ended + rank[78:] for event, rank in ranks.items()})
-    for event, links in client.hgetall(keys.LINKS.of(QUEUE)).items():
-        if 0 < int(links[1:14]) < before_ms:
-            client.hset(keys.LINKS.of(QUEUE), event, links[:1] + ended + links[14:])
+    links = client.hgetall(keys.LINKS.of(QUEUE)).items()
+    waits = {event: stored for event, stored in links if 0 < int(stored[1:14]) < before_ms}
+    if waits:
+        mapping = {event: stored[:1] + ended + stored[14:] for event, stored in waits.items()}
+        client.hset(keys.LINKS.of(QUEUE), mapping=mapping)
 
 
 def forget_ranks(client: redis.Redis) -> None:
     """Let the ranks of all events be forgotten."""
-    for key in client.keys(f"{keys.base(QUEUE)}:rank:*"):
-        client.delete(key)
+    if ranks := client.keys(f"{keys.base(QUEUE)}:rank:*"):
+        client.delete(*ranks)
 
 
 def accepted_at_ms(client: redis.Redis, sequence: int) -> int:
@@ -164,7 +166,13 @@ def grow_old(client: redis.Redis, what: str) -> None:
 def leftovers(client: redis.Redis) -> set[str]:
     """The suffixes of what an empty queue still keeps, but for counters and what it forgets in a while."""
     prefix = keys.base(QUEUE)
-    found = {key.decode().removeprefix(prefix): client.pttl(key) for key in client.keys(f"{prefix}*")}
+    names = client.keys(f"{prefix}*")
+    with client.pipeline(transaction=False) as pipeline:
+        for name in names:
+            pipeline.pttl(name)
+        found = {
+            name.decode().removeprefix(prefix): ttl_ms for name, ttl_ms in zip(names, pipeline.execute(), strict=True)
+        }
     remembered = (
         ":fates:",
         ":rank:",

@@ -268,8 +268,8 @@ class History:
         self.waits_end()
         make_due(self.client)
         for key in (FINISHED_AT, COOLING_UNTIL):
-            for name in self.client.keys(f"{base(QUEUE)}{key.prefix}*"):
-                self.client.delete(name)
+            if names := self.client.keys(f"{base(QUEUE)}{key.prefix}*"):
+                self.client.delete(*names)
         self.model.end_delays()
 
     def short_waits_end(self) -> None:
@@ -387,8 +387,8 @@ def main() -> int:
     ERASE._MOST_STEPS = 8  # type: ignore[attr-defined]  # erasing takes several calls
     with (
         tempfile.TemporaryDirectory() as folder,
-        ValkeyServer(port=free_port(), data_dir=folder, save="") as server,
-        redis.Redis(port=server.port, single_connection_client=True) as client,
+        ValkeyServer(port=free_port(), data_dir=folder, save="", unixsocket=f"{folder}/s"),
+        redis.Redis(unix_socket_path=f"{folder}/s", single_connection_client=True) as client,
     ):
         for seed in range(first, end):
             if failure(client, steps_of(seed)):

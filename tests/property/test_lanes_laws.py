@@ -164,14 +164,14 @@ def test_every_history_keeps_the_promises_on_the_imitation() -> None:
         run_seed(client, seed)
 
 
-def test_every_history_keeps_the_promises_on_a_real_server(redis_client: redis.Redis) -> None:
+def test_every_history_keeps_the_promises_on_a_real_server(socket_client: redis.Redis) -> None:
     for seed in range(5_000):
-        run_seed(redis_client, seed)
+        run_seed(socket_client, seed)
 
 
 def test_records_that_disappear_hold_no_other_event_up_on_the_imitation() -> None:
     run_damaged_histories(fakeredis.FakeStrictRedis(), examples=60)
 
 
-def test_records_that_disappear_hold_no_other_event_up_on_a_real_server(redis_client: redis.Redis) -> None:
-    run_damaged_histories(redis_client, examples=240)
+def test_records_that_disappear_hold_no_other_event_up_on_a_real_server(socket_client: redis.Redis) -> None:
+    run_damaged_histories(socket_client, examples=240)

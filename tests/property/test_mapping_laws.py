@@ -139,7 +139,7 @@ PRESETS = compile_destination("presets")
 
 
 class TestTranslate:
-    @settings(max_examples=10_000)
+    @settings(max_examples=3_000)
     @given(events | json_values)
     def test_any_event_is_translated_without_other_errors_and_unchanged(self, event: Any) -> None:
         before = deepcopy(event)

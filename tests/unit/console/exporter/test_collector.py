@@ -14,7 +14,7 @@ from console.exporter.collector import QueueCollector
 from ingest.acceptance import Configuration
 from lanes import configurations, fates, keys
 from settings import Settings
-from tests.queues import default_queue
+from tests.queues import default_queue, unavailable
 
 DOCUMENT: dict[str, Any] = {
     "sources": {"web": {"write_key": "w", "destinations": ["journeys", "other"]}},
@@ -130,7 +130,7 @@ def test_a_redis_that_evicts_is_not_safe(redis_client: redis.Redis) -> None:
 
 
 def test_without_redis_nothing_but_that_is_told() -> None:
-    client = redis.Redis(port=1, socket_connect_timeout=1)
+    client = unavailable()
 
     text = generate_latest(collector(client)).decode()
 

@@ -14,6 +14,7 @@ from console.exporter.process import Exporter
 from lanes import configurations
 from settings import Settings
 from tests.pipeline import configuration
+from tests.queues import unavailable
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_a_wrong_file_changes_nothing(redis_client: redis.Redis, file: Path, doc
 
 @pytest.mark.usefixtures("file")
 def test_without_redis_the_process_goes_on() -> None:
-    exporter, signalled = Exporter(redis.Redis(port=1), Settings.load()), threading.Event()
+    exporter, signalled = Exporter(unavailable(), Settings.load()), threading.Event()
     signalled.set()
 
     exporter.follow(signalled)

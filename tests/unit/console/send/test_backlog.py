@@ -6,12 +6,11 @@ import io
 
 import fakeredis
 import pytest
-import redis
 
 import lanes
 from console.send.backlog import Backlog
 from console.send.progress import Progress, duration
-from tests.queues import queue_of
+from tests.queues import queue_of, unavailable
 
 
 def append(queue: lanes.Queue, count: int) -> None:
@@ -33,9 +32,7 @@ def test_a_queue_is_busy_while_more_events_are_ready_than_history_brings_in_half
 
 
 def test_a_redis_that_is_unavailable_stops_no_transfer() -> None:
-    client = redis.Redis(port=9, socket_connect_timeout=1)
-
-    assert not Backlog([lanes.Queue(client=client, name="demo")], 300).is_busy()
+    assert not Backlog([lanes.Queue(client=unavailable(), name="demo")], 300).is_busy()
 
 
 def test_progress_has_a_line_every_ten_seconds_with_the_time_that_is_left() -> None:
