@@ -6,6 +6,7 @@ A person is `digest:` and the digest of an ordering key, because addresses end u
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -80,9 +81,9 @@ def _ids(fields: Fields) -> tuple[int, ...]:
     return tuple(map(int, texts))
 
 
-def moment(name: str, text: str) -> int | None:
-    """Return the time of a condition in Unix milliseconds, None without one. Raises CommandError: it is invalid."""
+def moment(name: str, text: str, parse: Callable[[str], int] = times.past) -> int | None:
+    """Return the time of a field in Unix milliseconds, None without one. Raises CommandError: it is invalid."""
     try:
-        return times.past(text) if text else None
-    except (typer.BadParameter, OverflowError) as error:
+        return parse(text) if text else None
+    except typer.BadParameter as error:
         raise CommandError(f"{name}: {error}") from None

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
-
-import typer
 
 import mapping
 from console import times
 from console.errors import CommandError
-from console.web import audit_log, charts
+from console.web import audit_log, charts, choice
 from console.web.pages import overview
 from console.web.visit import Page, Redirect, Result, Visit
 from delivery import overrides
@@ -65,7 +62,7 @@ def pause(visit: Visit) -> Result:
     name, why = visit.named_destination(), visit.given("why")[:_LONGEST_REASON]
     if not why:
         raise CommandError("Give the reason of the pause: others see it.")
-    until = _time(times.future, visit.given("until"))
+    until = choice.moment("until", visit.given("until"), times.future)
     overrides.pause(visit.session.new_queue(name), by=visit.user.name, why=why, until_ms=until)
     audit_log.write(visit.session.client, visit.user, "pause", name, why=why, until_ms=until)
     return _back(name, "paused")
@@ -89,18 +86,10 @@ def rate(visit: Visit) -> Result:
     limit = visit.session.destinations[name].delivery.requests_per_s
     if not text.isdecimal() or not 1 <= int(text[:6]) <= limit:
         raise CommandError(f"The rate must be a number from 1 to {limit:,}, the configured requests_per_s.")
-    until = _time(times.after, visit.given("for"))
+    until = choice.moment("for", visit.given("for"), times.after)
     overrides.set_rate(visit.session.new_queue(name), int(text), by=visit.user.name, until_ms=until)
     audit_log.write(visit.session.client, visit.user, "rate", name, requests_per_s=int(text), until_ms=until)
     return _back(name, "rate")
-
-
-def _time(parse: Callable[[str], int], text: str) -> int | None:
-    """Return a time that was typed, None without one. Raises CommandError."""
-    try:
-        return parse(text) if text else None
-    except typer.BadParameter as error:
-        raise CommandError(f"{error}") from None
 
 
 def _back(name: str, notice: str) -> Redirect:
