@@ -28,7 +28,7 @@ def page(visit: Visit) -> Result:
         "most_events": as_of.MOST_EVENTS,
         "has_all": True,
     }
-    command = f"segue people show KEY --at {utc(moments[0]).replace(' ', 'T')}"
+    command = f"segue people show {digest} --at {utc(moments[0]).replace(' ', 'T')}"
     return Page(template="as_of.html", title=f"Person {digest} as of a moment", data=data, command=command, shown=shown)
 
 

@@ -87,6 +87,8 @@ def test_list_filters_by_person_source_and_event(store: redis.Redis) -> None:
     append(store, track("a", "1"), track("b", "2"), track("c", "1"), track("d", "1", source="web"))
 
     assert [row["name"] for row in rows("list", "--person", "id:1")] == ["a", "c", "d"]
+    digest = f"digest:{lanes.digest('id:1').hex()}"
+    assert [row["name"] for row in rows("list", "--person", digest)] == ["a", "c", "d"]
     assert [row["name"] for row in rows("list", "--person", "id:1", "--source", "web")] == ["d"]
     assert [row["name"] for row in rows("list", "--event", "b")] == ["b"]
     assert rows("list", "--event", "none") == []

@@ -112,7 +112,21 @@ def test_every_answer_has_the_policy(state: State, path: str) -> None:
     assert "access-control-allow-origin" not in answer.headers
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8081", ""])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example:8081",
+        "",
+        "127.0.0.1:80@evil.example",
+        "localhost:80/evil",
+        "[::1]evil.example",
+        "[::1",
+        "127.0.0.1:port",
+        "localhost ",
+    ],
+)
 def test_another_host_name_reaches_no_route(state: State, host: str) -> None:
     browser = Browser(state, "admin")
     for path in ("/", "/health", "/static/console.js", "/people"):
@@ -142,6 +156,8 @@ def test_an_address_localhost_and_configured_names_are_answered(
         {"Origin": "null"},
         {"Origin": f"http://{HOST}.evil.example"},
         {"Sec-Fetch-Site": "cross-site", "Origin": f"http://{HOST}"},
+        {"Origin": "http://[::1"},
+        {"Origin": HOST},
     ],
 )
 def test_a_post_from_elsewhere_changes_nothing(state: State, headers: dict[str, str]) -> None:
