@@ -58,7 +58,7 @@ def create(state: State, rules: Sequence[Rule] = ROUTES) -> ASGIApp:
     """Return the application of a console process."""
     routes = [Route(rule.path, _endpoint(state, rule), methods=[rule.method]) for rule in rules]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _not_routed(state)})
-    return Guard(app, filter(None, (state.session.settings.console_hosts or "").split(",")))
+    return Guard(app, (state.session.settings.console_hosts or "localhost").split(","))
 
 
 def _endpoint(state: State, rule: Rule) -> Callable[[Request], Any]:
