@@ -63,6 +63,12 @@ def upload_of(body: bytes, content_type: str) -> tuple[dict[str, list[str]], byt
     return fields, file
 
 
+def number_of(text: str, most: int) -> int | None:
+    """Return the whole number that a field has; None when it has another text, or a greater number."""
+    is_short = text.isdecimal() and len(text) <= len(str(most))
+    return int(text) if is_short and int(text) <= most else None
+
+
 @dataclass(frozen=True, slots=True)
 class Visit:
     """One request: its user, and what it is for."""

@@ -9,8 +9,9 @@ from console import times
 from console.errors import CommandError
 from console.web import audit_log, charts, choice
 from console.web.pages import overview
-from console.web.visit import Page, Redirect, Result, Visit
+from console.web.visit import Page, Redirect, Result, Visit, number_of
 from delivery import overrides
+from lanes import fates
 from mapping.subscription import Subscription
 from series import reading
 
@@ -78,17 +79,18 @@ def resume(visit: Visit) -> Result:
 
 def rate(visit: Visit) -> Result:
     """Set the most requests per second, or let the configured rate apply again when none is given."""
-    name, text = visit.named_destination(), visit.given("requests_per_s")
+    name, text = visit.named_destination(), visit.given("requests_per_s").replace(",", "")
     if not text:
         if overrides.end_rate(visit.session.queue(name)):
             audit_log.write(visit.session.client, visit.user, "end rate", name)
         return _back(name, "configured")
     limit = visit.session.destinations[name].delivery.requests_per_s
-    if not text.isdecimal() or not 1 <= int(text[:6]) <= limit:
+    number = number_of(text, limit)
+    if not number:
         raise CommandError(f"The rate must be a number from 1 to {limit:,}, the configured requests_per_s.")
     until = choice.moment("for", visit.given("for"), times.after)
-    overrides.set_rate(visit.session.new_queue(name), int(text), by=visit.user.name, until_ms=until)
-    audit_log.write(visit.session.client, visit.user, "rate", name, requests_per_s=int(text), until_ms=until)
+    overrides.set_rate(visit.session.new_queue(name), number, by=visit.user.name, until_ms=until)
+    audit_log.write(visit.session.client, visit.user, "rate", name, requests_per_s=number, until_ms=until)
     return _back(name, "rate")
 
 
@@ -107,7 +109,8 @@ def _subscription(subscription: Subscription, row: dict[str, Any]) -> dict[str, 
 
 
 def _filter(name: str, row: dict[str, Any]) -> dict[str, Any]:
-    dropped = sum(fate["events"] for fate in row["fates"] if fate["fate"] == "filtered" and name in fate["reason"])
+    reason = fates.cut(f"filter: {name}")  # as `mapping.translation` has it
+    dropped = sum(fate["events"] for fate in row["fates"] if fate["fate"] == "filtered" and fate["reason"] == reason)
     return {"name": name, "dropped": dropped}
 
 

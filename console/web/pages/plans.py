@@ -14,7 +14,7 @@ from console.errors import CommandError
 from console.web import audit_log, choice
 from console.web.choice import Choice
 from console.web.pages import dead_letters
-from console.web.visit import Fields, NotFound, Page, Redirect, Result, Visit, address
+from console.web.visit import Fields, NotFound, Page, Redirect, Result, Visit, address, number_of
 from dead_letters import query
 from dead_letters import replay as replaying
 from dead_letters.query import Filter
@@ -157,9 +157,10 @@ def _replay(visit: Visit) -> tuple[lanes.Queue, replaying.Replay]:
 
 
 def _rate(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text[:6]) <= _MOST_PER_S:
+    number = number_of(text.replace(",", ""), _MOST_PER_S)
+    if not number:
         raise CommandError(f"The rate must be a number from 1 to {_MOST_PER_S:,} dead letters per second.")
-    return int(text)
+    return number
 
 
 def _json(visit: Visit, replay: replaying.Replay, name: str) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def test_a_pause_has_a_reason_and_an_end_and_is_resumed(operator: Browser) -> No
     assert [act for act, _ in audit(operator)] == ["resume", "pause", "sign in"]
 
 
-@pytest.mark.parametrize("rate", ["0", "-1", "101", "many", "1e9", "9" * 50, "1.5"])
+@pytest.mark.parametrize("rate", ["0", "-1", "101", "many", "1e9", "9" * 50, "1.5", "0000509999"])
 def test_a_rate_is_a_number_up_to_the_configured_one(operator: Browser, rate: str) -> None:
     assert operator.post("/destinations/demo/rate", requests_per_s=rate).status_code == 400
     assert operator.json("/destinations/demo")["operator"]["rate"] is None
