@@ -15,7 +15,7 @@ from typing import Annotated
 
 import httpx
 import typer
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 import lanes
 import mapping
@@ -314,6 +314,8 @@ def main() -> None:
         app()
     except (CommandError, SettingsError, ImportRefused, lanes.QueueError, mapping.ConfigurationError) as error:
         _give_up(str(error))
+    except OutOfMemoryError:
+        _give_up("Redis is full: it has reached its maxmemory, and takes no change that needs memory")
     except RedisError as error:
         remedy = "set REDIS_URL, or SEGUE_DATA_DIR to that of a running `segue up`, or start everything with `segue up`"
         _give_up(f"Redis is unavailable: {str(error).rstrip('.')}; {remedy}")

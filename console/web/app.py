@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import redis
+from redis.exceptions import OutOfMemoryError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -51,6 +52,7 @@ _TITLES: Final = {
     405: "There is no such page",
     413: "That is too long",
     503: "Redis is unavailable",
+    507: "Redis is full",
 }
 
 
@@ -98,7 +100,7 @@ def _answer(state: State, rule: Rule, request: Request, body: bytes | None) -> R
     try:
         user = None if rule.permission == "public" else users.user_of(request, state)
         if body is None:
-            raise HTTPException(413)
+            raise HTTPException(413, "The request has more bytes than this page takes.")
         if rule.permission != "public" and user is None:
             return _to_sign_in(request)
         if user is not None and not user.may(rule.permission):
@@ -202,8 +204,10 @@ def _described(error: Exception) -> tuple[int, str]:
             return 403, str(error)
         case HTTPException():
             return error.status_code, error.detail
+        case OutOfMemoryError():
+            return 507, "Redis has reached its maxmemory, and takes no change that needs memory. Try again later."
         case redis.RedisError():
-            return 503, f"No figures can be read: {cause(error)}. The page works again as soon as Redis does."
+            return 503, f"Redis does not answer as it should: {cause(error)}. The page works again as soon as it does."
         case CommandError() | ImportRefused() | lanes.QueueError():
             return 400, str(error)
         case SettingsError() | ConfigurationError():

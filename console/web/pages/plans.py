@@ -39,8 +39,9 @@ def plan(visit: Visit) -> Result:
     queue, chosen = visit.session.queue(visit.named_destination()), choice.of(visit.form, visit.user)
     if chosen.is_all and visit.given("all") != "yes":
         raise CommandError("Name the dead letters: select some, or filter them.")
+    planned = _planned(visit, queue, chosen.wanted)
     audit_log.write(visit.session.client, visit.user, "plan", queue.name, filter=audit_log.conditions(chosen.json()))
-    return _planned(visit, queue, chosen.wanted)
+    return planned
 
 
 def progress(visit: Visit) -> Result:
