@@ -42,7 +42,7 @@ _REFERENCE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)|file:([^}]+))\}")
 _SHELL_REFERENCE = re.compile(r"\$[A-Za-z_]|\$\{(?![A-Za-z_][A-Za-z0-9_]*\}|file:[^}]+\})")
 # Tables in which `$` has a meaning of its own: paths, triggers and conditions.
 _WITH_DOLLARS = ("mapping", "subscriptions", "filters")
-_NAME: Final = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")  # of a host
+_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")  # of a host
 # An entry of SEGUE_CONSOLE_TOKENS, see `console.web.tokens`.
 _TOKEN = re.compile(r"(?:viewer|operator|admin):[0-9a-f]{32}:[0-9a-f]{64}")
 _CREDENTIALS_IN_URL = re.compile(r"//[^/]*@")
@@ -372,15 +372,25 @@ def digest(document: Mapping[str, Any]) -> str:
     return sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()[:12]
 
 
+def toml_tables(text: str, where: str) -> dict[str, Any]:
+    """Return the tables of a TOML document. Raises SettingsError: it is none, or JSON cannot express it."""
+    try:
+        tables = tomllib.loads(text)
+        orjson.dumps(tables)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{where}: is not TOML: {error}") from None
+    except (RecursionError, orjson.JSONEncodeError):
+        raise SettingsError(f"{where}: must have at most 250 levels, and integers of 64 bits") from None
+    return tables
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return toml_tables(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{path}: is not TOML: it is not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: is not TOML: {error}") from None
 
 
 def _literal_references(value: Any, where: str) -> Iterator[str]:

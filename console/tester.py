@@ -173,7 +173,7 @@ def source_for(session: Session, destination: str, name: str | None) -> Source |
 
     Raises CommandError: there is no source of this name, or it does not feed the destination.
     """
-    found = [each for each in sources.sources(session.settings.document()) if destination in each.destinations]
+    found = [each for each in sources.sources(session.document) if destination in each.destinations]
     if name is None:
         return found[0] if found else None
     for source in found:

@@ -139,7 +139,7 @@ def show_event(
     from ledger.reading import Wanted
 
     if not _show(session, destination, Wanted(message_id=message_id), message_id, most, as_json):
-        names, found = [source.name for source in sources.sources(session.settings.document())], False
+        names, found = [source.name for source in sources.sources(session.document)], False
         for name in session.chosen(destination):
             for row in waiting.find(session, name, names, message_id):
                 found = True

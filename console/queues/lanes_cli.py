@@ -65,7 +65,7 @@ def find(
     This reads whole queues and delivery logs. A message id is remembered for SEGUE_DEDUPE_S.
     """
     session = Session.join()
-    names = [source.name for source in sources.sources(session.settings.document())]
+    names = [source.name for source in sources.sources(session.document)]
     is_found = False
     for name in session.chosen(destination):
         for row in waiting.find(session, name, names, message_id):

@@ -87,7 +87,7 @@ class ReloadTask:
     def __init__(self, state: State) -> None:
         self.state = state
         self.signalled = threading.Event()
-        self.process = configurations.Process(name_of(os.getpid()), digest(state.session.settings.document()))
+        self.process = configurations.Process(name_of(os.getpid()), digest(state.session.document))
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -120,7 +120,7 @@ class ReloadTask:
         """Load the file; return why it was refused, None when this process uses it."""
         session = Session(self.state.session.settings, self.state.session.joined)
         try:
-            loaded = digest(session.settings.document())
+            loaded = digest(session.document)
             session.destinations.keys()  # reads the file
         except (mapping.ConfigurationError, SettingsError) as error:
             log.CONFIGURATION_REFUSED.write(reason=error)

@@ -132,6 +132,9 @@ def _configurations(figures: dict[str, Any]) -> Iterator[Cause]:
     if len(used) > 1:
         text = f"The processes use {len(used)} different configurations."
         yield Cause("warn", text, "Have all of them load the file:", command="segue reload")
+    if figures["configuration_fault"]:
+        text = f"The configuration file has a fault, and no process can load it: {figures['configuration_fault']}"
+        yield Cause("warn", text, "Correct it, and check it:", command="segue check")
     for process in figures["processes"]:
         if process["fault"]:
             yield Cause(

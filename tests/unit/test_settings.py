@@ -232,8 +232,12 @@ def test_texts_take_values_from_the_environment_but_mappings_do_not(
     ("text", "message"),
     [
         ("[destinations", "is not TOML"),
+        ("a = " + "[" * 5000, "must have at most 250 levels"),
+        ("a = " + "[" * 300 + "]" * 300, "must have at most 250 levels"),
+        ("a = 99999999999999999999", "must have at most 250 levels, and integers of 64 bits"),
         ('[destinations.a]\nsite_id = "${NOT_SET_ANYWHERE}"', "destinations.a.site_id: the environment variable"),
     ],
+    ids=["syntax", "open lists", "lists", "integer", "variable"],
 )
 def test_a_bad_file_is_an_error_with_the_key_and_the_reason(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "segue.toml"

@@ -35,7 +35,7 @@ def page(visit: Visit) -> Result:
             for each in server.verdicts()
         ],
         "kept": kept.gather(visit.session),
-        "warnings": checking.warnings(visit.session.settings.document()),
+        "warnings": checking.warnings(visit.session.document),
         "user": {"name": visit.user.name, "role": visit.user.role},
     }
     permissions = [each for each in get_args(Permission) if each != "public"]

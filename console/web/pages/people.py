@@ -153,7 +153,7 @@ def _of_sequence(visit: Visit, names: list[str], text: str) -> Result:
 
 def _of_message(visit: Visit, names: list[str], text: str) -> Result:
     """Show where the event with this message id is, or how much was searched for it."""
-    of = [source.name for source in sources.sources(visit.session.settings.document())]
+    of = [source.name for source in sources.sources(visit.session.document)]
     rows: list[dict[str, Any]] = []
     searches = []
     for name in names:

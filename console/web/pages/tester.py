@@ -93,7 +93,7 @@ def page(
         "text": text,
         "chosen": destination,
         "source": source,
-        "sources": [each.name for each in sources.sources(visit.session.settings.document())],
+        "sources": [each.name for each in sources.sources(visit.session.document)],
         "fault": fault,
         "recent": _recent(visit),
         "trials": data,

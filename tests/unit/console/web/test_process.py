@@ -18,11 +18,13 @@ from console.local import health
 from console.session import Session
 from console.web import tokens
 from console.web.process import ReloadTask, name_of
+from console.web.routes import ROUTES
 from console.web.state import State
 from lanes import configurations
 from settings import Settings, SettingsError
 from tests.conftest import RedisServer
 from tests.pipeline import configuration, free_port, wait_until
+from tests.unit.console.web.browsing import Browser, state_of
 
 runner = CliRunner()
 
@@ -62,6 +64,38 @@ def test_a_wrong_file_changes_nothing(redis_client: redis.Redis, file: Path) -> 
     (process,) = configurations.running(redis_client)
     assert process.fault
     assert list(task.state.session.destinations) == ["first"]
+
+
+@pytest.mark.parametrize("text", ["[destinations.first\n", ""], ids=["no TOML", "no destination"])
+def test_the_pages_go_on_when_the_file_gets_a_fault(
+    redis_server: RedisServer, redis_client: redis.Redis, file: Path, text: str
+) -> None:
+    redis_client.ping()
+    browser = Browser(state_of(redis_server.url), "admin")
+    file.write_text(text)
+
+    for rule in ROUTES:
+        if rule.method == "GET" and "{" not in rule.path and rule.page is not None:
+            assert browser.get(rule.path).status_code in (200, 404), rule.path
+    for path in ("/destinations/first", "/destinations/first/workbench"):
+        assert browser.get(path).status_code == 200
+    assert browser.post("/destinations/first/workbench", toml="").status_code == 200
+    assert browser.post("/tester", event='{"type": "track", "event": "x", "userId": "1"}').status_code == 200
+    assert browser.post("/people", person="m1", kind="message").status_code == 200
+
+
+def test_a_file_that_no_process_can_load_is_told(
+    redis_server: RedisServer, redis_client: redis.Redis, file: Path
+) -> None:
+    redis_client.ping()
+    browser = Browser(state_of(redis_server.url), "viewer")
+    file.write_text("[destinations.first\n")
+
+    faults = [cause["text"] for cause in browser.json("/")["causes"] if cause["command"] == "segue check"]
+
+    assert [fault.partition(": ")[0] for fault in faults] == [
+        "The configuration file has a fault, and no process can load it"
+    ]
 
 
 @pytest.mark.usefixtures("redis_client", "file")
