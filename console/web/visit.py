@@ -39,9 +39,10 @@ def fields_of(text: str, longest: int = LONGEST_FIELD) -> dict[str, list[str]]:
         raise CommandError("the request has too many fields") from None
     found: dict[str, list[str]] = {}
     for name, value in pairs:
-        if len(value) > longest:
+        text = value.replace("\r\n", "\n")  # browsers send each line feed as both
+        if len(text) > longest:
             raise CommandError(f"the field {name[:50]!r} is too long")
-        found.setdefault(name, []).append(value.replace("\r\n", "\n"))
+        found.setdefault(name, []).append(text)
     return found
 
 
