@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from console import ordering_key, times
+from console import times
 from console.options import AsJson, Destination, MessageId
 from console.output import print_error, print_json, print_json_lines, print_line, print_lines
 from console.person import as_of
-from console.queues import waiting
+from console.queues import ordering_key, waiting
 from console.session import Session
 from console.starting import startable
 from console.state import history

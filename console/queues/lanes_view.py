@@ -10,9 +10,8 @@ from typing import Any
 
 import lanes
 import mapping
-from console import ordering_key
 from console.output import counted, utc
-from console.queues import why
+from console.queues import ordering_key, why
 from console.session import Session, setting_of
 from console.state import deliveries, history
 from dead_letters import query

@@ -162,10 +162,21 @@ def _response(state: State, user: User | None, request: Request, result: Result 
     if _wants_json(request):
         return Response(encoded(result.data) + b"\n", result.status, media_type="application/json")
     seen = result.cookies.get(cookies.SEEN, (request.cookies.get(cookies.SEEN), 0))[0]
-    values = {**layout.values(state, user, request.url.path, request.url.query, seen), **result.shown}
+    around = layout.values(state, user, request.url.path, request.url.query, seen, _above(request))
+    values = {**around, **result.shown}
     values |= {"data": result.data, "title": result.title, "command": result.command}
     page = HTMLResponse(rendering.html(result.template, values), result.status)
     return _with_cookies(page, state, request, result.cookies)
+
+
+def _above(request: Request) -> str | None:
+    """Return the address of the nearest page above the result of a POST, which has none itself; None of a page."""
+    if request.method != "POST":
+        return None
+    path, routes = request.url.path, [route for route in request.app.routes if "GET" in route.methods]
+    while path and not any(route.path_regex.match(path) for route in routes):
+        path = path.rpartition("/")[0]
+    return path or "/"
 
 
 def _with_cookies(
