@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, Final
 
 import redis
@@ -64,12 +65,15 @@ def create(state: State, rules: Sequence[Rule] = ROUTES) -> ASGIApp:
 
 
 def _endpoint(state: State, rule: Rule) -> Callable[[Request], Any]:
+    turn = asyncio.Semaphore(1) if rule.is_slow else nullcontext()
+
     async def endpoint(request: Request) -> Response:
         try:
             body = await _body(request, await _most_body(state, rule, request))
         except ClientDisconnect:
             return Response(status_code=400)
-        return await run_in_threadpool(_answer, state, rule, request, body)
+        async with turn:
+            return await run_in_threadpool(_answer, state, rule, request, body)
 
     return endpoint
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 import time
 from typing import get_args
 
+import httpx
 import pytest
 import redis
 
 from console.errors import CommandError
-from console.web import cookies, tokens, users
+from console.web import app, cookies, tokens, users
 from console.web.access import CHANGES, ROLES, Permission, Role, User
 from console.web.guard import HEADERS
 from console.web.routes import ROUTES, Rule
@@ -287,3 +290,22 @@ def test_without_redis_a_page_says_so() -> None:
     assert "Redis is unavailable" in answer.text
     assert "Traceback" not in answer.text
     assert browser.get("/health").status_code == 200
+
+
+def test_a_flood_of_guesses_leaves_threads_to_others(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_over = threading.Event()
+    monkeypatch.setattr(tokens, "entry_of", lambda *_: is_over.wait(30) and None)
+
+    async def flood() -> int:
+        transport = httpx.ASGITransport(app.create(state))
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as client:
+            form, own = {"name": "Eve", "token": "guess"}, {"Sec-Fetch-Site": "same-origin"}
+            guesses = [asyncio.create_task(client.post("/sign-in", data=form, headers=own)) for _ in range(60)]
+            await asyncio.sleep(0)
+            try:
+                return (await asyncio.wait_for(client.get("/health"), 10)).status_code
+            finally:
+                is_over.set()
+                await asyncio.gather(*guesses)
+
+    assert asyncio.run(flood()) == 200
