@@ -14,7 +14,6 @@ import redis
 import uvicorn
 
 import mapping
-from console.errors import CommandError
 from console.local.programs import probe_port, url
 from console.session import Session
 from console.web import app, users
@@ -41,11 +40,12 @@ def run(session: Session) -> None:
     """
     settings = session.settings
     users.ensure_safe(settings)
-    try:
-        probe_port(settings.console_host, settings.console_port)
-    except OSError as error:
-        where = f"port {settings.console_port} of {settings.console_host}"
-        raise CommandError(f"{where}: {error.strerror}; set SEGUE_CONSOLE_PORT to another one") from None
+    probe_port(
+        settings.console_host,
+        settings.console_port,
+        host_setting="SEGUE_CONSOLE_HOST",
+        port_setting="SEGUE_CONSOLE_PORT",
+    )
     output.configure(settings.process_name or "console", settings.log_format, settings.log_level)
     task = ReloadTask(State(session))
     signal.signal(signal.SIGHUP, lambda *_: task.signalled.set())

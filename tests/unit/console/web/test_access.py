@@ -11,6 +11,7 @@ from typing import get_args
 import httpx
 import pytest
 import redis
+from starlette.requests import Request
 
 from console.errors import CommandError
 from console.web import app, cookies, tokens, users
@@ -250,6 +251,27 @@ def test_the_proxy_names_the_user_and_its_groups(redis_server: RedisServer, redi
     assert browser.json("/about")["user"] == {"name": "grace", "role": "operator"}
     browser.headers["X-Forwarded-Groups"] = "staff,not-segue-admin,segue-admin-x"
     assert browser.get("/about").status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("headers", "user"),
+    [
+        ([("user", "Jürgen"), ("groups", "segue-viewer")], ("Jürgen", "viewer")),
+        ([("user", "a"), ("groups", "staff"), ("groups", "x, segue-operator")], ("a", "operator")),
+        ([("user", "eve"), ("user", "grace"), ("groups", "segue-admin")], None),
+    ],
+    ids=["not ASCII", "groups in several lines", "two names"],
+)
+def test_the_headers_of_a_proxy_are_read_as_it_writes_them(
+    redis_server: RedisServer, headers: list[tuple[str, str]], user: tuple[str, Role] | None
+) -> None:
+    state = state_of(redis_server.url, console_auth="proxy", trusted_proxies="127.0.0.1")
+    lines = [(f"x-forwarded-{name}".encode(), value.encode()) for name, value in headers]
+    request = Request({"type": "http", "client": ("127.0.0.1", 5000), "headers": lines})
+
+    found = users.user_of(request, state)
+
+    assert (found and (found.name, found.role)) == user
 
 
 def test_the_headers_of_a_proxy_count_only_from_its_address(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,10 @@ import redis
 from typer.testing import CliRunner
 
 from console import cli
+from console.errors import CommandError
 from console.local import health
 from console.session import Session
-from console.web import tokens
+from console.web import process, tokens
 from console.web.process import ReloadTask, name_of
 from console.web.routes import ROUTES
 from console.web.state import State
@@ -96,6 +98,34 @@ def test_a_file_that_no_process_can_load_is_told(
     assert [fault.partition(": ")[0] for fault in faults] == [
         "The configuration file has a fault, and no process can load it"
     ]
+
+
+@pytest.mark.parametrize(
+    ("variables", "fault"),
+    [
+        ({"SEGUE_CONSOLE_HOST": "console.invalid"}, "console.invalid: .*; set SEGUE_CONSOLE_HOST to another address"),
+        ({"SEGUE_CONSOLE_HOST": "192.0.2.1"}, "192.0.2.1: .*; set SEGUE_CONSOLE_HOST to another address"),
+        ({}, "port .* of 127.0.0.1: Address already in use; set SEGUE_CONSOLE_PORT to another one"),
+    ],
+    ids=["no such name", "address of another machine", "port in use"],
+)
+@pytest.mark.usefixtures("file")
+def test_the_setting_is_named_when_it_cannot_listen(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], fault: str
+) -> None:
+    _, entry = tokens.make("viewer")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for name, value in {
+            "SEGUE_CONSOLE_PORT": port,
+            "SEGUE_CONSOLE_AUTH": "tokens",
+            "SEGUE_CONSOLE_TOKENS": entry,
+            **variables,
+        }.items():
+            monkeypatch.setenv(name, value)
+
+        with pytest.raises(CommandError, match=fault):
+            process.run(Session(Settings.load(), {}))
 
 
 @pytest.mark.usefixtures("redis_client", "file")
