@@ -10,7 +10,7 @@ from console.errors import CommandError
 from console.web import audit_log, charts, choice
 from console.web.pages import overview
 from console.web.visit import Page, Redirect, Result, Visit, number_of
-from delivery import overrides
+from delivery import overrides, unapplied
 from lanes import fates
 from mapping.subscription import Subscription
 from series import reading
@@ -51,6 +51,7 @@ def page(visit: Visit) -> Result:
         "subscriptions": subscriptions,
         "warnings": mapping.lint_warnings(destination),
         "filters": filters,
+        "unapplied": [(unapplied.REASONS.get(name, name), count) for name, count in row["unapplied"].items()],
         "unsent": [fate for fate in row["fates"] if fate["fate"] not in ("sent", "dead")],
         "settings": _settings(destination),
         "sources": [each for each in visit.state.figures()["sources"] if name in each["destinations"]],

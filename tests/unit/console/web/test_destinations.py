@@ -7,10 +7,15 @@ from pathlib import Path
 
 import redis
 
+import lanes
+from delivery.recording import ledger
 from lanes import fates, keys
+from mapping.envelope import pack
 from tests.conftest import RedisServer
 from tests.pipeline import configuration
-from tests.unit.console.web.browsing import Browser, state_of
+from tests.queues import default_queue
+from tests.unit.console.web.browsing import Browser, event, failure, state_of
+from workers import heartbeat
 
 LONG = " or ".join(f"event = 'Mouse Moved {number}'" for number in range(20))
 
@@ -44,3 +49,32 @@ def test_the_rate_that_a_form_shows_is_one_that_it_takes(
 
     assert operator.post("/destinations/demo/rate", requests_per_s=shown).status_code == 303
     assert operator.json("/destinations/demo")["operator"]["rate"]["requests_per_s"] == 2000
+
+
+def test_what_was_accepted_in_vain_is_told(redis_server: RedisServer, redis_client: redis.Redis) -> None:
+    redis_client.hset(keys.UNAPPLIED.of("demo"), "address_conflict", 3)
+
+    page = Browser(state_of(redis_server.url), "viewer").get("/destinations/demo").text
+
+    assert "accepted 3 operations that it will not apply: the e-mail address belongs to another person" in page
+
+
+def test_a_queue_without_a_destination_is_told_first(redis_server: RedisServer, redis_client: redis.Redis) -> None:
+    heartbeat.send(redis_client)
+    dead = lanes.ImportedDeadLetter(None, 1, ("id:1",), pack("demo", event(1)), failure("x"))
+    lanes.import_dead_letters(default_queue(redis_client, "old"), [dead])
+
+    cause = Browser(state_of(redis_server.url), "viewer").json("/")["causes"][0]
+
+    assert cause["text"] == "Nothing delivers the 0 events and 1 dead letter of old, which is not configured any more."
+    assert cause["command"] == "segue lanes move old DESTINATION"
+
+
+def test_a_ledger_that_ended_is_told(redis_server: RedisServer, redis_client: redis.Redis) -> None:
+    heartbeat.send(redis_client)
+    ledger.report_seen(default_queue(redis_client, "demo"))
+    redis_client.hset(keys.LEDGER.of("demo"), "seen_ms", "1700000000000")
+
+    causes = Browser(state_of(redis_server.url), "viewer").json("/")["causes"]
+
+    assert [cause["command"] for cause in causes if "the ledger has not run since" in cause["text"]] == ["segue ledger"]
