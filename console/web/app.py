@@ -129,7 +129,6 @@ def _result(state: State, rule: Rule, user: User | None, request: Request, body:
         return rule.raw(state, request, fields_of(body.decode("utf-8", "replace")))
     assert user is not None
     assert rule.page is not None
-    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     content_type = request.headers.get("content-type", "")
     if rule.takes_file:
         form, upload = upload_of(body, content_type)
@@ -139,7 +138,6 @@ def _result(state: State, rule: Rule, user: User | None, request: Request, body:
     visit = Visit(
         state=state,
         user=user,
-        address=target,
         parts=request.path_params,
         cookies=request.cookies,
         upload=upload,

@@ -16,7 +16,7 @@ from console import times
 from console.dead import listing
 from console.errors import CommandError
 from console.web.access import User
-from console.web.visit import Fields, Forbidden
+from console.web.visit import Fields, Forbidden, Visit
 from dead_letters.query import Filter
 
 TEXTS: Final = ("reason", "action", "event", "source", "person", "since", "until", "text")
@@ -72,6 +72,11 @@ def of(fields: Fields, user: User) -> Choice:
     conditions: dict[str, Any] = {name: text for name, text in texts.items() if name not in _TIMES}
     conditions |= {f"{name}_ms": moment(name, texts[name]) for name in _TIMES if name in texts}
     return Choice(texts, listing.filter_of(ids=_ids(fields), **conditions))
+
+
+def option(visit: Visit) -> str:
+    """Return the option of a command for the destination of an address, with a blank in front; empty without one."""
+    return f" --destination {visit.destination}" if visit.destination else ""
 
 
 def _ids(fields: Fields) -> tuple[int, ...]:

@@ -76,7 +76,6 @@ class Visit:
 
     state: State
     user: User
-    address: str  # path and query
     parts: Mapping[str, str] = field(default_factory=dict)  # of the path
     cookies: Mapping[str, str] = field(default_factory=dict)
     upload: bytes = b""  # the file of the form

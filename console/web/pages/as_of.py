@@ -26,9 +26,8 @@ def page(visit: Visit) -> Result:
         "at": [datetime.fromtimestamp(moment / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") for moment in moments],
         "not_in_it": as_of.NOT_IN_IT,
         "most_events": as_of.MOST_EVENTS,
-        "has_all": True,
     }
-    command = f"segue people show {digest} --at {utc(moments[0]).replace(' ', 'T')}"
+    command = f"segue people show {digest} --at {utc(moments[0]).replace(' ', 'T')}{choice.option(visit)}"
     return Page(template="as_of.html", title=f"Person {digest} as of a moment", data=data, command=command, shown=shown)
 
 

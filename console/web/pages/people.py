@@ -12,6 +12,7 @@ from console.errors import CommandError
 from console.person import drawing
 from console.queues import lanes_view, message_search, why
 from console.state import history
+from console.web import choice
 from console.web.visit import NotFound, Page, Redirect, Result, Visit, address
 from ingest.access import sources
 from lanes.keys import DIGEST_BYTES
@@ -34,7 +35,7 @@ KINDS: Final = (
 def form(visit: Visit) -> Result:
     """Ask for a person; show the lanes with the most events, and who is blocked by dead letters."""
     rows = _busy(visit)
-    shown = {"kinds": KINDS, "busy": rows, "has_all": True}
+    shown = {"kinds": KINDS, "busy": rows}
     return Page(template="people.html", title="People", data={"hot": rows}, command="segue lanes show KEY", shown=shown)
 
 
@@ -76,9 +77,8 @@ def page(visit: Visit) -> Result:
         "identities": [(kind, str(visit.shown_key(f"{kind}:{value}")).partition(":")[2]) for kind, value in identities],
         "horizons": {name: history.horizon(visit.session, name) for name in names},
         "is_known": any(lane["length"] or lane["dead_letters"] or lane["sent"] for lane in found),
-        "has_all": True,
     }
-    command = f"segue lanes show {digest}"
+    command = f"segue lanes show {digest}{choice.option(visit)}"
     return Page(template="person.html", title=f"Person {digest}", data=data, command=command, shown=shown)
 
 

@@ -66,6 +66,16 @@ def test_the_choice_of_a_destination_keeps_the_filter(state: State) -> None:
     assert fields(browser.get(f"/people/{DIGEST}/as-of?at=1h").text, "picker") == {"at": "1h"}
 
 
+@pytest.mark.parametrize("path", [f"/people/{DIGEST}", f"/people/{DIGEST}/as-of"])
+def test_the_command_of_a_person_names_the_destination_of_the_address(state: State, path: str) -> None:
+    browser = Browser(state, "viewer")
+
+    assert re.search(
+        r'<code id="command">segue .* --destination other</code>', browser.get(f"{path}?destination=other").text
+    )
+    assert "--destination" not in re.findall(r'<code id="command">(.*?)</code>', browser.get(path).text)[0]
+
+
 @pytest.mark.parametrize("path", ["/dead/demo/1", "/people", "/dead"])
 def test_there_is_a_choice_of_destinations_where_it_changes_the_page(state: State, path: str) -> None:
     page = Browser(state, "operator").get(path).text
