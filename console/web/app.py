@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from itertools import chain
 from typing import Any, Final
 
 import redis
@@ -158,7 +159,8 @@ def _response(state: State, user: User | None, request: Request, result: Result 
         return _with_cookies(RedirectResponse(result.to, 303), state, request, result.cookies)
     if isinstance(result, Download):
         saved = {"Content-Disposition": f'attachment; filename="{result.name}"'}
-        return StreamingResponse(result.chunks, media_type=result.media_type, headers=saved)
+        first = next(result.chunks, b"")  # a fault of it is shown as a page
+        return StreamingResponse(chain((first,), result.chunks), media_type=result.media_type, headers=saved)
     if result.stream is not None and "text/event-stream" in request.headers.get("accept", ""):
         return StreamingResponse(result.stream(), media_type="text/event-stream")
     if _wants_json(request):
