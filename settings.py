@@ -42,6 +42,7 @@ _REFERENCE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)|file:([^}]+))\}")
 _SHELL_REFERENCE = re.compile(r"\$[A-Za-z_]|\$\{(?![A-Za-z_][A-Za-z0-9_]*\}|file:[^}]+\})")
 # Tables in which `$` has a meaning of its own: paths, triggers and conditions.
 _WITH_DOLLARS = ("mapping", "subscriptions", "filters")
+_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")  # of a host
 # An entry of SEGUE_CONSOLE_TOKENS, see `console.web.tokens`.
 _TOKEN = re.compile(r"(?:viewer|operator|admin):[0-9a-f]{32}:[0-9a-f]{64}")
 _CREDENTIALS_IN_URL = re.compile(r"//[^/]*@")
@@ -83,6 +84,19 @@ def _proxies(text: str) -> str:
         return ",".join(str(ip_network(part.strip(), strict=False)) for part in text.split(","))
     except ValueError:
         raise ValueError("must be addresses and networks like 10.0.0.0/8, separated by commas, or *") from None
+
+
+def _names(text: str) -> str:
+    """Return host names, separated by commas, as browsers send them; raise ValueError if one is none."""
+    if not text:
+        return text
+    try:
+        names = [part.strip().lower().encode("idna").decode() for part in text.split(",")]
+    except UnicodeError:
+        names = [""]
+    if not all(map(_NAME.fullmatch, names)):
+        raise ValueError("must be host names like console.example.com, without ports, separated by commas")
+    return ",".join(names)
 
 
 def _tokens(text: str) -> str:
@@ -156,7 +170,7 @@ class Settings(BaseSettings):
     console_port: _Port = 8081
     console_auth: Literal["none", "tokens", "proxy"] = "none"
     console_tokens: Annotated[str, AfterValidator(_tokens)] | None = Field(default=None, repr=False)
-    console_hosts: str | None = None
+    console_hosts: Annotated[str, AfterValidator(_names)] | None = None
     console_read_only: bool = False
     metrics_host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
     metrics_port: _Port | None = None
@@ -358,15 +372,25 @@ def digest(document: Mapping[str, Any]) -> str:
     return sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()[:12]
 
 
+def toml_tables(text: str, where: str) -> dict[str, Any]:
+    """Return the tables of a TOML document. Raises SettingsError: it is none, or JSON cannot express it."""
+    try:
+        tables = tomllib.loads(text)
+        orjson.dumps(tables)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{where}: is not TOML: {error}") from None
+    except (RecursionError, orjson.JSONEncodeError):
+        raise SettingsError(f"{where}: must have at most 250 levels, and integers of 64 bits") from None
+    return tables
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return toml_tables(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{path}: is not TOML: it is not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: is not TOML: {error}") from None
 
 
 def _literal_references(value: Any, where: str) -> Iterator[str]:

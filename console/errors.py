@@ -15,7 +15,7 @@ def expected(error: Exception) -> str | None:
     The types are imported here: most commands end without an error, and do not need all of these packages.
     """
     import httpx
-    from redis.exceptions import RedisError
+    from redis.exceptions import OutOfMemoryError, RedisError
 
     from dead_letters.import_export import ImportRefused
     from lanes import QueueError
@@ -25,11 +25,10 @@ def expected(error: Exception) -> str | None:
     match error:
         case CommandError() | SettingsError() | ImportRefused() | QueueError() | ConfigurationError():
             return str(error)
+        case OutOfMemoryError():
+            return "Redis is full: it has reached its maxmemory, and takes no change that needs memory"
         case RedisError():
-            remedy = (
-                "set REDIS_URL, or SEGUE_DATA_DIR to that of a running `segue up`, or start everything with `segue up`"
-            )
-            return f"Redis is unavailable: {str(error).rstrip('.')}; {remedy}"
+            return f"Redis is unavailable: {str(error).rstrip('.')}; {_WITHOUT_REDIS}"
         case httpx.HTTPError():
             return f"no response over HTTP: {error}"
         case OSError():

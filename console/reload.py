@@ -19,7 +19,7 @@ def reload(session: Session, deadline_s: float = DEADLINE_S) -> tuple[int, list[
 
     Nothing is requested when the file that this command reads has a fault: raises CommandError.
     """
-    faults = checking.faults(session.settings.document())
+    faults = checking.faults(session.document)
     if faults:
         raise CommandError("\n".join(["the configuration is invalid, no process was asked to load it:", *faults]))
     session.check_queues()
@@ -29,7 +29,7 @@ def reload(session: Session, deadline_s: float = DEADLINE_S) -> tuple[int, list[
 
 def lines(session: Session, request: int, processes: Iterable[Process]) -> Iterator[tuple[str, bool]]:
     """Yield a line for each process, and whether it uses the configuration that this command reads."""
-    own = digest(session.settings.document())
+    own = digest(session.document)
     for process in processes:
         if process.request < request:
             yield f"{process.name}: {process.configuration}, no response yet", False

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis
 
@@ -52,9 +52,14 @@ class Session:
         return connect(self.settings.redis_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_CONNECT_TIMEOUT_S)
 
     @cached_property
+    def document(self) -> dict[str, Any]:
+        """The tables of the configuration, read once: a process goes on with them when the file gets a fault."""
+        return self.settings.document()
+
+    @cached_property
     def destinations(self) -> dict[str, mapping.Destination]:
         """The configured destinations by name."""
-        return mapping.destinations(self.settings.document())
+        return mapping.destinations(self.document)
 
     def chosen(self, name: str | None) -> list[str]:
         """Return the name of the destination, or all names for None. Raises CommandError: there is no such one."""

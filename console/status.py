@@ -25,7 +25,6 @@ from delivery import overrides, unapplied, unsent
 from ingest import counters
 from ingest.access import sources, unauthorized
 from ingest.reorder import lateness
-from settings import Settings
 from workers import heartbeat
 
 _WAITING = ("ready", "delayed", "claimed", "blocked")  # the parts of `waiting`
@@ -42,7 +41,7 @@ def gather(session: Session) -> dict[str, Any]:
     """Return `{"destinations": [...], "sources": [...], "unauthorized_total": n, "refusals": [...], "workers": n}` and
     the members of `gather` of `console.state.memory` and `configurations`; ages in seconds."""
     totals, workers = counters.totals(session.client), heartbeat.count(session.client)
-    by_source = _sources(totals, session.settings)
+    by_source = _sources(totals, session.document)
     return {
         "destinations": [
             _destination(session.queue(name), destination, workers) | _too_late(name, by_source)
@@ -218,7 +217,7 @@ def _too_late(destination: str, by_source: list[dict[str, Any]]) -> dict[str, in
     return {"too_late_total": sum(row["too_late_total"] for row in feeding)}
 
 
-def _sources(totals: dict[str, dict[str, int]], settings: Settings) -> list[dict[str, Any]]:
+def _sources(totals: dict[str, dict[str, int]], document: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "name": source.name,
@@ -227,5 +226,5 @@ def _sources(totals: dict[str, dict[str, int]], settings: Settings) -> list[dict
             "late": {name: totals.get(source.name, {}).get(f"late_{name}", 0) for name in lateness.BUCKETS},
             **{f"{figure}_total": totals.get(source.name, {}).get(figure, 0) for figure in (*_RESULTS, *_REMARKS)},
         }
-        for source in sources.sources(settings.document())
+        for source in sources.sources(document)
     ]

@@ -28,7 +28,7 @@ from delivery import wire
 from delivery.batching import Item, Request, encode, pack
 from delivery.customerio import TrackApi
 from delivery.outcomes import NOT_SENT, Delivered, Outcome, Paused, Send
-from ingest import events, identities
+from ingest import bodies, events, identities
 from ingest.access import sources
 from ingest.access.permissions import Permissions
 from ingest.access.sources import Source
@@ -43,12 +43,16 @@ _NO_SOURCE = "test"  # in place of a source, when none feeds the destination
 
 
 def read_event(text: str | bytes) -> dict[str, Any]:
-    """Return the event of a JSON text. Raises CommandError: it is not JSON, not an object, or nested too deeply."""
+    """Return the event of a JSON text, as ingest reads it: with all digits of an id, without halves of characters.
+
+    Raises CommandError: it is not JSON, not an object, or nested too deeply.
+    """
+    body = text.encode("utf-8", "replace") if isinstance(text, str) else text
     try:
-        event = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise CommandError(f"the event is not JSON: {error}") from None
-    if not isinstance(event, dict):
+        event = bodies.parsed(body)
+    except Refusal as refusal:
+        raise CommandError(str(refusal).replace("the body", "the event", 1)) from None
+    if not isinstance(event, dict) or "batch" in event:
         raise CommandError('the event must be an object like {"type": "track", "event": "…", "userId": "…"}')
     if has_more_levels(event, MAX_LEVELS):
         raise CommandError(f"the event is nested in more than {MAX_LEVELS} levels; ingest refuses it")
@@ -173,7 +177,7 @@ def source_for(session: Session, destination: str, name: str | None) -> Source |
 
     Raises CommandError: there is no source of this name, or it does not feed the destination.
     """
-    found = [each for each in sources.sources(session.settings.document()) if destination in each.destinations]
+    found = [each for each in sources.sources(session.document) if destination in each.destinations]
     if name is None:
         return found[0] if found else None
     for source in found:

@@ -102,8 +102,9 @@ class Filter(BaseModel):
 
     def _is_in(self, dead_letter: DeadLetter) -> bool:
         received = encoded({"source": dead_letter.source, "event": dead_letter.event})
-        written = (received + b"\n" + dead_letter.stored.failure).decode()
-        return (self.text or "").casefold() in written.casefold()
+        written = (received + b"\n" + dead_letter.stored.failure).decode().casefold()
+        text = self.text or ""
+        return text.casefold() in written or encoded(text)[1:-1].decode().casefold() in written  # a value has escapes
 
 
 def page(queue: Queue, wanted: Filter, *, after: int = 0, most: int = PAGE) -> tuple[list[DeadLetter], int | None]:

@@ -40,8 +40,12 @@ Value = TypeVar("Value")
 @lru_cache(maxsize=10_000)
 def name(fate: str, source: str = "", reason: str = "") -> str:
     """Return the name of a count. A reason is cut to 100 characters."""
-    shown = reason if len(reason) <= _LONGEST_REASON else f"{reason[: _LONGEST_REASON - 1]}…"
-    return orjson.dumps((fate, source.encode("utf-8", "replace").decode(), shown)).decode()
+    return orjson.dumps((fate, source.encode("utf-8", "replace").decode(), cut(reason))).decode()
+
+
+def cut(reason: str) -> str:
+    """Return a reason as counts have it."""
+    return reason if len(reason) <= _LONGEST_REASON else f"{reason[: _LONGEST_REASON - 1]}…"
 
 
 ACCEPTED: Final = name("accepted")

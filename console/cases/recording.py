@@ -40,7 +40,7 @@ def record(bench: Bench, count: int, directory: Path) -> list[Path]:
 
 def pseudonyms_for(session: Session) -> Pseudonyms:
     """Return pseudonyms that keep the texts with which the configuration compares."""
-    return Pseudonyms(set(_constants(session.settings.document())))
+    return Pseudonyms(set(_constants(session.document)))
 
 
 def case_of(event: JsonObject, source: str, bench: Bench) -> JsonObject:

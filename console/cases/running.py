@@ -39,7 +39,7 @@ class Bench:
     @cached_property
     def sources(self) -> dict[str, Source]:
         """The sources by name."""
-        return {source.name: source for source in sources.sources(self.session.settings.document())}
+        return {source.name: source for source in sources.sources(self.session.document)}
 
     def run(self, case: Case) -> Actual:
         """Return what becomes of the event of a case at each destination that its source feeds.

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-import lanes
 from console import times
-from console.errors import CommandError
-from console.options import AsJson, Destination
+from console.options import AsJson, Destination, MessageId
 from console.output import print_error, print_json, print_json_lines, print_line, print_lines
 from console.person import as_of
-from console.queues import waiting
+from console.queues import ordering_key, waiting
 from console.session import Session
 from console.starting import startable
 from console.state import history
+from delivery.recording import entries
 from ingest.access import sources
-from mapping.ordering_keys import key_fault
 
 if TYPE_CHECKING:
     from ledger.reading import Wanted
@@ -25,6 +23,16 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Write the ledger of all requests, or query it.")
 people = typer.Typer(help="What became of a person's events.", no_args_is_help=True)
 events = typer.Typer(help="What became of an event.", no_args_is_help=True)
+
+# Of an item, and of an event for which nothing was sent: those of docs/ledger.md.
+OUTCOMES: Final = (*entries.OUTCOMES.values(), "filtered", "unmatched", "dropped", "dead", "discarded")
+
+
+def _outcome(text: str) -> str:
+    if text not in OUTCOMES:
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(OUTCOMES)}")
+    return text
+
 
 Most = Annotated[int, typer.Option(min=1, max=100_000, help="How many rows to show: the last ones.")]
 SinceSent = Annotated[
@@ -52,13 +60,14 @@ def write(context: typer.Context) -> None:
 
 @app.command()
 def query(
-    person: Annotated[str | None, typer.Option(help="Of this ordering key: id:42, email:jo@example.com, …")] = None,
+    person: Annotated[str | None, typer.Option(help="Of this ordering key, or digest:DIGEST.")] = None,
     message_id: Annotated[str | None, typer.Option(help="Segment's messageId, or SOURCE:MESSAGE-ID.")] = None,
     request_id: Annotated[str | None, typer.Option(help="The id of a request, as rows have it.")] = None,
     since: SinceSent = None,
     until: UntilSent = None,
     outcome: Annotated[
-        list[str] | None, typer.Option(help="delivered, rejected, filtered, unmatched, dropped, dead, …; repeatable.")
+        list[str] | None,
+        typer.Option(parser=_outcome, metavar="OUTCOME", help=f"One of {', '.join(OUTCOMES)}; repeatable."),
     ] = None,
     source: Annotated[str | None, typer.Option(help="The source of the event.")] = None,
     text: Annotated[str | None, typer.Option(help="A part of the reason.")] = None,
@@ -72,7 +81,7 @@ def query(
     from ledger.reading import Wanted
 
     wanted = Wanted(
-        digests=None if person is None else frozenset([_digest(session, person)]),
+        digests=None if person is None else frozenset([_digest(session, "--person", person)]),
         message_id=message_id,
         request_id=request_id,
         since_ms=since,
@@ -86,7 +95,7 @@ def query(
 
 @people.command(name="show")
 def show_person(
-    key: Annotated[str, typer.Argument(help="An ordering key: id:42, email:jo@example.com, anonymous_id:…")],
+    key: Annotated[str, typer.Argument(help="An ordering key, such as id:42 or email:jo@example.com, or its digest.")],
     since: SinceSent = None,
     until: UntilSent = None,
     at: Annotated[
@@ -105,18 +114,18 @@ def show_person(
     history.require(session)
     if at is not None:
         for name in session.chosen(destination):
-            found = as_of.gather(session, name, _digest(session, key), [at])
+            found = as_of.gather(session, name, _digest(session, "KEY", key), [at])
             print_json(found) if as_json else print_lines(as_of.lines(found))
         return
     from ledger.reading import Wanted
 
-    wanted = Wanted(digests=frozenset([_digest(session, key)]), since_ms=since, until_ms=until)
+    wanted = Wanted(digests=frozenset([_digest(session, "KEY", key)]), since_ms=since, until_ms=until)
     _show(session, destination, wanted, key, most, as_json)
 
 
 @events.command(name="show")
 def show_event(
-    message_id: Annotated[str, typer.Argument(help="Segment's messageId, or SOURCE:MESSAGE-ID.")],
+    message_id: MessageId,
     most: Most = 50,
     destination: Destination = None,
     as_json: AsJson = False,
@@ -130,7 +139,7 @@ def show_event(
     from ledger.reading import Wanted
 
     if not _show(session, destination, Wanted(message_id=message_id), message_id, most, as_json):
-        names, found = [source.name for source in sources.sources(session.settings.document())], False
+        names, found = [source.name for source in sources.sources(session.document)], False
         for name in session.chosen(destination):
             for row in waiting.find(session, name, names, message_id):
                 found = True
@@ -153,9 +162,7 @@ def _show(session: Session, destination: str | None, wanted: Wanted, what: str, 
     return is_found
 
 
-def _digest(session: Session, key: str) -> str:
+def _digest(session: Session, name: str, key: str) -> str:
     """Return the digest of an ordering key in hexadecimal. Raises CommandError: no event may have the key."""
-    faults = [key_fault(key, each.identifiers) for each in session.destinations.values()]
-    if faults and None not in faults:
-        raise CommandError(f"{key} {faults[0]}")
-    return lanes.digest(key).hex()
+    ordering_key.faults(name, key, (each.identifiers for each in session.destinations.values()))
+    return ordering_key.digest(key).hex()

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterable
+from errno import EADDRNOTAVAIL
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -18,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 import orjson
 import redis
 
+from console.errors import CommandError
 from console.local.supervisor import Program
 from lanes import keys
 from lanes.server.connect import connect
@@ -38,10 +40,16 @@ def free_port() -> int:
         return port
 
 
-def probe_port(host: str, port: int) -> None:
-    """Raise OSError when it is not possible to listen on the port."""
+def probe_port(host: str, port: int, *, host_setting: str, port_setting: str) -> None:
+    """Raise CommandError when it is not possible to listen on the port; it names the setting at fault."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    socket.create_server((host, port), family=family).close()
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        reason = (error.strerror or "").partition(" (")[0]  # the address follows
+        if error.errno in (EADDRNOTAVAIL, socket.EAI_NONAME):
+            raise CommandError(f"{host}: {reason}; set {host_setting} to another address") from None
+        raise CommandError(f"port {port} of {host}: {reason}; set {port_setting} to another one") from None
 
 
 def embedded_redis(redis_url: str, directory: Path, fsync: str = "everysec") -> Program:

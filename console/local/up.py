@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import mapping
-from console.errors import CommandError
 from console.local import programs, running
 from console.local.data_dir import redis_socket
 from console.local.supervisor import Supervisor
@@ -107,18 +106,14 @@ def shared_variables(settings: Settings) -> dict[str, str]:
 
 
 def _ports(settings: Settings) -> dict[str, int]:
-    """Return the ports to listen on by name. Raises CommandError: a port is in use."""
+    """Return the ports to listen on by name. Raises CommandError: it is not possible to listen on one."""
     ports = {"ingest": settings.ingest_port, "console": settings.console_port}
     if settings.track_url is None and not _has_credentials():
         ports["simulator"] = settings.simulator_port
     for name, port in ports.items():
-        host = _host(settings, name)
-        try:
-            programs.probe_port(host, port)
-        except OSError as error:
-            address = f"port {port} of {host}"
-            reason = os.strerror(error.errno or 0)  # that of the error repeats the address
-            raise CommandError(f"{address}: {reason}; set SEGUE_{name.upper()}_PORT to another one") from None
+        host_setting = "SEGUE_CONSOLE_HOST" if name == "console" else "SEGUE_HOST"
+        port_setting = f"SEGUE_{name.upper()}_PORT"
+        programs.probe_port(_host(settings, name), port, host_setting=host_setting, port_setting=port_setting)
     return ports
 
 

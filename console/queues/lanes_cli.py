@@ -9,7 +9,7 @@ import typer
 import lanes
 from console.confirmation import confirm
 from console.dead import listing
-from console.options import AsJson, Destination, Yes
+from console.options import AsJson, Destination, MessageId, Yes
 from console.output import counted, out, print_error, print_json, print_json_lines, print_line, print_lines
 from console.queues import draining, lanes_view, waiting
 from console.session import Session
@@ -20,7 +20,7 @@ app = typer.Typer(help="Inspect and configure the ordered queue.", no_args_is_he
 
 @app.command()
 def show(
-    key: Annotated[str, typer.Argument(help="An ordering key: id:42, email:jo@example.com, anonymous_id:…")],
+    key: Annotated[str, typer.Argument(help="An ordering key, such as id:42 or email:jo@example.com, or its digest.")],
     destination: Destination = None,
     as_json: AsJson = False,
 ) -> None:
@@ -45,18 +45,18 @@ def list_events(
 ) -> None:
     """List the waiting events that were accepted first, with their states. Without --person this reads all of them."""
     session, wanted = Session.join(), waiting.Wanted(source, event)
-    person = listing.filter_of(person=person).person
+    digest = listing.filter_of(person=person).digest
     rows = [
         waiting.event_json(found, session.destinations[queue.name])
         for queue in session.queues(session.chosen(destination))
-        for found in waiting.find_waiting(queue, person, wanted, most)
+        for found in waiting.find_waiting(queue, digest, wanted, most)
     ]
     print_json_lines(rows) if as_json else out.print(waiting.render(rows))
 
 
 @app.command()
 def find(
-    message_id: Annotated[str, typer.Argument(help="Segment's messageId, or SOURCE:MESSAGE-ID.")],
+    message_id: MessageId,
     destination: Destination = None,
     as_json: AsJson = False,
 ) -> None:
@@ -65,7 +65,7 @@ def find(
     This reads whole queues and delivery logs. A message id is remembered for SEGUE_DEDUPE_S.
     """
     session = Session.join()
-    names = [source.name for source in sources.sources(session.settings.document())]
+    names = [source.name for source in sources.sources(session.document)]
     is_found = False
     for name in session.chosen(destination):
         for row in waiting.find(session, name, names, message_id):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -11,19 +10,16 @@ from typing import Any
 
 import lanes
 import mapping
-from console.errors import CommandError
 from console.output import counted, utc
-from console.queues import why
+from console.queues import ordering_key, why
 from console.session import Session, setting_of
 from console.state import deliveries, history
 from dead_letters import query
 from dead_letters.record import DeadLetter, reason_of
 from delivery.unapplied import REASONS
 from mapping.envelope import encoded, unpack
-from mapping.ordering_keys import key_fault
 from workers import heartbeat
 
-_DIGEST = re.compile(r"[0-9a-f]{16}")
 _MOST_SENT = 20
 _MOST_DEAD, _MOST_DEAD_PRINTED = 100, 5
 _STATIONS = ("claimed", "sent", "responded")
@@ -31,8 +27,8 @@ _STATIONS = ("claimed", "sent", "responded")
 
 def gather(session: Session, names: Iterable[str], key: str) -> list[dict[str, Any]]:
     """Return `{"key", "destination", "length", "deliveries", "steps", "why", "dead_letters", "dead_letter_count",
-    "sent"}` of the lane at each destination whose events may have the key; the digest of a hot lane is taken for its
-    key.
+    "sent"}` of the lane at each destination whose events may have the key, which may be given
+    by its digest.
 
     `deliveries` is that of `console.state.deliveries`. `steps` begins with the head of the lane; a step in state
     "waiting" waits for the next one. `why` is the graph of `console.queues.why`. `length` 0 means that no event waits.
@@ -44,9 +40,7 @@ def gather(session: Session, names: Iterable[str], key: str) -> list[dict[str, A
     """
     workers = heartbeat.count(session.client)
     destinations = [session.destinations[name] for name in names]
-    faults = [None if _DIGEST.fullmatch(key) else key_fault(key, each.identifiers) for each in destinations]
-    if destinations and None not in faults:
-        raise CommandError(f"{key} {faults[0]}")
+    faults = ordering_key.faults("KEY", key, (each.identifiers for each in destinations))
     return [
         _lane(session, destination, key, workers)
         for destination, fault in zip(destinations, faults, strict=True)
@@ -56,7 +50,7 @@ def gather(session: Session, names: Iterable[str], key: str) -> list[dict[str, A
 
 def _lane(session: Session, destination: mapping.Destination, key: str, workers: int) -> dict[str, Any]:
     queue = session.queue(destination.name)
-    digest = bytes.fromhex(key) if _DIGEST.fullmatch(key) else lanes.digest(key)
+    digest = ordering_key.digest(key)
     lane, row = lanes.inspect(queue, digest), deliveries.gather(queue, destination.delivery, workers)
     dead_letters, dead_letter_count = query.last_of_key(queue, digest, _MOST_DEAD)
     stop = deliveries.stop(row)

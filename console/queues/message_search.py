@@ -46,7 +46,7 @@ def search(session: Session, name: str, sources: Iterable[str], message_id: str,
         size = _size(queue, is_remembered)
         sequences, read = _read(queue, message_id, _MOST_SECONDS if is_long else _SECONDS) if size else (sequences, 0)
     rows = [
-        *_present(session, name, sequences),
+        *present(session, name, sequences),
         *({"where": _where(row), "destination": name} | row for row in recorded),
     ]
     return Search(rows, read, max(0, size - read), is_remembered)
@@ -56,7 +56,7 @@ def _where(row: dict[str, Any]) -> str:
     return "not sent" if row["path"] is None else "sent"
 
 
-def _present(session: Session, name: str, sequences: Iterable[int]) -> Iterator[dict[str, Any]]:
+def present(session: Session, name: str, sequences: Iterable[int]) -> Iterator[dict[str, Any]]:
     """Yield the events with these numbers that wait or are dead letters."""
     queue = session.queue(name)
     found = map(record.read, lanes.get_dead_letters(queue, sorted(sequences)))

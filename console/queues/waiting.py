@@ -40,12 +40,12 @@ class Wanted:
         return self.source in (None, source) and (self.event is None or self.event in names)
 
 
-def find_waiting(queue: lanes.Queue, person: str | None, wanted: Wanted, most: int) -> list[lanes.ListedEvent]:
-    """Return waiting events that match, the first `most` of them: of a person in the order of the lane, else in the
-    order of acceptance. Without a person this reads the whole queue."""
-    if person is None:
+def find_waiting(queue: lanes.Queue, digest: bytes | None, wanted: Wanted, most: int) -> list[lanes.ListedEvent]:
+    """Return waiting events that match, the first `most` of them: of an ordering key in the order of the
+    lane, else in the order of acceptance. Without a digest this reads the whole queue."""
+    if digest is None:
         return lanes.first_events(queue, lambda event: wanted.matches(event.body), most)
-    lane = lanes.lane_events(queue, lanes.digest(person), most=lanes.NO_LIMIT)
+    lane = lanes.lane_events(queue, digest, most=lanes.NO_LIMIT)
     return lanes.with_states(queue, [event for event in lane if wanted.matches(event.body)][:most])
 
 

@@ -7,17 +7,24 @@ from typing import Any
 
 from console.session import Session
 from lanes import configurations
-from settings import digest
+from settings import SettingsError, digest
 
 _THIS = "this command"
 
 
 def gather(session: Session) -> dict[str, Any]:
-    """Return `{"configuration", "processes": [{"name", "configuration", "fault", "ahead_ms"}]}`: the digest of the file
-    that this command reads, and of what each running process uses. `fault`: why the process did not load the file.
-    `ahead_ms`: how far its clock is ahead of Redis'."""
+    """Return `{"configuration", "configuration_fault", "processes": [{"name", "configuration", "fault", "ahead_ms"}]}`:
+    the digest of the file, and of what each running process uses. `configuration_fault`: why the file cannot be read;
+    then the digest is that of what this process uses. `fault`: why the process did not load the file. `ahead_ms`: how
+    far its clock is ahead of Redis'."""
+    document, fault = session.document, None
+    try:
+        document = session.settings.document()
+    except SettingsError as error:
+        fault = str(error)
     return {
-        "configuration": digest(session.settings.document()),
+        "configuration": digest(document),
+        "configuration_fault": fault,
         "processes": [
             {
                 "name": process.name,

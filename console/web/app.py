@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from itertools import chain
 from typing import Any, Final
 
 import redis
+from redis.exceptions import OutOfMemoryError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -51,6 +54,7 @@ _TITLES: Final = {
     405: "There is no such page",
     413: "That is too long",
     503: "Redis is unavailable",
+    507: "Redis is full",
 }
 
 
@@ -58,16 +62,19 @@ def create(state: State, rules: Sequence[Rule] = ROUTES) -> ASGIApp:
     """Return the application of a console process."""
     routes = [Route(rule.path, _endpoint(state, rule), methods=[rule.method]) for rule in rules]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _not_routed(state)})
-    return Guard(app, filter(None, (state.session.settings.console_hosts or "").split(",")))
+    return Guard(app, (state.session.settings.console_hosts or "localhost").split(","))
 
 
 def _endpoint(state: State, rule: Rule) -> Callable[[Request], Any]:
+    turn = asyncio.Semaphore(1) if rule.is_slow else nullcontext()
+
     async def endpoint(request: Request) -> Response:
         try:
             body = await _body(request, await _most_body(state, rule, request))
         except ClientDisconnect:
             return Response(status_code=400)
-        return await run_in_threadpool(_answer, state, rule, request, body)
+        async with turn:
+            return await run_in_threadpool(_answer, state, rule, request, body)
 
     return endpoint
 
@@ -98,7 +105,7 @@ def _answer(state: State, rule: Rule, request: Request, body: bytes | None) -> R
     try:
         user = None if rule.permission == "public" else users.user_of(request, state)
         if body is None:
-            raise HTTPException(413)
+            raise HTTPException(413, "The request has more bytes than this page takes.")
         if rule.permission != "public" and user is None:
             return _to_sign_in(request)
         if user is not None and not user.may(rule.permission):
@@ -123,7 +130,6 @@ def _result(state: State, rule: Rule, user: User | None, request: Request, body:
         return rule.raw(state, request, fields_of(body.decode("utf-8", "replace")))
     assert user is not None
     assert rule.page is not None
-    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     content_type = request.headers.get("content-type", "")
     if rule.takes_file:
         form, upload = upload_of(body, content_type)
@@ -133,7 +139,6 @@ def _result(state: State, rule: Rule, user: User | None, request: Request, body:
     visit = Visit(
         state=state,
         user=user,
-        address=target,
         parts=request.path_params,
         cookies=request.cookies,
         upload=upload,
@@ -154,16 +159,28 @@ def _response(state: State, user: User | None, request: Request, result: Result 
         return _with_cookies(RedirectResponse(result.to, 303), state, request, result.cookies)
     if isinstance(result, Download):
         saved = {"Content-Disposition": f'attachment; filename="{result.name}"'}
-        return StreamingResponse(result.chunks, media_type=result.media_type, headers=saved)
+        first = next(result.chunks, b"")  # a fault of it is shown as a page
+        return StreamingResponse(chain((first,), result.chunks), media_type=result.media_type, headers=saved)
     if result.stream is not None and "text/event-stream" in request.headers.get("accept", ""):
         return StreamingResponse(result.stream(), media_type="text/event-stream")
     if _wants_json(request):
         return Response(encoded(result.data) + b"\n", result.status, media_type="application/json")
     seen = result.cookies.get(cookies.SEEN, (request.cookies.get(cookies.SEEN), 0))[0]
-    values = {**layout.values(state, user, request.url.path, request.url.query, seen), **result.shown}
+    around = layout.values(state, user, request.url.path, request.url.query, seen, _above(request))
+    values = {**around, **result.shown}
     values |= {"data": result.data, "title": result.title, "command": result.command}
     page = HTMLResponse(rendering.html(result.template, values), result.status)
     return _with_cookies(page, state, request, result.cookies)
+
+
+def _above(request: Request) -> str | None:
+    """Return the address of the nearest page above the result of a POST, which has none itself; None of a page."""
+    if request.method != "POST":
+        return None
+    path, routes = request.url.path, [route for route in request.app.routes if "GET" in route.methods]
+    while path and not any(route.path_regex.match(path) for route in routes):
+        path = path.rpartition("/")[0]
+    return path or "/"
 
 
 def _with_cookies(
@@ -202,8 +219,10 @@ def _described(error: Exception) -> tuple[int, str]:
             return 403, str(error)
         case HTTPException():
             return error.status_code, error.detail
+        case OutOfMemoryError():
+            return 507, "Redis has reached its maxmemory, and takes no change that needs memory. Try again later."
         case redis.RedisError():
-            return 503, f"No figures can be read: {cause(error)}. The page works again as soon as Redis does."
+            return 503, f"Redis does not answer as it should: {cause(error)}. The page works again as soon as it does."
         case CommandError() | ImportRefused() | lanes.QueueError():
             return 400, str(error)
         case SettingsError() | ConfigurationError():

@@ -6,6 +6,7 @@ A person is `digest:` and the digest of an ordering key, because addresses end u
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from console import times
 from console.dead import listing
 from console.errors import CommandError
 from console.web.access import User
-from console.web.visit import Fields, Forbidden
+from console.web.visit import Fields, Forbidden, Visit
 from dead_letters.query import Filter
 
 TEXTS: Final = ("reason", "action", "event", "source", "person", "since", "until", "text")
@@ -73,6 +74,11 @@ def of(fields: Fields, user: User) -> Choice:
     return Choice(texts, listing.filter_of(ids=_ids(fields), **conditions))
 
 
+def option(visit: Visit) -> str:
+    """Return the option of a command for the destination of an address, with a blank in front; empty without one."""
+    return f" --destination {visit.destination}" if visit.destination else ""
+
+
 def _ids(fields: Fields) -> tuple[int, ...]:
     texts = [text for text in fields.get("ids", ()) if text]
     if len(texts) > _MOST_IDS or not all(text.isdecimal() and len(text) < 16 for text in texts):
@@ -80,9 +86,9 @@ def _ids(fields: Fields) -> tuple[int, ...]:
     return tuple(map(int, texts))
 
 
-def moment(name: str, text: str) -> int | None:
-    """Return the time of a condition in Unix milliseconds, None without one. Raises CommandError: it is invalid."""
+def moment(name: str, text: str, parse: Callable[[str], int] = times.past) -> int | None:
+    """Return the time of a field in Unix milliseconds, None without one. Raises CommandError: it is invalid."""
     try:
-        return times.past(text) if text else None
-    except (typer.BadParameter, OverflowError) as error:
+        return parse(text) if text else None
+    except typer.BadParameter as error:
         raise CommandError(f"{name}: {error}") from None

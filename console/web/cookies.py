@@ -27,9 +27,12 @@ SEEN_S: Final = 90 * 86_400
 
 
 def secret(client: redis.Redis) -> bytes:
-    """Return the key of the signatures; the first process makes it."""
-    client.set(keys.CONSOLE_SECRET.name, secrets.token_bytes(32), nx=True)
-    return cast(bytes, client.get(keys.CONSOLE_SECRET.name))
+    """Return the key of the signatures; the first process makes it. A full Redis takes no command that may write."""
+    kept = client.get(keys.CONSOLE_SECRET.name)
+    if kept is None:
+        client.set(keys.CONSOLE_SECRET.name, secrets.token_bytes(32), nx=True)
+        kept = client.get(keys.CONSOLE_SECRET.name)
+    return cast(bytes, kept)
 
 
 def signed(key: bytes, purpose: str, content: dict[str, Any], lasts_s: int) -> str:

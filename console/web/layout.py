@@ -30,6 +30,7 @@ NAVIGATION: Final = (
 )
 # Pages whose address may name a destination.
 _OF_DESTINATION: Final = ("/dead", "/people", "/replays")
+_OF_ONE: Final = ("destination", "ids", "after", "done")  # fields that are lost with the choice of another one
 _NO_BADGE: Final = {"new": 0, "blocking": 0}
 # What a POST did, by the field `done` of the address to which it leads.
 _NOTICES: Final = {
@@ -43,14 +44,18 @@ _NOTICES: Final = {
     "erased": "The person is erased. The receipt is kept.",
     "unsuppressed": "Events of this person are accepted again. The request to Customer.io is on the queue.",
     "edited": "The event is changed. A replay sends it.",
+    "unchanged": "The event is as it was. Nothing was changed.",
     "revealed": "Identities and contents are shown for 15 minutes. This is recorded.",
     "hidden": "Identities and contents are masked again.",
     "cancelled": "The replay is cancelled. What it has not requeued stays a dead letter.",
 }
 
 
-def values(state: State, user: User | None, path: str, query: str, seen: str | None = None) -> dict[str, Any]:
-    """Return the values that the layout needs. Without a user it shows nothing of the queues. `seen`: of `seen_now`."""
+def values(
+    state: State, user: User | None, path: str, query: str, seen: str | None = None, above: str | None = None
+) -> dict[str, Any]:
+    """Return the values that the layout needs. Without a user it shows nothing of the queues. `seen`: of `seen_now`.
+    `above`: of the result of a POST, the address of a page in its place."""
     try:
         fields = fields_of(query)
     except CommandError:
@@ -60,9 +65,11 @@ def values(state: State, user: User | None, path: str, query: str, seen: str | N
         "user": user,
         "navigation": NAVIGATION,
         "path": path,
-        "address_now": f"{path}?{query}" if query else path,
+        "address_now": above or (f"{path}?{query}" if query else path),
+        "is_result": above is not None,
         "destinations": list(state.session.destinations) if user else [],
-        "has_picker": path.startswith(_OF_DESTINATION),
+        "has_picker": path in _OF_DESTINATION or path.startswith("/people/"),
+        "kept": [(name, text) for name, texts in fields.items() if name not in _OF_ONE for text in texts],
         "picked": fields.get("destination", [""])[0],
         "notice": _NOTICES.get(fields.get("done", [""])[0], ""),
         "cause": causes[0] if causes else None,

@@ -15,7 +15,6 @@ import redis
 import uvicorn
 
 import mapping
-from console.errors import CommandError
 from console.local.programs import probe_port, url
 from console.session import Session
 from console.web import app, users
@@ -42,11 +41,12 @@ def run(session: Session) -> None:
     """
     settings = session.settings
     users.ensure_safe(settings)
-    try:
-        probe_port(settings.console_host, settings.console_port)
-    except OSError as error:
-        where = f"port {settings.console_port} of {settings.console_host}"
-        raise CommandError(f"{where}: {error.strerror}; set SEGUE_CONSOLE_PORT to another one") from None
+    probe_port(
+        settings.console_host,
+        settings.console_port,
+        host_setting="SEGUE_CONSOLE_HOST",
+        port_setting="SEGUE_CONSOLE_PORT",
+    )
     output.configure(settings.process_name or "console", settings.log_format, settings.log_level)
     task = ReloadTask(State(session))
     signal.signal(signal.SIGHUP, lambda *_: task.signalled.set())
@@ -92,7 +92,7 @@ class ReloadTask:
     def __init__(self, state: State) -> None:
         self.state = state
         self.signalled = threading.Event()
-        self.process = configurations.Process(name_of(os.getpid()), digest(state.session.settings.document()))
+        self.process = configurations.Process(name_of(os.getpid()), digest(state.session.document))
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -125,7 +125,7 @@ class ReloadTask:
         """Load the file; return why it was refused, None when this process uses it."""
         session = Session(self.state.session.settings, self.state.session.joined)
         try:
-            loaded = digest(session.settings.document())
+            loaded = digest(session.document)
             session.destinations.keys()  # reads the file
         except (mapping.ConfigurationError, SettingsError) as error:
             log.CONFIGURATION_REFUSED.write(reason=error)

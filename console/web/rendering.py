@@ -20,7 +20,7 @@ from markupsafe import Markup
 from console import status
 from console.output import counted, safe, utc
 from console.web import masking
-from console.web.visit import address
+from console.web.visit import LONGEST_FIELD, address
 from mapping.envelope import SAFE_LEVELS, encoded, has_more_levels
 
 _FOLDER: Final = Path(__file__).parent / "templates"
@@ -43,7 +43,15 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        n=_number, when=_when, since=_since, duration=_duration, json=_json, counted=counted, share=_share, ticks=_ticks
+        n=_number,
+        when=_when,
+        since=_since,
+        duration=_duration,
+        json=_json,
+        in_form=in_form,
+        counted=counted,
+        share=_share,
+        ticks=_ticks,
     )
     environment.globals.update(address=address, masking=masking, version=VERSION)
     return environment
@@ -96,6 +104,12 @@ def _json(value: Any) -> str:
         return (encoded(value) if is_deep else orjson.dumps(value, option=orjson.OPT_INDENT_2)).decode()
     except TypeError:  # of an integer beyond 64 bits
         return encoded(value).decode()
+
+
+def in_form(event: Any) -> str:
+    """Return an event as JSON for people; in one line where a field of a form would not take all lines."""
+    text = _json(event)
+    return text if len(text) <= LONGEST_FIELD else encoded(event).decode()
 
 
 def _ticks(text: str) -> Markup:

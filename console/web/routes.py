@@ -45,6 +45,7 @@ class Rule:
     raw: Callable[[State, Request, Fields], Result | Response] | None = None
     most_body: int = MOST_BODY  # bytes of a POST
     takes_file: bool = False  # its form has a file
+    is_slow: bool = False  # one request at a time: it takes a thread, and 16 MB, of which a flood would take all
 
 
 def _get(path: str, page: Callable[[Visit], Result], permission: Permission = "look") -> Rule:
@@ -59,7 +60,7 @@ ROUTES: Final = (
     Rule("GET", "/static/{name}", "public", raw=files.static),
     Rule("GET", "/health", "public", raw=files.health),
     Rule("GET", "/sign-in", "public", raw=signing.form),
-    Rule("POST", "/sign-in", "public", raw=signing.sign_in),
+    Rule("POST", "/sign-in", "public", raw=signing.sign_in, is_slow=True),
     Rule("POST", "/sign-out", "public", raw=signing.sign_out),
     _get("/", overview.page),
     _get("/live", live.page),

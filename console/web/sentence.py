@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from console import status
 from console.output import counted, utc
+from console.state import ledgers
 from console.web.visit import address
 
 Level = Literal["bad", "warn", "good"]
@@ -40,7 +41,8 @@ def causes(figures: dict[str, Any], findings: list[str]) -> list[Cause]:
     """
     rows = figures["destinations"]
     found = [*_workers(figures), *(_unsafe(finding) for finding in findings), *_memory(figures["memory"])]
-    for kind in (_paused, _refused, _unavailable, _full, _throttled, _slower, _hot, _blocked, _dead_letters):
+    found += map(_stranded, figures["stranded"])
+    for kind in (_paused, _refused, _unavailable, _full, _throttled, _slower, _hot, _blocked, _dead_letters, _ledger):
         found += [cause for row in rows for cause in kind(row)]
     found += _configurations(figures)
     return found or [_well(rows)]
@@ -60,6 +62,12 @@ def _memory(memory: dict[str, Any]) -> Iterator[Cause]:
     if limit and memory["used"] > _NEARLY_FULL * limit:
         share = f"{memory['used'] / limit:.0%}"
         yield Cause("bad", f"Redis uses {share} of the memory from which events are refused.", "See it", href="/about")
+
+
+def _stranded(queue: dict[str, Any]) -> Cause:
+    numbers = f"{counted(queue['waiting'], 'event')} and {counted(queue['dead'], 'dead letter')}"
+    text = f"Nothing delivers the {numbers} of {queue['name']}, which is not configured any more."
+    return Cause("bad", text, "Move them to a destination:", command=f"segue lanes move {queue['name']} DESTINATION")
 
 
 def _paused(row: dict[str, Any]) -> Iterator[Cause]:
@@ -127,11 +135,19 @@ def _dead_letters(row: dict[str, Any]) -> Iterator[Cause]:
         yield Cause("warn", f"{row['name']}: {row['alarm']}.", "See them", href=href, destination=row["name"])
 
 
+def _ledger(row: dict[str, Any]) -> Iterator[Cause]:
+    for line in ledgers.lines(row["ledger"]):
+        yield Cause("warn", f"{row['name']}: {line}.", "Run it:", command="segue ledger")
+
+
 def _configurations(figures: dict[str, Any]) -> Iterator[Cause]:
     used = {process["configuration"] for process in figures["processes"]} | {figures["configuration"]}
     if len(used) > 1:
         text = f"The processes use {len(used)} different configurations."
         yield Cause("warn", text, "Have all of them load the file:", command="segue reload")
+    if figures["configuration_fault"]:
+        text = f"The configuration file has a fault, and no process can load it: {figures['configuration_fault']}"
+        yield Cause("warn", text, "Correct it, and check it:", command="segue check")
     for process in figures["processes"]:
         if process["fault"]:
             yield Cause(

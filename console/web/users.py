@@ -89,12 +89,18 @@ def _signed_in(request: Request, state: State) -> User | None:
 
 
 def _of_proxy(request: Request, settings: Settings) -> User | None:
-    name = request.headers.get("x-forwarded-user", "").strip()[:_LONGEST_NAME]
-    if not name or not _is_from_proxy(request, settings):
-        return None
-    groups = [group.strip() for group in request.headers.get("x-forwarded-groups", "").split(",")]
+    names = [_decoded(name).strip() for name in request.headers.getlist("x-forwarded-user")]
+    if len(names) != 1 or not names[0] or not _is_from_proxy(request, settings):
+        return None  # of two names, one may be of the browser
+    name = names[0][:_LONGEST_NAME]
+    groups = [group.strip() for line in request.headers.getlist("x-forwarded-groups") for group in line.split(",")]
     role = strongest({_GROUPS[group] for group in groups if group in _GROUPS})
     return None if role is None else User(name, role, not settings.console_read_only)
+
+
+def _decoded(header: str) -> str:
+    """Return the value of a header in UTF-8, which the server reads as Latin-1."""
+    return header.encode("latin-1").decode("utf-8", "replace")
 
 
 def _is_from_proxy(request: Request, settings: Settings) -> bool:

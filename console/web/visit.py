@@ -39,9 +39,10 @@ def fields_of(text: str, longest: int = LONGEST_FIELD) -> dict[str, list[str]]:
         raise CommandError("the request has too many fields") from None
     found: dict[str, list[str]] = {}
     for name, value in pairs:
-        if len(value) > longest:
+        text = value.replace("\r\n", "\n")  # browsers send each line feed as both
+        if len(text) > longest:
             raise CommandError(f"the field {name[:50]!r} is too long")
-        found.setdefault(name, []).append(value.replace("\r\n", "\n"))
+        found.setdefault(name, []).append(text)
     return found
 
 
@@ -63,13 +64,18 @@ def upload_of(body: bytes, content_type: str) -> tuple[dict[str, list[str]], byt
     return fields, file
 
 
+def number_of(text: str, most: int) -> int | None:
+    """Return the whole number that a field has; None when it has another text, or a greater number."""
+    is_short = text.isdecimal() and len(text) <= len(str(most))
+    return int(text) if is_short and int(text) <= most else None
+
+
 @dataclass(frozen=True, slots=True)
 class Visit:
     """One request: its user, and what it is for."""
 
     state: State
     user: User
-    address: str  # path and query
     parts: Mapping[str, str] = field(default_factory=dict)  # of the path
     cookies: Mapping[str, str] = field(default_factory=dict)
     upload: bytes = b""  # the file of the form

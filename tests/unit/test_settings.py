@@ -151,6 +151,26 @@ def test_proxies_are_networks(text: str, networks: str, monkeypatch: pytest.Monk
         Settings.load()
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("Console.example.com, b", "console.example.com,b"), ("bücher.example", "xn--bcher-kva.example"), ("", "")],
+    ids=["two", "international", "none"],
+)
+def test_names_of_the_console_are_those_that_browsers_send(
+    text: str, names: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGUE_CONSOLE_HOSTS", text)
+    assert Settings.load().console_hosts == names
+
+
+@pytest.mark.parametrize("text", ["https://a.example", "a.example:8443", "a b", "a.example,", "a/b", "a..b"])
+def test_what_is_no_name_of_a_host_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGUE_CONSOLE_HOSTS", text)
+
+    with pytest.raises(SettingsError, match=r"SEGUE_CONSOLE_HOSTS: must be host names like console.example.com"):
+        Settings.load()
+
+
 _NO_ADDRESSES = (
     "events.example.com", "ftp://a.example", "https://", "https://u:p@a.example", "https://a/?b", "not a url",
     "https://a/#b", "https://a:port", "https://a:99999", "https://[::1", "http://xn--a.example", "http://a..b",
@@ -212,8 +232,12 @@ def test_texts_take_values_from_the_environment_but_mappings_do_not(
     ("text", "message"),
     [
         ("[destinations", "is not TOML"),
+        ("a = " + "[" * 5000, "must have at most 250 levels"),
+        ("a = " + "[" * 300 + "]" * 300, "must have at most 250 levels"),
+        ("a = 99999999999999999999", "must have at most 250 levels, and integers of 64 bits"),
         ('[destinations.a]\nsite_id = "${NOT_SET_ANYWHERE}"', "destinations.a.site_id: the environment variable"),
     ],
+    ids=["syntax", "open lists", "lists", "integer", "variable"],
 )
 def test_a_bad_file_is_an_error_with_the_key_and_the_reason(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "segue.toml"

@@ -10,7 +10,7 @@ from typing import Final, get_args
 from console import checking
 from console.state import kept
 from console.web import rendering
-from console.web.access import CHANGES, Permission
+from console.web.access import Permission
 from console.web.layout import NAVIGATION
 from console.web.visit import Page, Result, Visit
 from lanes.server.checks import Server
@@ -35,14 +35,14 @@ def page(visit: Visit) -> Result:
             for each in server.verdicts()
         ],
         "kept": kept.gather(visit.session),
-        "warnings": checking.warnings(visit.session.settings.document()),
+        "warnings": checking.warnings(visit.session.document),
         "user": {"name": visit.user.name, "role": visit.user.role},
     }
     permissions = [each for each in get_args(Permission) if each != "public"]
     shown = {
         "processes": data["processes"],
         "configuration": data["configuration"],
-        "permissions": [(each, visit.user.may(each), each in CHANGES) for each in permissions],
+        "permissions": [(each, visit.user.may(each)) for each in permissions],
         "keys": [(key, name) for _, name, key in NAVIGATION],
         "is_read_only": not visit.user.may_change,
         "most_ahead_ms": _MOST_AHEAD_MS,

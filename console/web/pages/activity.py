@@ -28,7 +28,8 @@ def page(visit: Visit) -> Result:
     """Show the audit log and the receipts, page by page."""
     first, wanted = _first(visit.asked("first")), _wanted(visit)
     entries = list(islice(_entries(visit, wanted), first, first + _PAGE + 1))
-    queues = visit.session.queues(visit.session.chosen(visit.destination))
+    names = list(visit.session.destinations)
+    queues = visit.session.queues(name for name in names if wanted["destination"] in ("", name))
     receipts = forget.rows(queues)
     shown = {
         "entries": entries[:_PAGE],
@@ -36,6 +37,7 @@ def page(visit: Visit) -> Result:
         "first": first,
         "wanted": wanted,
         "acts": _ACTS,
+        "named": names if wanted["destination"] in ("", *names) else [*names, wanted["destination"]],
         "conditions": [
             {"name": name, "value": value, "without": address("/activity", **{**wanted, name: ""})}
             for name, value in wanted.items()

@@ -6,13 +6,9 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-import typer
-
-from console import times
-from console.errors import CommandError
 from console.output import utc
 from console.person import as_of
-from console.web import masking
+from console.web import choice, masking
 from console.web.pages.people import require_digest
 from console.web.visit import Page, Result, Visit
 
@@ -20,8 +16,8 @@ from console.web.visit import Page, Result, Visit
 def page(visit: Visit) -> Result:
     """Show what was sent made the person until `at`, and until `and` beside it, times in UTC."""
     digest = require_digest(visit.parts["digest"])
-    asked = [visit.asked(name) for name in ("at", "and")]
-    moments = sorted(_moment(text) for text in asked if text) or [int(time.time() * 1000)]
+    asked = [choice.moment(name, visit.asked(name)) for name in ("at", "and")]
+    moments = sorted(moment for moment in asked if moment is not None) or [int(time.time() * 1000)]
     names = visit.session.chosen(visit.destination)
     data = [_masked(visit, as_of.gather(visit.session, name, digest, moments)) for name in names]
     shown = {
@@ -30,17 +26,9 @@ def page(visit: Visit) -> Result:
         "at": [datetime.fromtimestamp(moment / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") for moment in moments],
         "not_in_it": as_of.NOT_IN_IT,
         "most_events": as_of.MOST_EVENTS,
-        "has_all": True,
     }
-    command = f"segue people show KEY --at {utc(moments[0]).replace(' ', 'T')}"
+    command = f"segue people show {digest} --at {utc(moments[0]).replace(' ', 'T')}{choice.option(visit)}"
     return Page(template="as_of.html", title=f"Person {digest} as of a moment", data=data, command=command, shown=shown)
-
-
-def _moment(text: str) -> int:
-    try:
-        return times.past(text)
-    except typer.BadParameter as error:
-        raise CommandError(error.message) from None
 
 
 def _masked(visit: Visit, found: dict[str, Any]) -> dict[str, Any]:

@@ -118,7 +118,8 @@ def edit(visit: Visit) -> Result:
         raise CommandError(f"It cannot be edited: {edits.refused[0][1]}. Nothing was changed.")
     if edits.edited:
         audit_log.write(visit.session.client, visit.user, "edit", queue.name, sequence=dead_letter.sequence)
-    return Redirect(f"/dead/{queue.name}/{dead_letter.sequence}?done=edited")
+    done = "edited" if edits.edited else "unchanged"
+    return Redirect(f"/dead/{queue.name}/{dead_letter.sequence}?done={done}")
 
 
 def seen(dead_letter: DeadLetter) -> str:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
-
-import typer
 
 import mapping
 from console import times
 from console.errors import CommandError
-from console.web import audit_log, charts
+from console.web import audit_log, charts, choice
 from console.web.pages import overview
-from console.web.visit import Page, Redirect, Result, Visit
-from delivery import overrides
+from console.web.visit import Page, Redirect, Result, Visit, number_of
+from delivery import overrides, unapplied
+from lanes import fates
 from mapping.subscription import Subscription
 from series import reading
 
@@ -53,6 +51,7 @@ def page(visit: Visit) -> Result:
         "subscriptions": subscriptions,
         "warnings": mapping.lint_warnings(destination),
         "filters": filters,
+        "unapplied": [(unapplied.REASONS.get(name, name), count) for name, count in row["unapplied"].items()],
         "unsent": [fate for fate in row["fates"] if fate["fate"] not in ("sent", "dead")],
         "settings": _settings(destination),
         "sources": [each for each in visit.state.figures()["sources"] if name in each["destinations"]],
@@ -65,7 +64,7 @@ def pause(visit: Visit) -> Result:
     name, why = visit.named_destination(), visit.given("why")[:_LONGEST_REASON]
     if not why:
         raise CommandError("Give the reason of the pause: others see it.")
-    until = _time(times.future, visit.given("until"))
+    until = choice.moment("until", visit.given("until"), times.future)
     overrides.pause(visit.session.new_queue(name), by=visit.user.name, why=why, until_ms=until)
     audit_log.write(visit.session.client, visit.user, "pause", name, why=why, until_ms=until)
     return _back(name, "paused")
@@ -81,26 +80,19 @@ def resume(visit: Visit) -> Result:
 
 def rate(visit: Visit) -> Result:
     """Set the most requests per second, or let the configured rate apply again when none is given."""
-    name, text = visit.named_destination(), visit.given("requests_per_s")
+    name, text = visit.named_destination(), visit.given("requests_per_s").replace(",", "")
     if not text:
         if overrides.end_rate(visit.session.queue(name)):
             audit_log.write(visit.session.client, visit.user, "end rate", name)
         return _back(name, "configured")
     limit = visit.session.destinations[name].delivery.requests_per_s
-    if not text.isdecimal() or not 1 <= int(text[:6]) <= limit:
+    number = number_of(text, limit)
+    if not number:
         raise CommandError(f"The rate must be a number from 1 to {limit:,}, the configured requests_per_s.")
-    until = _time(times.after, visit.given("for"))
-    overrides.set_rate(visit.session.new_queue(name), int(text), by=visit.user.name, until_ms=until)
-    audit_log.write(visit.session.client, visit.user, "rate", name, requests_per_s=int(text), until_ms=until)
+    until = choice.moment("for", visit.given("for"), times.after)
+    overrides.set_rate(visit.session.new_queue(name), number, by=visit.user.name, until_ms=until)
+    audit_log.write(visit.session.client, visit.user, "rate", name, requests_per_s=number, until_ms=until)
     return _back(name, "rate")
-
-
-def _time(parse: Callable[[str], int], text: str) -> int | None:
-    """Return a time that was typed, None without one. Raises CommandError."""
-    try:
-        return parse(text) if text else None
-    except typer.BadParameter as error:
-        raise CommandError(f"{error}") from None
 
 
 def _back(name: str, notice: str) -> Redirect:
@@ -118,7 +110,8 @@ def _subscription(subscription: Subscription, row: dict[str, Any]) -> dict[str, 
 
 
 def _filter(name: str, row: dict[str, Any]) -> dict[str, Any]:
-    dropped = sum(fate["events"] for fate in row["fates"] if fate["fate"] == "filtered" and name in fate["reason"])
+    reason = fates.cut(f"filter: {name}")  # as `mapping.translation` has it
+    dropped = sum(fate["events"] for fate in row["fates"] if fate["fate"] == "filtered" and fate["reason"] == reason)
     return {"name": name, "dropped": dropped}
 
 

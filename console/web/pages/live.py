@@ -69,7 +69,7 @@ def page(visit: Visit) -> Result:
             "texts": texts,
             "position": str(tail.position),
             "fates": FATES,
-            "sources": [each.name for each in sources.sources(visit.session.settings.document())],
+            "sources": [each.name for each in sources.sources(visit.session.document)],
         },
         stream=partial(_stream, visit, wanted),
     )

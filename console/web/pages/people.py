@@ -10,8 +10,9 @@ import lanes
 import mapping
 from console.errors import CommandError
 from console.person import drawing
-from console.queues import lanes_view, message_search, waiting, why
+from console.queues import lanes_view, message_search, why
 from console.state import history
+from console.web import choice
 from console.web.visit import NotFound, Page, Redirect, Result, Visit, address
 from ingest.access import sources
 from lanes.keys import DIGEST_BYTES
@@ -34,7 +35,7 @@ KINDS: Final = (
 def form(visit: Visit) -> Result:
     """Ask for a person; show the lanes with the most events, and who is blocked by dead letters."""
     rows = _busy(visit)
-    shown = {"kinds": KINDS, "busy": rows, "has_all": True}
+    shown = {"kinds": KINDS, "busy": rows}
     return Page(template="people.html", title="People", data={"hot": rows}, command="segue lanes show KEY", shown=shown)
 
 
@@ -53,6 +54,8 @@ def find(visit: Visit) -> Result:
     known = [row for row in found if row["waiting"] or row["dead"]] or _recorded(visit, found)
     if len({row["digest"] for row in known}) == 1:
         return Redirect(address(f"/people/{known[0]['digest']}", destination=destination))
+    if kind == "any" and not known and (events := _of_message(visit, names, text)).data["events"]:
+        return events
     shown = {"kinds": KINDS, "found": known or found, "is_known": bool(known), "kind": kind, "busy": []}
     data = {"found": known}
     return Page(template="people.html", title="People", data=data, command="segue lanes show KEY", shown=shown)
@@ -74,9 +77,8 @@ def page(visit: Visit) -> Result:
         "identities": [(kind, str(visit.shown_key(f"{kind}:{value}")).partition(":")[2]) for kind, value in identities],
         "horizons": {name: history.horizon(visit.session, name) for name in names},
         "is_known": any(lane["length"] or lane["dead_letters"] or lane["sent"] for lane in found),
-        "has_all": True,
     }
-    command = f"segue lanes show {digest}"
+    command = f"segue lanes show {digest}{choice.option(visit)}"
     return Page(template="person.html", title=f"Person {digest}", data=data, command=command, shown=shown)
 
 
@@ -136,24 +138,29 @@ def _keys(text: str, kind: str, scheme: IdentifierScheme) -> list[str]:
 
 
 def _of_sequence(visit: Visit, names: list[str], text: str) -> Result:
-    """Lead to the dead letter with this number, or to the person of the waiting event."""
+    """Lead to the dead letter with this number, or to the person of the waiting event. Destinations count apart, so
+    several may have one: these are shown."""
     if not text.isdecimal() or len(text) > 15:
         raise CommandError("The number of an event has digits only.")
-    for name in names:
-        queue = visit.session.queue(name)
-        if lanes.get_dead_letters(queue, [int(text)]):
-            return Redirect(f"/dead/{name}/{text}")
-        event = lanes.read_event(queue, int(text))
-        if event is not None and event.body:
-            row = waiting.event_json(event, visit.session.destinations[name])
-            if row["keys"]:
-                return Redirect(address(f"/people/{lanes.digest(row['keys'][0]).hex()}", destination=name))
-    raise NotFound(f"No event with the number {text} waits or is a dead letter.")
+    session = visit.session
+    places = [
+        (session.destinations[name], row)
+        for name in names
+        for row in message_search.present(session, name, [int(text)])
+    ]
+    found = [_event_row(visit, row, destination) for destination, row in places]
+    rows = [row for row in found if row["digest"] or row["where"] == "dead letter"]
+    if not rows:
+        raise NotFound(f"No event with the number {text} waits or is a dead letter.")
+    if len(rows) > 1:
+        return _events_page({"events": rows, "searches": []}, "sequence")
+    name, digest = rows[0]["destination"], rows[0]["digest"]
+    return Redirect(address(f"/people/{digest}", destination=name) if digest else f"/dead/{name}/{text}")
 
 
-def _of_message(visit: Visit, names: list[str], text: str) -> Result:
+def _of_message(visit: Visit, names: list[str], text: str) -> Page:
     """Show where the event with this message id is, or how much was searched for it."""
-    of = [source.name for source in sources.sources(visit.session.settings.document())]
+    of = [source.name for source in sources.sources(visit.session.document)]
     rows: list[dict[str, Any]] = []
     searches = []
     for name in names:
@@ -162,8 +169,11 @@ def _of_message(visit: Visit, names: list[str], text: str) -> Result:
         horizon = {"horizon": history.horizon(visit.session, name), "dedupe_s": visit.session.queue(name).dedupe_s}
         facts = {"read": found.read, "unread": found.unread, "is_remembered": found.is_remembered}
         searches.append({"destination": name, **facts, **horizon})
-    data = {"events": rows, "searches": searches}
-    shown = {"kinds": KINDS, **data, "kind": "message", "busy": [], "message": text}
+    return _events_page({"events": rows, "searches": searches}, "message", text)
+
+
+def _events_page(data: dict[str, Any], kind: str, message: str = "") -> Page:
+    shown = {"kinds": KINDS, **data, "kind": kind, "busy": [], "message": message}
     return Page(template="people.html", title="People", data=data, command="segue lanes find ID", shown=shown)
 
 

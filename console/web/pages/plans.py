@@ -14,7 +14,7 @@ from console.errors import CommandError
 from console.web import audit_log, choice
 from console.web.choice import Choice
 from console.web.pages import dead_letters
-from console.web.visit import Fields, NotFound, Page, Redirect, Result, Visit, address
+from console.web.visit import Fields, NotFound, Page, Redirect, Result, Visit, address, number_of
 from dead_letters import query
 from dead_letters import replay as replaying
 from dead_letters.query import Filter
@@ -39,8 +39,9 @@ def plan(visit: Visit) -> Result:
     queue, chosen = visit.session.queue(visit.named_destination()), choice.of(visit.form, visit.user)
     if chosen.is_all and visit.given("all") != "yes":
         raise CommandError("Name the dead letters: select some, or filter them.")
+    planned = _planned(visit, queue, chosen.wanted)
     audit_log.write(visit.session.client, visit.user, "plan", queue.name, filter=audit_log.conditions(chosen.json()))
-    return _planned(visit, queue, chosen.wanted)
+    return planned
 
 
 def progress(visit: Visit) -> Result:
@@ -157,9 +158,10 @@ def _replay(visit: Visit) -> tuple[lanes.Queue, replaying.Replay]:
 
 
 def _rate(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text[:6]) <= _MOST_PER_S:
+    number = number_of(text.replace(",", ""), _MOST_PER_S)
+    if not number:
         raise CommandError(f"The rate must be a number from 1 to {_MOST_PER_S:,} dead letters per second.")
-    return int(text)
+    return number
 
 
 def _json(visit: Visit, replay: replaying.Replay, name: str) -> dict[str, Any]:

@@ -15,7 +15,8 @@ import mapping
 from console import tester
 from console.errors import CommandError
 from console.web import audit_log
-from console.web.pages.tester import page, pretty, trial_of
+from console.web.pages.tester import page, trial_of
+from console.web.rendering import in_form
 from console.web.visit import Result, Visit
 from delivery import admission, overrides
 from delivery.admission import Admission
@@ -39,7 +40,7 @@ def send(visit: Visit) -> Result:
     accepted = sum(outcome["accepted"] for outcome in outcomes)
     facts = {"actions": [item.action for item, _ in sent], "accepted": accepted}
     audit_log.write(visit.session.client, visit.user, "send", destination.name, **facts)
-    shown = page(visit, pretty(event), destination=destination.name, source=source, trials=[trial], outcomes=outcomes)
+    shown = page(visit, in_form(event), destination=destination.name, source=source, trials=[trial], outcomes=outcomes)
     return replace(shown, data={"requests": trial.json()["requests"], "outcomes": outcomes})
 
 

@@ -11,7 +11,7 @@ from ingest.access import sources
 def page(visit: Visit) -> Result:
     """Show the figures of each source, the refusals, and how events are sent."""
     figures = visit.state.figures()
-    keys = {source.name: source for source in sources.sources(visit.session.settings.document())}
+    keys = {source.name: source for source in sources.sources(visit.session.document)}
     settings = visit.session.settings
     shown = {
         "rows": [{**row, **_of_file(keys.get(row["name"]))} for row in figures["sources"]],

@@ -11,12 +11,11 @@ import time
 from typing import Any, Final
 from uuid import uuid4
 
-import orjson
-
 import lanes
 from console import tester
 from console.errors import CommandError
 from console.output import counted
+from console.web.rendering import in_form
 from console.web.visit import Page, Result, Visit
 from dead_letters import record
 from delivery.batching import Request
@@ -36,7 +35,7 @@ _SAMPLE: Final = {
 def form(visit: Visit) -> Result:
     """Ask for an event: a sample, or the dead letter or the recent event that the address names."""
     event = _event_of(visit) or _recent_of(visit)
-    text = pretty(_SAMPLE if event is None else event)
+    text = in_form(_SAMPLE if event is None else event)
     return page(visit, text, destination=visit.asked("destination"))
 
 
@@ -79,7 +78,7 @@ def page(
     data = [trial.json() for trial in trials or ()]
     shown = {
         "event": encoded(event).decode() if event else "",
-        "event_shown": pretty(event) if event else "",
+        "event_shown": in_form(event) if event else "",
         "at_ms": at_ms,
         "marks": [trial.mark for trial in trials or ()],
         "curls": [[_curl(trial.url, request) for request in trial.requests] for trial in trials or ()],
@@ -93,7 +92,7 @@ def page(
         "text": text,
         "chosen": destination,
         "source": source,
-        "sources": [each.name for each in sources.sources(visit.session.settings.document())],
+        "sources": [each.name for each in sources.sources(visit.session.document)],
         "fault": fault,
         "recent": _recent(visit),
         "trials": data,
@@ -155,11 +154,3 @@ def _recent_of(visit: Visit) -> dict[str, Any] | None:
 
 def _title(event: dict[str, Any]) -> str:
     return str(event.get("event") or event.get("name") or "").strip()
-
-
-def pretty(event: dict[str, Any]) -> str:
-    """Return an event as JSON for people."""
-    try:
-        return orjson.dumps(event, option=orjson.OPT_INDENT_2).decode()
-    except TypeError:
-        return encoded(event).decode()

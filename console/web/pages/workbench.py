@@ -6,7 +6,6 @@ It is `segue diff` with the recent events and the dead letters of the destinatio
 from __future__ import annotations
 
 import time
-import tomllib
 from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any, Final
@@ -19,6 +18,7 @@ from console.web.visit import Page, Result, Visit
 from dead_letters import query
 from mapping.envelope import JsonObject
 from series import recent_events
+from settings import SettingsError, toml_tables
 
 _PARTS: Final = ("presets", "subscriptions", "filters")
 _MOST_EVENTS: Final = 5000
@@ -35,7 +35,7 @@ def run(visit: Visit) -> Result:
     name, text = visit.named_destination(), visit.given("toml")
     try:
         found = report(visit.session.destinations[name], _changed(visit, name, text), _events(visit, name), time.time())
-    except (CommandError, mapping.ConfigurationError) as error:
+    except (CommandError, SettingsError, mapping.ConfigurationError) as error:
         return _page(visit, name, text, fault=str(error))
     return _page(visit, name, text, found=found)
 
@@ -70,16 +70,14 @@ def _events(visit: Visit, name: str) -> Iterator[Any]:
 
 
 def _table(visit: Visit, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = visit.session.settings.document()["destinations"][name]
+    found: dict[str, Any] = visit.session.document["destinations"][name]
     return found
 
 
 def _changed(visit: Visit, name: str, text: str) -> mapping.Destination:
-    """Return the destination with other subscriptions and filters. Raises CommandError, mapping.ConfigurationError."""
-    try:
-        parts = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise CommandError(f"This is not TOML: {error}") from None
+    """Return the destination with other subscriptions and filters. Raises CommandError, SettingsError,
+    mapping.ConfigurationError."""
+    parts = toml_tables(text, "the text")
     unknown = [part for part in parts if part not in _PARTS]
     if unknown:
         raise CommandError(f"{unknown[0]}: the workbench takes {', '.join(_PARTS)}")

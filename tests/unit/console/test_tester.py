@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 import lanes
 import mapping
 from console import cli, tester
+from console.errors import CommandError
 from console.local import running
 from console.local.running import Running
 from delivery.batching import Request
@@ -116,6 +117,28 @@ def test_an_event_that_ingest_refuses_is_a_failure(event: dict[str, Any], text: 
     assert result.exit_code == 1
     assert f"ingest refuses the event: {text}" in result.stdout
     assert results(event=event)[0]["refused"].startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('{"type": "track", "event": "x", "userId": 12345678901234567890123}', "id:12345678901234567890123"),
+        ('{"type": "track", "event": "Hello \\ud83d", "userId": "u"}', "id:u"),
+        ('\ufeff{"type": "track", "event": "x", "userId": "u"}', "id:u"),
+    ],
+    ids=["long id", "half of a character", "byte order mark"],
+)
+def test_an_event_is_read_as_ingest_reads_it(text: str, key: str) -> None:
+    result = CliRunner().invoke(cli.app, ["test", "--json"], input=text)
+
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["ordering_keys"] == [key]
+
+
+@pytest.mark.parametrize("text", ['{"batch": [{"type": "track"}, 1e400]}', "[]", "1", "{"])
+def test_what_is_no_event_is_refused(text: str) -> None:
+    with pytest.raises(CommandError, match=r"^the event "):
+        CliRunner().invoke(cli.app, ["test"], input=text, catch_exceptions=False)
 
 
 def test_a_mapping_that_fails_is_a_failure() -> None:

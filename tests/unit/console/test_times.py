@@ -56,3 +56,16 @@ def test_the_end_of_a_pause_is_after_now(text: str, seconds: int) -> None:
 def test_what_is_neither_is_refused(parse: Callable[[str], int], text: str) -> None:
     with pytest.raises(typer.BadParameter):
         parse(text)
+
+
+@pytest.mark.parametrize("parse", [times.past, times.future, times.after])
+@pytest.mark.parametrize("text", ["99999999d", "9" * 400 + "d", "9" * 30 + "s"], ids=["days", "infinite", "seconds"])
+def test_a_duration_beyond_all_dates_is_refused(parse: Callable[[str], int], text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="is not between the years 1 and 9999"):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00+05:00", "9999-12-31T23:59:59.999999-05:00"])
+def test_a_moment_beyond_all_dates_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="is not between the years 1 and 9999"):
+        times.past(text)

@@ -14,6 +14,8 @@ from typer.testing import CliRunner, Result
 
 import lanes
 from console import cli
+from dead_letters import query
+from dead_letters.query import Filter
 from delivery.batching import Item, Request
 from delivery.log import Recorder
 from delivery.outcomes import Delivered
@@ -87,6 +89,8 @@ def test_list_filters_by_person_source_and_event(store: redis.Redis) -> None:
     append(store, track("a", "1"), track("b", "2"), track("c", "1"), track("d", "1", source="web"))
 
     assert [row["name"] for row in rows("list", "--person", "id:1")] == ["a", "c", "d"]
+    digest = f"digest:{lanes.digest('id:1').hex()}"
+    assert [row["name"] for row in rows("list", "--person", digest)] == ["a", "c", "d"]
     assert [row["name"] for row in rows("list", "--person", "id:1", "--source", "web")] == ["d"]
     assert [row["name"] for row in rows("list", "--event", "b")] == ["b"]
     assert rows("list", "--event", "none") == []
@@ -117,6 +121,16 @@ def test_find_says_where_an_event_is(store: redis.Redis) -> None:
     unknown = run("find", "m-none")
     assert (unknown.exit_code, unknown.stdout) == (1, "")
     assert "no event with this message id is known" in unknown.stderr
+
+
+@pytest.mark.parametrize("name", ['q"x', "b\\s", "tab\tx", "é😀"], ids=["quote", "backslash", "tab", "not ASCII"])
+def test_a_dead_letter_is_found_by_an_id_that_json_writes_otherwise(store: redis.Redis, name: str) -> None:
+    append(store, track(name, "1"))
+    failure = json.dumps({"class": "invalid", "message": "no url", "faults": [], "buried_at_ms": 1}).encode()
+    lanes.settle(queue_of(store, "demo"), claim(store).id, buried=[lanes.Burial(1, failure)])
+
+    assert [row["where"] for row in rows("find", f"m-{name}")] == ["dead letter"]
+    assert [each.sequence for each in query.matching(queue_of(store, "demo"), Filter(text=f"M-{name}".upper()))] == [1]
 
 
 def test_skip_discards_one_event_and_the_events_behind_it_go_on(store: redis.Redis) -> None:

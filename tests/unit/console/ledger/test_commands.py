@@ -17,6 +17,7 @@ import lanes
 import settings
 from console import cli
 from console.errors import CommandError
+from console.ledger.commands import OUTCOMES
 from delivery.batching import Item, Request
 from delivery.log import Recorder
 from delivery.outcomes import Delivered, Outcome, Rejected, Response, RetryLater
@@ -151,6 +152,55 @@ def test_without_the_extra_lanes_show_reads_the_delivery_log(monkeypatch: pytest
 def test_a_key_that_no_event_has_is_refused() -> None:
     with pytest.raises(CommandError, match="jo "):
         run("people", "show", "jo")
+
+
+@pytest.mark.usefixtures("recorded")
+@pytest.mark.parametrize("form", ["{}", "digest:{}"])
+def test_a_person_is_named_by_digest_as_in_the_addresses_of_the_console(form: str) -> None:
+    key = form.format(lanes.digest("id:jo").hex())
+
+    assert rows("people", "show", key) == rows("people", "show", "id:jo")
+    assert rows("ledger", "query", "--person", key) == rows("people", "show", "id:jo")
+    (lane,) = json.loads(run("lanes", "show", key, "--json").stdout)
+    assert [sent["message_id"] for sent in lane["sent"]] == ["web:b-0", "web:a-0"]
+
+
+@pytest.mark.parametrize("location", ["directory"], indirect=True)
+@pytest.mark.usefixtures("recorded")
+@pytest.mark.parametrize(
+    ("command", "fault"),
+    [
+        (["people", "show", "jo"], "KEY: jo is no ordering key"),
+        (["lanes", "show", ""], "KEY:  is no ordering key"),
+        (["ledger", "query", "--person", "digest:jo"], "--person: digest:jo is no ordering key"),
+    ],
+)
+def test_the_argument_of_a_bad_key_is_named(command: list[str], fault: str) -> None:
+    with pytest.raises(CommandError, match=fault):
+        run(*command)
+
+
+@pytest.mark.parametrize("location", ["directory"], indirect=True)
+@pytest.mark.usefixtures("recorded")
+@pytest.mark.parametrize(
+    ("command", "argument"),
+    [
+        (["events", "show", ""], "MESSAGE-ID"),
+        (["lanes", "find", " "], "MESSAGE-ID"),
+        (["ledger", "query", "--outcome", "refused"], "--outcome"),
+    ],
+)
+def test_an_argument_without_meaning_is_named(command: list[str], argument: str) -> None:
+    refused = run(*command)
+
+    assert (refused.exit_code, argument in refused.stderr) == (2, True)
+
+
+def test_every_outcome_of_the_page_is_one_that_a_query_takes() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "ledger.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith("| `outcome` |")]
+
+    assert set(re.findall("`([a-z_]+)`", row)) - {"outcome"} == set(OUTCOMES)
 
 
 @pytest.mark.usefixtures("recorded")

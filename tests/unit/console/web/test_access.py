@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 import time
 from typing import get_args
 
+import httpx
 import pytest
 import redis
+from starlette.requests import Request
 
 from console.errors import CommandError
-from console.web import cookies, tokens, users
+from console.web import app, cookies, tokens, users
 from console.web.access import CHANGES, ROLES, Permission, Role, User
 from console.web.guard import HEADERS
 from console.web.routes import ROUTES, Rule
@@ -112,7 +116,21 @@ def test_every_answer_has_the_policy(state: State, path: str) -> None:
     assert "access-control-allow-origin" not in answer.headers
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8081", ""])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example:8081",
+        "",
+        "127.0.0.1:80@evil.example",
+        "localhost:80/evil",
+        "[::1]evil.example",
+        "[::1",
+        "127.0.0.1:port",
+        "localhost ",
+    ],
+)
 def test_another_host_name_reaches_no_route(state: State, host: str) -> None:
     browser = Browser(state, "admin")
     for path in ("/", "/health", "/static/console.js", "/people"):
@@ -142,6 +160,8 @@ def test_an_address_localhost_and_configured_names_are_answered(
         {"Origin": "null"},
         {"Origin": f"http://{HOST}.evil.example"},
         {"Sec-Fetch-Site": "cross-site", "Origin": f"http://{HOST}"},
+        {"Origin": "http://[::1"},
+        {"Origin": HOST},
     ],
 )
 def test_a_post_from_elsewhere_changes_nothing(state: State, headers: dict[str, str]) -> None:
@@ -233,6 +253,27 @@ def test_the_proxy_names_the_user_and_its_groups(redis_server: RedisServer, redi
     assert browser.get("/about").status_code == 303
 
 
+@pytest.mark.parametrize(
+    ("headers", "user"),
+    [
+        ([("user", "Jürgen"), ("groups", "segue-viewer")], ("Jürgen", "viewer")),
+        ([("user", "a"), ("groups", "staff"), ("groups", "x, segue-operator")], ("a", "operator")),
+        ([("user", "eve"), ("user", "grace"), ("groups", "segue-admin")], None),
+    ],
+    ids=["not ASCII", "groups in several lines", "two names"],
+)
+def test_the_headers_of_a_proxy_are_read_as_it_writes_them(
+    redis_server: RedisServer, headers: list[tuple[str, str]], user: tuple[str, Role] | None
+) -> None:
+    state = state_of(redis_server.url, console_auth="proxy", trusted_proxies="127.0.0.1")
+    lines = [(f"x-forwarded-{name}".encode(), value.encode()) for name, value in headers]
+    request = Request({"type": "http", "client": ("127.0.0.1", 5000), "headers": lines})
+
+    found = users.user_of(request, state)
+
+    assert (found and (found.name, found.role)) == user
+
+
 def test_the_headers_of_a_proxy_count_only_from_its_address(
     redis_server: RedisServer, redis_client: redis.Redis
 ) -> None:
@@ -271,3 +312,22 @@ def test_without_redis_a_page_says_so() -> None:
     assert "Redis is unavailable" in answer.text
     assert "Traceback" not in answer.text
     assert browser.get("/health").status_code == 200
+
+
+def test_a_flood_of_guesses_leaves_threads_to_others(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_over = threading.Event()
+    monkeypatch.setattr(tokens, "entry_of", lambda *_: is_over.wait(30) and None)
+
+    async def flood() -> int:
+        transport = httpx.ASGITransport(app.create(state))
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as client:
+            form, own = {"name": "Eve", "token": "guess"}, {"Sec-Fetch-Site": "same-origin"}
+            guesses = [asyncio.create_task(client.post("/sign-in", data=form, headers=own)) for _ in range(60)]
+            await asyncio.sleep(0)
+            try:
+                return (await asyncio.wait_for(client.get("/health"), 10)).status_code
+            finally:
+                is_over.set()
+                await asyncio.gather(*guesses)
+
+    assert asyncio.run(flood()) == 200

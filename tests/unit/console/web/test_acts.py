@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from typing import Any
 
 import orjson
@@ -47,6 +48,12 @@ def audit(browser: Browser) -> list[tuple[str, Any]]:
     return [(entry["act"], entry["facts"]) for entry in browser.json("/activity")["audit"]]
 
 
+def text_in(page: str) -> str:
+    """Return the text of the field `event`, as a browser sends it."""
+    (text,) = re.findall(r'<textarea name="event"[^>]*>(.*?)</textarea>', page, re.DOTALL)
+    return unescape(text).replace("\n", "\r\n")
+
+
 def number_in(page: str) -> str:
     (count,) = re.findall(r'name="count" value="(\d+)"', page)
     return str(count)
@@ -67,7 +74,7 @@ def test_a_pause_has_a_reason_and_an_end_and_is_resumed(operator: Browser) -> No
     assert [act for act, _ in audit(operator)] == ["resume", "pause", "sign in"]
 
 
-@pytest.mark.parametrize("rate", ["0", "-1", "101", "many", "1e9", "9" * 50, "1.5"])
+@pytest.mark.parametrize("rate", ["0", "-1", "101", "many", "1e9", "9" * 50, "1.5", "0000509999"])
 def test_a_rate_is_a_number_up_to_the_configured_one(operator: Browser, rate: str) -> None:
     assert operator.post("/destinations/demo/rate", requests_per_s=rate).status_code == 400
     assert operator.json("/destinations/demo")["operator"]["rate"] is None
@@ -329,3 +336,19 @@ def test_a_damaged_dead_letter_is_counted_as_the_command_counts_it(state: State,
 
 def rows_of(rows: list[dict[str, Any]], names: tuple[str, ...]) -> list[list[str]]:
     return [[str(row[name]) for name in names] for row in rows]
+
+
+@pytest.mark.parametrize("members", [15_000, 6_000], ids=["in one line", "in lines"])
+def test_the_event_of_a_form_is_one_that_the_form_takes(
+    redis_client: redis.Redis, operator: Browser, members: int
+) -> None:
+    sequence = bury(redis_client, event(9, properties={"n": [1] * members}), failure("long"))
+    operator.reveal()
+    path = f"/dead/demo/{sequence}"
+
+    text = text_in(operator.get(path).text)
+    seen = re.findall(r'name="seen" value="([^"]*)"', operator.get(path).text)[0]
+    assert operator.post(f"{path}/edit", event=text.replace("Order Placed", "Order Sent"), seen=seen).status_code == 303
+    text = text_in(operator.get(f"/tester?dead={sequence}&destination=demo").text)
+    assert operator.post("/tester", event=text).status_code == 200
+    assert orjson.loads(text)["event"] == "Order Sent"

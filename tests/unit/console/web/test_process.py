@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,15 +15,18 @@ import redis
 from typer.testing import CliRunner
 
 from console import cli
+from console.errors import CommandError
 from console.local import health
 from console.session import Session
-from console.web import tokens
+from console.web import process, tokens
 from console.web.process import ReloadTask, name_of
+from console.web.routes import ROUTES
 from console.web.state import State
 from lanes import configurations
 from settings import Settings, SettingsError
 from tests.conftest import RedisServer
 from tests.pipeline import configuration, free_port, wait_until
+from tests.unit.console.web.browsing import Browser, state_of
 
 runner = CliRunner()
 
@@ -62,6 +66,66 @@ def test_a_wrong_file_changes_nothing(redis_client: redis.Redis, file: Path) -> 
     (process,) = configurations.running(redis_client)
     assert process.fault
     assert list(task.state.session.destinations) == ["first"]
+
+
+@pytest.mark.parametrize("text", ["[destinations.first\n", ""], ids=["no TOML", "no destination"])
+def test_the_pages_go_on_when_the_file_gets_a_fault(
+    redis_server: RedisServer, redis_client: redis.Redis, file: Path, text: str
+) -> None:
+    redis_client.ping()
+    browser = Browser(state_of(redis_server.url), "admin")
+    file.write_text(text)
+
+    for rule in ROUTES:
+        if rule.method == "GET" and "{" not in rule.path and rule.page is not None:
+            assert browser.get(rule.path).status_code in (200, 404), rule.path
+    for path in ("/destinations/first", "/destinations/first/workbench"):
+        assert browser.get(path).status_code == 200
+    assert browser.post("/destinations/first/workbench", toml="").status_code == 200
+    assert browser.post("/tester", event='{"type": "track", "event": "x", "userId": "1"}').status_code == 200
+    assert browser.post("/people", person="m1", kind="message").status_code == 200
+
+
+def test_a_file_that_no_process_can_load_is_told(
+    redis_server: RedisServer, redis_client: redis.Redis, file: Path
+) -> None:
+    redis_client.ping()
+    browser = Browser(state_of(redis_server.url), "viewer")
+    file.write_text("[destinations.first\n")
+
+    faults = [cause["text"] for cause in browser.json("/")["causes"] if cause["command"] == "segue check"]
+
+    assert [fault.partition(": ")[0] for fault in faults] == [
+        "The configuration file has a fault, and no process can load it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variables", "fault"),
+    [
+        ({"SEGUE_CONSOLE_HOST": "console.invalid"}, "console.invalid: .*; set SEGUE_CONSOLE_HOST to another address"),
+        ({"SEGUE_CONSOLE_HOST": "192.0.2.1"}, "192.0.2.1: .*; set SEGUE_CONSOLE_HOST to another address"),
+        ({}, "port .* of 127.0.0.1: Address already in use; set SEGUE_CONSOLE_PORT to another one"),
+    ],
+    ids=["no such name", "address of another machine", "port in use"],
+)
+@pytest.mark.usefixtures("file")
+def test_the_setting_is_named_when_it_cannot_listen(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], fault: str
+) -> None:
+    _, entry = tokens.make("viewer")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for name, value in {
+            "SEGUE_CONSOLE_PORT": port,
+            "SEGUE_CONSOLE_AUTH": "tokens",
+            "SEGUE_CONSOLE_TOKENS": entry,
+            **variables,
+        }.items():
+            monkeypatch.setenv(name, value)
+
+        with pytest.raises(CommandError, match=fault):
+            process.run(Session(Settings.load(), {}))
 
 
 @pytest.mark.usefixtures("redis_client", "file")

@@ -133,3 +133,17 @@ def test_about_has_what_is_kept_with_its_size_and_lifetime_and_the_licences(stat
     page = browser.get("/about").text
     assert re.search(r"starlette [0-9.]+ <span class=\"hint\">BSD-3-Clause", page)
     assert re.search(r"<kbd>g</kbd> <kbd>d</kbd></dt><dd>Dead letters", page)
+
+
+def test_an_export_that_cannot_begin_is_a_page(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = Browser(state, "viewer")
+
+    def unavailable(*_: object) -> None:
+        raise redis.ConnectionError("refused")
+
+    monkeypatch.setattr(audit_log, "read", unavailable)
+
+    answer = browser.get("/activity/export")
+
+    assert (answer.status_code, "Redis is unavailable" in answer.text) == (503, True)
+    assert "content-disposition" not in answer.headers

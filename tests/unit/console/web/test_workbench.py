@@ -55,10 +55,14 @@ def test_nothing_differs_without_a_change(state: State) -> None:
 @pytest.mark.parametrize(
     ("toml", "text"),
     [
-        ("[[subscriptions", "This is not TOML"),
+        ("[[subscriptions", "the text: is not TOML"),
+        ("a = " + "[" * 5000, "the text: must have at most 250 levels"),
+        ("presets = " + "{a=" * 3000, "the text: must have at most 250 levels"),
+        ("presets = 99999999999999999999", "the text: must have at most 250 levels, and integers of 64 bits"),
         ('api_key = "other"', "api_key: the workbench takes presets, subscriptions, filters"),
         ('[[subscriptions]]\nname = "X"\naction = "nothing"\ntrigger = "type ="', "subscriptions[0]"),
     ],
+    ids=["syntax", "lists", "tables", "integer", "other key", "action"],
 )
 def test_a_fault_is_named_and_the_text_stays(state: State, toml: str, text: str) -> None:
     page = Browser(state, "operator").post(WORKBENCH, toml=toml)
