@@ -20,7 +20,7 @@ demo: $(STAMP)
 
 # Two workers. Large tests run one at a time (tests/conftest.py). A plain pytest runs all in one process.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 # The pictures of docs/console.md, taken anew. Needs Chromium.
 pictures: $(STAMP)

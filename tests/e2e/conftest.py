@@ -14,7 +14,9 @@ import httpx
 import orjson
 import pytest
 
+from console import status
 from console.local.running import read
+from console.session import Session
 from tests.pipeline import free_port, wait_until
 
 _NOT_INHERITED = ("REDIS_URL", "CUSTOMERIO_SITE_ID", "CUSTOMERIO_API_KEY")
@@ -133,10 +135,14 @@ class Up:
         return running.environment
 
     def status(self) -> dict[str, Any]:
-        answer = segue("status", "--json", environment=self.environment)
-        assert answer.returncode == 0, answer.stderr
-        status: dict[str, Any] = orjson.loads(answer.stdout)
-        return status
+        """Return what `segue status --json` prints in the environment of this `segue up`, without a process."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            session = Session.join()
+            with session.client:
+                figures: dict[str, Any] = orjson.loads(orjson.dumps(status.gather(session)))
+        return figures
 
     def people(self) -> dict[str, dict[str, Any]]:
         """Return the people at the simulator, by id."""

@@ -20,7 +20,7 @@ KILLS = 10
 CONFIG = configuration(batch_items=20)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_ten_kills_of_busy_workers_lose_no_event_and_keep_each_person_s_order(
     redis_server: RedisServer, seed: int
 ) -> None:

@@ -121,29 +121,27 @@ def test_status_finds_the_embedded_redis_and_counts(up: Up) -> None:
     assert item.startswith("  /api/v2/batch {")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_leaves_no_process_and_keeps_the_data(tmp_path: Path, number: int) -> None:
-    with Up(tmp_path) as first:
-        httpx.post(
-            f"{first.ingest_url}/v1/batch",
-            json={"batch": [{"type": "identify", "userId": "ada", "traits": {}}]},
-            auth=("demo", ""),
-        )
-        wait_until(lambda: "ada" in first.people(), "the person is at Customer.io")
-        pids = first.pids()
-        assert sorted(pids) == ["console", "ingest", "ledger", "redis", "simulator", "worker-1", "worker-2"]
-        assert first.stop(number) == 0
+def test_a_stop_leaves_no_process_and_keeps_the_data(tmp_path: Path) -> None:
+    for delivered_before, number in enumerate((signal.SIGINT, signal.SIGTERM)):
+        with Up(tmp_path) as up:
+            assert up.status()["destinations"][0]["delivered_total"] == delivered_before
+            event = {"type": "identify", "userId": number.name, "traits": {}}
+            httpx.post(f"{up.ingest_url}/v1/batch", json={"batch": [event]}, auth=("demo", ""))
+            wait_until(lambda up=up, number=number: number.name in up.people(), "the person is at Customer.io")
+            pids = up.pids()
+            assert sorted(pids) == ["console", "ingest", "ledger", "redis", "simulator", "worker-1", "worker-2"]
+            assert up.stop(number) == 0
 
-    assert [line for line in first.lines() if line in ("ready", "stopping", "stopped")] == [
-        "ready",
-        "stopping",
-        "stopped",
-    ]
-    assert first.lines()[-1] == "stopped"
-    assert not any(is_alive(pid) for pid in pids.values())
-    assert not (first.data_dir / "up.json").exists()
-    with Up(tmp_path) as second:
-        assert second.status()["destinations"][0]["delivered_total"] == 1
+        assert [line for line in up.lines() if line in ("ready", "stopping", "stopped")] == [
+            "ready",
+            "stopping",
+            "stopped",
+        ]
+        assert up.lines()[-1] == "stopped"
+        assert not any(is_alive(pid) for pid in pids.values())
+        assert not (up.data_dir / "up.json").exists()
+    with Up(tmp_path) as last:
+        assert last.status()["destinations"][0]["delivered_total"] == 2
 
 
 @pytest.mark.usefixtures("redis_client")
@@ -202,7 +200,7 @@ def test_every_destination_of_a_file_is_simulated_with_its_own_credentials(tmp_p
         f'[destinations.one]\nsite_id = "{secret("site_a")}"\napi_key = "{secret("key_a")}"\n'
         f'[destinations.two]\nsite_id = "{secret("site_b")}"\napi_key = "{secret("key_b")}"\n'
     )
-    with Up(tmp_path, SEGUE_CONFIG=str(config)) as up:
+    with Up(tmp_path, SEGUE_CONFIG=str(config), SEGUE_WORKERS="1") as up:
         event = {"type": "identify", "userId": "ada", "traits": {}}
         httpx.post(f"{up.ingest_url}/v1/batch", json={"batch": [event]}, auth=("shop", ""))
         wait_until(lambda: delivered(up) == {"one": 1, "two": 1}, "both destinations took the event")
@@ -219,7 +217,7 @@ def test_commands_in_another_shell_use_the_queue_of_the_up(tmp_path: Path) -> No
         f'[sources.shop]\nwrite_key = "shop"\ndestinations = ["journeys"]\n[destinations.journeys]\n{CREDENTIALS_TOML}'
     )
     variables = {"SEGUE_CONFIG": str(config), "SEGUE_DEDUPE_S": "600", "SEGUE_QUEUE_LIMIT": "5000"}
-    with Up(tmp_path, **variables, SEGUE_SPILL_DIR=str(tmp_path / "spill")) as up:
+    with Up(tmp_path, **variables, SEGUE_SPILL_DIR=str(tmp_path / "spill"), SEGUE_WORKERS="1") as up:
         shell = clean_environment(SEGUE_DATA_DIR=str(up.data_dir))
         invalid = {"type": "page", "properties": {}, "userId": "ada", "messageId": "m"}
         httpx.post(f"{up.ingest_url}/v1/batch", json={"batch": [invalid]}, auth=("shop", ""))
