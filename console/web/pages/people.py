@@ -142,13 +142,11 @@ def _of_sequence(visit: Visit, names: list[str], text: str) -> Result:
     several may have one: these are shown."""
     if not text.isdecimal() or len(text) > 15:
         raise CommandError("The number of an event has digits only.")
-    session = visit.session
-    places = [
-        (session.destinations[name], row)
+    found = [
+        _event_row(visit, row, visit.session.destinations[name])
         for name in names
-        for row in message_search.present(session, name, [int(text)])
+        for row in message_search.present(visit.session, name, [int(text)])
     ]
-    found = [_event_row(visit, row, destination) for destination, row in places]
     rows = [row for row in found if row["digest"] or row["where"] == "dead letter"]
     if not rows:
         raise NotFound(f"No event with the number {text} waits or is a dead letter.")
