@@ -12,7 +12,7 @@ attribute, and 7 for each time. An object is remembered like a person.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
@@ -30,7 +30,6 @@ _EMAIL, _CIO_ID = "email", "cio_id"
 _OF_PEOPLE: Final = frozenset({"id", "email", "cio_id"})
 _OBJECT_TYPE, _OBJECT_ID = "object_type_id", "object_id"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
 _EARLIEST_S: Final = -62_135_596_800  # the year 1
 _NO_ADDRESS: Final = bytes(DIGEST_BYTES)
 # Whether the address is an attribute, or names the person. `_GIVEN_BY_CIO_ID`: a cio_id names the person.
@@ -49,7 +48,8 @@ def client_time_ms(timestamp: Any, accepted_at_ms: int) -> int:
         happened_at = datetime.fromisoformat(timestamp)
         if happened_at.tzinfo is None:
             happened_at = happened_at.replace(tzinfo=UTC)
-        return min((happened_at - _EPOCH) // _MILLISECOND, accepted_at_ms)
+        since = happened_at - _EPOCH
+        return min(since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000, accepted_at_ms)
     except (TypeError, ValueError):
         return accepted_at_ms
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import gzip
 import json
+import threading
 import time
 import tracemalloc
 import weakref
@@ -12,6 +13,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
 
 import httpx
 import orjson
@@ -308,3 +311,45 @@ def test_the_id_of_a_request_is_kept_for_the_log_if_it_looks_like_one(header: st
 
     assert isinstance(outcome, RetryLater)
     assert outcome.response.request_id == known
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Responds to each request as the Track API does, and keeps the first lines."""
+
+    seen: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        self.seen.append(self.requestline)
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        """Write nothing."""
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A proxy that the environment names; yields the first lines of its requests."""
+    with HTTPServer(("127.0.0.1", 0), Proxy) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        monkeypatch.setenv("http_proxy", f"127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("no_proxy", "direct.invalid")
+        Proxy.seen.clear()
+        yield Proxy.seen
+        server.shutdown()
+        thread.join()
+
+
+def test_requests_go_through_the_proxy_of_the_environment(proxy: list[str]) -> None:
+    assert TrackApi("http://track.invalid", "site", "key", 5.0).send(batch("a")) == [Delivered()]
+    assert proxy == ["POST http://track.invalid/api/v2/batch HTTP/1.1"]
+
+
+def test_requests_to_a_host_of_no_proxy_go_to_the_host(proxy: list[str]) -> None:
+    [outcome] = TrackApi("http://direct.invalid", "site", "key", 5.0).send(batch("a"))
+
+    assert isinstance(outcome, RetryLater)  # it has no address
+    assert proxy == []
