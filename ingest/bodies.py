@@ -49,12 +49,14 @@ async def read(receive: Receive, encoding: str) -> bytes:
     Raises Refusal: 413 when the body has more than MAX_BODY_BYTES, compressed or not; 415 for an unknown encoding; 400
     when the body is incomplete or does not have the encoding that the header states.
     """
-    received = bytearray()
+    received: bytes | bytearray = b""  # mostly all of it comes at once, and is not copied
     is_complete = False
     while not is_complete:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Disconnected
+        if received and type(received) is bytes:
+            received = bytearray(received)
         received += message.get("body", b"")
         if len(received) > MAX_BODY_BYTES:
             raise Refusal(413, _TOO_LARGE)
