@@ -18,8 +18,14 @@ class Mutant(NamedTuple):
 
 
 _RANK: Final = [
-    Mutant("lib/bulk.lua", "#found < count and call('EXISTS', name) == 1", "#found + 1 < count and call('EXISTS', name) == 1"),
-    Mutant("lib/bulk.lua", "#found < count and call('EXISTS', name) == 1", "#found < count and call('EXISTS', name) == 0"),
+    Mutant(
+        "lib/bulk.lua",
+        "#found < count and call('EXISTS', name) == 1",
+        "#found + 1 < count and call('EXISTS', name) == 1",
+    ),
+    Mutant(
+        "lib/bulk.lua", "#found < count and call('EXISTS', name) == 1", "#found < count and call('EXISTS', name) == 0"
+    ),
     Mutant("lib/bulk.lua", "return count < #names and found or names", "return names"),
     Mutant("lib/rank.lua", "now + LONGEST_WAIT_MS + RANK_GENERATION_MS, RANK", "now, RANK"),
 ]
@@ -156,7 +162,11 @@ _INSERT: Final = [
 
 _APPEND: Final = [
     Mutant("append.lua", "has_ranks = ARGV[9] ~= ''", "has_ranks = ARGV[9] == ''"),
-    Mutant("append.lua", "    local rank, wait\n    if has_ranks", "    local rank, wait\n    is_late = false\n    if has_ranks"),
+    Mutant(
+        "append.lua",
+        "    local rank, wait\n    if has_ranks",
+        "    local rank, wait\n    is_late = false\n    if has_ranks",
+    ),
     Mutant("append.lua", "not offered.is_clamped and offered.at(fresh[1])", "offered.at(fresh[1])"),
     Mutant("append.lua", "not offered.is_clamped and offered.at(fresh[1])", "offered.at(fresh[count])"),
     Mutant(
