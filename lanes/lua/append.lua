@@ -132,7 +132,7 @@ cooling = call('EXISTS', unpack(cooling)) > 0 and cooling or nil
 -- The last events of lanes that nothing would ever free: without predecessors they are ready or claimed, unless they have
 -- no record.
 local function without_record(tails, tail_links)
-  local heads, missing = {}, {}
+  local heads, others, missing = {}, {}, {}
   for i = 1, #tails do
     local links = tail_links[i]
     if (not links or byte(links) == 0) and tonumber(tails[i]) <= seq then
@@ -140,7 +140,10 @@ local function without_record(tails, tail_links)
     end
   end
   for i, is_ready in ipairs(read_all('ZMSCORE', READY, heads)) do
-    missing[#missing + 1] = not is_ready and call('HEXISTS', EVENT, heads[i]) == 0 and heads[i] or nil
+    others[#others + 1] = not is_ready and heads[i] or nil
+  end
+  for i, record in ipairs(read_all('HMGET', EVENT, others)) do -- one command for all costs less than the records
+    missing[#missing + 1] = not record and others[i] or nil
   end
   return missing
 end
@@ -214,7 +217,9 @@ while not is_sound do -- once more when a lane ends in an event without a record
     local rank, wait
     if has_ranks then
       rank, wait = offered.at(index)
-      for own_key = key + 1, tail_ranks and key + key_count or key do
+    end
+    if tail_ranks then
+      for own_key = key + 1, key + key_count do
         local other = tail_ranks[lane_of[own_key]]
         if other and other > rank and sub(other, 1, RANK_DIGITS) > sub(rank, 1, RANK_DIGITS) then
           is_late = is_late or #other > RANK_DIGITS and may_be_waiting(other)
@@ -271,8 +276,10 @@ while not is_sound do -- once more when a lane ends in an event without a record
           rank = sub(rank, 1, RANK_DIGITS) .. 'c' .. sub(rank, MARK + 1)
         end
         local stored = rank .. wait.text .. (predecessors or '')
-        for own_key = key - key_count + 1, tail_ranks and key or 0 do
-          tail_ranks[lane_of[own_key]] = stored
+        if tail_ranks then
+          for own_key = key - key_count + 1, key do
+            tail_ranks[lane_of[own_key]] = stored
+          end
         end
         keep_rank(ranks, name, stored, wait.at, own_cooldown)
         due, until_text = wait.at, wait.text
