@@ -148,6 +148,18 @@ def test_keys_lead_to_pages_and_can_be_switched_off(visitor: Visitor) -> None:
     expect(page.locator("#keys")).not_to_be_visible()
 
 
+@pytest.mark.parametrize("key", ["[", "Escape"])
+def test_keys_lead_to_the_next_page_of_a_list_and_back(visitor: Visitor, key: str) -> None:
+    page = visitor.go("/activity")
+    page.evaluate("document.querySelector('main').insertAdjacentHTML('beforeend', '<a rel=next href=/people>Next</a>')")
+    page.keyboard.press("]")
+    page.wait_for_url("**/people")
+
+    page.keyboard.press(key)
+
+    page.wait_for_url("**/activity")
+
+
 def test_colours_and_zone_are_remembered(chromium: Browser, console: Console) -> None:
     visitor = Visitor(chromium, console.url, timezone_id="Asia/Tokyo")
     page = visitor.go("/dead?view=list")

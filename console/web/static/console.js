@@ -179,7 +179,8 @@
       if (link) { event.preventDefault(); link.click(); }
       return;
     }
-    const act = { g: go, "/": search, "?": keys, j: () => row(1), k: () => row(-1), x: select, ".": pause }[event.key];
+    const act = { g: go, "/": search, "?": keys, j: () => row(1), k: () => row(-1), x: select, ".": pause,
+      "]": next, "[": back, Escape: back }[event.key];
     if (act) { event.preventDefault(); act(); }
   }
   function go() { isGoing = true; setTimeout(() => { isGoing = false; }, 1500); }
@@ -195,6 +196,8 @@
     const at = rows.indexOf(document.activeElement);
     rows[Math.min(rows.length - 1, Math.max(0, at < 0 ? 0 : at + step))].focus();
   }
+  function next() { document.querySelector('a[rel="next"]')?.click(); }
+  function back() { history.back(); }
   function pause() { document.getElementById("pause")?.click(); }
   function select() {
     const box = document.activeElement.closest("tr")?.querySelector("input[type=checkbox]");
