@@ -26,9 +26,6 @@
 --          they may, and had not before
 -- Clock    Redis' own.
 -- uses clock, layout, bulk, generations, cooldown, message_ids, joins, rank, newest, offered, staged, kept_ranks, insert, dead_letters, fates
--- Lua's collector marks all scripts of the server each time. Most of what an append makes is garbage at its end, so the
--- collector waits until there is five times as much as these, not twice as much.
-collectgarbage('setpause', 500)
 local event_count = tonumber(ARGV[7])
 local EVENTS = 11 -- position of the last argument before the events
 
