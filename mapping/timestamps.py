@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from functools import lru_cache
 from math import floor
 from typing import Any
 
@@ -85,14 +84,8 @@ def with_dates_converted(attributes: dict[str, Any]) -> dict[str, Any]:
 
 def _common_seconds(value: str) -> int | None:
     """Return the seconds of a date in the most common shapes (the quick way); None for all other texts."""
-    if len(value) == 24 and value[23] == "Z" and value[19] == ".":  # as JavaScript writes it
-        return _second(value[:19]) if value.isascii() and value[20:23].isdigit() else None
-    return _seconds(value) if _COMMON.fullmatch(value) else None
-
-
-@lru_cache(maxsize=1024)  # the events of a claim have few
-def _second(text: str) -> int | None:
-    return _seconds(f"{text}Z") if text[4:17:3] == "--T::" else None
+    as_javascript_writes_it = len(value) == 24 and value[4:20:3] == "--T::." and value[23] == "Z"
+    return _seconds(value) if as_javascript_writes_it or _COMMON.fullmatch(value) else None
 
 
 def _seconds(text: str) -> int | None:
