@@ -2,8 +2,8 @@
 
 The *failure* says why an event became a dead letter. It is stored beside the event as a JSON object: `{"class",
 "message", "faults", "accepted", "unsent", "attempts", "expired_claims", "keys", "accepted_at_ms", "buried_at_ms",
-"worker", "configuration", "original"?, "imported_at_ms"?, "unblocked_at_ms"?}`. `failure` writes it and `FailureRecord`
-reads it.
+"worker", "configuration", "original"?, "imported_at_ms"?, "unblocked_at_ms"?}`. `burial` makes it, and `FailureRecord`
+reads and writes it.
 
 A dead letter that was replayed or edited has a second record, *requeued*, in the body of its event:
 `{"accepted_at_ms"?, "attempts"?, "original"?, "requests"?}`, see `RequeueRecord`.
@@ -15,9 +15,9 @@ time. No caller changes a record. `dead_letters.import_export` validates importe
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import orjson
 from pydantic import ConfigDict, Field, with_config
@@ -25,9 +25,6 @@ from typing_extensions import TypedDict
 from zstandard import ZstdError
 
 import lanes
-import mapping
-from delivery.batching import Item
-from delivery.outcomes import Rejected, RetryLater
 from logs import events as log
 from logs.causes import cause
 from mapping.envelope import JsonObject, encoded, has_more_levels, pack, unpack
@@ -38,8 +35,7 @@ DAMAGED = (AttributeError, KeyError, TypeError, ValueError, ZstdError)  # what r
 MOST_ATTEMPTS = 60
 # Levels of an event that is imported or edited. Older versions accepted events of 251.
 MOST_LEVELS = 253
-_EXPIRED = "the claim expired: the worker crashed, hung or could not finish"
-_LONGEST_REASON = 100
+LONGEST_REASON = 100  # of an attempt, in characters
 
 # The bounds hold for imported lines. An integer is not a text or a float there.
 Integer = Annotated[int, Field(strict=True)]
@@ -476,116 +472,9 @@ def ensure_storable(event: JsonObject) -> None:
 
 def attempt(now_s: float, reason: str, worker: str) -> bytes:
     """Return the line that is stored for an attempt when its event is released: `[at_ms, worker, reason]`."""
-    return orjson.dumps([int(now_s * 1000), worker, reason[:_LONGEST_REASON]])
+    return orjson.dumps([int(now_s * 1000), worker, reason[:LONGEST_REASON]])
 
 
 def reason_of(attempt: bytes) -> str:
     """Return the reason in a line of `attempt`."""
     return str(orjson.loads(attempt)[2])
-
-
-def failure(
-    event: lanes.ClaimedEvent,
-    destination: mapping.Destination,
-    now_s: float,
-    reason: Reason,
-    *,
-    worker: str,
-    configuration: str,
-    failures: tuple[mapping.Failure, ...] = (),
-    refusals: tuple[tuple[Item, Rejected | RetryLater], ...] = (),
-    accepted: tuple[Item, ...] = (),
-    unsent: tuple[Item, ...] = (),
-    message: str | None = None,
-    operations: tuple[mapping.Operation, ...] = (),
-) -> bytes:
-    """Return the failure of an event that is buried now, as it is stored.
-
-    `operations` are those that the items were made of, and required with items. `message` replaces the message of the
-    first fault, and is required without `failures` and `refusals`.
-    """
-    _, content, requeued_json = unpack(event.body)
-    requeued = RequeueRecord.from_json(requeued_json)
-    accepted_at_ms = event.accepted_at_ms if requeued.accepted_at_ms is None else requeued.accepted_at_ms
-    names = {subscription.index: subscription.name for subscription in destination.subscriptions}
-
-    def request(item: Item) -> Request:
-        operation = operations[item.operation_index]
-        body: JsonObject = orjson.loads(item.own or item.data)  # what is repeated may be old at a replay
-        return Request.from_json(
-            {
-                "subscription": names.get(operation.subscription),
-                "action": item.action,
-                "path": item.path,
-                "request": body,
-                "payload": operation.payload,
-            }
-        )
-
-    faults = [Fault(failure.name, failure.action, failure.message) for failure in failures]
-    faults += [_fault(request(item), outcome) for item, outcome in refusals]
-    text = faults[0].message if message is None else message
-    record = FailureRecord(
-        reason=reason,
-        message=text,
-        faults=tuple(faults),
-        accepted=tuple(map(request, accepted)),
-        unsent=tuple(map(request, unsent)),
-        attempts=(*requeued.attempts, *_attempts(event, reason, now_s, worker, text))[-MOST_ATTEMPTS:],
-        expired_claims=len(event.expired_claims),
-        keys=mapping.ordering_info(content, destination).keys,
-        accepted_at_ms=accepted_at_ms,
-        buried_at_ms=int(now_s * 1000),
-        worker=worker,
-        configuration=configuration,
-        original=requeued.original,
-    )
-    return record.to_bytes()
-
-
-def plain_failure(
-    event: lanes.ClaimedEvent,
-    now_s: float,
-    reason: Reason,
-    message: str,
-    *,
-    worker: str,
-    configuration: str,
-    faults: tuple[Fault, ...] = (),
-) -> bytes:
-    """Return the failure of an event that is buried now and for which `failure` fails. It does not read the event."""
-    text = message.encode("utf-8", "replace").decode()
-    record = FailureRecord(
-        reason=reason,
-        message=text,
-        faults=faults,
-        attempts=tuple(_attempts(event, reason, now_s, worker, text))[-MOST_ATTEMPTS:],
-        expired_claims=len(event.expired_claims),
-        buried_at_ms=int(now_s * 1000),
-        worker=worker,
-        configuration=configuration,
-    )
-    return record.to_bytes()
-
-
-def _fault(request: Request, outcome: Rejected | RetryLater) -> Fault:
-    response: Any = asdict(outcome.response)
-    del response["request_id"]  # of the log
-    return Fault(
-        request.subscription,
-        request.action,
-        outcome.reason,
-        request.payload,
-        request.path,
-        request.request,
-        response,
-    )
-
-
-def _attempts(event: lanes.ClaimedEvent, reason: Reason, now_s: float, worker: str, text: str) -> list[Attempt]:
-    """Return the attempts since the event was accepted, or requeued, in their order. A poison message was not tried
-    again before it was buried."""
-    lines = [*map(orjson.loads, event.attempts), *([claim.at_ms, claim.by, _EXPIRED] for claim in event.expired_claims)]
-    if reason is not Reason.POISON:
-        lines.append([int(now_s * 1000), worker, text[:_LONGEST_REASON]])
-    return [Attempt(at_ms=at_ms, worker=by, reason=end) for at_ms, by, end in sorted(lines)]

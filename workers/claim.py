@@ -26,13 +26,14 @@ import orjson
 import lanes
 import mapping
 from dead_letters import record
-from dead_letters.record import Fault, Reason
+from dead_letters.burial import FailedEvent, Results
+from dead_letters.record import Reason
 from delivery import fates, identity_memory, recent_attributes, retries, unapplied, unsent
 from delivery.batching import Item, Request, pack
 from delivery.identity_memory import Change
 from delivery.log import Recorder
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Send, Split
-from delivery.prepare import NO_TRUST, Prepared, Trust, address, isolated, operations_of, prepare
+from delivery.prepare import NO_TRUST, Prepared, Trust, address, isolated, prepare
 from delivery.recording.tap import ClaimTap
 from logs import events as log
 from mapping.envelope import TooDeep, message_key, unpack
@@ -145,7 +146,7 @@ class Settlement:
         self.blocked.block(event)
 
     def bury(self, event: lanes.ClaimedEvent, failure: bytes, reason: Reason, text: str | None, **line: Any) -> None:
-        """Add an event that becomes a dead letter. `failure`: of `record.failure`; `text`: its message; `line`: fields
+        """Add an event that becomes a dead letter. `failure`: of `FailedEvent`; `text`: its message; `line`: fields
         for the log."""
         blocks = self._context.destination.delivery.after_burial == "hold"
         counted_as = fates.buried(event.body, reason.value)
@@ -230,7 +231,8 @@ def _without_poison(
         if expired < MOST_EXPIRED_CLAIMS or not event.body:
             others.append(event)
         else:
-            _bury(event, Reason.POISON, context, settlement, message=f"{expired} claims of this event expired")
+            results = Results(message=f"{expired} claims of this event expired")
+            _bury(event, Reason.POISON, results, context, settlement)
     return others
 
 
@@ -274,7 +276,7 @@ def _sendable(wave: Iterable[Prepared], context: ClaimContext, settlement: Settl
         elif prepared.changes_identifiers:
             settlement.release(prepared.event, cooldown_ms=context.queue.cooldown_ms)
         elif prepared.late and buries_late and not prepared.is_shadow:
-            _bury(prepared.event, Reason.DELETED, context, settlement, message=_LATE)
+            _bury(prepared.event, Reason.DELETED, Results(message=_LATE), context, settlement)
         else:
             yield prepared
 
@@ -454,17 +456,14 @@ def _bury_sent(
     message: str | None = None,
 ) -> None:
     """Bury an event whose items were sent, with what each of them came to."""
-    _bury(
-        prepared.event,
-        reason,
-        context,
-        settlement,
+    results = Results(
         failures=prepared.failures,
         refusals=tuple((item, outcome) for item, outcome in outcomes if isinstance(outcome, Rejected | RetryLater)),
         accepted=tuple(item for item, outcome in outcomes if isinstance(outcome, Delivered)),
         unsent=prepared.items[len(outcomes) :],
         message=message,
     )
+    _bury(prepared.event, reason, results, context, settlement)
 
 
 def _bury_failed(
@@ -476,54 +475,27 @@ def _bury_failed(
 ) -> None:
     """Bury an event that caused an exception."""
     if isinstance(error, TooDeep):
-        _bury(prepared.event, Reason.INVALID, context, settlement, message=str(error))
+        _bury(prepared.event, Reason.INVALID, Results(message=str(error)), context, settlement)
         return
     name, sequence = context.queue.name, prepared.event.sequence
     log.unhandled("an event, which becomes a dead letter", error, destination=name, sequence=sequence)
-    message = f"unhandled exception: {type(error).__name__}: {error}"
-    _bury(prepared.event, Reason.INTERNAL, context, settlement, accepted=accepted, message=message)
+    results = Results(accepted=accepted, message=f"unhandled exception: {type(error).__name__}: {error}")
+    _bury(prepared.event, Reason.INTERNAL, results, context, settlement)
 
 
 def _bury(
-    event: lanes.ClaimedEvent,
-    reason: Reason,
-    context: ClaimContext,
-    settlement: Settlement,
-    *,
-    failures: tuple[mapping.Failure, ...] = (),
-    refusals: tuple[tuple[Item, Rejected | RetryLater], ...] = (),
-    accepted: tuple[Item, ...] = (),
-    unsent: tuple[Item, ...] = (),
-    message: str | None = None,
+    event: lanes.ClaimedEvent, reason: Reason, results: Results, context: ClaimContext, settlement: Settlement
 ) -> None:
-    """Bury the event. Its operations are mapped again for their payloads, which a claim does not keep: what was sent is
-    in the items. When the record cannot be made, a plain one has the reason and the faults."""
-    has_items, now_s = bool(refusals or accepted or unsent), time.time()
-    worker, configuration = context.worker, context.configuration
-    try:
-        failure = record.failure(
-            event,
-            context.destination,
-            now_s,
-            reason,
-            worker=worker,
-            configuration=configuration,
-            failures=failures,
-            refusals=refusals,
-            accepted=accepted,
-            unsent=unsent,
-            message=message,
-            operations=operations_of(event, context.destination) if has_items else (),
-        )
-    except Exception as error:
-        name, sequence = context.queue.name, event.sequence
-        log.unhandled("the record of a dead letter", error, destination=name, sequence=sequence)
-        faults = [Fault(failed.name, failed.action, failed.message) for failed in failures]
-        faults += [Fault(None, item.action, outcome.reason) for item, outcome in refusals]
-        text = message or faults[0].message
-        failure = record.plain_failure(
-            event, now_s, reason, text, worker=worker, configuration=configuration, faults=tuple(faults)
-        )
+    failed = FailedEvent(
+        event=event,
+        results=results,
+        reason=reason,
+        destination=context.destination,
+        at_s=time.time(),
+        worker=context.worker,
+        configuration=context.configuration,
+    )
+    failure = failed.failure()
     content = orjson.loads(failure)
     settlement.bury(event, failure, reason, content.get("message"), **_line(event, content.get("faults")))
 

@@ -104,13 +104,10 @@ def test_lanes_show_lists_the_dead_letters_of_the_person(store: redis.Redis) -> 
     for number, key in enumerate(("id:42", "id:7"), start=1):
         lanes.append(queue, [lanes.NewEvent(pack("demo", {"type": "track", "event": "x"}), (key,), f"m{number}")])
     claim = lanes.claim(queue, lease_ms=9_000, max_events=9, max_bytes=10**6, max_depth=1, poll_ms=0)
-    failures = [
-        record.plain_failure(
-            event, 1_767_614_400.0, record.Reason.REJECTED, "name: too long", worker="w", configuration="c"
-        )
-        for event in claim.events
-    ]
-    burials = [lanes.Burial(event.sequence, failure) for event, failure in zip(claim.events, failures, strict=True)]
+    failure = record.FailureRecord(
+        reason=record.Reason.REJECTED, message="name: too long", faults=(), buried_at_ms=1_767_614_400_000
+    )
+    burials = [lanes.Burial(event.sequence, failure.to_bytes()) for event in claim.events]
     lanes.settle(queue, claim.id, buried=burials)
 
     (lane,) = json.loads(runner.invoke(cli.app, ["lanes", "show", "id:42", "--json"]).stdout)

@@ -1,4 +1,4 @@
-"""The record of a dead letter: its JSON is a contract, it loses nothing when it is read, and it maps no event twice."""
+"""The record of a dead letter: its JSON is a contract, and it loses nothing when it is read."""
 
 from __future__ import annotations
 
@@ -8,15 +8,10 @@ import orjson
 import pytest
 
 import lanes
-import mapping
 from dead_letters import record
-from dead_letters.record import DeadLetter, FailureRecord, Line, Reason, RequeueRecord
-from delivery.batching import encode
-from delivery.outcomes import Rejected, Response
+from dead_letters.record import DeadLetter, FailureRecord, Line, RequeueRecord
 from mapping.envelope import JsonObject, pack, unpack
-from tests.secrets import CREDENTIALS
 
-DESTINATION = mapping.destinations({"destinations": {"journeys": CREDENTIALS}})["journeys"]
 EVENT = {"type": "track", "event": "Order Placed", "userId": "jo", "messageId": "m1", "properties": {"price": 3}}
 ENTITY = {"type": "person", "identifiers": {"id": "jo"}, "action": "event", "name": "Order Placed"}
 REQUEST = {
@@ -46,11 +41,6 @@ WHOLE: JsonObject = {
     "imported_at_ms": 1_700_000_000_001,
     "unblocked_at_ms": 1_700_000_000_002,
 }
-
-
-def claimed(event: JsonObject, requeued: JsonObject | None = None, **members: Any) -> lanes.ClaimedEvent:
-    values: dict[str, Any] = {"keys": (), "attempts": (), "expired_claims": ()} | members
-    return lanes.ClaimedEvent(sequence=7, accepted_at_ms=5, depth=0, body=pack("web", event, requeued), **values)
 
 
 def stored(failure: JsonObject, requeued: JsonObject | None = None) -> lanes.DeadLetter:
@@ -136,46 +126,3 @@ def test_a_replayed_event_has_its_age_its_attempts_and_its_original(as_recorded:
     kept = {"accepted_at_ms": 1_699_999_999_000, "attempts": [ATTEMPT], "original": EVENT}
     assert (source, event) == ("web", EVENT)
     assert requeued == (kept | {"requests": [REQUEST, REQUEST]} if as_recorded else kept)
-
-
-def test_a_fault_has_the_subscription_and_the_payload_of_the_operation_of_its_item() -> None:
-    (operation,) = mapping.translate(EVENT, DESTINATION, 5.0).operations
-    item = encode(7, 0, operation, operation.body)
-    refusal = (item, Rejected("name: no (invalid)", Response(207, "{}", 0)))
-
-    failure = record.failure(
-        claimed(EVENT),
-        DESTINATION,
-        1_700_000_000.0,
-        Reason.REJECTED,
-        worker="w1",
-        configuration="0a1b",
-        refusals=(refusal,),
-        operations=(operation,),
-    )
-
-    (fault,) = FailureRecord.from_bytes(failure).faults
-    assert (fault.subscription, fault.request) == ("Track Event", operation.body)
-    assert fault.payload == operation.payload
-
-
-def test_expired_claims_are_attempts_in_order_and_a_poison_message_has_no_other() -> None:
-    lines = (b'[3,"w1","HTTP 503"]',)
-    claims = (lanes.ExpiredClaim(4, "w3"), lanes.ExpiredClaim(2, "w2"))
-    event = claimed(EVENT, {"attempts": [ATTEMPT]}, attempts=lines, expired_claims=claims)
-
-    def workers(reason: Reason) -> list[str]:
-        failure = record.failure(event, DESTINATION, 9.0, reason, worker="w4", configuration="", message="no")
-        return [attempt["worker"] for attempt in FailureRecord.from_bytes(failure).attempts]
-
-    assert workers(Reason.POISON) == ["w1", "w2", "w1", "w3"]
-    assert workers(Reason.DELETED) == ["w1", "w2", "w1", "w3", "w4"]
-
-
-def test_the_last_attempts_are_kept() -> None:
-    event = claimed(EVENT, {"attempts": [ATTEMPT] * 90}, attempts=(b'[9,"last","HTTP 503"]',))
-    failure = record.failure(event, DESTINATION, 9.0, Reason.DELETED, worker="w", configuration="", message="no")
-
-    attempts = FailureRecord.from_bytes(failure).attempts
-
-    assert (len(attempts), attempts[-2]["worker"]) == (record.MOST_ATTEMPTS, "last")

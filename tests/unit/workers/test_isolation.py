@@ -12,7 +12,7 @@ import redis
 
 import lanes
 import mapping
-from dead_letters import query, record
+from dead_letters import burial, query, record
 from dead_letters.query import Filter
 from dead_letters.record import DeadLetter
 from delivery import attribute_clocks, identity_memory, recent_attributes, wire
@@ -203,12 +203,16 @@ def test_an_exception_of_redis_buries_nothing(client: redis.Redis, monkeypatch: 
     assert dead_letters(client) == []
 
 
+def broken(*_: Any) -> None:
+    raise RuntimeError("a bug")
+
+
 def test_a_failure_that_cannot_be_recorded_gets_a_plain_record(
     client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     to, service = destination(), Service()
     others = append_among_others(client, to, traits={"bio": LONG})
-    monkeypatch.setattr(record, "failure", failing(record.failure, RuntimeError("a bug")))
+    monkeypatch.setattr(burial, "operations_of", broken)
 
     deliver_one(queue_of(client, QUEUE), to, service)
 
