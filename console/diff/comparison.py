@@ -12,6 +12,7 @@ Kind = Literal["unchanged", "changed", "newly_sent", "no_longer_sent", "newly_re
 KINDS: Final = ("changed", "newly_sent", "no_longer_sent", "newly_refused")
 
 _PRIVACY_REQUEST = "privacy request"
+_SHADOW: Final = mapping.Translation((), (), filtered="a shadow event")
 
 
 class Difference(NamedTuple):
@@ -39,9 +40,14 @@ class Comparison:
         """Return what becomes of each request that one of the two makes of an event, or refuses to make.
 
         Requests of subscriptions with one name are compared. An equal request of another name is unchanged: its
-        subscription has a new name.
+        subscription has a new name. An event that is a shadow event of one side alone is not sent there.
         """
         old, new = (mapping.translate(event, destination, now_s) for destination in (self._old, self._new))
+        old_is_shadow, new_is_shadow = (_is_shadow(event, each, now_s) for each in (self._old, self._new))
+        if old_is_shadow and not new_is_shadow:
+            old = _SHADOW
+        elif new_is_shadow and not old_is_shadow:
+            new = _SHADOW
         if old == new and self._old_names == self._new_names:
             before = [Difference("unchanged", name) for name, _ in _sent(old, self._old_names)]
             return before + [Difference("refused_as_before", failure.name) for failure in old.failures]
@@ -74,6 +80,11 @@ class Comparison:
 
 def _names(destination: mapping.Destination) -> dict[int, str]:
     return {subscription.index: subscription.name for subscription in destination.subscriptions}
+
+
+def _is_shadow(event: Any, destination: mapping.Destination, now_s: float) -> bool:
+    cutover = destination.cutover
+    return cutover is not None and isinstance(event, dict) and cutover.excludes(event, now_s * 1000)
 
 
 def _sent(translation: mapping.Translation, names: Mapping[int, str]) -> Iterator[tuple[str, _Sent]]:

@@ -103,6 +103,31 @@ def of_file(files: Path, *arguments: str) -> Result:
     return diff(files, "--events", str(files / "events.jsonl"), *arguments)
 
 
+@pytest.mark.parametrize(
+    ("setting", "sent"),
+    [
+        ('mode = "shadow"', 0),
+        ('cutover_by = "originalTimestamp"\ncutover_at = 2026-01-05T10:00:00Z', 7),
+        ('cutover_by = "originalTimestamp"\ncutover_at = 2026-01-05T10:00:01Z', 0),
+    ],
+)
+def test_a_shadow_event_of_one_file_alone_is_not_sent_by_it(files: Path, setting: str, sent: int) -> None:
+    shadow = OLD.replace('api_key = "k"', f'api_key = "k"\n{setting}')
+    (files / "shadow.toml").write_text(shadow)
+    lines = [json.dumps(each | {"originalTimestamp": "2026-01-05T10:00:00.000Z"}) for each in EVENTS]
+    (files / "events.jsonl").write_text("\n".join(lines))
+    at = "--events", str(files / "events.jsonl")
+
+    for old, new, kind in ("old", "shadow", "no_longer_sent"), ("shadow", "old", "newly_sent"):
+        found = json.loads(diff(files, *at, "--json", old=f"{old}.toml", new=f"{new}.toml").stdout)
+        assert (found["requests"]["unchanged"], found["requests"][kind]) == (sent, 7 - sent)
+    assert diff(files, *at, "--fail-on", "any", old="shadow.toml", new="shadow.toml").exit_code == 0
+    if not sent:
+        output = diff(files, *at, "--fail-on", "no-longer-sent", new="shadow.toml")
+        assert output.exit_code == 1
+        assert "no longer sent: 5 requests of Orders: a shadow event" in output.stdout
+
+
 def test_requests_are_compared_and_grouped(files: Path) -> None:
     found = json.loads(of_file(files, "--json").stdout)
 
