@@ -386,7 +386,7 @@ def toml_tables(text: str, where: str) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return toml_tables(path.read_text(encoding="utf-8"), str(path))
+        return toml_tables(path.read_text(encoding="utf-8-sig"), str(path))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

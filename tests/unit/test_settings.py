@@ -252,6 +252,13 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
         read_document(tmp_path / "none.toml")
 
 
+def test_a_byte_order_mark_is_no_part_of_a_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "segue.toml"
+    file.write_text("[destinations.a]\nsite_id = 's'\n", encoding="utf-8-sig")
+
+    assert read_document(file) == {"destinations": {"a": {"site_id": "s"}}}
+
+
 @pytest.mark.parametrize("location", ["s3://bucket", "s3://bucket/a/b?region=eu-central-1"])
 def test_a_ledger_may_be_in_an_object_store(location: str) -> None:
     assert Settings(ledger_dir=location).ledger_location == location
