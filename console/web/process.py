@@ -50,8 +50,32 @@ def run(session: Session) -> None:
     output.configure(settings.process_name or "console", settings.log_format, settings.log_level)
     task = ReloadTask(State(session))
     signal.signal(signal.SIGHUP, lambda *_: task.signalled.set())
+    server = _server(task.state)
+    log.PROCESS_STARTED.write(
+        version=metadata.version("segue"),
+        configuration=digest(settings.document()),
+        redis=address(settings.redis_url),
+        listens=url(settings.console_host, settings.console_port),
+    )
+    thread = threading.Thread(target=task.run, name="reload", daemon=True)
+    thread.start()
+    threading.Thread(target=task.state.count_dead_letters, daemon=True).start()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)  # uvicorn raises them a second time when it has stopped
+    # What is loaded stays. A page reads many small objects without cycles, which are gone with it.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    server.run()
+    task.stop()
+    thread.join()
+    log.PROCESS_STOPPED.write()
+
+
+def _server(state: State) -> uvicorn.Server:
+    """Return the server of the pages, which tells the state when it is about to stop."""
+    settings = state.session.settings
     config = uvicorn.Config(
-        app.create(task.state),
+        app.create(state),
         host=settings.console_host,
         port=settings.console_port,
         lifespan="off",
@@ -64,26 +88,9 @@ def run(session: Session) -> None:
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=2,
     )
-    log.PROCESS_STARTED.write(
-        version=metadata.version("segue"),
-        configuration=digest(settings.document()),
-        redis=address(settings.redis_url),
-        listens=url(settings.console_host, settings.console_port),
-    )
-    thread = threading.Thread(target=task.run, name="reload", daemon=True)
-    thread.start()
-    threading.Thread(target=task.state.count_dead_letters, daemon=True).start()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)  # uvicorn raises them a second time when it has stopped
     server = uvicorn.Server(config)
-    task.state.is_stopping = lambda: server.should_exit
-    # What is loaded stays. A page reads many small objects without cycles, which are gone with it.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    server.run()
-    task.stop()
-    thread.join()
-    log.PROCESS_STOPPED.write()
+    state.is_stopping = lambda: server.should_exit
+    return server
 
 
 class ReloadTask:

@@ -27,13 +27,20 @@ class QueueEvent(Protocol):
     """An event as it was in the queue."""
 
     @property
-    def sequence(self) -> int: ...
+    def sequence(self) -> int:
+        """Its number in the queue."""
+
     @property
-    def accepted_at_ms(self) -> int: ...
+    def accepted_at_ms(self) -> int:
+        """When ingest accepted it, in Unix milliseconds."""
+
     @property
-    def keys(self) -> tuple[bytes, ...]: ...
+    def keys(self) -> tuple[bytes, ...]:
+        """The digests of its ordering keys."""
+
     @property
-    def body(self) -> bytes: ...
+    def body(self) -> bytes:
+        """The event as `mapping.envelope` packs it."""
 
 
 def record(queue: Queue, events: Iterable[QueueEvent], fate: str, reason: str) -> None:
