@@ -10,13 +10,14 @@ import asyncio
 import gc
 import time
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from ingest import bodies, paths, responses
 from ingest.acceptance import Acceptance, Configuration
@@ -194,7 +195,9 @@ class Ingest:
             case ["analytics-next", "bundles", name] if method in _READING:
                 return self._script(name)
             case ["v1", "pixel", path] if method in _READING:
-                return await self._accept_pixel(path, scope)
+                return await self._accept_pixel(path, scope, pixel.body)
+            case ["pixel", "v1", path] if method in _READING:
+                return await self._accept_pixel(path, scope, pixel.body_of_members)
             case ["v1", "m"] if method == "POST":
                 await bodies.read(receive, "")
                 return SUCCESS
@@ -237,15 +240,19 @@ class Ingest:
         received_at = datetime.now(UTC)
         raw = await bodies.read(receive, _header(scope, b"content-encoding"))
         acceptance = self._acceptance
-        offer = acceptance.calls.read_call(path, _credentials(scope), raw, received_at, _client_ip(scope))
+        authorization, ip = _header(scope, b"authorization"), _client_ip(scope)
+        offer = acceptance.calls.read_call(path, authorization, raw, received_at, ip, _named_key(scope))
         return await self._accept(acceptance, offer)
 
-    async def _accept_pixel(self, path: str, scope: Scope) -> Response:
-        """Accept the event of a pixel. An image is the only answer, so an event that is refused is lost and counted."""
+    async def _accept_pixel(self, path: str, scope: Scope, body_of: Callable[[bytes], bytes]) -> Response:
+        """Accept the event of a pixel. An image is the only answer, so an event that is refused is lost and counted.
+
+        `body_of` returns the JSON of the event in a query.
+        """
         event_path = paths.call(["v1", path])
         if scope["method"] == "GET" and event_path is not None:
             try:
-                raw, ip = pixel.body(scope["query_string"]), _client_ip(scope)
+                raw, ip = body_of(scope["query_string"]), _client_ip(scope)
                 acceptance = self._acceptance
                 offer = acceptance.calls.read_call(event_path, "", raw, datetime.now(UTC), ip)
                 try:
@@ -318,9 +325,11 @@ def _header(scope: Scope, name: bytes) -> str:
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
 
 
-def _credentials(scope: Scope) -> str:
-    """Return the header `Authorization`. Without it `X-Write-Key`, Jitsu's header, counts as a bearer token."""
-    return _header(scope, b"authorization") or f"Bearer {_header(scope, b'x-write-key')}"
+def _named_key(scope: Scope) -> str:
+    """Return `X-Write-Key`, Jitsu's header, else the parameter `writeKey`: a beacon of RudderStack has no headers."""
+    query = scope["query_string"]
+    parameters = dict(parse_qsl(query.decode("latin-1"))) if query else {}
+    return _header(scope, b"x-write-key") or parameters.get("writeKey", "")
 
 
 def _client_ip(scope: Scope) -> str:

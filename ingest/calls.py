@@ -98,16 +98,19 @@ class Calls:
             self.unauthorized.add(write_key)
         return source
 
-    def read_call(self, path: str, authorization: str, raw: bytes, received_at: datetime, ip: str = "") -> Offer:
+    def read_call(
+        self, path: str, authorization: str, raw: bytes, received_at: datetime, ip: str = "", named_key: str = ""
+    ) -> Offer:
         """Return the offer of a call to `/v1/PATH`, a key of EVENT_PATHS or a member of BATCH_PATHS.
 
         `authorization` is the header of that name, empty without one; `raw` is the uncompressed body; `ip` is the
-        address of the client. Raises Refusal: the whole request is refused.
+        address of the client; `named_key` is the write key in another header or in the address, empty without one.
+        Raises Refusal: the whole request is refused.
         """
         body = bodies.parsed(raw)
         if not isinstance(body, dict):
             raise Refusal(400, "the body must be a JSON object")
-        source, own_key = self._authenticated(authorization, body)
+        source, own_key = self._authenticated(authorization, named_key, body)
         if not source.collect_ip:
             ip = ""
         if path in BATCH_PATHS:
@@ -140,16 +143,17 @@ class Calls:
         others = replace(reception, is_signed=False) if part == "first" else None
         return self._read_events(source, events, reception, others=others)
 
-    def _authenticated(self, authorization: str, body: JsonObject) -> tuple[Source, str | None]:
-        """Return the source of the write key: the user name, or a member of the body or of the first event in it.
+    def _authenticated(self, authorization: str, named_key: str, body: JsonObject) -> tuple[Source, str | None]:
+        """Return the source of the write key: the user name, `named_key`, or a member of the body or its first event.
 
         Also the key when only the first event has it: then the other events must not have another. Else their
         `writeKey` is that of another pipeline, such as the source at Segment.
         """
-        write_key, own_key = self._key_of(authorization) or body.get("writeKey"), None
+        write_key, own_key = self._key_of(authorization) or self._known(named_key) or body.get("writeKey"), None
         if not write_key and isinstance(body.get("batch"), list) and body["batch"]:
             first = body["batch"][0]
             write_key = own_key = first.get("writeKey") if isinstance(first, dict) else None
+        write_key = write_key or named_key
         if not write_key:
             self.unauthorized.add(None)
             text = "writeKey: is missing; send it as the user name of basic authentication, or in the body"
@@ -167,8 +171,11 @@ class Calls:
         """
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() == "bearer":
-            return token.strip() if token.strip() in self._by_write_key else None
+            return self._known(token.strip())
         return _user_name(authorization)
+
+    def _known(self, write_key: str) -> str | None:
+        return write_key if write_key in self._by_write_key else None
 
     def _read_batch(
         self,

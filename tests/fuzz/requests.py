@@ -7,11 +7,11 @@ import gzip
 import hashlib
 import hmac
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, urlencode
 
 from tests.differential.generator import EVENT_NAMES, Generator
 from tests.fuzz.values import as_json, mutated, odd
@@ -22,7 +22,10 @@ _TYPES = ("identify", "track", "page", "screen", "group", "alias", "delete")
 _PATHS = (
     *(f"/v1/{kind}" for kind in _TYPES), *(f"/v1/{kind[0]}" for kind in _TYPES), "/api/s/track", "/api/s/s2s/identify",
 )  # fmt: skip
-_BATCHES = ("/v1/batch", "/v1/batch", "/v1/b", "/v1/import", "/api/s/s2s/batch", "//v1//batch/", "/segment/v1/batch")
+_BATCHES = (
+    "/v1/batch", "/v1/batch", "/v1/b", "/v1/import", "/api/s/s2s/batch", "//v1//batch/", "/segment/v1/batch",
+    "/beacon/v1/batch",
+)  # fmt: skip
 _OTHERS = (
     "/", "", "/health", "/ready", "/v1/m", "/v1/projects/demo/settings", "/v1/projects/no/settings", "/v1/webhook/no",
     "/analytics.js/v1/demo/analytics.min.js", "/analytics-next/bundles/a.js", "/analytics-next/bundles/../a", "/v1/no",
@@ -103,8 +106,10 @@ class Requests:
             headers.append((b"authorization", b"Basic " + base64.b64encode(f"{key}:".encode())))
         elif shape < 0.7:
             headers.append((b"authorization", f"Bearer {key}".encode()))
-        elif shape < 0.78:
+        elif shape < 0.75:
             headers.append((b"x-write-key", key.encode()))
+        elif shape < 0.78:
+            return replace(_sent(dice, path, _body(dice, content), headers), query=b"writeKey=" + key.encode())
         elif shape < 0.93 and isinstance(content, dict):
             content = content | {"writeKey": key}
         else:
@@ -130,8 +135,11 @@ class Requests:
         if dice.random() < 0.05:
             data = _odd_bytes(dice)
         query = b"data=" + (quote_from_bytes(data).encode() if dice.random() < 0.5 else data)
-        method = "GET" if dice.random() < 0.9 else dice.choice(_METHODS)
-        return Request(method, f"/v1/pixel/{dice.choice((*_TYPES, 't', 'x'))}", query)
+        method, kind = "GET" if dice.random() < 0.9 else dice.choice(_METHODS), dice.choice((*_TYPES, "t", "x"))
+        if dice.random() < 0.3:
+            members = {"writeKey": dice.choice(SOURCES), "event": "x", "userId": "1", "properties.a.b": "1"}
+            return Request(method, f"/pixel/v1/{kind}", urlencode(members).encode() + b"&context." + _odd_bytes(dice))
+        return Request(method, f"/v1/pixel/{kind}", query)
 
     def _other(self, dice: Random) -> Request:
         path = dice.choice((*_OTHERS, *_PATHS, *_BATCHES))

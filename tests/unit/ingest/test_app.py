@@ -39,6 +39,8 @@ ALL_PATHS = [
     "/v1/projects/demo/settings",
     "/api/s/track",
     "/api/s/s2s/track",
+    "/beacon/v1/batch",
+    "/pixel/v1/track",
     "/v1/m",
     "/x",
 ]
@@ -224,6 +226,28 @@ def test_other_clients_are_taken_with_their_paths_and_credentials(
     assert accepted(redis_client) == 1
 
 
+@pytest.mark.parametrize("path", ["/beacon/v1/batch", "/segment/beacon/v1/batch"])
+def test_a_beacon_has_its_write_key_in_the_address(
+    redis_server: RedisServer, redis_client: redis.Redis, path: str
+) -> None:
+    """RudderStack's library for browsers sends beacons, which have no headers of their own."""
+    body = b'{"batch": [{"type": "track", "event": "x", "userId": "1"}]}'
+    text = {"Content_Type": "text/plain"}
+
+    right, wrong, without = replies(
+        redis_server,
+        Asked("POST", f"{path}?writeKey=d%65mo", body, text),
+        Asked("POST", f"{path}?writeKey=none", body, text),
+        Asked("POST", f"{path}?writeKey=", body, text),
+        public_url="https://a.example/segment",
+    )
+
+    assert right.status == 200, right.body
+    assert accepted(redis_client) == 1
+    assert (wrong.status, wrong.json["message"]) == (401, "writeKey: no source has this write key")
+    assert (without.status, without.json["message"][:21]) == (401, "writeKey: is missing;")
+
+
 def test_the_settings_document_names_the_stated_address(redis_server: RedisServer) -> None:
     stated, tls = (
         replies(redis_server, Asked("GET", "/v1/projects/demo/settings", b"", headers), **settings)[0]
@@ -260,6 +284,27 @@ def test_a_pixel_is_an_image_whatever_happens_and_its_event_is_appended(
     assert {reply.headers["cache-control"] for reply in got} == {"no-store"}
     assert accepted(redis_client) == 1
     assert redis_client.hgetall(keys.SOURCES.name) == {b"demo:accepted": b"1", b"demo:rejected": b"1"}
+
+
+def test_a_pixel_of_rudderstack_has_its_event_in_parameters(
+    redis_server: RedisServer, redis_client: redis.Redis
+) -> None:
+    got = replies(
+        redis_server,
+        Asked("GET", "/pixel/v1/track?writeKey=demo&anonymousId=a1&event=Opened"),
+        Asked("GET", "/pixel/v1/track?writeKey=demo&anonymousId=a1"),
+        Asked("GET", "/pixel/v1/track?writeKey=none&anonymousId=a1&event=Opened"),
+        Asked("GET", "/pixel/v1/track"),
+        Asked("POST", "/pixel/v1/track"),
+    )
+
+    assert [(reply.status, reply.body[:6]) for reply in got[:4]] == [(200, b"GIF89a")] * 4
+    assert got[4].status == 405
+    assert redis_client.hgetall(keys.SOURCES.name) == {
+        b"demo:accepted": b"1",
+        b"demo:rejected": b"1",
+        b":unauthorized": b"2",
+    }
 
 
 def test_the_script_of_analytics_js_and_its_bundles_are_served(redis_server: RedisServer, tmp_path: Path) -> None:
