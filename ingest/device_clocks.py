@@ -10,6 +10,7 @@ clock. A request that was sent again with its first `sentAt` is late for another
 - Of an unknown client, a `sentAt` up to MAX_DELAY before the receipt is a late request. An earlier one is an error of
   the clock, such as a wrong zone.
 - An event that is older than its `sentAt` by HISTORY or more is history: its time is not that of the device.
+- An event that is later than its `sentAt` shows two clocks, or a `sentAt` that was never set, such as 1970.
 """
 
 from __future__ import annotations
@@ -69,6 +70,11 @@ def corrected(happened_at: datetime, sent_at: datetime, error: timedelta) -> dat
         return happened_at + timedelta(seconds=floor(error.total_seconds()))
     except OverflowError:
         return happened_at
+
+
+def is_of_one_clock(happened_at: datetime, sent_at: datetime) -> bool:
+    """Whether one clock can have shown both times: an event is sent after it happened."""
+    return happened_at - sent_at <= TOLERANCE
 
 
 def is_future(time: datetime, received_at: datetime) -> bool:

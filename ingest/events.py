@@ -17,7 +17,7 @@ import orjson
 
 from ingest import identities
 from ingest.addresses import with_ip
-from ingest.device_clocks import DeviceClocks, corrected, is_future
+from ingest.device_clocks import DeviceClocks, corrected, is_future, is_of_one_clock
 from ingest.errors import Refusal, invalid
 from ingest.times import canonical, instant, iso
 from mapping import DELETION
@@ -228,7 +228,7 @@ def _set_timestamp(event: JsonObject, reception: Reception, *, has_passed: bool)
         event["timestamp"] = reception.received
         return reception.received_at, "unreadable_times"
     time = own
-    if sent_at is not None and not has_passed:
+    if sent_at is not None and not has_passed and is_of_one_clock(own, sent_at):
         client = event.get("anonymousId") or event.get("userId") or ""
         time = corrected(own, sent_at, reception.clocks.error(client, sent_at, reception.received_at))
     if time > reception.received_at and is_future(time, reception.received_at):
