@@ -20,6 +20,7 @@ _MEMBERS: Final = ("userId", "anonymousId", "previousId", "groupId")
 _EXACT: Final = (*_MEMBERS, "messageId")  # two events whose ids are rounded to one would be taken for repetitions
 _OBJECT_EVENTS: Final = frozenset(("Object Deleted", "Relationship Deleted"))  # `properties` has the id of the object
 _SMALLEST_INEXACT: Final = 2**53
+_NUMBERS: Final = frozenset((int, float))
 
 _ALIAS: Final = "an alias needs both userId and previousId"
 # The ids that an event of a type must have, and what the refusal says of them. Other events need a person only.
@@ -50,8 +51,9 @@ _LAST: Final = frozenset((*_AROUND, *(case(word[-1]) for word in _UNLIKELY if wo
 def check(event: JsonObject, kind: str) -> bool:
     """Check the ids, and replace each number that JavaScript would round by the text of its digits.
 
-    Return whether one of them may be unlikely to identify a person or a group. Raises Refusal (400) for an id that is
-    neither a text nor a finite number, and for a missing one.
+    An empty value of another type, such as `false`, is no id, and is removed. Return whether one of them may be
+    unlikely to identify a person or a group. Raises Refusal (400) for an id that is neither a text nor a finite number,
+    and for a missing one.
     """
     may_be_unlikely = False
     for name in _EXACT:
@@ -59,9 +61,11 @@ def check(event: JsonObject, kind: str) -> bool:
             continue
         value = event[name]
         if type(value) is not str:
-            if value is not None:
+            if value or type(value) in _NUMBERS:
                 event[name] = _checked(name, value)
                 may_be_unlikely = True
+            elif value is not None:
+                del event[name]
         elif value and value[-1] in _LAST:
             may_be_unlikely = True
     if kind in _REQUIRED:

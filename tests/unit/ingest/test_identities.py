@@ -21,6 +21,19 @@ def test_an_id_is_a_text_or_a_number(name: str, value: Any) -> None:
     assert refused.value.field == name
 
 
+@pytest.mark.parametrize("value", [False, [], {}])
+@pytest.mark.parametrize("name", ["userId", "anonymousId", "previousId", "groupId", "messageId"])
+def test_an_empty_value_of_another_type_is_no_id(name: str, value: Any) -> None:
+    event = {"userId": "1", "anonymousId": "a"} | {name: value}
+    others = {other: text for other, text in event.items() if other != name}
+
+    check(event, "track")
+
+    assert event == others
+    with pytest.raises(Refusal, match="userId: is missing; an event needs"):
+        check({"userId": value, "anonymousId": value}, "track")
+
+
 @pytest.mark.parametrize(
     ("number", "stored"),
     [
