@@ -78,7 +78,7 @@ class Ingest:
             began = time.perf_counter()
             response = await self._answer(scope, receive)
             INGEST_DURATION.add([time.perf_counter() - began], str(response.status))
-            await responses.write(send, response)
+            await responses.write(send, response, _origin(scope))
 
     async def _lifespan(self, receive: bodies.Receive, send: Send) -> None:
         await receive()
@@ -323,6 +323,13 @@ async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
 
 def _header(scope: Scope, name: bytes) -> str:
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+def _origin(scope: Scope) -> bytes:
+    """Return the page that sends events. What a page loads is the same for all, and a cache may keep it."""
+    if scope["method"] in _READING:
+        return b""
+    return _header(scope, b"origin").encode("latin-1")
 
 
 def _named_key(scope: Scope) -> str:

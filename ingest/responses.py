@@ -15,10 +15,9 @@ from mapping.envelope import JsonObject
 Header = tuple[bytes, bytes]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
-_CORS: Final[tuple[Header, ...]] = (
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"retry-after"),
-)
+_READABLE: Final = (b"access-control-expose-headers", b"retry-after")
+_ANY_ORIGIN: Final = (b"access-control-allow-origin", b"*")
+_WITH_COOKIES: Final = ((b"access-control-allow-credentials", b"true"), (b"vary", b"origin"))
 _USUAL_HEADERS = "authorization, content-type, content-encoding"
 # The smallest GIF: one transparent pixel.
 _PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
@@ -69,20 +68,28 @@ def preflight(asked: str) -> Response:
     return Response(204, headers=allowed)
 
 
-def headers(response: Response) -> list[Header]:
-    """Return all headers of the response."""
+def headers(response: Response, origin: bytes = b"") -> list[Header]:
+    """Return all headers of the response.
+
+    `origin` is the page that sent the request, empty when the response is for all pages. The page may send cookies with
+    its events, as analytics.js does with `credentials`. Nothing here reads them. A browser lets no page do so that is
+    not named.
+    """
+    allowed = ((b"access-control-allow-origin", origin), *_WITH_COOKIES) if origin else (_ANY_ORIGIN,)
     return [
         (b"content-type", response.content_type),
         (b"content-length", b"%d" % len(response.body)),
-        *_CORS,
+        *allowed,
+        _READABLE,
         *response.headers,
     ]
 
 
-async def write(send: Send, response: Response) -> None:
-    """Send the response to the client."""
+async def write(send: Send, response: Response, origin: bytes) -> None:
+    """Send the response to the client; `origin`: see `headers`."""
     try:
-        await send({"type": "http.response.start", "status": response.status, "headers": headers(response)})
+        start = {"type": "http.response.start", "status": response.status, "headers": headers(response, origin)}
+        await send(start)
         await send({"type": "http.response.body", "body": response.body})
     except RuntimeError:
         # uvloop does not write to a connection that the client has reset. The server is told of it in the next turn of

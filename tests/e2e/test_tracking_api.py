@@ -79,7 +79,7 @@ def test_a_beacon_of_a_browser_is_plain_text_with_the_write_key_in_the_body(inge
         ingest, "/v1/t", content=body, headers={"Content-Type": "text/plain", "Origin": "https://shop.example"}
     )
 
-    assert response.headers["access-control-allow-origin"] == "*"
+    assert response.headers["access-control-allow-origin"] == "https://shop.example"
     (event,) = appended(ingest)
     assert "writeKey" not in event
 
@@ -110,7 +110,7 @@ def test_a_page_of_another_origin_may_send_events(ingest: Pipeline) -> None:
 
     response = ingest.http.options(f"{ingest.ingest_url}/v1/t", headers=headers)
 
-    assert (response.status_code, response.headers["access-control-allow-origin"]) == (204, "*")
+    assert (response.status_code, response.headers["access-control-allow-origin"]) == (204, "https://shop.example")
     assert "POST" in response.headers["access-control-allow-methods"]
     assert {"authorization", "content-type"} <= set(response.headers["access-control-allow-headers"].split(", "))
 

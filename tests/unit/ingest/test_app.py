@@ -120,6 +120,28 @@ def test_a_page_of_every_origin_may_read_every_response_and_its_time_to_retry(
     assert reply.headers["access-control-expose-headers"] == "retry-after"
 
 
+def test_a_page_may_send_cookies_with_its_events(redis_server: RedisServer) -> None:
+    """As analytics.js does with `credentials`. A browser then takes no `*` for an answer."""
+    origin = {"Origin": "https://shop.example"}
+    asked = origin | {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "authorization"}
+
+    preflight, accepted, refused, settings = replies(
+        redis_server,
+        Asked("OPTIONS", "/v1/t", b"", asked),
+        Asked("POST", "/v1/t", BODY, origin | {"Cookie": "session=1"}),
+        Asked("POST", "/v1/t", b"{}", origin),
+        Asked("GET", "/v1/projects/demo/settings", b"", origin),
+    )
+
+    assert [reply.status for reply in (preflight, accepted, refused)] == [204, 200, 401]
+    for reply in (preflight, accepted, refused):
+        assert reply.headers["access-control-allow-origin"] == "https://shop.example"
+        assert reply.headers["access-control-allow-credentials"] == "true"
+        assert reply.headers["access-control-expose-headers"] == "retry-after"
+        assert reply.headers["vary"] == "origin"
+    assert settings.headers["access-control-allow-origin"] == "*"  # a cache may keep it for all pages
+
+
 def test_a_refusal_has_a_code_and_a_message_at_the_top_beside_the_error(redis_server: RedisServer) -> None:
     wrong, broken, batch = replies(
         redis_server,
