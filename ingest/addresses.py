@@ -14,7 +14,7 @@ from mapping.envelope import JsonObject
 
 # In `context.library.name`, of the libraries for browsers and phones by Segment, RudderStack, Customer.io and Jitsu.
 _DEVICE_LIBRARY = re.compile(
-    r"analytics\.js|javascript|browser|jitsu/js|react-?native|flutter|\b(?:ios|android|swift|kotlin|unity|xamarin)\b",
+    r"analytics\.js|javascript|browser|jitsu/js|react-?native|flutter|\b(?:ios|android|swift|kotlin|unity|xamarin|amp)\b",
     re.IGNORECASE,
 )
 

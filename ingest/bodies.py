@@ -77,7 +77,7 @@ def parsed(body: bytes) -> Any:
     half of a surrogate pair becomes U+FFFD. NUL bytes around the body are ignored. Of a batch that is not JSON the
     events are read one by one, and those that are not JSON are `partial_json.Unreadable`.
     """
-    body = body.removeprefix(_BYTE_ORDER_MARK)
+    received, body = body, body.removeprefix(_BYTE_ORDER_MARK)
     if _MAY_BE_NO_TEXT.search(body) and _MAY_BE_LONG_IDENTITY.search(body):
         body = _LONG_IDENTITY.sub(_with_digits, body)
     try:
@@ -92,7 +92,15 @@ def parsed(body: bytes) -> Any:
     try:
         return partial_json.read(body)
     except ValueError:
-        raise Refusal(400, f"the body is not JSON: {fault}") from None
+        raise Refusal(400, _described(received, fault)) from None
+
+
+def _described(body: bytes, fault: orjson.JSONDecodeError) -> str:
+    try:
+        body.decode()
+    except UnicodeDecodeError as broken:
+        return f"the body is not JSON: it is not UTF-8: byte {broken.start} is {body[broken.start]:#04x}"
+    return f"the body is not JSON: {fault}"
 
 
 def _with_digits(identity: re.Match[bytes]) -> bytes:

@@ -14,6 +14,7 @@ from ingest.addresses import with_ip
     [
         *("analytics.js", "analytics-ios", "analytics-android", "@segment/analytics-react-native"),
         *("analytics-swift", "analytics-kotlin", "RudderLabs JavaScript SDK", "rudder-ios-library", "@jitsu/js"),
+        "Rudderstack AMP SDK",
     ],
 )
 def test_a_library_for_devices_gets_the_address_of_the_connection(library: str) -> None:

@@ -180,6 +180,21 @@ def test_a_body_of_which_nothing_can_be_kept_is_refused_with_the_place_of_the_er
     assert refused.value.status == 400
 
 
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (b'{"event":"caf\xe9"}', "byte 13 is 0xe9"),
+        (b'\xef\xbb\xbf {"event":"caf\xe9"}', "byte 17 is 0xe9"),
+        ('{"event":"x"}'.encode("utf-16"), "byte 0 is 0xff"),
+    ],
+)
+def test_a_body_that_is_not_utf_8_is_refused_with_the_byte(body: bytes, named: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        parsed(body)
+
+    assert (refused.value.status, refused.value.message) == (400, f"the body is not JSON: it is not UTF-8: {named}")
+
+
 def test_the_events_of_a_broken_array_are_read_one_by_one() -> None:
     good, broken = parsed(b" [" + GOOD + b", NaN]")
 
