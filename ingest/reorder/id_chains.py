@@ -13,7 +13,10 @@ from typing import Final, NamedTuple
 UNCHAINED: Final = 5_000
 """The position of a request that is in no chain, of four digits."""
 
-_Times = tuple[str, tuple[int, int, int]]  # with the source
+Tie = tuple[int, int]
+"""When a request counts as sent (Unix ms), and its position among those that were sent then."""
+
+_Times = tuple[str, tuple[int, int]]  # with the source
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$")
 _BYTES: Final = 16
@@ -23,7 +26,7 @@ _MOST_REQUESTS: Final = 10_000
 
 
 class _Request(NamedTuple):
-    position: int
+    tie: Tie
     first_id: str
     last_id: str
 
@@ -35,26 +38,28 @@ class IdChains:
         self._recent: dict[_Times, tuple[_Request, ...]] = {}
         self._older: dict[_Times, tuple[_Request, ...]] = {}
 
-    def position(self, source: str, times: tuple[int, int, int], first_id: str, last_id: str) -> int:
-        """Return the position of a request among those of the source with equal times.
+    def tie(self, source: str, times: tuple[int, int], sent_at_ms: int, first_id: str, last_id: str) -> Tie:
+        """Return what orders a request among those of the source with equal times.
 
-        It is next to that of the request before or behind it in their chain, where that was received earlier. `times`
-        are the first, the last and that of sending; the ids are those of the first and the last event.
+        It counts as sent together with the request before or behind it in their chain, where that was received earlier,
+        and is next to it: a client sends a request again with a later `sentAt`. `times` are the first and the last; the
+        ids are those of the first and the last event.
         """
         key = source, times
         ties = self._recent.get(key) or self._older.get(key, ())
-        position = next((found for each in ties if (found := _next_to(each, first_id, last_id))), UNCHAINED)
+        tie = next((found for each in ties if (found := _next_to(each, first_id, last_id))), (sent_at_ms, UNCHAINED))
         if len(ties) < _MOST_TIES:
-            self._recent[key] = (*ties, _Request(position, first_id, last_id))
+            self._recent[key] = (*ties, _Request(tie, first_id, last_id))
         if len(self._recent) >= _MOST_REQUESTS:
             self._recent, self._older = {}, self._recent
-        return position
+        return tie
 
 
-def _next_to(other: _Request, first_id: str, last_id: str) -> int | None:
+def _next_to(other: _Request, first_id: str, last_id: str) -> Tie | None:
+    sent_at_ms, position = other.tie
     if _is_next(other.last_id, first_id):
-        return other.position + 1
-    return other.position - 1 if _is_next(last_id, other.first_id) else None
+        return sent_at_ms, position + 1
+    return (sent_at_ms, position - 1) if _is_next(last_id, other.first_id) else None
 
 
 def _is_next(message_id: str, later_id: str) -> bool:

@@ -61,9 +61,8 @@ class Ranks:
 
     def _tie(self, source: str, events: Sequence[JsonObject], times: Sequence[int]) -> bytes:
         sent_at_ms = min(max(milliseconds(events[0].get("sentAt")) or 0, 0), _LAST_MS)
-        compared = times[0], times[-1], sent_at_ms
-        first_id, last_id = str(events[0]["messageId"]), str(events[-1]["messageId"])
-        return records.tie(*compared, self._chains.position(source, compared, first_id, last_id))
+        compared, ids = (times[0], times[-1]), (str(events[0]["messageId"]), str(events[-1]["messageId"]))
+        return records.tie(*compared, *self._chains.tie(source, compared, sent_at_ms, *ids))
 
     def _believed_ms(
         self, source: str, events: Sequence[JsonObject], happened_at: Sequence[datetime], received_at_ms: int

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 
 from ingest.reorder.id_chains import UNCHAINED, IdChains
 
-TIMES = (1, 2, 3)
+TIMES = (1, 2)
 
 
 def row_of_ids(count: int, shift: int, source: int = 1) -> list[str]:
@@ -21,23 +23,47 @@ def row_of_ids(count: int, shift: int, source: int = 1) -> list[str]:
     return ids
 
 
+def ties(sent_at_ms: tuple[int, ...], arrival: tuple[int, ...], shift: int = 2) -> list[tuple[int, int]]:
+    """Return the ties of three requests of one chain, in the order in which they were made. `arrival` has theirs."""
+    ids, chains = row_of_ids(9, shift), IdChains()
+    found = {at: chains.tie("web", TIMES, sent_at_ms[at], ids[3 * at], ids[3 * at + 2]) for at in arrival}
+    return [found[at] for at in sorted(found)]
+
+
 @pytest.mark.parametrize("shift", [1, 2])
 @pytest.mark.parametrize("arrival", [(0, 1), (1, 0)])
-def test_two_requests_are_in_the_order_in_which_they_were_made(shift: int, arrival: tuple[int, ...]) -> None:
-    ids, chains = row_of_ids(6, shift), IdChains()
-    requests = [(ids[0], ids[2]), (ids[3], ids[5])]
+@pytest.mark.parametrize("sent_at_ms", [(3, 3, 3), (3, 4, 5), (9, 4, 5)])
+def test_two_requests_are_in_the_order_in_which_they_were_made(
+    shift: int, arrival: tuple[int, ...], sent_at_ms: tuple[int, ...]
+) -> None:
+    """Whenever they were sent: a client sends a request again with a later `sentAt`."""
+    first, second = ties(sent_at_ms, arrival, shift)
 
-    positions = {number: chains.position("web", TIMES, *requests[number]) for number in arrival}
-
-    assert positions[0] < positions[1]
+    assert first < second
 
 
-def test_requests_in_no_chain_keep_the_order_of_acceptance() -> None:
+@pytest.mark.parametrize("arrival", list(permutations(range(3))))
+def test_requests_that_were_sent_one_after_the_other_are_in_this_order_whatever_arrives_first(
+    arrival: tuple[int, ...],
+) -> None:
+    first, second, third = ties((3, 4, 5), arrival)
+
+    assert first < second < third
+
+
+@pytest.mark.parametrize("arrival", [(1, 2, 0), (2, 1, 0), (1, 0, 2)])
+def test_a_request_that_is_sent_again_goes_before_the_one_that_was_made_after_it(arrival: tuple[int, ...]) -> None:
+    first, second, third = ties((9, 4, 5), arrival)
+
+    assert first < second < third
+
+
+def test_requests_in_no_chain_go_by_when_they_were_sent() -> None:
     chains = IdChains()
     ids = row_of_ids(2, 2)
 
-    assert chains.position("web", TIMES, ids[0], ids[0]) == UNCHAINED
-    assert chains.position("web", TIMES, *row_of_ids(2, 2, source=77)) == UNCHAINED
-    assert chains.position("web", TIMES, "m-1", "m-2") == UNCHAINED
-    assert chains.position("web", (1, 2, 4), ids[1], ids[1]) == UNCHAINED
-    assert chains.position("other", TIMES, ids[1], ids[1]) == UNCHAINED
+    assert chains.tie("web", TIMES, 3, ids[0], ids[0]) == (3, UNCHAINED)
+    assert chains.tie("web", TIMES, 2, *row_of_ids(2, 2, source=77)) == (2, UNCHAINED)
+    assert chains.tie("web", TIMES, 3, "m-1", "m-2") == (3, UNCHAINED)
+    assert chains.tie("web", (1, 4), 3, ids[1], ids[1]) == (3, UNCHAINED)
+    assert chains.tie("other", TIMES, 3, ids[1], ids[1]) == (3, UNCHAINED)
