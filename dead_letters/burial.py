@@ -48,7 +48,7 @@ class Results:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedEvent:
-    """An event that is buried, and why, when and by whom."""
+    """An event that is buried: why, when, and by which worker."""
 
     event: lanes.ClaimedEvent
     results: Results
