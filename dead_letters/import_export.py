@@ -96,11 +96,6 @@ def spooled(stream: IO[bytes]) -> Iterator[Path]:
         yield Path(copy.name)
 
 
-def import_lines(queue: lanes.Queue, destination: mapping.Destination, lines: Lines, now_ms: int) -> tuple[int, int]:
-    """Add the dead letters of the lines to one destination, see `import_to`."""
-    return import_to([(queue, destination)], lines, now_ms)
-
-
 def import_to(targets: Sequence[Target], lines: Lines, now_ms: int) -> tuple[int, int]:
     """Add the dead letters of the lines. Return how many were added, and how many existed already.
 

@@ -14,6 +14,7 @@ from lanes.append import EVENTS_PER_CLAIM, listed, logger
 from lanes.queue import Queue
 from lanes.scripts import Argument, run
 
+MOST_REAPED: Final = 100  # claims of one call of `reap`
 _SENT: Final[Mapping[int, str]] = MappingProxyType({})
 
 
@@ -222,7 +223,7 @@ def extend(queue: Queue, claim_id: str, *, lease_ms: int) -> bool:
     return bool(run(queue, "extend", (claim_id, lease_ms)))
 
 
-def reap(queue: Queue, *, max_claims: int = 100) -> Reaped:
-    """Return the events of expired leases to their lanes; idempotent."""
-    events, wake = run(queue, "reap", (max_claims,))
+def reap(queue: Queue) -> Reaped:
+    """Return the events of expired claims to their lanes, of at most MOST_REAPED claims; idempotent."""
+    events, wake = run(queue, "reap", (MOST_REAPED,))
     return Reaped(events, wake == 1)

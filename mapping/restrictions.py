@@ -27,7 +27,7 @@ class Restrictions:
     deletion request, `DELETION`, runs no subscription.
     """
 
-    def __init__(self, destinations: Iterable[Destination], allowed: Collection[str] = ()) -> None:
+    def __init__(self, destinations: Iterable[Destination], allowed: Collection[str]) -> None:
         self._allowed = frozenset(allowed)
         self._destinations = tuple(each for each in destinations if any(self._restricted(each.subscriptions)))
         restricted = [found for each in self._destinations for found in self._restricted(each.subscriptions)]

@@ -24,7 +24,7 @@ _REQUESTS_PER_S: Final = 10  # at least, so that a low rate is no series of burs
 _SAVED_EVERY_S: Final = 1.0
 
 
-def batches(events: Iterable[Event], most: int = BATCH_EVENTS) -> Iterator[list[Event]]:
+def batches(events: Iterable[Event], most: int) -> Iterator[list[Event]]:
     """Yield the events of each request: at most `most` of them, and at most BATCH_BYTES."""
     batch: list[Event] = []
     size = 0

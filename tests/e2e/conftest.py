@@ -40,13 +40,11 @@ def segue(
     *arguments: str,
     environment: dict[str, str],
     given: str = "",
-    working_directory: Path | None = None,
     stdout: Any = subprocess.PIPE,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with `given` on its stdin."""
     return subprocess.run(
         [sys.executable, "-P", "-m", "console.cli", *arguments],
-        cwd=working_directory,
         env=environment,
         input=given,
         stdout=stdout,

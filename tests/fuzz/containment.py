@@ -268,7 +268,7 @@ def _check_exports(runtime: Runtime, report: Report) -> None:
     queue = runtime.queues[QUEUE]
     lines = [line for _, line in record.lines(QUEUE, query.matching(queue, Filter()))]
     report.check(len(lines) == sum(report.dead.values()), f"{len(lines)} dead letters are exported")
-    imported = import_export.import_lines(queue, runtime.destinations[QUEUE], lambda: iter(lines[:1000]), 1)
+    imported = import_export.import_to([(queue, runtime.destinations[QUEUE])], lambda: iter(lines[:1000]), 1)
     report.check(imported == (0, len(lines[:1000])), f"imported: {imported}")
 
 

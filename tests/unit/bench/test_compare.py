@@ -10,7 +10,6 @@ import pytest
 
 from bench import compare
 
-MODULE = "bench/__init__.py"
 BENCHMARK = """
 import json, os, pathlib, sys
 log = pathlib.Path({log!r})

@@ -30,7 +30,7 @@ def imported(client: redis.Redis, *lines: dict[str, object]) -> tuple[int, int]:
     def texts() -> Iterator[bytes]:
         yield from map(json_of, lines)
 
-    return import_export.import_lines(queue_of(client, "journeys"), DESTINATION, texts, NOW_MS)
+    return import_export.import_to([(queue_of(client, "journeys"), DESTINATION)], texts, NOW_MS)
 
 
 def test_an_imported_dead_letter_has_what_its_line_has(client: redis.Redis) -> None:
@@ -87,7 +87,7 @@ def test_a_line_of_more_levels_than_an_event_can_have_is_refused_with_its_number
     good = json_of({"source": "web", "event": {"userId": "al"}, "failure": FAILURE})
 
     with pytest.raises(import_export.ImportRefused, match=rf"line 2 {text}.*; nothing was imported"):
-        import_export.import_lines(queue_of(client, "journeys"), DESTINATION, lambda: iter([good, line]), NOW_MS)
+        import_export.import_to([(queue_of(client, "journeys"), DESTINATION)], lambda: iter([good, line]), NOW_MS)
 
     assert list(query.matching(queue_of(client, "journeys"), Filter())) == []
 

@@ -10,8 +10,6 @@ import pytest
 from ingest.errors import Refusal
 from tests.unit.ingest.access.test_permissions import NOW, TRACK, calls, sign
 
-ARRAY = orjson.dumps([TRACK, TRACK])
-
 
 def status(body: Any, signature: str, **keys: Any) -> int:
     try:
