@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
-
-import orjson
 
 from lanes import fates
 from mapping import Translation
 from mapping.envelope import source_of
 
 MERGED_ALREADY: Final = "merged already"
-_WITH_ITEMS = (fates.SENT[: fates.SENT.index(",")], fates.name("shadowed")[: fates.name("shadowed").index(",")])
+_WITH_ITEMS: Final = frozenset({"sent", "shadowed"})
 
 
 def mapped(source: str, translation: Translation) -> str:
@@ -24,13 +21,6 @@ def mapped(source: str, translation: Translation) -> str:
     return fates.name("unmatched", source, ", ".join(translation.not_applicable))
 
 
-@lru_cache(maxsize=1000)
-def fate_and_reason(counted_as: str) -> tuple[str, str]:
-    """Return the fate and the reason in a name of `lanes.fates`."""
-    fate, _, reason = orjson.loads(counted_as)
-    return fate, reason
-
-
 def shadowed(source: str, reason: str = "") -> str:
     """Return the fate of a shadow event with operations. `reason`: why it would become a dead letter, if it would."""
     return fates.name("shadowed", source, reason)
@@ -38,7 +28,7 @@ def shadowed(source: str, reason: str = "") -> str:
 
 def has_items(counted_as: str) -> bool:
     """Whether this is the name of the fate of an event whose operations all count as delivered."""
-    return counted_as.startswith(_WITH_ITEMS)
+    return fates.parts(counted_as)[0] in _WITH_ITEMS
 
 
 def nothing_left(source: str, *, late: bool) -> str:

@@ -19,13 +19,12 @@ import orjson
 from redis.exceptions import OutOfMemoryError
 
 import lanes
-from delivery import fates
 from delivery.batching import Request
 from delivery.outcomes import Outcome, Send
 from delivery.recording import entries, ledger
 from delivery.recording.entries import Entry, LoggedItem, Packer, StoredItem, now_ms
 from delivery.scripts import run
-from lanes import Queue, keys
+from lanes import Queue, fates, keys
 from logs import events as log
 from logs.causes import cause
 from mapping.envelope import JsonObject
@@ -110,8 +109,8 @@ class Recorder:
 
     def decide(self, sequence: int, message_id: str, counted_as: str, text: str | None = None) -> None:
         """Keep the decision about an event for which nothing is sent, or that becomes a dead letter. `message_id`:
-        SOURCE:MESSAGE ID; `counted_as`: of `delivery.fates`; `text`: what the reason says in detail."""
-        fate, reason = fates.fate_and_reason(counted_as)
+        SOURCE:MESSAGE ID; `counted_as`: of `lanes.fates`; `text`: what the reason says in detail."""
+        fate, _, reason = fates.parts(counted_as)
         self._decisions.append((self._events[sequence], message_id, entries.columns(reason, text or "", fate)))
 
     def write(self) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
 import lanes
 from ingest.errors import Refusal
+from lanes import fates
 from lanes.taps.tap import Tap, now_ms
 from mapping.envelope import SAFE_LEVELS, encoded, has_more_levels
 
@@ -36,7 +35,7 @@ class IngestTap(Tap):
 
     def _copy(self, destination: str, event: lanes.NewEvent, result: str, sequence: int | None) -> None:
         facts = {"at_ms": now_ms(), "destination": destination, "sequence": sequence, "fate": result}
-        source = orjson.loads(event.counted_as)[1]
+        _, source, _ = fates.parts(event.counted_as)
         self.add({**facts, "source": source, "reason": "", "text": None}, event.body)
 
 

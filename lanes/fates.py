@@ -43,6 +43,13 @@ def name(fate: str, source: str = "", reason: str = "") -> str:
     return orjson.dumps((fate, source.encode("utf-8", "replace").decode(), cut(reason))).decode()
 
 
+@lru_cache(maxsize=1000)
+def parts(name: str) -> tuple[str, str, str]:
+    """Return the fate, the source and the reason in the name of a count."""
+    fate, source, reason = orjson.loads(name)
+    return fate, source, reason
+
+
 def cut(reason: str) -> str:
     """Return a reason as counts have it."""
     return reason if len(reason) <= _LONGEST_REASON else f"{reason[: _LONGEST_REASON - 1]}…"

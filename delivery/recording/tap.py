@@ -12,6 +12,7 @@ import lanes
 from delivery.batching import Item, Request
 from delivery.outcomes import Delivered, Outcome, Send, Split
 from delivery.recording.entries import OUTCOMES
+from lanes import fates
 from lanes.taps.tap import Tap, now_ms
 from mapping.envelope import source_of
 
@@ -67,10 +68,12 @@ class ClaimTap:
         """Copy the chosen ones of these events. `delivered` has the name of the fate by sequence; `lost` are those that
         another claim has."""
         for sequence in self._events.keys() & delivered.keys():
-            self._copy(sequence, *_fate(delivered[sequence]), lost=lost)
+            fate, _, reason = fates.parts(delivered[sequence])
+            self._copy(sequence, fate, reason, lost=lost)
         for burial in buried:
             text = orjson.loads(burial.failure).get("message") if burial.sequence in self._events else None
-            self._copy(burial.sequence, *_fate(burial.counted_as), text=text, lost=lost)
+            fate, _, reason = fates.parts(burial.counted_as)
+            self._copy(burial.sequence, fate, reason, text=text, lost=lost)
         for release in released:
             reasons = [sent.reason for sent in self._sent.get(release.sequence, ()) if sent.reason]
             self._copy(release.sequence, "released", "", text=reasons[-1] if reasons else None, lost=lost)
@@ -94,9 +97,3 @@ class ClaimTap:
             event.body,
             b"[%b]" % b",".join([each.item.data for each in sent]) if sent else b"",
         )
-
-
-def _fate(counted_as: str) -> tuple[str, str]:
-    """Return the fate and the reason of a name of `lanes.fates`."""
-    fate, _, reason = orjson.loads(counted_as)
-    return fate, reason
