@@ -6,7 +6,7 @@ from typing import Final
 
 from lanes import fates
 from mapping import Translation
-from mapping.envelope import source_of
+from mapping.envelope import readable_source
 
 MERGED_ALREADY: Final = "merged already"
 _WITH_ITEMS: Final = frozenset({"sent", "shadowed"})
@@ -40,7 +40,4 @@ def nothing_left(source: str, *, late: bool) -> str:
 
 def buried(body: bytes, reason: str) -> str:
     """Return the fate of an event that becomes a dead letter. A body that cannot be read names no source."""
-    try:
-        return fates.name("dead", source_of(body), reason)
-    except Exception:
-        return fates.name("dead", "", reason)
+    return fates.name("dead", readable_source(body), reason)

@@ -155,6 +155,23 @@ def source_of(body: bytes) -> str:
     return str(orjson.loads(head[1])) if head else unpack(body).source
 
 
+def readable_source(body: bytes) -> str:
+    """Return what `source_of` does; an empty text for bytes that cannot be read. Never raises."""
+    try:
+        return source_of(body)
+    except Exception:
+        return ""
+
+
 def message_key(source: str, event: JsonObject) -> str:
     """Return the key for deduplication: the message id, which is unique within its source."""
     return f"{source}:{event.get('messageId')}"
+
+
+def readable_message_key(body: bytes) -> str:
+    """Return the message key of the event that `pack` was given; `:` for bytes that cannot be read. Never raises."""
+    try:
+        source, event, _ = unpack(body)
+        return message_key(source, event)
+    except Exception:
+        return ":"

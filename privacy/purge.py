@@ -28,7 +28,7 @@ from delivery.recording import discarded
 from lanes import fates, keys
 from lanes.taps import streams
 from logs import events as log
-from mapping.envelope import JsonObject, encoded, message_key, pack, source_of, unpack
+from mapping.envelope import JsonObject, encoded, message_key, pack, readable_source, unpack
 from series import recent_events
 
 _LOCK_S = 5.0
@@ -168,7 +168,7 @@ def erase_queued(
         before = min(removed.before or last + 1, last + 1)
 
     def counted_as(body: bytes) -> str:
-        return fates.name(fate, _source_of(body), reason)
+        return fates.name(fate, readable_source(body), reason)
 
     erased = lanes.erase(context.queue, removed.digests, before=before, spared=spared, counted_as=counted_as)
     removed.claimed = erased.claimed
@@ -179,13 +179,6 @@ def erase_queued(
         if event.body:
             removed.counts["dead_letters" if event.how == "dead_letter" else "events"] += 1
             removed.collect(event.body, context.destination)
-
-
-def _source_of(body: bytes) -> str:
-    try:
-        return source_of(body)
-    except Exception:
-        return ""  # it cannot be read, and is erased all the same
 
 
 def removal(context: ErasureContext, person: mapping.Person, tied: lanes.Tied, before: int | None) -> Removed:

@@ -36,7 +36,7 @@ from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, 
 from delivery.prepare import NO_TRUST, Prepared, Trust, address, isolated, prepare
 from delivery.recording.tap import ClaimTap
 from logs import events as log
-from mapping.envelope import TooDeep, message_key, unpack
+from mapping.envelope import TooDeep, readable_message_key, unpack
 from privacy import erasure, receipts
 from privacy.purge import ErasureContext
 
@@ -152,7 +152,7 @@ class Settlement:
         counted_as = fates.buried(event.body, reason.value)
         self._buried.append(lanes.Burial(event.sequence, failure, blocks, counted_as))
         if self._context.decisions:
-            self._context.decisions.decide(event.sequence, _message_key(event), counted_as, text)
+            self._context.decisions.decide(event.sequence, readable_message_key(event.body), counted_as, text)
         self._lines.append({"sequence": event.sequence, "reason": reason.value, **line})
         if blocks:
             self.blocked.block(event)
@@ -508,14 +508,6 @@ def _line(event: lanes.ClaimedEvent, faults: Sequence[dict[str, Any]] | None) ->
     first, response = faults[0], faults[0].get("response") or {}
     found = {"subscription": first.get("subscription"), "action": first.get("action"), "status": response.get("status")}
     return line | found
-
-
-def _message_key(event: lanes.ClaimedEvent) -> str:
-    """Return SOURCE:MESSAGE ID, `:` for an event that cannot be read."""
-    try:
-        return message_key(*unpack(event.body)[:2])
-    except Exception:
-        return ":"
 
 
 def _message_id(event: lanes.ClaimedEvent) -> str | None:

@@ -12,7 +12,7 @@ from console.output import utc
 from delivery import log as delivery_log
 from lanes import keys, records
 from lanes.audit import HOUR_S
-from mapping.envelope import message_key, source_of, unpack
+from mapping.envelope import message_key, readable_source, unpack
 
 if TYPE_CHECKING:
     from ledger.rows import Row
@@ -67,14 +67,7 @@ def _open_by_source(queue: lanes.Queue, hour: int) -> Counter[str]:
             accepted_at_ms, _, body = records.read_record(record)
             if accepted_at_ms // (1000 * HOUR_S) == hour:
                 found[name] = body
-    return Counter(map(_source, found.values()))
-
-
-def _source(body: bytes) -> str:
-    try:
-        return source_of(body)
-    except Exception:
-        return ""
+    return Counter(map(readable_source, found.values()))
 
 
 def _missing(queue: lanes.Queue, result: lanes.Audit, last_of: LastOf) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from console.output import counted
 from console.session import Session
 from dead_letters import record
 from lanes import fates
-from mapping.envelope import message_key, pack, source_of, unpack
+from mapping.envelope import message_key, pack, readable_source, unpack
 
 
 def warnings(session: Session) -> Iterator[str]:
@@ -52,7 +52,7 @@ def move(queue: lanes.Queue, target: lanes.Queue, destination: mapping.Destinati
     """
 
     def fate_of(body: bytes) -> str:
-        return _fate("moved", body, f"to {target.name}")
+        return fates.name("moved", readable_source(body), f"to {target.name}")
 
     with lanes.draining(queue, fate_of, target) as lock:
         dead = lanes.move_dead_letters(
@@ -68,18 +68,11 @@ def discard(queue: lanes.Queue) -> dict[str, int]:
     """Discard everything; return `{"events", "dead_letters"}`."""
 
     def fate_of(body: bytes) -> str:
-        return _fate("dropped", body, "discarded")
+        return fates.name("dropped", readable_source(body), "discarded")
 
     with lanes.draining(queue, fate_of) as lock:
         dead = lanes.discard_dead_letters(lock, queue)
         return {"events": lanes.discard_events(lock, queue, fate_of), "dead_letters": dead}
-
-
-def _fate(fate: str, body: bytes, reason: str) -> str:
-    try:
-        return fates.name(fate, source_of(body), reason)
-    except Exception:  # a body that cannot be read names no source
-        return fates.name(fate, "", reason)
 
 
 def _new_event(event: lanes.ClaimedEvent, target: lanes.Queue, destination: mapping.Destination) -> lanes.NewEvent:

@@ -18,7 +18,7 @@ from delivery.recording.entries import Packer, StoredItem, now_ms
 from lanes import Queue, keys
 from logs import events as log
 from logs.causes import cause
-from mapping.envelope import message_key, unpack
+from mapping.envelope import readable_message_key
 
 _ITEMS: Final = 500  # of an entry
 
@@ -65,10 +65,5 @@ def _packed(packer: Packer, items: Sequence[StoredItem]) -> bytes:
 
 
 def _item(event: QueueEvent, fate: str, reason: str) -> StoredItem:
-    try:
-        source, content, _ = unpack(event.body)
-        message_id = message_key(source, content)
-    except Exception:  # a body that cannot be read has no id, and is discarded all the same
-        message_id = ":"
     event_columns = entries.event_columns(event.sequence, event.accepted_at_ms, event.keys)
-    return event_columns, message_id, entries.columns(reason, "", fate)
+    return event_columns, readable_message_key(event.body), entries.columns(reason, "", fate)

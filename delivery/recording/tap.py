@@ -14,7 +14,7 @@ from delivery.outcomes import Delivered, Outcome, Send, Split
 from delivery.recording.entries import OUTCOMES
 from lanes import fates
 from lanes.taps.tap import Tap, now_ms
-from mapping.envelope import source_of
+from mapping.envelope import readable_source
 
 
 class _Sent(NamedTuple):
@@ -87,7 +87,7 @@ class ClaimTap:
         self._tap.add(
             {
                 **facts,
-                "source": source_of(event.body),
+                "source": readable_source(event.body),
                 "reason": reason,
                 "text": text,
                 "accepted_ms": event.accepted_at_ms,

@@ -17,7 +17,7 @@ from ingest.access.sources import Source
 from ingest.errors import Refusal
 from ingest.events import MAX_EVENT_BYTES
 from lanes import sampling
-from mapping.envelope import source_of
+from mapping.envelope import readable_source
 
 RETRY_AFTER_S: Final = 10
 _SAMPLE: Final = 256
@@ -100,14 +100,7 @@ def _amount(kind: _Kind, entries: Sequence[lanes.NewEvent]) -> int:
 
 
 def _read(bodies: Sequence[bytes]) -> _Sample:
-    return [(_source_of(body), len(body)) for body in bodies]
-
-
-def _source_of(body: bytes) -> str:
-    try:
-        return source_of(body)
-    except Exception:  # one body that cannot be read must not stop the measurement
-        return ""
+    return [(readable_source(body), len(body)) for body in bodies]
 
 
 def _estimated(sample: _Sample, total: int, kind: _Kind) -> _Amounts:

@@ -15,6 +15,8 @@ from mapping.envelope import (
     has_more_levels,
     may_have_more_levels,
     pack,
+    readable_message_key,
+    readable_source,
     source_of,
     unpack,
     unpack_shallow,
@@ -41,6 +43,23 @@ def test_the_source_is_read_without_the_event(source: str) -> None:
     assert source_of(pack(source, EVENT)) == source
     assert source_of(orjson.dumps({"source": source, "event": EVENT})) == source
     assert source_of(orjson.dumps({"event": EVENT | {"source": "event"}, "source": source})) == source
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"neither JSON nor Zstandard", b'{"source": "web"}'])
+def test_bytes_that_cannot_be_read_have_no_message_key(body: bytes) -> None:
+    assert readable_message_key(body) == ":"
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"neither JSON nor Zstandard"])
+def test_bytes_that_cannot_be_read_have_no_source(body: bytes) -> None:
+    assert readable_source(body) == ""
+
+
+def test_bytes_that_can_be_read_have_a_source_and_a_message_key() -> None:
+    body = pack("web", EVENT | {"messageId": "m1"})
+
+    assert readable_source(body) == "web"
+    assert readable_message_key(body) == "web:m1"
 
 
 def test_packed_bytes_name_their_dictionary() -> None:

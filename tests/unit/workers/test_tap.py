@@ -162,3 +162,16 @@ def test_one_event_in_so_many_is_copied_by_its_sequence(runtime: Runtime, tap: T
     deliver(runtime, *[TRACK] * 40)
 
     assert sorted(copy.facts["sequence"] for copy in tap.taken()) == [8, 16, 24, 32, 40]
+
+
+def test_an_event_that_cannot_be_read_becomes_a_dead_letter_and_holds_up_no_other(runtime: Runtime, tap: Tap) -> None:
+    lanes.append(runtime.queues[QUEUE], [lanes.NewEvent(b"neither JSON nor Zstandard", ("id:1",), "web:damaged")])
+
+    deliver(runtime, TRACK)
+
+    stats = lanes.stats(runtime.queues[QUEUE])
+    assert (stats.dead, stats.delivered_total, stats.claimed) == (1, 1, 0)
+    assert [(copy.facts["source"], *fate(copy)[1:3]) for copy in tap.taken()] == [
+        ("web", "sent", ""),
+        ("", "dead", "internal"),
+    ]
