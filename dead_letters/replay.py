@@ -22,6 +22,7 @@ from dead_letters import dry_run, query
 from dead_letters.query import Filter
 from dead_letters.record import DeadLetter
 from lanes import Queue, fates, keys
+from lanes.clock import redis_ms
 from logs import events as log
 
 PAGE = 50
@@ -101,7 +102,7 @@ def begin(queue: Queue, wanted: Filter, *, who: str, per_s: int, mode: Mode = "m
         wanted=wanted,
         mode=mode,
         who=who,
-        started_at_ms=_now_ms(queue),
+        started_at_ms=redis_ms(queue.client),
         per_s=per_s,
         total=total,
         last_sequence=last_sequence,
@@ -288,7 +289,7 @@ def _end(queue: Queue, replay_id: str, state: State) -> None:
     """End a replay or a dry run. Of the people of a dry run their number stays."""
     people = keys.DRY_RUN_PEOPLE.of(queue.name, replay_id)
     count = queue.client.scard(people)
-    fields: dict[Any, Any] = {"state": state, "ended_at_ms": _now_ms(queue)}
+    fields: dict[Any, Any] = {"state": state, "ended_at_ms": redis_ms(queue.client)}
     with queue.client.pipeline(transaction=True) as pipeline:
         if count:
             pipeline.hset(keys.DRY_RUN.of(queue.name, replay_id), "people", str(count))
@@ -312,11 +313,6 @@ def _delete_old(queue: Queue) -> None:
 
 def _names(found: Any) -> list[str]:
     return [name.decode() for name in found]
-
-
-def _now_ms(queue: Queue) -> int:
-    seconds, microseconds = queue.client.time()
-    return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 def _key(queue: Queue, replay_id: str) -> str:

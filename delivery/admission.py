@@ -28,6 +28,7 @@ from delivery.batching import Request
 from delivery.outcomes import NOT_SENT, Outcome, Paused, RetryLater, Send
 from delivery.scripts import run
 from lanes import Queue, keys
+from lanes.clock import reply_ms
 from logs import events as log
 
 FAILURES: Final = 5
@@ -213,9 +214,9 @@ def read(queue: Queue) -> AdmissionState:
     with queue.client.pipeline(transaction=True) as pipeline:
         pipeline.hgetall(keys.ADMISSION.of(queue.name))
         pipeline.time()
-        stored, (seconds, microseconds) = pipeline.execute()
+        stored, reply = pipeline.execute()
     fields = {name.decode(): value.decode("utf-8", "replace") for name, value in stored.items()}
-    now_ms, state = int(seconds) * 1000 + int(microseconds) // 1000, fields.get("state")
+    now_ms, state = reply_ms(reply), fields.get("state")
     return AdmissionState(
         paused=state == "paused",
         breaker="open" if state == "open" else "closed",

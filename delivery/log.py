@@ -22,9 +22,10 @@ import lanes
 from delivery.batching import Request
 from delivery.outcomes import Outcome, Send
 from delivery.recording import entries, ledger
-from delivery.recording.entries import Entry, LoggedItem, Packer, StoredItem, now_ms
+from delivery.recording.entries import Entry, LoggedItem, Packer, StoredItem
 from delivery.scripts import run
 from lanes import Queue, fates, keys
+from lanes.clock import machine_ms
 from logs import events as log
 from logs.causes import cause
 from mapping.envelope import JsonObject
@@ -82,7 +83,7 @@ class Recorder:
     def __init__(self, queue: Queue, claim: lanes.Claim, worker: str) -> None:
         self._queue = queue
         self._worker = worker
-        self._claimed_ms = now_ms()
+        self._claimed_ms = machine_ms()
         self._events = entries.columns_by_sequence(claim.events)
         self._packer = Packer(claim.id)
         self._entries: list[bytes] = []
@@ -93,14 +94,14 @@ class Recorder:
         all the same: the log lacks it."""
 
         def recorded(request: Request) -> list[Outcome]:
-            sent_ms = now_ms()
+            sent_ms = machine_ms()
             outcomes = send(request)
             try:
                 items = [
                     (self._events[item.sequence], item.message_id, entries.outcome_columns(outcome, item.unapplied))
                     for item, outcome in zip(request.items, outcomes, strict=True)
                 ]
-                self._add(request.path, sent_ms, now_ms(), items, [item.data for item in request.items])
+                self._add(request.path, sent_ms, machine_ms(), items, [item.data for item in request.items])
             except Exception as error:
                 log.unhandled("an entry of the delivery log", error, destination=self._queue.name)
             return outcomes
@@ -117,7 +118,7 @@ class Recorder:
         """Write what was kept since the last call to the log; while Redis is full it is lost."""
         if self._decisions:
             try:
-                self._add(None, now_ms(), None, self._decisions, ())
+                self._add(None, machine_ms(), None, self._decisions, ())
             except Exception as error:
                 log.unhandled("decisions for the ledger", error, destination=self._queue.name)
             self._decisions = []

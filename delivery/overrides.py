@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lanes import Queue, keys
+from lanes.clock import redis_ms, reply_ms
 
 _NO_END: Final = 9_999_999_999_999
 _PAUSE: Final = ("pause_until", "pause_at", "pause_by", "pause_why")
@@ -57,7 +58,7 @@ class Overrides:
 
 def pause(queue: Queue, *, by: str, why: str, until_ms: int | None = None) -> None:
     """Pause the destination; a pause that it has is replaced."""
-    _set(queue, _PAUSE, (until_ms or _NO_END, now_ms(queue), by, why))
+    _set(queue, _PAUSE, (until_ms or _NO_END, redis_ms(queue.client), by, why))
 
 
 def resume(queue: Queue) -> bool:
@@ -69,7 +70,7 @@ def resume(queue: Queue) -> bool:
 
 def set_rate(queue: Queue, requests_per_s: float, *, by: str, until_ms: int | None = None) -> None:
     """Let this be the most requests per second of all workers together, in place of the configured rate."""
-    _set(queue, _RATE, (requests_per_s, until_ms or _NO_END, now_ms(queue), by))
+    _set(queue, _RATE, (requests_per_s, until_ms or _NO_END, redis_ms(queue.client), by))
 
 
 def end_rate(queue: Queue) -> bool:
@@ -84,20 +85,14 @@ def read(queue: Queue) -> Overrides:
     with queue.client.pipeline(transaction=True) as pipeline:
         pipeline.hmget(keys.ADMISSION.of(queue.name), [*_PAUSE, *_RATE])
         pipeline.time()
-        stored, (seconds, microseconds) = pipeline.execute()
+        stored, reply = pipeline.execute()
     texts = ["" if value is None else value.decode("utf-8", "replace") for value in stored]
-    now = int(seconds) * 1000 + int(microseconds) // 1000
+    now_ms = reply_ms(reply)
     until, since, by, why, limit, limit_until, limit_since, limit_by = texts
-    pause = Pause(_end(until), int(since), by, why) if until and now < int(until) else None
-    is_set = limit and now < int(limit_until)
+    pause = Pause(_end(until), int(since), by, why) if until and now_ms < int(until) else None
+    is_set = limit and now_ms < int(limit_until)
     rate = Rate(float(limit), _end(limit_until), int(limit_since), limit_by) if is_set else None
     return Overrides(pause, rate)
-
-
-def now_ms(queue: Queue) -> int:
-    """Return the time of Redis' clock."""
-    seconds, microseconds = queue.client.time()
-    return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 def _set(queue: Queue, names: tuple[str, ...], values: tuple[Any, ...]) -> None:

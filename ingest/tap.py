@@ -8,7 +8,8 @@ from typing import Any
 import lanes
 from ingest.errors import Refusal
 from lanes import fates
-from lanes.taps.tap import Tap, now_ms
+from lanes.clock import machine_ms
+from lanes.taps.tap import Tap
 from mapping.envelope import SAFE_LEVELS, encoded, has_more_levels
 
 
@@ -31,10 +32,10 @@ class IngestTap(Tap):
         """Copy a refusal, and the event if only one was refused: any JSON value."""
         if self.can_copy_refusal():
             facts = {"fate": "refused", "source": source, "reason": f"HTTP {refusal.status}", "text": refusal.message}
-            self.add({"at_ms": now_ms(), "destination": None, "sequence": None, **facts}, _json(event))
+            self.add({"at_ms": machine_ms(), "destination": None, "sequence": None, **facts}, _json(event))
 
     def _copy(self, destination: str, event: lanes.NewEvent, result: str, sequence: int | None) -> None:
-        facts = {"at_ms": now_ms(), "destination": destination, "sequence": sequence, "fate": result}
+        facts = {"at_ms": machine_ms(), "destination": destination, "sequence": sequence, "fate": result}
         _, source, _ = fates.parts(event.counted_as)
         self.add({**facts, "source": source, "reason": "", "text": None}, event.body)
 

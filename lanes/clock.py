@@ -1,6 +1,7 @@
-"""The clock of Redis, by which events are due and leases end: it steps when a replica on another machine takes over.
+"""The times of Redis and of this machine, and the clock of Redis, by which events are due and leases end.
 
-A process that follows it compares it with its own clock, which does not step.
+That clock steps when a replica on another machine takes over. A process that follows it compares it with its own clock,
+which does not step.
 """
 
 from __future__ import annotations
@@ -8,8 +9,26 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+import redis
+
 from lanes.queue import Queue
 from lanes.scripts import run
+
+
+def redis_ms(client: redis.Redis) -> int:
+    """Return the time of Redis' clock, Unix milliseconds."""
+    return reply_ms(client.time())
+
+
+def reply_ms(reply: tuple[int, int]) -> int:
+    """Return the reply of the command TIME as Unix milliseconds."""
+    seconds, microseconds = reply
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+def machine_ms() -> int:
+    """Return the time of this machine's clock, Unix milliseconds."""
+    return time.time_ns() // 1_000_000
 
 
 @dataclass(slots=True, kw_only=True)

@@ -16,6 +16,7 @@ import redis
 import redis.asyncio
 
 from lanes import keys
+from lanes.clock import machine_ms, redis_ms
 from lanes.cluster import at
 
 _REQUEST: Final = "request"  # the field of the last request; names of processes contain an @
@@ -47,7 +48,7 @@ class Process:
     def arguments(self) -> tuple[Any, ...]:
         """Return the arguments of EVAL that report the process; the reply is the number of the last request."""
         report = {"configuration": self.configuration, "request": self.request, "fault": self.fault}
-        report["clock_ms"] = time.time_ns() // 1_000_000
+        report["clock_ms"] = machine_ms()
         return _REPORT, 1, keys.CONFIGURATIONS.name, self.name, json.dumps(report)
 
 
@@ -76,8 +77,7 @@ def running(client: redis.Redis, silence_s: float = keys.HEARTBEAT_S) -> list[Pr
 
     A report of the future is older than a step back of the clock.
     """
-    seconds, microseconds = at(client, keys.CONFIGURATIONS.name).time()
-    now_ms = 1000 * seconds + microseconds // 1000
+    now_ms = redis_ms(at(client, keys.CONFIGURATIONS.name))
     fields: dict[bytes, bytes] = client.hgetall(keys.CONFIGURATIONS.name)  # type: ignore[assignment]
     found = []
     for name, value in sorted(fields.items()):

@@ -10,6 +10,7 @@ from typing import Literal, cast
 from lanes import keys, records
 from lanes.append import generation_ms
 from lanes.claims import claimant
+from lanes.clock import redis_ms, reply_ms
 from lanes.inspection import Waiting
 from lanes.queue import Queue
 
@@ -56,8 +57,8 @@ def with_states(queue: Queue, found: Sequence[Waiting]) -> list[ListedEvent]:
         pipeline.smismember(keys.BLOCKING.of(queue.name), names)
         for claim in claims:
             pipeline.smismember(keys.CLAIM.of(queue.name, claim), names)
-        (seconds, microseconds), due, blocking, *owned = pipeline.execute()
-    now_ms = int(seconds) * 1000 + int(microseconds) // 1000
+        reply, due, blocking, *owned = pipeline.execute()
+    now_ms = reply_ms(reply)
     return [
         _listed(
             event,
@@ -93,8 +94,7 @@ def is_remembered(queue: Queue, message_id: str) -> bool:
     """Return whether an event with this message id was accepted within the de-duplication window."""
     known = records.fingerprint(message_id)
     bucket, fingerprint = known[: keys.BUCKET_BYTES], known[keys.BUCKET_BYTES :]
-    seconds, microseconds = queue.client.time()
-    generation = (int(seconds) * 1000 + int(microseconds) // 1000) // generation_ms(queue.dedupe_s)
+    generation = redis_ms(queue.client) // generation_ms(queue.dedupe_s)
     with queue.client.pipeline(transaction=False) as pipeline:
         for back in range(keys.GENERATIONS + 1):
             pipeline.hget(keys.SEEN.of(queue.name, generation - back), bucket)

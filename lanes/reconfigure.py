@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, cast
 from lanes import keys
 from lanes.append import generation_ms
 from lanes.claims import reap
+from lanes.clock import redis_ms
 from lanes.config import QueueError, compare_queue, open_queue, stored_config
 from lanes.keys import Key, escaped
 from lanes.queue import Queue, QueueConfig
@@ -80,7 +81,7 @@ def _check_unused(queue: Queue, stored: QueueConfig, wanted: QueueConfig) -> Non
     if claims:
         stop = "stop ingest and every worker, and wait until the leases end"
         raise QueueInUse(f"queue {queue.name}: {claims:,} claims are open; {stop}")
-    workers = int(queue.client.zcount(keys.WORKERS.name, _now_ms(queue) / 1000 - keys.HEARTBEAT_S, "+inf"))
+    workers = int(queue.client.zcount(keys.WORKERS.name, redis_ms(queue.client) / 1000 - keys.HEARTBEAT_S, "+inf"))
     if workers:
         raise QueueInUse(f"queue {queue.name}: {workers:,} workers are running; stop ingest and every worker")
     if stored.cooldown_ms != wanted.cooldown_ms:
@@ -94,7 +95,7 @@ def _check_unused(queue: Queue, stored: QueueConfig, wanted: QueueConfig) -> Non
 
 def _begin(queue: Queue) -> None:
     """Store what is about to be done: from now on no process opens the queue."""
-    target = {**asdict(queue.config), _BEGAN_AT: _now_ms(queue)}
+    target = {**asdict(queue.config), _BEGAN_AT: redis_ms(queue.client)}
     queue.client.hset(keys.REGROUPING.of(queue.name), mapping=cast(dict[Any, Any], target))
     if queue.client.zcard(keys.CLAIMS.of(queue.name)):  # a worker claimed between the check and this
         queue.client.delete(keys.REGROUPING.of(queue.name))
@@ -188,8 +189,3 @@ def _limit_cooldowns(queue: Queue, cooldown_ms: int) -> None:
             queue.client.hset(name, mapping=cast(dict[Any, Any], shorter))
         else:
             queue.client.hdel(name, *some)
-
-
-def _now_ms(queue: Queue) -> int:
-    seconds, microseconds = queue.client.time()
-    return int(seconds) * 1000 + int(microseconds) // 1000

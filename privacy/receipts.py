@@ -16,7 +16,6 @@ of the Redis key: `join`, `merged`, `deleted`, `identified`, `attribute_clocks`,
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -27,6 +26,7 @@ import orjson
 import mapping
 from delivery.recording import ledger
 from lanes import Queue, keys, suppression
+from lanes.clock import machine_ms
 
 # erase: Segue removes its own data. delete, suppress: Customer.io deletes or suppresses the person first.
 Request = Literal["erase", "delete", "suppress"]
@@ -60,7 +60,7 @@ def id_of(queue: Queue, message_key: str) -> str:
 
 def begin(queue: Queue, receipt_id: str, *, requested_by: str, request: Request, digests: Iterable[bytes]) -> None:
     """Write a new receipt, unless it exists. `digests` are those of the person's ordering keys."""
-    secret, now_ms = suppression.secret(queue), time.time_ns() // 1_000_000
+    secret, now_ms = suppression.secret(queue), machine_ms()
     hashes = " ".join(sorted(suppression.keyed_hash(secret, digest).hex() for digest in digests))
     fields = {
         "at_ms": now_ms,

@@ -35,6 +35,7 @@ from dead_letters import replay as replays
 from dead_letters import retention, spill_files
 from delivery import log as delivery_log
 from lanes import keys
+from lanes.clock import machine_ms
 from lanes.cluster import at
 from lanes.server import checks
 from lanes.server.connect import connect
@@ -101,7 +102,7 @@ def replay(name: str, replay_id: str) -> None:
 def check_retention(name: str) -> None:
     """Unblock what dead letters have blocked for too long, keep dead letters within their bounds, and log an alarm."""
     with _redis_errors_logged(name):
-        queue, delivery, now_ms = runtime().queues[name], runtime().destinations[name].delivery, _now_ms()
+        queue, delivery, now_ms = runtime().queues[name], runtime().destinations[name].delivery, machine_ms()
         spill_dir = runtime().settings.spill_dir
         if retention.unblock_expired(queue, delivery, now_ms):
             wake(name)
@@ -263,10 +264,6 @@ def _is_owned(lock: Lock) -> bool:
         return lock.reacquire()
     except LockNotOwnedError:
         return False
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _heartbeat() -> None:

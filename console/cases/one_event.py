@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from console.errors import CommandError
 from console.output import counted, out, print_error, print_json, print_line
 from console.session import Session
 from delivery.outcomes import Delivered
+from lanes.clock import machine_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,9 @@ def run(file: str, options: Options) -> None:
         tester.tried(event, session, session.destinations[name], tester.source_for(session, name, options.source))
         for name in session.chosen(options.destination)
     ]
-    shadows = [trial for trial in trials if tester.is_shadow(trial, session.destinations[trial.destination], _now_ms())]
+    shadows = [
+        trial for trial in trials if tester.is_shadow(trial, session.destinations[trial.destination], machine_ms())
+    ]
     if options.send and shadows:
         names = ", ".join(trial.destination for trial in shadows)
         raise CommandError(f"nothing was sent: this is a shadow event of {names}, which no worker sends")
@@ -69,10 +71,6 @@ def _show(trial: tester.Trial, session: Session, options: Options) -> bool:
         if trial.requests and not options.send:
             print_line("nothing was sent; --send sends the requests")
     return not trial.failures and all(isinstance(outcome, Delivered) for _, outcome in sent)
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)
 
 
 def _confirm_sending(session: Session, trials: list[tester.Trial], yes: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
 from functools import wraps
@@ -36,6 +35,7 @@ from dead_letters import import_export
 from dead_letters import replay as replaying
 from dead_letters.query import Filter
 from dead_letters.record import Reason as Reasons
+from lanes.clock import machine_ms
 
 app = typer.Typer(help="List, edit, replay and remove dead letters.", no_args_is_help=True)
 
@@ -303,7 +303,7 @@ def import_dead_letters(
     With several destinations each line goes to the one that it names, unless --destination names one for all lines.
     With --dry-run, the exit code is 1 when a line is refused.
     """
-    targets, now_ms = listing.import_targets(Session.join(), destination), int(time.time() * 1000)
+    targets, now_ms = listing.import_targets(Session.join(), destination), machine_ms()
     with import_export.spooled(sys.stdin.buffer) if file == "-" else nullcontext(Path(file)) as path:
         lines = import_export.lines_of(path)
         if dry_run:

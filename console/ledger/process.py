@@ -21,6 +21,7 @@ import lanes
 import mapping
 from console.configured import Configured
 from delivery.recording import ledger
+from lanes.clock import machine_ms
 from lanes.server.connect import connect
 from lanes.server.redis_url import address
 from ledger import compaction, erasing, writing
@@ -119,7 +120,7 @@ class Ledger:
         for erasure in ledger.erasures(queue):
             self._erase(files, queue, erasure)
         if tidies:
-            now_ms = time.time_ns() // 1_000_000
+            now_ms = machine_ms()
             files.remove_before(now_ms - destination.delivery.ledger_days * _DAY_MS)
             for hour in compaction.due(files, now_ms, _COMPACTED_HOURS):
                 self._prolong(queue)

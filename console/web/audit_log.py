@@ -5,7 +5,6 @@ It has no data of people: of a filter by person or by text it says that there wa
 
 from __future__ import annotations
 
-import time
 from typing import Any, Final, cast
 
 import orjson
@@ -13,6 +12,7 @@ import redis
 
 from console.web.access import User
 from lanes import keys
+from lanes.clock import machine_ms
 
 KEPT: Final = 10_000
 _PERSONAL: Final = ("person", "text")
@@ -26,7 +26,7 @@ redis.call('LTRIM', KEYS[1], 0, ARGV[2] - 1)
 def write(client: redis.Redis, user: User, act: str, destination: str | None = None, **facts: Any) -> None:
     """Add an entry. `act` is a verb such as "pause"; `facts` are JSON."""
     entry = {
-        "at_ms": time.time_ns() // 1_000_000,
+        "at_ms": machine_ms(),
         "who": user.name,
         "role": user.role,
         "act": act,

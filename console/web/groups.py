@@ -24,6 +24,7 @@ import lanes
 from dead_letters import query, record
 from dead_letters.query import ErrorKind, Filter
 from dead_letters.record import DeadLetter, Reason
+from lanes.clock import machine_ms
 from logs import events as log
 from mapping.envelope import source_of
 
@@ -133,7 +134,7 @@ def _count(slot: _Slot, queue: lanes.Queue, wanted: Filter) -> _Counted:
     with slot.lock:
         state = _state(queue)
         if slot.counted is None or slot.counted.state != state:
-            began_s, at_ms = time.monotonic(), time.time_ns() // 1_000_000
+            began_s, at_ms = time.monotonic(), machine_ms()
             times = _times(queue, _scope(wanted))
             ended_s = time.monotonic()
             slot.counted = _Counted(state, times, ended_s, ended_s - began_s, at_ms)

@@ -14,8 +14,9 @@ from uuid import uuid4
 from redis.exceptions import OutOfMemoryError
 
 from delivery.recording import entries, ledger
-from delivery.recording.entries import Packer, StoredItem, now_ms
+from delivery.recording.entries import Packer, StoredItem
 from lanes import Queue, keys
+from lanes.clock import machine_ms
 from logs import events as log
 from logs.causes import cause
 from mapping.envelope import readable_message_key
@@ -59,7 +60,7 @@ def record(queue: Queue, events: Iterable[QueueEvent], fate: str, reason: str) -
 
 
 def _packed(packer: Packer, items: Sequence[StoredItem]) -> bytes:
-    at_ms = now_ms()
+    at_ms = machine_ms()
     head = {"path": None, "worker": "", "claimed_ms": at_ms, "sent_ms": at_ms, "responded_ms": None}
     return packer.packed(at_ms, head, items, ())
 

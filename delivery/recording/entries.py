@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -224,11 +223,6 @@ def id_of(packed: bytes) -> bytes:
 def sent_ms(packed: bytes) -> int:
     """Return when the request of a stored entry was sent, Unix milliseconds."""
     return int(packed[:TIME_DIGITS])
-
-
-def now_ms() -> int:
-    """Return the time of this machine, Unix milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 def _joined(

@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
-from delivery.recording.entries import now_ms
 from lanes import Queue, keys
+from lanes.clock import machine_ms
 
 # A ledger that does not run for so long is treated as if there were none: the log keeps entries no longer than that.
 AWAY_S: Final = 3 * 86_400
@@ -54,24 +54,24 @@ def read(queue: Queue) -> LedgerState | None:
 def is_kept(queue: Queue) -> bool:
     """Whether a ledger runs, or ran within AWAY_S seconds: then the log keeps entries for it."""
     state = read(queue)
-    return state is not None and state.seen_ms > now_ms() - AWAY_S * 1000
+    return state is not None and state.seen_ms > machine_ms() - AWAY_S * 1000
 
 
 def runs(queue: Queue) -> bool:
     """Whether a ledger runs now."""
     state = read(queue)
-    return state is not None and state.seen_ms > now_ms() - RUNS_S * 1000
+    return state is not None and state.seen_ms > machine_ms() - RUNS_S * 1000
 
 
 def report_seen(queue: Queue) -> None:
     """Record that the process of the ledger runs."""
-    queue.client.hset(keys.LEDGER.of(queue.name), "seen_ms", str(now_ms()))
+    queue.client.hset(keys.LEDGER.of(queue.name), "seen_ms", str(machine_ms()))
 
 
 def report_written(queue: Queue, entries: int) -> None:
     """Record that so many entries were written to files."""
     with queue.client.pipeline(transaction=True) as pipeline:
-        pipeline.hset(keys.LEDGER.of(queue.name), "written_ms", str(now_ms()))
+        pipeline.hset(keys.LEDGER.of(queue.name), "written_ms", str(machine_ms()))
         pipeline.hincrby(keys.LEDGER.of(queue.name), "entries", entries)
         pipeline.execute()
 

@@ -13,7 +13,8 @@ from delivery.batching import Item, Request
 from delivery.outcomes import Delivered, Outcome, Send, Split
 from delivery.recording.entries import OUTCOMES
 from lanes import fates
-from lanes.taps.tap import Tap, now_ms
+from lanes.clock import machine_ms
+from lanes.taps.tap import Tap
 from mapping.envelope import readable_source
 
 
@@ -82,7 +83,7 @@ class ClaimTap:
         event = self._events.pop(sequence, None)
         if event is None or sequence in lost:
             return
-        facts = {"at_ms": now_ms(), "destination": self._destination, "sequence": sequence, "fate": fate}
+        facts = {"at_ms": machine_ms(), "destination": self._destination, "sequence": sequence, "fate": fate}
         sent = self._sent.pop(sequence, [])
         self._tap.add(
             {

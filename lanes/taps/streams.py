@@ -15,9 +15,10 @@ import redis.asyncio
 from redis.exceptions import ResponseError
 
 from lanes import keys
+from lanes.clock import machine_ms
 from lanes.cluster import at
 from lanes.keys import Key
-from lanes.taps.tap import Copy, Tap, now_ms
+from lanes.taps.tap import Copy, Tap
 
 WATCHED_S: Final = 30
 KEPT_S: Final = 60
@@ -77,7 +78,7 @@ def _writes(pipeline: Any, stream: Key, copies: list[Copy]) -> Any:
     for facts, event, requests in copies:
         fields = {"facts": orjson.dumps(facts), "event": event, "requests": requests}
         pipeline.xadd(stream.name, fields, maxlen=MOST, approximate=False)
-    pipeline.xtrim(stream.name, minid=now_ms() - KEPT_S * 1000, approximate=False)
+    pipeline.xtrim(stream.name, minid=machine_ms() - KEPT_S * 1000, approximate=False)
     pipeline.expire(stream.name, KEPT_S)
     return pipeline
 

@@ -101,8 +101,3 @@ class _Budget:
 
 def _short(content: bytes) -> bytes:
     return content if len(content) <= MOST_BYTES else b""
-
-
-def now_ms() -> int:
-    """Return the time of this machine, Unix milliseconds."""
-    return time.time_ns() // 1_000_000

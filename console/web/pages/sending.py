@@ -6,7 +6,6 @@ are made again; when the configuration has changed meanwhile, they are others, a
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -22,6 +21,7 @@ from delivery import admission, overrides
 from delivery.admission import Admission
 from delivery.outcomes import Send
 from delivery.sender import DeliveryLimits, sender
+from lanes.clock import machine_ms
 
 _LONGEST_MS: Final = 3_600_000  # from a test to the sending of its requests
 
@@ -46,7 +46,7 @@ def send(visit: Visit) -> Result:
 
 def _time(text: str) -> int:
     """Return the time of a test. Raises CommandError: it was too long ago."""
-    now_ms = int(time.time() * 1000)
+    now_ms = machine_ms()
     at_ms = int(text) if text.isdecimal() and len(text) < 16 else 0
     if not now_ms - _LONGEST_MS < at_ms <= now_ms:
         raise CommandError("The test was too long ago. Test again; nothing was sent.")

@@ -21,6 +21,7 @@ from console.web import visit as visits
 from console.web.visit import Download, Page, Redirect, Result, Visit, address
 from dead_letters import import_export
 from dead_letters.import_export import ImportPlan
+from lanes.clock import machine_ms
 
 _MOST: Final = 8_000_000  # bytes of a file
 MOST_BODY: Final = visits.MOST_BODY + _MOST * 3 // 2  # in Base64
@@ -62,7 +63,7 @@ def add(visit: Visit) -> Result:
     if planned.refused_total or visit.given("count") != str(planned.new):
         return _page(destination, planned, content)
     targets = listing.import_targets(visit.session, destination or None)
-    added, existing = import_export.import_to(targets, _lines(content), _now_ms())
+    added, existing = import_export.import_to(targets, _lines(content), machine_ms())
     facts = {"count": added, "existing": existing}
     audit_log.write(visit.session.client, visit.user, "import", destination or None, **facts)
     return Redirect(address("/dead", destination=destination, done="imported"))
@@ -82,7 +83,7 @@ def chunked(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 def _plan(visit: Visit, destination: str, content: bytes) -> ImportPlan:
     targets = listing.import_targets(visit.session, destination or None)
-    return import_export.plan(targets, _lines(content), _now_ms())
+    return import_export.plan(targets, _lines(content), machine_ms())
 
 
 def _page(destination: str, planned: ImportPlan | None = None, content: bytes = b"") -> Page:
@@ -107,7 +108,3 @@ def _content(text: str) -> bytes:
 
 def _lines(content: bytes) -> import_export.Lines:
     return lambda: iter(content.split(b"\n"))
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

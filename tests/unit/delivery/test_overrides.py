@@ -10,6 +10,7 @@ from delivery import admission, overrides
 from delivery.admission import Admission
 from delivery.batching import Item, Request
 from delivery.outcomes import NOT_SENT, Delivered, Outcome, Paused, Response, RetryLater
+from lanes.clock import redis_ms
 from tests.queues import queue_of
 
 QUEUE = "journeys"
@@ -55,10 +56,10 @@ def test_a_paused_destination_claims_nothing_and_sends_nothing_of_what_is_claime
 
 def test_a_pause_ends_at_its_time(client: redis.Redis) -> None:
     queue = queue_of(client, QUEUE)
-    overrides.pause(queue, by="jo", why="w", until_ms=overrides.now_ms(queue) + 60_000)
+    overrides.pause(queue, by="jo", why="w", until_ms=redis_ms(queue.client) + 60_000)
     assert worker(client).permit() == "none"
 
-    client.hset(KEY, "pause_until", overrides.now_ms(queue) - 1)
+    client.hset(KEY, "pause_until", redis_ms(queue.client) - 1)
 
     assert worker(client).permit() == "all"
     assert send(worker(client)) == Delivered()
@@ -83,11 +84,11 @@ def test_a_running_worker_follows_a_lower_and_a_higher_rate(client: redis.Redis,
     queue = queue_of(client, QUEUE)
     assert waits_us(client, 100) == pytest.approx(10_309, abs=2)
 
-    overrides.set_rate(queue, by_hand, by="jo", until_ms=overrides.now_ms(queue) + 60_000)
+    overrides.set_rate(queue, by_hand, by="jo", until_ms=redis_ms(queue.client) + 60_000)
     client.hdel(KEY, "turn")
     assert waits_us(client, 100) == pytest.approx(apart_us, abs=2)
 
-    client.hset(KEY, "limit_until", overrides.now_ms(queue) - 1)
+    client.hset(KEY, "limit_until", redis_ms(queue.client) - 1)
     client.hdel(KEY, "turn")
     assert waits_us(client, 100) == pytest.approx(10_309, abs=2)
     assert overrides.read(queue).rate is None

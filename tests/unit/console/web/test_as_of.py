@@ -13,7 +13,6 @@ from console.web.state import State
 from delivery.batching import Item, Request
 from delivery.log import Recorder
 from delivery.outcomes import Delivered
-from delivery.recording import entries
 from mapping.operation import BATCH_PATH
 from tests.conftest import RedisServer
 from tests.queues import default_queue
@@ -25,7 +24,7 @@ WHO = {"email": ADDRESS}
 
 def send(client: redis.Redis, number: int, monkeypatch: pytest.MonkeyPatch, **body: Any) -> None:
     """Have a worker record an accepted item, an hour after the one before."""
-    monkeypatch.setattr("delivery.log.now_ms", lambda: FIRST_MS + 3_600_000 * number)
+    monkeypatch.setattr("delivery.log.machine_ms", lambda: FIRST_MS + 3_600_000 * number)
     event = lanes.ClaimedEvent(number, 0, 0, 0, FIRST_MS, (bytes.fromhex(DIGEST),), b"")
     recorder = Recorder(default_queue(client, "demo"), lanes.Claim(f"c{number}", (event,), None, False), "w1@host")
     content = orjson.dumps({"type": "person", "identifiers": WHO, **body})
@@ -37,7 +36,6 @@ def send(client: redis.Redis, number: int, monkeypatch: pytest.MonkeyPatch, **bo
 @pytest.fixture
 def state(redis_server: RedisServer, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> State:
     """Three updates and an event of one person, an hour apart."""
-    assert entries.now_ms() > FIRST_MS
     device = {"token": "token-20151210", "platform": "ios"}
     send(redis_client, 0, monkeypatch, action="identify", attributes={"plan": "free", "city": "Rome", "code": ID})
     send(redis_client, 1, monkeypatch, action="identify", attributes={"plan": "pro", "city": ""})
