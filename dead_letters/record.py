@@ -430,9 +430,9 @@ def read(stored: lanes.DeadLetter) -> DeadLetter:
     be sent or moved.
     """
     try:
-        source, event, requeued = unpack(stored.body)
-        again = RequeueRecord.from_json(requeued) if requeued else RequeueRecord()
-        return DeadLetter(stored, source, event, again, FailureRecord.from_bytes(stored.failure))
+        source, event, kept = unpack(stored.body)
+        requeued = RequeueRecord.from_json(kept) if kept else RequeueRecord()
+        return DeadLetter(stored, source, event, requeued, FailureRecord.from_bytes(stored.failure))
     except DAMAGED as error:
         return DeadLetter(stored, "", {}, RequeueRecord(), _damaged(stored, error), is_damaged=True)
 

@@ -24,7 +24,7 @@ from delivery.batching import Item, encode, json_of
 from delivery.identity_memory import Identities, Update
 from lanes import digest
 from lanes.fates import UNKNOWN
-from mapping.envelope import JsonObject, message_key, unpack, unpack_shallow
+from mapping.envelope import JsonObject, message_key, unpack, unpack_encodable
 
 # Python computes in one thread at a time. Threads that wait here for their turn do not interrupt the one that computes,
 # which would cost both of them time.
@@ -188,7 +188,7 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination, trust: 
     """Return the event as if nothing were remembered of its people."""
     if not event.body:  # erased while a claim owned it: nothing is left to be sent
         return _without_items(event)
-    source, content, requeued = unpack_shallow(event.body)
+    source, content, requeued = unpack_encodable(event.body)
     accepted_at_ms = requeued.get("accepted_at_ms", event.accepted_at_ms)
     translation = _translation(content, requeued, destination, accepted_at_ms)
     operations, is_recorded = translation.operations, "requests" in requeued

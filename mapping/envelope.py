@@ -56,14 +56,14 @@ class Unpacked(NamedTuple):
 
     source: str
     event: JsonObject
-    again: JsonObject  # of a replayed event: what is kept of its earlier deliveries; else empty
+    requeued: JsonObject  # of a requeued event: what is kept of its earlier deliveries; else empty
 
 
-def pack(source: str, event: JsonObject, again: JsonObject | None = None) -> bytes:
-    """Return the bytes to store. `again` is for replayed dead letters: `{"accepted_at_ms", "attempts", "original"?,
-    "requests"?}`, as in `dead_letters.replay`."""
+def pack(source: str, event: JsonObject, requeued: JsonObject | None = None) -> bytes:
+    """Return the bytes to store. `requeued` is for dead letters that are requeued or edited: the JSON of
+    `dead_letters.record.RequeueRecord`. It is stored as `again`."""
     received = {"source": source, "event": event}
-    return _codec.compress(encoded(received | {"again": again} if again else received))
+    return _codec.compress(encoded(received | {"again": requeued} if requeued else received))
 
 
 def as_json(source: str, event: JsonObject) -> bytes:
@@ -132,8 +132,8 @@ def unpack(body: bytes) -> Unpacked:
     return Unpacked(received["source"], received["event"], received.get("again", {}))
 
 
-def unpack_shallow(body: bytes) -> tuple[str, JsonObject, JsonObject]:
-    """Return what `unpack` does, as a plain tuple; raise TooDeep for an event that orjson must not encode.
+def unpack_encodable(body: bytes) -> tuple[str, JsonObject, JsonObject]:
+    """Return what `unpack` does, as a plain tuple. Raises TooDeep for an event that orjson must not encode.
 
     Ingest accepts no such event; older versions did.
     """

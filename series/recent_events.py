@@ -17,7 +17,7 @@ import orjson
 from redis.exceptions import RedisError
 
 from lanes import ClaimedEvent, Queue, keys
-from mapping.envelope import JsonObject, TooDeep, unpack, unpack_shallow
+from mapping.envelope import JsonObject, TooDeep, unpack, unpack_encodable
 
 MOST: Final = 1500
 SLOTS: Final = 5  # events of one name
@@ -79,7 +79,7 @@ def _write(queue: Queue, field: bytes, body: bytes) -> None:
 
 
 def _field(body: bytes) -> bytes:
-    source, event, _ = unpack_shallow(body)
+    source, event, _ = unpack_encodable(body)
     title = event.get("event") or event.get("name")
     return orjson.dumps([source, event["type"], str(title or "")[:100], random.randrange(SLOTS)])
 

@@ -78,9 +78,9 @@ def discard(queue: lanes.Queue) -> dict[str, int]:
 def _new_event(event: lanes.ClaimedEvent, target: lanes.Queue, destination: mapping.Destination) -> lanes.NewEvent:
     """Return the event for the target. A body that cannot be read is moved as it is, to become a dead letter there."""
     try:
-        source, content, again = unpack(event.body)
+        source, content, requeued = unpack(event.body)
         info = mapping.ordering_info(content, destination)
-        body = pack(source, content, {"accepted_at_ms": event.accepted_at_ms, **again})
+        body = pack(source, content, {"accepted_at_ms": event.accepted_at_ms, **requeued})
         message_id = message_key(source, content)
     except Exception:
         return lanes.NewEvent(event.body, (), f"{event.sequence} of {event.accepted_at_ms}")
@@ -90,7 +90,7 @@ def _new_event(event: lanes.ClaimedEvent, target: lanes.Queue, destination: mapp
         message_id=message_id,
         cooldown_ms=target.cooldown_ms if info.needs_cooldown else 0,
         join=info.join,
-        run="" if again.get("requests") else info.run,  # recorded requests may differ from what is mapped now
+        run="" if requeued.get("requests") else info.run,  # recorded requests may differ from what is mapped now
         counted_as=fates.name("accepted", source, "move"),
     )
 

@@ -106,7 +106,7 @@ def test_move_keeps_the_order_and_the_time_of_acceptance(store: redis.Redis) -> 
     queue = queue_of(store, "journeys")
     bodies = [unpack(event.body) for event in lanes.lane_events(queue, lanes.digest("id:42"), most=9)]
     assert [(body.source, body.event["event"]) for body in bodies] == [("web", "first"), ("web", "second")]
-    assert bodies[0].again == {"accepted_at_ms": accepted_at_ms}
+    assert bodies[0].requeued == {"accepted_at_ms": accepted_at_ms}
     assert [dead.event["messageId"] for dead in query.matching(queue, Filter())] == ["dead"]
     assert json.loads(run("status", "--json").stdout)["stranded"] == []
     for name in ("old", "journeys"):

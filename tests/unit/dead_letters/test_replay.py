@@ -434,7 +434,7 @@ def test_a_dead_letter_that_blocks_keeps_its_position_and_its_attempts(client: r
 
     claim = lanes.claim(queue_of(client, QUEUE), lease_ms=1000, max_events=9, max_bytes=10**6, max_depth=9, poll_ms=0)
     assert [unpack(event.body).event["event"] for event in claim.events] == ["bad", "next"]
-    assert len(unpack(claim.events[0].body).again["attempts"]) == 1
+    assert len(unpack(claim.events[0].body).requeued["attempts"]) == 1
 
 
 def test_a_dead_letter_that_cannot_be_requeued_is_skipped_and_the_others_go_on(

@@ -19,7 +19,7 @@ from mapping.envelope import (
     readable_source,
     source_of,
     unpack,
-    unpack_shallow,
+    unpack_encodable,
 )
 
 EVENT = {"type": "track", "event": "Größe", "context": {"library": {"name": "analytics.js", "version": "1"}}}
@@ -128,7 +128,7 @@ def test_a_stored_event_of_too_many_levels_is_not_unpacked_for_sending(levels: i
 
     assert unpack(body).event == nested(levels, "objects")
     if levels < 100:
-        assert unpack_shallow(body) == unpack(body)
+        assert unpack_encodable(body) == unpack(body)
     else:
         with pytest.raises(TooDeep, match="the event is nested in more than 99 levels"):
-            unpack_shallow(body)
+            unpack_encodable(body)
