@@ -104,9 +104,9 @@ class Settlement:
     """The results of a claim's events, until they are settled."""
 
     def __init__(self, claim_id: str, context: ClaimContext) -> None:
+        self.context = context
         self.blocked = BlockedKeys()
         self._claim_id = claim_id
-        self._context = context
         self._delivered: dict[int, str] = {}  # by sequence, the name of the fate
         self._buried: list[lanes.Burial] = []
         self._released: list[lanes.Release] = []
@@ -121,14 +121,14 @@ class Settlement:
         self._delivered[event.sequence] = counted_as
         if prepared.unsent:
             self._unsent.append((event.sequence, prepared.unsent))
-        decisions = self._context.decisions
+        decisions = self.context.decisions
         if decisions and event.body and not fates.has_items(counted_as):
             decisions.decide(event.sequence, prepared.message_id, counted_as)
 
     def refuse_shadow(self, prepared: Prepared) -> None:
         """Add a shadow event that would have become a dead letter, as a subscription refused it. Nothing is kept of it
         but the decision."""
-        sequence, failure, decisions = prepared.event.sequence, prepared.failures[0], self._context.decisions
+        sequence, failure, decisions = prepared.event.sequence, prepared.failures[0], self.context.decisions
         counted_as = fates.shadowed(prepared.source, Reason.INVALID.value)
         self._delivered[sequence] = counted_as
         if decisions:
@@ -148,11 +148,11 @@ class Settlement:
     def bury(self, event: lanes.ClaimedEvent, failure: bytes, reason: Reason, text: str | None, **line: Any) -> None:
         """Add an event that becomes a dead letter. `failure`: of `FailedEvent`; `text`: its message; `line`: fields
         for the log."""
-        blocks = self._context.destination.delivery.after_burial == "hold"
+        blocks = self.context.destination.delivery.after_burial == "hold"
         counted_as = fates.buried(event.body, reason.value)
         self._buried.append(lanes.Burial(event.sequence, failure, blocks, counted_as))
-        if self._context.decisions:
-            self._context.decisions.decide(event.sequence, readable_message_key(event.body), counted_as, text)
+        if self.context.decisions:
+            self.context.decisions.decide(event.sequence, readable_message_key(event.body), counted_as, text)
         self._lines.append({"sequence": event.sequence, "reason": reason.value, **line})
         if blocks:
             self.blocked.block(event)
@@ -164,11 +164,11 @@ class Settlement:
 
     def settle(self) -> None:
         """Settle all results, after `before_settling`."""
-        if self._context.before_settling is not None:
-            self._context.before_settling()
+        if self.context.before_settling is not None:
+            self.context.before_settling()
         if self._delivered or self._buried or self._released:
             settled = lanes.settle(
-                self._context.queue,
+                self.context.queue,
                 self._claim_id,
                 delivered=self._delivered,
                 buried=self._buried,
@@ -176,14 +176,14 @@ class Settlement:
                 counted_as=self._delivered,
             )
             if settled.lost:
-                log.CLAIM_LOST.write(destination=self._context.queue.name, count=len(settled.lost))
-            if self._context.tap is not None:
-                self._context.tap.settled(self._delivered, self._buried, self._released, settled.lost)
+                log.CLAIM_LOST.write(destination=self.context.queue.name, count=len(settled.lost))
+            if self.context.tap is not None:
+                self.context.tap.settled(self._delivered, self._buried, self._released, settled.lost)
             self._count_unsent(settled.lost)
             self._count_unapplied(settled.lost)
             for line in self._lines:
                 if line["sequence"] not in settled.lost:
-                    log.EVENT_BURIED.write(destination=self._context.queue.name, **line)
+                    log.EVENT_BURIED.write(destination=self.context.queue.name, **line)
         self._delivered, self._buried, self._released, self._unsent, self._lines = {}, [], [], [], []
         self._settled_at = time.monotonic()
 
@@ -191,7 +191,7 @@ class Settlement:
         """Count the operations of settled events that will not be applied, and write them to the log."""
         found = [(event, reason) for event, reason in self._unapplied if event.sequence not in lost]
         if found:
-            queue = self._context.queue
+            queue = self.context.queue
             unapplied.add(queue, [reason for _, reason in found])
             for event, reason in found:
                 message_id = _message_id(event)
@@ -204,26 +204,24 @@ class Settlement:
         """Count the settled events for which nothing was sent, by reason."""
         counts = Counter(reason for sequence, reasons in self._unsent if sequence not in lost for reason in reasons)
         if counts:
-            unsent.add(self._context.queue, counts)
+            unsent.add(self.context.queue, counts)
 
 
 def deliver_claim(claim: lanes.Claim, context: ClaimContext) -> None:
     """Deliver, release or bury every event of the claim. Raises what `context.send` raises, such as LeaseLost."""
     settlement = Settlement(claim.id, context)
-    for wave in _waves(_without_poison(claim.events, context, settlement), context, settlement.blocked):
-        prepared = list(_sendable(wave, context, settlement))
+    for wave in _waves(_without_poison(claim.events, settlement), context, settlement.blocked):
+        prepared = list(_sendable(wave, settlement))
         if context.is_stopping():
             for stopped in prepared:
                 settlement.release(stopped.event)
             break
-        _deliver_wave(prepared, context, settlement)
+        _deliver_wave(prepared, settlement)
         settlement.settle_if_due()
     settlement.settle()
 
 
-def _without_poison(
-    events: Sequence[lanes.ClaimedEvent], context: ClaimContext, settlement: Settlement
-) -> Sequence[lanes.ClaimedEvent]:
+def _without_poison(events: Sequence[lanes.ClaimedEvent], settlement: Settlement) -> Sequence[lanes.ClaimedEvent]:
     """Bury the events of which too many claims expired, and return the others. An erased event has nothing to bury."""
     others = []
     for event in events:
@@ -232,7 +230,7 @@ def _without_poison(
             others.append(event)
         else:
             results = Results(message=f"{expired} claims of this event expired")
-            _bury(event, Reason.POISON, results, context, settlement)
+            _bury(event, Reason.POISON, results, settlement)
     return others
 
 
@@ -260,36 +258,38 @@ def _depth(prepared: Prepared) -> int:
     return prepared.event.depth
 
 
-def _sendable(wave: Iterable[Prepared], context: ClaimContext, settlement: Settlement) -> Iterator[Prepared]:
+def _sendable(wave: Iterable[Prepared], settlement: Settlement) -> Iterator[Prepared]:
     """Yield the events that may be sent now, and add the results of the others.
 
     An event that changes identifiers and has no cooldown yet gets one and is released; it is due when the events that
     share a key with it have been applied. An event from before its person's deletion may have to be buried, and one
     that caused an exception is.
     """
+    context = settlement.context
     buries_late = context.destination.delivery.after_deletion == "bury"
     for prepared in wave:
         if not settlement.blocked.passes(prepared.event):
             continue
         if prepared.error is not None:
-            _bury_failed(prepared, prepared.error, context, settlement)
+            _bury_failed(prepared, prepared.error, settlement)
         elif prepared.changes_identifiers:
             settlement.release(prepared.event, cooldown_ms=context.queue.cooldown_ms)
         elif prepared.late and buries_late and not prepared.is_shadow:
-            _bury(prepared.event, Reason.DELETED, Results(message=_LATE), context, settlement)
+            _bury(prepared.event, Reason.DELETED, Results(message=_LATE), settlement)
         else:
             yield prepared
 
 
-def _deliver_wave(prepared: Sequence[Prepared], context: ClaimContext, settlement: Settlement) -> None:
+def _deliver_wave(prepared: Sequence[Prepared], settlement: Settlement) -> None:
     """Send the operations of the events and add the results to the settlement."""
+    context = settlement.context
     window_ms = _repeat_window_ms(context)
     repeated = isolated(lambda events: recent_attributes.repeat(context.queue, events, window_ms), prepared)
     if any(sendable.error for sendable in repeated):
-        repeated = list(_sendable(repeated, context, settlement))
+        repeated = list(_sendable(repeated, settlement))
     outcomes = _send_all(repeated, context)
     for sent in isolated(lambda events: _remember(events, outcomes, context, window_ms), repeated):
-        _interpret(sent, outcomes[sent.event.sequence], context, settlement)
+        _interpret(sent, outcomes[sent.event.sequence], settlement)
 
 
 def _remember(
@@ -402,9 +402,7 @@ def _is_delivered(prepared: Prepared, outcomes: Sequence[tuple[Item, Outcome]]) 
     return len(outcomes) == len(prepared.items)
 
 
-def _interpret(
-    prepared: Prepared, outcomes: Sequence[tuple[Item, Outcome]], context: ClaimContext, settlement: Settlement
-) -> None:
+def _interpret(prepared: Prepared, outcomes: Sequence[tuple[Item, Outcome]], settlement: Settlement) -> None:
     """Add the result of one event: the one place that interprets outcomes."""
     if _is_delivered(prepared, outcomes) and (not prepared.failures or prepared.is_shadow):
         if prepared.failures:
@@ -415,32 +413,31 @@ def _interpret(
                 if item.unapplied:
                     settlement.add_unapplied(prepared.event, item.unapplied)
         else:
-            _bury_failed(prepared, prepared.error, context, settlement, accepted=prepared.items)
+            _bury_failed(prepared, prepared.error, settlement, accepted=prepared.items)
         return
     last = outcomes[-1][1] if outcomes else None  # nothing follows an item that must be sent again
     if isinstance(last, Paused):
         settlement.release(prepared.event, delay_s=last.after_s)
     elif isinstance(last, RetryLater):
-        _retry(prepared, outcomes, last, context, settlement)
+        _retry(prepared, outcomes, last, settlement)
     elif len(outcomes) < len(prepared.items):  # it follows an event that must be sent again
         settlement.release(prepared.event)
     else:
         reason = Reason.INVALID if prepared.failures else Reason.REJECTED
-        _bury_sent(prepared, outcomes, reason, context, settlement)
+        _bury_sent(prepared, outcomes, reason, settlement)
 
 
 def _retry(
     prepared: Prepared,
     outcomes: Sequence[tuple[Item, Outcome]],
     last: RetryLater,
-    context: ClaimContext,
     settlement: Settlement,
 ) -> None:
     """Release the event with a backoff, or bury it when it was tried too often."""
-    event, now_s = prepared.event, time.time()
+    event, context, now_s = prepared.event, settlement.context, time.time()
     attempts, age_s = len(event.attempts), now_s - event.accepted_at_ms / 1000
     if last.counts and retries.is_exhausted(attempts + 1, age_s):
-        _bury_sent(prepared, outcomes, Reason.EXHAUSTED, context, settlement, message=last.reason)
+        _bury_sent(prepared, outcomes, Reason.EXHAUSTED, settlement, message=last.reason)
     else:
         delay_s = retries.release_delay_s(last, attempts, context.retry_base_s)
         attempt = record.attempt(now_s, last.reason, context.worker) if last.counts else b""
@@ -451,7 +448,6 @@ def _bury_sent(
     prepared: Prepared,
     outcomes: Sequence[tuple[Item, Outcome]],
     reason: Reason,
-    context: ClaimContext,
     settlement: Settlement,
     message: str | None = None,
 ) -> None:
@@ -463,29 +459,27 @@ def _bury_sent(
         unsent=prepared.items[len(outcomes) :],
         message=message,
     )
-    _bury(prepared.event, reason, results, context, settlement)
+    _bury(prepared.event, reason, results, settlement)
 
 
 def _bury_failed(
     prepared: Prepared,
     error: Exception,
-    context: ClaimContext,
     settlement: Settlement,
     accepted: tuple[Item, ...] = (),
 ) -> None:
     """Bury an event that caused an exception."""
     if isinstance(error, TooDeep):
-        _bury(prepared.event, Reason.INVALID, Results(message=str(error)), context, settlement)
+        _bury(prepared.event, Reason.INVALID, Results(message=str(error)), settlement)
         return
-    name, sequence = context.queue.name, prepared.event.sequence
+    name, sequence = settlement.context.queue.name, prepared.event.sequence
     log.unhandled("an event, which becomes a dead letter", error, destination=name, sequence=sequence)
     results = Results(accepted=accepted, message=f"unhandled exception: {type(error).__name__}: {error}")
-    _bury(prepared.event, Reason.INTERNAL, results, context, settlement)
+    _bury(prepared.event, Reason.INTERNAL, results, settlement)
 
 
-def _bury(
-    event: lanes.ClaimedEvent, reason: Reason, results: Results, context: ClaimContext, settlement: Settlement
-) -> None:
+def _bury(event: lanes.ClaimedEvent, reason: Reason, results: Results, settlement: Settlement) -> None:
+    context = settlement.context
     failed = FailedEvent(
         event=event,
         results=results,
