@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, cast
 from uuid import uuid4
 
@@ -73,19 +73,8 @@ class Replay:
         return self.processed - self.missing - self.skipped
 
 
-_NUMBERS = frozenset(
-    {
-        "started_at_ms",
-        "per_s",
-        "total",
-        "last_sequence",
-        "cursor",
-        "processed",
-        "missing",
-        "skipped",
-        "ended_at_ms",
-    }
-)
+# Annotations are texts here.
+_NUMBERS = frozenset(member.name for member in fields(Replay) if member.type == "int")
 
 
 def begin(queue: Queue, wanted: Filter, *, who: str, per_s: int, mode: Mode = "mapped") -> Replay:
@@ -124,9 +113,9 @@ def read(queue: Queue, replay_id: str) -> Replay | None:
     if not texts:
         return None
     figures = cast(dict[bytes, bytes], queue.client.hgetall(keys.DRY_RUN.of(queue.name, replay_id)))
-    fields: dict[str, Any] = {name: int(text) if name in _NUMBERS else text for name, text in texts.items()}
-    fields |= {"id": replay_id, "wanted": Filter.model_validate_json(texts["wanted"])}
-    return Replay(**fields, figures={name.decode(): int(count) for name, count in figures.items()})
+    members: dict[str, Any] = {name: int(text) if name in _NUMBERS else text for name, text in texts.items()}
+    members |= {"id": replay_id, "wanted": Filter.model_validate_json(texts["wanted"])}
+    return Replay(**members, figures={name.decode(): int(count) for name, count in figures.items()})
 
 
 def history(queue: Queue) -> list[Replay]:
@@ -289,19 +278,19 @@ def _end(queue: Queue, replay_id: str, state: State) -> None:
     """End a replay or a dry run. Of the people of a dry run their number stays."""
     people = keys.DRY_RUN_PEOPLE.of(queue.name, replay_id)
     count = queue.client.scard(people)
-    fields: dict[Any, Any] = {"state": state, "ended_at_ms": redis_ms(queue.client)}
+    ended: dict[Any, Any] = {"state": state, "ended_at_ms": redis_ms(queue.client)}
     with queue.client.pipeline(transaction=True) as pipeline:
         if count:
             pipeline.hset(keys.DRY_RUN.of(queue.name, replay_id), "people", str(count))
             pipeline.delete(people)
-        pipeline.hset(_key(queue, replay_id), mapping=fields)
+        pipeline.hset(_key(queue, replay_id), mapping=ended)
         pipeline.execute()
 
 
 def _fields(replay: Replay) -> dict[Any, Any]:
-    fields = asdict(replay)
-    del fields["id"], fields["figures"]
-    return fields | {"wanted": replay.wanted.model_dump_json(exclude_defaults=True)}
+    members = asdict(replay)
+    del members["id"], members["figures"]
+    return members | {"wanted": replay.wanted.model_dump_json(exclude_defaults=True)}
 
 
 def _delete_old(queue: Queue) -> None:
