@@ -23,7 +23,7 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -53,6 +53,7 @@ _SECTIONS = ("sources", "destinations")
 # Keys that Segment's mappings may have in addition to the fields of the action.
 PLATFORM_KEYS = frozenset({ROOT_DIRECTIVE, "__segment_internal_sync_mode", "__segment_internal_matching_key"})
 
+T = TypeVar("T")
 _Text = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -149,16 +150,14 @@ class _Reader:
     def destination(self, name: str, table: Any) -> Destination | None:
         """Return the destination, compiled; None when the file has faults so far."""
         settings = self.table(DestinationTable, self.where, table)
-        rows = table.get("subscriptions", []) if isinstance(table, Mapping) else []
-        compatibility = table.get("compatibility", "current") if isinstance(table, Mapping) else "current"
-        switches = table.get("presets", {}) if isinstance(table, Mapping) else {}
-        chosen = self.presets(switches if isinstance(switches, Mapping) else {}, compatibility)
-        for position, row in enumerate(rows if isinstance(rows, list) else []):
+        given = table if isinstance(table, Mapping) else {}
+        compatibility, switches = given.get("compatibility", "current"), _of_type(dict, given.get("presets"), {})
+        chosen = self.presets(switches, compatibility)
+        for position, row in enumerate(_of_type(list, given.get("subscriptions"), [])):
             self.subscription(f"{self.where}.subscriptions[{position}]", row, chosen, compatibility, switches)
-        tables = table.get("filters", []) if isinstance(table, Mapping) else []
         filters = [
             self.filter(f"{self.where}.filters[{position}]", row)
-            for position, row in enumerate(tables if isinstance(tables, list) else [])
+            for position, row in enumerate(_of_type(list, given.get("filters"), []))
         ]
         if settings is not None:
             self.ignored_keys(settings)
@@ -239,14 +238,14 @@ class _Reader:
         }
 
     def subscription(
-        self, where: str, row: Any, chosen: dict[str, SubscriptionRow], compatibility: str, switches: Any
+        self, where: str, row: Any, chosen: dict[str, SubscriptionRow], compatibility: str, switches: JsonObject
     ) -> None:
         """Add a subscription to those chosen; it replaces the preset of its name if there is one."""
         table = self.table(SubscriptionTable, where, row)
         if table is None:
             return
         preset = _by_title().get(table.name)
-        if preset is not None and isinstance(switches, Mapping) and switches.get(table.name) is False:
+        if preset is not None and switches.get(table.name) is False:
             self.faults.append(f'{where}.name: the preset "{table.name}" is switched off in {self.where}.presets')
         if preset is None and table.name in chosen:
             self.faults.append(f'{where}.name: "{table.name}" is the name of an earlier subscription')
@@ -350,6 +349,11 @@ class _Reader:
         except InvalidPayload as error:
             if value != "":
                 self.faults.append(f"{where}: {error}")
+
+
+def _of_type(kind: type[T], value: Any, otherwise: T) -> T:
+    """Return the value if it has this type. The model of the table reports the fault of another one."""
+    return value if isinstance(value, kind) else otherwise
 
 
 def _milliseconds(moment: datetime) -> int:
