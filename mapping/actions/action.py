@@ -95,8 +95,14 @@ BATCHING: Final = (
 )
 
 PERSON: Final = Field("person_id", "Person ID", default=USER_ID, required=True, names="person")
-
-
-def event_data(source: str = "$.properties") -> Field:
-    """Return the field for the attributes of an event, by default its properties."""
-    return Field("data", "Event Attributes", "object", default=path(source))
+EVENT_DATA: Final = Field("data", "Event Attributes", "object", default=path("$.properties"))
+DEVICE_ID: Final = Field(
+    "device_id", "Device ID", default=path("$.context.device.token"), required=True, names="device"
+)
+# Of an object that is deleted, or whose relationship is.
+OBJECT_TYPE_ID: Final = Field(
+    "object_type_id",
+    "Object Type ID",
+    default=first_of("$.properties.object_type_id", "$.properties.objectTypeId"),
+    names="object type",
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mapping.actions import platforms
-from mapping.actions.action import BATCHING, CONVERT_TIMESTAMP, PERSON, Action, Field, path
+from mapping.actions.action import BATCHING, CONVERT_TIMESTAMP, DEVICE_ID, PERSON, Action, Field, path
 from mapping.envelope import JsonObject
 from mapping.operation import person_entity
 
@@ -31,7 +31,7 @@ ACTION = Action(
     effect="device",
     fields=(
         PERSON,
-        Field("device_id", "Device ID", default=path("$.context.device.token"), required=True, names="device"),
+        DEVICE_ID,
         Field("app_version", "App Version", default=path("$.context.app.version")),
         Field("platform", "Platform", default=path("$.context.device.type"), required=True),
         Field("last_used", "Last Used", default=path("$.timestamp")),

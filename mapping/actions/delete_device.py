@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mapping.actions.action import BATCHING, PERSON, Action, Field, path
+from mapping.actions.action import BATCHING, DEVICE_ID, PERSON, Action
 from mapping.envelope import JsonObject
 from mapping.operation import person_entity
 
@@ -19,7 +19,7 @@ ACTION = Action(
     effect="removal",
     fields=(
         PERSON,
-        Field("device_id", "Device ID", default=path("$.context.device.token"), required=True, names="device"),
+        DEVICE_ID,
         *BATCHING,
     ),
     operation=operation,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mapping import identifiers
-from mapping.actions.action import BATCHING, Action, Field, first_of, path
+from mapping.actions.action import BATCHING, OBJECT_TYPE_ID, Action, Field, path
 from mapping.envelope import JsonObject
 from mapping.operation import entity
 
@@ -21,12 +21,7 @@ ACTION = Action(
     effect="removal",
     fields=(
         Field("object_id", "Object ID", default=path("$.properties.objectId"), names="object"),
-        Field(
-            "object_type_id",
-            "Object Type ID",
-            default=first_of("$.properties.object_type_id", "$.properties.objectTypeId"),
-            names="object type",
-        ),
+        OBJECT_TYPE_ID,
         *BATCHING,
     ),
     operation=operation,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mapping import identifiers
-from mapping.actions.action import ANONYMOUS_ID, BATCHING, PERSON, Action, Field, first_of, path
+from mapping.actions.action import ANONYMOUS_ID, BATCHING, OBJECT_TYPE_ID, PERSON, Action, Field, path
 from mapping.envelope import JsonObject
 from mapping.operation import entity
 
@@ -26,12 +26,7 @@ ACTION = Action(
         PERSON,
         ANONYMOUS_ID,
         Field("object_id", "Object ID", default=path("$.properties.objectId"), required=True, names="object"),
-        Field(
-            "object_type_id",
-            "Object Type ID",
-            default=first_of("$.properties.object_type_id", "$.properties.objectTypeId"),
-            names="object type",
-        ),
+        OBJECT_TYPE_ID,
         *BATCHING,
     ),
     operation=operation,

@@ -6,10 +6,10 @@ from mapping.actions.action import (
     ANONYMOUS_ID,
     BATCHING,
     CONVERT_TIMESTAMP,
+    EVENT_DATA,
     TIMESTAMP,
     Action,
     Field,
-    event_data,
     path,
 )
 from mapping.envelope import JsonObject
@@ -39,7 +39,7 @@ ACTION = Action(
             choices=("viewed_content", "clicked_content"),
         ),
         TIMESTAMP,
-        event_data(),
+        EVENT_DATA,
         CONVERT_TIMESTAMP,
         *BATCHING,
     ),

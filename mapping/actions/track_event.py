@@ -6,12 +6,12 @@ from mapping.actions.action import (
     ANONYMOUS_ID,
     BATCHING,
     CONVERT_TIMESTAMP,
+    EVENT_DATA,
     EVENT_ID,
     TIMESTAMP,
     USER_ID,
     Action,
     Field,
-    event_data,
     path,
 )
 from mapping.envelope import JsonObject
@@ -52,7 +52,7 @@ ACTION = Action(
         Field("name", "Event Name", default=path("$.event"), required=True),
         EVENT_ID,
         TIMESTAMP,
-        event_data(),
+        EVENT_DATA,
         CONVERT_TIMESTAMP,
         *BATCHING,
     ),

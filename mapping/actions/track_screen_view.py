@@ -6,12 +6,12 @@ from mapping.actions.action import (
     ANONYMOUS_ID,
     BATCHING,
     CONVERT_TIMESTAMP,
+    EVENT_DATA,
     EVENT_ID,
     TIMESTAMP,
     USER_ID,
     Action,
     Field,
-    event_data,
     path,
 )
 from mapping.envelope import JsonObject
@@ -41,7 +41,7 @@ ACTION = Action(
         EVENT_ID,
         Field("name", "Screen name", default=path("$.name"), required=True),
         TIMESTAMP,
-        event_data(),
+        EVENT_DATA,
         CONVERT_TIMESTAMP,
         *BATCHING,
     ),
