@@ -21,9 +21,11 @@ from lanes.server.redis_url import (
 )
 from settings import Settings
 from tests.secrets import found_in, secret
-from tests.unit.console.test_cli import main, set_up
+from tests.unit.console.conftest import set_up
+from tests.unit.console.test_cli import main
 
 __all__ = ["set_up"]
+pytestmark = pytest.mark.usefixtures("set_up")
 
 PASSWORD = secret("redis_password")
 BAD = {

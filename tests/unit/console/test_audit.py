@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import fakeredis
 import pytest
 import redis
 from typer.testing import CliRunner
@@ -30,14 +28,9 @@ SOURCE = "website"
 
 
 @pytest.fixture
-def queue(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> Iterator[lanes.Queue]:
+def queue(store: redis.Redis) -> lanes.Queue:
     """The queue of the destination of the default configuration."""
-    monkeypatch.setenv("SEGUE_DATA_DIR", str(tmp_path))
-    for name in ("REDIS_URL", "SEGUE_CONFIG"):
-        monkeypatch.delenv(name, raising=False)
-    with fakeredis.FakeRedis() as client:
-        monkeypatch.setattr(redis.Redis, "from_url", lambda *_, **__: client)
-        yield lanes.open_queue(queue_of(client, "demo"))
+    return lanes.open_queue(queue_of(store, "demo"))
 
 
 def append(queue: lanes.Queue, *message_ids: str) -> None:

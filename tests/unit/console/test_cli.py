@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import fakeredis
 import pytest
 import redis
 from typer.testing import CliRunner
@@ -26,21 +24,8 @@ from tests.queues import queue_of
 from tests.secrets import CREDENTIALS, CREDENTIALS_TOML
 from workers import heartbeat
 
+pytestmark = pytest.mark.usefixtures("set_up")
 runner = CliRunner()
-
-
-@pytest.fixture(autouse=True)
-def set_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("REDIS_URL", "SEGUE_CONFIG", "SEGUE_TRACK_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SEGUE_DATA_DIR", str(tmp_path))
-
-
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
-    with fakeredis.FakeRedis() as client:
-        monkeypatch.setattr(redis.Redis, "from_url", lambda *_, **__: client)
-        yield client
 
 
 def main(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:

@@ -6,11 +6,10 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fakeredis
 import orjson
 import pytest
 import redis
@@ -41,22 +40,13 @@ Dead = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
-    with fakeredis.FakeRedis() as client:
-        monkeypatch.setattr(redis.Redis, "from_url", lambda *_, **__: client)
-        yield client
-
-
-@pytest.fixture
 def dead(
     store: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Dead:
     """Run `segue dead …` as the installed script does; return its exit code, stdout and stderr."""
     (tmp_path / "segue.toml").write_text(CONFIG)
-    for name in ("REDIS_URL", "SEGUE_SPILL_DIR"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("SEGUE_SPILL_DIR", raising=False)
     monkeypatch.setenv("SEGUE_CONFIG", str(tmp_path / "segue.toml"))
-    monkeypatch.setenv("SEGUE_DATA_DIR", str(tmp_path))
     store.ping()
 
     def run(*arguments: object, given: str = "") -> tuple[int, str, str]:

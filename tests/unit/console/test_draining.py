@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
-import fakeredis
 import orjson
 import pytest
 import redis
@@ -40,14 +38,10 @@ WARNING = (
 
 
 @pytest.fixture(autouse=True)
-def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[redis.Redis]:
+def store(store: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> redis.Redis:
     (tmp_path / "segue.toml").write_text(CONFIG)
-    monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.setenv("SEGUE_CONFIG", str(tmp_path / "segue.toml"))
-    monkeypatch.setenv("SEGUE_DATA_DIR", str(tmp_path))
-    with fakeredis.FakeRedis() as client:
-        monkeypatch.setattr(redis.Redis, "from_url", lambda *_, **__: client)
-        yield client
+    return store
 
 
 def track(name: str) -> lanes.NewEvent:

@@ -15,9 +15,9 @@ from lanes import suppression
 from mapping.envelope import pack
 from tests.queues import queue_of
 from tests.secrets import CREDENTIALS
-from tests.unit.console.test_cli import main, set_up, store
+from tests.unit.console.test_cli import main
 
-__all__ = ["set_up", "store"]
+pytestmark = pytest.mark.usefixtures("set_up")
 
 runner = CliRunner()
 DEMO = mapping.destinations({"destinations": {"demo": CREDENTIALS}})["demo"]

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import fakeredis
 import pytest
 import redis
 from typer.testing import CliRunner
@@ -26,16 +23,6 @@ from tests.queues import queue_of
 from workers import heartbeat
 
 runner = CliRunner()
-
-
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[redis.Redis]:
-    for name in ("REDIS_URL", "SEGUE_CONFIG", "SEGUE_TRACK_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SEGUE_DATA_DIR", str(tmp_path))
-    with fakeredis.FakeRedis() as client:
-        monkeypatch.setattr(redis.Redis, "from_url", lambda *_, **__: client)
-        yield client
 
 
 def append_one(store: redis.Redis, key: str = "id:42") -> None:

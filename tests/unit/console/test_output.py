@@ -17,9 +17,9 @@ from console.output import safe, safe_line
 from lanes import keys
 from mapping.envelope import pack
 from tests.queues import queue_of
-from tests.unit.console.test_cli import main, set_up, store
+from tests.unit.console.test_cli import main
 
-__all__ = ["set_up", "store"]
+pytestmark = pytest.mark.usefixtures("set_up")
 
 # Markup of Rich, a title, a cleared screen, the same by one character of C1, reversed text, other ends of lines.
 HOSTILE = (

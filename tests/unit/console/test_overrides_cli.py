@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
-import fakeredis
 import pytest
 import redis
 from typer.testing import CliRunner, Result
@@ -23,14 +21,10 @@ requests_per_s = 40
 
 
 @pytest.fixture(autouse=True)
-def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[redis.Redis]:
+def store(store: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> redis.Redis:
     (tmp_path / "segue.toml").write_text(CONFIG)
-    monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.setenv("SEGUE_CONFIG", str(tmp_path / "segue.toml"))
-    monkeypatch.setenv("SEGUE_DATA_DIR", str(tmp_path))
-    with fakeredis.FakeRedis() as client:
-        monkeypatch.setattr(redis.Redis, "from_url", lambda *_, **__: client)
-        yield client
+    return store
 
 
 def run(*arguments: str) -> Result:

@@ -22,10 +22,8 @@ from mapping.envelope import pack
 from settings import Settings
 from tests.queues import DAY_S, queue_of
 from tests.secrets import CREDENTIALS_TOML
-from tests.unit.console.test_cli import configured, main, runner, set_up, store
+from tests.unit.console.test_cli import configured, main, runner
 from workers import heartbeat
-
-__all__ = ["set_up", "store"]
 
 REDIS = "redis://127.0.0.1:7777/0"
 

@@ -21,6 +21,7 @@ from delivery.outcomes import Delivered, Outcome, Rejected, Response
 from delivery.prepare import prepare
 from mapping.envelope import pack
 
+pytestmark = pytest.mark.usefixtures("set_up")
 TWO = """
 [sources.web]
 write_key = "web"
@@ -40,13 +41,6 @@ api_key = "k2"
 PERSON: dict[str, Any] = {"type": "track", "event": "Application Opened", "userId": "u", "anonymousId": "a"}
 
 ORDER = PERSON | {"event": "Order Placed"}
-
-
-@pytest.fixture(autouse=True)
-def _set_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("REDIS_URL", "SEGUE_CONFIG", "SEGUE_TRACK_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SEGUE_DATA_DIR", str(tmp_path))
 
 
 def output_for(event: dict[str, Any]) -> str:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import fakeredis
 import pytest
 import redis
 from typer.testing import CliRunner, Result
@@ -24,15 +21,7 @@ from mapping.envelope import pack
 from mapping.operation import BATCH_PATH
 from tests.queues import queue_of
 
-
-@pytest.fixture(autouse=True)
-def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[redis.Redis]:
-    for name in ("REDIS_URL", "SEGUE_CONFIG"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SEGUE_DATA_DIR", str(tmp_path))
-    with fakeredis.FakeRedis() as client:
-        monkeypatch.setattr(redis.Redis, "from_url", lambda *_, **__: client)
-        yield client
+pytestmark = pytest.mark.usefixtures("store")
 
 
 def run(*arguments: str) -> Result:

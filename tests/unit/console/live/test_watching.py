@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import fakeredis
 import pytest
 import redis
 from typer.testing import CliRunner, Result
@@ -32,14 +31,10 @@ def test_the_share_is_a_power_of_two_and_fits_what_a_tap_takes(per_s: float, eve
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> redis.Redis:
+def store(store: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> redis.Redis:
     (tmp_path / "segue.toml").write_text(CONFIG)
-    monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.setenv("SEGUE_CONFIG", str(tmp_path / "segue.toml"))
-    monkeypatch.setenv("SEGUE_DATA_DIR", str(tmp_path))
-    client = fakeredis.FakeRedis()
-    monkeypatch.setattr(redis.Redis, "from_url", lambda *_, **__: client)
-    return client
+    return store
 
 
 def run(monkeypatch: pytest.MonkeyPatch, client: redis.Redis, *arguments: str) -> Result:
