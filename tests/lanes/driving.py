@@ -87,6 +87,11 @@ def bury(client: redis.Redis, claimed: lanes.Claim, *which: str) -> lanes.Settle
     )
 
 
+def block(client: redis.Redis, claimed: lanes.Claim, name: str) -> None:
+    burial = lanes.Burial(sequences(claimed)[name], b"failure", blocks=True)
+    lanes.settle(queue_of(client), claimed.id, buried=[burial])
+
+
 def stats(client: redis.Redis) -> lanes.Stats:
     return lanes.stats(queue_of(client))
 

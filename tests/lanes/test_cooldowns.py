@@ -22,6 +22,7 @@ from tests.lanes.driving import (
     expire,
     grow_old,
     make_due,
+    names,
     queue_of,
     sequences,
     stats,
@@ -38,10 +39,6 @@ def merge(secondary: str, primary: str, run: str | None = None) -> lanes.NewEven
     run = f"into {primary}" if run is None else run
     name = f"{secondary} into {primary}"
     return lanes.NewEvent(name.encode(), (secondary, primary), name, COOLDOWN_MS, (secondary, primary), run=run)
-
-
-def names(claimed: lanes.Claim) -> list[str]:
-    return [taken.body.decode() for taken in claimed.events]
 
 
 def test_events_of_a_run_are_claimed_together_and_share_the_wait_after_them(client: redis.Redis) -> None:

@@ -14,6 +14,7 @@ from lanes.keys import base
 from tests.lanes.driving import (
     QUEUE,
     append,
+    block,
     bury,
     claim,
     deliver,
@@ -32,11 +33,6 @@ NOTE = "note"
 def bury_all(client: redis.Redis, *which: str) -> None:
     append(client, *(event(name, name) for name in which))
     bury(client, claim(client), *which)
-
-
-def block(client: redis.Redis, claimed: lanes.Claim, name: str) -> None:
-    burial = lanes.Burial(sequences(claimed)[name], b"failure", blocks=True)
-    lanes.settle(queue_of(client), claimed.id, buried=[burial])
 
 
 def bodies(client: redis.Redis) -> list[bytes]:

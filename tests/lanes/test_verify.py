@@ -21,6 +21,7 @@ from tests.lanes.driving import (
     COOLDOWN_MS,
     QUEUE,
     append,
+    block,
     bury,
     claim,
     deliver,
@@ -28,16 +29,10 @@ from tests.lanes.driving import (
     expire,
     queue_of,
     release,
-    sequences,
 )
 
 READS = {"GET", "EXISTS", "HGET", "HEXISTS", "HLEN", "HSCAN", "SCARD", "SISMEMBER", "ZRANGE", "ZSCORE"}
 LONG = 1_050
-
-
-def block(client: redis.Redis, claimed: lanes.Claim, name: str) -> None:
-    burial = lanes.Burial(sequences(claimed)[name], b"failure", blocks=True)
-    lanes.settle(queue_of(client), claimed.id, buried=[burial])
 
 
 def fill(client: redis.Redis) -> lanes.Queue:

@@ -23,22 +23,11 @@ from mapping.envelope import unpack
 from settings import Settings
 from tests.queues import queue_of
 from tests.secrets import CREDENTIALS
+from tests.taps import Unwatched
 from tests.unit.ingest.json_entries import json_entries
 from tests.unit.ingest.queues.test_group_commit import entry, event, group_commit_of
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
-
-
-class Unwatched:
-    """A tap that is not watched. It has nothing else."""
-
-    def __init__(self) -> None:
-        self.looks = 0
-
-    @property
-    def is_watched(self) -> bool:
-        self.looks += 1
-        return False
 
 
 def watched() -> IngestTap:

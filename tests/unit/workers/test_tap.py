@@ -18,6 +18,7 @@ from delivery.outcomes import Delivered, Outcome, Rejected, Response, RetryLater
 from lanes.taps.tap import Copy, Tap
 from mapping.envelope import pack, unpack
 from settings import Settings
+from tests.taps import Unwatched
 from workers import deliverer
 from workers.runtime import Runtime
 
@@ -32,18 +33,6 @@ class Api:
 
     def send(self, request: Request) -> list[Outcome]:
         return [self.outcome] * len(request.items)
-
-
-class Unwatched:
-    """A tap that is not watched. It has nothing else."""
-
-    def __init__(self) -> None:
-        self.looks = 0
-
-    @property
-    def is_watched(self) -> bool:
-        self.looks += 1
-        return False
 
 
 @pytest.fixture

@@ -50,12 +50,6 @@ PUBLIC = {
 PARTS = {"name": "console.css", "destination": "demo", "sequence": "1", "id": "none", "digest": "0123456789abcdef"}
 
 
-@pytest.fixture
-def state(redis_server: RedisServer, redis_client: redis.Redis) -> State:
-    fill(redis_client)
-    return state_of(redis_server.url)
-
-
 def address_of(rule: Rule) -> str:
     return re.sub(r"{(\w+)(?::int)?}", lambda match: PARTS[match[1]], rule.path)
 

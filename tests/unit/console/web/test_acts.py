@@ -27,12 +27,6 @@ CONTEXT = replaying.ReplayContext(wait=lambda _seconds: None, wake=lambda _name:
 
 
 @pytest.fixture
-def state(redis_server: RedisServer, redis_client: redis.Redis) -> State:
-    fill(redis_client)
-    return state_of(redis_server.url)
-
-
-@pytest.fixture
 def operator(state: State) -> Browser:
     return Browser(state, "operator")
 

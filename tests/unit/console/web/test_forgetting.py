@@ -5,29 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import redis
 
 import lanes
 from console import forget
 from console.web.state import State
 from lanes import suppression
 from privacy import receipts
-from tests.conftest import RedisServer
 from tests.queues import default_queue
-from tests.unit.console.web.browsing import ADDRESS, DIGEST, HOSTILE, ID, Browser, fill, state_of
+from tests.unit.console.web.browsing import ADDRESS, DIGEST, HOSTILE, ID, Browser
 
 FORGET, ERASE, UNSUPPRESS = (f"/people/{DIGEST}/{act}" for act in ("forget", "erase", "unsuppress"))
-
-
-@pytest.fixture
-def state(redis_server: RedisServer, redis_client: redis.Redis) -> State:
-    fill(redis_client)
-    return state_of(redis_server.url)
-
-
-@pytest.fixture
-def admin(state: State) -> Browser:
-    return Browser(state, "admin")
 
 
 def audit(browser: Browser) -> list[tuple[str, Any]]:

@@ -15,16 +15,9 @@ from console.web.pages import activity
 from console.web.state import State
 from lanes import configurations, keys
 from lanes.server.checks import Server
-from tests.conftest import RedisServer
-from tests.unit.console.web.browsing import HOSTILE, Browser, fill, state_of
+from tests.unit.console.web.browsing import HOSTILE, Browser
 
 ADA, EVE = User("Ada", "admin"), User("Eve", "operator")
-
-
-@pytest.fixture
-def state(redis_server: RedisServer, redis_client: redis.Redis) -> State:
-    fill(redis_client)
-    return state_of(redis_server.url)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from delivery.customerio import TrackApi
 from tests.conftest import RedisServer
 from tests.queues import default_queue
 from tests.secrets import CREDENTIALS_TOML
-from tests.unit.console.web.browsing import HOSTILE, ID, Browser, fill, state_of
+from tests.unit.console.web.browsing import HOSTILE, ID, Browser, state_of
 
 TWO = f"""
 [sources.demo]
@@ -56,17 +56,6 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Service:
     made = Service()
     monkeypatch.setattr(tester, "TrackApi", partial(TrackApi, transport=httpx.MockTransport(made)))
     return made
-
-
-@pytest.fixture
-def state(redis_server: RedisServer, redis_client: redis.Redis) -> State:
-    fill(redis_client)
-    return state_of(redis_server.url)
-
-
-@pytest.fixture
-def admin(state: State) -> Browser:
-    return Browser(state, "admin")
 
 
 def result_of(browser: Browser, event: dict[str, Any]) -> tuple[str, dict[str, str]]:

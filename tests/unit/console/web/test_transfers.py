@@ -7,7 +7,6 @@ from typing import Any
 
 import orjson
 import pytest
-import redis
 
 import lanes
 from console.web import app, visit
@@ -15,26 +14,14 @@ from console.web.pages import transfers
 from console.web.state import State
 from dead_letters import query
 from dead_letters.query import Filter
-from tests.conftest import RedisServer
 from tests.queues import default_queue
-from tests.unit.console.web.browsing import ADDRESS, DIGEST, Browser, fill, state_of
+from tests.unit.console.web.browsing import ADDRESS, DIGEST, Browser
 
 LINE: dict[str, Any] = {
     "source": "demo",
     "event": {"type": "track", "event": "x", "userId": "1"},
     "failure": {"class": "invalid", "message": "m", "faults": [], "buried_at_ms": 1_700_000_000_000},
 }
-
-
-@pytest.fixture
-def state(redis_server: RedisServer, redis_client: redis.Redis) -> State:
-    fill(redis_client)
-    return state_of(redis_server.url)
-
-
-@pytest.fixture
-def admin(state: State) -> Browser:
-    return Browser(state, "admin")
 
 
 def lines(*changes: dict[str, Any]) -> bytes:
