@@ -1,10 +1,13 @@
 """The ordered queue in Redis: bytes and ordering keys in, bytes out, in order per key.
 
-Two events that share an ordering key are never worked on at the same time, and never in another order than they were
-accepted. Events that share no key never wait for each other. Each verb is one Lua script: `append` adds events, `claim`
-takes those that are ready with the chains behind them, `settle` finishes or returns them, `extend` prolongs a lease,
-`reap` returns the events of expired claims, `erase` removes events by key; `stats` and `inspect` read. Every verb takes
-a `Queue`. docs/lanes.md has the states.
+Two events that share an ordering key are never in two claims at the same time, and leave in the order of their lane.
+That is the order of acceptance, but an event with a rank lets earlier ones go before it while it waits. Events of one
+run have no order among themselves. Events that share no key never wait for each other.
+
+Each verb is one Lua script or one transaction. `append` adds events, `claim` takes those that are ready with the chains
+behind them, and `settle` finishes or returns them. `extend` prolongs a lease, `reap` returns the events of expired
+claims, and `erase` removes events by key. `stats` and `inspect` read. Every verb takes a `Queue`. docs/lanes.md has the
+states.
 """
 
 from lanes.append import Appended, NewEvent, QueueFull, append, append_async

@@ -1,6 +1,6 @@
 """The ordering of an event: its ordering keys, and whether it needs the cooldown.
 
-Two events that share an ordering key reach Customer.io in the order in which they were accepted. An event has a key for
+Two events that share an ordering key reach Customer.io in the order of its lane (docs/lanes.md). An event has a key for
 each identity that it names and for each identity that the mappings of its matching subscriptions name. A device is a
 key as well: a token that moves from one person to another must end with the later one.
 
