@@ -1,6 +1,6 @@
 """The set-up of a command: settings, connection, destinations and queues. Every command gets them from here.
 
-Without REDIS_URL, a command uses the variables that the `segue up` of its data directory has recorded, so it reads the
+Without REDIS_URL, a command uses the variables that the `segue up` of its data directory has recorded. So it reads the
 same queues whatever shell it runs in.
 """
 

@@ -1,6 +1,6 @@
 """`segue test`: what becomes of one event at each destination, and its requests; sent only on demand.
 
-The event is completed and checked as ingest does it for a call of the source, so its requests are those that a worker
+The event is completed and checked as ingest does it for a call of the source. So its requests are those that a worker
 would send: the same bodies, batched the same way, with the same event ids. What is remembered of people in Redis is not
 applied: merges, deletions, and newer attributes.
 """

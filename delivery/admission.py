@@ -9,8 +9,8 @@ closes it.
 
 *Pause.* A fault of the set-up (credentials, region) pauses the destination at once, with the reason. Probes go on.
 
-Nothing is claimed either while the next turn is further away than a request waits for one, as after a 429 with a long
-`Retry-After`, and while an operator has paused the destination (`delivery.overrides`).
+Nothing is claimed either while an operator has paused the destination (`delivery.overrides`), or while the next turn is
+further away than a request waits for one. The latter follows a 429 with a long `Retry-After`.
 
 The reason of a stop is that of the last request. An open breaker or a pause ends when a worker starts with another
 configuration or address, since the reason may not apply to it.
@@ -107,8 +107,8 @@ class Admission:
     def guard(self, send: Send) -> Send:
         """Return `send` as a function that acquires a turn first and reports the outcome.
 
-        The outcomes of a request that got no turn in time are Paused, as are those of a destination that an operator
-        has paused, and of the failure that opens the circuit breaker.
+        The outcomes are Paused when a request got no turn in time, when an operator has paused the destination, and
+        when a failure opens the circuit breaker.
         """
 
         def guarded(request: Request) -> list[Outcome]:

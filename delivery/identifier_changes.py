@@ -1,9 +1,9 @@
 """Which identifiers an update gives a person: an id and an e-mail address that belong together, and the visitor that
 the person was.
 
-Identifiers have no timestamps. While an update that gives an identifier to a person is in progress, no other update may
-give the same identifier to another person, or another identifier to this one. `register.lua` distinguishes such updates
-from those that repeat the identifiers of the last ones.
+Identifiers have no timestamps. An update that gives an identifier to a person may be in progress. Until it ends, no
+other update may give the same identifier to another person, or another identifier to this one. `register.lua`
+distinguishes such updates from those that repeat the identifiers of the last ones.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """What the workers of a destination remember of identities: which people were merged or deleted, when each was last
 updated, which of their attributes were sent when, and which identifiers belong together.
 
-So a late event of a merged person goes to the primary, a late event recreates no deleted person, an update never looks
-older than the one sent before it, a late update overwrites no newer attribute, and an update that changes identifiers
-is distinguished from one that repeats them.
+So a late event of a merged person goes to the primary, and a late event recreates no deleted person. An update never
+looks older than the one sent before it, and a late update overwrites no newer attribute. An update that changes
+identifiers is distinguished from one that repeats them.
 
 Merges and deletions are remembered for `remember_days` of the destination, up to twice that; the rest for two hours.
-The time of an update is at most an hour ahead of now, so that no update of the last hour looks older than one that was
+The time of an update is at most an hour ahead of now. So no update of the last hour looks older than one that was
 forgotten. An older update is history: it keeps its own time, unless it is known to be newer than what was sent.
 """
 
@@ -216,8 +216,8 @@ def _clocks_stored(queue: Queue, digests: Collection[bytes]) -> dict[bytes, byte
 
 
 def deletions_ms(queue: Queue, keys_of_events: Sequence[Sequence[bytes]]) -> list[int]:
-    """Return for each event, by the digests of its ordering keys, when one of these people was deleted last (Unix ms),
-    as far as it is remembered; else 0."""
+    """Return for each event when one of its people was deleted last (Unix ms), as far as it is remembered; else 0. An
+    event is the digests of its ordering keys."""
     digests = list(dict.fromkeys(person for event in keys_of_events for person in event))
     times: dict[bytes, int] = {}
     for values in _remembered(queue, keys.DELETED, queue.join_s, digests):

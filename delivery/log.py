@@ -228,8 +228,8 @@ def count(queue: Queue, is_counted: IsRemoved) -> int:
 
 
 def trim(queue: Queue, requests: int, logs: int) -> Trimmed:
-    """Remove the entries beyond the last `requests`, those older than KEPT_S seconds, and the oldest ones while the log
-    uses more than its part of MEMORY_SHARE. `logs` is the number of logs that divide it.
+    """Remove the entries beyond the last `requests` and those older than KEPT_S seconds. While the log uses more than
+    its part of MEMORY_SHARE, remove the oldest ones. `logs` is the number of logs that divide it.
 
     Where a ledger is to write the entries, their number has no limit, and without `maxmemory` they use LEDGER_BYTES at
     most.

@@ -1,8 +1,8 @@
 """Overrides: what an operator sets for a destination, in place of its configuration and state.
 
 A *pause* stops deliveries: nothing is claimed, and what is claimed is not sent. A *rate* replaces `requests_per_s`.
-Both are in Redis, so every worker follows them from its next request on, restarts and other configurations do not end
-them, and each ends by itself at its time. The scripts of `delivery.admission` read them. Times are Unix milliseconds of
+Both are in Redis, so every worker follows them from its next request on. Restarts and other configurations do not end
+them. Each ends by itself at its time. The scripts of `delivery.admission` read them. Times are Unix milliseconds of
 Redis' clock.
 """
 

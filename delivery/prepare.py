@@ -2,7 +2,7 @@
 
 `prepare` maps the events and encodes their operations. It depends on nothing but the event and the destination.
 `address` then reads what is remembered of the people that the operations name. It rewrites the items of people who were
-merged or deleted, and the times of updates, and removes attributes of which a newer value was sent.
+merged or deleted, and the times of updates. It removes attributes of which a newer value was sent.
 
 An exception of one event is the `error` of that event alone. It has no items then, and has to be buried.
 """

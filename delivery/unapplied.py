@@ -1,8 +1,8 @@
 """Operations that Customer.io accepts and will not apply, by its documented rules and what was sent before.
 
-Customer.io answers them as all others, and says later or never what became of them. Here they are known beforehand:
-each is sent all the same, marked in the delivery log, counted by reason in one Redis hash (`lanes.keys.UNAPPLIED`) when
-its event is settled, and written to the log.
+Customer.io answers them as all others, and says later or never what became of them. Here they are known beforehand.
+Each is sent all the same, marked in the delivery log, and written to the log. It is counted by reason in one Redis hash
+(`lanes.keys.UNAPPLIED`) when its event is settled.
 """
 
 from __future__ import annotations

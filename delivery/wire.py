@@ -1,9 +1,9 @@
 """What Segue adds to an operation on the wire, so that it may be sent twice or late.
 
-The mapped operation is the reference's. These additions make at-least-once delivery effectively once: every event, page
-and screen of a person gets a deterministic ULID, by which Customer.io ignores the second one; every update has a time,
-so that Customer.io can tell an older attribute from a newer one, and this time is not later than its acceptance; and an
-operation names the primary of people who were merged.
+The mapped operation is the reference's. These additions make at-least-once delivery effectively once. Every event, page
+and screen of a person gets a deterministic ULID, by which Customer.io ignores the second one. Every update has a time,
+not later than its acceptance, by which Customer.io can tell an older attribute from a newer one. An operation names the
+primary of people who were merged.
 """
 
 from __future__ import annotations

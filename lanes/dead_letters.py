@@ -86,16 +86,16 @@ def get_dead_letters(queue: Queue, sequences: Sequence[int]) -> list[DeadLetter]
 
 
 def dead_letters_of(queue: Queue, digest: bytes, *, after: int = 0, most: int = 500) -> list[int]:
-    """Return the sequences of the dead letters with the ordering key of this digest, in the order of their events, the
-    first `most` behind the sequence `after`."""
+    """Return the sequences of the dead letters with the ordering key of this digest, in the order of their events. They
+    are the first `most` behind the sequence `after`."""
     first, last = _members(digest, after)
     found = queue.client.zrangebylex(keys.DEAD_KEYS.of(queue.name), first, last, start=0, num=most)
     return _sequences(cast(list[bytes], found))
 
 
 def last_dead_letters_of(queue: Queue, digest: bytes, most: int) -> tuple[list[int], int]:
-    """Return the sequences of the last `most` dead letters with the ordering key of this digest, in the order of their
-    events, and how many there are."""
+    """Return the sequences of the last `most` dead letters with the ordering key of this digest, and how many there
+    are. They are in the order of their events."""
     name, (first, last) = keys.DEAD_KEYS.of(queue.name), _members(digest)
     with queue.client.pipeline(transaction=True) as pipeline:
         pipeline.zrevrangebylex(name, last, first, start=0, num=most)
@@ -242,7 +242,7 @@ def _in_one_step(
     """Run a transaction whose commands depend on which of the dead letters block; return those, and the replies.
 
     Raises DeadLettersChanged when one was changed since `as_of`. A Redis that is out of memory refuses the transaction
-    as a whole, since each has a command that Redis refuses before it runs any (HSET, HINCRBY).
+    as a whole. Each has a command that Redis refuses before it runs any (HSET, HINCRBY).
     """
     blocking: set[int] = set()
 

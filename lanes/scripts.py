@@ -2,9 +2,10 @@
 
 A script is one file, `lua/VERB.lua`. A line `-- uses clock, bulk` in its head puts the shared pieces of `lua/lib` in
 front, in that order. A line `-- allow-oom` lets the script run when Redis has reached `maxmemory`: it is for scripts
-without which nothing leaves the queue. In front of these the loader writes what every script has (the base name of the
-queue and the string functions), and each key and number of `lanes.keys` that the script or a piece of it names.
-`delivery` and `workers` load their scripts by the same code. docs/internals/lua.md explains how to write a script.
+without which nothing leaves the queue. In front of these the loader writes what every script has: the base name of the
+queue and the string functions. It also writes each key and number of `lanes.keys` that the script or a piece of it
+names. `delivery` and `workers` load their scripts by the same code. docs/internals/lua.md explains how to write a
+script.
 """
 
 from __future__ import annotations

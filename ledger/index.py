@@ -3,7 +3,7 @@
 Parquet has no index for values that are spread over a file, and Arrow reads no Bloom filters. An index is a file beside
 that of the rows: 8 bytes `segueix2`, the number of keys and the number of rows of a row group, 8 bytes each; then all
 keys in ascending order, 8 bytes each; then the numbers of their rows, 4 bytes each. A key is the digest of an ordering
-key, or the CRC-32 of a message id in the upper four bytes, which costs a tenth of a longer hash. Numbers are
+key, or the CRC-32 of a message id in the upper four bytes. The CRC-32 costs a tenth of a longer hash. Numbers are
 little-endian. The rows that it names have to be compared: keys may be equal by chance.
 """
 

@@ -1,7 +1,7 @@
 """One process at a time writes a ledger: by a lock of the directory on its machine, by Redis on all machines.
 
 A directory has an id, which the key in Redis has for a value. So the next process with the same directory goes on at
-once, and one with another directory waits until the key expires, as each process does with an object store.
+once. One with another directory waits until the key expires, and so does each process with an object store.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 
 Pure and total: the same event, destination and time always give the same translation, and no JSON value raises.
 
-Three things differ from the reference, whose answers `reference_results` gives: the sender's `integrations` and the
-filters of the destination are applied, an action that does not apply to an event is skipped, and operations are
-corrected.
+Three things differ from the reference, whose results `reference_results` returns. The sender's `integrations` and the
+filters of the destination are applied. An action that does not apply to an event is skipped. Operations are corrected.
 """
 
 from __future__ import annotations

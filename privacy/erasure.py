@@ -2,7 +2,7 @@
 
 Operators (`segue forget`) and Segment (deletion requests) use the same functions, which end in `purge`.
 
-When Customer.io has to delete or suppress the person, the privacy request is appended to the person's lanes first, so
+When Customer.io has to delete or suppress the person, the privacy request is appended to the person's lanes first. So
 it is durable and in order. The events before it are discarded unsent. The request is sent when no event of the person
 is in progress. Then a worker removes the remaining data, including the traces of the request.
 """

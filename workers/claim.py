@@ -4,8 +4,8 @@ It is handed its `send`, so it runs without a network. What it guarantees:
 
 - An operation is sent only after the responses to all operations that its event follows; where the destination trusts
   the order within a request, it may stand behind them in the same request.
-- No event of the claim is sent after an event with a common key that was not delivered and keeps its position, nor
-  after one that was held back for that reason itself.
+- No event of the claim is sent after an event with a common key that was not delivered and keeps its position. The same
+  holds after an event that was not sent for that reason.
 - No event is lost. Each is delivered, released or buried; an event that is none of them follows a released one, and is
   released with it.
 - An exception that one event causes buries that event, with the exception, and affects no other event.

@@ -1,7 +1,7 @@
 """The filter that the old destination needs: it drops exactly the events that Segue sends.
 
 Segment's filters compare numbers, not times. But a time in ISO 8601 is later than another one if it is greater as a
-text, so a few patterns of its first characters select all later times. The patterns have ranges, as `[2-9]`, which
+text. So a few patterns of its first characters select all later times. The patterns have ranges, as `[2-9]`, which
 filters have and triggers have not.
 """
 

@@ -2,7 +2,7 @@
 directly behind another one.
 
 It begins with the lane of the person. An event that is not the head of another lane waits for the events before it
-there, so these are read too, and what they wait for. Lanes are linked forwards, so each one is read from its head.
+there. So these are read too, and what they wait for. Lanes are linked forwards, so each one is read from its head.
 """
 
 from __future__ import annotations

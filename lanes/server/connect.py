@@ -1,6 +1,6 @@
 """Clients of Redis from `REDIS_URL`: the one way in which every process connects.
 
-With the URL of Sentinels, a client asks them for the primary before each connection that it opens, so it finds the new
+With the URL of Sentinels, a client asks them for the primary before each connection that it opens. So it finds the new
 one after a failover. With the URL of a Redis Cluster it asks the nodes (`lanes.cluster`).
 """
 
