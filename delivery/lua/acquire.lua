@@ -1,7 +1,7 @@
 -- Acquire a turn for a request, or return how long to wait before asking again. Turns are spaced evenly by the
--- destination's rate, over all workers together. A request that is late for its turn meets those that are on time, so the
--- times of the last requests are kept too, as many as one second allows: the next request waits until the first of them is
--- a second old.
+-- destination's rate, over all workers together. A request that is late for its turn meets those that are on time. So the
+-- times of the last requests are kept too, as many as one second allows. The next request waits until the first of them
+-- is a second old.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  the most requests per second, unless an operator has set another rate

@@ -1,6 +1,6 @@
--- Return what a deliverer may claim: all while the circuit breaker is closed, nothing while it is open or the destination
--- is paused, a few events as a probe when one is due. It is nothing too while the next turn is further away than a request
--- waits for one, and while an operator has paused the destination.
+-- Return what a deliverer may claim: all while the circuit breaker is closed, and nothing while it is open or the
+-- destination is paused, but a few events as a probe when one is due. It is nothing too while the next turn is further away
+-- than a request waits for one, and while an operator has paused the destination.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  for how long no other probe may begin, ms

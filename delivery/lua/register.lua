@@ -13,10 +13,10 @@
 -- an id, or to a lead while the person of the update has another address. The service accepts such an update, and does not
 -- give the address to its person.
 --
--- An update *changes identifiers* when it connects an identifier to another one than the last update did, or updates only
--- where that one created, or the other way round. It must have a cooldown. One that has none yet is returned, and is not
--- registered, nor are the updates behind it: they are all claimed again. An identifier that is connected to others more often
--- than it may, with those changes that this call contains, needs no cooldown any more.
+-- An update *changes identifiers* when it connects an identifier to another one than the last update did. It does so too
+-- when it updates only, and the last one created, or the other way round. It must have a cooldown. One that has none yet is
+-- returned, and is not registered, nor are the updates behind it: they are all claimed again. An identifier that is
+-- connected to others more often than it may, with the changes of this call, needs no cooldown any more.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  how long merges and deletions are remembered, ms
@@ -30,13 +30,17 @@
 --          partner, the identifier given with it; how many people and objects it updates, and a text for each (see
 --          `choose`)
 --
--- Returns  {merged, deleted, times, changing, kept, owners, unbounded, how many, known, conflicting}: by person, '' or the JSON of the
---          primary, '' or the time of the deletion in ms (an empty array when no person was merged or deleted); by event,
---          the time to send, Unix seconds, or 0; the sequences of those that change identifiers and have no cooldown yet; by
---          event, '' or a byte for each attribute, '1' when it is to be sent; by event, for each person and object that it
---          updates the digest under which their recent attributes are remembered; the digests of identifiers that changed
---          more often than they may, and how many of them had not before; a byte for each person: '1' when an update of the
---          person was sent before, '' without updates; the sequences of those with an update that conflicts
+-- Returns  {merged, deleted, times, changing, kept, owners, unbounded, new unbounded, known, conflicting}
+--          merged         by person: '' or the JSON of the primary; an empty array when no person was merged
+--          deleted        by person: '' or the time of the deletion, ms; an empty array when no person was deleted
+--          times          by event: the time to send, Unix seconds, or 0
+--          changing       the sequences of events that change identifiers and have no cooldown yet
+--          kept           by event: '' or a byte for each attribute, '1' when it is to be sent
+--          owners         by event: the digests under which recent attributes are remembered of what it updates
+--          unbounded      the digests of identifiers that changed more often than they may
+--          new unbounded  how many of them had not before
+--          known          a byte for each person: '1' when an update of the person was sent before; '' without updates
+--          conflicting    the sequences of events with an update that conflicts
 -- Clock    Redis' own.
 -- allow-oom
 -- uses clock, bulk, generations, attribute_clocks
@@ -425,8 +429,8 @@ local function time_after(own, before, is_known)
   return math.max(own, before, math.min(before + 1, now_s + MOST_AHEAD_S))
 end
 
--- An event keeps its time and its attributes, as it may be sent again: the last one of a key in the key's field, those that
--- it overtook within this call, which may all be sent again together, in fields of their own.
+-- An event keeps its time and its attributes, as it may be sent again. Those of the last event of a key are in the key's
+-- field. The events before it in this call may be sent again together with it, so theirs are in fields of their own.
 local given, is_behind, is_new, values, conflicting = {}, {}, {}, {}, {}
 at = first
 while at <= last do

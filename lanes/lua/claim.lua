@@ -13,14 +13,15 @@
 -- ARGV[6]  how long the caller polls when there is nothing to claim, ms: no other deliverer is requested meanwhile
 -- ARGV[7]  ready events that one open claim is expected to take; it starts with twice as many at most
 -- ARGV[8]  cooldown of the queue, ms
--- ARGV[9]  how long a due event may wait for more, ms: while other claims are open, fewer events than are expected of them
---          and this one are left for that long, unless chains are long
+-- ARGV[9]  how long a due event may wait for more, ms. While other claims are open, due events are left for that long when
+--          they are fewer than these claims and this one are expected to take, unless chains are long
 -- ARGV[10] how many claims share what is due where chains are long
 --
--- Returns  {due, wake, how many events at each depth, sequences, records, attempts, expired claims, missing}: the middle
---          four one per event, by depth; but sequences are one text, with a space between two, and attempts and expired
---          claims (a line for each) are empty when no event has any. due: ms until there may be something to claim when nothing was claimed, -1 when there is no event; wake:
---          how many more deliverers to request; missing: events that were set aside because they have no record
+-- Returns  {due, wake, depths, sequences, records, attempts, expired claims, missing}. due: when nothing was claimed, ms
+--          until there may be something to claim, -1 when there is no event; wake: how many more deliverers to request;
+--          depths: how many events at each depth; missing: events that were set aside because they have no record. The
+--          other four have one value per event, by depth. sequences are one text, with a space between two. attempts and
+--          expired claims have a line for each, and are empty when no event has any
 -- The more of an event's claims expired, the fewer events may share its next one: 50, 5, then it is claimed alone. So a
 -- poison message is told from the events around it, and they are delivered. Threads of one process die together, so of the
 -- events that are claimed alone only one is in a claim at a time.

@@ -1,8 +1,8 @@
--- Erase events by key or by sequence, whatever their state, a bounded part of them a call. Each lane then links the predecessor of an
--- event to its successor. A claimed event may be in a request at this moment: its body is removed and its position stays
--- until the claim ends, so that no later event overtakes it. It is delivered without being sent. The same is done with an
--- event behind a missing record, which does not say where it is linked. A lane is linked forwards only: the search for a
--- predecessor deep in a lane takes several calls, each of which goes on where the one before stopped.
+-- Erase events by key or by sequence, whatever their state, a bounded part of them a call. Each lane then links the
+-- predecessor of an event to its successor. A claimed event may be in a request at this moment. So its body is removed and
+-- its position stays until the claim ends: no later event overtakes it. It is delivered without being sent. The same is
+-- done with an event behind a missing record, which does not say where it is linked. A lane is linked forwards only. The
+-- search for a predecessor deep in a lane takes several calls, each of which goes on where the one before stopped.
 --
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  most events to erase in this call

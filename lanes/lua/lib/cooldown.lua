@@ -1,6 +1,6 @@
--- Cooldowns: an event with a cooldown is due that long after the events before it that share a key with it finished, and
--- the events behind it are due that long after it finished. Events of one run share these waits. How long the cooldowns of
--- one key may last is bounded. Uses clock and generations.
+-- Cooldowns: an event with a cooldown is due that long after the events before it that share a key with it finished. The
+-- events behind it are due that long after it finished. Events of one run share these waits. How long the cooldowns of one
+-- key may last is bounded. Uses clock and generations.
 
 -- The cooldown of an event as COOLDOWN has it, ms; 0 without one. And its run, nil without one.
 local function read_cooldown(stored)

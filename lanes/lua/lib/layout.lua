@@ -1,5 +1,5 @@
 -- How an event, its links and its lanes are stored: see lanes/records.py. The loops of append, claim and settle over
--- all events of a call read and write the same in place, since a call of a function costs more than what it does.
+-- all events of a call read and write the same in place: a call of a function costs more than what it does.
 
 -- The digests of a record's keys, and the position of the last byte before the body.
 local function digests_of(record)
@@ -42,8 +42,8 @@ local function until_in(links)
   return sub(links, UNTIL, FIRST_SUCCESSOR - 1)
 end
 
--- In how many lanes an event waits, its successors by the number of the key, and the digits of the time until which it
--- waits for earlier events. `links` is false when it has none.
+-- In how many lanes an event waits, and its successors by the number of the key. Then the digits of the time until which
+-- it waits for earlier events. `links` is false when it has none.
 local function read_links(links)
   local successors, at = {}, FIRST_SUCCESSOR
   while links and at <= #links do
