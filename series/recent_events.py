@@ -14,10 +14,9 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple, cast
 
 import orjson
-from redis.exceptions import RedisError
 
 from lanes import ClaimedEvent, Queue, keys
-from mapping.envelope import JsonObject, TooDeep, unpack, unpack_encodable
+from mapping.envelope import JsonObject, unpack, unpack_encodable
 
 MOST: Final = 1500
 SLOTS: Final = 5  # events of one name
@@ -41,15 +40,17 @@ class RecentEvents:
         self._next: dict[str, float] = {}  # by queue
 
     def keep(self, queue: Queue, events: Sequence[ClaimedEvent]) -> None:
-        """Keep one of the events, unless one of the queue was kept less than a second ago. Never raises for an event,
-        nor while Redis is unavailable: an event that is not kept is missing in comparisons alone."""
+        """Keep one of the events, unless one of the queue was kept less than a second ago.
+
+        Never raises: an event that cannot be read, or that Redis does not take, is missing in comparisons alone.
+        """
         now = self._clock()
         if now < self._next.get(queue.name, 0.0):
             return
         self._next[queue.name] = now + _EVERY_S
         body = random.choice(events).body
         if body and len(body) <= MOST_BYTES:
-            with suppress(TooDeep, ValueError, KeyError, RedisError):
+            with suppress(Exception):
                 _write(queue, _field(body), body)
 
 

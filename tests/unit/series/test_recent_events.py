@@ -62,7 +62,17 @@ def test_a_few_of_each_name_and_a_bounded_number_of_all_are_kept(queue: Queue, m
     assert queue.client.ttl(key) > 86_400
 
 
-@pytest.mark.parametrize("body", [b"", b"{no json", pack("web", {"type": "track", "x": LONG}), b'{"source": "web"}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{no json",
+        b"neither JSON nor Zstandard",
+        pack("web", {"type": "track", "x": LONG}),
+        b'{"source": "web"}',
+        b'{"source": "web", "event": ["track"]}',
+    ],
+)
 def test_what_cannot_be_kept_is_left_out(queue: Queue, body: bytes) -> None:
     RecentEvents().keep(queue, [claimed(body)])
 
