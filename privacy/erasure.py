@@ -28,9 +28,7 @@ from logs.causes import cause
 from mapping.envelope import message_key, unpack
 from privacy import purge, receipts
 from privacy.purge import ErasureContext, Removed
-from privacy.receipts import Receipt
-
-_PersonBefore = tuple[mapping.Person, int | None]  # a person, and the sequence before which events are removed
+from privacy.receipts import PersonBefore, Receipt
 
 # What became of a request to rewrite the append-only file.
 Rewrite = Literal["requested", "refused", "no file"]
@@ -138,7 +136,7 @@ def finish(context: ErasureContext) -> None:
             _finish_alone(context, receipt_id, person)
 
 
-def _person_of(queue: Queue, receipt_id: str) -> _PersonBefore | None:
+def _person_of(queue: Queue, receipt_id: str) -> PersonBefore | None:
     try:
         return receipts.person_of(queue, receipt_id)
     except (TypeError, ValueError) as error:
@@ -146,7 +144,7 @@ def _person_of(queue: Queue, receipt_id: str) -> _PersonBefore | None:
         return None
 
 
-def _finish_alone(context: ErasureContext, receipt_id: str, person: _PersonBefore) -> None:
+def _finish_alone(context: ErasureContext, receipt_id: str, person: PersonBefore) -> None:
     """Finish one erasure. One that fails stays unfinished, and delays no other."""
     try:
         _finish(context, {receipt_id: person})
@@ -156,7 +154,7 @@ def _finish_alone(context: ErasureContext, receipt_id: str, person: _PersonBefor
         log.unhandled("the end of an erasure", error, destination=context.queue.name, receipt=receipt_id)
 
 
-def _finish(context: ErasureContext, people: dict[str, _PersonBefore]) -> None:
+def _finish(context: ErasureContext, people: dict[str, PersonBefore]) -> None:
     """Remove the data of people; `people` by the ids of their receipts."""
     queue = context.queue
     for receipt_id, removed in zip(people, purge.purge(context, list(people.values())), strict=True):

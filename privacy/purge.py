@@ -29,6 +29,7 @@ from lanes import fates, keys
 from lanes.taps import streams
 from logs import events as log
 from mapping.envelope import JsonObject, encoded, message_key, pack, readable_source, unpack
+from privacy.receipts import PersonBefore
 from series import recent_events
 
 _LOCK_S = 5.0
@@ -110,14 +111,8 @@ class Removed:
         self.others.update(key for key in keys if key.startswith(_PEOPLE) and lanes.digest(key) not in self.digests)
 
 
-def purge(
-    context: ErasureContext,
-    people: Sequence[tuple[mapping.Person, int | None]],
-) -> list[Removed]:
-    """Remove the data of people. Each has the sequence before which events are removed, None for all events.
-
-    Return what was removed of each person, in the same order. Idempotent.
-    """
+def purge(context: ErasureContext, people: Sequence[PersonBefore]) -> list[Removed]:
+    """Remove the data of people; return what was removed of each, in the same order. Idempotent."""
     queue, remembered = context.queue, lanes.remembered_hashes(context.queue)
     removals = [
         removal(context, person, tied, before)
@@ -297,7 +292,7 @@ class _Index:
         return None
 
 
-def _all_digests(context: ErasureContext, people: Sequence[tuple[mapping.Person, int | None]]) -> list[lanes.Tied]:
+def _all_digests(context: ErasureContext, people: Sequence[PersonBefore]) -> list[lanes.Tied]:
     merged = lanes.remembered_hashes(context.queue).get("merged", ())
     groups = [own_digests(context.destination, person) for person, _ in people]
     return lanes.joined_digests(context.queue, merged, groups, MOST_TIED)

@@ -31,6 +31,8 @@ from lanes.clock import machine_ms
 # erase: Segue removes its own data. delete, suppress: Customer.io deletes or suppresses the person first.
 Request = Literal["erase", "delete", "suppress"]
 State = Literal["waiting", "sent", "ledger", "done"]
+# A person, and the sequence before which events of the person are removed; None: all events are.
+PersonBefore = tuple[mapping.Person, int | None]
 
 _REMOVED, _FILE = "removed:", "file:"
 
@@ -104,7 +106,7 @@ def unfinished(queue: Queue) -> list[str]:
     return sorted(name.decode() for name in cast(set[bytes], queue.client.smembers(keys.ERASING.of(queue.name))))
 
 
-def person_of(queue: Queue, receipt_id: str) -> tuple[mapping.Person, int | None] | None:
+def person_of(queue: Queue, receipt_id: str) -> PersonBefore | None:
     """Return the arguments of `mark_sent`: the person and `before`. None in another state than *sent*."""
     person, before = cast(list[bytes | None], queue.client.hmget(_key(queue, receipt_id), ["person", "before"]))
     if person is None:
