@@ -155,6 +155,15 @@ def source_of(body: bytes) -> str:
     return str(orjson.loads(head[1])) if head else unpack(body).source
 
 
+def readable(body: bytes) -> tuple[str, JsonObject]:
+    """Return the source and the event that `pack` was given; empty ones for bytes that cannot be read. Never raises."""
+    try:
+        source, event, _ = unpack(body)
+        return source, event if isinstance(event, dict) else {}
+    except Exception:
+        return "", {}
+
+
 def readable_source(body: bytes) -> str:
     """Return what `source_of` does; an empty text for bytes that cannot be read. Never raises."""
     try:

@@ -28,7 +28,7 @@ from delivery.recording import discarded
 from lanes import fates, keys
 from lanes.taps import streams
 from logs import events as log
-from mapping.envelope import JsonObject, encoded, message_key, pack, readable_source, unpack
+from mapping.envelope import JsonObject, encoded, message_key, pack, readable, readable_source, unpack
 from privacy.receipts import PersonBefore
 from series import recent_events
 
@@ -194,11 +194,10 @@ def events_of_others(context: ErasureContext, removed: Removed) -> list[int]:
 
 
 def _is_of_others(body: bytes, destination: mapping.Destination, removed: Removed) -> bool:
-    """Whether an event with a key of the person names other people only."""
-    if not removed.has_joined or not body:
-        return False
-    own = mapping.ordering_keys(unpack(body).event, destination)
-    return removed.digests.isdisjoint(map(lanes.digest, own))
+    """Whether an event with a key of the person names other people only. One that cannot be read is not such."""
+    _, event = readable(body) if removed.has_joined else ("", {})
+    own = mapping.ordering_keys(event, destination)
+    return bool(event) and removed.digests.isdisjoint(map(lanes.digest, own))
 
 
 def erase_message_ids(context: ErasureContext, removed: Removed) -> None:

@@ -18,12 +18,12 @@ import mapping
 from console import output
 from console.errors import CommandError
 from console.session import Session
+from console.state import events
 from dead_letters import dry_run, query, record, retention, spill_files
 from dead_letters.import_export import ImportPlan, Target
 from dead_letters.query import Filter
 from dead_letters.record import DeadLetter
 from delivery.recording import discarded
-from mapping.envelope import unpack
 
 # The most dead letters that `list` prints, and the most waiting events that `show` prints.
 _MOST_LISTED = 50
@@ -164,14 +164,10 @@ def details(queue: lanes.Queue, destination: mapping.Destination, dead_letter: D
 
 
 def _waiting_json(waiting: lanes.Waiting) -> dict[str, Any]:
-    source, event, _ = unpack(waiting.body)
     return {
         "sequence": waiting.sequence,
         "accepted_at_ms": waiting.accepted_at_ms,
-        "source": source,
-        "type": event.get("type"),
-        "name": event.get("event") or event.get("name") or "",
-        "message_id": event.get("messageId"),
+        **events.names(waiting.body),
     }
 
 

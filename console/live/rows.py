@@ -16,7 +16,7 @@ import mapping
 from lanes import keys
 from lanes.taps import streams
 from lanes.taps.tap import Copy
-from mapping.envelope import unpack
+from mapping.envelope import readable
 
 # What may become of an event, in the order of its way. `released`: it returned to the queue, and will be claimed again.
 FATES: Final = (
@@ -110,12 +110,12 @@ class Row:
 
     @cached_property
     def event(self) -> dict[str, Any] | None:
-        """The event as ingest stored it; None when it is too long for a copy, or no event was refused."""
+        """The event as ingest stored it; None when it cannot be read, is too long for a copy, or none was refused."""
         body = self.copies[0].event
         if not body:
             return None
-        event: dict[str, Any] = orjson.loads(body) if self.fate == "refused" else unpack(body).event
-        return event
+        event: dict[str, Any] = orjson.loads(body) if self.fate == "refused" else readable(body)[1]
+        return event or None
 
     @cached_property
     def keys(self) -> tuple[str, ...]:

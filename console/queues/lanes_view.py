@@ -13,11 +13,11 @@ import mapping
 from console.output import counted, utc
 from console.queues import ordering_key, why
 from console.session import Session, setting_of
-from console.state import deliveries, history
+from console.state import deliveries, events, history
 from dead_letters import query
 from dead_letters.record import DeadLetter, reason_of
 from delivery.unapplied import REASONS
-from mapping.envelope import encoded, unpack
+from mapping.envelope import encoded
 from workers import heartbeat
 
 _MOST_SENT = 20
@@ -122,8 +122,9 @@ def _waiting(lane: dict[str, Any]) -> Iterator[str]:
         return
     yield f"{lane['destination']}: {lane['length']:,} events of {lane['key']} are waiting; the first:"
     for depth, step in enumerate(lane["steps"]):
-        event = f"#{step['sequence']} {step['type']} {step['name']}".rstrip()
-        yield f"{'  ' * depth}{event}, accepted {step['age_s']:.0f} s ago: {step['reason']}"
+        event = " ".join(filter(None, (f"#{step['sequence']}", step["type"], step["name"])))
+        age = "" if step["age_s"] is None else f", accepted {step['age_s']:.0f} s ago"
+        yield f"{'  ' * depth}{event}{age}: {step['reason']}"
     for line in deliveries.lines(lane["deliveries"]):
         yield f"{lane['destination']}: {line}"
 
@@ -173,18 +174,16 @@ def _accepted(unapplied: str | None) -> str:
 
 
 def _step_json(queue: lanes.Queue, step: lanes.Step, stop: str | None) -> dict[str, Any]:
-    source, event = unpack(step.body)[:2] if step.body else ("", {"name": "(erased)"})
+    is_missing = step.state == "missing"
     return {
         "sequence": step.sequence,
         "state": step.state,
         "reason": _reason(queue, step, stop),
         "claim": step.claim,
         "worker": step.by,
-        "age_s": max(0.0, time.time() - step.accepted_at_ms / 1000),
-        "source": source,
-        "type": event.get("type"),
-        "name": event.get("event") or event.get("name") or "",
-        "message_id": event.get("messageId"),
+        "age_s": None if is_missing else max(0.0, time.time() - step.accepted_at_ms / 1000),
+        **events.names(step.body),
+        **({"name": ""} if is_missing else {}),
     }
 
 
@@ -203,6 +202,8 @@ def _reason(queue: lanes.Queue, step: lanes.Step, stop: str | None) -> str:
             return f"being delivered by {step.by}; its lease ends in {seconds:.1f} s"
         case "blocking":
             return f"a dead letter that blocks its lane: `segue dead show {step.sequence}`, then replay or skip it"
+        case "missing":
+            return "its record is missing: the next claim sets it aside, and frees those behind it"
     return f"behind other events in {step.figure} lanes; one of them:"
 
 

@@ -19,7 +19,7 @@ from console.state import history
 from dead_letters import query, record
 from delivery.recording import discarded
 from lanes import fates
-from mapping.envelope import encoded, message_key, plain, unpack
+from mapping.envelope import encoded, message_key, plain, readable
 
 _MOST_SENT = 20
 
@@ -35,7 +35,7 @@ class Wanted:
         """Whether the conditions hold for an event with this body."""
         if self.source is None and self.event is None:
             return True
-        source, event = content(body)
+        source, event = readable(body)
         names = (event.get("event"), event.get("name"), event.get("type"))
         return self.source in (None, source) and (self.event is None or self.event in names)
 
@@ -52,7 +52,7 @@ def find_waiting(queue: lanes.Queue, digest: bytes | None, wanted: Wanted, most:
 def event_json(event: lanes.ListedEvent, destination: mapping.Destination) -> dict[str, Any]:
     """Return `{"destination", "sequence", "state", "due_in_ms", "worker", "age_s", "source", "type", "name",
     "message_id", "keys"}`; `keys` are the ordering keys."""
-    source, received = content(event.body)
+    source, received = readable(event.body)
     return {
         "destination": destination.name,
         "sequence": event.sequence,
@@ -135,7 +135,7 @@ def skip(queue: lanes.Queue, sequence: int) -> str:
         )
 
     def fate_of(body: bytes) -> str:
-        return fates.name("dropped", content(body)[0], "discarded")
+        return fates.name("dropped", readable(body)[0], "discarded")
 
     erased = lanes.erase(queue, (), sequences=[sequence], counted_as=fate_of)
     discarded.record(queue, (event for event in erased.events if event.body), "dropped", "discarded")
@@ -144,19 +144,11 @@ def skip(queue: lanes.Queue, sequence: int) -> str:
     return "is discarded" if erased.events else "left the queue before"
 
 
-def content(body: bytes) -> tuple[str, dict[str, Any]]:
-    """Return the source and the event; empty for a body that was erased or cannot be read."""
-    try:
-        return unpack(body)[:2] if body else ("", {})
-    except Exception:
-        return "", {}
-
-
 def has_id(body: bytes, message_id: str) -> bool:
     """Whether an event has this message id, with SOURCE: in front of it or without. Most events are not parsed."""
     if not _may_have_id(body, message_id):
         return False
-    source, event = content(body)
+    source, event = readable(body)
     return bool(event) and message_id in (event.get("messageId"), message_key(source, event))
 
 

@@ -10,8 +10,8 @@ import lanes
 from console.output import counted
 from console.queues import lane_graph
 from console.queues.lane_graph import Graph, GraphEvent
-from console.queues.waiting import content
 from dead_letters.record import reason_of
+from mapping.envelope import readable
 
 _STATUS: Final = re.compile(r"HTTP \d{3}")
 
@@ -62,7 +62,7 @@ def is_plain(attempt: str) -> bool:
 def _subject(cause: GraphEvent, length: int) -> str:
     """Return the beginning of the sentence: what waits for what."""
     others = length - 1 if cause.is_own else length
-    _, event = content(cause.event.body)
+    _, event = readable(cause.event.body)
     kind = f"{event.get('type') or 'event'} {event.get('event') or event.get('name') or ''}".rstrip()
     what = f"#{cause.event.sequence}, {'an' if kind[:1] in 'aeiou' else 'a'} {kind}"
     if not others:
@@ -88,7 +88,7 @@ def _reason(event: lanes.ListedEvent, delay: lanes.Delay | None, stop: str | Non
 
 def _event_json(found: GraphEvent, cause: int) -> dict[str, Any]:
     event = found.event
-    source, received = content(event.body)
+    source, received = readable(event.body)
     return {
         "sequence": event.sequence,
         "type": received.get("type") or ("event" if received else "(erased)"),

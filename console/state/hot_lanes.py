@@ -6,7 +6,7 @@ from typing import Any
 
 import lanes
 import mapping
-from mapping.envelope import unpack
+from mapping.envelope import readable
 
 
 def gather(
@@ -29,7 +29,6 @@ def line(lane: dict[str, Any]) -> str:
 
 def _key(queue: lanes.Queue, destination: mapping.Destination, digest: bytes) -> str | None:
     for first in lanes.lane_events(queue, digest, most=1):
-        if first.body:
-            keys = mapping.ordering_keys(unpack(first.body)[1], destination)
-            return next((key for key in keys if lanes.digest(key) == digest), None)
+        _, event = readable(first.body)
+        return next((key for key in mapping.ordering_keys(event, destination) if lanes.digest(key) == digest), None)
     return None

@@ -450,6 +450,19 @@ def test_show_prints_the_dry_run_and_the_waiting_events(dead: Dead, store: redis
     assert "'url'" in shown["would_send"]["failures"][0]
 
 
+def test_show_takes_a_waiting_event_that_cannot_be_read(dead: Dead, store: redis.Redis) -> None:
+    block(store)
+    damaged = lanes.NewEvent(b"neither JSON nor Zstandard", ("id:held",), "damaged")
+    lanes.append(queue_of(store, "demo"), [damaged])
+
+    shown = json.loads(dead("show", 1)[1])
+
+    assert [(event["sequence"], event["source"], event["name"]) for event in shown["waiting"]] == [
+        (2, "web", "second"),
+        (3, "", "(unreadable)"),
+    ]
+
+
 def test_show_prints_the_id_with_which_the_event_would_be_sent(dead: Dead, store: redis.Redis) -> None:
     """Customer.io knows an event by it, and the message id is another one."""
     bury(store, "jo")

@@ -16,7 +16,7 @@ from dead_letters import record
 from delivery import log as delivery_log
 from delivery.batching import Item, Request
 from delivery.outcomes import Delivered
-from lanes.keys import ADMISSION, READY
+from lanes.keys import ADMISSION, EVENT, READY
 from mapping.envelope import pack
 from mapping.operation import BATCH_PATH
 from tests.queues import queue_of
@@ -49,6 +49,25 @@ def test_lanes_show_names_an_open_breaker_and_a_pause_with_the_next_probe(store:
     assert lines[2].startswith("demo: breaker open since 20")
     assert lines[3] == "demo: 3 responses 429, the last one at 2026-01-05 12:00:00Z"
     assert "nothing is sent: paused, next probe in " in paused[1]
+
+
+def test_lanes_show_takes_an_event_that_cannot_be_read(store: redis.Redis) -> None:
+    lanes.append(queue_of(store, "demo"), [lanes.NewEvent(b"neither JSON nor Zstandard", ("id:42",), "m1")])
+    heartbeat.send(store)
+
+    lines = shown("id:42")
+
+    assert lines[0] == "demo: 1 events of id:42 are waiting; the first:"
+    assert re.match(r"#1 \(unreadable\), accepted \d+ s ago: ready for", lines[1])
+
+
+def test_lanes_show_names_an_event_without_a_record(store: redis.Redis) -> None:
+    append_one(store)
+    store.hdel(EVENT.of("demo"), "1")
+
+    line = shown("id:42")[1]
+
+    assert line == "#1: its record is missing: the next claim sets it aside, and frees those behind it"
 
 
 def test_lanes_show_distinguishes_what_delays_an_event(store: redis.Redis) -> None:

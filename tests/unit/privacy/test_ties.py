@@ -65,6 +65,18 @@ def test_a_deletion_request_discards_no_events_of_a_person_that_was_only_joined(
     assert sent(client)[0] == 'event {"id":"jo"}'
 
 
+def test_an_event_that_cannot_be_read_is_erased_with_the_person(client: redis.Redis) -> None:
+    """Nothing says that it is of another person."""
+    alias(client, "c0", "jo")
+    queue = queue_of(client, QUEUE)
+    lanes.append(queue, [lanes.NewEvent(b"neither JSON nor Zstandard", ("id:jo",), "damaged")])
+
+    removed = remove(client)
+
+    assert removed.counts["events"] == 2
+    assert lanes.stats(queue).waiting == 0
+
+
 def test_dead_letters_of_joined_people_stay(client: redis.Redis) -> None:
     alias(client, "c0", "jo")
     append(client, "of c0", userId="c0")
