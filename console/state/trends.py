@@ -50,7 +50,7 @@ def charts(queue: lanes.Queue) -> Iterator[Text]:
 
 
 def _bars(values: Sequence[float]) -> str:
-    """Return a bar for each of at most 60 parts of the values, by the greatest value of the part."""
+    """Return a bar for each of at most _COLUMNS parts of the values, by the greatest value of the part."""
     size = -(-len(values) // _COLUMNS)
     parts = [max(values[at : at + size]) for at in range(0, len(values), size)]
     most = max(parts) or 1.0
