@@ -88,13 +88,13 @@ def object_key(body: JsonObject) -> str | None:
 
 
 def described_object(body: JsonObject, at_ms: int) -> bytes:
-    """Return the update of an object as `choose` in register.lua reads it."""
+    """Return the update of an object as `choose` in lua/lib/chosen_attributes.lua reads it."""
     names = map(hash_of_name, names_of(body))
     return b"".join((digest(object_key(body) or ""), _NO_ADDRESS, _NONE, stored_time(at_ms), *names))
 
 
 def described(body: JsonObject, named: Identifiers, keys: Collection[bytes], at_ms: int) -> bytes:
-    """Return the update of a person as `choose` in register.lua reads it.
+    """Return the update of a person as `choose` in lua/lib/chosen_attributes.lua reads it.
 
     `named` are the identifiers that it gives. `keys` are the digests of the event's ordering keys: an address that is
     an ignored key belongs to many people.

@@ -15,7 +15,7 @@ from lanes.records import digest
 from mapping.coercion import text_of
 from mapping.envelope import JsonObject
 
-# How the partner of an identifier is remembered: see `partner_after` in register.lua.
+# How the partner of an identifier is remembered: see lua/lib/identifier_changes.lua.
 _TOGETHER, _NAMED, _ALONE, _FIRST_COMES = b"=", b".", b"?", b"1"
 _KINDS: Final = ("cio_id", "id", "email", "anonymous_id")
 _PARTNER_BYTES = 3  # of a digest: enough to tell partners apart, too few to find out whose they are

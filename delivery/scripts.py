@@ -1,6 +1,7 @@
 """The Lua scripts of delivery, one file each in `lua/`: what all workers of a destination have to agree on at once.
 
-They are composed and run as those of the lanes are (`lanes/scripts.py`), and use the same keys, numbers and pieces.
+They are composed and run as those of the lanes are (`lanes/scripts.py`), and use the same keys, numbers and pieces. The
+pieces of their own are in `lua/lib`.
 """
 
 from __future__ import annotations

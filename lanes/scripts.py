@@ -1,11 +1,13 @@
 """The Lua scripts: composed when they are loaded, run by their digest, sent whole when the server does not know them.
 
-A script is one file, `lua/VERB.lua`. A line `-- uses clock, bulk` in its head puts the shared pieces of `lua/lib` in
-front, in that order. A line `-- allow-oom` lets the script run when Redis has reached `maxmemory`: it is for scripts
-without which nothing leaves the queue. In front of these the loader writes what every script has: the base name of the
-queue and the string functions. It also writes each key and number of `lanes.keys` that the script or a piece of it
-names. `delivery` and `workers` load their scripts by the same code. docs/internals/lua.md explains how to write a
-script.
+A script is one file, `lua/VERB.lua`. A line `-- uses clock, bulk` in its head puts these pieces in front, in order; a
+head may have several such lines. A piece is a file in `lua/lib` of the package of the script, else in that of `lanes`.
+What only one script needs is in a folder there, `VERB/PIECE`. A line `-- allow-oom` lets the script run when Redis has
+reached `maxmemory`: it is for scripts without which nothing leaves the queue.
+
+In front of the pieces the loader writes what every script has: the base name of the queue and the string functions. It
+also writes each key and number of `lanes.keys` that the script or a piece of it names. `delivery` and `workers` load
+their scripts by the same code. docs/internals/lua.md explains how to write a script.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ local base, call, ARGV = KEYS[1], redis.call, ARGV
 local sub, byte, char, find, format = string.sub, string.byte, string.char, string.find, string.format
 """
 _ALLOW_OOM = re.compile(r"^-- allow-oom$", re.MULTILINE)
-_USES = re.compile(r"^-- uses ([\w, ]+)$", re.MULTILINE)
+_USES = re.compile(r"^-- uses ([\w/, ]+)$", re.MULTILINE)
 _COMMENT, _NAME = re.compile(r"--.*"), re.compile(r"\b[A-Z][A-Z_]+\b")
 _LINE = re.compile(r"(?:user_script|\[string \"<python>\"\]):(\d+)")
 # States of the server, not faults of a script. The client has no exception of its own for these.
@@ -80,11 +82,10 @@ class Script:
 @cache
 def load(package: str, verb: str) -> Script:
     """Return the script in the folder `lua` of a package, with the pieces that it uses."""
-    folder, library = files(package).joinpath("lua"), files("lanes").joinpath("lua", "lib")
+    folder = files(package).joinpath("lua")
     body = folder.joinpath(f"{verb}.lua").read_text(encoding="utf-8")
-    uses = _USES.search(body)
-    pieces = [piece.strip() for piece in uses[1].split(",")] if uses else []
-    parts = [(f"lib/{piece}.lua", library.joinpath(f"{piece}.lua").read_text(encoding="utf-8")) for piece in pieces]
+    pieces = [piece.strip() for line in _USES.findall(body) for piece in line.split(",")]
+    parts = [(f"lib/{piece}.lua", _piece(package, piece)) for piece in pieces]
     parts.append((f"{verb}.lua", body))
     names = dict.fromkeys(_NAME.findall(_COMMENT.sub("", "".join(text for _, text in parts))))
     flags = "#!lua flags=allow-oom\n" if _ALLOW_OOM.search(body) else ""
@@ -92,6 +93,12 @@ def load(package: str, verb: str) -> Script:
     text = "".join(text for _, text in parts)
     sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
     return Script(verb, text, sha, tuple((file, text.count("\n")) for file, text in parts), frozenset(names))
+
+
+def _piece(package: str, name: str) -> str:
+    """Return the text of a piece: the package's own one, else that of the lanes."""
+    own, shared = (files(owner).joinpath("lua", "lib", f"{name}.lua") for owner in (package, "lanes"))
+    return (own if own.is_file() else shared).read_text(encoding="utf-8")
 
 
 def _definitions(names: Iterable[str]) -> Iterator[str]:

@@ -25,7 +25,8 @@
 --          lanes that have no record: their lanes begin anew; crowded: how many keys have more keys joined to them than
 --          they may, and had not before
 -- Clock    Redis' own.
--- uses clock, layout, bulk, generations, cooldown, message_ids, joins, rank, newest, offered, staged, kept_ranks, insert, dead_letters, fates
+-- uses clock, layout, bulk, generations, cooldown, message_ids, joins, rank, newest, offered, staged, kept_ranks, insert
+-- uses dead_letters, fates, append/memos, append/lost_tails, append/late, append/tables
 local event_count = tonumber(ARGV[7])
 local EVENTS = 11 -- position of the last argument before the events
 
@@ -70,32 +71,11 @@ end
 
 ---- Read and decide: the keys of each event ----
 
--- A join of this call counts from its event on.
-local event_of, new_joins, join_names = {}, {}, generations(JOIN, ARGV[5]) -- event_of: with the keys that were joined
-local joined_names, fan_in = generations(JOINED, ARGV[5]), nil
+local join_names = generations(JOIN, ARGV[5])
+local event_of, new_joins, fan_in = {}, {}, nil -- event_of: by index, those that have joined keys as well
 if next(join_of) or call('EXISTS', unpack(join_names)) > 0 then
-  local own = {}
-  for _, index in ipairs(fresh) do
-    for _, digest in ipairs(keys_of(ARGV[EVENTS + index])) do
-      own[#own + 1] = digest
-    end
-    own[#own + 1] = join_of[index] and sub(join_of[index], DIGEST_BYTES + 1)
-  end
-  local joins = read_joins(join_names, own)
-  fan_in = new_fan_in(joined_names, tonumber(ARGV[6]))
-  for _, index in ipairs(fresh) do
-    fan_in.add(join_of[index], joins)
-  end
-  for _, index in ipairs(fresh) do
-    event_of[index] = with_joins(ARGV[EVENTS + index], joins, fan_in.is_crowded)
-    local join = join_of[index]
-    if join then
-      local from, to = sub(join, 1, DIGEST_BYTES), sub(join, DIGEST_BYTES + 1)
-      joins[from] = to
-      new_joins[#new_joins + 1] = from
-      new_joins[#new_joins + 1] = to
-    end
-  end
+  fan_in = new_fan_in(generations(JOINED, ARGV[5]), tonumber(ARGV[6]))
+  event_of, new_joins = join_events(fresh, join_of, EVENTS, join_names, fan_in)
 end
 
 ---- Read and decide: the lanes ----
@@ -126,76 +106,20 @@ local seq = tonumber(call('GET', SEQ) or 0)
 local cooling = generations(COOLING_UNTIL, ARGV[4])
 cooling = call('EXISTS', unpack(cooling)) > 0 and cooling or nil
 
--- The last events of lanes that nothing would ever free: without predecessors they are ready or claimed, unless they have
--- no record.
-local function without_record(tails, tail_links)
-  local heads, others, missing = {}, {}, {}
-  for i = 1, #tails do
-    local links = tail_links[i]
-    if (not links or byte(links) == 0) and tonumber(tails[i]) <= seq then
-      heads[#heads + 1] = tails[i]
-    end
-  end
-  for i, is_ready in ipairs(read_all('ZMSCORE', READY, heads)) do
-    others[#others + 1] = not is_ready and heads[i] or nil
-  end
-  for i, record in ipairs(read_all('HMGET', EVENT, others)) do -- one command for all costs less than the records
-    missing[#missing + 1] = not record and others[i] or nil
-  end
-  return missing
-end
-
--- What is made of numbers and used again: an index of a table is cheaper than a call of a function. `start_of`: by the
--- digits of a sequence and the number of a key, what is before the sequence in a lane and in links.
-local as_byte, as_text, start_of
-do
-  local function memo(make)
-    return setmetatable({}, {
-      __index = function(made, number)
-        made[number] = make(number)
-        return made[number]
-      end,
-    })
-  end
-  as_byte = memo(char)
-  as_text = memo(function(number)
-    return format('%d', number)
-  end)
-  start_of = memo(function(digits)
-    return memo(function(key)
-      return char(key, digits)
-    end)
-  end)
-end
-
 local has_ranks = ARGV[9] ~= ''
 local offered = offered_ranks(ARGV[9])
 local rank_names, ranks = has_ranks and not is_behind and rank_keys(now - RANK_GENERATION_MS) or {}, nil
 
-local lanes, events, ready, newly_due, cooldowns, link_values, late
-local first_of, lengths -- of the lanes that have several events: the first one, as it is stored; how many
-local missing, is_missing, begun_anew, is_sound = {}, {}, {}, false
-
--- The name of the last event of a lane.
-local function tail_of(lane)
-  return sub(lane, 3, 2 + byte(lane, 2))
-end
-
-local function read_lanes()
-  lanes, first_of, lengths = read_all('HMGET', LANE, digests), {}, {}
-  for lane = 1, #missing > 0 and lane_count or 0 do
-    if lanes[lane] and is_missing[tail_of(lanes[lane])] then
-      lanes[lane] = false
-      begun_anew[#begun_anew + 1] = digests[lane]
-    end
-  end
-end
-
+local lanes, first_of, lengths -- as they were read or are from now on; of those with several events: the first one, as it
+-- is stored, and how many
+local events, link_values, cooldowns, ready, newly_due -- what is written, and how many of `ready` are due now
+local late -- the first event that goes before others, and all behind it in this call
+local is_sound = false
 while not is_sound do -- once more when a lane ends in an event without a record
-  read_lanes()
+  lanes, first_of, lengths = lost_tails.read_lanes(digests), {}, {}
   events, ready, newly_due, cooldowns, link_values = {}, {}, 0, {}, {}
   ranks = no_ranks(rank_names)
-  late = {} -- the first event that goes before others, and all behind it in this call
+  late = {}
   local late_tails, is_late, tail_ranks = {}, false, nil -- tail_ranks: by lane; nil where no rank is to be compared
   if has_ranks then
     local tails = {}
@@ -206,6 +130,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
     -- The first of these events has the least rank, unless their order changed.
     tail_ranks = read_tail_ranks(ranks, tails, lane_count, not offered.is_clamped and offered.at(fresh[1]))
   end
+
   local links, key, ready_count, link_count, value_count = {}, 0, 0, 0, 0 -- links: the new successors of events
   for i = 1, count do
     local index = fresh[i]
@@ -215,7 +140,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
     if has_ranks then
       rank, wait = offered.at(index)
     end
-    if tail_ranks then
+    if tail_ranks then -- its rank is at least that of each last event; it is late when one of these may still wait
       for own_key = key + 1, key + key_count do
         local other = tail_ranks[lane_of[own_key]]
         if other and other > rank and sub(other, 1, RANK_DIGITS) > sub(rank, 1, RANK_DIGITS) then
@@ -227,11 +152,11 @@ while not is_sound do -- once more when a lane ends in an event without a record
     if is_late then
       for own_key = key + 1, key + key_count do
         local last = lanes[lane_of[own_key]]
-        late_tails[#late_tails + 1] = last and tail_of(last) or nil
+        late_tails[#late_tails + 1] = last and lost_tails.tail_of(last) or nil
       end
       late[#late + 1] = i
       key = key + key_count
-    else
+    else -- it is put behind the last event of each of its lanes
       local name = format('%d', seq + i)
       local start = start_of[#name]
       local waits, cooldown, predecessors = 0, cooldown_of[index] or 0, nil
@@ -301,13 +226,14 @@ while not is_sound do -- once more when a lane ends in an event without a record
     end
   end
 
+  -- The successors of events of this call, then of others.
   for at = 1, link_count, 2 do
     local successors = links[link_values[at]]
     if successors then
       link_values[at + 1], links[link_values[at]] = link_values[at + 1] .. successors, nil
     end
   end
-  local linked = {} -- the others that have a successor now
+  local linked = {}
   for name in pairs(links) do
     linked[#linked + 1] = name
   end
@@ -317,20 +243,10 @@ while not is_sound do -- once more when a lane ends in an event without a record
     link_values[#link_values + 1] = (found_links[i] or as_byte[0] .. NO_WAIT) .. links[linked[i]]
   end
 
-  local found = without_record(linked, found_links)
-  for _, name in ipairs(without_record(late_tails, read_all('HMGET', LINKS, late_tails))) do
-    found[#found + 1] = name
-  end
-  is_sound = #found == 0
-  for i = 1, #found do
-    missing[#missing + 1] = not is_missing[found[i]] and found[i] or nil
-    is_missing[found[i]] = true
-  end
+  local is_linked_sound = lost_tails.are_sound(linked, found_links, seq)
+  is_sound = lost_tails.are_sound(late_tails, read_all('HMGET', LINKS, late_tails), seq) and is_linked_sound
 end
-local missing_count = #missing
-for _, is_known in ipairs(read_all('SMISMEMBER', MISSING, missing)) do
-  missing_count = missing_count - is_known
-end
+local new_missing = lost_tails.count_new()
 
 local lane_values, hot_values, lane_value_count = {}, {}, 0
 for lane = 1, lane_count do
@@ -351,70 +267,28 @@ end
 
 ---- Decide: the events that go before others ----
 
--- What was decided so far is staged, since they go before those of this call too.
-local not_ready, reordered = {}, 0
-local function insert_late()
+-- What was decided so far is staged, since they go before events of this call too.
+local not_ready, reordered = {}, {}
+if #late > 0 then
   stage(LANE, lane_values)
   stage(LINKS, link_values)
   stage(EVENT, events)
   stage(COOLDOWN, cooldowns)
   stage_ranks(ranks)
-  for _, digest in ipairs(begun_anew) do
-    if not staged[LANE][digest] then
-      put(LANE, digest, false)
-    end
-  end
-  local due_of = {}
-  for at = 1, #ready, 2 do
-    due_of[ready[at + 1]] = tonumber(ready[at])
-  end
-  for _, i in ipairs(late) do
-    local index, name = fresh[i], format('%d', seq + i)
-    local event, cooldown = event_of[index] or ARGV[EVENTS + index], cooldown_of[index] or 0
+  lost_tails.stage()
+  for at, i in ipairs(late) do
+    local index = fresh[i]
+    local event, name = event_of[index] or ARGV[EVENTS + index], format('%d', seq + i)
     local rank, wait = offered.at(index)
-    local inserted = {
-      name = name,
-      record = now_text .. event,
-      digests = keys_of(event),
-      client = sub(rank, MARK + 1),
-      rank = sub(rank, 1, RANK_DIGITS),
-      mark = cooldown > 0 and wait.is_ranked and 'c' or '-',
-      until_ms = wait.at,
-      kept_until_ms = math.max(wait.at, now + math.min(cooldown, LONGEST_WAIT_MS)),
-    }
-    local went_before, waits, long = insert(ranks, due_of, inserted)
-    if went_before then
-      flag_of[index], reordered = '2', reordered + 1
-    end
-    if cooldown > 0 then
-      put(COOLDOWN, name, cooldown_text(cooldown, run_of[index]))
-    end
-    if waits == 0 then
-      local due = due_as_head(inserted.digests, cooldown, cooling, ARGV[4], run_of[index])
-      due_of[name] = math.max(inserted.until_ms, due)
-    end
-    for key, length in ipairs(long) do
-      if length >= HOT_LENGTH then
-        hot_values[#hot_values + 1] = length
-        hot_values[#hot_values + 1] = inserted.digests[key]
-      end
-    end
+    late[at] = new_late(index, name, event, rank, wait, cooldown_of[index] or 0, run_of[index])
   end
-  ready = {}
-  for name, due in pairs(due_of) do
-    if due then
-      ready[#ready + 1] = due
-      ready[#ready + 1] = name
-    else
-      not_ready[#not_ready + 1] = name
-    end
+  ready, not_ready, reordered = insert_late(late, ranks, ready, hot_values, cooling, ARGV[4])
+  for _, index in ipairs(reordered) do
+    flag_of[index] = '2'
   end
-end
-if #late > 0 then
-  insert_late()
 end
 
----- Decide: the fates ----
+---- Decide: the fates, and how many deliverers to request ----
 
 local replaced_records = read_all('HMGET', DEAD, replaced)
 do
@@ -432,12 +306,7 @@ do
   end
 end
 
--- Redis keeps a small key as a list that is searched from its start, which is slow for hundreds of values a call; one
--- long value makes a table of it. Claims empty READY again and again: there it is worth it for many events.
-local is_list = {}
-for key, values in pairs({ [LANE] = lane_values, [LINKS] = link_values, [READY] = ready }) do
-  is_list[key] = #values > (key == READY and 64 or 0) and call('EXISTS', key) == 0
-end
+tables.decide({ [LANE] = lane_values, [LINKS] = link_values, [READY] = ready })
 
 local wanted
 do
@@ -449,49 +318,33 @@ end
 
 ---- Write ----
 
-local function write_table(write, remove, key, values)
-  local long = string.rep('-', 65)
-  if is_list[key] then
-    call(write, key, write == 'ZADD' and 0 or long, long)
-  end
-  write_all(write, key, values)
-  if is_list[key] then
-    call(remove, key, long)
-  end
-end
-
 write_all('ZREM', READY, not_ready)
 if #late > 0 then
   flush()
 else
   write_all('HSET', EVENT, events)
 end
-if #missing > 0 then
-  write_all('ZREM', HOT, begun_anew)
-  write_all('SADD', MISSING, missing)
-  call('EXPIRE', MISSING, MISSING_KEPT_S)
-  call('HINCRBY', TOTAL, 'missing', missing_count)
-end
+lost_tails.write(new_missing)
 call('INCRBY', SEQ, count)
 keep_newest()
 if #late == 0 then
-  write_table('HSET', 'HDEL', LANE, lane_values)
-  write_table('HSET', 'HDEL', LINKS, link_values)
+  tables.write('HSET', 'HDEL', LANE, lane_values)
+  tables.write('HSET', 'HDEL', LINKS, link_values)
   write_all('HSET', COOLDOWN, cooldowns)
 end
 for key, values in pairs(ranks.values) do
   write_all('HSET', key, #late == 0 and values or {})
   call('PEXPIREAT', key, values.expires_at_ms)
 end
-write_table('ZADD', 'ZREM', READY, ready)
+tables.write('ZADD', 'ZREM', READY, ready)
 write_all('ZADD', HOT, hot_values)
 if call('HINCRBY', AGE, time[1], count) == count then
   call('ZADD', AGES, time[1], time[1])
 end
 call('HINCRBY', TOTAL, 'accepted', count)
 fates.write()
-if reordered > 0 then
-  call('HINCRBY', TOTAL, 'reordered', reordered)
+if #reordered > 0 then
+  call('HINCRBY', TOTAL, 'reordered', #reordered)
 end
 if count < event_count then
   call('HINCRBY', TOTAL, 'duplicates', event_count - count)
@@ -518,4 +371,4 @@ if next(flag_of) then
     return flag_of[index]
   end)
 end
-return { flags, wake and wanted or 0, seq + count, missing, fan_in and fan_in.crowded() or 0 }
+return { flags, wake and wanted or 0, seq + count, lost_tails.missing, fan_in and fan_in.crowded() or 0 }

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -20,10 +21,16 @@ import lanes
 from lanes import keys, scripts
 from tests.lanes.driving import COOLDOWN_MS, QUEUE, append, bury, claim, event, expire, queue_of, sequences
 
-FILES = sorted(Path(lanes.__file__).parent.glob("lua/**/*.lua")) + sorted(
-    Path(delivery.__file__).parent.glob("lua/*.lua")
-)
+FILES = [
+    file for package in (lanes, delivery) for file in sorted(Path(package.__file__ or "").parent.glob("lua/**/*.lua"))
+]
 VERBS = [file for file in FILES if file.parent.name == "lua"]
+PIECES = {
+    f"{folder}{file.stem}": file
+    for file in FILES
+    if file not in VERBS
+    for folder in ["" if file.parent.name == "lib" else f"{file.parent.name}/"]
+}
 
 
 def test_a_script_begins_with_the_pieces_and_the_names_that_it_uses() -> None:
@@ -33,6 +40,68 @@ def test_a_script_begins_with_the_pieces_and_the_names_that_it_uses() -> None:
     assert "local CLAIMS = base .. ':claims'\n" in text
     assert "local now = " in text
     assert "READY" not in text
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a package with scripts, a piece of its own, and one of a name that the lanes have too."""
+    folder = tmp_path / tmp_path.name
+    (folder / "lua" / "lib").mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "lua" / "lib" / "own.lua").write_text("-- Fails.\nlocal function fail()\n  call('NO', 1)\nend\n")
+    (folder / "lua" / "lib" / "rank.lua").write_text("local rank = 'own'\n")
+    (folder / "lua" / "inside.lua").write_text("-- uses clock, rank, own\n\nfail()\n")
+    (folder / "lua" / "behind.lua").write_text("-- uses own, clock\n\ncall('NO', 1)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    return folder.name
+
+
+def test_a_piece_is_that_of_the_package_else_that_of_the_lanes(package: str) -> None:
+    script = scripts.load(package, "inside")
+
+    pieces = ["lib/clock.lua", "lib/rank.lua", "lib/own.lua"]
+    assert [file for file, _ in script.parts] == ["prelude", *pieces, "inside.lua"]
+    assert "local now = " in script.text
+    assert "local rank = 'own'\n" in script.text
+    assert "rank_keys" not in script.text
+
+
+@pytest.mark.parametrize(("verb", "position"), [("inside", "lib/own.lua:3"), ("behind", "behind.lua:3")])
+def test_an_error_has_its_line_in_the_file_of_the_package(
+    redis_client: redis.Redis, package: str, verb: str, position: str
+) -> None:
+    script = scripts.load(package, verb)
+
+    with pytest.raises(lanes.ScriptError, match=rf"^{verb} on queue {QUEUE}: {position}: "):
+        scripts.run_script(redis_client, script, queue_of(redis_client).base, [])
+
+
+def test_a_piece_has_one_name_in_all_packages() -> None:
+    """An error names a piece without its package."""
+    assert len(PIECES) == len(FILES) - len(VERBS)
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_a_piece_comes_after_those_that_its_head_names(piece: str) -> None:
+    lines = takewhile(lambda line: line.startswith("--"), PIECES[piece].read_text().splitlines())
+    head = " ".join(line.removeprefix("--").strip() for line in lines)
+    used = re.search(r"\bUses ([\w/, ]+)\.", head)
+    assert used or "Uses" not in head
+    needed = {f"lib/{name}.lua" for name in re.split(r", | and ", used[1])} if used else set()
+
+    before: set[str] = set()
+    for verb in VERBS:
+        files = [name for name, _ in scripts.load(verb.parts[-3], verb.stem).parts]
+        if f"lib/{piece}.lua" in files:
+            before = set(files[: files.index(f"lib/{piece}.lua")])
+            assert needed <= before, verb
+    assert before, "no script uses the piece"
+
+
+def test_the_documentation_lists_every_piece() -> None:
+    page = Path(lanes.__file__ or "").parents[1] / "docs" / "internals" / "lua.md"
+
+    assert set(PIECES) == set(re.findall(r"^\| `([\w/]+)` \|", page.read_text(), re.MULTILINE))
 
 
 @pytest.mark.parametrize("file", VERBS, ids=lambda file: f"{file.parts[-3]}-{file.stem}")

@@ -6,7 +6,6 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable
-from importlib.resources import files
 from itertools import pairwise
 from random import Random
 
@@ -15,7 +14,7 @@ import pytest
 import redis
 
 import lanes
-from lanes import keys
+from lanes import keys, scripts
 from lanes.keys import HOT_LENGTH
 from tests.lanes.driving import (
     COOLDOWN_MS,
@@ -272,7 +271,7 @@ def test_a_violation_names_its_object_and_what_does_not_hold(client: redis.Redis
 
 
 def test_the_script_only_reads() -> None:
-    text = files("lanes").joinpath("lua", "verify.lua").read_text(encoding="utf-8")
+    text = scripts.load("lanes", "verify").text
 
     assert set(re.findall(r"call\(\s*'(\w+)'", text)) == READS
     assert len(re.findall(r"call\(", text)) == len(re.findall(r"call\(\s*'", text))

@@ -90,3 +90,32 @@ local function with_joins(event, joins, is_crowded)
   end
   return char(#all) .. table.concat(all) .. sub(event, 2 + #digests * DIGEST_BYTES)
 end
+
+-- Give the events of an append the keys that their own ones were joined to. A join of this call counts from its event on.
+-- `fresh`: the indexes of the events; `join_of`: by index, the digests of two keys or nil; `before`: the position of the
+-- argument before the first event; `names`: the generations of JOIN; `fan_in`: see `new_fan_in`. Return the events by index,
+-- and the joins of this call: digest after digest.
+local function join_events(fresh, join_of, before, names, fan_in)
+  local own, event_of, new_joins = {}, {}, {}
+  for _, index in ipairs(fresh) do
+    for _, digest in ipairs(keys_of(ARGV[before + index])) do
+      own[#own + 1] = digest
+    end
+    own[#own + 1] = join_of[index] and sub(join_of[index], DIGEST_BYTES + 1)
+  end
+  local joins = read_joins(names, own)
+  for _, index in ipairs(fresh) do
+    fan_in.add(join_of[index], joins)
+  end
+  for _, index in ipairs(fresh) do
+    event_of[index] = with_joins(ARGV[before + index], joins, fan_in.is_crowded)
+    local join = join_of[index]
+    if join then
+      local from, to = sub(join, 1, DIGEST_BYTES), sub(join, DIGEST_BYTES + 1)
+      joins[from] = to
+      new_joins[#new_joins + 1] = from
+      new_joins[#new_joins + 1] = to
+    end
+  end
+  return event_of, new_joins
+end
