@@ -65,6 +65,7 @@ class ErasureContext:
     queue: lanes.Queue
     destination: mapping.Destination
     spill_dir: Path | None = None  # the directory of spilled dead letters
+    is_configured: bool = True  # else no worker delivers the queue, so nothing can be asked of Customer.io
 
 
 @dataclass(slots=True)
