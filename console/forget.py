@@ -101,13 +101,14 @@ def forget(context: ErasureContext, person: mapping.Person, action: mapping.Priv
 def begin(
     context: ErasureContext, person: mapping.Person, action: mapping.PrivacyAction | None, requested_by: str
 ) -> tuple[Receipt, set[str]]:
-    """Erase the person at one destination as `forget` does, without waiting for what workers and the ledger do.
+    """Erase the person at one destination as `forget` does, without waiting for what workers and the ledger do. A queue
+    without a destination gets no privacy request.
 
     Returns the receipt, and ordering keys of other people that the erased events named. Raises CommandError: a spill
     file is torn.
     """
     try:
-        if action is None:
+        if action is None or not context.is_configured:
             return erasure.erase(context, person, requested_by)
         return erasure.request(context, person, action, requested_by)
     except spill_files.TornFile as error:

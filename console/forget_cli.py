@@ -43,10 +43,10 @@ def forget_person(
     person = forget.person(user_id or [], email or [], anonymous_id or [], action)
     session = Session.join()
     if dry_run:
-        plans = [forget.plan(session.erasure_context(name), person) for name in session.chosen(destination)]
+        plans = [forget.plan(context, person) for context in session.erasure_contexts(destination)]
         print_json(plans) if as_json else print_lines(forget.report_plans(plans))
         return
-    results = [forget.forget(session.erasure_context(name), person, action) for name in session.chosen(destination)]
+    results = [forget.forget(context, person, action) for context in session.erasure_contexts(destination)]
     rewrite = erasure.rewrite_history(session.client)
     if as_json:
         print_json({"receipts": results, "rewrite": rewrite})
@@ -73,5 +73,5 @@ def unsuppress(
 def list_receipts(destination: Destination = None, as_json: AsJson = False) -> None:
     """List the receipts of erased people: time, operator and counts, without identities."""
     session = Session.join()
-    rows = forget.rows(session.queues(session.chosen(destination)))
+    rows = forget.rows(session.all_queues(destination))
     print_json(rows) if as_json else out.print(forget.render(rows))

@@ -131,6 +131,21 @@ class Session:
 
         return ErasureContext(self.new_queue(name), self.destinations[name], self.settings.spill_dir)
 
+    def erasure_contexts(self, name: str | None) -> list[ErasureContext]:
+        """Return the same for a destination, configured or not any more; without a name for all queues of this Redis.
+
+        The events of a queue without a destination are read with the presets. Raises CommandError: there is no such
+        queue.
+        """
+        from privacy.purge import ErasureContext
+
+        return [
+            self.erasure_context(queue.name)
+            if queue.name in self.destinations
+            else ErasureContext(queue, _with_presets(queue.name), self.settings.spill_dir, is_configured=False)
+            for queue in self.all_queues(name)
+        ]
+
     def _own_values(self, name: str) -> dict[str, int]:
         return self.settings.queue_config(self.destinations[name].delivery.remember_days)
 
@@ -155,6 +170,11 @@ class Session:
             f"destination {name}: {differences}; all processes must use the same value: set it to the one in Redis, "
             "or change that as docs/settings.md describes"
         )
+
+
+def _with_presets(name: str) -> mapping.Destination:
+    """Return a destination of this name to which nothing can be sent."""
+    return mapping.destinations({"destinations": {name: {"site_id": "none", "api_key": "none"}}})[name]
 
 
 def setting_of(destination: str, value: str, *numbers: int) -> tuple[str, list[str]]:

@@ -25,7 +25,7 @@ from console.errors import CommandError
 from console.partial import differences
 from console.session import Session
 from delivery import wire
-from delivery.batching import Item, Request, encode, pack
+from delivery.batching import Item, Request, TooLarge, encode, pack
 from delivery.customerio import TrackApi
 from delivery.outcomes import NOT_SENT, Delivered, Outcome, Paused, Send
 from ingest import bodies, events, identities
@@ -159,7 +159,11 @@ def tried(
     except Refusal as refusal:
         return Trial(destination=destination.name, url=url, source=name, refusal=str(refusal))
     explanation = mapping.explain(completed, destination, now_s)
-    requests = () if explanation.event is None else tuple(_requests(explanation, destination, name, now_s))
+    requests, faults = tuple[Request, ...](), tuple[str, ...]()
+    try:
+        requests = () if explanation.event is None else tuple(_requests(explanation, destination, name, now_s))
+    except TooLarge as error:
+        faults = (f"{error}: the event becomes a dead letter",)
     bodies = [operation.body for operation in explanation.operations]
     return Trial(
         destination=destination.name,
@@ -168,7 +172,7 @@ def tried(
         refusal=None,
         explanation=explanation,
         requests=requests,
-        warnings=(*_warnings_of_ids(event), *(warning for body in bodies for warning in _warnings(body))),
+        warnings=(*faults, *_warnings_of_ids(event), *(warning for body in bodies for warning in _warnings(body))),
     )
 
 

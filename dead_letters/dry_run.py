@@ -16,6 +16,7 @@ import mapping
 from dead_letters.changes import Change, changes
 from dead_letters.record import DeadLetter, Reason, Request
 from delivery import attribute_clocks, identifier_changes, wire
+from delivery.batching import TooLarge, encode
 from delivery.identity_memory import TIMES_KEPT_S, Identities, clocks_of, deletions_ms, named_in
 from lanes import suppression
 from mapping.envelope import SAFE_LEVELS, TOO_DEEP, JsonObject, has_more_levels
@@ -119,6 +120,8 @@ def _run_alone(dead_letter: DeadLetter, destination: mapping.Destination, now_s:
         return DryRun((), (), (), (_SHADOW,))
     try:
         return _run(dead_letter, destination, now_s, since)
+    except TooLarge as error:
+        return DryRun((), (str(error),), (), ())
     except Exception as error:
         return DryRun((), (f"unhandled exception: {type(error).__name__}: {error}",), (), ())
 
@@ -150,9 +153,11 @@ def _run(dead_letter: DeadLetter, destination: mapping.Destination, now_s: float
 
 def _mapped(dead_letter: DeadLetter, operations: tuple[mapping.Operation, ...], since: _Since) -> _Mapped:
     """Return what would be sent of the operations: without attributes of which a newer value was sent, and without
-    operations on a person who was deleted since."""
+    operations on a person who was deleted since. Raises TooLarge."""
     event, accepted_at_ms = dead_letter.event, dead_letter.accepted_at_ms
     bodies = wire.bodies(operations, dead_letter.source, event, accepted_at_ms)
+    for index, (operation, body) in enumerate(zip(operations, bodies, strict=True)):
+        encode(dead_letter.sequence, index, operation, body)
     happened_at_ms = attribute_clocks.client_time_ms(event.get("timestamp"), accepted_at_ms)
     newest = [
         _without_stale(operation, body, happened_at_ms, accepted_at_ms, since)

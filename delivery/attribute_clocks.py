@@ -154,7 +154,7 @@ def without_stale(body: JsonObject, kept: Iterator[int]) -> JsonObject:
     return body | {"attributes": attributes}
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=1024)  # a name may have the length of an event
 def hash_of_name(name: str) -> bytes:
     """Return what stands for the name of an attribute."""
     return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=CLOCK_NAME_BYTES).digest()

@@ -57,10 +57,20 @@ class Request:
         return Request(self.path, self.items[:middle]), Request(self.path, self.items[middle:])
 
 
+class TooLarge(Exception):
+    """An operation of an event is larger than any request may be."""
+
+
 def encode(sequence: int, operation_index: int, operation: Operation, body: JsonObject, message_id: str = "") -> Item:
-    """Return the item of an operation. `body` is sent in place of the operation's own, which lacks what Segue adds."""
+    """Return the item of an operation. `body` is sent in place of the operation's own, which lacks what Segue adds.
+
+    Raises TooLarge: a mapping can make thousands of times as much of an event.
+    """
     subscription, action, effect, path, _, _ = operation
     data = json_of(body)
+    if len(data) > MAX_BODY_BYTES:
+        most = f"a request to Customer.io has at most {MAX_BODY_BYTES:,}"
+        raise TooLarge(f"the operation of {action} has {len(data):,} bytes, and {most}")
     # All fields in their order: this takes half the time of `Item(…)`.
     values = (sequence, operation_index, action, effect, path, data, message_id, b"", 0, b"", b"", "", subscription)
     return tuple.__new__(Item, values)

@@ -193,7 +193,7 @@ class Calls:
         if len(events) > MAX_BATCH_EVENTS:
             raise Refusal(413, f"batch: must have at most {MAX_BATCH_EVENTS:,} events, not {len(events):,}", "batch")
         self._take(source, len(events))
-        common = shared(body)
+        common = shared(body, len(events))
         sent_at = instant(common.get("sentAt"))
         # An import with `sentAt` comes from a library for phones, which sends its live events there.
         is_live = path != "import" or sent_at is not None

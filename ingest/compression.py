@@ -13,6 +13,7 @@ from ingest.errors import Refusal
 # zlib's numbers for the format and the largest window.
 _GZIP, _ZLIB, _RAW = 31, 15, -15
 _MAGIC = b"\x1f\x8b"
+_MOST_MEMBERS = 1_000  # each takes 16 µs, also an empty one
 _PIECE_BYTES = 4096  # fed at once: zlib copies what follows the end of a member, and a body may have many members
 
 ENCODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
@@ -21,17 +22,19 @@ ENCODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
 def uncompressed(body: bytes, encoding: str, limit: int) -> bytes:
     """Return the content of a body with this encoding, one of ENCODINGS.
 
-    Raises Refusal: 413 when the content has more than `limit` bytes, 400 when the body does not have this encoding or
-    is incomplete.
+    Raises Refusal: 413 when the content has more than `limit` bytes, 400 when the body does not have this encoding, is
+    incomplete, or has too many members.
     """
     content = bytearray()
     try:
         if encoding == "deflate":
             _read_stream(body, 0, _ZLIB if _is_zlib(body) else _RAW, content, limit)
         else:
-            position = _read_stream(body, 0, _GZIP, content, limit)
+            position, members = _read_stream(body, 0, _GZIP, content, limit), 1
             while body.startswith(_MAGIC, position):
-                position = _read_stream(body, position, _GZIP, content, limit)
+                if members == _MOST_MEMBERS:
+                    raise Refusal(400, f"the body must have at most {_MOST_MEMBERS:,} gzip members")
+                position, members = _read_stream(body, position, _GZIP, content, limit), members + 1
     except zlib.error:
         raise Refusal(400, f"the body is not {encoding}, but Content-Encoding is {encoding}") from None
     return bytes(content)

@@ -38,21 +38,25 @@ class _Clock(NamedTuple):
 
 
 class DeviceClocks:
-    """The clocks of a source's clients, as this process knows them. When they are too many, all are forgotten."""
+    """The clocks of a source's clients, as this process knows them. When they are too many, all are forgotten.
+
+    It remembers the hash of an id, because an id may have the length of an event.
+    """
 
     def __init__(self, max_clients: int = _MAX_CLIENTS) -> None:
-        self._known: dict[str | int | float, _Clock] = {}
+        self._known: dict[int, _Clock] = {}
         self._max_clients = max_clients
 
     def error(self, client: str | int | float, sent_at: datetime, received_at: datetime) -> timedelta:
         """Return how much a client's clock is behind, negative when it is ahead; note what its request shows of it."""
         late = received_at - sent_at
-        known = self._known.get(client)
+        hashed = hash(client)
+        known = self._known.get(hashed)
         if known is not None and known.error is _RIGHT and late >= _EARLIEST:
             return _RIGHT
         if known is None and len(self._known) >= self._max_clients:
             self._known.clear()
-        clock = self._known[client] = _judged(known, sent_at, late)
+        clock = self._known[hashed] = _judged(known, sent_at, late)
         if clock.error is None:
             return late if late > MAX_DELAY else _RIGHT
         return clock.error

@@ -31,6 +31,8 @@ from mapping.envelope import (
 
 MAX_EVENT_BYTES: Final = 32 * 1024
 MAX_BATCH_EVENTS: Final = 2500
+# Of the members of a batch that apply to every event, in all of its events. A body has at most 512,000 bytes.
+MAX_SHARED_BYTES: Final = 2_000_000
 # Levels of an event, itself included; less than SAFE_LEVELS, as events become parts of other values.
 MAX_LEVELS: Final = 64
 # The types of events, and the member that the presets read as an object. The shape of other members refuses no event.
@@ -109,10 +111,11 @@ def completed(event: Any, reception: Reception) -> Completed:
     return merged, happened_at, (remark,) if remark else ()
 
 
-def shared(body: JsonObject) -> JsonObject:
+def shared(body: JsonObject, events: int) -> JsonObject:
     """Return the members of a batch that apply to each of its events: `{"sentAt"?, "context"?, "integrations"?}`.
 
-    Raises Refusal (400) when they have more than MAX_EVENT_BYTES as JSON, or are nested too deeply for an event.
+    Raises Refusal: 400 when they have more than MAX_EVENT_BYTES as JSON, or are nested too deeply for an event; 413
+    when they have more than MAX_SHARED_BYTES in so many events.
     """
     found: JsonObject = {name: body[name] for name in ("sentAt", "context", "integrations") if name in body}
     _check_levels(found)
@@ -120,6 +123,9 @@ def shared(body: JsonObject) -> JsonObject:
     if size > MAX_EVENT_BYTES:
         limit = f"at most {MAX_EVENT_BYTES:,} bytes with the integrations and sentAt of the batch"
         raise Refusal(400, f"context: must have {limit}, not {size:,}", "context")
+    if found and size * events > MAX_SHARED_BYTES:
+        limit = f"at most {MAX_SHARED_BYTES:,} bytes in its {events:,} events, not {size:,} in each"
+        raise Refusal(413, f"context: of the batch must have {limit}; send smaller batches", "context")
     return found
 
 

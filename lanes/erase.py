@@ -53,14 +53,13 @@ def erase(
     *,
     sequences: Collection[int] = (),
     before: int | None = None,
-    spared: Collection[int] = (),
-    counted_as: Callable[[bytes], str] = _as_forgotten,
+    counted_as: Callable[[bytes], str | None] = _as_forgotten,
 ) -> Erased:
-    """Erase every event with one of these keys' digests, accepted before the sequence `before` if one is given, except
-    those with the sequences `spared`; and the events with these `sequences`, whatever their keys.
+    """Erase every event with one of these keys' digests, accepted before the sequence `before` if one is given; and the
+    events with these `sequences`, whatever their keys.
 
-    `counted_as` returns the name of the fate of an event with this body, see `lanes.fates`: an event is found by one
-    call, and erased by the next one, which counts it.
+    `counted_as` returns the name of the fate of an event with this body, see `lanes.fates`, and None for an event that
+    stays: an event is found by one call, and erased by the next one, which counts it.
 
     The work is done in parts, each of them within some ten milliseconds of Redis' time. Idempotent; events that arrive
     meanwhile may or may not be erased.
@@ -69,6 +68,7 @@ def erase(
     wanted, steps, reached = tuple(digests), _MOST_STEPS, dict[bytes, bytes]()
     farthest: dict[bytes, int] = {}  # by lane, the last sequence that any call reached
     fate_of: dict[int, str] = {}  # of the events that were found and are not erased yet
+    spared: list[int] = []  # found, and not to be erased
     while True:
         bounds = (_MOST_EVENTS, steps, queue.cooldown_ms, "" if before is None else before)
         events_of: tuple[Argument, ...] = (len(wanted), *wanted, len(spared), *spared)
@@ -80,7 +80,13 @@ def erase(
         rows = [_event(*values) for values in zip(fields, fields, fields, strict=True)]
         erased = [row for row in rows if row.how != "found"]
         events += erased
-        fate_of |= {row.sequence: counted_as(row.body) for row in rows if row.how == "found"}
+        for row in rows:
+            if row.how == "found":
+                fate = counted_as(row.body)
+                if fate is None:
+                    spared.append(row.sequence)
+                else:
+                    fate_of[row.sequence] = fate
         for row in erased:
             fate_of.pop(row.sequence, None)
         if not more:

@@ -426,6 +426,7 @@ LOG = Key(
     "the last requests with their responses, newest first; with a ledger, also decisions by which nothing was sent",
     "3 days, log_requests entries, a tenth of maxmemory; with a ledger, until it is written to a file",
     "delivery",
+    expires=None,
     personal="data",
 )
 LEDGER = Key(

@@ -52,6 +52,7 @@ _COUNTS = [bytes((count,)) for count in range(256)]
 _DIGESTS = [Struct(f"{DIGEST_BYTES}s" * count) for count in range(256)]  # by their number
 _DIGEST = blake2b(digest_size=DIGEST_BYTES)  # a copy costs two thirds of making one
 _FINGERPRINT = blake2b(digest_size=BUCKET_BYTES + FINGERPRINT_BYTES)
+_LONG = 1_000  # characters of keys, which may have the length of an event: the cache keeps none that have more
 _FIRST = bytes(byte % 16 for byte in range(256))  # of 3 bytes of a hash, 20 bits choose the bucket
 
 
@@ -139,9 +140,13 @@ def undated(digests: Collection[bytes], body: bytes) -> bytes:
     return b"".join((_COUNTS[len(digests)], *digests, body))
 
 
-@lru_cache(maxsize=4096)  # a person often makes several events in a row
 def head(keys: tuple[str, ...]) -> bytes:
     """Return what is in front of the body in a record without its time: the digests of the distinct keys."""
+    return _head(keys) if sum(map(len, keys)) < _LONG else _head.__wrapped__(keys)
+
+
+@lru_cache(maxsize=4096)  # a person often makes several events in a row
+def _head(keys: tuple[str, ...]) -> bytes:
     return undated(dict.fromkeys(map(digest, keys)), b"")
 
 

@@ -55,8 +55,7 @@ def erase(context: ErasureContext, person: mapping.Person, requested_by: str) ->
     receipts.begin(queue, receipt_id, requested_by=requested_by, request="erase", digests=digests)
     for removed in passes:
         receipts.add(queue, receipt_id, removed.counts)
-    ledger.request_erasure(queue, receipt_id, digests.union(*(removed.digests for removed in passes)), None)
-    receipts.finish(queue, receipt_id)
+    _finish_one(context, receipt_id, passes[-1])
     return _receipt(queue, receipt_id), {other for removed in passes for other in removed.others}
 
 
@@ -100,7 +99,7 @@ def discard(context: ErasureContext, sequence: int) -> Removed | None:
         return None
     receipt_id = begin_receipt(context, privacy_request, message_key(source, event))
     tied = purge.all_digests(context, privacy_request.person)
-    removed = purge.removal(context, privacy_request.person, tied, sequence)
+    removed = Removed(privacy_request.person, tied.digests, sequence, tied.is_too_large)
     action = "suppressed" if privacy_request.action == "suppress" else "before a deletion"
     purge.erase_queued(context, removed, "dropped", action)
     purge.erase_message_ids(context, removed)
@@ -160,9 +159,16 @@ def _finish(context: ErasureContext, people: dict[str, PersonBefore]) -> None:
     for receipt_id, removed in zip(people, purge.purge(context, list(people.values())), strict=True):
         receipts.add(queue, receipt_id, removed.counts)
         if not removed.claimed:
-            ledger.request_erasure(queue, receipt_id, removed.digests, removed.before)
-            receipts.finish(queue, receipt_id)
+            _finish_one(context, receipt_id, removed)
             queue.client.set(keys.AOF_REWRITE.name, "1")
+
+
+def _finish_one(context: ErasureContext, receipt_id: str, removed: Removed) -> None:
+    """Leave the rest to the ledger, and forget which identities were merged: after a crash before that, the erasure is
+    repeated with the same identities."""
+    ledger.request_erasure(context.queue, receipt_id, removed.digests, removed.before)
+    receipts.add(context.queue, receipt_id, purge.erase_merges(context, removed))
+    receipts.finish(context.queue, receipt_id)
 
 
 def rewrite_history(client: redis.Redis) -> Rewrite:

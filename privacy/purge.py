@@ -2,18 +2,21 @@
 
 Several people are removed at once, because the delivery log and the dead letters are read once for all of them. An
 event is removed when it has an ordering key of the person. Identities that were merged count as one person: those of
-merges that were delivered and are remembered, but at most MOST_TIED of them. Keys that are merely joined do not.
+merges that were delivered and are remembered, but at most MOST_TIED of them. Keys that are merely joined do not: an
+event of another person may have a key of this one, because the lanes of a merge are joined.
+
+The merges are erased last, by `erase_merges`: they say which identities are the person. Until then an erasure that is
+interrupted, or that waits for events in progress, can be repeated.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import orjson
 from redis.exceptions import LockNotOwnedError
 
 import lanes
@@ -28,7 +31,8 @@ from delivery.recording import discarded
 from lanes import fates, keys
 from lanes.taps import streams
 from logs import events as log
-from mapping.envelope import JsonObject, encoded, message_key, pack, readable, readable_source, unpack
+from mapping.coercion import text_of
+from mapping.envelope import JsonObject, message_key, pack, readable_source, unpack
 from privacy.receipts import PersonBefore
 from series import recent_events
 
@@ -37,13 +41,12 @@ _POLL_S = 0.1
 _PEOPLE = ("id:", "email:", "cio_id:", "anonymous_id:")
 # To how many merged identities an erasure extends. A person with more is erased alone.
 MOST_TIED = 20
-# Hashes that remember values by ordering key. `finished_at` and `cooling_until` are kept: they expire within seconds,
-# and later events need them.
+# Hashes that remember values by ordering key, without the merges. `finished_at` and `cooling_until` are kept: they
+# expire within seconds, and later events need them.
 _REMEMBERED = (
     "join",
     "joined",
     "cooled",
-    "merged",
     "deleted",
     "identified",
     "identifier_changes",
@@ -51,8 +54,6 @@ _REMEMBERED = (
     "attribute_clocks",
     "recent_attributes",
 )
-# Those whose values begin with the digest of another ordering key.
-_TIES = ("join", "merged")
 _MOST_EVENTS = 100_000
 # The filter that replaces one which names an erased person. It matches no dead letter.
 _NO_FILTER = Filter(ids=(0,)).model_dump_json(exclude_defaults=True)
@@ -65,6 +66,7 @@ class ErasureContext:
     queue: lanes.Queue
     destination: mapping.Destination
     spill_dir: Path | None = None  # the directory of spilled dead letters
+    is_configured: bool = True  # else no worker delivers the queue, so nothing can be asked of Customer.io
 
 
 @dataclass(slots=True)
@@ -75,7 +77,6 @@ class Removed:
     digests: frozenset[bytes]  # of all ordering keys of the person
     before: int | None
     is_alone: bool = False  # more than MOST_TIED identities were merged with the person; they stay
-    has_joined: bool = False  # events of other people have a key of the person, because it was joined to theirs
     counts: Counter[str] = field(default_factory=Counter)  # by kind, see `privacy.receipts`
     others: set[str] = field(default_factory=set)  # ordering keys of other people that the removed events named
     claimed: int = 0  # events in progress: their traces have to be removed later
@@ -115,7 +116,7 @@ def purge(context: ErasureContext, people: Sequence[PersonBefore]) -> list[Remov
     """Remove the data of people; return what was removed of each, in the same order. Idempotent."""
     queue, remembered = context.queue, lanes.remembered_hashes(context.queue)
     removals = [
-        removal(context, person, tied, before)
+        Removed(person, tied.digests, before, tied.is_too_large)
         for (person, before), tied in zip(people, _all_digests(context, people), strict=True)
     ]
     index = _Index(removals)
@@ -130,8 +131,7 @@ def purge(context: ErasureContext, people: Sequence[PersonBefore]) -> list[Remov
     for removed in removals:
         for kind in _REMEMBERED:
             removed.counts[kind] += lanes.erase_fields(queue, remembered.get(kind, ()), removed.digests)
-        for kind in _TIES:
-            removed.counts[kind] += lanes.erase_targets(queue, remembered.get(kind, ()), removed.digests)
+        removed.counts["join"] += lanes.erase_targets(queue, remembered.get("join", ()), removed.digests)
         clocks = remembered.get("attribute_clocks", ())
         removed.counts["attribute_clocks"] += erase_addresses(queue, clocks, removed.digests)
         removed.counts["replays"] += _redact_replays(queue, removed)
@@ -140,6 +140,13 @@ def purge(context: ErasureContext, people: Sequence[PersonBefore]) -> list[Remov
     recent_events.clear(queue)
     streams.clear(queue.client)
     return removals
+
+
+def erase_merges(context: ErasureContext, removed: Removed) -> Counter[str]:
+    """Erase the merges of a person, by which `purge` finds the merged identities. Return how many there were."""
+    hashes = lanes.remembered_hashes(context.queue).get("merged", ())
+    merges = lanes.erase_fields(context.queue, hashes, removed.digests)
+    return +Counter(merged=merges + lanes.erase_targets(context.queue, hashes, removed.digests))
 
 
 def all_digests(context: ErasureContext, person: mapping.Person) -> lanes.Tied:
@@ -157,15 +164,13 @@ def erase_queued(
 ) -> None:
     """Erase the person's events on the queue, including dead letters that block. `fate` and `reason`: how waiting
     events are counted, see `lanes.fates`."""
-    before, spared = removed.before, events_of_others(context, removed)
-    if spared:  # events that are appended meanwhile may be others' too
-        last = int(context.queue.client.get(keys.SEQ.of(context.queue.name)) or 0)
-        before = min(removed.before or last + 1, last + 1)
 
-    def counted_as(body: bytes) -> str:
+    def counted_as(body: bytes) -> str | None:
+        if _is_of_others(body, context.destination, removed):
+            return None
         return fates.name(fate, readable_source(body), reason)
 
-    erased = lanes.erase(context.queue, removed.digests, before=before, spared=spared, counted_as=counted_as)
+    erased = lanes.erase(context.queue, removed.digests, before=removed.before, counted_as=counted_as)
     removed.claimed = erased.claimed
     if fate == "dropped":
         waiting = (event for event in erased.events if event.body and event.how != "dead_letter")
@@ -176,28 +181,35 @@ def erase_queued(
             removed.collect(event.body, context.destination)
 
 
-def removal(context: ErasureContext, person: mapping.Person, tied: lanes.Tied, before: int | None) -> Removed:
-    """Return what is to be removed of a person with these digests."""
-    joined = lanes.remembered_hashes(context.queue).get("joined", ())
-    has_joined = any(context.queue.client.hexists(name, digest) for name in joined for digest in tied.digests)
-    return Removed(person, tied.digests, before, tied.is_too_large, has_joined)
-
-
-def events_of_others(context: ErasureContext, removed: Removed) -> list[int]:
-    """Return the sequences of waiting events that have a key of the person only because it was joined to their own."""
-    if not removed.has_joined:
-        return []
-    waiting = (
-        event for digest in removed.digests for event in lanes.lane_events(context.queue, digest, most=_MOST_EVENTS)
-    )
-    return sorted({event.sequence for event in waiting if _is_of_others(event.body, context.destination, removed)})
-
-
 def _is_of_others(body: bytes, destination: mapping.Destination, removed: Removed) -> bool:
-    """Whether an event with a key of the person names other people only. One that cannot be read is not such."""
-    _, event = readable(body) if removed.has_joined else ("", {})
-    own = mapping.ordering_keys(event, destination)
-    return bool(event) and removed.digests.isdisjoint(map(lanes.digest, own))
+    """Whether an event with a key of the person names other people only: the key was joined to theirs.
+
+    One that cannot be read, or that has an identity of the person anywhere, is the person's: the mapping that took the
+    identity from it may have changed.
+    """
+    try:
+        _, event, again = unpack(body)
+        own = mapping.ordering_keys(event, destination)
+        is_named = not removed.digests.isdisjoint(map(lanes.digest, own))
+        return bool(own) and not is_named and not _has_identity([event, again], destination, removed.digests)
+    except Exception:
+        return False
+
+
+def _has_identity(json: Any, destination: mapping.Destination, digests: Collection[bytes]) -> bool:
+    """Whether a text or a number in the JSON is an identity with one of these digests."""
+    pending = [json]
+    while pending:
+        value = pending.pop()
+        if type(value) is dict:
+            pending += value.values()
+        elif type(value) is list:
+            pending += value
+        elif text := text_of(value):
+            identities = mapping.Person((text,), (text,), (text,)).keys(destination.identifiers)
+            if any(lanes.digest(key) in digests for key in identities):
+                return True
+    return False
 
 
 def erase_message_ids(context: ErasureContext, removed: Removed) -> None:
@@ -234,19 +246,20 @@ class Plan(NamedTuple):
 
 def plan(context: ErasureContext, person: mapping.Person) -> Plan:
     """Return what the erasure of a person would follow and remove now. Writes nothing."""
-    queue, tied = context.queue, all_digests(context, person)
-    removed = removal(context, person, tied, None)
+    queue, destination, tied = context.queue, context.destination, all_digests(context, person)
+    removed = Removed(person, tied.digests, None, tied.is_too_large)
     waiting = {
-        event.sequence for digest in tied.digests for event in lanes.lane_events(queue, digest, most=_MOST_EVENTS)
+        event.sequence
+        for digest in tied.digests
+        for event in lanes.lane_events(queue, digest, most=_MOST_EVENTS)
+        if not _is_of_others(event.body, destination, removed)
     }
     index, names = _Index([removed]), _names_of_primaries(queue)
-    dead = {stored.sequence for page in _pages(queue, context.destination, index) for _, stored in page}
+    dead = {stored.sequence for page in _pages(queue, destination, index) for _, stored in page}
     return Plan(
-        followed=tuple(
-            sorted(names.get(each, each.hex()) for each in tied.digests - own_digests(context.destination, person))
-        ),
+        followed=tuple(sorted(names.get(each, each.hex()) for each in tied.digests - own_digests(destination, person))),
         is_alone=tied.is_too_large,
-        events=len(waiting.difference(events_of_others(context, removed), dead)),  # one that blocks is in its lanes
+        events=len(waiting - dead),  # a dead letter that blocks is in its lanes
         dead_letters=len(dead),
         log=delivery_log.count(queue, index.includes),
     )
@@ -266,7 +279,6 @@ class _Index:
     """People by the digests of their ordering keys."""
 
     def __init__(self, removals: Sequence[Removed]) -> None:
-        self._removals = removals
         self._by_digest: dict[bytes, list[Removed]] = {}
         for removed in removals:
             for digest in removed.digests:
@@ -280,15 +292,6 @@ class _Index:
     def includes(self, sequence: int, digests: Sequence[bytes]) -> bool:
         """Whether an event is to be removed."""
         return self.of(sequence, digests) is not None
-
-    def mentioned_in(self, sequence: int, json: bytes) -> Removed | None:
-        """Return the first person with an identity that is a string in the JSON, None without one."""
-        for removed in self._removals:
-            if (removed.before is None or sequence < removed.before) and any(
-                orjson.dumps(text) in json for text in removed.person.texts()
-            ):
-                return removed
-        return None
 
 
 def _all_digests(context: ErasureContext, people: Sequence[PersonBefore]) -> list[lanes.Tied]:
@@ -326,8 +329,8 @@ def _remove_dead_letters(context: ErasureContext, index: _Index) -> None:
 def _pages(
     queue: lanes.Queue, destination: mapping.Destination, index: _Index
 ) -> Iterator[list[tuple[Removed, lanes.DeadLetter]]]:
-    """Yield the dead letters to be removed in each page of all dead letters. An edited one is found by its contents as
-    well, because its ordering keys may be those of another person."""
+    """Yield the dead letters to be removed in each page of all dead letters. An edited one is found by the people that
+    its events name as well, because its ordering keys may be those of another person."""
     after = 0
     while page := lanes.list_dead_letters(queue, after=after):
         after = page[-1].sequence
@@ -337,8 +340,7 @@ def _pages(
             if removed and _is_of_others(stored.body, destination, removed):
                 removed = None
             if removed is None and (dead_letter := record.read(stored)).is_edited:
-                contents = [dead_letter.source, dead_letter.event, dead_letter.requeued.json()]
-                removed = index.mentioned_in(stored.sequence, encoded(contents) + stored.failure)
+                removed = index.of(stored.sequence, _digests_of(dead_letter.line(queue.name), destination))
             if removed is not None:
                 found.append((removed, stored))
         yield found
@@ -349,9 +351,8 @@ def _removed_lines(directory: Path, destination: mapping.Destination, index: _In
     found: dict[int, Removed] = {}
 
     def is_removed(line: Line) -> bool:
-        keys = _keys_of(line, destination)
         sequence = line.sequence or 0
-        removed = index.of(sequence, list(map(lanes.digest, keys)))
+        removed = index.of(sequence, _digests_of(line, destination))
         if removed is not None:
             found[sequence] = removed
         return removed is not None
@@ -360,13 +361,14 @@ def _removed_lines(directory: Path, destination: mapping.Destination, index: _In
     yield from found.values()
 
 
-def _keys_of(line: Line, destination: mapping.Destination) -> set[str]:
-    """Return the ordering keys of the events of a line; those of its failure when an event cannot be read."""
+def _digests_of(line: Line, destination: mapping.Destination) -> list[bytes]:
+    """Return the digests of the ordering keys of a line: of its events now, and of the event when it was buried."""
+    found = set(line.failure.keys)
     try:
-        return {key for event in line.events() for key in mapping.ordering_keys(event, destination)}
+        found.update(key for event in line.events() for key in mapping.ordering_keys(event, destination))
     except Exception as error:
-        log.unhandled("an event of a spill file", error, destination=destination.name)
-        return set(line.failure.keys)
+        log.unhandled("an event of a dead letter", error, destination=destination.name)
+    return list(map(lanes.digest, found))
 
 
 def _keys_in(body: JsonObject, destination: mapping.Destination) -> Iterator[str]:

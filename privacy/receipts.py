@@ -11,7 +11,7 @@ The hash of a receipt has the fields `at_ms`, `requested_by`, `request`, `state`
 `file:PATH` of the ledger's files that were rewritten and, in the state *sent*, `person` and `before`. The kinds are
 `events`, `dead_letters`, `spilled` (dead letters in spill files), `log` (entries of the delivery log), `ledger` (rows
 of the ledger), `message_ids`, `replays` (filters of replays) and, for data that is remembered by ordering key, the name
-of the Redis key: `join`, `merged`, `deleted`, `identified`, `attribute_clocks`, `recent_attributes`.
+of the Redis key, such as `merged`: see `privacy.purge`.
 """
 
 from __future__ import annotations
@@ -64,18 +64,18 @@ def begin(queue: Queue, receipt_id: str, *, requested_by: str, request: Request,
     """Write a new receipt, unless it exists. `digests` are those of the person's ordering keys."""
     secret, now_ms = suppression.secret(queue), machine_ms()
     hashes = " ".join(sorted(suppression.keyed_hash(secret, digest).hex() for digest in digests))
-    fields = {
+    fields: dict[str, str | int] = {
         "at_ms": now_ms,
         "requested_by": requested_by,
         "request": request,
         "state": "waiting",
         "hashes": hashes,
     }
-    if queue.client.hsetnx(_key(queue, receipt_id), "at_ms", str(now_ms)):
-        with queue.client.pipeline(transaction=True) as pipeline:
-            pipeline.hset(_key(queue, receipt_id), mapping=cast(dict[Any, Any], fields))
-            pipeline.zadd(keys.RECEIPTS.of(queue.name), {receipt_id: now_ms})
-            pipeline.execute()
+    with queue.client.pipeline(transaction=True) as pipeline:
+        for name, value in fields.items():
+            pipeline.hsetnx(_key(queue, receipt_id), name, str(value))
+        pipeline.zadd(keys.RECEIPTS.of(queue.name), {receipt_id: now_ms}, nx=True)
+        pipeline.execute()
 
 
 def add(queue: Queue, receipt_id: str, removed: Counter[str]) -> None:
@@ -126,7 +126,11 @@ def finish(queue: Queue, receipt_id: str) -> None:
 
 
 def read(queue: Queue, receipt_id: str) -> Receipt | None:
-    """Return the receipt, None when there is none with this id."""
+    """Return the receipt, None when there is none with this id.
+
+    One that waits for the ledger is done when the ledger has nothing to erase for it: the ledger may have ended before
+    it wrote that, or may have written it before `finish` did.
+    """
     stored = cast(dict[bytes, bytes], queue.client.hgetall(_key(queue, receipt_id)))
     fields = {name.decode(): value.decode() for name, value in stored.items()}
     if "state" not in fields:
@@ -137,11 +141,15 @@ def read(queue: Queue, receipt_id: str) -> Receipt | None:
         at_ms=int(fields["at_ms"]),
         requested_by=fields["requested_by"],
         request=cast(Request, fields["request"]),
-        state=cast(State, fields["state"]),
+        state=_state(queue, receipt_id, cast(State, fields["state"])),
         hashes=tuple(fields["hashes"].split()),
         removed=dict(sorted(removed.items())),
         files=tuple(sorted(name.removeprefix(_FILE) for name in fields if name.startswith(_FILE))),
     )
+
+
+def _state(queue: Queue, receipt_id: str, stored: State) -> State:
+    return "done" if stored == "ledger" and not ledger.is_erasing(queue, receipt_id) else stored
 
 
 def history(queue: Queue) -> list[Receipt]:

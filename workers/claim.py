@@ -29,7 +29,7 @@ from dead_letters import record
 from dead_letters.burial import FailedEvent, Results
 from dead_letters.record import Reason
 from delivery import fates, identity_memory, recent_attributes, retries, unapplied, unsent
-from delivery.batching import Item, Request, pack
+from delivery.batching import Item, Request, TooLarge, pack
 from delivery.identity_memory import Change
 from delivery.log import Recorder
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Send, Split
@@ -469,7 +469,7 @@ def _bury_failed(
     accepted: tuple[Item, ...] = (),
 ) -> None:
     """Bury an event that caused an exception."""
-    if isinstance(error, TooDeep):
+    if isinstance(error, TooDeep | TooLarge):
         _bury(prepared.event, Reason.INVALID, Results(message=str(error)), settlement)
         return
     name, sequence = settlement.context.queue.name, prepared.event.sequence

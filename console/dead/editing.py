@@ -95,8 +95,8 @@ def edit_one(queue: lanes.Queue, destination: mapping.Destination, dead_letter: 
 def _check(dead_letter: DeadLetter, event: JsonObject, destination: mapping.Destination) -> None:
     """Raise CommandError when the dead letter cannot get this event.
 
-    It cannot be stored; it has no identifier any more; or the dead letter blocks later events, and the event has new
-    ordering keys.
+    It cannot be stored; it has no identifier any more; it asks for another erasure; or the dead letter blocks later
+    events, and the event has new ordering keys.
     """
     try:
         dead_letter.edited(event)
@@ -105,6 +105,8 @@ def _check(dead_letter: DeadLetter, event: JsonObject, destination: mapping.Dest
     fault = _fault_of_ids(event)
     if fault and not _fault_of_ids(dead_letter.event):
         raise CommandError(f"ingest refuses such an event: {fault}")
+    if mapping.privacy_request_of(event) != mapping.privacy_request_of(dead_letter.event):
+        raise CommandError("an edit cannot make, change or end a privacy request; use `segue forget`")
     keys = mapping.ordering_info(event, destination).keys
     new_keys = [key for key in keys if lanes.digest(key) not in dead_letter.stored.keys]
     if dead_letter.blocks and new_keys:

@@ -7,11 +7,13 @@
 -- ARGV[3]  the most of Redis' `maxmemory` that the log may use, from 0 to 1; it is measured on the newest entries
 -- ARGV[4]  the most bytes for a ledger, where Redis has no `maxmemory`
 --
+-- A log that is trimmed no more, as its destination is not configured any more, ends within an hour of the greatest age.
+--
 -- Returns  {has_ledger, discarded}: 1 when entries are kept for a ledger; the number of entries that were removed unwritten
 -- Clock    Redis' own.
 -- allow-oom
 -- uses clock
-local MOST_AT_ONCE, MEASURED = 1000, 1000
+local MOST_AT_ONCE, MEASURED, LONGER_MS = 1000, 1000, 3600000
 local length, oldest = call('LLEN', LOG), now - ARGV[2]
 local has_ledger = tonumber(call('HGET', LEDGER, 'seen_ms') or 0) > oldest
 local kept, is_measured = length, false
@@ -41,6 +43,9 @@ if kept == 0 then
   call('DEL', LOG)
 elseif kept < length then
   call('LTRIM', LOG, 0, kept - 1)
+end
+if call('PTTL', LOG) < tonumber(ARGV[2]) then
+  call('PEXPIRE', LOG, ARGV[2] + LONGER_MS)
 end
 local discarded = has_ledger and length - kept or 0
 if discarded > 0 then

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from ingest.access.sources import Source
 from ingest.errors import Refusal
@@ -27,15 +27,18 @@ class _Bucket(NamedTuple):
 
 
 class Rates:
-    """The limits of one source. Remembers the 50,000 to 100,000 clients that were seen last. `clock` is in seconds."""
+    """The limits of one source. Remembers the 50,000 to 100,000 clients that were seen last. `clock` is in seconds.
+
+    It remembers the hash of an id, because an id may have the length of an event.
+    """
 
     def __init__(self, source: Source, clock: Clock = time.monotonic) -> None:
         self._per_s = source.events_per_s
         self._client_per_s = source.client_events_per_s
         self._clock = clock
         self._bucket: _Bucket | None = None
-        self._recent: dict[Any, _Bucket] = {}
-        self._older: dict[Any, _Bucket] = {}
+        self._recent: dict[int, _Bucket] = {}
+        self._older: dict[int, _Bucket] = {}
 
     def take_request(self, events: int) -> None:
         """Count a request with so many events; raise Refusal (429) when the source has sent too many before."""
@@ -49,7 +52,7 @@ class Rates:
         """
         if self._client_per_s is None:
             return
-        client = event.get("anonymousId") or event.get("userId")
+        client = hash(event.get("anonymousId") or event.get("userId"))
         known = self._recent.get(client) or self._older.get(client)
         self._recent[client] = self._taken(known, self._client_per_s, 1, "this client")
         if len(self._recent) >= _MOST_CLIENTS:

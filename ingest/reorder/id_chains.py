@@ -19,6 +19,7 @@ Tie = tuple[int, int]
 _Times = tuple[str, tuple[int, int]]  # with the source
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$")
+_UUID_LENGTH: Final = 36
 _BYTES: Final = 16
 _FIXED: Final = frozenset({6, 8})  # the bytes of an id that hold its version and variant
 _MOST_TIES: Final = 16  # requests with equal times that are compared
@@ -27,7 +28,7 @@ _MOST_REQUESTS: Final = 10_000
 
 class _Request(NamedTuple):
     tie: Tie
-    first_id: str
+    first_id: str  # its end
     last_id: str
 
 
@@ -45,7 +46,7 @@ class IdChains:
         and is next to it: a client sends a request again with a later `sentAt`. `times` are the first and the last; the
         ids are those of the first and the last event.
         """
-        key = source, times
+        key, first_id, last_id = (source, times), first_id[-_UUID_LENGTH:], last_id[-_UUID_LENGTH:]
         ties = self._recent.get(key) or self._older.get(key, ())
         tie = next((found for each in ties if (found := _next_to(each, first_id, last_id))), (sent_at_ms, UNCHAINED))
         if len(ties) < _MOST_TIES:

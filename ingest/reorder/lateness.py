@@ -21,13 +21,16 @@ _Moment = tuple[int, int]
 
 
 class Lateness:
-    """Counts late events. Remembers the last event of the 100,000 to 200,000 ids that were seen last."""
+    """Counts late events. Remembers the last event of the 100,000 to 200,000 ids that were seen last.
+
+    It remembers the hash of an id, because an id may have the length of an event.
+    """
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
         # By source and id: when their last event happened, and its receipt.
-        self._recent: defaultdict[str, dict[str, _Moment]] = defaultdict(dict)
-        self._older: defaultdict[str, dict[str, _Moment]] = defaultdict(dict)
+        self._recent: defaultdict[str, dict[int, _Moment]] = defaultdict(dict)
+        self._older: defaultdict[str, dict[int, _Moment]] = defaultdict(dict)
 
     def note(
         self, source: str, events: Iterable[JsonObject], times: Iterable[int], received_at_ms: int, wait_ms: int
@@ -43,7 +46,7 @@ class Lateness:
                 identity = event.get(member)
                 if not identity:
                     continue
-                person = identity if type(identity) is str else str(identity)
+                person = hash(identity if type(identity) is str else str(identity))
                 last = recent.get(person) or older.get(person)
                 if last is None or happened_at_ms >= last[0]:
                     recent[person] = moment

@@ -26,6 +26,7 @@ from mapping.envelope import JsonObject
 # A clock that is off by more than this is not believed.
 _MAX_CLOCK_ERROR_MS: Final = 3_600_000
 _LAST_MS: Final = 10**TIME_DIGITS - 1  # of the times that a rank can hold
+_MOST_CHARACTERS: Final = 2_000  # of what names a client
 _DEVICE_CHANNELS: Final = ("client", "web", "browser", "mobile")  # of an event: Segment's and RudderStack's
 
 
@@ -106,7 +107,8 @@ def _client(source: str, event: JsonObject) -> bytes:
     if not (anonymous_id and context and (is_of_device(context) or event.get("channel") in _DEVICE_CHANNELS)):
         return _digest(source)
     user_agent = context.get("userAgent")
-    return _digest(f"{source}:{context.get('ip')}:{user_agent}" if user_agent else f"{source}:{anonymous_id}")
+    client = f"{source}:{context.get('ip')}:{user_agent}" if user_agent else f"{source}:{anonymous_id}"
+    return _digest(client[:_MOST_CHARACTERS])
 
 
 _digest = lru_cache(maxsize=4096)(digest)  # a client sends many events

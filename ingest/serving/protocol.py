@@ -115,6 +115,11 @@ class Protocol(HttpToolsProtocol):
             self._begin_count()
         self._part = self._connections.head
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header. What comes behind the body is none (RFC 9110, section 6.5.1), and may be a million fields."""
+        if self._part is not self._connections.body:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Start the request, unless its head comes again."""
         if not self.parser.should_upgrade():

@@ -194,7 +194,7 @@ local function erase(name)
   end
   local digests, keys_end = digests_of(record)
   local blocks = call('SISMEMBER', BLOCKING, name) == 1
-  if not (fate_of[name] or blocks or #record == keys_end) then
+  if not (fate_of[name] or #record == keys_end) then
     some_found = true
     report(name, 'found', record)
     return true

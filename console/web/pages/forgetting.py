@@ -59,7 +59,7 @@ def erase(visit: Visit) -> Result:
 def unsuppress(visit: Visit) -> Result:
     """Accept events of the person again, here and at Customer.io."""
     _, person, contexts = _asked(visit)
-    for context in contexts:
+    for context in (each for each in contexts if each.is_configured):
         count = erasure.unsuppress(context, person)
         audit_log.write(visit.session.client, visit.user, "unsuppress", context.queue.name, count=count)
     return Redirect(f"/people/{visit.parts['digest']}?done=unsuppressed")
@@ -69,7 +69,7 @@ def receipts_page(visit: Visit) -> Result:
     """Show the receipts that the address names, each with what it waits for."""
     ids, others = visit.query.get("id", ())[:_MOST], visit.query.get("other", ())[:_MOST]
     rows: list[dict[str, Any]] = []
-    for queue in visit.session.queues(visit.session.chosen(None)):
+    for queue in visit.session.all_queues(None):
         found = [receipt for each in ids if (receipt := receipts.read(queue, each)) is not None]
         rows += [
             {"destination": queue.name, **each.json(), "waits_for": forget.waits_for(queue, each)} for each in found
@@ -81,7 +81,7 @@ def receipts_page(visit: Visit) -> Result:
 
 
 def _asked(visit: Visit) -> tuple[str, Person, list[ErasureContext]]:
-    """Return the request, the person and the destinations of the form.
+    """Return the request, the person and the queues of the form.
 
     Raises CommandError: no identity is given, one is malformed, or they are not of the person of the address.
     """
@@ -90,8 +90,7 @@ def _asked(visit: Visit) -> tuple[str, Person, list[ErasureContext]]:
         raise CommandError(f"request: must be one of {', '.join(_REQUESTS)}")
     user_ids, emails, anonymous_ids = (_lines(visit.given(kind)) for kind in _KINDS)
     person = forget.person(user_ids, emails, anonymous_ids, _REQUESTS[request])
-    names = visit.session.chosen(visit.given("destination") or None)
-    contexts = [visit.session.erasure_context(name) for name in names]
+    contexts = visit.session.erasure_contexts(visit.given("destination") or None)
     if not any(_digest(visit) in purge.all_digests(context, person).digests for context in contexts):
         raise CommandError("None of these identities is of the person of this page. Nothing was changed.")
     return request, person, contexts

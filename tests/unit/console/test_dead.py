@@ -531,6 +531,27 @@ def test_an_editor_without_a_valid_result_changes_nothing(
     assert text in error
 
 
+@pytest.mark.parametrize(
+    "request_of_operator",
+    [
+        {"type": "delete"},
+        {"type": "segue privacy request", "action": "suppress", "person": {"user_ids": ["al"]}},
+        {"type": "segue privacy request", "action": "unsuppress", "person": {"emails": ["al@example.com"]}},
+    ],
+)
+def test_an_event_cannot_become_a_privacy_request(
+    dead: Dead, store: redis.Redis, request_of_operator: dict[str, Any]
+) -> None:
+    """Who may edit and replay in the console may not erase people."""
+    bury(store, "jo")
+    before = everything(store)
+
+    code, _, error = dead("edit", 1, "--patch", json.dumps(request_of_operator))
+
+    assert (code, everything(store) == before) == (2, True)
+    assert "cannot make, change or end a privacy request" in error
+
+
 def test_a_blocking_dead_letter_cannot_get_new_ordering_keys(dead: Dead, store: redis.Redis) -> None:
     block(store)
 

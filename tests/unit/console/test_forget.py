@@ -23,10 +23,10 @@ runner = CliRunner()
 DEMO = mapping.destinations({"destinations": {"demo": CREDENTIALS}})["demo"]
 
 
-def append(store: redis.Redis, name: str, **event: object) -> None:
+def append(store: redis.Redis, name: str, queue: str = "demo", **event: object) -> None:
     body = {"type": "track", "event": name, "messageId": name, **event}
     entry = lanes.NewEvent(pack("web", body), mapping.ordering_keys(body, DEMO), f"web:{name}")
-    lanes.append(queue_of(store, "demo"), [entry])
+    lanes.append(queue_of(store, queue), [entry])
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,24 @@ def test_forget_reports_what_was_erased_and_other_people(store: redis.Redis, mon
             assert f"{row['id']} 20" in " ".join(listed.split())
             assert f"requested by {row['requested_by']}" in " ".join(listed.split())
         assert "demo: erase, done, 2 erased" in " ".join(listed.split())
+
+
+def test_a_queue_whose_destination_is_not_configured_any_more_is_searched_too(
+    store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "info", lambda *_: {"aof_enabled": 0})
+    lanes.open_queue(queue_of(store, "old"))
+    append(store, "a", queue="old", userId="1")
+    append(store, "b", queue="old", userId="2")
+
+    (_, planned) = json.loads(runner.invoke(cli.app, ["forget", "--user-id", "1", "--dry-run", "--json"]).stdout)
+    report = runner.invoke(cli.app, ["forget", "--user-id", "1", "--delete", "--destination", "old"]).stdout
+
+    assert (planned["destination"], planned["events"]) == ("old", 1)
+    assert "(erase): done" in report, "nothing can be asked of Customer.io"
+    assert lanes.stats(queue_of(store, "old")).waiting == 1
+    (receipt,) = json.loads(runner.invoke(cli.app, ["receipts", "--json"]).stdout)
+    assert (receipt["destination"], receipt["removed"]) == ("old", {"events": 1, "message_ids": 1})
 
 
 def test_a_suppression_waits_for_workers_and_unsuppress_removes_it(

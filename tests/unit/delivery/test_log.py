@@ -67,6 +67,16 @@ def test_the_items_of_an_ordering_key_are_read_newest_first_with_the_exact_body(
     assert delivery_log.sent_for(queue_of(client, QUEUE), lanes.digest("id:bo"), 10) == []
 
 
+def test_a_log_that_no_worker_trims_any_more_ends(redis_client: redis.Redis) -> None:
+    """Its destination was removed from the configuration."""
+    send, queue = sender(redis_client, Delivered()), queue_of(redis_client, QUEUE)
+    send(Request(BATCH_PATH, (item(1, "a"),)))
+
+    delivery_log.trim(queue, 3, 1)
+
+    assert delivery_log.KEPT_S - 60 < redis_client.ttl(LOG) <= delivery_log.KEPT_S + 3600
+
+
 def test_the_log_is_bounded_by_number_and_age(redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     send, queue = sender(redis_client, Delivered()), queue_of(redis_client, QUEUE)
     for _ in range(5):

@@ -251,3 +251,12 @@ def test_a_body_with_a_wrong_encoding_or_too_much_content_is_refused(
 
 def test_a_body_has_at_most_the_limit_over_all_members() -> None:
     assert len(read(gzipped(b" " * (MAX_BODY_BYTES - 1)) + gzipped(b" "), encoding="gzip")) == MAX_BODY_BYTES
+
+
+def test_a_body_of_many_gzip_members_is_refused() -> None:
+    """Each of them costs time, also an empty one of 20 bytes."""
+    assert read(gzipped(b"") * 999 + gzipped(b"{}"), encoding="gzip") == b"{}"
+    with pytest.raises(Refusal, match=r"at most 1,000 gzip members") as refused:
+        read(gzipped(b"") * 1000 + gzipped(b"{}"), encoding="gzip")
+
+    assert refused.value.status == 400

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import gc
 import hmac
+import tracemalloc
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +19,7 @@ from ingest.calls import Calls, Entries, Offer
 from ingest.counters import Counters
 from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS
+from mapping.envelope import JsonObject
 from settings import Settings
 from tests.logged import logged
 from tests.secrets import CREDENTIALS, WEBHOOK_SECRET
@@ -346,3 +349,30 @@ def test_events_wait_as_their_way_and_their_source_say(
         reader.read_call(path, basic("w"), orjson.dumps({"batch": [TRACK]}), NOW)
 
     assert [int(rank[-5:]) if rank else None for rank in ranks] == [wait_ms]
+
+
+def test_what_is_remembered_of_clients_does_not_grow_with_their_ids() -> None:
+    """Each of many thousand clients is remembered; the ids of a client may have the length of an event."""
+    limited = WEB.model_copy(update={"client_events_per_s": 1000.0})
+    reader, requests = calls(limited), 100
+
+    def event(number: int) -> JsonObject:
+        ids = {name: f"{number}{name}".ljust(9_000, "x") for name in ("userId", "anonymousId", "messageId")}
+        return TRACK | ids | {"context": {"userAgent": f"{number}", "library": {"name": "analytics.js"}}}
+
+    def request(number: int) -> None:
+        at = f"2026-01-05T11:59:{number % 60:02}.{number:03}Z"
+        body = {"sentAt": at, "batch": [event(number) | {"timestamp": at}]}
+        reader.read_call("batch", basic("w"), orjson.dumps(body), NOW)
+
+    request(requests)
+    tracemalloc.start()
+    try:
+        for number in range(requests):
+            request(number)
+        gc.collect()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept < requests * 3_000

@@ -277,13 +277,24 @@ def test_an_unlikely_id_is_counted() -> None:
 
 def test_the_shared_members_of_a_batch_are_limited_in_size() -> None:
     with pytest.raises(Refusal) as refused:
-        shared({"context": {"a": "x" * 32_768}})
+        shared({"context": {"a": "x" * 32_768}}, 1)
 
     assert refused.value.field == "context"
     assert (
         "must have at most 32,768 bytes with the integrations and sentAt of the batch, not 32,788"
         in refused.value.message
     )
+
+
+def test_the_shared_members_of_a_batch_are_limited_in_all_of_its_events() -> None:
+    """A body of 150 KB would store 60 MB."""
+    context = {"a": "x" * 9_980}
+    assert shared({"context": context, "batch": []}, 200) == {"context": context}
+    with pytest.raises(Refusal, match=r"at most 2,000,000 bytes in its 201 events, not 10,000 in each") as refused:
+        shared({"context": context}, 201)
+
+    assert (refused.value.status, refused.value.field) == (413, "context")
+    assert shared({"batch": []}, 2500) == {}
 
 
 SHAPES = {
@@ -319,10 +330,10 @@ def test_an_event_has_64_levels_at_most_and_the_member_of_more_is_named(member: 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_shared_members_of_a_batch_have_the_levels_of_an_event(shape: str) -> None:
-    assert shared({"context": {"in": nested(shape, MAX_LEVELS - 2)}})
+    assert shared({"context": {"in": nested(shape, MAX_LEVELS - 2)}}, 1)
     for levels in (MAX_LEVELS + 1, 300):
         with pytest.raises(Refusal, match="is nested too deeply") as refused:
-            shared({"context": {"in": nested(shape, levels - 2)}})
+            shared({"context": {"in": nested(shape, levels - 2)}}, 1)
         assert refused.value.field == "context"
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import fakeredis
 import orjson
 import pytest
 import redis
+from redis.client import Pipeline
 
 import lanes
 import mapping
@@ -20,6 +22,7 @@ from delivery import identity_memory
 from delivery import log as delivery_log
 from delivery.batching import Request
 from delivery.outcomes import Delivered, Outcome
+from delivery.recording import ledger
 from lanes.keys import base
 from mapping.envelope import JsonObject, Unpacked, pack
 from privacy import erasure, purge, receipts
@@ -70,6 +73,7 @@ def finish_all(client: redis.Redis) -> None:
 def remove(client: redis.Redis, spill_dir: Path | None = None, before: int | None = None) -> purge.Removed:
     """Remove Jo."""
     (removed,) = purge.purge(context(client, spill_dir), [(JO, before)])
+    removed.counts += purge.erase_merges(context(client, spill_dir), removed)
     return removed
 
 
@@ -107,8 +111,7 @@ def test_a_deletion_request_of_segment_discards_earlier_events_and_keeps_later_o
 
 
 def test_merged_identities_are_the_same_person(client: redis.Redis) -> None:
-    merge = {"type": "person", "action": "merge", "primary": {"id": "jo"}, "secondary": {"id": "old"}}
-    identity_memory.remember(queue_of(client, QUEUE), [identity_memory.Change("merge", merge, 1)])
+    merge_old(client)
     append(client, "late", userId="old")
     append(client, "other", userId="al")
 
@@ -134,13 +137,101 @@ def test_attribute_clocks_are_erased_with_the_addresses_that_belong_to_the_perso
 
 def record_item(client: redis.Redis) -> None:
     """Deliver an update of Jo, and record it in the delivery log."""
+    claimed_item(client)()
+
+
+def claimed_item(client: redis.Redis) -> Callable[[], object]:
+    """Claim an update of Jo. Return a function that delivers it, and records it in the delivery log."""
     append(client, "update", type="identify", userId="jo", anonymousId="an", traits={"email": "Jo@example.com"})
     claim = lanes.claim(queue_of(client, QUEUE), lease_ms=60_000, max_events=9, max_bytes=10**6, max_depth=9, poll_ms=0)
     recorder = delivery_log.Recorder(queue_of(client, QUEUE), claim, "worker")
     send = recorder.recording(lambda request: [Delivered()] * len(request.items))
     queue = queue_of(client, QUEUE)
     lease = Lease(queue=queue, claim_id=claim.id, lease_ms=60_000, requested_at=time.monotonic())
-    deliver_events(claim, queue, DESTINATION, send, lease=lease, before_settling=recorder.write)
+    return lambda: deliver_events(claim, queue, DESTINATION, send, lease=lease, before_settling=recorder.write)
+
+
+def merge_old(client: redis.Redis) -> None:
+    """Remember that the person `old` was merged into Jo."""
+    merge = {"type": "person", "action": "merge", "primary": {"id": "jo"}, "secondary": {"id": "old"}}
+    identity_memory.remember(queue_of(client, QUEUE), [identity_memory.Change("merge", merge, 1)])
+
+
+def test_what_is_in_progress_of_a_merged_identity_is_erased_too(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The erasure waits for the end of the claim, and still knows then who was merged."""
+    merge_old(client)
+    settle, settled = claimed_item(client), list[object]()
+    monkeypatch.setattr(time, "sleep", lambda _s: settled.append(settle()))
+
+    receipt, _ = erasure.erase(context(client), mapping.Person(("old",)), "op")
+
+    assert len(settled) == 1
+    assert {kind: receipt.removed[kind] for kind in ("events", "log", "merged")} == {"events": 1, "log": 1, "merged": 1}
+    assert not list(delivery_log.all_entries(queue_of(client, QUEUE)))
+
+
+def test_an_erasure_that_ends_at_any_write_is_complete_when_it_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = 0
+    while interrupted(commands, monkeypatch):
+        commands += 1
+    assert commands > 20
+
+
+def interrupted(after: int, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Erase `old` with a connection that is lost after so many commands, and repeat it. Return whether it was lost."""
+    client = fakeredis.FakeStrictRedis()
+    merge_old(client)
+    record_item(client)
+    queue, old = queue_of(client, QUEUE), mapping.Person(("old",))
+    ledger.report_seen(queue)
+    left = itertools.count(after, -1)
+
+    def losing(run: Callable[..., Any]) -> Callable[..., Any]:
+        def command(*arguments: Any, **options: Any) -> Any:
+            if next(left) <= 0:
+                raise redis.ConnectionError("lost")
+            return run(*arguments, **options)
+
+        return command
+
+    with monkeypatch.context() as patched:
+        patched.setattr(redis.Redis, "execute_command", losing(redis.Redis.execute_command))
+        patched.setattr(Pipeline, "execute", losing(Pipeline.execute))
+        try:
+            erasure.erase(context(client), old, "op")
+        except redis.ConnectionError:
+            is_lost = True
+        else:
+            is_lost = False
+    erasure.erase(context(client), old, "op")
+
+    assert not list(delivery_log.all_entries(queue))
+    asked = frozenset[str]().union(*(each.digests for each in ledger.erasures(queue)))
+    assert asked == {lanes.digest(key).hex() for key in ("id:old", "id:jo")}, "of the rows of both"
+    assert not lanes.remembered_hashes(queue).get("merged")
+    return is_lost
+
+
+def test_a_receipt_that_was_begun_before_a_crash_is_completed(client: redis.Redis) -> None:
+    queue = queue_of(client, QUEUE)
+    request = append(client, "d1", type="delete", userId="jo")
+    erasure.discard(context(client), request)
+    (receipt,) = receipts.history(queue)
+    client.delete(f"{base(QUEUE)}:receipts")
+    client.hdel(f"{base(QUEUE)}:receipt:{receipt.id}", "state", "hashes", "request", "requested_by")
+
+    sent(client)
+    finish_all(client)
+
+    (again,) = receipts.history(queue)
+    assert (again.id, again.hashes, again.requested_by, again.state) == (
+        receipt.id,
+        receipt.hashes,
+        "source web",
+        "done",
+    )
 
 
 def test_the_log_names_other_people(client: redis.Redis) -> None:
@@ -162,6 +253,39 @@ def test_an_edited_dead_letter_is_found_by_its_contents(client: redis.Redis) -> 
 
     assert remove(client).counts == {"dead_letters": 1, "message_ids": 1}
     assert lanes.list_dead_letters(queue_of(client, QUEUE)) == []
+
+
+@pytest.mark.parametrize(
+    ("user_id", "person"),
+    [
+        ("Jo@Example.com", mapping.Person((), ("jo@example.com",))),
+        (42, mapping.Person(("42",))),
+        ([7], mapping.Person(("7",))),
+    ],
+)
+def test_an_edited_dead_letter_is_found_by_every_spelling(
+    client: redis.Redis, user_id: Any, person: mapping.Person
+) -> None:
+    append(client, "bad", type="page", userId="al", properties={})
+    deliver(client, DESTINATION, Service())
+    (stored,) = lanes.list_dead_letters(queue_of(client, QUEUE))
+    dead_letter = record.read(stored)
+    query.edit(queue_of(client, QUEUE), dead_letter, dead_letter.event | {"userId": user_id})
+
+    (removed,) = purge.purge(context(client), [(person, None)])
+
+    assert removed.counts["dead_letters"] == 1
+
+
+def test_a_spilled_dead_letter_is_found_by_the_mapping_of_its_burial(client: redis.Redis, tmp_path: Path) -> None:
+    """The mapping is often corrected after it made dead letters."""
+    event = {"type": "track", "event": "x", "anonymousId": "an", "properties": {"customer": "jo"}}
+    failure = FailureRecord(reason=Reason.INVALID, message="no", faults=(), buried_at_ms=1, keys=("id:jo",))
+    line = Line(source="web", event=event, failure=failure, sequence=1)
+    spill_files.finish(spill_files.write(tmp_path, QUEUE, [line.to_bytes()]), [1])
+
+    assert remove(client, tmp_path).counts == {"spilled": 1}
+    assert spill_files.files(tmp_path, QUEUE) == []
 
 
 def test_a_person_s_lines_leave_the_spill_files_and_the_others_stay(client: redis.Redis, tmp_path: Path) -> None:

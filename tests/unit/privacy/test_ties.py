@@ -11,6 +11,7 @@ import redis
 import lanes
 import mapping
 from delivery import identity_memory
+from mapping.envelope import pack
 from privacy import erasure, purge
 from series import recent_events
 from series.recent_events import RecentEvents
@@ -50,6 +51,41 @@ def test_a_merge_that_was_not_sent_ties_no_identities(client: redis.Redis) -> No
     assert removed.counts["events"] == 3, "the aliases name the person"
     assert not removed.is_alone
     assert sent(client) == [f'event {{"id":"c{number}"}}' for number in range(3)]
+
+
+def test_events_of_joined_people_stay_when_an_erasure_is_repeated(client: redis.Redis) -> None:
+    """Their events keep the key of the person when nothing says any more that it was joined to theirs."""
+    alias(client, "c0", "jo")
+    append(client, "of c0", userId="c0")
+    append(client, "no page of c0", type="page", userId="c0", properties={})
+
+    assert remove(client).counts["events"] == 1, "the alias"
+    assert remove(client).counts == {}
+    assert sent(client) == ['event {"id":"c0"}']
+    assert remove(client).counts == {}
+    assert lanes.stats(queue_of(client, QUEUE)).dead == 1
+
+
+def test_a_blocking_dead_letter_of_a_joined_person_stays(client: redis.Redis) -> None:
+    alias(client, "c0", "jo")
+    append(client, "no page of c0", type="page", userId="c0", properties={})
+    queue = queue_of(client, QUEUE)
+    for sequence in (1, 2):
+        claim = lanes.claim(queue, lease_ms=1000, max_events=1, max_bytes=10**6, max_depth=0, poll_ms=0)
+        lanes.settle(queue, claim.id, buried=[lanes.Burial(sequence, _FAILURE, blocks=sequence == 2)])
+
+    remove(client)
+
+    assert lanes.stats(queue).blocking == 1
+
+
+def test_an_event_with_a_key_by_an_earlier_mapping_is_erased(client: redis.Redis) -> None:
+    """It has the identity, though the mapping takes another one by now."""
+    body = {"type": "track", "event": "x", "messageId": "m", "anonymousId": "an", "properties": {"customer": "jo"}}
+    keys = ("anonymous_id:an", "id:jo")
+    lanes.append(queue_of(client, QUEUE), [lanes.NewEvent(pack("web", body), keys, "web:m")])
+
+    assert remove(client).counts["events"] == 1
 
 
 def test_a_deletion_request_discards_no_events_of_a_person_that_was_only_joined(client: redis.Redis) -> None:

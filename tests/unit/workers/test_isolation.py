@@ -12,7 +12,7 @@ import redis
 
 import lanes
 import mapping
-from dead_letters import burial, query, record
+from dead_letters import burial, dry_run, query, record
 from dead_letters.query import Filter
 from dead_letters.record import DeadLetter
 from delivery import attribute_clocks, identity_memory, recent_attributes, wire
@@ -99,6 +99,33 @@ def test_a_stored_event_that_is_too_deep_to_be_encoded_is_a_dead_letter_that_say
     ((_, line),) = record.lines(QUEUE, [dead])
     assert orjson.loads(line)["event"] == dead.event
     assert record.Line.from_bytes(line).event == dead.event
+
+
+def test_an_event_of_which_a_mapping_makes_too_much_is_a_dead_letter_without_it(client: redis.Redis) -> None:
+    """A mapping can make many MB of an event of 30 KB."""
+    flat = {
+        "name": "Flat",
+        "action": "trackEvent",
+        "trigger": 'type = "track"',
+        "mapping": {"name": "x", "data": {"@flatten": {"value": {"@path": "$.properties"}, "separator": "."}}},
+    }
+    table = {**CREDENTIALS, "subscriptions": [flat], "presets": {"Track Event": False}}
+    to, service = mapping.destinations({"destinations": {QUEUE: table}})[QUEUE], Service()
+    properties: Any = {f"a{number}": 1 for number in range(1_000)}
+    for _ in range(50):
+        properties = {"k" * 300: properties}
+    others = append_among_others(client, to, type="track", event="x", properties=properties)
+
+    deliver_one(queue_of(client, QUEUE), to, service)
+
+    assert sorted(service.sent) == sorted(others)
+    (dead,) = dead_letters(client)
+    assert dead.failure.reason == "invalid"
+    assert dead.failure.message.startswith("the operation of trackEvent has 15,")
+    assert len(dead.stored.failure) < 1_000
+    (again,) = dry_run.run(queue_of(client, QUEUE), [dead], to, 1.0)
+    assert again.operations == ()
+    assert again.failures == (dead.failure.message,)
 
 
 @pytest.mark.parametrize("levels", [60, 90, 99])

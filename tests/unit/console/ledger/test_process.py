@@ -115,6 +115,28 @@ def test_a_person_is_removed_from_every_file_by_byte_search(
     assert ledger.erasures(queue) == []
 
 
+def test_a_ledger_that_ends_before_it_writes_that_an_erasure_is_done_leaves_it_done(
+    redis_client: redis.Redis, tick: Tick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tick()
+    record(redis_client, "a", ["jo"])
+    tick()
+    queue = queue_of(redis_client, QUEUE)
+    receipt, _ = erasure.erase(ErasureContext(queue, DESTINATION), person("jo"), "tests")
+
+    def end(*_arguments: object) -> None:
+        raise redis.ConnectionError("lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(receipts, "finish", end)
+        tick()
+    tick()
+
+    finished = receipts.read(queue, receipt.id)
+    assert finished is not None
+    assert (finished.state, finished.removed["ledger"]) == ("done", 1)
+
+
 def test_a_deletion_keeps_the_rows_of_later_events(redis_client: redis.Redis, tick: Tick, location: str) -> None:
     tick()
     record(redis_client, "a", ["jo", "jo", "al"], start=1)

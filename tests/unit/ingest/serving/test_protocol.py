@@ -84,6 +84,17 @@ def test_a_chunked_body_behind_an_offer_is_read() -> None:
     assert reply.body == b"/a 0 body"
 
 
+@pytest.mark.parametrize("offer", [b"", H2C])
+def test_fields_behind_a_chunked_body_are_no_headers(offer: bytes) -> None:
+    head = b"POST /a HTTP/1.1\r\nHost: x\r\n" + offer + b"Transfer-Encoding: chunked\r\n\r\n"
+
+    first, second = exchanged(
+        head + b"4\r\nbody\r\n0\r\nUpgrade: h2c\r\n", b"upgrade: x\r\n\r\n", post("/b", b"next", b""), replies=2
+    )
+
+    assert [first.body, second.body] == [b"/a 0 body", b"/b 0 next"]
+
+
 def test_many_offers_in_one_segment_are_served_in_their_order() -> None:
     paths = [f"/{number}" for number in range(2000)]
 
