@@ -46,11 +46,14 @@ class Fault(NamedTuple):
 
 @contextmanager
 def opened(stream: IO[bytes]) -> Iterator[io.BufferedReader]:
-    """Yield a reader of the uncompressed content; close the stream at the end."""
+    """Yield a reader of the uncompressed content; close the stream at the end.
+
+    That of a compressed file has no buffer above the one of GzipFile, which would lose what is in front of damage.
+    """
     with stream:
         reader = io.BufferedReader(cast(Any, stream), CHUNK_BYTES)
         if reader.peek(2)[:2] == _GZIP:
-            yield io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=reader)), CHUNK_BYTES)
+            yield cast(io.BufferedReader, gzip.GzipFile(fileobj=reader))
         else:
             yield reader
 

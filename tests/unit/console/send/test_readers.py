@@ -42,6 +42,15 @@ def test_what_is_behind_a_damaged_part_of_a_compressed_file_is_one_fault() -> No
     assert found[-1].number == len(found)
 
 
+@pytest.mark.parametrize("damage", [b"garbage", gzip.compress(b"x" * 99)[:-9]], ids=["other text", "cut off"])
+@pytest.mark.parametrize("content", [b'{"a":1}\n{"b":2}\n', b'[{"a":1},{"b":2},'], ids=["lines", "array"])
+def test_each_record_in_front_of_the_damage_is_read(content: bytes, damage: bytes) -> None:
+    found = read(gzip.compress(content) + damage)
+
+    assert found[:2] == [Record(1, b'{"a":1}'), Record(2, b'{"b":2}')]
+    assert [(type(each), each.number) for each in found[2:]] == [(Fault, 3)]
+
+
 def test_a_line_that_is_too_long_is_a_fault_and_the_next_line_is_read() -> None:
     found = read(b"x" * (3 * MAX_RECORD_BYTES) + b"\n7\n")
 
