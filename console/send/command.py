@@ -109,15 +109,17 @@ def _transfer(material: Source, target: _Target, work: Path, rate: float, stoppi
                 if state.stage == "reading":
                     preparation.run(material, stopping, progress)
                     print_lines([*report.contents(state.tally), report.campaigns(state.tally)])
-                preparation.merge_runs()
+                preparation.merge_runs(stopping)
                 pace = Pace(rate, time.monotonic)
                 backlog = Backlog(target.queues, rate) if target.queues else None
                 with Endpoint(target.url, target.write_key, stopping, pace.slow_down) as endpoint:
                     transfer = Transfer(folder, state, rejects, material.inputs, rate)
                     transfer.run(endpoint, pace, backlog, stopping, progress)
             except Stopped:
-                text = f"{state.acknowledged:,} of {state.tally.events:,} events were sent; the same command goes on"
-                raise CommandError(f"stopped by a signal: {text}") from None
+                done = f"{state.acknowledged:,} of {state.tally.events:,} events were sent"
+                if state.stage == "reading":
+                    done = f"{counted(state.tally.events + state.tally.rejected, 'record')} read, and nothing was sent"
+                raise CommandError(f"stopped by a signal: {done}; the same command goes on") from None
     return state, folder
 
 

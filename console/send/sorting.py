@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from struct import Struct
@@ -99,18 +99,6 @@ def merged(paths: Sequence[Path], after: Position) -> Iterator[Event]:
     with ExitStack() as stack:
         files = [stack.enter_context(path.open("rb")) for path in paths]
         yield from heapq.merge(*(_events(file, after) for file in files))
-
-
-def fewer(names: list[str], folder: Path, new_name: Callable[[], str], most: int) -> list[str]:
-    """Merge runs of a folder into one more; return the names of the runs that have all events then.
-
-    The caller removes the others after it recorded the result. With at most `most` runs nothing is done.
-    """
-    if len(names) <= most:
-        return names
-    name = new_name()
-    write(folder / name, merged([folder / each for each in names[:most]], START))
-    return [*names[most:], name]
 
 
 def _events(file: io.BufferedReader, after: Position) -> Iterator[Event]:

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import pytest
 
 from console.errors import CommandError
 from console.send import command, sorting
+from console.send.progress import Progress
+from console.send.sorting import Event, Position
 from tests.unit.console.send.conftest import Send
 from tests.unit.console.send.receiver import TAKEN, Events, Receiver, Reply
 from tests.unit.console.send.samples import track, write_lines
@@ -150,6 +152,52 @@ def test_a_signal_ends_the_command_with_its_checkpoint_and_the_next_run_goes_on(
     assert "stopped by a signal: 4 of 6 events were sent; the same command goes on" in errors
     assert send(file)[0] == 0
     assert [event["messageId"] for event in receiver.taken] == [f"m{number}" for number in range(6)]
+
+
+def test_a_signal_while_the_input_is_read_names_no_number_of_all_events(
+    send: Send, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_lines(tmp_path / "a.jsonl", *map(track, range(9)))
+    read = Progress.read
+
+    def interrupted(progress: Progress, records: int) -> None:
+        if records == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        read(progress, records)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Progress, "read", interrupted)
+        code, _, errors = send(file)
+
+    assert code == 2
+    assert "stopped by a signal: 4 records read, and nothing was sent; the same command goes on" in errors
+    assert send(file)[0] == 0
+    assert len(receiver.taken) == 9
+
+
+def test_a_signal_ends_the_merging_of_runs_and_the_next_run_goes_on(
+    send: Send, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Merging gigabytes takes minutes."""
+    monkeypatch.setattr(sorting, "RUN_BYTES", 3_000)
+    monkeypatch.setattr(sorting, "MOST_RUNS", 2)
+    file = write_lines(tmp_path / "a.jsonl", *(track(number * 37 % 60) for number in range(60)))
+    merged = sorting.merged
+
+    def interrupted(paths: Sequence[Path], after: Position) -> Iterator[Event]:
+        os.kill(os.getpid(), signal.SIGINT)
+        yield from merged(paths, after)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sorting, "merged", interrupted)
+        code, _, errors = send(file)
+    runs = json.loads((tmp_path / "a.jsonl.segue/checkpoint.json").read_bytes())["runs"]
+
+    assert (code, receiver.taken) == (2, [])
+    assert "stopped by a signal: 0 of 60 events were sent; the same command goes on" in errors
+    assert len(runs) > 2, "nothing was merged"
+    assert send(file)[0] == 0
+    assert [event["messageId"] for event in receiver.taken] == [f"m{number}" for number in range(60)]
 
 
 def test_a_transfer_that_is_done_sends_nothing_again(send: Send, receiver: Receiver, tmp_path: Path) -> None:
