@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from console.errors import CommandError
 from console.send import command, sorting
@@ -27,6 +28,10 @@ from tests.unit.console.send.samples import track, write_lines
 
 class Killed(BaseException):
     """The process ends here."""
+
+
+def unpacked(run: bytes) -> bytes:
+    return zstandard.ZstdDecompressor().stream_reader(run).read()
 
 
 def rejected(work: Path) -> list[dict[str, Any]]:
@@ -198,6 +203,33 @@ def test_a_signal_ends_the_merging_of_runs_and_the_next_run_goes_on(
     assert len(runs) > 2, "nothing was merged"
     assert send(file)[0] == 0
     assert [event["messageId"] for event in receiver.taken] == [f"m{number}" for number in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("damaged", "text"),
+    [
+        (lambda run: run[:20], "sorted is damaged: 3 of 3 events are missing; "),
+        (lambda _: b"", "sorted is damaged: 3 of 3 events are missing; "),
+        (lambda run: zstandard.compress(unpacked(run)[:-1]), "run-1 is damaged; "),
+        (lambda run: zstandard.compress(unpacked(run)[:10]), "run-1 is damaged; "),
+        (lambda _: b"another file", "run-1 is damaged; "),
+    ],
+)
+def test_a_transfer_of_damaged_sorted_events_is_never_done(
+    send: Send, receiver: Receiver, tmp_path: Path, damaged: Callable[[bytes], bytes], text: str
+) -> None:
+    file = write_lines(tmp_path / "a.jsonl", *map(track, range(3)))
+    receiver.answer = lambda _: Reply(401, {})
+    assert send(file)[0] == 2
+    run = tmp_path / "a.jsonl.segue/sorted/run-1"
+    run.write_bytes(damaged(run.read_bytes()))
+    receiver.answer = lambda _: TAKEN
+
+    for _ in range(2):
+        code, output, errors = send(file)
+
+        assert code == 2, output
+        assert f"{text}remove the working directory to begin again" in errors
 
 
 def test_a_transfer_that_is_done_sends_nothing_again(send: Send, receiver: Receiver, tmp_path: Path) -> None:
