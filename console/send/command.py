@@ -34,6 +34,7 @@ from console.send.rejects import Rejects
 from console.send.sending import Transfer
 from console.send.tally import Tally
 from console.session import Session
+from console.state import shadow
 from ingest.access import sources
 
 app = typer.Typer()
@@ -178,15 +179,18 @@ def _target(url: str | None, source: str | None, write_key: str | None, file: Pa
     if file is not None:
         write_key = _key_of(file)
     session = Session.join()
-    known = sources.sources(session.settings.document())
+    known = sources.sources(session.document)
     if write_key is None:
         named = next((each for each in known if source in (None, each.name)), None)
         if named is None:
             raise CommandError(f"there is no source {source or ''}; name one with --source, or give --write-key-file")
         write_key = named.write_key
+    feeds = [name for each in known if each.write_key == write_key for name in each.destinations]
+    for name in feeds:
+        if sends := shadow.describe(session.destinations[name]):
+            print_error(f"warning: {name}: {sends}")
     if url is not None:
         return _Target(url.rstrip("/"), write_key, [])
-    feeds = [name for each in known if each.write_key == write_key for name in each.destinations]
     local = programs.url(session.settings.host, session.settings.ingest_port)
     return _Target(local, write_key, _queues(session, feeds))
 

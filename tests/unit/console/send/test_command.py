@@ -21,6 +21,7 @@ from console.errors import CommandError
 from console.send import command, sorting
 from console.send.progress import Progress
 from console.send.sorting import Event, Position
+from tests.secrets import CREDENTIALS_TOML
 from tests.unit.console.send.conftest import Send
 from tests.unit.console.send.receiver import TAKEN, Events, Receiver, Reply
 from tests.unit.console.send.samples import track, write_lines
@@ -382,6 +383,22 @@ def test_an_address_without_meaning_is_refused_before_anything_is_written(
 
     assert (code, list(tmp_path.glob("*.segue"))) == (2, [])
     assert errors.startswith(f"segue: --url {url}: ")
+
+
+def test_history_that_a_destination_does_not_send_has_a_warning(
+    send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The events of an archive are from before the moment of a change-over, so they would be shadow events."""
+    file = write_lines(tmp_path / "a.jsonl", track(1))
+    config = tmp_path / "segue.toml"
+    tables = f'[sources.a]\nwrite_key = "k"\ndestinations = ["now", "next"]\n[destinations.now]\n{CREDENTIALS_TOML}\n'
+    config.write_text(f"{tables}[destinations.next]\n{CREDENTIALS_TOML}\ncutover_at = 2026-12-01T10:00:00Z\n")
+    monkeypatch.setenv("SEGUE_CONFIG", str(config))
+
+    code, _, errors = send(file)
+
+    sends = "sends the events whose receivedAt is 2026-12-01 10:00:00Z or later; the others are shadow events"
+    assert (code, errors) == (0, f"warning: next: {sends}\n")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfek"], ids=["empty", "blank", "utf-16"])
