@@ -9,6 +9,7 @@ import random
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from console.send import json_arrays, readers
 from console.send.readers import MAX_RECORD_BYTES, Fault, Record
@@ -134,4 +135,19 @@ def test_a_file_in_utf_16_is_one_fault(encoding: str) -> None:
     content = '{"type":"track"}\n{"type":"track"}\n'.encode(encoding)
     mark = b"" if encoding == "utf-16" else b"\xfe\xff"
 
-    assert read(mark + content) == [Fault(1, "the file is UTF-16, and must be UTF-8")]
+    assert read(mark + content) == [Fault(1, "the file is UTF-16, and must be text in UTF-8")]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"PK\x03\x04\x14\0\n\n", "a ZIP archive, as xlsx files are"),
+        (zstandard.compress(b'{"a":1}\n'), "compressed with Zstandard"),
+        (b"PAR1\x15\x04\n\n", "Parquet"),
+    ],
+)
+def test_a_file_that_is_no_text_is_one_fault(content: bytes, kind: str) -> None:
+    fault = Fault(1, f"the file is {kind}, and must be text in UTF-8")
+
+    assert read(content) == [fault]
+    assert read(gzip.compress(content)) == [fault]
