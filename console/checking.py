@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 import mapping
+from console.state import shadow
 from ingest.access import sources
 from lanes.cluster import servers
 from lanes.server import checks
@@ -43,11 +44,14 @@ def faults(document: dict[str, Any]) -> list[str]:
 
 
 def summary(document: dict[str, Any]) -> Iterator[str]:
-    """Yield one line for a valid configuration, and one for each of its destinations and sources."""
+    """Yield one line for a valid configuration, and one for each of its destinations and sources; two for a destination
+    that does not send every event."""
     yield f"configuration {digest(document)}"
     for name, destination in mapping.destinations(document).items():
         enabled = sum(subscription.enabled for subscription in destination.subscriptions)
         yield f"destination {name}: region {destination.region}, {enabled} subscriptions enabled"
+        if sends := shadow.describe(destination):
+            yield f"destination {name}: {sends}"
     for source in sources.sources(document):
         webhook = "" if source.webhook_secret else "; without webhook_secret, requests to its webhook are refused"
         trust = f" ({source.trust})" if source.trust else ""

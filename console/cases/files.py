@@ -100,10 +100,10 @@ def read(path: Path, destinations: Collection[str], sources: Collection[str]) ->
     if path.suffix in _YAML:
         return CaseFile(path, faults=(f"{name}: is YAML; a case file is JSON, and its name ends with .json or .jsonl",))
     try:
-        entries = list(_entries(path))
+        entries = list(entries_of(path))
     except UnicodeDecodeError:
         return CaseFile(path, faults=(f"{name}: is not UTF-8",))
-    except _Unreadable as error:
+    except Unreadable as error:
         return CaseFile(path, faults=(f"{name}, line {error.line}: {error}",))
     faults = [
         f"{name}, {entry.located(fault)}"
@@ -146,13 +146,16 @@ class _Twice(Exception):
     """An object has two members of one name, which is the text of this."""
 
 
-class _Unreadable(Exception):
+class Unreadable(Exception):
+    """A file has no JSON at a line."""
+
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(reason)
         self.line = line
 
 
-def _entries(path: Path) -> Iterator[Entry]:
+def entries_of(path: Path) -> Iterator[Entry]:
+    """Yield the values of a file: of one JSON text, or of each line. Raises Unreadable and UnicodeDecodeError."""
     text = path.read_bytes().decode("utf-8-sig")
     if path.suffix == ".jsonl":
         for number, line in enumerate(text.split("\n"), start=1):
@@ -170,11 +173,11 @@ def _parsed(text: str, first_line: int) -> Any:
     try:
         orjson.loads(text)  # stricter, and with the line of a fault
     except orjson.JSONDecodeError as error:
-        raise _Unreadable(first_line + error.lineno - 1, f"is not JSON: {error.msg.partition(': line ')[0]}") from None
+        raise Unreadable(first_line + error.lineno - 1, f"is not JSON: {error.msg.partition(': line ')[0]}") from None
     try:
         return json.loads(text, object_pairs_hook=_members_once)  # whole numbers of any length
     except _Twice as error:
-        raise _Unreadable(first_line, f'an object has the member "{error}" twice') from None
+        raise Unreadable(first_line, f'an object has the member "{error}" twice') from None
 
 
 def _members_once(pairs: list[tuple[str, Any]]) -> JsonObject:

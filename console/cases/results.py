@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -79,7 +80,11 @@ class Results:
         yield Text(f"{counted(len(self.cases), 'case')} in {counted(len(self.files), 'file')}: {', '.join(parts)}")
 
     def junit(self) -> bytes:
-        """Return the results as JUnit XML, as CI services read it: a failure for a case, an error for a file."""
+        """Return the results as JUnit XML, as CI services read it: a failure for a case, an error for a file.
+
+        GitLab ignores a test case that has the class name and the name of an earlier one, so a number makes it differ.
+        """
+        taken: set[tuple[str, str]] = set()
         suite = ElementTree.Element(
             "testsuite",
             name="segue test",
@@ -91,12 +96,12 @@ class Results:
             time=f"{sum(result.seconds for result in self.cases):.3f}",
         )
         for result in self.cases:
-            element = _test_case(suite, result.file, result.name, result.seconds)
+            element = _test_case(suite, result.file, result.name, taken, result.seconds)
             if result.lines:
                 _problem(element, "failure", result.lines)
         for file in self.files:
             for fault in file.faults:
-                _problem(_test_case(suite, file.name, Path(file.name).stem), "error", [fault])
+                _problem(_test_case(suite, file.name, Path(file.name).stem, taken), "error", [fault])
         suites = ElementTree.Element("testsuites")
         suites.append(suite)
         ElementTree.indent(suites)
@@ -104,9 +109,14 @@ class Results:
         return document + b"\n"
 
 
-def _test_case(suite: ElementTree.Element, file: str, name: str, seconds: float = 0.0) -> ElementTree.Element:
-    names = {"classname": _xml(file), "name": _xml(name)}
-    return ElementTree.SubElement(suite, "testcase", {**names, "time": f"{seconds:.3f}"})
+def _test_case(
+    suite: ElementTree.Element, file: str, name: str, taken: set[tuple[str, str]], seconds: float = 0.0
+) -> ElementTree.Element:
+    names = (_xml(name) if number == 1 else f"{_xml(name)} {number}" for number in itertools.count(1))
+    name = next(each for each in names if (file, each) not in taken)
+    taken.add((file, name))
+    attributes = {"classname": _xml(file), "name": name, "time": f"{seconds:.3f}"}
+    return ElementTree.SubElement(suite, "testcase", attributes)
 
 
 def _problem(element: ElementTree.Element, kind: str, lines: Sequence[str]) -> None:

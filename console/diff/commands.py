@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -15,6 +17,7 @@ import typer
 
 import mapping
 from console import checking
+from console.cases import files
 from console.diff.comparison import KINDS
 from console.diff.report import report
 from console.errors import CommandError
@@ -40,7 +43,11 @@ def show_differences(
     new: Annotated[Path, typer.Argument(help="The TOML file that is to replace it.")],
     file: Annotated[
         str | None,
-        typer.Option("--events", metavar="FILE", help="JSON lines of events, or of `segue dead export`; - is stdin."),
+        typer.Option(
+            "--events",
+            metavar="FILE|DIR",
+            help="JSON lines of events, or of `segue dead export`; case files, or a directory of them; - is stdin.",
+        ),
     ] = None,
     destination: Destination = None,
     fail_on: Annotated[
@@ -94,23 +101,33 @@ def _stored(name: str) -> Iterator[Any]:
 
 
 def _read(file: str, now_s: float) -> Iterator[Any]:
-    """Yield the events of a file, as ingest stores them. Raises CommandError: a line is none."""
-    stream = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115 - `opened` closes it
+    """Yield the events of a file or a directory, as ingest stores them. Raises CommandError: a value is none."""
     reception = Reception(datetime.fromtimestamp(now_s, UTC))
+    paths = [file] if file == "-" or not Path(file).is_dir() else files.found([Path(file)])
+    for where, value in itertools.chain.from_iterable(map(_values, paths)):
+        is_within = isinstance(value, dict) and isinstance(value.get("event"), dict)
+        try:
+            yield events.completed(value["event"] if is_within else value, reception)[0]
+        except Refusal as refusal:
+            if not is_within:  # else a case that expects this: neither configuration sends anything
+                raise CommandError(f"{where}: ingest refuses the event: {refusal}") from None
+
+
+def _values(file: str | Path) -> Iterator[tuple[str, Any]]:
+    """Yield each value of a file, and where it is: of one JSON text, as case files have it, else of JSON lines."""
+    if Path(file).suffix == ".json":
+        with suppress(files.Unreadable, UnicodeDecodeError):
+            entries = list(files.entries_of(Path(file)))
+            yield from ((f"{file}, line {entry.line}", entry.value) for entry in entries)
+            return
+    stream = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115 - `opened` closes it
     with readers.opened(stream) as reader:
         for record in readers.guarded(readers.lines(reader)):
             where = f"{file}, line {record.number}"
             if isinstance(record, readers.Fault):
                 raise CommandError(f"{where}: {record.reason}")
-            yield _event(where, record.text, reception)
-
-
-def _event(where: str, line: bytes, reception: Reception) -> Any:
-    try:
-        value = orjson.loads(line)
-        event = value["event"] if isinstance(value, dict) and isinstance(value.get("event"), dict) else value
-        return events.completed(event, reception)[0]
-    except orjson.JSONDecodeError as error:
-        raise CommandError(f"{where}: is not JSON: {error}") from None
-    except Refusal as refusal:
-        raise CommandError(f"{where}: ingest refuses the event: {refusal}") from None
+            try:
+                value = orjson.loads(record.text)
+            except orjson.JSONDecodeError as error:
+                raise CommandError(f"{where}: is not JSON: {error}") from None
+            yield where, value

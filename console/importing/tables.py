@@ -106,6 +106,10 @@ class _Reader:
         sources = {str(item.row["sourceId"]) for item in destination.filters if item.row.get("sourceId")}
         if len(sources) > 1:
             self._leave_out("filters: sourceId", f"each is of one source, {', '.join(sorted(sources))}; here of all")
+        if not subscriptions:
+            first = destination.own or next(iter([*destination.subscriptions, *destination.filters]))
+            why = "its destination has no subscription here, so it sends nothing; add the response that lists them"
+            self._leave_out(first.where, why)
         return Table(self._region(destination.own), list(subscriptions.values()), filters)
 
     def _leave_out(self, where: str, why: str) -> None:

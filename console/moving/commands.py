@@ -77,14 +77,15 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare what shadow events would have sent with the requests of another destination. Exit code 1 when one
-    differs. Events that are not in the file are left out, and requests that repeat an earlier one count once."""
+    differs, or is of an event for which nothing would be sent. Events that are not in the file are left out, and
+    requests that repeat an earlier one count once."""
     session = Session.join()
     name = session.only(destination).name
     stream = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115 - `read` closes it
     theirs = requests_file.read(file, stream)
     rows = _rows(session, name, since, until, most)
-    ours = report.operations(rows, _SENT)
-    known = {message_id: ours[message_id] for message_id in theirs.keys() & ours.keys()}
+    ours, decided = report.operations(rows, _SENT), {row.message_id for row in rows}
+    known = {message_id: ours.get(message_id, []) for message_id in theirs if message_id in decided}
     if not known:
         raise CommandError(f"{file}: no message id of the file is among those of {name} in the ledger")
     once, repeated = without_repetitions({message_id: theirs[message_id] for message_id in known}, known)

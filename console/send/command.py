@@ -34,6 +34,7 @@ from console.send.rejects import Rejects
 from console.send.sending import Transfer
 from console.send.tally import Tally
 from console.session import Session
+from console.state import shadow
 from ingest.access import sources
 
 app = typer.Typer()
@@ -109,15 +110,17 @@ def _transfer(material: Source, target: _Target, work: Path, rate: float, stoppi
                 if state.stage == "reading":
                     preparation.run(material, stopping, progress)
                     print_lines([*report.contents(state.tally), report.campaigns(state.tally)])
-                preparation.merge_runs()
+                preparation.merge_runs(stopping)
                 pace = Pace(rate, time.monotonic)
                 backlog = Backlog(target.queues, rate) if target.queues else None
                 with Endpoint(target.url, target.write_key, stopping, pace.slow_down) as endpoint:
                     transfer = Transfer(folder, state, rejects, material.inputs, rate)
                     transfer.run(endpoint, pace, backlog, stopping, progress)
             except Stopped:
-                text = f"{state.acknowledged:,} of {state.tally.events:,} events were sent; the same command goes on"
-                raise CommandError(f"stopped by a signal: {text}") from None
+                done = f"{state.acknowledged:,} of {state.tally.events:,} events were sent"
+                if state.stage == "reading":
+                    done = f"{counted(state.tally.events + state.tally.rejected, 'record')} read, and nothing was sent"
+                raise CommandError(f"stopped by a signal: {done}; the same command goes on") from None
     return state, folder
 
 
@@ -176,15 +179,18 @@ def _target(url: str | None, source: str | None, write_key: str | None, file: Pa
     if file is not None:
         write_key = _key_of(file)
     session = Session.join()
-    known = sources.sources(session.settings.document())
+    known = sources.sources(session.document)
     if write_key is None:
         named = next((each for each in known if source in (None, each.name)), None)
         if named is None:
             raise CommandError(f"there is no source {source or ''}; name one with --source, or give --write-key-file")
         write_key = named.write_key
+    feeds = [name for each in known if each.write_key == write_key for name in each.destinations]
+    for name in feeds:
+        if sends := shadow.describe(session.destinations[name]):
+            print_error(f"warning: {name}: {sends}")
     if url is not None:
         return _Target(url.rstrip("/"), write_key, [])
-    feeds = [name for each in known if each.write_key == write_key for name in each.destinations]
     local = programs.url(session.settings.host, session.settings.ingest_port)
     return _Target(local, write_key, _queues(session, feeds))
 

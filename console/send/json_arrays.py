@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import IO
+from io import BufferedIOBase
 
 # A whole string, a string whose end is not read yet, or a character of the structure.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|(")|[\[\]{},]', re.DOTALL)
@@ -19,30 +19,30 @@ class Broken(ValueError):
     """The rest of the array cannot be read."""
 
 
-def elements(stream: IO[bytes], chunk: int, most: int) -> Iterator[bytes | None]:
+def elements(stream: BufferedIOBase, chunk: int, most: int) -> Iterator[bytes | None]:
     """Yield the text of each element; None for one of more than `most` bytes.
 
-    The stream is at the bracket of the first array. Reads `chunk` bytes at a time. Raises Broken: an array does not
-    end, or something else is behind it.
+    The stream is at the bracket of the first array. Reads at most `chunk` bytes at a time. Raises Broken: an array does
+    not end, or something else is behind it.
     """
     text = stream.read(1)
     while text:
         if not text.startswith(b"["):
             raise Broken("there is more text behind the end of the array")
         scan = _Scan(most)
-        text = text[1:] or stream.read(chunk)
+        text = text[1:] or stream.read1(chunk)
         while text and not scan.is_complete:
             yield from scan.found(text)
-            text = scan.rest if scan.is_complete else stream.read(chunk)
+            text = scan.rest if scan.is_complete else stream.read1(chunk)
         if not scan.is_complete:
             raise Broken("the array does not end")
         text = _next_text(text, stream, chunk)
 
 
-def _next_text(text: bytes, stream: IO[bytes], chunk: int) -> bytes:
+def _next_text(text: bytes, stream: BufferedIOBase, chunk: int) -> bytes:
     """Return what is behind white space; empty at the end of the stream."""
     while not (stripped := text.lstrip(_WHITE_SPACE)):
-        text = stream.read(chunk)
+        text = stream.read1(chunk)
         if not text:
             return b""
     return stripped

@@ -89,11 +89,14 @@ class Preparation:
         state.stage = "sending"
         self._save()
 
-    def merge_runs(self) -> None:
-        """Merge runs until few enough are left to be read at once."""
-        state = self._checkpoint
+    def merge_runs(self, stopping: Flag) -> None:
+        """Merge runs until few enough are left to be read at once. Raises Stopped; the runs are as they were then."""
+        state, folder = self._checkpoint, self._folder.runs
         while len(state.runs) > sorting.MOST_RUNS:
-            state.runs = sorting.fewer(state.runs, self._folder.runs, self._new_name, sorting.MOST_RUNS)
+            first, others = state.runs[: sorting.MOST_RUNS], state.runs[sorting.MOST_RUNS :]
+            name, events = self._new_name(), sorting.merged([folder / each for each in first], sorting.START)
+            sorting.write(folder / name, _until(stopping, events))
+            state.runs = [*others, name]
             self._folder.save(state)
             self._folder.remove_other_runs(state.runs)
 
@@ -120,6 +123,13 @@ class Preparation:
     def _new_name(self) -> str:
         self._checkpoint.runs_made += 1
         return f"run-{self._checkpoint.runs_made}"
+
+
+def _until(stopping: Flag, events: Iterator[Event]) -> Iterator[Event]:
+    for event in events:
+        if stopping.is_set():
+            raise Stopped
+        yield event
 
 
 def _now_ms() -> int:

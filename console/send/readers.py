@@ -17,7 +17,14 @@ from console.send import json_arrays
 MAX_RECORD_BYTES: Final = 1024 * 1024
 CHUNK_BYTES: Final = 64 * 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # its byte-order marks
+# What a file begins with that is no text in UTF-8, and what it is.
+_OTHERS: Final = {
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"PK\x03\x04": "a ZIP archive, as xlsx files are",
+    b"\x28\xb5\x2f\xfd": "compressed with Zstandard",
+    b"PAR1\x15": "Parquet",
+}
 _WHITE_SPACE = b" \t\r\n\0"
 _GZIP = b"\x1f\x8b"
 
@@ -46,11 +53,14 @@ class Fault(NamedTuple):
 
 @contextmanager
 def opened(stream: IO[bytes]) -> Iterator[io.BufferedReader]:
-    """Yield a reader of the uncompressed content; close the stream at the end."""
+    """Yield a reader of the uncompressed content; close the stream at the end.
+
+    That of a compressed file has no buffer above the one of GzipFile, which would lose what is in front of damage.
+    """
     with stream:
         reader = io.BufferedReader(cast(Any, stream), CHUNK_BYTES)
         if reader.peek(2)[:2] == _GZIP:
-            yield io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=reader)), CHUNK_BYTES)
+            yield cast(io.BufferedReader, gzip.GzipFile(fileobj=reader))
         else:
             yield reader
 
@@ -63,7 +73,9 @@ def skip_byte_order_mark(reader: io.BufferedReader) -> None:
 
 def encoding_fault(reader: io.BufferedReader) -> str | None:
     """Return why the content cannot be read at all; None when it may be UTF-8."""
-    return "the file is UTF-16, and must be UTF-8" if reader.peek(2)[:2] in _UTF_16 else None
+    beginning = reader.peek(8)
+    kind = next((kind for mark, kind in _OTHERS.items() if beginning.startswith(mark)), None)
+    return None if kind is None else f"the file is {kind}, and must be text in UTF-8"
 
 
 def records(reader: io.BufferedReader) -> Iterator[Record | Fault]:

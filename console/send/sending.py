@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from threading import Event as Flag
 from typing import Final
 
+from console.errors import CommandError
 from console.send import sorting
 from console.send.backlog import Backlog
 from console.send.checkpoint import Checkpoint, Folder
@@ -69,6 +70,10 @@ class Transfer:
                 progress.sent(state.acknowledged, state.tally.events, pace.rate)
         finally:
             self._save()
+        if state.acknowledged < state.tally.events:
+            lost = f"{state.tally.events - state.acknowledged:,} of {state.tally.events:,} events are missing"
+            text = f"{self._folder.runs} is damaged: {lost}; remove the working directory to begin again"
+            raise CommandError(text)
         state.stage, state.runs = "done", []
         self._save()
         self._folder.remove_other_runs([])

@@ -9,19 +9,21 @@ from __future__ import annotations
 import heapq
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from struct import Struct
 from typing import Final, NamedTuple
 
 import zstandard
+
+from console.errors import CommandError
 
 RUN_BYTES: Final = 64 * 1024 * 1024
 MOST_RUNS: Final = 64  # that are merged at once: each has an open file and two buffers
 _BUFFER_BYTES: Final = 64 * 1024
 _EVENT_BYTES: Final = 250  # what an event takes in memory besides its body
-_HEAD: Final = Struct("<qIQI")  # the members of Position, and the length of the body
+_HEAD: Final = struct.Struct("<qIQI")  # the members of Position, and the length of the body
 _WINDOW_LOG: Final = 17  # a reader of a run needs 128 KiB
 
 
@@ -101,23 +103,17 @@ def merged(paths: Sequence[Path], after: Position) -> Iterator[Event]:
         yield from heapq.merge(*(_events(file, after) for file in files))
 
 
-def fewer(names: list[str], folder: Path, new_name: Callable[[], str], most: int) -> list[str]:
-    """Merge runs of a folder into one more; return the names of the runs that have all events then.
-
-    The caller removes the others after it recorded the result. With at most `most` runs nothing is done.
-    """
-    if len(names) <= most:
-        return names
-    name = new_name()
-    write(folder / name, merged([folder / each for each in names[:most]], START))
-    return [*names[most:], name]
-
-
 def _events(file: io.BufferedReader, after: Position) -> Iterator[Event]:
+    """Yield the events of a run behind a position. Raises CommandError: the run is damaged."""
     unpacked = zstandard.ZstdDecompressor().stream_reader(file, read_size=_BUFFER_BYTES)
     reader = io.BufferedReader(unpacked, _BUFFER_BYTES)
-    while head := reader.read(_HEAD.size):
-        *members, length = _HEAD.unpack(head)
-        position, body = Position(*members), reader.read(length)
-        if position > after:
-            yield Event(position, body)
+    try:
+        while head := reader.read(_HEAD.size):
+            *members, length = _HEAD.unpack(head)
+            position, body = Position(*members), reader.read(length)
+            if len(body) < length:
+                raise struct.error
+            if position > after:
+                yield Event(position, body)
+    except (struct.error, zstandard.ZstdError):
+        raise CommandError(f"{file.name} is damaged; remove the working directory to begin again") from None

@@ -86,6 +86,8 @@ def test_the_report_names_each_difference_and_nothing_was_sent(redis_server: Red
     assert ("only_ours", "person identify", [], PEOPLE) in differences
     assert ("only_theirs", "person page", [], PEOPLE) in differences
     assert compared["comparison"]["operations"]["changed"] == PEOPLE
+    assert compared["comparison"]["operations"]["only_theirs"] == PEOPLE  # nothing would be sent for a page
+    assert compared["not_in_the_ledger"] == 0
     assert audit.returncode == 0, audit.stdout
     assert text.returncode == 1
     assert "  Customer.io would refuse: 1 operation of Track Event: name cannot be longer than 100 bytes" in text.stdout

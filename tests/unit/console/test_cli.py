@@ -140,6 +140,22 @@ def test_check_prints_a_summary_of_a_valid_configuration() -> None:
     )
 
 
+def test_check_says_which_events_a_destination_sends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A moment with a zone is shown as the time in UTC that is compared."""
+    file = tmp_path / "segue.toml"
+    monkeypatch.setenv("SEGUE_CONFIG", str(file))
+
+    for key, shown in (
+        ('mode = "shadow"', "shadow mode: nothing is sent"),
+        (
+            "cutover_at = 2026-12-01T10:00:00+01:00",
+            "sends the events whose receivedAt is 2026-12-01 09:00:00Z or later; the others are shadow events",
+        ),
+    ):
+        file.write_text(f"[destinations.journeys]\n{CREDENTIALS_TOML}\n{key}\n")
+        assert f"destination journeys: {shown}\n" in runner.invoke(cli.app, ["check"]).stdout
+
+
 def test_check_is_strict_when_it_is_asked_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     assert runner.invoke(cli.app, ["check", "--strict"]).exit_code == 0
     monkeypatch.setenv("SEGUE_INGST_PORT", "1")

@@ -80,7 +80,7 @@ def test_the_commands_of_the_workflow_pass() -> None:
     assert install == "Install Segue"
     assert [(result.exit_code, result.stderr) for result in results] == [(0, "")] * 3
     assert results[1].stdout == "2 cases in 2 files: 2 passed, 0 failed\n"
-    assert "journeys: 1 event, 1 request unchanged" in results[2].stdout
+    assert "journeys: 2 events, 3 requests unchanged" in results[2].stdout
     assert Path("report.xml").exists()
 
 

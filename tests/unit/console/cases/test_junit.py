@@ -87,6 +87,17 @@ def test_one_broken_file_of_fifty_is_an_error_and_the_others_run(cases: Path) ->
     assert [error.text for error in suite.findall("testcase/error")] == [fault]
 
 
+def test_no_two_test_cases_have_one_name_since_gitlab_ignores_the_second_one(cases: Path) -> None:
+    good, bad = ({"requests": [body(name=name)]} for name in ("Lead Captured", "x"))
+    named = [("a", good), ("a", bad), ("a 2", good), ("b", good)]
+    write(cases / "twice.json", [expecting(expect, name=name) for name, expect in named])
+    write(cases / "wrong.json", [{"event": {}, "expects": {}}, {"event": {}, "expects": {}}])
+
+    assert run("cases", "--junit", "junit.xml").exit_code == 2
+    names = [case.attrib["name"] for case in report()]
+    assert names == ["a", "a 2", "a 2 2", "b", "wrong", "wrong 2"]
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [('<b> & "q"', '<b> & "q"'), ("a\x1b[31m\x00", "a�[31m�"), ("🎉", "🎉")],

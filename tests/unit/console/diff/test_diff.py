@@ -103,6 +103,39 @@ def of_file(files: Path, *arguments: str) -> Result:
     return diff(files, "--events", str(files / "events.jsonl"), *arguments)
 
 
+def test_case_files_are_events(files: Path) -> None:
+    """As `segue test --from-ledger` writes them: one case in a file, over several lines."""
+    cases = files / "cases"
+    (cases / "inner").mkdir(parents=True)
+    written = [{"event": event, "expect": {"fates": {"journeys": "sent"}}} for event in EVENTS]
+    (cases / "one.json").write_text(json.dumps(written[0], indent=2))
+    (cases / "inner" / "list.json").write_text(json.dumps(written[1:4]))
+    (cases / "others.jsonl").write_text("".join(f"{json.dumps(case)}\n" for case in written[4:]))
+    (cases / "refused.json").write_text(
+        json.dumps({"event": {"type": "x"}, "expect": {"fates": {"journeys": "refused"}}})
+    )
+    (files / "lines.json").write_text("".join(f"{json.dumps(event)}\n" for event in EVENTS))
+    wanted = json.loads(of_file(files, "--json").stdout)["requests"]
+
+    for name in ("cases", "lines.json"):
+        found = json.loads(diff(files, "--events", str(files / name), "--json").stdout)
+        assert (found["events"], found["requests"]) == (9, wanted)
+    assert json.loads(diff(files, "--events", str(cases / "one.json"), "--json").stdout)["events"] == 1
+
+
+def test_a_directory_or_a_file_that_has_no_events_is_named(files: Path) -> None:
+    (files / "empty").mkdir()
+    (files / "bad.json").write_text('{"type": "track",\n}')
+    (files / "refused.json").write_text('{"type": "x", "event": "Order Placed"}')
+
+    for name, text in (
+        ("empty", "empty: has no case files"),
+        ("bad.json", "bad.json, line 1: is not JSON"),
+        ("refused.json", "refused.json, line 1: ingest refuses the event: type: "),
+    ):
+        assert text in str(diff(files, "--events", str(files / name)).exception)
+
+
 @pytest.mark.parametrize(
     ("setting", "sent"),
     [

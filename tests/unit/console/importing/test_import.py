@@ -150,6 +150,22 @@ def test_what_is_left_out_has_a_warning_with_the_field_and_the_reason(kind: str,
     assert tomllib.loads(result.stdout)
 
 
+@pytest.mark.parametrize("kind", ["destination", "filters", "subscriptions"])
+def test_a_destination_without_a_subscription_has_a_warning(kind: str) -> None:
+    """Its presets are off, so a forgotten file would be a destination that sends nothing."""
+    contents = {
+        "destination": destination(),
+        "filters": [filter_of("type = 'page'", {"type": "DROP"})],
+        "subscriptions": [subscriptions()[0] | {"modelId": "m1"}],
+    }
+
+    result = run(write("one.json", kind, contents[kind]))
+
+    (line,) = [line for line in result.stderr.splitlines() if "has no subscription here, so it sends nothing" in line]
+    assert line.startswith(f"warning: one.json: {kind}")
+    assert not any(each.enabled for (found,) in [compiled(result.stdout).values()] for each in found.subscriptions)
+
+
 def test_further_pages_of_a_response_are_missed() -> None:
     page = {"data": {"subscriptions": subscriptions(), "pagination": {"current": "MA==", "next": "MjA="}}}
     Path("page.json").write_text(json.dumps(page))

@@ -9,15 +9,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from console.errors import CommandError
 from console.send import command, sorting
+from console.send.progress import Progress
+from console.send.sorting import Event, Position
+from tests.secrets import CREDENTIALS_TOML
 from tests.unit.console.send.conftest import Send
 from tests.unit.console.send.receiver import TAKEN, Events, Receiver, Reply
 from tests.unit.console.send.samples import track, write_lines
@@ -25,6 +29,10 @@ from tests.unit.console.send.samples import track, write_lines
 
 class Killed(BaseException):
     """The process ends here."""
+
+
+def unpacked(run: bytes) -> bytes:
+    return zstandard.ZstdDecompressor().stream_reader(run).read()
 
 
 def rejected(work: Path) -> list[dict[str, Any]]:
@@ -150,6 +158,79 @@ def test_a_signal_ends_the_command_with_its_checkpoint_and_the_next_run_goes_on(
     assert "stopped by a signal: 4 of 6 events were sent; the same command goes on" in errors
     assert send(file)[0] == 0
     assert [event["messageId"] for event in receiver.taken] == [f"m{number}" for number in range(6)]
+
+
+def test_a_signal_while_the_input_is_read_names_no_number_of_all_events(
+    send: Send, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_lines(tmp_path / "a.jsonl", *map(track, range(9)))
+    read = Progress.read
+
+    def interrupted(progress: Progress, records: int) -> None:
+        if records == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        read(progress, records)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Progress, "read", interrupted)
+        code, _, errors = send(file)
+
+    assert code == 2
+    assert "stopped by a signal: 4 records read, and nothing was sent; the same command goes on" in errors
+    assert send(file)[0] == 0
+    assert len(receiver.taken) == 9
+
+
+def test_a_signal_ends_the_merging_of_runs_and_the_next_run_goes_on(
+    send: Send, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Merging gigabytes takes minutes."""
+    monkeypatch.setattr(sorting, "RUN_BYTES", 3_000)
+    monkeypatch.setattr(sorting, "MOST_RUNS", 2)
+    file = write_lines(tmp_path / "a.jsonl", *(track(number * 37 % 60) for number in range(60)))
+    merged = sorting.merged
+
+    def interrupted(paths: Sequence[Path], after: Position) -> Iterator[Event]:
+        os.kill(os.getpid(), signal.SIGINT)
+        yield from merged(paths, after)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sorting, "merged", interrupted)
+        code, _, errors = send(file)
+    runs = json.loads((tmp_path / "a.jsonl.segue/checkpoint.json").read_bytes())["runs"]
+
+    assert (code, receiver.taken) == (2, [])
+    assert "stopped by a signal: 0 of 60 events were sent; the same command goes on" in errors
+    assert len(runs) > 2, "nothing was merged"
+    assert send(file)[0] == 0
+    assert [event["messageId"] for event in receiver.taken] == [f"m{number}" for number in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("damaged", "text"),
+    [
+        (lambda run: run[:20], "sorted is damaged: 3 of 3 events are missing; "),
+        (lambda _: b"", "sorted is damaged: 3 of 3 events are missing; "),
+        (lambda run: zstandard.compress(unpacked(run)[:-1]), "run-1 is damaged; "),
+        (lambda run: zstandard.compress(unpacked(run)[:10]), "run-1 is damaged; "),
+        (lambda _: b"another file", "run-1 is damaged; "),
+    ],
+)
+def test_a_transfer_of_damaged_sorted_events_is_never_done(
+    send: Send, receiver: Receiver, tmp_path: Path, damaged: Callable[[bytes], bytes], text: str
+) -> None:
+    file = write_lines(tmp_path / "a.jsonl", *map(track, range(3)))
+    receiver.answer = lambda _: Reply(401, {})
+    assert send(file)[0] == 2
+    run = tmp_path / "a.jsonl.segue/sorted/run-1"
+    run.write_bytes(damaged(run.read_bytes()))
+    receiver.answer = lambda _: TAKEN
+
+    for _ in range(2):
+        code, output, errors = send(file)
+
+        assert code == 2, output
+        assert f"{text}remove the working directory to begin again" in errors
 
 
 def test_a_transfer_that_is_done_sends_nothing_again(send: Send, receiver: Receiver, tmp_path: Path) -> None:
@@ -302,6 +383,22 @@ def test_an_address_without_meaning_is_refused_before_anything_is_written(
 
     assert (code, list(tmp_path.glob("*.segue"))) == (2, [])
     assert errors.startswith(f"segue: --url {url}: ")
+
+
+def test_history_that_a_destination_does_not_send_has_a_warning(
+    send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The events of an archive are from before the moment of a change-over, so they would be shadow events."""
+    file = write_lines(tmp_path / "a.jsonl", track(1))
+    config = tmp_path / "segue.toml"
+    tables = f'[sources.a]\nwrite_key = "k"\ndestinations = ["now", "next"]\n[destinations.now]\n{CREDENTIALS_TOML}\n'
+    config.write_text(f"{tables}[destinations.next]\n{CREDENTIALS_TOML}\ncutover_at = 2026-12-01T10:00:00Z\n")
+    monkeypatch.setenv("SEGUE_CONFIG", str(config))
+
+    code, _, errors = send(file)
+
+    sends = "sends the events whose receivedAt is 2026-12-01 10:00:00Z or later; the others are shadow events"
+    assert (code, errors) == (0, f"warning: next: {sends}\n")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfek"], ids=["empty", "blank", "utf-16"])

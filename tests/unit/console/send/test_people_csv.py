@@ -99,12 +99,13 @@ def test_the_first_row_is_found_with_its_separator(tmp_path: Path, content: byte
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        ("userId,name\n1,x\n".encode("utf-16"), "a.jsonl: the file is UTF-16, and must be UTF-8"),
+        ("userId,name\n1,x\n".encode("utf-16"), "a.jsonl: the file is UTF-16, and must be text in UTF-8"),
+        (b"PK\x03\x04\x14\0\n", "a.jsonl: the file is a ZIP archive, as xlsx files are, and must be text in UTF-8"),
         (b"userId,n\xe9\n1,x\n", "line 1, which has the names of the columns: the row is not UTF-8"),
         (b"userId,name\r1,x\r", "a carriage return is outside of quotes; lines must end in a line feed"),
         (b'userId,"name\n1,x\n', "line 2, which has the names of the columns: the row from line 1 on is no CSV"),
     ],
-    ids=["utf-16", "latin-1", "carriage-returns", "quote"],
+    ids=["utf-16", "xlsx", "latin-1", "carriage-returns", "quote"],
 )
 def test_a_first_row_that_cannot_be_read_ends_the_command(tmp_path: Path, content: bytes, text: str) -> None:
     with pytest.raises(CommandError, match=text):

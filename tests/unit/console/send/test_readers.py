@@ -9,6 +9,7 @@ import random
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from console.send import json_arrays, readers
 from console.send.readers import MAX_RECORD_BYTES, Fault, Record
@@ -40,6 +41,15 @@ def test_what_is_behind_a_damaged_part_of_a_compressed_file_is_one_fault() -> No
     assert len(found) > 100
     assert [type(each) for each in found[-2:]] == [Record, Fault]
     assert found[-1].number == len(found)
+
+
+@pytest.mark.parametrize("damage", [b"garbage", gzip.compress(b"x" * 99)[:-9]], ids=["other text", "cut off"])
+@pytest.mark.parametrize("content", [b'{"a":1}\n{"b":2}\n', b'[{"a":1},{"b":2},'], ids=["lines", "array"])
+def test_each_record_in_front_of_the_damage_is_read(content: bytes, damage: bytes) -> None:
+    found = read(gzip.compress(content) + damage)
+
+    assert found[:2] == [Record(1, b'{"a":1}'), Record(2, b'{"b":2}')]
+    assert [(type(each), each.number) for each in found[2:]] == [(Fault, 3)]
 
 
 def test_a_line_that_is_too_long_is_a_fault_and_the_next_line_is_read() -> None:
@@ -125,4 +135,19 @@ def test_a_file_in_utf_16_is_one_fault(encoding: str) -> None:
     content = '{"type":"track"}\n{"type":"track"}\n'.encode(encoding)
     mark = b"" if encoding == "utf-16" else b"\xfe\xff"
 
-    assert read(mark + content) == [Fault(1, "the file is UTF-16, and must be UTF-8")]
+    assert read(mark + content) == [Fault(1, "the file is UTF-16, and must be text in UTF-8")]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"PK\x03\x04\x14\0\n\n", "a ZIP archive, as xlsx files are"),
+        (zstandard.compress(b'{"a":1}\n'), "compressed with Zstandard"),
+        (b"PAR1\x15\x04\n\n", "Parquet"),
+    ],
+)
+def test_a_file_that_is_no_text_is_one_fault(content: bytes, kind: str) -> None:
+    fault = Fault(1, f"the file is {kind}, and must be text in UTF-8")
+
+    assert read(content) == [fault]
+    assert read(gzip.compress(content)) == [fault]

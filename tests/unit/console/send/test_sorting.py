@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from pathlib import Path
 
@@ -52,16 +51,6 @@ def test_a_merge_goes_on_behind_any_event(tmp_path: Path) -> None:
 
     for index in range(0, 300, 37):
         assert list(sorting.merged(paths, events[index].position)) == events[index + 1 :]
-
-
-def test_many_runs_become_few_with_the_same_events(tmp_path: Path) -> None:
-    names = write_runs(tmp_path, sample(2, 500), most_bytes=3_000)
-    new_names = (f"merged-{number}" for number in itertools.count())
-
-    while len(names) > 3:
-        names = sorting.fewer(names, tmp_path, lambda: next(new_names), most=3)
-
-    assert list(sorting.merged([tmp_path / name for name in names], START)) == sorted(sample(2, 500))
 
 
 def test_a_run_has_its_name_only_when_it_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
