@@ -121,7 +121,7 @@ def test_a_redis_that_is_no_cluster_is_named(cluster: ClusterSet) -> None:
     url = cluster.broker_url.replace("redis://", "redis+cluster://").removesuffix("/0")
     with connect(url) as plain:
         assert [finding.text for finding in redis_findings(plain)] == [
-            "cannot be used: This instance has cluster support disabled"
+            "cannot be used: Redis refuses a command: This instance has cluster support disabled"
         ]
 
 
@@ -132,7 +132,7 @@ def test_the_documented_user_may_use_every_node(cluster: ClusterSet) -> None:
         node.client.execute_command("ACL SETUSER", *rights)
     with connect(cluster.url.replace("://", "://carrier:p4ss@")) as of_user:
         (fault,) = [finding.text for finding in redis_findings(of_user) if finding.is_fault]
-        assert fault.startswith("cannot be used: User carrier has no permissions to run the 'cluster|slots' command")
+        assert fault.endswith("User carrier has no permissions to run the 'cluster|slots' command")
         for node in cluster.nodes:
             node.client.execute_command("ACL SETUSER", *rights, "+cluster|slots")
 
