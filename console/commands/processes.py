@@ -40,7 +40,8 @@ def run_up() -> None:
 @app.command()
 def ingest(
     processes: Annotated[
-        int | None, typer.Option(min=1, help="Processes that share the port; SEGUE_INGEST_PROCESSES without it.")
+        int | None,
+        typer.Option(min=1, max=1000, help="Processes that share the port; SEGUE_INGEST_PROCESSES without it."),
     ] = None,
 ) -> None:
     """Run the HTTP endpoint that accepts events."""
