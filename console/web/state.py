@@ -15,6 +15,7 @@ import lanes
 from console import status
 from console.errors import CommandError
 from console.session import Session
+from console.state import available
 from console.web import cookies
 from console.web.groups import Groups
 from dead_letters.query import Filter
@@ -62,6 +63,7 @@ class State:
     def _gathered(self) -> dict[str, Any] | redis.RedisError:
         try:
             figures = status.gather(self.session)
+            available.raise_first(figures)
             found = Server.of(self.session.client).findings()
             self._findings = [finding.text for finding in found if finding.is_fault or _LOSES in finding.text]
         except redis.RedisError as error:
