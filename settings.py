@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import orjson
-from pydantic import AfterValidator, Field, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -113,6 +113,13 @@ def _traces(traces: Traces) -> Traces:
     return traces
 
 
+def _not_empty(path: Any) -> Any:
+    """Return the path as it is set; raise ValueError if it is empty, which would be the working directory."""
+    if path == "":
+        raise ValueError("must not be empty; unset it, or name a path")
+    return path
+
+
 def _path(path: Path) -> Path:
     """Return the path if a URL can contain it; raise ValueError otherwise."""
     try:
@@ -138,7 +145,7 @@ def _broker_url(url: str | None, info: ValidationInfo) -> str | None:
 
 
 _Port = Annotated[int, Field(ge=1, le=65_535)]
-_Path = Annotated[Path, AfterValidator(_path)]
+_Path = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_path)]
 _BaseUrl = Annotated[str, AfterValidator(_base_url)]
 _DAY_S = 86_400
 
@@ -185,7 +192,7 @@ class Settings(BaseSettings):
     settle_s: float = Field(default=5.0, ge=0, le=_DAY_S)
     sweep_s: float = Field(default=1.0, gt=0, le=_DAY_S)
     spill_dir: _Path | None = None
-    ledger_dir: Annotated[str, AfterValidator(_ledger_dir)] | None = None
+    ledger_dir: Annotated[str, BeforeValidator(_not_empty), AfterValidator(_ledger_dir)] | None = None
     max_cooldown_s: float = Field(default=30.0, gt=0, le=_DAY_S)
     max_fan_in: int = Field(default=10, ge=1, le=1_000_000)
     queue_limit: int = Field(default=1_000_000, ge=1, le=10**12)

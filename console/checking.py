@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 import mapping
+from console.errors import of_redis
 from console.state import shadow
 from ingest.access import sources
 from lanes.cluster import servers
@@ -114,7 +115,7 @@ def redis_findings(client: redis.Redis, broker_url: str | None = None) -> Iterat
         for command in dict.fromkeys(forbidden):
             yield checks.Finding(f"its user must not run a command that is needed: {command}", True)
     except redis.RedisError as error:
-        yield checks.Finding(f"cannot be used: {error}", True)
+        yield checks.Finding(f"cannot be used: {of_redis(error)}", True)
 
 
 def redis_summary(client: redis.Redis) -> Iterator[str]:

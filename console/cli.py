@@ -9,6 +9,7 @@ import os
 import sys
 from collections import UserDict
 from importlib import import_module, metadata
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -94,6 +95,27 @@ def options(
     """Take the options that precede a command."""
 
 
+def _use_utf8() -> None:
+    """Read and write UTF-8 in every locale: events and what is printed are JSON. A closed stream is an empty one."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _check_arguments() -> None:
+    """Raise CommandError: an argument is no text. Python makes halves of characters of its bytes."""
+    for argument in sys.argv[1:]:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            from console.errors import CommandError
+
+            raise CommandError(f"the argument {argument} is not UTF-8") from None
+
+
 def main() -> None:
     """Run the command line. An expected error is one text on stderr and the exit code 2.
 
@@ -102,7 +124,9 @@ def main() -> None:
     """
     os.umask(0o077)
     os.environ["PYTHONSAFEPATH"] = "1"
+    _use_utf8()
     try:
+        _check_arguments()
         app()
     except Exception as error:
         from console.errors import expected

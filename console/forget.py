@@ -16,6 +16,7 @@ import mapping
 from console import output
 from console.errors import CommandError
 from console.operator import operator
+from console.state import available
 from dead_letters import spill_files
 from delivery import admission
 from delivery.recording import ledger
@@ -24,7 +25,6 @@ from privacy import erasure, purge, receipts
 from privacy.erasure import Rewrite
 from privacy.purge import ErasureContext
 from privacy.receipts import Receipt
-from workers import heartbeat
 
 _POLL_S = 0.1
 _ALONE = (
@@ -155,7 +155,7 @@ def waits_for(queue: lanes.Queue, receipt: Receipt) -> str | None:
         return None
     if receipt.state == "ledger":
         return None if ledger.runs(queue) else "no ledger is running; when it runs, it removes the rows of the person"
-    if heartbeat.count(queue.client) == 0:
+    if available.workers(queue.client) == 0:
         return "no worker is running; the next one finishes it"
     state = admission.read(queue)
     if state.paused or state.breaker == "open":

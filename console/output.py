@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 import orjson
-from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Column, Table
@@ -27,6 +27,7 @@ from mapping.envelope import SAFE_LEVELS, encoded, has_more_levels
 # Control characters but tab and line feed, those that change the direction of text, other ends of lines, and halves of
 # characters, which no encoding has.
 _ACTIVE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_NARROWEST = 40  # columns
 
 
 def safe(text: str) -> str:
@@ -40,7 +41,16 @@ def safe_line(text: str) -> str:
 
 
 class SafeConsole(Console):
-    """A console on which no text of an event acts, whatever table or list it is part of."""
+    """A console on which no text of an event acts, whatever table or list it is part of.
+
+    It is as wide as the terminal, but not narrower than `_NARROWEST`: figures would be cut off. Some terminals say 0.
+    """
+
+    @property  # type: ignore[misc] # which no caller sets
+    def size(self) -> ConsoleDimensions:
+        """The columns and lines."""
+        width, height = super().size
+        return ConsoleDimensions(max(width, _NARROWEST), height)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Yield the segments of a renderable, with safe texts."""

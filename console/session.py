@@ -24,7 +24,7 @@ from settings import Settings, not_set
 if TYPE_CHECKING:
     from privacy.purge import ErasureContext
 
-_TIMEOUT_S, _CONNECT_TIMEOUT_S = 30, 5
+_CONNECT_S = 5
 # Values of a queue: the setting of each, and how many of the value's units are one of the setting's.
 _SETTINGS = {"cooldown_ms": ("settle_s", 1000), "dedupe_s": ("dedupe_s", 1), "limit": ("queue_limit", 1)}
 
@@ -35,6 +35,7 @@ class Session:
 
     settings: Settings
     joined: Mapping[str, str]  # variables of the `segue up` that the command uses
+    patience_s: float = 10.0  # for which Redis may take to answer a command
 
     @classmethod
     def join(cls) -> Session:
@@ -49,7 +50,7 @@ class Session:
     @cached_property
     def client(self) -> redis.Redis:
         """The connection to Redis."""
-        return connect(self.settings.redis_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_CONNECT_TIMEOUT_S)
+        return connect(self.settings.redis_url, socket_timeout=self.patience_s, socket_connect_timeout=_CONNECT_S)
 
     @cached_property
     def document(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from rich.columns import Columns
@@ -19,7 +20,7 @@ import mapping
 from console import output
 from console.queues import draining
 from console.session import Session
-from console.state import configurations, deliveries, hot_lanes, ledgers, memory, shadow, trends
+from console.state import available, configurations, deliveries, hot_lanes, ledgers, memory, shadow, trends
 from dead_letters import retention
 from delivery import overrides, unapplied, unsent
 from ingest import counters
@@ -39,29 +40,39 @@ _REMARKS = (  # on some of them, and what was refused for a reason of its own
 
 def gather(session: Session) -> dict[str, Any]:
     """Return `{"destinations": [...], "sources": [...], "unauthorized_total": n, "refusals": [...], "workers": n}` and
-    the members of `gather` of `console.state.memory` and `configurations`; ages in seconds."""
-    totals, workers = counters.totals(session.client), heartbeat.count(session.client)
-    by_source = _sources(totals, session.document)
+    the members of `gather` of `console.state.memory` and `configurations`; ages in seconds.
+
+    `unavailable` is empty, or has what cannot be read while a node of a Redis Cluster is unavailable, as `Available`
+    says: rows are absent then, and other members are null.
+    """
+    client, readable = session.client, available.Available(session.client)
+    totals = readable.read("the sources", lambda: counters.totals(client))
+    workers = readable.read("the workers", lambda: heartbeat.count(client))
+    by_source = None if totals is None else _sources(totals, session.document)
+    rows = [
+        readable.read(f"destination {name}", partial(_row, session, name, workers, by_source))
+        for name in session.destinations
+    ]
+    refusals = readable.read("the refusals", lambda: counters.refusals(client))
+    stranded = readable.read("the queues without a destination", lambda: lanes.stranded(client, session.destinations))
     return {
-        "destinations": [
-            _destination(session.queue(name), destination, workers) | _too_late(name, by_source)
-            for name, destination in session.destinations.items()
-        ],
-        "sources": by_source,
-        "unauthorized_total": totals.get(unauthorized.NO_SOURCE, {}).get("unauthorized", 0),
-        "refusals": [refused._asdict() for refused in counters.refusals(session.client)],
-        "stranded": [queue._asdict() for queue in lanes.stranded(session.client, session.destinations)],
+        "destinations": [row for row in rows if row is not None],
+        "sources": by_source or [],
+        "unauthorized_total": None if totals is None else totals.get(unauthorized.NO_SOURCE, {}).get("unauthorized", 0),
+        "refusals": [refused._asdict() for refused in refusals or ()],
+        "stranded": [queue._asdict() for queue in stranded or ()],
         "workers": workers,
-        **memory.gather(session),
-        **configurations.gather(session),
+        **(readable.read("the memory of Redis", lambda: memory.gather(session)) or {"memory": None}),
+        **(readable.read("the processes", lambda: configurations.gather(session)) or configurations.UNKNOWN),
+        "unavailable": readable.unavailable,
     }
 
 
 def render(status: dict[str, Any]) -> RenderableType:
     """Return the screen: a block for each destination, first its state, reason and alarms, then its figures."""
-    parts: list[RenderableType] = [
-        Text(f"warning: {draining.warning(lanes.StrandedQueue(**row))}", style="bold red") for row in status["stranded"]
-    ]
+    warnings = [draining.warning(lanes.StrandedQueue(**row)) for row in status["stranded"]]
+    warnings += available.lines(status["unavailable"])
+    parts: list[RenderableType] = [Text(f"warning: {warning}", style="bold red") for warning in warnings]
     for row in status["destinations"]:
         parts += [*headings(row), _blocks(_first_block(row), _second_block(row)), *_notes(row), ""]
     for row in status["sources"]:
@@ -71,11 +82,17 @@ def render(status: dict[str, Any]) -> RenderableType:
     return Group(
         *parts,
         *map(_refusal, status["refusals"]),
-        f"unauthorized requests: {status['unauthorized_total']:,}",
-        f"workers: {status['workers']}",
-        *memory.lines(status["memory"]),
+        *_figure("unauthorized requests", status["unauthorized_total"]),
+        *_figure("workers", status["workers"]),
+        *(memory.lines(status["memory"]) if status["memory"] else ()),
         *configurations.lines(status),
     )
+
+
+def _figure(name: str, number: int | None) -> Iterator[str]:
+    """Yield the line of a figure, if it is known."""
+    if number is not None:
+        yield f"{name}: {number:,}"
 
 
 def _refusal(refused: dict[str, Any]) -> str:
@@ -181,7 +198,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _destination(queue: lanes.Queue, destination: mapping.Destination, workers: int) -> dict[str, Any]:
+def _row(session: Session, name: str, workers: int | None, by_source: list[dict[str, Any]] | None) -> dict[str, Any]:
+    return _destination(session.queue(name), session.destinations[name], workers) | _too_late(name, by_source)
+
+
+def _destination(queue: lanes.Queue, destination: mapping.Destination, workers: int | None) -> dict[str, Any]:
     delivery = destination.delivery
     stats, counts = lanes.stats(queue), lanes.fate_totals(queue)
     return {
@@ -211,8 +232,10 @@ def _operator(queue: lanes.Queue) -> dict[str, Any]:
     return {"pause": found.pause and found.pause.json(), "rate": found.rate and found.rate.json()}
 
 
-def _too_late(destination: str, by_source: list[dict[str, Any]]) -> dict[str, int]:
+def _too_late(destination: str, by_source: list[dict[str, Any]] | None) -> dict[str, int | None]:
     """Return how many events of the destination's sources were received after the wait of a later event."""
+    if by_source is None:
+        return {"too_late_total": None}
     feeding = [row for row in by_source if destination in row["destinations"]]
     return {"too_late_total": sum(row["too_late_total"] for row in feeding)}
 

@@ -14,7 +14,7 @@ from console import status
 from console.errors import CommandError
 from console.output import out
 from console.session import Session
-from console.state import trends
+from console.state import available, trends
 
 _EVERY_S = 2.0
 
@@ -32,7 +32,9 @@ def run(session: Session) -> None:
 def screen(session: Session) -> RenderableType:
     """Return what is drawn: for each destination its state and the charts of the last hour."""
     parts: list[RenderableType] = [Text("the last hour; Control-C ends", style="dim"), ""]
-    for row in status.gather(session)["destinations"]:
+    found = status.gather(session)
+    parts += [Text(line, style="bold red") for line in available.lines(found["unavailable"])]
+    for row in found["destinations"]:
         parts += [*status.headings(row), *_charts(session, row["name"]), ""]
     return Group(*parts)
 

@@ -10,17 +10,24 @@ from redis.exceptions import RedisError
 
 _MOST_FRAMES: Final = 8
 # Redis quotes the arguments of a command that it does not know.
-_QUOTED = "with args beginning with"
+_QUOTED: Final = "with args beginning with"
+# The client quotes the command of a pipeline in front of the error of Redis.
+_IN_PIPELINE: Final = "of pipeline caused error: "
 
 
 def cause(error: BaseException) -> str:
     """Return the class of the exception; with its text if that is one of Redis or of the operating system."""
     name = type(error).__name__
     if isinstance(error, RedisError):
-        return f"{name}: {str(error).partition(_QUOTED)[0].rstrip(' ,.')}"
+        return f"{name}: {redis_text(error)}"
     if isinstance(error, OSError) and error.strerror:
         return f"{name}: {error.strerror}"
     return f"{name}: {cause(error.__cause__)}" if error.__cause__ else name
+
+
+def redis_text(error: RedisError) -> str:
+    """Return what Redis says, without the arguments of a command and without a full stop."""
+    return str(error).rpartition(_IN_PIPELINE)[2].partition(_QUOTED)[0].rstrip(" ,.")
 
 
 def is_known(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import signal
+import socket
 import sys
 
 import uvicorn
@@ -33,6 +34,11 @@ def main() -> None:
     parser.add_argument("--region", choices=("us", "eu"), default="us", help="region (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="seed of all random choices (default: %(default)s)")
     given = parser.parse_args()
+    family = socket.AF_INET6 if ":" in given.host else socket.AF_INET
+    try:
+        socket.create_server((given.host, given.port), family=family).close()
+    except (OSError, OverflowError) as error:
+        parser.error(f"cannot listen on port {given.port} of {given.host}: {error}")
     pairs = [(given.site_id, given.api_key)]
     pairs += [(site, key) for site, _, key in (pair.partition(":") for pair in given.credentials)]
     pairs += [(site, key) for site, key in json.loads(os.environ.get("SIMULATOR_CREDENTIALS", "[]"))]

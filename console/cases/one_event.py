@@ -32,7 +32,7 @@ class Options:
 
 def run(file: str, options: Options) -> None:
     """Show what becomes of the event of a file; `-` is stdin. Raises typer.Exit: the event is not sent as expected."""
-    event = tester.read_event(sys.stdin.read() if file == "-" else Path(file).read_bytes())
+    event = tester.read_event(sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes())
     expected = None if options.expect is None else tester.expectations(options.expect.read_bytes())
     session = Session.join()
     trials = [

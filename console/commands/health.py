@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -20,7 +21,7 @@ def check_health(
     ] = None,
 ) -> None:
     """Exit with 0 when a process of this machine works, with 1 and the reason when not."""
-    session = Session.join()
+    session = replace(Session.join(), patience_s=health.TIMEOUT_S)
     fault = health.fault(role, session.settings, session.client)
     if fault:
         print_error(fault)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from redis.exceptions import RedisError
 
-from console.local import up
+from console.local import programs, up
 from console.output import print_error
 from console.queues import draining
 from console.starting import startable, valid
@@ -40,7 +40,8 @@ def run_up() -> None:
 @app.command()
 def ingest(
     processes: Annotated[
-        int | None, typer.Option(min=1, help="Processes that share the port; SEGUE_INGEST_PROCESSES without it.")
+        int | None,
+        typer.Option(min=1, max=1000, help="Processes that share the port; SEGUE_INGEST_PROCESSES without it."),
     ] = None,
 ) -> None:
     """Run the HTTP endpoint that accepts events."""
@@ -48,7 +49,14 @@ def ingest(
     from ingest.serving import server
 
     session = startable()
-    analytics_js.scripts(session.settings.analytics_js)  # a fault ends the command, and not each of its processes
+    # A fault ends the command here, and not each of its processes.
+    analytics_js.scripts(session.settings.analytics_js)
+    programs.probe_port(
+        session.settings.host,
+        session.settings.ingest_port,
+        host_setting="SEGUE_HOST",
+        port_setting="SEGUE_INGEST_PORT",
+    )
     with suppress(RedisError):
         for warning in draining.warnings(session):
             print_error(f"segue: warning: {warning}")

@@ -13,10 +13,10 @@ import lanes
 from console import output
 from console.errors import CommandError
 from console.operator import operator
+from console.state import available
 from dead_letters import query
 from dead_letters import replay as replays
 from dead_letters.query import Filter
-from workers import heartbeat
 
 _POLL_S = 0.2
 
@@ -42,7 +42,7 @@ def watch(queue: lanes.Queue, running: replays.Replay, console: Console) -> repl
     """Show the progress of a replay until it ends, and return it. KeyboardInterrupt leaves the replay running."""
     facts = f"{running.mode}, {running.total:,} dead letters, at most {running.per_s:,}/s"
     console.print(f"replay {running.id} of {running.who}: {facts}; Ctrl-C leaves it running", soft_wrap=True)
-    if not heartbeat.count(queue.client):
+    if available.workers(queue.client) == 0:
         console.print("no worker is running; the replay starts when one does", style="yellow")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:

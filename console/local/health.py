@@ -7,6 +7,7 @@ from typing import Literal
 
 import redis
 
+from console.errors import of_redis
 from console.local import programs
 from lanes import configurations
 from settings import Settings
@@ -15,7 +16,7 @@ from workers import heartbeat
 Role = Literal["ingest", "worker", "metrics", "console", "ledger"]
 # A ledger that merges files reports nothing meanwhile.
 _LEDGER_SILENCE_S = 120
-_TIMEOUT_S = 5.0
+TIMEOUT_S = 5.0  # the health checks of containers end after 10 s
 
 
 def fault(role: Role | None, settings: Settings, client: redis.Redis) -> str | None:
@@ -43,7 +44,7 @@ def _http_fault(host: str, port: int, path: str) -> str | None:
 
     address = f"{programs.url(host, port)}/{path}"
     try:
-        status = httpx.get(address, timeout=_TIMEOUT_S, trust_env=False).status_code
+        status = httpx.get(address, timeout=TIMEOUT_S, trust_env=False).status_code
     except httpx.HTTPError as error:
         return f"{address} did not answer: {error}"
     return None if status == 200 else f"{address} answers HTTP {status}"
@@ -53,7 +54,7 @@ def _ledger_fault(client: redis.Redis) -> str | None:
     try:
         running = configurations.running(client, _LEDGER_SILENCE_S)
     except redis.RedisError as error:
-        return f"no report can be read, Redis is unavailable: {error}"
+        return f"no report can be read: {of_redis(error)}"
     here = f"@{socket.gethostname()}"
     is_here = any(each.name.startswith("ledger-") and each.name.endswith(here) for each in running)
     return None if is_here else "no ledger of this machine reports its configuration"
@@ -63,5 +64,5 @@ def _worker_fault(client: redis.Redis) -> str | None:
     try:
         runs = heartbeat.runs_here(client)
     except redis.RedisError as error:
-        return f"no heartbeat can be read, Redis is unavailable: {error}"
+        return f"no heartbeat can be read: {of_redis(error)}"
     return None if runs else "no worker of this machine sends heartbeats"

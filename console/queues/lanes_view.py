@@ -13,12 +13,11 @@ import mapping
 from console.output import counted, utc
 from console.queues import ordering_key, why
 from console.session import Session, setting_of
-from console.state import deliveries, events, history
+from console.state import available, deliveries, events, history
 from dead_letters import query
 from dead_letters.record import DeadLetter, reason_of
 from delivery.unapplied import REASONS
 from mapping.envelope import encoded
-from workers import heartbeat
 
 _MOST_SENT = 20
 _MOST_DEAD, _MOST_DEAD_PRINTED = 100, 5
@@ -38,7 +37,7 @@ def gather(session: Session, names: Iterable[str], key: str) -> list[dict[str, A
 
     Raises CommandError: no event may have the key.
     """
-    workers = heartbeat.count(session.client)
+    workers = available.workers(session.client)
     destinations = [session.destinations[name] for name in names]
     faults = ordering_key.faults("KEY", key, (each.identifiers for each in destinations))
     return [
@@ -48,7 +47,7 @@ def gather(session: Session, names: Iterable[str], key: str) -> list[dict[str, A
     ]
 
 
-def _lane(session: Session, destination: mapping.Destination, key: str, workers: int) -> dict[str, Any]:
+def _lane(session: Session, destination: mapping.Destination, key: str, workers: int | None) -> dict[str, Any]:
     queue = session.queue(destination.name)
     digest = ordering_key.digest(key)
     lane, row = lanes.inspect(queue, digest), deliveries.gather(queue, destination.delivery, workers)

@@ -10,6 +10,7 @@ from lanes import configurations
 from settings import SettingsError, digest
 
 _THIS = "this command"
+UNKNOWN: dict[str, Any] = {"configuration": None, "configuration_fault": None, "processes": []}
 
 
 def gather(session: Session) -> dict[str, Any]:

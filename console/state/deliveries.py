@@ -12,9 +12,9 @@ from delivery import admission
 from delivery.admission import AdmissionState
 
 
-def gather(queue: lanes.Queue, delivery: mapping.Delivery, workers: int) -> dict[str, Any]:
+def gather(queue: lanes.Queue, delivery: mapping.Delivery, workers: int | None) -> dict[str, Any]:
     """Return `{"state", "paused", "breaker", "reason", "since_ms", "probe_in_s", "requests_per_s", "limit_per_s",
-    "throttled_total", "throttled_ms"}`.
+    "throttled_total", "throttled_ms"}`. `workers` is their number, None when it is not known.
 
     `state` is "no workers", "paused" (Customer.io refuses the credentials), "breaker open" (it is unavailable),
     "waiting" (it asked to wait) or "delivering"; `reason` says why it is one of the middle three, and `since_ms` since
@@ -36,8 +36,8 @@ def gather(queue: lanes.Queue, delivery: mapping.Delivery, workers: int) -> dict
     }
 
 
-def _state(found: AdmissionState, workers: int) -> str:
-    if not workers:
+def _state(found: AdmissionState, workers: int | None) -> str:
+    if workers == 0:
         return "no workers"
     if found.paused:
         return "paused"

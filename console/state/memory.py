@@ -18,7 +18,7 @@ def gather(session: Session) -> dict[str, Any]:
     on events are refused; the last two are null without a `maxmemory`. Of a cluster, it is the fullest server."""
     found = [Server.of(server).memory for server in servers(session.client).values()]
     used, limit = max(found, key=lambda memory: memory[0] / (memory[1] or math.inf))
-    refused_from = int(limit * session.settings.memory_share) or None
+    refused_from = math.ceil(limit * session.settings.memory_share) if limit else None
     return {"memory": {"used": used, "limit": limit or None, "refused_from": refused_from}}
 
 

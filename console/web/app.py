@@ -19,7 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 import lanes
-from console.errors import CommandError
+from console.errors import CommandError, of_redis
 from console.web import cookies, layout, rendering, users
 from console.web.access import User
 from console.web.guard import Guard
@@ -41,7 +41,6 @@ from console.web.visit import (
 )
 from dead_letters.import_export import ImportRefused
 from logs import events as log
-from logs.causes import cause
 from mapping import ConfigurationError
 from mapping.envelope import encoded
 from settings import SettingsError
@@ -220,9 +219,9 @@ def _described(error: Exception) -> tuple[int, str]:
         case HTTPException():
             return error.status_code, error.detail
         case OutOfMemoryError():
-            return 507, "Redis has reached its maxmemory, and takes no change that needs memory. Try again later."
+            return 507, f"{of_redis(error)}. Try again later."
         case redis.RedisError():
-            return 503, f"Redis does not answer as it should: {cause(error)}. The page works again as soon as it does."
+            return 503, f"{of_redis(error)}. The page works again as soon as this has ended."
         case CommandError() | ImportRefused() | lanes.QueueError():
             return 400, str(error)
         case SettingsError() | ConfigurationError():

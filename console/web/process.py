@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from importlib import metadata
 from typing import Final
 
@@ -130,7 +131,7 @@ class ReloadTask:
 
     def _load(self) -> str | None:
         """Load the file; return why it was refused, None when this process uses it."""
-        session = Session(self.state.session.settings, self.state.session.joined)
+        session = replace(self.state.session)  # which reads the file again
         try:
             loaded = digest(session.document)
             session.destinations.keys()  # reads the file

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from threading import Lock
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import lanes
 from console import status
 from console.errors import CommandError
 from console.session import Session
+from console.state import available
 from console.web import cookies
 from console.web.groups import Groups
 from dead_letters.query import Filter
@@ -21,18 +23,19 @@ from lanes.server.checks import Server
 
 _LOSES: Final = "loses"  # of what is no fault, and not safe
 _FRESH_S: Final = 1.0  # the figures are gathered again after that
+_PATIENCE_S: Final = 5.0  # for which Redis may take to answer a command
 
 
 class State:
     """The state of one console process. Threads share it."""
 
     def __init__(self, session: Session) -> None:
-        session.destinations.keys()  # reads the file, which may be another one when a page asks
-        self.session = session
+        self.session = replace(session, patience_s=_PATIENCE_S)
+        self.session.destinations.keys()  # reads the file, which may be another one when a page asks
         self.groups = Groups()
         self.is_stopping: Callable[[], bool] = lambda: False  # whether streams have to end
         self._lock = Lock()
-        self._figures: tuple[float, dict[str, Any]] | None = None
+        self._figures: tuple[float, dict[str, Any] | redis.RedisError] | None = None
         self._findings: list[str] = []
         self._secret: bytes | None = None
 
@@ -44,14 +47,28 @@ class State:
         return self._secret
 
     def figures(self) -> dict[str, Any]:
-        """Return what `segue status --json` prints, at most a second old. Raises what `status.gather` raises."""
+        """Return what `segue status --json` prints, at most a second old. Raises what `status.gather` raises.
+
+        An error of Redis is raised for a second too: a page needs the figures more than once, and waits once.
+        """
         with self._lock:
-            now = time.monotonic()
-            if self._figures is None or now - self._figures[0] > _FRESH_S:
-                self._figures = (now, status.gather(self.session))
-                found = Server.of(self.session.client).findings()
-                self._findings = [finding.text for finding in found if finding.is_fault or _LOSES in finding.text]
-            return self._figures[1]
+            if self._figures is None or time.monotonic() - self._figures[0] > _FRESH_S:
+                found = self._gathered()
+                self._figures = (time.monotonic(), found)
+            figures = self._figures[1]
+            if isinstance(figures, redis.RedisError):
+                raise figures.with_traceback(None)
+            return figures
+
+    def _gathered(self) -> dict[str, Any] | redis.RedisError:
+        try:
+            figures = status.gather(self.session)
+            available.raise_first(figures)
+            found = Server.of(self.session.client).findings()
+            self._findings = [finding.text for finding in found if finding.is_fault or _LOSES in finding.text]
+        except redis.RedisError as error:
+            return error
+        return figures
 
     def findings(self) -> list[str]:
         """Return what makes the Redis unsafe, as it was when the figures were gathered. Call `figures` first."""

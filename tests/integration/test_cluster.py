@@ -14,16 +14,20 @@ from pathlib import Path
 import pytest
 import redis
 from prometheus_client import generate_latest
+from typer.testing import CliRunner
 
 import lanes
+from console import cli
 from console.checking import redis_findings, redis_summary
 from console.exporter.collector import QueueCollector
+from console.session import Session
 from ingest.acceptance import Configuration
 from lanes import keys
 from lanes.cluster import key_slot, servers
 from lanes.server.connect import connect, connect_async
 from lanes.taps import streams
 from lanes.taps.tap import Tap
+from mapping.envelope import pack
 from privacy import erasure
 from settings import Settings
 from tests.ha.load import HaPipeline
@@ -121,7 +125,7 @@ def test_a_redis_that_is_no_cluster_is_named(cluster: ClusterSet) -> None:
     url = cluster.broker_url.replace("redis://", "redis+cluster://").removesuffix("/0")
     with connect(url) as plain:
         assert [finding.text for finding in redis_findings(plain)] == [
-            "cannot be used: This instance has cluster support disabled"
+            "cannot be used: Redis refuses a command: This instance has cluster support disabled"
         ]
 
 
@@ -132,7 +136,7 @@ def test_the_documented_user_may_use_every_node(cluster: ClusterSet) -> None:
         node.client.execute_command("ACL SETUSER", *rights)
     with connect(cluster.url.replace("://", "://carrier:p4ss@")) as of_user:
         (fault,) = [finding.text for finding in redis_findings(of_user) if finding.is_fault]
-        assert fault.startswith("cannot be used: User carrier has no permissions to run the 'cluster|slots' command")
+        assert fault.endswith("User carrier has no permissions to run the 'cluster|slots' command")
         for node in cluster.nodes:
             node.client.execute_command("ACL SETUSER", *rights, "+cluster|slots")
 
@@ -180,6 +184,42 @@ def status_of(pipeline: HaPipeline) -> dict[str, int]:
     command = [sys.executable, "-m", "console.cli", "status", "--json"]
     done = subprocess.run(command, env=pipeline.environment, capture_output=True, text=True, check=True, timeout=60)
     return {row["name"]: row["delivered_total"] for row in json.loads(done.stdout)["destinations"]}
+
+
+@pytest.mark.usefixtures("client")
+def test_the_status_names_what_an_unavailable_node_has_and_shows_the_rest(
+    cluster: ClusterSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "segue.toml"
+    file.write_text("".join(map(configuration, cluster.names())))
+    for name, value in {"REDIS_URL": cluster.url, "SEGUE_BROKER_URL": cluster.broker_url, "SEGUE_CONFIG": file}.items():
+        monkeypatch.setenv(name, str(value))
+    for name in cluster.names():
+        event = {"type": "track", "event": "e", "userId": "1", "messageId": "m1"}
+        lanes.append(Session.join().new_queue(name), [lanes.NewEvent(pack("s", event), ("id:1",), "m1")])
+    command, runner = cli.app, CliRunner(env={"COLUMNS": "400"})
+    for away, node in zip(cluster.names(), cluster.primaries, strict=True):
+        node.kill()
+        try:
+            as_json, screen = runner.invoke(command, ["status", "--json"]), runner.invoke(command, ["status"])
+            for name in cluster.names():
+                for words in (["lanes", "show", "id:1"], ["lanes", "list"], ["dead", "list"], ["audit"]):
+                    done = runner.invoke(command, [*words, "--destination", name])
+                    assert (done.exit_code == 0) == (name != away), (words, done.exception)
+        finally:
+            node.start()
+
+        found = json.loads(as_json.stdout)
+        assert (as_json.exit_code, screen.exit_code) == (1, 1)
+        assert [(row["name"], row["waiting"]) for row in found["destinations"]] == [
+            (name, 1) for name in cluster.names() if name != away
+        ]
+        assert f"destination {away}" in {each["part"] for each in found["unavailable"]}
+        assert {each["reason"].partition(":")[0] for each in found["unavailable"]} == {"Redis is unavailable"}
+        (line,) = (line for line in screen.stdout.splitlines() if line.startswith("warning: "))
+        assert f"destination {away}" in line
+        assert str(node.port) in line
+        wait_until(lambda: not runner.invoke(command, ["status"]).exit_code, "the status is whole again")
 
 
 def scraped(client: redis.Redis, names: list[str]) -> str:

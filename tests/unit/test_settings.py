@@ -280,3 +280,13 @@ def test_a_place_where_no_ledger_can_be_is_refused(location: str, monkeypatch: p
     with pytest.raises(SettingsError, match="SEGUE_LEDGER_DIR: must be a directory or s3://BUCKET/PREFIX") as refused:
         Settings.load()
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["SEGUE_CONFIG", "SEGUE_DATA_DIR", "SEGUE_SPILL_DIR", "SEGUE_LEDGER_DIR", "SEGUE_ANALYTICS_JS"]
+)
+def test_an_empty_path_is_not_the_working_directory(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "")
+
+    with pytest.raises(SettingsError, match=f"{name}: must not be empty; unset it, or name a path"):
+        Settings.load()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,28 @@ def test_no_process_starts_with_an_invalid_configuration(
 
     assert main([command], monkeypatch) == 2
     assert capsys.readouterr().err == ("segue: the configuration is invalid:\ndestinations.one.api_key: is missing\n")
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize(
+    ("host", "text"),
+    [
+        ("127.0.0.1", "segue: port {} of 127.0.0.1: Address already in use; set SEGUE_INGEST_PORT to another one"),
+        ("192.0.2.1", "segue: 192.0.2.1: Cannot assign requested address; set SEGUE_HOST to another address"),
+    ],
+)
+def test_ingest_names_the_setting_when_it_cannot_listen(
+    host: str, text: str, processes: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("SEGUE_HOST", host)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("SEGUE_INGEST_PORT", str(port))
+
+        assert main(["ingest", "--processes", processes], monkeypatch) == 2
+
+    assert capsys.readouterr().err.splitlines()[-1] == text.format(port)
 
 
 def test_check_prints_every_fault_and_exits_with_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

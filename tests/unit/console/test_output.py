@@ -121,3 +121,49 @@ def test_json_stays_equal(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
 def test_an_escape_is_that_of_json_and_half_a_character_can_be_printed() -> None:
     assert safe("a\x1b[2J\tb\n\x9b\u202e\ud83d😀é") == "a\\u001b[2J\tb\n\\u009b\\u202e\\ud83d😀é"
     assert safe_line("a\nb") == "a\\nb"
+
+
+@pytest.mark.usefixtures("queue")
+@pytest.mark.parametrize("columns", ["0", "1", "20"])
+def test_no_figure_is_cut_off_where_the_terminal_has_no_width(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+
+    main(["status"], monkeypatch)
+
+    assert re.search(r"^ +dead letters +1\b", capfd.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.usefixtures("queue")
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_utf8_is_read_and_written_in_every_locale(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    event = {"type": "track", "event": "Café → Ω", "userId": "ada"}
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(orjson.dumps({"event": event})), encoding=encoding))
+
+    assert main(["check"], monkeypatch) == 0
+    assert main(["translate"], monkeypatch) == 0
+    sys.stdout.flush()
+
+    assert "source demo (server) → demo" in written.getvalue().decode()
+    assert '"Café → Ω"' in written.getvalue().decode()
+
+
+@pytest.mark.usefixtures("queue")
+def test_a_closed_stream_is_an_empty_one(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+
+    assert main(["test"], monkeypatch) == 2
+    assert capfd.readouterr().err.startswith("segue: the event is not JSON: Input is a zero-length, empty document")
+
+
+@pytest.mark.usefixtures("queue")
+@pytest.mark.parametrize("arguments", [["lanes", "find"], ["pause", "demo", "--why"], ["lanes", "show"]])
+def test_an_argument_that_is_no_text_is_refused(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "id:\udcff"], monkeypatch) == 2
+
+    assert capfd.readouterr().err == "segue: the argument id:\\udcff is not UTF-8\n"

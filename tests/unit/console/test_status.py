@@ -121,6 +121,7 @@ GATHERED = {
     "stranded": [],
     "unauthorized_total": 1_234,
     "workers": 2,
+    "unavailable": [],
     "refusals": REFUSALS,
     "memory": {"used": 41_000_000, "limit": 64_000_000, "refused_from": 38_400_000},
     "configuration": "c0ffee",
@@ -134,6 +135,16 @@ def screen(width: int, destinations: list[dict[str, Any]], sources: list[dict[st
     with shown.capture() as capture:
         shown.print(status.render(GATHERED | {"destinations": destinations, "sources": sources} | members))
     return capture.get().splitlines()
+
+
+def test_what_cannot_be_read_is_named_and_no_figure_is_made_up_for_it() -> None:
+    away = [{"part": part, "reason": "Redis is unavailable: refused"} for part in ("destination b", "the workers")]
+    unknown = {"workers": None, "memory": None, "unauthorized_total": None, "unavailable": away}
+
+    lines = screen(120, [DESTINATION], [SOURCE], **unknown)
+
+    assert lines[0].strip() == "warning: cannot be read: destination b, the workers. Redis is unavailable: refused"
+    assert not [line for line in lines if line.startswith(("workers", "unauthorized requests", "Redis uses"))]
 
 
 @pytest.mark.parametrize("width", [40, 80, 120, 200])

@@ -11,6 +11,9 @@ import jsonschema
 import pytest
 import yaml
 
+from console.checking import redis_findings
+from tests.ha.nodes import Node
+
 COMPOSE: dict[str, Any] = yaml.safe_load(Path("compose.yaml").read_text(encoding="utf-8"))
 SCHEMA = json.loads(files("check_jsonschema.builtin_schemas").joinpath("vendor/compose-spec.json").read_text("utf-8"))
 OURS = ("ingest", "worker", "metrics", "console", "ledger", "beat")
@@ -35,3 +38,15 @@ def test_a_container_of_ours_changes_nothing_but_its_volumes(name: str) -> None:
     assert service["tmpfs"] == ["/tmp"]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_the_check_of_redis_finds_nothing_wrong_with_this_one(tmp_path: Path) -> None:
+    content = COMPOSE["configs"]["redis"]["content"].replace("${REDIS_MAXMEMORY:-2gb}", "2gb")
+    lines = dict(line.split(" ", 1) for line in content.splitlines())
+    assert lines.pop("requirepass") == "${REDIS_PASSWORD}"
+    node = Node(tmp_path, **{name.replace("-", "_"): value for name, value in lines.items()})
+    node.start()
+    try:
+        assert list(redis_findings(node.client)) == []
+    finally:
+        node.kill()

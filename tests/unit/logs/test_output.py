@@ -88,8 +88,15 @@ def test_the_text_of_an_unknown_exception_is_in_no_line() -> None:
         assert PERSONAL not in line
 
 
-def test_an_error_of_redis_is_told_without_the_arguments_of_the_command() -> None:
-    error = redis.ResponseError(f"unknown command 'HSETEX', with args beginning with: 'segue:{{d}}' '{PERSONAL}' ")
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"unknown command 'HSETEX', with args beginning with: 'segue:{{d}}' '{PERSONAL}' ",
+        f"Command # 1 (HSETEX segue:{{d}} {PERSONAL}) of pipeline caused error: unknown command 'HSETEX'",
+    ],
+)
+def test_an_error_of_redis_is_told_without_the_arguments_of_the_command(text: str) -> None:
+    error = redis.ResponseError(text)
     with written("text") as stream:
         try:
             raise error

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -162,3 +165,19 @@ def test_faults_and_options_are_replaced_and_can_be_read(running: Running) -> No
     assert running.http.get("/_sim/faults").json() == Faults(latency_ms=(0, 1)).model_dump(mode="json")
     assert running.http.get("/_sim/options").json() == Options(identifiers="id").model_dump(mode="json")
     assert running.http.get("/_sim/nothing").status_code == 404
+
+
+def test_a_simulator_that_cannot_listen_says_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        started = subprocess.run(
+            [sys.executable, "-m", "simulator", "--port", str(port)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert started.returncode == 2
+    assert f"cannot listen on port {port} of 127.0.0.1: [Errno 98] Address already in use" in started.stderr
+    assert "Traceback" not in started.stderr

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import threading
 import time
+from contextlib import suppress
 from typing import get_args
 
 import httpx
@@ -15,6 +17,7 @@ from starlette.requests import Request
 
 from console.errors import CommandError
 from console.web import app, cookies, tokens, users
+from console.web import state as state_module
 from console.web.access import CHANGES, ROLES, Permission, Role, User
 from console.web.guard import HEADERS
 from console.web.routes import ROUTES, Rule
@@ -306,6 +309,26 @@ def test_without_redis_a_page_says_so() -> None:
     assert "Redis is unavailable" in answer.text
     assert "Traceback" not in answer.text
     assert browser.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(("path", "most"), [("/", 1), ("/dead", 2)])
+def test_a_redis_that_answers_nothing_is_not_waited_for_again_and_again(
+    path: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_module, "_PATIENCE_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        browser = Browser(state_of(f"redis://127.0.0.1:{silent.getsockname()[1]}/0", console_auth="none"))
+
+        answer = browser.get(path)
+
+        silent.setblocking(False)
+        waits = 0
+        with suppress(BlockingIOError):
+            while True:
+                silent.accept()[0].close()
+                waits += 1
+    assert (answer.status_code, "Redis is unavailable: Timeout" in answer.text) == (503, True)
+    assert 1 <= waits <= most
 
 
 def test_a_flood_of_guesses_leaves_threads_to_others(state: State, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from typer.testing import CliRunner
 
 from console import cli
 from tests.conftest import RedisServer
@@ -67,3 +68,13 @@ def test_a_command_says_that_redis_is_full(
         cli.main()
 
     assert capsys.readouterr().err.startswith("segue: Redis is full: it has reached its maxmemory")
+
+
+@pytest.mark.usefixtures("full")
+def test_the_status_is_shown(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_server.url)
+
+    result = CliRunner().invoke(cli.app, ["status"])
+
+    assert result.exit_code == 0
+    assert "events are refused from 1 byte on" in result.stdout
