@@ -16,7 +16,7 @@
 local MOST_AT_ONCE, MEASURED, LONGER_MS = 1000, 1000, 3600000
 local length, oldest = call('LLEN', LOG), now - ARGV[2]
 local has_ledger = tonumber(call('HGET', LEDGER, 'seen_ms') or 0) > oldest
-local kept, is_measured = length, false
+local kept, is_measured, ends_in_ms = length, false, call('PTTL', LOG)
 -- A user of Redis may have no right to these two commands: then the number of entries is the only limit.
 local info, used = redis.pcall('INFO', 'memory'), redis.pcall('MEMORY', 'USAGE', LOG, 'SAMPLES', MEASURED)
 if type(info) == 'string' and type(used) == 'number' then
@@ -44,7 +44,7 @@ if kept == 0 then
 elseif kept < length then
   call('LTRIM', LOG, 0, kept - 1)
 end
-if call('PTTL', LOG) < tonumber(ARGV[2]) then
+if ends_in_ms < tonumber(ARGV[2]) then
   call('PEXPIRE', LOG, ARGV[2] + LONGER_MS)
 end
 local discarded = has_ledger and length - kept or 0

@@ -161,10 +161,12 @@ def test_a_replay_is_planned_and_begun_without_script(chromium: Browser, console
     visitor = Visitor(chromium, console.url, java_script_enabled=False)
     page = visitor.go("/dead?view=list&reason=rejected")
     page.get_by_role("checkbox").first.check()
-    page.get_by_role("button", name="Plan a replay of the selected").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Plan a replay of the selected").click()
     begin = page.get_by_role("button", name="Replay 1 dead letter")
     wait_until(lambda: is_shown(page, "Replay 1 dead letter"), "the plan is done")
-    begin.click()
+    with page.expect_navigation():
+        begin.click()
 
     wait_until(lambda: not is_shown(page, "Cancel"), "the replay is done")
 
