@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from bisect import bisect_right
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,11 @@ def run_sink(port: int, count: int) -> None:
     """Answer every request with 200, and check `count` events of history; a GET returns the figures since the last."""
     seen, last = bytearray(count), [-1] * PEOPLE
     faults = {"twice": 0, "disordered": 0}
-    waits: list[float] = []
+    waits: list[tuple[float, float]] = []
 
     def count_one(attributes: Json, now: float) -> None:
         if "sent_at" in attributes:
-            waits.append(now - attributes["sent_at"])
+            waits.append((now, now - attributes["sent_at"]))
             return
         number = attributes["number"]
         faults["twice"] += seen[number]
@@ -145,23 +146,36 @@ class Sender:
             time.sleep(0.1)
 
 
-def send(sender: Sender, count: int) -> tuple[float, float]:
-    """Send the archive with kills; return the seconds of sorting and of sending."""
-    chance, began_at = random.Random(1), time.monotonic()
+def send(sender: Sender, count: int) -> list[tuple[str, float]]:
+    """Send the archive with kills; return the phases ("sorting", "starting", "sending") and when each began."""
+    chance, phases = random.Random(1), [("sorting", time.time())]
     time.sleep(3)  # it sorts
     if KILLS:
         sender.kill()
         sender.start()
     sender.wait_until(0)
-    sorted_at = time.monotonic()
+    phases.append(("sending", time.time()))
     for kill in range(1, KILLS):
         sender.wait_until(count * kill // (KILLS + 1))
         time.sleep(chance.uniform(0, 1))
         sender.kill()
+        phases.append(("starting", time.time()))
+        acknowledged = sender.checkpoint()["acknowledged"]
         sender.start()
+        sender.wait_until(acknowledged + 1)
+        phases.append(("sending", time.time()))
     if code := sender.wait():
         raise SystemExit(f"segue send ended with {code}")
-    return sorted_at - began_at, time.monotonic() - sorted_at
+    return phases
+
+
+def waits_by_phase(waits: list[tuple[float, float]], phases: list[tuple[str, float]]) -> dict[str, list[float]]:
+    """Return the waits of live events, in seconds, by the phase in which each arrived."""
+    begins, found = [began_at for _, began_at in phases], dict[str, list[float]]()
+    for arrived_at, wait in waits:
+        name, _ = phases[max(bisect_right(begins, arrived_at) - 1, 0)]
+        found.setdefault(name, []).append(wait)
+    return found
 
 
 def smallest_mb(directory: Path, count: int, variables: dict[str, str]) -> float:
@@ -185,23 +199,32 @@ def measure(client: redis.Redis, variables: dict[str, str], directory: Path, cou
         time.sleep(BASELINE_S)
         usual = httpx.get(sink).json()["waits"]
         sender = Sender(directory / "archive", variables)
-        sorting_s, sending_s = send(sender, count)
+        phases, ended_at = send(sender, count), time.time()
+        sorted_at = phases[1][1]
         while lanes.stats(queue).waiting > LIVE_PER_S:
             time.sleep(0.05)
         found = httpx.get(sink, timeout=60).json()
+        waits = waits_by_phase(found["waits"], phases)
         time.sleep(BASELINE_S)
         usual += httpx.get(sink).json()["waits"]
     bench.figure("history.events", count, "events")
-    bench.figure("history.sorted", count / sorting_s, "events/s")
-    bench.figure("history.rate", count / sending_s, "events/s")
+    bench.figure("history.sorted", count / (sorted_at - phases[0][1]), "events/s")
+    bench.figure("history.rate", count / (ended_at - sorted_at), "events/s")
     bench.figure("history.memory", sender.memory, "MB", baseline_mb)
     bench.figure("history.lost", count - found["arrived"], "events")
     bench.figure("history.twice", found["twice"], "events")
     bench.figure("history.disordered", found["disordered"], "events")
     bench.figure("history.repeated", lanes.stats(queue).duplicates_total, "events")
+    report_waits("history.live", [wait for _, wait in found["waits"]], [wait for _, wait in usual])
+    for phase, of_phase in waits.items():
+        report_waits(f"history.live.{phase}", of_phase, [wait for _, wait in usual])
+
+
+def report_waits(name: str, waits: list[float], usual: list[float]) -> None:
+    """Print the median and the 99th percentile of waits in seconds, beside those of the baseline."""
     for share in (0.5, 0.99):
-        name = f"history.live_p{share * 100:.0f}"
-        bench.figure(name, percentile(found["waits"], share) * 1000, "ms", percentile(usual, share) * 1000)
+        figures = (percentile(each, share) * 1000 for each in (waits, usual))
+        bench.figure(f"{name}_p{share * 100:.0f}", next(figures), "ms", next(figures))
 
 
 def main(count: int) -> None:
