@@ -17,6 +17,7 @@ NAMES = (
     "keys",
     "scale",
     "lanes",
+    "instructions",
     "packing",
     "mapping",
     "replay",

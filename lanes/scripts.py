@@ -5,9 +5,13 @@ head may have several such lines. A piece is a file in `lua/lib` of the package 
 What only one script needs is in a folder there, `VERB/PIECE`. A line `-- allow-oom` lets the script run when Redis has
 reached `maxmemory`: it is for scripts without which nothing leaves the queue.
 
+A piece becomes a function that is called at once. Its local variables are its own, except those that are named behind
+it: these are local variables of the script.
+
 In front of the pieces the loader writes what every script has: the base name of the queue and the string functions. It
-also writes each key and number of `lanes.keys` that the script or a piece of it names. `delivery` and `workers` load
-their scripts by the same code. docs/internals/lua.md explains how to write a script.
+also writes each key of `lanes.keys` that the script or a piece of it names. It replaces the names of numbers by the
+numbers. `delivery` and `workers` load their scripts by the same code. docs/internals/lua.md explains how to write a
+script.
 """
 
 from __future__ import annotations
@@ -36,6 +40,7 @@ local sub, byte, char, find, format = string.sub, string.byte, string.char, stri
 _ALLOW_OOM = re.compile(r"^-- allow-oom$", re.MULTILINE)
 _USES = re.compile(r"^-- uses ([\w/, ]+)$", re.MULTILINE)
 _COMMENT, _NAME = re.compile(r"--.*"), re.compile(r"\b[A-Z][A-Z_]+\b")
+_WORD, _LOCALS = re.compile(r"\w+"), re.compile(r"^local (?:function )?(\w+(?:, \w+)*)", re.MULTILINE)
 _LINE = re.compile(r"(?:user_script|\[string \"<python>\"\]):(\d+)")
 # States of the server, not faults of a script. The client has no exception of its own for these.
 _SERVER_STATES = ("BUSY ", "MISCONF ", "UNKILLABLE ")
@@ -87,7 +92,10 @@ def load(package: str, verb: str) -> Script:
     pieces = [piece.strip() for line in _USES.findall(body) for piece in line.split(",")]
     parts = [(f"lib/{piece}.lua", _piece(package, piece)) for piece in pieces]
     parts.append((f"{verb}.lua", body))
-    names = dict.fromkeys(_NAME.findall(_COMMENT.sub("", "".join(text for _, text in parts))))
+    code = [_COMMENT.sub("", text) for _, text in parts]
+    names = dict.fromkeys(_NAME.findall("".join(code)))
+    behind = ["".join(code[at + 1 :]) for at in range(len(parts))]
+    parts = [(file, _NAME.sub(_literal, _closed(text, rest))) for (file, text), rest in zip(parts, behind, strict=True)]
     flags = "#!lua flags=allow-oom\n" if _ALLOW_OOM.search(body) else ""
     parts.insert(0, ("prelude", flags + _PRELUDE + "".join(_definitions(names))))
     text = "".join(text for _, text in parts)
@@ -101,13 +109,27 @@ def _piece(package: str, name: str) -> str:
     return (own if own.is_file() else shared).read_text(encoding="utf-8")
 
 
+def _closed(text: str, behind: str) -> str:
+    """Return a piece as a function that is called at once and returns those of its variables that `behind` names.
+
+    So it captures each variable of the script once. Without it, each function of the piece did so at each call of the
+    script, and an append of one event cost Redis twice as much.
+    """
+    words = set(_WORD.findall(behind))
+    names = ", ".join(name for found in _LOCALS.findall(text) for name in found.split(", ") if name in words)
+    return f"local {names} = (function() {text}return {names} end)()\n" if names else text
+
+
+def _literal(name: re.Match[str]) -> str:
+    """Return the number of `lanes.keys` that has this name, else the name."""
+    return str(keys.NUMBERS.get(name[0], name[0]))
+
+
 def _definitions(names: Iterable[str]) -> Iterator[str]:
-    """Yield a line of Lua for each key and each number of `lanes.keys` among the names."""
+    """Yield a line of Lua for each key of `lanes.keys` among the names."""
     for name in names:
         if name in keys.KEYS:
             yield f"local {name} = base .. '{keys.KEYS[name].prefix}'\n"
-        elif name in keys.NUMBERS:
-            yield f"local {name} = {keys.NUMBERS[name]}\n"
 
 
 def run(queue: Queue, verb: str, arguments: Sequence[Argument]) -> Any:

@@ -12,7 +12,7 @@ from typing import Literal
 Better = Literal["larger", "smaller"]
 
 # Events and operations are counted where they are delayed or repeated.
-_SMALLER = frozenset({"us", "redis_us", "ms", "redis_ms", "s", "bytes", "MB", "events", "operations"})
+_SMALLER = frozenset({"us", "redis_us", "ms", "redis_ms", "s", "bytes", "MB", "events", "operations", "instructions"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,18 @@ from console.send.progress import Progress
 from console.send.rejects import Rejects
 from console.send.sorting import Event
 
-# Ingest works on one request at a time, so a large one would delay live requests: 100 events take it 2 ms.
+# Ingest works on one request at a time, and a worker on one claim, which often has the events of a request. A live
+# event waits for either. So requests are small, unless the rate would need more of them than _REQUESTS_PER_S.
+LEAST_EVENTS: Final = 10
 BATCH_EVENTS: Final = 100
 BATCH_BYTES: Final = 400_000  # the body of a request has at most 512,000
-_REQUESTS_PER_S: Final = 10  # at least, so that a low rate is no series of bursts
+_REQUESTS_PER_S: Final = 150
 _SAVED_EVERY_S: Final = 1.0
+
+
+def batch_size(rate: float) -> int:
+    """Return the most events of a request at a rate in events/s: not more than come in a second."""
+    return int(max(1, min(rate, LEAST_EVENTS), min(rate / _REQUESTS_PER_S, BATCH_EVENTS)))
 
 
 def batches(events: Iterable[Event], most: int) -> Iterator[list[Event]]:
@@ -53,7 +60,7 @@ class Transfer:
         self._checkpoint = checkpoint
         self._rejects = rejects
         self._inputs = inputs
-        self._batch = max(1, min(BATCH_EVENTS, int(rate / _REQUESTS_PER_S)))
+        self._batch = batch_size(rate)
         self._saved_at = time.monotonic()
 
     def run(self, endpoint: Endpoint, pace: Pace, backlog: Backlog | None, stopping: Flag, progress: Progress) -> None:

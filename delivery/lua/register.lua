@@ -44,7 +44,6 @@ local times, changing, kept, owners, conflicting = {}, {}, {}, {}, {} -- as they
 
 ---- Read and decide: the people ----
 
-open_merges(math.max(tonumber(ARGV[1]), 1000))
 end_merges(ARGV[4], ARGV[5])
 
 local people, merged, deleted = #ARGV[4] / DIGEST_BYTES, {}, {}
@@ -247,6 +246,7 @@ write_ended(ARGV[1])
 write_clocks()
 write_changes()
 write_conflicts()
+local new_unbounded = count_new_unbounded()
 if new_unbounded > 0 then
   call('HINCRBY', TOTAL, 'unbounded_keys', new_unbounded)
 end

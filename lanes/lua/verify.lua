@@ -15,7 +15,6 @@
 --          at its end; is_anew 1: it began at the head; changes: how many events left or joined lanes in the middle so far
 --          else: violations: three per violation: the object, the name of the invariant, and what does not hold
 -- uses verify/violations, verify/checked_values, verify/event_checks, verify/lane_checks, verify/dead_letter_checks
-steps_left = tonumber(ARGV[3])
 
 -- A claim has a lease and owns events, or neither.
 local function check_claim(id)

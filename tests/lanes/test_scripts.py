@@ -113,6 +113,23 @@ def test_every_name_of_a_script_is_known(file: Path) -> None:
     assert set(re.findall(r"\b[A-Z][A-Z_]+\b", text)) - defined <= {"KEYS", "ARGV"}
 
 
+@pytest.mark.parametrize("file", VERBS, ids=lambda file: f"{file.parts[-3]}-{file.stem}")
+def test_no_variable_that_a_piece_returns_changes(file: Path) -> None:
+    """What is behind the piece has a copy."""
+    script, returned = scripts.load(file.parts[-3], file.stem), set[str]()
+    lines = iter(script.text.splitlines())
+    for name, length in script.parts:
+        part = [next(lines) for _ in range(length)]
+        closed = re.match(r"local ([\w, ]+) = \(function\(\) ", part[0])
+        own = set(re.findall(r"\w+", " ".join(re.findall(r"local (?:function )?([\w, ]+)", "\n".join(part[1:])))))
+        given = set(closed[1].split(", ")) if closed else set()
+        for line in part[1:]:
+            assigned = re.match(r"\s*(\w+(?:, \w+)*) = .*[^,]$", line)
+            names = set(assigned[1].split(", ")) if assigned else set()
+            assert not names & (given | returned - own), f"{name}: {line}"
+        returned |= given
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parts[-3]}-{file.stem}")
 def test_no_script_spells_a_key_or_repeats_a_shared_number(file: Path) -> None:
     code = re.sub(r"--.*", "", file.read_text())

@@ -82,17 +82,15 @@ _INSERT: Final = [
         "the predecessor that a rank names is replaced with it; the links are read in case",
     ),
     Mutant("lib/insert.lua", "if ready[name] == nil then", "if ready[name] ~= nil then"),
-    Mutant(
-        "lib/insert.lua", "> now then\n      return waits > 0 or due", "> now + 1e9 then\n    return waits > 0 or due"
-    ),
-    Mutant("lib/insert.lua", "> now then\n      return waits > 0 or due", "> 0 then\n    return waits > 0 or due"),
+    Mutant("lib/insert.lua", "> now then\n    return waits > 0 or due", "> now + 1e9 then\n  return waits > 0 or due"),
+    Mutant("lib/insert.lua", "> now then\n    return waits > 0 or due", "> 0 then\n  return waits > 0 or due"),
     Mutant(
         "lib/insert.lua",
-        "return waits > 0 or due\n    end",
+        "return waits > 0 or due\n  end",
         "return true\n  end",
         "no claim owns an event that waits: it is not due before its wait is over",
     ),
-    Mutant("lib/insert.lua", "return waits > 0 or due\n    end", "return due\n  end"),
+    Mutant("lib/insert.lua", "return waits > 0 or due\n  end", "return due\n  end"),
     Mutant(
         "lib/insert.lua", "== 'c' and (waits > 0 or due and due > now)", "~= 'c' and (waits > 0 or due and due > now)"
     ),
@@ -108,13 +106,13 @@ _INSERT: Final = [
     Mutant("lib/insert.lua", "ranks.steps > MOST_STEPS", "ranks.steps > 3"),
     Mutant(
         "lib/insert.lua",
-        "ranks.steps > MOST_STEPS then\n        return after, other > greatest and other or greatest",
-        "ranks.steps > MOST_STEPS then\n        return after, other",
+        "ranks.steps > MOST_STEPS then\n      return after, other > greatest and other or greatest",
+        "ranks.steps > MOST_STEPS then\n      return after, other",
     ),
     Mutant(
         "lib/insert.lua",
-        "ready, at) then\n        return after, other > greatest and other or greatest",
-        "ready, at) then\n        return after, greatest",
+        "ready, at) then\n      return after, other > greatest and other or greatest",
+        "ready, at) then\n      return after, greatest",
     ),
     Mutant("lib/insert.lua", "elseif not may_be_overtaken(stored, ready, at) then", "elseif false then"),
     Mutant("lib/insert.lua", "== event.client or difference_ms >= CLOSE_MS", "== event.client"),
@@ -127,14 +125,14 @@ _INSERT: Final = [
     Mutant("lib/insert.lua", "after, greatest = at, ''", "after = at"),
     Mutant(
         "lib/insert.lua",
-        "elseif greatest == '' then\n        greatest = other",
-        "else\n      greatest = other",
+        "elseif greatest == '' then\n      greatest = other",
+        "else\n    greatest = other",
         "the rank is raised to that of the first one of them, then in further rounds to that of the last one",
     ),
     Mutant(
         "lib/insert.lua",
-        "elseif greatest == '' then\n        greatest = other",
-        "elseif greatest ~= '' then\n      greatest = other",
+        "elseif greatest == '' then\n      greatest = other",
+        "elseif greatest ~= '' then\n    greatest = other",
     ),
     Mutant("lib/insert.lua", "i == key + 1 and before", "i == key and before"),
     Mutant("lib/insert.lua", "links_text(waits + 1, successors,", "links_text(waits, successors,"),

@@ -9,7 +9,7 @@ local TOGETHER, NAMED, FIRST_CLAIMS = '=', '.', '1'
 local changes_names -- the generations of IDENTIFIER_CHANGES
 local changes_ahead -- by digest: how often the identifier changes from event to event of this call; nil before it is counted
 local changes_of, has_changed = {}, {} -- by digest: the count of this generation, and true when that is to be written
-local unbounded, is_unbounded, new_unbounded = {}, {}, 0 -- digests; by digest; how many were not unbounded before
+local unbounded, is_unbounded, new_count = {}, {}, 0 -- digests; by digest; how many were not unbounded before
 
 -- Whether one of the arguments `from` to `to`, the keys of an event, begins with the start of the digest of a partner.
 local function is_own_key(partner, from, to)
@@ -83,11 +83,16 @@ local function is_beyond_bound(digest, most, first)
     is_unbounded[digest] = current + older + math.max(changes_ahead[digest] or 0, 1) > most
     if is_unbounded[digest] then
       unbounded[#unbounded + 1] = digest
-      new_unbounded = new_unbounded + (current + older <= most and 1 or 0)
+      new_count = new_count + (current + older <= most and 1 or 0)
       changes_of[digest], has_changed[digest] = most + 1, true
     end
   end
   return is_unbounded[digest]
+end
+
+-- Return how many of `unbounded` were not so before this call.
+local function count_new_unbounded()
+  return new_count
 end
 
 local function write_changes()

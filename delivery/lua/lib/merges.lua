@@ -2,8 +2,9 @@
 -- byte, which is TRUSTED when a trusted source asked for it, and the JSON of the primary. Of a deletion: its time, ms. Uses
 -- bulk and generations.
 local MOST_MERGES, TRUSTED = 20, 't'
-local merged_names, deleted_names -- the generations of MERGED and DELETED
-local some_merged, some_deleted = false, false -- whether any exist
+local kept_ms = math.max(tonumber(ARGV[1]), 1000)
+local merged_names, deleted_names = generations(MERGED, kept_ms), generations(DELETED, kept_ms)
+local some_merged, some_deleted = call('EXISTS', unpack(merged_names)) > 0, call('EXISTS', unpack(deleted_names)) > 0
 local ended = {} -- the digests of people whose merges end with this call, and by digest: true
 
 -- Return the value of a field in the first of these hashes that has it, nil without one.
@@ -14,13 +15,6 @@ local function find_in(names, field)
       return found
     end
   end
-end
-
--- Begin with what exists. `kept_ms`: how long merges and deletions are remembered.
-local function open_merges(kept_ms)
-  merged_names, deleted_names = generations(MERGED, kept_ms), generations(DELETED, kept_ms)
-  some_merged = call('EXISTS', unpack(merged_names)) > 0
-  some_deleted = call('EXISTS', unpack(deleted_names)) > 0
 end
 
 -- End the merges that a trusted source contradicts: it updates the person, and the merge was that of another source.

@@ -52,7 +52,7 @@ end
 -- `failure_of`: why those of them that are buried are; `cooldown_ms`: the queue's; `most_cooling_ms`: for how long the
 -- cooldowns of one key may last; `groups`: '' or which name of its fate each has, see fates.lua.
 local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms, groups)
-  local sub, byte, DIGEST_BYTES, KEY_COUNT = sub, byte, DIGEST_BYTES, KEY_COUNT -- the loop reads its own ones quicker
+  local sub, byte = sub, byte -- the loop reads its own ones quicker
   local digest_end = DIGEST_BYTES - 1
   local records, links_of = read_all('HMGET', EVENT, names), read_all('HMGET', LINKS, names)
   local some_cooldown, some_failures = call('EXISTS', COOLDOWN) == 1, next(failure_of) ~= nil
@@ -280,7 +280,7 @@ end
 -- be, in one text for one of 16 parts of all keys, `DIGEST TIME` after `DIGEST TIME`. A key that all events wait for anyway
 -- needs no time.
 local function write_finished_at(finish, cooldown_ms, generation)
-  local byte, SHARDS, shards, cools_all = byte, SHARDS, {}, finish.cooling.cools_all
+  local byte, shards, cools_all = byte, {}, finish.cooling.cools_all
   local some_cool_all = next(cools_all) ~= nil
   for _, digests in ipairs({ finish.empty_lanes, finish.long_digests }) do
     for i = 1, #digests do

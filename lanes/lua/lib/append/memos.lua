@@ -2,23 +2,21 @@
 --
 -- `as_byte`: by number, its byte; `as_text`: by number, its digits; `start_of`: by how many digits a sequence has and the
 -- number of a key, what is before the sequence in a lane and in links.
-local as_byte, as_text, start_of
-do
-  local function memo(make)
-    return setmetatable({}, {
-      __index = function(made, number)
-        made[number] = make(number)
-        return made[number]
-      end,
-    })
-  end
-  as_byte = memo(char)
-  as_text = memo(function(number)
-    return format('%d', number)
-  end)
-  start_of = memo(function(digits)
-    return memo(function(key)
-      return char(key, digits)
-    end)
-  end)
+
+local function memo(make)
+  return setmetatable({}, {
+    __index = function(made, number)
+      made[number] = make(number)
+      return made[number]
+    end,
+  })
 end
+local as_byte = memo(char)
+local as_text = memo(function(number)
+  return format('%d', number)
+end)
+local start_of = memo(function(digits)
+  return memo(function(key)
+    return char(key, digits)
+  end)
+end)

@@ -1,12 +1,12 @@
 -- What is checked of an event: its links and its lanes agree, and it is in one state. Uses verify/violations and
 -- verify/checked_values.
-local claims -- the ids of all open claims; nil before they are read
+local claim_ids -- the ids of all open claims; nil before they are read
 
 -- Return the ids of the open claims that own an event.
 local function owners_of(name)
-  claims = claims or call('ZRANGE', CLAIMS, 0, -1)
+  claim_ids = claim_ids or call('ZRANGE', CLAIMS, 0, -1)
   local owners = {}
-  for _, claim in ipairs(claims) do
+  for _, claim in ipairs(claim_ids) do
     if call('SISMEMBER', CLAIM .. claim, name) == 1 then
       owners[#owners + 1] = claim
     end

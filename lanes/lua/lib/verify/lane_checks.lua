@@ -1,6 +1,6 @@
 -- What is checked of a lane: it leads from its head to its tail, has the length that is stored, and is in HOT when it is
 -- long. Uses verify/violations and verify/checked_values.
-local steps_left -- the number of steps along lanes that this call may take yet
+local steps_left = tonumber(ARGV[3]) -- along lanes, in this call
 
 -- A lane is in HOT when it has HOT_LENGTH events. `length`: 0 for an empty lane.
 local function check_hot(digest, length)

@@ -106,7 +106,7 @@ def test_a_kill_at_any_step_that_makes_something_durable_loses_nothing_and_repea
     """Each run ends at its nth fsync, and nothing is written after it. The last run is not killed."""
     monkeypatch.setattr(sorting, "RUN_BYTES", 3_000)
     monkeypatch.setattr(sorting, "MOST_RUNS", 2)
-    monkeypatch.setattr("console.send.sending.BATCH_EVENTS", 5)
+    monkeypatch.setattr("console.send.sending.batch_size", lambda _: 5)
     monkeypatch.setattr("console.send.sending._SAVED_EVERY_S", 0.0)
     records = [track(number * 37 % 60) if number % 10 else "{" for number in range(60)]
     file = write_lines(tmp_path / "a.jsonl", *records)
@@ -143,7 +143,7 @@ def test_a_kill_at_any_step_that_makes_something_durable_loses_nothing_and_repea
 def test_a_signal_ends_the_command_with_its_checkpoint_and_the_next_run_goes_on(
     send: Send, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("console.send.sending.BATCH_EVENTS", 2)
+    monkeypatch.setattr("console.send.sending.batch_size", lambda _: 2)
     file = write_lines(tmp_path / "a.jsonl", *map(track, range(6)))
 
     def answer(events: Events) -> Reply:
