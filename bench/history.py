@@ -14,6 +14,8 @@ second; their baseline is the same traffic before and after.
     history.twice        events that arrived twice
     history.disordered   events that arrived behind a later one of their person
     history.repeated     events that a killed sender had sent, and the next one sent again; ingest dropped them
+    history.live_p50     latency of live events, and _p99; live.sorting, live.starting (behind a kill) and live.sending
+                         are of those that arrived in that phase
 """
 
 from __future__ import annotations
