@@ -3,7 +3,7 @@
     python -m bench.instructions
 
 Prints JSON lines `{"bench", "value", "unit"}`. The server runs in valgrind (callgrind), which must be installed, some
-fifty times as slowly. Figures of two runs differ by 1 % at most. Instructions say nothing of the memory's speed:
+fifty times as slowly. Figures of two runs differ by some 1 %. Instructions say nothing of the memory's speed:
 `bench.lanes` measures the same calls in time.
 
     instructions.shared.append, .claim_and_settle        an event of a queue with 1,000 people

@@ -112,8 +112,8 @@ def _piece(package: str, name: str) -> str:
 def _closed(text: str, behind: str) -> str:
     """Return a piece as a function that is called at once and returns those of its variables that `behind` names.
 
-    So it captures each variable of the script once. Without it, each function of the piece did so at each call of the
-    script, and an append of one event cost Redis twice as much.
+    So it captures each variable of the script once. Otherwise each function of the piece does so at each call of the
+    script: an append of one event takes Redis 6 % more instructions then.
     """
     words = set(_WORD.findall(behind))
     names = ", ".join(name for found in _LOCALS.findall(text) for name in found.split(", ") if name in words)
