@@ -5,6 +5,7 @@ Keyspace notifications name each key and each command on it, so no key is too sh
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -203,6 +204,7 @@ class Scenario:
         self.pipeline.faults(latency_ms=[4000, 4000])
         self.pipeline.send([{"type": "track", "event": "expires", "userId": "new"}])
         wait_until(lambda: self.pipeline.stats().claims > 0, "a worker has a claim")
+        self.pipeline.workers[0].send_signal(signal.SIGSTOP)  # else a slow command finds the claim settled
         self._command("lanes", "skip", self.client.get(keys.SEQ.of(QUEUE)).decode(), "--yes", "--destination", QUEUE)
         self.pipeline.kill_worker(0)
         self.pipeline.faults()
