@@ -9,9 +9,9 @@ A piece becomes a function that is called at once. Its local variables are its o
 it: these are local variables of the script.
 
 In front of the pieces the loader writes what every script has: the base name of the queue and the string functions. It
-also writes each key of `lanes.keys` that the script or a piece of it names. It replaces the names of numbers by the
-numbers. `delivery` and `workers` load their scripts by the same code. docs/internals/lua.md explains how to write a
-script.
+also writes each key of `lanes.keys` that the script or a piece of it names. All that follows is one function, for the
+same reason as a piece is one. The loader replaces the names of numbers by the numbers. `delivery` and `workers` load
+their scripts by the same code. docs/internals/lua.md explains how to write a script.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def load(package: str, verb: str) -> Script:
     behind = ["".join(code[at + 1 :]) for at in range(len(parts))]
     parts = [(file, _NAME.sub(_literal, _closed(text, rest))) for (file, text), rest in zip(parts, behind, strict=True)]
     flags = "#!lua flags=allow-oom\n" if _ALLOW_OOM.search(body) else ""
-    parts.insert(0, ("prelude", flags + _PRELUDE + "".join(_definitions(names))))
-    text = "".join(text for _, text in parts)
+    parts.insert(0, ("prelude", flags + _PRELUDE + "".join(_definitions(names)) + "return (function()\n"))
+    text = "".join(text for _, text in parts) + "end)()\n"
     sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
     return Script(verb, text, sha, tuple((file, text.count("\n")) for file, text in parts), frozenset(names))
 

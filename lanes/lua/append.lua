@@ -308,12 +308,12 @@ end
 
 tables.decide({ [LANE] = lane_values, [LINKS] = link_values, [READY] = ready })
 
-local wanted
-do
+local wanted = 0
+if call('EXISTS', WAKEUP) == 0 then -- else one was requested a moment ago
   local due_count, open_claims = call('ZCOUNT', READY, '-inf', now_text) + newly_due, call('ZCARD', CLAIMS)
-  wanted = math.min(math.ceil(due_count / ARGV[3]) - open_claims, MOST_WAKEUPS)
+  local needed = math.min(math.ceil(due_count / ARGV[3]) - open_claims, MOST_WAKEUPS)
   -- One that is due soon needs a deliverer that waits for it.
-  wanted = math.max(wanted, #ready > 0 and open_claims == 0 and 1 or 0)
+  wanted = math.max(needed, #ready > 0 and open_claims == 0 and 1 or 0)
 end
 
 ---- Write ----
@@ -364,11 +364,13 @@ end
 
 ---- Wake ----
 
-local wake = wanted > 0 and call('SET', WAKEUP, '1', 'PX', WAKEUP_MS, 'NX')
+if wanted > 0 then
+  call('SET', WAKEUP, '1', 'PX', WAKEUP_MS)
+end
 local flags = string.rep('1', event_count)
 if next(flag_of) then
   flags = string.gsub(flags, '()1', function(index)
     return flag_of[index]
   end)
 end
-return { flags, wake and wanted or 0, seq + count, lost_tails.missing, fan_in and fan_in.crowded() or 0 }
+return { flags, wanted, seq + count, lost_tails.missing, fan_in and fan_in.crowded() or 0 }

@@ -16,7 +16,7 @@ local function message_ids(text, count, length_ms, is_passed)
   local sub, id_bytes, bucket_bytes = sub, BUCKET_BYTES + FINGERPRINT_BYTES, BUCKET_BYTES -- the loops read them often
   local generation, names, buckets = math.floor(now / length_ms), {}, {}
   for back = 0, GENERATIONS do
-    names[back + 1] = SEEN .. generation - back
+    names[back + 1] = SEEN .. format('%d', generation - back)
   end
   for index = 1, count do
     local start = (index - 1) * id_bytes
