@@ -34,6 +34,10 @@ class Proxy(Listener):
         if self._is_disconnected:
             writer.transport.abort()
             return
+        with suppress(asyncio.CancelledError):  # of the end of the loop; asyncio would print a traceback
+            await self._forward(reader, writer)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target_port)
         except OSError:
@@ -41,9 +45,10 @@ class Proxy(Listener):
             return
         both = {writer, far_writer}
         self._writers |= both
-        with suppress(asyncio.CancelledError):
+        try:
             await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
-        self._writers -= both
+        finally:
+            self._writers -= both
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
