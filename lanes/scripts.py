@@ -9,9 +9,9 @@ A piece becomes a function that is called at once. Its local variables are its o
 it: these are local variables of the script.
 
 In front of the pieces the loader writes what every script has: the base name of the queue and the string functions. It
-also writes each key of `lanes.keys` that the script or a piece of it names. All that follows is one function, for the
-same reason as a piece is one. The loader replaces the names of numbers by the numbers. `delivery` and `workers` load
-their scripts by the same code. docs/internals/lua.md explains how to write a script.
+also writes each key of `lanes.keys` that the script or a piece of it names. All that follows is one function, which
+makes a script cheaper: see `_closed`. The loader replaces the names of numbers by the numbers. `delivery` and `workers`
+load their scripts by the same code. docs/internals/lua.md explains how to write a script.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ def findings_in(name: str, text: str, glossary: Glossary) -> Iterator[Finding]:
     starts = [0, *(match.end() for match in re.finditer("\n", text))]
     lines = text.split("\n")
     found = {(bisect_right(starts, at), word) for at, word in _phrases(text, glossary)}
-    if name.endswith((".py", ".lua")) and not glossary.names.isdisjoint(_IDENTIFIER.findall(text)):
+    if name.endswith((".py", ".lua")):
         identifiers = _python_names(text) if name.endswith(".py") else _lua_names(text)
         found |= {(line, f"`{identifier}`") for line, identifier in identifiers if identifier in glossary.names}
     for line, word in sorted(found):

@@ -309,7 +309,7 @@ end
 tables.decide({ [LANE] = lane_values, [LINKS] = link_values, [READY] = ready })
 
 local wanted = 0
-if call('EXISTS', WAKEUP) == 0 then -- else one was requested a moment ago
+if call('EXISTS', WAKEUP) == 0 then -- else one was requested a moment ago, or polls
   local due_count, open_claims = call('ZCOUNT', READY, '-inf', now_text) + newly_due, call('ZCARD', CLAIMS)
   local needed = math.min(math.ceil(due_count / ARGV[3]) - open_claims, MOST_WAKEUPS)
   -- One that is due soon needs a deliverer that waits for it.

@@ -34,7 +34,7 @@ class Proxy(Listener):
         if self._is_disconnected:
             writer.transport.abort()
             return
-        with suppress(asyncio.CancelledError):  # of the end of the loop; asyncio would print a traceback
+        with suppress(asyncio.CancelledError):  # at the end of the loop; asyncio would print a traceback
             await self._forward(reader, writer)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
