@@ -6,7 +6,8 @@ What only one script needs is in a folder there, `VERB/PIECE`. A line `-- allow-
 reached `maxmemory`: it is for scripts without which nothing leaves the queue.
 
 A piece becomes a function that is called at once. Its local variables are its own, except those that are named behind
-it: these are local variables of the script.
+it: these are local variables of the script. Where such a line is indented, in a block of the script, its pieces are put
+there. A call that does not enter the block does not pay for them.
 
 In front of the pieces the loader writes what every script has: the base name of the queue and the string functions. It
 also writes each key of `lanes.keys` that the script or a piece of it names. All that follows is one function, which
@@ -17,12 +18,12 @@ load their scripts by the same code. docs/internals/lua.md explains how to write
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import redis
 from redis.client import Pipeline
@@ -39,6 +40,7 @@ local sub, byte, char, find, format = string.sub, string.byte, string.char, stri
 """
 _ALLOW_OOM = re.compile(r"^-- allow-oom$", re.MULTILINE)
 _USES = re.compile(r"^-- uses ([\w/, ]+)$", re.MULTILINE)
+_USES_IN_BLOCK = re.compile(r"^( +)-- uses ([\w/, ]+)\n", re.MULTILINE)
 _COMMENT, _NAME = re.compile(r"--.*"), re.compile(r"\b[A-Z][A-Z_]+\b")
 _WORD, _LOCALS = re.compile(r"\w+"), re.compile(r"^local (?:function )?(\w+(?:, \w+)*)", re.MULTILINE)
 _LINE = re.compile(r"(?:user_script|\[string \"<python>\"\]):(\d+)")
@@ -65,6 +67,19 @@ class NotReplicated(TimeoutError):
     """What a script wrote is not yet on the disks of the primary and of a replica. It may get there."""
 
 
+class Part(NamedTuple):
+    """Lines of a script's text, and where its file has them."""
+
+    file: str
+    text: str
+    first_line: int = 1
+
+    @property
+    def length(self) -> int:
+        """The number of lines."""
+        return self.text.count("\n")
+
+
 @dataclass(frozen=True, slots=True)
 class Script:
     """A script as it is sent, and the digest by which the server remembers it."""
@@ -72,35 +87,54 @@ class Script:
     verb: str
     text: str
     sha: str
-    parts: tuple[tuple[str, int], ...]  # the files that it was composed of, each with its number of lines
+    parts: tuple[Part, ...]  # in the order of the text
     names: frozenset[str]  # of the keys and numbers of `lanes.keys` in it
 
     def position(self, line: int) -> str:
         """Return FILE:LINE for a line of the text."""
-        for file, length in self.parts:
-            if line <= length:
-                return f"{file}:{line}"
-            line -= length
+        for part in self.parts:
+            if line <= part.length:
+                return f"{part.file}:{part.first_line + line - 1}"
+            line -= part.length
         return f"{self.verb}.lua"
 
 
 @cache
 def load(package: str, verb: str) -> Script:
     """Return the script in the folder `lua` of a package, with the pieces that it uses."""
-    folder = files(package).joinpath("lua")
-    body = folder.joinpath(f"{verb}.lua").read_text(encoding="utf-8")
-    pieces = [piece.strip() for line in _USES.findall(body) for piece in line.split(",")]
-    parts = [(f"lib/{piece}.lua", _piece(package, piece)) for piece in pieces]
-    parts.append((f"{verb}.lua", body))
-    code = [_COMMENT.sub("", text) for _, text in parts]
-    names = dict.fromkeys(_NAME.findall("".join(code)))
-    behind = ["".join(code[at + 1 :]) for at in range(len(parts))]
-    parts = [(file, _NAME.sub(_literal, _closed(text, rest))) for (file, text), rest in zip(parts, behind, strict=True)]
+    body = files(package).joinpath("lua", f"{verb}.lua").read_text(encoding="utf-8")
+    head = [name for line in _USES.findall(body) for name in line.split(", ")]
+    blocks = [*_USES_IN_BLOCK.finditer(body)]
+    in_blocks = "".join(_piece(package, name) for block in blocks for name in block[2].split(", "))
+    always = _names("".join(_piece(package, name) for name in head) + body)
+    parts = _closed_pieces(package, head, in_blocks + body, always)
+    start = 0
+    for block in blocks:
+        parts.append(Part(f"{verb}.lua", body[start : block.end()], body.count("\n", 0, start) + 1))
+        inside = re.split(rf"^ {{0,{len(block[1]) - 1}}}\S", body[block.end() :], maxsplit=1, flags=re.MULTILINE)[0]
+        parts += _closed_pieces(package, block[2].split(", "), inside, always)
+        start = block.end()
+    parts.append(Part(f"{verb}.lua", body[start:], body.count("\n", 0, start) + 1))
+    parts = [part._replace(text=_NAME.sub(_literal, part.text)) for part in parts]
     flags = "#!lua flags=allow-oom\n" if _ALLOW_OOM.search(body) else ""
-    parts.insert(0, ("prelude", flags + _PRELUDE + "".join(_definitions(names)) + "return (function()\n"))
-    text = "".join(text for _, text in parts) + "end)()\n"
+    parts.insert(0, Part("prelude", flags + _PRELUDE + "".join(_definitions(always)) + "return (function()\n"))
+    text = "".join(part.text for part in parts) + "end)()\n"
     sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
-    return Script(verb, text, sha, tuple((file, text.count("\n")) for file, text in parts), frozenset(names))
+    return Script(verb, text, sha, tuple(parts), frozenset([*always, *_names(in_blocks)]))
+
+
+def _closed_pieces(package: str, names: Sequence[str], behind: str, defined: Collection[str]) -> list[Part]:
+    """Return these pieces, one behind the other and before the text `behind`, with the keys that are not defined yet."""
+    texts, parts = [_piece(package, name) for name in names], list[Part]()
+    for at, (name, text) in enumerate(zip(names, texts, strict=True)):
+        own_keys = "".join(_definitions(key for key in _names(text) if key not in defined)).replace("\n", " ")
+        parts.append(Part(f"lib/{name}.lua", _closed(own_keys + text, "".join(texts[at + 1 :]) + behind)))
+    return parts
+
+
+def _names(text: str) -> dict[str, None]:
+    """Return the names in capitals, in the order of their first use."""
+    return dict.fromkeys(_NAME.findall(_COMMENT.sub("", text)))
 
 
 def _piece(package: str, name: str) -> str:
@@ -115,7 +149,7 @@ def _closed(text: str, behind: str) -> str:
     So it captures each variable of the script once. Otherwise each function of the piece does so at each call of the
     script: an append of one event takes Redis 6 % more instructions then.
     """
-    words = set(_WORD.findall(behind))
+    words = set(_WORD.findall(_COMMENT.sub("", behind)))
     names = ", ".join(name for found in _LOCALS.findall(text) for name in found.split(", ") if name in words)
     return f"local {names} = (function() {text}return {names} end)()\n" if names else text
 

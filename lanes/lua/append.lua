@@ -25,8 +25,8 @@
 --          lanes that have no record: their lanes begin anew; crowded: how many keys have more keys joined to them than
 --          they may, and had not before
 -- Clock    Redis' own.
--- uses clock, layout, bulk, generations, cooldown, message_ids, joins, rank, newest, offered, staged, kept_ranks, insert
--- uses dead_letters, fates, append/memos, append/lost_tails, append/late, append/tables
+-- uses clock, layout, bulk, generations, message_ids, rank, newest, offered, kept_ranks, fates, append/memos
+-- uses append/lost_tails, append/tables
 local event_count = tonumber(ARGV[7])
 local EVENTS = 11 -- position of the last argument before the events
 
@@ -74,6 +74,7 @@ end
 local join_names = generations(JOIN, ARGV[5])
 local event_of, new_joins, fan_in = {}, {}, nil -- event_of: by index, those that have joined keys as well
 if next(join_of) or call('EXISTS', unpack(join_names)) > 0 then
+  -- uses joins
   fan_in = new_fan_in(generations(JOINED, ARGV[5]), tonumber(ARGV[6]))
   event_of, new_joins = join_events(fresh, join_of, EVENTS, join_names, fan_in)
 end
@@ -113,11 +114,12 @@ local rank_names, ranks = has_ranks and not is_behind and rank_keys(now - RANK_G
 local lanes, first_of, lengths -- as they were read or are from now on; of those with several events: the first one, as it
 -- is stored, and how many
 local events, link_values, cooldowns, ready, newly_due -- what is written, and how many of `ready` are due now
+local delayed -- events with a cooldown, and heads that may wait for the cooldowns of others
 local late -- the first event that goes before others, and all behind it in this call
 local is_sound = false
 while not is_sound do -- once more when a lane ends in an event without a record
   lanes, first_of, lengths = lost_tails.read_lanes(digests), {}, {}
-  events, ready, newly_due, cooldowns, link_values = {}, {}, 0, {}, {}
+  events, ready, newly_due, cooldowns, link_values, delayed = {}, {}, 0, {}, {}, {}
   ranks = no_ranks(rank_names)
   late = {}
   local late_tails, is_late, tail_ranks = {}, false, nil -- tail_ranks: by lane; nil where no rank is to be compared
@@ -210,18 +212,33 @@ while not is_sound do -- once more when a lane ends in an event without a record
         link_count = link_count + 2
         link_values[link_count - 1] = name
         link_values[link_count] = as_byte[waits] .. until_text
-      else
-        if cooldown > 0 or cooling then
-          due = math.max(due, due_as_head(keys_of(event), cooldown, cooling, ARGV[4], run_of[index]))
-        end
+      end
+      if cooldown > 0 or cooling and waits == 0 then
+        local delayed_event = { name = name, record = now_text .. event, is_head = waits == 0, due = due }
+        delayed_event.cooldown, delayed_event.run = cooldown, run_of[index]
+        delayed[#delayed + 1] = delayed_event
+      elseif waits == 0 then
         newly_due = newly_due + (due == now and 1 or 0)
         ready_count = ready_count + 2
         ready[ready_count - 1] = due == now and now_text or due
         ready[ready_count] = name
       end
-      if cooldown > 0 then
-        cooldowns[#cooldowns + 1] = name
-        cooldowns[#cooldowns + 1] = cooldown_text(cooldown, run_of[index])
+    end
+  end
+
+  if #delayed > 0 then
+    -- uses cooldown
+    for _, event in ipairs(delayed) do
+      if event.cooldown > 0 then
+        cooldowns[#cooldowns + 1] = event.name
+        cooldowns[#cooldowns + 1] = cooldown_text(event.cooldown, event.run)
+      end
+      if event.is_head then
+        local due = due_as_head(digests_of(event.record), event.cooldown, cooling, ARGV[4], event.run)
+        due = math.max(event.due, due)
+        newly_due = newly_due + (due == now and 1 or 0)
+        ready[#ready + 1] = due
+        ready[#ready + 1] = event.name
       end
     end
   end
@@ -269,13 +286,15 @@ end
 
 -- What was decided so far is staged, since they go before events of this call too.
 local not_ready, reordered = {}, {}
+local write_staged = nil
 if #late > 0 then
+  -- uses cooldown, staged, insert, append/late
   stage(LANE, lane_values)
   stage(LINKS, link_values)
   stage(EVENT, events)
   stage(COOLDOWN, cooldowns)
   stage_ranks(ranks)
-  lost_tails.stage()
+  stage_empty(lost_tails.begun_anew)
   for at, i in ipairs(late) do
     local index = fresh[i]
     local event, name = event_of[index] or ARGV[EVENTS + index], format('%d', seq + i)
@@ -286,6 +305,7 @@ if #late > 0 then
   for _, index in ipairs(reordered) do
     flag_of[index] = '2'
   end
+  write_staged = flush
 end
 
 ---- Decide: the fates, and how many deliverers to request ----
@@ -319,8 +339,8 @@ end
 ---- Write ----
 
 write_all('ZREM', READY, not_ready)
-if #late > 0 then
-  flush()
+if write_staged then
+  write_staged()
 else
   write_all('HSET', EVENT, events)
 end
@@ -359,6 +379,7 @@ if fan_in then
   fan_in.write(2 * ARGV[5])
 end
 if #replaced > 0 then
+  -- uses dead_letters
   dead_letters.remove(replaced, replaced_records)
 end
 

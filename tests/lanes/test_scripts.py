@@ -52,6 +52,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (folder / "lua" / "lib" / "rank.lua").write_text("local rank = 'own'\n")
     (folder / "lua" / "inside.lua").write_text("-- uses clock, rank, own\n\nfail()\n")
     (folder / "lua" / "behind.lua").write_text("-- uses own, clock\n\ncall('NO', 1)\n")
+    (folder / "lua" / "lib" / "late.lua").write_text("-- Reads.\nlocal function read()\n  call('GET', READY, 1)\nend\n")
+    in_a_block = "if ARGV[1] == 'piece' then\n  -- uses late\n  read()\nelseif ARGV[1] then\n  call('NO')\nend\n"
+    (folder / "lua" / "block.lua").write_text(f"-- Has a block.\n{in_a_block}return 1\n")
     monkeypatch.syspath_prepend(tmp_path)
     return folder.name
 
@@ -60,7 +63,7 @@ def test_a_piece_is_that_of_the_package_else_that_of_the_lanes(package: str) -> 
     script = scripts.load(package, "inside")
 
     pieces = ["lib/clock.lua", "lib/rank.lua", "lib/own.lua"]
-    assert [file for file, _ in script.parts] == ["prelude", *pieces, "inside.lua"]
+    assert [part.file for part in script.parts] == ["prelude", *pieces, "inside.lua"]
     assert "local now = " in script.text
     assert "local rank = 'own'\n" in script.text
     assert "rank_keys" not in script.text
@@ -74,6 +77,25 @@ def test_an_error_has_its_line_in_the_file_of_the_package(
 
     with pytest.raises(lanes.ScriptError, match=rf"^{verb} on queue {QUEUE}: {position}: "):
         scripts.run_script(redis_client, script, queue_of(redis_client).base, [])
+
+
+def test_the_pieces_of_a_block_and_their_keys_are_defined_there(redis_client: redis.Redis, package: str) -> None:
+    script = scripts.load(package, "block")
+
+    assert [part.file for part in script.parts] == ["prelude", "block.lua", "lib/late.lua", "block.lua"]
+    assert "READY" not in script.parts[0].text
+    assert "local READY = " in script.parts[2].text
+    assert scripts.run_script(redis_client, script, queue_of(redis_client).base, []) == 1
+
+
+@pytest.mark.parametrize(("argument", "position"), [("piece", "lib/late.lua:3"), ("other", "block.lua:6")])
+def test_an_error_has_its_line_in_a_script_with_a_block(
+    redis_client: redis.Redis, package: str, argument: str, position: str
+) -> None:
+    script = scripts.load(package, "block")
+
+    with pytest.raises(lanes.ScriptError, match=rf": {position}: "):
+        scripts.run_script(redis_client, script, queue_of(redis_client).base, [argument])
 
 
 def test_a_piece_has_one_name_in_all_packages() -> None:
@@ -91,7 +113,7 @@ def test_a_piece_comes_after_those_that_its_head_names(piece: str) -> None:
 
     before: set[str] = set()
     for verb in VERBS:
-        files = [name for name, _ in scripts.load(verb.parts[-3], verb.stem).parts]
+        files = [part.file for part in scripts.load(verb.parts[-3], verb.stem).parts]
         if f"lib/{piece}.lua" in files:
             before = set(files[: files.index(f"lib/{piece}.lua")])
             assert needed <= before, verb
@@ -118,8 +140,8 @@ def test_no_variable_that_a_piece_returns_changes(file: Path) -> None:
     """What is behind the piece has a copy."""
     script, returned = scripts.load(file.parts[-3], file.stem), set[str]()
     lines = iter(script.text.splitlines())
-    for name, length in script.parts:
-        part = [next(lines) for _ in range(length)]
+    for name, text, *_ in script.parts:
+        part = [next(lines) for _ in text.splitlines()]
         closed = re.match(r"local ([\w, ]+) = \(function\(\) ", part[0])
         own = set(re.findall(r"\w+", " ".join(re.findall(r"local (?:function )?([\w, ]+)", "\n".join(part[1:])))))
         given = set(closed[1].split(", ")) if closed else set()

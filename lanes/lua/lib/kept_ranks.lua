@@ -1,5 +1,4 @@
--- The ranks of the events that wait: as they are stored, and as an append leaves them. Uses clock, bulk, rank, layout
--- and staged.
+-- The ranks of the events that wait: as they are stored, and as an append leaves them. Uses clock, bulk and rank.
 
 -- Greater than what follows the time in any rank.
 local LATEST = string.rep('9', RANK_DIGITS - TIME_DIGITS)
@@ -87,16 +86,6 @@ local function keep_rank(ranks, name, stored, until_ms, cooldown)
     values.count = count + 2
   else
     ranks.stored[name] = stored
-  end
-end
-
--- Stage the ranks of new events, for those that go before them.
-local function stage_ranks(ranks)
-  for key, values in pairs(ranks.values) do
-    stage(key, values)
-    for at = 1, #values, 2 do
-      ranks.stored[values[at]], ranks.key_of[values[at]] = values[at + 1], key
-    end
   end
 end
 

@@ -1,5 +1,24 @@
 -- The events of an append that go before events which were appended before, or before others of this call. Uses clock,
--- cooldown, joins, rank, staged and insert.
+-- layout, rank, kept_ranks, cooldown, staged and insert.
+
+-- Stage the ranks of new events, for those that go before them.
+local function stage_ranks(ranks)
+  for key, values in pairs(ranks.values) do
+    stage(key, values)
+    for at = 1, #values, 2 do
+      ranks.stored[values[at]], ranks.key_of[values[at]] = values[at + 1], key
+    end
+  end
+end
+
+-- Stage that the lanes of these digests are empty, unless an event of this call is in them.
+local function stage_empty(digests)
+  for _, digest in ipairs(digests) do
+    if not staged[LANE][digest] then
+      put(LANE, digest, false)
+    end
+  end
+end
 
 -- Return a late event as `insert` takes it, with `index`: that among the events of the call; `cooldown`: its own, ms, and
 -- `run`. `event`: its record without the time; `rank`, `wait`: see `at` in offered.lua.
@@ -10,7 +29,7 @@ local function new_late(index, name, event, rank, wait, cooldown, run)
     run = run,
     name = name,
     record = now_text .. event,
-    digests = keys_of(event),
+    digests = digests_of(now_text .. event),
     client = sub(rank, MARK + 1),
     rank = sub(rank, 1, RANK_DIGITS),
     mark = cooldown > 0 and wait.is_ranked and 'c' or '-',

@@ -1,7 +1,7 @@
 -- Lanes whose last event has no record: nothing would ever free what is appended behind it, so these lanes begin anew. Uses
--- bulk and staged.
-local lost_tails = { missing = {} } -- missing: the events without a record that were found
-local missing, is_missing, begun_anew = lost_tails.missing, {}, {} -- by event; the digests of the lanes
+-- bulk.
+local lost_tails = { missing = {}, begun_anew = {} } -- the events without a record that were found; the digests of the lanes
+local missing, is_missing, begun_anew = lost_tails.missing, {}, lost_tails.begun_anew -- is_missing: by event
 
 -- The name of the last event of a lane.
 function lost_tails.tail_of(lane)
@@ -41,7 +41,7 @@ end
 
 -- Whether all of these last events have a record. Those that have none are `missing` from now on; see `without_record`.
 function lost_tails.are_sound(tails, links_of, last)
-  local found = without_record(tails, links_of, last)
+  local found = #tails > 0 and without_record(tails, links_of, last) or {}
   for i = 1, #found do
     missing[#missing + 1] = not is_missing[found[i]] and found[i] or nil
     is_missing[found[i]] = true
@@ -56,15 +56,6 @@ function lost_tails.count_new()
     count = count - is_known
   end
   return count
-end
-
--- Stage that the lanes are empty, unless an event of this call is in them.
-function lost_tails.stage()
-  for _, digest in ipairs(begun_anew) do
-    if not staged[LANE][digest] then
-      put(LANE, digest, false)
-    end
-  end
 end
 
 -- `new_count`: see `count_new`.
