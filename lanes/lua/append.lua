@@ -103,7 +103,7 @@ do
     end
   end
 end
-local seq = tonumber(call('GET', SEQ) or 0)
+local seq = tonumber(last_sequence or 0)
 local cooling = generations(COOLING_UNTIL, ARGV[4])
 cooling = call('EXISTS', unpack(cooling)) > 0 and cooling or nil
 
@@ -316,8 +316,13 @@ do
   if ARGV[10] == '' then
     fates.count(time[1], names[1], count)
   else
+    local number_of = {}
     for i = 1, count do
-      fates.count(time[1], fates.name_at(names, ARGV[10], fresh[i]), 1)
+      local name = fates.name_at(names, ARGV[10], fresh[i])
+      number_of[name] = (number_of[name] or 0) + 1
+    end
+    for name, number in pairs(number_of) do
+      fates.count(time[1], name, number)
     end
   end
   fates.open(time[1], count, count * (seq + (count + 1) / 2))
@@ -326,7 +331,7 @@ do
   end
 end
 
-tables.decide({ [LANE] = lane_values, [LINKS] = link_values, [READY] = ready })
+decide_tables({ [LANE] = lane_values, [LINKS] = link_values, [READY] = ready })
 
 local wanted = 0
 if call('EXISTS', WAKEUP) == 0 then -- else one was requested a moment ago, or polls
@@ -345,18 +350,17 @@ else
   write_all('HSET', EVENT, events)
 end
 lost_tails.write(new_missing)
-call('INCRBY', SEQ, count)
-keep_newest()
+call('MSET', SEQ, format('%d', seq + count), NEWEST, newest_now)
 if #late == 0 then
-  tables.write('HSET', 'HDEL', LANE, lane_values)
-  tables.write('HSET', 'HDEL', LINKS, link_values)
+  write_table('HSET', 'HDEL', LANE, lane_values)
+  write_table('HSET', 'HDEL', LINKS, link_values)
   write_all('HSET', COOLDOWN, cooldowns)
 end
 for key, values in pairs(ranks.values) do
   write_all('HSET', key, #late == 0 and values or {})
   call('PEXPIREAT', key, values.expires_at_ms)
 end
-tables.write('ZADD', 'ZREM', READY, ready)
+write_table('ZADD', 'ZREM', READY, ready)
 write_all('ZADD', HOT, hot_values)
 if call('HINCRBY', AGE, time[1], count) == count then
   call('ZADD', AGES, time[1], time[1])

@@ -307,7 +307,7 @@ for _, name in ipairs(#mates > 0 and rank_keys(now - RANK_GENERATION_MS) or {}) 
   write_all('HDEL', name, mates)
 end
 call('SADD', CLAIM .. claim_id, unpack(claimed))
-keep_newest()
+call('SET', NEWEST, newest_now)
 call('ZADD', CLAIMS, now + ARGV[2], claim_id)
 
 ---- Wake ----

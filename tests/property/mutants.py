@@ -32,7 +32,7 @@ _RANK: Final = [
 
 _NEWEST: Final = [
     Mutant("lib/newest.lua", "newest and newest > now_text", "false"),
-    Mutant("lib/newest.lua", "if not is_behind then", "if is_behind then"),
+    Mutant("lib/newest.lua", "is_behind and newest or now_text", "now_text"),
 ]
 
 _OFFERED: Final = [

@@ -1,9 +1,10 @@
 -- Count what became of events: by the hour of their acceptance and in total, see lanes/fates.py. A count has a name, a JSON
 -- array that begins with its fate. Beside the counts, each hour has the number of its open events, which wait or are dead
 -- letters, and the sum of their sequences: one that is lost is told by it. Changes are collected, then written. Uses bulk.
-local fates = { unknown = '["unknown","",""]', erased = '["forgotten","",""]' }
-local kept_s, most_names = 30 * 86400, 1000 -- of an hour without open events; of a hash
-local by_key, by_hour = {}, {} -- counts by name, with the size of the hash; open events, and the sum of their sequences
+-- The total has every name that an hour has, so it alone bounds how many names there are.
+local kept_s, most_names = 30 * 86400, 1000 -- of an hour without open events; of all counts
+local by_key, by_hour = {}, {} -- counts by name; open events, and the sum of their sequences
+local total_size, counted_as = nil, {} -- by name, that under which it is counted
 
 local function hour_of(second)
   return format('%d', math.floor((tonumber(second) or 0) / 3600))
@@ -14,48 +15,52 @@ local function with_another_reason(name)
   return (string.gsub(cjson.encode({ parts[1], parts[2], 'other' }), '\\/', '/'))
 end
 
-local function add(key, name, number)
-  local hash = by_key[key] or { size = call('HLEN', key), counts = {}, counted_as = {} }
-  by_key[key] = hash
-  if not hash.counted_as[name] then
-    local is_new = hash.size >= most_names and call('HEXISTS', key, name) == 0
-    hash.counted_as[name] = is_new and with_another_reason(name) or name
-    hash.size = hash.size + 1
+local function bounded(name)
+  if not counted_as[name] then
+    total_size = total_size or call('HLEN', FATES .. 'total')
+    local is_new = total_size >= most_names and call('HEXISTS', FATES .. 'total', name) == 0
+    counted_as[name] = is_new and with_another_reason(name) or name
+    total_size = total_size + 1
   end
-  name = hash.counted_as[name]
-  hash.counts[name] = (hash.counts[name] or 0) + number
+  return counted_as[name]
+end
+
+local function add(key, name, number)
+  local counts = by_key[key] or {}
+  counts[name], by_key[key] = (counts[name] or 0) + number, counts
 end
 
 -- `second`: of acceptance, as a text or a number.
-function fates.count(second, name, number)
+local function count_fate(second, name, number)
+  name = bounded(name)
   add(FATES .. hour_of(second), name, number)
   add(FATES .. 'total', name, number)
 end
 
 -- `number` of events that are open from now on, less than 0: that are no longer; `sum`: of their sequences.
-function fates.open(second, number, sum)
+local function count_open(second, number, sum)
   local hour = hour_of(second)
   local changed = by_hour[hour] or { open = 0, sum = 0 }
   changed.open, changed.sum, by_hour[hour] = changed.open + number, changed.sum + sum, changed
 end
 
 -- Dead letters leave with this fate; '': they wait again. `records`: false where there is no dead letter.
-function fates.count_dead_letters(names, records, fate)
+local function count_dead_letters(names, records, fate)
   local buried_as = read_all('HMGET', BURIED_AS, names)
   for i = 1, #names do
     if records[i] then
       local second, name = sub(records[i], 1, 10), buried_as[i] or '["dead","",""]'
-      fates.count(second, name, -1)
+      count_fate(second, name, -1)
       if fate ~= '' then
-        fates.count(second, '["' .. fate .. '"' .. sub(name, 8), 1)
-        fates.open(second, -1, -names[i])
+        count_fate(second, '["' .. fate .. '"' .. sub(name, 8), 1)
+        count_open(second, -1, -names[i])
       end
     end
   end
 end
 
 -- The names of a text, one a line.
-function fates.names(text)
+local function names_of(text)
   local names = {}
   for name in string.gmatch(text, '[^\n]+') do
     names[#names + 1] = name
@@ -64,7 +69,7 @@ function fates.names(text)
 end
 
 -- Which of the names an event has, by its position among all that were given; `groups`: '' or two bytes for each.
-function fates.name_at(names, groups, position)
+local function name_at(names, groups, position)
   if groups == '' then
     return names[1]
   end
@@ -81,9 +86,9 @@ local function write_counts(key, counts)
 end
 
 -- An hour is kept while it has open events.
-function fates.write()
-  for key, hash in pairs(by_key) do
-    write_counts(key, hash.counts)
+local function write_fates()
+  for key, counts in pairs(by_key) do
+    write_counts(key, counts)
   end
   for hour, changed in pairs(by_hour) do
     local open = call('HINCRBY', OPEN, hour, changed.open)
@@ -96,3 +101,15 @@ function fates.write()
     end
   end
 end
+
+-- A table that is made at once costs less than one that gets its fields one after the other.
+local fates = {
+  unknown = '["unknown","",""]',
+  erased = '["forgotten","",""]',
+  count = count_fate,
+  open = count_open,
+  count_dead_letters = count_dead_letters,
+  names = names_of,
+  name_at = name_at,
+  write = write_fates,
+}

@@ -1,18 +1,17 @@
 -- Lanes whose last event has no record: nothing would ever free what is appended behind it, so these lanes begin anew. Uses
 -- bulk.
-local lost_tails = { missing = {}, begun_anew = {} } -- the events without a record that were found; the digests of the lanes
-local missing, is_missing, begun_anew = lost_tails.missing, {}, lost_tails.begun_anew -- is_missing: by event
+local missing, is_missing, begun_anew = {}, {}, {} -- the events that were found, also by name; the digests of the lanes
 
 -- The name of the last event of a lane.
-function lost_tails.tail_of(lane)
+local function tail_of(lane)
   return sub(lane, 3, 2 + byte(lane, 2))
 end
 
 -- Read the lanes of these digests: false for those that are empty, or begin anew.
-function lost_tails.read_lanes(digests)
+local function read_lanes(digests)
   local lanes = read_all('HMGET', LANE, digests)
   for lane = 1, #missing > 0 and #digests or 0 do
-    if lanes[lane] and is_missing[lost_tails.tail_of(lanes[lane])] then
+    if lanes[lane] and is_missing[tail_of(lanes[lane])] then
       lanes[lane] = false
       begun_anew[#begun_anew + 1] = digests[lane]
     end
@@ -40,7 +39,7 @@ local function without_record(tails, links_of, last)
 end
 
 -- Whether all of these last events have a record. Those that have none are `missing` from now on; see `without_record`.
-function lost_tails.are_sound(tails, links_of, last)
+local function are_sound(tails, links_of, last)
   local found = #tails > 0 and without_record(tails, links_of, last) or {}
   for i = 1, #found do
     missing[#missing + 1] = not is_missing[found[i]] and found[i] or nil
@@ -50,7 +49,7 @@ function lost_tails.are_sound(tails, links_of, last)
 end
 
 -- Return how many of the missing events were not known to be before.
-function lost_tails.count_new()
+local function count_new()
   local count = #missing
   for _, is_known in ipairs(read_all('SMISMEMBER', MISSING, missing)) do
     count = count - is_known
@@ -59,7 +58,7 @@ function lost_tails.count_new()
 end
 
 -- `new_count`: see `count_new`.
-function lost_tails.write(new_count)
+local function write_missing(new_count)
   if #missing > 0 then
     write_all('ZREM', HOT, begun_anew)
     write_all('SADD', MISSING, missing)
@@ -67,3 +66,13 @@ function lost_tails.write(new_count)
     call('HINCRBY', TOTAL, 'missing', new_count)
   end
 end
+
+local lost_tails = {
+  missing = missing,
+  begun_anew = begun_anew,
+  tail_of = tail_of,
+  read_lanes = read_lanes,
+  are_sound = are_sound,
+  count_new = count_new,
+  write = write_missing,
+}
