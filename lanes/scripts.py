@@ -104,17 +104,9 @@ def load(package: str, verb: str) -> Script:
     """Return the script in the folder `lua` of a package, with the pieces that it uses."""
     body = files(package).joinpath("lua", f"{verb}.lua").read_text(encoding="utf-8")
     head = [name for line in _USES.findall(body) for name in line.split(", ")]
-    blocks = [*_USES_IN_BLOCK.finditer(body)]
-    in_blocks = "".join(_piece(package, name) for block in blocks for name in block[2].split(", "))
+    in_blocks = _in_blocks(package, body)
     always = _names("".join(_piece(package, name) for name in head) + body)
-    parts = _closed_pieces(package, head, in_blocks + body, always)
-    start = 0
-    for block in blocks:
-        parts.append(Part(f"{verb}.lua", body[start : block.end()], body.count("\n", 0, start) + 1))
-        inside = re.split(rf"^ {{0,{len(block[1]) - 1}}}\S", body[block.end() :], maxsplit=1, flags=re.MULTILINE)[0]
-        parts += _closed_pieces(package, block[2].split(", "), inside, always)
-        start = block.end()
-    parts.append(Part(f"{verb}.lua", body[start:], body.count("\n", 0, start) + 1))
+    parts = [*_closed_pieces(package, head, in_blocks + body, always), *_body(package, verb, body, always)]
     parts = [part._replace(text=_NAME.sub(_literal, part.text)) for part in parts]
     flags = "#!lua flags=allow-oom\n" if _ALLOW_OOM.search(body) else ""
     parts.insert(0, Part("prelude", flags + _PRELUDE + "".join(_definitions(always)) + "return (function()\n"))
@@ -123,8 +115,24 @@ def load(package: str, verb: str) -> Script:
     return Script(verb, text, sha, tuple(parts), frozenset([*always, *_names(in_blocks)]))
 
 
+def _body(package: str, verb: str, body: str, defined: Collection[str]) -> Iterator[Part]:
+    """Yield the script itself, with the pieces that its blocks use where these begin."""
+    start = 0
+    for block in _USES_IN_BLOCK.finditer(body):
+        yield Part(f"{verb}.lua", body[start : block.end()], body.count("\n", 0, start) + 1)
+        start = block.end()
+        inside = re.split(rf"^ {{0,{len(block[1]) - 1}}}\S", body[start:], maxsplit=1, flags=re.MULTILINE)[0]
+        yield from _closed_pieces(package, block[2].split(", "), _in_blocks(package, inside) + inside, defined)
+    yield Part(f"{verb}.lua", body[start:], body.count("\n", 0, start) + 1)
+
+
+def _in_blocks(package: str, text: str) -> str:
+    """Return the pieces that blocks of a text use."""
+    return "".join(_piece(package, name) for block in _USES_IN_BLOCK.finditer(text) for name in block[2].split(", "))
+
+
 def _closed_pieces(package: str, names: Sequence[str], behind: str, defined: Collection[str]) -> list[Part]:
-    """Return these pieces, one behind the other and before the text `behind`, with the keys that are not defined yet."""
+    """Return these pieces, each with the keys that are not defined yet. `behind`: the text that they are put before."""
     texts, parts = [_piece(package, name) for name in names], list[Part]()
     for at, (name, text) in enumerate(zip(names, texts, strict=True)):
         own_keys = "".join(_definitions(key for key in _names(text) if key not in defined)).replace("\n", " ")

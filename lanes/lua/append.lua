@@ -214,31 +214,19 @@ while not is_sound do -- once more when a lane ends in an event without a record
         link_values[link_count] = as_byte[waits] .. until_text
       end
       if cooldown > 0 or cooling and waits == 0 then
-        local delayed_event = { name = name, record = now_text .. event, is_head = waits == 0, due = due }
-        delayed_event.cooldown, delayed_event.run = cooldown, run_of[index]
-        delayed[#delayed + 1] = delayed_event
+        delayed[#delayed + 1] = {
+          name = name,
+          record = now_text .. event,
+          cooldown = cooldown,
+          run = run_of[index],
+          is_head = waits == 0,
+          due = due,
+        }
       elseif waits == 0 then
         newly_due = newly_due + (due == now and 1 or 0)
         ready_count = ready_count + 2
         ready[ready_count - 1] = due == now and now_text or due
         ready[ready_count] = name
-      end
-    end
-  end
-
-  if #delayed > 0 then
-    -- uses cooldown
-    for _, event in ipairs(delayed) do
-      if event.cooldown > 0 then
-        cooldowns[#cooldowns + 1] = event.name
-        cooldowns[#cooldowns + 1] = cooldown_text(event.cooldown, event.run)
-      end
-      if event.is_head then
-        local due = due_as_head(digests_of(event.record), event.cooldown, cooling, ARGV[4], event.run)
-        due = math.max(event.due, due)
-        newly_due = newly_due + (due == now and 1 or 0)
-        ready[#ready + 1] = due
-        ready[#ready + 1] = event.name
       end
     end
   end
@@ -282,30 +270,44 @@ for lane = 1, lane_count do
   end
 end
 
----- Decide: the events that go before others ----
+---- Decide: the events that cooldowns delay, then those that go before others ----
 
--- What was decided so far is staged, since they go before events of this call too.
-local not_ready, reordered = {}, {}
-local write_staged = nil
-if #late > 0 then
-  -- uses cooldown, staged, insert, append/late
-  stage(LANE, lane_values)
-  stage(LINKS, link_values)
-  stage(EVENT, events)
-  stage(COOLDOWN, cooldowns)
-  stage_ranks(ranks)
-  stage_empty(lost_tails.begun_anew)
-  for at, i in ipairs(late) do
-    local index = fresh[i]
-    local event, name = event_of[index] or ARGV[EVENTS + index], format('%d', seq + i)
-    local rank, wait = offered.at(index)
-    late[at] = new_late(index, name, event, rank, wait, cooldown_of[index] or 0, run_of[index])
+local not_ready, reordered, write_staged = {}, {}, nil
+if #delayed + #late > 0 then
+  -- uses cooling, cooldown
+  for _, event in ipairs(delayed) do
+    if event.cooldown > 0 then
+      cooldowns[#cooldowns + 1] = event.name
+      cooldowns[#cooldowns + 1] = cooldown_text(event.cooldown, event.run)
+    end
+    if event.is_head then
+      local due = due_as_head(digests_of(event.record), event.cooldown, cooling, ARGV[4], event.run)
+      due = math.max(event.due, due)
+      newly_due = newly_due + (due == now and 1 or 0)
+      ready[#ready + 1] = due
+      ready[#ready + 1] = event.name
+    end
   end
-  ready, not_ready, reordered = insert_late(late, ranks, ready, hot_values, cooling, ARGV[4])
-  for _, index in ipairs(reordered) do
-    flag_of[index] = '2'
+  if #late > 0 then -- what was decided so far is staged, since they go before events of this call too
+    -- uses staged, insert, append/late
+    stage(LANE, lane_values)
+    stage(LINKS, link_values)
+    stage(EVENT, events)
+    stage(COOLDOWN, cooldowns)
+    stage_ranks(ranks)
+    stage_empty(lost_tails.begun_anew)
+    for at, i in ipairs(late) do
+      local index = fresh[i]
+      local event, name = event_of[index] or ARGV[EVENTS + index], format('%d', seq + i)
+      local rank, wait = offered.at(index)
+      late[at] = new_late(index, name, event, rank, wait, cooldown_of[index] or 0, run_of[index])
+    end
+    ready, not_ready, reordered = insert_late(late, ranks, ready, hot_values, cooling, ARGV[4])
+    for _, index in ipairs(reordered) do
+      flag_of[index] = '2'
+    end
+    write_staged = flush
   end
-  write_staged = flush
 end
 
 ---- Decide: the fates, and how many deliverers to request ----

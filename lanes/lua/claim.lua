@@ -27,7 +27,7 @@
 -- events that are claimed alone only one is in a claim at a time.
 -- Clock    Redis' own.
 -- allow-oom
--- uses clock, newest, bulk, layout, generations, cooldown, rank, staged, set_aside
+-- uses clock, newest, bulk, layout, generations, cooling
 local claim_id, cooldown_ms = ARGV[1], ARGV[8]
 local most_events, most_bytes, greatest_depth = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local MAY_SHARE = { [0] = most_events, 50, 5 } -- by the number of expired claims
@@ -205,57 +205,11 @@ local function next_depth(names)
   return at_once
 end
 
-local function run_due(record, own, run)
-  local accepted_ms = tonumber(sub(record, 1, TIME_DIGITS))
-  return due_as_head(digests_of(record), own, cooling, cooldown_ms, run, accepted_ms)
+local mates = {}
+if some_cooldown and ready_taken > 0 then
+  -- uses cooldown, claim/runs
+  mates = take_runs(frontier)
 end
-
--- The successors of these events that are of the same run, wait for nothing else, and have waited for their own keys.
-local waits_for_run = {} -- by successor: in how many lanes it waits for events that are not of its run and in this claim
-local function run_mates(names, run_of)
-  local candidates, free = {}, {}
-  read_links_of(names)
-  for _, name in ipairs(names) do
-    local _, behind = read_links(links_of[name])
-    for _, successor in pairs(behind) do
-      local own, run = read_cooldown(call('HGET', COOLDOWN, successor))
-      if run and run == run_of[name] then
-        local waits, _, until_text = read_links(call('HGET', LINKS, successor))
-        waits_for_run[successor] = (waits_for_run[successor] or waits) - 1
-        if waits_for_run[successor] == 0 and until_text <= now_text then
-          run_of[successor], candidates[#candidates + 1] = run, { name = successor, own = own, run = run }
-        end
-      end
-    end
-  end
-  for _, candidate in ipairs(candidates) do
-    local record = call('HGET', EVENT, candidate.name)
-    local due = record and run_due(record, candidate.own, candidate.run)
-    if due and due <= now then
-      free[#free + 1] = candidate.name
-    end
-  end
-  return free
-end
-
--- Take the runs of events that were ready. Return those behind them.
-local function take_runs(names)
-  local found, with_run, run_of, all = call('HMGET', COOLDOWN, unpack(names)), {}, {}, {}
-  for i, name in ipairs(names) do
-    local _, run = read_cooldown(found[i])
-    run_of[name], with_run[#with_run + 1] = run, run and name or nil
-  end
-  while #with_run > 0 and taken_count < allowed do
-    local mates = run_mates(with_run, run_of)
-    with_run = #mates > 0 and take(mates) or {}
-    for _, name in ipairs(with_run) do
-      all[#all + 1] = name
-    end
-  end
-  return all
-end
-
-local mates = some_cooldown and ready_taken > 0 and take_runs(frontier) or {}
 local at_depth = { taken_count }
 if greatest_depth > 0 and taken_count < allowed then
   read_links_of(frontier)
@@ -272,12 +226,14 @@ end
 for i = #missing, set_aside_count + 1, -1 do
   missing[i] = nil
 end
-local freed, cold, missing_count = {}, {}, 0
+local freed, cold, missing_count, write_staged = {}, {}, 0, nil
 if #missing > 0 then
+  -- uses cooldown, staged, set_aside
   freed, cold = set_aside(missing, cooldown_ms)
   for _, is_known in ipairs(read_all('SMISMEMBER', MISSING, missing)) do
     missing_count = missing_count + 1 - is_known
   end
+  write_staged = flush
 end
 
 local wanted = math.ceil((due_count - ready_taken - #missing + #freed / 2) / ARGV[7]) - open_claims - 1
@@ -287,7 +243,7 @@ wanted = math.max(math.min(wanted, MOST_WAKEUPS), shares and 1 or 0)
 
 if #missing > 0 then
   write_all('ZREM', READY, missing)
-  flush()
+  write_staged()
   write_all('ZADD', READY, freed)
   write_all('ZREM', HOT, cold)
   write_all('SADD', MISSING, missing)
@@ -303,8 +259,11 @@ else -- none was passed over: these are the first
   call('ZREMRANGEBYRANK', READY, 0, ready_taken - 1)
 end
 -- An event that waits in a lane and has a rank would let earlier ones go before it.
-for _, name in ipairs(#mates > 0 and rank_keys(now - RANK_GENERATION_MS) or {}) do
-  write_all('HDEL', name, mates)
+if #mates > 0 then
+  -- uses rank
+  for _, name in ipairs(rank_keys(now - RANK_GENERATION_MS)) do
+    write_all('HDEL', name, mates)
+  end
 end
 call('SADD', CLAIM .. claim_id, unpack(claimed))
 call('SET', NEWEST, newest_now)

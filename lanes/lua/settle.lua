@@ -17,7 +17,7 @@
 --          without a record is lost too: it is ready again, and the next claim sets it aside.
 -- Clock    Redis' own.
 -- allow-oom
--- uses clock, bulk, layout, generations, cooldown, dead_letters, fates, finish, release
+-- uses clock, bulk, layout, generations, cooling, cooldown, dead_letters, fates, finish, release
 local cooldown_ms, most_cooling_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 local owned = CLAIM .. ARGV[1]
 

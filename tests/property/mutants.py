@@ -239,8 +239,8 @@ _APPEND: Final = [
 _CLAIM: Final = [
     Mutant("claim.lua", "and until_in(links_of[successor]) <= now_text", ""),
     Mutant("claim.lua", "until_in(links_of[successor]) <= now_text", "until_in(links_of[successor]) > now_text"),
-    Mutant("claim.lua", "and until_text <= now_text", ""),
-    Mutant("claim.lua", "until_text <= now_text", "until_text > now_text"),
+    Mutant("lib/claim/runs.lua", "and until_text <= now_text", ""),
+    Mutant("lib/claim/runs.lua", "until_text <= now_text", "until_text > now_text"),
 ]
 
 _ERASE: Final = [

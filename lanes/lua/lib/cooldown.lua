@@ -1,6 +1,7 @@
 -- Cooldowns: an event with a cooldown is due that long after the events before it that share a key with it finished. The
 -- events behind it are due that long after it finished. Events of one run share these waits. How long the cooldowns of one
--- key may last is bounded. Uses clock and generations.
+-- key may last is bounded. Uses clock, generations and
+-- cooling.
 
 -- The cooldown of an event as COOLDOWN has it, ms; 0 without one. And its run, nil without one.
 local function read_cooldown(stored)
@@ -13,20 +14,6 @@ end
 
 local function cooldown_text(cooldown, run)
   return run and cooldown .. ' ' .. run or cooldown
-end
-
--- The time until which the cooldowns of finished events make these keys wait; 0 without any. `names`: the generations of
--- COOLING_UNTIL; `run`: that of the event that waits, nil without one.
-local function cooling_until(names, digests, run)
-  local time = 0
-  for _, name in ipairs(#digests > 0 and names or {}) do
-    for _, found in ipairs(call('HMGET', name, unpack(digests))) do
-      if found and not (run and sub(found, TIME_DIGITS + 1) == run) then
-        time = math.max(time, tonumber(sub(found, 1, TIME_DIGITS)))
-      end
-    end
-  end
-  return time
 end
 
 -- What COOLED has of a key: `lasted`: for how many ms its cooldowns lasted, and `current`: those of this generation;
