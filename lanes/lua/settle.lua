@@ -17,7 +17,7 @@
 --          without a record is lost too: it is ready again, and the next claim sets it aside.
 -- Clock    Redis' own.
 -- allow-oom
--- uses clock, bulk, layout, generations, cooling, cooldown, dead_letters, fates, finish, release
+-- uses clock, bulk, layout, generations, fates, settle/finish
 local cooldown_ms, most_cooling_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 local owned = CLAIM .. ARGV[1]
 
@@ -99,7 +99,7 @@ end
 
 ---- Decide: finish ----
 
-local finish = decide_finish(finishing, failure_of, cooldown_ms, most_cooling_ms, groups)
+local finish = decide_finish(finishing, failure_of, groups)
 for _, names in ipairs({ finish.blocked, finish.missing }) do
   for i = 1, #names do
     lost[#lost + 1], is_lost[names[i]] = names[i], true
@@ -107,19 +107,19 @@ for _, names in ipairs({ finish.blocked, finish.missing }) do
 end
 
 local is_new = ARGV[1] ~= 'blocking' -- what the claim "blocking" owns was counted when it was buried
--- An event that was erased while the claim owned it leaves no dead letter.
+local burials = {} -- an event that was erased while the claim owned it leaves no dead letter
 for i = 1, next(failure_of) and count or 0 do
   local name = finishing[i]
   local record = finish.buried[name]
   if record and not is_empty(record) then
-    dead_letters.add(name, record, failure_of[name], is_new and fates.name_at(fate_names, groups, i))
+    burials[#burials + 1] = { name, record, failure_of[name], is_new and fates.name_at(fate_names, groups, i) }
     if is_new then
       fates.open(sub(record, 1, 10), 1, name)
     end
   end
 end
 
-local unsent_count, sent_count = #finish.names - dead_letters.added_count(), 0
+local unsent_count, sent_count = #finish.names - #burials, 0
 for group, ages in pairs(groups == '' and { finish.ages } or finish.ages_of) do
   local name = fate_names[group]
   for second, number in pairs(ages) do
@@ -134,49 +134,64 @@ for second, number in pairs(is_new and finish.ages or {}) do
   fates.open(second, -number, -finish.sums[second])
 end
 
----- Decide: release ----
+---- Decide: the cooldowns, and what leaves the claim unfinished ----
 
+local cooling = generations(COOLING_UNTIL, cooldown_ms)
+cooling = call('EXISTS', unpack(cooling)) > 0 and cooling or nil
 local some_leave = #finish.missing + #released + #blocking > 0
-local leaving, attempts, released_count = begin_leaving(finish, owned, some_leave), {}, 0
-for _, name in ipairs(finish.missing) do
-  release(leaving, name, 0, 0, cooldown_ms)
-end
-for _, at in ipairs(released) do
-  local name, delay, attempt = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  if not (is_lost[name] or leaving.has_finished[name]) then
-    if attempt ~= '' then
-      attempts[#attempts + 1] = name
-      attempts[#attempts + 1] = (call('HGET', ATTEMPTS, name) or '') .. attempt .. '\n'
+local leaving, attempts, released_count, now_blocking = { names = {}, ready = {}, cooldowns = {} }, {}, 0, {}
+if cooling or finish.some_cooldown or some_leave then
+  -- uses cooling, cooldown, settle/cooldowns, settle/release
+  finish.cooling = decide_cooling(finish.with_cooldown, cooldown_ms, most_cooling_ms)
+  leaving = begin_leaving(finish, owned, some_leave)
+  for _, name in ipairs(finish.missing) do
+    release(leaving, name, 0, 0, cooldown_ms)
+  end
+  for _, at in ipairs(released) do
+    local name, delay, attempt = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+    if not (is_lost[name] or leaving.has_finished[name]) then
+      if attempt ~= '' then
+        attempts[#attempts + 1] = name
+        attempts[#attempts + 1] = (call('HGET', ATTEMPTS, name) or '') .. attempt .. '\n'
+      end
+      release(leaving, name, delay, tonumber(ARGV[at + 3]), cooldown_ms)
+      released_count = released_count + 1
     end
-    release(leaving, name, delay, tonumber(ARGV[at + 3]), cooldown_ms)
-    released_count = released_count + 1
+  end
+
+  -- An event that follows a released one is no longer owned, and cannot block.
+  for _, at in ipairs(blocking) do
+    local name = ARGV[at]
+    if is_owned(leaving, name) then
+      local record = call('HGET', EVENT, name)
+      if not record or is_empty(record) then
+        release(leaving, name, 0, 0, cooldown_ms)
+      elseif links_after(finish, name) > 0 then -- a predecessor is unfinished: the event is not at its turn
+        lost[#lost + 1] = name
+      else
+        leave(leaving, name)
+        burials[#burials + 1] = { name, record, ARGV[at + 1], is_new and ARGV[at + 2] }
+        fates.count(sub(record, 1, 10), ARGV[at + 2], 1)
+        now_blocking[#now_blocking + 1] = name
+      end
+    end
+  end
+  if cooling or finish.some_cooldown then
+    delay_freed(finish, cooling, cooldown_ms)
   end
 end
 
----- Decide: block. An event that follows a released one is no longer owned, and cannot block ----
-
-local now_blocking = {}
-for _, at in ipairs(blocking) do
-  local name = ARGV[at]
-  if is_owned(leaving, name) then
-    local record = call('HGET', EVENT, name)
-    if not record or is_empty(record) then
-      release(leaving, name, 0, 0, cooldown_ms)
-    elseif links_after(finish, name) > 0 then -- a predecessor is unfinished: the event is not at its turn
-      lost[#lost + 1] = name
-    else
-      leave(leaving, name)
-      dead_letters.add(name, record, ARGV[at + 1], is_new and ARGV[at + 2])
-      fates.count(sub(record, 1, 10), ARGV[at + 2], 1)
-      now_blocking[#now_blocking + 1] = name
-    end
+local write_dead_letters = nil
+if #burials > 0 then
+  -- uses dead_letters
+  for i = 1, #burials do
+    dead_letters.add(unpack(burials[i]))
   end
+  write_dead_letters = dead_letters.write
 end
 
 ---- Decide: what is ready. A freed event that stands in this very claim goes on in it ----
 
-local cooling = generations(COOLING_UNTIL, cooldown_ms)
-local due = due_of_freed(finish, call('EXISTS', unpack(cooling)) > 0 and cooling or nil, cooldown_ms)
 local ready, ready_count, freed = leaving.ready, call('ZCOUNT', READY, '-inf', now), finish.freed
 for i = 1, #ready, 2 do
   ready_count = ready_count + (ready[i] <= now and 1 or 0)
@@ -184,9 +199,9 @@ end
 local last = #ready
 for i, is_in_claim in ipairs(read_all('SMISMEMBER', owned, freed)) do
   if is_in_claim == 0 then
-    ready[last + 1], ready[last + 2] = due[i], freed[i]
+    ready[last + 1], ready[last + 2] = finish.due[i], freed[i]
     last = last + 2
-    if due[i] == now then
+    if finish.due[i] == now then
       ready_count = ready_count + 1
     end
   end
@@ -204,7 +219,9 @@ else
   write_all('SREM', owned, leaving.names)
 end
 write_finish(finish, cooldown_ms)
-dead_letters.write()
+if write_dead_letters then
+  write_dead_letters()
+end
 write_all('HDEL', ERASED, #erased > 0 and finish.names or {})
 fates.write()
 write_all('HSET', ATTEMPTS, attempts)
@@ -212,11 +229,10 @@ write_all('HSET', COOLDOWN, leaving.cooldowns)
 write_all('ZADD', READY, ready)
 write_all('SADD', BLOCKING, now_blocking)
 
-local buried_count = dead_letters.added_count()
-local counts = { delivered = sent_count, unsent = unsent_count, buried = buried_count, released = released_count }
+local counts = { delivered = sent_count, unsent = unsent_count, buried = #burials, released = released_count }
 for what, count in pairs(counts) do
   if count ~= 0 then
     call('HINCRBY', TOTAL, what, count)
   end
 end
-return { lost, ready_count, finish.cooling.over }
+return { lost, ready_count, finish.cooling and finish.cooling.over or 0 }

@@ -59,7 +59,7 @@ _KEPT: Final = [
     ),
     Mutant("lib/kept_ranks.lua", "math.max(until_ms, now + math.min(cooldown, LONGEST_WAIT_MS))", "until_ms"),
     Mutant("lib/kept_ranks.lua", "    ranks.stored[name] = stored\n", ""),
-    Mutant("lib/kept_ranks.lua", "for at = 1, #values, 2 do", "for at = 1, 0, 2 do"),
+    Mutant("lib/append/late.lua", "for at = 1, #values, 2 do", "for at = 1, 0, 2 do"),
     Mutant("lib/kept_ranks.lua", "tail and (stored[tail] or at_most[tail])", "tail and stored[tail]"),
     Mutant("lib/kept_ranks.lua", "(stored[tail] or at_most[tail]) > least", "(stored[tail] or '') > least"),
     Mutant("lib/kept_ranks.lua", "(stored[tail] or at_most[tail]) > least", "(stored[tail] or at_most[tail]) < least"),
@@ -210,8 +210,10 @@ _APPEND: Final = [
     Mutant("append.lua", "due, until_text = wait.at, wait.text", "due, until_text = now, wait.text"),
     Mutant("append.lua", "due, until_text = wait.at, wait.text", "due, until_text = wait.at, NO_WAIT"),
     Mutant("append.lua", "      if waits > 0 then\n        link_count", "      if true then\n        link_count"),
-    Mutant("append.lua", "newly_due + (due == now and 1 or 0)", "newly_due + 0"),
-    Mutant("append.lua", "newly_due + (due == now and 1 or 0)", "newly_due + 1"),
+    Mutant("append.lua", "(due == now and 1 or 0)\n        ready_count", "0\n        ready_count"),
+    Mutant("append.lua", "(due == now and 1 or 0)\n        ready_count", "1\n        ready_count"),
+    Mutant("append.lua", "(due == now and 1 or 0)\n      ready[", "0\n      ready["),
+    Mutant("append.lua", "(due == now and 1 or 0)\n      ready[", "1\n      ready["),
     Mutant("append.lua", "= due == now and now_text or due", "= now_text"),
     Mutant("lib/append/late.lua", "mark = cooldown > 0 and wait.is_ranked and 'c'", "mark = cooldown > 0 and 'c'"),
     Mutant("lib/append/late.lua", "mark = cooldown > 0 and wait.is_ranked and 'c'", "mark = false and 'c'"),
@@ -228,12 +230,13 @@ _APPEND: Final = [
     Mutant("lib/append/late.lua", "math.max(event.until_ms, due)", "due"),
     Mutant("lib/append/late.lua", "length >= HOT_LENGTH", "length > HOT_LENGTH"),
     Mutant("lib/append/late.lua", "if due then", "if true then"),
-    Mutant("append.lua", "if #late > 0 then\n  stage", "if #late > 1 then\n  stage"),
-    Mutant("append.lua", "if #late > 0 then\n  flush()", "if #late > 1 then\n  flush()"),
-    Mutant("append.lua", "if #late == 0 then\n  tables", "if true then\n  tables"),
+    Mutant("append.lua", "if #delayed + #late > 0 then", "if #delayed > 0 then"),
+    Mutant("append.lua", "if #late > 0 then -- what", "if #late > 1 then -- what"),
+    Mutant("append.lua", "write_staged = flush", "write_staged = #late > 1 and flush or nil"),
+    Mutant("append.lua", "if #late == 0 then\n  write_table", "if true then\n  write_table"),
     Mutant("append.lua", "#late == 0 and values or {}", "values"),
-    Mutant("lib/append/lost_tails.lua", "if not staged[LANE][digest] then", "if true then"),
-    Mutant("lib/append/lost_tails.lua", "if not staged[LANE][digest] then", "if false then"),
+    Mutant("lib/append/late.lua", "if not staged[LANE][digest] then", "if true then"),
+    Mutant("lib/append/late.lua", "if not staged[LANE][digest] then", "if false then"),
 ]
 
 _CLAIM: Final = [
@@ -274,15 +277,15 @@ _ERASE: Final = [
 
 _FINISH: Final = [
     Mutant(
-        "lib/finish.lua", "links and byte(links) > (passed[name] or 0)", "links and byte(links) >= (passed[name] or 0)"
+        "lib/settle/finish.lua", "links and byte(links) > (passed[name] or 0)", "links and byte(links) >= (passed[name] or 0)"
     ),
-    Mutant("lib/finish.lua", "links and byte(links) > (passed[name] or 0)", "false"),
-    Mutant("lib/finish.lua", "until #blocked == 0 or finished_count == finished_before", "until true"),
-    Mutant("lib/finish.lua", "if waits == 0 then\n      freed", "if true then\n      freed"),
-    Mutant("lib/finish.lua", "finish.waits_until[i] > now_text and tonumber(finish.waits_until[i]) or now", "now"),
-    Mutant("lib/finish.lua", "math.max(due[i], record and due_behind", "math.max(now, record and due_behind"),
-    Mutant("lib/finish.lua", "run and finish.cooling.run_of[digest] == run", "false"),
-    Mutant("lib/finish.lua", "run and finish.cooling.run_of[digest] == run", "run"),
+    Mutant("lib/settle/finish.lua", "links and byte(links) > (passed[name] or 0)", "false"),
+    Mutant("lib/settle/finish.lua", "until #blocked == 0 or finished_count == finished_before", "until true"),
+    Mutant("lib/settle/finish.lua", "if waits == 0 then\n      freed", "if true then\n      freed"),
+    Mutant("lib/settle/finish.lua", "waits_until[i] > now_text and tonumber(waits_until[i]) or now", "now"),
+    Mutant("lib/settle/cooldowns.lua", "math.max(finish.due[i], record and", "math.max(now, record and"),
+    Mutant("lib/settle/cooldowns.lua", "run and finish.cooling.run_of[digest] == run", "false"),
+    Mutant("lib/settle/cooldowns.lua", "run and finish.cooling.run_of[digest] == run", "run"),
 ]
 
 _SET_ASIDE: Final = [

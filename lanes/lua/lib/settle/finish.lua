@@ -1,57 +1,10 @@
 -- Finish events: they leave their lanes, and each of their successors waits for one event less. All that is needed is read
 -- at once, changed in tables and written at once: this is most of what settling costs. Uses clock, bulk, layout and
--- cooldown.
-
--- The cooldowns that begin, bounded. `events`: {record, own, run} of each event with a cooldown, in their order. Return by
--- digest `until_of` and `run_of`, where one begins, and `cools_all`: whether all events wait for it; `values`: of
--- COOLING_UNTIL; `cooled`: of COOLED; `over`: how many bounds were reached.
-local function decide_cooling(events, cooldown_ms, most_ms)
-  local until_of, run_of, cools_all, changed, over = {}, {}, {}, {}, 0
-  local names = generations(COOLING_UNTIL, cooldown_ms)
-  local function cools_until(digest)
-    local stored = until_of[digest] or call('HGET', names[1], digest) or call('HGET', names[2], digest) or now
-    return math.max(now, tonumber(sub(stored, 1, TIME_DIGITS)))
-  end
-  for _, event in ipairs(events) do
-    local digests, until_ms = digests_of(event.record), now + event.own
-    local delay, is_late = delay_of(digests, tonumber(sub(event.record, 1, TIME_DIGITS)), event.run, cooldown_ms)
-    over, is_late = over + (delay >= most_ms and not is_late and 1 or 0), is_late or delay >= most_ms
-    for _, digest in ipairs(digests) do
-      local state = cooled_of(digest)
-      if not (is_late or state.is_exempt) then
-        local added = math.max(until_ms - cools_until(digest), 0)
-        state.lasted, state.current = state.lasted + added, state.current + added
-        until_of[digest], run_of[digest] = until_ms, event.run
-        cools_all[digest] = event.own >= cooldown_ms
-      end
-      state.delay, state.is_late, state.finished, state.run = delay, is_late, now, event.run
-      changed[digest] = state
-    end
-  end
-  local values, cooled_values = {}, {}
-  for digest, state in pairs(changed) do
-    if state.lasted >= most_ms and not state.is_exempt then
-      over, state.is_exempt, state.is_over = over + 1, true, true
-    end
-    cooled_values[#cooled_values + 1], cooled_values[#cooled_values + 2] = digest, cooled_text(state)
-  end
-  for digest, until_ms in pairs(until_of) do
-    values[#values + 1], values[#values + 2] = digest, format('%d', until_ms) .. (run_of[digest] or '')
-  end
-  return {
-    until_of = until_of,
-    run_of = run_of,
-    cools_all = cools_all,
-    values = values,
-    cooled = cooled_values,
-    over = over,
-  }
-end
+-- generations.
 
 -- What finishing does, decided but not written. `names`: sequences, all owned by the claim;
--- `failure_of`: why those of them that are buried are; `cooldown_ms`: the queue's; `most_cooling_ms`: for how long the
--- cooldowns of one key may last; `groups`: '' or which name of its fate each has, see fates.lua.
-local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms, groups)
+-- `failure_of`: why those of them that are buried are; `groups`: '' or which name of its fate each has, see fates.lua.
+local function decide_finish(names, failure_of, groups)
   local sub, byte = sub, byte -- the loop reads its own ones quicker
   local digest_end = DIGEST_BYTES - 1
   local records, links_of = read_all('HMGET', EVENT, names), read_all('HMGET', LINKS, names)
@@ -93,8 +46,7 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms, gr
         missing[#missing + 1] = name
       else
         if cooldown then
-          local own, run = read_cooldown(cooldown)
-          with_cooldown[#with_cooldown + 1] = { record = record, own = own, run = run }
+          with_cooldown[#with_cooldown + 1] = { record = record, cooldown = cooldown }
         end
         local digest_at = KEY_COUNT + 1
         for key = 0, byte(record, KEY_COUNT) - 1 do
@@ -201,16 +153,20 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms, gr
     end
   end
 
-  local cooling = decide_cooling(with_cooldown, cooldown_ms, tonumber(most_cooling_ms))
+  local due = {}
+  for i = 1, #freed do
+    due[i] = waits_until[i] > now_text and tonumber(waits_until[i]) or now
+  end
   return {
     names = finished,
     buried = buried, -- the records of those that are
     blocked = blocked, -- a predecessor is unfinished
     missing = missing, -- without a record
     freed = freed,
-    waits_until = waits_until, -- by the same index, in digits
+    due = due, -- when each of these is, by the same index, as far as it waits for earlier events
     cooldowns = some_cooldown and read_all('HMGET', COOLDOWN, freed) or {}, -- of the freed
-    cooling = cooling,
+    with_cooldown = with_cooldown,
+    cooling = nil, -- the cooldowns that begin, see settle/cooldowns.lua
     passed = passed,
     ages = ages,
     sums = sums, -- of sequences
@@ -228,59 +184,11 @@ local function decide_finish(names, failure_of, cooldown_ms, most_cooling_ms, gr
   }
 end
 
--- Whether an event with this key finishes in this very call.
-local function finishes_now(finish, digest)
-  if not finish.digests_now then
-    finish.digests_now = {}
-    for _, digests in ipairs({ finish.empty_lanes, finish.long_digests }) do
-      for _, own in ipairs(digests) do
-        finish.digests_now[own] = true
-      end
-    end
-  end
-  return finish.digests_now[digest]
-end
-
--- When an event is due that was freed: its own cooldown counts from when the last events with its keys finished, theirs as
--- well. Of its own run neither counts.
-local function due_behind(finish, record, own, cooling, cooldown_ms, run)
-  local digests, accepted_ms = digests_of(record), tonumber(sub(record, 1, TIME_DIGITS))
-  if own > 0 and select(2, delay_of(digests, accepted_ms, run, cooldown_ms)) then
-    return now
-  end
-  local due = due_as_head(digests, own, cooling, cooldown_ms, run)
-  for _, digest in ipairs(digests) do
-    local until_ms = finish.cooling.until_of[digest]
-    if until_ms and not (run and finish.cooling.run_of[digest] == run) then
-      due = math.max(due, until_ms, now + own)
-    elseif own > 0 and not until_ms and finishes_now(finish, digest) and not is_exempt(digest) then
-      due = math.max(due, now + own)
-    end
-  end
-  return due
-end
-
--- When each freed event is due. It may still wait for earlier ones.
-local function due_of_freed(finish, cooling, cooldown_ms)
-  local due, freed, cooldowns = {}, finish.freed, finish.cooldowns
-  for i = 1, #freed do
-    due[i] = finish.waits_until[i] > now_text and tonumber(finish.waits_until[i]) or now
-  end
-  if not (cooling or #finish.cooling.values > 0 or finish.some_cooldown) then
-    return due
-  end
-  for i, record in ipairs(read_all('HMGET', EVENT, freed)) do
-    local own, run = read_cooldown(cooldowns[i])
-    due[i] = math.max(due[i], record and due_behind(finish, record, own, cooling, cooldown_ms, run) or 0)
-  end
-  return due
-end
-
 -- When a key was last used is only asked for an event with a cooldown, which is rare: so it is written as cheaply as can
 -- be, in one text for one of 16 parts of all keys, `DIGEST TIME` after `DIGEST TIME`. A key that all events wait for anyway
 -- needs no time.
 local function write_finished_at(finish, cooldown_ms, generation)
-  local byte, shards, cools_all = byte, {}, finish.cooling.cools_all
+  local byte, shards, cools_all = byte, {}, finish.cooling and finish.cooling.cools_all or {}
   local some_cool_all = next(cools_all) ~= nil
   for _, digests in ipairs({ finish.empty_lanes, finish.long_digests }) do
     for i = 1, #digests do
@@ -305,21 +213,27 @@ local function write_finished_at(finish, cooldown_ms, generation)
   end
 end
 
+local function write_cooling(cooling, cooldown_ms, generation)
+  if #cooling.values > 0 then
+    write_all('HSET', COOLING_UNTIL .. generation, cooling.values)
+    call('PEXPIRE', COOLING_UNTIL .. generation, 2 * cooldown_ms)
+  end
+  if #cooling.cooled > 0 then
+    local cooled_name = generations(COOLED, COOLED_KEPT_MS)[1]
+    write_all('HSET', cooled_name, cooling.cooled)
+    call('PEXPIRE', cooled_name, 2 * COOLED_KEPT_MS)
+  end
+  if cooling.over > 0 then
+    call('HINCRBY', TOTAL, 'unbounded_keys', cooling.over)
+  end
+end
+
 local function write_finish(finish, cooldown_ms)
   if cooldown_ms > 0 then
     local generation = math.floor(now / cooldown_ms)
     write_finished_at(finish, cooldown_ms, generation)
-    if #finish.cooling.values > 0 then
-      write_all('HSET', COOLING_UNTIL .. generation, finish.cooling.values)
-      call('PEXPIRE', COOLING_UNTIL .. generation, 2 * cooldown_ms)
-    end
-    if #finish.cooling.cooled > 0 then
-      local cooled_name = generations(COOLED, COOLED_KEPT_MS)[1]
-      write_all('HSET', cooled_name, finish.cooling.cooled)
-      call('PEXPIRE', cooled_name, 2 * COOLED_KEPT_MS)
-    end
-    if finish.cooling.over > 0 then
-      call('HINCRBY', TOTAL, 'unbounded_keys', finish.cooling.over)
+    if finish.cooling then
+      write_cooling(finish.cooling, cooldown_ms, generation)
     end
   end
   if finish.is_last then -- what events without records left behind goes too

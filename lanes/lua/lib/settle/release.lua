@@ -1,5 +1,6 @@
 -- Events leave the claim unfinished: released, or as blocking dead letters. All that follows one of them in the claim
--- leaves it too, so that no event behind it stays claimed. Uses bulk, layout, cooldown and finish.
+-- leaves it too, so that no event behind it stays claimed. Uses clock, layout, cooldown,
+-- settle/cooldowns and settle/finish.
 
 -- The links of an event as finishing leaves them.
 local function links_after(finish, name)
