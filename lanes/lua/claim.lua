@@ -62,10 +62,10 @@ end
 
 ---- Read and decide: which events to take ----
 
-local function exists(key)
-  return call('EXISTS', key) == 1
-end
-local some_attempts, some_expired, some_cooldown = exists(ATTEMPTS), exists(EXPIRED_CLAIMS), exists(COOLDOWN)
+local cooling = generations(COOLING_UNTIL, cooldown_ms)
+local exists = which_exist({ ATTEMPTS, EXPIRED_CLAIMS, COOLDOWN, cooling[1], cooling[2] })
+local some_attempts, some_expired, some_cooldown = exists[ATTEMPTS], exists[EXPIRED_CLAIMS], exists[COOLDOWN]
+local some_cooling = exists[cooling[1]] or exists[cooling[2]]
 
 local function count(lines)
   return select(2, string.gsub(lines or '', '\n', ''))
@@ -189,8 +189,6 @@ local function without_cooldown(names)
   return free
 end
 
-local cooling = generations(COOLING_UNTIL, cooldown_ms)
-local some_cooling = call('EXISTS', unpack(cooling)) > 0
 local function next_depth(names)
   local free = without_cooldown(successors(without_cooldown(names)))
   if #free == 0 or not some_cooling then

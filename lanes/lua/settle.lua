@@ -69,11 +69,13 @@ if #lost > 0 or #named > finishing_count then
   end
 end
 local count = #finishing
+local cooling = generations(COOLING_UNTIL, cooldown_ms)
+local exists = which_exist({ ERASED, ATTEMPTS, EXPIRED_CLAIMS, COOLDOWN, cooling[1], cooling[2] })
 
 ---- Decide: the fates, where they are not as they were given ----
 
 -- An event that was erased while the claim owned it counts as it was erased, unless it was sent before that.
-local erased = call('EXISTS', ERASED) == 1 and read_all('HMGET', ERASED, finishing) or {}
+local erased = exists[ERASED] and read_all('HMGET', ERASED, finishing) or {}
 local function is_sent(name)
   return sub(name, 1, 7) == '["sent"'
 end
@@ -99,7 +101,7 @@ end
 
 ---- Decide: finish ----
 
-local finish = decide_finish(finishing, failure_of, groups)
+local finish = decide_finish(finishing, failure_of, groups, exists)
 for _, names in ipairs({ finish.blocked, finish.missing }) do
   for i = 1, #names do
     lost[#lost + 1], is_lost[names[i]] = names[i], true
@@ -136,11 +138,10 @@ end
 
 ---- Decide: the cooldowns, and what leaves the claim unfinished ----
 
-local cooling = generations(COOLING_UNTIL, cooldown_ms)
-cooling = call('EXISTS', unpack(cooling)) > 0 and cooling or nil
+cooling = (exists[cooling[1]] or exists[cooling[2]]) and cooling or nil
 local some_leave = #finish.missing + #released + #blocking > 0
 local leaving, attempts, released_count, now_blocking = { names = {}, ready = {}, cooldowns = {} }, {}, 0, {}
-if cooling or finish.some_cooldown or some_leave then
+if cooling or exists[COOLDOWN] or some_leave then
   -- uses cooling, cooldown, settle/cooldowns, settle/release
   finish.cooling = decide_cooling(finish.with_cooldown, cooldown_ms, most_cooling_ms)
   leaving = begin_leaving(finish, owned, some_leave)
@@ -176,7 +177,7 @@ if cooling or finish.some_cooldown or some_leave then
       end
     end
   end
-  if cooling or finish.some_cooldown then
+  if cooling or exists[COOLDOWN] then
     delay_freed(finish, cooling, cooldown_ms)
   end
 end

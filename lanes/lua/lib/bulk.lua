@@ -26,6 +26,15 @@ local function existing(names)
   return count < #names and found or names
 end
 
+-- By name, whether these keys exist. Usually none of them does, and one command tells it.
+local function which_exist(names)
+  local exists = {}
+  for _, name in ipairs(call('EXISTS', unpack(names)) > 0 and names or {}) do
+    exists[name] = call('EXISTS', name) == 1
+  end
+  return exists
+end
+
 local function write_all(command, key, values)
   for first = 1, #values, ARGUMENTS do
     call(command, key, unpack(values, first, math.min(first + ARGUMENTS - 1, #values)))

@@ -3,13 +3,14 @@
 -- generations.
 
 -- What finishing does, decided but not written. `names`: sequences, all owned by the claim;
--- `failure_of`: why those of them that are buried are; `groups`: '' or which name of its fate each has, see fates.lua.
-local function decide_finish(names, failure_of, groups)
+-- `failure_of`: why those of them that are buried are; `groups`: '' or which name of its fate each has, see fates.lua;
+-- `exists`: by name, whether ATTEMPTS, EXPIRED_CLAIMS and COOLDOWN exist.
+local function decide_finish(names, failure_of, groups, exists)
   local sub, byte = sub, byte -- the loop reads its own ones quicker
   local digest_end = DIGEST_BYTES - 1
   local records, links_of = read_all('HMGET', EVENT, names), read_all('HMGET', LINKS, names)
-  local some_cooldown, some_failures = call('EXISTS', COOLDOWN) == 1, next(failure_of) ~= nil
-  local cooldown_of = some_cooldown and read_all('HMGET', COOLDOWN, names) or {}
+  local some_failures = next(failure_of) ~= nil
+  local cooldown_of = exists[COOLDOWN] and read_all('HMGET', COOLDOWN, names) or {}
 
   local event_count, finished_count = call('HLEN', EVENT), 0
   local finished, buried, missing, ages = {}, {}, {}, {}
@@ -164,7 +165,7 @@ local function decide_finish(names, failure_of, groups)
     missing = missing, -- without a record
     freed = freed,
     due = due, -- when each of these is, by the same index, as far as it waits for earlier events
-    cooldowns = some_cooldown and read_all('HMGET', COOLDOWN, freed) or {}, -- of the freed
+    cooldowns = exists[COOLDOWN] and read_all('HMGET', COOLDOWN, freed) or {}, -- of the freed
     with_cooldown = with_cooldown,
     cooling = nil, -- the cooldowns that begin, see settle/cooldowns.lua
     passed = passed,
@@ -178,9 +179,7 @@ local function decide_finish(names, failure_of, groups)
     without_links = without_links,
     cold = cold,
     is_last = event_count == finished_count, -- no event is left
-    some_attempts = call('EXISTS', ATTEMPTS) == 1,
-    some_cooldown = some_cooldown,
-    some_expired = call('EXISTS', EXPIRED_CLAIMS) == 1,
+    exists = exists,
   }
 end
 
@@ -246,9 +245,9 @@ local function write_finish(finish, cooldown_ms)
   write_all('HSET', LINKS, finish.link_values)
   write_all('HDEL', LINKS, finish.without_links)
   write_all('HDEL', EVENT, finish.names)
-  write_all('HDEL', ATTEMPTS, finish.some_attempts and finish.names or {})
-  write_all('HDEL', COOLDOWN, finish.some_cooldown and finish.names or {})
-  write_all('HDEL', EXPIRED_CLAIMS, finish.some_expired and finish.names or {})
+  write_all('HDEL', ATTEMPTS, finish.exists[ATTEMPTS] and finish.names or {})
+  write_all('HDEL', COOLDOWN, finish.exists[COOLDOWN] and finish.names or {})
+  write_all('HDEL', EXPIRED_CLAIMS, finish.exists[EXPIRED_CLAIMS] and finish.names or {})
   for second, count in pairs(finish.ages) do
     if call('HINCRBY', AGE, second, -count) == 0 then
       call('HDEL', AGE, second)
