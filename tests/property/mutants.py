@@ -277,7 +277,9 @@ _ERASE: Final = [
 
 _FINISH: Final = [
     Mutant(
-        "lib/settle/finish.lua", "links and byte(links) > (passed[name] or 0)", "links and byte(links) >= (passed[name] or 0)"
+        "lib/settle/finish.lua",
+        "links and byte(links) > (passed[name] or 0)",
+        "links and byte(links) >= (passed[name] or 0)",
     ),
     Mutant("lib/settle/finish.lua", "links and byte(links) > (passed[name] or 0)", "false"),
     Mutant("lib/settle/finish.lua", "until #blocked == 0 or finished_count == finished_before", "until true"),
