@@ -26,7 +26,7 @@
 --          they may, and had not before
 -- Clock    Redis' own.
 -- uses clock, layout, bulk, generations, message_ids, rank, newest, offered, kept_ranks, fates, append/memos
--- uses append/lost_tails, append/tables
+-- uses append/tables
 local event_count = tonumber(ARGV[7])
 local EVENTS = 11 -- position of the last argument before the events
 
@@ -116,9 +116,17 @@ local lanes, first_of, lengths -- as they were read or are from now on; of those
 local events, link_values, cooldowns, ready, newly_due -- what is written, and how many of `ready` are due now
 local delayed -- events with a cooldown, and heads that may wait for the cooldowns of others
 local late -- the first event that goes before others, and all behind it in this call
+-- The last events of lanes that have no record, also by name, and the digests of these lanes, which begin anew.
+local missing, is_missing, begun_anew = {}, {}, {}
 local is_sound = false
 while not is_sound do -- once more when a lane ends in an event without a record
-  lanes, first_of, lengths = lost_tails.read_lanes(digests), {}, {}
+  lanes, first_of, lengths = read_all('HMGET', LANE, digests), {}, {}
+  for lane = 1, #missing > 0 and lane_count or 0 do
+    if lanes[lane] and is_missing[tail_of(lanes[lane])] then
+      lanes[lane] = false
+      begun_anew[#begun_anew + 1] = digests[lane]
+    end
+  end
   events, ready, newly_due, cooldowns, link_values, delayed = {}, {}, 0, {}, {}, {}
   ranks = no_ranks(rank_names)
   late = {}
@@ -127,7 +135,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
     local tails = {}
     for lane = 1, lane_count do
       local last = lanes[lane]
-      tails[lane] = last and sub(last, 3, 2 + byte(last, 2))
+      tails[lane] = last and tail_of(last)
     end
     -- The first of these events has the least rank, unless their order changed.
     tail_ranks = read_tail_ranks(ranks, tails, lane_count, not offered.is_clamped and offered.at(fresh[1]))
@@ -154,7 +162,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
     if is_late then
       for own_key = key + 1, key + key_count do
         local last = lanes[lane_of[own_key]]
-        late_tails[#late_tails + 1] = last and lost_tails.tail_of(last) or nil
+        late_tails[#late_tails + 1] = last and tail_of(last) or nil
       end
       late[#late + 1] = i
       key = key + key_count
@@ -248,10 +256,23 @@ while not is_sound do -- once more when a lane ends in an event without a record
     link_values[#link_values + 1] = (found_links[i] or as_byte[0] .. NO_WAIT) .. links[linked[i]]
   end
 
-  local is_linked_sound = lost_tails.are_sound(linked, found_links, seq)
-  is_sound = lost_tails.are_sound(late_tails, read_all('HMGET', LINKS, late_tails), seq) and is_linked_sound
+  is_sound = true
+  if #linked + #late_tails > 0 then
+    -- uses append/lost_tails
+    local found = without_record(linked, found_links, seq)
+    for _, name in ipairs(without_record(late_tails, read_all('HMGET', LINKS, late_tails), seq)) do
+      found[#found + 1] = name
+    end
+    for _, name in ipairs(found) do
+      missing[#missing + 1] = not is_missing[name] and name or nil
+      is_missing[name], is_sound = true, false
+    end
+  end
 end
-local new_missing = lost_tails.count_new()
+local new_missing_count = #missing
+for _, is_known in ipairs(read_all('SMISMEMBER', MISSING, missing)) do
+  new_missing_count = new_missing_count - is_known
+end
 
 local lane_values, hot_values, lane_value_count = {}, {}, 0
 for lane = 1, lane_count do
@@ -295,7 +316,7 @@ if #delayed + #late > 0 then
     stage(EVENT, events)
     stage(COOLDOWN, cooldowns)
     stage_ranks(ranks)
-    stage_empty(lost_tails.begun_anew)
+    stage_empty(begun_anew)
     for at, i in ipairs(late) do
       local index = fresh[i]
       local event, name = event_of[index] or ARGV[EVENTS + index], format('%d', seq + i)
@@ -314,22 +335,22 @@ end
 
 local replaced_records = read_all('HMGET', DEAD, replaced)
 do
-  local names = fates.names(ARGV[11])
+  local names = fate_names_of(ARGV[11])
   if ARGV[10] == '' then
-    fates.count(time[1], names[1], count)
+    count_fate(time[1], names[1], count)
   else
     local number_of = {}
     for i = 1, count do
-      local name = fates.name_at(names, ARGV[10], fresh[i])
+      local name = fate_name_at(names, ARGV[10], fresh[i])
       number_of[name] = (number_of[name] or 0) + 1
     end
     for name, number in pairs(number_of) do
-      fates.count(time[1], name, number)
+      count_fate(time[1], name, number)
     end
   end
-  fates.open(time[1], count, count * (seq + (count + 1) / 2))
+  count_open(time[1], count, count * (seq + (count + 1) / 2))
   if #replaced > 0 then
-    fates.count_dead_letters(replaced, replaced_records, 'replayed')
+    count_dead_letters(replaced, replaced_records, 'replayed')
   end
 end
 
@@ -351,7 +372,12 @@ if write_staged then
 else
   write_all('HSET', EVENT, events)
 end
-lost_tails.write(new_missing)
+if #missing > 0 then
+  write_all('ZREM', HOT, begun_anew)
+  write_all('SADD', MISSING, missing)
+  call('EXPIRE', MISSING, MISSING_KEPT_S)
+  call('HINCRBY', TOTAL, 'missing', new_missing_count)
+end
 call('MSET', SEQ, format('%d', seq + count), NEWEST, newest_now)
 if #late == 0 then
   write_table('HSET', 'HDEL', LANE, lane_values)
@@ -368,7 +394,7 @@ if call('HINCRBY', AGE, time[1], count) == count then
   call('ZADD', AGES, time[1], time[1])
 end
 call('HINCRBY', TOTAL, 'accepted', count)
-fates.write()
+write_fates()
 if #reordered > 0 then
   call('HINCRBY', TOTAL, 'reordered', #reordered)
 end
@@ -400,4 +426,4 @@ if next(flag_of) then
     return flag_of[index]
   end)
 end
-return { flags, wanted, seq + count, lost_tails.missing, fan_in and fan_in.crowded() or 0 }
+return { flags, wanted, seq + count, missing, fan_in and fan_in.crowded() or 0 }

@@ -215,8 +215,8 @@ local function erase(name)
     blocking[#blocking + 1], blocking_records[#blocking + 1] = name, record
   else
     erased_count = erased_count + 1
-    fates.count(sub(record, 1, 10), fate_of[name] or get(ERASED, name) or fates.erased, 1)
-    fates.open(sub(record, 1, 10), -1, -name)
+    count_fate(sub(record, 1, 10), fate_of[name] or get(ERASED, name) or ERASED_FATE, 1)
+    count_open(sub(record, 1, 10), -1, -name)
   end
   remove(name, record, digests, before)
   report(name, blocks and 'dead_letter' or 'removed', record)
@@ -250,7 +250,7 @@ for at = last_fate + 2, last_named do
   end
 end
 reply[1] = some_found and 1 or reply[1]
-fates.count_dead_letters(blocking, blocking_records, 'forgotten')
+count_dead_letters(blocking, blocking_records, 'forgotten')
 if reply[1] == 1 then
   for digest, name in pairs(reached) do
     table.insert(reply[2], digest)
@@ -274,7 +274,7 @@ flush()
 write_all('ZADD', READY, now_ready)
 write_all('ZREM', HOT, cold)
 dead_letters.remove(blocking, blocking_records)
-fates.write()
+write_fates()
 for second, count in pairs(seconds) do
   if call('HINCRBY', AGE, second, -count) == 0 then
     call('HDEL', AGE, second)

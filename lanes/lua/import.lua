@@ -27,16 +27,16 @@ for at = 1, #ARGV, 5 do
     added[name] = record
     dead_letters.add(name, record, ARGV[at + 2], ARGV[at + 3])
     local second = sub(record, 1, 10)
-    fates.count(second, ARGV[at + 3], 1)
-    fates.count(second, ARGV[at + 4], 1)
-    fates.open(second, 1, name)
+    count_fate(second, ARGV[at + 3], 1)
+    count_fate(second, ARGV[at + 4], 1)
+    count_open(second, 1, name)
   end
 end
 
 ---- Write ----
 
 dead_letters.write()
-fates.write()
+write_fates()
 if last > before then
   call('INCRBY', SEQ, format('%d', last - before))
 end

@@ -9,8 +9,8 @@
 -- uses bulk, layout, dead_letters, fates
 local names = { unpack(ARGV, 2) }
 local records = read_all('HMGET', DEAD, names)
-fates.count_dead_letters(names, records, ARGV[1])
+count_dead_letters(names, records, ARGV[1])
 
 local removed_count = dead_letters.remove(names, records) -- removing comes first, see settle.lua
-fates.write()
+write_fates()
 return removed_count

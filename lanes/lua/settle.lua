@@ -36,7 +36,7 @@ local finishing_count = last - first + 1
 for i = 1, finishing_count do
   named[i] = ARGV[first + i - 1]
 end
-local groups, fate_names = ARGV[position], fates.names(ARGV[position + 1])
+local groups, fate_names = ARGV[position], fate_names_of(ARGV[position + 1])
 position = position + 2
 first, last = section(2)
 for at = first, last, 2 do
@@ -80,13 +80,13 @@ local function is_sent(name)
   return sub(name, 1, 7) == '["sent"'
 end
 local function fate_name(i)
-  local name = fates.name_at(fate_names, groups, positions[i] or i)
+  local name = fate_name_at(fate_names, groups, positions[i] or i)
   if is_sent(name) then
     return name
   end
-  return erased[i] or name == fates.unknown and fates.erased or name
+  return erased[i] or name == UNKNOWN_FATE and ERASED_FATE or name
 end
-local is_changed = #erased > 0 or find(table.concat(fate_names), fates.unknown, 1, true)
+local is_changed = #erased > 0 or find(table.concat(fate_names), UNKNOWN_FATE, 1, true)
 if is_changed or (count < finishing_count and groups ~= '') then
   local texts, number_of, names = {}, {}, {}
   for i = 1, count do
@@ -114,9 +114,9 @@ for i = 1, next(failure_of) and count or 0 do
   local name = finishing[i]
   local record = finish.buried[name]
   if record and not is_empty(record) then
-    burials[#burials + 1] = { name, record, failure_of[name], is_new and fates.name_at(fate_names, groups, i) }
+    burials[#burials + 1] = { name, record, failure_of[name], is_new and fate_name_at(fate_names, groups, i) }
     if is_new then
-      fates.open(sub(record, 1, 10), 1, name)
+      count_open(sub(record, 1, 10), 1, name)
     end
   end
 end
@@ -127,13 +127,13 @@ for group, ages in pairs(groups == '' and { finish.ages } or finish.ages_of) do
   for second, number in pairs(ages) do
     sent_count = sent_count + (is_sent(name) and number or 0)
     if is_new then
-      fates.count(second, name, number)
+      count_fate(second, name, number)
     end
   end
 end
 unsent_count = unsent_count - sent_count
 for second, number in pairs(is_new and finish.ages or {}) do
-  fates.open(second, -number, -finish.sums[second])
+  count_open(second, -number, -finish.sums[second])
 end
 
 ---- Decide: the cooldowns, and what leaves the claim unfinished ----
@@ -172,7 +172,7 @@ if cooling or exists[COOLDOWN] or some_leave then
       else
         leave(leaving, name)
         burials[#burials + 1] = { name, record, ARGV[at + 1], is_new and ARGV[at + 2] }
-        fates.count(sub(record, 1, 10), ARGV[at + 2], 1)
+        count_fate(sub(record, 1, 10), ARGV[at + 2], 1)
         now_blocking[#now_blocking + 1] = name
       end
     end
@@ -224,7 +224,7 @@ if write_dead_letters then
   write_dead_letters()
 end
 write_all('HDEL', ERASED, #erased > 0 and finish.names or {})
-fates.write()
+write_fates()
 write_all('HSET', ATTEMPTS, attempts)
 write_all('HSET', COOLDOWN, leaving.cooldowns)
 write_all('ZADD', READY, ready)

@@ -21,10 +21,10 @@ for i, record in ipairs(read_all('HMGET', DEAD, names)) do
     removed[#removed + 1], removed_records[#removed + 1] = names[i], record
   end
 end
-fates.count_dead_letters(removed, removed_records, 'spilled')
+count_dead_letters(removed, removed_records, 'spilled')
 
 dead_letters.remove(removed, removed_records) -- removing comes first, see settle.lua
 write_all('SADD', spilled, removed)
-fates.write()
+write_fates()
 call('HINCRBY', TOTAL, 'spilled', #removed)
 return #removed

@@ -2,6 +2,7 @@
 -- array that begins with its fate. Beside the counts, each hour has the number of its open events, which wait or are dead
 -- letters, and the sum of their sequences: one that is lost is told by it. Changes are collected, then written. Uses bulk.
 -- The total has every name that an hour has, so it alone bounds how many names there are.
+local UNKNOWN_FATE, ERASED_FATE = '["unknown","",""]', '["forgotten","",""]'
 local kept_s, most_names = 30 * 86400, 1000 -- of an hour without open events; of all counts
 local by_key, by_hour = {}, {} -- counts by name; open events, and the sum of their sequences
 local total_size, counted_as = nil, {} -- by name, that under which it is counted
@@ -60,7 +61,7 @@ local function count_dead_letters(names, records, fate)
 end
 
 -- The names of a text, one a line.
-local function names_of(text)
+local function fate_names_of(text)
   local names = {}
   for name in string.gmatch(text, '[^\n]+') do
     names[#names + 1] = name
@@ -69,7 +70,7 @@ local function names_of(text)
 end
 
 -- Which of the names an event has, by its position among all that were given; `groups`: '' or two bytes for each.
-local function name_at(names, groups, position)
+local function fate_name_at(names, groups, position)
   if groups == '' then
     return names[1]
   end
@@ -101,15 +102,3 @@ local function write_fates()
     end
   end
 end
-
--- A table that is made at once costs less than one that gets its fields one after the other.
-local fates = {
-  unknown = '["unknown","",""]',
-  erased = '["forgotten","",""]',
-  count = count_fate,
-  open = count_open,
-  count_dead_letters = count_dead_letters,
-  names = names_of,
-  name_at = name_at,
-  write = write_fates,
-}

@@ -72,6 +72,10 @@ local function read_lane(lane)
   return head, tail, tonumber(sub(lane, length_at)), byte(lane)
 end
 
+local function tail_of(lane)
+  return sub(lane, 3, 2 + byte(lane, 2))
+end
+
 local function lane_text(head, tail, length, tail_key)
   local rest = length > 1 and sequence_text(head) .. format('%d', length) or ''
   return char(tail_key) .. sequence_text(tail) .. rest
