@@ -1,6 +1,7 @@
 """How an event, its lanes and its links are stored, and the digests and fingerprints of keys and message ids.
 
-`lanes/lua/lib/layout.lua` reads and writes the same. Numbers and sequences are text, but for counts of one byte.
+`records`, `links` and `lanes` in `lanes/lua/lib` read and write the same. Numbers and sequences are text, but for
+counts of one byte.
 
 Record: 13 digits of accepted-at (ms, Redis' clock), a byte: the number of keys, 8 bytes a key, then the body. An event
 that was erased while a claim owned it has no body.

@@ -6,8 +6,9 @@ What only one script needs is in a folder there, `VERB/PIECE`. A line `-- allow-
 reached `maxmemory`: it is for scripts without which nothing leaves the queue.
 
 A piece becomes a function that is called at once. Its local variables are its own, except those that are named behind
-it: these are local variables of the script. Where such a line is indented, in a block of the script, its pieces are put
-there. A call that does not enter the block does not pay for them.
+it: these are local variables of the script. A function of a piece that nothing names is left out, since Redis would
+create it in each call. Where such a line is indented, in a block of the script, its pieces are put there. A call that
+does not enter the block does not pay for them.
 
 In front of the pieces the loader writes what every script has: the base name of the queue and the string functions. It
 also writes each key of `lanes.keys` that the script or a piece of it names. All that follows is one function, which
@@ -18,7 +19,7 @@ load their scripts by the same code. docs/internals/lua.md explains how to write
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha1
@@ -42,6 +43,7 @@ _ALLOW_OOM = re.compile(r"^-- allow-oom$", re.MULTILINE)
 _USES = re.compile(r"^-- uses ([\w/, ]+)$", re.MULTILINE)
 _USES_IN_BLOCK = re.compile(r"^( +)-- uses ([\w/, ]+)\n", re.MULTILINE)
 _COMMENT, _NAME = re.compile(r"--.*"), re.compile(r"\b[A-Z][A-Z_]+\b")
+_FUNCTION = re.compile(r"^local function (\w+)\(.*?^end\n", re.MULTILINE | re.DOTALL)
 _WORD, _LOCALS = re.compile(r"\w+"), re.compile(r"^local (?:function )?(\w+(?:, \w+)*)", re.MULTILINE)
 _LINE = re.compile(r"(?:user_script|\[string \"<python>\"\]):(\d+)")
 # States of the server, not faults of a script. The client has no exception of its own for these.
@@ -105,8 +107,9 @@ def load(package: str, verb: str) -> Script:
     body = files(package).joinpath("lua", f"{verb}.lua").read_text(encoding="utf-8")
     head = [name for line in _USES.findall(body) for name in line.split(", ")]
     in_blocks = _in_blocks(package, body)
-    always = _names("".join(_piece(package, name) for name in head) + body)
-    parts = [*_closed_pieces(package, head, in_blocks + body, always), *_body(package, verb, body, always)]
+    pieces = _pieces(package, head, in_blocks + body)
+    always = _names("".join(pieces.values()) + body)
+    parts = [*_closed_pieces(pieces, in_blocks + body, always), *_body(package, verb, body, always)]
     parts = [part._replace(text=_NAME.sub(_literal, part.text)) for part in parts]
     flags = "#!lua flags=allow-oom\n" if _ALLOW_OOM.search(body) else ""
     parts.insert(0, Part("prelude", flags + _PRELUDE + "".join(_definitions(always)) + "return (function()\n"))
@@ -122,7 +125,8 @@ def _body(package: str, verb: str, body: str, defined: Collection[str]) -> Itera
         yield Part(f"{verb}.lua", body[start : block.end()], body.count("\n", 0, start) + 1)
         start = block.end()
         inside = re.split(rf"^ {{0,{len(block[1]) - 1}}}\S", body[start:], maxsplit=1, flags=re.MULTILINE)[0]
-        yield from _closed_pieces(package, block[2].split(", "), _in_blocks(package, inside) + inside, defined)
+        behind = _in_blocks(package, inside) + inside
+        yield from _closed_pieces(_pieces(package, block[2].split(", "), behind), behind, defined)
     yield Part(f"{verb}.lua", body[start:], body.count("\n", 0, start) + 1)
 
 
@@ -131,13 +135,35 @@ def _in_blocks(package: str, text: str) -> str:
     return "".join(_piece(package, name) for block in _USES_IN_BLOCK.finditer(text) for name in block[2].split(", "))
 
 
-def _closed_pieces(package: str, names: Sequence[str], behind: str, defined: Collection[str]) -> list[Part]:
+def _pieces(package: str, names: Sequence[str], behind: str) -> dict[str, str]:
+    """Return the texts of these pieces by name. `behind`: the text that they are put before."""
+    texts = dict.fromkeys(names, "")
+    for name in reversed(names):
+        texts[name] = _needed(_piece(package, name), behind)
+        behind = texts[name] + behind
+    return texts
+
+
+def _needed(piece: str, behind: str) -> str:
+    """Return a piece with empty lines in place of its functions that nothing names."""
+    for function in reversed(list(_FUNCTION.finditer(piece))):
+        if function[1] not in _words(piece[function.end() :] + behind):
+            piece = piece[: function.start()] + "\n" * function[0].count("\n") + piece[function.end() :]
+    return piece
+
+
+def _closed_pieces(pieces: Mapping[str, str], behind: str, defined: Collection[str]) -> list[Part]:
     """Return these pieces, each with the keys that are not defined yet. `behind`: the text that they are put before."""
-    texts, parts = [_piece(package, name) for name in names], list[Part]()
-    for at, (name, text) in enumerate(zip(names, texts, strict=True)):
+    texts, parts = list(pieces.values()), list[Part]()
+    for at, (name, text) in enumerate(pieces.items(), start=1):
         own_keys = "".join(_definitions(key for key in _names(text) if key not in defined)).replace("\n", " ")
-        parts.append(Part(f"lib/{name}.lua", _closed(own_keys + text, "".join(texts[at + 1 :]) + behind)))
+        parts.append(Part(f"lib/{name}.lua", _closed(own_keys + text, "".join(texts[at:]) + behind)))
     return parts
+
+
+def _words(text: str) -> set[str]:
+    """Return the words of a text without its comments."""
+    return set(_WORD.findall(_COMMENT.sub("", text)))
 
 
 def _names(text: str) -> dict[str, None]:
@@ -157,7 +183,7 @@ def _closed(text: str, behind: str) -> str:
     So it captures each variable of the script once. Otherwise each function of the piece does so at each call of the
     script: an append of one event takes Redis 6 % more instructions then.
     """
-    words = set(_WORD.findall(_COMMENT.sub("", behind)))
+    words = _words(behind)
     names = ", ".join(name for found in _LOCALS.findall(text) for name in found.split(", ") if name in words)
     return f"local {names} = (function() {text}return {names} end)()\n" if names else text
 

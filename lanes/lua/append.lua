@@ -25,10 +25,14 @@
 --          lanes that have no record: their lanes begin anew; crowded: how many keys have more keys joined to them than
 --          they may, and had not before
 -- Clock    Redis' own.
--- uses clock, layout, bulk, generations, message_ids, rank, newest, offered, kept_ranks, fates, append/memos
--- uses append/tables
+-- uses clock, bulk, generations, message_ids, newest, fates, append/memos, append/tables
 local event_count = tonumber(ARGV[7])
 local EVENTS = 11 -- position of the last argument before the events
+local NO_WAIT = string.rep('0', TIME_DIGITS) -- in place of the time until which an event waits for earlier ones
+
+local function tail_of(lane)
+  return sub(lane, 3, 2 + byte(lane, 2))
+end
 
 ---- Read and decide: which events are new ----
 
@@ -107,10 +111,20 @@ local seq = tonumber(last_sequence or 0)
 local cooling = generations(COOLING_UNTIL, ARGV[4])
 cooling = call('EXISTS', unpack(cooling)) > 0 and cooling or nil
 
-local has_ranks = ARGV[9] ~= ''
-local offered = offered_ranks(ARGV[9])
-local rank_names, ranks = has_ranks and not is_behind and rank_keys(now - RANK_GENERATION_MS) or {}, nil
+local ranking -- how ranks are read and kept; nil when no event has one
+if ARGV[9] ~= '' then
+  -- uses rank, offered, kept_ranks
+  ranking = {
+    offered = offered_ranks(ARGV[9]),
+    names = is_behind and {} or rank_keys(now - RANK_GENERATION_MS),
+    begin = no_ranks,
+    read_tails = read_tail_ranks,
+    may_be_waiting = may_be_waiting,
+    keep = keep_rank,
+  }
+end
 
+local ranks -- as they were read or are kept from now on, see kept_ranks.lua
 local lanes, first_of, lengths -- as they were read or are from now on; of those with several events: the first one, as it
 -- is stored, and how many
 local events, link_values, cooldowns, ready, newly_due -- what is written, and how many of `ready` are due now
@@ -128,17 +142,18 @@ while not is_sound do -- once more when a lane ends in an event without a record
     end
   end
   events, ready, newly_due, cooldowns, link_values, delayed = {}, {}, 0, {}, {}, {}
-  ranks = no_ranks(rank_names)
   late = {}
   local late_tails, is_late, tail_ranks = {}, false, nil -- tail_ranks: by lane; nil where no rank is to be compared
-  if has_ranks then
+  if ranking then
     local tails = {}
+    ranks = ranking.begin(ranking.names)
     for lane = 1, lane_count do
       local last = lanes[lane]
       tails[lane] = last and tail_of(last)
     end
     -- The first of these events has the least rank, unless their order changed.
-    tail_ranks = read_tail_ranks(ranks, tails, lane_count, not offered.is_clamped and offered.at(fresh[1]))
+    local offered = ranking.offered
+    tail_ranks = ranking.read_tails(ranks, tails, lane_count, not offered.is_clamped and offered.at(fresh[1]))
   end
 
   local links, key, ready_count, link_count, value_count = {}, 0, 0, 0, 0 -- links: the new successors of events
@@ -147,14 +162,14 @@ while not is_sound do -- once more when a lane ends in an event without a record
     local event = event_of[index] or ARGV[EVENTS + index]
     local key_count = byte(event)
     local rank, wait
-    if has_ranks then
-      rank, wait = offered.at(index)
+    if ranking then
+      rank, wait = ranking.offered.at(index)
     end
     if tail_ranks then -- its rank is at least that of each last event; it is late when one of these may still wait
       for own_key = key + 1, key + key_count do
         local other = tail_ranks[lane_of[own_key]]
         if other and other > rank and sub(other, 1, RANK_DIGITS) > sub(rank, 1, RANK_DIGITS) then
-          is_late = is_late or #other > RANK_DIGITS and may_be_waiting(other)
+          is_late = is_late or #other > RANK_DIGITS and ranking.may_be_waiting(other)
           rank = sub(other, 1, RANK_DIGITS) .. sub(rank, MARK)
         end
       end
@@ -189,11 +204,11 @@ while not is_sound do -- once more when a lane ends in an event without a record
           local before = sub(last, 3, last_end)
           links[before] = (links[before] or '') .. start[last_key] .. name
           waits = waits + 1
-          if has_ranks then
+          if ranking then
             local before_text = sub(last, 2, last_end)
             predecessors = predecessors and predecessors .. before_text or before_text
           end
-        elseif has_ranks then
+        elseif ranking then
           predecessors = predecessors and predecessors .. '\0' or '\0'
         end
         lanes[lane] = start[own_key] .. name
@@ -202,7 +217,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
       events[value_count - 1] = name
       events[value_count] = now_text .. event
       local due, until_text = now, NO_WAIT
-      if has_ranks then
+      if ranking then
         local own_cooldown = wait.is_ranked and cooldown or 0
         if own_cooldown > 0 then
           rank = sub(rank, 1, RANK_DIGITS) .. 'c' .. sub(rank, MARK + 1)
@@ -213,7 +228,7 @@ while not is_sound do -- once more when a lane ends in an event without a record
             tail_ranks[lane_of[own_key]] = stored
           end
         end
-        keep_rank(ranks, name, stored, wait.at, own_cooldown)
+        ranking.keep(ranks, name, stored, wait.at, own_cooldown)
         due, until_text = wait.at, wait.text
       end
       if waits > 0 then
@@ -295,7 +310,7 @@ end
 
 local not_ready, reordered, write_staged = {}, {}, nil
 if #delayed + #late > 0 then
-  -- uses cooling, cooldown
+  -- uses records, cooling, cooldown
   for _, event in ipairs(delayed) do
     if event.cooldown > 0 then
       cooldowns[#cooldowns + 1] = event.name
@@ -310,7 +325,7 @@ if #delayed + #late > 0 then
     end
   end
   if #late > 0 then -- what was decided so far is staged, since they go before events of this call too
-    -- uses staged, insert, append/late
+    -- uses sequences, links, lanes, rank, kept_ranks, staged, insert, append/late
     stage(LANE, lane_values)
     stage(LINKS, link_values)
     stage(EVENT, events)
@@ -320,7 +335,7 @@ if #delayed + #late > 0 then
     for at, i in ipairs(late) do
       local index = fresh[i]
       local event, name = event_of[index] or ARGV[EVENTS + index], format('%d', seq + i)
-      local rank, wait = offered.at(index)
+      local rank, wait = ranking.offered.at(index)
       late[at] = new_late(index, name, event, rank, wait, cooldown_of[index] or 0, run_of[index])
     end
     ready, not_ready, reordered = insert_late(late, ranks, ready, hot_values, cooling, ARGV[4])
@@ -350,6 +365,7 @@ do
   end
   count_open(time[1], count, count * (seq + (count + 1) / 2))
   if #replaced > 0 then
+    -- uses dead_letter_fates
     count_dead_letters(replaced, replaced_records, 'replayed')
   end
 end
@@ -384,7 +400,7 @@ if #late == 0 then
   write_table('HSET', 'HDEL', LINKS, link_values)
   write_all('HSET', COOLDOWN, cooldowns)
 end
-for key, values in pairs(ranks.values) do
+for key, values in pairs(ranks and ranks.values or {}) do
   write_all('HSET', key, #late == 0 and values or {})
   call('PEXPIREAT', key, values.expires_at_ms)
 end
@@ -411,7 +427,7 @@ if fan_in then
   fan_in.write(2 * ARGV[5])
 end
 if #replaced > 0 then
-  -- uses dead_letters
+  -- uses records, dead_letters
   dead_letters.remove(replaced, replaced_records)
 end
 

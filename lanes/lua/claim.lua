@@ -27,7 +27,7 @@
 -- events that are claimed alone only one is in a claim at a time.
 -- Clock    Redis' own.
 -- allow-oom
--- uses clock, newest, bulk, layout, generations, cooling
+-- uses clock, newest, bulk, generations
 local claim_id, cooldown_ms = ARGV[1], ARGV[8]
 local most_events, most_bytes, greatest_depth = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local MAY_SHARE = { [0] = most_events, 50, 5 } -- by the number of expired claims
@@ -169,7 +169,7 @@ local function successors(names)
     local successor = behind[i]
     local still_unmet = unmet[successor] - 1
     unmet[successor] = still_unmet
-    if still_unmet == 0 and until_in(links_of[successor]) <= now_text then
+    if still_unmet == 0 and sub(links_of[successor], LINKS_UNTIL, FIRST_SUCCESSOR - 1) <= now_text then
       met[#met + 1] = successor
     end
   end
@@ -194,6 +194,7 @@ local function next_depth(names)
   if #free == 0 or not some_cooling then
     return free
   end
+  -- uses records, cooling
   local at_once = {}
   for i, record in ipairs(call('HMGET', EVENT, unpack(free))) do
     if record and cooling_until(cooling, digests_of(record)) <= now then
@@ -205,7 +206,7 @@ end
 
 local mates = {}
 if some_cooldown and ready_taken > 0 then
-  -- uses cooldown, claim/runs
+  -- uses records, sequences, links, cooling, cooldown, claim/runs
   mates = take_runs(frontier)
 end
 local at_depth = { taken_count }
@@ -226,7 +227,7 @@ for i = #missing, set_aside_count + 1, -1 do
 end
 local freed, cold, missing_count, write_staged = {}, {}, 0, nil
 if #missing > 0 then
-  -- uses cooldown, staged, set_aside
+  -- uses records, sequences, links, lanes, cooling, cooldown, staged, set_aside
   freed, cold = set_aside(missing, cooldown_ms)
   for _, is_known in ipairs(read_all('SMISMEMBER', MISSING, missing)) do
     missing_count = missing_count + 1 - is_known

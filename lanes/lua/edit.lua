@@ -9,7 +9,7 @@
 -- ARGV[5]  new failure
 --
 -- Returns  1, or 0 when there is no such dead letter any more
--- uses layout
+-- uses records
 local name = ARGV[1]
 local record = call('HGET', DEAD, name)
 if not record or call('HGET', FAILURE, name) ~= ARGV[3] then

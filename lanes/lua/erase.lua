@@ -21,7 +21,8 @@
 --          'dead_letter' (one that blocked), 'emptied' or 'found', and the record as it was
 -- Clock    Redis' own.
 -- allow-oom
--- uses clock, bulk, layout, generations, cooling, cooldown, rank, staged, kept_ranks, insert, dead_letters, fates
+-- uses clock, bulk, generations, records, sequences, links, lanes, cooling, cooldown, rank, staged
+-- uses kept_ranks, insert, dead_letters, fates, dead_letter_fates
 local events_left, steps_left, cooldown_ms = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local before_sequence = tonumber(ARGV[4]) or math.huge
 local last_digest = 5 + ARGV[5]

@@ -5,7 +5,7 @@
 --          dead letter and as accepted: see fates.lua
 --
 -- Returns  how many were added
--- uses bulk, layout, dead_letters, fates
+-- uses bulk, records, dead_letters, fates
 local before = tonumber(call('GET', SEQ) or 0)
 local last = before
 local added = {} -- records by sequence

@@ -11,7 +11,7 @@
 --          wait | {sequence, digest, '', 'missing', 0}: there is no record | {…, 'waiting', lanes in which it waits}; after
 --          'waiting' the next step is the head of the first such lane
 -- Clock    Redis' own.
--- uses clock, bulk, layout, rank
+-- uses clock, bulk, records, sequences, links, lanes, rank
 local function claim_of(name)
   for _, claim in ipairs(call('ZRANGE', CLAIMS, 0, -1)) do
     if call('SISMEMBER', CLAIM .. claim, name) == 1 then

@@ -6,7 +6,7 @@
 --
 -- Returns  how many there were
 -- allow-oom
--- uses bulk, layout, dead_letters, fates
+-- uses bulk, records, dead_letters, fates, dead_letter_fates
 local names = { unpack(ARGV, 2) }
 local records = read_all('HMGET', DEAD, names)
 count_dead_letters(names, records, ARGV[1])

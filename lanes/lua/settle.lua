@@ -17,7 +17,7 @@
 --          without a record is lost too: it is ready again, and the next claim sets it aside.
 -- Clock    Redis' own.
 -- allow-oom
--- uses clock, bulk, layout, generations, fates, settle/finish
+-- uses clock, bulk, generations, fates, settle/finish
 local cooldown_ms, most_cooling_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 local owned = CLAIM .. ARGV[1]
 
@@ -79,18 +79,14 @@ local erased = exists[ERASED] and read_all('HMGET', ERASED, finishing) or {}
 local function is_sent(name)
   return sub(name, 1, 7) == '["sent"'
 end
-local function fate_name(i)
-  local name = fate_name_at(fate_names, groups, positions[i] or i)
-  if is_sent(name) then
-    return name
-  end
-  return erased[i] or name == UNKNOWN_FATE and ERASED_FATE or name
-end
 local is_changed = #erased > 0 or find(table.concat(fate_names), UNKNOWN_FATE, 1, true)
 if is_changed or (count < finishing_count and groups ~= '') then
   local texts, number_of, names = {}, {}, {}
   for i = 1, count do
-    local name = fate_name(i)
+    local name = fate_name_at(fate_names, groups, positions[i] or i)
+    if not is_sent(name) then
+      name = erased[i] or name == UNKNOWN_FATE and ERASED_FATE or name
+    end
     if not number_of[name] then
       names[#names + 1], number_of[name] = name, #names + 1
     end
@@ -110,13 +106,16 @@ end
 
 local is_new = ARGV[1] ~= 'blocking' -- what the claim "blocking" owns was counted when it was buried
 local burials = {} -- an event that was erased while the claim owned it leaves no dead letter
-for i = 1, next(failure_of) and count or 0 do
-  local name = finishing[i]
-  local record = finish.buried[name]
-  if record and not is_empty(record) then
-    burials[#burials + 1] = { name, record, failure_of[name], is_new and fate_name_at(fate_names, groups, i) }
-    if is_new then
-      count_open(sub(record, 1, 10), 1, name)
+if next(failure_of) then
+  -- uses records
+  for i = 1, count do
+    local name = finishing[i]
+    local record = finish.buried[name]
+    if record and not is_empty(record) then
+      burials[#burials + 1] = { name, record, failure_of[name], is_new and fate_name_at(fate_names, groups, i) }
+      if is_new then
+        count_open(sub(record, 1, 10), 1, name)
+      end
     end
   end
 end
@@ -142,7 +141,7 @@ cooling = (exists[cooling[1]] or exists[cooling[2]]) and cooling or nil
 local some_leave = #finish.missing + #released + #blocking > 0
 local leaving, attempts, released_count, now_blocking = { names = {}, ready = {}, cooldowns = {} }, {}, 0, {}
 if cooling or exists[COOLDOWN] or some_leave then
-  -- uses cooling, cooldown, settle/cooldowns, settle/release
+  -- uses records, sequences, links, cooling, cooldown, settle/cooldowns, settle/release
   finish.cooling = decide_cooling(finish.with_cooldown, cooldown_ms, most_cooling_ms)
   leaving = begin_leaving(finish, owned, some_leave)
   for _, name in ipairs(finish.missing) do
@@ -184,7 +183,7 @@ end
 
 local write_dead_letters = nil
 if #burials > 0 then
-  -- uses dead_letters
+  -- uses records, dead_letters
   for i = 1, #burials do
     dead_letters.add(unpack(burials[i]))
   end

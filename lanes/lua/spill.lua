@@ -9,7 +9,7 @@
 --
 -- Returns  how many were removed
 -- allow-oom
--- uses bulk, layout, dead_letters, fates
+-- uses bulk, records, dead_letters, fates, dead_letter_fates
 local spilled, names = SPILLED .. ARGV[1], { unpack(ARGV, 3) }
 if (call('GET', DEAD_CHANGES) or '0') ~= ARGV[2] or call('SISMEMBER', spilled, 'open') == 0 then
   return 0

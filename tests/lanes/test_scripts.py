@@ -48,7 +48,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     folder = tmp_path / tmp_path.name
     (folder / "lua" / "lib").mkdir(parents=True)
     (folder / "__init__.py").touch()
-    (folder / "lua" / "lib" / "own.lua").write_text("-- Fails.\nlocal function fail()\n  call('NO', 1)\nend\n")
+    unused = "local function unused()\n  fail()\nend\n"
+    (folder / "lua" / "lib" / "own.lua").write_text(f"{unused}local function fail()\n  call('NO', 1)\nend\n{unused}")
     (folder / "lua" / "lib" / "rank.lua").write_text("local rank = 'own'\n")
     (folder / "lua" / "inside.lua").write_text("-- uses clock, rank, own\n\nfail()\n")
     (folder / "lua" / "behind.lua").write_text("-- uses own, clock\n\ncall('NO', 1)\n")
@@ -69,7 +70,7 @@ def test_a_piece_is_that_of_the_package_else_that_of_the_lanes(package: str) -> 
     assert "rank_keys" not in script.text
 
 
-@pytest.mark.parametrize(("verb", "position"), [("inside", "lib/own.lua:3"), ("behind", "behind.lua:3")])
+@pytest.mark.parametrize(("verb", "position"), [("inside", "lib/own.lua:5"), ("behind", "behind.lua:3")])
 def test_an_error_has_its_line_in_the_file_of_the_package(
     redis_client: redis.Redis, package: str, verb: str, position: str
 ) -> None:
@@ -96,6 +97,20 @@ def test_an_error_has_its_line_in_a_script_with_a_block(
 
     with pytest.raises(lanes.ScriptError, match=rf": {position}: "):
         scripts.run_script(redis_client, script, queue_of(redis_client).base, [argument])
+
+
+def test_a_function_that_nothing_names_is_left_out(package: str) -> None:
+    assert "function fail()" in scripts.load(package, "inside").text
+    assert "function unused()" not in scripts.load(package, "inside").text
+    assert "function fail()" not in scripts.load(package, "behind").text
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_each_function_of_a_piece_is_in_a_script(piece: str) -> None:
+    functions = set(re.findall(r"^local function (\w+)", PIECES[piece].read_text(), re.MULTILINE))
+
+    texts = (scripts.load(verb.parts[-3], verb.stem).text for verb in VERBS)
+    assert functions <= {name for text in texts for name in re.findall(r"local function (\w+)", text)}
 
 
 def test_a_piece_has_one_name_in_all_packages() -> None:

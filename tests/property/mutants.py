@@ -159,11 +159,11 @@ _INSERT: Final = [
 ]
 
 _APPEND: Final = [
-    Mutant("append.lua", "has_ranks = ARGV[9] ~= ''", "has_ranks = ARGV[9] == ''"),
+    Mutant("append.lua", "if ARGV[9] ~= '' then", "if ARGV[9] == '' then"),
     Mutant(
         "append.lua",
-        "    local rank, wait\n    if has_ranks",
-        "    local rank, wait\n    is_late = false\n    if has_ranks",
+        "    local rank, wait\n    if ranking",
+        "    local rank, wait\n    is_late = false\n    if ranking",
     ),
     Mutant("append.lua", "not offered.is_clamped and offered.at(fresh[1])", "offered.at(fresh[1])"),
     Mutant("append.lua", "not offered.is_clamped and offered.at(fresh[1])", "offered.at(fresh[count])"),
@@ -190,15 +190,17 @@ _APPEND: Final = [
         "other > rank and sub(other, 1, RANK_DIGITS) > sub(rank, 1, RANK_DIGITS)",
         "sub(other, 1, RANK_DIGITS) < sub(rank, 1, RANK_DIGITS)",
     ),
-    Mutant("append.lua", "is_late = is_late or #other > RANK_DIGITS and may_be_waiting(other)", "is_late = is_late"),
     Mutant(
-        "append.lua",
-        "is_late = is_late or #other > RANK_DIGITS and may_be_waiting(other)",
-        "is_late = #other > RANK_DIGITS and may_be_waiting(other)",
+        "append.lua", "is_late = is_late or #other > RANK_DIGITS and ranking.may_be_waiting(other)", "is_late = is_late"
     ),
     Mutant(
         "append.lua",
-        "is_late = is_late or #other > RANK_DIGITS and may_be_waiting(other)",
+        "is_late = is_late or #other > RANK_DIGITS and ranking.may_be_waiting(other)",
+        "is_late = #other > RANK_DIGITS and ranking.may_be_waiting(other)",
+    ),
+    Mutant(
+        "append.lua",
+        "is_late = is_late or #other > RANK_DIGITS and ranking.may_be_waiting(other)",
         "is_late = is_late or true",
         "insert.lua puts an event behind one that does not wait too",
     ),
@@ -240,8 +242,8 @@ _APPEND: Final = [
 ]
 
 _CLAIM: Final = [
-    Mutant("claim.lua", "and until_in(links_of[successor]) <= now_text", ""),
-    Mutant("claim.lua", "until_in(links_of[successor]) <= now_text", "until_in(links_of[successor]) > now_text"),
+    Mutant("claim.lua", " and sub(links_of[successor], LINKS_UNTIL, FIRST_SUCCESSOR - 1) <= now_text", ""),
+    Mutant("claim.lua", "FIRST_SUCCESSOR - 1) <= now_text", "FIRST_SUCCESSOR - 1) > now_text"),
     Mutant("lib/claim/runs.lua", "and until_text <= now_text", ""),
     Mutant("lib/claim/runs.lua", "until_text <= now_text", "until_text > now_text"),
 ]

@@ -1,5 +1,5 @@
 -- What Redis keeps of dead letters. DEAD_KEYS finds those of an ordering key: a member is a digest and the digits of a
--- sequence, so the members of a digest are in the order of their events. Uses bulk and layout.
+-- sequence, so the members of a digest are in the order of their events. Uses bulk and records.
 local dead_letters = {}
 local records, failures, index, buried_as, members = {}, {}, {}, {}, {}
 

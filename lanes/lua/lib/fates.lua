@@ -11,16 +11,16 @@ local function hour_of(second)
   return format('%d', math.floor((tonumber(second) or 0) / 3600))
 end
 
-local function with_another_reason(name)
-  local parts = cjson.decode(name)
-  return (string.gsub(cjson.encode({ parts[1], parts[2], 'other' }), '\\/', '/'))
-end
-
 local function bounded(name)
   if not counted_as[name] then
     total_size = total_size or call('HLEN', FATES .. 'total')
     local is_new = total_size >= most_names and call('HEXISTS', FATES .. 'total', name) == 0
-    counted_as[name] = is_new and with_another_reason(name) or name
+    if is_new then -- with another reason
+      local fate = cjson.decode(name)
+      counted_as[name] = string.gsub(cjson.encode({ fate[1], fate[2], 'other' }), '\\/', '/')
+    else
+      counted_as[name] = name
+    end
     total_size = total_size + 1
   end
   return counted_as[name]
@@ -43,21 +43,6 @@ local function count_open(second, number, sum)
   local hour = hour_of(second)
   local changed = by_hour[hour] or { open = 0, sum = 0 }
   changed.open, changed.sum, by_hour[hour] = changed.open + number, changed.sum + sum, changed
-end
-
--- Dead letters leave with this fate; '': they wait again. `records`: false where there is no dead letter.
-local function count_dead_letters(names, records, fate)
-  local buried_as = read_all('HMGET', BURIED_AS, names)
-  for i = 1, #names do
-    if records[i] then
-      local second, name = sub(records[i], 1, 10), buried_as[i] or '["dead","",""]'
-      count_fate(second, name, -1)
-      if fate ~= '' then
-        count_fate(second, '["' .. fate .. '"' .. sub(name, 8), 1)
-        count_open(second, -1, -names[i])
-      end
-    end
-  end
 end
 
 -- The names of a text, one a line.

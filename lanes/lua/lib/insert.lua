@@ -1,6 +1,6 @@
 -- Put an event before events that happened later and still wait. Each lane is sorted by rank: an event that may not be
 -- overtaken any more gives its rank to those that come behind it, so no event waits for one that waits for it. Uses clock,
--- bulk, layout, rank, kept_ranks and staged.
+-- records, sequences, links, lanes, kept_ranks and staged.
 local MOST_STEPS, CLOSE_MS = 200, 250
 
 -- `ranks`: see kept_ranks.lua; `ready`: name → due time, false: not ready.

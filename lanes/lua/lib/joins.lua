@@ -1,4 +1,4 @@
--- Joined keys: an event with one of them has the other one too, and so on. Uses bulk, layout and generations.
+-- Joined keys: an event with one of them has the other one too, and so on. Uses bulk.
 local MOST_JOINS = 20
 
 -- The digests of an event's keys. `event`: a record without its time.

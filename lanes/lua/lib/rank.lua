@@ -1,6 +1,5 @@
 -- Ranks: while an event waits for earlier ones, events that happened before it are put before it. lanes/records.py says how
 -- a rank is stored. Ranks are in the generation in which the wait ends. Uses clock and bulk.
-local MARK, CLIENT_END, UNTIL_END = RANK_DIGITS + 1, RANK_DIGITS + 1 + CLIENT_BYTES, RANK_DIGITS + 1 + CLIENT_BYTES + TIME_DIGITS
 
 -- The key of the ranks whose waits end at this time, and its generation.
 local function rank_key(at_ms)

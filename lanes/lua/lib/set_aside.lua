@@ -1,5 +1,5 @@
 -- Set aside events that have no record. They are the heads of their lanes; which lanes these are, only their successors
--- tell. Uses clock, bulk, layout, cooldown and staged.
+-- tell. Uses records, links, lanes, generations, cooldown and staged.
 
 -- Make `successor` the head of a lane that begins with `name`, or with another event that was set aside before.
 local function take_over(digest, name, successor)

@@ -1,5 +1,5 @@
 -- The events of an append that go before events which were appended before, or before others of this call. Uses clock,
--- layout, rank, kept_ranks, cooldown, staged and insert.
+-- records, cooldown, staged and insert.
 
 -- Stage the ranks of new events, for those that go before them.
 local function stage_ranks(ranks)

@@ -1,5 +1,5 @@
--- Runs: an event with a cooldown is claimed together with its successors of the same run. Uses layout and cooldown.
--- It also uses what claim.lua defines before its place.
+-- Runs: an event with a cooldown is claimed together with its successors of the same run. Uses records, links and
+-- cooldown. It also uses what claim.lua defines before its place.
 
 local function run_due(record, own, run)
   local accepted_ms = tonumber(sub(record, 1, TIME_DIGITS))

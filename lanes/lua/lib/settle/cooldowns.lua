@@ -1,8 +1,24 @@
--- The cooldowns that begin when events finish, and what they delay. Uses clock, bulk, layout, generations and cooldown.
+-- The cooldowns that begin when events finish, and what they delay. Uses clock, bulk, records, generations and
+-- cooldown.
+
+local function write_cooling(cooling, cooldown_ms, generation)
+  if #cooling.values > 0 then
+    write_all('HSET', COOLING_UNTIL .. generation, cooling.values)
+    call('PEXPIRE', COOLING_UNTIL .. generation, 2 * cooldown_ms)
+  end
+  if #cooling.cooled > 0 then
+    local cooled_name = generations(COOLED, COOLED_KEPT_MS)[1]
+    write_all('HSET', cooled_name, cooling.cooled)
+    call('PEXPIRE', cooled_name, 2 * COOLED_KEPT_MS)
+  end
+  if cooling.over > 0 then
+    call('HINCRBY', TOTAL, 'unbounded_keys', cooling.over)
+  end
+end
 
 -- The cooldowns that begin, bounded. `events`: {record, cooldown} of each event with a cooldown, in their order; `cooldown`: as
 -- it is stored. Return by digest `until_of` and `run_of`, where one begins, and `cools_all`: whether all events wait for it;
--- `values`: of COOLING_UNTIL; `cooled`: of COOLED; `over`: how many bounds were reached.
+-- `values`: of COOLING_UNTIL; `cooled`: of COOLED; `over`: how many bounds were reached; `write`.
 local function decide_cooling(events, cooldown_ms, most_ms)
   local until_of, run_of, cools_all, changed, over = {}, {}, {}, {}, 0
   local names = generations(COOLING_UNTIL, cooldown_ms)
@@ -44,6 +60,7 @@ local function decide_cooling(events, cooldown_ms, most_ms)
     values = values,
     cooled = cooled_values,
     over = over,
+    write = write_cooling,
   }
 end
 

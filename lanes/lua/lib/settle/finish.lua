@@ -1,6 +1,6 @@
 -- Finish events: they leave their lanes, and each of their successors waits for one event less. All that is needed is read
--- at once, changed in tables and written at once: this is most of what settling costs. Uses clock, bulk, layout and
--- generations.
+-- at once, changed in tables and written at once: this is most of what settling costs. Uses clock
+-- and bulk.
 
 -- What finishing does, decided but not written. `names`: sequences, all owned by the claim;
 -- `failure_of`: why those of them that are buried are; `groups`: '' or which name of its fate each has, see fates.lua;
@@ -144,7 +144,7 @@ local function decide_finish(names, failure_of, groups, exists)
     local successor = waiting[i]
     local waits = links and byte(links) - passed[successor]
     if waits == 0 then
-      freed[#freed + 1], waits_until[#freed + 1] = successor, until_in(links)
+      freed[#freed + 1], waits_until[#freed + 1] = successor, sub(links, LINKS_UNTIL, FIRST_SUCCESSOR - 1)
     end
     if waits == 0 and #links < FIRST_SUCCESSOR then
       without_links[#without_links + 1] = successor
@@ -212,27 +212,12 @@ local function write_finished_at(finish, cooldown_ms, generation)
   end
 end
 
-local function write_cooling(cooling, cooldown_ms, generation)
-  if #cooling.values > 0 then
-    write_all('HSET', COOLING_UNTIL .. generation, cooling.values)
-    call('PEXPIRE', COOLING_UNTIL .. generation, 2 * cooldown_ms)
-  end
-  if #cooling.cooled > 0 then
-    local cooled_name = generations(COOLED, COOLED_KEPT_MS)[1]
-    write_all('HSET', cooled_name, cooling.cooled)
-    call('PEXPIRE', cooled_name, 2 * COOLED_KEPT_MS)
-  end
-  if cooling.over > 0 then
-    call('HINCRBY', TOTAL, 'unbounded_keys', cooling.over)
-  end
-end
-
 local function write_finish(finish, cooldown_ms)
   if cooldown_ms > 0 then
     local generation = math.floor(now / cooldown_ms)
     write_finished_at(finish, cooldown_ms, generation)
     if finish.cooling then
-      write_cooling(finish.cooling, cooldown_ms, generation)
+      finish.cooling.write(finish.cooling, cooldown_ms, generation)
     end
   end
   if finish.is_last then -- what events without records left behind goes too

@@ -1,6 +1,6 @@
 -- Events leave the claim unfinished: released, or as blocking dead letters. All that follows one of them in the claim
--- leaves it too, so that no event behind it stays claimed. Uses clock, layout, cooldown,
--- settle/cooldowns and settle/finish.
+-- leaves it too, so that no event behind it stays claimed. Uses clock, records, links,
+-- cooldown, settle/cooldowns and settle/finish.
 
 -- The links of an event as finishing leaves them.
 local function links_after(finish, name)

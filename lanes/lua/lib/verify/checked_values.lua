@@ -1,4 +1,4 @@
--- Reads records, lanes and links as layout.lua does, and returns nothing when they are malformed.
+-- Reads records, lanes and links as the pieces of these names do, and returns nothing when they are malformed.
 
 -- The digests of a record's keys.
 local function digests_of(record)
