@@ -40,34 +40,24 @@ if call('HLEN', EVENT) + event_count > tonumber(ARGV[1]) then
   return false
 end
 
-local cooldown_of, join_of, replaced_by, run_of = {}, {}, {}, {}
+-- By index. replaces: of events that replace a dead letter, whether it is there and not replaced yet.
+local cooldown_of, join_of, run_of, replaces = {}, {}, {}, {}
+local replaced, is_replaced = {}, {}
 for at = EVENTS + event_count + 1, #ARGV, 5 do
-  local index, join, replaces, run = tonumber(ARGV[at]), ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local index, join, dead_letter, run = tonumber(ARGV[at]), ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   cooldown_of[index] = tonumber(ARGV[at + 1])
   join_of[index] = join ~= '' and join or nil
-  replaced_by[index] = replaces ~= '' and replaces or nil
   run_of[index] = run ~= '' and run or nil
-end
-
-local ids = message_ids(ARGV[8], event_count, ARGV[2], replaced_by)
-local flag_of, fresh, count, replaced = {}, {}, 0, {} -- flag_of: without the '1' of most events
-do
-  local is_replaced, is_duplicate = {}, ids.is_duplicate
-  for index = 1, event_count do
-    local dead_letter, drop = replaced_by[index], is_duplicate[index]
-    if dead_letter then
-      drop = is_replaced[dead_letter] or call('HEXISTS', DEAD, dead_letter) == 0
-      is_replaced[dead_letter] = true
-      replaced[#replaced + 1] = not drop and dead_letter or nil
-    end
-    if drop then
-      flag_of[index] = '0'
-    else
-      count = count + 1
-      fresh[count] = index
-    end
+  if dead_letter ~= '' then
+    replaces[index] = not is_replaced[dead_letter] and call('HEXISTS', DEAD, dead_letter) == 1
+    replaced[#replaced + 1] = replaces[index] and dead_letter or nil
+    is_replaced[dead_letter] = true
   end
 end
+
+local ids = message_ids(ARGV[8], event_count, ARGV[2], replaces)
+local fresh, flag_of = ids.fresh, {} -- flag_of: by index, without the '1' of most events
+local count = #fresh
 if count == 0 then
   call('HINCRBY', TOTAL, 'duplicates', event_count)
   return { string.rep('0', event_count), 0, 0, {}, 0 }
@@ -246,9 +236,13 @@ while not is_sound do -- once more when a lane ends in an event without a record
           due = due,
         }
       elseif waits == 0 then
-        newly_due = newly_due + (due == now and 1 or 0)
         ready_count = ready_count + 2
-        ready[ready_count - 1] = due == now and now_text or due
+        if due == now then
+          newly_due = newly_due + 1
+          ready[ready_count - 1] = now_text
+        else
+          ready[ready_count - 1] = due
+        end
         ready[ready_count] = name
       end
     end
@@ -435,6 +429,9 @@ end
 
 if wanted > 0 then
   call('SET', WAKEUP, '1', 'PX', WAKEUP_MS)
+end
+for _, index in ipairs(ids.duplicates) do
+  flag_of[index] = '0'
 end
 local flags = string.rep('1', event_count)
 if next(flag_of) then

@@ -9,10 +9,10 @@ local function has_fingerprint(fingerprints, fingerprint)
   return at
 end
 
--- `text`: bucket and fingerprint of each message id; `length_ms`: of a generation; `is_passed`: the events, by index, whose
--- ids are neither compared nor remembered. Return {is_duplicate, write}: the events whose id was appended before, in this
--- call too; and what writes the other ids.
-local function message_ids(text, count, length_ms, is_passed)
+-- `text`: bucket and fingerprint of each message id; `length_ms`: of a generation; `is_fresh`: by index, of events whose ids
+-- are neither compared nor remembered. Return {fresh, duplicates, write}: the indexes of the events whose id was not
+-- appended before, nor in this call, and of the others; and what writes the ids of the first.
+local function message_ids(text, count, length_ms, is_fresh)
   local sub, id_bytes, bucket_bytes = sub, BUCKET_BYTES + FINGERPRINT_BYTES, BUCKET_BYTES -- the loops read them often
   local generation, names, buckets = math.floor(now / length_ms), {}, {}
   for back = 0, GENERATIONS do
@@ -31,9 +31,11 @@ local function message_ids(text, count, length_ms, is_passed)
       older[#older + 1] = found
     end
   end
-  local added, remembered, remembered_count, is_duplicate = {}, {}, 0, {}
+  local added, remembered, remembered_count = {}, {}, 0
+  local fresh, fresh_count, duplicates = {}, 0, {}
   for index = 1, count do
-    if not is_passed[index] then
+    local is_new = is_fresh[index]
+    if is_new == nil then
       local id_end = index * id_bytes
       local bucket, fingerprint = buckets[index], sub(text, id_end - id_bytes + bucket_bytes + 1, id_end)
       local fingerprints = added[bucket] or current[index]
@@ -42,15 +44,20 @@ local function message_ids(text, count, length_ms, is_passed)
         local before = older[back][index]
         is_known = is_known or before and has_fingerprint(before, fingerprint)
       end
-      if is_known then
-        is_duplicate[index] = true
-      else
+      is_new = not is_known
+      if is_new then
         fingerprints = fingerprints and fingerprints .. fingerprint or fingerprint
         added[bucket] = fingerprints
         remembered_count = remembered_count + 2
         remembered[remembered_count - 1] = bucket
         remembered[remembered_count] = fingerprints
       end
+    end
+    if is_new then
+      fresh_count = fresh_count + 1
+      fresh[fresh_count] = index
+    else
+      duplicates[#duplicates + 1] = index
     end
   end
 
@@ -61,5 +68,5 @@ local function message_ids(text, count, length_ms, is_passed)
       call('UNLINK', SEEN .. generation - GENERATIONS - 1)
     end
   end
-  return { is_duplicate = is_duplicate, write = write }
+  return { fresh = fresh, duplicates = duplicates, write = write }
 end
