@@ -32,11 +32,9 @@ MOST_CLOCKS = 300  # attributes of a person whose clocks are remembered: as many
 MISSING_KEPT_S = 30 * 86_400  # for how long an event that was set aside is remembered
 LINKS_UNTIL, FIRST_SUCCESSOR = 2, 2 + TIME_DIGITS  # where links have their time and their first successor, from 1
 WAIT_DIGITS, CLIENT_BYTES, RANK_DIGITS = 5, 8, 4 * TIME_DIGITS + 4  # of an offered rank
-MARK, CLIENT_END = (
-    RANK_DIGITS + 1,
-    RANK_DIGITS + 1 + CLIENT_BYTES,
-)  # where a rank has its mark and the end of its client
-UNTIL_END = CLIENT_END + TIME_DIGITS  # where a stored rank has the end of its time
+MARK = RANK_DIGITS + 1  # where a rank has its mark, from 1
+CLIENT_END = MARK + CLIENT_BYTES  # where its client ends
+UNTIL_END = CLIENT_END + TIME_DIGITS  # where the time of a stored rank ends
 RANK_GENERATION_MS = 1000  # of a generation of ranks
 LONGEST_WAIT_MS = 10_000  # for which earlier events may go before an event
 COOLED_KEPT_MS = 3_600_000  # for how long it is counted how long the cooldowns of a key lasted
