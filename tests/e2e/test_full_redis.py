@@ -84,7 +84,8 @@ def test_a_full_redis_drains_when_its_destination_is_back(redis_url: str, others
         assert int(refusal.headers["Retry-After"]) > 0
         assert ready(pipeline) == 503
         full = memory(pipeline)
-        assert LIMIT == full["limit"] > full["used"] > 0.9 * full["refused_from"]
+        # Redis frees the buffers of connections meanwhile.
+        assert LIMIT == full["limit"] > full["used"] > 0.7 * full["refused_from"]
         assert pipeline.stats().waiting == accepted
 
         pipeline.redis.config_set("maxmemory", LIMIT - others)
