@@ -18,7 +18,7 @@ end
 
 -- The cooldowns that begin, bounded. `events`: {record, cooldown} of each event with a cooldown, in their order; `cooldown`: as
 -- it is stored. Return by digest `until_of` and `run_of`, where one begins, and `cools_all`: whether all events wait for it;
--- `values`: of COOLING_UNTIL; `cooled`: of COOLED; `over`: how many bounds were reached; `write`.
+-- `values`: of COOLING_UNTIL; `cooled`: of COOLED; `over`: how many bounds were reached; `write`: writes these.
 local function decide_cooling(events, cooldown_ms, most_ms)
   local until_of, run_of, cools_all, changed, over = {}, {}, {}, {}, 0
   local names = generations(COOLING_UNTIL, cooldown_ms)

@@ -1,6 +1,6 @@
 -- Finish events: they leave their lanes, and each of their successors waits for one event less. All that is needed is read
--- at once, changed in tables and written at once: this is most of what settling costs. Uses clock
--- and bulk.
+-- at once, changed in tables and written at once: this is most of what settling costs. Uses clock and
+-- bulk.
 
 -- What finishing does, decided but not written. `names`: sequences, all owned by the claim;
 -- `failure_of`: why those of them that are buried are; `groups`: '' or which name of its fate each has, see fates.lua;
