@@ -174,7 +174,7 @@ def move(pipeline: Pipeline, dropped_if: str | None, numbers: range) -> Classic:
     pipeline.drain()
     assert pipeline.stats().dead > BURIED
 
-    pipeline.faults(seed=3, site_id=sides["segue"], status_503=0.1, reset_after=0.1)
+    pipeline.faults(seed=3, site_id=sides["segue"], status_503=0.1, reset_after=0.3)  # in some 25 requests
     with beside(classic, [*after[:refused], *dice.sample(late_at_classic, late), *after[refused:]]):
         webhook.send(dice.sample(rest := [*late_at_segue, *after[refused:]], len(rest)))
         kill_a_busy_worker(pipeline)
