@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
@@ -160,17 +160,25 @@ class _Verifier:
         """Check that each key of the queue is registered, and of the registered type; return their names."""
         pattern = "".join(f"[{sign}]" if sign in "*?[]" else sign for sign in self.queue.base.replace("\\", "\\\\"))
         found = {cast(bytes, name).decode() for name in self.client.scan_iter(match=f"{pattern}:*", count=_NAMES)}
+        names = sorted(found)
         registered = [key for key in keys.REGISTRY if key.name.startswith(":")]
-        for name in sorted(found):
+        for name, type_ in zip(names, self._types(names), strict=True):
             types = {key.type for key in registered if key.matches(name)}
-            if not types:
-                if self.client.exists(name):
-                    self._report(f"key {name}", "registry", "not a key of lanes.keys.REGISTRY")
+            if type_ == "none":  # it expired, or was deleted
                 continue
-            type_ = cast(bytes, self.client.type(name)).decode()
-            if type_ != "none" and type_ not in types:
+            if not types:
+                self._report(f"key {name}", "registry", "not a key of lanes.keys.REGISTRY")
+            elif type_ not in types:
                 self._report(f"key {name}", "type", f"a {type_}, not a {' or '.join(sorted(types))}")
-        return sorted(found)
+        return names
+
+    def _types(self, names: Sequence[str]) -> Iterator[str]:
+        """Yield the type of each key, "none" where it does not exist."""
+        for first in range(0, len(names), _NAMES):
+            with self.client.pipeline(transaction=False) as pipeline:
+                for name in names[first : first + _NAMES]:
+                    pipeline.type(name)
+                yield from (cast(bytes, type_).decode() for type_ in pipeline.execute())
 
     def _check_ttl(self, names: Iterable[str]) -> None:
         """Check that what is remembered for a while ends."""
