@@ -67,7 +67,7 @@ def main() -> int:
     """Print a line for each mutant, and how many are not as the list says."""
     parser = argparse.ArgumentParser(prog="python -m tests.property.mutations", description="Mutate the Lua.")
     parser.add_argument("--file", default="", help="only the mutations of files that end with this")
-    parser.add_argument("--seeds", default="0:5000", help="FIRST:END of the histories")
+    parser.add_argument("--seeds", default="0:2000", help="FIRST:END of the histories")
     options = parser.parse_args()
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:
