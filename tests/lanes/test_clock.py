@@ -349,6 +349,31 @@ def test_after_a_step_back_no_event_goes_before_a_claimed_one(
     assert not lanes.verify(queue).violations
 
 
+def test_an_event_that_happened_after_a_step_back_is_not_later_than_its_acceptance(
+    clocks: Clocks, steerable: redis.Redis
+) -> None:
+    """The event before it in its lane was accepted before the step, at a time that is still to come."""
+    clock = clock_of(steerable)
+    append(steerable, event("a1", "a"))
+    clocks.step(-5.0)
+    append(steerable, ranked("a2", "a", 9_000))
+    clocks.pass_by(3.0)
+    after_ms = int(clocks.redis_s * 1000)
+    clocks.pass_by(2.5)
+    claimed = claim(steerable)
+    assert names(claimed) == ["a1"]
+    deliver(steerable, claimed)
+
+    rank = records.rank(9_000, b"client-a", after_ms, records.tie(0, 0, 0))
+    append(steerable, lanes.NewEvent(b"a3", ("a",), "a3", rank=rank))
+
+    delivered = []
+    for _ in range(int(LONGEST_S)):
+        swept(clocks, clock)
+        delivered += all_delivered(steerable)
+    assert delivered == ["a2", "a3"]
+
+
 def test_every_lock_is_known() -> None:
     """A key that expires soon and has one name would last for as long as the clock stepped back."""
     locks = {name for name, key in keys.KEYS.items() if key.type == "string" and key.expires and "{" not in key.name}
