@@ -18,10 +18,10 @@ $(STAMP): requirements-dev.lock pyproject.toml
 demo: $(STAMP)
 	$(BIN)/segue demo $(if $(STAY),--stay)
 
-# Two workers. Large tests run one at a time (tests/conftest.py). A plain pytest runs all in one process. The tests start
-# hundreds of processes. Compiling the modules in each of them takes up to a third of its start.
+# Three workers: tests often wait. Large tests run one at a time (tests/conftest.py). A plain pytest runs all in one
+# process. The tests start hundreds of processes. Compiling the modules in each takes up to a third of its start.
 test: $(STAMP)
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3
 
 # The pictures of docs/console.md, taken anew. Needs Chromium.
 pictures: $(STAMP)

@@ -25,10 +25,10 @@ from tests.secrets import RECORDED
 
 pytest_plugins = ("tests.search",)
 
-# `make test` has two workers. These tests need most of a machine, so that only one of them runs at a time: some start
+# `make test` has three workers. These tests need most of a machine, so that only one of them runs at a time: some start
 # Chromium or Node, and the last one starts eight workers and measures their rate.
 LARGE: Final = ("tests/clients", "tests/console", "tests/e2e/test_rate.py")
-# The tests of each of these share processes, which the second worker would start again. One worker runs them.
+# The tests of each of these share processes, which each worker would start again. One worker runs them.
 SHARING: Final = (
     "tests/e2e/test_bad_input.py",
     "tests/e2e/test_tracking_api.py",

@@ -97,6 +97,7 @@ def test_a_killed_child_is_restarted_and_delivery_continues(up: Up) -> None:
 
 
 def test_status_finds_the_embedded_redis_and_counts(up: Up) -> None:
+    wait_until(lambda: up.status()["destinations"][0]["waiting"] == 0, "the events of earlier tests are settled")
     before = up.status()
     event = {"type": "identify", "userId": "counted", "messageId": "once", "traits": {}}
     for _ in range(2):
