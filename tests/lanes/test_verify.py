@@ -168,6 +168,10 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "a sequence of the future": ("sequence", lambda client: client.set(keys.SEQ.of(QUEUE), 5)),
     "waits for too many": ("links", lambda client: change(client, keys.LINKS, 13, lambda it: b"\7" + it[1:])),
     "waits for nothing": ("links", lambda client: change(client, keys.LINKS, 13, lambda it: b"\0" + it[1:])),
+    "links without a lane and a successor": (
+        "links",
+        lambda client: client.hset(keys.LINKS.of(QUEUE), "9", b"\0" + b"0" * 13),
+    ),
     "no links": ("links", lambda client: client.hdel(keys.LINKS.of(QUEUE), "14")),
     "links that end in the middle": ("links", lambda client: change(client, keys.LINKS, 13, lambda it: it[:-1])),
     "a successor of another key": (

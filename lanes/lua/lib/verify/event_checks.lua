@@ -125,6 +125,8 @@ local function check_event(name)
     return report(name, 'record', 'its record is malformed')
   elseif not waits then
     return report(name, 'links', 'its links are malformed')
+  elseif links and waits == 0 and not next(successors) then
+    report(name, 'links', 'in :links, but waits in no lane and has no successor')
   end
   if tonumber(name) > tonumber(call('GET', SEQ) or 0) then
     report(name, 'sequence', 'greater than :seq, the last sequence that was given')
