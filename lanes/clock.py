@@ -50,8 +50,8 @@ class Clock:
         seconds, microseconds = self.queue.client.time()
         now_ms = int(seconds) * 1000 + int(microseconds) / 1000
         forward = "" if self._read is None else max(0, int(now_ms - before - (_own_ms() - own_before)))
-        self._read = now_ms, began_ms
         step: int = run(self.queue, "follow_clock", (forward, self.lease_ms))
+        self._read = now_ms, began_ms  # not before: where Redis refuses scripts, the next call has to see the step too
         return step
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import fakeredis
 import pytest
@@ -160,6 +161,24 @@ def test_a_step_forward_ends_no_lease(clocks: Clocks, steerable: redis.Redis) ->
     clocks.pass_by(LEASE_MS / 1000 - 2)
     assert swept(clocks, first, second) == [0, 0]
     assert not deliver(steerable, claimed).lost
+
+
+def test_a_step_forward_is_seen_after_a_script_was_refused(
+    clocks: Clocks, steerable: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new primary refuses scripts until it has enough replicas, but tells its time."""
+    clock = clock_of(steerable)
+    append(steerable, event("a", "a"))
+    claim(steerable, lease_ms=LEASE_MS)
+    clocks.step(HOUR_S)
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr("lanes.clock.run", Mock(side_effect=scripts.NoReplicas))
+        with pytest.raises(scripts.NoReplicas):
+            clock.follow()
+
+    assert swept(clocks, clock) == [3600]
+    assert not claim(steerable).events
 
 
 def test_a_lease_of_a_dead_worker_ends_after_a_step_forward(clocks: Clocks, steerable: redis.Redis) -> None:
