@@ -21,12 +21,25 @@ from lanes.cluster import at
 
 _REQUEST: Final = "request"  # the field of the last request; names of processes contain an @
 _KEPT_S: Final = 3600
-# KEYS[1]: the reports; ARGV: the name of the process, its report. The time of Redis, in ms, is stored with it. Returns
-# the number of the last request. A full Redis runs it: workers report before they deliver.
+# KEYS[1]: the reports; ARGV: the name of the process, its report. The time of Redis, in ms, is stored with it. A new
+# process removes the reports of those that were killed long ago. Returns the number of the last request. A full Redis
+# runs it: workers report before they deliver.
 _REPORT: Final = f"""#!lua flags=allow-oom
 local time = redis.call('TIME')
-local now = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
-redis.call('HSET', KEYS[1], ARGV[1], now .. ' ' .. ARGV[2])
+local now_ms, silent = time[1] * 1000 + math.floor(time[2] / 1000), {{}}
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
+  local reports = redis.call('HGETALL', KEYS[1])
+  for at = 1, #reports, 2 do
+    local at_ms = tonumber(string.match(reports[at + 1], '^(%d+) '))
+    if at_ms and math.abs(now_ms - at_ms) > {1000 * _KEPT_S} then
+      silent[#silent + 1] = reports[at]
+    end
+  end
+end
+for _, name in ipairs(silent) do
+  redis.call('HDEL', KEYS[1], name)
+end
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%d', now_ms) .. ' ' .. ARGV[2])
 redis.call('EXPIRE', KEYS[1], {_KEPT_S})
 return redis.call('HGET', KEYS[1], '{_REQUEST}') or '0'
 """
