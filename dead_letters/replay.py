@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, cast
 from uuid import uuid4
 
+from redis.client import Pipeline
+
 import lanes
 import mapping
 from dead_letters import dry_run, query
@@ -219,14 +221,20 @@ def _count(queue: Queue, replay: Replay, page: list[DeadLetter], destination: ma
     """Add a page to the figures of a dry run."""
     results = dry_run.run(queue, page, destination, time.time())
     figures, people = dry_run.figures(results), {lanes.digest(person) for each in results for person in each.people}
-    with queue.client.pipeline(transaction=True) as pipeline:
+    progress: dict[Any, Any] = {"cursor": page[-1].sequence, "processed": replay.processed + len(page)}
+
+    def add(pipeline: Pipeline) -> None:
+        state, cursor = cast(list[Any], pipeline.hmget(_key(queue, replay.id), "state", "cursor"))
+        pipeline.multi()
+        if state != b"running" or int(cursor) >= page[-1].sequence:
+            return  # it was cancelled meanwhile, or this was done and its reply was lost
         for name, count in figures.items():
             pipeline.hincrby(keys.DRY_RUN.of(queue.name, replay.id), name, count)
         if people:
             pipeline.sadd(keys.DRY_RUN_PEOPLE.of(queue.name, replay.id), *people)
-        progress: dict[Any, Any] = {"cursor": page[-1].sequence, "processed": replay.processed + len(page)}
         pipeline.hset(_key(queue, replay.id), mapping=progress)
-        pipeline.execute()
+
+    queue.client.transaction(add, _key(queue, replay.id))
 
 
 def _requeued(
@@ -296,7 +304,8 @@ def _fields(replay: Replay) -> dict[Any, Any]:
 def _delete_old(queue: Queue) -> None:
     """Delete the records of all but the last replays."""
     for replay_id in _names(queue.client.zrange(keys.REPLAYS.of(queue.name), 0, -KEPT - 1)):
-        queue.client.delete(_key(queue, replay_id), keys.DRY_RUN.of(queue.name, replay_id))
+        of_dry_run = (key.of(queue.name, replay_id) for key in (keys.DRY_RUN, keys.DRY_RUN_PEOPLE))
+        queue.client.delete(_key(queue, replay_id), *of_dry_run)
         queue.client.zrem(keys.REPLAYS.of(queue.name), replay_id)
 
 

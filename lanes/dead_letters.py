@@ -134,10 +134,12 @@ def requeue(
     record: tuple[str, Mapping[str, int]],
 ) -> Requeued:
     """Requeue dead letters in one step: the `blocking` ones in their position, with the bodies given here; the
-    `appended` ones as new events that replace them. The same step writes the `record`, a hash and its fields.
+    `appended` ones as new events that replace them. The same step writes the `record`, a hash and its fields. When the
+    hash has these fields already, the step was made and its reply was lost: nothing is done, and all count.
 
     Raises DeadLettersChanged when `dead_letter_changes` is no longer `as_of`.
     """
+    name, fields = record[0], cast(dict[Any, Any], record[1])
     stored = {dead.sequence: records.record(dead.accepted_at_ms, dead.keys, dead.body) for dead in blocking}
 
     def put(pipeline: Pipeline, present: set[int]) -> None:
@@ -148,9 +150,14 @@ def requeue(
         _remove(pipeline, queue, present, _WAITS)
         _uncount(pipeline, queue, present, "buried")
         queue_up(pipeline, "append", queue, append_arguments(queue.without_limit(), appended))
-        pipeline.hset(record[0], mapping=cast(dict[Any, Any], record[1]))
+        pipeline.hset(name, mapping=fields)
 
-    present, replies = _in_one_step("requeue", queue, stored, put, as_of)
+    def is_done(pipeline: Pipeline) -> bool:
+        return pipeline.hmget(name, list(fields)) == [str(value).encode() for value in fields.values()]
+
+    present, replies = _in_one_step("requeue", queue, stored, put, as_of, is_done)
+    if not replies:
+        return Requeued(len(blocking) + len(appended), wake=True)
     flags, wake, *_ = replies[-2]
     return Requeued(len(present) + flags.count(b"1"), bool(wake or present))
 
@@ -238,8 +245,10 @@ def _in_one_step(
     sequences: Collection[int],
     commands: Callable[[Pipeline, set[int]], None],
     as_of: int | None = None,
+    is_done: Callable[[Pipeline], bool] = lambda _: False,
 ) -> tuple[set[int], list[Any]]:
-    """Run a transaction whose commands depend on which of the dead letters block; return those, and the replies.
+    """Run a transaction whose commands depend on which of the dead letters block; return those, and the replies. There
+    are no replies when it `is_done`: redis-py repeats it when a connection breaks, also after it was run.
 
     Raises DeadLettersChanged when one was changed since `as_of`. A Redis that is out of memory refuses the transaction
     as a whole. Each has a command that Redis refuses before it runs any (HSET, HINCRBY).
@@ -248,6 +257,8 @@ def _in_one_step(
 
     def step(pipeline: Pipeline) -> None:
         blocking.clear()
+        if is_done(pipeline):
+            return pipeline.multi()
         if as_of is not None and _changes(pipeline, queue) != as_of:
             raise DeadLettersChanged
         if sequences:
@@ -256,6 +267,7 @@ def _in_one_step(
             blocking.update(sequence for sequence, blocks in zip(sequences, flags, strict=True) if blocks)
         pipeline.multi()
         commands(pipeline, blocking)
+        return None
 
     watched = keys.BLOCKING.of(queue.name), keys.DEAD_CHANGES.of(queue.name)
     try:

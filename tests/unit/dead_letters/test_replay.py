@@ -10,10 +10,12 @@ import fakeredis
 import orjson
 import pytest
 import redis
+from redis.client import Pipeline
+from redis.exceptions import WatchError
 
 import lanes
 import mapping
-from dead_letters import query, record
+from dead_letters import dry_run, query, record
 from dead_letters import replay as replays
 from dead_letters.query import Filter
 from dead_letters.record import DeadLetter
@@ -233,6 +235,68 @@ def test_overlapping_replays_requeue_each_dead_letter_once(client: redis.Redis) 
 
     assert (first.done, second.total, second.done) == (2, 1, 1)
     assert len(work(client, destination)) == 3
+
+
+def lose_first_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the reply of the first watched transaction be lost: redis-py repeats the transaction."""
+    execute, lost = Pipeline.execute, []
+
+    def once(pipeline: Pipeline, *arguments: Any) -> Any:
+        is_watching = pipeline.watching
+        replies = execute(pipeline, *arguments)
+        if is_watching and not lost:
+            lost.append(replies)
+            raise WatchError
+        return replies
+
+    monkeypatch.setattr(Pipeline, "execute", once)
+
+
+@pytest.mark.parametrize("after_burial", ["go_on", "hold"])
+def test_a_replay_whose_reply_was_lost_counts_what_it_requeued(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch, after_burial: str
+) -> None:
+    destination = configured(after_burial=after_burial)
+    send_events(client, *[track("bad", userId=f"u{n}") for n in range(3)])
+    work(client, destination, bad=refused())
+    lose_first_reply(monkeypatch)
+
+    ended = replay(client, destination)
+
+    assert (ended.done, ended.missing, lanes.stats(queue_of(client, QUEUE)).waiting) == (3, 0, 3)
+
+
+def test_a_dry_run_whose_reply_was_lost_counts_a_page_once(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination = configured()
+    send_events(client, *[track("bad", userId=f"u{n}") for n in range(3)])
+    work(client, destination, bad=refused())
+    lose_first_reply(monkeypatch)
+
+    figures = replay(client, destination, mode="dry_run").figures
+
+    assert (figures["operation:person event"], figures["people"]) == (3, 3)
+
+
+def test_a_dry_run_that_is_cancelled_while_a_page_is_mapped_keeps_no_person(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination, queue = configured(), queue_of(client, QUEUE)
+    send_events(client, track("bad"))
+    work(client, destination, bad=refused())
+    begun = replays.begin(queue, Filter(), who="jo@here", per_s=1000, mode="dry_run")
+    run = dry_run.run
+
+    def cancelled(*arguments: Any) -> Any:
+        replays.cancel(queue, begun.id)
+        return run(*arguments)
+
+    monkeypatch.setattr(dry_run, "run", cancelled)
+    ended = replay(client, destination, mode="dry_run")
+
+    assert ended.id == begun.id
+    assert not client.exists(keys.DRY_RUN_PEOPLE.of(QUEUE, begun.id))
 
 
 def test_a_full_or_busy_queue_goes_first(client: redis.Redis) -> None:
