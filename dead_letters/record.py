@@ -40,7 +40,7 @@ LONGEST_REASON = 100  # of an attempt, in characters
 # The bounds hold for imported lines. An integer is not a text or a float there.
 Integer = Annotated[int, Field(strict=True)]
 Time = Annotated[int, Field(ge=0, lt=10**13, strict=True)]  # Unix milliseconds, until the year 2286
-Sequence = Annotated[int, Field(ge=1, lt=10**15, strict=True)]  # later events need greater ones
+Sequence = Annotated[int, Field(ge=1, lt=10**12, strict=True)]  # later events get greater ones; Redis adds them
 Path = Literal["/api/v2/entity", "/api/v1/metrics"]
 
 # For pydantic: an unknown member of an imported line would be lost.

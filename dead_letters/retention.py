@@ -28,17 +28,20 @@ _HOUR_MS = 3_600_000
 def unblock_expired(queue: Queue, delivery: Delivery, now_ms: int) -> int:
     """Unblock the successors of dead letters that have blocked for more than `hold_hours`, and return how many did. The
     dead letters stay."""
-    expired: dict[int, bytes] = {}
-    blocking = lanes.blocking_dead_letters(queue)
+    blocking, unblocked = lanes.blocking_dead_letters(queue), 0
     for first in range(0, len(blocking), query.PAGE):
+        expired: dict[int, bytes] = {}
         for stored in lanes.get_dead_letters(queue, blocking[first : first + query.PAGE]):
             failure = record.read_failure(stored)
             if now_ms - failure.buried_at_ms > delivery.hold_hours * _HOUR_MS:
                 expired[stored.sequence] = replace(failure, unblocked_at_ms=now_ms).to_bytes()
-    if expired:
-        lanes.unblock(queue, expired)
-        log.DEAD_LETTERS_UNBLOCKED.write(destination=queue.name, dead_letters=len(expired), hours=delivery.hold_hours)
-    return len(expired)
+        if expired:
+            lanes.unblock(queue, expired)
+            log.DEAD_LETTERS_UNBLOCKED.write(
+                destination=queue.name, dead_letters=len(expired), hours=delivery.hold_hours
+            )
+            unblocked += len(expired)
+    return unblocked
 
 
 def spill_excess(

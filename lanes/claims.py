@@ -14,7 +14,7 @@ from lanes.append import EVENTS_PER_CLAIM, listed, logger
 from lanes.queue import Queue
 from lanes.scripts import Argument, run
 
-MOST_REAPED: Final = 100  # claims of one call of `reap`
+MOST_REAPED: Final = 10  # claims of one call of `reap.lua`
 _SENT: Final[Mapping[int, str]] = MappingProxyType({})
 
 
@@ -224,6 +224,9 @@ def extend(queue: Queue, claim_id: str, *, lease_ms: int) -> bool:
 
 
 def reap(queue: Queue) -> Reaped:
-    """Return the events of expired claims to their lanes, of at most MOST_REAPED claims; idempotent."""
-    events, wake = run(queue, "reap", (MOST_REAPED,))
-    return Reaped(events, wake == 1)
+    """Return the events of expired claims to their lanes; idempotent."""
+    events, is_wanted, claims = 0, False, MOST_REAPED
+    while claims == MOST_REAPED:
+        of_call, wake, claims = run(queue, "reap", (MOST_REAPED,))
+        events, is_wanted = events + of_call, is_wanted or wake == 1
+    return Reaped(events, is_wanted)

@@ -3,7 +3,8 @@
 -- KEYS[1]  base name of the queue
 -- ARGV[1]  most claims to reap in this call
 --
--- Returns  {events returned, wake}: wake 1 when there is ready work for which no deliverer was requested just now
+-- Returns  {events returned, wake, claims reaped}: wake 1 when there is ready work for which no deliverer was requested just
+--          now
 -- Clock    Redis' own.
 -- allow-oom
 -- uses clock, bulk
@@ -43,4 +44,4 @@ end
 ---- Wake ----
 
 local wake = due_count > 0 and call('SET', WAKEUP, '1', 'PX', WAKEUP_MS, 'NX')
-return { #names, wake and 1 or 0 }
+return { #names, wake and 1 or 0, #claims }

@@ -9,6 +9,7 @@ import pytest
 import redis
 
 import lanes
+from lanes.claims import MOST_REAPED
 from lanes.keys import base
 from tests.lanes.driving import (
     COOLDOWN_MS,
@@ -400,6 +401,15 @@ def test_an_expired_claim_is_reaped_to_its_place(client: redis.Redis) -> None:
     again = claim(client)
     assert names(again) == ["a", "b"]
     assert [[expired.by for expired in event.expired_claims] for event in again.events] == [["a worker"]] * 2
+
+
+def test_all_expired_claims_are_reaped_in_calls_that_are_bounded(client: redis.Redis) -> None:
+    append(client, *(event(f"e{n}") for n in range(2 * MOST_REAPED + 1)))
+    for _ in range(2 * MOST_REAPED + 1):
+        expire(client, claim(client, events=1))
+
+    assert lanes.reap(queue_of(client)).events == 2 * MOST_REAPED + 1
+    assert stats(client).claimed == 0
 
 
 def test_a_second_worker_cannot_be_overruled_by_the_first_ones_late_answer(client: redis.Redis) -> None:

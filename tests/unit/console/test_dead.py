@@ -170,6 +170,7 @@ def test_bad_input_is_one_text_and_changes_nothing(
         (line_of({"requeued": {"requests": [{}]}}), "requeued.requests.0.subscription: Field required"),
         (line_of({"requeued": {"accepted_at_ms": "x"}}), "requeued.accepted_at_ms: Input should be a valid integer"),
         (line_of({"sequence": 2**63}), "sequence: Input should be less than"),
+        (line_of({"sequence": 10**12}), "sequence: Input should be less than"),
     ],
 )
 def test_a_file_with_one_invalid_line_is_not_imported(dead: Dead, store: redis.Redis, line: str, text: str) -> None:

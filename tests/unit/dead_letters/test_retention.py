@@ -47,7 +47,7 @@ def bury(client: redis.Redis, *users: str, buried_at_ms: int = NOW_MS, **more: A
 
 def block(client: redis.Redis, *names: str, buried_at_ms: int = NOW_MS) -> None:
     """Append these events of one person, and bury the first one so that it blocks the others."""
-    events = [lanes.NewEvent(pack("web", {"userId": name}), ("id:held",), name) for name in names]
+    events = [lanes.NewEvent(pack("web", {"userId": name}), (f"id:{names[0]}",), name) for name in names]
     lanes.append(queue_of(client, QUEUE), events)
     claim = lanes.claim(queue_of(client, QUEUE), lease_ms=1000, max_events=1, max_bytes=10**6, max_depth=0, poll_ms=0)
     burial = lanes.Burial(claim.events[0].sequence, failure(buried_at_ms), blocks=True)
@@ -195,6 +195,15 @@ def finished(directory: Path, queue: str, users: Iterable[str]) -> Path:
     file = spill_files.finish(spill_files.write(directory, queue, lines), range(len(lines)))
     assert file is not None
     return file
+
+
+def test_blocking_of_many_ends_page_by_page(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query, "PAGE", 2)
+    for number in range(5):
+        block(client, f"bad{number}", f"next{number}", buried_at_ms=NOW_MS - 73 * 3_600_000)
+
+    assert retention.unblock_expired(queue_of(client, QUEUE), Delivery(hold_hours=72), NOW_MS) == 5
+    assert lanes.blocking_dead_letters(queue_of(client, QUEUE)) == []
 
 
 def test_blocking_ends_after_hold_hours(client: redis.Redis) -> None:
