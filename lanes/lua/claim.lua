@@ -5,7 +5,7 @@
 -- that other claims find something too: while one waits for Redis or the service, another computes.
 --
 -- KEYS[1]  base name of the queue
--- ARGV[1]  claim id, never used before
+-- ARGV[1]  claim id: a new one, or that of a call whose reply was lost. Then its events return to their lanes
 -- ARGV[2]  lease, ms
 -- ARGV[3]  most events
 -- ARGV[4]  most bytes of records (the first event is claimed whatever its size)
@@ -33,6 +33,21 @@ local most_events, most_bytes, greatest_depth = tonumber(ARGV[3]), tonumber(ARGV
 local MAY_SHARE = { [0] = most_events, 50, 5 } -- by the number of expired claims
 local ALONE = 3
 local LONG, LEAST = 10, 5 -- a chain; the events that are shared
+
+---- A call that is repeated, as its reply was lost ----
+
+if call('EXISTS', CLAIM .. claim_id) == 1 then
+  local names, ready = call('SMEMBERS', CLAIM .. claim_id), {}
+  for i, links in ipairs(read_all('HMGET', LINKS, names)) do
+    if not links or byte(links) == 0 then
+      ready[#ready + 1], ready[#ready + 2] = now, names[i]
+    end
+  end
+  call('ZREM', CLAIMS, claim_id)
+  call('DEL', CLAIM .. claim_id)
+  write_all('ZADD', READY, ready)
+  return { 0, 0, {}, '', {}, {}, {}, {} }
+end
 
 ---- Read and decide: what is due ----
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from unittest.mock import Mock
+from uuid import uuid4
 
 import fakeredis
 import pytest
@@ -401,6 +403,20 @@ def test_an_expired_claim_is_reaped_to_its_place(client: redis.Redis) -> None:
     again = claim(client)
     assert names(again) == ["a", "b"]
     assert [[expired.by for expired in event.expired_claims] for event in again.events] == [["a worker"]] * 2
+
+
+def test_a_claim_that_the_client_repeats_leaves_no_event_behind(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client repeats a script when a connection breaks, also after Redis ran it."""
+    append(client, event("a", "jo"), event("b", "jo"), event("c", "al"))
+    with monkeypatch.context() as repeated:
+        repeated.setattr("lanes.claims.uuid4", Mock(return_value=uuid4()))
+        assert names(claim(client, events=2)) == ["a", "c"]
+        again = claim(client)
+
+    assert (again.events, again.next_due_ms, stats(client).claims) == ((), 0, 0)
+    assert names(claim(client)) == ["a", "c", "b"]
 
 
 def test_all_expired_claims_are_reaped_in_calls_that_are_bounded(client: redis.Redis) -> None:
