@@ -237,9 +237,8 @@ class Ingest:
         return Response(200, self._scripts[name], b"text/javascript; charset=utf-8")
 
     async def _accept_call(self, path: str, scope: Scope, receive: bodies.Receive) -> Response:
-        received_at = datetime.now(UTC)
         raw = await bodies.read(receive, _header(scope, b"content-encoding"))
-        acceptance = self._acceptance
+        received_at, acceptance = datetime.now(UTC), self._acceptance
         authorization, ip = _header(scope, b"authorization"), _client_ip(scope)
         offer = acceptance.calls.read_call(path, authorization, raw, received_at, ip, _named_key(scope))
         return await self._accept(acceptance, offer)
@@ -267,10 +266,9 @@ class Ingest:
         return responses.PIXEL
 
     async def _accept_webhook(self, name: str, scope: Scope, receive: bodies.Receive) -> Response:
-        received_at = datetime.now(UTC)
         raw = await bodies.read(receive, _header(scope, b"content-encoding"))
         try:
-            acceptance = self._acceptance
+            received_at, acceptance = datetime.now(UTC), self._acceptance
             offer = acceptance.calls.read_webhook(name, _header(scope, b"x-signature"), raw, received_at)
             response = await self._accept(acceptance, offer)
         except Refusal as refusal:

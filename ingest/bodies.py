@@ -70,12 +70,19 @@ async def read(receive: Receive, encoding: str) -> bytes:
     raise Refusal(415, f"Content-Encoding: must be gzip, deflate or absent, not {encoding}")
 
 
+class NotJson(Refusal):
+    """A body that is not JSON. Its message has the place of the error."""
+
+    def __init__(self, message: str, body: bytes) -> None:
+        super().__init__(400, message)
+        self.body = body  # with all digits, and without halves of surrogate pairs
+
+
 def parsed(body: bytes) -> Any:
-    """Return the JSON value of the body; raise Refusal (400) with the place of the error when it is not JSON.
+    """Return the JSON value of the body. Raises NotJson.
 
     Whole numbers that identify people keep all of their digits: those that the parser would round become strings. A
-    half of a surrogate pair becomes U+FFFD. NUL bytes around the body are ignored. Of a batch that is not JSON the
-    events are read one by one, and those that are not JSON are `partial_json.Unreadable`.
+    half of a surrogate pair becomes U+FFFD. NUL bytes around the body are ignored.
     """
     received, body = body, body.removeprefix(_BYTE_ORDER_MARK)
     if _MAY_BE_NO_TEXT.search(body) and _MAY_BE_LONG_IDENTITY.search(body):
@@ -88,11 +95,24 @@ def parsed(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        pass
+        raise NotJson(_described(received, fault), body) from None
+
+
+def parsed_or_partly(body: bytes) -> Any:
+    """Return the JSON value of the body; of a batch that is not JSON, what `read_partly` does. Raises NotJson."""
     try:
-        return partial_json.read(body)
+        return parsed(body)
+    except NotJson as fault:
+        return read_partly(fault)
+
+
+def read_partly(fault: NotJson) -> Any:
+    """Return what can be read of a batch that is not JSON: its events one by one, those that are not JSON as
+    `partial_json.Unreadable`. Raises `fault` when nothing can be."""
+    try:
+        return partial_json.read(fault.body)
     except ValueError:
-        raise Refusal(400, _described(received, fault)) from None
+        raise fault from None
 
 
 def _described(body: bytes, fault: orjson.JSONDecodeError) -> str:

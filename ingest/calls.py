@@ -8,6 +8,7 @@ and proves it by its signature. Functions here do not wait: they read and check 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -43,6 +44,9 @@ EVENT_PATHS: Final = {
 }
 # The last parts of paths that take a batch. `import` is for history.
 BATCH_PATHS: Final = frozenset({"batch", "import", "b"})
+
+# The first write key in a body, also in one that is not JSON.
+_OWN_KEY: Final = re.compile(rb'"writeKey"[ \t\r\n]*+:[ \t\r\n]*+"([^"\\]*+)"')
 
 # How long events wait for earlier ones, by how they come. Segment's webhook sends requests side by side, and again.
 DEFAULT_REORDER_MS: Final = {"call": 1000, "webhook": 2000}
@@ -107,7 +111,12 @@ class Calls:
         address of the client; `named_key` is the write key in another header or in the address, empty without one.
         Raises Refusal: the whole request is refused.
         """
-        body = bodies.parsed(raw)
+        try:
+            body = bodies.parsed(raw)
+        except bodies.NotJson as fault:
+            if not self._has_known_key(authorization, named_key, raw):
+                raise
+            body = bodies.read_partly(fault)
         if not isinstance(body, dict):
             raise Refusal(400, "the body must be a JSON object")
         source, own_key = self._authenticated(authorization, named_key, body)
@@ -133,7 +142,7 @@ class Calls:
             self.unauthorized.add(name)
             raise
         assert source is not None
-        content = bodies.parsed(raw)
+        content = bodies.parsed_or_partly(raw)
         webhook.check(source, content, received_at)
         events = content if isinstance(content, list) else [_whole(content)]
         if len(events) > MAX_BATCH_EVENTS:
@@ -146,14 +155,17 @@ class Calls:
     def _authenticated(self, authorization: str, named_key: str, body: JsonObject) -> tuple[Source, str | None]:
         """Return the source of the write key: the user name, `named_key`, or a member of the body or its first event.
 
+        A user name that is no write key is of a site that asks its visitors for a password.
+
         Also the key when only the first event has it: then the other events must not have another. Else their
         `writeKey` is that of another pipeline, such as the source at Segment.
         """
-        write_key, own_key = self._key_of(authorization) or self._known(named_key) or body.get("writeKey"), None
+        name = self._key_of(authorization)
+        write_key, own_key = self._known(name) or self._known(named_key) or body.get("writeKey"), None
         if not write_key and isinstance(body.get("batch"), list) and body["batch"]:
             first = body["batch"][0]
             write_key = own_key = first.get("writeKey") if isinstance(first, dict) else None
-        write_key = write_key or named_key
+        write_key = write_key or name or named_key
         if not write_key:
             self.unauthorized.add(None)
             text = "writeKey: is missing; send it as the user name of basic authentication, or in the body"
@@ -174,8 +186,14 @@ class Calls:
             return self._known(token.strip())
         return _user_name(authorization)
 
-    def _known(self, write_key: str) -> str | None:
+    def _known(self, write_key: str | None) -> str | None:
         return write_key if write_key in self._by_write_key else None
+
+    def _has_known_key(self, authorization: str, named_key: str, raw: bytes) -> bool:
+        """Whether a body that is not JSON comes with a write key. Reading it by parts takes its time."""
+        own = _OWN_KEY.search(raw)
+        names = self._key_of(authorization), named_key, own and own[1].decode(errors="replace")
+        return any(self._known(name) for name in names)
 
     def _read_batch(
         self,

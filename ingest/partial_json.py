@@ -1,7 +1,7 @@
 """Bodies that are not JSON: the events of a batch are read one by one, so that a broken one costs only itself.
 
 The structure of the body is read from its brackets, commas and strings; its values are read by the usual parser. The
-time is proportional to the length of the body, whatever it contains.
+time is proportional to their number, which is bounded.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ _BLANK = b" \t\r\n\0"  # NUL is not JSON's; some clients send it between events,
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)
 _NAME = re.compile(rb'[ \t\r\n\0]*+("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\r\n\0]*+:[ \t\r\n\0]*+', re.DOTALL)
 _EXCERPT_CHARACTERS = 20
+# The most brackets, commas and strings of a body.
+MOST_TOKENS = 100_000
 _REST = "the rest of the body is not JSON"
 
 
@@ -33,9 +35,11 @@ def read(body: bytes) -> Any:
     """Return what can be read of a body: a batch, `{"batch": [event, …], …}`, or an array of events.
 
     Events that are not JSON are Unreadable, and so is what follows the last event when the structure ends too early or
-    too late. Raises ValueError when nothing can be kept: the body has another form, or another member of it is not
-    JSON. Raises Refusal (413) when there are more than MAX_BATCH_EVENTS events.
+    too late. Raises ValueError when nothing can be kept: the body has another form, another member of it is not JSON,
+    or it has more than MOST_TOKENS tokens. Raises Refusal (413) when there are more than MAX_BATCH_EVENTS events.
     """
+    if sum(map(body.count, (b"[", b"]", b"{", b"}", b","))) + body.count(b'"') // 2 > MOST_TOKENS:
+        raise ValueError("the body has too many brackets, commas and strings")
     start = len(body) - len(body.lstrip(_BLANK))
     match body[start : start + 1]:
         case b"{":

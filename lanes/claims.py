@@ -109,8 +109,10 @@ def claim(
     share what is due.
 
     An event without a record is set aside: it is removed, its successors go on as if it had finished, it is counted
-    (`Stats.missing_total`) and logged. When nothing else was due, `next_due_ms` is 0. It is 0 too when the reply of Redis
-    was lost and the client repeated the call: the events of the first one are due again.
+    (`Stats.missing_total`) and logged. When nothing else was due, `next_due_ms` is 0.
+
+    It is 0 too when the reply of Redis was lost and the client repeated the call: the events of the first one are due
+    again.
     """
     claim_id, limits = f"{uuid4().hex}/{by}", (max_events, max_bytes, max_depth)
     arguments = (claim_id, lease_ms, *limits, poll_ms, EVENTS_PER_CLAIM, queue.cooldown_ms, batch_wait_ms, max_sharing)

