@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 from mapping.destination import Destination
 from mapping.errors import Rejected
-from mapping.filters.integrations import exclusion
 from mapping.fql import FqlError
 from mapping.operation import NEEDS_COOLDOWN
 from mapping.ordering_keys import add_key, own_keys, person_key, received_at_s
 from mapping.privacy_requests import privacy_request_of
+from mapping.translation import filtered
 
 
 class OrderingInfo(NamedTuple):
@@ -53,36 +53,27 @@ def ordering_info(event: Any, destination: Destination) -> OrderingInfo:
 
 def orderings(events: Sequence[Any], destination: Destination) -> list[Ordering]:
     """Return what `ordering_info` does for each event, as plain tuples, which are made in a tenth of the time."""
-    found, delivery = [_ordering(event, destination) for event in events], destination.delivery
-    if delivery.ignored_keys or delivery.order == "applied":
-        is_applied = delivery.order == "applied"
+    found, ignored = [_ordering(event, destination) for event in events], destination.delivery.ignored_keys
+    if ignored:
         return [
-            (
-                tuple(key for key in keys if key not in delivery.ignored_keys),
-                needs_cooldown or (is_applied and not _is_excluded(event, destination)),
-                join,
-                run,
-            )
-            for event, (keys, needs_cooldown, join, run) in zip(events, found, strict=True)
+            (tuple(key for key in keys if key not in ignored), needs, join, run) for keys, needs, join, run in found
         ]
     return found
 
 
-def _is_excluded(event: Any, destination: Destination) -> bool:
-    """Whether the sender excludes the destination from the event, so that nothing is sent for it."""
-    return type(event) is dict and exclusion(event, destination.integration_names) is not None
-
-
 def _ordering(event: Any, destination: Destination) -> Ordering:
+    is_applied = destination.delivery.order == "applied"
     if type(event) is not dict:
-        return (), False, None, ""
+        return (), is_applied, None, ""
     scheme = destination.identifiers
     request = privacy_request_of(event)
     if request is not None:
         return request.person.keys(scheme), True, None, request.action
     keys = own_keys(event, scheme)
-    if "integrations" in event and _is_excluded(event, destination):
-        return tuple(keys), False, None, ""  # by which an erasure finds it
+    if destination.filters or "integrations" in event:
+        event, _ = filtered(event, destination)
+        if event is None:  # nothing is sent for it
+            return tuple(keys), False, None, ""  # by which an erasure finds it
     needs_cooldown, join = False, None
     for subscription in destination.candidates(event).ordering:
         try:
@@ -96,7 +87,8 @@ def _ordering(event: Any, destination: Destination) -> Ordering:
                 join = person_key(payload["secondary"], scheme), person_key(payload["primary"], scheme)
         except (Rejected, FqlError, RecursionError):
             continue
-    return tuple(keys), needs_cooldown, join, _run(event, destination, join) if needs_cooldown else ""
+    run = _run(event, destination, join) if needs_cooldown else ""
+    return tuple(keys), needs_cooldown or is_applied, join, run
 
 
 def _run(event: Any, destination: Destination, join: tuple[str, str] | None) -> str:

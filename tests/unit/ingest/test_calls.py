@@ -143,7 +143,7 @@ def test_an_event_that_is_not_json_is_rejected_with_its_index() -> None:
 def test_a_body_that_is_not_json_is_read_by_parts_only_for_a_write_key(
     monkeypatch: pytest.MonkeyPatch, authorization: str, members: bytes
 ) -> None:
-    """Reading it by parts takes its time, which nobody may ask for without a key."""
+    """Reading it by parts takes its time. A sender without a key must not cause that."""
     monkeypatch.setattr("ingest.partial_json.read", lambda _: pytest.fail("it was read by parts"))
 
     with pytest.raises(Refusal, match="the body is not JSON") as refused:

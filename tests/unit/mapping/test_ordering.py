@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from mapping import compile_destination, destination_of, ordering_keys
+from mapping import Destination, compile_destination, destination_of, destinations, ordering_info, ordering_keys
+from tests.secrets import CREDENTIALS
 
 PRESETS = compile_destination("presets")
 BY_ID = compile_destination("by id", identifiers="id")
@@ -58,3 +59,34 @@ def test_a_failing_mapping_does_not_remove_other_keys() -> None:
 @pytest.mark.parametrize("event", [None, [], "text", 5, {}, {"userId": {}}, {"type": "track", "userId": ""}])
 def test_an_event_without_identities_has_no_keys(event: Any) -> None:
     assert ordering_keys(event, PRESETS) == ()
+
+
+ALIAS = {"type": "alias", "userId": "u", "previousId": "p"}
+
+
+def filtering(**members: Any) -> Destination:
+    """A destination with one filter."""
+    delivery = {"order": members.pop("order")} if "order" in members else {}
+    table = {**CREDENTIALS, "delivery": delivery, "filters": [members]}
+    return destinations({"destinations": {"d": table}})["d"]
+
+
+@pytest.mark.parametrize("order", ["acknowledged", "applied"])
+def test_an_event_that_a_filter_drops_joins_no_people_and_needs_no_cooldown(order: str) -> None:
+    """Nothing is sent for it. A sender with a public key could delay any person."""
+    dropping = filtering(**{"if": "type = 'alias'", "action": "drop", "order": order})
+    excluded = ALIAS | {"integrations": {"All": False}}
+
+    assert ordering_info(ALIAS, dropping) == (("id:u", "id:p"), False, None, "")
+    assert ordering_info(excluded, filtering(**{"if": "type = 'page'", "action": "drop", "order": order}))[1:3] == (
+        False,
+        None,
+    )
+
+
+def test_an_event_is_ordered_as_the_subscriptions_get_it() -> None:
+    track = {"type": "track", "event": "Device Deleted", "userId": "u", "context": {"device": {"token": "t"}}}
+    without_device = filtering(**{"if": "type = 'track'", "action": "block", "fields": {"context": ["device"]}})
+
+    assert ordering_keys(track, without_device) == ("id:u",)
+    assert ordering_info(ALIAS, without_device).join == ("id:p", "id:u")
