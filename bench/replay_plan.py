@@ -179,7 +179,9 @@ def _rows(plan: replays.Replay, replay: replays.Replay, before: dict[int, DeadLe
     sent = Counter(f"{body['type']} {body['action']}" for body in done.sent)
     for kind in sorted({*sent, *result["operations"]}):
         yield Row(f"sent: {kind}", result["operations"].get(kind, 0), sent[kind])
-    yield Row("people", result["people"], len({person for body in done.sent for person in named_in(body)}))
+    yield Row(
+        "people", result["people"], len({person for body in done.sent for person in named_in(body, "email_or_id")})
+    )
     yield Row("would be invalid again", result["fail_again"], done.count("invalid"))
     yield from _changed(result, before, done)
     yield from (Row(name, number, _happened(name, done)) for name, number in sorted(risks.items()))

@@ -257,7 +257,9 @@ def _completed(
     """Return the event as ingest stores it. Raises Refusal."""
     reception = Reception(datetime.fromtimestamp(now_s, UTC))
     completed, _, _ = events.completed(event, reception)
-    if completed["type"] == "alias" and identities.names_one_person(completed):
+    fed = destinations if source is None else source.destinations
+    schemes = {destinations[name].identifiers for name in fed}
+    if completed["type"] == "alias" and identities.names_one_person(completed, schemes):
         raise Refusal(400, "the alias names one person twice, so it is dropped")
     if source is not None:
         if source.unlikely_ids == "refuse" and (name := identities.unlikely(completed)):

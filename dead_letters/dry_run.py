@@ -20,6 +20,7 @@ from delivery.batching import TooLarge, encode
 from delivery.identity_memory import TIMES_KEPT_S, Identities, clocks_of, deletions_ms, named_in
 from lanes import suppression
 from mapping.envelope import SAFE_LEVELS, TOO_DEEP, JsonObject, has_more_levels
+from mapping.ordering_keys import IdentifierScheme
 
 # Customer.io starts no campaign for an older event.
 _CAMPAIGNS_S = 72 * 3600
@@ -128,7 +129,7 @@ def _run_alone(dead_letter: DeadLetter, destination: mapping.Destination, now_s:
 
 def _run(dead_letter: DeadLetter, destination: mapping.Destination, now_s: float, since: _Since) -> DryRun:
     translation = mapping.translate(dead_letter.event, destination, dead_letter.accepted_at_ms / 1000)
-    mapped = _mapped(dead_letter, translation.operations, since)
+    mapped = _mapped(dead_letter, translation.operations, destination.identifiers, since)
     failures = tuple(f"{failure.name}: {failure.message}" for failure in translation.failures)
     if mapped.is_late and destination.delivery.after_deletion == "bury":
         mapped, failures = mapped._replace(operations=(), bodies=()), (*failures, _LATE)
@@ -147,11 +148,14 @@ def _run(dead_letter: DeadLetter, destination: mapping.Destination, now_s: float
         risks += (_REPEATED,)
     if not translation.operations and not failures:
         risks += (_UNSENT,)
-    people = frozenset(person for body in mapped.bodies for person in named_in(body))
+    scheme = destination.identifiers
+    people = frozenset(person for body in mapped.bodies for person in named_in(body, scheme))
     return DryRun(mapped.bodies, failures, tuple(chain.from_iterable(changes_of))[:_MOST_CHANGES], risks, people)
 
 
-def _mapped(dead_letter: DeadLetter, operations: tuple[mapping.Operation, ...], since: _Since) -> _Mapped:
+def _mapped(
+    dead_letter: DeadLetter, operations: tuple[mapping.Operation, ...], scheme: IdentifierScheme, since: _Since
+) -> _Mapped:
     """Return what would be sent of the operations: without attributes of which a newer value was sent, and without
     operations on a person who was deleted since. Raises TooLarge."""
     event, accepted_at_ms = dead_letter.event, dead_letter.accepted_at_ms
@@ -160,11 +164,11 @@ def _mapped(dead_letter: DeadLetter, operations: tuple[mapping.Operation, ...], 
         encode(dead_letter.sequence, index, operation, body)
     happened_at_ms = attribute_clocks.client_time_ms(event.get("timestamp"), accepted_at_ms)
     newest = [
-        _without_stale(operation, body, happened_at_ms, accepted_at_ms, since)
+        _without_stale(operation, body, scheme, happened_at_ms, accepted_at_ms, since)
         for operation, body in zip(operations, bodies, strict=True)
     ]
-    named = [person for body in bodies for person in named_in(body)] if since.deleted_ms else []
-    identities = Identities(deleted_ms=dict.fromkeys(named, since.deleted_ms))
+    named = [person for body in bodies for person in named_in(body, scheme)] if since.deleted_ms else []
+    identities = Identities(scheme, deleted_ms=dict.fromkeys(named, since.deleted_ms))
     addressed = [
         wire.addressed(operation.effect, body, identities, happened_at_ms, None)
         for operation, body in zip(operations, newest, strict=True)
@@ -179,13 +183,18 @@ def _mapped(dead_letter: DeadLetter, operations: tuple[mapping.Operation, ...], 
 
 
 def _without_stale(
-    operation: mapping.Operation, body: JsonObject, happened_at_ms: int, accepted_at_ms: int, since: _Since
+    operation: mapping.Operation,
+    body: JsonObject,
+    scheme: IdentifierScheme,
+    happened_at_ms: int,
+    accepted_at_ms: int,
+    since: _Since,
 ) -> JsonObject:
     """Return the update of a person without attributes of which a newer value was sent, see `register.lua`."""
     if operation.effect != "update" or not attribute_clocks.has_clocks(operation.effect, body):
         return body
     at_ms = attribute_clocks.time_of(body, happened_at_ms, accepted_at_ms)
-    named = identifier_changes.identifiers(body)
+    named = identifier_changes.identifiers(body, scheme)
     clocks = [since.clocks.get(digest, {}) for digest in (named.person, named.email) if digest]
     hashes = map(attribute_clocks.hash_of_name, attribute_clocks.names_of(body))
     is_newest = (all(clock.get(name, 0) <= at_ms for clock in clocks) for name in hashes)

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from lanes.records import digest
 from mapping.coercion import text_of
 from mapping.envelope import JsonObject
+from mapping.ordering_keys import IdentifierScheme
 
 # How the partner of an identifier is remembered: see lua/lib/identifier_changes.lua.
 _TOGETHER, _NAMED, _ALONE, _FIRST_COMES = b"=", b".", b"?", b"1"
@@ -54,10 +55,12 @@ def partners(named: Identifiers, keys: Collection[bytes]) -> Iterator[bytes]:
         yield from (visitor, _FIRST_COMES + claimant[:_PARTNER_BYTES])
 
 
-def identifiers(body: JsonObject) -> Identifiers:
+def identifiers(body: JsonObject, scheme: IdentifierScheme) -> Identifiers:
     """Return the identifiers that the update gives, by the digests of their ordering keys."""
     attributes, named = _attributes(body), body.get("identifiers", {})
     cio_id, own_id, email, visitor = [text_of(named.get(kind, attributes.get(kind))) for kind in _KINDS]
+    if scheme == "id":  # an address is an id
+        own_id, email = text_of(named.get("id", named.get("email", attributes.get("id")))), None
     person = f"cio_id:{cio_id}" if cio_id else f"id:{own_id}" if own_id else None
     return Identifiers(
         digest(person) if person else None,

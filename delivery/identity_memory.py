@@ -24,6 +24,7 @@ from lanes import Queue, digest, keys
 from logs import events as log
 from mapping import Effect
 from mapping.envelope import JsonObject
+from mapping.ordering_keys import IdentifierScheme, email_key
 
 Identifiers = Mapping[str, Any]  # such as {"id": "42"}, as in the body of an operation
 
@@ -51,8 +52,9 @@ class Update(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Identities:
-    """What is remembered of the people of some operations."""
+    """What is remembered of the people of some operations. `scheme`: what identifies people at the destination."""
 
+    scheme: IdentifierScheme
     merged: dict[str, JsonObject] = field(default_factory=dict)  # person's key → identifiers of the primary
     deleted_ms: dict[str, int] = field(default_factory=dict)  # person's key → time of the deletion
     times_s: dict[int, int] = field(default_factory=dict)  # event's sequence → time of its updates
@@ -72,33 +74,46 @@ class Identities:
         """Whether the person of any of these keys was merged or deleted."""
         return not (self.merged.keys().isdisjoint(people) and self.deleted_ms.keys().isdisjoint(people))
 
+    def key_of(self, identifiers: Identifiers) -> str | None:
+        """Return the key of the person that these name, as the function does."""
+        return key_of(identifiers, self.scheme)
+
     def current(self, identifiers: Identifiers) -> Identifiers:
         """Return the identifiers of the person that these name now."""
-        return self.merged.get(key_of(identifiers) or "", identifiers)
+        return self.merged.get(self.key_of(identifiers) or "", identifiers)
 
 
-def key_of(identifiers: Identifiers) -> str | None:
-    """Return the key of the person that a body's identifiers name; None for a visitor, an object or no identifier."""
+def key_of(identifiers: Identifiers, scheme: IdentifierScheme) -> str | None:
+    """Return the key of the person that a body's identifiers name; None for a visitor, an object or no identifier.
+
+    Where e-mail is no identifier, Customer.io takes an address as an id.
+    """
     for kind, value in identifiers.items():
         if kind in _KINDS and type(value) is str:
-            return f"{kind}:{value.lower() if kind == 'email' else value}"
+            if kind != "email":
+                return f"{kind}:{value}"
+            return email_key(value, scheme) or f"id:{value}"
     return None
 
 
-def named_in(body: JsonObject) -> list[str]:
+def named_in(body: JsonObject, scheme: IdentifierScheme) -> list[str]:
     """Return the key of every person that the body of an operation names, also in its relationships."""
     found = []
     for member in _MEMBERS:
-        if member in body and type(identifiers := body[member]) is dict and (key := key_of(identifiers)):
+        if member in body and type(identifiers := body[member]) is dict and (key := key_of(identifiers, scheme)):
             found.append(key)
     if "cio_relationships" in body and type(relationships := body["cio_relationships"]) is list:
         for related in relationships:
-            found += named_in(related) if type(related) is dict else ()
+            found += named_in(related, scheme) if type(related) is dict else ()
     return found
 
 
 def register(
-    queue: Queue, named: Iterable[str], updates: Sequence[Update], trusted: Collection[str] = ()
+    queue: Queue,
+    named: Iterable[str],
+    updates: Sequence[Update],
+    scheme: IdentifierScheme,
+    trusted: Collection[str] = (),
 ) -> Identities:
     """Record the updates, which are about to be sent, and return what is remembered of the people of these keys; one
     round trip. An update of the people `trusted` (keys) ends a merge of such a person that no trusted source made.
@@ -110,7 +125,7 @@ def register(
     """
     people = list(dict.fromkeys(named))
     if not people and not updates:
-        return Identities()
+        return Identities(scheme)
     arguments: list[str | bytes | int] = [
         queue.join_s * 1000,
         int(queue.cooldown_ms > 0),
@@ -129,6 +144,7 @@ def register(
         log.IDENTIFIERS_UNBOUNDED.write(destination=queue.name, limit=queue.most_fan_in, count=new_unbounded)
     sequences = [update.sequence for update in updates]
     return Identities(
+        scheme,
         {person: orjson.loads(primary) for person, primary in zip(people, merged, strict=False) if primary},
         {person: int(at_ms) for person, at_ms in zip(people, deleted, strict=False) if at_ms},
         {sequence: time_s for sequence, time_s in zip(sequences, times, strict=True) if time_s},
@@ -158,23 +174,23 @@ class Change(NamedTuple):
     is_trusted: bool = False  # whether its source is
 
 
-def remember(queue: Queue, delivered: Sequence[Change]) -> None:
+def remember(queue: Queue, delivered: Sequence[Change], scheme: IdentifierScheme) -> None:
     """Store what the delivered operations changed of identities."""
     arguments: list[str | bytes | int] = []
     for change in delivered:
-        arguments += _arguments(change)
+        arguments += _arguments(change, scheme)
     if arguments:
         run(queue, "remember_identities", queue.join_s * 1000, *arguments)
 
 
-def _arguments(change: Change) -> tuple[str | bytes | int, ...]:
+def _arguments(change: Change, scheme: IdentifierScheme) -> tuple[str | bytes | int, ...]:
     effect, body, happened_at_ms, is_trusted = change
     if effect == "merge":
-        primary, secondary = key_of(body["primary"]), key_of(body["secondary"])
+        primary, secondary = key_of(body["primary"], scheme), key_of(body["secondary"], scheme)
         if primary and secondary:
             value = digest(primary) + (_TRUSTED if is_trusted else _NOT_TRUSTED) + orjson.dumps(body["primary"])
             return ("merged", digest(secondary), value, attribute_clocks.stored_time(happened_at_ms))
-    person = key_of(body.get("identifiers", {}))
+    person = key_of(body.get("identifiers", {}), scheme)
     if person and effect in ("delete", "suppress"):
         return ("deleted", digest(person), happened_at_ms, "")
     if person and effect == "unsuppress":

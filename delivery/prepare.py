@@ -25,6 +25,7 @@ from delivery.identity_memory import Identities, Update
 from lanes import digest
 from lanes.fates import UNKNOWN
 from mapping.envelope import JsonObject, message_key, unpack, unpack_encodable
+from mapping.ordering_keys import IdentifierScheme
 
 # Python computes in one thread at a time. Threads that wait here for their turn do not interrupt the one that computes,
 # which would cost both of them time.
@@ -114,6 +115,7 @@ def _address(
         queue,
         chain.from_iterable([event.people for event in prepared]),
         [event.update for event in prepared if event.update],
+        destination.identifiers,
         frozenset(chain.from_iterable([event.updated for event in prepared])) if trust.trusted else (),
     )
     if trust.merging is not None:
@@ -136,7 +138,7 @@ def _with_evidence(prepared: Prepared, identities: Identities, merging: Collecti
     if prepared.source in merging:
         return prepared
     merges = [orjson.loads(item.data) for item in prepared.items if item.effect == "merge"]
-    known = all(identity_memory.key_of(body["secondary"]) in identities.known for body in merges)
+    known = all(identities.key_of(body["secondary"]) in identities.known for body in merges)
     return prepared if known else prepared._replace(redirects=False)
 
 
@@ -202,9 +204,11 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination, trust: 
     for index, body in enumerate(bodies):
         operation = operations[index]
         items.append(encode(event.sequence, index, operation, body, message_id))
-        people += identity_memory.named_in(body)
+        people += identity_memory.named_in(body, destination.identifiers)
         if update is None and operation.effect in _REGISTERED:
-            update = _update(event, operations, bodies, timestamp, accepted_at_ms, is_recorded=is_recorded)
+            update = _update(
+                event, operations, bodies, timestamp, accepted_at_ms, destination.identifiers, is_recorded=is_recorded
+            )
     # All fields in their order: this takes a third of the time of `Prepared(…)`.
     values = (
         event,
@@ -219,7 +223,7 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination, trust: 
         message_id,
         unsent.reasons(translation),
         fates.shadowed(source) if is_shadow and operations else fates.mapped(source, translation),
-        _updated(operations, bodies) if source in trust.trusted else (),
+        _updated(operations, bodies, destination.identifiers) if source in trust.trusted else (),
         is_shadow,
         False,  # late
         False,  # changes_identifiers
@@ -229,11 +233,14 @@ def _mapped(event: lanes.ClaimedEvent, destination: mapping.Destination, trust: 
     return tuple.__new__(Prepared, values)
 
 
-def _updated(operations: Sequence[mapping.Operation], bodies: Sequence[JsonObject]) -> tuple[str, ...]:
+def _updated(
+    operations: Sequence[mapping.Operation], bodies: Sequence[JsonObject], scheme: IdentifierScheme
+) -> tuple[str, ...]:
     """Return the keys of the people that the operations update."""
-    pairs = zip(operations, bodies, strict=True)
     keys = [
-        identity_memory.key_of(body.get("identifiers", {})) for operation, body in pairs if operation.effect == "update"
+        identity_memory.key_of(body.get("identifiers", {}), scheme)
+        for operation, body in zip(operations, bodies, strict=True)
+        if operation.effect == "update"
     ]
     return tuple(key for key in keys if key)
 
@@ -293,6 +300,7 @@ def _update(
     bodies: Sequence[JsonObject],
     timestamp: Any,
     accepted_at_ms: int,
+    scheme: IdentifierScheme,
     *,
     is_recorded: bool,
 ) -> Update:
@@ -310,7 +318,7 @@ def _update(
         if effect == "merge":
             times.append(0)
         elif effect == "update":
-            named = identifier_changes.identifiers(body)
+            named = identifier_changes.identifiers(body, scheme)
             times.append(attribute_clocks.mapped_time_s(body))
             partners += identifier_changes.partners(named, event.keys)
             updates_only = updates_only or identifier_changes.updates_only(body)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final, cast
 
 from delivery import identifier_changes
-from delivery.identity_memory import Identities, key_of
+from delivery.identity_memory import Identities
 from lanes import Queue, keys
 from mapping import CHANGES_IDENTITY, Effect
 from mapping.envelope import JsonObject
@@ -30,12 +30,12 @@ def reason(effect: Effect, body: JsonObject, identities: Identities, *, is_confl
 
     `is_conflict`: the event gives a person an address that belongs to another one.
     """
-    person = key_of(body.get("identifiers", {}))
+    person = identities.key_of(body.get("identifiers", {}))
     is_deleted = person is not None and person.startswith("cio_id:") and person in identities.deleted_ms
     if is_deleted and effect not in CHANGES_IDENTITY:
         return "cio_id_deleted"
     if is_conflict and effect == "update":
-        named = identifier_changes.identifiers(body)
+        named = identifier_changes.identifiers(body, identities.scheme)
         if named.person and named.email:
             return "address_conflict"
     return ""

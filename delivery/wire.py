@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
-from delivery.identity_memory import Identifiers, Identities, key_of
+from delivery.identity_memory import Identifiers, Identities
 from delivery.ulid import derived_ulid, is_ulid
 from mapping import CHANGES_IDENTITY, Effect, Operation
 from mapping.envelope import JsonObject
@@ -70,7 +70,7 @@ def _is_late(identifiers: Identifiers, identities: Identities, happened_at_ms: i
     """
     return any(
         happened_at_ms < identities.deleted_ms[key]
-        for key in (key_of(identifiers), key_of(identities.current(identifiers)))
+        for key in map(identities.key_of, (identifiers, identities.current(identifiers)))
         if key in identities.deleted_ms
     )
 

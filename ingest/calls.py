@@ -91,6 +91,10 @@ class Calls:
         self._ranks = Ranks(counters, settings.reorder_late_s)
         self._clocks = {name: DeviceClocks() for name in self._sources}
         self._permissions = {name: Permissions(source, destinations) for name, source in self._sources.items()}
+        self._schemes = {
+            name: frozenset(destinations[fed].identifiers for fed in source.destinations)
+            for name, source in self._sources.items()
+        }
         self._rates = {name: Rates(source) for name, source in self._sources.items()}
         self.unauthorized = Unauthorized(counters)
         self._warned: set[str] = set()  # names of the sources whose unlikely ids the log has mentioned
@@ -281,7 +285,7 @@ class Calls:
             self._counters.add(source.name, remark)
             if remark == "unlikely_ids":
                 self._judge_unlikely_id(source, event)
-        if event["type"] == "alias" and identities.names_one_person(event):
+        if event["type"] == "alias" and identities.names_one_person(event, self._schemes[source.name]):
             log.ALIASES_DROPPED.write(source=source.name)
             self._counters.add(source.name, "dropped")
             return None

@@ -6,14 +6,15 @@ A whole number whose digits would change is therefore stored as the text of its 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import isfinite
 from typing import Any, Final
 
 from ingest.errors import Refusal, invalid
 from mapping import DELETION
 from mapping.envelope import JsonObject
-from mapping.identifiers import is_email
 from mapping.javascript import number_text
+from mapping.ordering_keys import IdentifierScheme, person_key
 
 _MEMBERS: Final = ("userId", "anonymousId", "previousId", "groupId")
 
@@ -109,10 +110,13 @@ def id_text(value: Any) -> str:
     return value if type(value) is str else number_text(value)
 
 
-def names_one_person(alias: JsonObject) -> bool:
-    """Whether both ids of an alias are the same person: analytics.js writes such an alias of an identified person."""
+def names_one_person(alias: JsonObject, schemes: Iterable[IdentifierScheme]) -> bool:
+    """Whether both ids of an alias are the same person: analytics.js writes such an alias of an identified person.
+
+    `schemes`: what identifies people at the destinations.
+    """
     user_id, previous_id = id_text(alias["userId"]), id_text(alias["previousId"])
-    return user_id == previous_id or (is_email(user_id) and user_id.lower() == previous_id.lower())
+    return all(person_key(user_id, scheme) == person_key(previous_id, scheme) for scheme in schemes)
 
 
 def _check_required(event: JsonObject, kind: str) -> None:

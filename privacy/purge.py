@@ -33,6 +33,7 @@ from lanes.taps import streams
 from logs import events as log
 from mapping.coercion import text_of
 from mapping.envelope import JsonObject, message_key, pack, readable_source, unpack
+from mapping.ordering_keys import IdentifierScheme
 from privacy.receipts import PersonBefore
 from series import recent_events
 
@@ -254,7 +255,7 @@ def plan(context: ErasureContext, person: mapping.Person) -> Plan:
         for event in lanes.lane_events(queue, digest, most=_MOST_EVENTS)
         if not _is_of_others(event.body, destination, removed)
     }
-    index, names = _Index([removed]), _names_of_primaries(queue)
+    index, names = _Index([removed]), _names_of_primaries(queue, destination.identifiers)
     dead = {stored.sequence for page in _pages(queue, destination, index) for _, stored in page}
     return Plan(
         followed=tuple(sorted(names.get(each, each.hex()) for each in tied.digests - own_digests(destination, person))),
@@ -265,12 +266,12 @@ def plan(context: ErasureContext, person: mapping.Person) -> Plan:
     )
 
 
-def _names_of_primaries(queue: lanes.Queue) -> dict[bytes, str]:
+def _names_of_primaries(queue: lanes.Queue, scheme: IdentifierScheme) -> dict[bytes, str]:
     """Return the ordering keys of the primaries of merges, by digest."""
     names = {}
     for hash_name in lanes.remembered_hashes(queue).get("merged", ()):
         for _, value in queue.client.hscan_iter(hash_name, count=1000):
-            key = key_of(primary_in(value))
+            key = key_of(primary_in(value), scheme)
             names[value[: keys.DIGEST_BYTES]] = key or ""
     return names
 
@@ -373,7 +374,7 @@ def _digests_of(line: Line, destination: mapping.Destination) -> list[bytes]:
 
 def _keys_in(body: JsonObject, destination: mapping.Destination) -> Iterator[str]:
     """Yield the ordering keys of the people that an operation names, and of the identities that an update sets."""
-    yield from named_in(body)
+    yield from named_in(body, destination.identifiers)
     attributes = body.get("attributes")
     if body.get("action") == "identify" and isinstance(attributes, dict):
         visitor, email = attributes.get("anonymous_id"), attributes.get("email")

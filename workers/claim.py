@@ -378,7 +378,7 @@ def _remember_identities(prepared: Sequence[Prepared], outcomes: Outcomes, conte
         if item.effect in mapping.CHANGES_IDENTITY and isinstance(outcome, Delivered)
         if sent.redirects or item.effect != "merge"
     ]
-    identity_memory.remember(context.queue, changes)
+    identity_memory.remember(context.queue, changes, context.destination.identifiers)
 
 
 def _begin_erasures(prepared: Sequence[Prepared], outcomes: Outcomes, context: ClaimContext) -> None:

@@ -6,9 +6,11 @@ from copy import deepcopy
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from delivery.identity_memory import named_in
 from mapping import (
     Destination,
     batch_results,
@@ -24,6 +26,7 @@ from mapping.errors import InvalidPayload, Rejected
 from mapping.identifiers import CIO_PREFIX
 from mapping.liquid.filters import FILTERS
 from mapping.operation import Operation, Translation
+from mapping.ordering_keys import IdentifierScheme
 
 NOW_S = 1717243200.0
 NOW = "2024-06-01T12:00:00Z"
@@ -36,7 +39,7 @@ scalars = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
     st.text(max_size=8),
     st.sampled_from(
-        ["", "2024-03-05T10:20:30Z", "2024-02-30", "-5", "jo@example.com", "cio_1", "42", "{{userId}}", "$.a"]
+        ["", "2024-03-05T10:20:30Z", "2024-02-30", "-5", "Jo@example.com", "cio_1", "42", "{{userId}}", "$.a"]
     ),
 )
 KEYS = ["a", "email", "id", "userId", "properties", "traits", "token", "device", "personas", "objectId", "0"]
@@ -206,6 +209,15 @@ class TestOrderingKeys:
         keys = ordering_keys(event, destination)
         assert len(set(keys)) == len(keys)
         assert_keys_are_complete(event, destination)
+
+    @pytest.mark.parametrize("scheme", ["email_or_id", "id"])
+    @given(events)
+    def test_a_person_is_remembered_by_an_ordering_key_of_the_event(self, scheme: IdentifierScheme, event: Any) -> None:
+        """Else an erasure, which knows these keys, would not find what is remembered."""
+        destination = compile_destination("d", identifiers=scheme)
+        keys = ordering_keys(event, destination)
+        for operation in translate(event, destination, NOW_S).operations:
+            assert set(named_in(operation.body, scheme)) <= set(keys)
 
 
 def assert_keys_are_complete(event: Any, destination: Destination) -> None:

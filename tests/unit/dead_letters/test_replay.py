@@ -444,7 +444,7 @@ def test_a_dry_run_has_the_failures_of_a_deleted_person_where_late_events_are_bu
     send_events(client, track("bad"))
     work(client, destination, bad=refused())
     deleted = {"identifiers": {"id": "jo"}}
-    identity_memory.remember(queue, [identity_memory.Change("delete", deleted, int(time.time() * 1000))])
+    identity_memory.remember(queue, [identity_memory.Change("delete", deleted, int(time.time() * 1000))], "email_or_id")
 
     figures = replay(client, destination, mode="dry_run").figures
 
@@ -461,7 +461,7 @@ def test_what_became_of_the_person_since_and_campaigns_are_risks(client: redis.R
         send_events(client, track("bad", userId=user, messageId=user, timestamp=hour_ago))
     work(client, destination, bad=refused())
     deleted = {"identifiers": {"id": "jo"}}
-    identity_memory.remember(queue, [identity_memory.Change("delete", deleted, int(time.time() * 1000))])
+    identity_memory.remember(queue, [identity_memory.Change("delete", deleted, int(time.time() * 1000))], "email_or_id")
 
     figures = replay(client, destination, mode="dry_run").figures
 

@@ -419,7 +419,9 @@ def test_a_merge_that_is_sent_again_changes_no_clocks(client: redis.Redis) -> No
     world.happens(identify(60, "old", city="Rome"), identify(90, plan="pro"))
     world.happens(alias("old", "jo", 30))
     (merge,) = (body for body in world.sent if body["action"] == "merge")
-    identity_memory.remember(world.queue, [identity_memory.Change("merge", merge, int((NOW_S - 30) * 1000))])
+    identity_memory.remember(
+        world.queue, [identity_memory.Change("merge", merge, int((NOW_S - 30) * 1000))], "email_or_id"
+    )
 
     world.happens(identify(50, "old", city="Bonn"))
 
@@ -722,12 +724,12 @@ def update(sequence: int, *names: str, at_ms: int = 0, person: str = "id:jo", ag
     now_s = int(NOW_S)
     body = {"identifiers": {"id": person.removeprefix("id:")}, "attributes": dict.fromkeys(names, 1)}
     owned = (lanes.digest(person),)
-    described = attribute_clocks.described(body, identifiers(body), owned, now_s * 1000 + at_ms)
+    described = attribute_clocks.described(body, identifiers(body, "email_or_id"), owned, now_s * 1000 + at_ms)
     return Update(sequence, now_s - ago_s, now_s, owned, described=(described,))
 
 
 def register(client: redis.Redis, *updates: Update) -> Identities:
-    return identity_memory.register(queue_of(client, QUEUE, cooldown_ms=5000), (), updates)
+    return identity_memory.register(queue_of(client, QUEUE, cooldown_ms=5000), (), updates, "email_or_id")
 
 
 def stored(client: redis.Redis) -> dict[bytes, bytes]:

@@ -37,12 +37,12 @@ def person(action: str, **identifiers: str) -> dict[str, Any]:
 
 def remember(client: redis.Redis, *bodies: dict[str, Any], at_ms: int = 0) -> None:
     changes = [identity_memory.Change(body["action"], body, at_ms) for body in bodies]
-    identity_memory.remember(queue_of(client, QUEUE, cooldown_ms=5000), changes)
+    identity_memory.remember(queue_of(client, QUEUE, cooldown_ms=5000), changes, "email_or_id")
 
 
 def register(client: redis.Redis, *bodies: dict[str, Any], updates: tuple[Update, ...] = ()) -> Identities:
-    named = [key for body in bodies for key in identity_memory.named_in(body)]
-    return identity_memory.register(queue_of(client, QUEUE, cooldown_ms=5000), named, updates)
+    named = [key for body in bodies for key in identity_memory.named_in(body, "email_or_id")]
+    return identity_memory.register(queue_of(client, QUEUE, cooldown_ms=5000), named, updates, "email_or_id")
 
 
 def update(sequence: int, time_s: int, *keys: str, latest_s: int = NOW) -> Update:
@@ -152,7 +152,7 @@ def identify(
         NOW - 50,
         NOW,
         keys,
-        tuple(identifier_changes.partners(identifier_changes.identifiers(body), keys)),
+        tuple(identifier_changes.partners(identifier_changes.identifiers(body, "email_or_id"), keys)),
         identifier_changes.updates_only(body),
     )
 
@@ -265,7 +265,11 @@ def test_identifiers_that_are_ignored_keys_change_nothing(client: redis.Redis) -
         body = person("identify", id=f"user {number}") | {"attributes": {"email": "all@x", "anonymous_id": "kiosk"}}
         claims.append(
             Update(
-                number, NOW, NOW, keys, tuple(identifier_changes.partners(identifier_changes.identifiers(body), keys))
+                number,
+                NOW,
+                NOW,
+                keys,
+                tuple(identifier_changes.partners(identifier_changes.identifiers(body, "email_or_id"), keys)),
             )
         )
 
@@ -285,10 +289,38 @@ def test_the_other_keys_of_an_event_say_nothing_of_identifiers(client: redis.Red
 def test_a_queue_without_a_cooldown_lets_changes_of_identifiers_pass(client: redis.Redis) -> None:
     updates = (identify(1, *ADDRESS_OF_A), identify(2, {"id": "a"}, {"email": "new@x"}))
 
-    identities = identity_memory.register(queue_of(client, QUEUE), (), updates)
+    identities = identity_memory.register(queue_of(client, QUEUE), (), updates, "email_or_id")
 
     assert (identities.changing, identities.times_s.keys()) == (frozenset(), {1, 2})
 
 
 def give_cooldown(client: redis.Redis, sequence: int) -> None:
     client.hset(f"{base(QUEUE)}:cooldown", str(sequence), 5000)
+
+
+@pytest.mark.parametrize(
+    ("body", "keys"),
+    [
+        ({"identifiers": {"email": "Jo@Example.com"}}, ["id:Jo@Example.com"]),
+        ({"identifiers": {"id": "Jo"}}, ["id:Jo"]),
+        ({"primary": {"email": "A@x.com"}, "secondary": {"cio_id": "af"}}, ["id:A@x.com", "cio_id:af"]),
+        ({"cio_relationships": [{"identifiers": {"email": "A@x.com"}}]}, ["id:A@x.com"]),
+    ],
+)
+def test_an_address_is_an_id_where_email_is_no_identifier(body: dict[str, Any], keys: list[str]) -> None:
+    """Customer.io takes it as one, and an id is case-sensitive: so it is the ordering key."""
+    assert identity_memory.named_in(body, "id") == keys
+    named = identifier_changes.identifiers(body | {"attributes": {"email": "trait@x.com"}}, "id")
+    assert named.email is None
+    if "identifiers" in body:
+        assert named.person == digest(keys[0])
+
+
+def test_people_whose_ids_differ_in_case_are_two_where_email_is_no_identifier(client: redis.Redis) -> None:
+    queue, body = queue_of(client, QUEUE), merge({"email": "A@x.com"}, {"id": "b"})
+    identity_memory.remember(queue, [identity_memory.Change("merge", body, 0)], "id")
+
+    found = identity_memory.register(queue, ["id:A@x.com", "id:a@x.com"], (), "id")
+
+    assert found.current({"email": "A@x.com"}) == {"id": "b"}
+    assert found.current({"email": "a@x.com"}) == {"email": "a@x.com"}

@@ -147,7 +147,7 @@ def test_an_operation_by_the_cio_id_of_a_deleted_person_is_told(client: redis.Re
         Change("delete", {"identifiers": {kind: name}}, int(time.time() * 1000) - 10**7)
         for kind, name in (("cio_id", "7"), ("id", "8"))
     ]
-    identity_memory.remember(worker.queue, deleted)
+    identity_memory.remember(worker.queue, deleted, "email_or_id")
 
     worker.append(track("Seen", "cio_7"), identify("cio_7", plan="pro"), track("Seen", "8"))
     worker.deliver()

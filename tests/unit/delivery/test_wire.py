@@ -99,7 +99,7 @@ def person(action: str, **body: Any) -> dict[str, Any]:
 
 
 def test_an_operation_of_a_merged_person_names_the_primary() -> None:
-    identities = Identities(merged={"id:old": {"cio_id": "c1"}})
+    identities = Identities("email_or_id", merged={"id:old": {"cio_id": "c1"}})
 
     body = addressed(person("event", identifiers={"id": "old"}, name="x"), identities, 0, None)
 
@@ -107,7 +107,7 @@ def test_an_operation_of_a_merged_person_names_the_primary() -> None:
 
 
 def test_a_merge_of_people_who_were_merged_already_is_not_sent() -> None:
-    identities = Identities(merged={"id:old": {"id": "new"}})
+    identities = Identities("email_or_id", merged={"id:old": {"id": "new"}})
 
     assert addressed(person("merge", primary={"id": "new"}, secondary={"id": "old"}), identities, 0, None) is None
     chained = addressed(person("merge", primary={"id": "x"}, secondary={"id": "old"}), identities, 0, None)
@@ -115,7 +115,7 @@ def test_a_merge_of_people_who_were_merged_already_is_not_sent() -> None:
 
 
 def test_an_event_from_before_a_deletion_is_not_sent_after_it() -> None:
-    identities = Identities(deleted_ms={"id:a": 100})
+    identities = Identities("email_or_id", deleted_ms={"id:a": 100})
 
     late, back = (addressed(person("identify", identifiers={"id": "a"}), identities, at_ms, 7) for at_ms in (99, 100))
 
@@ -125,7 +125,7 @@ def test_an_event_from_before_a_deletion_is_not_sent_after_it() -> None:
 
 
 def test_a_relationship_from_before_the_deletion_of_its_person_is_not_sent() -> None:
-    identities = Identities(deleted_ms={"id:gone": 100})
+    identities = Identities("email_or_id", deleted_ms={"id:gone": 100})
     both = [{"identifiers": {"id": "gone"}}, {"identifiers": {"id": "there"}}]
     joined = {"type": "object", "action": "identify", "attributes": {"name": "Acme"}, "cio_relationships": both}
     parts = {"type": "object", "action": "delete_relationships", "cio_relationships": both[:1]}
@@ -138,11 +138,13 @@ def test_a_relationship_from_before_the_deletion_of_its_person_is_not_sent() -> 
 def test_a_delivery_report_is_sent_as_it_was_mapped() -> None:
     report = {"delivery_id": "d", "metric": "opened", "timestamp": 5}
 
-    assert wire.addressed("report", report, Identities(merged={"id:old": {"id": "new"}}), 0, None) == report
+    assert (
+        wire.addressed("report", report, Identities("email_or_id", merged={"id:old": {"id": "new"}}), 0, None) == report
+    )
 
 
 def test_a_relationship_of_a_merged_person_names_the_primary() -> None:
-    identities = Identities(merged={"id:old": {"id": "new"}})
+    identities = Identities("email_or_id", merged={"id:old": {"id": "new"}})
     joined = {"type": "object", "action": "identify", "cio_relationships": [{"identifiers": {"id": "old"}, "x": 1}]}
 
     body = addressed(joined, identities, 0, None)

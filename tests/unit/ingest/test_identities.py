@@ -121,4 +121,11 @@ def test_other_ids_are_likely(value: Any) -> None:
 def test_an_alias_of_a_person_with_the_same_person_is_recognised(
     user_id: Any, previous_id: Any, expected: bool
 ) -> None:
-    assert names_one_person({"userId": user_id, "previousId": previous_id}) is expected
+    assert names_one_person({"userId": user_id, "previousId": previous_id}, ["email_or_id"]) is expected
+
+
+def test_addresses_that_differ_in_case_are_two_people_where_email_is_no_identifier() -> None:
+    alias = {"userId": "Ada@example.com", "previousId": "ada@example.com"}
+
+    assert not names_one_person(alias, ["email_or_id", "id"])
+    assert names_one_person(alias | {"userId": "ada@example.com"}, ["email_or_id", "id"])

@@ -154,7 +154,7 @@ def claimed_item(client: redis.Redis) -> Callable[[], object]:
 def merge_old(client: redis.Redis) -> None:
     """Remember that the person `old` was merged into Jo."""
     merge = {"type": "person", "action": "merge", "primary": {"id": "jo"}, "secondary": {"id": "old"}}
-    identity_memory.remember(queue_of(client, QUEUE), [identity_memory.Change("merge", merge, 1)])
+    identity_memory.remember(queue_of(client, QUEUE), [identity_memory.Change("merge", merge, 1)], "email_or_id")
 
 
 def test_what_is_in_progress_of_a_merged_identity_is_erased_too(

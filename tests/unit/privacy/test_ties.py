@@ -32,7 +32,8 @@ def merge(client: redis.Redis, secondaries: Iterable[str], primary: str) -> None
         {"type": "person", "action": "merge", "primary": {"id": primary}, "secondary": {"id": secondary}}
         for secondary in secondaries
     ]
-    identity_memory.remember(queue_of(client, QUEUE), [identity_memory.Change("merge", body, 1) for body in bodies])
+    changes = [identity_memory.Change("merge", body, 1) for body in bodies]
+    identity_memory.remember(queue_of(client, QUEUE), changes, "email_or_id")
 
 
 def alias(client: redis.Redis, secondary: str, primary: str) -> None:
