@@ -10,6 +10,7 @@ import redis
 
 import lanes
 from lanes import keys
+from lanes.append import EVENTS_PER_CLAIM
 from tests.lanes.driving import (
     COOLDOWN_MS,
     QUEUE,
@@ -52,6 +53,22 @@ def test_events_of_a_run_are_claimed_together_and_share_the_wait_after_them(clie
     assert claim(client).events == ()
     assert due_in_ms(client, 31) == pytest.approx(COOLDOWN_MS, abs=CLOSE_MS)
     assert lanes.verify(queue_of(client)).violations == ()
+
+
+@pytest.mark.parametrize(("is_due", "wake"), [(True, 2), (False, 0)])
+def test_heads_with_a_cooldown_want_deliverers_when_they_are_due(client: redis.Redis, is_due: bool, wake: int) -> None:
+    people = [f"person {number}" for number in range(3 * EVENTS_PER_CLAIM)]
+    if not is_due:  # they wait for their cooldown after these
+        append(client, *(event(f"before {person}", person) for person in people))
+        while (claimed := claim(client)).events:
+            deliver(client, claimed)
+    append(client, event("claimed", "jo"))
+    assert names(claim(client)) == ["claimed"]
+    client.delete(keys.WAKEUP.of(QUEUE))
+
+    assert (
+        append(client, *(event(f"merge {person}", person, cooldown_ms=COOLDOWN_MS) for person in people)).wake == wake
+    )
 
 
 def test_a_run_shares_the_wait_before_it(client: redis.Redis) -> None:

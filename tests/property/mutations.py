@@ -24,7 +24,14 @@ ROOT = Path(__file__).parents[2]
 NOT_COPIED = (".*", "__pycache__", "docs", "node_modules", "*.egg-info", "build")
 TIMEOUT_S = 1200
 HISTORIES = ("-m", "tests.property.histories", "--seeds")
-TESTS = ("test_reorder.py", "test_clock.py", "test_missing_records.py", "test_erase.py", "test_lanes.py")
+TESTS = (
+    "test_reorder.py",
+    "test_clock.py",
+    "test_missing_records.py",
+    "test_erase.py",
+    "test_lanes.py",
+    "test_cooldowns.py",
+)
 PYTEST = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *(f"tests/lanes/{test}" for test in TESTS))
 
 
