@@ -19,9 +19,10 @@ docs/configuration.md documents the keys.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -326,6 +327,9 @@ class _Reader:
             if key not in fields and key not in PLATFORM_KEYS:
                 what = f"field of {action.title}"
                 self.faults.append(_unknown(f"{where}.mapping.{key}", key, tuple(fields), what))
+        if faults := list(_not_json(overrides, f"{where}.mapping")):
+            self.faults += faults
+            return action.default_mapping
         given = {key: expanded(value) for key, value in overrides.items()}
         for key, value in given.items():
             if key in fields and fields[key].required and value == "":
@@ -375,6 +379,28 @@ def _is_preset_of_2021(action: Action) -> bool:
     return action.in_2021 and (types is None or not types <= TYPES_AFTER_2021)
 
 
+def _not_json(value: Any, where: str) -> Iterator[str]:
+    """Yield the faults of values that TOML has and JSON has not."""
+    match value:
+        case dict():
+            for key, member in value.items():
+                yield from _not_json(member, f"{where}.{key}")
+        case list():
+            for index, item in enumerate(value):
+                yield from _not_json(item, f"{where}[{index}]")
+        case date() | time():
+            yield f'{where}: is a date or a time; write it as a text, "{value.isoformat()}"'
+        case float() if not math.isfinite(value):
+            yield f"{where}: is {value}, but must be a finite number"
+
+
+def _shown(value: Any) -> str:
+    """Return a value of the file for a text: a string in quotes, others as JSON or TOML write them."""
+    if isinstance(value, str):
+        return repr(value)
+    return value.isoformat() if isinstance(value, date | time) else json.dumps(value, default=str, ensure_ascii=False)
+
+
 def expanded(value: Any) -> Any:
     """Return the mapping of a field with `"$.a.b"` written as `@path` and `"… {{ a.b }} …"` as `@template`."""
     if not isinstance(value, str):
@@ -395,8 +421,8 @@ def _described(fault: Any, where: str, model: type[BaseModel]) -> str:
         case "extra_forbidden":
             return _unknown(key, str(location[-1]), tuple(_table_at(model, location[:-1]).model_fields))
         case "literal_error":
-            return f"{key}: is {value!r}, but must be {context['expected']}"
-        case "model_type" | "model_attributes_type":
+            return f"{key}: is {_shown(value)}, but must be {context['expected']}"
+        case "model_type" | "model_attributes_type" | "dict_type":
             return f"{key}: must be a table"
         case "datetime_type":
             return f"{key}: must be a date with a time and a zone, without quotes, such as 2026-12-01T10:00:00Z"
@@ -404,7 +430,7 @@ def _described(fault: Any, where: str, model: type[BaseModel]) -> str:
             return f"{key}: must not be empty"
         case "value_error":
             return f"{key}: {context['error']}"
-    shown = f" (it is {value!r})" if model.model_fields[location[0]].repr else ""
+    shown = f" (it is {_shown(value)})" if model.model_fields[location[0]].repr else ""
     return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}{shown}"
 
 

@@ -82,6 +82,28 @@ INVALID = {
         LEAD.replace('event = "Lead"', 'event = "Lead" and ('),
         "destinations.journeys.subscriptions[0].trigger: ",
     ),
+    "a date in a mapping": (
+        LEAD + "mapping.attributes = { since = 2026-01-01 }",
+        'subscriptions[0].mapping.attributes.since: is a date or a time; write it as a text, "2026-01-01"',
+    ),
+    "a moment as a mapping": (
+        LEAD + "mapping.timestamp = 2026-01-01T00:00:00Z",
+        'mapping.timestamp: is a date or a time; write it as a text, "2026-01-01T00:00:00+00:00"',
+    ),
+    "a time in a condition": (
+        LEAD + "mapping.id = { '@if' = { exists = true, then = 07:32:00 } }",
+        'mapping.id.@if.then: is a date or a time; write it as a text, "07:32:00"',
+    ),
+    "a date in a literal and in a list": (
+        LEAD + "mapping.attributes = { '@literal' = [1, 2026-01-01] }",
+        "mapping.attributes.@literal[1]: is a date or a time",
+    ),
+    "not a number": (
+        LEAD + "mapping.attributes = { a = nan, b = [-inf] }",
+        "mapping.attributes.b[0]: is -inf, but must be a finite number",
+    ),
+    "a date in place of a word": (HEAD + "mode = 2026-01-01", "mode: is 2026-01-01, but must be 'live' or"),
+    "a list in place of a table": (LEAD + "mapping = []", "subscriptions[0].mapping: must be a table"),
     "a bad directive": (
         LEAD + "mapping.id = { '@path' = 5 }",
         "destinations.journeys.subscriptions[0].mapping: ",
