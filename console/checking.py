@@ -12,6 +12,7 @@ import redis
 
 import mapping
 from console.errors import of_redis
+from console.output import counted
 from console.state import shadow
 from ingest.access import sources
 from lanes.cluster import servers
@@ -50,7 +51,7 @@ def summary(document: dict[str, Any]) -> Iterator[str]:
     yield f"configuration {digest(document)}"
     for name, destination in mapping.destinations(document).items():
         enabled = sum(subscription.enabled for subscription in destination.subscriptions)
-        yield f"destination {name}: region {destination.region}, {enabled} subscriptions enabled"
+        yield f"destination {name}: region {destination.region}, {counted(enabled, 'subscription')} enabled"
         if sends := shadow.describe(destination):
             yield f"destination {name}: {sends}"
     for source in sources.sources(document):

@@ -31,6 +31,7 @@ _ALONE = (
     f"more than {purge.MOST_TIED} identities were merged with this person and are not erased; "
     "erase those that belong to the person by name"
 )
+_NOT_COUNTED = "and, not counted here: rows of the ledger, lines of spill files, what is remembered of the identities"
 # Kinds of removed data as receipts count them, and their names in the output.
 KINDS: Final = {
     "events": "events on the queue",
@@ -137,6 +138,7 @@ def report_plans(plans: Sequence[dict[str, Any]]) -> Iterator[str]:
         for kind in KINDS:
             if kind in found:
                 yield f"  {KINDS[kind]}: {found[kind]:,}"
+        yield f"  {_NOT_COUNTED}"
 
 
 def _wait(queue: lanes.Queue, receipt: Receipt) -> tuple[Receipt, str | None]:

@@ -40,6 +40,15 @@ def safe_line(text: str) -> str:
     return safe(text).replace("\n", "\\n")
 
 
+def _safe_text(text: Text) -> Text:
+    """Return the text as `safe` does, with its styles."""
+    result, at = text.blank_copy(), 0
+    for match in _ACTIVE.finditer(text.plain):
+        result.append_text(text[at : match.start()]).append(safe(match[0]))
+        at = match.end()
+    return result.append_text(text[at:]) if at else text
+
+
 class SafeConsole(Console):
     """A console on which no text of an event acts, whatever table or list it is part of.
 
@@ -53,7 +62,12 @@ class SafeConsole(Console):
         return ConsoleDimensions(max(width, _NARROWEST), height)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yield the segments of a renderable, with safe texts."""
+        """Yield the segments of a renderable, with safe texts. They are made safe before they are laid out, since they
+        become longer."""
+        if isinstance(renderable, str):
+            renderable = safe(renderable)
+        elif isinstance(renderable, Text):
+            renderable = _safe_text(renderable)
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(safe(segment.text), segment.style)
 

@@ -34,7 +34,7 @@ from ingest.access.permissions import Permissions
 from ingest.access.sources import Source
 from ingest.errors import Refusal
 from ingest.events import MAX_LEVELS, Reception
-from mapping.envelope import has_more_levels
+from mapping.envelope import has_more_levels, utf8_fault
 
 _TIMEOUT_S = 20.0
 _NAME_BYTES = 100  # of events, pages and screens
@@ -245,7 +245,7 @@ def expectations(text: bytes) -> list[dict[str, Any]]:
         try:
             lines = [orjson.loads(line) for line in text.splitlines() if line.strip()]
         except orjson.JSONDecodeError as error:
-            raise CommandError(f"--expect: the file is not JSON: {error}") from None
+            raise CommandError(f"--expect: the file is not JSON: {utf8_fault(text) or error}") from None
     if not lines or not all(isinstance(line, dict) for line in lines):
         raise CommandError("--expect: the file must have JSON objects, as `segue test --json` prints them")
     return lines

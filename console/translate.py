@@ -16,6 +16,7 @@ import mapping
 from mapping.errors import Rejected
 from mapping.reference_results import error_json
 
+_BYTE_ORDER_MARK = "\ufeff"
 MODES = ("single", "batch", "delete", "auth")
 
 
@@ -32,7 +33,7 @@ def run(lines: Iterable[str], destination: mapping.Destination | None) -> Iterat
 
 def _result(number: int, line: str, destination: mapping.Destination | None) -> dict[str, Any]:
     try:
-        request = json.loads(line)
+        request = json.loads(line.removeprefix(_BYTE_ORDER_MARK))
     except (ValueError, RecursionError) as error:
         return {"error": f"line {number}: is not JSON: {error}"}
     if not isinstance(request, dict):

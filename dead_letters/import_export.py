@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ import mapping
 from dead_letters import record, spill_files
 from dead_letters.record import Line
 from lanes import fates
-from mapping.envelope import has_more_levels
+from mapping.envelope import has_more_levels, utf8_fault
 
 Lines = Callable[[], Iterator[bytes]]
 Target = tuple[lanes.Queue, mapping.Destination]
@@ -217,7 +218,7 @@ def _imported(line: Line, destination: mapping.Destination, now_ms: int) -> lane
 
 def _validated(number: int, text: bytes) -> Line:
     try:
-        members = orjson.loads(text)
+        members = orjson.loads(text.removeprefix(BOM_UTF8))
         if has_more_levels(members, _MOST_LEVELS):
             raise ImportRefused(f"is nested in more than {_MOST_LEVELS} levels", number)
         if isinstance(members, dict) and "why" in members and "failure" not in members:
@@ -228,7 +229,7 @@ def _validated(number: int, text: bytes) -> Line:
             )
         line = _LINE.validate_python(members)
     except orjson.JSONDecodeError as error:
-        raise ImportRefused(f"is not JSON ({error})", number) from None
+        raise ImportRefused(f"is not JSON ({utf8_fault(text) or error})", number) from None
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"])) or "it"

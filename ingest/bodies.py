@@ -16,6 +16,7 @@ import orjson
 from ingest import partial_json
 from ingest.compression import ENCODINGS, uncompressed
 from ingest.errors import Disconnected, Refusal
+from mapping.envelope import utf8_fault
 
 MAX_BODY_BYTES: Final = 500 * 1024
 _TOO_LARGE = f"the body must have at most {MAX_BODY_BYTES:,} bytes"
@@ -116,11 +117,7 @@ def read_partly(fault: NotJson) -> Any:
 
 
 def _described(body: bytes, fault: orjson.JSONDecodeError) -> str:
-    try:
-        body.decode()
-    except UnicodeDecodeError as broken:
-        return f"the body is not JSON: it is not UTF-8: byte {broken.start} is {body[broken.start]:#04x}"
-    return f"the body is not JSON: {fault}"
+    return f"the body is not JSON: {utf8_fault(body) or fault}"
 
 
 def _with_digits(identity: re.Match[bytes]) -> bytes:

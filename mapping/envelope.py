@@ -71,6 +71,15 @@ def as_json(source: str, event: JsonObject) -> bytes:
     return orjson.dumps({"source": source, "event": event})
 
 
+def utf8_fault(text: bytes) -> str | None:
+    """Return why a text is not UTF-8, `it is not UTF-8: byte 3 is 0xff`; None: it is."""
+    try:
+        text.decode()
+    except UnicodeDecodeError as broken:
+        return f"it is not UTF-8: byte {broken.start} is {text[broken.start]:#04x}"
+    return None
+
+
 def encoded(value: Any) -> bytes:
     """Return the value as JSON, whatever its depth is.
 

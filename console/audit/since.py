@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
@@ -11,7 +12,10 @@ from console import times
 
 def seconds(text: str) -> float:
     """Return a time or the time so long ago, in Unix seconds. Raises typer.BadParameter."""
-    return times.past(text) / 1000
+    since_s = times.past(text) / 1000
+    if since_s > time.time():
+        raise typer.BadParameter(f"{text!r} is in the future")
+    return since_s
 
 
 Since = Annotated[

@@ -103,7 +103,7 @@ def _test_cases(paths: Iterable[Path], junit: Path | None, update: bool, as_json
     for fault in results.faults:
         print_error(fault)
     if junit is not None:
-        junit.write_bytes(results.junit())
+        files.replace(results.junit(), junit)
     if results.faults:
         raise typer.Exit(2)
     if results.failed:

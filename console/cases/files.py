@@ -130,16 +130,33 @@ def write(file: CaseFile, expectations: Mapping[int, JsonObject]) -> None:
         lines = text.split("\n")
         for index in expectations:
             lines[file.entries[index].line - 1] = _json(values[index])
-        file.path.write_text("\n".join(lines), encoding="utf-8")
+        replace("\n".join(lines).encode(), file.path)
         return
     match = _INDENT.match(text)
     is_list = bool(file.entries[0].path)
-    file.path.write_text(_json(values if is_list else values[0], match[1] if match else "  ") + "\n", encoding="utf-8")
+    content = _json(values if is_list else values[0], match[1] if match else "  ")
+    replace(f"{content}\n".encode(), file.path)
 
 
 def write_new(path: Path, value: JsonObject) -> None:
     """Write a file with one case."""
-    path.write_text(f"{_json(value, '  ')}\n", encoding="utf-8")
+    replace(f"{_json(value, '  ')}\n".encode(), path)
+
+
+def replace(content: bytes, path: Path) -> None:
+    """Write a file as a whole. Raises CommandError: it cannot be written, and stays as it was."""
+    target = path.resolve()
+    unfinished = target.with_name(f"{target.name}.unfinished")
+    try:
+        try:
+            unfinished.write_bytes(content)
+            if target.exists():
+                unfinished.chmod(target.stat().st_mode & 0o777)
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise CommandError(f"{path}: cannot be written: {error.strerror}; it is as it was") from None
 
 
 class _Twice(Exception):

@@ -80,7 +80,7 @@ def reload_configuration() -> None:
 def translate_lines(
     config: Annotated[Path | None, typer.Option(help="Use the first destination of this TOML file.")] = None,
 ) -> None:
-    """Read events as JSON lines, print the requests made from them as JSON lines. Sends nothing."""
+    """Read JSON lines `{"event": {…}}`, print the requests made from their events as JSON lines. Sends nothing."""
     destination = None
     if config is not None:
         destination = next(iter(mapping.destinations(read_document(config)).values()), None)

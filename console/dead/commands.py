@@ -207,6 +207,8 @@ def replay(
     as_recorded = as_recorded or as_it_was
     if dry_run and as_recorded:
         raise CommandError("--dry-run maps events again; `segue dead show` prints the requests of --as-recorded")
+    if everything and wanted != Filter():
+        raise CommandError("--all excludes ids and the other options that choose dead letters")
     if wanted == Filter() and not (everything or dry_run):
         raise CommandError("name the dead letters: their ids, options as for `segue dead list`, or --all")
     queues = listing.queues(Session.join(), destination)

@@ -32,6 +32,9 @@ _MOST_WAITING = 20
 
 def filter_of(**conditions: Any) -> Filter:
     """Return the filter with the given conditions. Raises CommandError: a value is invalid; the message names it."""
+    since_ms, until_ms = conditions.get("since_ms"), conditions.get("until_ms")
+    if since_ms and until_ms and since_ms >= until_ms:
+        raise CommandError("--until: must be after --since")
     try:
         return Filter(**{name: value for name, value in conditions.items() if value not in (None, ())})
     except ValidationError as error:

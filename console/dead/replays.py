@@ -40,7 +40,7 @@ def history(queues: Iterable[lanes.Queue]) -> list[tuple[str, replays.Replay]]:
 
 def watch(queue: lanes.Queue, running: replays.Replay, console: Console) -> replays.Replay:
     """Show the progress of a replay until it ends, and return it. KeyboardInterrupt leaves the replay running."""
-    facts = f"{running.mode}, {running.total:,} dead letters, at most {running.per_s:,}/s"
+    facts = f"{running.mode}, {output.counted(running.total, 'dead letter')}, at most {running.per_s:,}/s"
     console.print(f"replay {running.id} of {running.who}: {facts}; Ctrl-C leaves it running", soft_wrap=True)
     if available.workers(queue.client) == 0:
         console.print("no worker is running; the replay starts when one does", style="yellow")

@@ -29,6 +29,7 @@ from dead_letters import query
 from ingest import events
 from ingest.errors import Refusal
 from ingest.events import Reception
+from mapping.envelope import utf8_fault
 from series import recent_events
 from settings import read_document
 
@@ -62,6 +63,8 @@ def show_differences(
     """
     now_s = time.time()
     before, after = _destinations(old), _destinations(new)
+    if destination is not None and destination not in after:
+        raise CommandError(f'there is no destination "{destination}" in {new}; there are {", ".join(after)}')
     names = [name for name in after if name in before and destination in (None, name)]
     if not names:
         raise CommandError(f"no destination of {new} is in {old}: {', '.join(before)}; rename one, or say another")
@@ -129,5 +132,5 @@ def _values(file: str | Path) -> Iterator[tuple[str, Any]]:
             try:
                 value = orjson.loads(record.text)
             except orjson.JSONDecodeError as error:
-                raise CommandError(f"{where}: is not JSON: {error}") from None
+                raise CommandError(f"{where}: is not JSON: {utf8_fault(record.text) or error}") from None
             yield where, value

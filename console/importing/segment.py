@@ -23,7 +23,7 @@ import orjson
 
 from console.errors import CommandError
 from mapping.actions import ACTIONS
-from mapping.envelope import JsonObject
+from mapping.envelope import JsonObject, utf8_fault
 
 _KINDS: Final = ("destinations", "subscriptions", "filters")
 _REGION: Final = "accountRegion"  # the setting that Segment's destination of Customer.io has
@@ -65,7 +65,8 @@ def read(files: Sequence[tuple[str, bytes]]) -> Responses:
             else:
                 result.left_out.append(f"{item.where}: is {same.where} once more")
     if not any(kinds.values()):
-        raise CommandError("the file must be a list of subscriptions, or have one at data.subscriptions")
+        names = ", ".join(name for name, _ in files)
+        raise CommandError(f"{names}: has no subscription, so a destination would send nothing")
     found = {str(item.row.get("id")): SegmentDestination(item) for item in kinds["destinations"]}
     _add(found, kinds)
     for destination in found.values():
@@ -85,7 +86,7 @@ def _items(name: str, text: bytes, left_out: list[str]) -> Iterator[tuple[str, I
     try:
         document = orjson.loads(text.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError as error:
-        raise CommandError(f"{name}: the file is not JSON: {error}") from None
+        raise CommandError(f"{name}: the file is not JSON: {utf8_fault(text) or error}") from None
     inner = document.get("data", document) if isinstance(document, dict) else {"subscriptions": document}
     if not isinstance(inner, dict):
         raise CommandError(f"{name}: data: must be an object, not {inner!r}")

@@ -15,6 +15,7 @@ from console.live.rows import FATES, Tail, Wanted
 from console.options import AsJson, Destination
 from console.output import print_error, print_json, print_line, utc
 from console.session import Session
+from mapping.fql.lint import EVENT_TYPES
 
 app = typer.Typer()
 _EVERY_S = 1.0
@@ -33,6 +34,8 @@ def live(
     """Print a part of the events that pass, with their fates, until Control-C."""
     if fate is not None and fate not in FATES:
         raise CommandError(f"--fate: must be one of {', '.join(FATES)}; it is {fate!r}")
+    if event_type is not None and event_type not in EVENT_TYPES:
+        raise CommandError(f"--type: must be one of {', '.join(sorted(EVENT_TYPES))}; it is {event_type!r}")
     session, digest = Session.join(), listing.filter_of(person=person).digest
     session.chosen(destination)
     with suppress(KeyboardInterrupt):
@@ -44,7 +47,8 @@ def _follow(session: Session, wanted: Wanted, *, as_json: bool) -> None:
     while True:
         share = watching.watch(session)
         if share.every != shown:
-            print_error(f"one event in {share.every:,} is shown" if share.every > 1 else "every event is shown")
+            which = "every event" if share.every == 1 else f"one event in {share.every:,}"
+            print_error(f"{which} is shown" if wanted == Wanted() else f"{which} that matches the options is shown")
             shown = share.every
         for row in tail.read():
             if wanted.matches(row):

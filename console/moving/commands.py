@@ -57,6 +57,8 @@ def show_report(
     differences: JsonObject | None = None
     if against is not None:
         session.chosen(against)
+        if against == name:
+            raise CommandError(f"--against: {name} is the destination itself; name another one")
         theirs = report.operations(_rows(session, against, since, until, most), _SENT)
         differences = compared(report.operations(rows, _SENT), theirs).json()
     _show(found, differences, against or "", as_json)

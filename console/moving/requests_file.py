@@ -15,7 +15,7 @@ import orjson
 
 from console.errors import CommandError
 from console.send import readers
-from mapping.envelope import JsonObject
+from mapping.envelope import JsonObject, utf8_fault
 from mapping.identifiers import of_person
 from mapping.operation import METRICS_PATH
 
@@ -44,7 +44,7 @@ def _operations(where: str, line: bytes) -> tuple[str, list[JsonObject]]:
     try:
         request = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise CommandError(f"{where}: is not JSON: {error}") from None
+        raise CommandError(f"{where}: is not JSON: {utf8_fault(line) or error}") from None
     if not isinstance(request, dict):
         raise CommandError(
             f'{where}: must be an object like {{"message_id": "…", "path": "/api/v2/entity", "body": …}}'

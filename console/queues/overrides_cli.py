@@ -71,6 +71,8 @@ def rate(
     (name,) = session.chosen(destination)
     if (requests_per_s is None) is not configured:
         raise CommandError("give either a number of requests per second, or --configured")
+    if configured and until:
+        raise CommandError("--for needs a number of requests per second")
     if requests_per_s is None:
         overrides.end_rate(session.queue(name))
         own = session.destinations[name].delivery.requests_per_s

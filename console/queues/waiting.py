@@ -70,7 +70,10 @@ def event_json(event: lanes.ListedEvent, destination: mapping.Destination) -> di
 
 def render(rows: Iterable[dict[str, Any]]) -> RenderableType:
     """Return the rows of `event_json` as a list for people."""
-    entries = [(str(row["sequence"]), _facts(row), f"{', '.join(row['keys'])}  {row['message_id']}") for row in rows]
+    entries = [
+        (str(row["sequence"]), _facts(row), output.safe_line(f"{', '.join(row['keys'])}  {row['message_id']}"))
+        for row in rows
+    ]
     return Group(output.entries(entries), output.counted(len(entries), "event"))
 
 

@@ -90,7 +90,6 @@ def send(
     _yield_processors()
     with _stopping() as stopping, _space_needed(work):
         checkpoint, folder = _transfer(material, target, work, rate, stopping)
-    print_line(f"sent {counted(checkpoint.acknowledged - checkpoint.refused, 'event')}")
     if checkpoint.rejected:
         print_error(f"{counted(checkpoint.rejected, 'record')} rejected: see {folder.rejects}")
         raise typer.Exit(1)
@@ -109,7 +108,7 @@ def _transfer(material: Source, target: _Target, work: Path, rate: float, stoppi
                 preparation = Preparation(folder, state, rejects, sorting.RUN_BYTES)
                 if state.stage == "reading":
                     preparation.run(material, stopping, progress)
-                    print_lines([*report.contents(state.tally), report.campaigns(state.tally)])
+                    print_lines([*report.contents(state.tally), *report.campaigns(state.tally)])
                 preparation.merge_runs(stopping)
                 pace = Pace(rate, time.monotonic)
                 backlog = Backlog(target.queues, rate) if target.queues else None
@@ -121,6 +120,7 @@ def _transfer(material: Source, target: _Target, work: Path, rate: float, stoppi
                 if state.stage == "reading":
                     done = f"{counted(state.tally.events + state.tally.rejected, 'record')} read, and nothing was sent"
                 raise CommandError(f"stopped by a signal: {done}; the same command goes on") from None
+        print_line(f"sent {counted(state.acknowledged - state.refused, 'event')}")
     return state, folder
 
 
@@ -139,7 +139,7 @@ def _show(material: Source, rate: float) -> None:
             print_line(result.body.decode())
     if tally.rejected > _SHOWN_REJECTS:
         print_error(f"… and {tally.rejected - _SHOWN_REJECTS:,} more")
-    print_lines([*report.contents(tally), report.campaigns(tally), report.expected(tally.events, rate)])
+    print_lines([*report.contents(tally), *report.campaigns(tally), report.expected(tally.events, rate)])
     print_line("nothing was sent")
     if tally.rejected:
         raise typer.Exit(1)

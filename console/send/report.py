@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from console.output import counted
 from console.send.progress import duration
-from console.send.tally import Tally
+from console.send.tally import TRIGGERING, Tally
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -27,12 +27,16 @@ def contents(tally: Tally) -> Iterator[str]:
         yield f"{counted(tally.removals, 'event')} of the types alias and delete: they merge or delete people as of now"
 
 
-def campaigns(tally: Tally) -> str:
-    """Return the sentence on campaigns."""
-    if not tally.may_trigger:
-        return "no event is younger than 72 hours, so no event triggers a campaign"
-    is_or_are = "is" if tally.may_trigger == 1 else "are"
-    return f"{counted(tally.may_trigger, 'event')} {is_or_are} younger than 72 hours and may trigger campaigns"
+def campaigns(tally: Tally) -> Iterator[str]:
+    """Yield the sentences on campaigns. An update has no age for them."""
+    if tally.may_trigger:
+        is_or_are = "is" if tally.may_trigger == 1 else "are"
+        yield f"{counted(tally.may_trigger, 'event')} {is_or_are} younger than 72 hours and may trigger campaigns"
+    elif not TRIGGERING.isdisjoint(tally.types):
+        yield "no track, page or screen is younger than 72 hours, so none of them triggers a campaign"
+    if updates := sum(tally.types.get(kind, 0) for kind in ("identify", "group")):
+        what = counted(updates, "event") + (" updates" if updates == 1 else " update")
+        yield f"{what} attributes: people may enter segments, which trigger campaigns at any age"
 
 
 def expected(events: int, rate: float) -> str:

@@ -10,7 +10,7 @@ from mapping import DELETION
 
 # An event that is older triggers no campaign at Customer.io (OpenAPI file of the Journeys Track API, `timestamp`).
 TRIGGER_MS: Final = 72 * 3600 * 1000
-_EVENTS: Final = frozenset({"track", "page", "screen"})
+TRIGGERING: Final = frozenset({"track", "page", "screen"})
 _REMOVALS: Final = frozenset({"alias", DELETION})
 
 
@@ -34,7 +34,7 @@ class Tally:
         self.last_ms = max(self.last_ms, event.happened_ms) if self.events else event.happened_ms
         self.events += 1
         self.types[event.type] = self.types.get(event.type, 0) + 1
-        self.may_trigger += event.type in _EVENTS and event.happened_ms > now_ms - TRIGGER_MS
+        self.may_trigger += event.type in TRIGGERING and event.happened_ms > now_ms - TRIGGER_MS
         self.removals += event.type in _REMOVALS
         self.untimed += not event.is_timed
         self.unlikely_ids += event.has_unlikely_id

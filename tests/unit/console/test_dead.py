@@ -110,6 +110,8 @@ def everything(client: redis.Redis) -> dict[bytes, Any]:
         (["skip"], "name the dead letters"),
         (["replay"], "name the dead letters: their ids, options as for `segue dead list`, or --all"),
         (["replay", "--as-recorded"], "or --all"),
+        (["replay", "--all", "--reason", "invalid"], "--all excludes ids and the other options"),
+        (["list", "--since", "1m", "--until", "1h"], "--until: must be after --since"),
         (["edit"], "name the dead letters"),
         (["edit", "1", "2"], "--patch is required"),
         (["edit", "--reason", "invalid"], "--patch is required"),

@@ -126,6 +126,7 @@ def test_a_dry_run_lists_what_would_be_erased_and_erases_nothing(store: redis.Re
 
     assert "nothing was erased" in plan
     assert "events on the queue: 1" in plan
+    assert "not counted here: rows of the ledger" in plan
     assert row == {
         "destination": "demo",
         "followed": [],

@@ -11,9 +11,12 @@ import sys
 import orjson
 import pytest
 import redis
+from rich.console import Group
+from rich.padding import Padding
+from rich.text import Text
 
 import lanes
-from console.output import safe, safe_line
+from console.output import SafeConsole, safe, safe_line
 from lanes import keys
 from mapping.envelope import pack
 from tests.queues import queue_of
@@ -167,3 +170,17 @@ def test_an_argument_that_is_no_text_is_refused(
     assert main([*arguments, "id:\udcff"], monkeypatch) == 2
 
     assert capfd.readouterr().err == "segue: the argument id:\\udcff is not UTF-8\n"
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_text_that_becomes_longer_is_not_cut_off(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    text = Text.assemble("x" * (width - 12), ("a\x1b[31mb", "bold"), "\x7fc\nd")
+
+    for shown in (text, Padding(text, (0, 0, 0, 2)), Group(text), text.plain):
+        SafeConsole(highlight=False, markup=False, emoji=False).print(shown)
+
+        printed = "".join(capfd.readouterr().out.split())
+        assert printed == f"{'x' * (width - 12)}a\\u001b[31mb\\u007fcd"

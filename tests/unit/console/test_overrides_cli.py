@@ -57,6 +57,7 @@ def test_a_rate_is_set_for_a_time_and_ended() -> None:
     assert rate["requests_per_s"] == 10
     assert "at most 10 requests/s, set by " in " ".join(run("status").stdout.split())
 
+    assert "--for needs a number" in str(run("rate", "demo", "--configured", "--for", "1h").exception)
     assert run("rate", "demo", "--configured").stdout == "demo: at most 40 requests/s, as configured\n"
     assert operator()["rate"] is None
 

@@ -166,3 +166,12 @@ def test_the_last_event_of_a_long_lane_is_skipped(store: redis.Redis) -> None:
     assert run("skip", "1999", "--yes").stdout == "event 1999 of demo is discarded\n"
 
     assert lanes.stats(queue_of(store, "demo")).waiting == 1_999
+
+
+def test_an_id_makes_no_row_of_its_own(store: redis.Redis) -> None:
+    append(store, track("odd", "w\n\n99  1 s old  ready  identify from server for demo"))
+
+    shown = run("list").stdout
+
+    assert "id:w\\n\\n99  1 s old" in shown
+    assert not any(line.startswith("99") for line in map(str.strip, shown.splitlines()))

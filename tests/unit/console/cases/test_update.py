@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from console.errors import CommandError
 from tests.unit.console.cases.configured import LEAD, PERSON, body, expecting, run, write
 
 
@@ -111,3 +113,35 @@ def test_a_file_that_is_wrong_stays_as_it_is(cases: Path) -> None:
 
     assert run("cases", "--update").exit_code == 2
     assert path.read_text() == '[{"event": {}}, {"evnt": {}}]'
+
+
+@pytest.mark.parametrize("name", ["cases.json", "cases.jsonl"])
+def test_a_file_that_cannot_be_written_whole_stays_as_it_is(
+    cases: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = write(cases / name, json.dumps(expecting({"fates": {"journeys": "dead"}})))
+    before = path.read_text()
+
+    def full(unfinished: Path, content: bytes) -> None:
+        unfinished.open("wb").write(content[:10])
+        raise OSError(ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "write_bytes", full)
+        result = run("cases", "--update")
+
+    assert isinstance(result.exception, CommandError)
+    assert str(result.exception) == f"{path}: cannot be written: No space left on device; it is as it was"
+    assert (path.read_text(), sorted(cases.iterdir())) == (before, [path])
+
+
+def test_an_updated_file_keeps_its_mode_and_its_link(cases: Path, tmp_path: Path) -> None:
+    target = write(tmp_path.absolute() / "shared.json", json.dumps(expecting({"fates": {"journeys": "dead"}})))
+    target.chmod(0o640)
+    cases.mkdir(exist_ok=True)
+    (cases / "link.json").symlink_to(target)
+
+    assert run("cases", "--update").exit_code == 0
+
+    assert (cases / "link.json").is_symlink()
+    assert (target.stat().st_mode & 0o777, "dead" in target.read_text()) == (0o640, False)

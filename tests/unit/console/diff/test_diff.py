@@ -274,6 +274,9 @@ def test_a_destination_in_one_file_only_is_named(files: Path) -> None:
 
     assert of_file(files).stdout.splitlines()[-1].startswith("other: only in ")
     assert isinstance(of_file(files, "--destination", "other").exception, CommandError)
+    nowhere = of_file(files, "--destination", "nope").exception
+    assert isinstance(nowhere, CommandError)
+    assert 'there is no destination "nope" in' in str(nowhere)
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,9 @@ def test_further_pages_of_a_response_are_missed() -> None:
     ("text", "fault"),
     [
         ("{", "the file is not JSON"),
-        ("[]", "must be a list of subscriptions"),
+        ("[]", r"bad\.json: has no subscription, so a destination would send nothing"),
+        ('{"data": {"subscriptions": []}}', "has no subscription"),
+        (b"\xb9".decode("latin-1"), "the file is not JSON"),
         ("[1]", r"subscriptions\[0\]: must be an object"),
         ('{"data": {"filters": {}}}', "filters: must be a list of filters"),
         ('{"data": 1}', "data: must be an object"),

@@ -86,4 +86,5 @@ def test_the_command_prints_json_of_what_its_options_choose(
 
 def test_an_unknown_fate_or_destination_is_refused(store: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, store, "--fate", "gone").exit_code != 0
+    assert run(monkeypatch, store, "--type", "gone").exit_code != 0
     assert run(monkeypatch, store, "--destination", "gone").exit_code != 0

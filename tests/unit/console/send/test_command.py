@@ -100,6 +100,18 @@ def test_a_dry_run_writes_and_sends_nothing_and_says_what_to_expect(
     assert errors.startswith("a.jsonl:4: the record is not JSON")
 
 
+def test_a_dry_run_says_which_events_may_trigger_campaigns(send: Send, tmp_path: Path) -> None:
+    """A campaign of a segment has no limit of age."""
+    identify = {"type": "identify", "userId": "jo", "traits": {}}
+    assert "campaign" not in send(write_lines(tmp_path / "none.jsonl"), "--dry-run")[1]
+    _, updates, _ = send(write_lines(tmp_path / "updates.jsonl", identify), "--dry-run")
+    assert "1 event updates attributes: people may enter segments, which trigger campaigns at any age" in updates
+    assert "72 hours" not in updates
+    old = track(1, timestamp="2024-01-01T00:00:00Z")
+    _, tracks, _ = send(write_lines(tmp_path / "old.jsonl", old), "--dry-run")
+    assert "no track, page or screen is younger than 72 hours, so none of them triggers a campaign" in tracks
+
+
 def test_a_kill_at_any_step_that_makes_something_durable_loses_nothing_and_repeats_no_reject(
     send: Send, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,6 +252,7 @@ def test_a_transfer_that_is_done_sends_nothing_again(send: Send, receiver: Recei
     code, output, _ = send(file)
 
     assert (code, len(receiver.taken)) == (1, 1), "the code is that of the first run"
+    assert "sent 1 event" not in output
     assert f"this input was sent before; remove {tmp_path / 'a.jsonl.segue'} to send it again" in output
 
 
