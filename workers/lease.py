@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import redis
 from redis.exceptions import RedisError
 
 import lanes
@@ -76,14 +77,15 @@ class Lease:
 
 
 class Leases:
-    """The open leases of a process, and the thread that extends them."""
+    """The open leases of a process, and the threads that extend them: one for each client of Redis, since a server that
+    does not answer must not end the leases of another one."""
 
     def __init__(self, lease_s: float) -> None:
         self.lease_ms = int(lease_s * 1000)
         self._interval_s = lease_s / _EXTENSIONS_PER_LEASE
         self._open: set[Lease] = set()
         self._opening = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._clients: set[redis.Redis] = set()  # each has its thread
 
     @contextmanager
     def open(self, queue: lanes.Queue, claim_id: str, requested_at: float) -> Iterator[Lease]:
@@ -92,9 +94,9 @@ class Leases:
         lease = Lease(queue=queue, claim_id=claim_id, lease_ms=self.lease_ms, requested_at=requested_at)
         with self._opening:
             self._open.add(lease)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._extend_for_ever, name="leases", daemon=True)
-                self._thread.start()
+            if queue.client not in self._clients:
+                self._clients.add(queue.client)
+                threading.Thread(target=self._extend_for_ever, args=(queue.client,), name="leases", daemon=True).start()
         try:
             yield lease
         finally:
@@ -102,17 +104,17 @@ class Leases:
                 self._open.discard(lease)
             lease.close()
 
-    def extend(self) -> None:
-        """Extend the open leases under which a request is in progress."""
+    def extend(self, client: redis.Redis) -> None:
+        """Extend the open leases of this client under which a request is in progress."""
         with self._opening:
-            leases = list(self._open)
+            leases = [lease for lease in self._open if lease.queue.client is client]
         for lease in leases:
             try:
                 lease.extend_if_needed()
             except RedisError as error:
                 log.REDIS_UNAVAILABLE.write(destination=lease.queue.name, error=cause(error))
 
-    def _extend_for_ever(self) -> None:
+    def _extend_for_ever(self, client: redis.Redis) -> None:
         while True:
             time.sleep(self._interval_s)
-            self.extend()
+            self.extend(client)

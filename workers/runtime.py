@@ -132,7 +132,8 @@ class Runtime:
             self.unopened.discard(name)
 
     def _open_all(self, *, tolerant: bool) -> None:
-        """Open the queues of each server at the same time: one that is unavailable delays no other."""
+        """Open the queues of each server at the same time: the time is that of the slowest server, also of one that is
+        unavailable."""
         groups = self.by_server()
         with ThreadPoolExecutor(len(groups) or 1) as threads:
             for opened in [threads.submit(self._open_each, names) for names in groups]:

@@ -139,11 +139,37 @@ def test_the_thread_extends_all_open_leases_and_survives_an_error_of_redis(
     with leases.open(queue, "first", now) as first, leases.open(queue, "second", now) as second:
         first.ensure(20)
         second.ensure(20)
-        leases.extend()
-    leases.extend()
+        leases.extend(client)
+    leases.extend(client)
 
     assert sorted(extended) == ["first", "second"]
     assert [line["error"] for line in logged(caplog, "redis_unavailable")] == ["ConnectionError: gone"]
+
+
+def test_a_server_that_hangs_ends_no_lease_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    hung, other = fakeredis.FakeStrictRedis(), fakeredis.FakeStrictRedis()
+    answers, extended = threading.Event(), list[str]()
+
+    def extend(queue: lanes.Queue, claim_id: str, *, lease_ms: int) -> bool:
+        if queue.client is hung:
+            answers.wait()
+        extended.append(claim_id)
+        return lease_ms == LEASE_S * 1000
+
+    monkeypatch.setattr(lanes, "extend", extend)
+    leases, now = Leases(LEASE_S), time.monotonic()
+    try:
+        with (
+            leases.open(queue_of(hung, QUEUE), "hung", now) as first,
+            leases.open(queue_of(other, QUEUE), "other", now) as second,
+        ):
+            first.ensure(20)
+            second.ensure(20)
+            wait_until(lambda: len(extended) >= 3, "the other lease is extended several times")
+            assert set(extended) == {"other"}
+            answers.set()
+    finally:
+        answers.set()
 
 
 def test_a_request_that_takes_longer_than_the_lease_keeps_its_claim(redis_client: redis.Redis) -> None:
