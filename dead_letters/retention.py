@@ -30,13 +30,16 @@ def unblock_expired(queue: Queue, delivery: Delivery, now_ms: int) -> int:
     dead letters stay."""
     blocking, unblocked = lanes.blocking_dead_letters(queue), 0
     for first in range(0, len(blocking), query.PAGE):
-        expired: dict[int, bytes] = {}
+        expired, as_of = dict[int, bytes](), lanes.dead_letter_changes(queue)
         for stored in lanes.get_dead_letters(queue, blocking[first : first + query.PAGE]):
             failure = record.read_failure(stored)
             if now_ms - failure.buried_at_ms > delivery.hold_hours * _HOUR_MS:
                 expired[stored.sequence] = replace(failure, unblocked_at_ms=now_ms).to_bytes()
         if expired:
-            lanes.unblock(queue, expired)
+            try:
+                lanes.unblock(queue, expired, as_of=as_of)
+            except lanes.DeadLettersChanged:
+                continue  # one was edited meanwhile; the next sweep reads them again
             log.DEAD_LETTERS_UNBLOCKED.write(
                 destination=queue.name, dead_letters=len(expired), hours=delivery.hold_hours
             )

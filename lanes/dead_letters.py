@@ -175,8 +175,11 @@ def discard(
     return int(_in_one_step("discard", queue, sequences, remove)[1][-1])
 
 
-def unblock(queue: Queue, failures: Mapping[int, bytes]) -> None:
-    """Free the successors of dead letters that block; the dead letters stay, each with this failure."""
+def unblock(queue: Queue, failures: Mapping[int, bytes], *, as_of: int) -> None:
+    """Free the successors of dead letters that block; the dead letters stay, each with this failure.
+
+    Raises DeadLettersChanged, and does nothing, when `dead_letter_changes` is no longer `as_of`.
+    """
 
     def leave(pipeline: Pipeline, blocking: set[int]) -> None:
         buried = [Burial(sequence, failures[sequence]) for sequence in blocking]
@@ -184,7 +187,7 @@ def unblock(queue: Queue, failures: Mapping[int, bytes]) -> None:
         _uncount(pipeline, queue, blocking, "buried")
         pipeline.incrby(keys.DEAD_CHANGES.of(queue.name), len(blocking))
 
-    _in_one_step("unblock", queue, failures, leave)
+    _in_one_step("unblock", queue, failures, leave, as_of)
 
 
 def blocking_dead_letters(queue: Queue) -> list[int]:

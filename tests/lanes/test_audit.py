@@ -106,7 +106,7 @@ def test_a_blocking_dead_letter_stays_dead_when_it_is_unblocked(client: redis.Re
     append(client, event("a", "k"), event("b", "k"))
     bury(client, claim(client), "a", blocks=True)
 
-    lanes.unblock(queue_of(client), {1: b"why"})
+    lanes.unblock(queue_of(client), {1: b"why"}, as_of=lanes.dead_letter_changes(queue_of(client)))
 
     assert numbers(client) == {"accepted": 2, "dead": 1, "waiting": 1}
     assert audited(client).balances

@@ -144,7 +144,7 @@ def test_the_dead_letters_of_a_key_follow_what_becomes_of_them(
         case "edit":
             lanes.edit_dead_letter(queue, dead_letter, b"edited", b"failure")
         case "unblock":
-            lanes.unblock(queue, {1: b"skipped"})
+            lanes.unblock(queue, {1: b"skipped"}, as_of=lanes.dead_letter_changes(queue))
 
     stays = end in ("edit", "unblock") or (end == "spill" and is_blocking) or (end == "erase" and not is_blocking)
     assert indexed(client, "jo", "ann", "max") == [[1] if stays else [], [1] if stays else [], [2]]
@@ -276,7 +276,7 @@ def test_dead_letters_that_were_unblocked_since_they_were_read_are_not_requeued(
     append(client, event("bad", "jo"), event("next", "jo"))
     block(client, claim(client), "bad")
     as_of, dead_letters = lanes.dead_letter_changes(queue_of(client)), lanes.list_dead_letters(queue_of(client))
-    lanes.unblock(queue_of(client), {1: b"too long"})
+    lanes.unblock(queue_of(client), {1: b"too long"}, as_of=lanes.dead_letter_changes(queue_of(client)))
 
     with pytest.raises(lanes.DeadLettersChanged):
         replay(client, *dead_letters, as_of=as_of)
@@ -289,8 +289,8 @@ def test_an_unblocked_dead_letter_stays(client: redis.Redis) -> None:
     block(client, claim(client), "bad")
     assert lanes.blocking_dead_letters(queue_of(client)) == [1]
 
-    lanes.unblock(queue_of(client), {1: b"too long"})
-    lanes.unblock(queue_of(client), {1: b"again"})
+    lanes.unblock(queue_of(client), {1: b"too long"}, as_of=lanes.dead_letter_changes(queue_of(client)))
+    lanes.unblock(queue_of(client), {1: b"again"}, as_of=lanes.dead_letter_changes(queue_of(client)))
 
     assert lanes.blocking_dead_letters(queue_of(client)) == []
     assert names(claim(client)) == ["next"]

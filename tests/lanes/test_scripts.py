@@ -303,7 +303,7 @@ def verbs(client: redis.Redis, mine: lanes.Claim) -> dict[str, Callable[[], Any]
         "spill": lambda: lanes.spill(queue, "file", [1], as_of=0),
         "requeue": requeue,
         "discard": lambda: lanes.discard(queue, [1, 2]),
-        "unblock": lambda: lanes.unblock(queue, {2: b"failure"}),
+        "unblock": lambda: lanes.unblock(queue, {2: b"failure"}, as_of=lanes.dead_letter_changes(queue)),
     }
 
 

@@ -90,7 +90,7 @@ def test_the_totals_agree_whatever_becomes_of_a_blocking_dead_letter(client: red
         as_of = lanes.dead_letter_changes(queue)
         lanes.requeue(queue, blocking=[blocking], appended=[again], as_of=as_of, record=("note", {"cursor": 5}))
     elif then == "unblock":
-        lanes.unblock(queue, {5: b"skipped"})
+        lanes.unblock(queue, {5: b"skipped"}, as_of=lanes.dead_letter_changes(queue))
     elif then == "discard":
         lanes.discard(queue, [4, 5])
     else:

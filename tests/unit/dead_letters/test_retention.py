@@ -324,3 +324,21 @@ def test_a_damaged_failure_that_blocks_ends_with_the_others(client: redis.Redis)
     damage(client, "bad")
 
     assert retention.unblock_expired(queue_of(client, QUEUE), Delivery(hold_hours=72), 10**14) == 1
+
+
+def test_an_edit_while_blocking_ends_keeps_its_original(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    block(client, "bad", "next", buried_at_ms=NOW_MS - 73 * 3_600_000)
+    queue, unblock = queue_of(client, QUEUE), lanes.unblock
+    (first,) = query.matching(queue, Filter())
+
+    def after_an_edit(*arguments: Any, **options: Any) -> None:
+        assert query.edit(queue, first, {"userId": "good"})
+        unblock(*arguments, **options)
+
+    with monkeypatch.context() as editing:
+        editing.setattr(lanes, "unblock", after_an_edit)
+        assert retention.unblock_expired(queue, Delivery(hold_hours=72), NOW_MS) == 0
+
+    assert retention.unblock_expired(queue, Delivery(hold_hours=72), NOW_MS) == 1
+    (edited,) = query.matching(queue, Filter())
+    assert (edited.event, edited.failure.original) == ({"userId": "good"}, first.event)
