@@ -90,9 +90,7 @@ def key_of(identifiers: Identifiers, scheme: IdentifierScheme) -> str | None:
     """
     for kind, value in identifiers.items():
         if kind in _KINDS and type(value) is str:
-            if kind != "email":
-                return f"{kind}:{value}"
-            return email_key(value, scheme) or f"id:{value}"
+            return (email_key(value, scheme) or f"id:{value}") if kind == "email" else f"{kind}:{value}"
     return None
 
 

@@ -130,20 +130,20 @@ def write(file: CaseFile, expectations: Mapping[int, JsonObject]) -> None:
         lines = text.split("\n")
         for index in expectations:
             lines[file.entries[index].line - 1] = _json(values[index])
-        replace("\n".join(lines).encode(), file.path)
+        _replace("\n".join(lines).encode(), file.path)
         return
     match = _INDENT.match(text)
     is_list = bool(file.entries[0].path)
     content = _json(values if is_list else values[0], match[1] if match else "  ")
-    replace(f"{content}\n".encode(), file.path)
+    _replace(f"{content}\n".encode(), file.path)
 
 
 def write_new(path: Path, value: JsonObject) -> None:
     """Write a file with one case."""
-    replace(f"{_json(value, '  ')}\n".encode(), path)
+    _replace(f"{_json(value, '  ')}\n".encode(), path)
 
 
-def replace(content: bytes, path: Path) -> None:
+def _replace(content: bytes, path: Path) -> None:
     """Write a file as a whole. Raises CommandError: it cannot be written, and stays as it was."""
     target = path.resolve()
     unfinished = target.with_name(f"{target.name}.unfinished")
