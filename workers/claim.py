@@ -175,17 +175,26 @@ class Settlement:
                 released=self._released,
                 counted_as=self._delivered,
             )
-            if settled.lost:
-                log.CLAIM_LOST.write(destination=self.context.queue.name, count=len(settled.lost))
+            lost = self._lost(settled.lost)
+            if lost:
+                log.CLAIM_LOST.write(destination=self.context.queue.name, count=len(lost))
             if self.context.tap is not None:
-                self.context.tap.settled(self._delivered, self._buried, self._released, settled.lost)
-            self._count_unsent(settled.lost)
-            self._count_unapplied(settled.lost)
+                self.context.tap.settled(self._delivered, self._buried, self._released, lost)
+            self._count_unsent(lost)
+            self._count_unapplied(lost)
             for line in self._lines:
-                if line["sequence"] not in settled.lost:
+                if line["sequence"] not in lost:
                     log.EVENT_BURIED.write(destination=self.context.queue.name, **line)
         self._delivered, self._buried, self._released, self._unsent, self._lines = {}, [], [], [], []
         self._settled_at = time.monotonic()
+
+    def _lost(self, sequences: Sequence[int]) -> Sequence[int]:
+        """Return the events that the claim had lost. One with our failure is not: the reply of the call that buried it
+        was lost, and the client repeated the call."""
+        failure_of = {burial.sequence: burial.failure for burial in self._buried if burial.sequence in sequences}
+        dead_letters = lanes.get_dead_letters(self.context.queue, sorted(failure_of))
+        ours = {dead.sequence for dead in dead_letters if dead.failure == failure_of[dead.sequence]}
+        return [sequence for sequence in sequences if sequence not in ours]
 
     def _count_unapplied(self, lost: Sequence[int]) -> None:
         """Count the operations of settled events that will not be applied, and write them to the log."""

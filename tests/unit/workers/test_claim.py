@@ -20,6 +20,7 @@ from lanes import keys
 from lanes.keys import base
 from mapping.envelope import pack
 from tests.claims import LEASE_MS, deliver_events, deliver_one
+from tests.logged import logged
 from tests.queues import queue_of
 from tests.secrets import CREDENTIALS
 from workers.claim import MOST_EXPIRED_CLAIMS
@@ -656,6 +657,27 @@ def test_an_event_that_the_claim_lost_is_not_counted(client: redis.Redis, destin
     deliver_one(queue, destination, Service(), before_settling=lambda: lose_every_claim(client))
 
     assert fates_of(client) == []
+
+
+@pytest.mark.parametrize("after_burial", ["go_on", "hold"])
+def test_a_burial_that_the_client_repeats_is_not_lost(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, after_burial: str
+) -> None:
+    """The client repeats a script when a connection breaks, also after Redis ran it."""
+    document = {"destinations": {QUEUE: {**CREDENTIALS, "delivery": {"after_burial": after_burial}}}}
+    settle = lanes.settle
+
+    def settle_twice(*arguments: Any, **options: Any) -> lanes.Settled:
+        settle(*arguments, **options)
+        return settle(*arguments, **options)
+
+    monkeypatch.setattr(lanes, "settle", settle_twice)
+    track(client, "refused", "a")
+
+    deliver(client, mapping.destinations(document)[QUEUE], Service(refused=Rejected("no", Response(400, "no"))))
+
+    assert [line["sequence"] for line in logged(caplog, "event_buried")] == [1]
+    assert logged(caplog, "claim_lost") == []
 
 
 def test_a_dead_letter_is_counted_by_its_source_and_reason(
