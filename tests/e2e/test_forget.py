@@ -117,6 +117,7 @@ def state(client: redis.Redis) -> dict[bytes, bytes]:
         ":finished_at",
         ":cooling_until",
         ":recent_attributes",
+        ":sampled",
         "segue:aof_rewrite",
         "workers",
         ":layout",
