@@ -582,3 +582,12 @@ def test_stats_print_the_limit_and_the_alarm(dead: Dead, store: redis.Redis) -> 
     assert (figures["dead"], figures["most"], figures["by_reason"]) == (5, 4, {"invalid": 5})
     assert figures["alarm"] == "5 dead letters are more than dead_letters = 4"
     assert "alarm" in dead("stats")[1]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_line(dead: Dead, store: redis.Redis) -> None:
+    bury(store, "jo")
+    line = dead("export")[1]
+    dead("purge", "--yes")
+
+    assert dead("import", given=f"\ufeff{line}")[0] == 0
+    assert users(store) == ["jo"]
