@@ -159,7 +159,7 @@ class Calls:
     def _authenticated(self, authorization: str, named_key: str, body: JsonObject) -> tuple[Source, str | None]:
         """Return the source of the write key: the user name, `named_key`, or a member of the body or its first event.
 
-        A user name that is no write key is of a site that asks its visitors for a password.
+        A user name that is no write key is ignored when the body has one: a site with a password sends its own.
 
         Also the key when only the first event has it: then the other events must not have another. Else their
         `writeKey` is that of another pipeline, such as the source at Segment.
@@ -194,7 +194,7 @@ class Calls:
         return write_key if write_key in self._by_write_key else None
 
     def _has_known_key(self, authorization: str, named_key: str, raw: bytes) -> bool:
-        """Whether a body that is not JSON comes with a write key. Reading it by parts takes its time."""
+        """Whether a body that is not JSON comes with a known write key. Others may not ask for reading it by parts."""
         own = _OWN_KEY.search(raw)
         names = self._key_of(authorization), named_key, own and own[1].decode(errors="replace")
         return any(self._known(name) for name in names)

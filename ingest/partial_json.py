@@ -1,7 +1,7 @@
 """Bodies that are not JSON: the events of a batch are read one by one, so that a broken one costs only itself.
 
-The structure of the body is read from its brackets, commas and strings; its values are read by the usual parser. The
-time is proportional to their number, which is bounded.
+The structure of the body is read from its tokens: brackets, commas and strings. Its values are read by the usual
+parser. The time is proportional to the number of tokens, which is bounded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BLANK = b" \t\r\n\0"  # NUL is not JSON's; some clients send it between events,
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)
 _NAME = re.compile(rb'[ \t\r\n\0]*+("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\r\n\0]*+:[ \t\r\n\0]*+', re.DOTALL)
 _EXCERPT_CHARACTERS = 20
-# The most brackets, commas and strings of a body.
+# The most tokens of a body: brackets, commas and strings.
 MOST_TOKENS = 100_000
 _REST = "the rest of the body is not JSON"
 

@@ -261,7 +261,8 @@ def _in_one_step(
     def step(pipeline: Pipeline) -> None:
         blocking.clear()
         if is_done(pipeline):
-            return pipeline.multi()
+            pipeline.multi()
+            return
         if as_of is not None and _changes(pipeline, queue) != as_of:
             raise DeadLettersChanged
         if sequences:
@@ -270,7 +271,6 @@ def _in_one_step(
             blocking.update(sequence for sequence, blocks in zip(sequences, flags, strict=True) if blocks)
         pipeline.multi()
         commands(pipeline, blocking)
-        return None
 
     watched = keys.BLOCKING.of(queue.name), keys.DEAD_CHANGES.of(queue.name)
     try:
