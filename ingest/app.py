@@ -142,13 +142,13 @@ class Ingest:
             acceptance = self._acceptance
             await asyncio.gather(
                 *(
-                    _logged("a measurement of shares", shares.measure(), destination=name)
+                    _logged("a measurement of shares", shares.measure, destination=name)
                     for name, shares in acceptance.shares.items()
                 ),
-                _logged("a measurement of memory", acceptance.measure_memory()),
-                _logged("the tap", streams.follow_async(self._counters.tap, self._client)),
+                _logged("a measurement of memory", acceptance.measure_memory),
+                _logged("the tap", partial(streams.follow_async, self._counters.tap, self._client)),
             )
-            await _logged("loading the configuration", self._follow())
+            await _logged("loading the configuration", self._follow)
             await asyncio.sleep(_WATCH_S)
 
     async def _follow(self) -> None:
@@ -297,10 +297,13 @@ class Ingest:
         return refused(rejected[0][1], rejected)
 
 
-async def _logged(what: str, work: Awaitable[None], **fields: str) -> None:
-    """Wait for regular work. Appends report the faults of Redis; other exceptions are logged, and it goes on."""
+async def _logged(what: str, work: Callable[[], Awaitable[None]], **fields: str) -> None:
+    """Do regular work. Appends report the faults of Redis; other exceptions are logged, and it goes on.
+
+    The work begins here: a task that is cancelled before it starts leaves no coroutine behind.
+    """
     try:
-        await work
+        await work()
     except redis_errors.ERRORS:
         pass
     except Exception as error:

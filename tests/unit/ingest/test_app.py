@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import hmac
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -498,6 +499,24 @@ def test_a_fault_at_the_start_ends_the_process(monkeypatch: pytest.MonkeyPatch) 
         asyncio.run(server.serve())
 
     assert not server.started
+
+
+def test_a_stop_before_the_regular_work_began_leaves_no_coroutine_behind(redis_server: RedisServer) -> None:
+    received = iter(["lifespan.startup", "lifespan.shutdown"])
+    sent: list[str] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0)  # the tasks have begun, those of the regular work have not
+        return {"type": next(received)}
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    app = Ingest(Settings(REDIS_URL=redis_server.url))
+    asyncio.run(app({"type": "lifespan", "state": {}}, receive, send))
+    gc.collect()
+
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 
 class Name:
