@@ -16,6 +16,9 @@ from mapping.cutover import Cutover
 _FIRST = "0000-01-01T00:00:00.000Z"
 # The greatest digits by position. A pattern of a time that there is not, such as the month 13, is harmless.
 _GREATEST = "9999-19-39T29:59:59.999Z"
+# Where the second digits of the month and of the day are. November ends as January does, and begins as October does; so do the
+# 11th, the 21st and the 31st.
+_SECOND_DIGITS = (6, 9)
 _YEARS_AT = 2  # patterns are made for the decades of this century
 
 
@@ -35,6 +38,8 @@ def patterns(moment_ms: float) -> list[str]:
     end = len(moment)
     while moment[end - 1 :] == _FIRST[end - 1 :]:
         end -= 1
+    if end in _SECOND_DIGITS:
+        end += 1
     return [*_greater(moment, end), moment[:end]]
 
 

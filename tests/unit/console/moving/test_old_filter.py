@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,11 +13,24 @@ from mapping.cutover import Cutover
 from mapping.filters import parse_filter
 
 LONGEST = 5000  # bytes, of a query
-FIRST, LAST = datetime(2026, 1, 1), datetime(2099, 12, 31)
+FIRST, LAST = datetime(2026, 1, 1), datetime(2099, 11, 30)
 moments = st.datetimes(FIRST, LAST, timezones=st.just(UTC)).map(
     lambda at: at.replace(microsecond=at.microsecond // 1000 * 1000)
 )
-near = st.builds(lambda at, ms: (at, at + timedelta(milliseconds=ms)), moments, st.integers(-100_000, 100_000))
+first_moments = st.datetimes(FIRST, LAST, timezones=st.just(UTC)).flatmap(  # of a month, a day, an hour
+    lambda at: st.sampled_from(
+        [
+            at.replace(day=1, hour=0, minute=0, second=0, microsecond=0),
+            at.replace(hour=0, minute=0, second=0, microsecond=0),
+            at.replace(minute=0, second=0, microsecond=0),
+        ]
+    )
+)
+spans = st.one_of(
+    st.integers(-100_000, 100_000).map(lambda ms: timedelta(milliseconds=ms)),
+    st.integers(-40 * 24, 40 * 24).map(lambda hours: timedelta(hours=hours)),
+)
+near = st.builds(lambda at, span: (at, at + span), st.one_of(moments, first_moments), spans)
 pairs = st.one_of(st.tuples(moments, moments), near)
 
 
@@ -46,6 +60,23 @@ def test_the_way_back_is_a_second_moment(pair: tuple[datetime, datetime], length
     event = {"type": "track", "event": "x", "receivedAt": text(received)}
 
     assert parse_filter(drop_if(cutover))(event) is not cutover.excludes(event, 0)
+
+
+@pytest.mark.parametrize("day", [datetime(2026, 12, day, tzinfo=UTC) for day in range(1, 32)])
+def test_a_cutover_at_midnight_drops_nothing_of_the_days_before(day: datetime) -> None:
+    parsed, cutover = parse_filter(drop_if(Cutover(ms(day)))), Cutover(ms(day))
+    for hours in range(-32 * 24, 32 * 24):
+        event = {"type": "track", "event": "x", "receivedAt": text(day + timedelta(hours=hours))}
+        assert parsed(event) is not cutover.excludes(event, 0)
+
+
+@pytest.mark.parametrize("month", range(1, 13))
+def test_a_cutover_at_the_first_of_a_month_drops_nothing_of_the_months_before(month: int) -> None:
+    first = datetime(2027, month, 1, tzinfo=UTC)
+    parsed, cutover = parse_filter(drop_if(Cutover(ms(first)))), Cutover(ms(first))
+    for days in range(-400, 400):
+        event = {"type": "track", "event": "x", "receivedAt": text(first + timedelta(days=days))}
+        assert parsed(event) is not cutover.excludes(event, 0)
 
 
 def test_a_round_moment_has_few_patterns() -> None:
