@@ -5,12 +5,12 @@ An identity has the same key in every member of every event.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from mapping.actions.action import Field
 from mapping.coercion import text_of
-from mapping.directives import compile_member
+from mapping.directives import ROOT_DIRECTIVE, compile_mapping, compile_member
 from mapping.envelope import JsonObject
 from mapping.identifiers import CIO_PREFIX, DEFAULT_OBJECT_TYPE, is_email
 from mapping.javascript import UNDEFINED
@@ -102,15 +102,33 @@ def compile_identities(fields: tuple[Field, ...], mapping: Any) -> tuple[Identit
     """Return the keys that the mapping of identifying fields resolves to, except those that `own_keys` returns."""
     if not isinstance(mapping, Mapping):
         return ()
-    named = {field.names: mapping[field.key] for field in fields if field.names and field.key in mapping}
+    has_root = ROOT_DIRECTIVE in mapping  # it may give each field the value of any member
+    resolvers = _resolvers(mapping, [field.key for field in fields if field.names])
     identities = [
-        _identity(_KEYS[field.names], _compile_field(mapping[field.key]))
+        _identity(_KEYS[field.names], resolvers[field.key])
         for field in fields
-        if field.names in _KEYS and field.key in mapping and mapping[field.key] not in _OWN_MEMBERS
+        if field.names in _KEYS and field.key in resolvers and (has_root or mapping[field.key] not in _OWN_MEMBERS)
     ]
+    named = {field.names: resolvers[field.key] for field in fields if field.key in resolvers}
     if "object" in named:
-        identities.append(_object(_compile_field(named["object"]), _compile_field(named.get("object type", UNDEFINED))))
+        identities.append(_object(named["object"], named.get("object type", compile_member(UNDEFINED))))
     return tuple(identities)
+
+
+def _resolvers(mapping: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Resolver]:
+    """Return the resolvers of these fields, by key. Fields that the mapping does not have are left out."""
+    if ROOT_DIRECTIVE not in mapping:
+        return {key: _at_reception(compile_member(mapping[key]), mapping[key]) for key in keys if key in mapping}
+    resolve = _at_reception(compile_mapping(mapping), mapping)
+    return {key: _member(resolve, key) for key in keys}
+
+
+def _member(resolve: Resolver, key: str) -> Resolver:
+    def member(event: Any) -> Any:
+        resolved = resolve(event)
+        return resolved.get(key, UNDEFINED) if type(resolved) is dict else UNDEFINED
+
+    return member
 
 
 def received_at_s(event: JsonObject) -> float:
@@ -122,8 +140,8 @@ def received_at_s(event: JsonObject) -> float:
     return (type(received_at) is str and attribute_seconds(received_at)) or 0.0
 
 
-def _compile_field(mapping: Any) -> Resolver:
-    resolve = compile_member(mapping)
+def _at_reception(resolve: Resolver, mapping: Any) -> Resolver:
+    """Return the resolver with the templates of the mapping rendered at the time of receipt."""
     if not holds_liquid(mapping):
         return resolve
 

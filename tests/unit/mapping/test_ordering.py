@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from mapping import Destination, compile_destination, destination_of, destinations, ordering_info, ordering_keys
+from mapping import (
+    Destination,
+    compile_destination,
+    destination_of,
+    destinations,
+    ordering_info,
+    ordering_keys,
+    translate,
+)
 from tests.secrets import CREDENTIALS
 
 PRESETS = compile_destination("presets")
@@ -90,3 +98,14 @@ def test_an_event_is_ordered_as_the_subscriptions_get_it() -> None:
 
     assert ordering_keys(track, without_device) == ("id:u",)
     assert ordering_info(ALIAS, without_device).join == ("id:p", "id:u")
+
+
+def test_a_root_directive_decides_what_the_identifying_fields_get() -> None:
+    root = {"@transform": {"apply": {"user": {"@path": "$.properties.user"}, "name": {"@path": "$.event"}}}}
+    mapping = {"id": {"@path": "$.user"}, "name": {"@path": "$.name"}, "__segment_internal_directive": root}
+    subscription = {"subscribe": 'type = "track"', "partnerAction": "trackEvent", "mapping": mapping}
+    destination = destination_of({"siteId": "s", "apiKey": "k"}, [subscription])
+    event = {"type": "track", "event": "x", "messageId": "m", "anonymousId": "a", "properties": {"user": "42"}}
+
+    assert translate(event, destination, 0).operations[0].body["identifiers"] == {"id": "42"}
+    assert ordering_keys(event, destination) == ("anonymous_id:a", "id:42")
