@@ -248,7 +248,7 @@ class _Reader:
         preset = _by_title().get(table.name)
         if preset is not None and switches.get(table.name) is False:
             self.faults.append(f'{where}.name: the preset "{table.name}" is switched off in {self.where}.presets')
-        if preset is None and table.name in chosen:
+        if table.name in chosen and (preset is None or "enabled" in chosen[table.name]):
             self.faults.append(f'{where}.name: "{table.name}" is the name of an earlier subscription')
         if preset is None:
             self.another_spelling(where, table.name, chosen)

@@ -121,6 +121,11 @@ INVALID = {
         LEAD + LEAD.removeprefix(HEAD),
         'subscriptions[1].name: "Lead" is the name of an earlier subscription',
     ),
+    "a preset changed twice": (
+        LEAD.replace('"Lead"\na', '"Track Page View"\na')
+        + LEAD.removeprefix(HEAD).replace('"Lead"\na', '"Track Page View"\na'),
+        'subscriptions[1].name: "Track Page View" is the name of an earlier subscription',
+    ),
     "Group under 2021": (
         LEAD.replace("site_id", 'compatibility = "2021"\nsite_id', 1).replace('event = "Lead"', 'type = "group"'),
         'Group events are not accepted with compatibility = "2021"; use compatibility = "current" or another trigger',
