@@ -16,8 +16,8 @@ from mapping.cutover import Cutover
 _FIRST = "0000-01-01T00:00:00.000Z"
 # The greatest digits by position. A pattern of a time that there is not, such as the month 13, is harmless.
 _GREATEST = "9999-19-39T29:59:59.999Z"
-# Where the second digits of the month and of the day are. November ends as January does, and begins as October does; so do the
-# 11th, the 21st and the 31st.
+# Where the second digits of the month and of the day are. November ends as January does, and begins as October does.
+# The 11th, the 21st and the 31st are alike.
 _SECOND_DIGITS = (6, 9)
 _YEARS_AT = 2  # patterns are made for the decades of this century
 

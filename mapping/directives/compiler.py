@@ -9,6 +9,7 @@ never changed. Compiling never fails: an invalid directive fails when it is reso
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -23,6 +24,9 @@ from mapping.liquid import at, compile_liquid
 from mapping.paths import Resolver, compile_path
 
 ROOT_DIRECTIVE: Final = "__segment_internal_directive"
+
+_MAX_REPLACED: Final = 10_000_000  # characters that `@replace` makes; an event has 32 KB, and `$'` repeats all of it
+_HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 
 
 def transform(mapping: Any, event: Any, now_s: float) -> Any:
@@ -312,10 +316,13 @@ def _replace_text(value: str, pattern: str, replacement: str, ignore_case: bool,
     searched = "".join(map(_folded, value)) if ignore_case else value
     sought = "".join(map(_folded, pattern)) if ignore_case else pattern
     pieces: list[str] = []
-    done = 0
+    done = length = 0
     while (start := searched.find(sought, done)) >= 0:
         end = start + len(sought)
         pieces += (value[done:start], _expand(replacement, value, start, end))
+        length += len(pieces[-2]) + len(pieces[-1])
+        if length > _MAX_REPLACED:
+            raise EngineFault("Invalid string length", "RangeError")
         done = end
         if not everywhere:
             break
@@ -416,9 +423,19 @@ def _decoded(value: Any) -> Any:
     if type(value) is not str:
         return value
     try:
-        return javascript.parse_json(value)
+        decoded = javascript.parse_json(value)
     except ValueError:
         return value
+    return _without_halves(decoded) if "\\u" in value else decoded
+
+
+def _without_halves(value: Any) -> Any:
+    """Return the value with U+FFFD for each half of a surrogate pair, which no JSON in UTF-8 can contain."""
+    if type(value) is str:
+        return _HALF_PAIR.sub("\ufffd", value)
+    if type(value) is dict:
+        return {_without_halves(key): _without_halves(item) for key, item in value.items()}
+    return [_without_halves(item) for item in value] if type(value) is list else value
 
 
 def _merge(options: Any) -> Resolver:

@@ -12,13 +12,16 @@ from typing import Any
 from mapping.javascript import UNDEFINED, WHITE_SPACE, text
 from mapping.paths import Resolver, compile_keys
 
-_TRIPLE = re.compile(r"\{\{\{([^}]+)\}\}\}")
 _DOUBLE = re.compile(r"\{\{([^}]+)\}\}")
+# For texts of events. The end is optional: what has none is passed over as a whole. With a required end, a text of
+# braces without one would take the square of its length.
+_TRIPLE_OR_OPEN = re.compile(r"\{\{\{([^}]++)(\}\}\})?")
+_DOUBLE_OR_OPEN = re.compile(r"\{\{([^}]++)(\}\})?")
 
 
 def compile_template(template: str) -> Resolver:
     """Return the renderer of a constant template."""
-    if _TRIPLE.search(template):
+    if _TRIPLE_OR_OPEN.search(template):
         return lambda event: render(template, event)
     pieces = _DOUBLE.split(template)
     literals, look_ups = pieces[::2], [compile_keys(path.strip(WHITE_SPACE)) for path in pieces[1::2]]
@@ -40,9 +43,9 @@ def render(template: str, event: Any) -> str:
     """Return the text of a computed template for an event."""
 
     def fill(match: re.Match[str]) -> str:
-        return _shown(compile_keys(match[1].strip(WHITE_SPACE))(event))
+        return match[0] if match[2] is None else _shown(compile_keys(match[1].strip(WHITE_SPACE))(event))
 
-    return _DOUBLE.sub(fill, _TRIPLE.sub(fill, template))
+    return _DOUBLE_OR_OPEN.sub(fill, _TRIPLE_OR_OPEN.sub(fill, template))
 
 
 def _placeholder_only(look_up: Resolver) -> Resolver:

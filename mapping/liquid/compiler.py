@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from io import StringIO
 from typing import Any, Final, NamedTuple, TextIO
 
 from liquid import BoundTemplate, Environment, Mode, RenderContext, Token, TokenStream, Undefined
@@ -18,6 +19,7 @@ from liquid.builtin.expressions import FilteredExpression, tokenize
 from liquid.builtin.output import Output, OutputNode
 from liquid.builtin.tags.echo_tag import EchoTag
 from liquid.exceptions import FilterArgumentError, LiquidError
+from liquid.output import LimitedStringIO
 from liquid.token import TOKEN_EXPRESSION, TOKEN_OUTPUT, TOKEN_WORD
 from liquid.utils import ReadOnlyChainMap
 
@@ -266,9 +268,20 @@ class _Context(RenderContext):
         super().__init__(*arguments, **options)
         self.scope = ReadOnlyChainMap(self.locals, self.globals, self.counters)
 
+    def get_buffer(self, buf: TextIO | None = None) -> StringIO:
+        return _buffer(MAX_MEMORY - (buf.size if isinstance(buf, LimitedStringIO) else 0))
+
 
 class _Template(BoundTemplate):
     context_class = _Context
+
+    def _get_buffer(self) -> StringIO:
+        return _buffer(MAX_MEMORY)
+
+
+def _buffer(limit: int) -> LimitedStringIO:
+    """Return an output that keeps the line ends of what is written. The engine's own makes each of them a line feed."""
+    return LimitedStringIO(limit, newline="")
 
 
 class _Environment(Environment):

@@ -28,6 +28,7 @@ from mapping.paths import compile_keys
 
 MAX_MEMORY: Final = 100_000_000  # characters, the `memoryLimit` of the reference
 OUT_OF_MEMORY: Final = "memory alloc limit exceeded"
+_LONGEST_RANGE = 100_000  # items of `(1..n)`: all are made
 _MOST_PADDING = 9_999  # of a part of a date
 
 _DEFAULT_DATE = "%A, %B %-e, %Y at %-l:%M %P %z"
@@ -35,6 +36,7 @@ _SPACES = re.compile(f"[{WHITE_SPACE}]+")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FORMAT = re.compile(r"%([-_0^#:]+)?([0-9]+)?([EO])?(.)", re.DOTALL)
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;"}
+_HTML_ENDS = {"<script": "</script>", "<style": "</style>", "<!--": "-->", "<": ">"}
 _UNESCAPES = {escaped: character for character, escaped in _ESCAPES.items()}
 
 
@@ -53,6 +55,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, Undefined):
         return UNDEFINED
     if isinstance(value, range):
+        if len(value) > _LONGEST_RANGE:
+            raise MemoryError
         return list(value)
     if isinstance(value, Empty | Blank):
         return ""
@@ -84,10 +88,15 @@ def _of_numbers(calculate: Callable[..., float]) -> Callable[..., Any]:
     def apply(*values: Any) -> Any:
         try:
             return _whole(calculate(*map(_number, values)))
-        except TypeError:
+        except (TypeError, ValueError):  # ValueError: an infinite number has no remainder, and NaN is not rounded
             return math.nan
 
     return apply
+
+
+def _rounded(direction: Callable[[float], int]) -> Callable[..., float]:
+    """Return a function that rounds a number in this direction. An infinite one stays as it is."""
+    return lambda value, *_: value if math.isinf(value) else direction(value)
 
 
 def _divide(dividend: float, divisor: float, integer: float = 0) -> float:
@@ -101,8 +110,10 @@ def _modulo(value: float, divisor: float) -> float:
 
 
 def _round(value: Any, places: Any = 0, *_ignored: Any) -> Any:
-    power = 10 ** _number(places)
-    return _whole(math.floor(_number(value) * power * (1 + 2**-52) + 0.5) / power)
+    number, power = _number(value), 10 ** _number(places)
+    if not math.isfinite(number):
+        return number
+    return _whole(math.floor(number * power * (1 + 2**-52) + 0.5) / power)
 
 
 def _list(value: Any) -> list[Any]:
@@ -261,8 +272,25 @@ def _escape_once(value: Any, *_ignored: Any) -> str:
 
 
 def _strip_html(value: Any, *_ignored: Any) -> str:
-    text = written(value)
-    return re.sub(r"<script.*?</script>|<style.*?</style>|<!--.*?-->|<.*?>", "", text, flags=re.DOTALL)
+    """Return the text without `<script…</script>`, `<style…</style>`, `<!--…-->` and `<…>`.
+
+    An end that is not found once is not looked for again: a text of many `<` would take the square of its length.
+    """
+    text, kept, position = written(value), [], 0
+    ends = dict(_HTML_ENDS)
+    while (start := text.find("<", position)) >= 0:
+        kept.append(text[position:start])
+        position = start + 1
+        for opening, closing in tuple(ends.items()):
+            if text.startswith(opening, start):
+                end = text.find(closing, start + len(opening))
+                if end >= 0:
+                    position = end + len(closing)
+                    break
+                del ends[opening]
+        else:
+            kept.append("<")
+    return "".join((*kept, text[position:]))
 
 
 def _url_decode(value: Any, *_ignored: Any) -> str:
@@ -343,7 +371,7 @@ def _moment(value: Any, offset: Any) -> datetime | None:
     elif type(value) in (int, float):
         milliseconds = value * 1000
     elif type(value) is str:
-        milliseconds = int(value) * 1000 if re.fullmatch("[0-9]+", value) else dates.milliseconds(value)
+        milliseconds = float(value) * 1000 if re.fullmatch("[0-9]+", value) else dates.milliseconds(value)
     else:
         milliseconds = None
     if milliseconds is None or not math.isfinite(milliseconds):
@@ -465,7 +493,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "base64_decode": _base64_decode,
     "base64_encode": lambda value, *_: base64.b64encode(written(value).encode()).decode(),
     "capitalize": _capitalize,
-    "ceil": _of_numbers(lambda value, *_: math.ceil(value)),
+    "ceil": _of_numbers(_rounded(math.ceil)),
     "cgi_escape": _cgi_escape,
     "compact": _compact,
     "date": _date,
@@ -479,7 +507,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "escape": _escape,
     "escape_once": _escape_once,
     "first": _item(0),
-    "floor": _of_numbers(lambda value, *_: math.floor(value)),
+    "floor": _of_numbers(_rounded(math.floor)),
     "hmac_sha256": _hmac,
     "inspect": _json,
     "join": lambda value, separator=None, *_: _join(value, separator),

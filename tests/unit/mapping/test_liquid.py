@@ -48,6 +48,11 @@ def refusal(template: Any) -> str:
         ("{% echo n %}", "1"),
         ("{{ '' | truncate: 'x' }}{{ name | truncate: missing }}{{ name | truncatewords: missing }}", "...JoJo"),
         ("{{ missing | date: '%Y' | json }}", ""),
+        ("{{ 'Infinity' | ceil }}{{ '-Infinity' | floor }}{{ 'Infinity' | round }}", "Infinity-InfinityInfinity"),
+        ("{{ 'Infinity' | modulo: 100 }}", "NaN"),
+        ("{{ (1..3) | size }}", "3"),
+        ("{{ 'a<b>c</b>d<!-- <e> -->f<script>1 < 2</script>g<style>h</style>i' | strip_html }}", "acdfgi"),
+        ("{{ 'a < b <script> c > d <!-- e' | strip_html }}", "a  c > d <!-- e"),
     ],
 )
 def test_a_template_renders_as_in_the_reference(template: str, text: str) -> None:
@@ -100,6 +105,29 @@ def test_a_template_has_at_most_a_thousand_characters() -> None:
 @pytest.mark.parametrize("template", [None, 5, [], {}])
 def test_a_template_must_be_a_text(template: Any) -> None:
     assert refusal(template) == "liquid template value must be a string"
+
+
+def test_line_ends_stay_as_they_are() -> None:
+    text = "line 1\r\nline 2\rline 3\n"
+    assert rendered("{{ v }}", {"v": text}) == text
+    assert rendered("{% if v %}{{ v }}{% endif %}", {"v": text}) == text
+
+
+@pytest.mark.parametrize("part", ["<", "<!--", "<script", "<style"])
+def test_openings_without_an_end_take_time_in_proportion_to_the_text(part: str) -> None:
+    text = part * 300_000  # a time by the square of the length would be an hour
+
+    assert rendered("{{ v | strip_html }}", {"v": text}) == text
+
+
+def test_the_date_of_a_text_with_many_digits_is_the_text() -> None:
+    assert rendered("{{ v | date: '%Y' }}", {"v": "9" * 5000}) == "9" * 5000
+
+
+@pytest.mark.parametrize("limit", ["100000000", "v"])
+def test_a_range_beyond_the_limit_of_the_reference_is_not_made(limit: str) -> None:
+    with pytest.raises(EngineFault, match="memory alloc limit exceeded"):
+        rendered(f"{{{{ (1..{limit}) | size }}}}", {"v": 10**12})
 
 
 def test_rendering_does_not_change_the_event() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mapping import destination_of, transform, transform_batch, translate
-from mapping.errors import FailedDirective, InvalidMapping
+from mapping.errors import EngineFault, FailedDirective, InvalidMapping
 from mapping.javascript import UNDEFINED
 
 EVENT = {
@@ -72,6 +72,10 @@ class TestTexts:
     def test_a_replacement_may_refer_to_the_match(self) -> None:
         assert resolved({"@replace": {"pattern": "Order", "replacement": "<$&>$$", "value": NAME}}) == "<Order>$ Placed"
 
+    def test_a_replacement_that_multiplies_a_long_text_is_an_error(self) -> None:
+        with pytest.raises(EngineFault, match="Invalid string length"):
+            resolved({"@replace": {"pattern": "a", "replacement": "$'", "value": NAME}}, {"name": "a" * 20_000})
+
     def test_replace_of_a_value_that_is_not_a_scalar_is_empty(self) -> None:
         assert resolved({"@replace": {"pattern": "a", "value": {"@path": "$.items"}}}) == ""
 
@@ -100,6 +104,12 @@ class TestShapes:
         assert resolved({"@json": {"value": {"@path": "$.json"}, "mode": "decode"}}) == {"x": [1, None]}
         assert resolved({"@json": {"value": {"@path": "$.nested.a"}, "mode": "encode"}}) == '{"b":1}'
         assert resolved({"@json": {"value": NAME, "mode": "decode"}}) == "Order Placed"
+
+    def test_half_a_surrogate_pair_in_decoded_json_becomes_the_replacement_character(self) -> None:
+        decoded = resolved(
+            {"@json": {"mode": "decode", "value": NAME}}, {"name": '{"a\\ud800": ["\\ud83d\\ude00", "\\udc00"]}'}
+        )
+        assert decoded == {"a\ufffd": ["😀", "\ufffd"]}
 
     def test_exclude_when_null_removes_nulls_from_objects_but_not_from_lists(self) -> None:
         mapping = {"@excludeWhenNull": {"a": {"@path": "$.none"}, "b": [{"@path": "$.none"}]}}

@@ -30,6 +30,10 @@ EVENT: dict[str, Any] = {
         ("{{zero}}", "0"),
         ("{{object.k}}", "1"),
         ("{{a", "{{a"),
+        ("{{{a", "{{{a"),
+        ("{{{a} {{{a}}}", "{{{a} x"),
+        ("{{a {{{a}}}", "{{a x"),
+        ("{{{{a}}}}", "}"),
         ("{{$.a}}", ""),
     ],
 )
@@ -44,3 +48,11 @@ def test_the_text_of_triple_braces_is_rendered_again() -> None:
 
 def test_the_text_of_double_braces_is_not_rendered_again() -> None:
     assert compile_template("{{inner}}!")(EVENT) == "{{a}}!"
+
+
+@pytest.mark.parametrize("part", ["{", "{{a", "{{{a"])
+def test_braces_without_an_end_take_time_in_proportion_to_the_text(part: str) -> None:
+    text = part * 300_000  # a time by the square of the length would be an hour
+
+    assert compile_template("{{{v}}}")({"v": text}) == text
+    assert render(text, EVENT) == text
