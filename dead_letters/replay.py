@@ -11,7 +11,8 @@ instead of requeuing it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, cast
 from uuid import uuid4
@@ -20,7 +21,7 @@ from redis.client import Pipeline
 
 import lanes
 import mapping
-from dead_letters import dry_run, query
+from dead_letters import dry_run, query, record
 from dead_letters.query import Filter
 from dead_letters.record import DeadLetter
 from lanes import Queue, fates, keys
@@ -163,8 +164,11 @@ def step(queue: Queue, replay_id: str, destination: mapping.Destination, context
     if replay is None or replay.state != "running":
         return False
     stats = lanes.stats(queue)
-    if stats.ready > MOST_READY or stats.waiting + PAGE > queue.limit:
+    is_full = stats.waiting + PAGE > queue.limit
+    if stats.ready > MOST_READY or (is_full and not _requeue_blocking(queue, replay, destination, context)):
         context.wait(_BUSY_S)
+        return True
+    if is_full:
         return True
     most, as_of = min(PAGE, replay.per_s), lanes.dead_letter_changes(queue)
     page, last_read = query.page(queue, replay.wanted, after=replay.cursor, most=most)
@@ -172,8 +176,11 @@ def step(queue: Queue, replay_id: str, destination: mapping.Destination, context
     if page and replay.mode == "dry_run":
         _count(queue, replay, page, destination)
     elif page:
+        chosen = _chosen(queue, replay, page, destination)
+        skipped = replay.skipped + len(page) - len(chosen)
+        progress = {"cursor": page[-1].sequence, "processed": replay.processed + len(page), "skipped": skipped}
         try:
-            _requeue(queue, replay, page, destination, context, as_of)
+            _requeue(queue, replay, chosen, progress, context, as_of)
         except lanes.DeadLettersChanged:
             return True
     if last_read is None or last_read >= replay.last_sequence:
@@ -184,32 +191,54 @@ def step(queue: Queue, replay_id: str, destination: mapping.Destination, context
     return True
 
 
+def _requeue_blocking(queue: Queue, replay: Replay, destination: mapping.Destination, context: ReplayContext) -> bool:
+    """Requeue the next dead letters of a replay that block, and return whether there are any.
+
+    They keep their position, so a full queue has room for them, and what fills it may be the events that they block.
+    """
+    if replay.mode == "dry_run":
+        return False
+    as_of = lanes.dead_letter_changes(queue)
+    ahead = [at for at in lanes.blocking_dead_letters(queue) if replay.cursor < at <= replay.last_sequence]
+    most = min(PAGE, replay.per_s)
+    for first in range(0, len(ahead), most):
+        found = map(record.read, lanes.get_dead_letters(queue, ahead[first : first + most]))
+        page = [dead_letter for dead_letter in found if dead_letter.blocks and replay.wanted.matches(dead_letter)]
+        if chosen := _chosen(queue, replay, page, destination):
+            progress = {"cursor": replay.cursor, "processed": replay.processed + len(chosen), "skipped": replay.skipped}
+            with suppress(lanes.DeadLettersChanged):
+                _requeue(queue, replay, chosen, progress, context, as_of)
+            context.wait(len(chosen) / replay.per_s)
+            return True
+    return False
+
+
+def _chosen(
+    queue: Queue, replay: Replay, page: Sequence[DeadLetter], destination: mapping.Destination
+) -> list[lanes.DeadLetter | lanes.NewEvent]:
+    """Return the dead letters that can be requeued, as they are requeued."""
+    suppressed = dry_run.keys_suppressed(queue, page)
+    sendable = [found for found in page if suppressed.isdisjoint(found.stored.keys)]
+    return [event for found in sendable if (event := _requeued(found, replay, destination, queue)) is not None]
+
+
 def _requeue(
     queue: Queue,
     replay: Replay,
-    page: list[DeadLetter],
-    destination: mapping.Destination,
+    chosen: Sequence[lanes.DeadLetter | lanes.NewEvent],
+    progress: Mapping[str, int],
     context: ReplayContext,
     as_of: int,
 ) -> None:
-    """Requeue dead letters. Those that block keep their position; the others are appended, with the ordering keys of
-    the present configuration. Raises DeadLettersChanged, and does nothing, when one was edited after `as_of`."""
-    suppressed = dry_run.keys_suppressed(queue, page)
-    sendable = [found for found in page if suppressed.isdisjoint(found.stored.keys)]
-    chosen = [event for found in sendable if (event := _requeued(found, replay, destination, queue)) is not None]
+    """Requeue dead letters, and write the progress of the replay. Those that block keep their position; the others are
+    appended, with the ordering keys of the present configuration. Raises DeadLettersChanged, and does nothing, when one
+    was edited after `as_of`."""
     requeued = lanes.requeue(
         queue,
         blocking=[event for event in chosen if isinstance(event, lanes.DeadLetter)],
         appended=[event for event in chosen if isinstance(event, lanes.NewEvent)],
         as_of=as_of,
-        record=(
-            _key(queue, replay.id),
-            {
-                "cursor": page[-1].sequence,
-                "processed": replay.processed + len(page),
-                "skipped": replay.skipped + len(page) - len(chosen),
-            },
-        ),
+        record=(_key(queue, replay.id), progress),
     )
     if requeued.count < len(chosen):
         queue.client.hincrby(_key(queue, replay.id), "missing", len(chosen) - requeued.count)

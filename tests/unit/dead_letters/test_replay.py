@@ -309,6 +309,29 @@ def test_a_full_or_busy_queue_goes_first(client: redis.Redis) -> None:
     assert replay(client, destination).done == 1
 
 
+def test_a_dead_letter_that_blocks_is_requeued_into_a_full_queue(client: redis.Redis) -> None:
+    destination = configured(after_burial="hold")
+    send_events(client, track("bad", userId="before", messageId="before"))
+    work(client, configured(), bad=refused())
+    send_events(client, track("bad"), *(track("waits", messageId=f"waits {number}") for number in range(9)))
+    work(client, destination, bad=refused())
+
+    assert replay(client, destination, steps=5, limit=10).done == 1
+    assert len(work(client, destination)) == 10
+
+    ended = replay(client, destination)
+    assert (ended.state, ended.done) == ("done", 2)
+
+
+def test_a_blocking_dead_letter_that_cannot_be_requeued_is_left_in_a_full_queue(client: redis.Redis) -> None:
+    destination = configured(after_burial="hold")
+    send_events(client, {"type": "page", "properties": {}}, track("waits", messageId="waits"))
+    work(client, destination)
+
+    ended = replay(client, destination, mode="as_recorded", steps=5, limit=2)
+    assert (ended.state, ended.done, ended.skipped) == ("running", 0, 0)
+
+
 def test_every_dead_letter_is_read_once_for_any_filter(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     destination = configured()
     send_events(client, *(track("rare" if n % 50 == 49 else "bad", userId=f"u{n}") for n in range(90)))
