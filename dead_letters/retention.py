@@ -21,6 +21,7 @@ from mapping import Delivery
 # A tenth of the limit is moved beyond what exceeds it, so that few spill files are written.
 _DOWN_TO = 0.9
 _DEAD_LETTERS_PER_FILE = 20_000
+_LINES_PER_EXTENSION = 100
 _DAY_MS = 86_400_000
 _HOUR_MS = 3_600_000
 
@@ -59,7 +60,7 @@ def spill_excess(
     spilled = 0
     while exceeded(queue, delivery, now_ms) and extend_lock():
         sequences, as_of = list[int](), lanes.dead_letter_changes(queue)
-        lines = _collecting(_excess(queue, delivery, now_ms), sequences)
+        lines = _collecting(_excess(queue, delivery, now_ms), sequences, extend_lock)
         file = spill_files.write(directory, queue.name, lines)
         if not sequences:  # nothing of what exceeds the limit can be written as a line
             file.unlink()
@@ -115,8 +116,12 @@ def _not_blocking(queue: Queue) -> Iterator[DeadLetter]:
     return (dead_letter for dead_letter in query.matching(queue, Filter()) if not dead_letter.blocks)
 
 
-def _collecting(lines: Iterator[tuple[int, bytes]], sequences: list[int]) -> Iterator[bytes]:
-    """Yield the lines, and add their sequences to the list."""
-    for sequence, line in lines:
+def _collecting(
+    lines: Iterator[tuple[int, bytes]], sequences: list[int], extend_lock: Callable[[], bool]
+) -> Iterator[bytes]:
+    """Yield the lines, and add their sequences to the list. Ends early when the lock is lost."""
+    for number, (sequence, line) in enumerate(lines):
+        if number % _LINES_PER_EXTENSION == 0 and not extend_lock():
+            return
         sequences.append(sequence)
         yield line

@@ -26,6 +26,8 @@ from dead_letters.record import Line
 SUFFIX = ".jsonl.zst"
 _DRAFT = ".new"  # of a file that is being written
 _UNFINISHED = ".leaving"  # of a file whose dead letters leave Redis
+# After the name of the destination: time and token. A shorter pattern would match the files of `shop-2` for `shop`.
+_STAMP = f"{'[0-9]' * 8}T{'[0-9]' * 6}-{'[0-9a-f]' * 8}"
 _CHUNK = 1 << 16
 
 
@@ -46,7 +48,7 @@ def write(directory: Path, destination: str, lines: Iterable[bytes]) -> Path:
 
 def unfinished(directory: Path, destination: str) -> list[Path]:
     """Return the files of a destination that were written but not finished."""
-    return sorted(directory.glob(f"{_prefix(destination)}[0-9]*T*{SUFFIX}{_UNFINISHED}"))
+    return sorted(directory.glob(f"{_prefix(destination)}{_STAMP}{SUFFIX}{_UNFINISHED}"))
 
 
 def finish(file: Path, spilled: Container[int]) -> Path | None:
@@ -63,7 +65,7 @@ def finish(file: Path, spilled: Container[int]) -> Path | None:
 
 def files(directory: Path, destination: str) -> list[Path]:
     """Return the finished files of a destination, the oldest first."""
-    return sorted(directory.glob(f"{_prefix(destination)}[0-9]*T*{SUFFIX}"))
+    return sorted(directory.glob(f"{_prefix(destination)}{_STAMP}{SUFFIX}"))
 
 
 def read(file: Path) -> Iterator[bytes]:
@@ -72,6 +74,8 @@ def read(file: Path) -> Iterator[bytes]:
     for chunk in _chunks(file):
         *lines, rest = (rest + chunk).split(b"\n")
         yield from lines
+    if rest:
+        yield rest
 
 
 def remove(directory: Path, destination: str, is_removed: Callable[[Line], bool]) -> int:
@@ -119,19 +123,23 @@ def _write(file: Path, lines: Iterable[bytes]) -> Path:
 
 
 def _delete_drafts(directory: Path, destination: str) -> None:
-    for draft in directory.glob(f"{_prefix(destination)}[0-9]*T*{_DRAFT}"):
+    for draft in directory.glob(f"{_prefix(destination)}{_STAMP}{SUFFIX}*{_DRAFT}"):
         draft.unlink()
 
 
 def _chunks(file: Path) -> Iterator[bytes]:
-    decompressor = ZstdDecompressor().decompressobj()
+    frame = ZstdDecompressor().decompressobj()
     with file.open("rb") as raw:
         try:
             while chunk := raw.read(_CHUNK):
-                yield decompressor.decompress(chunk)
+                while chunk:
+                    if frame.eof:  # `cat` joins files, and zstdcat reads them
+                        frame = ZstdDecompressor().decompressobj()
+                    yield frame.decompress(chunk)
+                    chunk = frame.unused_data
         except ZstdError as error:
             raise TornFile(f"{file} is not a spill file, or it is damaged: {error}") from None
-    if not decompressor.eof:
+    if not frame.eof:
         raise TornFile(f"{file} is torn: its end is missing")
 
 

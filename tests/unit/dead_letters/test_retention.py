@@ -10,6 +10,7 @@ import fakeredis
 import orjson
 import pytest
 import redis
+from zstandard import ZstdCompressor
 
 import lanes
 from dead_letters import query, retention, spill_files
@@ -100,6 +101,32 @@ def test_a_worker_that_lost_the_lock_spills_nothing(client: redis.Redis, tmp_pat
     assert spill_excess(client, tmp_path, has_lock=False, dead_letters=1) == 0
 
     assert (users(client), spilled(tmp_path)) == (["a", "b"], [])
+
+
+def test_the_lock_is_extended_while_a_file_is_written(client: redis.Redis, tmp_path: Path) -> None:
+    bury(client, *(f"u{number}" for number in range(250)))
+    files: list[list[Path]] = []
+
+    def extend_lock() -> bool:
+        files.append([*tmp_path.glob("*.new")])
+        return True
+
+    delivery = Delivery(dead_letters=1)
+    assert retention.spill_excess(queue_of(client, QUEUE), delivery, tmp_path, NOW_MS, extend_lock) == 250
+
+    assert len([found for found in files if found]) == 3, "once for 100 lines of the draft"
+
+
+def test_a_lock_that_is_lost_while_a_file_is_written_leaves_the_dead_letters(
+    client: redis.Redis, tmp_path: Path
+) -> None:
+    bury(client, *(f"u{number}" for number in range(250)))
+    held = iter([True, True, False])
+
+    delivery = Delivery(dead_letters=1)
+    assert retention.spill_excess(queue_of(client, QUEUE), delivery, tmp_path, NOW_MS, lambda: next(held, False)) == 0
+
+    assert (len(users(client)), spilled(tmp_path)) == (250, [])
 
 
 @pytest.mark.parametrize(
@@ -229,6 +256,28 @@ def test_a_draft_that_a_crash_left_is_not_a_spill_file(tmp_path: Path) -> None:
     assert spill_files.files(tmp_path, QUEUE) == spill_files.unfinished(tmp_path, QUEUE) == []
     assert spill_files.remove(tmp_path, QUEUE, lambda _: False) == 0
     assert list(tmp_path.glob("*.new")) == []
+
+
+def test_the_files_of_a_destination_are_not_those_of_one_whose_name_begins_alike(tmp_path: Path) -> None:
+    file = finished(tmp_path, "shop-2", ["jo"])
+    left = spill_files.write(tmp_path, "shop-2", [b"{}"])
+    draft = tmp_path / f"{file.name}.new"
+    draft.touch()
+
+    assert spill_files.files(tmp_path, "shop") == spill_files.unfinished(tmp_path, "shop") == []
+    assert spill_files.remove(tmp_path, "shop", lambda _: True) == 0
+
+    assert draft.exists()
+    assert spill_files.files(tmp_path, "shop-2") == [file]
+    assert spill_files.unfinished(tmp_path, "shop-2") == [left]
+
+
+def test_files_that_were_joined_and_a_last_line_without_an_end_are_read_whole(tmp_path: Path) -> None:
+    joined = tmp_path / "joined.jsonl.zst"
+    frames = [ZstdCompressor().compress(text) for text in (b"a\nb\n", b"", b"c\nd")]
+    joined.write_bytes(b"".join(frames))
+
+    assert list(spill_files.read(joined)) == [b"a", b"b", b"c", b"d"]
 
 
 def test_a_truncated_or_foreign_file_is_an_error_that_names_it(tmp_path: Path) -> None:
