@@ -29,6 +29,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from mapping.actions import ACTIONS, Action
+from mapping.actions.action import Field as ActionField
 from mapping.coercion import coerce, without_empty_texts
 from mapping.cutover import NEVER, Cutover, CutoverField
 from mapping.delivery import Delivery
@@ -39,12 +40,13 @@ from mapping.destination import (
     Region,
     compile_destination,
 )
-from mapping.directives import ROOT_DIRECTIVE, lint, validate_mapping
+from mapping.directives import ROOT_DIRECTIVE, directive_of, lint, root_of, validate_mapping
 from mapping.envelope import JsonObject
-from mapping.errors import ConfigurationError, InvalidMapping, InvalidPayload
+from mapping.errors import ConfigurationError, InvalidMapping, InvalidPayload, Rejected
 from mapping.filters import Filter, compile_filter
 from mapping.filters.integrations import DEFAULT_NAMES
 from mapping.fql import FqlError, parse, warnings
+from mapping.javascript import UNDEFINED
 from mapping.ordering_keys import IdentifierScheme, key_fault
 from mapping.subscription import SubscriptionRow, compile_subscription, presets
 
@@ -337,22 +339,44 @@ class _Reader:
                     f'{where}.mapping.{key}: {action.title} needs its {fields[key].label}; give a path like "$.userId"'
                 )
             self.constant(f"{where}.mapping.{key}", fields.get(key), value)
-            self.faults += lint(value, f"{where}.mapping.{key}")
-        try:
-            validate_mapping(given)
-        except InvalidMapping as error:
-            self.faults += [f"{where}.mapping: {message}" for message in error.messages]
+            try:
+                validate_mapping({key: value})
+            except InvalidMapping as error:
+                self.faults += [f"{where}.mapping: {message}" for message in error.messages]
+            else:
+                self.faults += lint(value, f"{where}.mapping.{key}")
+        if ROOT_DIRECTIVE in given:
+            try:
+                root_of(given)
+            except Rejected as error:
+                self.faults.append(f"{where}.mapping.{ROOT_DIRECTIVE}: {error}")
         return {**action.default_mapping, **given}
 
-    def constant(self, where: str, field: Any, value: Any) -> None:
-        """Record the fault of a constant that would refuse every event."""
-        if field is None or type(value) is dict or type(value) is list:
+    def constant(self, where: str, field: ActionField | None, value: Any) -> None:
+        """Record the fault of a value that the field refuses for every event, as its type is wrong."""
+        if field is None or (value := _of_every_event(field, value)) is UNDEFINED:
             return
         try:
             coerce((field,), without_empty_texts({field.key: value}) or {field.key: "x"})
         except InvalidPayload as error:
             if value != "":
                 self.faults.append(f"{where}: {error}")
+
+
+def _of_every_event(field: ActionField, value: Any) -> Any:
+    """Return a value of the type that this mapping gives the field for every event; UNDEFINED where events differ."""
+    match directive_of(value):
+        case "@literal":
+            return _of_every_event(field, value["@literal"])
+        case "@template" | "@liquid" if field.type == "object":  # the others take some texts
+            return "text"
+        case str():
+            return UNDEFINED
+    if type(value) is dict:
+        return {"member": "value"}
+    if type(value) is list:
+        return ["item", "item"] if len(value) > 1 or field.type == "object" else UNDEFINED  # one item is taken out
+    return value
 
 
 def _of_type(kind: type[T], value: Any, otherwise: T) -> T:

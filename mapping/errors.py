@@ -15,6 +15,7 @@ Each `Rejected` has the reference's class (`error_class`), its wording and, wher
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, NoReturn
 
 
 class MappingError(Exception):
@@ -75,3 +76,13 @@ class EngineFault(Rejected):
     def __init__(self, message: str, error_class: str = "TypeError") -> None:
         self.error_class = error_class
         super().__init__(message)
+
+
+class Failing:
+    """A part of a mapping that fails for every event: a function of the event that raises `error`."""
+
+    def __init__(self, error: Rejected) -> None:
+        self.error = error
+
+    def __call__(self, _event: Any) -> NoReturn:
+        raise self.error.with_traceback(None)

@@ -18,7 +18,7 @@ from mapping import javascript
 from mapping.directives.template import compile_template, render
 from mapping.directives.validate import MAX_PATTERN_LENGTH, MAX_REPLACEMENT_LENGTH, directive_of, validate_mapping
 from mapping.envelope import JsonObject
-from mapping.errors import EngineFault, FailedDirective, Rejected
+from mapping.errors import EngineFault, FailedDirective, Failing, Rejected
 from mapping.javascript import UNDEFINED, strip_undefined, truthy, type_name
 from mapping.liquid import at, compile_liquid
 from mapping.paths import Resolver, compile_path
@@ -70,7 +70,7 @@ def compile_root(mapping: Any) -> Resolver:
         root = root_of(mapping)
         validate_mapping(root)
     except Rejected as error:
-        return partial(_refuse, error)
+        return Failing(error)
     if directive_of(root) is not None or type(root) is not dict:
         return compile_member(root)
     members = [(key, compile_member(root[key])) for key in javascript.keys(root)]
@@ -156,23 +156,12 @@ def _holds_undefined(mapping: Any) -> bool:
 def _directive(name: str, options: Any) -> Resolver:
     compiler = DIRECTIVES.get(name)
     if compiler is None:
-        return _failing(f"{name} is not a valid directive, got undefined")
+        return Failing(FailedDirective(f"{name} is not a valid directive, got undefined"))
     return compiler(options)
 
 
 def _constant(value: Any, _event: Any) -> Any:
     return value
-
-
-def _refuse(error: Rejected, _event: Any) -> Any:
-    raise error.with_traceback(None)
-
-
-def _failing(message: str) -> Resolver:
-    def fail(_event: Any) -> Any:
-        raise FailedDirective(message)
-
-    return fail
 
 
 def _path(option: Any) -> Resolver:
@@ -189,6 +178,8 @@ def _template(option: Any) -> Resolver:
 
 def _text_option(name: str, option: Any, apply: Callable[[str, Any], Any]) -> Resolver:
     """Return the resolver of a directive whose text is computed itself."""
+    if directive_of(option) is None:
+        return Failing(FailedDirective(f"{name}: expected string, got {type_name(option)}"))
     resolve = compile_value(option)
 
     def resolve_text(event: Any) -> Any:
@@ -202,9 +193,9 @@ def _text_option(name: str, option: Any, apply: Callable[[str, Any], Any]) -> Re
 
 def _if(options: Any) -> Resolver:
     if type(options) is not dict:
-        return _failing('@if requires an object with an "exists" key')
+        return Failing(FailedDirective('@if requires an object with an "exists" key'))
     if not truthy(options.get("exists")) and not truthy(options.get("blank")):
-        return _failing('@if requires an "exists" key or a "blank" key')
+        return Failing(FailedDirective('@if requires an "exists" key or a "blank" key'))
     # A falsy `else` counts as absent (vectors map-if-*: 0, "", false).
     otherwise = compile_value(options["else"] if truthy(options.get("else")) else UNDEFINED)
     if directive_of(options.get("exists")) == "@path" and options["exists"] == options.get("then"):
@@ -255,7 +246,7 @@ def _is_not_blank(option: Any) -> Resolver:
 def _case(options: Any) -> Resolver:
     if type(options) is not dict or not truthy(options.get("operator")):
         needed = 'a "operator" key' if type(options) is dict else 'an object with a "operator" key'
-        return _failing(f"@case requires {needed}")
+        return Failing(FailedDirective(f"@case requires {needed}"))
     if not truthy(options.get("value")):
         return partial(_constant, UNDEFINED)
     resolve = compile_value(options["value"])
@@ -277,7 +268,7 @@ def _case(options: Any) -> Resolver:
 def _replace(options: Any) -> Resolver:
     if type(options) is not dict or not truthy(options.get("pattern")):
         needed = 'a "pattern" key' if type(options) is dict else 'an object with a "pattern" key'
-        return _failing(f"@replace requires {needed}")
+        return Failing(FailedDirective(f"@replace requires {needed}"))
     if not truthy(options.get("value")):
         return partial(_constant, UNDEFINED)
     resolve = compile_value(options["value"])
@@ -354,7 +345,7 @@ def _expand(replacement: str, value: str, start: int, end: int) -> str:
 
 def _array_path(options: Any) -> Resolver:
     if type(options) is not list:
-        return _failing(f"@arrayPath expected array, got {type_name(options)}")
+        return Failing(FailedDirective(f"@arrayPath expected array, got {type_name(options)}"))
     path = options[0] if options else UNDEFINED
     look_up = compile_path(path) if type(path) is str else compile_value(path)
     shape = options[1] if len(options) > 1 else None
@@ -376,7 +367,7 @@ def _array_path(options: Any) -> Resolver:
 def _flatten(options: Any) -> Resolver:
     if type(options) is not dict or not truthy(options.get("separator")):
         needed = 'a "separator" key' if type(options) is dict else 'an object with a "separator" key'
-        return _failing(f"@flatten requires {needed}")
+        return Failing(FailedDirective(f"@flatten requires {needed}"))
     resolve_separator = compile_value(options["separator"])
     resolve = compile_value(options.get("value", UNDEFINED))
     keep_lists = truthy(options.get("omitArrays"))
@@ -402,10 +393,10 @@ def _flatten_into(flat: JsonObject, value: Any, prefix: str, separator: str, kee
 
 def _json(options: Any) -> Resolver:
     if type(options) is not dict:
-        return _failing('@json requires an object with a "value" key')
+        return Failing(FailedDirective('@json requires an object with a "value" key'))
     for name in ("mode", "value"):
         if not truthy(options.get(name)):
-            return _failing(f'@json requires a "{name}" key')
+            return Failing(FailedDirective(f'@json requires a "{name}" key'))
     resolve = compile_value(options["value"])
     if options["mode"] == "encode":
         return lambda event: javascript.json_text(resolve(event))
@@ -440,13 +431,13 @@ def _without_halves(value: Any) -> Any:
 
 def _merge(options: Any) -> Resolver:
     if type(options) is not dict:
-        return _failing('@merge requires an object with an "objects" key and a "direction" key')
+        return Failing(FailedDirective('@merge requires an object with an "objects" key and a "direction" key'))
     for name in ("direction", "objects"):
         if not truthy(options.get(name)):
-            return _failing(f'@merge requires a "{name}" key')
+            return Failing(FailedDirective(f'@merge requires a "{name}" key'))
     if type(options["objects"]) is not list:
         kind = "object" if type(options["objects"]) is dict else type_name(options["objects"])
-        return _failing(f"@merge: expected opts.array, got {kind}")
+        return Failing(FailedDirective(f"@merge: expected opts.array, got {kind}"))
     resolve_direction = compile_value(options["direction"])
     resolvers = [compile_value(item) for item in options["objects"]]
 
@@ -463,12 +454,12 @@ def _merge(options: Any) -> Resolver:
 
 def _transform(options: Any) -> Resolver:
     if type(options) is not dict:
-        return _failing('@transform requires an object with an "apply" key and a "mapping" key')
+        return Failing(FailedDirective('@transform requires an object with an "apply" key and a "mapping" key'))
     for name in ("mapping", "apply"):
         if not truthy(options.get(name)):
-            return _failing(f'@transform requires a "{name}" key')
+            return Failing(FailedDirective(f'@transform requires a "{name}" key'))
     if type(options["apply"]) is not dict:
-        return _failing('@transform "apply" key should be an object')
+        return Failing(FailedDirective('@transform "apply" key should be an object'))
     apply = compile_mapping(options["apply"])
     resolve = compile_value(options["mapping"])
     return lambda event: resolve(strip_undefined(apply(event)))

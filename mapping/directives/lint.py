@@ -1,5 +1,5 @@
-"""Faults of a mapping that `validate_mapping` does not report, because the reference accepts them: templates of Liquid
-that fail for every event, and texts that are probably paths, and are none."""
+"""Faults of a mapping that `validate_mapping` does not report, because the reference accepts them: directives and
+templates that fail for every event, and texts that are probably paths, and are none."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from mapping.directives.validate import directive_of
-from mapping.errors import Rejected
-from mapping.liquid import check_liquid
+from mapping.directives.compiler import compile_value
+from mapping.directives.validate import MAX_PATTERN_LENGTH, MAX_REPLACEMENT_LENGTH, directive_of
+from mapping.envelope import JsonObject
+from mapping.errors import Failing
+from mapping.javascript import length
+from mapping.liquid import disabled_filters
 
 # `context.traits.email`, `$traits.plan`, `userId`: names that no constant has by chance.
 _PATH = re.compile(
@@ -24,10 +27,8 @@ _NO_MAPPING: Final = ("@literal", "@path", "@template")
 def lint(value: Any, where: str) -> Iterator[str]:
     """Yield the faults in the mapping of a field, each beginning with its key. `where` is the key of the field."""
     directive = directive_of(value)
-    if directive == "@liquid":
-        yield from _liquid_faults(value[directive], f"{where}.{directive}")
-    elif directive is not None:
-        yield from _directive_faults(directive, value[directive], f"{where}.{directive}")
+    if directive is not None:
+        yield from _directive_faults(directive, value, f"{where}.{directive}")
     elif type(value) is dict:
         for key, inner in value.items():
             yield from lint(inner, f"{where}.{key}")
@@ -40,19 +41,28 @@ def lint(value: Any, where: str) -> Iterator[str]:
         yield f'{where}: "{value}" is the same text for every event; write {written}'
 
 
-def _directive_faults(directive: str, value: Any, where: str) -> Iterator[str]:
-    if directive in _NO_MAPPING or type(value) is not dict:
-        return
-    if directive_of(value) is not None:
-        yield from lint(value, where)
-        return
-    for name, inner in value.items():
-        if name in _VALUES.get(directive, ()) or type(inner) is dict:
-            yield from lint(inner, f"{where}.{name}")
+def _directive_faults(directive: str, value: JsonObject, where: str) -> Iterator[str]:
+    compiled, options = compile_value(value), value[directive]
+    if isinstance(compiled, Failing):
+        yield f"{where}: {compiled.error}"
+    elif directive == "@liquid":
+        yield from (f'{where}: filter "{name}" is disabled' for name in disabled_filters(options))
+    elif directive_of(options) is not None or (directive == "@literal" and type(options) in (dict, list)):
+        yield from lint(options, where)
+    elif directive == "@arrayPath" and type(options) is list:
+        yield from lint([item for item in options if type(item) is dict], where)
+    elif directive not in _NO_MAPPING and type(options) is dict:
+        yield from _option_faults(directive, options, where)
+        for name, inner in options.items():
+            if name in _VALUES.get(directive, ()) or type(inner) is dict:
+                yield from lint(inner, f"{where}.{name}")
 
 
-def _liquid_faults(template: Any, where: str) -> Iterator[str]:
-    try:
-        check_liquid(template)
-    except Rejected as error:
-        yield f"{where}: {error}"
+def _option_faults(directive: str, options: JsonObject, where: str) -> Iterator[str]:
+    """Yield the faults of options that fail for every text."""
+    if directive == "@case" and options["operator"] not in ("lower", "upper"):
+        yield f'{where}.operator: must be "lower" or "upper"'
+    if directive == "@replace":
+        for name, longest in (("pattern2", MAX_PATTERN_LENGTH), ("replacement2", MAX_REPLACEMENT_LENGTH)):
+            if type(options.get(name)) is str and length(options[name]) > longest:
+                yield f"{where}.{name}: must have at most {longest} characters"

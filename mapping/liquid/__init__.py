@@ -11,7 +11,7 @@ from typing import Any
 from mapping.liquid.clock import at, holds_liquid
 from mapping.paths import Resolver
 
-__all__ = ["at", "check_liquid", "compile_liquid", "holds_liquid"]
+__all__ = ["at", "compile_liquid", "disabled_filters", "holds_liquid"]
 
 
 def compile_liquid(template: Any) -> Resolver:
@@ -21,8 +21,8 @@ def compile_liquid(template: Any) -> Resolver:
     return compiler.compile_liquid(template)
 
 
-def check_liquid(template: Any) -> None:
-    """Raise Rejected when the template is invalid, so that it would fail for every event."""
+def disabled_filters(template: str) -> list[str]:
+    """Return the names of the disabled filters that a valid template has. It fails where it uses one."""
     from mapping.liquid import compiler
 
-    compiler.check_liquid(template)
+    return compiler.disabled_filters(template)

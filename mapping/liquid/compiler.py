@@ -23,7 +23,7 @@ from liquid.output import LimitedStringIO
 from liquid.token import TOKEN_EXPRESSION, TOKEN_OUTPUT, TOKEN_WORD
 from liquid.utils import ReadOnlyChainMap
 
-from mapping.errors import EngineFault, FailedDirective, FailedLiquid, Rejected
+from mapping.errors import EngineFault, FailedDirective, FailedLiquid, Failing, Rejected
 from mapping.javascript import UNDEFINED, length
 from mapping.liquid.conditions import If, Unless
 from mapping.liquid.filters import FILTERS, MAX_MEMORY, OUT_OF_MEMORY, FilterFault, plain, written
@@ -95,7 +95,7 @@ def compile_liquid(template: Any) -> Resolver:
     try:
         markup, parsed = _parsed(template)
     except Rejected as error:
-        return partial(_raise, error)
+        return Failing(error)
 
     def render(event: Any) -> str:
         try:
@@ -110,10 +110,9 @@ def compile_liquid(template: Any) -> Resolver:
     return render
 
 
-def check_liquid(template: Any) -> None:
-    """Raise Rejected when the template is invalid, so that it would fail for every event."""
-    if template != "":
-        _parsed(template)
+def disabled_filters(template: str) -> list[str]:
+    """Return the names of the disabled filters that a valid template has."""
+    return [name for name in _parsed(template)[1].filter_names() if name in DISABLED_FILTERS]
 
 
 def _parsed(template: Any) -> tuple[list[_Markup], BoundTemplate]:
@@ -127,10 +126,6 @@ def _parsed(template: Any) -> tuple[list[_Markup], BoundTemplate]:
         return markup, _ENVIRONMENT.from_string(template)
     except LiquidError as error:
         raise _failed(template, [], error, "ParseError") from None
-
-
-def _raise(error: Rejected, _event: Any) -> Any:
-    raise error.with_traceback(None)
 
 
 def _scan(template: str) -> Iterator[_Markup]:

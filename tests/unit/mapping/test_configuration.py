@@ -113,6 +113,58 @@ INVALID = {
         LEAD + 'mapping.emial = "$.traits.email"',
         'mapping.emial: there is no field of Create or Update Person "emial"; did you mean "email"?',
     ),
+    "a condition without a test": (
+        LEAD + "mapping.id = { '@if' = { then = 1 } }",
+        'mapping.id.@if: @if requires an "exists"',
+    ),
+    "another case": (
+        LEAD + "mapping.id = { '@case' = { operator = 'title', value = '$.a' } }",
+        'mapping.id.@case.operator: must be "lower" or "upper"',
+    ),
+    "a second pattern that is too long": (
+        LEAD + "mapping.id = { '@replace' = { pattern = 'a', value = '$.a', pattern2 = 'abcdefghijk' } }",
+        "mapping.id.@replace.pattern2: must have at most 10 characters",
+    ),
+    "an unknown directive in a list": (
+        LEAD + "mapping.custom_attributes = { a = [{ '@pth' = '$.a' }] }",
+        "mapping.custom_attributes.a[0].@pth: @pth is not a valid directive",
+    ),
+    "a path in a list that is no text": (
+        LEAD + "mapping.custom_attributes = { a = [{ '@path' = 1 }] }",
+        "mapping.custom_attributes.a[0].@path: @path: expected string, got number",
+    ),
+    "a bad template in a literal": (
+        LEAD + "mapping.custom_attributes = { '@literal' = { a = { '@liquid' = '{{' } } }",
+        'mapping.custom_attributes.@literal.a.@liquid: output "{{" not closed',
+    ),
+    "a bad template in the shape of a list": (
+        LEAD + "mapping.custom_attributes = { a = { '@arrayPath' = ['$.b', { c = { '@liquid' = '{{' } }] } }",
+        'mapping.custom_attributes.a.@arrayPath[0].c.@liquid: output "{{" not closed',
+    ),
+    "a disabled filter": (
+        LEAD + "mapping.id = { '@liquid' = '{{ a | map: 1 }}' }",
+        'mapping.id.@liquid: filter "map" is disabled',
+    ),
+    "a root directive that is none": (
+        LEAD + "mapping.__segment_internal_directive = {}",
+        "mapping.__segment_internal_directive: The root directive must be an object",
+    ),
+    "a literal of another type": (
+        LEAD + "mapping.convert_timestamp = { '@literal' = 'yes' }",
+        "mapping.convert_timestamp: Convert Timestamps must be a boolean but it was a string.",
+    ),
+    "a table in place of a text": (
+        LEAD + "mapping.id = { a = 'x' }",
+        "Person ID must be a string but it was an object.",
+    ),
+    "a list in place of a table of attributes": (
+        LEAD + "mapping.custom_attributes = ['a']",
+        "Person Attributes must be an object but it was an array.",
+    ),
+    "a template in place of a table": (
+        LEAD + "mapping.custom_attributes = '{{ traits }}'",
+        "Person Attributes must be an object but it was a string.",
+    ),
     "a required field without a mapping": (
         LEAD.replace("createUpdatePerson", "trackEvent") + 'mapping.name = ""',
         'mapping.name: Track Event needs its Event Name; give a path like "$.userId"',
