@@ -135,10 +135,10 @@ def _faults(table: Mapping[str, Any]) -> Iterable[str]:
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
             yield f"rate: {_not(rate)} the share of the events to keep, from 0 to 1"
         by = table.get("by", "messageId")
-        if not isinstance(by, str) or not by or by.startswith("$"):
+        if not isinstance(by, str) or by.startswith("$") or not all(by.split(".")):
             yield f"by: is {by!r}, but must be a path such as userId or context.device.id"
     if "fields" in known:
-        yield from _faults_of_fields(table.get("fields"))
+        yield from _faults_of_fields(table.get("fields"), can_be_empty=action == "allow")
 
 
 def _not(value: Any) -> str:
@@ -146,15 +146,18 @@ def _not(value: Any) -> str:
     return "is missing; it must be" if value is None else f"is {value!r}, but must be"
 
 
-def _faults_of_fields(fields: Any) -> Iterable[str]:
+def _faults_of_fields(fields: Any, *, can_be_empty: bool) -> Iterable[str]:
     if not isinstance(fields, Mapping) or not fields:
         yield f'fields: {_not(fields)} a table of paths and field names, such as {{ traits = ["ssn"] }}'
         return
     for path, names in fields.items():
         if path.split(".")[0] not in ROOTS:
             yield f"fields.{path}: must be in one of {', '.join(ROOTS)}"
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            yield f"fields.{path}: is {names!r}, but must be a list of field names"
+        elif not all(path.split(".")):
+            yield f"fields.{path}: has an empty name; write a path such as traits.address"
+        is_list = isinstance(names, list) and all(isinstance(name, str) and name for name in names)
+        if not is_list or not (names or can_be_empty):
+            yield f"fields.{path}: is {names!r}, but must be a list with the names of fields"
 
 
 def _changing(fields: Mapping[str, Sequence[str]], keep: Callable[[frozenset[str], JsonObject], JsonObject]) -> Change:

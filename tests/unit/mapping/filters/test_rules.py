@@ -115,6 +115,10 @@ def test_drop_applies_before_fields_are_removed() -> None:
         ({"if": "a", "action": "sample", "rate": True}, ["rate: is True"]),
         ({"if": "a", "action": "block"}, ["fields: is missing; it must be a table"]),
         ({"if": "a", "action": "allow", "fields": {"userId": ["x"]}}, ["fields.userId: must be in one of properties"]),
+        ({"if": "a", "action": "block", "fields": {"traits.": ["x"]}}, ["fields.traits.: has an empty name"]),
+        ({"if": "a", "action": "block", "fields": {"traits": []}}, ["fields.traits: is [], but must be a list"]),
+        ({"if": "a", "action": "block", "fields": {"traits": [""]}}, ["fields.traits: is [''], but must be a list"]),
+        ({"if": "a", "action": "sample", "rate": 0.5, "by": "a..b"}, ["by: is 'a..b', but must be a path"]),
         ({"if": "a", "action": "allow", "fields": {"traits": "x"}}, ["fields.traits: is 'x', but must be a list"]),
     ],
 )
