@@ -375,7 +375,7 @@ def _of_every_event(field: ActionField, value: Any) -> Any:
     if type(value) is dict:
         return {"member": "value"}
     if type(value) is list:
-        return ["item", "item"] if len(value) > 1 or field.type == "object" else UNDEFINED  # one item is taken out
+        return ["item", "item"] if len(value) > 1 or field.type == "object" else UNDEFINED  # one item may be the value
     return value
 
 

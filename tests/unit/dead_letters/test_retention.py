@@ -121,10 +121,13 @@ def test_a_lock_that_is_lost_while_a_file_is_written_leaves_the_dead_letters(
     client: redis.Redis, tmp_path: Path
 ) -> None:
     bury(client, *(f"u{number}" for number in range(250)))
-    held = iter([True, True, False])
+    extensions = iter([True, True, False])
 
     delivery = Delivery(dead_letters=1)
-    assert retention.spill_excess(queue_of(client, QUEUE), delivery, tmp_path, NOW_MS, lambda: next(held, False)) == 0
+    assert (
+        retention.spill_excess(queue_of(client, QUEUE), delivery, tmp_path, NOW_MS, lambda: next(extensions, False))
+        == 0
+    )
 
     assert (len(users(client)), spilled(tmp_path)) == (250, [])
 
