@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies
 
 import redis
 
@@ -43,6 +44,22 @@ def faults(document: dict[str, Any]) -> list[str]:
     except SettingsError as error:
         found.extend(str(error).splitlines())
     return found
+
+
+def sending_faults(document: dict[str, Any], settings: Settings) -> list[str]:
+    """Return why the requests of a valid configuration cannot be sent from this environment: its proxy, or its
+    certificates."""
+    if not getproxies() and "SSL_CERT_FILE" not in os.environ:
+        return []  # without the import of httpx, which takes longer than the whole check
+    from delivery.customerio import TrackApi
+
+    found: list[str] = []
+    for destination in mapping.destinations(document).values():
+        try:
+            TrackApi(settings.track_url or destination.url, destination.site_id, destination.api_key, _TIMEOUT_S)
+        except mapping.ConfigurationError as error:
+            found.extend(error.faults)
+    return list(dict.fromkeys(found))
 
 
 def summary(document: dict[str, Any]) -> Iterator[str]:

@@ -25,6 +25,7 @@ import orjson
 
 from delivery.batching import Request
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, Response, RetryLater, Split
+from mapping import ConfigurationError
 from mapping.envelope import JsonObject, encoded
 from mapping.operation import BATCH_PATH, ENTITY_PATH, METRICS_PATH
 
@@ -51,7 +52,11 @@ class TrackApi:
     def __init__(
         self, url: str, site_id: str, api_key: str, timeout_s: float, transport: httpx.BaseTransport | None = None
     ) -> None:
-        """`url`: scheme and host; `timeout_s`: from the connection to the last byte of the response, in seconds."""
+        """`url`: scheme and host; `timeout_s`: from the connection to the last byte of the response, in seconds.
+
+        Raises mapping.ConfigurationError: a variable of the environment gives a proxy, or certificates, that cannot be
+        used.
+        """
         self._timeout_s = timeout_s
         self._addresses = {path: httpx.URL(url.rstrip("/") + path) for path in (BATCH_PATH, ENTITY_PATH, METRICS_PATH)}
         credentials = b64encode(f"{site_id}:{api_key}".encode()).decode()
@@ -65,10 +70,7 @@ class TrackApi:
         )
         self._extensions = {"timeout": httpx.Timeout(timeout_s, connect=min(5.0, timeout_s)).as_dict()}
         # Not a client: its cookies, redirects and authentication are of no use here, and cost a third of a request.
-        self._transport = transport or httpx.HTTPTransport(
-            limits=httpx.Limits(max_connections=100, max_keepalive_connections=100),
-            proxy=_proxy(self._addresses[BATCH_PATH]),
-        )
+        self._transport = transport or _transport(self._addresses[BATCH_PATH])
 
     def send(self, request: Request) -> list[Outcome]:
         """Send the request once and return one outcome per item, in order; never raises.
@@ -109,13 +111,25 @@ class TrackApi:
         return response, _decompressed(bytes(received), response.headers.get("content-encoding", ""))
 
 
-def _proxy(address: httpx.URL) -> str | None:
-    """Return the proxy that the environment has for the address, in `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY`."""
+def _transport(address: httpx.URL) -> httpx.BaseTransport:
+    """Return the connections to the address. A fault shows no value of the environment: a proxy may have a password."""
+    variable, proxy = _proxy(address)
+    try:
+        return httpx.HTTPTransport(limits=httpx.Limits(max_connections=100, max_keepalive_connections=100), proxy=proxy)
+    except OSError as error:
+        raise ConfigurationError([f"SSL_CERT_FILE: its certificates cannot be read: {error.strerror}"]) from error
+    except (httpx.InvalidURL, ValueError, ImportError) as error:  # the last one for SOCKS, which needs a package
+        raise ConfigurationError([f"{variable}: must be like http://proxy.example.com:3128"]) from error
+
+
+def _proxy(address: httpx.URL) -> tuple[str, str | None]:
+    """Return the variable that has the proxy for the address, and the proxy; None: requests go to the host itself."""
     proxies = getproxies()
-    proxy = proxies.get(address.scheme) or proxies.get("all")
+    name = address.scheme if address.scheme in proxies else "all"
+    proxy = proxies.get(name)
     if proxy is None or proxy_bypass(address.raw_host.decode("ascii")):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+        return "", None
+    return f"{name.upper()}_PROXY", proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _decompressed(content: bytes, encoding: str) -> bytes:

@@ -317,9 +317,10 @@ def _stop(error: Exception) -> None:
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
 def check_set_up(**_: Any) -> None:
-    """Build the runtime before anything is claimed, and begin to sweep; exit when this process must not run.
+    """Build the runtime before anything is claimed, and begin to sweep; exit when this process cannot or must not run.
 
-    Celery becomes ready when Redis takes its messages; events are delivered before.
+    Celery becomes ready when Redis takes its messages; events are delivered before. It swallows every other exception
+    of this function, and then runs without a sweep.
     """
     try:
         runtime()
@@ -327,6 +328,10 @@ def check_set_up(**_: Any) -> None:
         _write_unavailable(error)
     except SET_UP_ERRORS as error:
         log.PROCESS_REFUSED.write(reason=error)
+        raise SystemExit(1) from None
+    except Exception as error:
+        log.unhandled("the set-up of a worker", error)
+        log.PROCESS_REFUSED.write(reason=cause(error))
         raise SystemExit(1) from None
     for part in _REGULAR:
         threading.Thread(target=_regularly, args=(part,), name=part, daemon=True).start()

@@ -32,7 +32,9 @@ def check(
     document = settings.document()
     faults = checking.faults(document)
     warnings = checking.settings_warnings(settings)
+    sending_faults: list[str] = []
     if not faults:
+        sending_faults = checking.sending_faults(document, settings)
         print_lines(checking.summary(document))
         warnings += checking.warnings(document)
         with suppress(RedisError):  # the configuration can be checked where Redis cannot be reached
@@ -41,7 +43,7 @@ def check(
     warnings += [f"Redis: {finding.text}" for finding in findings if not finding.is_fault]
     for warning in warnings:
         print_line(f"warning: {warning}", style="yellow")
-    if credentials and not faults:
+    if credentials and not faults and not sending_faults:
         for name, destination in mapping.destinations(document).items():
             fault = checking.credentials(destination, settings)
             if fault:
@@ -49,7 +51,7 @@ def check(
             else:
                 print_line(f"destination {name}: Customer.io accepts the credentials")
     file = f"{settings.config}: " if settings.config else ""
-    faults = [f"{file}{fault}" for fault in faults]
+    faults = [f"{file}{fault}" for fault in faults] + sending_faults
     faults += [f"Redis: {finding.text}" for finding in findings if finding.is_fault]
     for fault in faults:
         print_error(fault)

@@ -116,6 +116,16 @@ def unreachable(request: httpx.Request) -> httpx.Response:
     raise httpx.ConnectTimeout("timed out", request=request)
 
 
+def test_a_proxy_that_cannot_be_used_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker would not start with it."""
+    document = {"destinations": {"one": CREDENTIALS, "two": CREDENTIALS}}
+    assert checking.sending_faults(document, Settings()) == []
+
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:port")
+
+    assert checking.sending_faults(document, Settings()) == ["HTTPS_PROXY: must be like http://proxy.example.com:3128"]
+
+
 def test_credentials_are_right_when_the_region_is_the_configured_one() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         assert str(request.url) == "https://track.customer.io/api/v1/accounts/region"

@@ -20,6 +20,7 @@ import httpx
 import orjson
 import pytest
 
+import mapping
 from delivery.batching import Request, encode
 from delivery.customerio import TrackApi
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, RetryLater, Split
@@ -353,3 +354,23 @@ def test_requests_to_a_host_of_no_proxy_go_to_the_host(proxy: list[str]) -> None
 
     assert isinstance(outcome, RetryLater)  # it has no address
     assert proxy == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTPS_PROXY", "user:secret@host:bar"),
+        ("HTTPS_PROXY", "ftp://user:secret@host"),
+        ("ALL_PROXY", "socks5://user:secret@host"),
+        ("SSL_CERT_FILE", "/nonexistent/secret.pem"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_named_without_its_value(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(mapping.ConfigurationError, match=f"^{variable}: ") as refused:
+        TrackApi("https://track.invalid", "site", "key", 5.0)
+
+    assert "secret" not in str(refused.value)

@@ -55,6 +55,25 @@ def test_a_process_that_disagrees_with_a_queue_does_not_start(
     assert "cooldown_ms is 5000 in Redis and 7000 here" in caplog.text
 
 
+@pytest.mark.usefixtures("_no_runtime")
+def test_a_process_whose_set_up_raises_another_exception_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Celery swallows it, and the process would run without ever delivering."""
+
+    def fail(_url: str) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(runtimes, "_connect", fail)
+
+    with pytest.raises(SystemExit) as exited:
+        tasks.check_set_up()
+
+    assert exited.value.code == 1
+    refused = logged(caplog)[-1]
+    assert (refused["event"], refused["reason"]) == ("process_refused", "FileNotFoundError: No such file or directory")
+
+
 def test_a_queue_that_is_unavailable_at_the_start_is_opened_by_a_sweep(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
