@@ -10,7 +10,8 @@ closes it.
 *Pause.* A fault of the set-up (credentials, region) pauses the destination at once, with the reason. Probes go on.
 
 Nothing is claimed either while an operator has paused the destination (`delivery.overrides`), or while the next turn is
-further away than a request waits for one. The latter follows a 429 with a long `Retry-After`.
+further away than a request waits for one. The latter follows a response with a long `Retry-After`: a 429, or a failure
+such as a 503.
 
 The reason of a stop is that of the last request. An open breaker or a pause ends when a worker starts with another
 configuration or address, since the reason may not apply to it.
@@ -157,7 +158,7 @@ class Admission:
         elif isinstance(first, RetryLater) and first.is_throttled:
             self._report("throttled", first, first.after_s or 0.0)
         elif isinstance(first, RetryLater):
-            if self._report("failed", first):
+            if self._report("failed", first, first.after_s or 0.0):
                 return [Paused(first.reason, first.response)] * len(outcomes)
         else:
             if had_failures:

@@ -7,7 +7,7 @@
 -- ARGV[3]  failures in a row that open the circuit breaker
 -- ARGV[4]  wait before the first probe, ms; it doubles from probe to probe
 -- ARGV[5]  longest wait before a probe, ms
--- ARGV[6]  throttled: how long the service asked us to wait, ms
+-- ARGV[6]  failed, throttled: how long the service asked us to wait, ms; 0: it did not ask
 -- ARGV[7]  failed, misconfigured, throttled: the reason, in words
 --
 -- Returns  {is_stopped, change, rate}: 1 when the circuit breaker is open or the destination is paused now; 'opened', 'paused',
@@ -18,7 +18,7 @@
 -- uses clock
 local RECOVERY_S, CUT_EVERY_MS, LOWEST_RATE = 30, 1000, 1
 local THROTTLED_CUT, SLOW_CUT = 0.5, 0.9
-local result = ARGV[1]
+local result, asked = ARGV[1], tonumber(ARGV[6])
 
 ---- Read and decide ----
 
@@ -42,7 +42,7 @@ local function stop(new_state)
     change('reason', ARGV[7])
     change('reason_at', now)
     change('probe_wait', wait)
-    change('probe_at', now + wait)
+    change('probe_at', now + math.max(wait, asked))
   end
   return is_news
 end
@@ -59,6 +59,16 @@ local function cut(share)
   end
 end
 
+-- The next turn is so far away that nothing is claimed before. A service that responds to one request may refuse another
+-- one, so a success does not end the wait.
+local function wait_as_asked()
+  change('turn', math.max(tonumber(turn or 0), (now + asked) * 1000))
+  if now + asked > tonumber(wait_until or 0) then
+    change('wait_until', now + asked)
+    change('wait_reason', ARGV[7])
+  end
+end
+
 local stops, is_stopped = false, state
 if result == 'responded' then
   is_stopped = false
@@ -71,17 +81,15 @@ elseif result == 'misconfigured' then
 elseif result == 'throttled' then
   cut(THROTTLED_CUT)
   change('throttled_at', now)
-  change('turn', math.max(tonumber(turn or 0), (now + ARGV[6]) * 1000))
-  if now + ARGV[6] > tonumber(wait_until or 0) then
-    change('wait_until', now + ARGV[6])
-    change('wait_reason', ARGV[7])
-  end
   if state then
     change('reason', ARGV[7])
     change('reason_at', now)
   end
 else
   cut(SLOW_CUT)
+end
+if asked > 0 then
+  wait_as_asked()
 end
 
 local news = ''

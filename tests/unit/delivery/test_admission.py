@@ -156,6 +156,29 @@ def test_a_429_halves_the_rate_once_a_second_and_stops_all_workers_for_its_retry
     assert state_of(client).breaker == "closed"
 
 
+def test_a_503_stops_all_workers_for_its_retry_after_and_cuts_no_rate(client: redis.Redis) -> None:
+    send(admission(client), RetryLater("HTTP 503, try again after 30 s", Response(503, ""), after_s=30))
+
+    outcome = send(admission(client), Delivered())
+
+    assert isinstance(outcome, Paused)
+    assert outcome.after_s > 25
+    assert admission(client).permit() == "none"
+    state = state_of(client)
+    assert (state.breaker, state.reason, state.requests_per_s) == ("closed", "HTTP 503, try again after 30 s", None)
+
+
+def test_the_next_probe_is_not_due_before_the_retry_after_of_the_last_one(client: redis.Redis) -> None:
+    for _ in range(FAILURES):
+        client.hdel(KEY, "turn")
+        send(admission(client, probe_wait_s=1), RetryLater("HTTP 503", Response(503, ""), after_s=120))
+
+    state = state_of(client)
+    assert state.since_ms is not None
+    assert state.probe_ms is not None
+    assert 119_000 <= state.probe_ms - state.since_ms <= 121_000
+
+
 def test_responses_that_become_slow_lower_the_rate_by_a_tenth_and_a_single_one_does_not(client: redis.Redis) -> None:
     now = 0.0
     slowing = Admission(
