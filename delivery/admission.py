@@ -4,10 +4,14 @@
 halves when the service responds 429, falls by a tenth when responses become slow, and recovers within 30 s.
 
 *Circuit breaker.* It opens after FAILURES failures in a row. While it is open nothing is claimed, so no event spends an
-attempt. Now and then it is half-open: one deliverer claims a few events and sends them as a probe. The first response
-closes it.
+attempt. Now and then it is half-open: one deliverer claims one event and sends it as a probe. The first response closes
+it.
 
 *Pause.* A fault of the set-up (credentials, region) pauses the destination at once, with the reason. Probes go on.
+
+*One event or all.* Some failures are those of one event: a firewall refuses its text, or the service fails with it. So
+the events of a request that stops the destination wait longer than the next probe, which is another event. They wait up
+to SET_ASIDE_PROBES times as long, so that an event that fails always stops the others for a small part of the time.
 
 Nothing is claimed either while an operator has paused the destination (`delivery.overrides`), or while the next turn is
 further away than a request waits for one. The latter follows a response with a long `Retry-After`: a 429, or a failure
@@ -19,6 +23,7 @@ configuration or address, since the reason may not apply to it.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,6 +39,10 @@ from logs import events as log
 
 FAILURES: Final = 5
 LONGEST_PROBE_WAIT_S: Final = 30.0
+# The events of a request that stops the destination are set aside for at most this many waits before a probe, and for
+# no more than this many seconds.
+SET_ASIDE_PROBES: Final = 20
+LONGEST_SET_ASIDE_S: Final = 60.0
 # A probe that did not end within this time was lost with its worker; the next one may start.
 _PROBE_S = 30.0
 # A reason is that of the present for so long: a probe is sent more often, unless nothing waits or Redis is in the way.
@@ -91,11 +100,12 @@ class Admission:
     probe_wait_s: float  # before the first probe; doubles from probe to probe
     turn_s: float  # the longest wait for a turn
     clock: Callable[[], float] = time.monotonic
+    between: Callable[[float, float], float] = random.uniform
     _usual_s: float | None = field(default=None, init=False)
     _recent_s: float = field(default=0.0, init=False)
 
     def permit(self) -> Permit:
-        """Return what may be claimed now: all, nothing, or a few events as a probe.
+        """Return what may be claimed now: all, nothing, or one event as a probe.
 
         "probe" is given to one caller at a time, and takes effect by being returned.
         """
@@ -109,7 +119,7 @@ class Admission:
         """Return `send` as a function that acquires a turn first and reports the outcome.
 
         The outcomes are Paused when a request got no turn in time, when an operator has paused the destination, and
-        when a failure opens the circuit breaker.
+        when a failure stops the destination. The events of the last kind wait for longer than the next probe.
         """
 
         def guarded(request: Request) -> list[Outcome]:
@@ -154,17 +164,26 @@ class Admission:
     def _reported(self, outcomes: list[Outcome], elapsed_s: float, *, had_failures: bool) -> list[Outcome]:
         first = outcomes[0]
         if isinstance(first, Paused):
-            self._report("misconfigured", first)
-        elif isinstance(first, RetryLater) and first.is_throttled:
+            return self._set_aside(outcomes, first, self._report("misconfigured", first))
+        if isinstance(first, RetryLater) and first.is_throttled:
             self._report("throttled", first, first.after_s or 0.0)
         elif isinstance(first, RetryLater):
-            if self._report("failed", first, first.after_s or 0.0):
-                return [Paused(first.reason, first.response)] * len(outcomes)
+            probe_wait_s = self._report("failed", first, first.after_s or 0.0)
+            if probe_wait_s:
+                return self._set_aside(outcomes, first, probe_wait_s)
         else:
             if had_failures:
                 self._report("responded")
             self._watch(elapsed_s)
         return outcomes
+
+    def _set_aside(self, outcomes: list[Outcome], failed: Paused | RetryLater, probe_wait_s: float) -> list[Outcome]:
+        """Return outcomes by which the items wait for longer than the next probe, each of them for another time."""
+        longest_s = max(min(SET_ASIDE_PROBES * probe_wait_s, LONGEST_SET_ASIDE_S), probe_wait_s)
+        return [
+            Paused(failed.reason, failed.response, (failed.after_s or 0.0) + self.between(probe_wait_s, longest_s))
+            for _ in outcomes
+        ]
 
     def _watch(self, elapsed_s: float) -> None:
         """Update the usual and the recent response time, and report when the recent one is much longer."""
@@ -175,10 +194,10 @@ class Admission:
         if self._recent_s > _SLOW_TIMES * self._usual_s + _SLOW_MORE_S:
             self._report("slow")
 
-    def _report(self, result: str, failed: Paused | RetryLater | None = None, after_s: float = 0.0) -> bool:
-        """Report the result of a request, and write what it changed; return whether the circuit breaker is open or the
-        destination paused now."""
-        is_stopped, change, rate = run(
+    def _report(self, result: str, failed: Paused | RetryLater | None = None, after_s: float = 0.0) -> float:
+        """Report the result of a request, and write what it changed; return the wait before a probe in seconds. It is 0
+        while the circuit breaker is closed and the destination not paused."""
+        probe_wait_ms, change, rate = run(
             self.queue,
             "report",
             result,
@@ -194,7 +213,7 @@ class Admission:
         if rate:
             requests_per_s = round(float(rate), 1)
             log.RATE_LOWERED.write(destination=self.queue.name, reason=result, requests_per_s=requests_per_s)
-        return bool(is_stopped)
+        return float(probe_wait_ms / 1000)
 
 
 def _without_turn(too_long_s: float | None) -> Paused:

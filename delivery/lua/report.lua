@@ -10,9 +10,9 @@
 -- ARGV[6]  failed, throttled: how long the service asked us to wait, ms; 0: it did not ask
 -- ARGV[7]  failed, misconfigured, throttled: the reason, in words
 --
--- Returns  {is_stopped, change, rate}: 1 when the circuit breaker is open or the destination is paused now; 'opened', 'paused',
---          'closed' or 'resumed' when this result made it so, 'probe_failed' when a probe failed, or ''; the rate in text when
---          it was cut, or ''
+-- Returns  {probe_wait, change, rate}: the wait before a probe, ms, when the circuit breaker is open or the destination is
+--          paused now, or 0; 'opened', 'paused', 'closed' or 'resumed' when this result made it so, 'probe_failed' when a
+--          probe failed, or ''; the rate in text when it was cut, or ''
 -- Clock    Redis' own.
 -- allow-oom
 -- uses clock
@@ -37,12 +37,12 @@ end
 local function stop(new_state)
   local is_news = not state or probing
   if is_news then
-    local wait = math.min(state and tonumber(probe_wait) * 2 or tonumber(ARGV[4]), tonumber(ARGV[5]))
+    probe_wait = math.min(state and tonumber(probe_wait) * 2 or tonumber(ARGV[4]), tonumber(ARGV[5]))
     change('state', new_state)
     change('reason', ARGV[7])
     change('reason_at', now)
-    change('probe_wait', wait)
-    change('probe_at', now + math.max(wait, asked))
+    change('probe_wait', probe_wait)
+    change('probe_at', now + math.max(probe_wait, asked))
   end
   return is_news
 end
@@ -114,4 +114,4 @@ if stops then
   call('HSETNX', ADMISSION, 'since', format('%d', now))
   call('HDEL', ADMISSION, 'probing')
 end
-return { (is_stopped or stops) and 1 or 0, news, new_rate }
+return { (is_stopped or stops) and tonumber(probe_wait) or 0, news, new_rate }

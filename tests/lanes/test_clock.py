@@ -432,6 +432,7 @@ def test_after_a_step_back_a_stop_is_probed_and_the_rate_can_be_cut(
     swept(clocks, clock)
 
     clocks.pass_by(LONGEST_S)
+    steerable.zadd(keys.READY.of(QUEUE), {"1": 0})
 
     assert delivery_scripts.run(clock.queue, "permit", 1000, 2000) == b"probe"
     assert delivery_scripts.run(clock.queue, "report", "slow", 10, 1, 1000, 30_000, 0, "")[2] != b""

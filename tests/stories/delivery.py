@@ -33,7 +33,7 @@ QUEUE = "demo"
 SETTLE_S = 2.0
 LAG_MS = (0.0, 1600.0)
 REQUESTS_PER_S = 10_000
-PROBE_EVENTS = 5
+PROBE_EVENTS = 1
 WAIT_MS = 1000  # while nothing may be claimed
 
 # Moves the times that a queue waits for nearer, by ARGV[1] ms.

@@ -10,14 +10,16 @@ import redis
 
 from delivery import admission as admissions
 from delivery import scripts
-from delivery.admission import FAILURES, Admission
+from delivery.admission import FAILURES, LONGEST_PROBE_WAIT_S, LONGEST_SET_ASIDE_S, SET_ASIDE_PROBES, Admission
 from delivery.batching import Item, Request
 from delivery.outcomes import Delivered, Outcome, Paused, Rejected, Response, RetryLater
+from lanes import keys
 from tests.logged import logged
 from tests.queues import queue_of
 
 QUEUE = "journeys"
 KEY = "segue:{journeys}:admission"
+READY = keys.READY.of(QUEUE)
 DOWN = RetryLater("no response: ConnectError", Response(None, "ConnectError"))
 REQUEST = Request("/api/v2/entity", (Item(1, 0, "trackEvent", "event", "/api/v2/entity", b"{}"),))
 
@@ -46,6 +48,7 @@ def state_of(client: redis.Redis) -> admissions.AdmissionState:
 
 def make_probe_due(client: redis.Redis) -> None:
     client.hset(KEY, "probe_at", 0)
+    client.zadd(READY, {"1": 0})
 
 
 def test_failures_in_a_row_open_the_circuit_breaker_and_the_last_one_spends_no_attempt(client: redis.Redis) -> None:
@@ -109,6 +112,44 @@ def test_a_failed_probe_doubles_the_wait_and_a_request_that_was_in_progress_does
 
     assert client.hget(KEY, "probe_wait") == b"2000"
     assert admission(client).permit() == "none"
+
+
+def test_no_probe_begins_without_an_event_to_send(client: redis.Redis) -> None:
+    """It would keep the next one from beginning for half a minute."""
+    for _ in range(FAILURES):
+        send(admission(client), DOWN)
+    make_probe_due(client)
+    client.zadd(READY, {"1": (client.time()[0] + 60) * 1000})
+
+    assert admission(client).permit() == "none"
+
+    client.zadd(READY, {"2": 0})
+    assert admission(client).permit() == "probe"
+
+
+@pytest.mark.parametrize("failed", [DOWN, Paused("the credentials were refused (HTTP 403)", Response(403, ""))])
+def test_the_events_of_a_request_that_stops_the_destination_wait_for_longer_than_the_next_probe(
+    client: redis.Redis, failed: Outcome
+) -> None:
+    """They may be the reason, each of them alone: so the next probe is another event, and they return one by one."""
+    for _ in range(FAILURES - 1):
+        send(admission(client, probe_wait_s=1), DOWN)
+
+    outcomes = admission(client, probe_wait_s=1).guard(lambda _: [failed] * 50)(REQUEST)
+
+    waits = {outcome.after_s for outcome in outcomes if isinstance(outcome, Paused)}
+    assert len(waits) == 50
+    assert 1 <= min(waits) < max(waits) <= SET_ASIDE_PROBES
+
+
+def test_an_event_of_a_late_probe_waits_for_a_minute_at_most(client: redis.Redis) -> None:
+    for _ in range(FAILURES):
+        send(admission(client, probe_wait_s=LONGEST_PROBE_WAIT_S), DOWN)
+
+    outcome = send(admission(client), DOWN)
+
+    assert isinstance(outcome, Paused)
+    assert LONGEST_PROBE_WAIT_S <= outcome.after_s <= LONGEST_SET_ASIDE_S
 
 
 def test_turns_are_spaced_by_the_rate_over_all_workers(client: redis.Redis) -> None:

@@ -14,7 +14,8 @@ import redis
 import lanes
 from delivery.admission import FAILURES
 from delivery.batching import Item, Request
-from delivery.outcomes import Delivered, Outcome, Response, RetryLater
+from delivery.outcomes import Delivered, Outcome, Paused, Response, RetryLater
+from lanes import keys
 from lanes.keys import base
 from mapping.envelope import pack
 from settings import Settings
@@ -76,6 +77,10 @@ def append(runtime: Runtime, *users: str) -> None:
     )
 
 
+def make_probe_due(runtime: Runtime) -> None:
+    runtime.client.hset(keys.ADMISSION.of(QUEUE), "probe_at", 0)
+
+
 def stats(runtime: Runtime) -> lanes.Stats:
     return lanes.stats(runtime.queues[QUEUE])
 
@@ -116,7 +121,7 @@ def test_an_error_of_redis_is_left_to_the_task(runtime: Runtime, api: Api) -> No
 
 
 @pytest.mark.usefixtures("wakes")
-def test_a_probe_claims_a_few_events_only(runtime: Runtime, api: Api) -> None:
+def test_a_probe_claims_one_event_only(runtime: Runtime, api: Api) -> None:
     append(runtime, *(f"user {number}" for number in range(50)))
     down = RetryLater("HTTP 503", Response(503, ""))
     item = Item(1, 0, "trackEvent", "event", "/api/v2/entity", b"{}")
@@ -124,10 +129,27 @@ def test_a_probe_claims_a_few_events_only(runtime: Runtime, api: Api) -> None:
         runtime.admissions[QUEUE].guard(lambda _: [down])(Request("/api/v2/entity", (item,)))
     assert not deliverer.deliver_once(runtime, QUEUE, polling=False).delivered, "the circuit breaker is open"
 
-    runtime.client.hset(f"{base(QUEUE)}:admission", "probe_at", 0)
+    make_probe_due(runtime)
     assert deliverer.deliver_once(runtime, QUEUE, polling=False).delivered
 
-    assert api.requests == [deliverer.PROBE_EVENTS]
+    assert api.requests == [1]
+
+
+@pytest.mark.usefixtures("wakes")
+def test_an_event_that_stops_the_destination_is_not_in_the_next_probe(runtime: Runtime, api: Api) -> None:
+    """A firewall may refuse the text of one event. With that event in every probe, nothing would ever be sent."""
+    append(runtime, "refused")
+    api.outcome = Paused("the credentials were refused (HTTP 403)", Response(403, ""))
+    deliverer.deliver_once(runtime, QUEUE, polling=False)
+    api.outcome = Delivered()
+    append(runtime, "accepted")
+
+    make_probe_due(runtime)
+    deliverer.deliver_once(runtime, QUEUE, polling=False)
+
+    assert (stats(runtime).delivered_total, stats(runtime).waiting) == (1, 1)
+    assert runtime.admissions[QUEUE].permit() == "all"
+    assert deliverer.deliver_once(runtime, QUEUE, polling=False).next_due_ms > 500
 
 
 def test_a_deliverer_polls_for_more_until_nothing_came_and_frees_its_slot(
