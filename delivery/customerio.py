@@ -172,7 +172,7 @@ def _refusal(request: Request, response: Response, body: JsonObject | None, head
     if status == _TOO_LARGE or (status in _MALFORMED and _is_refusal(body)):
         return Split(f"HTTP {status}", response) if len(request.items) > 1 else _rejected(response)
     # An unknown delivery: it says nothing about other items, which are sent to another path.
-    if status == _NOT_FOUND and request.path != BATCH_PATH and (body is not None or not response.body):
+    if status == _NOT_FOUND and request.path != BATCH_PATH and (_is_refusal(body) or not response.body):
         return _rejected(response)
     if status == _NOT_FOUND:
         return Paused("there is no Track API at this address (HTTP 404)", response)
