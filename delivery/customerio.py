@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from typing import Any, Final, cast
 from urllib.request import getproxies, proxy_bypass
 
@@ -123,13 +124,23 @@ def _transport(address: httpx.URL) -> httpx.BaseTransport:
 
 
 def _proxy(address: httpx.URL) -> tuple[str, str | None]:
-    """Return the variable that has the proxy for the address, and the proxy; None: requests go to the host itself."""
+    """Return the variable that has the proxy for the address, and the proxy; None: requests go to the host itself.
+
+    A proxy is for other machines: `segue up` runs the simulator on this one.
+    """
     proxies = getproxies()
     name = address.scheme if address.scheme in proxies else "all"
     proxy = proxies.get(name)
-    if proxy is None or proxy_bypass(address.raw_host.decode("ascii")):
+    if proxy is None or _is_local(address.host) or proxy_bypass(address.raw_host.decode("ascii")):
         return "", None
     return f"{name.upper()}_PROXY", proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
 
 
 def _decompressed(content: bytes, encoding: str) -> bytes:

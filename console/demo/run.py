@@ -140,8 +140,8 @@ def _start(supervisor: Supervisor, directory: Path, workers: int) -> Pipeline:
         supervisor,
         environment,
         connect(environment["REDIS_URL"], socket_timeout=10),
-        httpx.Client(base_url=programs.url(host, ingest_port), auth=("demo", ""), timeout=30),
-        httpx.Client(base_url=programs.url(host, simulator_port), timeout=30),
+        httpx.Client(base_url=programs.url(host, ingest_port), auth=("demo", ""), timeout=30, trust_env=False),
+        httpx.Client(base_url=programs.url(host, simulator_port), timeout=30, trust_env=False),
         programs.url(host, console_port),
     )
 

@@ -145,7 +145,7 @@ def _is_ok(address: str) -> bool:
     import httpx
 
     try:
-        return httpx.get(address, timeout=_PROBE_TIMEOUT_S).is_success
+        return httpx.get(address, timeout=_PROBE_TIMEOUT_S, trust_env=False).is_success  # of this machine: no proxy
     except httpx.HTTPError:
         return False
 

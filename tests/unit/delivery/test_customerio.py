@@ -370,6 +370,14 @@ def test_requests_to_a_host_of_no_proxy_go_to_the_host(proxy: list[str]) -> None
     assert proxy == []
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "[::1]"])
+def test_requests_to_this_machine_go_through_no_proxy(host: str, proxy: list[str]) -> None:
+    [outcome] = TrackApi(f"http://{host}:1", "site", "key", 5.0).send(batch("a"))
+
+    assert isinstance(outcome, RetryLater)  # nothing listens there
+    assert proxy == []
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
