@@ -263,15 +263,19 @@ def _request_id(headers: httpx.Headers) -> str | None:
 
 
 def _retry_after_s(headers: httpx.Headers) -> float | None:
-    """Return the seconds of a `Retry-After` header, given as a number or as a date; None without a usable one."""
-    value = headers.get("retry-after")
-    if value is None:
-        return None
+    """Return the seconds of the first usable `Retry-After` header, given as a number or as a date; None without one."""
+    # A proxy may add a header of its own. httpx would join the two, and a date has a comma too.
+    found = map(_wait_s, headers.get_list("retry-after"))
+    return next((seconds for seconds in found if seconds is not None), None)
+
+
+def _wait_s(retry_after: str) -> float | None:
+    """Return the seconds of one `Retry-After` header, within 0 and MAX_RETRY_AFTER_S; None when it is not usable."""
     try:
-        seconds = float(value)
+        seconds = float(retry_after)
     except ValueError:
         try:
-            at = parsedate_to_datetime(value)
+            at = parsedate_to_datetime(retry_after)
         except ValueError:
             return None
         seconds = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()

@@ -312,6 +312,16 @@ def test_retry_after_may_be_seconds_or_a_date_and_is_capped() -> None:
     assert waits[2:] == [300, None, 0, None, 300, 300, None]
 
 
+def test_the_first_usable_retry_after_of_several_counts() -> None:
+    """A proxy may add one of its own."""
+    headers = [("Retry-After", "soon"), ("Retry-After", "7"), ("Retry-After", "9")]
+
+    [outcome] = send(responding(429, headers=headers), batch("a"))
+
+    assert isinstance(outcome, RetryLater)
+    assert outcome.after_s == 7
+
+
 @pytest.mark.parametrize(
     ("header", "known"),
     [
