@@ -55,7 +55,7 @@ class ImportPlan(NamedTuple):
     """What an import would do with the lines. Nothing is imported while one line is refused."""
 
     counts: Counter[str]  # dead letters by the name of their destination
-    existing: int  # of them, those that exist already
+    existing: int  # of them, those that exist already or are in an earlier line
     refused: list[ImportRefused]  # the first MOST_REFUSED ones
     refused_total: int
 
@@ -104,11 +104,11 @@ def import_to(targets: Sequence[Target], lines: Lines, now_ms: int) -> tuple[int
     nothing, when a line is not a dead letter or names none of them, or when `dead_letters` would be exceeded.
     """
     try:
-        counts = Counter(name for name, _ in _read(targets, lines, now_ms))
+        counts, existing = _counts(targets, _read(targets, lines, now_ms))
     except spill_files.TornFile as error:
         raise ImportRefused(str(error)) from None
     for queue, destination in targets:
-        _check_room(queue, destination, counts[destination.name])
+        _check_room(queue, destination, counts[destination.name] - existing[destination.name])
     dead_letters, added = _read(targets, lines, now_ms), 0
     while page := list(islice(dead_letters, _PAGE)):
         for queue, _ in targets:
@@ -118,18 +118,14 @@ def import_to(targets: Sequence[Target], lines: Lines, now_ms: int) -> tuple[int
 
 def plan(targets: Sequence[Target], lines: Lines, now_ms: int) -> ImportPlan:
     """Return what `import_to` would do with the same arguments. Writes nothing."""
-    counts, existing, faults = Counter[str](), 0, _Faults()
-    seen: set[tuple[str, int, int]] = set()
-    dead_letters = faults.without(_reads(targets, lines, now_ms))
-    while page := list(islice(dead_letters, _PAGE)):
-        counts.update(name for name, _ in page)
-        existing += sum(_existing(queue, page, seen) for queue, _ in targets)
+    faults = _Faults()
+    counts, existing = _counts(targets, faults.without(_reads(targets, lines, now_ms)))
     for queue, destination in targets:
         try:
-            _check_room(queue, destination, counts[destination.name])
+            _check_room(queue, destination, counts[destination.name] - existing[destination.name])
         except ImportRefused as refused:
             faults.add(refused)
-    return ImportPlan(counts, existing, faults.first, faults.total)
+    return ImportPlan(counts, existing.total(), faults.first, faults.total)
 
 
 class _Faults:
@@ -156,6 +152,16 @@ class _Faults:
             self.add(ImportRefused(str(error)))
 
 
+def _counts(targets: Sequence[Target], dead_letters: Iterator[_Read]) -> tuple[Counter[str], Counter[str]]:
+    """Return how many dead letters there are by the name of their destination, and how many of them exist already."""
+    counts, existing, seen = Counter[str](), Counter[str](), set[tuple[str, int, int]]()
+    while page := list(islice(dead_letters, _PAGE)):
+        counts.update(name for name, _ in page)
+        for queue, _ in targets:
+            existing[queue.name] += _existing(queue, page, seen)
+    return counts, existing
+
+
 def _existing(queue: lanes.Queue, page: Sequence[_Read], seen: set[tuple[str, int, int]]) -> int:
     """Return how many of the dead letters the queue has, by sequence and time, or had in an earlier line."""
     placed = [dead for name, dead in page if name == queue.name and dead.sequence is not None]
@@ -169,10 +175,10 @@ def _existing(queue: lanes.Queue, page: Sequence[_Read], seen: set[tuple[str, in
     return count
 
 
-def _check_room(queue: lanes.Queue, destination: mapping.Destination, count: int) -> None:
+def _check_room(queue: lanes.Queue, destination: mapping.Destination, new: int) -> None:
     existing, most = lanes.count_dead_letters(queue)[0], destination.delivery.dead_letters
-    if existing + count > most:
-        text = f"{destination.name} has {existing:,} dead letters and keeps {most:,}; {count:,} more are too many"
+    if new and existing + new > most:
+        text = f"{destination.name} has {existing:,} dead letters and keeps {most:,}; {new:,} more are too many"
         raise ImportRefused(f"{text}: raise dead_letters, or replay or purge some first")
 
 

@@ -92,5 +92,22 @@ def test_a_line_of_more_levels_than_an_event_can_have_is_refused_with_its_number
     assert list(query.matching(queue_of(client, "journeys"), Filter())) == []
 
 
+def test_dead_letters_that_exist_need_no_room(client: redis.Redis) -> None:
+    """An import that was interrupted, or whose file is imported again, adds what is missing."""
+    table = {**CREDENTIALS, "delivery": {"dead_letters": 10}}
+    destination = mapping.destinations({"destinations": {"journeys": table}})["journeys"]
+    target = (queue_of(client, "journeys"), destination)
+    stored = {"source": "web", "failure": FAILURE, "destination": "journeys", "accepted_at_ms": NOW_MS}
+    lines = [json_of(stored | {"sequence": number, "event": {"userId": str(number)}}) for number in range(1, 7)]
+    import_export.import_to([target], lambda: iter(lines), NOW_MS)
+    more = [json_of({"source": "web", "event": {"userId": "jo"}, "failure": FAILURE})] * 5
+
+    assert import_export.plan([target], lambda: iter(lines), NOW_MS).refused == []
+    assert import_export.import_to([target], lambda: iter([*lines, *more[:4]]), NOW_MS) == (4, 6)
+    assert import_export.import_to([target], lambda: iter(lines), NOW_MS) == (0, 6)
+    with pytest.raises(import_export.ImportRefused, match="has 10 dead letters and keeps 10; 5 more are too many"):
+        import_export.import_to([target], lambda: iter([*lines, *more]), NOW_MS)
+
+
 def json_of(value: object) -> bytes:
     return json.dumps(value).encode()
