@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 import re
+import ssl
+import threading
 import time
 import zlib
 from base64 import b64encode
@@ -21,6 +23,7 @@ from ipaddress import ip_address
 from typing import Any, Final, cast
 from urllib.request import getproxies, proxy_bypass
 
+import httpcore
 import httpx
 import orjson
 
@@ -96,9 +99,9 @@ class TrackApi:
     def _post(self, request: Request) -> tuple[httpx.Response, bytes]:
         """Return the response with its body, or the beginning of a body of more than _MOST_BYTES.
 
-        httpx bounds each read but not their sum, so a slow stream would never end. It decompresses without a bound.
+        httpx would decompress without a bound.
         """
-        until = time.monotonic() + self._timeout_s
+        until = _deadline.at = time.monotonic() + self._timeout_s
         received = bytearray()
         address, content = self._addresses[request.path], request.body()
         call = httpx.Request("POST", address, headers=self._headers, content=content, extensions=self._extensions)
@@ -112,15 +115,66 @@ class TrackApi:
         return response, _decompressed(bytes(received), response.headers.get("content-encoding", ""))
 
 
+class _Deadline(threading.local):
+    """The time at which the request of this thread must have ended."""
+
+    at = math.inf
+
+    def remaining_s(self, timeout_s: float | None) -> float:
+        """Return for how long the next step may take. Raises httpcore.ReadTimeout: no time is left."""
+        remaining_s = self.at - time.monotonic()
+        if remaining_s <= 0:
+            raise httpcore.ReadTimeout("the response did not end in time")
+        return remaining_s if timeout_s is None else min(timeout_s, remaining_s)
+
+
+_deadline = _Deadline()
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection whose steps end with the time of the request. httpcore bounds each read alone, so a head that comes
+    byte by byte would take any time, and the lease would end before it."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _deadline.remaining_s(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _deadline.remaining_s(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, _deadline.remaining_s(timeout)))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _Backend(httpcore.SyncBackend):
+    """Makes connections that end with the time of the request."""
+
+    def connect_tcp(self, *arguments: Any, **options: Any) -> httpcore.NetworkStream:
+        return _Stream(super().connect_tcp(*arguments, **options))
+
+
 def _transport(address: httpx.URL) -> httpx.BaseTransport:
     """Return the connections to the address. A fault shows no value of the environment: a proxy may have a password."""
     variable, proxy = _proxy(address)
+    limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
     try:
-        return httpx.HTTPTransport(limits=httpx.Limits(max_connections=100, max_keepalive_connections=100), proxy=proxy)
+        transport = httpx.HTTPTransport(limits=limits, proxy=proxy)
     except OSError as error:
         raise ConfigurationError([f"SSL_CERT_FILE: its certificates cannot be read: {error.strerror}"]) from error
     except (httpx.InvalidURL, ValueError, ImportError) as error:  # the last one for SOCKS, which needs a package
         raise ConfigurationError([f"{variable}: must be like http://proxy.example.com:3128"]) from error
+    transport._pool._network_backend = _Backend()  # httpx has no argument for it
+    return transport
 
 
 def _proxy(address: httpx.URL) -> tuple[str, str | None]:

@@ -11,6 +11,7 @@ import tracemalloc
 import weakref
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -284,6 +285,34 @@ def test_a_response_that_does_not_end_in_time_is_no_response() -> None:
 
     assert isinstance(outcome, RetryLater)
     assert outcome.response.status is None
+
+
+class Dripping(BaseHTTPRequestHandler):
+    """Responds with a head that comes byte by byte."""
+
+    def do_POST(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+        with suppress(OSError):  # the client has gone
+            for _ in range(200):
+                self.wfile.write(b"x")
+                time.sleep(0.02)
+
+    def log_message(self, *_: object) -> None:
+        """Write nothing."""
+
+
+def test_a_head_that_does_not_end_in_time_is_no_response() -> None:
+    """The lease of the claim ends soon after, and another worker sends the same events."""
+    with HTTPServer(("127.0.0.1", 0), Dripping) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        begun = time.monotonic()
+
+        [outcome] = TrackApi(f"http://127.0.0.1:{server.server_port}", "site", "key", 0.3).send(batch("a"))
+
+        assert isinstance(outcome, RetryLater)
+        assert outcome.reason.startswith("no response: ReadTimeout")
+        assert time.monotonic() - begun < 2
+        server.shutdown()
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("refused"), httpx.ReadTimeout("slow"), httpx.ReadError("reset")])
