@@ -27,7 +27,7 @@ from zstandard import ZstdError
 import lanes
 from logs import events as log
 from logs.causes import cause
-from mapping.envelope import JsonObject, encoded, has_more_levels, pack, unpack
+from mapping.envelope import JsonObject, encoded, has_more_levels, name_of, pack, type_of, unpack
 
 DAMAGED = (AttributeError, KeyError, TypeError, ValueError, ZstdError)  # what reading a damaged record raises
 
@@ -295,7 +295,7 @@ class DeadLetter:
     @property
     def name(self) -> str:
         """The name of the event, or its type if it has none."""
-        return str(self.event.get("event") or self.event.get("name") or self.event.get("type"))
+        return name_of(self.event) or str(type_of(self.event))
 
     @property
     def subscription(self) -> str | None:

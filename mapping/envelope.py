@@ -22,6 +22,7 @@ import orjson
 from zstandard import ZstdCompressionDict, ZstdCompressor, ZstdDecompressor
 
 JsonObject = dict[str, Any]
+EVENT_TYPES: Final = frozenset({"track", "identify", "page", "screen", "group", "alias", "delete"})
 
 # What orjson may encode: from some 150 levels on it writes beyond its buffer (orjson 3.10 to 3.13).
 SAFE_LEVELS: Final = 100
@@ -171,6 +172,19 @@ def readable(body: bytes) -> tuple[str, JsonObject]:
         return source, event if isinstance(event, dict) else {}
     except Exception:
         return "", {}
+
+
+def name_of(event: JsonObject) -> str:
+    """Return the name of a track, a page or a screen; empty without one. What is no text is content, and no name."""
+    return next((each for each in (event.get("event"), event.get("name")) if each and isinstance(each, str)), "")
+
+
+def type_of(event: JsonObject) -> str | None:
+    """Return the type of an event; None without one. A type that Segment does not know is content: `…`."""
+    kind = event.get("type")
+    if not kind:
+        return None
+    return kind if isinstance(kind, str) and kind in EVENT_TYPES else "…"
 
 
 def readable_source(body: bytes) -> str:

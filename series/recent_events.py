@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, cast
 import orjson
 
 from lanes import ClaimedEvent, Queue, keys
-from mapping.envelope import JsonObject, unpack, unpack_encodable
+from mapping.envelope import JsonObject, name_of, unpack, unpack_encodable
 
 MOST: Final = 1500
 SLOTS: Final = 5  # events of one name
@@ -81,8 +81,7 @@ def _write(queue: Queue, field: bytes, body: bytes) -> None:
 
 def _field(body: bytes) -> bytes:
     source, event, _ = unpack_encodable(body)
-    title = event.get("event") or event.get("name")
-    return orjson.dumps([source, event["type"], str(title or "")[:100], random.randrange(SLOTS)])
+    return orjson.dumps([source, event["type"], name_of(event)[:100], random.randrange(SLOTS)])
 
 
 def names(queue: Queue) -> list[str]:

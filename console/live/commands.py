@@ -15,7 +15,7 @@ from console.live.rows import FATES, Tail, Wanted
 from console.options import AsJson, Destination
 from console.output import print_error, print_json, print_line, utc
 from console.session import Session
-from mapping.fql.lint import EVENT_TYPES
+from mapping.envelope import EVENT_TYPES
 
 app = typer.Typer()
 _EVERY_S = 1.0

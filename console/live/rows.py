@@ -16,7 +16,7 @@ import mapping
 from lanes import keys
 from lanes.taps import streams
 from lanes.taps.tap import Copy
-from mapping.envelope import readable
+from mapping.envelope import name_of, readable, type_of
 
 # What may become of an event, in the order of its way. `released`: it returned to the queue, and will be claimed again.
 FATES: Final = (
@@ -100,13 +100,12 @@ class Row:
     @property
     def type(self) -> str:
         """The type of the event; empty when the event was not copied."""
-        return str(self.event.get("type") or "")[:_LONGEST_NAME] if self.event else ""
+        return type_of(self.event or {}) or ""
 
     @property
     def name(self) -> str:
         """The name of a track, a page or a screen; empty without one."""
-        event = self.event or {}
-        return str(event.get("event") or event.get("name") or "")[:_LONGEST_NAME]
+        return name_of(self.event or {})[:_LONGEST_NAME]
 
     @cached_property
     def event(self) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from console.state import history
 from dead_letters import query, record
 from delivery.recording import discarded
 from lanes import fates
-from mapping.envelope import encoded, message_key, plain, readable
+from mapping.envelope import encoded, message_key, name_of, plain, readable, type_of
 
 _MOST_SENT = 20
 
@@ -61,8 +61,8 @@ def event_json(event: lanes.ListedEvent, destination: mapping.Destination) -> di
         "worker": event.by,
         "age_s": max(0.0, time.time() - event.accepted_at_ms / 1000),
         "source": source,
-        "type": received.get("type"),
-        "name": received.get("event") or received.get("name") or "",
+        "type": type_of(received),
+        "name": name_of(received),
         "message_id": received.get("messageId"),
         "keys": mapping.ordering_info(received, destination).keys if received else (),
     }

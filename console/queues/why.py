@@ -11,7 +11,7 @@ from console.output import counted
 from console.queues import lane_graph
 from console.queues.lane_graph import Graph, GraphEvent
 from dead_letters.record import reason_of
-from mapping.envelope import readable
+from mapping.envelope import name_of, readable, type_of
 
 _STATUS: Final = re.compile(r"HTTP \d{3}")
 
@@ -63,7 +63,7 @@ def _subject(cause: GraphEvent, length: int) -> str:
     """Return the beginning of the sentence: what waits for what."""
     others = length - 1 if cause.is_own else length
     _, event = readable(cause.event.body)
-    kind = f"{event.get('type') or 'event'} {event.get('event') or event.get('name') or ''}".rstrip()
+    kind = f"{type_of(event) or 'event'} {name_of(event)}".rstrip()
     what = f"#{cause.event.sequence}, {'an' if kind[:1] in 'aeiou' else 'a'} {kind}"
     if not others:
         return f"1 event waits: {what}"
@@ -91,8 +91,8 @@ def _event_json(found: GraphEvent, cause: int) -> dict[str, Any]:
     source, received = readable(event.body)
     return {
         "sequence": event.sequence,
-        "type": received.get("type") or ("event" if received else "(erased)"),
-        "name": received.get("event") or received.get("name") or "",
+        "type": type_of(received) or ("event" if received else "(erased)"),
+        "name": name_of(received),
         "source": source,
         "message_id": received.get("messageId"),
         "age_s": max(0.0, time.time() - event.accepted_at_ms / 1000),

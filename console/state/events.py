@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mapping.envelope import readable
+from mapping.envelope import name_of, readable, type_of
 
 
 def names(body: bytes) -> dict[str, Any]:
@@ -13,10 +13,9 @@ def names(body: bytes) -> dict[str, Any]:
     An event that was erased, or that cannot be read, has no source. The name is `(erased)` or `(unreadable)` then.
     """
     source, event = readable(body)
-    title = event.get("event") or event.get("name") or ""
     return {
         "source": source,
-        "type": event.get("type"),
-        "name": title if event else "(unreadable)" if body else "(erased)",
+        "type": type_of(event),
+        "name": name_of(event) if event else "(unreadable)" if body else "(erased)",
         "message_id": event.get("messageId"),
     }

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from mapping.envelope import SAFE_LEVELS, has_more_levels
+from mapping.envelope import EVENT_TYPES, SAFE_LEVELS, has_more_levels
 
 _QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
 _VARIABLE: Final = re.compile(r"[^\s<>(),:;]*[\d@][^\s<>(),:;]*")  # numbers, ids, addresses
 # Members of an event or a request that say nothing of a person.
-_PLAIN: Final = frozenset({"type", "action", "event", "channel"})
+_PLAIN: Final = frozenset({"action", "event", "channel"})
+_TYPES: Final = EVENT_TYPES | {"person", "object", "delivery"}  # of events, and of requests
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|[+-][\d:]+)?")
 _KEPT: Final = 4
 
@@ -51,7 +52,9 @@ def content(value: Any) -> Any:
 
 def _is_plain(name: str, value: Any) -> bool:
     """Whether a member of an event or a request is shown to everyone: its type, its name, its times."""
-    return isinstance(value, str) and (name in _PLAIN or _TIME.fullmatch(value) is not None)
+    if not isinstance(value, str):
+        return False
+    return value in _TYPES if name == "type" else name in _PLAIN or _TIME.fullmatch(value) is not None
 
 
 def _content(value: Any) -> Any:

@@ -110,8 +110,9 @@ class Visit:
 
     def shown_id(self, message_id: Any) -> Any:
         """Return a message id as the user may see it."""
-        is_shown = self.user.is_revealing or not isinstance(message_id, str)
-        return message_id if is_shown else masking.identity(message_id)
+        if self.user.is_revealing or message_id is None:
+            return message_id
+        return masking.identity(message_id) if isinstance(message_id, str) else "…"
 
     def shown_text(self, text: str | None) -> str | None:
         """Return a message as the user may see it: without values and identities, if these are masked."""

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from mapping import javascript
+from mapping.envelope import EVENT_TYPES
 from mapping.fql.conditions import OPERATORS, ROOTS, Comparison, Missing
 from mapping.fql.errors import point_at
 from mapping.fql.parser import FIELD_TYPES, Piece, parse, read
 from mapping.fql.tokens import Token
 
-EVENT_TYPES = frozenset({"track", "identify", "page", "screen", "group", "alias", "delete"})
 _ORDER = frozenset({"<", "<=", ">", ">="})
 _WRITTEN = frozenset({"=", "!="}) | _ORDER
 _LITERALS = frozenset({"true", "false", "null", "none", "nil", "undefined"})

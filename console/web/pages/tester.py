@@ -20,7 +20,7 @@ from console.web.visit import Page, Result, Visit
 from dead_letters import record
 from delivery.batching import Request
 from ingest.access import sources
-from mapping.envelope import encoded
+from mapping.envelope import encoded, name_of
 from series import recent_events
 
 _MOST_RECENT: Final = 100
@@ -153,4 +153,4 @@ def _recent_of(visit: Visit) -> dict[str, Any] | None:
 
 
 def _title(event: dict[str, Any]) -> str:
-    return str(event.get("event") or event.get("name") or "").strip()
+    return name_of(event).strip()
