@@ -15,13 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import lanes
 from dead_letters import record
+from dead_letters.quotations import without_values_but_fields
 from dead_letters.record import DeadLetter, Reason
 from lanes import Queue
 from mapping.envelope import JsonObject, encoded, unpack
 
 PAGE = 500
-_QUOTED = re.compile(r"(?<!field )(?:'[^']*'|\"[^\"]*\")")
-_VARIABLE = re.compile(r"[^\s<>(),:;]*[\d@][^\s<>(),:;]*")  # numbers, ids, e-mail addresses
 _LONGEST_MESSAGE = 160
 _DIGEST = "digest:"
 _DIGEST_FORM = re.compile(r"digest:[0-9a-f]{16}")
@@ -45,8 +44,8 @@ def kind_of(dead_letter: DeadLetter) -> ErrorKind:
 @lru_cache(maxsize=5000)
 def kind(reason: Reason, subscription: str | None, action: str | None, message: str) -> ErrorKind:
     """Return the kind of an error with this message."""
-    text = _VARIABLE.sub("#", _QUOTED.sub("…", message))
-    return ErrorKind(reason, subscription, action, text[:_LONGEST_MESSAGE])
+    text = without_values_but_fields(message)[:_LONGEST_MESSAGE]
+    return ErrorKind(reason, subscription, action, text)
 
 
 class Filter(BaseModel):

@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from dead_letters.quotations import without_numbers, without_values
 from mapping.envelope import EVENT_TYPES, SAFE_LEVELS, has_more_levels
 
-_QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
-_VARIABLE: Final = re.compile(r"[^\s<>(),:;]*[\d@][^\s<>(),:;]*")  # numbers, ids, addresses
 # Members of an event or a request that say nothing of a person.
 _PLAIN: Final = frozenset({"action", "event", "channel"})
 _TYPES: Final = EVENT_TYPES | {"person", "object", "delivery"}  # of events, and of requests
@@ -38,7 +37,7 @@ def identity(value: str) -> str:
 
 def text(message: str) -> str:
     """Return a text without quoted values, numbers, ids and addresses."""
-    return _VARIABLE.sub("#", _QUOTED.sub("…", message))
+    return without_values(message)
 
 
 def content(value: Any) -> Any:
@@ -74,4 +73,4 @@ def _content(value: Any) -> Any:
 
 def _name(name: str) -> str:
     """Return the name of a member; a name with an address or a long number may be an identity."""
-    return _VARIABLE.sub("#", name) if "@" in name or len(re.findall(r"\d", name)) >= _KEPT else name
+    return without_numbers(name) if "@" in name or len(re.findall(r"\d", name)) >= _KEPT else name
