@@ -26,6 +26,9 @@ from mapping.ordering_keys import IdentifierScheme
 _CAMPAIGNS_S = 72 * 3600
 _ADDED_ON_THE_WIRE = frozenset({"id", "timestamp"})
 _MOST_CHANGES = 50
+MOST_FIELDS: Final = 100  # whose changes are counted each; events may have any names
+OTHER_FIELDS: Final = "change:other fields"
+_LONGEST_FIELD: Final = 200
 
 
 SUPPRESSED: Final = "its person is suppressed: it is not sent, and stays a dead letter"
@@ -102,9 +105,27 @@ def figures(results: Iterable[DryRun]) -> Counter[str]:
         counts["fail_again"] += bool(result.failures)
         counts["changed"] += bool(result.changes)
         counts.update(f"operation:{_kind(body)}" for body in result.operations)
-        counts.update(f"change:{field}" for field in {change.field for change in result.changes})
+        counts.update(f"change:{field}" for field in {change.field[:_LONGEST_FIELD] for change in result.changes})
         counts.update(f"risk:{risk}" for risk in result.risks)
     return counts
+
+
+def bounded(counts: Mapping[str, int], known: Iterable[str]) -> Counter[str]:
+    """Return figures to be added to those with the `known` names, with the changes of MOST_FIELDS fields in all.
+
+    The changes of further fields are summed as OTHER_FIELDS.
+    """
+    fields = {name for name in known if name.startswith("change:")}
+    found: Counter[str] = Counter()
+    for name, count in counts.items():
+        if not name.startswith("change:"):
+            found[name] += count
+        elif name in fields or len(fields) < MOST_FIELDS:
+            fields.add(name)
+            found[name] += count
+        else:
+            found[OTHER_FIELDS] += count
+    return found
 
 
 def _kind(body: JsonObject) -> str:

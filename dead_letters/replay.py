@@ -249,7 +249,8 @@ def _requeue(
 def _count(queue: Queue, replay: Replay, page: list[DeadLetter], destination: mapping.Destination) -> None:
     """Add a page to the figures of a dry run."""
     results = dry_run.run(queue, page, destination, time.time())
-    figures, people = dry_run.figures(results), {lanes.digest(person) for each in results for person in each.people}
+    figures = dry_run.bounded(dry_run.figures(results), replay.figures)
+    people = {lanes.digest(person) for each in results for person in each.people}
     progress: dict[Any, Any] = {"cursor": page[-1].sequence, "processed": replay.processed + len(page)}
 
     def add(pipeline: Pipeline) -> None:

@@ -6,12 +6,13 @@ meanwhile, a new plan is made, and nothing is done.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Final, Literal
 
 import lanes
 from console.dead import listing, replays
 from console.errors import CommandError
-from console.web import audit_log, choice
+from console.web import audit_log, choice, masking
 from console.web.choice import Choice
 from console.web.pages import dead_letters
 from console.web.visit import Fields, NotFound, Page, Redirect, Result, Visit, address, number_of
@@ -53,7 +54,7 @@ def progress(visit: Visit) -> Result:
         "row": data,
         "is_plan": is_plan,
         "has_workers": bool(visit.state.figures()["workers"]),
-        "result": replays.dry_run_json(replay) if is_plan else None,
+        "result": data if is_plan else None,
         "limit": visit.session.destinations[queue.name].delivery.requests_per_s,
         "per_s": _PER_S,
         "back": address("/dead", destination=queue.name),
@@ -165,9 +166,14 @@ def _rate(text: str) -> int:
 
 
 def _json(visit: Visit, replay: replaying.Replay, name: str) -> dict[str, Any]:
-    """Return the members of `segue dead replays --json`, with the filter as the user may see it."""
+    """Return the members of `segue dead replays --json`, with the filter and the fields as the user may see them."""
     found = replays.replay_json(replay, name)
-    wanted = dict(found["filter"])
-    if not visit.user.is_revealing:
-        wanted = audit_log.conditions(wanted)
-    return found | {"filter": wanted}
+    if visit.user.is_revealing:
+        return found
+    masked: dict[str, Any] = {"filter": audit_log.conditions(dict(found["filter"]))}
+    if "changes" in found:
+        changes: Counter[str] = Counter()
+        for field, count in found["changes"].items():
+            changes[masking.text(field)] += count
+        masked["changes"] = dict(changes.most_common())
+    return found | masked

@@ -387,6 +387,24 @@ def test_a_dry_run_counts_what_would_be_sent_and_changes_nothing(client: redis.R
     assert lanes.stats(queue_of(client, QUEUE)).waiting == 0
 
 
+def test_a_dry_run_counts_the_changes_of_a_hundred_fields_each(client: redis.Redis) -> None:
+    """Events may have any names of properties: each name would be a line of the plan."""
+    destination, people = configured(), [f"person {number}" for number in range(120)]
+    send_events(client, *[track("bad", properties={who: 1}, messageId=who) for who in people])
+    work(client, destination, bad=refused())
+    for number, dead_letter in enumerate(dead_letters(client)):
+        properties = {people[number]: 2, "x" * 300: 2} if number else {people[number]: 2}
+        query.edit(queue_of(client, QUEUE), dead_letter, dead_letter.event | {"properties": properties})
+
+    figures = replay(client, destination, mode="dry_run").figures
+
+    fields = {name: count for name, count in figures.items() if name.startswith("change:")}
+    assert len(fields) == dry_run.MOST_FIELDS + 1
+    assert sum(fields.values()) == 120 + 119
+    assert fields[dry_run.OTHER_FIELDS] == 120 - 99
+    assert max(map(len, fields)) < 210
+
+
 def test_a_dry_run_of_a_refused_privacy_request_compares_each_of_its_operations(client: redis.Redis) -> None:
     """Its operations belong to no subscription."""
     destination = configured()

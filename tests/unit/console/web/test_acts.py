@@ -112,6 +112,20 @@ def test_a_plan_shows_what_the_replay_does_and_the_replay_does_it(state: State, 
     assert [act for act, _ in audit(operator)][:2] == ["replay", "plan"]
 
 
+def test_a_viewer_sees_no_identity_in_the_fields_of_a_plan(state: State, operator: Browser) -> None:
+    members = {"messageId": "m1", "properties": {f"shared with {name}@example.com": True for name in ("ada", "jo")}}
+    bury(state.session.client, event(9, event="Shared", **members), failure("boom"))
+    planned = operator.post("/replays/demo", event="Shared")
+    work(state, default_queue(state.session.client, "demo"))
+    viewer = Browser(state, "viewer")
+
+    changes = viewer.json(planned.headers["location"])["changes"]
+
+    assert changes["attributes.shared with #"] == 2
+    assert "changes attributes.shared with #" in viewer.get(planned.headers["location"]).text
+    assert "@" not in viewer.get("/replays", "application/json").text
+
+
 def test_a_plan_whose_number_changed_is_made_again_and_nothing_is_replayed(state: State, operator: Browser) -> None:
     queue = default_queue(state.session.client, "demo")
     planned = operator.post("/replays/demo", all="yes")
