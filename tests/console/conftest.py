@@ -23,6 +23,7 @@ from tests.console.shop import CONFIG, QUEUE, open_shop
 from tests.pipeline import Pipeline, free_port, wait_until
 
 WIDE, NARROW = {"width": 1280, "height": 640}, {"width": 390, "height": 640}
+_RESOLVER = "--host-resolver-rules=MAP console.internal 127.0.0.1"  # a name that is not localhost
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -86,7 +87,7 @@ def chromium() -> Iterator[Browser]:
     if not CHROMIUM:
         pytest.skip("Chromium is missing: run `apt-get install chromium`")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", _RESOLVER])
         yield browser
         browser.close()
 
