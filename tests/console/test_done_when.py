@@ -211,7 +211,7 @@ def assert_impersonal(answer: APIResponse) -> None:
 
 
 def address_of(path: str, parts: dict[str, str]) -> str:
-    return re.sub(r"{(\w+)(?::int)?}", lambda match: parts.get(match[1], "1"), path)
+    return re.sub(r"{(\w+)}", lambda match: parts.get(match[1], "1"), path)
 
 
 def addresses(console: Console) -> dict[str, str]:

@@ -14,7 +14,7 @@ from console.errors import CommandError
 from console.web import audit_log, choice, cookies, layout
 from console.web.choice import Choice
 from console.web.pages import people
-from console.web.visit import NotFound, Page, Redirect, Result, Visit, address
+from console.web.visit import NotFound, Page, Redirect, Result, Visit, address, number_of
 from dead_letters import query, record
 from dead_letters.query import Filter
 from dead_letters.record import DeadLetter, Reason
@@ -209,10 +209,11 @@ def _masked_dry_run(visit: Visit, json: dict[str, Any]) -> dict[str, Any]:
 
 def _dead_letter(visit: Visit) -> tuple[lanes.Queue, DeadLetter]:
     """Return the dead letter of the address. Raises NotFound."""
-    queue, sequence = visit.session.queue(visit.named_destination()), int(visit.parts["sequence"])
-    found = lanes.get_dead_letters(queue, [sequence]) if sequence < 10**15 else []
+    queue, text = visit.session.queue(visit.named_destination()), visit.parts["sequence"]
+    sequence = number_of(text, 10**15)
+    found = [] if sequence is None else lanes.get_dead_letters(queue, [sequence])
     if not found:
-        raise NotFound(f"{queue.name} has no dead letter {sequence}. It was replayed, skipped or removed.")
+        raise NotFound(f"{queue.name} has no dead letter {text[:20]}. It was replayed, skipped or removed.")
     return queue, record.read(found[0])
 
 

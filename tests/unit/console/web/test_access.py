@@ -54,7 +54,7 @@ PARTS = {"name": "console.css", "destination": "demo", "sequence": "1", "id": "n
 
 
 def address_of(rule: Rule) -> str:
-    return re.sub(r"{(\w+)(?::int)?}", lambda match: PARTS[match[1]], rule.path)
+    return re.sub(r"{(\w+)}", lambda match: PARTS[match[1]], rule.path)
 
 
 def status_of(browser: Browser, rule: Rule) -> int:

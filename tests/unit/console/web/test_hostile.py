@@ -173,6 +173,8 @@ def test_a_bad_value_of_an_address_is_named(state: State, path: str) -> None:
         "/dead?destination=other",
         "/dead/demo/999999",
         "/dead/demo/99999999999999999999",
+        "/dead/demo/" + "9" * 4301,
+        "/dead/demo/one",
         "/dead/other/1",
         "/replays/demo/none",
         "/people/xyz",
@@ -184,6 +186,11 @@ def test_a_bad_value_of_an_address_is_named(state: State, path: str) -> None:
 )
 def test_what_does_not_exist_is_not_found(state: State, path: str) -> None:
     assert Browser(state, "operator").get(path).status_code == 404
+
+
+def test_an_address_with_thousands_of_digits_leads_to_the_sign_in(state: State) -> None:
+    """Python makes no number of more than 4,300 digits."""
+    assert Browser(state).get("/dead/demo/" + "9" * 4301).status_code == 303
 
 
 def test_a_long_body_is_refused(state: State) -> None:
