@@ -165,19 +165,19 @@ DESTINATION_STATE: Final = _metric(
     "gauge",
     "segue_destination_state",
     "destination state",
-    "1 for the present state, 0 for the others: delivering, paused, breaker_open, waiting.",
+    "1 for the present state, 0 for the others: delivering, paused_by_operator, paused, breaker_open, waiting.",
 )
 RATE: Final = _metric(
     "gauge",
     "segue_delivery_rate_requests_per_second",
     "destination",
-    "The present rate limit, which 429 and slow responses lower.",
+    "The present rate limit, which 429 and slow responses lower for a time.",
 )
 RATE_LIMIT: Final = _metric(
     "gauge",
     "segue_delivery_rate_limit_requests_per_second",
     "destination",
-    "The configured rate limit, `requests_per_s`.",
+    "The rate limit that an operator has set, else the configured one, `requests_per_s`.",
 )
 DELIVERY_REQUESTS: Final = _count(
     "worker",

@@ -19,8 +19,9 @@ from prometheus_client.registry import Collector
 
 import lanes
 from dead_letters import replay
-from delivery import admission
+from delivery import admission, overrides
 from delivery.admission import AdmissionState
+from delivery.overrides import Overrides
 from delivery.recording import ledger
 from ingest import counters
 from ingest.acceptance import Configuration
@@ -39,7 +40,7 @@ _REMARKS: Final = (
     *("unlikely_ids", "unreadable_times", "future_times", "reordered", "too_late", "clock_off"),
     *("forbidden", "throttled"),
 )
-_DESTINATION_STATES: Final = ("delivering", "paused", "breaker_open", "waiting")
+_DESTINATION_STATES: Final = ("delivering", "paused_by_operator", "paused", "breaker_open", "waiting")
 
 
 class Samples:
@@ -113,11 +114,7 @@ class QueueCollector(Collector):
         )
         _add_replays(samples, queue)
         _add_ledger(samples, queue)
-        state = admission.read(queue)
-        for each in _DESTINATION_STATES:
-            samples.add(registry.DESTINATION_STATE, each == _state(state), name, each)
-        samples.add(registry.RATE, state.requests_per_s or delivery.requests_per_s, name)
-        samples.add(registry.RATE_LIMIT, delivery.requests_per_s, name)
+        _add_admission(samples, queue, delivery.requests_per_s)
 
 
 def _add_redis(samples: Samples, client: redis.Redis) -> None:
@@ -196,7 +193,19 @@ def _add_ledger(samples: Samples, queue: lanes.Queue) -> None:
         samples.add(registry.LEDGER_DISCARDED, state.discarded, queue.name)
 
 
-def _state(state: AdmissionState) -> str:
+def _add_admission(samples: Samples, queue: lanes.Queue, limit_per_s: float) -> None:
+    state, by_hand = admission.read(queue), overrides.read(queue)
+    limit = by_hand.rate.requests_per_s if by_hand.rate else limit_per_s
+    present = _state(state, by_hand)
+    for each in _DESTINATION_STATES:
+        samples.add(registry.DESTINATION_STATE, each == present, queue.name, each)
+    samples.add(registry.RATE, state.rate(limit), queue.name)
+    samples.add(registry.RATE_LIMIT, limit, queue.name)
+
+
+def _state(state: AdmissionState, by_hand: Overrides) -> str:
+    if by_hand.pause is not None:
+        return "paused_by_operator"
     if state.paused:
         return "paused"
     if state.breaker == "open":

@@ -11,8 +11,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 import lanes
 from console.exporter.collector import QueueCollector
+from delivery import overrides
 from ingest.acceptance import Configuration
 from lanes import configurations, fates, keys
+from lanes.clock import redis_ms
 from settings import Settings
 from tests.queues import default_queue, unavailable
 
@@ -91,16 +93,38 @@ def test_refusals_are_counted_by_cause(redis_client: redis.Redis) -> None:
 
 def test_the_state_of_a_destination_is_the_one_with_1(redis_client: redis.Redis) -> None:
     default_queue(redis_client, "journeys")
-    redis_client.hset(keys.ADMISSION.of("journeys"), mapping={"state": "open", "rate": "12.5", "reason": "HTTP 503"})
+    cut = {"rate": "12.5", "cut_at": redis_ms(redis_client)}
+    redis_client.hset(keys.ADMISSION.of("journeys"), mapping={"state": "open", "reason": "HTTP 503", **cut})
 
     value = scraped(redis_client)
 
     assert value("segue_destination_state", destination="journeys", state="breaker_open") == 1
     assert value("segue_destination_state", destination="journeys", state="delivering") == 0
     assert value("segue_destination_state", destination="other", state="delivering") == 1
-    assert value("segue_delivery_rate_requests_per_second", destination="journeys") == 12.5
+    assert value("segue_delivery_rate_requests_per_second", destination="journeys") == pytest.approx(12.5, abs=5)
     assert value("segue_delivery_rate_requests_per_second", destination="other") == 50
     assert value("segue_delivery_rate_limit_requests_per_second", destination="journeys") == 50
+
+
+def test_a_rate_that_was_cut_recovers_to_the_limit(redis_client: redis.Redis) -> None:
+    default_queue(redis_client, "journeys")
+    cut = {"rate": "12.5", "cut_at": redis_ms(redis_client) - 3_600_000}
+    redis_client.hset(keys.ADMISSION.of("journeys"), mapping=cut)
+
+    assert scraped(redis_client)("segue_delivery_rate_requests_per_second", destination="journeys") == 50
+
+
+def test_a_pause_and_a_rate_of_an_operator_are_seen(redis_client: redis.Redis) -> None:
+    queue = default_queue(redis_client, "journeys")
+    overrides.pause(queue, by="grace", why="maintenance")
+    overrides.set_rate(queue, 5, by="grace")
+
+    value = scraped(redis_client)
+
+    assert value("segue_destination_state", destination="journeys", state="paused_by_operator") == 1
+    assert value("segue_destination_state", destination="journeys", state="delivering") == 0
+    assert value("segue_delivery_rate_requests_per_second", destination="journeys") == 5
+    assert value("segue_delivery_rate_limit_requests_per_second", destination="journeys") == 5
 
 
 def test_processes_are_counted_by_configuration(redis_client: redis.Redis) -> None:
