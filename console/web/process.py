@@ -9,8 +9,9 @@ import socket
 import threading
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from importlib import metadata
-from typing import Final
+from typing import Any, Final
 
 import redis
 import uvicorn
@@ -19,7 +20,11 @@ import mapping
 from console.local.programs import probe_port, url
 from console.session import Session
 from console.web import app, users
+from console.web.pages import transfers
 from console.web.state import State
+from ingest.serving.connections import Connections
+from ingest.serving.limits import Limits
+from ingest.serving.protocol import Protocol
 from lanes import configurations
 from lanes.server.redis_url import address
 from logs import events as log
@@ -28,6 +33,7 @@ from settings import SettingsError, digest
 
 _TICK_S: Final = 1.0
 _MOST_CONNECTIONS: Final = 200
+_IDLE_S: Final = 10.0
 
 
 def name_of(pid: int) -> str:
@@ -75,6 +81,14 @@ def run(session: Session) -> None:
 def _server(state: State) -> uvicorn.Server:
     """Return the server of the pages, which tells the state when it is about to stop."""
     settings = state.session.settings
+    # All connections may come from one address, that of a proxy: an address has no limit of its own.
+    limits = Limits(
+        _MOST_CONNECTIONS,
+        connections_per_address=_MOST_CONNECTIONS + 1,
+        idle_s=_IDLE_S,
+        request_bytes=2 * transfers.MOST_BODY,  # an import is longer than a request of ingest
+    )
+    connect: Any = partial(Protocol, Connections(limits))  # uvicorn calls it as the class of its connections
     config = uvicorn.Config(
         app.create(state),
         host=settings.console_host,
@@ -86,7 +100,7 @@ def _server(state: State) -> uvicorn.Server:
         access_log=False,
         log_config=None,
         log_level="warning",
-        limit_concurrency=_MOST_CONNECTIONS,
+        http=connect,
         timeout_graceful_shutdown=2,
     )
     server = uvicorn.Server(config)

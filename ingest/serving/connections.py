@@ -72,6 +72,7 @@ class Connections:
         self.unread = Phase(limits.body_s)
         self.closing = Phase(_CLOSING_S)
         self.refused = RefusedConnections()
+        self.request_bytes = limits.request_bytes
         self._addresses: dict[Connection, str] = {}
         self._of_address: Counter[str] = Counter()
         self._unfinished_bytes = 0

@@ -32,6 +32,7 @@ class Limits:
     idle_s: float
     head_s: float = HEAD_S
     body_s: float = BODY_S
+    request_bytes: int = MAX_REQUEST_BYTES
     unfinished_bytes: int = MAX_UNFINISHED_BYTES
     queued_requests: int = MAX_QUEUED_REQUESTS
     proxies: tuple[_Network, ...] = field(default=())

@@ -21,12 +21,11 @@ from ingest import responses
 from ingest.counters import Counters
 from ingest.errors import Refusal
 from ingest.serving.connections import TOO_MANY_BYTES, Connections, Phase
-from ingest.serving.limits import MAX_HEAD_BYTES, MAX_REQUEST_BYTES
+from ingest.serving.limits import MAX_HEAD_BYTES
 
 _HEAD_TOO_LARGE = Refusal(
     431, f"the head of the request must have at most {MAX_HEAD_BYTES:,} bytes", code="head_too_large"
 )
-_REQUEST_TOO_LARGE = Refusal(413, f"the request must have at most {MAX_REQUEST_BYTES:,} bytes")
 
 
 class Flow(FlowControl):
@@ -255,8 +254,9 @@ class Protocol(HttpToolsProtocol):
         self._connections.keep(size)
         if self._part is self._connections.head and self._unfinished_bytes > MAX_HEAD_BYTES:
             self._refuse(_HEAD_TOO_LARGE)
-        elif self._unfinished_bytes > MAX_REQUEST_BYTES:
-            self._refuse(_REQUEST_TOO_LARGE)
+        elif self._unfinished_bytes > self._connections.request_bytes:
+            most = self._connections.request_bytes
+            self._refuse(Refusal(413, f"the request must have at most {most:,} bytes"))
 
     def _wait(self) -> None:
         """Enter the phase that follows from what the client has sent and read."""

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -126,6 +127,42 @@ def test_the_setting_is_named_when_it_cannot_listen(
 
         with pytest.raises(CommandError, match=fault):
             process.run(Session(Settings.load(), {}))
+
+
+@pytest.mark.usefixtures("redis_client", "file")
+def test_connections_that_send_nothing_take_the_console_from_no_one() -> None:
+    port = free_port()
+    environment = os.environ | {"SEGUE_CONSOLE_PORT": str(port)}
+    with ExitStack() as opened:
+        process = opened.enter_context(
+            subprocess.Popen([sys.executable, "-m", "console.cli", "console"], env=environment, stderr=-1)
+        )
+        opened.callback(process.terminate)
+        settings, client = Settings(console_port=port), redis.Redis()
+        wait_until(lambda: health.fault("console", settings, client) is None, "the console answers")
+        for _ in range(210):
+            opened.enter_context(socket.create_connection(("127.0.0.1", port)))
+
+        assert httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
+
+
+@pytest.mark.usefixtures("redis_client", "file")
+def test_an_unfinished_head_ends_its_connection_and_a_long_import_does_not() -> None:
+    port = free_port()
+    environment = os.environ | {"SEGUE_CONSOLE_PORT": str(port)}
+    with subprocess.Popen([sys.executable, "-m", "console.cli", "console"], env=environment, stderr=-1) as process:
+        try:
+            settings, client = Settings(console_port=port), redis.Redis()
+            wait_until(lambda: health.fault("console", settings, client) is None, "the console answers")
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}") as long:
+                own = {"Sec-Fetch-Site": "same-origin"}
+                answer = long.post("/import", files={"file": ("f", b"x" * 7_000_000)}, headers=own)
+                assert answer.status_code != 413, "an import is longer than a request of ingest"
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
+                slow.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+                assert slow.recv(100).startswith(b"HTTP/1.1 408")
+        finally:
+            process.terminate()
 
 
 @pytest.mark.usefixtures("redis_client", "file")
