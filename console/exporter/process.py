@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import threading
 from importlib import metadata
@@ -64,9 +65,8 @@ def _serve(settings: Settings, collector: QueueCollector) -> str:
     try:
         server = endpoint.serve(host, settings.metrics_port or endpoint.DEFAULT_PORT, metrics)
     except OSError as error:
-        raise CommandError(
-            f"the metrics cannot be served at {host}: {error.strerror}; set SEGUE_METRICS_PORT"
-        ) from None
+        setting = "SEGUE_METRICS_PORT" if error.errno == errno.EADDRINUSE else "SEGUE_METRICS_HOST"
+        raise CommandError(f"the metrics cannot be served at {host}: {error.strerror}; set {setting}") from None
     return f"{host}:{server.server_port}"
 
 

@@ -81,6 +81,8 @@ def begin(visit: Visit) -> Result:
 def cancel(visit: Visit) -> Result:
     """End a replay; what it has not requeued stays a dead letter."""
     queue, replay = _replay(visit)
+    if replay.state != "running":
+        raise CommandError(f"It is {replay.state} already. Nothing was changed.")
     replaying.cancel(queue, replay.id)
     audit_log.write(visit.session.client, visit.user, "cancel", queue.name, id=replay.id)
     return Redirect(f"/replays/{queue.name}/{replay.id}?done=cancelled")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import pytest
 import redis
 
 from console.configured import name_of
+from console.errors import CommandError
+from console.exporter import process as exporting
 from console.exporter.process import Exporter
 from lanes import configurations
+from metrics import endpoint
 from settings import Settings
 from tests.pipeline import configuration
 from tests.queues import unavailable
@@ -63,3 +67,24 @@ def test_without_redis_the_process_goes_on() -> None:
     exporter.follow(signalled)
 
     assert signalled.is_set(), "the request stands"
+
+
+@pytest.mark.parametrize(
+    ("host", "setting"),
+    [
+        ("192.0.2.1", "SEGUE_METRICS_HOST"),
+        ("console.invalid", "SEGUE_METRICS_HOST"),
+        ("127.0.0.1", "SEGUE_METRICS_PORT"),
+    ],
+    ids=["address of another machine", "no such name", "port in use"],
+)
+@pytest.mark.usefixtures("file")
+def test_the_setting_is_named_when_it_cannot_listen(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, host: str, setting: str
+) -> None:
+    monkeypatch.setattr(endpoint, "PORTS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = Settings(metrics_host=host, metrics_port=taken.getsockname()[1])
+
+        with pytest.raises(CommandError, match=f"; set {setting}$"):
+            exporting._serve(settings, Exporter(redis_client, settings).collector)

@@ -150,6 +150,17 @@ def test_a_replay_is_cancelled(state: State, operator: Browser) -> None:
     assert replaying.running(queue) == []
 
 
+def test_a_finished_plan_is_not_cancelled(state: State, operator: Browser) -> None:
+    planned = operator.post("/replays/demo", all="yes")
+    work(state, default_queue(state.session.client, "demo"))
+
+    answer = operator.post(f"{planned.headers['location']}/cancel")
+
+    assert answer.status_code == 400
+    assert "It is done already." in answer.text
+    assert operator.json(planned.headers["location"])["state"] == "done"
+
+
 def test_nothing_is_planned_without_a_filter(operator: Browser) -> None:
     assert operator.post("/replays/demo").status_code == 400
     assert operator.post("/skip/demo", count="2").status_code == 400
