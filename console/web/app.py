@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from itertools import chain
 from typing import Any, Final
+from urllib.parse import quote
 
 import redis
 from redis.exceptions import OutOfMemoryError
@@ -157,7 +158,8 @@ def _response(state: State, user: User | None, request: Request, result: Result 
     if isinstance(result, Redirect):
         return _with_cookies(RedirectResponse(result.to, 303), state, request, result.cookies)
     if isinstance(result, Download):
-        saved = {"Content-Disposition": f'attachment; filename="{result.name}"'}
+        # RFC 8187: the name of a destination may have any characters.
+        saved = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(result.name, safe='')}"}
         first = next(result.chunks, b"")  # a fault of it is shown as a page
         return StreamingResponse(chain((first,), result.chunks), media_type=result.media_type, headers=saved)
     if result.stream is not None and "text/event-stream" in request.headers.get("accept", ""):

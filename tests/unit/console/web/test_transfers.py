@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
+import redis
 
 import lanes
 from console.web import app, visit
@@ -14,8 +17,9 @@ from console.web.pages import transfers
 from console.web.state import State
 from dead_letters import query
 from dead_letters.query import Filter
+from tests.conftest import RedisServer
 from tests.queues import default_queue
-from tests.unit.console.web.browsing import ADDRESS, DIGEST, Browser
+from tests.unit.console.web.browsing import ADDRESS, DIGEST, Browser, state_of
 
 LINE: dict[str, Any] = {
     "source": "demo",
@@ -50,11 +54,28 @@ def test_an_export_has_exactly_the_dead_letters_of_the_filter_and_is_recorded(st
     (line,) = map(orjson.loads, answer.text.splitlines())
     assert (line["failure"]["class"], line["event"]["userId"]) == ("invalid", ADDRESS)
     assert re.fullmatch(
-        r'attachment; filename="dead-letters-demo-[0-9TZ]+\.jsonl"', answer.headers["content-disposition"]
+        r"attachment; filename\*=UTF-8''dead-letters-demo-[0-9TZ]+\.jsonl", answer.headers["content-disposition"]
     )
     assert record_of(operator) == ("export", {"filter": {"reason": "invalid", "person": "…"}, "count": 1})
     assert len(operator.post("/export/demo").text.splitlines()) == 2
     assert len(operator.post("/export/demo", ids="1").text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["日本", "a\r\nX-Injected: yes", 'a"; b'])
+def test_an_export_is_named_after_any_destination(
+    redis_server: RedisServer, redis_client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    redis_client.ping()
+    key, path = orjson.dumps(name).decode(), tmp_path / "segue.toml"
+    source = f'[sources.web]\nwrite_key = "k"\ndestinations = [{key}]\n'
+    path.write_text(f'{source}[destinations.{key}]\nsite_id = "a"\napi_key = "b"\n')
+    monkeypatch.setenv("SEGUE_CONFIG", str(path))
+
+    answer = Browser(state_of(redis_server.url), "operator").post(f"/export/{quote(name, safe='')}", reason="invalid")
+
+    assert answer.status_code == 200, answer.text
+    assert "x-injected" not in answer.headers
+    assert f"''dead-letters-{quote(name, safe='')}-" in answer.headers["content-disposition"]
 
 
 def test_an_export_is_imported_after_a_plan_with_its_number(state: State, admin: Browser) -> None:
