@@ -11,6 +11,7 @@ import orjson
 import lanes
 from console.dead import editing, listing
 from console.errors import CommandError
+from console.output import counted
 from console.web import audit_log, choice, cookies, layout
 from console.web.choice import Choice
 from console.web.pages import people
@@ -22,6 +23,7 @@ from mapping.envelope import encoded
 
 _MOST: Final = 50  # dead letters of a page
 _MOST_READ: Final = 2000  # for one page
+_MOST_KINDS: Final = 100
 # What helps against dead letters of a reason.
 REMEDIES: Final = {
     "invalid": "Change the mapping, or edit the events; then replay.",
@@ -58,7 +60,8 @@ def _page(visit: Visit, queue: lanes.Queue) -> Page:
     if visit.asked("view") != "list":
         rows, counted_at_ms = visit.state.groups.latest(queue, chosen.wanted)
         count = sum(row["count"] for row in rows or ())
-        shown |= {"groups": rows, "count": count, "counted_at_ms": counted_at_ms}
+        shown |= {"groups": rows and most_frequent(rows), "further": further(rows or [])}
+        shown |= {"count": count, "counted_at_ms": counted_at_ms}
         return Page(template="dead.html", title="Dead letters", data=rows, command=f"{command} --group", shown=shown)
     after = _number(visit.asked("after"))
     found, read_to = _listed(queue, chosen.wanted, after)
@@ -120,6 +123,19 @@ def edit(visit: Visit) -> Result:
         audit_log.write(visit.session.client, visit.user, "edit", queue.name, sequence=dead_letter.sequence)
     done = "edited" if edits.edited else "unchanged"
     return Redirect(f"/dead/{queue.name}/{dead_letter.sequence}?done={done}")
+
+
+def most_frequent(kinds: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the kinds of errors that a page shows. They come with the most frequent first."""
+    return kinds[:_MOST_KINDS]
+
+
+def further(kinds: list[dict[str, Any]]) -> str:
+    """Return what a page says of the other kinds: `20 more kinds with 35 dead letters`; empty without others."""
+    others = kinds[_MOST_KINDS:]
+    if not others:
+        return ""
+    return f"{counted(len(others), 'more kind')} with {counted(sum(row['count'] for row in others), 'dead letter')}"
 
 
 def seen(dead_letter: DeadLetter) -> str:

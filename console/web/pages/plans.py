@@ -118,7 +118,8 @@ def _removal_plan(visit: Visit, act: Removal) -> Page:
         "chosen": chosen,
         "chips": dead_letters.chips(queue.name, chosen, ""),
         "count": count,
-        "kinds": kinds,
+        "kinds": dead_letters.most_frequent(kinds),
+        "further": dead_letters.further(kinds),
         "back": address("/dead", destination=queue.name, **chosen.fields),
     }
     data = {"destination": queue.name, "count": count, "kinds": kinds}

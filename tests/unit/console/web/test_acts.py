@@ -304,6 +304,17 @@ def test_the_kinds_of_errors_follow_the_dead_letters(state: State, operator: Bro
     assert [row["count"] for row in operator.json("/dead?reason=rejected")] == [1]
 
 
+@pytest.mark.parametrize("path", ["/dead", "/purge/demo?all=yes"])
+def test_of_many_kinds_of_errors_a_page_shows_the_most_frequent(state: State, operator: Browser, path: str) -> None:
+    for number in range(110):
+        bury(state.session.client, event(9), failure("boom " + "a" * number))
+
+    page = operator.get(path).text
+
+    assert page.count('<span class="message">') == 100
+    assert "12 more kinds with 12 dead letters" in page
+
+
 def test_a_long_list_is_shown_page_by_page(state: State, operator: Browser) -> None:
     for number in range(60):
         bury(state.session.client, event(100 + number), failure("many"))
