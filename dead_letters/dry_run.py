@@ -177,7 +177,7 @@ def _run(dead_letter: DeadLetter, destination: mapping.Destination, now_s: float
 def _mapped(
     dead_letter: DeadLetter, operations: tuple[mapping.Operation, ...], scheme: IdentifierScheme, since: _Since
 ) -> _Mapped:
-    """Return what would be sent of the operations: without attributes of which a newer value was sent, and without
+    """Return what would be sent of the operations. Attributes of which a newer value was sent are left out. So are
     operations on a person who was deleted since. Raises TooLarge."""
     event, accepted_at_ms = dead_letter.event, dead_letter.accepted_at_ms
     bodies = wire.bodies(operations, dead_letter.source, event, accepted_at_ms)

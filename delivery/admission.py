@@ -13,7 +13,7 @@ it.
 the events of a request that stops the destination wait longer than the next probe, which is another event. They wait up
 to SET_ASIDE_PROBES times as long, so that an event that fails always stops the others for a small part of the time.
 
-Nothing is claimed either while an operator has paused the destination (`delivery.overrides`), or while the next turn is
+Nothing is claimed while an operator has paused the destination (`delivery.overrides`). Nor is it while the next turn is
 further away than a request waits for one. The latter follows a response with a long `Retry-After`: a 429, or a failure
 such as a 503.
 
@@ -118,8 +118,8 @@ class Admission:
     def guard(self, send: Send) -> Send:
         """Return `send` as a function that acquires a turn first and reports the outcome.
 
-        The outcomes are Paused when a request got no turn in time, when an operator has paused the destination, and
-        when a failure stops the destination. The events of the last kind wait for longer than the next probe.
+        The outcomes are Paused when a request got no turn in time, or an operator has paused the destination. They are
+        Paused too when a failure stops the destination. Those of such a failure wait longer than the next probe.
         """
 
         def guarded(request: Request) -> list[Outcome]:
@@ -147,9 +147,9 @@ class Admission:
     def _acquire(self) -> tuple[float | None, bool]:
         """Wait for a turn.
 
-        Return 0, or the seconds that would be too long to wait, or None while an operator has paused the destination;
-        and whether a success must be reported. A caller that waited asks again when its turn has come: it may be late,
-        and then leaves beside requests that are on time.
+        Return 0, or the seconds that would be too long to wait, or None while an operator has paused the destination.
+        Also return whether a success must be reported. A caller that waited asks again when its turn has come: it may
+        be late, and then leaves beside requests that are on time.
         """
         until, turn = self.clock() + self.turn_s, 0
         while True:

@@ -1,9 +1,9 @@
 """The client of Customer.io's Track API: sends one request and reads its response, item by item.
 
-The only module that knows HTTP. The rules are those of the Track API reference: the response to a batch is 200 with an
-empty object, or 207 with the faults of single items, and all other items are accepted. An accepted operation is not
-applied yet. A response that the Track API does not give is one of a proxy or of another service: it pauses the
-destination, and settles no event.
+The only module that knows HTTP. The rules are those of the Track API reference. The response to a batch is 200 with an
+empty object, or 207 with the faults of single items. All other items are accepted. An accepted operation is not applied
+yet. A response that the Track API does not give is one of a proxy or of another service. It pauses the destination, and
+settles no event.
 """
 
 from __future__ import annotations

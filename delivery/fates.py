@@ -32,7 +32,7 @@ def has_items(counted_as: str) -> bool:
 
 
 def nothing_left(source: str, *, late: bool) -> str:
-    """Return the fate of an event none of whose operations is left: it is older than the deletion of its person, or the
+    """Return the fate of an event none of whose operations is left. It is older than the deletion of its person, or the
     people that it merges are the same already.
     """
     return fates.name("dropped", source, "late for a deleted person" if late else MERGED_ALREADY)

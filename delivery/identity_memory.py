@@ -1,5 +1,5 @@
-"""What the workers of a destination remember of identities: which people were merged or deleted, when each was last
-updated, which of their attributes were sent when, and which identifiers belong together.
+"""What the workers of a destination remember of identities: merged and deleted people, and which identifiers belong
+together. Also when each person was last updated, and which attributes were sent when.
 
 So a late event of a merged person goes to the primary, and a late event recreates no deleted person. An update never
 looks older than the one sent before it, and a late update overwrites no newer attribute. An update that changes
@@ -117,9 +117,8 @@ def register(
     round trip. An update of the people `trusted` (keys) ends a merge of such a person that no trusted source made.
 
     Each update gets its time, and of its attributes those are chosen that are to be sent. An event that was registered
-    before keeps both. In a queue with a cooldown, an event that
-    changes identifiers and has no cooldown yet is returned in `changing`, and is not recorded; it has no time, nor have
-    the events that follow it.
+    before keeps both. In a queue with a cooldown, an event that changes identifiers and has no cooldown yet is returned
+    in `changing`, and is not recorded. It has no time, nor have the events that follow it.
     """
     people = list(dict.fromkeys(named))
     if not people and not updates:

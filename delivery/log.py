@@ -2,8 +2,8 @@
 
 One list in Redis per destination, one entry per request, the newest first, bounded by number (`log_requests` of the
 destination's `delivery` table), age and memory. The requests of a claim are written before any of its events is
-settled: a reader who finds no event of a person in progress finds all requests of that person. Finding a person reads
-the whole log.
+settled. So a reader who finds no event of a person in progress finds all requests of that person. Finding a person
+reads the whole log.
 
 Where a ledger runs (`ledger`), it moves the entries to its files, and the log is bounded by memory and age alone. The
 log has then also an entry for each claim with the decisions by which nothing was sent: its items have no body.

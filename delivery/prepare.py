@@ -160,7 +160,7 @@ def operations_of(event: lanes.ClaimedEvent, destination: mapping.Destination) -
     """Return the operations of which the event's items were made, by `Item.operation_index`.
 
     They are mapped again, with the same result. A claim that kept them until they are settled would keep 3 KB an event,
-    too much for the processor's cache: that cost a tenth of a worker's time. Only dead letters need them.
+    too much for the processor's cache. That cost a tenth of a worker's time. Only dead letters need them.
     """
     _, content, requeued = unpack(event.body)
     accepted_at_ms = requeued.get("accepted_at_ms", event.accepted_at_ms)

@@ -4,7 +4,7 @@ The service may apply a later update first and then ignore the earlier one as a 
 attributes of the ones before it that may not have been applied yet, and no attribute is lost.
 
 An attribute is repeated as long as it is the newest by its clock. It is repeated with a time that is at most an hour
-later than its own: a value of history may be older than the service's.
+later than its own. A value of history may be older than the service's.
 """
 
 from __future__ import annotations

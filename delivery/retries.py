@@ -1,9 +1,9 @@
 """How often and how long a request and an event are tried again.
 
-Two loops. The inner one sends the same bytes up to IN_PROCESS_ATTEMPTS times within the task, with full jitter: a wait
-is drawn evenly from 0 to base, 2 base, … seconds, and all of it ends well before the lease. The outer one returns the
-event to its lanes with a longer wait: drawn from 0 to min(MAX_DELAY_S, base 2^attempt) seconds, never less than the
-service's Retry-After.
+Two loops. The inner one sends the same bytes up to IN_PROCESS_ATTEMPTS times within the task, with full jitter. A wait
+is drawn evenly from 0 to base, 2 base, … seconds. All of it ends well before the lease. The outer one returns the event
+to its lanes with a longer wait. That is drawn from 0 to min(MAX_DELAY_S, base 2^attempt) seconds, and never less than
+the service's Retry-After.
 
 After MAX_ATTEMPTS of the outer loop the event is buried; after LEAST_ATTEMPTS when it is MAX_AGE_S old by then. An old
 event gets LEAST_ATTEMPTS as well, as it may have waited behind others or for a service that was down. A response of 429

@@ -13,10 +13,10 @@ From the outermost to the innermost:
 9. the HTTP call (`delivery.customerio`).
 
 Retry is the outermost step because each attempt is a request. It takes a turn of its own and has an entry of its own in
-the log, and the lease may have ended since the one before. Stop comes before admission, as a turn that is not used is
-lost to the other workers. Lease comes after it, as a process may be stopped while it waits for its turn: the check is
-the last step before the request is sent. The log is next to the HTTP call: it has the times of the request alone, and
-no entry for a request that was not sent.
+the log. The lease may have ended since the one before. Stop comes before admission, as a turn that is not used is lost
+to the other workers. Lease comes after it, as a process may be stopped while it waits for its turn. The check is the
+last step before the request is sent. The log is next to the HTTP call. It has the times of the request alone, and no
+entry for a request that was not sent.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Stable event ids: the same event always gets the same ULID, so that sending it twice is harmless.
 
 Customer.io ignores an event whose `id`, a ULID, it has seen before; what is no ULID it replaces or refuses. So the id
-is derived: 48 bits of the event's time in milliseconds, then 80 bits of a hash of its message id (ULID specification:
-26 characters of Crockford's base 32, the first 10 for the time).
+is derived: 48 bits of the event's time in milliseconds, then 80 bits of a hash of its message id. ULID specification:
+26 characters of Crockford's base 32, the first 10 for the time.
 """
 
 from __future__ import annotations

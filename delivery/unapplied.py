@@ -17,8 +17,9 @@ from lanes import Queue, keys
 from mapping import CHANGES_IDENTITY, Effect
 from mapping.envelope import JsonObject
 
-# Reason → what an operator reads. An identifier belongs to one person; one that is set is changed by cio_id only; a
-# cio_id that is unknown or deleted names no person ("How to identify people", Track API reference of Customer.io).
+# Reason → what an operator reads. An identifier belongs to one person. One that is set is changed by cio_id only. A
+# cio_id that is unknown or deleted names no person. Source: "How to identify people", Track API reference of
+# Customer.io.
 REASONS: Final = {
     "address_conflict": "the e-mail address belongs to another person",
     "cio_id_deleted": "the person with this cio_id was deleted",

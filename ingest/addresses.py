@@ -1,7 +1,7 @@
 """The address of a device, `context.ip`.
 
-Segment's servers fill it in for client-side events only (segmentio/segment-docs, src/connections/spec/common.md,
-"Context Fields Automatically Collected"): the address of a server says nothing about a person.
+Segment's servers fill it in for client-side events only, as the address of a server says nothing about a person.
+Source: segmentio/segment-docs, src/connections/spec/common.md, "Context Fields Automatically Collected".
 """
 
 from __future__ import annotations

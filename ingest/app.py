@@ -135,8 +135,8 @@ class Ingest:
         return Acceptance(configuration, self._settings, self._client, self._wakeups, self._counters)
 
     async def _watch(self) -> None:
-        """Do the regular work until cancelled: measure the shares of the sources and the memory of Redis; follow
-        requests to load the configuration, and whether taps are watched; write the lines of the log that are due."""
+        """Do the regular work until cancelled. Measure the shares of the sources and the memory of Redis. Follow
+        requests to load the configuration, and whether taps are watched. Write the lines of the log that are due."""
         while True:
             log.repeats.flush()
             acceptance = self._acceptance

@@ -1,7 +1,7 @@
 """Bodies of requests: read, uncompressed and parsed, within one limit of size.
 
-The limit is that of a batch in Segment's HTTP API, 500 KB (segmentio/segment-docs,
-src/connections/sources/catalog/libraries/server/http-api/index.md, "Max request size").
+The limit is that of a batch in Segment's HTTP API, 500 KB. Source: segmentio/segment-docs,
+src/connections/sources/catalog/libraries/server/http-api/index.md, "Max request size".
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ Receive = Callable[[], Awaitable[Any]]
 async def read(receive: Receive, encoding: str) -> bytes:
     """Return the whole body, uncompressed. `encoding` is the header `Content-Encoding`, empty without one.
 
-    Raises Refusal: 413 when the body has more than MAX_BODY_BYTES, compressed or not; 415 for an unknown encoding; 400
-    when the body is incomplete or does not have the encoding that the header states.
+    Raises Refusal: 413 when the body has more than MAX_BODY_BYTES, compressed or not; 415 for an unknown encoding. The
+    status is 400 when the body is incomplete or does not have the encoding that the header states.
     """
     received: bytes | bytearray = b""  # mostly all of it comes at once, and is not copied
     is_complete = False

@@ -1,8 +1,9 @@
 """Calls of the Tracking API and of the webhook: from a body to an offer, which holds the events to append.
 
-A request belongs to one source. A call names it by its write key, as in Segment's HTTP API (segmentio/segment-docs,
-src/connections/sources/catalog/libraries/server/http-api/index.md, "Authentication"); the webhook names it in the path
-and proves it by its signature. Functions here do not wait: they read and check what the application received.
+A request belongs to one source. A call names it by its write key, as in Segment's HTTP API. Source:
+segmentio/segment-docs, src/connections/sources/catalog/libraries/server/http-api/index.md, "Authentication". The
+webhook names it in the path and proves it by its signature. Functions here do not wait: they read and check what the
+application received.
 """
 
 from __future__ import annotations
@@ -111,9 +112,9 @@ class Calls:
     ) -> Offer:
         """Return the offer of a call to `/v1/PATH`, a key of EVENT_PATHS or a member of BATCH_PATHS.
 
-        `authorization` is the header of that name, empty without one; `raw` is the uncompressed body; `ip` is the
-        address of the client; `named_key` is the write key in another header or in the address, empty without one.
-        Raises Refusal: the whole request is refused.
+        `authorization` is the header of that name, empty without one. `raw` is the uncompressed body, `ip` the address
+        of the client. `named_key` is the write key in another header or in the address, empty without one. Raises
+        Refusal: the whole request is refused.
         """
         try:
             body = bodies.parsed(raw)

@@ -22,8 +22,8 @@ ENCODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
 def uncompressed(body: bytes, encoding: str, limit: int) -> bytes:
     """Return the content of a body with this encoding, one of ENCODINGS.
 
-    Raises Refusal: 413 when the content has more than `limit` bytes, 400 when the body does not have this encoding, is
-    incomplete, or has too many members.
+    Raises Refusal: 413 when the content has more than `limit` bytes. The status is 400 when the body does not have this
+    encoding, is incomplete, or has too many members.
     """
     content = bytearray()
     try:

@@ -6,9 +6,9 @@ A field is `SOURCE:RESULT`. RESULT is what became of the event (`accepted`, `dup
 `throttled`). `:unauthorized` is the number of requests that belong to no source. The counts of the last interval are
 lost when the process is killed.
 
-Refusals are counted beside that, by status and cause: the member at fault where it is one of Segment's, else the code
-of the response (`lanes.keys.REFUSALS`). A refused request counts once, and so does each refused event of a request.
-Without a source it is counted under an empty name. So the number of names does not depend on what is sent.
+Refusals are counted beside that, by status and cause (`lanes.keys.REFUSALS`). The cause is the member at fault where it
+is one of Segment's, else the code of the response. A refused request counts once, and so does each refused event of a
+request. Without a source it is counted under an empty name. So the number of names does not depend on what is sent.
 """
 
 from __future__ import annotations

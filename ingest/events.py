@@ -44,8 +44,7 @@ _CONTENT: Final = {
 }
 _FEW_EVENTS = 6
 
-# What is counted of an event that is accepted: an id that many people may share, a time that is none, a time after the
-# receipt.
+# What is counted of an accepted event: an id that many people may share, a time that is none, a time after the receipt.
 Remark = Literal["unlikely_ids", "unreadable_times", "future_times"]
 
 Origin = Literal["call", "import", "webhook"]
@@ -114,8 +113,8 @@ def completed(event: Any, reception: Reception) -> Completed:
 def shared(body: JsonObject, events: int) -> JsonObject:
     """Return the members of a batch that apply to each of its events: `{"sentAt"?, "context"?, "integrations"?}`.
 
-    Raises Refusal: 400 when they have more than MAX_EVENT_BYTES as JSON, or are nested too deeply for an event; 413
-    when they have more than MAX_SHARED_BYTES in so many events.
+    Raises Refusal: 400 when they have more than MAX_EVENT_BYTES as JSON, or are nested too deeply for an event. The
+    status is 413 when they have more than MAX_SHARED_BYTES in so many events.
     """
     found: JsonObject = {name: body[name] for name in ("sentAt", "context", "integrations") if name in body}
     _check_levels(found)

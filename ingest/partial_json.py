@@ -35,8 +35,8 @@ def read(body: bytes) -> Any:
     """Return what can be read of a body: a batch, `{"batch": [event, …], …}`, or an array of events.
 
     Events that are not JSON are Unreadable, and so is what follows the last event when the structure ends too early or
-    too late. Raises ValueError when nothing can be kept: the body has another form, another member of it is not JSON,
-    or it has more than MOST_TOKENS tokens. Raises Refusal (413) when there are more than MAX_BATCH_EVENTS events.
+    too late. Raises ValueError when nothing can be kept. Then the body has another form or more than MOST_TOKENS
+    tokens, or another member of it is not JSON. Raises Refusal (413) when there are more than MAX_BATCH_EVENTS events.
     """
     if sum(map(body.count, (b"[", b"]", b"{", b"}", b","))) + body.count(b'"') // 2 > MOST_TOKENS:
         raise ValueError("the body has too many brackets, commas and strings")

@@ -1,7 +1,7 @@
 """Times of clients: the formats in which libraries and exports write a time, read as an instant.
 
 The common format is ISO 8601. The others are those of Java, Go, .NET and JavaScript, and numbers since 1970. What is
-none of these is read as the reference reads it (`mapping.timestamps`), when it begins like a date: V8 takes any text
+none of these is read as the reference reads it (`mapping.timestamps`), when it begins like a date. V8 takes any text
 with a number in it for a date.
 """
 
@@ -47,8 +47,8 @@ def instant(value: Any) -> datetime | None:
     """Return the time in UTC; None when the value is no time.
 
     A text without a zone is UTC. A number is in seconds, milliseconds, microseconds or nanoseconds since 1970, by its
-    size, unless its digits are a date (`20160718`) or a date and a time. 0 is no time. A leap second is the second
-    after it.
+    size. The exception: its digits are a date (`20160718`), or a date and a time. 0 is no time. A leap second is the
+    second after it.
     """
     kind = type(value)
     try:

@@ -2,10 +2,10 @@
 
 For each hour of acceptance the fates must add up (`lanes.fates`), and Redis must have the events that are open by the
 counts. Only when the number of these differs are they listed by name. An hour has the sum of the sequences of its open
-events: where one is lost, the difference of the sums is its sequence, whatever keys it was removed from.
+events. Where one is lost, the difference of the sums is its sequence, whatever keys it was removed from.
 
-Beside it, the invariants of some events and dead letters are checked, of all where there are few (`lanes.verify`): an
-event may be there and never be delivered.
+An event may be there and never be delivered. So the invariants of some events and dead letters are checked too, of all
+where there are few (`lanes.verify`).
 """
 
 from __future__ import annotations
@@ -133,8 +133,8 @@ def _lost(queue: Queue) -> dict[int, dict[str, Any]] | None:
 
 
 def _named(lost: int, sum_: int, dangling: Collection[int]) -> Iterator[int]:
-    """Yield the sequences of the lost events of an hour: the names that other keys still have, and the one that the sum
-    of all tells.
+    """Yield the sequences of the lost events of an hour. They are those that other keys still name, and the one that
+    the sum gives.
     """
     if lost == 1:
         yield sum_

@@ -102,17 +102,17 @@ def claim(
 ) -> Claim:
     """Claim events that are due, and the chains behind them; may return fewer than there are, and none.
 
-    No other claim owns an event that shares a key with one of these, until they are settled or the lease ends; then the
-    events record the expired claim and its claimant `by`. A caller that finds nothing and polls again within `poll_ms`
-    suppresses other wake-ups meanwhile; 0 says that it stops polling. While other claims are open, a few events wait
-    `batch_wait_ms` for more: in large claims each event costs less. Where chains are long, up to `max_sharing` claims
-    share what is due.
+    No other claim owns an event that shares a key with one of these, until they are settled or the lease ends. When it
+    ends, the events record the expired claim and its claimant `by`. A caller that finds nothing and polls again within
+    `poll_ms` suppresses other wake-ups meanwhile; 0 says that it stops polling. While other claims are open, a few
+    events wait `batch_wait_ms` for more: in large claims each event costs less. Where chains are long, up to
+    `max_sharing` claims share what is due.
 
-    An event without a record is set aside: it is removed, its successors go on as if it had finished, it is counted
-    (`Stats.missing_total`) and logged. When nothing else was due, `next_due_ms` is 0.
+    An event without a record is removed, counted (`Stats.missing_total`) and logged. Its successors go on as if it had
+    finished. When nothing else was due, `next_due_ms` is 0.
 
-    It is 0 too when the reply of Redis was lost and the client repeated the call: the events of the first one are due
-    again.
+    It is 0 too when the reply of Redis was lost and the client repeated the call. The events of the first call are then
+    due again.
     """
     claim_id, limits = f"{uuid4().hex}/{by}", (max_events, max_bytes, max_depth)
     arguments = (claim_id, lease_ms, *limits, poll_ms, EVENTS_PER_CLAIM, queue.cooldown_ms, batch_wait_ms, max_sharing)

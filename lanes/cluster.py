@@ -1,7 +1,7 @@
 """Clients of a Redis Cluster. Each belongs to one slot, and so to one queue.
 
 All keys of a queue are in one slot. The connections of a client lead to the primary of its slot, so it is used like the
-client of a single Redis: its pipelines, transactions, WAITAOF, TIME, INFO and SCAN reach the right server. A server
+client of a single Redis. Its pipelines, transactions, WAITAOF, TIME, INFO and SCAN reach the right server. A server
 that is unavailable stops the queues in its own slots and no other. Before a connection opens, a node of the cluster is
 asked for the primary. A connection whose server lost the slot ends, and the next one leads to the new primary.
 

@@ -1,7 +1,7 @@
 """Which configuration each running process uses, and the request to load the file again.
 
 `segue reload` counts requests up. Every process reports once a second what it uses, and gets the number of the last
-request with the reply; it loads the file when the number is new to it. A process that refuses a file keeps what it has
+request with the reply. It loads the file when the number is new to it. A process that refuses a file keeps what it has
 and reports why. The files are on the machines of the processes: Redis carries no configuration.
 """
 
@@ -48,9 +48,9 @@ _POLL_S: Final = 0.1
 
 @dataclass(slots=True)
 class Process:
-    """A running process. `configuration` is the digest of the one that it uses, `request` the last request that it has
-    met, 0 at first; `fault` is why it did not load the file then. `ahead_ms` is how far its clock was ahead of that of
-    Redis at its last report."""
+    """A running process. `configuration` is the digest of the one that it uses. `request` is the last request that it
+    has met, 0 at first. `fault` is why it did not load the file then. `ahead_ms` is how far its clock was ahead of that
+    of Redis at its last report."""
 
     name: str
     configuration: str = ""

@@ -133,9 +133,9 @@ def requeue(
     as_of: int,
     record: tuple[str, Mapping[str, int]],
 ) -> Requeued:
-    """Requeue dead letters in one step: the `blocking` ones in their position, with the bodies given here; the
-    `appended` ones as new events that replace them. The same step writes the `record`, a hash and its fields. When the
-    hash has these fields already, the step was made and its reply was lost: nothing is done, and all count.
+    """Requeue dead letters in one step. The `blocking` ones keep their position and get the bodies given here. New
+    events replace the `appended` ones. The same step writes the `record`, a hash and its fields. When the hash has
+    these fields already, the step was made and its reply was lost: nothing is done, and all count.
 
     Raises DeadLettersChanged when `dead_letter_changes` is no longer `as_of`.
     """

@@ -1,7 +1,7 @@
 """Erasing: every event with certain keys is removed from the queue for good, whatever its state.
 
 Events that no claim owns leave their lanes at once, and each lane links their predecessor to their successor. A claimed
-event may be in a request at this moment: its body is removed, and its position stays until the claim ends, so no later
+event may be in a request at this moment. Its body is removed, and its position stays until the claim ends. So no later
 event of the same person overtakes it.
 """
 
@@ -55,11 +55,11 @@ def erase(
     before: int | None = None,
     counted_as: Callable[[bytes], str | None] = _as_forgotten,
 ) -> Erased:
-    """Erase every event with one of these keys' digests, accepted before the sequence `before` if one is given; and the
-    events with these `sequences`, whatever their keys.
+    """Erase every event with one of these keys' digests, accepted before the sequence `before` if one is given. Also
+    erase the events with these `sequences`, whatever their keys.
 
     `counted_as` returns the name of the fate of an event with this body, see `lanes.fates`, and None for an event that
-    stays: an event is found by one call, and erased by the next one, which counts it.
+    stays. One call finds an event. The next one erases and counts it.
 
     The work is done in parts, each of them within some ten milliseconds of Redis' time. Idempotent; events that arrive
     meanwhile may or may not be erased.

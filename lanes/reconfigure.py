@@ -46,9 +46,9 @@ class _Generations(NamedTuple):
 def reconfigure(queue: Queue) -> dict[str, tuple[int, int]]:
     """Store the values of this process beside the queue; return what changed: name → (before, now).
 
-    What is remembered by the old values stays: fields are moved in steps of some milliseconds each, and are kept for as
-    long as the new values say from now on. A cooldown of a waiting event that exceeds the new one becomes the new one.
-    A queue that was never opened gets the values.
+    What is remembered by the old values stays. Fields are moved in steps of some milliseconds each. They are kept for
+    as long as the new values say from now on. A cooldown of a waiting event that exceeds the new one becomes the new
+    one. A queue that was never opened gets the values.
 
     All processes of the queue must be stopped. Raises QueueInUse while a claim is open or a worker sends heartbeats;
     when the cooldown changes, also until the old cooldowns are over. Ingest cannot be seen from Redis. Raises

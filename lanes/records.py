@@ -8,20 +8,20 @@ that was erased while a claim owned it has no body.
 
 Sequence in a value: a byte: the number of digits, then the digits.
 
-Lane: a byte: which key of its last event this is, from 0; the sequence of that event; when there are several events,
-then the sequence of the first, and the number of events, in digits.
+Lane: a byte: which key of its last event this is, from 0; the sequence of that event. When there are several events,
+the sequence of the first and the number of events follow, in digits.
 
-Links of an event: a byte: the number of lanes in which it is not the head; 13 digits: until when it waits for earlier
-events (ms, Redis' clock), zeros when it does not; then, for each lane in which it is not the last, a byte: which of its
-keys, and the sequence of its successor there. An event that is the head and the last of all its lanes has none. The
-time counts only while it waits in a lane: the head of all its lanes is in `:ready`, by the time at which it is due.
+Links of an event: a byte: the number of lanes in which it is not the head. 13 digits: until when it waits for earlier
+events (ms, Redis' clock), zeros when it does not. Then, for each lane in which it is not the last, a byte: which of its
+keys; and the sequence of its successor there. An event that is the head and the last of all its lanes has none. The
+time counts only while it waits in a lane. The head of all its lanes is in `:ready`, by the time at which it is due.
 
-Rank of an event that earlier events may go before: 56 digits (see `rank`); `c` when the event has a cooldown, else `-`;
-8 bytes: its client; 13 digits: until when (ms, Redis' clock); then, for each of its keys, the sequence of its
+Rank of an event that earlier events may go before: 56 digits (see `rank`). `c` when the event has a cooldown, else `-`.
+8 bytes: its client. 13 digits: until when (ms, Redis' clock). Then, for each of its keys, the sequence of its
 predecessor in that lane, or a zero byte.
 
 Cooldown of an event: its ms in digits; when the event is of a run, then a space and the 8 bytes of the run. The time
-until which a key cools: 13 digits (ms), then the 8 bytes of the run of the event that finished, if it had one.
+until which a key cools: 13 digits (ms). Then the 8 bytes of the run of the event that finished, if it had one.
 
 Ordering keys are stored as 8-byte digests: they are small, and no identity is in Redis outside an event. If two keys
 had the same digest, two people would wait for each other; no event would be lost or out of order.
@@ -126,8 +126,8 @@ def orders(ranks: Iterable[bytes]) -> list[bytes]:
 
 
 def tie(first_ms: int, last_ms: int, sent_at_ms: int, position: int = 0) -> bytes:
-    """Return what orders events of equal times: the first and the last time in their request, when it was sent, and its
-    position among requests with the same, of four digits."""
+    """Return what orders events of equal times. It is the first and the last time in their request, when it was sent,
+    and four digits: its position among requests with the same."""
     return b"%013d%013d%013d%04d" % (first_ms, last_ms, sent_at_ms, position)
 
 

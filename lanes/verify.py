@@ -208,7 +208,7 @@ class _Verifier:
         """Scan the events. Return them, and the seconds whose stored number of events is out of bounds.
 
         Events of a second leave, and none is added when the second is over, or when no sequence was given meanwhile. So
-        the stored number before the scan is at least that of the events scanned, without those accepted since; and the
+        the stored number before the scan is at least that of the events scanned, without those accepted since. The
         number after it is at most that of all events scanned.
         """
         last, now = self._last_sequence(), self.client.time()[0]
@@ -308,8 +308,8 @@ class _Verifier:
             time.sleep(_REREAD_S)
 
     def _walk(self, digest: bytes) -> tuple[set[int], int] | None:
-        """Return the events of a lane and its stored length, at the moment when the walk came to the last event; None
-        when that is unknown, because the lane was changed in the middle meanwhile or is broken.
+        """Return the events of a lane and its stored length, at the moment when the walk came to the last event. None:
+        that is unknown, as the lane was changed in the middle meanwhile or is broken.
 
         Events join a lane behind its last one, unless they are put before others. They leave it at its head, unless
         they are erased.

@@ -2,7 +2,7 @@
 
 It is handed its `send`, so it runs without a network. What it guarantees:
 
-- An operation is sent only after the responses to all operations that its event follows; where the destination trusts
+- An operation is sent only after the responses to all operations that its event follows. Where the destination trusts
   the order within a request, it may stand behind them in the same request.
 - No event of the claim is sent after an event with a common key that was not delivered and keeps its position. The same
   holds after an event that was not sent for that reason.
@@ -270,7 +270,7 @@ def _depth(prepared: Prepared) -> int:
 def _sendable(wave: Iterable[Prepared], settlement: Settlement) -> Iterator[Prepared]:
     """Yield the events that may be sent now, and add the results of the others.
 
-    An event that changes identifiers and has no cooldown yet gets one and is released; it is due when the events that
+    An event that changes identifiers and has no cooldown yet gets one and is released. It is due when the events that
     share a key with it have been applied. An event from before its person's deletion may have to be buried, and one
     that caused an exception is.
     """

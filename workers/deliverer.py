@@ -35,7 +35,7 @@ CLAIM_BYTES = 2_000_000
 PROBE_EVENTS = 1
 # How far a chain is followed: one request for each depth, unless the destination trusts the order within a request.
 CLAIM_DEPTH = {"barrier": 50, "trust": 500}
-# How many claims share few people with long chains: with trust they pack, map and send side by side; otherwise each
+# How many claims share few people with long chains. With trust they pack, map and send side by side. Otherwise each
 # waits for responses most of the time, and more of them would only be more requests.
 CLAIM_SHARING = {"barrier": 2, "trust": 4}
 # After an unhandled exception the claim's events are claimed again after this time: an error that every event causes

@@ -77,8 +77,8 @@ class Lease:
 
 
 class Leases:
-    """The open leases of a process, and the threads that extend them: one for each client of Redis, since a server that
-    does not answer must not end the leases of another one."""
+    """The open leases of a process, and the threads that extend them. Each client of Redis has a thread, since a server
+    that does not answer must not end the leases of another one."""
 
     def __init__(self, lease_s: float) -> None:
         self.lease_ms = int(lease_s * 1000)

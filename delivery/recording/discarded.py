@@ -1,7 +1,7 @@
 """Record for the ledger that events left the queue without a worker: an operator discarded them, or a privacy request.
 
-What `forgotten` erases is not recorded: a row would have the sequence and the time of an event of a person who is to
-leave no trace.
+What `forgotten` erases is not recorded. A row would have the sequence and the time of an event, and nothing of that
+person is to be kept.
 """
 
 from __future__ import annotations

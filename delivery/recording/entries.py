@@ -1,16 +1,16 @@
 """The entries of the delivery log, as they are stored.
 
-An entry is 13 digits, the time in ms at which the request was sent; 26 characters, its id, a ULID; then, compressed
-with Zstandard, lines. The first one is a JSON object `{"path", "worker", "claimed_ms", "sent_ms", "responded_ms",
-"bytes"}`. Then comes a line for each item, in so many bytes, and then the body of each item as it was sent. The values
-of an item are separated by tabs:
+An entry begins with 13 digits, the time in ms at which the request was sent. Then come 26 characters, its id, a ULID.
+Lines follow, compressed with Zstandard. The first one is a JSON object
+`{"path", "worker", "claimed_ms", "sent_ms", "responded_ms", "bytes"}`. Then comes a line for each item, in so many
+bytes, and then the body of each item as it was sent. The values of an item are separated by tabs:
 
     SEQUENCE  ACCEPTED AT (ms)  DIGESTS  SOURCE  MESSAGE ID  REASON  DETAIL  OUTCOME
 
 DIGESTS are those of the event's ordering keys, in hexadecimal. The last three are empty for an item that was simply
-accepted. Of another one they are the reason why not; why it will not be applied, if it is accepted in vain (a key of
-`delivery.unapplied.REASONS`); and its outcome, of OUTCOMES. An entry of decisions has `null` for `path` and
-`responded_ms`, and no bodies; its items have a fate of `lanes.fates` for an outcome, with the reason, and what the
+accepted. Of another one they are the reason why not; why it will not be applied, if accepted in vain; its outcome, of
+OUTCOMES. The second is a key of `delivery.unapplied.REASONS`. An entry of decisions has `null` for `path` and
+`responded_ms`, and no bodies. Its items have a fate of `lanes.fates` for an outcome, with the reason, and what the
 reason says in detail.
 
 A value is empty or has no tab and no end of a line. Where a text has one, or a backslash, these are written with a

@@ -33,8 +33,8 @@ class LedgerState:
 
 
 class Erasure(NamedTuple):
-    """A person whose rows the ledger has to remove: those of events with one of these digests, accepted before the
-    sequence `before` if there is one."""
+    """A person whose rows the ledger has to remove. The rows are those of events with one of these digests, accepted
+    before the sequence `before` if there is one."""
 
     receipt_id: str
     digests: frozenset[str]  # of ordering keys, in hexadecimal

@@ -1,9 +1,9 @@
 """The signature of Segment's webhook: the hexadecimal HMAC-SHA1 of the raw body with a shared secret.
 
-Of an array, Segment signs the raw text of the first element only (segmentio/segment-docs,
-src/connections/destinations/catalog/webhooks/index.md, "Authentication"), or all of it (segmentio/action-destinations,
-issue 3989). The signature of the whole body is the stronger one: with the other, all elements but the first are
-unsigned. docs/security.md states the consequences.
+Of an array, Segment signs the raw text of the first element only, or all of it. Sources: segmentio/segment-docs,
+src/connections/destinations/catalog/webhooks/index.md, "Authentication"; segmentio/action-destinations, issue 3989. The
+signature of the whole body is the stronger one: with the other, all elements but the first are unsigned.
+docs/security.md states the consequences.
 """
 
 from __future__ import annotations

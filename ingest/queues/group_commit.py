@@ -94,9 +94,9 @@ class GroupCommit:
     async def append(self, entries: Sequence[lanes.NewEvent]) -> list[Result]:
         """Append the entries of one request; return the result of each of them after they are durable.
 
-        Raises Refusal: 429 when the queue is full, Redis is unavailable or refuses writes, or too many events wait; 503
-        when this process cannot use the queue. Then no entry was appended, except after a lost connection to Redis,
-        when all of them may have been.
+        Raises Refusal: 429 when the queue is full, Redis is unavailable or refuses writes, or too many events wait. The
+        status is 503 when this process cannot use the queue. Then no entry was appended, except after a lost connection
+        to Redis, when all of them may have been.
         """
         size = sum([len(entry.body) + _EVENT_BYTES for entry in entries])
         if self._pending_bytes + size > MAX_PENDING_BYTES:

@@ -1,6 +1,6 @@
 """Chains of message ids: which of two requests with equal times a client made first.
 
-Segment's JavaScript clients draw message ids from one row of random bytes, and move on by one or two bytes for each
+Segment's JavaScript clients draw message ids from one row of random bytes. For each id they move on by one or two bytes
 (lukeed/uuid, src/index.js). So an id ends with the bytes with which the next one begins. That is an accident of these
 clients: it decides only where times say nothing.
 """
@@ -43,8 +43,8 @@ class IdChains:
         """Return what orders a request among those of the source with equal times.
 
         It counts as sent together with the request before or behind it in their chain, where that was received earlier,
-        and is next to it: a client sends a request again with a later `sentAt`. `times` are the first and the last; the
-        ids are those of the first and the last event.
+        and is next to it. The reason: a client sends a request again with a later `sentAt`. `times` are the first and
+        the last; the ids are those of the first and the last event.
         """
         key, first_id, last_id = (source, times), first_id[-_UUID_LENGTH:], last_id[-_UUID_LENGTH:]
         ties = self._recent.get(key) or self._older.get(key, ())

@@ -1,8 +1,8 @@
 """The connections of one process: how many there are, and how long each has waited for its client.
 
-A connection that waits for its client is in one phase: between two requests, in the head or in the body of a request,
-with a response that the client does not read, or closing. Each phase has a deadline. When there are too many
-connections, or too many bytes of unfinished requests, the connection that has waited longest is closed. So clients
+A connection that waits for its client is in one phase. It is between two requests, in the head or in the body of a
+request, or closing. Or it has a response that the client does not read. Each phase has a deadline. When there are too
+many connections, or too many bytes of unfinished requests, the connection that has waited longest is closed. So clients
 that send their requests at once are served, whatever others leave unfinished.
 """
 

@@ -1,7 +1,7 @@
 """The URL of Redis: whether connections can be made from it, and what it is for Celery.
 
-Celery's transport reads a URL in another way than the client of Redis: it does not verify certificates unless it is
-told to, and it refuses options such as `socket_timeout`. So both get what the client of Redis reads.
+Celery's transport reads a URL in another way than the client of Redis. It verifies certificates only when an option
+says so, and it refuses options such as `socket_timeout`. So both get what the client of Redis reads.
 
 `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DATABASE` names Sentinels, which know the primary of the service. User,
 password and options of the URL are those of the primary; `sentinel_username` and `sentinel_password` are options too.
