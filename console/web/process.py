@@ -34,6 +34,7 @@ from settings import SettingsError, digest
 _TICK_S: Final = 1.0
 _MOST_CONNECTIONS: Final = 200
 _IDLE_S: Final = 10.0
+_BODY_S: Final = 300.0  # for an import over a slow line
 
 
 def name_of(pid: int) -> str:
@@ -86,6 +87,7 @@ def _server(state: State) -> uvicorn.Server:
         _MOST_CONNECTIONS,
         connections_per_address=_MOST_CONNECTIONS + 1,
         idle_s=_IDLE_S,
+        body_s=_BODY_S,
         request_bytes=2 * transfers.MOST_BODY,  # an import is longer than a request of ingest
     )
     connect: Any = partial(Protocol, Connections(limits))  # uvicorn calls it as the class of its connections
