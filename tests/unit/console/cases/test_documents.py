@@ -28,14 +28,11 @@ REPOSITORY = TOML.replace('"s"', '"${CUSTOMERIO_SITE_ID}"').replace('"k"', '"${C
 
 def test_the_example_of_a_case_is_valid_and_passes(cases: Path) -> None:
     page = (ROOT / "docs/testing-mappings.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    configuration, example = re.findall(r"^```(?:toml|json)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     (cases / "lead.json").unlink()
     (cases / "shop.jsonl").unlink()
     write(cases / "example.json", example)
-    filters = (
-        "[[destinations.journeys.filters]]\nif = 'true = true'\naction = 'block'\nfields = { properties = ['ssn'] }\n"
-    )
-    Path("segue.toml").write_text(TOML.replace("[sources.web]", "[sources.website]") + filters)
+    Path("segue.toml").write_text(configuration)
 
     result = run("cases")
 
