@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 
 import pytest
 
@@ -46,12 +45,10 @@ def test_the_name_of_a_field_is_left_in_the_kind_of_an_error(text: str, left: st
 
 
 @pytest.mark.parametrize("characters", ["'\\", '"\\', " 'a\\", "'\" field", "“`", "a", "field '\"", "'b \\\"“`5@"])
-def test_a_text_of_quotes_and_backslashes_is_read_in_a_moment(characters: str) -> None:
-    texts = (characters * 32_000, "".join(random.Random(1).choices(characters, k=32_000)))
-    started_at = time.process_time()
+def test_a_text_of_quotes_and_backslashes_takes_time_in_proportion_to_its_length(characters: str) -> None:
+    length = 500_000  # a time by the square of the length would be an hour
+    texts = ((characters * length)[:length], "".join(random.Random(1).choices(characters, k=length)))
 
     for text in texts:
-        without_values(text[:32_000])
-        without_values_but_fields(text[:32_000])
-
-    assert time.process_time() - started_at < 0.5
+        assert without_values(f"{text}\n42")[-1] in "#…"
+        assert without_values_but_fields(f"{text}\n42")[-1] in "#…"
