@@ -49,7 +49,7 @@ def faults(document: dict[str, Any]) -> list[str]:
 def sending_faults(document: dict[str, Any], settings: Settings) -> list[str]:
     """Return why the requests of a valid configuration cannot be sent from this environment: its proxy, or its
     certificates."""
-    if not getproxies() and "SSL_CERT_FILE" not in os.environ:
+    if getproxies().keys() <= {"no"} and "SSL_CERT_FILE" not in os.environ:
         return []  # without the import of httpx, which takes longer than the whole check
     from delivery.customerio import TrackApi
 

@@ -59,7 +59,14 @@ def test_version_is_one_line_and_exit_code_0() -> None:
     ],
     ids=["version", "diff", "check"],
 )
-def test_a_command_imports_what_it_uses(command: list[str], unused: list[str], tmp_path: Path) -> None:
+def test_a_command_imports_what_it_uses(
+    command: list[str], unused: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+        monkeypatch.delenv(variable.upper(), raising=False)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("NO_PROXY", "localhost")
     (tmp_path / "segue.toml").write_text('[destinations.demo]\nsite_id = "s"\napi_key = "k"\n')
     code = f"""
 import sys
