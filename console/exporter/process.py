@@ -23,6 +23,7 @@ from settings import Settings
 
 _TICK_S: Final = 1.0
 _REDIS_S: Final = 2.0
+_OF_THE_PORT: Final = frozenset({errno.EADDRINUSE, errno.EACCES})  # it is in use, or only root may take it
 
 
 def run(settings: Settings) -> None:
@@ -65,7 +66,7 @@ def _serve(settings: Settings, collector: QueueCollector) -> str:
     try:
         server = endpoint.serve(host, settings.metrics_port or endpoint.DEFAULT_PORT, metrics)
     except OSError as error:
-        setting = "SEGUE_METRICS_PORT" if error.errno == errno.EADDRINUSE else "SEGUE_METRICS_HOST"
+        setting = "SEGUE_METRICS_PORT" if error.errno in _OF_THE_PORT else "SEGUE_METRICS_HOST"
         raise CommandError(f"the metrics cannot be served at {host}: {error.strerror}; set {setting}") from None
     return f"{host}:{server.server_port}"
 

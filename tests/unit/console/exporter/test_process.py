@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -88,3 +89,17 @@ def test_the_setting_is_named_when_it_cannot_listen(
 
         with pytest.raises(CommandError, match=f"; set {setting}$"):
             exporting._serve(settings, Exporter(redis_client, settings).collector)
+
+
+@pytest.mark.usefixtures("file")
+def test_a_port_that_only_root_may_take_is_a_fault_of_the_port(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(endpoint, "serve", refuse)
+    settings = Settings(metrics_port=80)
+
+    with pytest.raises(CommandError, match=r"Permission denied; set SEGUE_METRICS_PORT$"):
+        exporting._serve(settings, Exporter(redis_client, settings).collector)
